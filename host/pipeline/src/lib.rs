@@ -1,0 +1,5 @@
+//! The pure core of Pipewright: the pipeline declaration, its validation, variables, and the execution state machine.
+//!
+//! Knows no clock, randomness, files, network or async: whatever it needs of them comes in with an input.
+
+pub mod declaration;

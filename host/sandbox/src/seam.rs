@@ -1,0 +1,150 @@
+//! The one place that every host call passes: it is timed, journaled and masked here.
+//!
+//! Owns the journal's shape, the masking of secrets, and the counting of what a call used. Must not know what any
+//! capability does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::clock;
+
+/// Where what a call says and does goes to. Called from the thread that runs the guest: must not block.
+pub trait Sink: Send + Sync {
+    fn log(&self, level: Level, line: &str);
+    fn progress(&self, percent: Option<u8>, summary: &str);
+    fn host_call(&self, call: HostCall);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// One use of a capability.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostCall {
+    /// A row of the capability table: `http`, `directories`, …
+    pub capability: &'static str,
+    pub operation: &'static str,
+    /// What was reached or tried, without secrets: `GET https://example.com/x`.
+    pub target: String,
+    pub outcome: HostCallOutcome,
+    pub bytes: u64,
+    pub micros: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostCallOutcome {
+    Done,
+    /// Refused for want of a grant; the text names the plugin, what it tried, and the grant that would allow it.
+    Denied(String),
+    /// A named limit was used up.
+    Limit(String),
+    Failed(String),
+}
+
+/// The first this many host calls of a call are journaled whole, the rest only counted: stops a journal that grows with
+/// a loop in a guest.
+pub const JOURNAL_CALLS_MAX: u64 = 1_000;
+
+/// One per call of a plugin.
+pub struct Seam {
+    plugin: Arc<str>,
+    action: Arc<str>,
+    sink: Arc<dyn Sink>,
+    /// Values that no log line, journal entry or error may show.
+    masks: Mutex<Vec<Arc<str>>>,
+    calls: AtomicU64,
+    /// The denials of this call, for tests and for the failure message of the action.
+    denials: Mutex<Vec<String>>,
+}
+
+/// At most this many denials are kept for the end of the call.
+const DENIALS_KEPT_MAX: usize = 32;
+
+impl Seam {
+    /// `plugin` and `action` are the words by which a denial names who asked: the plugin's name, and `Stage/Action`.
+    pub fn new(plugin: &str, action: &str, sink: Arc<dyn Sink>, masks: Vec<Arc<str>>) -> Arc<Self> {
+        // An empty mask would match everywhere.
+        let masks = masks.into_iter().filter(|mask| !mask.is_empty()).collect();
+        Arc::new(Self {
+            plugin: plugin.into(),
+            action: action.into(),
+            sink,
+            masks: Mutex::new(masks),
+            calls: AtomicU64::new(0),
+            denials: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Starts the timing of one host call; `HostCallTimer::end` journals it.
+    pub fn begin(self: &Arc<Self>, capability: &'static str, operation: &'static str) -> HostCallTimer {
+        HostCallTimer { seam: Arc::clone(self), capability, operation, started: clock::monotonic() }
+    }
+
+    /// The text of a denial: who, what, and the grant that would allow it, in the words of a grants file.
+    pub fn denial(&self, tried: &str, grant: &str) -> String {
+        format!(
+            "{} (action {}) tried {tried}, which it was not granted. To allow it, grant the action \"{}\": {grant}",
+            self.plugin, self.action, self.action
+        )
+    }
+
+    pub fn log(&self, level: Level, line: &str) {
+        self.sink.log(level, &self.masked(line));
+    }
+
+    pub fn progress(&self, percent: Option<u8>, summary: &str) {
+        self.sink.progress(percent, &self.masked(summary));
+    }
+
+    /// How many host calls were made so far.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub fn denials(&self) -> Vec<String> {
+        self.denials.lock().expect("no panic while held").clone()
+    }
+
+    /// The text with every secret value in it replaced.
+    pub fn masked(&self, text: &str) -> String {
+        let masks = self.masks.lock().expect("no panic while held");
+        masks.iter().fold(text.to_owned(), |text, mask| {
+            if text.contains(&**mask) { text.replace(&**mask, "****") } else { text }
+        })
+    }
+
+    fn journal(&self, mut call: HostCall) {
+        call.target = self.masked(&call.target);
+        if let HostCallOutcome::Denied(text) = &call.outcome {
+            let mut denials = self.denials.lock().expect("no panic while held");
+            if denials.len() < DENIALS_KEPT_MAX {
+                denials.push(text.clone());
+            }
+        }
+        if self.calls.fetch_add(1, Ordering::Relaxed) < JOURNAL_CALLS_MAX {
+            self.sink.host_call(call);
+        }
+    }
+}
+
+/// A host call under way.
+#[must_use]
+pub struct HostCallTimer {
+    seam: Arc<Seam>,
+    capability: &'static str,
+    operation: &'static str,
+    started: std::time::Instant,
+}
+
+impl HostCallTimer {
+    pub fn end(self, target: impl Into<String>, outcome: HostCallOutcome, bytes: u64) {
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (capability, operation) = (self.capability, self.operation);
+        self.seam.journal(HostCall { capability, operation, target: target.into(), outcome, bytes, micros });
+    }
+}
