@@ -1,1 +1,8 @@
-//! placeholder
+//! Pipewright: a continuous-delivery host that speaks CodePipeline and runs every action in a WebAssembly sandbox.
+//!
+//! All I/O and all protocols live in this crate. Edges (`cli`) → `driver` → (`store`, `artifacts`, `plugins`); nothing
+//! points back.
+
+mod consent;
+pub mod grants;
+pub mod home;
