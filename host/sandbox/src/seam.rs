@@ -113,9 +113,12 @@ impl Seam {
     /// The text with every secret value in it replaced.
     pub fn masked(&self, text: &str) -> String {
         let masks = self.masks.lock().expect("no panic while held");
-        masks.iter().fold(text.to_owned(), |text, mask| {
-            if text.contains(&**mask) { text.replace(&**mask, "****") } else { text }
-        })
+        masks.iter().fold(
+            text.to_owned(),
+            |text, mask| {
+                if text.contains(&**mask) { text.replace(&**mask, "****") } else { text }
+            },
+        )
     }
 
     fn journal(&self, mut call: HostCall) {
