@@ -1,0 +1,61 @@
+//! The command line: its arguments, and which command does what. Everything is printed from this folder.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line is what prints")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod artifacts;
+pub mod exit;
+mod plugin;
+mod run;
+
+use exit::Ended;
+
+/// A continuous-delivery host: CodePipeline's pipelines, every action a sandboxed WebAssembly component.
+#[derive(Parser)]
+#[command(name = "pipewright", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 succeeded; 1 the pipeline failed or was rejected; 2 bad usage or an invalid pipeline; \
+                          3 the host failed; 130 interrupted.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a pipeline here, without a server
+    Run(run::Arguments),
+    /// Work with plugins
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    /// Work with the artifacts of a data directory
+    #[command(subcommand)]
+    Artifacts(artifacts::Command),
+    /// Compile one component, as a child process with limits: for the host's own use
+    #[command(name = COMPILE, hide = true)]
+    Compile { component: PathBuf, compiled: PathBuf },
+}
+
+/// The hidden command by which the host starts its own compiler.
+pub(crate) const COMPILE: &str = "compile-component";
+
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("PIPEWRIGHT_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let ended = match arguments.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Plugin(command) => plugin::run(command),
+        Command::Artifacts(command) => artifacts::run(command),
+        Command::Compile { component, compiled } => return pipewright_sandbox::compile_child(&component, &compiled),
+    };
+    ended.unwrap_or_else(|ended: Ended| {
+        eprintln!("pipewright: {ended}");
+        ended.code()
+    })
+}

@@ -1,0 +1,281 @@
+//! The laws of the house that can be read off the source (ARCHITECTURE.md, "Laws"). Reads files as text; builds nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A pattern that may stand only below certain paths.
+struct Law {
+    name: &'static str,
+    patterns: &'static [&'static str],
+    /// the source files that the law speaks of
+    within: &'static [&'static str],
+    /// and those among them that may
+    except: &'static [&'static str],
+}
+
+const LAWS: &[Law] = &[
+    Law {
+        name: "the time of day and the monotonic clock are read only in the clock modules",
+        patterns: &["SystemTime::now", "Instant::now"],
+        within: &["host", "plugins", "sdk"],
+        except: &["host/sandbox/src/clock.rs", "host/server/src/clock.rs"],
+    },
+    Law {
+        name: "only the driver calls the state machine",
+        patterns: &["machine::step", "use pipewright_pipeline::machine::*"],
+        within: &["host/server", "host/sandbox"],
+        except: &["host/server/src/driver"],
+    },
+    Law {
+        name: "sled stays in the store",
+        patterns: &["sled::", "use sled"],
+        within: &["host", "sdk", "plugins"],
+        except: &["host/server/src/store"],
+    },
+    Law {
+        name: "wasmtime stays in the sandbox",
+        patterns: &["wasmtime::", "wasmtime_wasi", "use wasmtime"],
+        within: &["host", "sdk", "plugins"],
+        except: &["host/sandbox"],
+    },
+    Law {
+        name: "HTTP status codes stay in the edges that speak HTTP",
+        patterns: &["StatusCode"],
+        within: &["host/server", "host/pipeline"],
+        except: &["host/server/src/api", "host/server/src/console"],
+    },
+    Law {
+        name: "the sandbox knows no pipelines, stores or servers",
+        patterns: &["pipewright_pipeline", "pipewright_server", "sled", "axum"],
+        within: &["host/sandbox/src"],
+        except: &[],
+    },
+    Law {
+        name: "the pure core knows no time, randomness, files, network or async",
+        patterns: &["std::time::", "std::fs", "std::net", "std::env", "std::thread", "async fn", "getrandom"],
+        within: &["host/pipeline/src"],
+        except: &[],
+    },
+    Law {
+        name: "inside the server nothing points back at its edges",
+        patterns: &["crate::cli"],
+        within: &["host/server/src"],
+        except: &["host/server/src/cli", "host/server/src/main.rs"],
+    },
+    Law {
+        name: "the store, the artifacts and the plugins do not know the driver",
+        patterns: &["crate::driver"],
+        within: &["host/server/src/store", "host/server/src/artifacts.rs", "host/server/src/plugins.rs"],
+        except: &[],
+    },
+    Law {
+        name: "nothing is unfinished or switched off",
+        patterns: &["todo!(", "unimplemented!(", concat!("#[", "ignore"), concat!("FIX", "ME"), concat!("TO", "DO:")],
+        within: &["host", "sdk", "plugins", "tests"],
+        except: &["tests/tidy.rs"],
+    },
+];
+
+const LINES_MAX: usize = 600;
+const LINES_HARD_MAX: usize = 900;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Files over 600 lines, and functions over 70 lines, with the reason. Only shrinks.
+const EXCEPTIONS: &[(&str, &str)] = &[];
+
+#[test]
+fn laws_hold() {
+    let mut broken = Vec::new();
+    for law in LAWS {
+        for file in sources() {
+            let below = |folders: &[&str]| folders.iter().any(|folder| file.name.starts_with(folder));
+            if !below(law.within) || below(law.except) {
+                continue;
+            }
+            for (number, line) in file.code_lines() {
+                if let Some(pattern) = law.patterns.iter().find(|pattern| line.contains(**pattern)) {
+                    broken.push(format!("{}:{number}: `{pattern}`, but {}", file.name, law.name));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "broken laws:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn files_say_what_they_own() {
+    let silent: Vec<_> = sources().into_iter().filter(|file| !file.text.starts_with("//!")).map(|f| f.name).collect();
+    assert!(silent.is_empty(), "files without a `//!` line at the top: {silent:?}");
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    let mut long = Vec::new();
+    for file in sources() {
+        let lines = file.text.lines().count();
+        if lines > LINES_HARD_MAX || lines > LINES_MAX && !excepted(&file.name) {
+            long.push(format!("{}: {lines} lines", file.name));
+        }
+        for (name, lines) in functions(&file.text) {
+            if lines > FUNCTION_LINES_MAX && !excepted(&format!("{}::{name}", file.name)) {
+                long.push(format!("{}: fn {name} has {lines} lines", file.name));
+            }
+        }
+    }
+    assert!(long.is_empty(), "too long:\n{}", long.join("\n"));
+}
+
+#[test]
+fn exceptions_are_needed() {
+    for (name, reason) in EXCEPTIONS {
+        let path = name.split("::").next().expect("split yields at least one part");
+        assert!(root().join(path).is_file(), "{name} is excepted ({reason}) but gone");
+    }
+}
+
+/// Only what the law of the pure core allows, and no crate of the server's in the sandbox.
+#[test]
+fn crates_depend_one_way() {
+    let check = |manifest: &str, allowed: &[&str]| {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let table: toml::Table = text.parse().unwrap();
+        for name in table["dependencies"].as_table().unwrap().keys() {
+            assert!(allowed.contains(&name.as_str()), "{manifest} depends on {name}");
+        }
+    };
+    check("host/pipeline/Cargo.toml", &["serde", "serde_json", "sha2", "thiserror"]);
+    let sandbox = fs::read_to_string(root().join("host/sandbox/Cargo.toml")).unwrap();
+    assert!(!sandbox.contains("pipewright-pipeline") && !sandbox.contains("sled"), "the sandbox's manifest");
+}
+
+#[test]
+fn documentation_has_no_dead_links() {
+    let mut dead = Vec::new();
+    let mut anchors = BTreeMap::new();
+    for page in files("md") {
+        if page.name.contains("/cases/") {
+            continue;
+        }
+        for (number, target) in links(&page.text) {
+            let (path, anchor) = target.split_once('#').map_or((target.as_str(), None), |(p, a)| (p, Some(a)));
+            let folder = root().join(&page.name).parent().unwrap().to_owned();
+            let file = if path.is_empty() { root().join(&page.name) } else { folder.join(path) };
+            if !file.exists() {
+                dead.push(format!("{}:{number}: {target}", page.name));
+            } else if let Some(anchor) = anchor
+                && !anchors.entry(file.clone()).or_insert_with(|| headings(&file)).iter().any(|h| h == anchor)
+            {
+                dead.push(format!("{}:{number}: {target} (no such heading)", page.name));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+struct Source {
+    /// from the root, with `/`
+    name: String,
+    text: String,
+}
+
+impl Source {
+    /// Numbered lines without comments; the tests at the end of a file are left out, laws speak of what ships.
+    fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        let shipped = self.text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+        shipped.lines().enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn sources() -> Vec<Source> {
+    files("rs")
+}
+
+fn files(extension: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let file_name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                if !["target", ".git", "node_modules"].contains(&file_name) {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|e| e == extension) {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                found.push(Source { name, text: fs::read_to_string(&path).unwrap() });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+fn excepted(name: &str) -> bool {
+    EXCEPTIONS.iter().any(|(excepted, _)| *excepted == name)
+}
+
+/// Each function's name and number of lines; rustfmt puts its last brace under its first letter.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let Some(at) = code.find("fn ") else { continue };
+        let words = code[..at].split_whitespace();
+        let is_item = words.clone().all(|w| w.starts_with("pub") || ["async", "const", "unsafe", "extern"].contains(&w));
+        if !is_item || code.ends_with(';') || code.ends_with('}') {
+            continue;
+        }
+        let indent = line.len() - code.len();
+        let end = format!("{}}}", " ".repeat(indent));
+        if let Some(length) = lines[start..].iter().position(|l| *l == end) {
+            let name = code[at + 3..].split(['(', '<']).next().unwrap_or_default().to_owned();
+            found.push((name, length + 1));
+        }
+    }
+    found
+}
+
+/// Relative link targets with their line numbers, outside of code blocks.
+fn links(markdown: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut in_code = false;
+    for (i, line) in markdown.lines().enumerate() {
+        in_code ^= line.trim_start().starts_with("```");
+        if in_code {
+            continue;
+        }
+        for part in line.split("](").skip(1) {
+            let target = part.split([')', ' ']).next().unwrap_or_default();
+            if !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:") {
+                found.push((i + 1, target.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// The anchors that GitHub gives to a page's headings.
+fn headings(page: &Path) -> Vec<String> {
+    let Ok(text) = fs::read_to_string(page) else { return Vec::new() };
+    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    titles
+        .map(|title| {
+            let kept = title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+            kept.replace(' ', "-")
+        })
+        .collect()
+}
+
+#[test]
+fn the_checks_above_can_fail() {
+    let source = "fn short() {\n    1\n}\n\npub async fn long() {\n    2\n    3\n}\n";
+    assert_eq!(functions(source), [("short".to_owned(), 3), ("long".to_owned(), 4)]);
+    assert_eq!(links("[a](b.md#c) `x`\n```\n[no](no.md)\n```\n[d](https://e)"), [(1, "b.md#c".to_owned())]);
+}
