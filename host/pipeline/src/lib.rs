@@ -3,3 +3,4 @@
 //! Knows no clock, randomness, files, network or async: whatever it needs of them comes in with an input.
 
 pub mod declaration;
+pub mod machine;

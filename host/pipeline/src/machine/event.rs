@@ -1,0 +1,161 @@
+//! What happened, for history, the console, notifications and audit (contract §7.12).
+//!
+//! The driver numbers the events per pipeline and stamps them with the step's time. Must not know who reads them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::execution::Decision;
+use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
+use super::input::{TransitionKind, Trigger};
+use super::report::{ActionError, Revision, Told, Variables};
+use super::state::Transition;
+use crate::declaration::{ActionTypeId, PipelineDeclaration};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event")]
+pub enum Event {
+    PipelineCreated {
+        declaration: Arc<PipelineDeclaration>,
+    },
+    /// The state keeps only the newest declaration; older versions are found in these events.
+    PipelineUpdated {
+        declaration: Arc<PipelineDeclaration>,
+    },
+    PipelineDeleted {
+        version: u32,
+    },
+    TransitionChanged {
+        stage: String,
+        kind: TransitionKind,
+        transition: Transition,
+    },
+    /// CodePipeline Pipeline Execution State Change.
+    Execution(ExecutionEvent),
+    /// CodePipeline Stage Execution State Change.
+    Stage(StageEvent),
+    /// CodePipeline Action Execution State Change, and what of an action's life has no place there.
+    Action(Box<ActionEvent>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionEvent {
+    pub execution: ExecutionId,
+    pub number: u64,
+    pub version: u32,
+    pub started: Timestamp,
+    pub attempt: u32,
+    pub state: ExecutionState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    pub trigger: Trigger,
+    /// The resolved pipeline variables, with `Started`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: Variables,
+}
+
+/// The states of a pipeline execution's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ExecutionState {
+    Canceled,
+    Failed,
+    Resumed,
+    Started,
+    Stopped,
+    Stopping,
+    Succeeded,
+    Superseded,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StageEvent {
+    pub execution: ExecutionId,
+    pub version: u32,
+    pub stage: String,
+    /// 0, and one more for each retry of the stage.
+    pub attempt: u32,
+    pub state: StageState,
+}
+
+/// The states of a stage execution's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum StageState {
+    Canceled,
+    Failed,
+    Resumed,
+    Started,
+    Stopped,
+    Stopping,
+    Succeeded,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionEvent {
+    pub execution: ExecutionId,
+    pub version: u32,
+    pub stage: String,
+    pub action: String,
+    pub action_execution: ActionExecutionId,
+    pub action_type: ActionTypeId,
+    pub what: ActionHappening,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ActionHappening {
+    Started {
+        /// Input artifacts: name to digest.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        inputs: BTreeMap<String, String>,
+        /// The configuration with its variables resolved; none where that is the declaration's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resolved_configuration: Option<BTreeMap<String, String>>,
+    },
+    /// It waits, as a record and a timer.
+    Waiting {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<String>,
+    },
+    /// A person answered an approval request.
+    Decided(Decision),
+    /// Its wait is over, and it is called again.
+    Resumed {
+        call: u32,
+        /// The kind of the signal that ended the wait; none where it was the time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<String>,
+    },
+    /// The host died while it ran, and runs it again.
+    Restarted {
+        attempt: u32,
+    },
+    Succeeded {
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        artifacts: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "no_variables")]
+        variables: Arc<Variables>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<Revision>,
+        told: Told,
+    },
+    Failed {
+        error: ActionError,
+        told: Told,
+    },
+    Abandoned,
+    Canceled,
+}
+
+fn no_variables(variables: &Arc<Variables>) -> bool {
+    variables.is_empty()
+}

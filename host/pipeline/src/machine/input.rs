@@ -1,0 +1,170 @@
+//! What the machine is told: commands of people and reports of what ran.
+//!
+//! Must not know what follows from an input (`step`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::execution::Execution;
+use super::ids::{ActionExecutionId, Entropy, ExecutionId, TimerId};
+use super::report::{Failure, Success, Wait};
+use crate::declaration::{PipelineDeclaration, StageRetryMode};
+
+/// The bytes of a signal's payload; larger ones are refused, so that no signal bloats the state.
+pub const SIGNAL_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// One thing that happens to a pipeline, with fresh random bytes from which the machine derives every id.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub entropy: Entropy,
+    pub what: What,
+}
+
+#[derive(Clone, Debug)]
+pub enum What {
+    /// The declaration has passed validation; its `version` is ignored and becomes 1 (contract §6.7).
+    Create {
+        declaration: Arc<PipelineDeclaration>,
+    },
+    /// The same; its version becomes the current one plus 1. Cancels the live executions (contract §7.3).
+    Update {
+        declaration: Arc<PipelineDeclaration>,
+    },
+    /// Cancels the live executions and leaves an empty state.
+    Delete,
+    Start(StartRequest),
+    Stop {
+        execution: ExecutionId,
+        abandon: bool,
+        reason: Option<String>,
+        by: Option<String>,
+    },
+    RetryStage(RetryRequest),
+    DisableTransition {
+        stage: String,
+        kind: TransitionKind,
+        reason: String,
+        by: Option<String>,
+    },
+    EnableTransition {
+        stage: String,
+        kind: TransitionKind,
+        by: Option<String>,
+    },
+    PutApprovalResult(ApprovalAnswer),
+    /// Something a waiting action waits for.
+    Signal {
+        action: ActionExecutionId,
+        kind: String,
+        payload: Vec<u8>,
+    },
+    /// The answer to a `RunAction` with this call number.
+    ActionReported {
+        action: ActionExecutionId,
+        call: u32,
+        report: Report,
+    },
+    /// The driver is about to run a call again that a crash interrupted: counts the attempt before it happens.
+    ActionRestarted {
+        action: ActionExecutionId,
+    },
+    /// The answer to a `SetTimer`.
+    TimerDue {
+        timer: TimerId,
+    },
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct StartRequest {
+    pub trigger: Trigger,
+    /// Values for pipeline variables; an unknown name is ignored, a name given twice is refused (contract §7.7).
+    pub variables: Vec<(String, String)>,
+    pub source_revisions: Vec<SourceRevisionOverride>,
+    /// What the execution holds on to until it ends, e.g. plugin and grants digests; opaque to the machine.
+    pub pins: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RetryRequest {
+    pub stage: String,
+    pub execution: ExecutionId,
+    pub mode: StageRetryMode,
+    /// The execution as `Change::Archive` gave it, where it is not among the live ones.
+    pub ended: Option<Box<Execution>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ApprovalAnswer {
+    pub stage: String,
+    pub action: String,
+    pub token: String,
+    pub status: ApprovalStatus,
+    pub summary: String,
+    pub by: Option<String>,
+}
+
+/// How one call of an action ended.
+#[derive(Clone, Debug)]
+pub enum Report {
+    Succeeded(Box<Success>),
+    Failed(Box<Failure>),
+    /// Call again at a time or on a signal (contract: the plugin ABI's `wait`).
+    Waiting(Wait),
+}
+
+/// CodePipeline's ExecutionTrigger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trigger {
+    #[serde(rename = "triggerType")]
+    pub kind: TriggerType,
+    #[serde(rename = "triggerDetail", default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TriggerType {
+    CreatePipeline,
+    #[default]
+    StartPipelineExecution,
+    PollForSourceChanges,
+    Webhook,
+    CloudWatchEvent,
+    PutActionRevision,
+    WebhookV2,
+}
+
+/// CodePipeline's SourceRevisionOverride.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceRevisionOverride {
+    pub action_name: String,
+    pub revision_type: SourceRevisionType,
+    pub revision_value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SourceRevisionType {
+    CommitId,
+    ImageDigest,
+    #[serde(rename = "S3_OBJECT_VERSION_ID")]
+    S3ObjectVersionId,
+    #[serde(rename = "S3_OBJECT_KEY")]
+    S3ObjectKey,
+}
+
+/// CodePipeline's StageTransitionType: into the stage, or out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransitionKind {
+    Inbound,
+    Outbound,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ApprovalStatus {
+    Approved,
+    Rejected,
+}
