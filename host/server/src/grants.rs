@@ -152,9 +152,9 @@ impl GrantsFile {
     /// What the sandbox gets for one action served by `plugin` (a name) in `version`; nothing where the file is silent.
     pub fn resolve(&self, action: &str, plugin: &str, version: &str) -> Result<Grants, GrantsError> {
         match self.actions.get(action) {
-            Some(grants) if grants.applies_to(plugin, version) => grants
-                .resolve(&self.base)
-                .map_err(|message| GrantsError::Action { action: action.to_owned(), message }),
+            Some(grants) if grants.applies_to(plugin, version) => {
+                grants.resolve(&self.base).map_err(|message| GrantsError::Action { action: action.to_owned(), message })
+            }
             _ => Ok(Grants::default()),
         }
     }

@@ -3,6 +3,8 @@
 //! All I/O and all protocols live in this crate. Edges (`cli`) → `driver` → (`store`, `artifacts`, `plugins`); nothing
 //! points back.
 
+pub mod clock;
 mod consent;
 pub mod grants;
 pub mod home;
+pub mod store;

@@ -1,0 +1,270 @@
+//! How aggregates become rows: keys, chunks, and the framing of records. Bytes in, bytes out; no I/O.
+//!
+//! Every key starts with the account (8 bytes, big-endian). Then
+//!
+//! | key after the account            | row                                                              |
+//! |----------------------------------|------------------------------------------------------------------|
+//! | 0, uid (16), `h`                 | head: sequence (8), digest of that sequence's record (32)          |
+//! | 0, uid (16), `l` or `a`, name    | part, live or archived, as a long row: digest (16), value          |
+//! | 0, uid (16), `r`, sequence (8)   | record, as a long row: header, body                              |
+//! | 0, uid (16), `m`, length of the key from its letter on (1), that key, number (2) | further chunks of a long row |
+//! | 1, kind (1), name                | index row: the value as it is                                    |
+//!
+//! and one row of the whole store, with the key `0xff`: format version (1), number of the last group of commits (8).
+//!
+//! A *long row* is 2 bytes, the number of further chunks, then the first bytes of its content. Numbers are big-endian.
+//!
+//! Record header: format version (1), sequence (8), digest of the record before (32), its own digest (32). The own digest
+//! is the SHA-256 of the version, the aggregate's key prefix, the sequence, the digest before, and the body's SHA-256, so
+//! the body can be hashed before its place in the chain is known.
+//! Body: number of changed parts (2), each: letter (1), name length (1), name, 1 and its digest (16) or 0 when deleted;
+//! number of events (2), each: length (4), bytes.
+
+use super::{Aggregate, Digest, IndexKey, PartKey, Record};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+/// Why not 64 KiB: sled keeps up to 16 rows in a tree node and writes a node of more than 128 KiB into a file of its own
+/// that it never syncs. Rows of 4 KiB and their keys stay under that with room to spare.
+pub(super) const CHUNK_BYTES: usize = 4096;
+pub(super) const FORMAT: u8 = 1;
+pub(super) const META_KEY: &[u8] = &[0xff];
+
+pub(super) const HEAD: u8 = b'h';
+pub(super) const LIVE: u8 = b'l';
+pub(super) const ARCHIVED: u8 = b'a';
+pub(super) const RECORD: u8 = b'r';
+const MORE: u8 = b'm';
+
+const AGGREGATES: u8 = 0;
+const INDEX: u8 = 1;
+pub(super) const PREFIX_BYTES: usize = 25;
+const COUNT_BYTES: usize = 2;
+const RECORD_HEADER_BYTES: usize = 1 + 8 + 32 + 32;
+/// Where a record's body starts in its long row.
+pub(super) const BODY_AT: usize = COUNT_BYTES + RECORD_HEADER_BYTES;
+
+pub(super) type PartDigest = [u8; 16];
+
+/// The last sequence of an aggregate and the digest of its record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) sequence: u64,
+    pub(super) digest: Digest,
+}
+
+impl Head {
+    pub(super) fn encode(self) -> [u8; 40] {
+        let mut row = [0; 40];
+        row[..8].copy_from_slice(&self.sequence.to_be_bytes());
+        row[8..].copy_from_slice(&self.digest.0);
+        row
+    }
+
+    pub(super) fn decode(row: &[u8]) -> Option<Self> {
+        let mut row = Cursor(row);
+        let head = Self { sequence: row.u64()?, digest: Digest(row.array()?) };
+        row.0.is_empty().then_some(head)
+    }
+}
+
+pub(super) fn prefix(aggregate: Aggregate) -> [u8; PREFIX_BYTES] {
+    let mut prefix = [0; PREFIX_BYTES];
+    prefix[..8].copy_from_slice(&aggregate.account.to_be_bytes());
+    prefix[8] = AGGREGATES;
+    prefix[9..].copy_from_slice(&aggregate.uid);
+    prefix
+}
+
+/// The aggregate a key belongs to, or `None` for the keys of index rows.
+pub(super) fn aggregate_of(key: &[u8]) -> Option<Aggregate> {
+    let mut key = Cursor(key);
+    let account = key.u64()?;
+    (key.u8()? == AGGREGATES).then_some(())?;
+    Some(Aggregate { account, uid: key.array()? })
+}
+
+/// The first key after all those of an account's aggregates.
+pub(super) fn aggregates_end(account: u64) -> [u8; 9] {
+    let mut end = [INDEX; 9];
+    end[..8].copy_from_slice(&account.to_be_bytes());
+    end
+}
+
+pub(super) fn row_key(prefix: &[u8; PREFIX_BYTES], letter: u8, name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(PREFIX_BYTES + 1 + name.len());
+    key.extend_from_slice(prefix);
+    key.push(letter);
+    key.extend_from_slice(name);
+    key
+}
+
+pub(super) fn part_key(prefix: &[u8; PREFIX_BYTES], key: &PartKey) -> Vec<u8> {
+    let (letter, name) = letter_and_name(key);
+    row_key(prefix, letter, name)
+}
+
+pub(super) fn letter_and_name(key: &PartKey) -> (u8, &Bytes) {
+    match key {
+        PartKey::Live(name) => (LIVE, name),
+        PartKey::Archived(name) => (ARCHIVED, name),
+    }
+}
+
+/// The key of the `number`th further chunk of the long row at `key`. A part's name is under 255 bytes, so its length fits.
+pub(super) fn chunk_key(key: &[u8], number: u16) -> Vec<u8> {
+    let (prefix, rest) = key.split_at(PREFIX_BYTES);
+    let mut chunk = Vec::with_capacity(key.len() + 4);
+    chunk.extend_from_slice(prefix);
+    chunk.push(MORE);
+    chunk.push(rest.len() as u8);
+    chunk.extend_from_slice(rest);
+    chunk.extend_from_slice(&number.to_be_bytes());
+    chunk
+}
+
+pub(super) fn index_key(account: u64, key: &IndexKey) -> Vec<u8> {
+    let mut row = index_prefix(account, key.kind);
+    row.extend_from_slice(&key.name);
+    row
+}
+
+pub(super) fn index_prefix(account: u64, kind: u8) -> Vec<u8> {
+    let mut row = aggregates_end(account).to_vec();
+    row.push(kind);
+    row
+}
+
+/// A long row being made: its content goes after the room for its chunk count.
+pub(super) fn long_row(content_bytes: usize) -> Vec<u8> {
+    let mut row = Vec::with_capacity(COUNT_BYTES + content_bytes);
+    row.extend_from_slice(&[0; COUNT_BYTES]);
+    row
+}
+
+/// Cuts a finished long row into its first chunk, with the count filled in, and the further ones.
+pub(super) fn chunks(row: &mut [u8]) -> (&[u8], std::slice::Chunks<'_, u8>) {
+    let further = further_chunks(row.len());
+    row[..COUNT_BYTES].copy_from_slice(&further.to_be_bytes());
+    let (first, rest) = row.split_at(row.len().min(CHUNK_BYTES));
+    (first, rest.chunks(CHUNK_BYTES))
+}
+
+/// How many further chunks a long row of that size has. The limits on values keep this under 65,536.
+pub(super) fn further_chunks(row_bytes: usize) -> u16 {
+    (row_bytes.div_ceil(CHUNK_BYTES).max(1) - 1) as u16
+}
+
+/// The number of further chunks and the first bytes of the content.
+pub(super) fn first_chunk(row: &[u8]) -> Option<(u16, &[u8])> {
+    let mut row = Cursor(row);
+    Some((u16::from_be_bytes(row.array()?), row.0))
+}
+
+/// Covers the key too: a value moved to another name is not that name's value.
+pub(super) fn part_digest(key: &[u8], value: &[u8]) -> PartDigest {
+    let whole =
+        Sha256::new().chain_update((key.len() as u64).to_be_bytes()).chain_update(key).chain_update(value).finalize();
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&whole[..16]);
+    digest
+}
+
+fn record_digest(prefix: &[u8; PREFIX_BYTES], sequence: u64, previous: Digest, body_digest: &[u8; 32]) -> Digest {
+    let digest = Sha256::new()
+        .chain_update([FORMAT])
+        .chain_update(prefix)
+        .chain_update(sequence.to_be_bytes())
+        .chain_update(previous.0)
+        .chain_update(body_digest)
+        .finalize();
+    Digest(digest.into())
+}
+
+/// Fills in the header of a record's long row, whose body is in place, and returns the new head.
+pub(super) fn seal_record(prefix: &[u8; PREFIX_BYTES], row: &mut [u8], body_digest: &[u8; 32], before: Head) -> Head {
+    let sequence = before.sequence + 1;
+    let digest = record_digest(prefix, sequence, before.digest, body_digest);
+    let header = &mut row[COUNT_BYTES..BODY_AT];
+    header[0] = FORMAT;
+    header[1..9].copy_from_slice(&sequence.to_be_bytes());
+    header[9..41].copy_from_slice(&before.digest.0);
+    header[41..73].copy_from_slice(&digest.0);
+    Head { sequence, digest }
+}
+
+/// A record with the parts it changed: letter and name, and the digest unless it was deleted.
+#[derive(Debug)]
+pub(super) struct FullRecord {
+    pub(super) record: Record,
+    pub(super) changes: Vec<(Vec<u8>, Option<PartDigest>)>,
+}
+
+/// Reads and checks a record's content; the error says what is wrong with it.
+pub(super) fn decode_record(prefix: &[u8; PREFIX_BYTES], content: &Bytes) -> Result<FullRecord, String> {
+    const SHORT: &str = "the record ends early";
+    let mut header = Cursor(content);
+    match header.u8().ok_or(SHORT)? {
+        FORMAT => {}
+        other => return Err(format!("the record has format {other}, this program knows {FORMAT}")),
+    }
+    let sequence = header.u64().ok_or(SHORT)?;
+    let previous = Digest(header.array().ok_or(SHORT)?);
+    let digest = Digest(header.array().ok_or(SHORT)?);
+    let body = header.0;
+    if record_digest(prefix, sequence, previous, &Sha256::digest(body).into()) != digest {
+        return Err("the record does not match its checksum".to_owned());
+    }
+    let (changes, events) = decode_body(content, body).ok_or("the record's body is malformed")?;
+    Ok(FullRecord { record: Record { sequence, previous, digest, events }, changes })
+}
+
+type Body = (Vec<(Vec<u8>, Option<PartDigest>)>, Vec<Bytes>);
+
+fn decode_body(content: &Bytes, body: &[u8]) -> Option<Body> {
+    let mut body = Cursor(body);
+    let mut changes = Vec::new();
+    for _ in 0..body.u16()? {
+        let mut name = vec![body.u8()?];
+        let name_bytes = usize::from(body.u8()?);
+        name.extend_from_slice(body.take(name_bytes)?);
+        let digest = match body.u8()? {
+            0 => None,
+            _ => Some(body.array()?),
+        };
+        changes.push((name, digest));
+    }
+    let mut events = Vec::new();
+    for _ in 0..body.u16()? {
+        let event_bytes = u32::from_be_bytes(body.array()?) as usize;
+        events.push(content.slice_ref(body.take(event_bytes)?));
+    }
+    body.0.is_empty().then_some((changes, events))
+}
+
+/// What is left to read.
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+}

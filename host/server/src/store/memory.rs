@@ -1,0 +1,97 @@
+//! The store that keeps everything in memory, for tests and for runs whose state nobody wants afterwards. Durable means
+//! here: as long as the value lives.
+
+use super::prepared::Prepared;
+use super::rows::{self, Rows};
+use super::watch::{Watcher, Watchers};
+use super::{Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, Store, StoreError, Verified};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+#[derive(Default)]
+pub struct MemoryStore {
+    rows: Mutex<Map>,
+    watchers: Arc<Watchers>,
+}
+
+impl MemoryStore {
+    /// Nothing of a commit is applied before all of it is known, so the map is whole even after a panic.
+    pub(super) fn rows(&self) -> MutexGuard<'_, Map> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rows for Map {
+    type Value = Vec<u8>;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.get(key).cloned())
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        for (key, value) in self.range(from.to_vec()..) {
+            if !visit(key, value)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self, aggregate: Aggregate) -> Result<Loaded, StoreError> {
+        rows::load(&*self.rows(), aggregate)
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
+        let aggregate = commit.aggregate;
+        let prepared = Prepared::new(commit)?;
+        let mut map = self.rows();
+        let head = rows::head(&*map, aggregate)?;
+        let mut batch = Vec::new();
+        let after = prepared.write(&*map, head, |key, value| batch.push((key.to_vec(), value.map(<[u8]>::to_vec))))?;
+        for (key, value) in batch {
+            match value {
+                Some(value) => map.insert(key, value),
+                None => map.remove(&key),
+            };
+        }
+        self.watchers.tell(aggregate, after.sequence);
+        Ok(after.sequence)
+    }
+
+    async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {
+        rows::get(&*self.rows(), aggregate, key)
+    }
+
+    async fn history(&self, aggregate: Aggregate, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        rows::history(&*self.rows(), aggregate, from, limit)
+    }
+
+    async fn list(&self, list: List) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        rows::list(&*self.rows(), &list)
+    }
+
+    fn watch(&self, aggregate: Option<Aggregate>) -> Watcher {
+        self.watchers.watch(aggregate)
+    }
+
+    async fn verify(&self) -> Result<Verified, StoreError> {
+        rows::verify(&*self.rows())
+    }
+}
+
+impl Drop for MemoryStore {
+    fn drop(&mut self) {
+        self.watchers.close();
+    }
+}

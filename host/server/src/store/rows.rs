@@ -1,0 +1,265 @@
+//! Reading aggregates out of anything that holds rows in the order of their keys. Knows the layout; knows no backend.
+
+use super::layout::{self, FullRecord, Head, PREFIX_BYTES, PartDigest};
+use super::{Aggregate, Digest, List, Loaded, PartKey, READ_BYTES_MAX, READ_ROWS_MAX, Record, StoreError, Verified};
+use bytes::Bytes;
+use std::collections::HashMap;
+
+pub(super) trait Rows {
+    type Value: AsRef<[u8]>;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Self::Value>, StoreError>;
+
+    /// Visits the rows from the key `from` on, in order, for as long as `visit` answers true.
+    fn scan(&self, from: &[u8], visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>) -> Result<(), StoreError>;
+}
+
+pub(super) fn head<R: Rows>(rows: &R, aggregate: Aggregate) -> Result<Head, StoreError> {
+    match rows.get(&layout::row_key(&layout::prefix(aggregate), layout::HEAD, &[]))? {
+        None => Ok(Head::default()),
+        Some(row) => Head::decode(row.as_ref()).ok_or_else(|| damaged(aggregate, "head", "it is malformed")),
+    }
+}
+
+pub(super) fn load<R: Rows>(rows: &R, aggregate: Aggregate) -> Result<Loaded, StoreError> {
+    at_rest(rows, aggregate, |head| {
+        check_head(rows, aggregate, head)?;
+        let mut parts = Vec::new();
+        each_part(rows, aggregate, layout::LIVE, |name, value, _| parts.push((PartKey::Live(name), value)))?;
+        match head.sequence == 0 && !parts.is_empty() {
+            true => Err(damaged(aggregate, "head", "it is missing")),
+            false => Ok(Loaded { sequence: head.sequence, parts }),
+        }
+    })
+}
+
+pub(super) fn get<R: Rows>(rows: &R, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {
+    let key = layout::part_key(&layout::prefix(aggregate), key);
+    at_rest(rows, aggregate, |_| {
+        let Some(row) = rows.get(&key)? else { return Ok(None) };
+        Ok(Some(read_part(rows, aggregate, &key, row.as_ref())?.0))
+    })
+}
+
+pub(super) fn history<R: Rows>(
+    rows: &R,
+    aggregate: Aggregate,
+    from: u64,
+    limit: usize,
+) -> Result<Vec<Record>, StoreError> {
+    let head = head(rows, aggregate)?;
+    let mut records: Vec<Record> = Vec::new();
+    let mut bytes = 0;
+    for sequence in from.max(1)..=head.sequence {
+        if records.len() >= limit.min(READ_ROWS_MAX) || bytes >= READ_BYTES_MAX {
+            break;
+        }
+        let record = read_record(rows, aggregate, sequence)?.record;
+        check_link(aggregate, &record, records.last().map(|before| before.digest), head)?;
+        bytes += record.events.iter().map(Bytes::len).sum::<usize>();
+        records.push(record);
+    }
+    Ok(records)
+}
+
+pub(super) fn list<R: Rows>(rows: &R, list: &List) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+    let kind = layout::index_prefix(list.account, list.kind);
+    let prefix = [&kind[..], &list.prefix].concat();
+    let after = list.after.as_ref().map(|after| [&kind[..], after].concat()).unwrap_or_default();
+    let limit = list.limit.min(READ_ROWS_MAX);
+    let mut listed = Vec::new();
+    rows.scan(prefix.as_slice().max(&after), |key, value| {
+        if listed.len() >= limit || !key.starts_with(&prefix) {
+            return Ok(false);
+        }
+        if key > after.as_slice() {
+            listed.push((Bytes::copy_from_slice(&key[kind.len()..]), Bytes::copy_from_slice(value)));
+        }
+        Ok(true)
+    })?;
+    Ok(listed)
+}
+
+/// The first aggregate whose key is not before `from`.
+fn next_aggregate<R: Rows>(rows: &R, from: &[u8]) -> Result<Option<Aggregate>, StoreError> {
+    let mut found = None;
+    let mut from = from.to_vec();
+    loop {
+        let mut account_passed = None;
+        rows.scan(&from, |key, _| {
+            found = layout::aggregate_of(key);
+            account_passed = match found {
+                None => key.first_chunk().map(|account| u64::from_be_bytes(*account)),
+                Some(_) => None,
+            };
+            Ok(false)
+        })?;
+        // An index row: the next aggregate is one of a later account.
+        match account_passed.and_then(|account| account.checked_add(1)) {
+            Some(account) => from = account.to_be_bytes().to_vec(),
+            None => return Ok(found),
+        }
+    }
+}
+
+pub(super) fn verify<R: Rows>(rows: &R) -> Result<Verified, StoreError> {
+    let mut verified = Verified::default();
+    let mut from = Vec::new();
+    while let Some(aggregate) = next_aggregate(rows, &from)? {
+        let (records, parts) = at_rest(rows, aggregate, |head| verify_aggregate(rows, aggregate, head))?;
+        verified.aggregates += 1;
+        verified.records += records;
+        verified.parts += parts;
+        from = match u128::from_be_bytes(aggregate.uid).checked_add(1) {
+            Some(uid) => layout::prefix(Aggregate { uid: uid.to_be_bytes(), ..aggregate }).to_vec(),
+            None => layout::aggregates_end(aggregate.account).to_vec(),
+        };
+    }
+    Ok(verified)
+}
+
+fn verify_aggregate<R: Rows>(rows: &R, aggregate: Aggregate, head: Head) -> Result<(u64, u64), StoreError> {
+    let mut expected: HashMap<Vec<u8>, PartDigest> = HashMap::new();
+    let mut before = Digest::default();
+    for sequence in 1..=head.sequence {
+        let FullRecord { record, changes } = read_record(rows, aggregate, sequence)?;
+        check_link(aggregate, &record, Some(before), head)?;
+        before = record.digest;
+        for (part, digest) in changes {
+            match digest {
+                Some(digest) => expected.insert(part, digest),
+                None => expected.remove(&part),
+            };
+        }
+    }
+    let beyond = layout::row_key(&layout::prefix(aggregate), layout::RECORD, &(head.sequence + 1).to_be_bytes());
+    rows.scan(&beyond, |key, _| match key.starts_with(&beyond[..=PREFIX_BYTES]) {
+        true => Err(damaged(aggregate, "head", "there are records after it")),
+        false => Ok(false),
+    })?;
+    let parts = expected.len() as u64;
+    for letter in [layout::LIVE, layout::ARCHIVED] {
+        let mut wrong = None;
+        each_part(rows, aggregate, letter, |name, _, digest| {
+            let part = [&[letter], &name[..]].concat();
+            if expected.remove(&part) != Some(digest) {
+                wrong = Some(part);
+            }
+        })?;
+        if let Some(part) = wrong {
+            return Err(damaged(aggregate, &part_place(&part), "it is not what the last record of it says"));
+        }
+    }
+    match expected.keys().next() {
+        Some(part) => Err(damaged(aggregate, &part_place(part), "it is missing")),
+        None => Ok((head.sequence, parts)),
+    }
+}
+
+/// Runs `read` on an aggregate that did not change meanwhile, again if it did: rows are read one by one while others commit.
+fn at_rest<R: Rows, T>(
+    rows: &R,
+    aggregate: Aggregate,
+    read: impl Fn(Head) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut before = head(rows, aggregate)?;
+    loop {
+        let answer = read(before);
+        let after = head(rows, aggregate)?;
+        if after == before {
+            return answer;
+        }
+        before = after;
+    }
+}
+
+fn check_head<R: Rows>(rows: &R, aggregate: Aggregate, head: Head) -> Result<(), StoreError> {
+    if head.sequence == 0 {
+        return Ok(());
+    }
+    let record = read_record(rows, aggregate, head.sequence)?.record;
+    check_link(aggregate, &record, None, head)
+}
+
+/// That a record follows the one before it, where that is known, and is the head's if it is at the head.
+fn check_link(aggregate: Aggregate, record: &Record, before: Option<Digest>, head: Head) -> Result<(), StoreError> {
+    let place = format!("record {}", record.sequence);
+    if before.is_some_and(|before| before != record.previous) {
+        return Err(damaged(aggregate, &place, "it does not follow the record before it"));
+    }
+    match record.sequence == head.sequence && record.digest != head.digest {
+        true => Err(damaged(aggregate, &place, "it is not the record the head names")),
+        false => Ok(()),
+    }
+}
+
+fn read_record<R: Rows>(rows: &R, aggregate: Aggregate, sequence: u64) -> Result<FullRecord, StoreError> {
+    let prefix = layout::prefix(aggregate);
+    let place = format!("record {sequence}");
+    let key = layout::row_key(&prefix, layout::RECORD, &sequence.to_be_bytes());
+    let row = rows.get(&key)?.ok_or_else(|| damaged(aggregate, &place, "it is missing"))?;
+    let content = read_long(rows, aggregate, &place, &key, row.as_ref())?;
+    let record = layout::decode_record(&prefix, &content).map_err(|problem| damaged(aggregate, &place, &problem))?;
+    match record.record.sequence == sequence {
+        true => Ok(record),
+        false => Err(damaged(aggregate, &place, "it is another record")),
+    }
+}
+
+fn each_part<R: Rows>(
+    rows: &R,
+    aggregate: Aggregate,
+    letter: u8,
+    mut visit: impl FnMut(Bytes, Bytes, PartDigest),
+) -> Result<(), StoreError> {
+    let from = layout::row_key(&layout::prefix(aggregate), letter, &[]);
+    rows.scan(&from, |key, row| {
+        if !key.starts_with(&from) {
+            return Ok(false);
+        }
+        let (value, digest) = read_part(rows, aggregate, key, row)?;
+        visit(Bytes::copy_from_slice(&key[from.len()..]), value, digest);
+        Ok(true)
+    })
+}
+
+fn read_part<R: Rows>(
+    rows: &R,
+    aggregate: Aggregate,
+    key: &[u8],
+    row: &[u8],
+) -> Result<(Bytes, PartDigest), StoreError> {
+    let place = part_place(&key[PREFIX_BYTES..]);
+    let mut content = read_long(rows, aggregate, &place, key, row)?;
+    let digest: PartDigest = *content.first_chunk().ok_or_else(|| damaged(aggregate, &place, "it has no checksum"))?;
+    let value = content.split_off(digest.len());
+    match layout::part_digest(key, &value) == digest {
+        true => Ok((value, digest)),
+        false => Err(damaged(aggregate, &place, "it does not match its checksum")),
+    }
+}
+
+fn read_long<R: Rows>(
+    rows: &R,
+    aggregate: Aggregate,
+    place: &str,
+    key: &[u8],
+    row: &[u8],
+) -> Result<Bytes, StoreError> {
+    let (further, first) = layout::first_chunk(row).ok_or_else(|| damaged(aggregate, place, "it is malformed"))?;
+    let mut content = first.to_vec();
+    for number in 0..further {
+        let chunk = rows.get(&layout::chunk_key(key, number))?;
+        let chunk = chunk.ok_or_else(|| damaged(aggregate, place, "a chunk of it is missing"))?;
+        content.extend_from_slice(chunk.as_ref());
+    }
+    Ok(content.into())
+}
+
+fn part_place(letter_and_name: &[u8]) -> String {
+    format!("part {}", letter_and_name.get(1..).unwrap_or_default().escape_ascii())
+}
+
+fn damaged(aggregate: Aggregate, place: &str, problem: &str) -> StoreError {
+    StoreError::Damaged { place: format!("{aggregate}, {place}"), problem: problem.to_owned() }
+}
