@@ -123,6 +123,11 @@ impl Seam {
 
     fn journal(&self, mut call: HostCall) {
         call.target = self.masked(&call.target);
+        if let HostCallOutcome::Denied(text) | HostCallOutcome::Limit(text) | HostCallOutcome::Failed(text) =
+            &mut call.outcome
+        {
+            *text = self.masked(text);
+        }
         if let HostCallOutcome::Denied(text) = &call.outcome {
             let mut denials = self.denials.lock().expect("no panic while held");
             if denials.len() < DENIALS_KEPT_MAX {

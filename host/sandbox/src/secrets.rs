@@ -1,42 +1,285 @@
-//! The secrets capability (stub: its owner replaces this file).
+//! The secrets capability: a plugin gets stand-ins, and the host puts the values into requests.
+//!
+//! Owns the stand-ins of one call, where each may be replaced, and the forms of a value that nothing may show. Must not
+//! know how requests are sent.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
+use ::http::{HeaderMap, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::pipewright::plugin::secrets as abi;
-use crate::grants::Grants;
-use crate::seam::Seam;
+use crate::grants::{Grants, SecretGrant};
+use crate::http::origin::normal_host;
+use crate::seam::{HostCallOutcome, Seam};
 use crate::state::State;
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     abi::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
-pub(crate) struct Secrets {
+const STAND_IN_PREFIX: &str = "pipewright-secret-";
+const STAND_IN_DIGITS: usize = 32;
+/// Stops a plugin that asks for a stand-in for every user name it can think of.
+const STAND_INS_MAX: usize = 1_000;
+/// Stops names and user names that fill the journal.
+const NAME_BYTES_MAX: usize = 256;
+
+/// The secrets of one call.
+#[derive(Clone)]
+pub(crate) struct Secrets(Arc<Inner>);
+
+struct Inner {
+    grants: BTreeMap<String, SecretGrant>,
     seam: Arc<Seam>,
+    stand_ins: Mutex<StandIns>,
+}
+
+#[derive(Default)]
+struct StandIns {
+    texts: HashMap<Use, String>,
+    uses: HashMap<String, Use>,
+}
+
+/// What a stand-in stands for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Use {
+    name: String,
+    /// For basic authentication; without one, it is the value alone.
+    user: Option<String>,
+}
+
+/// Why headers were not completed.
+pub(crate) enum Refusal {
+    /// A secret may not go to this host; the text names the grant that would allow it.
+    Denied(String),
+    TooLarge,
+}
+
+/// A host call of this interface that was not answered.
+struct Refused {
+    text: String,
+    outcome: fn(String) -> HostCallOutcome,
 }
 
 impl Secrets {
-    pub(crate) fn new(_grants: &Grants, seam: Arc<Seam>) -> Self {
-        Self { seam }
+    pub(crate) fn new(grants: &Grants, seam: Arc<Seam>) -> Self {
+        Self(Arc::new(Inner { grants: grants.secrets.clone(), seam, stand_ins: Mutex::default() }))
     }
 
-    fn denied(&self) -> abi::Error {
-        abi::Error::Denied(self.seam.denial("a secret", "[secrets]"))
+    fn stand_in(&self, name: &str) -> Result<String, Refused> {
+        let grant = self.grant(name, "use")?;
+        if HeaderValue::from_str(grant.value.expose()).is_err() {
+            let text = format!(
+                "the value of the secret \"{name}\" has a line break or another character that a header cannot carry: \
+                 store it without"
+            );
+            return Err(Refused { text, outcome: HostCallOutcome::Failed });
+        }
+        self.text_for(Use { name: name.to_owned(), user: None })
+    }
+
+    fn basic(&self, user: String, name: &str) -> Result<String, Refused> {
+        self.grant(name, "use")?;
+        if user.len() > NAME_BYTES_MAX || user.contains(|c: char| c == ':' || c.is_control()) {
+            let text = format!(
+                "a user name for basic authentication has at most {NAME_BYTES_MAX} bytes, and no colon or control character"
+            );
+            return Err(Refused { text, outcome: HostCallOutcome::Failed });
+        }
+        self.text_for(Use { name: name.to_owned(), user: Some(user) })
+    }
+
+    fn reveal(&self, name: &str) -> Result<String, Refused> {
+        let grant = self.grant(name, "read")?;
+        if grant.reveal {
+            return Ok(grant.value.expose().to_owned());
+        }
+        let line = format!("secrets.{} = {{ …, reveal = true }}", key(name));
+        let text = self.0.seam.denial(&format!("to read the value of the secret \"{name}\""), &line);
+        Err(Refused { text, outcome: HostCallOutcome::Denied })
+    }
+
+    fn grant(&self, name: &str, verb: &str) -> Result<&SecretGrant, Refused> {
+        self.0.grants.get(name).ok_or_else(|| {
+            let what = if verb == "read" { "reveal = true" } else { "hosts = [\"…\"]" };
+            let line = format!("secrets.{} = {{ env = \"…\", {what} }}", key(name));
+            let text = self.0.seam.denial(&format!("to {verb} the secret \"{name}\""), &line);
+            Refused { text, outcome: HostCallOutcome::Denied }
+        })
+    }
+
+    /// The same text for the same use, all through the call.
+    fn text_for(&self, wanted: Use) -> Result<String, Refused> {
+        let mut stand_ins = self.0.stand_ins.lock().expect("no panic while held");
+        if let Some(text) = stand_ins.texts.get(&wanted) {
+            return Ok(text.clone());
+        }
+        if stand_ins.texts.len() >= STAND_INS_MAX {
+            let text = format!("more than {STAND_INS_MAX} stand-ins in one call");
+            return Err(Refused { text, outcome: HostCallOutcome::Limit });
+        }
+        let random = getrandom::u64().and_then(|high| Ok((high, getrandom::u64()?)));
+        let (high, low) = random.map_err(|error| Refused {
+            text: format!("this host gives no randomness: {error}"),
+            outcome: HostCallOutcome::Failed,
+        })?;
+        let text = format!("{STAND_IN_PREFIX}{high:016x}{low:016x}");
+        stand_ins.texts.insert(wanted.clone(), text.clone());
+        stand_ins.uses.insert(text.clone(), wanted);
+        Ok(text)
+    }
+
+    /// Journals one call of the interface: the secret's name, never a value.
+    fn told(
+        &self,
+        operation: &'static str,
+        name: &str,
+        answer: impl FnOnce(&str) -> Result<String, Refused>,
+    ) -> Result<String, abi::Error> {
+        let timer = self.0.seam.begin("secrets", operation);
+        let name = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
+        match answer(name) {
+            Ok(text) => {
+                timer.end(name, HostCallOutcome::Done, 0);
+                Ok(text)
+            }
+            Err(refused) => {
+                timer.end(name, (refused.outcome)(refused.text.clone()), 0);
+                Err(abi::Error::Denied(refused.text))
+            }
+        }
+    }
+
+    /// Puts the values in the place of their stand-ins, for a request to `host` (in its normal form) that is granted by
+    /// itself. Together the headers may then have `bytes_max` bytes.
+    pub(crate) fn put_into(&self, headers: &mut HeaderMap, host: &str, bytes_max: usize) -> Result<(), Refusal> {
+        let mut bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if bytes > bytes_max {
+            return Err(Refusal::TooLarge);
+        }
+        let stand_ins = self.0.stand_ins.lock().expect("no panic while held");
+        if stand_ins.uses.is_empty() {
+            return Ok(());
+        }
+        for value in headers.values_mut() {
+            let others = bytes - value.len();
+            let replaced = self.replaced(&stand_ins, value.as_bytes(), host, bytes_max - others)?;
+            if replaced != value.as_bytes() {
+                bytes = others + replaced.len();
+                let invalid = |_| Refusal::Denied("a secret's value cannot be put into a header".to_owned());
+                *value = HeaderValue::from_bytes(&replaced).map_err(invalid)?;
+                value.set_sensitive(true);
+            }
+        }
+        Ok(())
+    }
+
+    fn replaced(&self, stand_ins: &StandIns, value: &[u8], host: &str, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+        let mut replaced = Vec::with_capacity(value.len());
+        let mut rest = value;
+        while let Some(start) = rest.windows(STAND_IN_PREFIX.len()).position(|text| text == STAND_IN_PREFIX.as_bytes())
+        {
+            let (before, text) = rest.split_at(start);
+            replaced.extend_from_slice(before);
+            let whole = text.get(..STAND_IN_PREFIX.len() + STAND_IN_DIGITS);
+            let known =
+                whole.and_then(|text| str::from_utf8(text).ok()).and_then(|text| stand_ins.uses.get_key_value(text));
+            let taken = match known {
+                Some((text, used)) => {
+                    replaced.extend_from_slice(self.value_for(used, host)?.as_bytes());
+                    text.len()
+                }
+                None => {
+                    replaced.extend_from_slice(STAND_IN_PREFIX.as_bytes());
+                    STAND_IN_PREFIX.len()
+                }
+            };
+            rest = &text[taken..];
+            // Also in between: many stand-ins of a long value are far longer than their header.
+            if replaced.len() > bytes_max {
+                return Err(Refusal::TooLarge);
+            }
+        }
+        replaced.extend_from_slice(rest);
+        if replaced.len() > bytes_max { Err(Refusal::TooLarge) } else { Ok(replaced) }
+    }
+
+    fn value_for(&self, used: &Use, host: &str) -> Result<String, Refusal> {
+        let name = &used.name;
+        let grant =
+            self.0.grants.get(name).filter(|grant| grant.hosts.iter().any(|granted| normal_host(granted) == host));
+        let Some(grant) = grant else {
+            let granted = self.0.grants.get(name).map_or(&[][..], |grant| &grant.hosts);
+            let hosts: Vec<String> =
+                granted.iter().map(String::as_str).chain([host]).map(|host| format!("\"{host}\"")).collect();
+            let line = format!("secrets.{} = {{ …, hosts = [{}] }}", key(name), hosts.join(", "));
+            return Err(Refusal::Denied(
+                self.0.seam.denial(&format!("to send the secret \"{name}\" to {host}"), &line),
+            ));
+        };
+        let value = grant.value.expose();
+        Ok(match &used.user {
+            None => value.to_owned(),
+            Some(user) => format!("Basic {}", STANDARD.encode(format!("{user}:{value}"))),
+        })
     }
 }
 
+/// A key of a TOML table.
+fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if bare { name.to_owned() } else { format!("{name:?}") }
+}
+
 impl abi::Host for State {
-    fn stand_in(&mut self, _name: String) -> wasmtime::Result<Result<String, abi::Error>> {
-        Ok(Err(self.secrets.denied()))
+    fn stand_in(&mut self, name: String) -> wasmtime::Result<Result<String, abi::Error>> {
+        Ok(self.secrets.told("stand-in", &name, |name| self.secrets.stand_in(name)))
     }
 
-    fn basic(&mut self, _user: String, _name: String) -> wasmtime::Result<Result<String, abi::Error>> {
-        Ok(Err(self.secrets.denied()))
+    fn basic(&mut self, user: String, name: String) -> wasmtime::Result<Result<String, abi::Error>> {
+        Ok(self.secrets.told("basic", &name, |name| self.secrets.basic(user, name)))
     }
 
-    fn reveal(&mut self, _name: String) -> wasmtime::Result<Result<String, abi::Error>> {
-        Ok(Err(self.secrets.denied()))
+    fn reveal(&mut self, name: String) -> wasmtime::Result<Result<String, abi::Error>> {
+        Ok(self.secrets.told("reveal", &name, |name| self.secrets.reveal(name)))
     }
+}
+
+/// Shorter ones would hide ordinary text; a value as it is, is always hidden.
+const DERIVED_MASK_CHARS_MIN: usize = 8;
+/// RFC 3986's unreserved characters stay.
+const URL_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What the seam must show nowhere: the values, their lines, and both as they look in URLs and in base64. Longer ones come
+/// first, so that the part of one does not spoil the whole of another.
+pub(crate) fn masks(grants: &Grants) -> Vec<Arc<str>> {
+    let mut masks = Vec::new();
+    for value in grants.secrets.values().map(|grant| grant.value.expose()) {
+        let encoded = utf8_percent_encode(value, URL_ENCODED).to_string();
+        let lines = value.lines().map(str::to_owned).chain([encoded]);
+        let derived = lines.chain(base64_forms(value.as_bytes()));
+        masks.extend(derived.filter(|mask| mask.len() >= DERIVED_MASK_CHARS_MIN));
+        masks.push(value.to_owned());
+    }
+    masks.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    masks.dedup();
+    masks.into_iter().filter(|mask| !mask.is_empty()).map(Arc::from).collect()
+}
+
+/// What base64 of any text around the value has in common, e.g. of `user:value`: a byte's place modulo 3 decides how it
+/// is encoded, and the characters at both ends depend on the neighbours.
+fn base64_forms(value: &[u8]) -> impl Iterator<Item = String> {
+    let encode = |bytes: &[u8]| [STANDARD_NO_PAD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)];
+    (0..3_usize).flat_map(move |shift| {
+        let shifted = [&[0; 2][..shift], value].concat();
+        let shared_at_end = usize::from(shifted.len() % 3 != 0);
+        let shared_at_start = [0, 2, 3][shift];
+        encode(&shifted)
+            .map(|text| text[..text.len() - shared_at_end].get(shared_at_start..).unwrap_or_default().to_owned())
+    })
 }

@@ -1,29 +1,55 @@
-//! The HTTP capability (stub: its owner replaces this folder).
+//! The HTTP capability: the only way out of the sandbox.
+//!
+//! Owns the check of a request against the grants, the connection, its limits, and the journal entry. A redirect is a new
+//! request of the guest, checked like any other. Must not know who asks, or what for.
 
+mod body;
+mod exchange;
+mod failure;
+pub(crate) mod origin;
+mod trust;
+
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+use ::http::{Request, Response};
+use futures::future::{BoxFuture, FutureExt as _};
+use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-use crate::grants::Grants;
-use crate::limits::CallLimits;
+use crate::grants::{Grants, HttpGrant};
+use crate::limits::{CallLimits, HttpLimits};
 use crate::seam::Seam;
 use crate::secrets::Secrets;
 use crate::state::State;
+use trust::Trust;
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
 }
 
+/// Looks a host name up.
+type Resolve = dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> + Send + Sync;
+
 /// What all calls share: made once per sandbox.
 #[derive(Clone)]
-pub(crate) struct Connector;
+pub(crate) struct Connector {
+    resolve: Arc<Resolve>,
+    trust: Arc<Trust>,
+}
 
 impl Connector {
-    /// `certificate_authorities`: PEM files; none means the host's own.
-    pub(crate) fn new(_certificate_authorities: &[PathBuf]) -> anyhow::Result<Self> {
-        Ok(Self)
+    /// `certificate_authorities` are PEM files, believed besides the host's own authorities. Fails when one of them cannot
+    /// be read.
+    pub(crate) fn new(certificate_authorities: &[PathBuf]) -> anyhow::Result<Self> {
+        let system = |host: String| {
+            let lookup = async move { Ok(tokio::net::lookup_host((host, 0)).await?.map(|found| found.ip()).collect()) };
+            lookup.boxed()
+        };
+        Ok(Self { resolve: Arc::new(system), trust: Arc::new(Trust::new(certificate_authorities)?) })
     }
 }
 
@@ -34,23 +60,58 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(_: &Connector, _: &Grants, _: &Secrets, _: &CallLimits, _: Arc<Seam>) -> Self {
-        Self { ctx: WasiHttpCtx::new(), hooks: Hooks }
+    pub(crate) fn new(
+        connector: &Connector,
+        grants: &Grants,
+        secrets: &Secrets,
+        limits: &CallLimits,
+        seam: Arc<Seam>,
+    ) -> Self {
+        let limits = limits.http;
+        let call = Call {
+            connector: connector.clone(),
+            grants: grants.http.clone(),
+            secrets: secrets.clone(),
+            seam,
+            limits,
+            requests: AtomicU64::new(0),
+            in_flight: Arc::new(Semaphore::new(limits.requests_in_flight_max)),
+        };
+        Self { ctx: WasiHttpCtx::new(), hooks: Hooks(Arc::new(call)) }
     }
 }
 
-struct Hooks;
+/// What a request needs to know of the call it belongs to.
+struct Call {
+    connector: Connector,
+    grants: Vec<HttpGrant>,
+    secrets: Secrets,
+    seam: Arc<Seam>,
+    limits: HttpLimits,
+    /// How many were made so far.
+    requests: AtomicU64,
+    in_flight: Arc<Semaphore>,
+}
 
-type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
+/// The default list of forbidden headers holds: `Host`, what belongs to a connection, and proxies' headers. Guests may set
+/// `Authorization`, to a secret's stand-in.
+struct Hooks(Arc<Call>);
+
+/// A future for trouble after the response's head; ours ends with the body.
+type Rest = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
-        _: ::http::Request<WasiBody>,
-        _: Option<RequestOptions>,
-        _: Sending,
-    ) -> Box<dyn Future<Output = Result<(::http::Response<WasiBody>, Sending), Error>> + Send> {
-        Box::new(async { Err(Error::HttpRequestDenied) })
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Rest,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Rest), Error>> + Send> {
+        let call = Arc::clone(&self.0);
+        Box::new(async move {
+            let response = exchange::send(&call, request, options.unwrap_or_default()).await?;
+            Ok((response, Box::new(async { Ok(()) }) as Rest))
+        })
     }
 }
 
