@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod consent;
+pub mod driver;
 pub mod grants;
 pub mod home;
 pub mod store;
