@@ -1,1 +1,92 @@
-//! placeholder
+//! Write Pipewright plugins in Rust.
+//!
+//! An action is a function with typed settings; its doc comment and those of its settings and variables become its
+//! documentation. [`plugin!`] makes a component of such functions and says what the plugin is from the same code:
+//!
+//! ```
+//! use pipewright_sdk::prelude::*;
+//!
+//! #[derive(Settings)]
+//! struct Counting {
+//!     /// The ending of the files that are counted.
+//!     #[setting(default = ".md")]
+//!     ending: String,
+//!     /// How many there must be at least.
+//!     at_least: Option<u32>,
+//! }
+//!
+//! #[derive(Variables)]
+//! struct Counted {
+//!     /// How many files there were.
+//!     files: usize,
+//! }
+//!
+//! /// Counts files by their ending.
+//! #[action(provider = "Count", inputs = 1)]
+//! fn count(action: &Action, settings: Counting) -> Result<Report<Counted>> {
+//!     let entries = files::list(action.input()?, &[])?;
+//!     let files = entries.iter().filter(|entry| entry.path.ends_with(&settings.ending)).count();
+//!     if files < settings.at_least.unwrap_or(0) as usize {
+//!         return Err(Failure::job(format!("only {files} files end in {}", settings.ending)));
+//!     }
+//!     info!("counted {files} files");
+//!     Ok(Report::new(format!("{files} files")).variables(Counted { files }))
+//! }
+//!
+//! plugin! {
+//!     /// Counts files.
+//!     name: "example/count",
+//!     invoke: [count],
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! In CodePipeline's configuration the settings are `Ending` and `AtLeast`. A plugin sees its artifacts as directories
+//! (`/inputs/NAME`, `/outputs/NAME`), directories that the operator granted (`/directories/NAME`), and nothing else.
+//!
+//! Off WebAssembly everything compiles, so that the pure parts of a plugin can be unit-tested; calls to the host panic there.
+//! `pipewright plugin test` runs a plugin's cases in the real sandbox: see `sdk/CASES.md`.
+
+mod action;
+mod answer;
+#[doc(hidden)]
+pub mod bindings;
+#[doc(hidden)]
+pub mod export;
+mod failure;
+pub mod files;
+pub mod log;
+pub mod secrets;
+#[doc(hidden)]
+pub mod settings;
+
+pub use action::{Action, Context, Input, NamedValue, Output, Resumed, Signal, TypeId, Wake};
+pub use answer::{
+    Decision, Deployed, Fetched, Place, Report, Revision, Status, Step, Target, TargetStatus, TestCase, Tested,
+    Verdict, Wait,
+};
+pub use bindings::description::exports::pipewright::plugin::plugin::{Ask, Capability};
+pub use failure::{Doing, Failure, FailureKind, Result};
+pub use pipewright_sdk_macros::{Choice, Settings, Variables, action};
+pub use settings::{SettingValue, Settings, VariableValue, Variables};
+
+/// What a plugin asks the operator for, and why; for `asks: […]` of [`plugin!`].
+///
+/// ```
+/// # use pipewright_sdk::prelude::*;
+/// let ask = ask(Capability::ReadDirectory("Directory".into()), "the directory that is the source");
+/// assert_eq!(ask.reason, "the directory that is the source");
+/// ```
+pub fn ask(capability: Capability, reason: &str) -> Ask {
+    Ask { capability, reason: reason.to_owned() }
+}
+
+/// Everything that a plugin usually needs.
+pub mod prelude {
+    pub use crate::log::progress;
+    pub use crate::{
+        Action, Ask, Capability, Choice, Decision, Deployed, Doing, Failure, Fetched, Input, Output, Report, Result,
+        Resumed, Revision, Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait,
+        Wake, action, ask, debug, error, files, info, plugin, secrets, warn,
+    };
+}

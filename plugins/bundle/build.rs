@@ -1,0 +1,12 @@
+//! Compiles the first-party plugins to components, and writes a Rust file that embeds them.
+
+#[path = "components.rs"]
+mod components;
+
+use std::path::Path;
+
+fn main() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let plugins = components::folders(&workspace.join("plugins"), "plugin");
+    components::embed(&workspace, "plugins", &plugins);
+}

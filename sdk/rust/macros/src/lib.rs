@@ -1,0 +1,312 @@
+//! The derives and the attribute of `pipewright-sdk`, which re-exports and documents them.
+
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Tokens;
+use quote::quote;
+use syn::{
+    Attribute, Data, DeriveInput, Error, Expr, ExprLit, Field, Fields, ItemFn, Lit, LitInt, LitStr, RangeLimits,
+    Result, parse_macro_input, spanned::Spanned,
+};
+
+/// Reads a struct from an action's configuration, and describes it. A field's doc comment is its documentation; its name
+/// in PascalCase is the configuration key.
+///
+/// `#[setting(default = "…")]` gives a default in the configuration's own text; `#[setting(secret)]` masks the value
+/// whenever it is read back; `#[setting(name = "…")]` names the key.
+#[proc_macro_derive(Settings, attributes(setting))]
+pub fn settings(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input as DeriveInput), settings_impl)
+}
+
+/// Describes the output variables of an action: a struct of text, numbers, `bool`, or `Option`s of these. A field's name in
+/// PascalCase is the variable's, or what `#[variable(name = "…")]` says.
+#[proc_macro_derive(Variables, attributes(variable))]
+pub fn variables(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input as DeriveInput), variables_impl)
+}
+
+/// Makes an enum without fields a setting with a choice of values: the names of its variants.
+#[proc_macro_derive(Choice)]
+pub fn choice(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input as DeriveInput), choice_impl)
+}
+
+/// Makes a function `fn(&Action, impl Settings) -> Result<…>` an action of a `plugin!`. Its doc comment is the action
+/// type's documentation.
+///
+/// `provider = "…"` is needed; `owner` (`Custom`, `AWS` or `ThirdParty`; default `Custom`), `version` (default `1`),
+/// `inputs` and `outputs` (a number or a range like `0..=5`; default 0) may follow. A source also needs `latest = function`,
+/// which takes the same arguments and returns `Result<Option<Revision>>`.
+#[proc_macro_attribute]
+pub fn action(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    let mut arguments_read = Arguments::default();
+    let parser = syn::meta::parser(|meta| arguments_read.read(meta));
+    parse_macro_input!(arguments with parser);
+    action_impl(&arguments_read, &function).unwrap_or_else(Error::into_compile_error).into()
+}
+
+fn expand(input: DeriveInput, derive: fn(&DeriveInput) -> Result<Tokens>) -> TokenStream {
+    derive(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
+    let name = &input.ident;
+    let (mut described, mut read) = (Vec::new(), Vec::new());
+    for field in named_fields(input)? {
+        let (ident, kind) = (&field.ident, &field.ty);
+        let FieldAttributes { name, default, secret } = FieldAttributes::read(field, "setting")?;
+        let documentation = documentation(&field.attrs);
+        let default = match default {
+            Some(text) => quote!(::core::option::Option::Some(#text)),
+            None => quote!(::core::option::Option::None),
+        };
+        described.push(quote!(
+            ::pipewright_sdk::settings::describe::<#kind>(#name, #default, #secret, #documentation)
+        ));
+        read.push(quote!(#ident: ::pipewright_sdk::settings::read::<#kind>(values, #name, #default, #secret)?));
+    }
+    Ok(quote! {
+        impl ::pipewright_sdk::Settings for #name {
+            fn describe()
+            -> ::std::vec::Vec<::pipewright_sdk::bindings::description::exports::pipewright::plugin::plugin::Setting> {
+                ::std::vec![#(#described),*]
+            }
+
+            fn read(values: &[::pipewright_sdk::NamedValue]) -> ::pipewright_sdk::Result<Self> {
+                ::core::result::Result::Ok(Self { #(#read),* })
+            }
+        }
+    })
+}
+
+fn variables_impl(input: &DeriveInput) -> Result<Tokens> {
+    let name = &input.ident;
+    let (mut described, mut values) = (Vec::new(), Vec::new());
+    for field in named_fields(input)? {
+        let ident = &field.ident;
+        let FieldAttributes { name, .. } = FieldAttributes::read(field, "variable")?;
+        let documentation = documentation(&field.attrs);
+        described.push(quote!(
+            ::pipewright_sdk::bindings::description::exports::pipewright::plugin::plugin::Variable {
+                name: #name.to_owned(),
+                documentation: #documentation.to_owned(),
+            }
+        ));
+        values.push(quote!((#name, ::pipewright_sdk::VariableValue::value(self.#ident))));
+    }
+    Ok(quote! {
+        impl ::pipewright_sdk::Variables for #name {
+            fn describe()
+            -> ::std::vec::Vec<::pipewright_sdk::bindings::description::exports::pipewright::plugin::plugin::Variable> {
+                ::std::vec![#(#described),*]
+            }
+
+            fn values(self) -> ::std::vec::Vec<::pipewright_sdk::NamedValue> {
+                [#(#values),*]
+                    .into_iter()
+                    .filter_map(|(name, value): (&str, ::core::option::Option<::std::string::String>)| {
+                        ::core::option::Option::Some(::pipewright_sdk::NamedValue { name: name.to_owned(), value: value? })
+                    })
+                    .collect()
+            }
+        }
+    })
+}
+
+fn choice_impl(input: &DeriveInput) -> Result<Tokens> {
+    let name = &input.ident;
+    let Data::Enum(data) = &input.data else { return Err(Error::new(name.span(), "a choice is an enum")) };
+    if let Some(variant) = data.variants.iter().find(|variant| !matches!(variant.fields, Fields::Unit)) {
+        return Err(Error::new(variant.span(), "a choice has no fields"));
+    }
+    let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
+    let texts: Vec<_> = variants.iter().map(ToString::to_string).collect();
+    let must_be = match texts.as_slice() {
+        [only] => format!("`{only}`"),
+        texts => format!("one of `{}`", texts.join("`, `")),
+    };
+    Ok(quote! {
+        impl ::pipewright_sdk::SettingValue for #name {
+            const KIND: ::pipewright_sdk::bindings::description::exports::pipewright::plugin::plugin::SettingKind =
+                ::pipewright_sdk::bindings::description::exports::pipewright::plugin::plugin::SettingKind::Text;
+            const CHOICES: &'static [&'static str] = &[#(#texts),*];
+
+            fn parse(text: &str) -> ::core::result::Result<Self, ::std::string::String> {
+                match text {
+                    #(#texts => ::core::result::Result::Ok(Self::#variants),)*
+                    _ => ::core::result::Result::Err(#must_be.to_owned()),
+                }
+            }
+        }
+    })
+}
+
+#[derive(Default)]
+struct Arguments {
+    owner: Option<LitStr>,
+    provider: Option<LitStr>,
+    version: Option<LitStr>,
+    inputs: Option<Expr>,
+    outputs: Option<Expr>,
+    latest: Option<syn::Path>,
+}
+
+impl Arguments {
+    fn read(&mut self, meta: syn::meta::ParseNestedMeta<'_>) -> Result<()> {
+        let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+        match name.as_str() {
+            "owner" => self.owner = Some(meta.value()?.parse()?),
+            "provider" => self.provider = Some(meta.value()?.parse()?),
+            "version" => self.version = Some(meta.value()?.parse()?),
+            "inputs" => self.inputs = Some(meta.value()?.parse()?),
+            "outputs" => self.outputs = Some(meta.value()?.parse()?),
+            "latest" => self.latest = Some(meta.value()?.parse()?),
+            _ => return Err(meta.error("expected owner, provider, version, inputs, outputs or latest")),
+        }
+        Ok(())
+    }
+}
+
+fn action_impl(arguments: &Arguments, function: &ItemFn) -> Result<Tokens> {
+    let (visibility, name) = (&function.vis, &function.sig.ident);
+    let provider = arguments.provider.as_ref().ok_or_else(|| Error::new(name.span(), "provider = \"…\" is missing"))?;
+    let owner = match &arguments.owner {
+        None => quote!(Custom),
+        Some(owner) => match owner.value().as_str() {
+            "Custom" => quote!(Custom),
+            "AWS" => quote!(Aws),
+            "ThirdParty" => quote!(ThirdParty),
+            _ => return Err(Error::new(owner.span(), "an owner is Custom, AWS or ThirdParty")),
+        },
+    };
+    let version = arguments.version.as_ref().map_or_else(|| "1".to_owned(), LitStr::value);
+    let (inputs_min, inputs_max) = count(arguments.inputs.as_ref())?;
+    let (outputs_min, outputs_max) = count(arguments.outputs.as_ref())?;
+    let documentation = documentation(&function.attrs);
+    let latest = arguments.latest.as_ref().map(|latest| {
+        quote! {
+            impl ::pipewright_sdk::export::Latest for #name {
+                fn latest(
+                    request: ::pipewright_sdk::bindings::host::pipewright::plugin::types::Request,
+                ) -> ::pipewright_sdk::Result<
+                    ::pipewright_sdk::bindings::source::exports::pipewright::plugin::source::LatestOutcome,
+                > {
+                    ::pipewright_sdk::export::run(#latest, request, ::core::option::Option::None)
+                }
+            }
+        }
+    });
+    Ok(quote! {
+        #function
+
+        // A type of the function's name: functions and types have names of their own.
+        #[doc(hidden)]
+        #[allow(non_camel_case_types)]
+        #visibility enum #name {}
+
+        impl ::pipewright_sdk::export::Defined for #name {
+            const DEFINITION: ::pipewright_sdk::export::Definition = ::pipewright_sdk::export::Definition {
+                owner: ::pipewright_sdk::bindings::host::pipewright::plugin::types::Owner::#owner,
+                provider: #provider,
+                version: #version,
+                inputs: (#inputs_min, #inputs_max),
+                outputs: (#outputs_min, #outputs_max),
+                documentation: #documentation,
+            };
+        }
+
+        #latest
+    })
+}
+
+/// `2` or `0..=5`.
+fn count(expression: Option<&Expr>) -> Result<(u32, u32)> {
+    let number = |expression: &Expr| match expression {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => LitInt::base10_parse(number),
+        other => Err(Error::new(other.span(), "expected a number")),
+    };
+    match expression {
+        None => Ok((0, 0)),
+        Some(Expr::Range(range)) => match (&range.start, &range.limits, &range.end) {
+            (Some(start), RangeLimits::Closed(_), Some(end)) => Ok((number(start)?, number(end)?)),
+            _ => Err(Error::new(range.span(), "expected a range like 0..=5")),
+        },
+        Some(expression) => number(expression).map(|number| (number, number)),
+    }
+}
+
+struct FieldAttributes {
+    name: String,
+    default: Option<LitStr>,
+    secret: bool,
+}
+
+impl FieldAttributes {
+    fn read(field: &Field, attribute: &str) -> Result<Self> {
+        let ident = field.ident.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut read = Self { name: pascal_case(&ident), default: None, secret: false };
+        for found in field.attrs.iter().filter(|found| found.path().is_ident(attribute)) {
+            found.parse_nested_meta(|meta| {
+                if meta.path.is_ident("name") {
+                    read.name = meta.value()?.parse::<LitStr>()?.value();
+                } else if attribute == "setting" && meta.path.is_ident("default") {
+                    read.default = Some(meta.value()?.parse()?);
+                } else if attribute == "setting" && meta.path.is_ident("secret") {
+                    read.secret = true;
+                } else {
+                    return Err(meta.error("not known here"));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(read)
+    }
+}
+
+fn named_fields(input: &DeriveInput) -> Result<impl Iterator<Item = &Field>> {
+    match &input.data {
+        Data::Struct(data) if matches!(data.fields, Fields::Named(_) | Fields::Unit) => Ok(data.fields.iter()),
+        _ => Err(Error::new(input.ident.span(), "expected a struct with named fields")),
+    }
+}
+
+/// The text of the doc comment, without the space after the slashes.
+fn documentation(attributes: &[Attribute]) -> String {
+    let lines: Vec<String> = attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("doc"))
+        .filter_map(|attribute| match &attribute.meta.require_name_value().ok()?.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+                let text = text.value();
+                Some(text.strip_prefix(' ').unwrap_or(&text).to_owned())
+            }
+            _ => None,
+        })
+        .collect();
+    lines.join("\n").trim().to_owned()
+}
+
+/// `external_entity_link` is `ExternalEntityLink` in CodePipeline's configuration.
+fn pascal_case(snake: &str) -> String {
+    snake
+        .trim_start_matches("r#")
+        .split('_')
+        .flat_map(|word| {
+            let mut letters = word.chars();
+            letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pascal_case;
+
+    #[test]
+    fn names_become_configuration_keys() {
+        for (field, key) in [("source", "Source"), ("external_entity_link", "ExternalEntityLink"), ("r#type", "Type")] {
+            assert_eq!(pascal_case(field), key);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What the host does with files better than a guest can: digests, bulk copies, archives, fast streams, and what WASI's
+//! files do not have: executable bits and checked links.
+//!
+//! Ordinary `std::fs` works on the same paths. Hashing, packing and copying in the guest is 3 to 17 times slower than here.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::bindings::host::pipewright::plugin::artifacts as host;
+pub use crate::bindings::host::pipewright::plugin::artifacts::{Copied, Entry, FileKind};
+use crate::bindings::host::wasi::io::streams::{InputStream, OutputStream, StreamError};
+use crate::{Failure, Result};
+
+/// As much as the host hands over at once; smaller pieces cost a call each.
+const CHUNK_BYTES_MAX: usize = 64 * 1024;
+
+/// Everything below a directory, in the order of the bytes of the path. Leaves out what lies under one of `except`, paths
+/// below the listed one, separated by `/`.
+pub fn list(path: impl AsRef<Path>, except: &[String]) -> Result<Vec<Entry>> {
+    Ok(host::list(text(path.as_ref())?, except)?)
+}
+
+/// The SHA-256 of a file, in lower-case hexadecimal.
+pub fn digest(path: impl AsRef<Path>) -> Result<String> {
+    Ok(host::digest(text(path.as_ref())?)?)
+}
+
+/// Copies a file or a whole directory, with executable bits and links; `except` as in [`list`].
+pub fn copy(source: impl AsRef<Path>, destination: impl AsRef<Path>, except: &[String]) -> Result<Copied> {
+    Ok(host::copy(text(source.as_ref())?, text(destination.as_ref())?, except)?)
+}
+
+pub fn set_executable(path: impl AsRef<Path>, executable: bool) -> Result<()> {
+    Ok(host::set_executable(text(path.as_ref())?, executable)?)
+}
+
+/// Makes a symbolic link, or replaces one atomically. The target is relative, and stays inside of the artifact or granted
+/// directory in which the link lies.
+pub fn link(path: impl AsRef<Path>, target: &str) -> Result<()> {
+    Ok(host::link(text(path.as_ref())?, target)?)
+}
+
+/// Makes durable what was written below a path: after it, a power cut loses nothing of it.
+pub fn sync(path: impl AsRef<Path>) -> Result<()> {
+    Ok(host::sync(text(path.as_ref())?)?)
+}
+
+/// Packs a directory into a zip file, reproducibly.
+pub fn zip(source: impl AsRef<Path>, destination: impl AsRef<Path>) -> Result<Copied> {
+    Ok(host::zip(text(source.as_ref())?, text(destination.as_ref())?)?)
+}
+
+/// Unpacks a zip file into a directory; refuses entries that would lie outside of it.
+pub fn unzip(source: impl AsRef<Path>, destination: impl AsRef<Path>) -> Result<Copied> {
+    Ok(host::unzip(text(source.as_ref())?, text(destination.as_ref())?)?)
+}
+
+/// Opens a file for reading from start to end.
+pub fn open(path: impl AsRef<Path>) -> Result<Reader> {
+    Ok(Reader(host::read(text(path.as_ref())?)?))
+}
+
+/// Makes or replaces a file, and the directories above it. Call [`Writer::finish`] at the end.
+pub fn create(path: impl AsRef<Path>, executable: bool) -> Result<Writer> {
+    Ok(Writer(host::write(text(path.as_ref())?, executable)?))
+}
+
+pub struct Reader(InputStream);
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        match self.0.blocking_read(buffer.len().min(CHUNK_BYTES_MAX) as u64) {
+            Ok(bytes) => {
+                buffer[..bytes.len()].copy_from_slice(&bytes);
+                Ok(bytes.len())
+            }
+            Err(StreamError::Closed) => Ok(0),
+            Err(error) => Err(stream_error(error)),
+        }
+    }
+}
+
+pub struct Writer(OutputStream);
+
+impl Writer {
+    /// Waits until the host has everything. Without it, an error of the last bytes goes unnoticed.
+    pub fn finish(mut self) -> Result<()> {
+        Ok(self.flush()?)
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let room = loop {
+            match self.0.check_write().map_err(stream_error)? {
+                0 => self.0.subscribe().block(),
+                room => break usize::try_from(room).unwrap_or(CHUNK_BYTES_MAX),
+            }
+        };
+        let count = bytes.len().min(room).min(CHUNK_BYTES_MAX);
+        self.0.write(&bytes[..count]).map_err(stream_error)?;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.blocking_flush().map_err(stream_error)
+    }
+}
+
+fn stream_error(error: StreamError) -> io::Error {
+    match error {
+        StreamError::Closed => io::ErrorKind::BrokenPipe.into(),
+        StreamError::LastOperationFailed(error) => io::Error::other(error.to_debug_string()),
+    }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| Failure::job(format!("{}: a path must be UTF-8", path.display())))
+}

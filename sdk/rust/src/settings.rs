@@ -1,0 +1,191 @@
+//! Typed settings and output variables over CodePipeline's string maps.
+//!
+//! The derives of the same names implement these traits; what they say of a plugin and what they read comes from the same
+//! struct, so the two cannot differ.
+
+use crate::bindings::description::exports::pipewright::plugin::plugin::{Setting, SettingKind, Variable};
+use crate::bindings::host::pipewright::plugin::types::NamedValue;
+use crate::{Failure, Result};
+
+/// The settings of an action: a struct with `#[derive(Settings)]`, or `()` for none.
+pub trait Settings: Sized {
+    #[doc(hidden)]
+    fn describe() -> Vec<Setting>;
+    #[doc(hidden)]
+    fn read(values: &[NamedValue]) -> Result<Self>;
+}
+
+impl Settings for () {
+    fn describe() -> Vec<Setting> {
+        Vec::new()
+    }
+
+    fn read(_: &[NamedValue]) -> Result<Self> {
+        Ok(())
+    }
+}
+
+/// A type that a setting may have: text, `bool`, a number, a choice, a list, or an `Option` of these.
+pub trait SettingValue: Sized {
+    const KIND: SettingKind;
+    const REQUIRED: bool = true;
+    /// If not empty, the only values allowed.
+    const CHOICES: &'static [&'static str] = &[];
+
+    /// Reads the value; the error says what it has to be, to follow "must be".
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// The value of a setting that is not there and has no default.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+impl SettingValue for String {
+    const KIND: SettingKind = SettingKind::Text;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+
+impl SettingValue for bool {
+    const KIND: SettingKind = SettingKind::Boolean;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "`true` or `false`".to_owned())
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($kind:ty)*) => {$(
+        impl SettingValue for $kind {
+            const KIND: SettingKind = SettingKind::Number;
+
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|_| format!("a whole number from {} to {}", <$kind>::MIN, <$kind>::MAX))
+            }
+        }
+    )*};
+}
+
+whole_numbers!(u8 u16 u32 u64 i8 i16 i32 i64);
+
+impl SettingValue for f64 {
+    const KIND: SettingKind = SettingKind::Number;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "a number".to_owned())
+    }
+}
+
+impl SettingValue for Vec<String> {
+    const KIND: SettingKind = SettingKind::List;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|_| "a JSON array of strings, like `[\"a\", \"b\"]`".to_owned())
+    }
+}
+
+impl<T: SettingValue> SettingValue for Option<T> {
+    const KIND: SettingKind = T::KIND;
+    const REQUIRED: bool = false;
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        T::parse(text).map(Some)
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// What a plugin says of one setting; for the derive.
+#[doc(hidden)]
+pub fn describe<T: SettingValue>(name: &str, default: Option<&str>, secret: bool, documentation: &str) -> Setting {
+    Setting {
+        name: name.to_owned(),
+        kind: T::KIND,
+        required: T::REQUIRED && default.is_none(),
+        secret,
+        default: default.map(str::to_owned),
+        choices: T::CHOICES.iter().map(|&choice| choice.to_owned()).collect(),
+        documentation: documentation.to_owned(),
+    }
+}
+
+/// Reads one setting; for the derive. A secret one's value is never quoted.
+#[doc(hidden)]
+pub fn read<T: SettingValue>(values: &[NamedValue], name: &str, default: Option<&str>, secret: bool) -> Result<T> {
+    let given = values.iter().find(|value| value.name == name).map(|value| value.value.as_str());
+    let Some(text) = given.or(default) else {
+        return T::absent().ok_or_else(|| {
+            Failure::configuration(format!("setting `{name}` is missing; add it to the action's configuration"))
+        });
+    };
+    T::parse(text).map_err(|must_be| {
+        let value = if secret { "another value".to_owned() } else { format!("`{text}`") };
+        Failure::configuration(format!(
+            "setting `{name}` must be {must_be}, and is {value}; correct it in the action's configuration"
+        ))
+    })
+}
+
+/// The output variables of an action: a struct with `#[derive(Variables)]`, `()` for none, or a list of names and values
+/// where only the run shows the names.
+pub trait Variables {
+    #[doc(hidden)]
+    fn describe() -> Vec<Variable>;
+    #[doc(hidden)]
+    fn values(self) -> Vec<NamedValue>;
+}
+
+impl Variables for () {
+    fn describe() -> Vec<Variable> {
+        Vec::new()
+    }
+
+    fn values(self) -> Vec<NamedValue> {
+        Vec::new()
+    }
+}
+
+impl Variables for Vec<(String, String)> {
+    fn describe() -> Vec<Variable> {
+        Vec::new()
+    }
+
+    fn values(self) -> Vec<NamedValue> {
+        self.into_iter().map(|(name, value)| NamedValue { name, value }).collect()
+    }
+}
+
+/// A type that an output variable may have; `None` leaves the variable out.
+pub trait VariableValue {
+    fn value(self) -> Option<String>;
+}
+
+impl VariableValue for String {
+    fn value(self) -> Option<String> {
+        Some(self)
+    }
+}
+
+impl<T: VariableValue> VariableValue for Option<T> {
+    fn value(self) -> Option<String> {
+        self.and_then(T::value)
+    }
+}
+
+macro_rules! shown {
+    ($($kind:ty)*) => {$(
+        impl VariableValue for $kind {
+            fn value(self) -> Option<String> {
+                Some(self.to_string())
+            }
+        }
+    )*};
+}
+
+shown!(bool u8 u16 u32 u64 usize i8 i16 i32 i64 f64);
