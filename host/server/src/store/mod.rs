@@ -7,16 +7,19 @@
 //! index rows that derive from it. A record names the digest of its predecessor and of every part it changed, so a store
 //! that was truncated or altered is noticed: by [`Store::load`] at its head, by [`Store::verify`] throughout.
 
+mod committer;
 mod layout;
 mod memory;
 mod prepared;
 mod rows;
+mod sled;
 mod watch;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
 
+pub use self::sled::{CACHE_BYTES_DEFAULT, OpenError, SledStore};
 pub use memory::MemoryStore;
 pub use watch::Watcher;
 

@@ -22,7 +22,6 @@ pub(super) struct Prepared {
     index: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// How many rows this writes, apart from leftovers of longer parts.
     pub(super) operations: usize,
-    pub(super) bytes: usize,
 }
 
 impl Prepared {
@@ -77,7 +76,6 @@ impl Prepared {
             record,
             index,
             operations,
-            bytes,
         })
     }
 

@@ -1,0 +1,263 @@
+//! The store in a directory of its own, on sled 0.34: opening and locking it, reading from it. Writing is `committer.rs`.
+//!
+//! Reads run on the blocking pool and see a commit a moment before it is durable; watchers and whoever committed are
+//! told only afterwards.
+
+use super::committer::{self, Committer, Request};
+use super::layout::{FORMAT, META_KEY};
+use super::prepared::Prepared;
+use super::rows::{self, Rows};
+use super::watch::{Watcher, Watchers};
+use super::{Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, Store, StoreError, Verified};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// What sled keeps of its pages in memory unless told otherwise.
+pub const CACHE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// Commits that wait for the committer; further ones wait before they are queued.
+const QUEUED_COMMITS_MAX: usize = 1024;
+/// sled lets go of its file a moment after it was dropped.
+const LOCK_ATTEMPTS_MAX: u32 = 500;
+const LOCK_RETRY: Duration = Duration::from_millis(10);
+
+const LOCK_FILE: &str = "lock";
+const DATA_FILE: &str = "db";
+const ACKNOWLEDGED_FILE: &str = "acknowledged";
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{} is in use by another process ({holder}); end it, or name another directory", dir.display())]
+    InUse { dir: PathBuf, holder: String },
+    #[error("{} cannot be used: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("the store in {} has format {found}, this program knows {FORMAT}; use the program that wrote it", dir.display())]
+    Format { dir: PathBuf, found: u8 },
+    #[error("the store in {} is damaged: {problem}; restore it from a backup", dir.display())]
+    Damaged { dir: PathBuf, problem: String },
+    #[error(
+        "the store in {} was truncated: its last group of commits is {found}, but {acknowledged} were acknowledged; \
+         restore it from a backup, or remove {ACKNOWLEDGED_FILE:?} in it to go on without what is lost", dir.display()
+    )]
+    Truncated { dir: PathBuf, found: u64, acknowledged: u64 },
+}
+
+/// Fields are dropped in order: the lock goes last.
+pub struct SledStore {
+    /// `None` only while it is being dropped.
+    queue: Option<mpsc::Sender<Request>>,
+    committer: Option<JoinHandle<()>>,
+    watchers: Arc<Watchers>,
+    stopped: Arc<OnceLock<String>>,
+    db: sled::Db,
+    _lock: File,
+}
+
+impl SledStore {
+    /// Opens the store in `dir`, which is made if it is missing, and holds it until the store is dropped. `cache_bytes`
+    /// bounds what sled keeps of its pages in memory. Blocks: opening takes seconds with a million keys.
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
+        let data = dir.join(DATA_FILE);
+        Self::open_syncing(dir, cache_bytes, &data)
+    }
+
+    /// `synced` is the file that is synced to make commits durable; tests put one here that cannot be.
+    fn open_syncing(dir: &Path, cache_bytes: u64, synced: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(dir).map_err(at(dir))?;
+        let lock = lock(dir)?;
+        let db = open_db(dir, cache_bytes)?;
+        let acknowledged_path = dir.join(ACKNOWLEDGED_FILE);
+        let mut acknowledged = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&acknowledged_path)
+            .map_err(at(&acknowledged_path))?;
+        let group = check_groups(dir, &db, &mut acknowledged)?;
+        // The names of what was just made are durable only with their directories.
+        for dir in [Some(dir), dir.parent()].into_iter().flatten().filter(|dir| !dir.as_os_str().is_empty()) {
+            File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
+        }
+        let watchers = Arc::<Watchers>::default();
+        let stopped = Arc::<OnceLock<String>>::default();
+        let committer = Committer {
+            tree: db.clone(),
+            data: File::open(synced).map_err(at(synced))?,
+            acknowledged,
+            group,
+            heads: HashMap::new(),
+            watchers: Arc::clone(&watchers),
+            stopped: Arc::clone(&stopped),
+        };
+        let (queue, requests) = mpsc::channel(QUEUED_COMMITS_MAX);
+        let committer = thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || committer.run(requests))
+            .map_err(at(dir))?;
+        Ok(Self { queue: Some(queue), committer: Some(committer), watchers, stopped, db, _lock: lock })
+    }
+
+    fn why_stopped(&self) -> StoreError {
+        let reason = self.stopped.get().map_or("its committer ended unexpectedly", String::as_str);
+        StoreError::Stopped { reason: reason.to_owned() }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&sled::Tree) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if self.stopped.get().is_some() {
+            return Err(self.why_stopped());
+        }
+        let db = self.db.clone();
+        let answer = tokio::task::spawn_blocking(move || read(&db)).await;
+        answer.unwrap_or_else(|error| Err(StoreError::Stopped { reason: format!("a read failed: {error}") }))
+    }
+}
+
+impl Drop for SledStore {
+    /// Waits for what is queued: whoever opens the directory next must find it complete.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(committer) = self.committer.take() {
+            // A committer that panicked has said so to everybody it left without an answer.
+            let _ = committer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SledStore {
+    async fn load(&self, aggregate: Aggregate) -> Result<Loaded, StoreError> {
+        self.read(move |tree| rows::load(tree, aggregate)).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
+        let prepared = Prepared::new(commit)?;
+        let (answer, answered) = oneshot::channel();
+        let Some(queue) = &self.queue else { return Err(self.why_stopped().into()) };
+        queue.send(Request { prepared, answer }).await.map_err(|_| self.why_stopped())?;
+        answered.await.unwrap_or_else(|_| Err(self.why_stopped().into()))
+    }
+
+    async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {
+        let key = key.clone();
+        self.read(move |tree| rows::get(tree, aggregate, &key)).await
+    }
+
+    async fn history(&self, aggregate: Aggregate, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.read(move |tree| rows::history(tree, aggregate, from, limit)).await
+    }
+
+    async fn list(&self, list: List) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.read(move |tree| rows::list(tree, &list)).await
+    }
+
+    fn watch(&self, aggregate: Option<Aggregate>) -> Watcher {
+        self.watchers.watch(aggregate)
+    }
+
+    async fn verify(&self) -> Result<Verified, StoreError> {
+        self.read(|tree| rows::verify(tree)).await
+    }
+}
+
+impl Rows for sled::Tree {
+    type Value = sled::IVec;
+
+    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        self.get(key).map_err(unreadable)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        for row in self.range(from..) {
+            let (key, value) = row.map_err(unreadable)?;
+            if !visit(&key, &value)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: sled::Error) -> StoreError {
+    StoreError::Stopped { reason: format!("sled cannot read: {error}") }
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io { path: path.clone(), source }
+}
+
+/// The directory's lock, which goes with the process that holds it. sled has one too, but does not say whether somebody
+/// else holds it or its own last user has not quite let go.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join(LOCK_FILE);
+    let mut file =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // It is only there to help: a holder that has not written its number yet is still a holder.
+            let _ = file.read_to_string(&mut holder);
+            return Err(OpenError::InUse { dir: dir.to_owned(), holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(OpenError::Io { path, source }),
+    }
+    file.set_len(0).and_then(|()| write!(file, "process {}", std::process::id())).map_err(at(&path))?;
+    Ok(file)
+}
+
+fn open_db(dir: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
+    // The committer decides when to flush.
+    let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
+    let mut attempts = 1;
+    loop {
+        match config.open() {
+            Ok(db) => return Ok(db),
+            Err(sled::Error::Io(error))
+                if attempts < LOCK_ATTEMPTS_MAX && error.to_string().starts_with("could not acquire lock") =>
+            {
+                attempts += 1;
+                thread::sleep(LOCK_RETRY);
+            }
+            Err(sled::Error::Io(source)) => return Err(OpenError::Io { path: dir.to_owned(), source }),
+            Err(other) => return Err(OpenError::Damaged { dir: dir.to_owned(), problem: other.to_string() }),
+        }
+    }
+}
+
+/// The number of the last group, if it is not behind what was acknowledged.
+fn check_groups(dir: &Path, db: &sled::Db, acknowledged: &mut File) -> Result<u64, OpenError> {
+    let damaged = |problem: &str| OpenError::Damaged { dir: dir.to_owned(), problem: problem.to_owned() };
+    let meta = db.get(META_KEY).map_err(|error| damaged(&error.to_string()))?;
+    let group = match meta.as_deref().map(committer::decode_meta) {
+        None => 0,
+        Some(None) => return Err(damaged("its head is malformed")),
+        Some(Some((FORMAT, group))) => group,
+        Some(Some((found, _))) => return Err(OpenError::Format { dir: dir.to_owned(), found }),
+    };
+    let mut row = Vec::new();
+    acknowledged.read_to_end(&mut row).map_err(at(&dir.join(ACKNOWLEDGED_FILE)))?;
+    match committer::decode_acknowledged(&row) {
+        None => Err(damaged("its note of what was acknowledged is malformed")),
+        Some(acknowledged) if acknowledged > group => {
+            Err(OpenError::Truncated { dir: dir.to_owned(), found: group, acknowledged })
+        }
+        Some(_) => Ok(group),
+    }
+}
