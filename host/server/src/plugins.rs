@@ -1,0 +1,177 @@
+//! The plugins of this host, and which of them serves which action type.
+//!
+//! Owns the bindings. Must not know pipelines that run, or how a plugin is called.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use pipewright_pipeline::action_type::{ActionTypeInfo, ActionTypes, ArtifactCount, Property, PropertyKind};
+use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
+use pipewright_sandbox::abi::{ActionType, Category, Owner, SettingKind, TypeId};
+use pipewright_sandbox::{LoadError, Plugin, Sandbox};
+
+/// Larger files are refused before they are read into memory; a Python component has about 18 MB.
+const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Every one of these is the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    #[error("plugin {path}: {source}")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("plugin {path}: larger than {COMPONENT_BYTES_MAX} bytes")]
+    TooLarge { path: PathBuf },
+    #[error("plugin {name}: {source}")]
+    Refused { name: String, source: LoadError },
+    #[error("{first} and {second} both offer {id}; leave one of them out")]
+    Conflict { id: ActionTypeId, first: String, second: String },
+    #[error("this binary was built without its plugins (BUNDLE_PLUGINS=skip); build it again without that")]
+    NoBundle,
+}
+
+/// The plugins that were loaded.
+#[derive(Default)]
+pub struct Plugins {
+    by_digest: HashMap<String, Plugin>,
+    bindings: BTreeMap<ActionTypeId, Binding>,
+}
+
+/// Which plugin serves an action type.
+struct Binding {
+    plugin: Plugin,
+    info: ActionTypeInfo,
+    bundled: bool,
+}
+
+impl Plugins {
+    /// The bundle, and the files that the operator named: such a file may take over a type that the bundle offers, for the
+    /// operator chose it; two files may not offer the same.
+    pub async fn load(sandbox: &Sandbox, files: &[PathBuf]) -> Result<Self, PluginError> {
+        if pipewright_bundle::PLUGINS.is_empty() {
+            return Err(PluginError::NoBundle);
+        }
+        let load = async |name: &str, bytes: &[u8]| {
+            sandbox.load(bytes).await.map_err(|source| PluginError::Refused { name: name.to_owned(), source })
+        };
+        let mut plugins = Self::default();
+        let bundled = pipewright_bundle::PLUGINS.iter().map(|(name, bytes)| load(name, bytes));
+        for plugin in futures::future::try_join_all(bundled).await? {
+            plugins.add(plugin, true)?;
+        }
+        for path in files {
+            let bytes = read(path)?;
+            plugins.add(load(&path.display().to_string(), &bytes).await?, false)?;
+        }
+        Ok(plugins)
+    }
+
+    fn add(&mut self, plugin: Plugin, bundled: bool) -> Result<(), PluginError> {
+        for offered in &plugin.description().action_types {
+            let Some(info) = info(offered) else { continue };
+            let binding = Binding { plugin: plugin.clone(), info: info.clone(), bundled };
+            match self.bindings.get(&info.id) {
+                Some(bound) if bound.bundled == bundled && bound.plugin.digest() != plugin.digest() => {
+                    return Err(PluginError::Conflict {
+                        id: info.id,
+                        first: bound.plugin.description().name.clone(),
+                        second: plugin.description().name.clone(),
+                    });
+                }
+                _ => self.bindings.insert(info.id, binding),
+            };
+        }
+        self.by_digest.insert(plugin.digest().to_owned(), plugin);
+        Ok(())
+    }
+
+    /// The plugin that serves an action type today.
+    pub fn bound(&self, id: &ActionTypeId) -> Option<&Plugin> {
+        self.bindings.get(id).map(|binding| &binding.plugin)
+    }
+
+    /// The plugin that an execution pinned.
+    pub fn pinned(&self, digest: &str) -> Option<&Plugin> {
+        self.by_digest.get(digest)
+    }
+
+    /// What validation knows of the bound types.
+    pub fn action_types(&self) -> ActionTypes {
+        self.bindings.iter().map(|(id, binding)| (id.clone(), binding.info.clone())).collect()
+    }
+}
+
+/// Reads a component's file.
+pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
+    let unreadable = |source| PluginError::Unreadable { path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(unreadable)?.len() > COMPONENT_BYTES_MAX {
+        return Err(PluginError::TooLarge { path: path.to_owned() });
+    }
+    std::fs::read(path).map_err(unreadable)
+}
+
+/// An offered type in the core's words; none for a stage rule, which is no action type.
+fn info(offered: &ActionType) -> Option<ActionTypeInfo> {
+    let count = |count: pipewright_sandbox::abi::Count| ArtifactCount { min: count.min, max: count.max };
+    let properties = offered.settings.iter().map(|setting| Property {
+        name: setting.name.clone(),
+        kind: match setting.kind {
+            SettingKind::Text => PropertyKind::String,
+            SettingKind::Number => PropertyKind::Number,
+            SettingKind::Boolean => PropertyKind::Boolean,
+            SettingKind::List => PropertyKind::List,
+        },
+        required: setting.required,
+        secret: setting.secret,
+        default: setting.default.clone(),
+        choices: setting.choices.clone(),
+    });
+    Some(ActionTypeInfo {
+        id: type_id(&offered.id)?,
+        inputs: count(offered.inputs),
+        outputs: count(offered.outputs),
+        properties: properties.collect(),
+    })
+}
+
+fn type_id(id: &TypeId) -> Option<ActionTypeId> {
+    Some(ActionTypeId {
+        category: match id.category {
+            Category::Source => ActionCategory::Source,
+            Category::Build => ActionCategory::Build,
+            Category::Test => ActionCategory::Test,
+            Category::Deploy => ActionCategory::Deploy,
+            Category::Approval => ActionCategory::Approval,
+            Category::Invoke => ActionCategory::Invoke,
+            Category::Compute => ActionCategory::Compute,
+            Category::Rule => return None,
+        },
+        owner: match id.owner {
+            Owner::Aws => ActionOwner::AWS,
+            Owner::ThirdParty => ActionOwner::ThirdParty,
+            Owner::Custom => ActionOwner::Custom,
+        },
+        provider: id.provider.clone(),
+        version: id.version.clone(),
+    })
+}
+
+/// The same id in the ABI's words.
+pub fn abi_type_id(id: &ActionTypeId) -> TypeId {
+    TypeId {
+        category: match id.category {
+            ActionCategory::Source => Category::Source,
+            ActionCategory::Build => Category::Build,
+            ActionCategory::Test => Category::Test,
+            ActionCategory::Deploy => Category::Deploy,
+            ActionCategory::Approval => Category::Approval,
+            ActionCategory::Invoke => Category::Invoke,
+            ActionCategory::Compute => Category::Compute,
+        },
+        owner: match id.owner {
+            ActionOwner::AWS => Owner::Aws,
+            ActionOwner::ThirdParty => Owner::ThirdParty,
+            ActionOwner::Custom => Owner::Custom,
+        },
+        provider: id.provider.clone(),
+        version: id.version.clone(),
+    }
+}
