@@ -159,6 +159,16 @@ impl GrantsFile {
         }
     }
 
+    /// Where `/directories/NAME/…`, as a plugin knows it, lies on this machine.
+    pub fn host_path(&self, action: &str, guest_path: &str) -> Option<String> {
+        let (name, rest) = match guest_path.strip_prefix("/directories/")?.split_once('/') {
+            Some((name, rest)) => (name, rest),
+            None => (guest_path.strip_prefix("/directories/")?, ""),
+        };
+        let directory = self.actions.get(action)?.directories.get(name)?;
+        Some(tidy(&self.base.join(&directory.path)).join(rest).display().to_string())
+    }
+
     /// The whole file in words, one grant a line, for a person who is to consent.
     pub fn in_words(&self) -> String {
         let mut text = String::new();

@@ -3,9 +3,19 @@
 //! All I/O and all protocols live in this crate. Edges (`cli`) → `driver` → (`store`, `artifacts`, `plugins`); nothing
 //! points back.
 
+pub mod actions;
+pub mod artifacts;
+pub mod cli;
 pub mod clock;
 mod consent;
 pub mod driver;
 pub mod grants;
 pub mod home;
+pub mod host;
+pub mod logs;
+pub mod outcome;
+pub mod plugins;
 pub mod store;
+
+/// The hidden command by which the host starts its own binary as the compiler of components.
+pub const COMPILE: &str = "compile-component";

@@ -11,6 +11,7 @@ pub mod exit;
 mod plugin;
 mod run;
 
+use crate::COMPILE;
 use exit::Ended;
 
 /// A continuous-delivery host: CodePipeline's pipelines, every action a sandboxed WebAssembly component.
@@ -38,9 +39,6 @@ enum Command {
     #[command(name = COMPILE, hide = true)]
     Compile { component: PathBuf, compiled: PathBuf },
 }
-
-/// The hidden command by which the host starts its own compiler.
-pub(crate) const COMPILE: &str = "compile-component";
 
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();

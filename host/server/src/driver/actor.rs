@@ -34,6 +34,8 @@ pub(super) enum Message {
     },
     /// Look at the timers.
     Wake,
+    /// Let what was interrupted go on.
+    Resume { reply: oneshot::Sender<Result<(), DriverError>> },
 }
 
 /// The answer of a running call.
@@ -92,14 +94,24 @@ impl Actor {
             running: HashMap::new(),
             timers: BTreeSet::new(),
         };
-        // An actor unloads only when nothing runs: what runs by the state was interrupted by a crash or a stop.
         for effect in actor.state.outstanding() {
-            match effect {
-                Effect::RunAction(run) => actor.restart(*run).await?,
-                other => actor.perform(other),
+            if !matches!(effect, Effect::RunAction(_)) {
+                actor.perform(effect);
             }
         }
         Ok(actor)
+    }
+
+    /// What runs by the state and not here was interrupted by a crash or a stop: it goes on.
+    async fn resume(&mut self) -> Result<(), DriverError> {
+        for effect in self.state.outstanding() {
+            if let Effect::RunAction(run) = effect
+                && !self.running.contains_key(&run.action_execution)
+            {
+                self.restart(*run).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Counts the attempt durably, and runs the call again; or ends the action, where it may not run twice.
@@ -167,6 +179,10 @@ impl Actor {
                 let _ = reply.send(Ok(Arc::new(self.state.clone())));
             }
             Message::Wake => self.timers_due().await?,
+            Message::Resume { reply } => {
+                self.resume().await?;
+                let _ = reply.send(Ok(()));
+            }
         }
         Ok(())
     }

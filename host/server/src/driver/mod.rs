@@ -94,25 +94,31 @@ impl Driver {
 
     /// Hands one input to a pipeline. Its success is durable before this returns.
     pub async fn submit(&self, pipeline: Aggregate, what: What) -> Result<Reply, DriverError> {
-        let (reply, answer) = oneshot::channel();
-        self.0.send(pipeline, Message::Input { what: Box::new(what), reply }).await;
-        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+        self.ask(pipeline, |reply| Message::Input { what: Box::new(what), reply }).await
     }
 
     /// The live state of a pipeline, as of now.
     pub async fn state(&self, pipeline: Aggregate) -> Result<Arc<State>, DriverError> {
-        let (reply, answer) = oneshot::channel();
-        self.0.send(pipeline, Message::Read { reply }).await;
-        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+        self.ask(pipeline, |reply| Message::Read { reply }).await
     }
 
-    /// Lets everything go on that a stop or a crash interrupted: to be called once, at the start.
+    /// Lets every action go on that a crash or a stop of the host interrupted: to be called once, at the start. What is
+    /// stopped by a command before that is not run again.
     pub async fn resume(&self, account: u64) -> Result<(), DriverError> {
         for pipeline in self.pipelines(account).await? {
-            // Loading is what resumes: the actor asks the state what is outstanding.
-            self.state(pipeline.aggregate).await?;
+            self.ask(pipeline.aggregate, |reply| Message::Resume { reply }).await?;
         }
         Ok(())
+    }
+
+    async fn ask<T>(
+        &self,
+        pipeline: Aggregate,
+        message: impl FnOnce(oneshot::Sender<Result<T, DriverError>>) -> Message,
+    ) -> Result<T, DriverError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(pipeline, message(reply)).await;
+        answer.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
     /// Waits until the host fails, and says why.

@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::board::{ActionRow, Board, Status, Update};
-use crate::clock::Stopwatch;
+use crate::clock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -19,14 +19,18 @@ pub enum Form {
 pub struct View {
     form: Form,
     board: Board,
-    began: Stopwatch,
+    began: Instant,
     /// How many lines the tree took when it was last drawn.
     drawn: usize,
 }
 
 impl View {
     pub fn new(form: Form, board: Board) -> Self {
-        Self { form, board, began: Stopwatch::start(), drawn: 0 }
+        Self { form, board, began: clock::monotonic(), drawn: 0 }
+    }
+
+    pub fn pipeline(&self) -> &str {
+        &self.board.pipeline
     }
 
     pub fn update(&mut self, update: &Update) {

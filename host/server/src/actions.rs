@@ -1,0 +1,238 @@
+//! Runs actions in the sandbox: what the driver asks for in the core's words, done with plugins, artifacts and grants.
+//!
+//! Owns the way from a `RunAction` to a call of a plugin and from its end to a report. Must not know what follows from a
+//! report.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration};
+use pipewright_pipeline::machine::{FailureType, Report, RunAction, Success};
+use pipewright_sandbox::abi::{self, Entry, Outcome};
+use pipewright_sandbox::files::{FileQuota, Input};
+use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox};
+
+use crate::artifacts::{ArtifactError, Artifacts};
+use crate::driver::Actions;
+use crate::grants::GrantsFile;
+use crate::logs::Logs;
+use crate::outcome::{self, failed};
+use crate::plugins::{Plugins, abi_type_id};
+use crate::store::Aggregate;
+
+/// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action`.
+pub fn plugin_pin(stage: &str, action: &str) -> String {
+    format!("plugin/{stage}/{action}")
+}
+
+pub struct SandboxActions {
+    pub sandbox: Sandbox,
+    pub plugins: Plugins,
+    pub artifacts: Arc<Artifacts>,
+    pub grants: GrantsFile,
+    pub logs: Logs,
+    /// Where each running action has its own folder.
+    pub work: PathBuf,
+    pub region: String,
+}
+
+/// A handle that the driver holds.
+pub struct Runner(pub Arc<SandboxActions>);
+
+impl Actions for Runner {
+    fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
+        let actions = Arc::clone(&self.0);
+        async move { actions.run(pipeline, run).await }.boxed()
+    }
+
+    fn may_run_again(&self, run: &RunAction) -> bool {
+        self.0.plugin(run).is_none_or(|plugin| plugin.description().may_run_again)
+    }
+}
+
+impl SandboxActions {
+    fn plugin(&self, run: &RunAction) -> Option<&Plugin> {
+        let pin = plugin_pin(&run.stage().name, &run.action().name);
+        match run.start.pins.get(&pin) {
+            Some(digest) => self.plugins.pinned(digest),
+            None => self.plugins.bound(&run.action().action_type_id),
+        }
+    }
+
+    async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
+        let (stage, action) = (run.stage().name.as_str(), run.action());
+        let Some(plugin) = self.plugin(&run) else {
+            let message = format!("no plugin serves {} here any more; add it and retry the stage", action.action_type_id);
+            return failed(FailureType::ConfigurationError, message);
+        };
+        let description = plugin.description();
+        let grants = match self.grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version)
+        {
+            Ok(grants) => grants,
+            Err(error) => return failed(FailureType::ConfigurationError, error.to_string()),
+        };
+        let inputs = match self.inputs(&run) {
+            Ok(inputs) => inputs,
+            Err(error) => return failed(FailureType::SystemUnavailable, error.to_string()),
+        };
+        let folder = WorkFolder(self.work.join(run.action_execution.to_string()));
+        // What an interrupted attempt left behind is not this attempt's.
+        folder.empty();
+        let log = self.logs.of(&run.execution.to_string(), &run.action_execution.to_string(), stage, &action.name);
+        let limits = CallLimits::default();
+        let quota = limits.files.clone();
+        let end = self
+            .sandbox
+            .call(
+                plugin,
+                Call {
+                    entry: entry(&run),
+                    request: self.request(pipeline, &run),
+                    grants,
+                    inputs,
+                    work_dir: folder.0.clone(),
+                    limits,
+                    sink: log.clone(),
+                },
+            )
+            .await;
+        log.flush();
+        self.report(action, end, &quota).await
+    }
+
+    fn inputs(&self, run: &RunAction) -> Result<Vec<Input>, ArtifactError> {
+        let input = |(name, digest): &(String, String)| {
+            Ok(Input { name: name.clone(), tree: self.artifacts.tree(digest)?, blobs: self.artifacts.blobs().clone() })
+        };
+        run.inputs.iter().map(input).collect()
+    }
+
+    fn request(&self, pipeline: Aggregate, run: &RunAction) -> abi::Request {
+        let action = run.action();
+        let named = |(name, value): (&String, &String)| abi::NamedValue { name: name.clone(), value: value.clone() };
+        let outputs = action.output_artifacts.iter().flatten();
+        abi::Request {
+            action_type: abi_type_id(&action.action_type_id),
+            context: abi::Context {
+                account: format!("{:012}", pipeline.account),
+                region: action.region.clone().unwrap_or_else(|| self.region.clone()),
+                pipeline: run.declaration.name.clone(),
+                execution_id: run.execution.to_string(),
+                stage: run.stage().name.clone(),
+                action: action.name.clone(),
+                action_execution_id: run.action_execution.to_string(),
+            },
+            settings: run.configuration.iter().map(named).collect(),
+            inputs: run.inputs.iter().map(|(name, _)| name.clone()).collect(),
+            outputs: outputs
+                .map(|o| abi::Output { name: o.name.clone(), files: o.files.clone().unwrap_or_default() })
+                .collect(),
+            commands: run.commands.clone(),
+            environment: run.environment.iter().map(|variable| named((&variable.name, &variable.value))).collect(),
+            output_variables: action.output_variables.clone().unwrap_or_default(),
+            idempotency_key: run.action_execution.to_string(),
+            attempt: run.attempt,
+            resumed: run.resumed.as_ref().map(outcome::resumption),
+        }
+    }
+
+    async fn report(&self, action: &ActionDeclaration, end: CallEnd, quota: &FileQuota) -> Report {
+        let result = match end.result {
+            Ok(outcome) => outcome,
+            Err(failure) => return failed_call(failure, &end.denials),
+        };
+        if let Outcome::Waiting(wait) = result {
+            return outcome::waiting(wait);
+        }
+        if let Some(name) = end.undeclared.first() {
+            let message = format!(
+                "the plugin wrote to /outputs/{name}, but the action declares no output artifact of this name; add it to \
+                 outputArtifacts, or name it as the plugin does"
+            );
+            return failed(FailureType::ConfigurationError, message);
+        }
+        let report = outcome::report(result);
+        let Report::Succeeded(mut success) = report else { return report };
+        if let Some(missing) = action.outputs().find(|name| !end.outputs.iter().any(|made| made.name == **name)) {
+            let message = format!(
+                "the output artifact {missing} was declared and not made: the plugin wrote nothing to /outputs/{missing}"
+            );
+            return failed(FailureType::ConfigurationError, message);
+        }
+        match self.take_in(&mut success, end, quota).await {
+            Ok(()) => Report::Succeeded(success),
+            Err(report) => report,
+        }
+    }
+
+    /// Makes the outputs durable artifacts.
+    async fn take_in(&self, success: &mut Success, end: CallEnd, quota: &FileQuota) -> Result<(), Report> {
+        if end.outputs.is_empty() {
+            return Ok(());
+        }
+        let (artifacts, quota) = (Arc::clone(&self.artifacts), quota.clone());
+        let taken = tokio::task::spawn_blocking(move || artifacts.take_in(&end.outputs, &quota)).await;
+        match taken {
+            Ok(Ok(digests)) => success.artifacts = digests.into_iter().collect(),
+            Ok(Err(error @ ArtifactError::Refused(_))) => {
+                return Err(failed(FailureType::JobFailed, error.to_string()));
+            }
+            Ok(Err(error)) => return Err(failed(FailureType::SystemUnavailable, error.to_string())),
+            Err(error) => return Err(failed(FailureType::SystemUnavailable, error.to_string())),
+        }
+        Ok(())
+    }
+}
+
+fn entry(run: &RunAction) -> Entry {
+    match run.action().action_type_id.category {
+        ActionCategory::Source => Entry::SourceFetch {
+            revision: run.source_revision.as_ref().map(|revision| revision.revision_value.clone()),
+        },
+        ActionCategory::Build | ActionCategory::Compute => Entry::Build,
+        ActionCategory::Test => Entry::Test,
+        ActionCategory::Deploy => Entry::Deploy,
+        ActionCategory::Approval => Entry::Approval,
+        ActionCategory::Invoke => Entry::Invoke,
+    }
+}
+
+/// What a call that gave no outcome means to the action.
+fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
+    let (kind, mut message) = match failure {
+        CallFailure::Plugin(failure) => (outcome::failure_type(failure.kind), failure.message),
+        CallFailure::Trap(message) => (FailureType::JobFailed, format!("the plugin trapped: {message}")),
+        CallFailure::Limit { limit, message } => (FailureType::JobFailed, format!("the limit {limit} was reached: {message}")),
+        CallFailure::Interface(message) => (FailureType::JobFailed, format!("the plugin broke its interface: {message}")),
+        CallFailure::Host(error) => (FailureType::SystemUnavailable, format!("the host failed: {error:#}")),
+    };
+    // A plugin may hide a denial behind words of its own; the grant that is missing is what the operator needs to know.
+    for denial in denials.iter().filter(|denial| !message.contains(denial.as_str())).collect::<Vec<_>>() {
+        message.push_str("\nrefused: ");
+        message.push_str(denial);
+    }
+    failed(kind, message)
+}
+
+/// An action's own folder, gone when its call is.
+struct WorkFolder(PathBuf);
+
+impl WorkFolder {
+    fn empty(&self) {
+        match std::fs::remove_dir_all(&self.0) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!("cannot empty {}: {error}", self.0.display()),
+        }
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        self.empty();
+    }
+}
+

@@ -1,0 +1,132 @@
+//! The artifacts of a host: trees of files by digest, each file kept once.
+//!
+//! Owns where trees and blobs lie and when they are durable. Must not know which execution made or uses an artifact.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use pipewright_sandbox::files::{
+    BlobDir, BlobError, CollectError, Digest, FileQuota, MadeOutput, Node, Tree, TreeError, TreeLimits, collect,
+};
+
+/// Trees kept in memory, so that the stages of a pipeline do not read a manifest again and again.
+const TREES_KEPT_MAX: usize = 32;
+/// A larger manifest is refused; one of the largest number of entries has less.
+const MANIFEST_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// The plugin made something that is no artifact; the store is as it was.
+    #[error(transparent)]
+    Refused(#[from] CollectError),
+    #[error("artifact {digest}: {error}")]
+    Blob { digest: String, error: BlobError },
+    #[error("artifact {digest}: its manifest is damaged: {error}")]
+    Tree { digest: String, error: TreeError },
+    #[error("artifact {digest}: not the name of an artifact")]
+    Name { digest: String },
+    #[error("the artifact store: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    pub artifacts: u64,
+    pub blobs: u64,
+    pub bytes: u64,
+    /// Each a sentence that names the artifact and the file.
+    pub damage: Vec<String>,
+}
+
+pub struct Artifacts {
+    /// Manifests, by the digest of the artifact.
+    trees: BlobDir,
+    /// Contents of files.
+    blobs: BlobDir,
+    recent: Mutex<VecDeque<(Digest, Arc<Tree>)>>,
+}
+
+impl Artifacts {
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let (trees, blobs) = (BlobDir::new(folder.join("trees"))?, BlobDir::new(folder.join("blobs"))?);
+        Ok(Self { trees, blobs, recent: Mutex::default() })
+    }
+
+    pub fn blobs(&self) -> &BlobDir {
+        &self.blobs
+    }
+
+    /// Takes in what a call made: all outputs, then one sync for all of them. Gives each artifact's digest.
+    pub fn take_in(&self, made: &[MadeOutput], quota: &FileQuota) -> Result<Vec<(String, String)>, ArtifactError> {
+        let mut digests = Vec::with_capacity(made.len());
+        for output in made {
+            let tree = collect(output, &self.blobs, quota)?;
+            let digest = self.trees.put(&tree.to_bytes())?;
+            self.remember(digest, Arc::new(tree));
+            digests.push((output.name.clone(), digest.to_string()));
+        }
+        if !digests.is_empty() {
+            self.blobs.sync()?;
+        }
+        Ok(digests)
+    }
+
+    pub fn tree(&self, digest: &str) -> Result<Arc<Tree>, ArtifactError> {
+        let name: Digest = digest.parse().map_err(|_| ArtifactError::Name { digest: digest.to_owned() })?;
+        if let Some((_, tree)) = self.recent.lock().expect("no panic while held").iter().find(|(kept, _)| *kept == name) {
+            return Ok(Arc::clone(tree));
+        }
+        let tree = Arc::new(self.read(&name)?);
+        self.remember(name, Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    fn read(&self, digest: &Digest) -> Result<Tree, ArtifactError> {
+        let of_blob = |error| ArtifactError::Blob { digest: digest.to_string(), error };
+        let bytes = self.trees.read(digest, MANIFEST_BYTES_MAX).map_err(of_blob)?;
+        Tree::read(&bytes[..], &TreeLimits::default())
+            .map_err(|error| ArtifactError::Tree { digest: digest.to_string(), error })
+    }
+
+    fn remember(&self, digest: Digest, tree: Arc<Tree>) {
+        let mut recent = self.recent.lock().expect("no panic while held");
+        if recent.len() == TREES_KEPT_MAX {
+            recent.pop_front();
+        }
+        recent.push_back((digest, tree));
+    }
+
+    /// Reads everything: every manifest and every blob must have the digest that names it, and every blob that a manifest
+    /// names must be there.
+    pub fn check(&self) -> Result<Checked, ArtifactError> {
+        let mut checked = Checked::default();
+        for digest in self.trees.digests()? {
+            checked.artifacts += 1;
+            match self.read(&digest) {
+                Ok(tree) => self.check_files(&digest, &tree, &mut checked),
+                Err(error) => checked.damage.push(error.to_string()),
+            }
+        }
+        for digest in self.blobs.digests()? {
+            checked.blobs += 1;
+            match self.blobs.verify(&digest) {
+                Ok(bytes) => checked.bytes += bytes,
+                Err(error) => checked.damage.push(error.to_string()),
+            }
+        }
+        Ok(checked)
+    }
+
+    fn check_files(&self, artifact: &Digest, tree: &Tree, checked: &mut Checked) {
+        for entry in tree.entries() {
+            if let Node::File { digest, .. } = &entry.node
+                && !self.blobs.contains(digest)
+            {
+                checked.damage.push(format!("artifact {artifact}: {}: blob {digest} is missing", entry.path));
+            }
+        }
+    }
+}

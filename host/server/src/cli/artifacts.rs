@@ -1,0 +1,33 @@
+//! `pipewright artifacts`: the artifacts of a data directory.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::exit::{self, Ended};
+use crate::artifacts::Artifacts;
+use crate::home::DataDirectory;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Read every artifact and check it against its digest
+    Check {
+        /// The data directory of the host
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
+pub fn run(command: Command) -> Result<ExitCode, Ended> {
+    let Command::Check { data } = command;
+    if !data.is_dir() {
+        return Err(Ended::Usage(format!("{} is not a directory", data.display())));
+    }
+    let data = DataDirectory::open(&data)?;
+    let artifacts = Artifacts::open(&data.artifacts()).map_err(|error| Ended::Host(error.into()))?;
+    let checked = artifacts.check().map_err(|error| Ended::Host(error.into()))?;
+    println!("{} artifacts, {} files, {} bytes", checked.artifacts, checked.blobs, checked.bytes);
+    for damage in &checked.damage {
+        println!("{damage}");
+    }
+    Ok(ExitCode::from(if checked.damage.is_empty() { exit::SUCCEEDED } else { exit::FAILED }))
+}

@@ -1,0 +1,132 @@
+//! Between the ABI's words and the core's: outcomes become reports, resumptions go the other way.
+//!
+//! Pure. Must not know where an outcome came from.
+
+use std::collections::BTreeMap;
+
+use pipewright_pipeline::machine::{
+    ActionError, Failure, FailureType, Link, Report, Resumption, Revision, Success, Timestamp, Told, Wait, Wake,
+};
+use pipewright_sandbox::abi::{self, FailureKind, Outcome, Status, TargetStatus};
+use serde_json::{Value, json};
+
+/// Failed cases that the failure's message names; the rest are counted.
+const FAILED_CASES_NAMED_MAX: usize = 50;
+
+/// The keys of `Told::details`.
+pub const TARGETS: &str = "targets";
+pub const CASES: &str = "cases";
+
+pub fn failed(kind: FailureType, message: impl Into<String>) -> Report {
+    let error = ActionError { kind, message: message.into() };
+    Report::Failed(Box::new(Failure { error, told: Told::default() }))
+}
+
+pub fn failure_type(kind: FailureKind) -> FailureType {
+    match kind {
+        FailureKind::JobFailed => FailureType::JobFailed,
+        FailureKind::ConfigurationError => FailureType::ConfigurationError,
+        FailureKind::PermissionError => FailureType::PermissionError,
+        FailureKind::RevisionOutOfSync => FailureType::RevisionOutOfSync,
+        FailureKind::RevisionUnavailable => FailureType::RevisionUnavailable,
+        FailureKind::SystemUnavailable => FailureType::SystemUnavailable,
+    }
+}
+
+pub fn waiting(wait: abi::Wait) -> Report {
+    Report::Waiting(Wait {
+        until: wait.until.map(Timestamp),
+        signal: wait.signal,
+        continuation: wait.continuation,
+        summary: wait.summary,
+    })
+}
+
+pub fn resumption(resumed: &Resumption) -> abi::Resumption {
+    abi::Resumption {
+        continuation: resumed.continuation.clone(),
+        wake: match &resumed.wake {
+            Wake::Time => abi::Wake::Time,
+            Wake::Signal { kind, payload } => {
+                abi::Wake::Signal(abi::Signal { kind: kind.clone(), payload: payload.to_vec() })
+            }
+        },
+    }
+}
+
+/// The report of an outcome, without its artifacts.
+pub fn report(outcome: Outcome) -> Report {
+    match outcome {
+        Outcome::Fetched(fetched) => success(fetched.report, fetched.revision, BTreeMap::new()),
+        Outcome::Built(report) | Outcome::Invoked(report) => success(report, None, BTreeMap::new()),
+        Outcome::Deployed(deployed) => {
+            let targets = deployed.targets.iter().map(target).collect();
+            success(deployed.report, None, BTreeMap::from([(TARGETS.to_owned(), Value::Array(targets))]))
+        }
+        Outcome::Tested(tested) => tested_report(tested),
+        Outcome::Decided(decision) => decided(decision.approved, "rejected", decision.summary),
+        Outcome::Verdict(verdict) => decided(verdict.passed, "the rule failed", verdict.reason),
+        Outcome::Waiting(wait) => waiting(wait),
+        Outcome::Latest(_) => failed(FailureType::JobFailed, "the plugin answered a question that was not asked"),
+    }
+}
+
+fn success(report: abi::Report, revision: Option<abi::Revision>, details: BTreeMap<String, Value>) -> Report {
+    let variables = report.variables.iter().map(|v| (v.name.clone(), v.value.clone())).collect();
+    let revision = revision.map(|revision| Revision {
+        id: revision.id,
+        summary: revision.summary,
+        url: revision.url,
+        created: revision.created.map(Timestamp),
+    });
+    Report::Succeeded(Box::new(Success { variables, artifacts: BTreeMap::new(), revision, told: told(report, details) }))
+}
+
+fn told(report: abi::Report, details: BTreeMap<String, Value>) -> Told {
+    let links = report.links.into_iter().map(|link| Link { title: link.title, url: link.url }).collect();
+    Told { summary: report.summary, external_id: report.external_id, links, details }
+}
+
+fn target(target: &abi::Target) -> Value {
+    let status = match target.status {
+        TargetStatus::Succeeded => "Succeeded",
+        TargetStatus::Failed => "Failed",
+        TargetStatus::Skipped => "Skipped",
+    };
+    json!({ "id": target.id, "kind": target.kind, "status": status, "url": target.url })
+}
+
+/// One failed case fails the action; the message names the first of them, each with its place.
+fn tested_report(tested: abi::Tested) -> Report {
+    let count = |status: Status| tested.cases.iter().filter(|case| case.status == status).count();
+    let counts = json!({
+        "passed": count(Status::Passed), "failed": count(Status::Failed), "skipped": count(Status::Skipped),
+    });
+    let details = BTreeMap::from([(CASES.to_owned(), counts)]);
+    let bad: Vec<_> = tested.cases.iter().filter(|case| case.status == Status::Failed).collect();
+    if bad.is_empty() {
+        return success(tested.report, None, details);
+    }
+    let mut message = format!("{} of {} cases failed", bad.len(), tested.cases.len());
+    for case in bad.iter().take(FAILED_CASES_NAMED_MAX) {
+        message.push('\n');
+        if let Some(place) = &case.place {
+            let line = place.line.map(|line| format!(":{line}")).unwrap_or_default();
+            message.push_str(&format!("{}{line}: ", place.file));
+        }
+        message.push_str(case.message.as_deref().unwrap_or(&case.name));
+    }
+    if bad.len() > FAILED_CASES_NAMED_MAX {
+        message.push_str(&format!("\n… and {} more", bad.len() - FAILED_CASES_NAMED_MAX));
+    }
+    let error = ActionError { kind: FailureType::JobFailed, message };
+    Report::Failed(Box::new(Failure { error, told: told(tested.report, details) }))
+}
+
+fn decided(yes: bool, no: &str, summary: Option<String>) -> Report {
+    if yes {
+        let told = Told { summary, ..Told::default() };
+        return Report::Succeeded(Box::new(Success { told, ..Success::default() }));
+    }
+    failed(FailureType::JobFailed, summary.map_or(no.to_owned(), |summary| format!("{no}: {summary}")))
+}
