@@ -1,13 +1,96 @@
-//! The only place in this crate that reads a clock.
+//! The clock capability, and the only place in this crate that reads a clock.
+//!
+//! The monotonic clock is everybody's; it tells nothing but how long the call runs. The time of day needs the grant:
+//! without it, it stands still at the start of the call, so that what a plugin makes does not depend on it.
 #![expect(clippy::disallowed_methods, reason = "this is that place")]
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime_wasi::{HostWallClock, WasiCtxBuilder};
+
+use crate::grants::Grants;
+use crate::seam::{HostCallOutcome, Seam};
 
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// Milliseconds since 1970-01-01 UTC.
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The CPU time of this thread, in nanoseconds.
+fn thread_cpu_nanos() -> u64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+pub(crate) fn configure(wasi: &mut WasiCtxBuilder, grants: &Grants, seam: &Arc<Seam>) {
+    if grants.clock {
+        wasi.wall_clock(Granted(Arc::clone(seam)));
+    } else {
+        wasi.wall_clock(StandingStill(since_epoch()));
+    }
+}
+
+struct StandingStill(Duration);
+
+impl HostWallClock for StandingStill {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0
+    }
+}
+
+struct Granted(Arc<Seam>);
+
+impl HostWallClock for Granted {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        let timer = self.0.begin("clock", "now");
+        // What the guest was told is what the journal says.
+        let millis = u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX);
+        timer.end(millis.to_string(), HostCallOutcome::Done, 0);
+        Duration::from_millis(millis)
+    }
+}
+
+/// How much CPU time a call took, over all the threads that it ran on.
+#[derive(Default)]
+pub(crate) struct CpuMeter {
+    spent_nanos: AtomicU64,
+    /// The thread's CPU time when it took the call up.
+    resumed_nanos: AtomicU64,
+}
+
+impl CpuMeter {
+    /// Called by the thread that takes the call up, before it does.
+    pub(crate) fn resume(&self) {
+        self.resumed_nanos.store(thread_cpu_nanos(), Ordering::Relaxed);
+    }
+
+    /// Called by the same thread when it lays the call down.
+    pub(crate) fn pause(&self) {
+        self.spent_nanos.store(self.running_nanos(), Ordering::Relaxed);
+    }
+
+    /// The same while the call is taken up, called by its thread.
+    pub(crate) fn running_nanos(&self) -> u64 {
+        let resumed = self.resumed_nanos.load(Ordering::Relaxed);
+        self.spent_nanos.load(Ordering::Relaxed) + thread_cpu_nanos().saturating_sub(resumed)
+    }
+
+    /// While the call is laid down, or after it.
+    pub(crate) fn spent_nanos(&self) -> u64 {
+        self.spent_nanos.load(Ordering::Relaxed)
+    }
 }

@@ -3,13 +3,31 @@
 //! Knows wasmtime, and nothing of pipelines, stores or HTTP servers. One file per capability; every host call passes
 //! the seam.
 
+pub mod abi;
 mod bindings;
+mod cache;
+mod call;
+pub mod capabilities;
 mod clock;
+mod compile;
+mod description;
+mod engine;
 pub mod files;
 pub mod grants;
 mod http;
+mod limiter;
 pub mod limits;
 mod log;
+mod outcome;
+mod plugin;
+mod random;
+mod sandbox;
 pub mod seam;
 mod secrets;
 mod state;
+
+pub use call::{Call, CallEnd, CallFailure, Usage};
+pub use compile::{CompileError, CompilerCommand, compile_child};
+pub use description::is_of_kind;
+pub use plugin::{ABI_VERSION, Plugin};
+pub use sandbox::{LoadError, Sandbox, SandboxConfig};

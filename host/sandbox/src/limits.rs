@@ -1,7 +1,7 @@
 //! Every limit on what a plugin may use, each with the attack that it stops. The unit is the last word of the name but
 //! for `max`.
 
-/// The limits of one call.
+/// The limits of one call of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallLimits {
     // The engine's.
@@ -15,14 +15,15 @@ pub struct CallLimits {
     pub table_elements_max: usize,
     /// Stops a component made of a great many modules.
     pub instances_max: usize,
-    /// Stops a guest that passes huge strings or lists to the host, which copies them.
+    /// Stops a guest that opens streams, requests or descriptors without end: each costs the host memory.
+    pub resources_max: usize,
+    /// Stops a guest that passes huge strings or lists to the host, which copies them; for each host call.
     pub host_call_bytes_max: usize,
     /// Stops a guest that fills the log, counted over all of a call.
     pub log_bytes_max: u64,
-    /// Stops a log of ten million empty lines.
+    /// Stops a log of ten million empty lines, and as many reports of progress.
     pub log_lines_max: u64,
-    /// Stops one line that no viewer can show; what is longer is cut into several.
-    pub log_line_bytes_max: usize,
+
     // The file capability's.
 
     // The HTTP capability's.
@@ -37,10 +38,10 @@ impl Default for CallLimits {
             memory_bytes_max: 1 << 30,
             table_elements_max: 1_000_000,
             instances_max: 256,
+            resources_max: 10_000,
             host_call_bytes_max: 64 << 20,
             log_bytes_max: 16 << 20,
             log_lines_max: 200_000,
-            log_line_bytes_max: 16 << 10,
             http: HttpLimits::default(),
         }
     }
@@ -89,5 +90,82 @@ impl Default for HttpLimits {
             response_header_bytes_max: 64 << 10,
             response_body_bytes_max: 1 << 30,
         }
+    }
+}
+
+impl CallLimits {
+    /// What asking a plugin what it is may cost: enough for a component that brings an interpreter.
+    pub(crate) fn describe() -> Self {
+        Self {
+            cpu_seconds_max: 10,
+            wall_seconds_max: 20,
+            memory_bytes_max: 256 << 20,
+            host_call_bytes_max: 1 << 20,
+            log_bytes_max: 64 << 10,
+            log_lines_max: 1_000,
+            ..Self::default()
+        }
+    }
+}
+
+/// Stops a component that no disk or memory was planned for, before anything looks into it.
+pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// Stops a component that takes minutes to compile: 132 KB can be made to take 46 s.
+pub const COMPILE_CPU_SECONDS_MAX: u64 = 60;
+/// The same where the compiler waits instead of computing.
+pub const COMPILE_WALL_SECONDS_MAX: u64 = 120;
+/// Stops a component whose compilation takes the host's memory.
+pub const COMPILE_MEMORY_BYTES_MAX: u64 = 3 << 30;
+/// Stops many such components at once.
+pub const COMPILE_CHILDREN_MAX: usize = 2;
+/// Stops a small component that compiles to a huge one.
+pub const COMPILED_BYTES_MAX: u64 = 512 << 20;
+/// Stops a cache that grows with every component ever seen; the entries not used for longest go first.
+pub const CACHE_BYTES_MAX: u64 = 4 << 30;
+
+/// The stack of the guest. Stops endless recursion; the host's own stack lies behind it.
+pub(crate) const STACK_BYTES_MAX: usize = 1 << 20;
+/// How often a computing guest gives way to others, and its CPU limit is looked at.
+pub(crate) const EPOCH_MILLIS: u64 = 10;
+
+/// Stops one line that no viewer can show; what is longer is cut into several.
+pub(crate) const LOG_LINE_BYTES_MAX: usize = 16 << 10;
+/// Stops progress reports that are a log of their own; what is longer is cut.
+pub(crate) const PROGRESS_BYTES_MAX: usize = 1_024;
+
+/// One line for a person: summaries, titles, names. WIT: `report.summary`.
+pub(crate) const SUMMARY_BYTES_MAX: usize = 2_048;
+/// Output variables of one action, names and values together. Contract: quota of 122,880 bytes.
+pub(crate) const VARIABLES_BYTES_MAX: usize = 122_880;
+/// What a waiting action may keep.
+pub(crate) const CONTINUATION_BYTES_MAX: usize = 16 << 10;
+/// A failure's message; what is longer is cut.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 10;
+/// Stops a test report that no page can show.
+pub(crate) const CASES_MAX: usize = 10_000;
+/// Links of a report, and targets of a deployment: the same attack.
+pub(crate) const LINKS_MAX: usize = 100;
+pub(crate) const TARGETS_MAX: usize = 1_000;
+
+/// A plugin's documentation, and that of each action type and setting.
+pub(crate) const DOCUMENTATION_BYTES_MAX: usize = 64 << 10;
+/// Stops a description that fills a catalogue.
+pub(crate) const ACTION_TYPES_MAX: usize = 32;
+pub(crate) const SETTINGS_MAX: usize = 100;
+pub(crate) const CHOICES_MAX: usize = 100;
+pub(crate) const ASKS_MAX: usize = 64;
+
+/// A limit that a call used up. Host functions end the call with it; `call` finds it in the error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct LimitReached {
+    /// The name of the field or constant above.
+    pub limit: &'static str,
+    pub message: String,
+}
+
+impl LimitReached {
+    pub(crate) fn new(limit: &'static str, message: impl Into<String>) -> Self {
+        Self { limit, message: message.into() }
     }
 }

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use wasmtime::Engine;
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime::{Engine, StoreLimits};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::limiter::Limiter;
 use crate::seam::Seam;
 use crate::{files, http, log, secrets};
 
@@ -19,7 +20,7 @@ pub(crate) struct State {
     pub(crate) files: files::Files,
     pub(crate) http: http::Http,
     pub(crate) secrets: secrets::Secrets,
-    pub(crate) limits: StoreLimits,
+    pub(crate) limiter: Limiter,
 }
 
 impl WasiView for State {

@@ -1,0 +1,398 @@
+//! One call of a plugin: a fresh store, the limits, and what came of it.
+//!
+//! Must not know how capabilities work: it makes their state and hands it over.
+
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use wasmtime::component::{Instance, ResourceTable};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime_wasi::{I32Exit, WasiCtx};
+
+use crate::abi::{Description, Entry, Failure, Outcome, Request};
+use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
+use crate::clock::{self, CpuMeter};
+use crate::files::{self, Files, FilesConfig};
+use crate::grants::Grants;
+use crate::http::Http;
+use crate::limiter::Limiter;
+use crate::limits::{CallLimits, LimitReached, STACK_BYTES_MAX};
+use crate::log::Log;
+use crate::plugin::{Code, Exports, Plugin, Ready};
+use crate::sandbox::Sandbox;
+use crate::seam::{HostCall, Level, Seam, Sink};
+use crate::secrets::{self, Secrets};
+use crate::state::State;
+use crate::{outcome, random};
+
+/// What a plugin is called with.
+pub struct Call {
+    pub entry: Entry,
+    pub request: Request,
+    pub grants: Grants,
+    /// The input artifacts that `request.inputs` names.
+    pub inputs: Vec<files::Input>,
+    /// A directory for this call alone, in which outputs and scratch are made once they are used. What is in it is the
+    /// caller's to remove, after the outputs were taken.
+    pub work_dir: PathBuf,
+    pub limits: CallLimits,
+    pub sink: Arc<dyn Sink>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct CallEnd {
+    pub result: Result<Outcome, CallFailure>,
+    /// What the plugin made, if it succeeded.
+    pub outputs: Vec<files::MadeOutput>,
+    /// What the plugin tried and was not granted, in order, each with the grant that would allow it.
+    pub denials: Vec<String>,
+    pub usage: Usage,
+}
+
+/// Why there is no outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum CallFailure {
+    /// The plugin says so itself.
+    #[error("{}", .0.message)]
+    Plugin(Failure),
+    /// The plugin crashed.
+    #[error("the plugin crashed: {0}")]
+    Trap(String),
+    #[error("{}", .0.message)]
+    Limit(LimitReached),
+    /// What the plugin answered is not an answer.
+    #[error("the plugin's answer cannot be used: {0}")]
+    Interface(String),
+    #[error("the host failed: {0:#}")]
+    Host(anyhow::Error),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub cpu_micros: u64,
+    pub memory_bytes: u64,
+    pub log_bytes: u64,
+    pub host_calls: u64,
+}
+
+impl Sandbox {
+    /// Calls a plugin. Dropping the future stops the plugin, at the latest at its next epoch.
+    pub async fn call(&self, plugin: &Plugin, call: Call) -> CallEnd {
+        let Call { entry, request, grants, inputs, work_dir, limits, sink } = call;
+        let description = plugin.description();
+        let action = format!("{}/{}", request.context.stage, request.context.action);
+        let masks = masks(description, &request, &grants);
+        let seam = Seam::new(&description.name, &action, sink, masks);
+        let files = FilesConfig {
+            inputs,
+            outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
+            directories: grants.directories.clone(),
+            work_dir,
+            limits: limits.clone(),
+            seam: Arc::clone(&seam),
+        };
+        let setup = Setup { seam, limits, grants, idempotency_key: &request.idempotency_key, files: Files::new(files) };
+        let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
+            enter(store, &instance, exports, &entry, &request).await
+        };
+        let ran = self.run(&plugin.0.code, setup, run).await;
+        let result = match ran.result {
+            Ok(Ok(mut outcome)) => match outcome::check(&mut outcome) {
+                Ok(()) => Ok(outcome),
+                Err(problem) => Err(CallFailure::Interface(problem)),
+            },
+            Ok(Err(failure)) => {
+                let message = ran.seam.masked(&failure.message);
+                Err(CallFailure::Plugin(outcome::checked(Failure { message, ..failure })))
+            }
+            Err(failure) => Err(failure),
+        };
+        let (result, outputs) = match (result, ran.files.map(Files::finish)) {
+            (Ok(outcome), Some(Ok(outputs))) => (Ok(outcome), outputs),
+            (Ok(_), Some(Err(error))) => (Err(CallFailure::Host(error)), Vec::new()),
+            (result, _) => (result, Vec::new()),
+        };
+        CallEnd { result, outputs, denials: ran.seam.denials(), usage: ran.usage }
+    }
+
+    /// Runs something in a fresh instance, under all limits.
+    async fn run<T>(
+        &self,
+        code: &Code,
+        setup: Setup<'_>,
+        work: impl AsyncFnOnce(&mut Store<State>, Instance, &Exports) -> wasmtime::Result<T>,
+    ) -> Ran<T> {
+        let (seam, limits) = (Arc::clone(&setup.seam), setup.limits.clone());
+        let Ok(_permit) = self.0.calls.acquire().await else {
+            let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
+            return Ran { result, files: None, seam, usage: Usage::default() };
+        };
+        let cpu = Arc::new(CpuMeter::default());
+        let state = self.state(setup);
+        let log = state.log.clone();
+        // The store is kept out here, so that it outlives the work that is dropped when its time is up.
+        let mut slot = None;
+        let result = {
+            let mut whole = pin!(async {
+                let (store, instance, exports) = instantiate(code, state, &limits, &cpu, &mut slot).await?;
+                work(store, instance, exports).await
+            });
+            // The meter sees exactly the time in which a thread works on this call.
+            let metered = poll_fn(|context| {
+                cpu.resume();
+                let polled = whole.as_mut().poll(context);
+                cpu.pause();
+                polled
+            });
+            timeout(Duration::from_secs(limits.wall_seconds_max), metered).await
+        };
+        log.finish();
+        let state = slot.map(Store::into_data);
+        let limiter = state.as_ref().map(|state| &state.limiter);
+        let result = match result {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                seam.log(Level::Debug, &format!("{error:?}"));
+                Err(explain(error, limiter.and_then(Limiter::refused)))
+            }
+            Err(_) => Err(CallFailure::Limit(LimitReached::new(
+                "wall_seconds_max",
+                format!("the plugin took longer than {} s (wall_seconds_max)", limits.wall_seconds_max),
+            ))),
+        };
+        let usage = Usage {
+            cpu_micros: cpu.spent_nanos() / 1_000,
+            memory_bytes: limiter.map_or(0, Limiter::memory_bytes) as u64,
+            log_bytes: log.bytes(),
+            host_calls: seam.calls(),
+        };
+        Ran { result, files: state.map(|state| state.files), seam, usage }
+    }
+
+    fn state(&self, setup: Setup<'_>) -> State {
+        let Setup { seam, limits, grants, idempotency_key, files } = setup;
+        let mut wasi = WasiCtx::builder();
+        let log = Log::new(&limits, Arc::clone(&seam));
+        log.configure(&mut wasi);
+        clock::configure(&mut wasi, &grants, &seam);
+        random::configure(&mut wasi, &grants, idempotency_key, &seam);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resources_max);
+        let secrets = Secrets::new(&grants, Arc::clone(&seam));
+        State {
+            wasi: wasi.build(),
+            table,
+            log,
+            files,
+            http: Http::new(&self.0.connector, &grants, &secrets, &limits, Arc::clone(&seam)),
+            secrets,
+            limiter: Limiter::new(&limits, Arc::clone(&self.0.memory)),
+            seam,
+        }
+    }
+}
+
+/// Asks a plugin what it is: with no grants, no files, and tight limits.
+pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Description, CallFailure> {
+    struct Nowhere;
+    impl Sink for Nowhere {
+        fn log(&self, _: Level, _: &str) {}
+        fn progress(&self, _: Option<u8>, _: &str) {}
+        fn host_call(&self, _: HostCall) {}
+    }
+    let seam = Seam::new("the plugin", "describe", Arc::new(Nowhere), Vec::new());
+    let limits = CallLimits::describe();
+    let files = FilesConfig {
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        directories: Default::default(),
+        work_dir: PathBuf::new(),
+        limits: limits.clone(),
+        seam: Arc::clone(&seam),
+    };
+    let setup =
+        Setup { seam, limits, grants: Grants::default(), idempotency_key: "describe", files: Files::new(files) };
+    let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
+        exports.plugin.load(&mut *store, &instance)?.call_describe(store).await
+    };
+    sandbox.run(code, setup, run).await.result
+}
+
+struct Setup<'a> {
+    seam: Arc<Seam>,
+    limits: CallLimits,
+    grants: Grants,
+    idempotency_key: &'a str,
+    files: Files,
+}
+
+struct Ran<T> {
+    result: Result<T, CallFailure>,
+    files: Option<Files>,
+    seam: Arc<Seam>,
+    usage: Usage,
+}
+
+/// The secret values that this call could let slip: those granted, and the settings that the plugin calls secret.
+fn masks(description: &Description, request: &Request, grants: &Grants) -> Vec<Arc<str>> {
+    let mut masks = secrets::masks(grants);
+    let offered = description.action_types.iter().find(|offered| offered.id == request.action_type);
+    for setting in offered.into_iter().flat_map(|offered| &offered.settings).filter(|setting| setting.secret) {
+        let given = request.settings.iter().find(|given| given.name == setting.name);
+        masks.extend(given.map(|given| Arc::from(given.value.as_str())));
+    }
+    masks
+}
+
+fn store(ready: &Ready, state: State, limits: &CallLimits, cpu: &Arc<CpuMeter>) -> Store<State> {
+    let mut store = Store::new(ready.instance.engine(), state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(limits.host_call_bytes_max);
+    store.set_max_component_handles(limits.resources_max);
+    store.set_epoch_deadline(1);
+    let (cpu, seconds_max) = (Arc::clone(cpu), limits.cpu_seconds_max);
+    store.epoch_deadline_callback(move |_| {
+        if cpu.running_nanos() / 1_000_000_000 >= seconds_max {
+            let message = format!("the plugin computed for more than {seconds_max} s (cpu_seconds_max)");
+            return Err(LimitReached::new("cpu_seconds_max", message).into());
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store
+}
+
+/// Makes an instance in the pool, or outside of it if the pool is full or the component does not fit it.
+async fn instantiate<'a>(
+    code: &'a Code,
+    mut state: State,
+    limits: &CallLimits,
+    cpu: &Arc<CpuMeter>,
+    slot: &'a mut Option<Store<State>>,
+) -> wasmtime::Result<(&'a mut Store<State>, Instance, &'a Exports)> {
+    if let Some(ready) = &code.pooled {
+        let mut store = store(ready, state, limits, cpu);
+        match ready.instance.instantiate_async(&mut store).await {
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                state = store.into_data();
+                state.limiter.reset();
+            }
+            instance => return Ok((slot.insert(store), instance?, &ready.exports)),
+        }
+    }
+    let ready = &code.on_demand;
+    let store = slot.insert(store(ready, state, limits, cpu));
+    let instance = ready.instance.instantiate_async(&mut *store).await?;
+    Ok((store, instance, &ready.exports))
+}
+
+async fn enter(
+    store: &mut Store<State>,
+    instance: &Instance,
+    exports: &Exports,
+    entry: &Entry,
+    request: &Request,
+) -> wasmtime::Result<Result<Outcome, Failure>> {
+    match entry {
+        Entry::SourceLatest => {
+            let source = offered(&exports.source, "source")?.load(&mut *store, instance)?;
+            Ok(source.call_latest(store, request).await?.map(|outcome| match outcome {
+                source::LatestOutcome::Found(revision) => Outcome::Latest(revision),
+                source::LatestOutcome::Waiting(wait) => Outcome::Waiting(wait),
+            }))
+        }
+        Entry::SourceFetch { revision } => {
+            let source = offered(&exports.source, "source")?.load(&mut *store, instance)?;
+            Ok(source.call_fetch(store, request, revision.as_deref()).await?.map(|outcome| match outcome {
+                source::FetchOutcome::Done(fetched) => Outcome::Fetched(fetched),
+                source::FetchOutcome::Waiting(wait) => Outcome::Waiting(wait),
+            }))
+        }
+        Entry::Build => {
+            let build = offered(&exports.build, "build")?.load(&mut *store, instance)?;
+            Ok(build.call_run(store, request).await?.map(|outcome| match outcome {
+                build::Outcome::Done(report) => Outcome::Built(report),
+                build::Outcome::Waiting(wait) => Outcome::Waiting(wait),
+            }))
+        }
+        Entry::Test => {
+            let test = offered(&exports.test, "test")?.load(&mut *store, instance)?;
+            Ok(test.call_run(store, request).await?.map(|outcome| match outcome {
+                test::Outcome::Done(tested) => Outcome::Tested(tested),
+                test::Outcome::Waiting(wait) => Outcome::Waiting(wait),
+            }))
+        }
+        Entry::Deploy => {
+            let deploy = offered(&exports.deploy, "deploy")?.load(&mut *store, instance)?;
+            Ok(deploy.call_run(store, request).await?.map(|outcome| match outcome {
+                deploy::Outcome::Done(deployed) => Outcome::Deployed(deployed),
+                deploy::Outcome::Waiting(wait) => Outcome::Waiting(wait),
+            }))
+        }
+        Entry::Approval => {
+            let approval = offered(&exports.approval, "approval")?.load(&mut *store, instance)?;
+            Ok(approval.call_run(store, request).await?.map(|outcome| match outcome {
+                approval::Outcome::Decided(decision) => Outcome::Decided(decision),
+                approval::Outcome::Waiting(wait) => Outcome::Waiting(wait),
+            }))
+        }
+        Entry::Invoke => {
+            let invoke = offered(&exports.invoke, "invoke")?.load(&mut *store, instance)?;
+            Ok(invoke.call_run(store, request).await?.map(|outcome| match outcome {
+                invoke::Outcome::Done(report) => Outcome::Invoked(report),
+                invoke::Outcome::Waiting(wait) => Outcome::Waiting(wait),
+            }))
+        }
+        Entry::Rule => {
+            let rule = offered(&exports.rule, "rule")?.load(&mut *store, instance)?;
+            Ok(rule.call_run(store, request).await?.map(|outcome| match outcome {
+                rule::Outcome::Decided(verdict) => Outcome::Verdict(verdict),
+                rule::Outcome::Waiting(wait) => Outcome::Waiting(wait),
+            }))
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the plugin does not export the interface `{0}`")]
+struct NotOffered(&'static str);
+
+fn offered<'a, T>(indices: &'a Option<T>, interface: &'static str) -> Result<&'a T, NotOffered> {
+    indices.as_ref().ok_or(NotOffered(interface))
+}
+
+fn explain(error: wasmtime::Error, refused: Option<&LimitReached>) -> CallFailure {
+    if let Some(reached) = error.downcast_ref::<LimitReached>() {
+        return CallFailure::Limit(reached.clone());
+    }
+    // wasmtime's error for it has no name to match.
+    let cause = error.root_cause().to_string();
+    if cause.contains("fuel allocated for hostcalls") {
+        let message = "the plugin passed more to the host at once than host_call_bytes_max allows";
+        return CallFailure::Limit(LimitReached::new("host_call_bytes_max", message));
+    }
+    if let Some(refused) = refused {
+        return CallFailure::Limit(LimitReached::new(refused.limit, format!("{}; then it crashed: {cause}", refused)));
+    }
+    if let Some(missing) = error.downcast_ref::<NotOffered>() {
+        return CallFailure::Interface(missing.to_string());
+    }
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return CallFailure::Trap(format!("it exited with status {} instead of answering", exit.0));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => CallFailure::Limit(LimitReached::new(
+            "STACK_BYTES_MAX",
+            format!("the plugin used more than {STACK_BYTES_MAX} bytes of stack: endless recursion, probably"),
+        )),
+        Some(Trap::MemoryOutOfBounds) => CallFailure::Trap(format!(
+            "{cause}: it may have used up its stack, by recursion or large local variables; its log may say more"
+        )),
+        _ => CallFailure::Trap(format!("{cause}; its log may say more")),
+    }
+}

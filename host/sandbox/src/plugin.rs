@@ -1,0 +1,140 @@
+//! A loaded plugin: compiled, linked, and known by its description.
+//!
+//! Owns the check that a component speaks this host's ABI, and the finding of its exports. Must not know how it was
+//! compiled, or what it is called with.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use crate::abi::Description;
+use crate::bindings::exports::pipewright::plugin as exports;
+use crate::sandbox::LoadError;
+use crate::state::State;
+
+/// The version of the package `pipewright:plugin` that this host offers.
+pub const ABI_VERSION: &str = "0.1.0";
+const ABI_PACKAGE: &str = "pipewright:plugin/";
+/// What the ABI has besides its own package.
+const WASI_PACKAGES: &[&str] =
+    &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+
+/// A plugin that can be called; cheap to clone.
+#[derive(Clone)]
+pub struct Plugin(pub(crate) Arc<Loaded>);
+
+pub(crate) struct Loaded {
+    pub(crate) digest: String,
+    pub(crate) description: Description,
+    pub(crate) code: Code,
+}
+
+impl Plugin {
+    /// SHA-256 of the component, in lower-case hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    /// What the plugin says of itself, checked to be well-formed and true.
+    pub fn description(&self) -> &Description {
+        &self.0.description
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Plugin({} {}, {})", self.description().name, self.description().version, self.digest())
+    }
+}
+
+/// A component in each of the engines.
+pub(crate) struct Code {
+    /// None if the component does not fit into the pool.
+    pub(crate) pooled: Option<Ready>,
+    pub(crate) on_demand: Ready,
+}
+
+/// A component that needs only a store to run.
+pub(crate) struct Ready {
+    pub(crate) instance: InstancePre<State>,
+    pub(crate) exports: Exports,
+}
+
+pub(crate) struct Exports {
+    pub(crate) plugin: exports::plugin::GuestIndices,
+    pub(crate) source: Option<exports::source::GuestIndices>,
+    pub(crate) build: Option<exports::build::GuestIndices>,
+    pub(crate) test: Option<exports::test::GuestIndices>,
+    pub(crate) deploy: Option<exports::deploy::GuestIndices>,
+    pub(crate) approval: Option<exports::approval::GuestIndices>,
+    pub(crate) invoke: Option<exports::invoke::GuestIndices>,
+    pub(crate) rule: Option<exports::rule::GuestIndices>,
+}
+
+impl Ready {
+    pub(crate) fn new(linker: &Linker<State>, component: &Component) -> Result<Self, LoadError> {
+        check_versions(component)?;
+        let instance = linker.instantiate_pre(component).map_err(|error| missing_import(component, &error))?;
+        let pre = &instance;
+        let plugin = exports::plugin::GuestIndices::new(pre)
+            .map_err(|_| LoadError::NotAPlugin(format!("it does not export {ABI_PACKAGE}plugin@{ABI_VERSION}")))?;
+        let exports = Exports {
+            plugin,
+            source: exports::source::GuestIndices::new(pre).ok(),
+            build: exports::build::GuestIndices::new(pre).ok(),
+            test: exports::test::GuestIndices::new(pre).ok(),
+            deploy: exports::deploy::GuestIndices::new(pre).ok(),
+            approval: exports::approval::GuestIndices::new(pre).ok(),
+            invoke: exports::invoke::GuestIndices::new(pre).ok(),
+            rule: exports::rule::GuestIndices::new(pre).ok(),
+        };
+        Ok(Self { instance, exports })
+    }
+}
+
+/// That every interface of our package, imported or exported, is of a version that this host offers.
+fn check_versions(component: &Component) -> Result<(), LoadError> {
+    let ty = component.component_type();
+    let engine = component.engine();
+    let names = ty.imports(engine).map(|(name, _)| name).chain(ty.exports(engine).map(|(name, _)| name));
+    for name in names {
+        let Some((_, wants)) = name.strip_prefix(ABI_PACKAGE).and_then(|rest| rest.split_once('@')) else { continue };
+        if series(wants) != series(ABI_VERSION) {
+            return Err(LoadError::Abi { wants: wants.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// The part of a version that must be equal: `0.1` of `0.1.7`, `2` of `2.3.0`.
+fn series(version: &str) -> &str {
+    let dots = if version.starts_with("0.") { 2 } else { 1 };
+    version.match_indices('.').nth(dots - 1).map_or(version, |(end, _)| &version[..end])
+}
+
+fn missing_import(component: &Component, error: &wasmtime::Error) -> LoadError {
+    let ty = component.component_type();
+    let engine = component.engine();
+    let known = |name: &str| name.starts_with(ABI_PACKAGE) || WASI_PACKAGES.iter().any(|wasi| name.starts_with(wasi));
+    let name = ty.imports(engine).map(|(name, _)| name).find(|name| !known(name));
+    let message = match name {
+        Some(name) => format!("it imports {name}, which is not part of the plugin ABI"),
+        None => format!("its imports do not match the plugin ABI: {error:#}"),
+    };
+    LoadError::Import(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::series;
+
+    #[test]
+    fn a_series_is_what_may_not_differ() {
+        let check = |version, want| assert_eq!(series(version), want, "{version}");
+        check("0.1.0", "0.1");
+        check("0.10.3", "0.10");
+        check("1.2.3", "1");
+        check("12.0.0", "12");
+        check("1", "1");
+    }
+}

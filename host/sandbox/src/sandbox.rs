@@ -1,0 +1,236 @@
+//! The sandbox: what makes plugins out of components.
+//!
+//! Owns the engines, the loading of plugins (compile or cache, link, describe, check) and what all calls share. Must
+//! not know what a call does.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use crate::abi::Description;
+use crate::cache::{Cache, Entry};
+use crate::compile::{CompileError, Compiler, CompilerCommand};
+use crate::limiter::Budget;
+use crate::limits::COMPONENT_BYTES_MAX;
+use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready};
+use crate::state::{self, State};
+use crate::{call, description, engine, http};
+
+/// What a sandbox is made of.
+#[derive(Clone, Debug)]
+pub struct SandboxConfig {
+    /// Where compiled components are kept; made if it is not there. Nobody else may write to it.
+    pub cache_dir: PathBuf,
+    pub compiler: CompilerCommand,
+    /// PEM files of certificate authorities that HTTPS requests trust; none: those of this machine.
+    pub certificate_authorities: Vec<PathBuf>,
+    /// Calls that run at once; more of them wait.
+    pub calls_max: u32,
+    /// The memory of all plugins that run at once, together. Stops a thousand calls that each keep to their own limit.
+    pub guest_memory_bytes_max: usize,
+}
+
+impl SandboxConfig {
+    pub fn new(cache_dir: impl Into<PathBuf>, compiler: CompilerCommand) -> Self {
+        Self {
+            cache_dir: cache_dir.into(),
+            compiler,
+            certificate_authorities: Vec::new(),
+            calls_max: 1_000,
+            guest_memory_bytes_max: 4 << 30,
+        }
+    }
+}
+
+/// Why a component is not a plugin that can be called. The message says what is wrong and how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("the component has {bytes} bytes; at most {COMPONENT_BYTES_MAX} are allowed")]
+    TooLarge { bytes: usize },
+    #[error("this is not a WebAssembly component: {0}")]
+    NotAComponent(String),
+    #[error("the component cannot be compiled: {0}")]
+    Compile(#[from] CompileError),
+    #[error(
+        "the component was built for version {wants} of the plugin ABI, and this host offers {ABI_VERSION}: build it \
+         with the SDK or WIT of {ABI_VERSION}"
+    )]
+    Abi { wants: String },
+    #[error("the component cannot be linked: {0}")]
+    Import(String),
+    #[error("the component is not a plugin: {0}")]
+    NotAPlugin(String),
+    #[error("the plugin does not say what it is: {0}")]
+    Describe(call::CallFailure),
+    #[error("the plugin describes itself differently each time that it is asked")]
+    Unsteady,
+    /// Every problem.
+    #[error("the plugin describes itself falsely: {}", .0.join("; "))]
+    False(Vec<String>),
+    #[error("the plugin cannot be loaded: {0:#}")]
+    Host(anyhow::Error),
+}
+
+impl From<wasmtime::Error> for LoadError {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+/// Loads and calls plugins; cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pooling: (Engine, Linker<State>),
+    on_demand: (Engine, Linker<State>),
+    compatibility: u64,
+    cache: Cache,
+    compiler: Compiler,
+    pub(crate) connector: http::Connector,
+    pub(crate) calls: Semaphore,
+    pub(crate) memory: Arc<Budget>,
+    /// By digest. The lock of each is held while it is loaded, so that nothing is compiled twice.
+    plugins: Mutex<HashMap<String, Slot>>,
+}
+
+/// Empty until loaded, and again when nobody holds the plugin any more.
+type Slot = Arc<tokio::sync::Mutex<Weak<Loaded>>>;
+
+impl Sandbox {
+    /// Reads the cache's key and the certificate authorities, so it may block for a moment.
+    ///
+    /// # Errors
+    /// The cache directory or a certificate authority cannot be used, or this machine cannot run the engine.
+    pub fn new(config: SandboxConfig) -> anyhow::Result<Self> {
+        let pooling = engine::pooling(config.calls_max)?;
+        let on_demand = engine::on_demand()?;
+        engine::start_ticking(&[&pooling, &on_demand])?;
+        let linked = |engine: Engine| -> anyhow::Result<_> {
+            let linker = state::linker(&engine)?;
+            Ok((engine, linker))
+        };
+        Ok(Self(Arc::new(Shared {
+            compatibility: engine::compatibility(&on_demand),
+            pooling: linked(pooling)?,
+            on_demand: linked(on_demand)?,
+            cache: Cache::open(config.cache_dir)?,
+            compiler: Compiler::new(config.compiler),
+            connector: http::Connector::new(&config.certificate_authorities)?,
+            calls: Semaphore::new(config.calls_max as usize),
+            memory: Budget::new(config.guest_memory_bytes_max),
+            plugins: Mutex::default(),
+        })))
+    }
+
+    /// Makes a plugin of a component: compiles it, or takes it from the cache, links it, and asks it what it is.
+    /// A plugin is loaded once, however often and by however many it is asked for at once.
+    ///
+    /// # Errors
+    /// See [`LoadError`]; nothing is kept of a component that was refused.
+    pub async fn load(&self, component: Arc<[u8]>) -> Result<Plugin, LoadError> {
+        check_header(&component)?;
+        let hashed = Arc::clone(&component);
+        let digest = blocking(move || hex(&Sha256::digest(&hashed))).await?;
+        let slot = self.slot(&digest);
+        let mut slot = slot.lock().await;
+        if let Some(loaded) = slot.upgrade() {
+            return Ok(Plugin(loaded));
+        }
+        let name = format!("{digest}-{:016x}", self.0.compatibility);
+        let loaded = match self.cached(&name, &digest).await? {
+            Some(loaded) => Arc::new(loaded),
+            None => Arc::new(self.compile(&name, digest, &component).await?),
+        };
+        *slot = Arc::downgrade(&loaded);
+        Ok(Plugin(loaded))
+    }
+
+    fn slot(&self, digest: &str) -> Slot {
+        let mut plugins = self.0.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        // What nobody loads or holds is forgotten: the map does not grow with every component ever seen.
+        plugins.retain(|_, slot| {
+            Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|loaded| loaded.strong_count() > 0)
+        });
+        Arc::clone(plugins.entry(digest.to_owned()).or_default())
+    }
+
+    async fn cached(&self, name: &str, digest: &str) -> Result<Option<Loaded>, LoadError> {
+        let (shared, name, digest) = (Arc::clone(&self.0), name.to_owned(), digest.to_owned());
+        blocking(move || {
+            let Some(entry) = shared.cache.load(&name) else { return Ok(None) };
+            let description: Description =
+                serde_json::from_slice(entry.description()).map_err(|error| LoadError::Host(error.into()))?;
+            let code = shared.code(&entry)?;
+            Ok(Some(Loaded { digest, description, code }))
+        })
+        .await?
+    }
+
+    async fn compile(&self, name: &str, digest: String, component: &[u8]) -> Result<Loaded, LoadError> {
+        let compiled = Entry::new(&[], &self.0.compiler.compile(component).await?);
+        let shared = Arc::clone(&self.0);
+        let (code, compiled) = blocking(move || shared.code(&compiled).map(|code| (code, compiled))).await??;
+        let first = call::describe(self, &code).await.map_err(LoadError::Describe)?;
+        let second = call::describe(self, &code).await.map_err(LoadError::Describe)?;
+        if first != second {
+            return Err(LoadError::Unsteady);
+        }
+        let problems = description::problems(&first, &code.on_demand.exports);
+        if !problems.is_empty() {
+            return Err(LoadError::False(problems));
+        }
+        let entry = serde_json::to_vec(&first).map_err(|error| LoadError::Host(error.into()))?;
+        let (shared, name) = (Arc::clone(&self.0), name.to_owned());
+        blocking(move || shared.cache.store(&name, Entry::new(&entry, compiled.code()))).await?;
+        Ok(Loaded { digest, description: first, code })
+    }
+}
+
+impl Shared {
+    fn code(&self, compiled: &Entry) -> Result<Code, LoadError> {
+        let ready = |(engine, linker): &(Engine, Linker<State>)| -> Result<Ready, LoadError> {
+            // SAFETY: the bytes come from our own compiler, either just now or by way of the cache, which checked
+            // their MAC over these very bytes in memory.
+            let component = unsafe { Component::deserialize(engine, compiled.code()) }?;
+            Ready::new(linker, &component)
+        };
+        let on_demand = ready(&self.on_demand)?;
+        let pooled = ready(&self.pooling).inspect_err(|error| tracing::debug!("not in the pool: {error}")).ok();
+        Ok(Code { pooled, on_demand })
+    }
+}
+
+/// What can be told from the first bytes, before anything is compiled.
+fn check_header(component: &[u8]) -> Result<(), LoadError> {
+    let not = |what: &str| Err(LoadError::NotAComponent(what.to_owned()));
+    if component.len() > COMPONENT_BYTES_MAX {
+        return Err(LoadError::TooLarge { bytes: component.len() });
+    }
+    match component.first_chunk::<8>() {
+        Some(b"\0asm\x0d\0\x01\0") => Ok(()),
+        Some(b"\0asm\x01\0\0\0") => {
+            not("it is a core module; build it for the target wasm32-wasip2, or make it a component with its WIT")
+        }
+        Some([0, b'a', b's', b'm', ..]) => not("it is of another version of the component format"),
+        Some(b"\x7fELF\x02\x01\x01\0") => not("it is native or precompiled code; give the component itself"),
+        _ => not("it does not begin as WebAssembly does"),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| LoadError::Host(error.into()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
