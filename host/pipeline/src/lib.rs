@@ -2,5 +2,8 @@
 //!
 //! Knows no clock, randomness, files, network or async: whatever it needs of them comes in with an input.
 
+pub mod action_type;
 pub mod declaration;
 pub mod machine;
+pub mod validate;
+pub mod variables;

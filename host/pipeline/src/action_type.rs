@@ -1,0 +1,285 @@
+//! What is known of an action type before it runs: how many artifacts it takes and makes, and which configuration keys.
+//!
+//! Owns the description that a plugin gives of its types (`ActionTypeInfo`) and the table of AWS's own types (contract §8),
+//! which counts where no plugin serves a type. Must not know how a declaration is checked against them (`validate`).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::declaration::{ActionCategory, ActionOwner, ActionTypeId};
+
+/// The action types that plugins serve, by id.
+pub type ActionTypes = BTreeMap<ActionTypeId, ActionTypeInfo>;
+
+/// An action type as the plugin that serves it describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionTypeInfo {
+    pub id: ActionTypeId,
+    pub inputs: ArtifactCount,
+    pub outputs: ArtifactCount,
+    pub properties: Vec<Property>,
+}
+
+/// How many artifacts an action may declare, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactCount {
+    pub min: u32,
+    pub max: u32,
+}
+
+/// One configuration key of an action type: CodePipeline's ActionConfigurationProperty, with a default and choices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Property {
+    pub name: String,
+    pub kind: PropertyKind,
+    pub required: bool,
+    pub secret: bool,
+    pub default: Option<String>,
+    /// if not empty, the only values allowed
+    pub choices: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PropertyKind {
+    String,
+    Number,
+    Boolean,
+    /// a JSON array as text
+    List,
+}
+
+impl Property {
+    /// What to do about a resolved value that the property does not take; nothing if it takes it.
+    pub fn refuses(&self, value: &str) -> Option<String> {
+        if !self.choices.is_empty() {
+            let allowed = self.choices.iter().any(|choice| choice == value);
+            return (!allowed).then(|| format!("use one of {}", self.choices.join(", ")));
+        }
+        let (fits, kind) = match self.kind {
+            PropertyKind::String => (true, ""),
+            PropertyKind::Number => (value.parse::<f64>().is_ok_and(f64::is_finite), "a number"),
+            PropertyKind::Boolean => (matches!(value, "true" | "false"), "`true` or `false`"),
+            PropertyKind::List => (serde_json::from_str::<Vec<serde_json::Value>>(value).is_ok(), "a JSON array"),
+        };
+        (!fits).then(|| format!("write {kind}"))
+    }
+}
+
+/// A row of contract §8: one of AWS's own action types, or of its partners'; all of them are of version 1.
+#[derive(Debug)]
+pub(crate) struct AwsActionType {
+    category: ActionCategory,
+    owner: ActionOwner,
+    provider: &'static str,
+    pub(crate) inputs: ArtifactCount,
+    pub(crate) outputs: ArtifactCount,
+    pub(crate) required: &'static [&'static str],
+    pub(crate) optional: Optional,
+}
+
+/// The keys that a type takes besides the required ones.
+#[derive(Debug)]
+pub(crate) enum Optional {
+    Known(&'static [&'static str]),
+    /// the contract does not know them all, so that no key can be called unknown
+    Open,
+}
+
+/// The row for a type, if AWS has it.
+pub(crate) fn aws(id: &ActionTypeId) -> Option<&'static AwsActionType> {
+    let row = AWS_TYPES.iter().find(|row| {
+        row.category == id.category && row.owner == id.owner && row.provider == id.provider && id.version == "1"
+    });
+    row.or((id.owner == Custom).then_some(&CUSTOM))
+}
+
+/// Whether AWS refuses the type in pipelines of type V1 (contract §8).
+pub(crate) fn is_v2_only(id: &ActionTypeId) -> bool {
+    id.owner == AWS && V2_ONLY.contains(&(id.category, id.provider.as_str()))
+}
+
+type Count = (u32, u32);
+type Keys = &'static [&'static str];
+
+const fn row(
+    category: ActionCategory,
+    owner: ActionOwner,
+    provider: &'static str,
+    inputs: Count,
+    outputs: Count,
+    required: Keys,
+    optional: Optional,
+) -> AwsActionType {
+    let inputs = ArtifactCount { min: inputs.0, max: inputs.1 };
+    let outputs = ArtifactCount { min: outputs.0, max: outputs.1 };
+    AwsActionType { category, owner, provider, inputs, outputs, required, optional }
+}
+
+use ActionCategory::{Approval, Build, Compute, Deploy, Invoke, Source, Test};
+use ActionOwner::{AWS, Custom, ThirdParty};
+use Optional::{Known, Open};
+
+/// A custom type that nothing else is known of: up to five artifacts each way (contract §8).
+static CUSTOM: AwsActionType = row(Build, Custom, "", (0, 5), (0, 5), &[], Open);
+
+const CODE_BUILD: Keys = &["PrimarySource", "BatchEnabled", "CombineArtifacts", "EnvironmentVariables"];
+
+/// Contract §8. Where that has a question mark, the row is the laxer reading.
+static AWS_TYPES: &[AwsActionType] = &[
+    row(
+        Source,
+        AWS,
+        "S3",
+        (0, 0),
+        (1, 1),
+        &["S3Bucket", "S3ObjectKey"],
+        Known(&["PollForSourceChanges", "AllowOverrideForS3ObjectKey"]),
+    ),
+    row(
+        Source,
+        AWS,
+        "CodeCommit",
+        (0, 0),
+        (1, 1),
+        &["RepositoryName", "BranchName"],
+        Known(&["PollForSourceChanges", "OutputArtifactFormat"]),
+    ),
+    row(Source, AWS, "ECR", (0, 0), (1, 1), &["RepositoryName"], Known(&["ImageTag"])),
+    row(
+        Source,
+        AWS,
+        "CodeStarSourceConnection",
+        (0, 0),
+        (1, 1),
+        &["ConnectionArn", "FullRepositoryId", "BranchName"],
+        Known(&["OutputArtifactFormat", "DetectChanges"]),
+    ),
+    row(
+        Source,
+        ThirdParty,
+        "GitHub",
+        (0, 0),
+        (1, 1),
+        &["Owner", "Repo", "Branch", "OAuthToken"],
+        Known(&["PollForSourceChanges"]),
+    ),
+    row(Build, AWS, "CodeBuild", (1, 5), (0, 5), &["ProjectName"], Known(CODE_BUILD)),
+    row(Test, AWS, "CodeBuild", (1, 5), (0, 5), &["ProjectName"], Known(CODE_BUILD)),
+    row(Build, AWS, "ECRBuildAndPublish", (1, 1), (0, 1), &["ECRRepositoryName"], Open),
+    row(
+        Compute,
+        AWS,
+        "Commands",
+        (1, 10),
+        (0, 1),
+        &[],
+        Known(&["EnvironmentType", "ComputeType", "VpcId", "Subnets", "SecurityGroupIds"]),
+    ),
+    row(Test, AWS, "DeviceFarm", (1, 1), (0, 0), &["App", "AppType", "ProjectId", "DevicePoolArn", "TestType"], Open),
+    row(
+        Deploy,
+        AWS,
+        "S3",
+        (1, 1),
+        (0, 0),
+        &["BucketName", "Extract"],
+        Known(&["ObjectKey", "KMSEncryptionKeyARN", "CannedACL", "CacheControl"]),
+    ),
+    row(
+        Deploy,
+        AWS,
+        "CloudFormation",
+        (0, 10),
+        (0, 1),
+        &["ActionMode", "StackName"],
+        Known(&[
+            "ChangeSetName",
+            "TemplatePath",
+            "RoleArn",
+            "Capabilities",
+            "OutputFileName",
+            "ParameterOverrides",
+            "TemplateConfiguration",
+        ]),
+    ),
+    row(Deploy, AWS, "CloudFormationStackSet", (1, 3), (0, 0), &["StackSetName", "TemplatePath"], Open),
+    row(Deploy, AWS, "CloudFormationStackInstances", (1, 3), (0, 0), &["StackSetName"], Open),
+    row(Deploy, AWS, "CodeDeploy", (1, 1), (0, 0), &["ApplicationName", "DeploymentGroupName"], Known(&[])),
+    row(
+        Deploy,
+        AWS,
+        "EC2",
+        (1, 1),
+        (0, 0),
+        &["InstanceTagKey", "InstanceType"],
+        Known(&[
+            "InstanceTagValue",
+            "TargetDirectory",
+            "PreScript",
+            "PostScript",
+            "DeploySpec",
+            "MaxBatch",
+            "MaxError",
+            "TargetGroupNameList",
+        ]),
+    ),
+    row(Deploy, AWS, "ECS", (1, 1), (0, 0), &["ClusterName", "ServiceName"], Known(&["FileName", "DeploymentTimeout"])),
+    row(
+        Deploy,
+        AWS,
+        "CodeDeployToECS",
+        (1, 5),
+        (0, 0),
+        &["ApplicationName", "DeploymentGroupName", "TaskDefinitionTemplateArtifact", "AppSpecTemplateArtifact"],
+        Open,
+    ),
+    row(Deploy, AWS, "EKS", (1, 1), (0, 0), &[], Open),
+    row(Deploy, AWS, "Lambda", (1, 1), (0, 0), &["FunctionName"], Open),
+    row(Deploy, AWS, "ElasticBeanstalk", (1, 1), (0, 0), &["ApplicationName", "EnvironmentName"], Known(&[])),
+    row(
+        Deploy,
+        AWS,
+        "AppConfig",
+        (1, 1),
+        (0, 0),
+        &["Application", "Environment", "ConfigurationProfile", "InputArtifactConfigurationPath", "DeploymentStrategy"],
+        Known(&[]),
+    ),
+    row(Deploy, AWS, "OpsWorks", (1, 1), (0, 0), &[], Open),
+    row(Deploy, AWS, "ServiceCatalog", (1, 1), (0, 0), &[], Open),
+    row(Deploy, ThirdParty, "AlexaSkillsKit", (1, 2), (0, 0), &[], Open),
+    row(
+        Approval,
+        AWS,
+        "Manual",
+        (0, 0),
+        (0, 0),
+        &[],
+        Known(&["NotificationArn", "ExternalEntityLink", "CustomData", "IsSummaryRequired"]),
+    ),
+    row(Invoke, AWS, "Lambda", (0, 5), (0, 5), &["FunctionName"], Known(&["UserParameters"])),
+    row(
+        Invoke,
+        AWS,
+        "StepFunctions",
+        (0, 1),
+        (0, 1),
+        &["StateMachineArn"],
+        Known(&["ExecutionNamePrefix", "InputType", "Input"]),
+    ),
+    row(Invoke, AWS, "CodePipeline", (0, 0), (0, 0), &["PipelineName"], Known(&["SourceRevisions", "Variables"])),
+    row(Invoke, AWS, "InspectorScan", (1, 1), (0, 1), &[], Open),
+    row(Invoke, ThirdParty, "Snyk", (1, 1), (1, 1), &[], Open),
+];
+
+static V2_ONLY: &[(ActionCategory, &str)] = &[
+    (Build, "ECRBuildAndPublish"),
+    (Compute, "Commands"),
+    (Deploy, "EC2"),
+    (Deploy, "EKS"),
+    (Deploy, "Lambda"),
+    (Invoke, "CodePipeline"),
+];

@@ -1,0 +1,178 @@
+//! Validation of a pipeline: every problem of a document at once, each with its place, its AWS error class and its mend.
+//!
+//! Owns what a problem is and the order of judgement: shapes first (`shapes`, read by `shape`), then the rules between members
+//! (`rules`). Must not know who asks: the API answers with `Problems::error`, the command line lists them all. The cost is
+//! linear in the document (times its logarithm); the caller limits the document's size.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::action_type::{ActionTypeInfo, ActionTypes};
+use crate::declaration::{ActionTypeId, CreatePipelineInput, ExecutionMode, PipelineDeclaration, PipelineType};
+
+mod action_types;
+mod actions;
+mod conditions;
+mod references;
+mod rules;
+mod shape;
+mod shapes;
+mod structure;
+
+pub use rules::{RULES, Rule};
+
+/// What a pipeline is judged against.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The region that the pipeline lives in; where there is none, what depends on it is not judged.
+    pub region: Option<&'a str>,
+    /// The action types that plugins serve; where none serves a type, contract §8 counts.
+    pub action_types: &'a ActionTypes,
+}
+
+impl<'a> Context<'a> {
+    fn bound(&self, id: &ActionTypeId) -> Option<&'a ActionTypeInfo> {
+        self.action_types.get(id)
+    }
+}
+
+/// The exceptions of CreatePipeline and UpdatePipeline that a declaration by itself can cause (contract §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorClass {
+    Validation,
+    InvalidStructure,
+    InvalidStageDeclaration,
+    InvalidActionDeclaration,
+    InvalidBlockerDeclaration,
+    TooManyTags,
+    InvalidTags,
+}
+
+/// The exception's name: `ValidationException`.
+impl fmt::Display for ErrorClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}Exception")
+    }
+}
+
+/// One thing that is wrong with a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub class: ErrorClass,
+    /// where in the document: `pipeline.stages[1].actions[0].configuration`
+    pub path: String,
+    /// what is wrong, in AWS's words where they are known
+    pub message: String,
+    /// what to do about it
+    pub mend: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({}): {}", self.path, self.message.trim_end(), self.class, self.mend)
+    }
+}
+
+/// All that is wrong with a pipeline: at least one problem.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Problems {
+    problems: Vec<Problem>,
+    /// AWS's words for the problems of shape
+    constraints: Vec<String>,
+}
+
+impl Problems {
+    /// Problems of shape in the document's order, then those of the rules in the table's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter()
+    }
+
+    /// What the API answers with: all problems of shape in one ValidationException, else the first of the others (contract §9).
+    pub fn error(&self) -> (ErrorClass, String) {
+        match (self.constraints.len(), self.problems.first()) {
+            (0, Some(first)) => (first.class, first.message.clone()),
+            (count, _) => {
+                let errors = if count == 1 { "error" } else { "errors" };
+                let constraints = self.constraints.join("; ");
+                (ErrorClass::Validation, format!("{count} validation {errors} detected: {constraints}"))
+            }
+        }
+    }
+}
+
+/// Judges a PipelineDeclaration. A `version` is read and forgotten: the server gives it (contract §6.7).
+pub fn validate(pipeline: &Value, context: &Context<'_>) -> Result<PipelineDeclaration, Problems> {
+    validate_input(&serde_json::json!({ "pipeline": pipeline }), context).map(|input| input.pipeline)
+}
+
+/// Judges the input of CreatePipeline or UpdatePipeline: `{"pipeline": …, "tags": …}`.
+pub fn validate_input(input: &Value, context: &Context<'_>) -> Result<CreatePipelineInput, Problems> {
+    let mut reader = shape::Reader::default();
+    let read = reader.document(&shapes::CREATE_PIPELINE_INPUT, input);
+    judge(read, reader, context)
+}
+
+/// Judges a document that holds either of the two, as people keep them in files.
+pub fn validate_document(document: &Value, context: &Context<'_>) -> Result<PipelineDeclaration, Problems> {
+    match document.get("pipeline") {
+        Some(_) => validate_input(document, context).map(|input| input.pipeline),
+        None => validate(document, context),
+    }
+}
+
+fn judge(read: Value, reader: shape::Reader, context: &Context<'_>) -> Result<CreatePipelineInput, Problems> {
+    let shape::Reader { mut problems, mut constraints, unread } = reader;
+    let mut input = match serde_json::from_value::<CreatePipelineInput>(read) {
+        Ok(input) => input,
+        Err(error) => {
+            // The table and the types disagree: a defect here, and still no reason to panic on a document.
+            constraints.push(error.to_string());
+            let (path, message) = ("pipeline".to_owned(), error.to_string());
+            let mend = "write a PipelineDeclaration".to_owned();
+            problems.push(Problem { class: ErrorClass::Validation, path, message, mend });
+            return Err(Problems { problems, constraints });
+        }
+    };
+    problems.extend(rules::judge(&input, context, &unread));
+    if !problems.is_empty() {
+        return Err(Problems { problems, constraints });
+    }
+    input.pipeline.version = None;
+    Ok(input)
+}
+
+/// An action whose type no plugin serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unbound {
+    /// where in the document: `pipeline.stages[1].actions[0].actionTypeId`
+    pub path: String,
+    pub id: ActionTypeId,
+}
+
+/// Every action that cannot run here because no plugin serves its type, AWS's own types included. Not a fault of the
+/// declaration: whoever wants to run it needs to bind the types.
+pub fn unbound(pipeline: &PipelineDeclaration, context: &Context<'_>) -> Vec<Unbound> {
+    let actions = rules::actions_of(pipeline);
+    let unbound = actions.filter(|at| context.bound(&at.action.action_type_id).is_none());
+    unbound.map(|at| Unbound { path: at.path("actionTypeId"), id: at.action.action_type_id.clone() }).collect()
+}
+
+/// The declaration as CodePipeline gives it back, with the defaults filled in (contract §9, §13.3).
+pub fn with_defaults(pipeline: &PipelineDeclaration) -> PipelineDeclaration {
+    let mut pipeline = pipeline.clone();
+    pipeline.version.get_or_insert(1);
+    pipeline.execution_mode.get_or_insert_with(ExecutionMode::default);
+    pipeline.pipeline_type.get_or_insert_with(PipelineType::default);
+    for action in pipeline.stages.iter_mut().flat_map(|stage| &mut stage.actions) {
+        action.run_order = Some(action.run_order());
+        action.configuration.get_or_insert_default();
+        action.input_artifacts.get_or_insert_default();
+        action.output_artifacts.get_or_insert_default();
+    }
+    pipeline
+}
+
+#[cfg(test)]
+mod tests;
