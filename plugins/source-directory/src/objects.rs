@@ -212,6 +212,8 @@ fn read_u32(file: &mut File, at: u64) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::fixture;
 
@@ -234,8 +236,10 @@ mod tests {
         let objects = tempfile::tempdir().unwrap();
         let folder = objects.path().join(&FIRST[..2]);
         fs::create_dir(&folder).unwrap();
-        let object = flate2::read::ZlibEncoder::new(b"commit 4\0abcd".as_slice(), flate2::Compression::fast());
-        fs::write(folder.join(&FIRST[2..]), object.bytes().collect::<Result<Vec<_>, _>>().unwrap()).unwrap();
+        let file = File::create(folder.join(&FIRST[2..])).unwrap();
+        let mut object = flate2::write::ZlibEncoder::new(file, flate2::Compression::fast());
+        object.write_all(b"commit 4\0abcd").unwrap();
+        object.finish().unwrap();
         assert_eq!(read(objects.path(), FIRST), Some((Kind::Commit, b"abcd".to_vec())));
     }
 

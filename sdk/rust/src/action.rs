@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::host::pipewright::plugin::types::Request;
 pub use crate::bindings::host::pipewright::plugin::types::{Context, NamedValue, Signal, TypeId, Wake};
-use crate::{Failure, Result};
+use crate::{Failure, Result, files};
 
 /// One run of one action.
 pub struct Action {
@@ -104,10 +104,10 @@ impl Action {
             )));
         }
         let path = Path::new("/directories").join(name);
-        if fs::metadata(&path).is_err() {
-            return Err(Failure::permission(format!(
-                "no directory is granted to this action under the name `{name}`; grant it one, or give the name of a granted one"
-            )));
+        if let Err(error) = fs::metadata(&path) {
+            // WASI's error has no room for the missing grant; the host's own call names it.
+            files::digest(&path)?;
+            return Err(error.into());
         }
         Ok(path)
     }
