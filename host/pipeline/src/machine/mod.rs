@@ -6,16 +6,27 @@
 //!
 //! Must not know how state is stored, how an action is run, or who asks.
 
+mod actions;
+mod admission;
+mod approvals;
 mod effect;
 mod event;
 mod execution;
 mod ids;
 mod input;
+mod lifecycle;
 mod refusal;
 mod report;
+mod resolve;
+mod retry;
+mod stages;
+mod start;
 mod state;
 mod step;
+mod stop;
+mod work;
 
+pub use admission::INBOUND_WAIT_MILLISECONDS_MAX;
 pub use effect::{Effect, RunAction};
 pub use event::{ActionEvent, ActionHappening, Event, ExecutionEvent, ExecutionState, StageEvent, StageState};
 pub use execution::{
@@ -27,11 +38,16 @@ pub use input::{
     ApprovalAnswer, ApprovalStatus, Input, Report, RetryRequest, SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride,
     SourceRevisionType, StartRequest, TransitionKind, Trigger, TriggerType, What,
 };
+pub use lifecycle::OUTDATED_APPROVALS_COUNT_MAX;
 pub use refusal::Refusal;
 pub use report::{
     ActionError, CONTINUATION_BYTES_MAX, EXTERNAL_ID_BYTES_MAX, Failure, FailureType, LINKS_COUNT_MAX, Link,
     MESSAGE_BYTES_MAX, OUTPUT_VARIABLES_BYTES_MAX, Resumption, Revision, SUMMARY_BYTES_MAX, Success, Told, Variables,
     Wait, Wake,
 };
+pub use resolve::CONFIGURATION_BYTES_MAX;
 pub use state::{BrokenState, Change, Head, Latest, Part, StageHead, State, Transition};
 pub use step::{Reply, Step, step};
+
+#[cfg(test)]
+mod tests;

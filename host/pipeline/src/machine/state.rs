@@ -32,6 +32,7 @@ pub struct Head {
     pub updated: Timestamp,
     /// How many executions were ever started.
     pub executions: u64,
+    /// In the order of the declaration's stages.
     pub stages: Vec<StageHead>,
     /// Approval requests that the latest update cancelled, at most `OUTDATED_APPROVALS_COUNT_MAX`: whoever answers one of
     /// them is told why it is gone (contract §9).
@@ -40,9 +41,8 @@ pub struct Head {
 }
 
 /// What executions meet at a stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageHead {
-    pub name: String,
     #[serde(default, skip_serializing_if = "Transition::is_untouched")]
     pub inbound: Transition,
     #[serde(default, skip_serializing_if = "Transition::is_untouched")]
@@ -201,12 +201,5 @@ impl State {
 
     fn part_of(&mut self, part: Part, execution: ExecutionId) -> Result<&mut Execution, BrokenState> {
         self.executions.get_mut(&execution).ok_or_else(|| BrokenState(part.to_string()))
-    }
-}
-
-impl State {
-    /// The effects that await an answer: what the driver does again after a restart.
-    pub fn outstanding(&self) -> Vec<super::effect::Effect> {
-        Vec::new()
     }
 }

@@ -1,13 +1,15 @@
-//! The door of the machine: dispatches an input to what it does.
+//! The door of the machine: dispatches an input to the rules it concerns.
 //!
 //! Must not know the rules themselves.
 
 use super::effect::Effect;
 use super::event::Event;
 use super::ids::{ExecutionId, Timestamp};
-use super::input::Input;
+use super::input::{Input, What};
 use super::refusal::Refusal;
 use super::state::{Change, State};
+use super::work::Work;
+use super::{actions, admission, approvals, lifecycle, retry, start, stop};
 
 /// What follows from an input. Changes and events are one record: durable together, before the reply and the effects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,29 @@ pub enum Reply {
 
 /// Decides what an input does to a pipeline at a time.
 pub fn step(state: &State, input: Input, at: Timestamp) -> Result<Step, Refusal> {
-    let _ = (state, input, at);
-    Err(Refusal::PipelineNotFound)
+    if let What::Create { declaration } = input.what {
+        return lifecycle::create(state, declaration, at);
+    }
+    let mut work = Work::new(state, input.entropy, at)?;
+    let reply = match input.what {
+        What::Create { .. } => Reply::Done,
+        What::Update { declaration } => lifecycle::update(&mut work, declaration),
+        What::Delete => return Ok(lifecycle::delete(work)),
+        What::DisableTransition { stage, kind, reason, by } => {
+            lifecycle::change_transition(&mut work, &stage, kind, Some(reason), by)?
+        }
+        What::EnableTransition { stage, kind, by } => lifecycle::change_transition(&mut work, &stage, kind, None, by)?,
+        What::Start(request) => start::start(&mut work, request)?,
+        What::Stop { execution, abandon, reason, by } => stop::stop(&mut work, execution, abandon, reason, by)?,
+        What::RetryStage(request) => retry::retry_stage(&mut work, request)?,
+        What::PutApprovalResult(answer) => approvals::put_result(&mut work, answer)?,
+        What::Signal { action, kind, payload } => actions::signal(&mut work, action, kind, payload)?,
+        What::ActionReported { action, call, report } => actions::reported(&mut work, action, call, report)?,
+        What::ActionRestarted { action } => actions::restarted(&mut work, action)?,
+        What::TimerDue { timer } => actions::timer_due(&mut work, timer)?,
+    };
+    while let Some(stage) = work.freed.pop_first() {
+        admission::let_in(&mut work, stage);
+    }
+    Ok(work.finish(reply))
 }

@@ -1,0 +1,134 @@
+//! The call of an action: what the declaration says of it, with variables and artifacts of the execution put in (contract
+//! §7.7). The same execution gives the same call, so that a call need not be stored.
+//!
+//! Must not know when an action is called.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::effect::{Effect, RunAction};
+use super::execution::{ActionRun, Execution};
+use super::ids::{Place, TimerId, TimerKind};
+use super::report::{ActionError, FailureType};
+use super::state::State;
+use crate::declaration::{ActionDeclaration, EnvironmentVariable, PipelineDeclaration};
+use crate::variables::{self, BUILT_IN_NAMESPACE, EXECUTION_ID_KEY, PIPELINE_NAMESPACE, Reference};
+
+/// All resolved configuration values of one action (contract §6: 100 KB); more fail it.
+pub const CONFIGURATION_BYTES_MAX: usize = 100 * 1024;
+
+/// Makes the call that an action run stands for, or says why it cannot be made.
+pub(super) fn call(
+    declaration: &Arc<PipelineDeclaration>,
+    execution: &Execution,
+    place: Place,
+    run: &ActionRun,
+) -> Result<RunAction, ActionError> {
+    let stage = &declaration.stages[usize::from(place.stage)];
+    let action = &stage.actions[usize::from(place.action)];
+    let wrong = |what: String| {
+        let message = format!("{}/{}: {what}", stage.name, action.name);
+        ActionError::new(FailureType::ConfigurationError, message)
+    };
+    let values = Values { declaration, execution, execution_id: execution.id.to_string() };
+    let configuration = values.configuration(action).map_err(wrong)?;
+    let (commands, environment) = values.commands(action).map_err(wrong)?;
+    let inputs = action.inputs().map(|name| match execution.artifact(name) {
+        Some(digest) => Ok((name.to_owned(), digest.to_owned())),
+        None => Err(wrong(format!("no earlier action of this execution made the input artifact {name}"))),
+    });
+    Ok(RunAction {
+        execution: execution.id,
+        start: execution.start.clone(),
+        declaration: declaration.clone(),
+        place,
+        action_execution: run.id,
+        call: run.call,
+        attempt: run.attempt,
+        started: run.started,
+        deadline: run.deadline,
+        configuration,
+        commands,
+        environment,
+        inputs: inputs.collect::<Result<_, _>>()?,
+        resumed: run.resumed.clone(),
+        source_revision: execution.start.source_revisions.iter().find(|r| r.action_name == action.name).cloned(),
+    })
+}
+
+/// What `#{…}` can stand for in an execution.
+struct Values<'a> {
+    declaration: &'a PipelineDeclaration,
+    execution: &'a Execution,
+    execution_id: String,
+}
+
+impl Values<'_> {
+    fn configuration(&self, action: &ActionDeclaration) -> Result<BTreeMap<String, String>, String> {
+        let mut bytes = 0;
+        let values = action.configuration.iter().flatten().map(|(key, template)| {
+            let value = self.resolve(template, || format!("configuration.{key}"))?;
+            bytes += key.len() + value.len();
+            if bytes > CONFIGURATION_BYTES_MAX {
+                return Err(format!("the resolved configuration is larger than {CONFIGURATION_BYTES_MAX} bytes"));
+            }
+            Ok((key.clone(), value))
+        });
+        values.collect()
+    }
+
+    fn commands(&self, action: &ActionDeclaration) -> Result<(Vec<String>, Vec<EnvironmentVariable>), String> {
+        let commands = action.commands.iter().flatten().enumerate();
+        let commands = commands.map(|(index, template)| self.resolve(template, || format!("commands[{index}]")));
+        let environment = action.environment_variables.iter().flatten().map(|variable| {
+            let value = self.resolve(&variable.value, || format!("environmentVariables.{}", variable.name))?;
+            Ok(EnvironmentVariable { name: variable.name.clone(), value, kind: variable.kind })
+        });
+        Ok((commands.collect::<Result<_, String>>()?, environment.collect::<Result<_, String>>()?))
+    }
+
+    fn resolve(&self, template: &str, place: impl Fn() -> String) -> Result<String, String> {
+        variables::resolve(template, |reference| self.lookup(reference))
+            .map_err(|error| format!("{}: {error}", place()))
+    }
+
+    fn lookup(&self, reference: &Reference<'_>) -> Option<&str> {
+        let key = reference.key;
+        match reference.namespace {
+            PIPELINE_NAMESPACE => self.execution.start.variables.get(key).map(String::as_str),
+            BUILT_IN_NAMESPACE => (key == EXECUTION_ID_KEY).then_some(self.execution_id.as_str()),
+            namespace => self.execution.variables.iter().find_map(|(place, variables)| {
+                let producer = &self.declaration.stages[usize::from(place.stage)].actions[usize::from(place.action)];
+                variables.get(key).filter(|_| producer.namespace.as_deref() == Some(namespace)).map(String::as_str)
+            }),
+        }
+    }
+}
+
+impl State {
+    /// The effects that await an answer, in a fixed order: what the driver does again after a restart.
+    pub fn outstanding(&self) -> Vec<Effect> {
+        let Some(declaration) = &self.declaration else { return Vec::new() };
+        let mut effects = Vec::new();
+        for execution in self.executions.values() {
+            let runs = execution.stage_actions(execution.stage()).filter(|(_, run)| run.in_progress());
+            for (place, run) in runs {
+                effects.extend(timers(run).map(|(id, at)| Effect::SetTimer { id, at }));
+                if run.running() {
+                    // What could be called once can be called again; were it not so, the timeout ends the action.
+                    let call = call(declaration, execution, place, run).ok();
+                    effects.extend(call.map(|call| Effect::RunAction(Box::new(call))));
+                }
+            }
+        }
+        effects
+    }
+}
+
+/// The timers of an action in progress.
+pub(super) fn timers(run: &ActionRun) -> impl Iterator<Item = (TimerId, super::ids::Timestamp)> {
+    let id = |kind| TimerId { action: run.id, kind };
+    let until = run.wait.as_ref().and_then(|wait| wait.until);
+    let wake = until.map(|until| (id(TimerKind::Wake { call: run.call }), until));
+    std::iter::once((id(TimerKind::Timeout), run.deadline)).chain(wake)
+}

@@ -1,0 +1,75 @@
+//! Retrying a stage (contract §7.4).
+
+use super::event::{ExecutionState, StageState};
+use super::execution::{ActionStatus, Execution, ExecutionStatus, StageStatus};
+use super::ids::Place;
+use super::input::RetryRequest;
+use super::refusal::Refusal;
+use super::stages;
+use super::step::Reply;
+use super::work::Work;
+use crate::declaration::StageRetryMode;
+
+/// Runs the failed actions of a stage again, or all of them, in the same execution. While peers of a failed action still
+/// run, the failed one alone can be retried.
+pub(super) fn retry_stage(work: &mut Work<'_>, request: RetryRequest) -> Result<Reply, Refusal> {
+    let stage = work.stage_index(&request.stage)?;
+    let id = request.execution;
+    if work.head.stages[stage].latest.is_none_or(|latest| latest.execution != id) {
+        return Err(Refusal::NotLatest { stage: request.stage, execution: id });
+    }
+    let refused = |reason| Refusal::NotRetryable { stage: request.stage.clone(), reason };
+    let ended = request.ended.map(|ended| *ended).filter(|ended| ended.id == id && ended.progress.ended.is_some());
+    let mut execution = work.take(id).or(ended).ok_or_else(|| refused("its execution is not kept any more"))?;
+    let again = actions_to_retry(work, &execution, stage, request.mode).map_err(refused)?;
+
+    for place in again {
+        execution.actions.remove(&place);
+        execution.variables.remove(&place);
+    }
+    if let Some(run) = execution.progress.stages.last_mut() {
+        run.manual_retries += 1;
+        run.last_retry = Some(work.at);
+    }
+    execution.progress.updated = work.at;
+    if execution.progress.ended.take().is_some() {
+        execution.progress.status = ExecutionStatus::InProgress;
+        execution.progress.summary = None;
+        execution.progress.stop = None;
+        execution.progress.attempt += 1;
+        work.head.to_mut().stages[stage].occupant = Some(id);
+        stages::tell(work, &execution, ExecutionState::Resumed);
+        stages::set_stage(work, &mut execution, StageStatus::InProgress, StageState::Resumed);
+    }
+    stages::advance(work, &mut execution);
+    work.put(execution);
+    Ok(Reply::Execution(id))
+}
+
+/// The actions whose runs are to be discarded, or why the stage cannot be retried.
+fn actions_to_retry(
+    work: &Work<'_>,
+    execution: &Execution,
+    stage: usize,
+    mode: StageRetryMode,
+) -> Result<Vec<Place>, &'static str> {
+    if execution.start.version != work.head.version {
+        return Err("the pipeline has been updated since");
+    }
+    if execution.stage() != stage || execution.progress.inbound_since.is_some() {
+        return Err("its execution has gone on");
+    }
+    let is_again = |status| match mode {
+        StageRetryMode::AllActions => true,
+        StageRetryMode::FailedActions => matches!(status, ActionStatus::Failed | ActionStatus::Abandoned),
+    };
+    let runs = || execution.stage_actions(stage);
+    let again: Vec<Place> = runs().filter(|(_, run)| is_again(run.status)).map(|(place, _)| place).collect();
+    match execution.progress.stages.last().map(|run| run.status) {
+        Some(StageStatus::Failed | StageStatus::Stopped) => Ok(again),
+        Some(StageStatus::InProgress) if mode == StageRetryMode::AllActions => Err("actions in it are in progress"),
+        Some(StageStatus::InProgress) if again.is_empty() => Err("it contains no failed actions"),
+        Some(StageStatus::InProgress) => Ok(again),
+        _ => Err("it has neither failed nor been stopped"),
+    }
+}

@@ -1,0 +1,165 @@
+//! The course of an execution through a stage (contract §6.9), and its end.
+//!
+//! Must not know what an action does (`actions`) or who may enter (`admission`).
+
+use super::event::{Event, ExecutionEvent, ExecutionState, StageEvent, StageState};
+use super::execution::{ActionStatus, Execution, ExecutionStatus, StageRun, StageStatus};
+use super::ids::Place;
+use super::report::Variables;
+use super::state::Latest;
+use super::work::Work;
+use super::{actions, admission};
+use crate::declaration::StageDeclaration;
+
+/// The execution locks the next stage, and its first actions start.
+pub(super) fn enter(work: &mut Work<'_>, execution: &mut Execution) {
+    let stage = execution.progress.stages.len();
+    execution.progress.inbound_since = None;
+    execution.progress.stages.push(StageRun {
+        status: StageStatus::InProgress,
+        started: work.at,
+        updated: work.at,
+        manual_retries: 0,
+        last_retry: None,
+    });
+    work.head.to_mut().stages[stage].occupant = Some(execution.id);
+    set_stage(work, execution, StageStatus::InProgress, StageState::Started);
+    advance(work, execution);
+}
+
+/// Goes on as far as it can: starts the actions whose turn it is, or ends the stage.
+pub(super) fn advance(work: &mut Work<'_>, execution: &mut Execution) {
+    loop {
+        let stage = execution.stage();
+        match next(&work.declaration.stages[stage], execution, stage) {
+            Next::Wait => return,
+            Next::Start(places) => {
+                for place in places {
+                    actions::start(work, execution, place);
+                }
+            }
+            Next::Fail(action) => {
+                let stage = &work.declaration.stages[stage];
+                let summary = format!("The action {} in stage {} failed", stage.actions[action].name, stage.name);
+                leave(work, execution, StageStatus::Failed, StageState::Failed);
+                return end_execution(work, execution, ExecutionStatus::Failed, Some(summary));
+            }
+            Next::Stop => {
+                leave(work, execution, StageStatus::Stopped, StageState::Stopped);
+                return end_stopped(work, execution);
+            }
+            Next::Succeed => {
+                let stopping = execution.progress.status == ExecutionStatus::Stopping;
+                leave(work, execution, StageStatus::Succeeded, StageState::Succeeded);
+                return match execution.progress.stages.len() == work.declaration.stages.len() {
+                    _ if stopping => end_stopped(work, execution),
+                    true => end_execution(work, execution, ExecutionStatus::Succeeded, None),
+                    false => admission::arrive(work, execution),
+                };
+            }
+        }
+    }
+}
+
+enum Next {
+    Wait,
+    Start(Vec<Place>),
+    /// The index of an action that failed.
+    Fail(usize),
+    Stop,
+    Succeed,
+}
+
+/// Decides by the lowest run order that has not succeeded: equal run orders run in parallel, a failure lets its peers end,
+/// and nothing of a higher run order starts after it.
+fn next(stage: &StageDeclaration, execution: &Execution, index: usize) -> Next {
+    let place = |action: usize| Place { stage: index as u16, action: action as u16 };
+    let status = |action: usize| execution.actions.get(&place(action)).map(|run| run.status);
+    let unfinished = || (0..stage.actions.len()).filter(|action| status(*action) != Some(ActionStatus::Succeeded));
+    let Some(order) = unfinished().map(|action| stage.actions[action].run_order()).min() else { return Next::Succeed };
+    let current = || unfinished().filter(|action| stage.actions[*action].run_order() == order);
+
+    let ready: Vec<Place> = current().filter(|action| status(*action).is_none()).map(place).collect();
+    let stopping = execution.progress.status == ExecutionStatus::Stopping;
+    if !stopping && !ready.is_empty() {
+        Next::Start(ready)
+    } else if current().any(|action| status(action) == Some(ActionStatus::InProgress)) {
+        Next::Wait
+    } else if stopping {
+        Next::Stop
+    } else {
+        current().next().map_or(Next::Succeed, Next::Fail)
+    }
+}
+
+/// Ends the execution's part in its stage, and frees the stage for the next one.
+pub(super) fn leave(work: &mut Work<'_>, execution: &mut Execution, status: StageStatus, state: StageState) {
+    let stage = execution.stage();
+    work.head.to_mut().stages[stage].occupant = None;
+    work.freed.insert(stage);
+    set_stage(work, execution, status, state);
+}
+
+/// Sets the status of the stage that the execution is in, for the execution and for the pipeline, and tells of it.
+pub(super) fn set_stage(work: &mut Work<'_>, execution: &mut Execution, status: StageStatus, state: StageState) {
+    let stage = execution.stage();
+    let Some(run) = execution.progress.stages.last_mut() else { return };
+    run.status = status;
+    run.updated = work.at;
+    execution.progress.updated = work.at;
+    work.head.to_mut().stages[stage].latest = Some(Latest { execution: execution.id, status });
+    work.events.push(Event::Stage(StageEvent {
+        execution: execution.id,
+        version: execution.start.version,
+        stage: work.declaration.stages[stage].name.clone(),
+        attempt: run.manual_retries,
+        state,
+    }));
+}
+
+pub(super) fn end_stopped(work: &mut Work<'_>, execution: &mut Execution) {
+    let reason = execution.progress.stop.as_ref().and_then(|stop| stop.reason.clone());
+    end_execution(work, execution, ExecutionStatus::Stopped, reason);
+}
+
+/// Ends an execution that is in no stage (any more). It leaves the live state when it is put back.
+pub(super) fn end_execution(
+    work: &mut Work<'_>,
+    execution: &mut Execution,
+    status: ExecutionStatus,
+    summary: Option<String>,
+) {
+    let stage = execution.stage();
+    if work.head.stages.get(stage).is_some_and(|here| here.waiting == Some(execution.id)) {
+        work.head.to_mut().stages[stage].waiting = None;
+    }
+    execution.progress.status = status;
+    execution.progress.summary = summary;
+    execution.progress.ended = Some(work.at);
+    execution.progress.updated = work.at;
+    let state = match status {
+        ExecutionStatus::InProgress | ExecutionStatus::Stopping => return,
+        ExecutionStatus::Cancelled => ExecutionState::Canceled,
+        ExecutionStatus::Stopped => ExecutionState::Stopped,
+        ExecutionStatus::Succeeded => ExecutionState::Succeeded,
+        ExecutionStatus::Superseded => ExecutionState::Superseded,
+        ExecutionStatus::Failed => ExecutionState::Failed,
+    };
+    tell(work, execution, state);
+}
+
+/// Tells of an execution's new state.
+pub(super) fn tell(work: &mut Work<'_>, execution: &Execution, state: ExecutionState) {
+    let started = state == ExecutionState::Started;
+    work.events.push(Event::Execution(ExecutionEvent {
+        execution: execution.id,
+        number: execution.start.number,
+        version: execution.start.version,
+        started: execution.start.at,
+        attempt: execution.progress.attempt,
+        state,
+        summary: execution.progress.summary.clone(),
+        trigger: execution.start.trigger.clone(),
+        variables: if started { execution.start.variables.clone() } else { Variables::new() },
+    }));
+}

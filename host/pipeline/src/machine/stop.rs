@@ -1,0 +1,50 @@
+//! Stopping an execution (contract §7.3): by waiting for its actions in progress, or by abandoning them.
+
+use super::event::{ActionHappening, ExecutionState, StageState};
+use super::execution::{Execution, ExecutionStatus, StageStatus, StopRequest};
+use super::ids::{ExecutionId, Place};
+use super::refusal::Refusal;
+use super::step::Reply;
+use super::work::Work;
+use super::{actions, stages};
+
+pub(super) fn stop(
+    work: &mut Work<'_>,
+    id: ExecutionId,
+    abandon: bool,
+    reason: Option<String>,
+    by: Option<String>,
+) -> Result<Reply, Refusal> {
+    let mut execution = work.take(id).ok_or(Refusal::NotStoppable { execution: id })?;
+    let stopping = execution.progress.status == ExecutionStatus::Stopping;
+    if stopping && !abandon {
+        return Err(Refusal::DuplicatedStop { execution: id, pipeline: work.declaration.name.clone() });
+    }
+    execution.progress.stop = Some(StopRequest { reason, by });
+    execution.progress.updated = work.at;
+    if !stopping {
+        execution.progress.status = ExecutionStatus::Stopping;
+        stages::tell(work, &execution, ExecutionState::Stopping);
+    }
+    if execution.progress.inbound_since.is_some() {
+        stages::end_stopped(work, &mut execution);
+    } else {
+        if !stopping {
+            stages::set_stage(work, &mut execution, StageStatus::Stopping, StageState::Stopping);
+        }
+        if abandon {
+            abandon_actions(work, &mut execution, &ActionHappening::Abandoned);
+        }
+        stages::advance(work, &mut execution);
+    }
+    work.put(execution);
+    Ok(Reply::Execution(id))
+}
+
+/// Ends all actions in progress without an outcome.
+pub(super) fn abandon_actions(work: &mut Work<'_>, execution: &mut Execution, what: &ActionHappening) {
+    let places: Vec<Place> = execution.stage_actions(execution.stage()).map(|(place, _)| place).collect();
+    for place in places {
+        actions::abandon(work, execution, place, what.clone());
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the machine as a whole: scripts with traces to read, and properties of random runs.
+
+mod pipelines;
+mod properties;
+mod scenarios;
+mod scenarios_stop_retry;
+mod scenarios_waiting;
+mod script;
+mod world;

@@ -1,0 +1,271 @@
+//! Random commands and reports on random small pipelines; `World` checks the invariants after every step.
+
+use proptest::prelude::*;
+
+use super::super::*;
+use super::pipelines::pipeline;
+use super::world::World;
+use crate::declaration::StageRetryMode;
+
+/// A command or an answer; numbers choose among what is there.
+#[derive(Clone, Debug)]
+enum Move {
+    Start,
+    Answer {
+        which: usize,
+        how: How,
+    },
+    Timer {
+        which: usize,
+    },
+    Signal {
+        which: usize,
+    },
+    Approve {
+        which: usize,
+    },
+    Stop {
+        which: usize,
+        abandon: bool,
+    },
+    Retry {
+        which: usize,
+        stage: usize,
+        all: bool,
+    },
+    Transition {
+        stage: usize,
+        outbound: bool,
+        enable: bool,
+    },
+    Restart {
+        which: usize,
+    },
+    Update,
+    /// An answer to a call that was answered before, or never asked.
+    Late {
+        which: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Succeed,
+    SucceedWithoutOutputs,
+    Fail,
+    WaitForTime,
+    WaitForApproval,
+    WaitForBoth,
+    WaitForSignal,
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    use How::{Fail, Succeed, SucceedWithoutOutputs, WaitForApproval, WaitForBoth, WaitForSignal, WaitForTime};
+    let how = prop::sample::select(vec![
+        Succeed,
+        Succeed,
+        Succeed,
+        Fail,
+        SucceedWithoutOutputs,
+        WaitForTime,
+        WaitForApproval,
+        WaitForBoth,
+        WaitForSignal,
+        WaitForSignal,
+    ]);
+    prop_oneof![
+        4 => Just(Move::Start),
+        12 => (any::<usize>(), how).prop_map(|(which, how)| Move::Answer { which, how }),
+        2 => any::<usize>().prop_map(|which| Move::Timer { which }),
+        2 => any::<usize>().prop_map(|which| Move::Signal { which }),
+        2 => any::<usize>().prop_map(|which| Move::Approve { which }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, abandon)| Move::Stop { which, abandon }),
+        4 => (any::<usize>(), 0..4_usize, any::<bool>()).prop_map(|(which, stage, all)| Move::Retry { which, stage, all }),
+        2 => (0..4_usize, any::<bool>(), any::<bool>())
+            .prop_map(|(stage, outbound, enable)| Move::Transition { stage, outbound, enable }),
+        1 => any::<usize>().prop_map(|which| Move::Restart { which }),
+        1 => Just(Move::Update),
+        1 => any::<usize>().prop_map(|which| Move::Late { which }),
+    ]
+}
+
+/// Two to four stages of one to three actions; consumers name artifacts and variables that may be there or not.
+fn a_pipeline() -> impl Strategy<Value = String> {
+    let action = (1..3_u32, any::<bool>(), any::<bool>(), any::<bool>());
+    let stage = prop::collection::vec(action, 1..4);
+    prop::collection::vec(stage, 2..5).prop_map(|stages| {
+        let mut text = String::new();
+        for (s, actions) in stages.iter().enumerate() {
+            text += &format!("S{s}:");
+            for (a, (order, consumes, refers, approval)) in actions.iter().enumerate() {
+                let order = if s == 0 { 1 } else { *order };
+                text += &format!(" A{a}@{order}>out{s}{a}=ns{s}{a}");
+                text += if s > 0 && *consumes { "<out00" } else { "" };
+                text += if *approval { "!" } else { "" };
+                text += if s > 0 && *refers { "{Key:#{ns00.Value}}" } else { "" };
+            }
+            text += "\n";
+        }
+        text
+    })
+}
+
+/// The running calls, in the order in which a restarted driver would find them.
+fn calls(world: &World) -> Vec<RunAction> {
+    let effects = world.state.outstanding().into_iter();
+    effects.filter_map(|effect| if let Effect::RunAction(call) = effect { Some(*call) } else { None }).collect()
+}
+
+fn pick<T: Clone>(from: &[T], which: usize) -> Option<T> {
+    (!from.is_empty()).then(|| from[which % from.len()].clone())
+}
+
+fn report(call: &RunAction, how: How, now: Timestamp) -> Report {
+    let wait = |until: bool, signal: Option<&str>| {
+        Report::Waiting(Wait {
+            until: until.then(|| now.plus(60_000)),
+            signal: signal.map(Into::into),
+            continuation: vec![1, 2, 3],
+            summary: None,
+        })
+    };
+    let artifacts = || call.action().outputs().map(|name| (name.to_owned(), "digest".to_owned())).collect();
+    let variables = || Variables::from([("Value".to_owned(), call.call.to_string())]);
+    match how {
+        How::Succeed => Report::Succeeded(Box::new(Success {
+            variables: variables(),
+            artifacts: artifacts(),
+            ..Default::default()
+        })),
+        How::SucceedWithoutOutputs => Report::Succeeded(Box::default()),
+        How::Fail => Report::Failed(Box::new(Failure {
+            error: ActionError { kind: FailureType::JobFailed, message: "no".into() },
+            told: Told::default(),
+        })),
+        How::WaitForTime => wait(true, None),
+        How::WaitForApproval => wait(false, Some(APPROVAL_SIGNAL)),
+        How::WaitForBoth => wait(true, Some("ready")),
+        How::WaitForSignal => wait(false, Some("ready")),
+    }
+}
+
+/// What a move means where the pipeline stands; none where there is nothing to choose from.
+fn input(world: &World, a_move: &Move) -> Option<What> {
+    let stage_name = |stage: usize| world.declaration.stages[stage % world.declaration.stages.len()].name.clone();
+    let live = || world.state.executions.values();
+    let waiting = || -> Vec<(Place, ActionRun)> {
+        let runs = live().flat_map(|execution| &execution.actions).map(|(place, run)| (*place, (**run).clone()));
+        runs.filter(|(_, run)| run.wait.is_some()).collect()
+    };
+    Some(match *a_move {
+        Move::Start => What::Start(StartRequest::default()),
+        Move::Answer { which, how } => {
+            let call = pick(&calls(world), which)?;
+            let report = report(&call, how, world.now);
+            What::ActionReported { action: call.action_execution, call: call.call, report }
+        }
+        Move::Timer { which } => {
+            let timers = world.state.outstanding().into_iter();
+            let timers: Vec<TimerId> = timers
+                .filter_map(|effect| if let Effect::SetTimer { id, .. } = effect { Some(id) } else { None })
+                .collect();
+            What::TimerDue { timer: pick(&timers, which)? }
+        }
+        Move::Signal { which } => {
+            let (_, run) = pick(&waiting(), which)?;
+            What::Signal { action: run.id, kind: "ready".into(), payload: b"{}".to_vec() }
+        }
+        Move::Approve { which } => {
+            let (place, run) = pick(&waiting(), which)?;
+            let stage = &world.declaration.stages[usize::from(place.stage)];
+            What::PutApprovalResult(ApprovalAnswer {
+                stage: stage.name.clone(),
+                action: stage.actions[usize::from(place.action)].name.clone(),
+                token: run.id.to_string(),
+                status: ApprovalStatus::Approved,
+                summary: String::new(),
+                by: None,
+            })
+        }
+        Move::Stop { which, abandon } => {
+            What::Stop { execution: pick(&world.started, which)?, abandon, reason: None, by: None }
+        }
+        Move::Retry { which, stage, all } => {
+            let execution = pick(&world.started, world.started.len().saturating_sub(1 + which % 3))?;
+            What::RetryStage(RetryRequest {
+                stage: stage_name(stage),
+                execution,
+                mode: if all { StageRetryMode::AllActions } else { StageRetryMode::FailedActions },
+                ended: world.archive.get(&execution).cloned().map(Box::new),
+            })
+        }
+        Move::Transition { stage, outbound, enable } => {
+            let kind = if outbound { TransitionKind::Outbound } else { TransitionKind::Inbound };
+            match enable {
+                true => What::EnableTransition { stage: stage_name(stage), kind, by: None },
+                false => What::DisableTransition { stage: stage_name(stage), kind, reason: "freeze".into(), by: None },
+            }
+        }
+        Move::Restart { which } => What::ActionRestarted { action: pick(&calls(world), which)?.action_execution },
+        Move::Update => What::Update { declaration: world.declaration.clone() },
+        Move::Late { which } => {
+            let ended: Vec<ActionExecutionId> =
+                world.archive.values().flat_map(|execution| execution.actions.values()).map(|run| run.id).collect();
+            let calls: Vec<ActionExecutionId> = calls(world).iter().map(|call| call.action_execution).collect();
+            match pick(&calls, which) {
+                Some(action) if which % 2 == 0 => {
+                    What::ActionReported { action, call: 77, report: Report::Succeeded(Box::default()) }
+                }
+                _ => What::ActionReported {
+                    action: pick(&ended, which)?,
+                    call: 1,
+                    report: Report::Succeeded(Box::default()),
+                },
+            }
+        }
+    })
+}
+
+/// Opens every transition and answers whatever is asked, until nothing is: then nothing may live any more.
+fn drain(world: &mut World) {
+    for stage in 0..world.declaration.stages.len() {
+        for outbound in [false, true] {
+            let what = input(world, &Move::Transition { stage, outbound, enable: true });
+            world.submit(what.expect("a transition is always there")).expect("a transition can always be enabled");
+        }
+    }
+    while let Some(what) =
+        input(world, &Move::Answer { which: 0, how: How::Succeed }).or_else(|| input(world, &Move::Timer { which: 0 }))
+    {
+        world.submit(what).expect("what is outstanding can be answered");
+    }
+    assert!(world.state.executions.is_empty(), "executions are stuck: {:?}", world.state.executions);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_invariants_hold_and_nothing_gets_stuck(
+        text in a_pipeline(),
+        moves in prop::collection::vec(a_move(), 1..80),
+    ) {
+        let mut world = World::new(pipeline(&text));
+        for a_move in &moves {
+            world.now = world.now.plus(1000);
+            let Some(what) = input(&world, a_move) else { continue };
+            let accepted = world.submit(what).is_ok();
+            prop_assert!(!(accepted && matches!(a_move, Move::Late { .. })), "a late answer was taken");
+        }
+        world.now = world.now.plus(1000);
+        drain(&mut world);
+    }
+
+    #[test]
+    fn ids_of_one_entropy_differ(bytes in any::<[u8; 32]>()) {
+        let mut ids = super::super::ids::Ids::new(Entropy(bytes));
+        let texts: std::collections::BTreeSet<String> = (0..500).map(|_| ids.action_execution().to_string()).collect();
+        prop_assert_eq!(texts.len(), 500);
+        prop_assert!(texts.iter().all(|text| text.len() == 36 && &text[14..15] == "4"));
+    }
+}

@@ -1,0 +1,264 @@
+//! Scripts: a pipeline and commands in, a trace of events and effects out.
+//!
+//! Executions are called A, B, C … in the order of their starts; the clock moves a second with each command. A trace has each
+//! command behind `>`, and below it what happened: a refusal, the events (`A/Build/Compile STARTED`), and the effects
+//! (`run …`, `end …`, and `timer …` where the script begins with `timers`).
+
+use std::fmt::Write as _;
+
+use expect_test::Expect;
+
+use super::super::*;
+use super::pipelines::pipeline;
+use super::world::World;
+use crate::declaration::StageRetryMode;
+
+pub(super) fn check(declaration: &str, script: &str, trace: Expect) {
+    let mut world = World::new(pipeline(declaration));
+    let mut out = String::new();
+    let mut timers = false;
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        writeln!(out, "> {line}").expect("a String takes all");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words[0] == "timers" {
+            timers = true;
+            continue;
+        }
+        if let ["pass", hours] = words[..] {
+            world.now = world.now.plus(hours.trim_end_matches('h').parse::<u64>().expect("hours") * 3_600_000);
+            continue;
+        }
+        world.now = world.now.plus(1000);
+        let what = command(&world, &words);
+        match world.submit(what) {
+            Ok(step) => {
+                let names = Names(&world);
+                let effects = step.effects.iter().filter_map(|effect| names.effect(effect, timers));
+                for text in step.events.iter().map(|event| names.event(event)).chain(effects) {
+                    writeln!(out, "  {text}").expect("a String takes all");
+                }
+            }
+            Err(refusal) => {
+                let class = refusal.error_class().unwrap_or("-");
+                let refusal = Names(&world).shorten(&refusal.to_string());
+                writeln!(out, "  refused {class}: {refusal}").expect("a String takes all");
+            }
+        }
+    }
+    trace.assert_eq(&out);
+}
+
+fn command(world: &World, words: &[&str]) -> What {
+    let (name, words) = words.split_first().expect("a command");
+    match (*name, words) {
+        ("start", [_, variables @ ..]) => {
+            What::Start(StartRequest { variables: pairs(variables), ..Default::default() })
+        }
+        ("ok", [execution, action, variables @ ..]) => {
+            let run = Run::find(world, execution, action);
+            run.reported(Report::Succeeded(Box::new(run.success(variables))))
+        }
+        ("ok-without-artifacts", [execution, action]) => {
+            Run::find(world, execution, action).reported(Report::Succeeded(Box::default()))
+        }
+        ("fail", [execution, action, message @ ..]) => {
+            let error = ActionError { kind: FailureType::JobFailed, message: message.join(" ") };
+            Run::find(world, execution, action)
+                .reported(Report::Failed(Box::new(Failure { error, told: Told::default() })))
+        }
+        ("wait", [execution, action, signal, hours @ ..]) => {
+            let hours = hours.first().map(|text| text.trim_end_matches('h').parse::<u64>().expect("hours"));
+            Run::find(world, execution, action).reported(Report::Waiting(Wait {
+                until: hours.map(|hours| world.now.plus(hours * 3_600_000)),
+                signal: Some(*signal).filter(|signal| *signal != "-").map(Into::into),
+                continuation: b"so far".to_vec(),
+                summary: None,
+            }))
+        }
+        ("signal", [execution, action, kind]) => {
+            let action = Run::find(world, execution, action).id;
+            What::Signal { action, kind: (*kind).into(), payload: b"news".to_vec() }
+        }
+        ("approve" | "reject", [execution, action]) => {
+            let (stage, action_name) = action.split_once('/').expect("Stage/Action");
+            What::PutApprovalResult(ApprovalAnswer {
+                stage: stage.into(),
+                action: action_name.into(),
+                token: Run::try_find(world, execution, action).map_or("no-token".into(), |run| run.id.to_string()),
+                status: if *name == "approve" { ApprovalStatus::Approved } else { ApprovalStatus::Rejected },
+                summary: "looked at it".into(),
+                by: Some("ann".into()),
+            })
+        }
+        ("due", [execution, action, kind]) => {
+            let run = Run::find(world, execution, action);
+            let kind = if *kind == "timeout" { TimerKind::Timeout } else { TimerKind::Wake { call: run.call } };
+            What::TimerDue { timer: TimerId { action: run.id, kind } }
+        }
+        ("restart", [execution, action]) => What::ActionRestarted { action: Run::find(world, execution, action).id },
+        ("stop" | "abandon", [execution]) => What::Stop {
+            execution: id(world, execution),
+            abandon: *name == "abandon",
+            reason: Some("enough".into()),
+            by: None,
+        },
+        ("retry", [execution, stage, mode]) => What::RetryStage(RetryRequest {
+            stage: (*stage).into(),
+            execution: id(world, execution),
+            mode: if *mode == "all" { StageRetryMode::AllActions } else { StageRetryMode::FailedActions },
+            ended: world.archive.get(&id(world, execution)).cloned().map(Box::new),
+        }),
+        ("disable", [stage, kind]) => What::DisableTransition {
+            stage: (*stage).into(),
+            kind: transition(kind),
+            reason: "freeze".into(),
+            by: None,
+        },
+        ("enable", [stage, kind]) => {
+            What::EnableTransition { stage: (*stage).into(), kind: transition(kind), by: None }
+        }
+        ("update", []) => What::Update { declaration: world.declaration.clone() },
+        ("delete", []) => What::Delete,
+        _ => panic!("no such command: {name} {words:?}"),
+    }
+}
+
+fn transition(kind: &str) -> TransitionKind {
+    if kind == "inbound" { TransitionKind::Inbound } else { TransitionKind::Outbound }
+}
+
+fn pairs(words: &[&str]) -> Vec<(String, String)> {
+    let pairs = words.iter().filter_map(|word| word.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn id(world: &World, name: &str) -> ExecutionId {
+    world.started[usize::from(name.as_bytes()[0] - b'A')]
+}
+
+/// An action run that a command speaks of.
+struct Run {
+    id: ActionExecutionId,
+    call: u32,
+    outputs: Vec<String>,
+}
+
+impl Run {
+    fn try_find(world: &World, execution: &str, action: &str) -> Option<Run> {
+        let (stage, action) = action.split_once('/').expect("Stage/Action");
+        let (place, run) = world.run(id(world, execution), stage, action)?;
+        let declared = &world.declaration.stages[usize::from(place.stage)].actions[usize::from(place.action)];
+        Some(Run { id: run.id, call: run.call, outputs: declared.outputs().map(Into::into).collect() })
+    }
+
+    fn find(world: &World, execution: &str, action: &str) -> Run {
+        Run::try_find(world, execution, action).expect("the action has run")
+    }
+
+    fn reported(&self, report: Report) -> What {
+        What::ActionReported { action: self.id, call: self.call, report }
+    }
+
+    fn success(&self, variables: &[&str]) -> Success {
+        let artifacts = self.outputs.iter().map(|name| (name.clone(), format!("digest-of-{name}"))).collect();
+        Success { variables: pairs(variables).into_iter().collect(), artifacts, ..Default::default() }
+    }
+}
+
+/// Texts in which ids are replaced by what a reader knows.
+struct Names<'a>(&'a World);
+
+impl Names<'_> {
+    fn execution(&self, id: ExecutionId) -> String {
+        let index = self.0.started.iter().position(|started| *started == id).expect("every execution was started");
+        char::from(b'A' + index as u8).to_string()
+    }
+
+    fn action(&self, id: ActionExecutionId) -> String {
+        let world = self.0;
+        let executions = world.state.executions.values().chain(world.archive.values());
+        let mut runs = executions.flat_map(|execution| execution.actions.iter().map(move |run| (execution, run)));
+        let (execution, (place, _)) =
+            runs.find(|(_, (_, run))| run.id == id).expect("every action belongs to an execution");
+        let stage = &world.declaration.stages[usize::from(place.stage)];
+        format!("{}/{}/{}", self.execution(execution.id), stage.name, stage.actions[usize::from(place.action)].name)
+    }
+
+    fn shorten(&self, text: &str) -> String {
+        let names = self.0.started.iter().map(|id| (id.to_string(), self.execution(*id)));
+        names.fold(text.to_owned(), |text, (id, name)| text.replace(&id, &name))
+    }
+
+    fn event(&self, event: &Event) -> String {
+        match event {
+            Event::PipelineCreated { declaration } => format!("pipeline created, version {:?}", declaration.version),
+            Event::PipelineUpdated { declaration } => format!("pipeline updated, version {:?}", declaration.version),
+            Event::PipelineDeleted { version } => format!("pipeline deleted, version {version}"),
+            Event::TransitionChanged { stage, kind, transition } => {
+                format!("{stage} {kind:?} {}", if transition.enabled { "enabled" } else { "disabled" })
+            }
+            Event::Execution(event) => {
+                let summary =
+                    event.summary.iter().map(|summary| format!(": {}", self.shorten(summary))).collect::<String>();
+                let state = format!("{:?}", event.state).to_uppercase();
+                format!("{} {state}{summary}", self.execution(event.execution))
+            }
+            Event::Stage(event) => {
+                let state = format!("{:?}", event.state).to_uppercase();
+                format!("{}/{} {state}", self.execution(event.execution), event.stage)
+            }
+            Event::Action(event) => {
+                let place = format!("{}/{}/{}", self.execution(event.execution), event.stage, event.action);
+                format!("{place} {}", self.happening(&event.what))
+            }
+        }
+    }
+
+    fn happening(&self, what: &ActionHappening) -> String {
+        match what {
+            ActionHappening::Started { inputs, resolved_configuration } => {
+                let inputs = inputs.iter().map(|(name, digest)| format!(" <{name}={digest}")).collect::<String>();
+                let resolved = resolved_configuration.iter().flatten();
+                let resolved =
+                    resolved.map(|(key, value)| format!(" {key}={}", self.shorten(value))).collect::<String>();
+                format!("STARTED{inputs}{resolved}")
+            }
+            ActionHappening::Waiting { .. } => "waiting".into(),
+            ActionHappening::Decided(decision) => format!("{:?} by {:?}", decision.status, decision.by),
+            ActionHappening::Resumed { call, signal } => format!("resumed, call {call}, signal {signal:?}"),
+            ActionHappening::Restarted { attempt } => format!("restarted, attempt {attempt}"),
+            ActionHappening::Succeeded { .. } => "SUCCEEDED".into(),
+            ActionHappening::Failed { error, .. } => format!("FAILED {:?}: {}", error.kind, error.message),
+            ActionHappening::Abandoned => "ABANDONED".into(),
+            ActionHappening::Canceled => "CANCELED".into(),
+        }
+    }
+
+    fn effect(&self, effect: &Effect, timers: bool) -> Option<String> {
+        let now = self.0.now;
+        Some(match effect {
+            Effect::RunAction(call) => {
+                let resumed = match call.resumed.as_ref().map(|resumed| &resumed.wake) {
+                    Some(Wake::Time) => ", woken by time".to_owned(),
+                    Some(Wake::Signal { kind, payload }) => {
+                        format!(", woken by {kind} {}", String::from_utf8_lossy(payload))
+                    }
+                    None => String::new(),
+                };
+                format!(
+                    "run {} call {} attempt {}{resumed}",
+                    self.action(call.action_execution),
+                    call.call,
+                    call.attempt
+                )
+            }
+            Effect::StopAction { action, .. } => format!("end {}", self.action(*action)),
+            Effect::SetTimer { id, at } if timers => {
+                let minutes = (at.0 - now.0) / 60_000;
+                format!("timer {} {:?} in {minutes} minutes", self.action(id.action), id.kind)
+            }
+            Effect::ClearTimer { id } if timers => format!("clear {} {:?}", self.action(id.action), id.kind),
+            Effect::SetTimer { .. } | Effect::ClearTimer { .. } => return None,
+        })
+    }
+}
