@@ -61,7 +61,7 @@ pub(crate) enum Refusal {
 }
 
 /// A host call of this interface that was not answered.
-struct Refused {
+pub(crate) struct Refused {
     text: String,
     outcome: fn(String) -> HostCallOutcome,
 }
@@ -71,7 +71,7 @@ impl Secrets {
         Self(Arc::new(Inner { grants: grants.secrets.clone(), seam, stand_ins: Mutex::default() }))
     }
 
-    fn stand_in(&self, name: &str) -> Result<String, Refused> {
+    pub(crate) fn stand_in(&self, name: &str) -> Result<String, Refused> {
         let grant = self.grant(name, "use")?;
         if HeaderValue::from_str(grant.value.expose()).is_err() {
             let text = format!(
@@ -83,7 +83,7 @@ impl Secrets {
         self.text_for(Use { name: name.to_owned(), user: None })
     }
 
-    fn basic(&self, user: String, name: &str) -> Result<String, Refused> {
+    pub(crate) fn basic(&self, user: String, name: &str) -> Result<String, Refused> {
         self.grant(name, "use")?;
         if user.len() > NAME_BYTES_MAX || user.contains(|c: char| c == ':' || c.is_control()) {
             let text = format!(
@@ -282,4 +282,121 @@ fn base64_forms(value: &[u8]) -> impl Iterator<Item = String> {
         encode(&shifted)
             .map(|text| text[..text.len() - shared_at_end].get(shared_at_start..).unwrap_or_default().to_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grants::SecretValue;
+    use crate::seam::{HostCall, Level, Sink};
+
+    #[derive(Default)]
+    struct Journal(Mutex<Vec<HostCall>>);
+
+    impl Sink for Journal {
+        fn log(&self, _: Level, _: &str) {}
+
+        fn progress(&self, _: Option<u8>, _: &str) {}
+
+        fn host_call(&self, call: HostCall) {
+            self.0.lock().unwrap().push(call);
+        }
+    }
+
+    fn grants(values: &[(&str, &str, bool)]) -> Grants {
+        let secret = |(name, value, reveal): &(&str, &str, bool)| {
+            let value = SecretValue::new(*value);
+            ((*name).to_owned(), SecretGrant { value, hosts: vec!["a.test".to_owned()], reveal: *reveal })
+        };
+        Grants { secrets: values.iter().map(secret).collect(), ..Grants::default() }
+    }
+
+    /// Operation and name, with what must come of it: what the plugin gets begins so.
+    const CASES: &[(&str, &str, &str)] = &[
+        ("stand-in", "token", "pipewright-secret-"),
+        ("basic", "token", "pipewright-secret-"),
+        (
+            "reveal",
+            "token",
+            "acme/x (action Build/It) tried to read the value of the secret \"token\", which it was not granted. To allow it, \
+             grant the action \"Build/It\": secrets.token = { …, reveal = true }",
+        ),
+        ("reveal", "open", "the value"),
+        (
+            "stand-in",
+            "my other",
+            "acme/x (action Build/It) tried to use the secret \"my other\", which it was not granted. To allow it, grant the \
+             action \"Build/It\": secrets.\"my other\" = { env = \"…\", hosts = [\"…\"] }",
+        ),
+        (
+            "reveal",
+            "other",
+            "acme/x (action Build/It) tried to read the secret \"other\", which it was not granted. To allow it, grant the \
+             action \"Build/It\": secrets.other = { env = \"…\", reveal = true }",
+        ),
+        ("stand-in", "lines", "the value of the secret \"lines\" has a line break"),
+        ("basic", "lines", "pipewright-secret-"),
+        ("basic with a:b", "token", "a user name for basic authentication has"),
+    ];
+
+    #[test]
+    fn secrets_are_given_as_granted() {
+        let grants = grants(&[("token", "s3cret", false), ("open", "the value", true), ("lines", "one\ntwo", false)]);
+        for (operation, name, wanted) in CASES {
+            let journal = Arc::new(Journal::default());
+            let sink = Arc::clone(&journal) as Arc<dyn Sink>;
+            let secrets = Secrets::new(&grants, Seam::new("acme/x", "Build/It", sink, masks(&grants)));
+            let ask = || {
+                secrets.told("ask", name, |name| match *operation {
+                    "stand-in" => secrets.stand_in(name),
+                    "basic" => secrets.basic("me".to_owned(), name),
+                    "reveal" => secrets.reveal(name),
+                    _ => secrets.basic("a:b".to_owned(), name),
+                })
+            };
+            let (Ok(got) | Err(abi::Error::Denied(got))) = ask();
+            assert!(got.starts_with(wanted), "{operation} {name}: {got}");
+            let (Ok(again) | Err(abi::Error::Denied(again))) = ask();
+            assert_eq!(got, again, "{operation} {name}: the same all through the call");
+            let calls = format!("{:?}", journal.0.lock().unwrap());
+            assert!(calls.contains(name), "{operation} {name}: {calls}");
+            assert!(!calls.contains("the value\"") && !calls.contains("s3cret"), "{operation} {name}: {calls}");
+        }
+    }
+
+    #[test]
+    fn stand_ins_differ_from_call_to_call_and_are_bounded() {
+        let grants = grants(&[("token", "s3cret", false)]);
+        let new = || Secrets::new(&grants, Seam::new("acme/x", "Build/It", Arc::new(Journal::default()), Vec::new()));
+        let (one, other) = (new(), new());
+        assert_ne!(one.stand_in("token").ok(), other.stand_in("token").ok());
+        let given = (0..STAND_INS_MAX + 10).filter(|user| one.basic(user.to_string(), "token").is_ok()).count();
+        assert_eq!(given + 1, STAND_INS_MAX);
+    }
+
+    /// Whatever form a value takes on its way, the log does not show it.
+    #[test]
+    fn masks_hide_a_value_in_every_form() {
+        let value = "p@ss word/1234+?~é\nsecond line of it";
+        let grants = grants(&[("token", value, false), ("empty", "", false)]);
+        let seam = Seam::new("acme/x", "Build/It", Arc::new(Journal::default()), masks(&grants));
+        let mut forms = vec![
+            format!("the value is {value}."),
+            "the second is: second line of it!".to_owned(),
+            "?token=p%40ss%20word%2F1234%2B%3F~%C3%A9%0Asecond%20line%20of%20it&x".to_owned(),
+        ];
+        for user in ["", "a", "ab", "abc", "abcd"] {
+            let text = format!("{user}:{value}:and more");
+            forms.extend([
+                STANDARD.encode(&text),
+                URL_SAFE_NO_PAD.encode(&text),
+                STANDARD.encode(&text[..text.len() - 9]),
+            ]);
+        }
+        for form in forms {
+            let masked = seam.masked(&form);
+            assert!(masked.contains("****") && masked.len() < 40, "{form} became {masked}");
+        }
+        assert_eq!(seam.masked("what is short or empty stays"), "what is short or empty stays");
+    }
 }

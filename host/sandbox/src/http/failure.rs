@@ -54,6 +54,7 @@ impl Failure {
     }
 
     pub(super) fn of_exchange(error: &hyper::Error, progress: &Progress, limits: &HttpLimits) -> Self {
+        let broken = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         if progress.is_cut() {
             Self::request_too_large(limits)
         } else if error.is_parse_too_large() {
@@ -65,9 +66,11 @@ impl Failure {
             Self::limit(Error::HttpResponseHeaderSectionSize(u32::try_from(bytes).ok()), text)
         } else if error.is_user() || error.is_body_write_aborted() {
             Self::failed(Error::HttpProtocolError, "the plugin did not finish the request's body")
-        } else if error.is_incomplete_message() {
+        } else if error.is_incomplete_message()
+            || broken.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+        {
             Self::failed(Error::HttpResponseIncomplete, "the server closed the connection within the response")
-        } else if error.source().is_some_and(|source| source.is::<io::Error>()) {
+        } else if broken.is_some() {
             Self::failed(Error::ConnectionTerminated, causes(error))
         } else {
             Self::failed(Error::HttpProtocolError, causes(error))

@@ -7,6 +7,8 @@ mod body;
 mod exchange;
 mod failure;
 pub(crate) mod origin;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 use std::net::IpAddr;
