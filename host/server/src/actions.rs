@@ -204,8 +204,10 @@ fn entry(run: &RunAction) -> Entry {
 fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
     let (kind, mut message) = match failure {
         CallFailure::Plugin(failure) => (outcome::failure_type(failure.kind), failure.message),
-        CallFailure::Trap(message) => (FailureType::JobFailed, format!("the plugin trapped: {message}")),
-        CallFailure::Limit { limit, message } => (FailureType::JobFailed, format!("the limit {limit} was reached: {message}")),
+        CallFailure::Trap(message) => (FailureType::JobFailed, format!("the plugin crashed: {message}")),
+        CallFailure::Limit(reached) => {
+            (FailureType::JobFailed, format!("the limit {} was reached: {}", reached.limit, reached.message))
+        }
         CallFailure::Interface(message) => (FailureType::JobFailed, format!("the plugin broke its interface: {message}")),
         CallFailure::Host(error) => (FailureType::SystemUnavailable, format!("the host failed: {error:#}")),
     };

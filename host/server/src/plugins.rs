@@ -50,7 +50,7 @@ impl Plugins {
             return Err(PluginError::NoBundle);
         }
         let load = async |name: &str, bytes: &[u8]| {
-            sandbox.load(bytes).await.map_err(|source| PluginError::Refused { name: name.to_owned(), source })
+            sandbox.load(bytes.into()).await.map_err(|source| PluginError::Refused { name: name.to_owned(), source })
         };
         let mut plugins = Self::default();
         let bundled = pipewright_bundle::PLUGINS.iter().map(|(name, bytes)| load(name, bytes));

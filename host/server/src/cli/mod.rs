@@ -1,7 +1,6 @@
 //! The command line: its arguments, and which command does what. Everything is printed from this folder.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line is what prints")]
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -37,7 +36,7 @@ enum Command {
     Artifacts(artifacts::Command),
     /// Compile one component, as a child process with limits: for the host's own use
     #[command(name = COMPILE, hide = true)]
-    Compile { component: PathBuf, compiled: PathBuf },
+    Compile,
 }
 
 pub fn main() -> ExitCode {
@@ -50,7 +49,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),
-        Command::Compile { component, compiled } => return pipewright_sandbox::compile_child(&component, &compiled),
+        Command::Compile => return pipewright_sandbox::compile_child(),
     };
     ended.unwrap_or_else(|ended: Ended| {
         eprintln!("pipewright: {ended}");
