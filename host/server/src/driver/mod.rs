@@ -6,6 +6,8 @@
 mod actor;
 mod catalog;
 mod record;
+#[cfg(test)]
+mod tests;
 mod wakeups;
 
 use std::collections::HashMap;
