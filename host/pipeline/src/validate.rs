@@ -22,6 +22,10 @@ mod structure;
 
 pub use rules::{RULES, Rule};
 
+/// As many problems are told as a person could want; the rest of the document is not judged then. Stops a document of
+/// megabytes of tiny mistakes from becoming gigabytes of messages.
+const PROBLEMS_MAX: usize = 1000;
+
 /// What a pipeline is judged against.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -76,11 +80,23 @@ impl fmt::Display for Problem {
 
 /// All that is wrong with a pipeline: at least one problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Problems {
     problems: Vec<Problem>,
     /// AWS's words for the problems of shape
     constraints: Vec<String>,
+}
+
+/// One problem on each line.
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.problems.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))?;
+        if lines.len() < PROBLEMS_MAX {
+            Ok(())
+        } else {
+            write!(f, "\nand perhaps more: {PROBLEMS_MAX} are told at most")
+        }
+    }
 }
 
 impl Problems {
@@ -135,7 +151,7 @@ fn judge(read: Value, reader: shape::Reader, context: &Context<'_>) -> Result<Cr
             return Err(Problems { problems, constraints });
         }
     };
-    problems.extend(rules::judge(&input, context, &unread));
+    rules::judge(&input, context, &unread, &mut problems);
     if !problems.is_empty() {
         return Err(Problems { problems, constraints });
     }

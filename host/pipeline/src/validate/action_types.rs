@@ -93,8 +93,9 @@ pub(super) fn required(subject: &Subject<'_>, sink: &mut Sink<'_>) {
         let configuration = at.action.configuration.as_ref();
         let has = |key: &str| configuration.is_some_and(|configuration| configuration.contains_key(key));
         let sometimes = SOMETIMES_REQUIRED.iter().filter(|row| {
-            let known = wanted.known.as_ref().is_none_or(|known| known.contains(row.key));
-            known && row.provider == at.action.action_type_id.provider && (row.when)(at.action)
+            let id = &at.action.action_type_id;
+            let takes_it = wanted.known.as_ref().is_some_and(|known| known.contains(row.key));
+            takes_it && id.owner == ActionOwner::AWS && id.provider == row.provider && (row.when)(at.action)
         });
         for key in wanted.required.iter().copied().chain(sometimes.map(|row| row.key)).filter(|key| !has(key)) {
             sink.report(

@@ -51,7 +51,9 @@ fn templates<'a>(subject: &Subject<'a>) -> Vec<Template<'a>> {
         let (stage, name, turn) = (at.stage.name.as_str(), at.action.name.as_str(), at.turn());
         let in_source = at.action.action_type_id.category == ActionCategory::Source;
         let mut add = |key: &'a str, member: String, text: &'a str| {
-            templates.push(Template { text, path: at.path(&member), stage, name, key, turn, in_source });
+            if text.contains("#{") {
+                templates.push(Template { text, path: at.path(&member), stage, name, key, turn, in_source });
+            }
         };
         for (key, value) in at.action.configuration.iter().flatten() {
             add(key, format!("configuration.{key}"), value);
@@ -66,7 +68,10 @@ fn templates<'a>(subject: &Subject<'a>) -> Vec<Template<'a>> {
     for at in conditions::rules(subject) {
         let (stage, name, turn) = (at.stage.name.as_str(), at.rule.name.as_str(), at.turn());
         let mut add = |key: &'a str, member: String, text: &'a str| {
-            templates.push(Template { text, path: at.path(&member), stage, name, key, turn, in_source: false });
+            if text.contains("#{") {
+                let path = at.path(&member);
+                templates.push(Template { text, path, stage, name, key, turn, in_source: false });
+            }
         };
         for (key, value) in at.rule.configuration.iter().flatten() {
             add(key, format!("configuration.{key}"), value);
@@ -75,7 +80,6 @@ fn templates<'a>(subject: &Subject<'a>) -> Vec<Template<'a>> {
             add("commands", format!("commands[{index}]"), command);
         }
     }
-    templates.retain(|template| template.text.contains("#{"));
     templates
 }
 

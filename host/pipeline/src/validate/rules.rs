@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Context, ErrorClass, Problem, action_types, actions, conditions, references, structure};
+use super::{Context, ErrorClass, PROBLEMS_MAX, Problem, action_types, actions, conditions, references, structure};
 use crate::declaration::{ActionDeclaration, CreatePipelineInput, PipelineDeclaration, PipelineType, StageDeclaration};
 use ErrorClass::{
     InvalidActionDeclaration as Action, InvalidBlockerDeclaration as Blocker, InvalidStageDeclaration as Stage,
@@ -177,6 +177,9 @@ pub(super) struct Sink<'a> {
 impl Sink<'_> {
     /// Reports a problem, unless the document could not be read where the rule looked.
     pub(super) fn report(&mut self, path: impl Into<String>, message: impl Into<String>, mend: impl Into<String>) {
+        if self.problems.len() >= PROBLEMS_MAX {
+            return;
+        }
         let path = path.into();
         let unread_there = match self.rule.scope {
             Local => self.unread_within(&path) || self.unread_within(action_of(&path)),
@@ -205,11 +208,15 @@ fn action_of(path: &str) -> &str {
     path[start..].find(']').map_or(path, |end| &path[..=start + end])
 }
 
-pub(super) fn judge(input: &CreatePipelineInput, context: &Context<'_>, unread: &BTreeSet<String>) -> Vec<Problem> {
+/// Adds the problems of all rules, up to `PROBLEMS_MAX` altogether.
+pub(super) fn judge(
+    input: &CreatePipelineInput,
+    context: &Context<'_>,
+    unread: &BTreeSet<String>,
+    problems: &mut Vec<Problem>,
+) {
     let subject = Subject { input, context };
-    let mut problems = Vec::new();
     for rule in RULES {
-        (rule.check)(&subject, &mut Sink { rule, unread, problems: &mut problems });
+        (rule.check)(&subject, &mut Sink { rule, unread, problems });
     }
-    problems
 }

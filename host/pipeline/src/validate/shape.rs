@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 
-use super::{ErrorClass, Problem};
+use super::{ErrorClass, PROBLEMS_MAX, Problem};
 
 /// What a JSON value must look like.
 #[derive(Debug)]
@@ -250,8 +250,11 @@ impl Reader {
         self.report(path, "is missing".to_owned(), mend, &path.aws(), "Member must not be null");
     }
 
+    /// Past the last problem that is told, no rule is asked any more, and what it could not read is not noted.
     fn unreadable(&mut self, path: &Path<'_>) -> Option<Value> {
-        self.unread.insert(path.to_string());
+        if self.problems.len() < PROBLEMS_MAX {
+            self.unread.insert(path.to_string());
+        }
         None
     }
 
@@ -277,6 +280,9 @@ impl Reader {
     }
 
     fn report(&mut self, path: &Path<'_>, message: String, mend: String, at: &str, must: &str) {
+        if self.problems.len() >= PROBLEMS_MAX {
+            return;
+        }
         self.constraints.push(format!("Value at '{at}' failed to satisfy constraint: {must}"));
         self.problems.push(Problem { class: ErrorClass::Validation, path: path.to_string(), message, mend });
     }

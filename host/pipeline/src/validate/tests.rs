@@ -1,3 +1,7 @@
+//! Every rule fires, the words are AWS's, and no document makes validation panic.
+
+mod examples;
+
 use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
@@ -8,79 +12,9 @@ use super::*;
 use crate::action_type::{ArtifactCount, Property, PropertyKind};
 use crate::declaration::{ActionCategory, ActionOwner};
 
-/// A valid V2 pipeline that uses every member of the declaration; the examples below break it.
+/// A valid V2 pipeline that uses every member of the declaration; the examples break it.
 fn valid() -> Value {
-    json!({
-        "name": "Site",
-        "roleArn": "arn:aws:iam::123456789012:role/Pipeline",
-        "pipelineType": "V2",
-        "executionMode": "QUEUED",
-        "version": 7,
-        "artifactStores": {
-            "eu-west-1": {"type": "S3", "location": "artifacts-eu", "encryptionKey": {"id": "key", "type": "KMS"}},
-            "us-east-1": {"type": "S3", "location": "artifacts-us"}
-        },
-        "variables": [{"name": "Stage", "defaultValue": "test", "description": "where to"}, {"name": "Zone"}],
-        "triggers": [{
-            "providerType": "CodeStarSourceConnection",
-            "gitConfiguration": {
-                "sourceActionName": "Git",
-                "push": [{"tags": {"includes": ["v*"], "excludes": ["v0*"]}}, {"branches": {"includes": ["main"]}, "filePaths": {"excludes": ["docs/**"]}}],
-                "pullRequest": [{"events": ["OPEN", "CLOSED"], "branches": {"includes": ["main"]}, "filePaths": {"includes": ["src/**"]}}]
-            }
-        }],
-        "stages": [
-            {"name": "Source", "actions": [
-                {
-                    "name": "Git", "namespace": "git", "outputArtifacts": [{"name": "Code"}],
-                    "actionTypeId": {"category": "Source", "owner": "AWS", "provider": "CodeStarSourceConnection", "version": "1"},
-                    "configuration": {"ConnectionArn": "arn", "FullRepositoryId": "a/b", "BranchName": "main"}
-                },
-                {
-                    "name": "Data", "outputArtifacts": [{"name": "Data"}],
-                    "actionTypeId": {"category": "Source", "owner": "Custom", "provider": "Directory", "version": "1"},
-                    "configuration": {"Path": "/data"}
-                }
-            ]},
-            {"name": "Build", "actions": [
-                {
-                    "name": "Compile", "runOrder": 1, "namespace": "compile",
-                    "inputArtifacts": [{"name": "Code"}, {"name": "Data"}], "outputArtifacts": [{"name": "Site", "files": ["out/**"]}],
-                    "actionTypeId": {"category": "Compute", "owner": "AWS", "provider": "Commands", "version": "1"},
-                    "commands": ["make STAGE=#{variables.Stage} ID=#{codepipeline.PipelineExecutionId}"],
-                    "outputVariables": ["VERSION"],
-                    "environmentVariables": [{"name": "COMMIT", "value": "#{git.CommitId}", "type": "PLAINTEXT"}],
-                    "roleArn": "arn:aws-cn:iam::123456789012:role/Build", "region": "us-east-1"
-                },
-                {
-                    "name": "Check", "runOrder": 2, "inputArtifacts": [{"name": "Site"}],
-                    "actionTypeId": {"category": "Test", "owner": "Custom", "provider": "Site", "version": "1"},
-                    "configuration": {"Depth": "3", "Strict": "true", "Mode": "fast", "Paths": "[\"a\"]", "Title": "#{compile.VERSION}"}
-                }
-            ],
-            "beforeEntry": {"conditions": [{"result": "SKIP", "rules": [{
-                "name": "IsMain", "ruleTypeId": {"category": "Rule", "owner": "AWS", "provider": "VariableCheck", "version": "1"},
-                "configuration": {"Variable": "#{git.BranchName}", "Operator": "EQ", "Value": "main"}, "timeoutInMinutes": 10
-            }]}]},
-            "onSuccess": {"conditions": [{"result": "FAIL", "rules": [{
-                "name": "Smoke", "ruleTypeId": {"category": "Rule", "provider": "Commands"},
-                "commands": ["test -n \"#{compile.VERSION}\""], "inputArtifacts": [{"name": "Site"}]
-            }]}]},
-            "onFailure": {"result": "RETRY", "retryConfiguration": {"retryMode": "FAILED_ACTIONS"}}},
-            {"name": "Release", "actions": [
-                {
-                    "name": "Approve", "timeoutInMinutes": 60,
-                    "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"},
-                    "configuration": {"CustomData": "Release #{compile.VERSION}?"}
-                },
-                {
-                    "name": "Publish", "runOrder": 2, "inputArtifacts": [{"name": "Site"}],
-                    "actionTypeId": {"category": "Deploy", "owner": "AWS", "provider": "S3", "version": "1"},
-                    "configuration": {"BucketName": "site", "Extract": "false", "ObjectKey": "site.zip"}
-                }
-            ], "blockers": []}
-        ]
-    })
+    serde_json::from_str(include_str!("tests/valid.json")).unwrap()
 }
 
 /// The types that plugins serve in these tests.
@@ -156,14 +90,6 @@ fn broken(changes: &[(&str, Value)]) -> Value {
     pipeline
 }
 
-fn approvals(count: usize) -> Value {
-    let approval = |index| {
-        json!({"name": format!("A{index}"),
-            "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}})
-    };
-    (0..count).map(approval).collect()
-}
-
 #[test]
 fn the_valid_pipeline_is_valid() {
     let declaration = judge(&valid()).unwrap();
@@ -173,116 +99,15 @@ fn the_valid_pipeline_is_valid() {
     assert_eq!(serde_json::to_value(&declaration).unwrap(), expected, "nothing is lost between JSON and types");
 }
 
-/// For each rule, what breaks it, and where that must be reported.
-#[rustfmt::skip] // a table
-fn examples() -> Vec<(&'static str, Value, &'static str)> {
-    let one = |pointer: &str, value: Value| broken(&[(pointer, value)]);
-    let stage = |name: &str| json!({"name": name, "actions": approvals(1)});
-    let many_stages = |count: usize, actions: usize| -> Value {
-        (0..count).map(|index| json!({"name": format!("S{index}"), "actions": approvals(actions)})).collect()
-    };
-    let sources = valid()["stages"][0]["actions"][1].clone();
-    let source = sources["actionTypeId"].clone();
-    let store = json!({"type": "S3", "location": "artifacts"});
-    let v1 = json!("V1");
-    let lots: serde_json::Map<_, _> = (0..110).map(|index| (format!("K{index}"), json!("x".repeat(1000)))).collect();
-    vec![
-        ("stages-min", one("/stages", json!([valid()["stages"][0]])), "pipeline.stages"),
-        ("stages-max", one("/stages", many_stages(51, 1)), "pipeline.stages"),
-        ("actions-total-max", one("/stages", many_stages(11, 50)), "pipeline.stages"),
-        ("first-stage-sources", one("/stages/0/actions/1", approvals(1)[0].clone()), "pipeline.stages[0].actions[1].actionTypeId.category"),
-        ("sources-first-stage", one("/stages/2/actions/0/actionTypeId", source.clone()), "pipeline.stages[2].actions[0].actionTypeId.category"),
-        ("non-source-action", one("/stages", json!([{"name": "A", "actions": [sources]}, {"name": "B", "actions": [sources]}])), "pipeline.stages"),
-        ("one-artifact-store", one("/artifactStore", store.clone()), "pipeline.artifactStores"),
-        ("one-artifact-store", one("/artifactStores", Value::Null), "pipeline.artifactStore"),
-        ("artifact-store-regions", one("/artifactStores/eu-west-1", Value::Null), "pipeline.artifactStores"),
-        ("artifact-store-regions", one("/stages/1/actions/0/region", json!("eu-north-1")), "pipeline.artifactStores"),
-        ("artifact-store-regions", broken(&[("/artifactStores", Value::Null), ("/artifactStore", store)]), "pipeline.artifactStore"),
-        ("execution-mode-v2", one("/pipelineType", v1.clone()), "pipeline.executionMode"),
-        ("execution-mode-v2", one("/pipelineType", Value::Null), "pipeline.executionMode"),
-        ("triggers-v2", one("/pipelineType", v1.clone()), "pipeline.triggers"),
-        ("variables-v2", one("/pipelineType", v1.clone()), "pipeline.variables"),
-        ("variable-names-unique", one("/variables/1/name", json!("Stage")), "pipeline.variables[1].name"),
-        ("variables-not-in-sources", one("/stages/0/actions/1/configuration/Path", json!("/#{variables.Stage}")), "pipeline.stages[0].actions[1].configuration.Path"),
-        ("variables-declared", one("/stages/1/actions/0/commands/0", json!("#{variables.Nope}")), "pipeline.stages[1].actions[0].commands[0]"),
-        ("trigger-source-action", one("/triggers/0/gitConfiguration/sourceActionName", json!("Data")), "pipeline.triggers[0].gitConfiguration.sourceActionName"),
-        ("trigger-per-source-action", one("/triggers/-", valid()["triggers"][0].clone()), "pipeline.triggers[1].gitConfiguration.sourceActionName"),
-        ("trigger-filters", one("/triggers/0/gitConfiguration/push/0/branches", json!({"includes": ["main"]})), "pipeline.triggers[0].gitConfiguration.push[0]"),
-        ("stage-names-unique", one("/stages/-", stage("Source")), "pipeline.stages[3].name"),
-        ("stage-actions-min", one("/stages/2/actions", json!([])), "pipeline.stages[2].actions"),
-        ("stage-actions-max", one("/stages/2/actions", approvals(51)), "pipeline.stages[2].actions"),
-        ("conditions-v2", one("/pipelineType", v1.clone()), "pipeline.stages[1].onFailure"),
-        ("condition-complete", one("/stages/1/beforeEntry/conditions/0/result", Value::Null), "pipeline.stages[1].beforeEntry.conditions[0]"),
-        ("condition-complete", one("/stages/1/onSuccess/conditions/0/rules", Value::Null), "pipeline.stages[1].onSuccess.conditions[0]"),
-        ("condition-results", one("/stages/1/beforeEntry/conditions/0/result", json!("ROLLBACK")), "pipeline.stages[1].beforeEntry.conditions[0].result"),
-        ("condition-results", one("/stages/1/onSuccess/conditions/0/result", json!("RETRY")), "pipeline.stages[1].onSuccess.conditions[0].result"),
-        ("failure-result-or-conditions", one("/stages/1/onFailure/conditions", valid()["stages"][1]["onSuccess"]["conditions"].clone()), "pipeline.stages[1].onFailure"),
-        ("retry-configuration", one("/stages/1/onFailure/result", json!("ROLLBACK")), "pipeline.stages[1].onFailure"),
-        ("parallel-rollback", broken(&[("/executionMode", json!("PARALLEL")), ("/stages/1/onFailure", json!({"result": "ROLLBACK"}))]), "pipeline.stages[1].onFailure.result"),
-        ("parallel-rollback", broken(&[("/executionMode", json!("PARALLEL")), ("/stages/1/onSuccess/conditions/0/result", json!("ROLLBACK"))]), "pipeline.stages[1].onSuccess.conditions[0].result"),
-        ("skip-rules", one("/stages/1/beforeEntry/conditions/0/rules/0/ruleTypeId/provider", json!("DeploymentWindow")), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].ruleTypeId"),
-        ("rule-configuration", one("/stages/1/beforeEntry/conditions/0/rules/0/configuration/Operator", Value::Null), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].configuration"),
-        ("rule-commands", one("/stages/1/onSuccess/conditions/0/rules/0/commands", Value::Null), "pipeline.stages[1].onSuccess.conditions[0].rules[0].commands"),
-        ("rule-commands", one("/stages/1/onSuccess/conditions/0/rules/0/commands/0", json!("a\nb")), "pipeline.stages[1].onSuccess.conditions[0].rules[0].commands"),
-        ("rule-commands", one("/stages/1/beforeEntry/conditions/0/rules/0/commands", json!(["true"])), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].commands"),
-        ("rule-inputs", one("/stages/1/beforeEntry/conditions/0/rules/0/inputArtifacts", json!([{"name": "Site"}])), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].inputArtifacts[0].name"),
-        ("blockers-reserved", one("/stages/2/blockers/-", json!({"name": "Friday", "type": "Schedule"})), "pipeline.stages[2].blockers"),
-        ("action-names-unique", one("/stages/2/actions/1/name", json!("Approve")), "pipeline.stages[2].actions[1].name"),
-        ("outputs-unique", one("/stages/0/actions/1/outputArtifacts/0/name", json!("Code")), "pipeline.stages[0].actions[1].outputArtifacts[0].name"),
-        ("inputs-produced", one("/stages/1/actions/0/inputArtifacts/1/name", json!("Nothing")), "pipeline.stages[1].actions[0].inputArtifacts[1].name"),
-        ("inputs-produced", one("/stages/1/actions/1/runOrder", json!(1)), "pipeline.stages[1].actions[1].inputArtifacts[0].name"),
-        ("namespaces-reserved", one("/stages/0/actions/1/namespace", json!("variables")), "pipeline.stages[0].actions[1].namespace"),
-        ("namespaces-reserved", one("/stages/0/actions/1/namespace", json!("codepipeline")), "pipeline.stages[0].actions[1].namespace"),
-        ("namespaces-unique", one("/stages/0/actions/1/namespace", json!("git")), "pipeline.stages[0].actions[1].namespace"),
-        ("reference-syntax", one("/stages/2/actions/0/configuration/CustomData", json!("#{git}")), "pipeline.stages[2].actions[0].configuration.CustomData"),
-        ("reference-syntax", one("/stages/2/actions/0/configuration/CustomData", json!("a #{git.CommitId")), "pipeline.stages[2].actions[0].configuration.CustomData"),
-        ("reference-built-in", one("/stages/2/actions/0/configuration/CustomData", json!("#{codepipeline.Name}")), "pipeline.stages[2].actions[0].configuration.CustomData"),
-        ("reference-namespace", one("/stages/2/actions/0/configuration/CustomData", json!("#{nobody.X}")), "pipeline.stages[2].actions[0].configuration.CustomData"),
-        ("reference-namespace", one("/variables", Value::Null), "pipeline.stages[1].actions[0].commands[0]"),
-        ("reference-namespace", one("/stages/1/beforeEntry/conditions/0/rules/0/configuration/Value", json!("#{nobody.X}")), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].configuration.Value"),
-        ("reference-order", one("/stages/1/actions/0/environmentVariables/0/value", json!("#{compile.VERSION}")), "pipeline.stages[1].actions[0].environmentVariables[0].value"),
-        ("reference-order", one("/stages/1/beforeEntry/conditions/0/rules/0/configuration/Value", json!("#{compile.X}")), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].configuration.Value"),
-        ("cross-region-owner", one("/stages/0/actions/0/region", json!("us-east-1")), "pipeline.stages[0].actions[0].region"),
-        ("cross-region-owner", one("/stages/1/actions/1/region", json!("us-east-1")), "pipeline.stages[1].actions[1].region"),
-        ("timeout-approval-only", one("/stages/1/actions/0/timeoutInMinutes", json!(5)), "pipeline.stages[1].actions[0].timeoutInMinutes"),
-        ("commands-family", one("/stages/1/actions/1/commands", json!(["make"])), "pipeline.stages[1].actions[1].commands"),
-        ("commands-family", one("/stages/1/actions/1/outputVariables", json!(["V"])), "pipeline.stages[1].actions[1].outputVariables"),
-        ("commands-family", one("/stages/1/actions/1/environmentVariables", json!([{"name": "A", "value": "b"}])), "pipeline.stages[1].actions[1].environmentVariables"),
-        ("commands-family", one("/stages/0/actions/0/outputArtifacts/0/files", json!(["*"])), "pipeline.stages[0].actions[0].outputArtifacts[0].files"),
-        ("commands-required", one("/stages/1/actions/0/commands", Value::Null), "pipeline.stages[1].actions[0].commands"),
-        ("commands-single-line", one("/stages/1/actions/0/commands/0", json!("a\nb")), "pipeline.stages[1].actions[0].commands[0]"),
-        ("action-type-v2", one("/pipelineType", v1), "pipeline.stages[1].actions[0].actionTypeId"),
-        ("inputs-count", one("/stages/2/actions/1/inputArtifacts", json!([])), "pipeline.stages[2].actions[1].inputArtifacts"),
-        ("inputs-count", one("/stages/1/actions/1/inputArtifacts/-", json!({"name": "Code"})), "pipeline.stages[1].actions[1].inputArtifacts"),
-        ("outputs-count", one("/stages/2/actions/1/outputArtifacts", json!([{"name": "More"}])), "pipeline.stages[2].actions[1].outputArtifacts"),
-        ("configuration-required", one("/stages/2/actions/1/configuration/BucketName", Value::Null), "pipeline.stages[2].actions[1].configuration"),
-        ("configuration-required", one("/stages/2/actions/1/configuration/ObjectKey", Value::Null), "pipeline.stages[2].actions[1].configuration"),
-        ("configuration-required", one("/stages/1/actions/1/configuration", Value::Null), "pipeline.stages[1].actions[1].configuration"),
-        ("configuration-unknown", one("/stages/2/actions/1/configuration/Nope", json!("x")), "pipeline.stages[2].actions[1].configuration.Nope"),
-        ("configuration-unknown", one("/stages/1/actions/1/configuration/Nope", json!("x")), "pipeline.stages[1].actions[1].configuration.Nope"),
-        ("configuration-values", one("/stages/1/actions/1/configuration/Depth", json!("deep")), "pipeline.stages[1].actions[1].configuration.Depth"),
-        ("configuration-values", one("/stages/1/actions/1/configuration/Strict", json!("yes")), "pipeline.stages[1].actions[1].configuration.Strict"),
-        ("configuration-values", one("/stages/1/actions/1/configuration/Mode", json!("slow")), "pipeline.stages[1].actions[1].configuration.Mode"),
-        ("configuration-values", one("/stages/1/actions/1/configuration/Paths", json!("a,b")), "pipeline.stages[1].actions[1].configuration.Paths"),
-        ("configuration-size", one("/stages/1/actions/0/configuration", Value::Object(lots)), "pipeline.stages[1].actions[0].configuration"),
-    ]
-}
-
-fn tag_examples() -> Vec<(&'static str, Value, &'static str)> {
-    let tags = |keys: &[String]| -> Value { keys.iter().map(|key| json!({"key": key, "value": ""})).collect() };
-    let many: Vec<String> = (0..51).map(|index| format!("k{index}")).collect();
-    vec![
-        ("tags-max", tags(&many), "tags"),
-        ("tag-keys", tags(&["a".into(), "a".into()]), "tags[1].key"),
-        ("tag-keys", tags(&["aws:a".into()]), "tags[0].key"),
-    ]
-}
-
 #[test]
 fn every_rule_fires_with_its_class_at_its_place() {
-    let tags =
-        tag_examples().into_iter().map(|(rule, tags, path)| (rule, json!({"pipeline": valid(), "tags": tags}), path));
-    let pipelines = examples().into_iter().map(|(rule, pipeline, path)| (rule, json!({"pipeline": pipeline}), path));
+    let tags = examples::of_tags()
+        .into_iter()
+        .map(|(rule, tags, path)| (rule, json!({"pipeline": valid(), "tags": tags}), path));
+    let pipelines = [examples::of_the_whole(), examples::of_conditions(), examples::of_actions()]
+        .into_iter()
+        .flatten()
+        .map(|(rule, pipeline, path)| (rule, json!({"pipeline": pipeline}), path));
     let mut proven = BTreeSet::new();
     for (name, input, path) in pipelines.chain(tags) {
         let rule = RULES.iter().find(|rule| rule.name == name).unwrap_or_else(|| panic!("no rule {name}"));
@@ -393,7 +218,7 @@ fn what_could_not_be_read_is_not_accused() {
 #[test]
 fn messages_are_those_of_aws() {
     check(
-        &examples().swap_remove(0).1,
+        &examples::of_the_whole().swap_remove(0).1,
         expect![[r#"
         pipeline.stages: Pipeline has only 1 stage(s). There should be a minimum of 2 stages in a pipeline (InvalidStructureException): add a stage: one with the sources, and one that does something with them
         pipeline.stages: Pipeline should contain at least 1 action whose category is not Source (InvalidStructureException): add an action that does something with the sources
@@ -551,5 +376,14 @@ proptest! {
                 prop_assert_eq!(class, problems.iter().next().unwrap().class);
             }
         }
+    }
+}
+
+#[test]
+fn the_list_of_problems_is_bounded() {
+    for tiny in [json!(1), json!("#{a.b}"), json!("")] {
+        let commands = vec![tiny; 10 * PROBLEMS_MAX];
+        let problems = judge(&broken(&[("/stages/1/actions/0/commands", commands.into())])).unwrap_err();
+        assert_eq!(problems.iter().count(), PROBLEMS_MAX);
     }
 }

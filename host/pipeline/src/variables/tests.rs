@@ -1,3 +1,5 @@
+//! Templates and the precedence of values.
+
 use expect_test::{Expect, expect};
 
 use super::*;
