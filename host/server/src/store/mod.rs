@@ -8,6 +8,8 @@
 //! that was truncated or altered is noticed: by [`Store::load`] at its head, by [`Store::verify`] throughout.
 
 mod committer;
+#[cfg(test)]
+mod conformance;
 mod layout;
 mod memory;
 mod prepared;

@@ -70,7 +70,7 @@ impl SledStore {
     }
 
     /// `synced` is the file that is synced to make commits durable; tests put one here that cannot be.
-    fn open_syncing(dir: &Path, cache_bytes: u64, synced: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open_syncing(dir: &Path, cache_bytes: u64, synced: &Path) -> Result<Self, OpenError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         let lock = lock(dir)?;
         let db = open_db(dir, cache_bytes)?;
@@ -222,7 +222,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-fn open_db(dir: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
+pub(super) fn open_db(dir: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
     // The committer decides when to flush.
     let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
     let mut attempts = 1;
