@@ -10,6 +10,8 @@
 mod committer;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod faults;
 mod layout;
 mod memory;
 mod prepared;

@@ -167,7 +167,7 @@ impl Store for SledStore {
     }
 
     async fn verify(&self) -> Result<Verified, StoreError> {
-        self.read(|tree| rows::verify(tree)).await
+        self.read(rows::verify).await
     }
 }
 

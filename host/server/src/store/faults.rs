@@ -1,0 +1,263 @@
+//! What can go wrong with a store on disk: alteration, truncation, a kill, a sync that fails, a second user.
+
+use super::conformance::{PIPELINE, bytes, commit, open, runtime, shown};
+use super::*;
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+/// One row changed behind the store's back: what `load` and `verify` say of it.
+#[test]
+fn what_was_altered_is_noticed() {
+    let prefix = layout::prefix(PIPELINE);
+    let record = |sequence: u64| layout::row_key(&prefix, layout::RECORD, &sequence.to_be_bytes());
+    let part = |name: &str| layout::row_key(&prefix, layout::LIVE, name.as_bytes());
+    let head = layout::row_key(&prefix, layout::HEAD, &[]);
+    type Alter = fn(&mut Vec<u8>) -> bool;
+    let flip: Alter = |row| {
+        let at = row.len() / 2;
+        row[at] ^= 1;
+        true
+    };
+    let flip_end: Alter = |row| row.last_mut().map(|byte| *byte ^= 1).is_some();
+    let shorten: Alter = |row| row.pop().is_some();
+    let remove: Alter = |_| false;
+    let cases: [(&str, Vec<u8>, Alter, bool); 12] = [
+        ("the last record's header", record(3), flip, true),
+        ("the last record's body", record(3), flip_end, true),
+        ("the last record's end", record(3), shorten, true),
+        ("the last record", record(3), remove, true),
+        ("an earlier record", record(1), flip_end, false),
+        ("a missing earlier record", record(1), remove, false),
+        (
+            "the head's sequence",
+            head.clone(),
+            |row| {
+                row[7] -= 1;
+                true
+            },
+            true,
+        ),
+        ("the head's digest", head.clone(), flip_end, true),
+        ("the head", head, remove, true),
+        ("a part", part("a"), flip_end, true),
+        ("a part's further chunk", layout::chunk_key(&part("long"), 1), flip, true),
+        ("a missing part", part("a"), remove, false),
+    ];
+    for (what, key, alter, load_notices) in cases {
+        let dir = TempDir::new().expect("a directory");
+        runtime().block_on(async {
+            let store = open(dir.path());
+            store.commit(commit(PIPELINE, 0, "a=1 b=2")).await.expect("it commits");
+            let long = vec![(PartKey::Live(bytes("long")), Some(Bytes::from(vec![1; 10_000])))];
+            store.commit(Commit { puts: long, ..commit(PIPELINE, 1, "") }).await.expect("it commits");
+            store.commit(commit(PIPELINE, 2, "b=3")).await.expect("it commits");
+            store.verify().await.expect("it is whole");
+        });
+        sled_row(dir.path(), &key, alter);
+        runtime().block_on(async {
+            let store = open(dir.path());
+            let loaded = store.load(PIPELINE).await;
+            assert_eq!(loaded.is_err(), load_notices, "{what}: {loaded:?}");
+            // With its head a whole aggregate is gone but for what load finds; verify walks what there is.
+            let verified = store.verify().await;
+            assert!(matches!(verified, Err(StoreError::Damaged { .. })), "{what}: {verified:?}");
+        });
+    }
+}
+
+/// Changes a row of a closed store: `alter` answers whether it stays.
+fn sled_row(dir: &Path, key: &[u8], alter: fn(&mut Vec<u8>) -> bool) {
+    let db = super::sled::open_db(dir, CACHE_BYTES_DEFAULT).expect("sled opens");
+    let mut row = db.get(key).expect("it reads").expect("the row is there").to_vec();
+    match alter(&mut row) {
+        true => db.insert(key, row),
+        false => db.remove(key),
+    }
+    .expect("it writes");
+    db.flush().expect("it flushes");
+}
+
+#[test]
+fn a_failed_sync_stops_the_store_for_good() {
+    let dir = TempDir::new().expect("a directory");
+    runtime().block_on(async {
+        // A device that has no data to sync refuses to.
+        let store = SledStore::open_syncing(dir.path(), CACHE_BYTES_DEFAULT, Path::new("/dev/null")).expect("it opens");
+        let mut watcher = store.watch(None);
+        for _ in 0..2 {
+            let error = store.commit(commit(PIPELINE, 0, "a=1")).await.expect_err("it cannot be durable");
+            let CommitError::Store(StoreError::Stopped { reason }) = &error else { panic!("{error}") };
+            assert!(reason.starts_with("the data file cannot be synced"), "{reason}");
+        }
+        assert!(matches!(store.load(PIPELINE).await, Err(StoreError::Stopped { .. })));
+        assert_eq!(watcher.changed().await, None);
+    });
+}
+
+#[test]
+fn a_directory_has_one_user_at_a_time() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(dir.path());
+    let error = SledStore::open(dir.path(), CACHE_BYTES_DEFAULT).err().expect("it is in use").to_string();
+    let expected = format!("{} is in use by another process (process {});", dir.path().display(), std::process::id());
+    assert!(error.starts_with(&expected), "{error}");
+    drop(store);
+    open(dir.path());
+}
+
+#[test]
+fn a_truncated_data_file_is_noticed() {
+    for keep in [0, 1, 2, 3] {
+        let dir = TempDir::new().expect("a directory");
+        let mut before = 0;
+        runtime().block_on(async {
+            let store = open(dir.path());
+            while before < 200 {
+                before = store.commit(commit(PIPELINE, before, "a=1")).await.expect("it commits");
+            }
+        });
+        let data = OpenOptions::new().write(true).open(dir.path().join("db")).expect("the data file");
+        let size = data.metadata().expect("its size").len();
+        data.set_len(size * keep / 4).expect("it is cut");
+        let error = SledStore::open(dir.path(), CACHE_BYTES_DEFAULT).err();
+        assert!(matches!(error, Some(OpenError::Truncated { .. } | OpenError::Damaged { .. })), "{keep}/4: {error:?}");
+    }
+}
+
+/// Names the directory for the child process that commits until it is killed.
+const CHILD_DIR: &str = "PIPEWRIGHT_TEST_STORE";
+const WRITERS: u8 = 20;
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    if let Some(dir) = std::env::var_os(CHILD_DIR) {
+        commit_until_killed(Path::new(&dir));
+    }
+    let dir = TempDir::new().expect("a directory");
+    let mut acknowledged: BTreeMap<u8, u64> = BTreeMap::new();
+    for lines in [1, 50, 300, 1000] {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "store::faults::what_was_acknowledged_survives_a_kill", "--nocapture"])
+            .env(CHILD_DIR, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the child starts");
+        let mut output = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        let mut note = |line: String| {
+            let mut words = line.split(' ');
+            let (Some("acknowledged"), Some(writer), Some(sequence)) = (words.next(), words.next(), words.next())
+            else {
+                return false;
+            };
+            acknowledged.insert(writer.parse().expect("a writer"), sequence.parse().expect("a sequence"));
+            true
+        };
+        let noted = output.by_ref().filter_map(|line| note(line).then_some(())).take(lines).count();
+        assert_eq!(noted, lines, "the child committed");
+        child.kill().expect("it is killed");
+        child.wait().expect("it ends");
+        output.for_each(|line| {
+            note(line);
+        });
+        runtime().block_on(async {
+            let store = open(dir.path());
+            store.verify().await.expect("the chains are whole");
+            for (writer, sequence) in &acknowledged {
+                let aggregate = Aggregate { uid: [*writer; 16], ..PIPELINE };
+                let loaded = shown(&store, aggregate).await;
+                let possible = [*sequence, sequence + 1].map(|at| format!("{at}: head={at} long={}", "x".repeat(5000)));
+                assert!(possible.contains(&loaded), "writer {writer}: {sequence} was acknowledged, not {loaded:.20}");
+            }
+        });
+    }
+}
+
+fn commit_until_killed(dir: &Path) -> ! {
+    runtime().block_on(async {
+        let store = Arc::new(open(dir));
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            let store = Arc::clone(&store);
+            writers.spawn(async move {
+                let aggregate = Aggregate { uid: [writer; 16], ..PIPELINE };
+                let mut before = store.load(aggregate).await.expect("it loads").sequence;
+                loop {
+                    let script = format!("head={} long={}", before + 1, "x".repeat(5000));
+                    before = store.commit(commit(aggregate, before, &script)).await.expect("it commits");
+                    let line = format!("acknowledged {writer} {before}\n");
+                    std::io::stdout().lock().write_all(line.as_bytes()).expect("somebody listens");
+                }
+            });
+        }
+        let ended: Option<Result<(), _>> = writers.join_next().await;
+        panic!("a writer ended: {ended:?}");
+    })
+}
+
+/// Whatever byte of the data file is flipped, the store is either whole or says that it is not. sled by itself goes on
+/// from the last batch before the flipped byte and says nothing.
+#[test]
+fn a_flipped_byte_is_noticed_or_means_nothing() {
+    let dir = TempDir::new().expect("a directory");
+    // Opened anew now and then, so that there are snapshots of sled's too.
+    for opened in 0..5 {
+        runtime().block_on(async {
+            let store = open(dir.path());
+            for before in opened * 20..(opened + 1) * 20 {
+                let part = PartKey::Archived(bytes(&before.to_string()));
+                let puts = vec![(part, Some(vec![before as u8; 3000].into()))];
+                store.commit(Commit { puts, ..commit(PIPELINE, before, "") }).await.expect("it commits");
+            }
+        });
+    }
+    let whole = std::fs::read(dir.path().join("db")).expect("the data file");
+    let used = whole.iter().rposition(|byte| *byte != 0).expect("it holds something");
+    let mut noticed = 0;
+    for at in (0..used).step_by(used / 100) {
+        let copy = TempDir::new().expect("a directory");
+        for entry in std::fs::read_dir(dir.path()).expect("the directory").map(|entry| entry.expect("an entry")) {
+            if entry.file_type().expect("its type").is_file() {
+                std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("it is copied");
+            }
+        }
+        let mut altered = whole.clone();
+        altered[at] ^= 0x10;
+        std::fs::write(copy.path().join("db"), altered).expect("it is written");
+        let verified = SledStore::open(copy.path(), CACHE_BYTES_DEFAULT)
+            .map(|store| runtime().block_on(async { store.verify().await }));
+        match verified {
+            Ok(Ok(verified)) => {
+                assert_eq!(verified, Verified { aggregates: 1, records: 100, parts: 100 }, "byte {at} of {used}");
+            }
+            Ok(Err(_)) | Err(_) => noticed += 1,
+        }
+    }
+    assert!(noticed > 0, "no flipped byte was noticed");
+}
+
+/// sled puts large tree nodes into files of their own that it never syncs. Rows are small so that this cannot happen.
+#[test]
+fn everything_is_in_the_file_that_is_synced() {
+    let dir = TempDir::new().expect("a directory");
+    runtime().block_on(async {
+        let store = open(dir.path());
+        for before in 0..60 {
+            let name = vec![before as u8 / 2; PART_NAME_BYTES_MAX];
+            let puts = vec![(PartKey::Live(name.into()), Some(vec![1; 200_000].into()))];
+            let index = (0..20)
+                .map(|row| {
+                    let name = vec![row; INDEX_NAME_BYTES_MAX].into();
+                    (IndexKey { kind: 0, name }, Some(vec![before as u8; INDEX_VALUE_BYTES_MAX].into()))
+                })
+                .collect();
+            store.commit(Commit { puts, index, ..commit(PIPELINE, before, "") }).await.expect("it commits");
+        }
+    });
+    assert_eq!(std::fs::read_dir(dir.path().join("blobs")).expect("sled's folder for them").count(), 0);
+}
