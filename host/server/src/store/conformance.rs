@@ -20,7 +20,7 @@ pub(super) fn runtime() -> Runtime {
 }
 
 pub(super) fn open(dir: &Path) -> SledStore {
-    SledStore::open(dir, CACHE_BYTES_DEFAULT).expect("the store opens")
+    SledStore::open(dir, SledStore::CACHE_BYTES_DEFAULT).expect("the store opens")
 }
 
 /// Runs one check on every backend.

@@ -73,7 +73,7 @@ fn what_was_altered_is_noticed() {
 
 /// Changes a row of a closed store: `alter` answers whether it stays.
 fn sled_row(dir: &Path, key: &[u8], alter: fn(&mut Vec<u8>) -> bool) {
-    let db = super::sled::open_db(dir, CACHE_BYTES_DEFAULT).expect("sled opens");
+    let db = super::sled::open_db(dir, SledStore::CACHE_BYTES_DEFAULT).expect("sled opens");
     let mut row = db.get(key).expect("it reads").expect("the row is there").to_vec();
     match alter(&mut row) {
         true => db.insert(key, row),
@@ -88,7 +88,8 @@ fn a_failed_sync_stops_the_store_for_good() {
     let dir = TempDir::new().expect("a directory");
     runtime().block_on(async {
         // A device that has no data to sync refuses to.
-        let store = SledStore::open_syncing(dir.path(), CACHE_BYTES_DEFAULT, Path::new("/dev/null")).expect("it opens");
+        let store = SledStore::open_syncing(dir.path(), SledStore::CACHE_BYTES_DEFAULT, Path::new("/dev/null"))
+            .expect("it opens");
         let mut watcher = store.watch(None);
         for _ in 0..2 {
             let error = store.commit(commit(PIPELINE, 0, "a=1")).await.expect_err("it cannot be durable");
@@ -104,7 +105,7 @@ fn a_failed_sync_stops_the_store_for_good() {
 fn a_directory_has_one_user_at_a_time() {
     let dir = TempDir::new().expect("a directory");
     let store = open(dir.path());
-    let error = SledStore::open(dir.path(), CACHE_BYTES_DEFAULT).err().expect("it is in use").to_string();
+    let error = SledStore::open(dir.path(), SledStore::CACHE_BYTES_DEFAULT).err().expect("it is in use").to_string();
     let expected = format!("{} is in use by another process (process {});", dir.path().display(), std::process::id());
     assert!(error.starts_with(&expected), "{error}");
     drop(store);
@@ -125,7 +126,7 @@ fn a_truncated_data_file_is_noticed() {
         let data = OpenOptions::new().write(true).open(dir.path().join("db")).expect("the data file");
         let size = data.metadata().expect("its size").len();
         data.set_len(size * keep / 4).expect("it is cut");
-        let error = SledStore::open(dir.path(), CACHE_BYTES_DEFAULT).err();
+        let error = SledStore::open(dir.path(), SledStore::CACHE_BYTES_DEFAULT).err();
         assert!(matches!(error, Some(OpenError::Truncated { .. } | OpenError::Damaged { .. })), "{keep}/4: {error:?}");
     }
 }
@@ -229,7 +230,7 @@ fn a_flipped_byte_is_noticed_or_means_nothing() {
         let mut altered = whole.clone();
         altered[at] ^= 0x10;
         std::fs::write(copy.path().join("db"), altered).expect("it is written");
-        let verified = SledStore::open(copy.path(), CACHE_BYTES_DEFAULT)
+        let verified = SledStore::open(copy.path(), SledStore::CACHE_BYTES_DEFAULT)
             .map(|store| runtime().block_on(async { store.verify().await }));
         match verified {
             Ok(Ok(verified)) => {

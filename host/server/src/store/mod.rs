@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
 
-pub use self::sled::{CACHE_BYTES_DEFAULT, OpenError, SledStore};
+pub use self::sled::{OpenError, SledStore};
 pub use memory::MemoryStore;
 pub use watch::Watcher;
 

@@ -20,8 +20,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// What sled keeps of its pages in memory unless told otherwise.
-pub const CACHE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Commits that wait for the committer; further ones wait before they are queued.
 const QUEUED_COMMITS_MAX: usize = 1024;
 /// sled lets go of its file a moment after it was dropped.
@@ -62,6 +60,9 @@ pub struct SledStore {
 }
 
 impl SledStore {
+    /// What sled keeps of its pages in memory unless told otherwise.
+    pub const CACHE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+
     /// Opens the store in `dir`, which is made if it is missing, and holds it until the store is dropped. `cache_bytes`
     /// bounds what sled keeps of its pages in memory. Blocks: opening takes seconds with a million keys.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
