@@ -17,7 +17,7 @@ use wasmtime_wasi::{I32Exit, WasiCtx};
 use crate::abi::{Description, Entry, Failure, Outcome, Request};
 use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
 use crate::clock::{self, CpuMeter};
-use crate::files::{self, Files, FilesConfig};
+use crate::files::{self, Files, FilesConfig, Finished};
 use crate::grants::Grants;
 use crate::http::Http;
 use crate::limiter::Limiter;
@@ -50,6 +50,8 @@ pub struct CallEnd {
     pub result: Result<Outcome, CallFailure>,
     /// What the plugin made, if it succeeded.
     pub outputs: Vec<files::MadeOutput>,
+    /// The names of outputs that the plugin tried to write and that the request does not have.
+    pub undeclared: Vec<String>,
     /// What the plugin tried and was not granted, in order, each with the grant that would allow it.
     pub denials: Vec<String>,
     pub usage: Usage,
@@ -94,7 +96,7 @@ impl Sandbox {
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
             directories: grants.directories.clone(),
             work_dir,
-            limits: limits.clone(),
+            quota: limits.files.clone(),
             seam: Arc::clone(&seam),
         };
         let setup = Setup { seam, limits, grants, idempotency_key: &request.idempotency_key, files: Files::new(files) };
@@ -113,12 +115,11 @@ impl Sandbox {
             }
             Err(failure) => Err(failure),
         };
-        let (result, outputs) = match (result, ran.files.map(Files::finish)) {
-            (Ok(outcome), Some(Ok(outputs))) => (Ok(outcome), outputs),
-            (Ok(_), Some(Err(error))) => (Err(CallFailure::Host(error)), Vec::new()),
-            (result, _) => (result, Vec::new()),
-        };
-        CallEnd { result, outputs, denials: ran.seam.denials(), usage: ran.usage }
+        let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
+        if result.is_err() {
+            made.clear();
+        }
+        CallEnd { result, outputs: made, undeclared, denials: ran.seam.denials(), usage: ran.usage }
     }
 
     /// Runs something in a fresh instance, under all limits.
@@ -213,7 +214,7 @@ pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Descripti
         outputs: Vec::new(),
         directories: Default::default(),
         work_dir: PathBuf::new(),
-        limits: limits.clone(),
+        quota: limits.files.clone(),
         seam: Arc::clone(&seam),
     };
     let setup =

@@ -1,6 +1,8 @@
 //! Every limit on what a plugin may use, each with the attack that it stops. The unit is the last word of the name but
 //! for `max`.
 
+use crate::files::FileQuota;
+
 /// The limits of one call of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallLimits {
@@ -25,6 +27,7 @@ pub struct CallLimits {
     pub log_lines_max: u64,
 
     // The file capability's.
+    pub files: FileQuota,
 
     // The HTTP capability's.
     pub http: HttpLimits,
@@ -42,6 +45,7 @@ impl Default for CallLimits {
             host_call_bytes_max: 64 << 20,
             log_bytes_max: 16 << 20,
             log_lines_max: 200_000,
+            files: FileQuota::default(),
             http: HttpLimits::default(),
         }
     }
@@ -103,6 +107,8 @@ impl CallLimits {
             host_call_bytes_max: 1 << 20,
             log_bytes_max: 64 << 10,
             log_lines_max: 1_000,
+            // No scratch: there is no directory for it.
+            files: FileQuota { bytes_max: 0, entries_max: 0, ..FileQuota::default() },
             ..Self::default()
         }
     }

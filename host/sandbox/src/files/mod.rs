@@ -1,34 +1,69 @@
-//! The file capability (stub: its owner replaces this folder).
+//! The file capability: the one root under which a guest sees its artifacts, its scratch and the granted directories.
+//!
+//! Owns which name leads where, who may read or write there, and the denial of the rest. wasi.rs and artifacts.rs are the
+//! two languages in which guests ask; area.rs is a real directory, tree.rs with blobs.rs an input. Must not know what an
+//! action is, nor what becomes of an output.
+//!
+//! Inputs are served from their manifest and the blob store: handing an artifact to a call copies nothing and makes
+//! nothing. Outputs and scratch become real directories when they are first written to. `..` in a path is resolved in its
+//! text, before any link is followed.
 
-use std::collections::BTreeMap;
+mod archive;
+mod area;
+mod artifacts;
+mod blobs;
+mod collect;
+mod copy;
+mod digest;
+mod error;
+mod hashed;
+mod paths;
+mod quota;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod walk;
+mod wasi;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use wasmtime::component::{HasSelf, Linker, Resource};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
+use wasmtime::component::Linker;
 
-use crate::bindings::pipewright::plugin::artifacts as abi;
-use crate::grants::DirectoryGrant;
-use crate::limits::CallLimits;
-use crate::seam::Seam;
+pub use self::blobs::{BlobDir, BlobError};
+pub use self::collect::{CollectError, MadeOutput, collect};
+pub use self::copy::Copied;
+pub use self::digest::{Digest, DigestError};
+pub use self::error::FileError;
+pub use self::quota::FileQuota;
+pub use self::tree::{Entry, Node, Tree, TreeError, TreeLimits};
+
+use self::area::{Area, FileKind, Role, Stat};
+use self::error::FileResult;
+use self::quota::Budget;
+use self::tree::{Found, Missing};
+use self::wasi::ErrorCode;
+use crate::grants::{Access, DirectoryGrant};
+use crate::seam::{HostCallOutcome, Seam};
 use crate::state::State;
 
+/// The name of this capability in the journal, and in grants files.
+const CAPABILITY: &str = "directories";
+
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    abi::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    wasi::add_to_linker(linker)?;
+    artifacts::add_to_linker(linker)
 }
 
 /// An input artifact of a call.
 #[derive(Clone, Debug)]
 pub struct Input {
     pub name: String,
-    pub path: PathBuf,
-}
-
-/// An output artifact that a call made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MadeOutput {
-    pub name: String,
-    pub path: PathBuf,
+    pub tree: Arc<Tree>,
+    pub blobs: BlobDir,
 }
 
 pub(crate) struct FilesConfig {
@@ -36,70 +71,259 @@ pub(crate) struct FilesConfig {
     /// The names of the output artifacts.
     pub(crate) outputs: Vec<String>,
     pub(crate) directories: BTreeMap<String, DirectoryGrant>,
-    /// The host's directory in which outputs and scratch are made, when they are used.
+    /// The host's directory in which outputs and scratch are made, when they are used. Nothing may be in it yet, and it
+    /// must be on the file system of the blob store.
     pub(crate) work_dir: PathBuf,
-    pub(crate) limits: CallLimits,
+    pub(crate) quota: FileQuota,
     pub(crate) seam: Arc<Seam>,
 }
 
-/// One per call.
+/// What a call did with its outputs.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// In the order of their names; those that were never written to are not there.
+    pub made: Vec<MadeOutput>,
+    /// The names of outputs that the guest tried to make, and that the action does not have.
+    pub undeclared: Vec<String>,
+}
+
+/// One per call. Work that still runs when it is dropped stops at the next file or chunk.
 pub(crate) struct Files {
-    config: FilesConfig,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+    }
+}
+
+/// What work on other threads needs, too.
+struct Shared {
+    inputs: BTreeMap<String, Input>,
+    outputs: BTreeMap<String, Arc<Area>>,
+    directories: BTreeMap<String, Arc<Area>>,
+    scratch: Arc<Area>,
+    budget: Arc<Budget>,
+    seam: Arc<Seam>,
+    stop: AtomicBool,
+    undeclared: Mutex<BTreeSet<String>>,
+}
+
+/// Names of outputs that do not exist are kept up to this many: stops a guest that makes them up without end.
+const UNDECLARED_MAX: usize = 32;
+
+/// Where a path leads. Paths are below what is named before them.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// `/`, `/inputs`, `/outputs` or `/directories`, by that name: nothing but names.
+    Names(&'a str),
+    Input(&'a Input, &'a str),
+    Area(&'a Arc<Area>, &'a str),
+}
+
+/// What is wanted of a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Read,
+    Write,
 }
 
 impl Files {
+    /// Touches no file.
     pub(crate) fn new(config: FilesConfig) -> Self {
-        Self { config }
+        let FilesConfig { inputs, outputs, directories, work_dir, quota, seam } = config;
+        let budget = Budget::new(quota);
+        let area = |role, name, path| Area::new(role, name, path, Arc::clone(&budget));
+        let shared = Shared {
+            inputs: inputs.into_iter().map(|input| (input.name.clone(), input)).collect(),
+            outputs: outputs
+                .into_iter()
+                .map(|name| {
+                    let area = area(Role::Output, format!("/outputs/{name}"), work_dir.join("outputs").join(&name));
+                    (name, area)
+                })
+                .collect(),
+            directories: directories
+                .into_iter()
+                .map(|(name, grant)| {
+                    let area = area(Role::Granted(grant.access), format!("/directories/{name}"), grant.path);
+                    (name, area)
+                })
+                .collect(),
+            scratch: area(Role::Scratch, "/scratch".to_owned(), work_dir.join("scratch")),
+            budget,
+            seam,
+            stop: AtomicBool::new(false),
+            undeclared: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// What the guest made, after the call.
-    pub(crate) fn finish(self) -> anyhow::Result<Vec<MadeOutput>> {
-        Ok(Vec::new())
-    }
-
-    fn denied<T>(&self, path: &str) -> wasmtime::Result<Result<T, abi::Error>> {
-        Ok(Err(abi::Error::Denied(self.config.seam.denial(path, "[directories]"))))
+    /// What was made. To be asked when the guest is gone: nothing that it still could do counts.
+    pub(crate) fn finish(self) -> Finished {
+        let outputs = &self.shared.outputs;
+        let made =
+            outputs.iter().filter(|(_, area)| area.exists()).map(|(name, area)| MadeOutput::new(name, area)).collect();
+        let undeclared = self.shared.undeclared.lock().unwrap_or_else(PoisonError::into_inner);
+        Finished { made, undeclared: undeclared.iter().cloned().collect() }
     }
 }
 
-impl abi::Host for State {
-    async fn list(&mut self, path: String, _: Vec<String>) -> wasmtime::Result<Result<Vec<abi::Entry>, abi::Error>> {
-        self.files.denied(&path)
+impl Shared {
+    /// The path that a guest means by `path` in the directory `base`, both without the leading `/`.
+    fn resolve(&self, base: &str, path: &str) -> FileResult<String> {
+        if path.contains('\0') {
+            return Err(FileError::invalid(ErrorCode::Invalid, "a path has a NUL in it"));
+        }
+        let resolved = paths::follow(base, path).ok_or_else(|| {
+            FileError::invalid(ErrorCode::NotPermitted, format!("{path} leads above the root of this action's files"))
+        })?;
+        self.budget.check_path(&resolved)?;
+        Ok(resolved)
     }
-    async fn digest(&mut self, path: String) -> wasmtime::Result<Result<String, abi::Error>> {
-        self.files.denied(&path)
+
+    /// Where a path leads, if what is wanted there is allowed. A denial is journaled as `operation`.
+    fn place<'a>(&'a self, location: &'a str, want: Want, operation: &'static str) -> FileResult<Place<'a>> {
+        if want == Want::Write {
+            self.note_undeclared(location);
+        }
+        let place = self.find(location, operation)?;
+        match place {
+            Place::Names(name) if want == Want::Write => Err(FileError::invalid(
+                ErrorCode::NotPermitted,
+                format!("nothing can be made or changed in /{name}: write to /outputs/NAME or /scratch"),
+            )),
+            Place::Input(input, _) if want == Want::Write => Err(FileError::invalid(
+                ErrorCode::ReadOnly,
+                format!("the input artifact {} is read-only: copy it to /outputs/NAME or /scratch first", input.name),
+            )),
+            Place::Area(area, _) if want == Want::Write && area.role == Role::Granted(Access::Read) => {
+                let name = area.name.trim_start_matches("/directories/");
+                Err(self.denied(location, name, Access::Write, operation))
+            }
+            place => Ok(place),
+        }
     }
-    async fn read(&mut self, path: String) -> wasmtime::Result<Result<Resource<DynInputStream>, abi::Error>> {
-        self.files.denied(&path)
+
+    fn find<'a>(&'a self, location: &'a str, operation: &'static str) -> FileResult<Place<'a>> {
+        let (root, below) = location.split_once('/').unwrap_or((location, ""));
+        let (name, rest) = below.split_once('/').unwrap_or((below, ""));
+        match root {
+            "scratch" => Ok(Place::Area(&self.scratch, below)),
+            "" | "inputs" | "outputs" | "directories" if name.is_empty() => Ok(Place::Names(location)),
+            "inputs" => match self.inputs.get(name) {
+                Some(input) => Ok(Place::Input(input, rest)),
+                None => Err(FileError::not_found(missing("input", name, self.inputs.keys()))),
+            },
+            "outputs" => match self.outputs.get(name) {
+                Some(area) => Ok(Place::Area(area, rest)),
+                None => Err(FileError::not_found(missing("output", name, self.outputs.keys()))),
+            },
+            "directories" => match self.directories.get(name) {
+                Some(area) => Ok(Place::Area(area, rest)),
+                None => Err(self.denied(location, name, Access::Read, operation)),
+            },
+            _ => Err(FileError::not_found(format!(
+                "/{location} does not exist: there are /inputs, /outputs, /directories and /scratch"
+            ))),
+        }
     }
-    async fn write(
-        &mut self,
-        path: String,
-        _: bool,
-    ) -> wasmtime::Result<Result<Resource<DynOutputStream>, abi::Error>> {
-        self.files.denied(&path)
+
+    /// A write to `/outputs/NAME` without such an output is told at the end of the call, too: a guest may ignore it.
+    fn note_undeclared(&self, location: &str) {
+        let Some(below) = location.strip_prefix("outputs/") else { return };
+        let name = below.split('/').next().unwrap_or(below);
+        if self.outputs.contains_key(name) {
+            return;
+        }
+        let mut undeclared = self.undeclared.lock().unwrap_or_else(PoisonError::into_inner);
+        if undeclared.len() < UNDECLARED_MAX {
+            undeclared.insert(name.to_owned());
+        }
     }
-    async fn set_executable(&mut self, path: String, _: bool) -> wasmtime::Result<Result<(), abi::Error>> {
-        self.files.denied(&path)
+
+    fn denied(&self, location: &str, name: &str, access: Access, operation: &'static str) -> FileError {
+        let (verb, access) = match access {
+            Access::Read => ("use", "read"),
+            Access::Write => ("write to", "write"),
+        };
+        // TOML takes other names than these only in quotes.
+        let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        let key = if bare { name.to_owned() } else { format!("{name:?}") };
+        let grant = format!("directories.{key} = {{ path = \"…\", access = \"{access}\" }}");
+        let text = self.seam.denial(&format!("to {verb} the directory /{location}"), &grant);
+        let denied = HostCallOutcome::Denied(text.clone());
+        self.seam.begin(CAPABILITY, operation).end(format!("/{location}"), denied, 0);
+        FileError::denied(text)
     }
-    async fn link(&mut self, path: String, _: String) -> wasmtime::Result<Result<(), abi::Error>> {
-        self.files.denied(&path)
+
+    /// Does what was asked, and journals it if one of the places is a granted directory. What is done with artifacts is
+    /// determined by their digests, and not journaled call by call.
+    fn journaled<T>(
+        &self,
+        operation: &'static str,
+        places: &[(&Place<'_>, &str)],
+        bytes: impl FnOnce(&T) -> u64,
+        work: impl FnOnce() -> FileResult<T>,
+    ) -> FileResult<T> {
+        let is_granted =
+            |place: &Place<'_>| matches!(place, Place::Area(area, _) if matches!(area.role, Role::Granted(_)));
+        if !places.iter().any(|(place, _)| is_granted(place)) {
+            return work();
+        }
+        let target: Vec<String> = places.iter().map(|(_, location)| format!("/{location}")).collect();
+        let timer = self.seam.begin(CAPABILITY, operation);
+        let result = work();
+        let (outcome, bytes) = match &result {
+            Ok(done) => (HostCallOutcome::Done, bytes(done)),
+            Err(error) if error.kind == error::Kind::Quota => (HostCallOutcome::Limit(error.message.clone()), 0),
+            Err(error) => (HostCallOutcome::Failed(error.message.clone()), 0),
+        };
+        timer.end(target.join(" → "), outcome, bytes);
+        result
     }
-    async fn copy(
-        &mut self,
-        path: String,
-        _: String,
-        _: Vec<String>,
-    ) -> wasmtime::Result<Result<abi::Copied, abi::Error>> {
-        self.files.denied(&path)
+
+    fn stat(&self, place: &Place<'_>, location: &str, follow: bool) -> FileResult<Stat> {
+        match place {
+            Place::Names(_) => Ok(Stat::unmade(location)),
+            Place::Area(area, path) => area.stat(path, follow),
+            Place::Input(input, path) => {
+                let found = input.tree.find(path, follow).map_err(|missing| not_in(input, path, missing))?;
+                let (kind, size, executable) = match found {
+                    Found::File { size, executable, .. } => (FileKind::File, size, executable),
+                    Found::Link(target) => (FileKind::Link, target.len() as u64, false),
+                    Found::Directory(_) => (FileKind::Directory, 0, false),
+                };
+                let identity = area::identity_of(location);
+                Ok(Stat { kind, size, links: 1, executable, times: None, identity })
+            }
+        }
     }
-    async fn sync(&mut self, path: String) -> wasmtime::Result<Result<(), abi::Error>> {
-        self.files.denied(&path)
+
+    fn names(&self, names: &str) -> Vec<String> {
+        match names {
+            "inputs" => self.inputs.keys().cloned().collect(),
+            "outputs" => self.outputs.keys().cloned().collect(),
+            "directories" => self.directories.keys().cloned().collect(),
+            _ => ["directories", "inputs", "outputs", "scratch"].map(str::to_owned).into(),
+        }
     }
-    async fn zip(&mut self, path: String, _: String) -> wasmtime::Result<Result<abi::Copied, abi::Error>> {
-        self.files.denied(&path)
-    }
-    async fn unzip(&mut self, path: String, _: String) -> wasmtime::Result<Result<abi::Copied, abi::Error>> {
-        self.files.denied(&path)
+}
+
+fn missing<'a>(what: &str, name: &str, there: impl Iterator<Item = &'a String>) -> String {
+    let there: Vec<&str> = there.map(String::as_str).collect();
+    let there = if there.is_empty() { "it has none".to_owned() } else { format!("it has {}", there.join(", ")) };
+    format!("this action has no {what} artifact {name}: {there}")
+}
+
+fn not_in(input: &Input, path: &str, missing: Missing) -> FileError {
+    let shown = format!("/inputs/{}/{path}", input.name);
+    match missing {
+        Missing::NotFound => FileError::not_found(format!("{shown} does not exist")),
+        Missing::NotDirectory => {
+            FileError::invalid(ErrorCode::NotDirectory, format!("{shown}: a file is where a directory should be"))
+        }
+        Missing::Loop => FileError::invalid(ErrorCode::Loop, format!("{shown}: its links lead in a circle")),
     }
 }

@@ -1,0 +1,197 @@
+//! Zip files: packed so that the same files give the same bytes, unpacked so that nothing lands outside and nothing is
+//! bigger than the quota.
+//!
+//! The directory of an archive is read entry by entry, never whole: its size is whatever the archive claims.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use cap_fs_ext::FollowSymlinks;
+use zip::unstable::read::ZipIterable;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipReadOptions, ZipWriter};
+
+use super::area::{self, OpenFile};
+use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
+use super::error::{FileError, FileResult};
+use super::paths;
+use super::walk::{Item, ItemKind};
+use super::wasi::ErrorCode;
+
+/// Packs the items, in their order, with times of 1980-01-01, executable bits, and links as links.
+pub(super) fn zip(source: Source<'_>, items: &[Item], into: &OpenFile, stop: &AtomicBool) -> FileResult<Copied> {
+    let mut writer = ZipWriter::new(BufWriter::with_capacity(CHUNK_BYTES, Charged { file: into, position: 0 }));
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut copied = Copied::default();
+    for item in items {
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Deflated)
+            .last_modified_time(DateTime::default());
+        match &item.kind {
+            ItemKind::Directory => writer.add_directory(&*item.path, options.unix_permissions(0o755)).map_err(fault)?,
+            ItemKind::Link { target } => writer.add_symlink(&*item.path, target, options).map_err(fault)?,
+            ItemKind::File { size, executable, .. } => {
+                let options = options
+                    .unix_permissions(if *executable { 0o755 } else { 0o644 })
+                    .large_file(*size >= zip::ZIP64_BYTES_THR);
+                writer.start_file(&*item.path, options).map_err(fault)?;
+                copied.bytes += copy::read_item(source, item, stop, &mut buffer, |chunk| {
+                    writer.write_all(chunk).map_err(|error| of_io(&item.path, error))
+                })?;
+                copied.files += 1;
+            }
+        }
+    }
+    let buffered = writer.finish().map_err(fault)?;
+    buffered.into_inner().map_err(|error| of_io("the zip file", error.into_error()))?;
+    Ok(copied)
+}
+
+/// Unpacks into a directory. What is there already and has the same name is replaced.
+pub(super) fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
+    let clone = || archive.try_clone().map_err(|error| FileError::io("the zip file", &error));
+    // Two readers of their own position each: of the directory, and of the content.
+    let mut central =
+        ZipIterable::try_new(BufReader::new(At::start(clone()?)), zip::read::Config::default()).map_err(fault)?;
+    let mut content = BufReader::with_capacity(CHUNK_BYTES, At::start(clone()?));
+    let mut copied = Copied::default();
+    let mut links = Vec::new();
+    let mut held = target.budget.listing();
+    let mut buffer = vec![0; CHUNK_BYTES];
+    for entry in central.files().map_err(fault)? {
+        if target.stop.load(Relaxed) {
+            return Err(FileError::stopped());
+        }
+        let entry = entry.map_err(fault)?;
+        let name = entry.name().map_err(fault)?.into_owned();
+        let path = name.strip_suffix('/').unwrap_or(&name).to_owned();
+        check_name(&path)?;
+        target.budget.check_path(&path)?;
+        make_parents(target, &path)?;
+        let (is_directory, is_link) = (entry.is_dir(), entry.is_symlink());
+        let executable = entry.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
+        if is_directory {
+            area::make_directory(target.directory, &path, target.budget, FollowSymlinks::No)?;
+            continue;
+        }
+        let mut file = entry.with_reader(&mut content, ZipReadOptions::default()).map_err(fault)?;
+        if is_link {
+            let mut to = String::new();
+            let read = (&mut file).take(paths::PATH_BYTES_MAX as u64 + 1).read_to_string(&mut to);
+            read.map_err(|error| of_io(&path, error))?;
+            copy::check_link(target, &path, &to)?;
+            held.add(&path)?;
+            held.add(&to)?;
+            links.push((path, to));
+        } else {
+            copied.bytes += copy::write_file(&mut file, None, executable, &path, target, &mut buffer)?;
+            copied.files += 1;
+        }
+    }
+    // Last, so that no entry is written through a link of the archive.
+    for (path, to) in links {
+        copy::make_link(target, &path, &to)?;
+    }
+    Ok(copied)
+}
+
+fn check_name(path: &str) -> FileResult<()> {
+    let fault = paths::check_entry(path).err().or_else(|| path.contains('\\').then_some("has a backslash in it"));
+    match fault {
+        None => Ok(()),
+        Some(fault) => Err(FileError::invalid(
+            ErrorCode::NotPermitted,
+            format!("the entry `{}` {fault}: it is not unpacked", path.chars().take(200).collect::<String>()),
+        )),
+    }
+}
+
+fn make_parents(target: &Target<'_>, path: &str) -> FileResult<()> {
+    let parent = paths::split(path).0;
+    if parent.is_empty() || target.directory.symlink_metadata(parent).is_ok_and(|metadata| metadata.is_dir()) {
+        return Ok(());
+    }
+    for (slash, _) in path.match_indices('/') {
+        area::make_directory(target.directory, &path[..slash], target.budget, FollowSymlinks::No)?;
+    }
+    Ok(())
+}
+
+fn fault(error: zip::result::ZipError) -> FileError {
+    match error {
+        zip::result::ZipError::Io(error) => of_io("the zip file", error),
+        error => FileError::invalid(ErrorCode::Invalid, format!("not a usable zip file: {error}")),
+    }
+}
+
+/// The file capability's own error comes back as it was from under the zip library.
+fn of_io(path: &str, error: io::Error) -> FileError {
+    match error.downcast::<FileError>() {
+        Ok(error) => error,
+        Err(error) if error.raw_os_error().is_some() => FileError::io(path, &error),
+        Err(error) => FileError::invalid(ErrorCode::Invalid, format!("{path}: {error}")),
+    }
+}
+
+/// Writes into a guest's file, charged.
+struct Charged<'a> {
+    file: &'a OpenFile,
+    position: u64,
+}
+
+impl Write for Charged<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_at(bytes, self.position).map_err(io::Error::other)?;
+        self.position += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Charged<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let size = self.file.size().map_err(io::Error::other)?;
+        self.position = seek(self.position, size, to)?;
+        Ok(self.position)
+    }
+}
+
+/// Reads a file at a position of its own: clones of one `File` share theirs.
+struct At {
+    file: File,
+    position: u64,
+}
+
+impl At {
+    fn start(file: File) -> Self {
+        Self { file, position: 0 }
+    }
+}
+
+impl Read for At {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = std::os::unix::fs::FileExt::read_at(&self.file, buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for At {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.position = seek(self.position, self.file.metadata()?.len(), to)?;
+        Ok(self.position)
+    }
+}
+
+fn seek(position: u64, size: u64, to: SeekFrom) -> io::Result<u64> {
+    let moved = match to {
+        SeekFrom::Start(position) => Some(position),
+        SeekFrom::End(by) => size.checked_add_signed(by),
+        SeekFrom::Current(by) => position.checked_add_signed(by),
+    };
+    moved.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}

@@ -1,0 +1,592 @@
+//! A real directory that a guest sees: an output, the scratch, or a granted directory.
+//!
+//! Owns what may be done in it: nothing but regular files, directories and checked links is opened or made, no path leads
+//! out (cap-std: openat2 beneath), everything made or written is charged. Paths here are below the area, names joined by
+//! `/`, without `.` or `..`, empty for its top. Must not know how guests name areas, nor who may use which.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _, SystemTimeSpec};
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
+use rustix::fs::OFlags;
+
+use super::error::{FileError, FileResult};
+use super::hashed::Hashed;
+use super::paths;
+use super::quota::{Budget, Held};
+use super::wasi::ErrorCode;
+use crate::grants::Access;
+
+pub(super) struct Area {
+    pub(super) role: Role,
+    /// As the guest sees it: `/outputs/Site`.
+    pub(super) name: String,
+    host_path: PathBuf,
+    top: OnceLock<Dir>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) hashed: Arc<Hashed>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Output,
+    Scratch,
+    Granted(Access),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileKind {
+    File,
+    Directory,
+    Link,
+    /// A FIFO, socket or device: shown, never opened.
+    Other,
+}
+
+/// What the file capability tells of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Stat {
+    pub(super) kind: FileKind,
+    pub(super) size: u64,
+    pub(super) links: u64,
+    pub(super) executable: bool,
+    /// Accessed, modified, changed, as seconds and nanoseconds since 1970; `None` where times are fixed.
+    pub(super) times: Option<[(i64, i64); 3]>,
+    /// Names the file among all others that this call sees.
+    pub(super) identity: (u64, u64),
+}
+
+impl Stat {
+    pub(super) fn of(metadata: &Metadata, times: bool) -> Self {
+        Self {
+            kind: kind_of(metadata),
+            size: metadata.size(),
+            links: metadata.nlink(),
+            executable: metadata.mode() & 0o100 != 0,
+            times: times.then(|| {
+                [
+                    (metadata.atime(), metadata.atime_nsec()),
+                    (metadata.mtime(), metadata.mtime_nsec()),
+                    (metadata.ctime(), metadata.ctime_nsec()),
+                ]
+            }),
+            identity: (metadata.dev(), metadata.ino()),
+        }
+    }
+}
+
+pub(super) fn kind_of(metadata: &Metadata) -> FileKind {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        FileKind::File
+    } else if kind.is_dir() {
+        FileKind::Directory
+    } else if kind.is_symlink() {
+        FileKind::Link
+    } else {
+        FileKind::Other
+    }
+}
+
+/// How to open.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Open {
+    pub(super) write: bool,
+    pub(super) create: bool,
+    pub(super) exclusive: bool,
+    pub(super) truncate: bool,
+    pub(super) follow: bool,
+}
+
+pub(super) enum Opened {
+    Directory,
+    File(OpenFile),
+}
+
+/// A regular file that is open for a guest.
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    pub(super) writable: bool,
+    inode: u64,
+    /// `None` for a file of an input.
+    area: Option<Arc<Area>>,
+    /// Counts against `open_files_max`.
+    _held: Held,
+}
+
+impl OpenFile {
+    pub(super) fn of_input(file: File, held: Held) -> Self {
+        Self { file, writable: false, inode: 0, area: None, _held: held }
+    }
+
+    pub(super) fn area(&self) -> Option<&Arc<Area>> {
+        self.area.as_ref()
+    }
+
+    pub(super) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Writes all of it, or as much as an error left; charged before it is written.
+    pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> FileResult<()> {
+        let area = self.for_writing()?;
+        area.budget.write(bytes.len() as u64)?;
+        // Bytes far behind the end make a hole, which reads as bytes and is collected as bytes.
+        let end = self.size()?;
+        area.budget.write(offset.saturating_sub(end))?;
+        self.file.write_all_at(bytes, offset).map_err(|error| FileError::io(&area.name, &error))
+    }
+
+    pub(super) fn set_size(&self, size: u64) -> FileResult<()> {
+        let area = self.for_writing()?;
+        area.budget.write(size.saturating_sub(self.size()?))?;
+        self.changed();
+        self.file.set_len(size).map_err(|error| FileError::io(&area.name, &error))
+    }
+
+    pub(super) fn size(&self) -> FileResult<u64> {
+        Ok(self.file.metadata().map_err(|error| FileError::io("an open file", &error))?.len())
+    }
+
+    /// The guest changes the file: what the host knows of its content is void.
+    pub(super) fn changed(&self) {
+        if let Some(area) = &self.area {
+            area.hashed.forget(self.inode);
+        }
+    }
+
+    fn for_writing(&self) -> FileResult<&Arc<Area>> {
+        let area = self.area.as_ref().filter(|_| self.writable);
+        area.ok_or_else(|| FileError::invalid(ErrorCode::BadDescriptor, "the file is not open for writing"))
+    }
+}
+
+impl Area {
+    pub(super) fn new(role: Role, name: String, host_path: PathBuf, budget: Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { role, name, host_path, top: OnceLock::new(), budget, hashed: Arc::default() })
+    }
+
+    pub(super) fn host_path(&self) -> &PathBuf {
+        &self.host_path
+    }
+
+    /// Whether the directory was made, or is somebody else's anyway.
+    pub(super) fn exists(&self) -> bool {
+        self.top.get().is_some() || matches!(self.role, Role::Granted(_))
+    }
+
+    /// Whether times are shown as they are. Those of artifacts are fixed: they are no part of them.
+    fn shows_times(&self) -> bool {
+        matches!(self.role, Role::Granted(_))
+    }
+
+    /// The directory itself; `None` while an output or the scratch was not yet written to.
+    pub(super) fn top(&self) -> FileResult<Option<&Dir>> {
+        if let Some(top) = self.top.get() {
+            return Ok(Some(top));
+        }
+        if !matches!(self.role, Role::Granted(_)) {
+            return Ok(None);
+        }
+        let top = Dir::open_ambient_dir(&self.host_path, ambient_authority()).map_err(|error| {
+            let at = self.host_path.display();
+            FileError::not_found(format!("{}: cannot open the granted directory {at}: {error}", self.name))
+        })?;
+        Ok(Some(self.top.get_or_init(|| top)))
+    }
+
+    /// The directory itself, made if need be.
+    pub(super) fn made(&self) -> FileResult<&Dir> {
+        if let Some(top) = self.top()? {
+            return Ok(top);
+        }
+        self.budget.make()?;
+        let fail = |error: io::Error| FileError::broken(format!("{}: cannot make it: {error}", self.name));
+        if let Some(parent) = self.host_path.parent() {
+            std::fs::create_dir_all(parent).map_err(fail)?;
+        }
+        // Fails if it is there: what an earlier attempt left must not become part of this one.
+        std::fs::create_dir(&self.host_path).map_err(fail)?;
+        let top = Dir::open_ambient_dir(&self.host_path, ambient_authority()).map_err(fail)?;
+        Ok(self.top.get_or_init(|| top))
+    }
+
+    /// The whole path, for people.
+    pub(super) fn show(&self, path: &str) -> String {
+        paths::join(&self.name, path).trim_end_matches('/').to_owned()
+    }
+
+    pub(super) fn fail(&self, path: &str) -> impl FnOnce(io::Error) -> FileError {
+        let shown = self.show(path);
+        move |error| FileError::io(&shown, &error)
+    }
+
+    fn existing(&self, path: &str) -> FileResult<&Dir> {
+        self.top()?.ok_or_else(|| FileError::not_found(format!("{}: there is nothing yet", self.show(path))))
+    }
+
+    pub(super) fn stat(&self, path: &str, follow: bool) -> FileResult<Stat> {
+        if path.is_empty() && self.top()?.is_none() {
+            return Ok(Stat::unmade(&self.name));
+        }
+        let top = self.existing(path)?;
+        let metadata = if follow { top.metadata(at(path)) } else { top.symlink_metadata(at(path)) };
+        Ok(Stat::of(&metadata.map_err(self.fail(path))?, self.shows_times()))
+    }
+
+    pub(super) fn stat_open(&self, file: &File) -> FileResult<Stat> {
+        let metadata = Metadata::from_file(file).map_err(self.fail(""))?;
+        Ok(Stat::of(&metadata, self.shows_times()))
+    }
+
+    /// Opens a regular file, or finds that the path is a directory.
+    pub(super) fn open(self: &Arc<Self>, path: &str, how: Open) -> FileResult<Opened> {
+        let held = self.budget.open()?;
+        if path.is_empty() {
+            return if how.write { Err(self.is_directory(path)) } else { Ok(Opened::Directory) };
+        }
+        if how.create {
+            self.budget.check_path(path)?;
+            self.budget.make()?;
+            let mut options = options(true);
+            options.create_new(true);
+            match self.made()?.open_with(path, &options) {
+                Ok(file) => return self.opened(path, file.into_std(), how, held),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !how.exclusive => self.budget.not_made(),
+                Err(error) => {
+                    self.budget.not_made();
+                    return Err(self.fail(path)(error));
+                }
+            }
+        }
+        let top = self.existing(path)?;
+        if matches!(self.role, Role::Granted(_)) {
+            // Before it is opened: opening alone does something to a FIFO or a device. Nobody can make those in an
+            // output or the scratch.
+            let metadata = if how.follow { top.metadata(path) } else { top.symlink_metadata(path) };
+            if kind_of(&metadata.map_err(self.fail(path))?) == FileKind::Other {
+                return Err(self.neither(path));
+            }
+        }
+        let mut options = options(how.write || how.truncate);
+        options.follow(if how.follow { FollowSymlinks::Yes } else { FollowSymlinks::No });
+        let file = top.open_with(path, &options).map_err(self.fail(path))?;
+        self.opened(path, file.into_std(), how, held)
+    }
+
+    fn opened(self: &Arc<Self>, path: &str, file: File, how: Open, held: Held) -> FileResult<Opened> {
+        let metadata = Metadata::from_file(&file).map_err(self.fail(path))?;
+        match kind_of(&metadata) {
+            FileKind::File => {}
+            FileKind::Directory => return Ok(Opened::Directory),
+            FileKind::Link | FileKind::Other => return Err(self.neither(path)),
+        }
+        let inode = metadata.ino();
+        if how.write || how.truncate {
+            if metadata.nlink() > 1 {
+                return Err(self.has_other_names(path));
+            }
+            self.hashed.forget(inode);
+            if how.truncate && metadata.len() > 0 {
+                file.set_len(0).map_err(self.fail(path))?;
+            }
+        }
+        Ok(Opened::File(OpenFile { file, writable: how.write, inode, area: Some(Arc::clone(self)), _held: held }))
+    }
+
+    /// Opens a regular file for the host to read.
+    pub(super) fn open_file(self: &Arc<Self>, path: &str) -> FileResult<OpenFile> {
+        match self.open(path, Open { follow: true, ..Open::default() })? {
+            Opened::File(file) => Ok(file),
+            Opened::Directory => Err(self.is_directory(path)),
+        }
+    }
+
+    /// Makes a file for the host to write, in the place of what was there; and the directories above it.
+    pub(super) fn make_file(self: &Arc<Self>, path: &str, executable: bool) -> FileResult<OpenFile> {
+        self.budget.check_path(path)?;
+        self.make_directories(paths::split(path).0)?;
+        let file = fresh(self.made()?, path, executable, &self.budget).map_err(|error| error.within(&self.name))?;
+        let inode = Metadata::from_file(&file).map_err(self.fail(path))?.ino();
+        self.hashed.begin(inode);
+        Ok(OpenFile { file, writable: true, inode, area: Some(Arc::clone(self)), _held: self.budget.open()? })
+    }
+
+    /// A directory, for what works on all that is below it.
+    pub(super) fn directory(&self, path: &str) -> FileResult<Dir> {
+        self.existing(path)?.open_dir(at(path)).map_err(self.fail(path))
+    }
+
+    /// A directory and all above it, made if need be.
+    pub(super) fn make_directories(&self, path: &str) -> FileResult<()> {
+        self.budget.check_path(path)?;
+        let top = self.made()?;
+        let mut end = 0;
+        // The usual case is that it is there.
+        if path.is_empty() || top.metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+            return Ok(());
+        }
+        while end < path.len() {
+            end = path[end + 1..].find('/').map_or(path.len(), |next| end + 1 + next);
+            make_directory(top, &path[..end], &self.budget, FollowSymlinks::Yes)
+                .map_err(|error| error.within(&self.name))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_directory(&self, path: &str) -> FileResult<()> {
+        self.budget.check_path(path)?;
+        let top = self.made()?;
+        if path.is_empty() {
+            let exists = format!("{} is there already", self.name);
+            return Err(FileError::invalid(ErrorCode::Exist, exists));
+        }
+        self.budget.make()?;
+        top.create_dir(path).inspect_err(|_| self.budget.not_made()).map_err(self.fail(path))
+    }
+
+    pub(super) fn remove_file(&self, path: &str) -> FileResult<()> {
+        self.not_the_top(path)?;
+        self.existing(path)?.remove_file(path).map_err(self.fail(path))
+    }
+
+    pub(super) fn remove_directory(&self, path: &str) -> FileResult<()> {
+        self.not_the_top(path)?;
+        self.existing(path)?.remove_dir(path).map_err(self.fail(path))
+    }
+
+    pub(super) fn read_link(&self, path: &str) -> FileResult<String> {
+        let target = self.existing(path)?.read_link_contents(at(path)).map_err(self.fail(path))?;
+        target
+            .into_os_string()
+            .into_string()
+            .map_err(|_| FileError::invalid(ErrorCode::IllegalByteSequence, format!("{}: not UTF-8", self.show(path))))
+    }
+
+    /// Makes a link whose target was checked here; with `replace` in the place of another link, atomically.
+    pub(super) fn make_link(&self, path: &str, target: &str, replace: bool) -> FileResult<()> {
+        self.not_the_top(path)?;
+        self.budget.check_path(path)?;
+        let top = self.made()?;
+        self.check_link(path, target)?;
+        self.budget.make()?;
+        match top.symlink(target, path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && replace => {}
+            Err(error) => {
+                self.budget.not_made();
+                return Err(self.fail(path)(error));
+            }
+        }
+        if !top.symlink_metadata(path).map_err(self.fail(path))?.is_symlink() {
+            let text = format!("{} is there and is not a link", self.show(path));
+            return Err(FileError::invalid(ErrorCode::Exist, text));
+        }
+        let (parent, name) = paths::split(path);
+        let mut attempt = 0_u32;
+        loop {
+            let aside = paths::join(parent, &format!(".{:.200}.{attempt}.link", name));
+            match top.symlink(target, &aside) {
+                Ok(()) => return top.rename(&aside, top, path).map_err(self.fail(path)),
+                // Left there by a crash, or somebody else's.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 100 => attempt += 1,
+                Err(error) => return Err(self.fail(path)(error)),
+            }
+        }
+    }
+
+    /// How deep the directory of this path really lies, links followed.
+    fn depth_of_parent(&self, path: &str) -> FileResult<usize> {
+        self.depth_of(paths::split(path).0)
+    }
+
+    /// How deep a directory really lies, links followed: 0 for the top, 1 for those in it.
+    pub(super) fn depth_of(&self, directory: &str) -> FileResult<usize> {
+        if directory.is_empty() {
+            return Ok(0);
+        }
+        let real = self.existing(directory)?.canonicalize(directory).map_err(self.fail(directory))?;
+        Ok(real.components().filter(|name| matches!(name, std::path::Component::Normal(_))).count())
+    }
+
+    fn check_link(&self, path: &str, target: &str) -> FileResult<()> {
+        paths::check_target(self.depth_of_parent(path)?, target).map_err(|fault| {
+            FileError::invalid(ErrorCode::NotPermitted, format!("the link {} {fault}", self.show(path)))
+        })
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> FileResult<()> {
+        self.not_the_top(from)?;
+        self.not_the_top(to)?;
+        self.budget.check_path(to)?;
+        let top = self.existing(from)?;
+        let metadata = top.symlink_metadata(from).map_err(self.fail(from))?;
+        match kind_of(&metadata) {
+            FileKind::Link => self.check_link(to, &self.read_link(from)?)?,
+            FileKind::Directory => {
+                let (old, new) = (self.depth_of_parent(from)?, self.depth_of_parent(to)?);
+                if new < old {
+                    self.check_links_below(from, new)?;
+                }
+            }
+            FileKind::File | FileKind::Other => {}
+        }
+        top.rename(from, top, to).map_err(self.fail(from))
+    }
+
+    /// Links that stayed inside where they lie may lead out from less deep.
+    fn check_links_below(&self, path: &str, new_depth: usize) -> FileResult<()> {
+        let mut listing = self.budget.listing();
+        let items = super::walk::directory_items(&self.directory(path)?, &mut listing, &super::walk::Walk::all())
+            .map_err(|error| error.within(&self.show(path)))?;
+        for item in items {
+            if let super::walk::ItemKind::Link { target } = &item.kind {
+                paths::check_target(new_depth + 1 + paths::depth(&item.path), target).map_err(|fault| {
+                    let text = format!("{}: after the move, the link {} {fault}", self.show(path), item.path);
+                    FileError::invalid(ErrorCode::NotPermitted, text)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_executable(self: &Arc<Self>, path: &str, executable: bool) -> FileResult<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = self.open_file(path)?.file;
+        let metadata = file.metadata().map_err(self.fail(path))?;
+        if std::os::unix::fs::MetadataExt::nlink(&metadata) > 1 {
+            return Err(self.has_other_names(path));
+        }
+        let old = metadata.permissions().mode() & 0o7777;
+        // Whoever may read it may run it.
+        let new = if executable { old | (old & 0o444) >> 2 } else { old & !0o111 };
+        if new == old {
+            return Ok(());
+        }
+        file.set_permissions(std::fs::Permissions::from_mode(new)).map_err(self.fail(path))
+    }
+
+    /// Makes what was written below a path durable. Outputs and scratch need it not: the host syncs an output when it
+    /// takes it in, and the rest does not outlive the call.
+    pub(super) fn sync(self: &Arc<Self>, path: &str) -> FileResult<()> {
+        if !matches!(self.role, Role::Granted(_)) {
+            return Ok(());
+        }
+        let parent = self.directory(paths::split(path).0)?;
+        if !path.is_empty() && self.stat(path, true)?.kind != FileKind::Directory {
+            self.open_file(path)?.file.sync_all().map_err(self.fail(path))?;
+            let parent = parent.open(".").map_err(self.fail(path))?;
+            return parent.sync_all().map_err(self.fail(path));
+        }
+        // One call for a whole tree, and the only one that reaches the directories above, too.
+        let directory = parent.open(".").map_err(self.fail(path))?;
+        rustix::fs::syncfs(&directory).map_err(|error| self.fail(path)(error.into()))
+    }
+
+    /// Of an open file, as `sync`.
+    pub(super) fn sync_open(&self, file: &OpenFile) -> FileResult<()> {
+        if matches!(self.role, Role::Granted(_)) { file.file.sync_all().map_err(self.fail("")) } else { Ok(()) }
+    }
+
+    /// Sets the times where they are shown; elsewhere it does nothing.
+    pub(super) fn set_times(
+        &self,
+        path: &str,
+        follow: bool,
+        accessed: Option<SystemTimeSpec>,
+        modified: Option<SystemTimeSpec>,
+    ) -> FileResult<()> {
+        if !self.shows_times() {
+            return Ok(());
+        }
+        let top = self.existing(path)?;
+        let set = if follow { Dir::set_times } else { Dir::set_symlink_times };
+        set(top, at(path), accessed, modified).map_err(self.fail(path))
+    }
+
+    fn not_the_top(&self, path: &str) -> FileResult<()> {
+        if path.is_empty() {
+            return Err(FileError::invalid(ErrorCode::Busy, format!("{} itself cannot be changed", self.name)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_directory(&self, path: &str) -> FileError {
+        FileError::invalid(ErrorCode::IsDirectory, format!("{} is a directory", self.show(path)))
+    }
+
+    fn neither(&self, path: &str) -> FileError {
+        let text = format!("{} is neither a file nor a directory: it is not opened", self.show(path));
+        FileError::invalid(ErrorCode::NotPermitted, text)
+    }
+
+    fn has_other_names(&self, path: &str) -> FileError {
+        let text = format!("{} has other names (hard links), and is not written: copy it first", self.show(path));
+        FileError::invalid(ErrorCode::NotPermitted, text)
+    }
+}
+
+impl Stat {
+    /// A directory that nobody made yet, or that is only a name.
+    pub(super) fn unmade(name: &str) -> Self {
+        let kind = FileKind::Directory;
+        Self { kind, size: 0, links: 1, executable: false, times: None, identity: identity_of(name) }
+    }
+}
+
+/// An identity for what has no inode.
+pub(super) fn identity_of(name: &str) -> (u64, u64) {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    // No device has this number.
+    (u64::MAX, hasher.finish())
+}
+
+/// The path as the system wants it.
+pub(super) fn at(path: &str) -> &str {
+    if path.is_empty() { "." } else { path }
+}
+
+fn options(write: bool) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    // Never waits, whatever it is that is opened.
+    options.read(true).write(write).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options
+}
+
+/// Makes a directory unless it is there, or, if `follow`, a link to one; whatever else is there is in the way.
+pub(super) fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSymlinks) -> FileResult<()> {
+    budget.make()?;
+    let Err(error) = top.create_dir(path) else { return Ok(()) };
+    budget.not_made();
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        let there = if follow == FollowSymlinks::Yes { top.metadata(path) } else { top.symlink_metadata(path) };
+        if there.is_ok_and(|metadata| metadata.is_dir()) {
+            return Ok(());
+        }
+    }
+    Err(FileError::io(path, &error))
+}
+
+/// Makes a new file, in the place of a file or link that was there: a new inode, which nobody else has open, and which
+/// has no other name.
+pub(super) fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) -> FileResult<File> {
+    let fail = |error: io::Error| FileError::io(path, &error);
+    let mut options = options(true);
+    options.create_new(true).mode(if executable { 0o777 } else { 0o666 });
+    budget.make()?;
+    match top.open_with(path, &options) {
+        Ok(file) => Ok(file.into_std()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            top.remove_file(path).map_err(fail)?;
+            Ok(top.open_with(path, &options).map_err(fail)?.into_std())
+        }
+        Err(error) => Err(fail(error)),
+    }
+}

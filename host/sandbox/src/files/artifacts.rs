@@ -1,0 +1,382 @@
+//! The `artifacts` interface: what the host does with files better than a guest can.
+//!
+//! Large work runs on a thread of its own, and stops when the call does; the rest runs where it is asked for. A call with
+//! one small file must not pay for a thread.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cap_std::fs::Dir;
+use wasmtime::component::{HasSelf, Linker, Resource};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
+
+use super::area::{Area, FileKind, OpenFile, Role};
+use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
+use super::digest::Digest;
+use super::error::{FileError, FileResult};
+use super::streams::{Reader, Writer};
+use super::tree::Found;
+use super::walk::{self, Item, ItemKind, Walk};
+use super::wasi::ErrorCode;
+use super::{Input, Place, Shared, Want, archive, blobs, not_in, paths};
+use crate::bindings::pipewright::plugin::artifacts as abi;
+use crate::state::State;
+
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    abi::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+}
+
+/// From this many bytes on, work on one file runs on a thread of its own.
+const LARGE_BYTES: u64 = 1 << 20;
+
+/// A directory whose content is read, and the file that a path may be instead.
+pub(super) enum Readable<'a> {
+    File { file: OpenFile, executable: bool, expected: Option<(&'a str, Digest)> },
+    Input { input: &'a Input, directory: String },
+    Directory { area: &'a Arc<Area>, directory: Dir },
+}
+
+type Answer<T> = wasmtime::Result<Result<T, abi::Error>>;
+
+impl State {
+    fn answer<T>(&self, work: impl FnOnce(&Arc<Shared>) -> FileResult<T>) -> Answer<T> {
+        Ok(work(&self.files.shared).map_err(abi::Error::from))
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.files.shared)
+    }
+}
+
+/// Runs the work on another thread if what lies at `path`, which it gets, is large.
+async fn answer_apart<T: Send + 'static>(
+    shared: Arc<Shared>,
+    path: String,
+    work: impl FnOnce(&Shared, &str) -> FileResult<T> + Send + 'static,
+) -> Answer<T> {
+    let done = if shared.is_large(&path) {
+        tokio::task::spawn_blocking(move || work(&shared, &path)).await?
+    } else {
+        work(&shared, &path)
+    };
+    Ok(done.map_err(abi::Error::from))
+}
+
+impl abi::Host for State {
+    async fn list(&mut self, path: String, except: Vec<String>) -> Answer<Vec<abi::Entry>> {
+        answer_apart(self.shared(), path, move |shared, path| shared.list(path, except)).await
+    }
+
+    async fn digest(&mut self, path: String) -> Answer<String> {
+        answer_apart(self.shared(), path, |shared, path| shared.digest(path)).await
+    }
+
+    async fn read(&mut self, path: String) -> Answer<Resource<DynInputStream>> {
+        match self.files.shared.open_to_read(&path) {
+            Ok(file) => {
+                let reader: DynInputStream = Box::new(Reader::new(Arc::new(file), 0));
+                Ok(Ok(self.table.push(reader)?))
+            }
+            Err(error) => Ok(Err(error.into())),
+        }
+    }
+
+    async fn write(&mut self, path: String, executable: bool) -> Answer<Resource<DynOutputStream>> {
+        match self.files.shared.open_to_write(&path, executable) {
+            Ok(file) => {
+                let writer: DynOutputStream = Box::new(Writer::hashed(file));
+                Ok(Ok(self.table.push(writer)?))
+            }
+            Err(error) => Ok(Err(error.into())),
+        }
+    }
+
+    async fn set_executable(&mut self, path: String, executable: bool) -> Answer<()> {
+        self.answer(|shared| shared.change(&path, "set-executable", |area, path| area.set_executable(path, executable)))
+    }
+
+    async fn link(&mut self, path: String, target: String) -> Answer<()> {
+        self.answer(|shared| shared.change(&path, "link", |area, path| area.make_link(path, &target, true)))
+    }
+
+    async fn copy(&mut self, source: String, destination: String, except: Vec<String>) -> Answer<abi::Copied> {
+        let copy = move |shared: &Shared, source: &str| shared.copy(source, &destination, except);
+        Ok(answer_apart(self.shared(), source, copy).await?.map(told))
+    }
+
+    async fn sync(&mut self, path: String) -> Answer<()> {
+        // Waits for the disk, however little there is to write.
+        let shared = self.shared();
+        let work = move || shared.change(&path, "sync", |area, path| area.sync(path));
+        Ok(tokio::task::spawn_blocking(work).await?.map_err(abi::Error::from))
+    }
+
+    async fn zip(&mut self, source: String, destination: String) -> Answer<abi::Copied> {
+        let zip = move |shared: &Shared, source: &str| shared.zip(source, &destination);
+        Ok(answer_apart(self.shared(), source, zip).await?.map(told))
+    }
+
+    async fn unzip(&mut self, source: String, destination: String) -> Answer<abi::Copied> {
+        // A small archive may hold much.
+        let shared = self.shared();
+        let unzipped = tokio::task::spawn_blocking(move || shared.unzip(&source, &destination)).await?;
+        Ok(unzipped.map(told).map_err(abi::Error::from))
+    }
+}
+
+fn told(copied: Copied) -> abi::Copied {
+    abi::Copied { files: copied.files, bytes: copied.bytes }
+}
+
+impl Shared {
+    /// Asks quietly: what is not there or not allowed is told by the work itself.
+    fn is_large(&self, path: &str) -> bool {
+        let Ok(location) = self.resolve("", path) else { return false };
+        let may_be = !location.starts_with("directories/")
+            || location.split('/').nth(1).is_some_and(|name| self.directories.contains_key(name));
+        let stat = may_be.then(|| self.find(&location, "stat").and_then(|place| self.stat(&place, &location, true)));
+        matches!(stat, Some(Ok(stat)) if stat.kind == FileKind::Directory || stat.size > LARGE_BYTES)
+    }
+
+    pub(super) fn change(
+        &self,
+        path: &str,
+        operation: &'static str,
+        work: impl FnOnce(&Arc<Area>, &str) -> FileResult<()>,
+    ) -> FileResult<()> {
+        let location = self.resolve("", path)?;
+        let place = self.place(&location, Want::Write, operation)?;
+        let Place::Area(area, path) = place else { return Err(not_writable(&location)) };
+        self.journaled(operation, &[(&place, &location)], |()| 0, || work(area, path))
+    }
+
+    pub(super) fn open_to_read(&self, path: &str) -> FileResult<OpenFile> {
+        let location = self.resolve("", path)?;
+        let place = self.place(&location, Want::Read, "read")?;
+        let size = |file: &OpenFile| file.size().unwrap_or(0);
+        self.journaled("read", &[(&place, &location)], size, || match self.readable(&place, &location)? {
+            Readable::File { file, .. } => Ok(file),
+            _ => Err(is_directory(&location)),
+        })
+    }
+
+    pub(super) fn open_to_write(&self, path: &str, executable: bool) -> FileResult<OpenFile> {
+        let location = self.resolve("", path)?;
+        let place = self.place(&location, Want::Write, "write")?;
+        let Place::Area(area, path) = place else { return Err(not_writable(&location)) };
+        if path.is_empty() {
+            return Err(is_directory(&location));
+        }
+        self.journaled("write", &[(&place, &location)], |_| 0, || area.make_file(path, executable))
+    }
+
+    fn readable<'a>(&self, place: &Place<'a>, location: &str) -> FileResult<Readable<'a>> {
+        match *place {
+            Place::Names(_) => Err(FileError::invalid(
+                ErrorCode::Invalid,
+                format!("/{location} is only a folder of names: name one artifact or directory below it"),
+            )),
+            Place::Input(input, path) => match input.tree.find(path, true) {
+                Err(missing) => Err(not_in(input, path, missing)),
+                Ok(Found::Directory(directory)) => Ok(Readable::Input { input, directory }),
+                // Only the last name of a path is ever given as a link, and only if it is not to be followed.
+                Ok(Found::Link(_)) => Err(FileError::invalid(ErrorCode::Loop, format!("/{location} is a link"))),
+                Ok(Found::File { digest, executable, .. }) => {
+                    let held = self.budget.open()?;
+                    let file = input.blobs.open(digest);
+                    let file = file.map_err(|error| copy::missing_blob(&input.name, path, digest, &error))?;
+                    let expected = Some((input.name.as_str(), *digest));
+                    Ok(Readable::File { file: OpenFile::of_input(file, held), executable, expected })
+                }
+            },
+            Place::Area(area, path) => {
+                let stat = area.stat(path, true)?;
+                if stat.kind == FileKind::Directory {
+                    return Ok(Readable::Directory { area, directory: area.directory(path)? });
+                }
+                Ok(Readable::File { file: area.open_file(path)?, executable: stat.executable, expected: None })
+            }
+        }
+    }
+
+    /// All that is below a directory.
+    pub(super) fn items(&self, readable: &Readable<'_>, except: &HashSet<String>) -> FileResult<Vec<Item>> {
+        let mut listing = self.budget.listing();
+        let walk = Walk { except, refuse_others: false, stop: Some(&self.stop) };
+        match readable {
+            Readable::File { .. } => Err(FileError::invalid(ErrorCode::NotDirectory, "it is a file")),
+            Readable::Input { input, directory } => walk::tree_items(&input.tree, directory, &mut listing, &walk),
+            Readable::Directory { area, directory } => {
+                walk::directory_items(directory, &mut listing, &walk).map_err(|error| error.within(&area.name))
+            }
+        }
+    }
+
+    pub(super) fn list(&self, path: &str, except: Vec<String>) -> FileResult<Vec<abi::Entry>> {
+        let location = self.resolve("", path)?;
+        let place = self.place(&location, Want::Read, "list")?;
+        let except: HashSet<String> = except.into_iter().collect();
+        self.journaled(
+            "list",
+            &[(&place, &location)],
+            |_| 0,
+            || {
+                if let Place::Area(area, "") = place
+                    && area.top()?.is_none()
+                {
+                    return Ok(Vec::new());
+                }
+                let readable = self.readable(&place, &location)?;
+                let items = self.items(&readable, &except).map_err(|error| error.within(path))?;
+                Ok(items.into_iter().map(entry).collect())
+            },
+        )
+    }
+
+    pub(super) fn digest(&self, path: &str) -> FileResult<String> {
+        let location = self.resolve("", path)?;
+        let place = self.place(&location, Want::Read, "digest")?;
+        self.journaled(
+            "digest",
+            &[(&place, &location)],
+            |_| 0,
+            || match self.readable(&place, &location)? {
+                // The manifest knows it; the blob is checked whenever it leaves.
+                Readable::File { expected: Some((_, digest)), .. } => Ok(digest.to_string()),
+                Readable::File { mut file, .. } => {
+                    let hashed = blobs::hash(&mut file.file, &mut vec![0; CHUNK_BYTES]);
+                    Ok(hashed.map_err(|error| FileError::io(path, &error))?.0.to_string())
+                }
+                _ => Err(is_directory(&location)),
+            },
+        )
+    }
+
+    pub(super) fn copy(&self, source: &str, destination: &str, except: Vec<String>) -> FileResult<Copied> {
+        let (from, to) = (self.resolve("", source)?, self.resolve("", destination)?);
+        let from_place = self.place(&from, Want::Read, "copy")?;
+        let to_place = self.place(&to, Want::Write, "copy")?;
+        let Place::Area(area, path) = to_place else { return Err(not_writable(&to)) };
+        let places = [(&from_place, from.as_str()), (&to_place, to.as_str())];
+        self.journaled(
+            "copy",
+            &places,
+            |copied: &Copied| copied.bytes,
+            || match self.readable(&from_place, &from)? {
+                Readable::File { mut file, executable, expected } => {
+                    let (parent, name) = paths::split(path);
+                    if name.is_empty() {
+                        return Err(is_directory(&to));
+                    }
+                    let into = Into::open(area, parent)?;
+                    let mut buffer = vec![0; CHUNK_BYTES];
+                    let target = into.target(self);
+                    let bytes = copy::write_file(&mut file.file, expected, executable, name, &target, &mut buffer)?;
+                    Ok(Copied { files: 1, bytes })
+                }
+                readable => {
+                    let except: HashSet<String> = except.into_iter().collect();
+                    let items = self.items(&readable, &except)?;
+                    let into = Into::open(area, path)?;
+                    copy::copy(readable.source()?, &items, &into.target(self))
+                        .map_err(|error| error.within(&format!("copying {source} to {destination}")))
+                }
+            },
+        )
+    }
+
+    pub(super) fn zip(&self, source: &str, destination: &str) -> FileResult<Copied> {
+        let (from, to) = (self.resolve("", source)?, self.resolve("", destination)?);
+        let from_place = self.place(&from, Want::Read, "zip")?;
+        let to_place = self.place(&to, Want::Write, "zip")?;
+        let Place::Area(area, path) = to_place else { return Err(not_writable(&to)) };
+        if path.is_empty() {
+            return Err(is_directory(&to));
+        }
+        let places = [(&from_place, from.as_str()), (&to_place, to.as_str())];
+        self.journaled(
+            "zip",
+            &places,
+            |copied: &Copied| copied.bytes,
+            || {
+                let readable = self.readable(&from_place, &from)?;
+                let items = self.items(&readable, &HashSet::new()).map_err(|error| error.within(source))?;
+                let file = area.make_file(path, false)?;
+                archive::zip(readable.source()?, &items, &file, &self.stop).map_err(|error| error.within(destination))
+            },
+        )
+    }
+
+    pub(super) fn unzip(&self, source: &str, destination: &str) -> FileResult<Copied> {
+        let (from, to) = (self.resolve("", source)?, self.resolve("", destination)?);
+        let from_place = self.place(&from, Want::Read, "unzip")?;
+        let to_place = self.place(&to, Want::Write, "unzip")?;
+        let Place::Area(area, path) = to_place else { return Err(not_writable(&to)) };
+        let places = [(&from_place, from.as_str()), (&to_place, to.as_str())];
+        self.journaled(
+            "unzip",
+            &places,
+            |copied: &Copied| copied.bytes,
+            || {
+                let Readable::File { file, .. } = self.readable(&from_place, &from)? else {
+                    return Err(is_directory(&from));
+                };
+                let into = Into::open(area, path)?;
+                archive::unzip(&file.file, &into.target(self)).map_err(|error| error.within(source))
+            },
+        )
+    }
+}
+
+impl<'a> Readable<'a> {
+    fn source(&self) -> FileResult<Source<'_>> {
+        match self {
+            Self::Input { input, directory } => {
+                Ok(Source::Blobs { blobs: &input.blobs, artifact: &input.name, directory })
+            }
+            Self::Directory { directory, .. } => Ok(Source::Directory(directory)),
+            Self::File { .. } => Err(FileError::invalid(ErrorCode::NotDirectory, "it is a file")),
+        }
+    }
+}
+
+/// A directory into which many files go.
+struct Into<'a> {
+    area: &'a Arc<Area>,
+    directory: Dir,
+    depth: usize,
+}
+
+impl<'a> Into<'a> {
+    fn open(area: &'a Arc<Area>, path: &str) -> FileResult<Self> {
+        area.make_directories(path)?;
+        Ok(Self { area, directory: area.directory(path)?, depth: area.depth_of(path)? })
+    }
+
+    fn target(&self, shared: &'a Shared) -> Target<'_> {
+        Target {
+            directory: &self.directory,
+            depth: self.depth,
+            budget: &shared.budget,
+            hashed: (self.area.role == Role::Output).then_some(&*self.area.hashed),
+            stop: &shared.stop,
+        }
+    }
+}
+
+fn entry(item: Item) -> abi::Entry {
+    let (kind, size, executable, target) = match item.kind {
+        ItemKind::File { size, executable, .. } => (abi::FileKind::File, size, executable, None),
+        ItemKind::Link { target } => (abi::FileKind::Link, 0, false, Some(target)),
+        ItemKind::Directory => (abi::FileKind::Directory, 0, false, None),
+    };
+    abi::Entry { path: item.path, kind, size, executable, target }
+}
+
+fn not_writable(location: &str) -> FileError {
+    FileError::invalid(ErrorCode::NotPermitted, format!("/{location} cannot be written"))
+}
+
+fn is_directory(location: &str) -> FileError {
+    FileError::invalid(ErrorCode::IsDirectory, format!("/{location} is a directory"))
+}

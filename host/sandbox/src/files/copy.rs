@@ -1,0 +1,271 @@
+//! Copies many files, from an artifact or a real directory into a real directory: executable bits and links kept, hashed
+//! while copied where the digest is wanted, and checked where it is known.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt as _};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
+use rustix::fs::OFlags;
+
+use super::area;
+use super::blobs::BlobDir;
+use super::digest::{Digest, Hasher};
+use super::error::{FileError, FileResult};
+use super::hashed::Hashed;
+use super::paths;
+use super::quota::Budget;
+use super::walk::{Item, ItemKind, Origin};
+use super::wasi::ErrorCode;
+
+/// How much is read and written at once.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+/// Work with many files is shared by this many threads: one reads while the other hashes.
+pub(super) const THREADS: usize = 2;
+/// From this many files on.
+const FILES_FOR_THREADS_MIN: usize = 16;
+
+/// How much was copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    pub files: u64,
+    /// Of the files.
+    pub bytes: u64,
+}
+
+/// Where the files come from.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// Of an artifact; `directory` is the one in it that the items are below.
+    Blobs {
+        blobs: &'a BlobDir,
+        artifact: &'a str,
+        directory: &'a str,
+    },
+    Directory(&'a Dir),
+}
+
+/// Where they go.
+pub(super) struct Target<'a> {
+    pub(super) directory: &'a Dir,
+    /// How deep the directory lies in what its links must not leave.
+    pub(super) depth: usize,
+    pub(super) budget: &'a Arc<Budget>,
+    /// Takes the digests, where they are wanted.
+    pub(super) hashed: Option<&'a Hashed>,
+    /// Set when nobody waits for the result any more.
+    pub(super) stop: &'a AtomicBool,
+}
+
+/// Copies the items, which are in order, from below the source to below the target.
+pub(super) fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> FileResult<Copied> {
+    for item in items {
+        target.budget.check_path(&item.path)?;
+        if let ItemKind::Directory = item.kind {
+            area::make_directory(target.directory, &item.path, target.budget, FollowSymlinks::No)?;
+        } else if let ItemKind::Link { target: to } = &item.kind {
+            // Before anything is copied: a link that leads out is the likeliest fault.
+            check_link(target, &item.path, to)?;
+        }
+    }
+    let files: Vec<&Item> = items.iter().filter(|item| matches!(item.kind, ItemKind::File { .. })).collect();
+    let bytes = in_threads(files.len(), target.stop, |index, buffer| copy_item(source, files[index], target, buffer))?;
+    for item in items {
+        if let ItemKind::Link { target: to } = &item.kind {
+            make_link(target, &item.path, to)?;
+        }
+    }
+    Ok(Copied { files: files.len() as u64, bytes })
+}
+
+/// Does the work for each index below `count` in a few threads, and adds up what it gives. The first error ends it.
+pub(super) fn in_threads(
+    count: usize,
+    stop: &AtomicBool,
+    work: impl Fn(usize, &mut [u8]) -> FileResult<u64> + Sync,
+) -> FileResult<u64> {
+    let next = AtomicUsize::new(0);
+    let failed: Mutex<Option<FileError>> = Mutex::new(None);
+    let run = || {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut sum = 0;
+        loop {
+            let index = next.fetch_add(1, Relaxed);
+            if index >= count {
+                return sum;
+            }
+            let result = if stop.load(Relaxed) { Err(FileError::stopped()) } else { work(index, &mut buffer) };
+            match result {
+                Ok(bytes) => sum += bytes,
+                Err(error) => {
+                    next.store(count, Relaxed);
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    return sum;
+                }
+            }
+        }
+    };
+    let sum = if count < FILES_FOR_THREADS_MIN {
+        run()
+    } else {
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..THREADS).map(|_| scope.spawn(run)).collect();
+            let own = run();
+            others.into_iter().try_fold(own, |sum, thread| thread.join().ok().map(|more| sum + more))
+        })
+        .ok_or_else(|| FileError::broken("a thread of the host panicked"))?
+    };
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(sum),
+    }
+}
+
+/// The digest that a file must have, and how to name it.
+type Expected<'a> = Option<(&'a str, Digest)>;
+
+fn open_item<'a>(source: Source<'a>, item: &Item) -> FileResult<(File, Expected<'a>)> {
+    match (source, &item.kind) {
+        (Source::Blobs { blobs, artifact, directory }, ItemKind::File { origin: Origin::Blob(digest), .. }) => {
+            let path = paths::join(directory, &item.path);
+            let file = blobs.open(digest).map_err(|error| missing_blob(artifact, &path, digest, &error))?;
+            Ok((file, Some((artifact, *digest))))
+        }
+        (Source::Directory(directory), _) => Ok((open_regular(directory, &item.path)?, None)),
+        (Source::Blobs { .. }, _) => Err(FileError::broken(format!("{} has no blob", item.path))),
+    }
+}
+
+fn copy_item(source: Source<'_>, item: &Item, target: &Target<'_>, buffer: &mut [u8]) -> FileResult<u64> {
+    let ItemKind::File { executable, .. } = item.kind else { return Ok(0) };
+    let (mut file, expected) = open_item(source, item)?;
+    write_file(&mut file, expected, executable, &item.path, target, buffer)
+}
+
+/// Passes the bytes of a file on, checked where the digest is known; gives how many there were.
+pub(super) fn read_item(
+    source: Source<'_>,
+    item: &Item,
+    stop: &AtomicBool,
+    buffer: &mut [u8],
+    mut pass: impl FnMut(&[u8]) -> FileResult<()>,
+) -> FileResult<u64> {
+    let (mut file, expected) = open_item(source, item)?;
+    let mut hasher = expected.is_some().then(Hasher::default);
+    let bytes = each_chunk(&mut file, &item.path, stop, buffer, |chunk| {
+        if let Some(hasher) = &mut hasher {
+            hasher.update(chunk);
+        }
+        pass(chunk)
+    })?;
+    check_digest(hasher.map(Hasher::finish), expected, &item.path)?;
+    Ok(bytes)
+}
+
+/// Writes a new file, in the place of a file or link that was there, and checks the digest where it is known.
+pub(super) fn write_file(
+    from: &mut impl Read,
+    expected: Expected<'_>,
+    executable: bool,
+    path: &str,
+    target: &Target<'_>,
+    buffer: &mut [u8],
+) -> FileResult<u64> {
+    let fail = |error: io::Error| FileError::io(path, &error);
+    let mut to = area::fresh(target.directory, path, executable, target.budget)?;
+    let inode = match target.hashed {
+        Some(hashed) => {
+            let inode = std::os::unix::fs::MetadataExt::ino(&to.metadata().map_err(fail)?);
+            hashed.begin(inode);
+            Some((hashed, inode))
+        }
+        None => None,
+    };
+    let mut hasher = (inode.is_some() || expected.is_some()).then(Hasher::default);
+    let bytes = each_chunk(from, path, target.stop, buffer, |chunk| {
+        target.budget.write(chunk.len() as u64)?;
+        if let Some(hasher) = &mut hasher {
+            hasher.update(chunk);
+        }
+        to.write_all(chunk).map_err(fail)
+    })?;
+    let digest = hasher.map(Hasher::finish);
+    if let Err(error) = check_digest(digest, expected, path) {
+        // What is not what it was must not be used.
+        target.directory.remove_file(path).map_err(fail)?;
+        return Err(error);
+    }
+    if let (Some((hashed, inode)), Some(digest)) = (inode, digest) {
+        hashed.finish(inode, digest, bytes);
+    }
+    Ok(bytes)
+}
+
+fn each_chunk(
+    from: &mut impl Read,
+    path: &str,
+    stop: &AtomicBool,
+    buffer: &mut [u8],
+    mut pass: impl FnMut(&[u8]) -> FileResult<()>,
+) -> FileResult<u64> {
+    let mut bytes = 0;
+    loop {
+        if stop.load(Relaxed) {
+            return Err(FileError::stopped());
+        }
+        match from.read(buffer) {
+            Ok(0) => return Ok(bytes),
+            Ok(read) => {
+                pass(&buffer[..read])?;
+                bytes += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(FileError::io(path, &error)),
+        }
+    }
+}
+
+fn check_digest(found: Option<Digest>, expected: Expected<'_>, path: &str) -> FileResult<()> {
+    match (found, expected) {
+        (Some(found), Some((artifact, expected))) if found != expected => Err(FileError::broken(format!(
+            "the file {path} of the artifact {artifact} is damaged: its blob {expected} has the digest {found}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn missing_blob(artifact: &str, path: &str, digest: &Digest, error: &io::Error) -> FileError {
+    FileError::broken(format!("the file {path} of the artifact {artifact} cannot be read: blob {digest}: {error}"))
+}
+
+/// Opens a file of a walk again, if it still is one.
+pub(super) fn open_regular(directory: &Dir, path: &str) -> FileResult<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).follow(FollowSymlinks::No).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = directory.open_with(path, &options).map_err(|error| FileError::io(path, &error))?.into_std();
+    if !file.metadata().map_err(|error| FileError::io(path, &error))?.is_file() {
+        return Err(FileError::invalid(ErrorCode::NotPermitted, format!("{path} is no longer a file")));
+    }
+    Ok(file)
+}
+
+pub(super) fn check_link(target: &Target<'_>, path: &str, to: &str) -> FileResult<()> {
+    paths::check_target(target.depth + paths::depth(path), to)
+        .map_err(|fault| FileError::invalid(ErrorCode::NotPermitted, format!("the link {path} {fault}")))
+}
+
+/// Makes a link of a copy, in the place of a file or link that was there.
+pub(super) fn make_link(target: &Target<'_>, path: &str, to: &str) -> FileResult<()> {
+    check_link(target, path, to)?;
+    let fail = |error: io::Error| FileError::io(path, &error);
+    target.budget.make()?;
+    match target.directory.symlink(to, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            target.directory.remove_file(path).map_err(fail)?;
+            target.directory.symlink(to, path).map_err(fail)
+        }
+        result => result.map_err(fail),
+    }
+}

@@ -1,0 +1,159 @@
+//! Ways out that guests, and what lies in granted directories, may try.
+
+use std::os::unix::fs::{FileTypeExt as _, symlink};
+
+use super::*;
+use crate::files::area::{Open, Opened};
+
+fn link(world: &World, path: &str, target: &str) -> Result<(), FileError> {
+    world.shared().change(path, "link", |area, path| area.make_link(path, target, true))
+}
+
+fn rename(world: &World, from: &str, to: &str) -> Result<(), FileError> {
+    let area = &world.shared().outputs["out"];
+    area.rename(from, to)
+}
+
+#[test]
+fn links_stay_inside() {
+    let world = World::new();
+    world.write("/outputs/out/a/b/file", "x").unwrap();
+    let check = |path: &str, target: &str, inside: bool| {
+        let linked = link(&world, path, target);
+        assert_eq!(linked.is_ok(), inside, "{path} → {target}: {linked:?}");
+    };
+    check("/outputs/out/l", "a/b", true);
+    check("/outputs/out/l", "a", true);
+    check("/outputs/out/a/b/up", "../../a", true);
+    check("/outputs/out/l", "..", false);
+    check("/outputs/out/l", "/etc/passwd", false);
+    check("/outputs/out/a/l", "../../x", false);
+    check("/outputs/out/l", "a/../../x", false);
+    // Not two levels down, although its text says so: `self` is the top.
+    check("/outputs/out/self", ".", true);
+    check("/outputs/out/self/self/l2", "../x", false);
+    assert_eq!(world.read("/outputs/out/l/b/file").unwrap(), "x");
+    // A link is replaced, a file is not.
+    check("/outputs/out/a/b/file", "x", false);
+    assert!(link(&world, "/inputs/in/l", "x").is_err());
+}
+
+#[test]
+fn links_stay_inside_when_moved() {
+    let world = World::new();
+    world.write("/outputs/out/a/b/file", "x").unwrap();
+    link(&world, "/outputs/out/a/b/up", "../../a").unwrap();
+    assert!(rename(&world, "a/b/up", "up").is_err(), "less deep");
+    assert!(rename(&world, "a/b", "b").is_err(), "with all that is in it");
+    rename(&world, "a/b/up", "a/b/up2").unwrap();
+    rename(&world, "a", "c").unwrap();
+    assert!(rename(&world, "c", "").is_err());
+}
+
+/// What a granted directory may hold that leads out of it, or waits for ever.
+fn plant(world: &World) {
+    let secret = world.host("secret");
+    fs::write(&secret, "secret").unwrap();
+    let at = |name: &str| world.host(&format!("write/{name}"));
+    symlink(&secret, at("absolute")).unwrap();
+    symlink("../secret", at("relative")).unwrap();
+    symlink("/", at("root")).unwrap();
+    symlink("/proc/self/fd/0", at("magic")).unwrap();
+    symlink("..", at("up")).unwrap();
+    symlink("../new", at("dangling")).unwrap();
+    symlink("loop", at("loop")).unwrap();
+    fs::hard_link(&secret, at("hard")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        at("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    assert!(fs::metadata(at("fifo")).unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn planted_ways_out_are_not_followed() {
+    let world = World::new();
+    plant(&world);
+    for name in ["absolute", "relative", "root/etc/passwd", "magic", "up/secret", "loop", "fifo"] {
+        let read = world.read(&format!("/directories/write/{name}"));
+        assert!(read.is_err(), "{name} was read: {read:?}");
+    }
+    let area = &world.shared().directories["write"];
+    for name in ["absolute", "relative", "up/secret", "magic", "loop", "fifo", "hard", "dangling", "root/tmp/x"] {
+        for create in [false, true] {
+            let how = Open { write: true, create, follow: true, ..Open::default() };
+            let opened = area.open(name, how).map(|opened| matches!(opened, Opened::File(_)));
+            assert!(opened.is_err(), "{name} was opened to write: {opened:?}");
+        }
+    }
+    assert!(area.set_executable("hard", true).is_err());
+    assert!(world.write("/directories/write/up/new", "x").is_err());
+    assert!(area.rename("hard", "../hard").is_err());
+    assert!(area.make_directories("up/new").is_err());
+    assert_eq!(fs::read_to_string(world.host("secret")).unwrap(), "secret");
+    assert!(!world.host("new").exists());
+}
+
+#[test]
+fn a_file_with_other_names_is_replaced_and_not_written() {
+    let world = World::new();
+    plant(&world);
+    world.write("/directories/write/hard", "new").unwrap();
+    world.write("/directories/write/relative", "new").unwrap();
+    assert_eq!(fs::read_to_string(world.host("write/hard")).unwrap(), "new");
+    assert_eq!(fs::read_to_string(world.host("secret")).unwrap(), "secret");
+}
+
+#[test]
+fn links_that_lead_out_are_not_copied() {
+    let world = World::new();
+    plant(&world);
+    let error = world.shared().copy("/directories/write", "/outputs/out", Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("the link absolute has an absolute target"), "{error}");
+    let except = ["absolute", "relative", "root", "magic", "up", "dangling"].map(str::to_owned);
+    world.shared().copy("/directories/write", "/outputs/out", except.into()).unwrap();
+    assert_eq!(world.list("/outputs/out"), "hard 6\nloop → loop\n", "a FIFO is no content");
+}
+
+#[test]
+fn collecting_takes_only_what_is_an_artifact() {
+    let check = |plant: &dyn Fn(&Path), wrong: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        fs::create_dir_all(out.join("sub")).unwrap();
+        fs::write(out.join("fine"), "fine").unwrap();
+        plant(&out);
+        let blobs = BlobDir::new(dir.path().join("blobs")).unwrap();
+        let made = MadeOutput::of_directory("out", out);
+        let error = collect(&made, &blobs, &FileQuota { bytes_max: 100, ..FileQuota::default() }).unwrap_err();
+        assert!(error.to_string().contains(wrong), "{error}");
+        assert!(
+            contents(blobs.path(&Digest::of(b"")).parent().unwrap().parent().unwrap()).is_empty(),
+            "no half-made state"
+        );
+    };
+    check(&|out| symlink("/etc/passwd", out.join("l")).unwrap(), "`l` has an absolute target");
+    check(&|out| symlink("../x", out.join("l")).unwrap(), "`l` leads outside");
+    check(&|out| symlink("../../x", out.join("sub/l")).unwrap(), "`sub/l` leads outside");
+    check(&|out| symlink("sub/../../x", out.join("l")).unwrap(), "`..` after a name");
+    check(&|out| fs::hard_link(out.join("fine"), out.join("hard")).unwrap(), "hard links");
+    check(&|out| fs::write(out.join("big"), [0; 200]).unwrap(), "bytes_max");
+    check(
+        &|out| {
+            let kind = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, out.join("fifo"), kind, rustix::fs::Mode::RUSR, 0).unwrap();
+        },
+        "neither a file",
+    );
+    check(
+        &|out| {
+            use std::os::unix::ffi::OsStrExt as _;
+            fs::write(out.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        },
+        "not UTF-8",
+    );
+}
