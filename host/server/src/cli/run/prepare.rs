@@ -15,7 +15,7 @@ use super::{Arguments, Ended};
 use crate::consent::Consents;
 use crate::grants::{GrantsFile, hex};
 use crate::home::{DataDirectory, UserFolders};
-use crate::host::{self, REGION};
+use crate::host;
 use crate::plugins::Plugins;
 
 /// A larger pipeline file is refused; 500 actions with everything have less.
@@ -49,7 +49,7 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
     let plugins = Plugins::load(&sandbox, &arguments.plugins).await.map_err(Ended::usage)?;
 
     let action_types = plugins.action_types();
-    let context = Context { region: Some(REGION), action_types: &action_types };
+    let context = Context { region: None, action_types: &action_types };
     let mut declaration = validate::validate_document(&document, &context).map_err(|problems| {
         Ended::Usage(format!("{} is not a valid pipeline:\n{problems}", arguments.pipeline.display()))
     })?;
