@@ -242,13 +242,11 @@ struct Ran<T> {
 
 /// The secret values that this call could let slip: those granted, and the settings that the plugin calls secret.
 fn masks(description: &Description, request: &Request, grants: &Grants) -> Vec<Arc<str>> {
-    let mut masks = secrets::masks(grants);
+    let granted = grants.secrets.values().map(|grant| grant.value.expose());
     let offered = description.action_types.iter().find(|offered| offered.id == request.action_type);
-    for setting in offered.into_iter().flat_map(|offered| &offered.settings).filter(|setting| setting.secret) {
-        let given = request.settings.iter().find(|given| given.name == setting.name);
-        masks.extend(given.map(|given| Arc::from(given.value.as_str())));
-    }
-    masks
+    let secret = offered.into_iter().flat_map(|offered| &offered.settings).filter(|setting| setting.secret);
+    let given = secret.filter_map(|setting| request.settings.iter().find(|given| given.name == setting.name));
+    secrets::masks(granted.chain(given.map(|given| given.value.as_str())))
 }
 
 fn store(ready: &Ready, state: State, limits: &CallLimits, cpu: &Arc<CpuMeter>) -> Store<State> {

@@ -27,7 +27,7 @@ pub struct SandboxConfig {
     /// Where compiled components are kept; made if it is not there. Nobody else may write to it.
     pub cache_dir: PathBuf,
     pub compiler: CompilerCommand,
-    /// PEM files of certificate authorities that HTTPS requests trust; none: those of this machine.
+    /// PEM files of certificate authorities that HTTPS requests trust, besides those of this machine.
     pub certificate_authorities: Vec<PathBuf>,
     /// Calls that run at once; more of them wait.
     pub calls_max: u32,

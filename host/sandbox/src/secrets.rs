@@ -255,11 +255,11 @@ const DERIVED_MASK_CHARS_MIN: usize = 8;
 /// RFC 3986's unreserved characters stay.
 const URL_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What the seam must show nowhere: the values, their lines, and both as they look in URLs and in base64. Longer ones come
-/// first, so that the part of one does not spoil the whole of another.
-pub(crate) fn masks(grants: &Grants) -> Vec<Arc<str>> {
+/// What the seam must show nowhere, given the secret values: they, their lines, and what they look like in URLs and in
+/// base64. Longer ones come first, so that the part of one does not spoil the whole of another.
+pub(crate) fn masks<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<Arc<str>> {
     let mut masks = Vec::new();
-    for value in grants.secrets.values().map(|grant| grant.value.expose()) {
+    for value in values {
         let encoded = utf8_percent_encode(value, URL_ENCODED).to_string();
         let lines = value.lines().map(str::to_owned).chain([encoded]);
         let derived = lines.chain(base64_forms(value.as_bytes()));
@@ -311,6 +311,10 @@ mod tests {
         Grants { secrets: values.iter().map(secret).collect(), ..Grants::default() }
     }
 
+    fn values(grants: &Grants) -> impl Iterator<Item = &str> {
+        grants.secrets.values().map(|grant| grant.value.expose())
+    }
+
     /// Operation and name, with what must come of it: what the plugin gets begins so.
     const CASES: &[(&str, &str, &str)] = &[
         ("stand-in", "token", "pipewright-secret-"),
@@ -345,7 +349,7 @@ mod tests {
         for (operation, name, wanted) in CASES {
             let journal = Arc::new(Journal::default());
             let sink = Arc::clone(&journal) as Arc<dyn Sink>;
-            let secrets = Secrets::new(&grants, Seam::new("acme/x", "Build/It", sink, masks(&grants)));
+            let secrets = Secrets::new(&grants, Seam::new("acme/x", "Build/It", sink, masks(values(&grants))));
             let ask = || {
                 secrets.told("ask", name, |name| match *operation {
                     "stand-in" => secrets.stand_in(name),
@@ -379,7 +383,7 @@ mod tests {
     fn masks_hide_a_value_in_every_form() {
         let value = "p@ss word/1234+?~é\nsecond line of it";
         let grants = grants(&[("token", value, false), ("empty", "", false)]);
-        let seam = Seam::new("acme/x", "Build/It", Arc::new(Journal::default()), masks(&grants));
+        let seam = Seam::new("acme/x", "Build/It", Arc::new(Journal::default()), masks(values(&grants)));
         let mut forms = vec![
             format!("the value is {value}."),
             "the second is: second line of it!".to_owned(),

@@ -165,7 +165,8 @@ impl World {
         limits(&mut all.http);
         let grants = self.grants();
         let journal = Arc::new(Journal::default());
-        let seam = Seam::new("acme/x", "Build/It", Arc::clone(&journal) as Arc<dyn Sink>, secrets::masks(&grants));
+        let masks = secrets::masks(grants.secrets.values().map(|grant| grant.value.expose()));
+        let seam = Seam::new("acme/x", "Build/It", Arc::clone(&journal) as Arc<dyn Sink>, masks);
         let secrets = Secrets::new(&grants, Arc::clone(&seam));
         Calling { http: Http::new(&self.connector, &grants, &secrets, &all, seam), secrets, journal }
     }
