@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration};
 use pipewright_pipeline::machine::{FailureType, Report, RunAction, Success};
 use pipewright_sandbox::abi::{self, Entry, Outcome};
-use pipewright_sandbox::files::{FileQuota, Input};
+use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox};
 
@@ -65,15 +65,16 @@ impl SandboxActions {
     async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
         let (stage, action) = (run.stage().name.as_str(), run.action());
         let Some(plugin) = self.plugin(&run) else {
-            let message = format!("no plugin serves {} here any more; add it and retry the stage", action.action_type_id);
+            let message =
+                format!("no plugin serves {} here any more; add it and retry the stage", action.action_type_id);
             return failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
-        let grants = match self.grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version)
-        {
-            Ok(grants) => grants,
-            Err(error) => return failed(FailureType::ConfigurationError, error.to_string()),
-        };
+        let grants =
+            match self.grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version) {
+                Ok(grants) => grants,
+                Err(error) => return failed(FailureType::ConfigurationError, error.to_string()),
+            };
         let inputs = match self.inputs(&run) {
             Ok(inputs) => inputs,
             Err(error) => return failed(FailureType::SystemUnavailable, error.to_string()),
@@ -162,19 +163,19 @@ impl SandboxActions {
             );
             return failed(FailureType::ConfigurationError, message);
         }
-        match self.take_in(&mut success, end, quota).await {
+        match self.take_in(&mut success, end.outputs, quota).await {
             Ok(()) => Report::Succeeded(success),
             Err(report) => report,
         }
     }
 
     /// Makes the outputs durable artifacts.
-    async fn take_in(&self, success: &mut Success, end: CallEnd, quota: &FileQuota) -> Result<(), Report> {
-        if end.outputs.is_empty() {
+    async fn take_in(&self, success: &mut Success, made: Vec<MadeOutput>, quota: &FileQuota) -> Result<(), Report> {
+        if made.is_empty() {
             return Ok(());
         }
         let (artifacts, quota) = (Arc::clone(&self.artifacts), quota.clone());
-        let taken = tokio::task::spawn_blocking(move || artifacts.take_in(&end.outputs, &quota)).await;
+        let taken = tokio::task::spawn_blocking(move || artifacts.take_in(&made, &quota)).await;
         match taken {
             Ok(Ok(digests)) => success.artifacts = digests.into_iter().collect(),
             Ok(Err(error @ ArtifactError::Refused(_))) => {
@@ -208,7 +209,9 @@ fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
         CallFailure::Limit(reached) => {
             (FailureType::JobFailed, format!("the limit {} was reached: {}", reached.limit, reached.message))
         }
-        CallFailure::Interface(message) => (FailureType::JobFailed, format!("the plugin broke its interface: {message}")),
+        CallFailure::Interface(message) => {
+            (FailureType::JobFailed, format!("the plugin broke its interface: {message}"))
+        }
         CallFailure::Host(error) => (FailureType::SystemUnavailable, format!("the host failed: {error:#}")),
     };
     // A plugin may hide a denial behind words of its own; the grant that is missing is what the operator needs to know.
@@ -237,4 +240,3 @@ impl Drop for WorkFolder {
         self.empty();
     }
 }
-

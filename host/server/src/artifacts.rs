@@ -76,7 +76,8 @@ impl Artifacts {
 
     pub fn tree(&self, digest: &str) -> Result<Arc<Tree>, ArtifactError> {
         let name: Digest = digest.parse().map_err(|_| ArtifactError::Name { digest: digest.to_owned() })?;
-        if let Some((_, tree)) = self.recent.lock().expect("no panic while held").iter().find(|(kept, _)| *kept == name) {
+        if let Some((_, tree)) = self.recent.lock().expect("no panic while held").iter().find(|(kept, _)| *kept == name)
+        {
             return Ok(Arc::clone(tree));
         }
         let tree = Arc::new(self.read(&name)?);

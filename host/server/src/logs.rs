@@ -98,7 +98,9 @@ impl ActionLog {
         let file = pick(&mut files);
         let written = match file {
             Some(file) => writeln!(file, "{line}"),
-            None => open(&self.base.with_extension(extension)).and_then(|opened| writeln!(file.insert(opened), "{line}")),
+            None => {
+                open(&self.base.with_extension(extension)).and_then(|opened| writeln!(file.insert(opened), "{line}"))
+            }
         };
         if let Err(error) = written {
             tracing::warn!("log {}: {error}", self.base.display());

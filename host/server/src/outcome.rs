@@ -79,7 +79,12 @@ fn success(report: abi::Report, revision: Option<abi::Revision>, details: BTreeM
         url: revision.url,
         created: revision.created.map(Timestamp),
     });
-    Report::Succeeded(Box::new(Success { variables, artifacts: BTreeMap::new(), revision, told: told(report, details) }))
+    Report::Succeeded(Box::new(Success {
+        variables,
+        artifacts: BTreeMap::new(),
+        revision,
+        told: told(report, details),
+    }))
 }
 
 fn told(report: abi::Report, details: BTreeMap<String, Value>) -> Told {

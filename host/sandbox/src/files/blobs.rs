@@ -99,6 +99,23 @@ impl BlobDir {
         stored.map(|()| digest)
     }
 
+    /// Every blob that is there, in the order of the digests. What is not named as a blob is passed over.
+    pub fn digests(&self) -> io::Result<Vec<Digest>> {
+        let mut digests = Vec::new();
+        for folder in fs::read_dir(&*self.root)? {
+            let folder = folder?;
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
+            for blob in fs::read_dir(folder.path())? {
+                let name = [folder.file_name(), blob?.file_name()].map(|name| name.to_string_lossy().into_owned());
+                digests.extend(name.concat().parse::<Digest>().ok());
+            }
+        }
+        digests.sort_unstable();
+        Ok(digests)
+    }
+
     /// Makes everything stored so far durable, by one system call. To be done once for an artifact, before anybody hears
     /// of it.
     pub fn sync(&self) -> io::Result<()> {

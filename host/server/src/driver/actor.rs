@@ -35,7 +35,9 @@ pub(super) enum Message {
     /// Look at the timers.
     Wake,
     /// Let what was interrupted go on.
-    Resume { reply: oneshot::Sender<Result<(), DriverError>> },
+    Resume {
+        reply: oneshot::Sender<Result<(), DriverError>>,
+    },
 }
 
 /// The answer of a running call.

@@ -9,8 +9,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    ActionHappening, ApprovalAnswer, ApprovalStatus, Event, ExecutionId, ExecutionState, FailureType, Refusal, Reply, Report,
-    RunAction, StartRequest, Success, Timestamp, Wait, What,
+    ActionHappening, ApprovalAnswer, ApprovalStatus, Event, ExecutionId, ExecutionState, FailureType, Refusal, Reply,
+    Report, RunAction, StartRequest, Success, Timestamp, Wait, What,
 };
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -175,7 +175,9 @@ impl Host {
                 if let Some(found) = events.map(|bytes| Recorded::read(bytes).unwrap().event).find_map(|e| find(&e)) {
                     return found;
                 }
-                tokio::time::timeout(Duration::from_secs(30), watcher.changed()).await.expect("nothing happens any more");
+                tokio::time::timeout(Duration::from_secs(30), watcher.changed())
+                    .await
+                    .expect("nothing happens any more");
             }
         })
     }

@@ -111,12 +111,7 @@ impl Board {
             status: Status::Pending,
             actions: stage.actions.iter().map(|a| action(&a.name)).collect(),
         });
-        Self {
-            pipeline: declaration.name.clone(),
-            status: Status::Pending,
-            message: None,
-            stages: stages.collect(),
-        }
+        Self { pipeline: declaration.name.clone(), status: Status::Pending, message: None, stages: stages.collect() }
     }
 
     /// `at` is the time since the run began.

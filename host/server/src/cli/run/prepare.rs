@@ -5,7 +5,9 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, PipelineDeclaration};
+use pipewright_pipeline::declaration::{
+    ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, PipelineDeclaration,
+};
 use pipewright_pipeline::validate::{self, Context};
 use pipewright_sandbox::Sandbox;
 use sha2::{Digest as _, Sha256};
@@ -68,7 +70,8 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
     let data = match &arguments.data {
         Some(data) => data.clone(),
         None => {
-            let file = std::fs::canonicalize(&arguments.pipeline).map_err(|error| unreadable(&arguments.pipeline, &error))?;
+            let file =
+                std::fs::canonicalize(&arguments.pipeline).map_err(|error| unreadable(&arguments.pipeline, &error))?;
             folders.run_data(&declaration.name, &hex(&Sha256::digest(file.as_os_str().as_encoded_bytes())))
         }
     };
@@ -138,7 +141,8 @@ fn check_bound(declaration: &PipelineDeclaration, context: &Context<'_>) -> Resu
     if unbound.is_empty() {
         return Ok(());
     }
-    let mut text = "no plugin serves these actions; add one with --plugin, or feed a source action with --source:".to_owned();
+    let mut text =
+        "no plugin serves these actions; add one with --plugin, or feed a source action with --source:".to_owned();
     for unbound in unbound {
         text.push_str(&format!("\n{}: {}", unbound.path, unbound.id));
     }
@@ -200,7 +204,9 @@ fn check_grants(grants: &GrantsFile, declaration: &PipelineDeclaration) -> Resul
         stage.actions.iter().find(|row| row.name == action)
     };
     match grants.actions().find(|name| names(name).is_none()) {
-        Some(name) => Err(Ended::Usage(format!("the grants name the action \"{name}\", which the pipeline does not have"))),
+        Some(name) => {
+            Err(Ended::Usage(format!("the grants name the action \"{name}\", which the pipeline does not have")))
+        }
         None => Ok(()),
     }
 }

@@ -90,7 +90,8 @@ impl View {
 
     fn draw(&mut self) {
         let now = self.began.elapsed();
-        let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col.max(20)));
+        let width =
+            rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col.max(20)));
         let mut lines = Vec::new();
         for stage in &self.board.stages {
             lines.push(format!("{} {}", mark(stage.status), stage.name));
