@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
 /// A group closes before the commit that would take it past this many rows: sled needs 0.4 ms for a batch of 100 and
@@ -152,6 +153,9 @@ impl Committer {
 
 impl Drop for Committer {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.stopped.set("its committer panicked".to_owned());
+        }
         self.watchers.close();
     }
 }

@@ -84,7 +84,11 @@ impl SledStore {
             .open(&acknowledged_path)
             .map_err(at(&acknowledged_path))?;
         let group = check_groups(dir, &db, &mut acknowledged)?;
-        // The names of what was just made are durable only with their directories.
+        // What a killed process left may be in the page cache alone, and effects follow from what is read here. The names
+        // of files are durable only with their directories.
+        let data_path = dir.join(DATA_FILE);
+        let data = File::open(&data_path).map_err(at(&data_path))?;
+        data.sync_all().map_err(at(&data_path))?;
         for dir in [Some(dir), dir.parent()].into_iter().flatten().filter(|dir| !dir.as_os_str().is_empty()) {
             File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
         }
