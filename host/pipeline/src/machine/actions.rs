@@ -9,11 +9,9 @@ use super::event::{ActionEvent, ActionHappening, Event};
 use super::execution::{APPROVAL_SIGNAL, ActionRun, ActionStatus, Execution};
 use super::ids::{ActionExecutionId, Place, TimerId, TimerKind};
 use super::input::{Report, SIGNAL_PAYLOAD_BYTES_MAX};
+use super::kept::{self, SUMMARY_BYTES_MAX, cut};
 use super::refusal::Refusal;
-use super::report::{
-    ActionError, CONTINUATION_BYTES_MAX, Failure, FailureType, OUTPUT_VARIABLES_BYTES_MAX, Resumption,
-    SUMMARY_BYTES_MAX, Success, Told, Wait, Wake, cut,
-};
+use super::report::{ActionError, CONTINUATION_BYTES_MAX, Failure, FailureType, Resumption, Success, Told, Wait, Wake};
 use super::resolve::{self, timers};
 use super::stages;
 use super::step::Reply;
@@ -52,6 +50,7 @@ pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, place: Place
         resumed: None,
         decision: None,
         told: Told::default(),
+        variables: Default::default(),
         artifacts: Default::default(),
         revision: None,
         error: None,
@@ -87,7 +86,7 @@ pub(super) fn reported(
         return Err(Refusal::Stale);
     }
     match report {
-        Report::Succeeded(success) => match objection(work.action(place), &success) {
+        Report::Succeeded(success) => match objection(work.action(place), &execution, &success) {
             None => succeed(work, &mut execution, place, &mut run, *success),
             Some(error) => finish_failed(work, &mut execution, place, &mut run, Failure { error, told: success.told }),
         },
@@ -185,20 +184,17 @@ pub(super) fn settle(work: &mut Work<'_>, mut execution: Execution, place: Place
 }
 
 /// What is wrong with a success.
-fn objection(action: &ActionDeclaration, success: &Success) -> Option<ActionError> {
-    let bytes: usize = success.variables.iter().map(|(key, value)| key.len() + value.len()).sum();
+fn objection(action: &ActionDeclaration, execution: &Execution, success: &Success) -> Option<ActionError> {
     let missing = action.outputs().find(|name| !success.artifacts.contains_key(*name));
     let surplus = success.artifacts.keys().find(|name| action.outputs().all(|declared| declared != name.as_str()));
     let message = if let Some(name) = missing {
-        format!("The action declares the output artifact {name}, but did not make it")
+        Some(format!("The action declares the output artifact {name}, but did not make it"))
     } else if let Some(name) = surplus {
-        format!("The action made the output artifact {name}, but does not declare it")
-    } else if bytes > OUTPUT_VARIABLES_BYTES_MAX {
-        format!("The output variables have {bytes} bytes, which is more than {OUTPUT_VARIABLES_BYTES_MAX}")
+        Some(format!("The action made the output artifact {name}, but does not declare it"))
     } else {
-        return None;
+        kept::objection(execution, &success.variables, action.namespace.is_some())
     };
-    Some(ActionError::new(FailureType::JobFailed, message))
+    message.map(|message| ActionError::new(FailureType::JobFailed, message))
 }
 
 fn succeed(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &mut ActionRun, mut success: Success) {
@@ -208,11 +204,15 @@ fn succeed(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &m
     run.told = success.told;
     run.artifacts = success.artifacts;
     run.revision = success.revision;
+    if let Some(revision) = &mut run.revision {
+        revision.clamp();
+    }
     let variables = Arc::new(success.variables);
     if !variables.is_empty() && work.action(place).namespace.is_some() {
-        execution.variables.insert(place, variables.clone());
+        run.variables = variables.clone();
     }
     let (artifacts, revision, told) = (run.artifacts.clone(), run.revision.clone(), run.told.clone());
+    kept::trim(execution, place, run);
     tell(work, execution, place, run.id, ActionHappening::Succeeded { artifacts, variables, revision, told });
 }
 
@@ -228,7 +228,9 @@ fn fail(work: &mut Work<'_>, execution: &Execution, place: Place, run: &mut Acti
     end(work, run, ActionStatus::Failed);
     run.told = failure.told;
     run.error = Some(error.clone());
-    tell(work, execution, place, run.id, ActionHappening::Failed { error, told: run.told.clone() });
+    let told = run.told.clone();
+    kept::trim(execution, place, run);
+    tell(work, execution, place, run.id, ActionHappening::Failed { error, told });
 }
 
 fn wait_for(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &mut ActionRun, mut wait: Wait) {

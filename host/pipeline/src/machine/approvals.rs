@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::actions;
 use super::event::ActionHappening;
 use super::execution::{APPROVAL_SIGNAL, Decision};
-use super::ids::Place;
+use super::ids::{ActionExecutionId, Place};
 use super::input::{ApprovalAnswer, ApprovalStatus};
+use super::kept::{SUMMARY_BYTES_MAX, truncate};
 use super::refusal::Refusal;
 use super::report::Wake;
 use super::step::Reply;
@@ -22,13 +23,13 @@ struct Payload<'a> {
     by: &'a str,
 }
 
-pub(super) fn put_result(work: &mut Work<'_>, answer: ApprovalAnswer) -> Result<Reply, Refusal> {
+pub(super) fn put_result(work: &mut Work<'_>, mut answer: ApprovalAnswer) -> Result<Reply, Refusal> {
     let place = place_of(work, &answer)?;
-    let is_asked = |token: &dyn ToString| token.to_string() == answer.token;
-    let Some(mut execution) =
-        work.executions().find(|execution| execution.actions.get(&place).is_some_and(|run| is_asked(&run.id))).cloned()
-    else {
-        return Err(match work.head.outdated_approvals.iter().any(|token| is_asked(token)) {
+    let token: ActionExecutionId = answer.token.parse().map_err(|_| Refusal::InvalidApprovalToken)?;
+    let mut executions = work.executions();
+    let asked = executions.find(|execution| execution.actions.get(&place).is_some_and(|run| run.id == token));
+    let Some(mut execution) = asked.cloned() else {
+        return Err(match work.head.outdated_approvals.contains(&token) {
             true => Refusal::ApprovalOutdated { pipeline: work.declaration.name.clone() },
             false => Refusal::InvalidApprovalToken,
         });
@@ -40,6 +41,7 @@ pub(super) fn put_result(work: &mut Work<'_>, answer: ApprovalAnswer) -> Result<
     if run.approval_token().is_none() {
         return Err(Refusal::InvalidApprovalToken);
     }
+    truncate(&mut answer.summary, SUMMARY_BYTES_MAX);
     let payload =
         Payload { status: answer.status, summary: &answer.summary, by: answer.by.as_deref().unwrap_or_default() };
     let payload = serde_json::to_vec(&payload).unwrap_or_default();

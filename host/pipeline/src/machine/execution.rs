@@ -11,7 +11,7 @@ use super::ids::{ActionExecutionId, ExecutionId, Place, Timestamp};
 use super::input::{ApprovalStatus, SourceRevisionOverride, Trigger};
 use super::report::{ActionError, Resumption, Revision, Told, Variables, Wait};
 
-/// An execution. Its four kinds of parts are stored one by one, so that a step writes only what it changed.
+/// An execution. Its three kinds of parts are stored one by one, so that a step writes only what it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Execution {
@@ -21,9 +21,6 @@ pub struct Execution {
     /// The latest run of each action that ran; one that a retry discarded is only in the history.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "places")]
     pub actions: BTreeMap<Place, Arc<ActionRun>>,
-    /// The output variables of the actions that have a namespace.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "places")]
-    pub variables: BTreeMap<Place, Arc<Variables>>,
 }
 
 /// What is fixed when an execution starts.
@@ -136,6 +133,9 @@ pub struct ActionRun {
     pub decision: Option<Decision>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub told: Told,
+    /// The output variables, where the action has a namespace by which others may refer to them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub variables: Arc<Variables>,
     /// Output artifacts: name to digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub artifacts: BTreeMap<String, String>,
@@ -181,7 +181,7 @@ impl Execution {
             updated: start.at,
             ended: None,
         };
-        Execution { id, start, progress, actions: BTreeMap::new(), variables: BTreeMap::new() }
+        Execution { id, start, progress, actions: BTreeMap::new() }
     }
 
     /// The index of the stage that it is in, waits in front of, or ended in; none after the last one.

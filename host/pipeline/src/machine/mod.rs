@@ -14,6 +14,7 @@ mod event;
 mod execution;
 mod ids;
 mod input;
+mod kept;
 mod lifecycle;
 mod refusal;
 mod report;
@@ -38,11 +39,14 @@ pub use input::{
     ApprovalAnswer, ApprovalStatus, Input, Report, RetryRequest, SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride,
     SourceRevisionType, StartRequest, TransitionKind, Trigger, TriggerType, What,
 };
+pub use kept::{
+    DETAILS_BYTES_MAX, EXECUTION_TEXT_BYTES_MAX, EXECUTION_VARIABLES_BYTES_MAX, EXTERNAL_ID_BYTES_MAX, LINKS_COUNT_MAX,
+    MESSAGE_BYTES_MAX, OUTPUT_VARIABLES_BYTES_MAX, SUMMARY_BYTES_MAX,
+};
 pub use lifecycle::OUTDATED_APPROVALS_COUNT_MAX;
 pub use refusal::Refusal;
 pub use report::{
-    ActionError, CONTINUATION_BYTES_MAX, EXTERNAL_ID_BYTES_MAX, Failure, FailureType, LINKS_COUNT_MAX, Link,
-    MESSAGE_BYTES_MAX, OUTPUT_VARIABLES_BYTES_MAX, Resumption, Revision, SUMMARY_BYTES_MAX, Success, Told, Variables,
+    ActionError, CONTINUATION_BYTES_MAX, Failure, FailureType, Link, Resumption, Revision, Success, Told, Variables,
     Wait, Wake,
 };
 pub use resolve::CONFIGURATION_BYTES_MAX;

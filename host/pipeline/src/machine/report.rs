@@ -1,4 +1,4 @@
-//! What an action tells at the end of a call, as it is kept, and how much of it is kept at most.
+//! What an action tells at the end of a call, as it is kept.
 //!
 //! Must not know what a report does to the execution (`actions`).
 
@@ -8,20 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ids::Timestamp;
+use super::kept::{MESSAGE_BYTES_MAX, truncate};
 
-/// All output variables of one action (contract §6); more fail it.
-pub const OUTPUT_VARIABLES_BYTES_MAX: usize = 122_880;
 /// What a waiting action may keep; more fail it, for it is stored with every change of the action.
 pub const CONTINUATION_BYTES_MAX: usize = 16 * 1024;
-/// A failure's message is cut here, so that a plugin cannot fill the history with it.
-pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
-/// A summary is cut here (ExecutionSummary, contract appendix A).
-pub const SUMMARY_BYTES_MAX: usize = 2048;
-/// An external execution id is cut here (ExecutionId, contract appendix A).
-pub const EXTERNAL_ID_BYTES_MAX: usize = 1500;
-/// Links beyond these are dropped, as a page of them helps nobody.
-pub const LINKS_COUNT_MAX: usize = 20;
-
 pub type Variables = BTreeMap<String, String>;
 
 /// A successful end.
@@ -142,29 +132,10 @@ mod base64 {
     }
 }
 
-impl Told {
-    /// Cuts what is only to be read; what has a meaning is refused instead (`actions`).
-    pub(super) fn clamp(&mut self) {
-        cut(&mut self.summary, SUMMARY_BYTES_MAX);
-        cut(&mut self.external_id, EXTERNAL_ID_BYTES_MAX);
-        self.links.truncate(LINKS_COUNT_MAX);
-    }
-}
-
 impl ActionError {
     pub(super) fn new(kind: FailureType, message: impl Into<String>) -> ActionError {
         let mut message = message.into();
         truncate(&mut message, MESSAGE_BYTES_MAX);
         ActionError { kind, message }
     }
-}
-
-pub(super) fn cut(text: &mut Option<String>, bytes_max: usize) {
-    if let Some(text) = text {
-        truncate(text, bytes_max);
-    }
-}
-
-fn truncate(text: &mut String, bytes_max: usize) {
-    text.truncate(text.floor_char_boundary(bytes_max));
 }

@@ -97,9 +97,10 @@ impl Values<'_> {
         match reference.namespace {
             PIPELINE_NAMESPACE => self.execution.start.variables.get(key).map(String::as_str),
             BUILT_IN_NAMESPACE => (key == EXECUTION_ID_KEY).then_some(self.execution_id.as_str()),
-            namespace => self.execution.variables.iter().find_map(|(place, variables)| {
+            namespace => self.execution.actions.iter().find_map(|(place, run)| {
                 let producer = &self.declaration.stages[usize::from(place.stage)].actions[usize::from(place.action)];
-                variables.get(key).filter(|_| producer.namespace.as_deref() == Some(namespace)).map(String::as_str)
+                let value = run.variables.get(key)?;
+                (producer.namespace.as_deref() == Some(namespace)).then_some(value.as_str())
             }),
         }
     }

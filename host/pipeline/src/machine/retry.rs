@@ -25,7 +25,6 @@ pub(super) fn retry_stage(work: &mut Work<'_>, request: RetryRequest) -> Result<
 
     for place in again {
         execution.actions.remove(&place);
-        execution.variables.remove(&place);
     }
     if let Some(run) = execution.progress.stages.last_mut() {
         run.manual_retries += 1;

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::execution::{ActionRun, Execution, Progress, StageStatus, Start};
 use super::ids::{ActionExecutionId, ExecutionId, Place, Timestamp};
-use super::report::Variables;
 use crate::declaration::PipelineDeclaration;
 
 /// What lives of one pipeline. An ended execution leaves it, so that nothing in it grows with history.
@@ -96,7 +95,6 @@ pub enum Part {
     Start(ExecutionId),
     Progress(ExecutionId),
     Action(ExecutionId, Place),
-    Variables(ExecutionId, Place),
 }
 
 /// A part's key, for the driver to append to its own prefix. In the order of their bytes an execution's start comes
@@ -111,17 +109,15 @@ impl fmt::Display for Part {
             Part::Action(execution, place) => {
                 write!(f, "execution/{execution}/action/{}/{}", place.stage, place.action)
             }
-            Part::Variables(execution, place) => {
-                write!(f, "execution/{execution}/variables/{}/{}", place.stage, place.action)
-            }
         }
     }
 }
 
 /// A change of one part, as it is stored under the part's key.
 ///
-/// Values stay well under 64 KiB in ordinary use. A declaration (500 actions), a variables part (122,880 bytes of values),
-/// an action that a signal of 64 KiB woke, and an archived execution can exceed that.
+/// Values stay well under 64 KiB in ordinary use. A declaration (500 actions), an action with large output variables or one
+/// that a large signal woke (either about 120 KiB), and an archived execution (`EXECUTION_VARIABLES_BYTES_MAX` and what
+/// else it keeps) can exceed that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     Head(Head),
@@ -129,7 +125,6 @@ pub enum Change {
     Start(ExecutionId, Arc<Start>),
     Progress(ExecutionId, Progress),
     Action(ExecutionId, Place, Arc<ActionRun>),
-    Variables(ExecutionId, Place, Arc<Variables>),
     Delete(Part),
     /// An execution ended: to be kept apart from the state, for reading and for `RetryStage`. A later one of the same
     /// execution (it was retried) replaces it. Its parts are deleted by changes of their own.
@@ -145,7 +140,6 @@ impl Change {
             Change::Start(id, _) => Part::Start(*id),
             Change::Progress(id, _) => Part::Progress(*id),
             Change::Action(id, place, _) => Part::Action(*id, *place),
-            Change::Variables(id, place, _) => Part::Variables(*id, *place),
             Change::Delete(part) => *part,
             Change::Archive(_) => return None,
         })
@@ -174,9 +168,6 @@ impl State {
             Change::Action(id, place, run) => {
                 self.part_of(Part::Action(id, place), id)?.actions.insert(place, run);
             }
-            Change::Variables(id, place, variables) => {
-                self.part_of(Part::Variables(id, place), id)?.variables.insert(place, variables);
-            }
             Change::Delete(part) => self.delete(part),
             Change::Archive(_) => {}
         }
@@ -184,18 +175,17 @@ impl State {
     }
 
     fn delete(&mut self, part: Part) {
-        let (id, place) = match part {
-            Part::Head => return self.head = None,
-            Part::Declaration => return self.declaration = None,
-            Part::Start(id) => return drop(self.executions.remove(&id)),
-            // An execution that ends goes as a whole.
-            Part::Progress(_) => return,
-            Part::Action(id, place) | Part::Variables(id, place) => (id, place),
-        };
-        let Some(execution) = self.executions.get_mut(&id) else { return };
         match part {
-            Part::Variables(..) => drop(execution.variables.remove(&place)),
-            _ => drop(execution.actions.remove(&place)),
+            Part::Head => self.head = None,
+            Part::Declaration => self.declaration = None,
+            Part::Start(id) => drop(self.executions.remove(&id)),
+            // An execution that ends goes as a whole.
+            Part::Progress(_) => {}
+            Part::Action(id, place) => {
+                if let Some(execution) = self.executions.get_mut(&id) {
+                    execution.actions.remove(&place);
+                }
+            }
         }
     }
 

@@ -49,20 +49,15 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// A live execution, as it is now.
-    pub(super) fn execution(&self, id: ExecutionId) -> Option<&Execution> {
-        let execution = self.touched.get(&id).or_else(|| self.base.executions.get(&id));
-        execution.filter(|execution| execution.progress.ended.is_none())
-    }
-
     /// The executions that were live before the step.
-    pub(super) fn executions(&self) -> impl Iterator<Item = &'a Execution> {
+    pub(super) fn executions(&self) -> impl Iterator<Item = &'a Execution> + use<'a> {
         self.base.executions.values()
     }
 
     /// A live execution to change and to put back.
     pub(super) fn take(&self, id: ExecutionId) -> Option<Execution> {
-        self.execution(id).cloned()
+        let execution = self.touched.get(&id).or_else(|| self.base.executions.get(&id));
+        execution.filter(|execution| execution.progress.ended.is_none()).cloned()
     }
 
     pub(super) fn put(&mut self, execution: Execution) {
@@ -130,22 +125,11 @@ fn difference(before: Option<&Execution>, after: Execution, changes: &mut Vec<Ch
             changes.push(Change::Action(id, place, run));
         }
     }
-    let nothing = BTreeMap::new();
-    let variables = before.map_or(&nothing, |before| &before.variables);
-    for place in variables.keys().filter(|place| !after.variables.contains_key(place)) {
-        changes.push(Change::Delete(Part::Variables(id, *place)));
-    }
-    for (place, values) in after.variables {
-        if !variables.get(&place).is_some_and(|before| Arc::ptr_eq(before, &values)) {
-            changes.push(Change::Variables(id, place, values));
-        }
-    }
 }
 
-/// All parts of an execution, the start last, so that what is left of a broken deletion is still found.
+/// All parts of an execution.
 fn parts(execution: &Execution) -> impl Iterator<Item = Part> {
     let id = execution.id;
     let actions = execution.actions.keys().map(move |place| Part::Action(id, *place));
-    let variables = execution.variables.keys().map(move |place| Part::Variables(id, *place));
-    actions.chain(variables).chain([Part::Progress(id), Part::Start(id)])
+    actions.chain([Part::Progress(id), Part::Start(id)])
 }

@@ -1,5 +1,6 @@
 //! Tests of the machine as a whole: scripts with traces to read, and properties of random runs.
 
+mod limits;
 mod pipelines;
 mod properties;
 mod scenarios;
