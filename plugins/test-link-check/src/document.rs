@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use html5gum::emitters::default::{DefaultEmitter, StartTag};
 use html5gum::{Token, Tokenizer};
+use site_references::Reference;
 
 #[derive(Debug, Default)]
 pub(crate) struct Document {
     /// What a fragment can name.
     pub(crate) anchors: BTreeSet<String>,
+    /// Within the site.
     pub(crate) links: Vec<Link>,
 }
 
@@ -56,7 +58,9 @@ impl Document {
             let origin = source
                 .clone()
                 .map(|(file, line): (String, u32)| (file, line, written.clone().unwrap_or_else(|| href.clone())));
-            self.links.push(Link { href, line, origin });
+            if Reference::parse(&href).is_some() {
+                self.links.push(Link { href, line, origin });
+            }
         };
         ["href", "src", "poster"].iter().filter_map(|name| attribute(name)).for_each(&mut link);
         // `a.png 1x, b.png 2x`; a URL with a comma in it would be cut, and `data:` ones have some.
@@ -72,7 +76,7 @@ mod tests {
     #[test]
     fn what_an_html_file_says() {
         let document = Document::parse(
-            "<!doctype html>\n<h1 id=top>A</h1><a name='old'></a>\n\n<a class=x\n href='b.html?a&amp;b#c'>b</a>\n\
+            "<!doctype html>\n<h1 id=top>A</h1><a name='old'></a>\n\n<a href='https://example.com'></a><a class=x\n href='b.html?a&amp;b#c'>b</a>\n\
              <!-- <a href=no> --><script>'<a href=no>'</script>\n\
              <img data-source='a:b.md:7' data-href='x y.png' src=x%20y.png srcset='1.png 1x, 2.png'>",
         );
