@@ -122,7 +122,7 @@ macro_rules! plugin {
                     abi::Description {
                         name: $name.to_owned(),
                         version: env!("CARGO_PKG_VERSION").to_owned(),
-                        documentation: [$($doc.trim()),*].join("\n"),
+                        documentation: <[&str]>::join(&[$($doc.trim()),*], "\n"),
                         action_types: [
                             $($($crate::describe!(Source $source),)*)?
                             $($($crate::describe!(Build $build),)*)?
