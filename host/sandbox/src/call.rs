@@ -35,6 +35,8 @@ pub struct Call {
     pub entry: Entry,
     pub request: Request,
     pub grants: Grants,
+    /// The time of day at which the call starts, in milliseconds since 1970-01-01 UTC; none: now.
+    pub time: Option<u64>,
     /// The input artifacts that `request.inputs` names.
     pub inputs: Vec<files::Input>,
     /// A directory for this call alone, in which outputs and scratch are made once they are used. What is in it is the
@@ -86,7 +88,7 @@ pub struct Usage {
 impl Sandbox {
     /// Calls a plugin. Dropping the future stops the plugin, at the latest at its next epoch.
     pub async fn call(&self, plugin: &Plugin, call: Call) -> CallEnd {
-        let Call { entry, request, grants, inputs, work_dir, limits, sink } = call;
+        let Call { entry, request, grants, time, inputs, work_dir, limits, sink } = call;
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
         let masks = masks(description, &request, &grants);
@@ -99,7 +101,8 @@ impl Sandbox {
             quota: limits.files.clone(),
             seam: Arc::clone(&seam),
         };
-        let setup = Setup { seam, limits, grants, idempotency_key: &request.idempotency_key, files: Files::new(files) };
+        let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
+        let setup = Setup { seam, limits, grants, time, idempotency_key, files };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await
         };
@@ -177,11 +180,11 @@ impl Sandbox {
     }
 
     fn state(&self, setup: Setup<'_>) -> State {
-        let Setup { seam, limits, grants, idempotency_key, files } = setup;
+        let Setup { seam, limits, grants, time, idempotency_key, files } = setup;
         let mut wasi = WasiCtx::builder();
         let log = Log::new(&limits, Arc::clone(&seam));
         log.configure(&mut wasi);
-        clock::configure(&mut wasi, &grants, &seam);
+        clock::configure(&mut wasi, &grants, time, &seam);
         random::configure(&mut wasi, &grants, idempotency_key, &seam);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);
@@ -217,8 +220,8 @@ pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Descripti
         quota: limits.files.clone(),
         seam: Arc::clone(&seam),
     };
-    let setup =
-        Setup { seam, limits, grants: Grants::default(), idempotency_key: "describe", files: Files::new(files) };
+    let (grants, files) = (Grants::default(), Files::new(files));
+    let setup = Setup { seam, limits, grants, time: None, idempotency_key: "describe", files };
     let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
         exports.plugin.load(&mut *store, &instance)?.call_describe(store).await
     };
@@ -229,6 +232,7 @@ struct Setup<'a> {
     seam: Arc<Seam>,
     limits: CallLimits,
     grants: Grants,
+    time: Option<u64>,
     idempotency_key: &'a str,
     files: Files,
 }

@@ -28,11 +28,13 @@ fn thread_cpu_nanos() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-pub(crate) fn configure(wasi: &mut WasiCtxBuilder, grants: &Grants, seam: &Arc<Seam>) {
+/// `time` is the time of day at which the call starts, in milliseconds since 1970-01-01 UTC; none: now.
+pub(crate) fn configure(wasi: &mut WasiCtxBuilder, grants: &Grants, time: Option<u64>, seam: &Arc<Seam>) {
+    let start = time.map_or_else(since_epoch, Duration::from_millis);
     if grants.clock {
-        wasi.wall_clock(Granted(Arc::clone(seam)));
+        wasi.wall_clock(Granted { start, started: monotonic(), seam: Arc::clone(seam) });
     } else {
-        wasi.wall_clock(StandingStill(since_epoch()));
+        wasi.wall_clock(StandingStill(start));
     }
 }
 
@@ -48,7 +50,12 @@ impl HostWallClock for StandingStill {
     }
 }
 
-struct Granted(Arc<Seam>);
+/// Runs on from the start of the call, whatever is done to the host's clock meanwhile.
+struct Granted {
+    start: Duration,
+    started: Instant,
+    seam: Arc<Seam>,
+}
 
 impl HostWallClock for Granted {
     fn resolution(&self) -> Duration {
@@ -56,9 +63,9 @@ impl HostWallClock for Granted {
     }
 
     fn now(&self) -> Duration {
-        let timer = self.0.begin("clock", "now");
+        let timer = self.seam.begin("clock", "now");
         // What the guest was told is what the journal says.
-        let millis = u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX);
+        let millis = u64::try_from((self.start + self.started.elapsed()).as_millis()).unwrap_or(u64::MAX);
         timer.end(millis.to_string(), HostCallOutcome::Done, 0);
         Duration::from_millis(millis)
     }

@@ -93,6 +93,7 @@ impl SandboxActions {
                     entry: entry(&run),
                     request: self.request(pipeline, &run),
                     grants,
+                    time: None,
                     inputs,
                     work_dir: folder.0.clone(),
                     limits,
