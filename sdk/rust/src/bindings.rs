@@ -16,6 +16,7 @@ pub mod host {
                 import pipewright:plugin/log@0.1.0;
                 import pipewright:plugin/artifacts@0.1.0;
                 import pipewright:plugin/secrets@0.1.0;
+                import wasi:http/outgoing-handler@0.2.12;
             }
         ",
         world: "pipewright:guest/host",

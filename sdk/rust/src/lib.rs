@@ -55,10 +55,12 @@ pub mod bindings;
 pub mod export;
 mod failure;
 pub mod files;
+pub mod http;
 pub mod log;
 pub mod secrets;
 #[doc(hidden)]
 pub mod settings;
+mod streams;
 
 pub use action::{Action, Context, Input, NamedValue, Output, Resumed, Signal, TypeId, Wake};
 pub use answer::{
@@ -87,6 +89,6 @@ pub mod prelude {
     pub use crate::{
         Action, Ask, Capability, Choice, Decision, Deployed, Doing, Failure, Fetched, Input, Output, Report, Result,
         Resumed, Revision, Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait,
-        Wake, action, ask, debug, error, files, info, plugin, secrets, warn,
+        Wake, action, ask, debug, error, files, http, info, plugin, secrets, warn,
     };
 }
