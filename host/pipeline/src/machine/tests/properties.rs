@@ -209,21 +209,21 @@ fn input(world: &World, a_move: &Move) -> Option<What> {
         Move::Restart { which } => What::ActionRestarted { action: pick(&calls(world), which)?.action_execution },
         Move::Update => What::Update { declaration: world.declaration.clone() },
         Move::Late { which } => {
-            let ended: Vec<ActionExecutionId> =
-                world.archive.values().flat_map(|execution| execution.actions.values()).map(|run| run.id).collect();
-            let calls: Vec<ActionExecutionId> = calls(world).iter().map(|call| call.action_execution).collect();
-            match pick(&calls, which) {
-                Some(action) if which % 2 == 0 => {
-                    What::ActionReported { action, call: 77, report: Report::Succeeded(Box::default()) }
-                }
-                _ => What::ActionReported {
-                    action: pick(&ended, which)?,
-                    call: 1,
-                    report: Report::Succeeded(Box::default()),
-                },
-            }
+            let (action, call) = late(world, which)?;
+            What::ActionReported { action, call, report: Report::Succeeded(Box::default()) }
         }
     })
+}
+
+/// A call that nobody waits for: of an action that runs, with a number that was never given, or of one that ended.
+fn late(world: &World, which: usize) -> Option<(ActionExecutionId, u32)> {
+    if let Some(call) = pick(&calls(world), which).filter(|_| which % 2 == 0) {
+        return Some((call.action_execution, call.call + 1));
+    }
+    let ended = world.archive.values().flat_map(|execution| execution.actions.values());
+    let ended: Vec<ActionExecutionId> = ended.filter(|run| !run.in_progress()).map(|run| run.id).collect();
+    let live: Vec<ActionExecutionId> = calls(world).iter().map(|call| call.action_execution).collect();
+    pick(&ended, which).filter(|id| !live.contains(id)).map(|id| (id, 1))
 }
 
 /// Opens every transition and answers whatever is asked, until nothing is: then nothing may live any more.

@@ -69,34 +69,20 @@ fn stop_and_wait_keeps_approval_requests_and_abandoning_ends_them() {
         "Source: Src
          Gate: Ask!",
         "timers
-         start A
-         ok A Source/Src
+         . start A
+         . ok A Source/Src
          wait A Gate/Ask approval
          stop A
          approve A Gate/Ask
          ok A Gate/Ask
-         start B
-         ok B Source/Src
+         . start B
+         . ok B Source/Src
          wait B Gate/Ask approval
          stop B
          abandon B
          approve B Gate/Ask",
         expect![[r#"
             > timers
-            > start A
-              A STARTED
-              A/Source STARTED
-              A/Source/Src STARTED
-              timer A/Source/Src Timeout in 60 minutes
-              run A/Source/Src call 1 attempt 1
-            > ok A Source/Src
-              A/Source/Src SUCCEEDED
-              A/Source SUCCEEDED
-              A/Gate STARTED
-              A/Gate/Ask STARTED
-              clear A/Source/Src Timeout
-              timer A/Gate/Ask Timeout in 10080 minutes
-              run A/Gate/Ask call 1 attempt 1
             > wait A Gate/Ask approval
               A/Gate/Ask waiting
             > stop A
@@ -111,20 +97,6 @@ fn stop_and_wait_keeps_approval_requests_and_abandoning_ends_them() {
               A/Gate SUCCEEDED
               A STOPPED: enough
               clear A/Gate/Ask Timeout
-            > start B
-              B STARTED
-              B/Source STARTED
-              B/Source/Src STARTED
-              timer B/Source/Src Timeout in 60 minutes
-              run B/Source/Src call 1 attempt 1
-            > ok B Source/Src
-              B/Source/Src SUCCEEDED
-              B/Source SUCCEEDED
-              B/Gate STARTED
-              B/Gate/Ask STARTED
-              clear B/Source/Src Timeout
-              timer B/Gate/Ask Timeout in 10080 minutes
-              run B/Gate/Ask call 1 attempt 1
             > wait B Gate/Ask approval
               B/Gate/Ask waiting
             > stop B

@@ -10,8 +10,8 @@ fn a_waiting_action_is_called_again_by_time_or_signal_whichever_comes_first() {
         "Source: Src
          Build: Compile",
         "timers
-         start A
-         ok A Source/Src
+         . start A
+         . ok A Source/Src
          wait A Build/Compile ready 2h
          signal A Build/Compile other
          due A Build/Compile wake
@@ -22,25 +22,11 @@ fn a_waiting_action_is_called_again_by_time_or_signal_whichever_comes_first() {
          due A Build/Compile wake
          wait A Build/Compile ready 5h
          due A Build/Compile timeout
-         start B
-         ok B Source/Src
+         . start B
+         . ok B Source/Src
          wait B Build/Compile -",
         expect![[r#"
             > timers
-            > start A
-              A STARTED
-              A/Source STARTED
-              A/Source/Src STARTED
-              timer A/Source/Src Timeout in 60 minutes
-              run A/Source/Src call 1 attempt 1
-            > ok A Source/Src
-              A/Source/Src SUCCEEDED
-              A/Source SUCCEEDED
-              A/Build STARTED
-              A/Build/Compile STARTED
-              clear A/Source/Src Timeout
-              timer A/Build/Compile Timeout in 60 minutes
-              run A/Build/Compile call 1 attempt 1
             > wait A Build/Compile ready 2h
               A/Build/Compile waiting
               timer A/Build/Compile Wake { call: 1 } in 120 minutes
@@ -72,20 +58,6 @@ fn a_waiting_action_is_called_again_by_time_or_signal_whichever_comes_first() {
               A/Build FAILED
               A FAILED: The action Compile in stage Build failed
               clear A/Build/Compile Wake { call: 4 }
-            > start B
-              B STARTED
-              B/Source STARTED
-              B/Source/Src STARTED
-              timer B/Source/Src Timeout in 60 minutes
-              run B/Source/Src call 1 attempt 1
-            > ok B Source/Src
-              B/Source/Src SUCCEEDED
-              B/Source SUCCEEDED
-              B/Build STARTED
-              B/Build/Compile STARTED
-              clear B/Source/Src Timeout
-              timer B/Build/Compile Timeout in 60 minutes
-              run B/Build/Compile call 1 attempt 1
             > wait B Build/Compile -
               B/Build/Compile FAILED JobFailed: The action waits for nothing: it must name a time or a signal
               B/Build FAILED
@@ -102,8 +74,8 @@ fn an_approval_is_decided_once() {
          Gate: Ask! Sign!
          Deploy: Publish",
         "timers
-         start A
-         ok A Source/Src
+         . start A
+         . ok A Source/Src
          approve A Gate/Ask
          wait A Gate/Ask approval
          wait A Gate/Sign approval
@@ -119,23 +91,6 @@ fn an_approval_is_decided_once() {
          approve A Gate/Sign",
         expect![[r#"
             > timers
-            > start A
-              A STARTED
-              A/Source STARTED
-              A/Source/Src STARTED
-              timer A/Source/Src Timeout in 60 minutes
-              run A/Source/Src call 1 attempt 1
-            > ok A Source/Src
-              A/Source/Src SUCCEEDED
-              A/Source SUCCEEDED
-              A/Gate STARTED
-              A/Gate/Ask STARTED
-              A/Gate/Sign STARTED
-              clear A/Source/Src Timeout
-              timer A/Gate/Ask Timeout in 10080 minutes
-              run A/Gate/Ask call 1 attempt 1
-              timer A/Gate/Sign Timeout in 10080 minutes
-              run A/Gate/Sign call 1 attempt 1
             > approve A Gate/Ask
               refused InvalidApprovalTokenException: The approval request already received a response or has expired.
             > wait A Gate/Ask approval

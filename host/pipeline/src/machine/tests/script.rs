@@ -1,6 +1,6 @@
 //! Scripts: a pipeline and commands in, a trace of events and effects out.
 //!
-//! Executions are called A, B, C … in the order of their starts; the clock moves a second with each command. A trace has each
+//! A line that begins with a dot sets the scene, and is left out of the trace. Executions are called A, B, C … in the order of their starts; the clock moves a second with each command. A trace has each
 //! command behind `>`, and below it what happened: a refusal, the events (`A/Build/Compile STARTED`), and the effects
 //! (`run …`, `end …`, and `timer …` where the script begins with `timers`).
 
@@ -18,6 +18,12 @@ pub(super) fn check(declaration: &str, script: &str, trace: Expect) {
     let mut out = String::new();
     let mut timers = false;
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(scene) = line.strip_prefix('.') {
+            world.now = world.now.plus(1000);
+            let what = command(&world, &scene.split_whitespace().collect::<Vec<_>>());
+            world.submit(what).expect("the scene can be set");
+            continue;
+        }
         writeln!(out, "> {line}").expect("a String takes all");
         let words: Vec<&str> = line.split_whitespace().collect();
         if words[0] == "timers" {
@@ -54,26 +60,9 @@ fn command(world: &World, words: &[&str]) -> What {
         ("start", [_, variables @ ..]) => {
             What::Start(StartRequest { variables: pairs(variables), ..Default::default() })
         }
-        ("ok", [execution, action, variables @ ..]) => {
+        ("ok" | "ok-without-artifacts" | "fail" | "wait", [execution, action, words @ ..]) => {
             let run = Run::find(world, execution, action);
-            run.reported(Report::Succeeded(Box::new(run.success(variables))))
-        }
-        ("ok-without-artifacts", [execution, action]) => {
-            Run::find(world, execution, action).reported(Report::Succeeded(Box::default()))
-        }
-        ("fail", [execution, action, message @ ..]) => {
-            let error = ActionError { kind: FailureType::JobFailed, message: message.join(" ") };
-            Run::find(world, execution, action)
-                .reported(Report::Failed(Box::new(Failure { error, told: Told::default() })))
-        }
-        ("wait", [execution, action, signal, hours @ ..]) => {
-            let hours = hours.first().map(|text| text.trim_end_matches('h').parse::<u64>().expect("hours"));
-            Run::find(world, execution, action).reported(Report::Waiting(Wait {
-                until: hours.map(|hours| world.now.plus(hours * 3_600_000)),
-                signal: Some(*signal).filter(|signal| *signal != "-").map(Into::into),
-                continuation: b"so far".to_vec(),
-                summary: None,
-            }))
+            run.reported(report(world, &run, name, words))
         }
         ("signal", [execution, action, kind]) => {
             let action = Run::find(world, execution, action).id;
@@ -120,6 +109,27 @@ fn command(world: &World, words: &[&str]) -> What {
         ("update", []) => What::Update { declaration: world.declaration.clone() },
         ("delete", []) => What::Delete,
         _ => panic!("no such command: {name} {words:?}"),
+    }
+}
+
+/// What an action reports: `ok … [Variable=value]`, `fail … message`, `wait … SIGNAL|- [HOURSh]`.
+fn report(world: &World, run: &Run, name: &str, words: &[&str]) -> Report {
+    match (name, words) {
+        ("ok", variables) => Report::Succeeded(Box::new(run.success(variables))),
+        ("fail", message) => {
+            let error = ActionError { kind: FailureType::JobFailed, message: message.join(" ") };
+            Report::Failed(Box::new(Failure { error, told: Told::default() }))
+        }
+        ("wait", [signal, hours @ ..]) => {
+            let hours = hours.first().map(|text| text.trim_end_matches('h').parse::<u64>().expect("hours"));
+            Report::Waiting(Wait {
+                until: hours.map(|hours| world.now.plus(hours * 3_600_000)),
+                signal: Some(*signal).filter(|signal| *signal != "-").map(Into::into),
+                continuation: b"so far".to_vec(),
+                summary: None,
+            })
+        }
+        _ => Report::Succeeded(Box::default()),
     }
 }
 
