@@ -217,7 +217,7 @@ fn input(world: &World, a_move: &Move) -> Option<What> {
 
 /// A call that nobody waits for: of an action that runs, with a number that was never given, or of one that ended.
 fn late(world: &World, which: usize) -> Option<(ActionExecutionId, u32)> {
-    if let Some(call) = pick(&calls(world), which).filter(|_| which % 2 == 0) {
+    if let Some(call) = pick(&calls(world), which).filter(|_| which.is_multiple_of(2)) {
         return Some((call.action_execution, call.call + 1));
     }
     let ended = world.archive.values().flat_map(|execution| execution.actions.values());
