@@ -32,7 +32,7 @@ enum Sent {
     Nothing,
     /// So many frames of 1,000 bytes.
     Frames(usize),
-    /// The same, with a pause of 60 ms before each.
+    /// The same, with a pause of 150 ms before each.
     Slowly(usize),
     /// One frame, and then the guest drops the body.
     Unfinished,
@@ -88,7 +88,7 @@ const ALLOWED: &[Case] = &[
         method: "POST",
         url: "http://allowed.test:{http}/late",
         body: Sent::Slowly(12),
-        limits: |limits| limits.first_byte_ms_max = 500,
+        limits: |limits| limits.first_byte_ms_max = 1_500,
         journal: &["Done, 12005 bytes"],
         ..CASE
     },

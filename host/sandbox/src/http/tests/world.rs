@@ -257,7 +257,7 @@ fn body(sent: Sent) -> WasiBody {
     let slowly = matches!(sent, Sent::Slowly(_));
     let frames = futures::stream::iter(frames).then(move |frame| async move {
         if slowly {
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
         }
         frame
     });
