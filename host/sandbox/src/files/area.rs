@@ -19,6 +19,7 @@ use super::error::{FileError, FileResult};
 use super::hashed::Hashed;
 use super::paths;
 use super::quota::{Budget, Held};
+use super::stat::{FileKind, Stat, kind_of};
 use super::wasi::ErrorCode;
 use crate::grants::Access;
 
@@ -37,60 +38,6 @@ pub(super) enum Role {
     Output,
     Scratch,
     Granted(Access),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FileKind {
-    File,
-    Directory,
-    Link,
-    /// A FIFO, socket or device: shown, never opened.
-    Other,
-}
-
-/// What the file capability tells of a file.
-#[derive(Clone, Debug)]
-pub(super) struct Stat {
-    pub(super) kind: FileKind,
-    pub(super) size: u64,
-    pub(super) links: u64,
-    pub(super) executable: bool,
-    /// Accessed, modified, changed, as seconds and nanoseconds since 1970; `None` where times are fixed.
-    pub(super) times: Option<[(i64, i64); 3]>,
-    /// Names the file among all others that this call sees.
-    pub(super) identity: (u64, u64),
-}
-
-impl Stat {
-    pub(super) fn of(metadata: &Metadata, times: bool) -> Self {
-        Self {
-            kind: kind_of(metadata),
-            size: metadata.size(),
-            links: metadata.nlink(),
-            executable: metadata.mode() & 0o100 != 0,
-            times: times.then(|| {
-                [
-                    (metadata.atime(), metadata.atime_nsec()),
-                    (metadata.mtime(), metadata.mtime_nsec()),
-                    (metadata.ctime(), metadata.ctime_nsec()),
-                ]
-            }),
-            identity: (metadata.dev(), metadata.ino()),
-        }
-    }
-}
-
-pub(super) fn kind_of(metadata: &Metadata) -> FileKind {
-    let kind = metadata.file_type();
-    if kind.is_file() {
-        FileKind::File
-    } else if kind.is_dir() {
-        FileKind::Directory
-    } else if kind.is_symlink() {
-        FileKind::Link
-    } else {
-        FileKind::Other
-    }
 }
 
 /// How to open.
@@ -529,23 +476,6 @@ impl Area {
         let text = format!("{} has other names (hard links), and is not written: copy it first", self.show(path));
         FileError::invalid(ErrorCode::NotPermitted, text)
     }
-}
-
-impl Stat {
-    /// A directory that nobody made yet, or that is only a name.
-    pub(super) fn unmade(name: &str) -> Self {
-        let kind = FileKind::Directory;
-        Self { kind, size: 0, links: 1, executable: false, times: None, identity: identity_of(name) }
-    }
-}
-
-/// An identity for what has no inode.
-pub(super) fn identity_of(name: &str) -> (u64, u64) {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    // No device has this number.
-    (u64::MAX, hasher.finish())
 }
 
 /// The path as the system wants it.

@@ -10,10 +10,11 @@ use cap_std::fs::Dir;
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
-use super::area::{Area, FileKind, OpenFile, Role};
+use super::area::{Area, OpenFile, Role};
 use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
 use super::digest::Digest;
 use super::error::{FileError, FileResult};
+use super::stat::FileKind;
 use super::streams::{Reader, Writer};
 use super::tree::Found;
 use super::walk::{self, Item, ItemKind, Walk};

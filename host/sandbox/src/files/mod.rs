@@ -19,6 +19,7 @@ mod error;
 mod hashed;
 mod paths;
 mod quota;
+mod stat;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -41,9 +42,10 @@ pub use self::error::FileError;
 pub use self::quota::FileQuota;
 pub use self::tree::{Entry, Node, Tree, TreeError, TreeLimits};
 
-use self::area::{Area, FileKind, Role, Stat};
+use self::area::{Area, Role};
 use self::error::FileResult;
 use self::quota::Budget;
+use self::stat::{FileKind, Stat};
 use self::tree::{Found, Missing};
 use self::wasi::ErrorCode;
 use crate::grants::{Access, DirectoryGrant};
@@ -295,7 +297,7 @@ impl Shared {
                     Found::Link(target) => (FileKind::Link, target.len() as u64, false),
                     Found::Directory(_) => (FileKind::Directory, 0, false),
                 };
-                let identity = area::identity_of(location);
+                let identity = stat::identity_of(location);
                 Ok(Stat { kind, size, links: 1, executable, times: None, identity })
             }
         }

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use cap_fs_ext::DirExt as _;
 use cap_std::fs::{Dir, MetadataExt as _};
 
-use super::area::{FileKind, kind_of};
 use super::digest::Digest;
 use super::error::{FileError, FileResult};
 use super::paths;
 use super::quota::Listing;
+use super::stat::{FileKind, kind_of};
 use super::tree::{Node, Tree};
 use super::wasi::ErrorCode;
 

@@ -11,10 +11,11 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 pub(super) use self::bindings::wasi::filesystem::types::ErrorCode;
 use self::bindings::wasi::filesystem::{preopens, types as abi};
-use super::area::{FileKind, Open, OpenFile, Opened, Stat, kind_of};
+use super::area::{Open, OpenFile, Opened};
 use super::copy::CHUNK_BYTES;
 use super::error::{FileError, code_of_stream_error};
 use super::quota::{Held, Listing};
+use super::stat::{FileKind, Stat, kind_of};
 use super::streams::{Reader, Writer};
 use super::tree::{ChildKind, Found};
 use super::{Place, Shared, Want, copy, not_in};

@@ -110,6 +110,8 @@ fn blobs_are_checked() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = BlobDir::new(dir.path()).unwrap();
     let digest = blobs.put(b"content").unwrap();
+    fs::write(dir.path().join("new-1-1"), "half").unwrap();
+    assert_eq!(blobs.digests().unwrap(), [digest]);
     assert_eq!(blobs.verify(&digest).unwrap(), 7);
     assert_eq!(blobs.read(&digest, 7).unwrap(), b"content");
     assert!(matches!(blobs.read(&digest, 6), Err(BlobError::TooLarge { .. })));
