@@ -62,7 +62,7 @@ pub struct Seam {
     denials: Mutex<Vec<String>>,
 }
 
-/// At most this many denials are kept for the end of the call.
+/// At most this many denials are logged, and kept for the end of the call.
 const DENIALS_KEPT_MAX: usize = 32;
 
 impl Seam {
@@ -131,6 +131,7 @@ impl Seam {
         if let HostCallOutcome::Denied(text) = &call.outcome {
             let mut denials = self.denials.lock().expect("no panic while held");
             if denials.len() < DENIALS_KEPT_MAX {
+                self.sink.log(Level::Warn, text);
                 denials.push(text.clone());
             }
         }

@@ -143,9 +143,6 @@ impl Sink for ActionLog {
             HostCallOutcome::Limit(why) => ("limit", Some(why.as_str())),
             HostCallOutcome::Failed(why) => ("failed", Some(why.as_str())),
         };
-        if let HostCallOutcome::Denied(why) = &call.outcome {
-            self.log(Level::Warn, why);
-        }
         let line = JournalLine {
             at: clock::now_ms(),
             capability: call.capability,

@@ -57,7 +57,7 @@ fn decide(payload: &[u8]) -> Result<Decision> {
         Status::Approved => ("Approved", Decision::approved(summary)),
         Status::Rejected => ("Rejected", Decision::rejected(summary)),
     };
-    info!("{verb} by {}", answer.by.as_deref().unwrap_or("somebody unnamed"));
+    info!("{verb} by {}", answer.by.as_deref().filter(|by| !by.is_empty()).unwrap_or("somebody unnamed"));
     Ok(decision)
 }
 

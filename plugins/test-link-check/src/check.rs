@@ -27,7 +27,14 @@ pub(crate) struct Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}: {}", self.file, self.line, self.target, self.why)
+        write!(f, "{}:{}: {}", self.file, self.line, self.problem())
+    }
+}
+
+impl Broken {
+    /// Without the place: `TARGET: WHY`.
+    pub(crate) fn problem(&self) -> String {
+        format!("{}: {}", self.target, self.why)
     }
 }
 

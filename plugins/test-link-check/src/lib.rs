@@ -61,7 +61,7 @@ fn link_check(action: &Action, (): ()) -> Result<Tested<Counted>> {
             failed += 1;
             if failed <= BROKEN_LINKS_MAX {
                 error!("{broken}");
-                cases.push(TestCase::failed(&broken.target, broken.to_string()).at(&broken.file, Some(broken.line)));
+                cases.push(TestCase::failed(&broken.target, broken.problem()).at(&broken.file, Some(broken.line)));
             }
         }
     }

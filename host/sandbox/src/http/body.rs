@@ -64,8 +64,8 @@ impl Entry {
     pub(super) fn end(&mut self, outcome: HostCallOutcome) {
         let Some(timer) = self.timer.take() else { return };
         let told = match &outcome {
-            HostCallOutcome::Done => None,
-            HostCallOutcome::Denied(text) => Some(text.clone()),
+            // The seam logs denials.
+            HostCallOutcome::Done | HostCallOutcome::Denied(_) => None,
             HostCallOutcome::Limit(text) | HostCallOutcome::Failed(text) => Some(format!("{}: {text}", self.target)),
         };
         if let Some(text) = told.filter(|_| self.logged) {

@@ -215,7 +215,7 @@ impl Follower {
             token: answer.token,
             status: if answer.approved { ApprovalStatus::Approved } else { ApprovalStatus::Rejected },
             summary: String::new(),
-            by: None,
+            by: std::env::var("USER").ok(),
         };
         match self.driver.submit(self.pipeline, What::PutApprovalResult(answer)).await {
             // It timed out or was stopped meanwhile.
