@@ -1,0 +1,312 @@
+//! `pipewright run` as a person or a script uses it: what it prints, what it leaves behind, and how it ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::tools;
+
+/// A home of its own for one test, with the compile cache that all tests share.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file below the home.
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env("HOME", self.0.path())
+            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("PIPEWRIGHT_LOG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::new(self.command(arguments).output().unwrap())
+    }
+}
+
+struct Ended {
+    code: Option<i32>,
+    text: String,
+}
+
+impl Ended {
+    fn new(output: Output) -> Self {
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        Self { code: output.status.code(), text }
+    }
+
+    /// Ended with this code and said all of these.
+    #[track_caller]
+    fn check(&self, code: i32, said: &[&str]) -> &Self {
+        assert_eq!(self.code, Some(code), "{}", self.text);
+        for text in said {
+            assert!(self.text.contains(text), "{text:?} is missing in:\n{}", self.text);
+        }
+        self
+    }
+}
+
+fn action(category: &str, owner: &str, provider: &str, name: &str) -> Value {
+    json!({
+        "name": name,
+        "actionTypeId": { "category": category, "owner": owner, "provider": provider, "version": "1" },
+    })
+}
+
+/// A pipeline with a source action `Source` that makes the artifact `Code`, and a stage for each further action.
+fn pipeline(actions: &[Value]) -> String {
+    let mut source = action("Source", "Custom", "Directory", "Source");
+    source["outputArtifacts"] = json!([{ "name": "Code" }]);
+    let mut stages = vec![json!({ "name": "Source", "actions": [source] })];
+    for action in actions {
+        stages.push(json!({ "name": action["name"], "actions": [action] }));
+    }
+    let declaration = json!({
+        "name": "test",
+        "roleArn": "arn:aws:iam::000000000000:role/test",
+        "artifactStore": { "type": "S3", "location": "artifacts" },
+        "stages": stages,
+    });
+    declaration.to_string()
+}
+
+/// Builds a website of `Code`, checks it, and publishes it into the granted directory `public`.
+fn site() -> String {
+    let mut build = action("Build", "Custom", "Site", "Build");
+    build["inputArtifacts"] = json!([{ "name": "Code" }]);
+    build["outputArtifacts"] = json!([{ "name": "Website" }]);
+    let mut test = action("Test", "Custom", "LinkCheck", "Check");
+    test["inputArtifacts"] = json!([{ "name": "Website" }]);
+    let mut deploy = action("Deploy", "Custom", "Directory", "Publish");
+    deploy["inputArtifacts"] = json!([{ "name": "Website" }]);
+    deploy["configuration"] = json!({ "Directory": "public" });
+    pipeline(&[build, test, deploy])
+}
+
+const PUBLIC: &str = "[action.\"Publish/Publish\"]\ndirectories.public = { path = \"public\", access = \"write\" }\n";
+
+#[test]
+fn the_example_publishes_this_repository() {
+    let home = Home::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let mut command = home.command(&[
+        "run",
+        "examples/site/pipeline.json",
+        "--source",
+        "Source=.",
+        "--grants",
+        "examples/site/grants.toml",
+        "--approve",
+    ]);
+    let current = root.join("target/site/current");
+    let ended = Ended::new(command.current_dir(&root).output().unwrap());
+    ended.check(0, &["site succeeded", &format!("Publish/Site published {}", current.display())]);
+    let page = fs::read_to_string(current.join("index.html")).unwrap();
+    assert!(page.contains("<title>"), "{page}");
+    assert!(page.contains("href=\"ARCHITECTURE.html\""), "{page}");
+}
+
+#[test]
+fn a_broken_link_fails_the_run() {
+    let home = Home::new();
+    home.write("docs/README.md", "# Title\n\nSee [the guide](guide.md) and\n[nothing](missing.md).\n");
+    home.write("docs/guide.md", "# Guide\n\n[Back](README.md#title)\n");
+    let file = home.write("pipeline.json", &site());
+    let grants = home.write("grants.toml", PUBLIC);
+    let (file, grants) = (file.to_str().unwrap(), grants.to_str().unwrap());
+    let run = || home.run(&["run", file, "--source", "Source=docs", "--grants", grants]);
+    run().check(1, &["README.md:4: missing.md: there is no such file", "test failed"]);
+    assert!(!home.path("public/current").exists(), "nothing may be published");
+
+    home.write("docs/missing.md", "# Not missing any more\n");
+    run().check(0, &["test succeeded"]);
+    assert!(home.path("public/current/missing.html").is_file());
+}
+
+#[test]
+fn what_is_wrong_before_the_start_is_all_told() {
+    let check = |pipeline: &str, arguments: &[&str], said: &[&str]| {
+        let home = Home::new();
+        home.write("docs/README.md", "# Title\n");
+        home.write("no-component.wasm", "hello");
+        home.write("module.wasm", "\0asm\u{1}\0\0\0");
+        home.write("bad.toml", "[action.\"Publish/Publish\"]\nfiles = true\n");
+        home.write("other.toml", "[action.\"Publish/Other\"]\nclock = true\n");
+        let file = home.write("pipeline.json", pipeline);
+        let arguments = [&["run", file.to_str().unwrap()], arguments].concat();
+        home.run(&arguments).check(2, said);
+        assert!(!home.path(".local/share/pipewright").exists(), "{arguments:?} left state behind");
+    };
+    let site = site();
+    let source = ["--source", "Source=docs"];
+    let with = |more: &[&'static str]| [&source[..], more].concat();
+    check("{", &source, &["not JSON"]);
+    check("[]", &source, &["not a valid pipeline"]);
+    check(
+        &site.replace("\"Deploy\"", "\"Deliver\"").replace("\"Website\"", "\"Web site\""),
+        &source,
+        &["stages[3].actions[0].actionTypeId.category", "stages[1].actions[0].outputArtifacts[0].name", "ValidationException"],
+    );
+    check(&site, &["--source", "Sauce=docs"], &["the source actions are: Source"]);
+    check(&site, &["--source", "Source=nowhere"], &["--source Source=nowhere"]);
+    check(&site, &["--source", "docs"], &["ACTION=DIR"]);
+    check(&site, &with(&["--var", "x"]), &["NAME=VALUE"]);
+    check(&site, &with(&["--grants", "nowhere.toml"]), &["nowhere.toml"]);
+    check(&site, &with(&["--grants", "bad.toml"]), &["bad.toml", "files"]);
+    check(&site, &with(&["--grants", "other.toml"]), &["Publish/Other"]);
+    check(&site, &with(&["--plugin", "nowhere.wasm"]), &["nowhere.wasm"]);
+    check(&site, &with(&["--plugin", "no-component.wasm"]), &["no-component.wasm", "not a WebAssembly component"]);
+    check(&site, &with(&["--plugin", "module.wasm"]), &["module.wasm", "module"]);
+    let build = pipeline(&[action("Build", "AWS", "CodeBuild", "Build")]).replace(
+        "\"name\":\"Build\"}",
+        "\"name\":\"Build\",\"configuration\":{\"ProjectName\":\"p\"},\"inputArtifacts\":[{\"name\":\"Code\"}]}",
+    );
+    check(&build, &source, &["no plugin serves", "Build/AWS/CodeBuild/1"]);
+    let approval = pipeline(&[action("Approval", "AWS", "Manual", "Gate")]);
+    check(&approval, &source, &["Gate/Gate", "--approve"]);
+}
+
+#[test]
+fn bad_usage_ends_with_2() {
+    let home = Home::new();
+    home.run(&["run"]).check(2, &["Usage"]);
+    home.run(&["fly"]).check(2, &["unrecognized"]);
+    home.run(&["run", "nowhere.json"]).check(2, &["nowhere.json"]);
+    home.run(&["artifacts", "check", "--data", "nowhere"]).check(2, &["nowhere"]);
+    home.run(&["--help"]).check(0, &["Exit codes: 0 succeeded"]);
+}
+
+#[test]
+fn without_a_grant_the_denial_names_it() {
+    let home = Home::new();
+    home.write("docs/README.md", "# Title\n");
+    let file = home.write("pipeline.json", &site());
+    // A proposal beside the pipeline does not count where nobody can be asked.
+    home.write("grants.toml", PUBLIC);
+    let ended = home.run(&["run", file.to_str().unwrap(), "--source", "Source=docs"]);
+    ended.check(1, &["is a proposal", "directories.public = {", "access = \"write\"", "Publish/Publish"]);
+    assert!(!home.path("public").exists());
+}
+
+#[test]
+fn machines_read_json_lines() {
+    let home = Home::new();
+    home.write("docs/README.md", "# Title\n");
+    let file = home.write("pipeline.json", &pipeline(&[action("Approval", "AWS", "Manual", "Gate")]));
+    let output = home.command(&["run", file.to_str().unwrap(), "--source", "Source=docs", "--approve", "--json"]).output();
+    let ended = Ended::new(output.unwrap());
+    ended.check(0, &[]);
+    let lines: Vec<Value> = ended.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let find = |kind: &str| lines.iter().rfind(|line| line["type"] == kind).unwrap();
+    assert_eq!(find("execution")["status"], "Succeeded");
+    assert_eq!(find("stage"), &json!({ "type": "stage", "stage": "Gate", "status": "Succeeded" }));
+    assert_eq!(find("action")["action"], "Gate");
+}
+
+/// The data directory with everything that a run left, and the artifacts' check.
+#[test]
+fn a_flipped_byte_in_an_artifact_is_found() {
+    let home = Home::new();
+    home.write("docs/README.md", "# Title\n");
+    let file = home.write("pipeline.json", &pipeline(&[action("Approval", "AWS", "Manual", "Gate")]));
+    home.run(&["run", file.to_str().unwrap(), "--source", "Source=docs", "--approve", "--data", "data"]).check(0, &[]);
+    home.run(&["artifacts", "check", "--data", "data"]).check(0, &["1 artifacts, 1 files, 8 bytes"]);
+
+    let blob = walk(&home.path("data/artifacts/blobs")).pop().unwrap();
+    let mut permissions = fs::metadata(&blob).unwrap().permissions();
+    #[expect(clippy::permissions_set_readonly_false, reason = "a test's own file")]
+    permissions.set_readonly(false);
+    fs::set_permissions(&blob, permissions).unwrap();
+    fs::write(&blob, "# Tidle\n").unwrap();
+    home.run(&["artifacts", "check", "--data", "data"]).check(1, &["is damaged"]);
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// A plugin in another language against the same interface: log, artifacts, a denied request, and waiting.
+#[test]
+fn a_python_plugin_runs_in_a_pipeline() {
+    let Some(componentize) = tools::find("componentize-py") else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let component = Path::new(env!("CARGO_TARGET_TMPDIR")).join("words.wasm");
+    let built = Command::new(componentize)
+        .current_dir(root.join("tests/guests/python-build"))
+        .args(["-d", "../../../wit", "-w", "build-plugin", "componentize", "plugin", "-o"])
+        .arg(&component)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+
+    let home = Home::new();
+    home.write("docs/a.txt", "one two three\n");
+    home.write("docs/more/b.txt", "four\n");
+    let mut words = action("Build", "Custom", "Words", "Words");
+    words["configuration"] = json!({ "Url": "https://example.com/x", "Pause": "1000" });
+    words["inputArtifacts"] = json!([{ "name": "Code" }]);
+    words["outputArtifacts"] = json!([{ "name": "Counts" }]);
+    let file = home.write("pipeline.json", &pipeline(&[words]));
+    let plugin = component.to_str().unwrap();
+    let ended = home.run(&["run", file.to_str().unwrap(), "--source", "Source=docs", "--plugin", plugin]);
+    let denial = "tests/words (action Words/Words) tried GET https://example.com/x, which it was not granted";
+    ended.check(0, &["waiting: pausing", "woken with b'paused once'", denial, "http = [\"https://example.com\"]", "4 words"]);
+}
+
+/// Ctrl-C stops what runs, and another run goes on as if nothing had been.
+#[test]
+fn ctrl_c_stops_and_the_next_run_starts_anew() {
+    let home = Home::new();
+    home.write("docs/README.md", "# Title\n");
+    let mut sleep = action("Build", "Custom", "Deed", "Sleep");
+    sleep["configuration"] = json!({ "Deed": "sleep", "Amount": "600000" });
+    let file = home.write("pipeline.json", &pipeline(&[sleep]));
+    let plugin = home.path("deeds.wasm");
+    fs::write(&plugin, pipewright_guests::get("deeds")).unwrap();
+    let arguments =
+        ["run", file.to_str().unwrap(), "--source", "Source=docs", "--plugin", plugin.to_str().unwrap()];
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::KILL, rustix::process::Signal::INT] {
+        let mut child = home.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            said.push_str(&line);
+            if line.contains("[Sleep/Sleep] in progress") {
+                break;
+            }
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        let rest: Vec<String> = lines.map(Result::unwrap).collect();
+        let status = child.wait().unwrap();
+        if signal == rustix::process::Signal::INT {
+            assert_eq!(status.code(), Some(130), "{said}\n{rest:?}");
+            assert!(rest.iter().any(|line| line.contains("test stopped")), "{rest:?}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Programs and folders that some tests need and that are not on every machine.
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so loudly")]
+
+use std::path::PathBuf;
+
+/// The program of this name on the PATH. Where it is missing the test is to return at once, which is told loudly; in the
+/// checks that decide (`PIPEWRIGHT_TESTS_REQUIRE` names it) that is a failure.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        missing(name);
+    }
+    found
+}
+
+fn missing(name: &str) {
+    let required = std::env::var("PIPEWRIGHT_TESTS_REQUIRE").unwrap_or_default();
+    assert!(!required.split_whitespace().any(|required| required == name), "{name} is required and missing");
+    eprintln!("SKIPPED: {name} is not on this machine, and what this test checks was NOT checked");
+}
