@@ -1,0 +1,340 @@
+//! The sandbox with real guest programs: loading, the compile cache, limits, and what a plugin sees without grants.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Outcome, Owner, Request, TypeId};
+use pipewright_sandbox::grants::Grants;
+use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::seam::{HostCall, Level, Sink};
+use pipewright_sandbox::{Call, CallEnd, CallFailure, CompilerCommand, LoadError, Plugin, Sandbox, SandboxConfig};
+
+/// Remembers everything.
+#[derive(Default)]
+struct Memory(Mutex<Vec<String>>);
+
+impl Memory {
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Sink for Memory {
+    fn log(&self, level: Level, line: &str) {
+        self.0.lock().unwrap().push(format!("{level:?} {line}"));
+    }
+
+    fn progress(&self, percent: Option<u8>, summary: &str) {
+        self.0.lock().unwrap().push(format!("{percent:?} {summary}"));
+    }
+
+    fn host_call(&self, call: HostCall) {
+        self.0.lock().unwrap().push(format!("{} {}", call.capability, call.operation));
+    }
+}
+
+fn config(cache: &Path) -> SandboxConfig {
+    let compiler = CompilerCommand { program: env!("CARGO_BIN_EXE_compile-child").into(), args: Vec::new() };
+    SandboxConfig { calls_max: 20, ..SandboxConfig::new(cache, compiler) }
+}
+
+/// A compile cache that the tests of this process share, so that each guest is compiled once.
+fn shared_cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile-cache")
+}
+
+fn sandbox() -> Sandbox {
+    Sandbox::new(config(&shared_cache())).unwrap()
+}
+
+async fn deeds(sandbox: &Sandbox) -> Plugin {
+    sandbox.load(pipewright_guests::get("deeds").into()).await.unwrap()
+}
+
+struct Deed<'a> {
+    deed: &'a str,
+    amount: u64,
+    limits: CallLimits,
+    grants: Grants,
+    key: &'a str,
+}
+
+impl<'a> Deed<'a> {
+    fn new(deed: &'a str) -> Self {
+        Self { deed, amount: 0, limits: CallLimits::default(), grants: Grants::default(), key: "key" }
+    }
+
+    fn call(self, sink: Arc<dyn Sink>) -> Call {
+        let setting = |name: &str, value: String| NamedValue { name: name.to_owned(), value };
+        let request = Request {
+            action_type: TypeId {
+                category: Category::Invoke,
+                owner: Owner::Custom,
+                provider: "Deed".to_owned(),
+                version: "1".to_owned(),
+            },
+            context: Context {
+                account: "000000000000".to_owned(),
+                region: "local".to_owned(),
+                pipeline: "P".to_owned(),
+                execution_id: "E".to_owned(),
+                stage: "S".to_owned(),
+                action: "A".to_owned(),
+                action_execution_id: "X".to_owned(),
+            },
+            settings: vec![
+                setting("Deed", self.deed.to_owned()),
+                setting("Amount", self.amount.to_string()),
+                setting("Password", "hunter2".to_owned()),
+            ],
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            commands: Vec::new(),
+            environment: Vec::new(),
+            output_variables: Vec::new(),
+            idempotency_key: self.key.to_owned(),
+            attempt: 1,
+            resumed: None,
+        };
+        Call {
+            entry: Entry::Invoke,
+            request,
+            grants: self.grants,
+            time: None,
+            inputs: Vec::new(),
+            work_dir: std::env::temp_dir(),
+            limits: self.limits,
+            sink,
+        }
+    }
+}
+
+async fn run(sandbox: &Sandbox, deed: Deed<'_>) -> CallEnd {
+    let plugin = deeds(sandbox).await;
+    sandbox.call(&plugin, deed.call(Arc::new(Memory::default()))).await
+}
+
+fn found(end: CallEnd) -> String {
+    match end.result {
+        Ok(Outcome::Invoked(report)) => report.variables[0].value.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_is_described_and_called() {
+    let sandbox = sandbox();
+    let plugin = deeds(&sandbox).await;
+    assert_eq!(plugin.description().name, "guest/deeds");
+    assert_eq!(plugin.digest().len(), 64);
+    // The future goes to another thread: it is `Send`.
+    let call = Deed::new("nothing").call(Arc::new(Memory::default()));
+    let end = tokio::spawn(async move { sandbox.call(&plugin, call).await }).await.unwrap();
+    assert!(matches!(end.result, Ok(Outcome::Invoked(_))), "{end:?}");
+    assert!(end.usage.memory_bytes > 0 && end.usage.cpu_micros > 0, "{:?}", end.usage);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn misbehaving_guests_end_with_a_limit() {
+    let sandbox = sandbox();
+    let limits = |change: fn(&mut CallLimits)| {
+        let mut limits = CallLimits { wall_seconds_max: 60, ..CallLimits::default() };
+        change(&mut limits);
+        limits
+    };
+    let cases: &[(&str, u64, CallLimits, &str)] = &[
+        ("compute", 0, limits(|l| l.cpu_seconds_max = 1), "cpu_seconds_max"),
+        ("compute", 0, limits(|l| l.wall_seconds_max = 1), "wall_seconds_max"),
+        ("sleep", 3_600_000, limits(|l| l.wall_seconds_max = 1), "wall_seconds_max"),
+        ("take memory", 1 << 40, limits(|l| l.memory_bytes_max = 32 << 20), "memory_bytes_max"),
+        ("recurse", 0, limits(|_| ()), "STACK_BYTES_MAX"),
+        ("log", 0, limits(|l| l.log_bytes_max = 1 << 20), "log_bytes_max"),
+        ("log lines", 0, limits(|l| l.log_lines_max = 1_000), "log_lines_max"),
+        ("print", 0, limits(|l| l.log_bytes_max = 1 << 20), "log_bytes_max"),
+        ("print without end", 0, limits(|l| l.log_bytes_max = 1 << 20), "log_bytes_max"),
+        ("report progress", 0, limits(|l| l.log_lines_max = 1_000), "log_lines_max"),
+        ("pass a huge string", 8 << 20, limits(|l| l.host_call_bytes_max = 1 << 20), "host_call_bytes_max"),
+    ];
+    for (deed, amount, limits, limit) in cases {
+        let end = run(&sandbox, Deed { amount: *amount, limits: limits.clone(), ..Deed::new(deed) }).await;
+        match end.result {
+            Err(CallFailure::Limit(reached)) => assert_eq!(reached.limit, *limit, "{deed}: {reached}"),
+            other => panic!("{deed}: {other:?}"),
+        }
+    }
+    assert!(run(&sandbox, Deed::new("nothing")).await.result.is_ok(), "the host goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_of_all_guests_is_limited() {
+    let mut config = config(&shared_cache());
+    config.guest_memory_bytes_max = 16 << 20;
+    let sandbox = Sandbox::new(config).unwrap();
+    let take = || run(&sandbox, Deed { amount: 64 << 20, ..Deed::new("take memory") });
+    for _ in 0..2 {
+        let Err(CallFailure::Limit(reached)) = take().await.result else { panic!("memory without limit") };
+        assert_eq!(reached.limit, "guest_memory_bytes_max");
+    }
+    assert!(run(&sandbox, Deed::new("nothing")).await.result.is_ok(), "what a call took is given back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_and_unusable_answers_are_told_apart() {
+    let sandbox = sandbox();
+    let cases: &[(&str, u64, &str)] = &[
+        ("panic", 0, "Trap"),
+        ("exit", 0, "Trap"),
+        ("recurse with variables", 0, "Trap"),
+        ("fail", 0, "Plugin"),
+        ("make a large variable", 122_881, "Interface"),
+    ];
+    for (deed, amount, kind) in cases {
+        let end = run(&sandbox, Deed { amount: *amount, ..Deed::new(deed) }).await;
+        let failure = end.result.expect_err(deed);
+        assert!(format!("{failure:?}").starts_with(kind), "{deed}: {failure:?}");
+        assert!(!failure.to_string().contains("hunter2"), "{deed}: {failure}");
+    }
+    let end = run(&sandbox, Deed { amount: 15 << 10, ..Deed::new("wait") }).await;
+    assert!(matches!(end.result, Ok(Outcome::Waiting(_))), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_has_every_line_and_no_secret() {
+    let sandbox = sandbox();
+    let plugin = deeds(&sandbox).await;
+    let memory = Arc::new(Memory::default());
+    let sink: Arc<dyn Sink> = Arc::<Memory>::clone(&memory);
+    sandbox.call(&plugin, Deed::new("say").call(sink)).await.result.unwrap();
+    let want = [
+        "Debug to whom it may concern",
+        "Info first line",
+        "Info second line, the password is ****",
+        "Info printed ****",
+        "Some(50) half way",
+        "Warn without an end",
+    ];
+    assert_eq!(memory.lines(), want);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_grants_time_stands_still_and_nothing_is_random() {
+    let sandbox = sandbox();
+    let passed = |clock| Deed {
+        amount: 20,
+        grants: Grants { clock, ..Grants::default() },
+        ..Deed::new("wait for the time to pass")
+    };
+    assert_eq!(found(run(&sandbox, passed(false)).await), "0");
+    assert!(found(run(&sandbox, passed(true)).await).parse::<u64>().unwrap() >= 20);
+
+    let guess =
+        |key, randomness| Deed { key, grants: Grants { randomness, ..Grants::default() }, ..Deed::new("guess") };
+    let first = found(run(&sandbox, guess("one", false)).await);
+    assert_eq!(found(run(&sandbox, guess("one", false)).await), first);
+    assert_ne!(found(run(&sandbox, guess("two", false)).await), first);
+    assert_eq!(found(run(&sandbox, Deed::new("look around")).await), "0 0");
+    assert_eq!(found(run(&sandbox, Deed::new("connect")).await), "permission denied");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn computing_guests_leave_the_threads_to_others() {
+    let sandbox = sandbox();
+    let plugin = deeds(&sandbox).await;
+    let busy: Vec<_> = (0..4)
+        .map(|_| {
+            let (sandbox, plugin) = (sandbox.clone(), plugin.clone());
+            let call = Deed::new("compute").call(Arc::new(Memory::default()));
+            tokio::spawn(async move { sandbox.call(&plugin, call).await })
+        })
+        .collect();
+    // Four guests compute on two threads, and this future and a fifth guest still get their turn.
+    let end = tokio::time::timeout(Duration::from_secs(20), run(&sandbox, Deed::new("nothing"))).await.unwrap();
+    assert!(end.result.is_ok());
+    for call in busy {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled(), "dropping the future stops the guest");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_pool_is_no_limit() {
+    let sandbox = Sandbox::new(SandboxConfig { calls_max: 1, ..config(&shared_cache()) }).unwrap();
+    assert!(run(&sandbox, Deed::new("nothing")).await.result.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_plugin_is_refused_with_its_reason() {
+    let sandbox = sandbox();
+    let check = async |bytes: &[u8], want: &str| {
+        let error = sandbox.load(bytes.into()).await.unwrap_err().to_string();
+        assert!(error.contains(want), "{want:?} is not in {error:?}");
+    };
+    check(b"", "does not begin as WebAssembly does").await;
+    check(b"(component)", "does not begin as WebAssembly does").await;
+    check(b"\0asm\x01\0\0\0", "it is a core module; build it for the target wasm32-wasip2").await;
+    check(b"\0asm\x0d\0\x01\0", "it does not export pipewright:plugin/plugin@0.1.0").await;
+    check(b"\0asm\x0d\0\x01\0\x01", "cannot be compiled").await;
+    check(&[0; (64 << 20) + 1], "at most 67108864 are allowed").await;
+    check(&importing("other:package/thing"), "it imports other:package/thing, which is not part of the plugin ABI")
+        .await;
+    check(&importing("pipewright:plugin/log@0.2.0"), "was built for version 0.2.0 of the plugin ABI").await;
+    let Err(LoadError::False(problems)) = sandbox.load(pipewright_guests::get("liar").into()).await else {
+        panic!("a liar was believed")
+    };
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+}
+
+/// A component that imports an instance of this name, with a function `run`, and does nothing.
+fn importing(name: &str) -> Vec<u8> {
+    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+    // A type section with one instance type: a function type, and an export of that type.
+    bytes.extend(b"\x07\x10\x01\x42\x02\x01\x40\0\x01\0\x04\0\x03run\x01\0");
+    // An import section: the name, and an instance of the first type.
+    let length = u8::try_from(name.len()).unwrap();
+    bytes.extend([10, length + 5, 1, 0, length]);
+    bytes.extend(name.as_bytes());
+    bytes.extend([5, 0]);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_is_compiled_once_and_an_altered_cache_is_noticed() {
+    let cache = tempfile::tempdir().unwrap();
+    let entry = || {
+        let entries = fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut entries: Vec<_> = entries.filter(|path| !path.ends_with("key")).collect();
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        entries.remove(0)
+    };
+    let sandbox = Sandbox::new(config(cache.path())).unwrap();
+    let (one, two) = tokio::join!(deeds(&sandbox), deeds(&sandbox));
+    assert_eq!(one.digest(), two.digest());
+    let entry = entry();
+    let compiled = fs::read(&entry).unwrap();
+    let first_written = fs::metadata(&entry).unwrap().modified().unwrap();
+
+    // A compiler that cannot be started shows that none is needed.
+    let broken = CompilerCommand { program: "/no/such/compiler".into(), args: Vec::new() };
+    let without_compiler = || Sandbox::new(SandboxConfig { compiler: broken.clone(), ..config(cache.path()) }).unwrap();
+    let again = deeds(&without_compiler()).await;
+    assert_eq!(again.description(), one.description());
+    assert!(fs::metadata(&entry).unwrap().modified().unwrap() >= first_written);
+
+    let places = [0, 1, 31, 32, 39, 40, 200, compiled.len() / 3, compiled.len() / 2, compiled.len() - 1];
+    for place in places {
+        let mut altered = compiled.clone();
+        altered[place] ^= 1;
+        fs::write(&entry, &altered).unwrap();
+        let loaded = without_compiler().load(pipewright_guests::get("deeds").into()).await;
+        assert!(matches!(loaded, Err(LoadError::Compile(_))), "the altered byte {place} was not noticed");
+        assert!(!entry.exists(), "an altered entry is removed");
+    }
+    for short in [0, 31, 40, compiled.len() - 1] {
+        fs::write(&entry, &compiled[..short]).unwrap();
+        assert!(without_compiler().load(pipewright_guests::get("deeds").into()).await.is_err(), "cut at {short}");
+    }
+    fs::write(&entry, &compiled).unwrap();
+    assert!(without_compiler().load(pipewright_guests::get("deeds").into()).await.is_ok(), "the entry as it was");
+}

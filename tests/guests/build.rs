@@ -1,0 +1,11 @@
+//! Compiles the guest programs to components, as the bundle does with the first-party plugins.
+
+#[path = "../../plugins/bundle/components.rs"]
+mod components;
+
+use std::path::Path;
+
+fn main() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    components::embed(&here.join("../.."), "guests", &components::folders(here, "guest"));
+}
