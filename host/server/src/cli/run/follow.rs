@@ -2,6 +2,7 @@
 //!
 //! Must not know how things are drawn (`view`).
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
     ActionEvent, ActionHappening, ApprovalAnswer, ApprovalStatus, Event, ExecutionId, ExecutionState, StageState, What,
 };
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
 
 use super::board::{Board, Status, Update, level_name};
@@ -39,12 +41,12 @@ pub(super) enum Approvals {
     None,
 }
 
-/// A person's answer on the terminal.
-struct Answer {
+/// An approval that waits.
+struct Question {
     stage: String,
     action: String,
     token: String,
-    approved: bool,
+    text: String,
 }
 
 pub(super) struct Follower {
@@ -56,6 +58,8 @@ pub(super) struct Follower {
     next: u64,
     view: View,
     grants: GrantsFile,
+    /// Approvals that a person is still to be asked about; the first is being asked.
+    questions: VecDeque<Question>,
 }
 
 impl Follower {
@@ -77,12 +81,14 @@ impl Follower {
             next,
             view: View::new(form, Board::new(declaration)),
             grants,
+            questions: VecDeque::new(),
         })
     }
 
     pub(super) async fn follow(mut self, execution: ExecutionId, approvals: Approvals) -> Result<ExitCode, Ended> {
         let (answers, mut answered) = mpsc::channel(1);
         let mut tick = tokio::time::interval(TICK);
+        let mut interrupts = signal(SignalKind::interrupt()).map_err(|error| Ended::Host(error.into()))?;
         let mut interrupted = false;
         let driver = self.driver.clone();
         let mut failure = std::pin::pin!(driver.failure());
@@ -94,10 +100,16 @@ impl Follower {
                     }
                 }
                 said = self.said.recv() => self.said(said),
-                Some(answer) = answered.recv() => self.approve(answer).await?,
+                Some(approved) = answered.recv() => {
+                    self.view.resume();
+                    if let Some(question) = self.questions.pop_front() {
+                        self.approve(question, approved).await?;
+                    }
+                    self.ask_next(&answers);
+                }
                 _ = tick.tick() => self.view.tick(),
                 reason = &mut failure => return Err(Ended::Host(anyhow::anyhow!(reason))),
-                _ = tokio::signal::ctrl_c() => {
+                _ = interrupts.recv() => {
                     if interrupted {
                         return Ok(ExitCode::from(exit::INTERRUPTED));
                     }
@@ -113,7 +125,7 @@ impl Follower {
         &mut self,
         execution: ExecutionId,
         approvals: Approvals,
-        answers: &mpsc::Sender<Answer>,
+        answers: &mpsc::Sender<bool>,
     ) -> Result<Option<Status>, Ended> {
         loop {
             let records = self.driver.store().history(self.pipeline, self.next, RECORDS_MAX).await;
@@ -175,45 +187,51 @@ impl Follower {
         &mut self,
         event: &ActionEvent,
         approvals: Approvals,
-        answers: &mpsc::Sender<Answer>,
+        answers: &mpsc::Sender<bool>,
     ) -> Result<(), Ended> {
         let ActionHappening::Waiting { signal: Some(signal), summary, .. } = &event.what else { return Ok(()) };
         if signal != pipewright_pipeline::machine::APPROVAL_SIGNAL {
             return Ok(());
         }
-        let mut answer = Answer {
+        let question = Question {
             stage: event.stage.clone(),
             action: event.action.clone(),
             token: event.action_execution.to_string(),
-            approved: true,
+            text: summary.as_deref().map(printable).unwrap_or_default(),
         };
         match approvals {
-            Approvals::Given => self.approve(answer).await?,
+            Approvals::Given => self.approve(question, true).await?,
             Approvals::None => {}
             Approvals::Asked => {
-                self.view.release();
-                let summary = summary.as_deref().map(printable).unwrap_or_default();
-                print!("Approve {}/{}? {summary} [y/N] ", answer.stage, answer.action);
-                let _ = std::io::stdout().flush();
-                let answers = answers.clone();
-                // Reading a terminal cannot be cancelled: a thread of its own, which the end of the process ends.
-                std::thread::spawn(move || {
-                    let mut line = String::new();
-                    answer.approved = std::io::stdin().lock().read_line(&mut line).is_ok()
-                        && matches!(line.trim(), "y" | "Y" | "yes");
-                    let _ = answers.blocking_send(answer);
-                });
+                self.questions.push_back(question);
+                if self.questions.len() == 1 {
+                    self.ask_next(answers);
+                }
             }
         }
         Ok(())
     }
 
-    async fn approve(&mut self, answer: Answer) -> Result<(), Ended> {
+    fn ask_next(&mut self, answers: &mpsc::Sender<bool>) {
+        let Some(Question { stage, action, text, .. }) = self.questions.front() else { return };
+        self.view.pause();
+        print!("Approve {stage}/{action}? {text} [y/N] ");
+        let _ = std::io::stdout().flush();
+        let answers = answers.clone();
+        // Reading a terminal cannot be cancelled: a thread of its own, which the end of the process ends.
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = std::io::stdin().lock().read_line(&mut line).is_ok();
+            let _ = answers.blocking_send(read && matches!(line.trim(), "y" | "Y" | "yes"));
+        });
+    }
+
+    async fn approve(&mut self, question: Question, approved: bool) -> Result<(), Ended> {
         let answer = ApprovalAnswer {
-            stage: answer.stage,
-            action: answer.action,
-            token: answer.token,
-            status: if answer.approved { ApprovalStatus::Approved } else { ApprovalStatus::Rejected },
+            stage: question.stage,
+            action: question.action,
+            token: question.token,
+            status: if approved { ApprovalStatus::Approved } else { ApprovalStatus::Rejected },
             summary: String::new(),
             by: std::env::var("USER").ok(),
         };
@@ -225,6 +243,7 @@ impl Follower {
     }
 
     fn end(mut self, status: Status, interrupted: bool) -> ExitCode {
+        self.view.resume();
         self.hear();
         self.view.end();
         ExitCode::from(match (interrupted, status) {

@@ -22,11 +22,13 @@ pub struct View {
     began: Instant,
     /// How many lines the tree took when it was last drawn.
     drawn: usize,
+    /// Something else is on the terminal; the tree stands still.
+    paused: bool,
 }
 
 impl View {
     pub fn new(form: Form, board: Board) -> Self {
-        Self { form, board, began: clock::monotonic(), drawn: 0 }
+        Self { form, board, began: clock::monotonic(), drawn: 0, paused: false }
     }
 
     pub fn pipeline(&self) -> &str {
@@ -55,8 +57,15 @@ impl View {
     }
 
     /// Leaves the tree as it stands, so that something else can be printed below it.
-    pub fn release(&mut self) {
-        self.drawn = 0;
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Draws the tree anew after a pause, below what was printed.
+    pub fn resume(&mut self) {
+        if self.paused {
+            (self.paused, self.drawn) = (false, 0);
+        }
     }
 
     /// The last words: the failing actions with their last log lines, and where something was published.
@@ -89,6 +98,9 @@ impl View {
     }
 
     fn draw(&mut self) {
+        if self.paused {
+            return;
+        }
         let now = self.began.elapsed();
         let width =
             rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col.max(20)));
