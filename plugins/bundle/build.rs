@@ -9,6 +9,6 @@ fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let plugins = components::folders(&workspace.join("plugins"), "plugin");
     // A library of two plugins.
-    println!("cargo::rerun-if-changed={}", workspace.join("plugins/site-references").display());
+    println!("cargo::rerun-if-changed={}", workspace.join("plugins/site-references/src").display());
     components::embed(&workspace, "plugins", &plugins);
 }

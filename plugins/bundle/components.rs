@@ -23,7 +23,6 @@ pub(crate) struct Guest {
 
 /// The crates below `folder` whose name is their folder's after `prefix-`, in the order of their names.
 pub(crate) fn folders(folder: &Path, prefix: &str) -> Vec<Guest> {
-    println!("cargo::rerun-if-changed={}", folder.display());
     let entries = fs::read_dir(folder).unwrap_or_else(|error| fail(&format!("{}: {error}", folder.display())));
     let mut guests: Vec<Guest> = entries
         .filter_map(|entry| {
@@ -56,13 +55,13 @@ pub(crate) fn embed(workspace: &Path, name: &str, guests: &[Guest]) {
     write_if_changed(&out.join(format!("{name}.rs")), (list + "];\n").as_bytes());
 }
 
-/// Everything that a guest is made of, and nothing of the host.
+/// Everything that a guest is made of, and nothing of the host or the cases. A guest more or less changes Cargo.lock.
 fn watch(workspace: &Path, guests: &[Guest]) {
-    let shared = ["sdk/rust", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
-    for path in shared.iter().map(|path| workspace.join(path)) {
-        println!("cargo::rerun-if-changed={}", path.display());
-    }
-    for path in guests.iter().flat_map(|guest| ["Cargo.toml", "src"].map(|path| guest.folder.join(path))) {
+    let shared = ["sdk/rust/src", "sdk/rust/macros", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
+    let shared = shared.iter().map(|path| workspace.join(path));
+    let folders = guests.iter().map(|guest| &guest.folder);
+    let own = folders.flat_map(|folder| ["Cargo.toml", "src"].map(|path| folder.join(path)));
+    for path in shared.chain(own) {
         println!("cargo::rerun-if-changed={}", path.display());
     }
 }

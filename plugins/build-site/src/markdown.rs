@@ -34,6 +34,7 @@ pub(crate) fn render(text: &str, file: &str, links: &mut Links<'_>) -> Rendered 
         image: None,
         raw: None,
         in_metadata: false,
+        counted: (0, 1),
     };
     for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
         rewriter.event(event, &range);
@@ -58,6 +59,8 @@ struct Rewriter<'a, 'l, 's> {
     /// HTML comes in lines, and a tag may go over several: the line of the first, and all of them.
     raw: Option<(u32, String)>,
     in_metadata: bool,
+    /// Up to where the text's lines are counted, and the line there.
+    counted: (usize, u32),
 }
 
 /// A heading that is not at its end yet.
@@ -100,7 +103,8 @@ impl<'a> Rewriter<'a, '_, '_> {
             Event::End(TagEnd::Heading(level)) => self.end_heading(&level.to_string()),
             Event::Start(Tag::Link { link_type, dest_url, title, .. }) => {
                 let url = if link_type == LinkType::Email { format!("mailto:{dest_url}").into() } else { dest_url };
-                let link = self.tag("a", "href", &url, self.line(range), false);
+                let line = self.line(range);
+                let link = self.tag("a", "href", &url, line, false);
                 let title = if title.is_empty() { String::new() } else { attribute("title", &title) };
                 self.push(format!("{link}{title}>"));
             }
@@ -117,7 +121,8 @@ impl<'a> Rewriter<'a, '_, '_> {
                 }
             }
             Event::InlineHtml(html) => {
-                let html = raw::rewrite(&html, self.file, self.line(range), self.links);
+                let line = self.line(range);
+                let html = raw::rewrite(&html, self.file, line, self.links);
                 self.push(html);
             }
             event => self.events.push(event),
@@ -125,11 +130,10 @@ impl<'a> Rewriter<'a, '_, '_> {
     }
 
     fn start_image(&mut self, url: CowStr<'a>, title: CowStr<'a>, range: &Range<usize>) {
+        let line = self.line(range);
         match &mut self.image {
             Some(image) => image.depth += 1,
-            None => {
-                self.image = Some(Image { url, title, alternative: String::new(), line: self.line(range), depth: 0 });
-            }
+            None => self.image = Some(Image { url, title, alternative: String::new(), line, depth: 0 }),
         }
     }
 
@@ -172,9 +176,12 @@ impl<'a> Rewriter<'a, '_, '_> {
         self.events.push(Event::InlineHtml(html.into()));
     }
 
-    fn line(&self, range: &Range<usize>) -> u32 {
-        let before = self.text.get(..range.start).unwrap_or_default();
-        1 + before.matches('\n').count() as u32
+    /// Events come in the order of the text, so that each line is counted once.
+    fn line(&mut self, range: &Range<usize>) -> u32 {
+        let (offset, line) = self.counted;
+        let passed = self.text.get(offset..range.start).unwrap_or_default();
+        self.counted = (range.start.max(offset), line + passed.matches('\n').count() as u32);
+        self.counted.1
     }
 }
 

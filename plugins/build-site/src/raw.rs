@@ -10,21 +10,22 @@ use crate::markdown::{attribute, origin};
 const URLS: [(&[u8], bool); 3] = [(b"href", false), (b"src", true), (b"poster", true)];
 
 /// `line` is that on which the HTML begins in the Markdown file.
-pub(crate) fn rewrite(html: &str, file: &str, line: u32, links: &mut Links<'_>) -> String {
+pub(crate) fn rewrite(html: &str, file: &str, mut line: u32, links: &mut Links<'_>) -> String {
     let mut emitter = DefaultEmitter::<usize>::new_with_span();
     // What looks like a tag in a script or a style is none.
     emitter.naively_switch_states(true);
-    let (mut rewritten, mut copied) = (String::new(), 0);
+    let mut rewritten = String::new();
+    // Up to where the lines are counted, and up to where the text is in the result.
+    let (mut counted, mut copied) = (0, 0);
     for Ok(token) in Tokenizer::new_with_emitter(html, emitter) {
         let Token::StartTag(mut tag) = token else { continue };
-        let (Some(before), Some(after)) = (html.get(copied..tag.span.start), html.get(..tag.span.start)) else {
-            continue;
-        };
-        let line = line + after.matches('\n').count() as u32;
+        let (start, end) = (tag.span.start, tag.span.end);
+        line += html.get(counted..start).map_or(0, |passed| passed.matches('\n').count() as u32);
+        counted = start;
         if rewrite_tag(&mut tag, file, line, links) {
-            rewritten.push_str(before);
+            rewritten.push_str(html.get(copied..start).unwrap_or_default());
             rewritten.push_str(&written(&tag));
-            copied = tag.span.end;
+            copied = end;
         }
     }
     rewritten + html.get(copied..).unwrap_or_default()
