@@ -183,7 +183,11 @@ impl Source {
     /// Numbered lines without comments; the tests at the end of a file are left out, laws speak of what ships.
     fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         let shipped = self.text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
-        shipped.lines().enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+        shipped
+            .lines()
+            .enumerate()
+            .map(|(i, line)| (i + 1, line))
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 }
 
@@ -203,7 +207,9 @@ fn files(extension: &str) -> Vec<Source> {
             let path = entry.unwrap().path();
             let file_name = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() {
-                if !["target", ".git", "node_modules"].contains(&file_name) {
+                // What lies in a plugin's case is data.
+                let is_case = path.join("case.toml").exists();
+                if !is_case && !["target", ".git", "node_modules"].contains(&file_name) {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|e| e == extension) {
@@ -228,7 +234,8 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         let code = line.trim_start();
         let Some(at) = code.find("fn ") else { continue };
         let words = code[..at].split_whitespace();
-        let is_item = words.clone().all(|w| w.starts_with("pub") || ["async", "const", "unsafe", "extern"].contains(&w));
+        let is_item =
+            words.clone().all(|w| w.starts_with("pub") || ["async", "const", "unsafe", "extern"].contains(&w));
         if !is_item || code.ends_with(';') || code.ends_with('}') {
             continue;
         }
@@ -267,7 +274,8 @@ fn headings(page: &Path) -> Vec<String> {
     let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     titles
         .map(|title| {
-            let kept = title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+            let kept =
+                title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
             kept.replace(' ', "-")
         })
         .collect()

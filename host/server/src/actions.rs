@@ -202,9 +202,9 @@ fn entry(run: &RunAction) -> Entry {
     }
 }
 
-/// What a call that gave no outcome means to the action.
-fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
-    let (kind, mut message) = match failure {
+/// The kind and message of a call that gave no outcome.
+pub(crate) fn failure_of(failure: CallFailure) -> (FailureType, String) {
+    match failure {
         CallFailure::Plugin(failure) => (outcome::failure_type(failure.kind), failure.message),
         CallFailure::Trap(message) => (FailureType::JobFailed, format!("the plugin crashed: {message}")),
         CallFailure::Limit(reached) => {
@@ -214,7 +214,12 @@ fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
             (FailureType::JobFailed, format!("the plugin broke its interface: {message}"))
         }
         CallFailure::Host(error) => (FailureType::SystemUnavailable, format!("the host failed: {error:#}")),
-    };
+    }
+}
+
+/// What a call that gave no outcome means to the action.
+fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
+    let (kind, mut message) = failure_of(failure);
     // A plugin may hide a denial behind words of its own; the grant that is missing is what the operator needs to know.
     for denial in denials.iter().filter(|denial| !message.contains(denial.as_str())).collect::<Vec<_>>() {
         message.push_str("\nrefused: ");

@@ -200,6 +200,24 @@ impl ActionGrants {
         })
     }
 
+    /// What in these grants takes something from outside of the folder `base`: for a plugin's test cases, to which nobody
+    /// consented.
+    pub fn leaving(&self, base: &Path) -> Vec<String> {
+        let mut problems = Vec::new();
+        let files = self.secrets.iter().filter_map(|(name, secret)| Some((name, secret.file.as_ref()?)));
+        let paths = (self.directories.iter().map(|(name, directory)| (format!("directories.{name}"), &directory.path)))
+            .chain(files.map(|(name, file)| (format!("secrets.{name}"), file)));
+        for (key, path) in paths {
+            if !stays_below(base, path) {
+                problems.push(format!("{key}: {} leads out of the case's folder", path.display()));
+            }
+        }
+        for name in self.secrets.iter().filter(|(_, secret)| secret.env.is_some()).map(|(name, _)| name) {
+            problems.push(format!("secrets.{name}: give file = \"PATH\", not an environment variable"));
+        }
+        problems
+    }
+
     fn in_words(&self, base: &Path) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, directory) in &self.directories {
@@ -320,6 +338,20 @@ fn secret_file(name: &str, path: &Path) -> Result<String, String> {
     }
     let text = std::fs::read_to_string(path).map_err(wrong)?;
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+}
+
+/// Whether a relative path leads to something below `base`: no `..`, and no link on the way.
+fn stays_below(base: &Path, path: &Path) -> bool {
+    use std::path::Component;
+    let mut at = base.to_owned();
+    path.components().all(|component| match component {
+        Component::CurDir => true,
+        Component::Normal(name) => {
+            at.push(name);
+            !at.is_symlink()
+        }
+        _ => false,
+    })
 }
 
 /// The path without `.` and `..`, so that a person sees where it leads; links are left alone.

@@ -1,0 +1,221 @@
+//! The cases of the first-party plugins, in the real sandbox; and the runner of cases itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use expect_test::{Expect, expect};
+use pipewright::cases::{self, CaseResult, CasesError};
+use pipewright::host;
+use pipewright_sandbox::{Plugin, Sandbox};
+
+/// Compiled components are kept from run to run.
+fn sandbox() -> Sandbox {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    host::sandbox_with_compiler(cache, env!("CARGO_BIN_EXE_pipewright").into()).unwrap()
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+async fn bundled(sandbox: &Sandbox, name: &str) -> Plugin {
+    sandbox.load(pipewright_bundle::get(name).unwrap().into()).await.unwrap()
+}
+
+fn told(results: &[CaseResult]) -> String {
+    let told = |result: &CaseResult| {
+        let differences: Vec<String> = result.differences.iter().map(ToString::to_string).collect();
+        format!("{}: {}\n", result.name, if result.passed() { "ok".to_owned() } else { differences.join("\n") })
+    };
+    results.iter().map(told).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_party_plugins_pass_their_cases() {
+    let sandbox = sandbox();
+    assert!(!pipewright_bundle::PLUGINS.is_empty(), "built with BUNDLE_PLUGINS=skip");
+    let mut failed = String::new();
+    for (name, _) in pipewright_bundle::PLUGINS {
+        let plugin = bundled(&sandbox, name).await;
+        let folder = workspace().join("plugins").join(name).join(cases::FOLDER);
+        let results = cases::run_all(&sandbox, &plugin, &folder).await.unwrap_or_else(|error| panic!("{error}"));
+        let bad: Vec<CaseResult> = results.into_iter().filter(|result| !result.passed()).collect();
+        if !bad.is_empty() {
+            failed += &format!("plugins/{name}\n{}", told(&bad));
+        }
+    }
+    assert!(failed.is_empty(), "{failed}");
+}
+
+/// Runs cases of the manual approval: pairs of a name and a `case.toml`.
+async fn run(files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let sandbox = sandbox();
+    let plugin = bundled(&sandbox, "approval-manual").await;
+    cases::run_all(&sandbox, &plugin, folder.path()).await.map_err(|error| match error {
+        CasesError::Invalid(problems) => {
+            let here = format!("{}/", folder.path().display());
+            CasesError::Invalid(problems.into_iter().map(|problem| problem.replace(&here, "")).collect())
+        }
+        error => error,
+    })
+}
+
+async fn check_differences(case: &str, expected: Expect) {
+    expected.assert_eq(&told(&run(&[("case/case.toml", case)]).await.unwrap()));
+}
+
+async fn check_problems(files: &[(&str, &str)], expected: Expect) {
+    expected.assert_eq(&run(files).await.unwrap_err().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_difference_is_told() {
+    let case = r#"
+        action = "Approval/AWS/Manual/1"
+        settings = { CustomData = "look" }
+        outputs = ["Site"]
+        [expected]
+        outcome = "succeeded"
+        summary = ["look", "closely"]
+        log = ["no such line"]
+        denials = ["/directories/target"]
+        variables = { Answer = "42" }
+        targets = [{ id = "production" }]
+        waiting = { signal = "time to go" }
+        outputs.Site.files = ["index.html"]
+    "#;
+    check_differences(
+        case,
+        expect![[r#"
+            case: expected.outcome
+              expected: succeeded
+              got:      waiting
+            expected.summary
+              expected: a text with "closely"
+              got:      look
+            expected.log
+              expected: a text with "no such line"
+              got:      nothing
+            expected.denials
+              expected: a host call refused with "/directories/target"
+              got:      nothing was refused
+            expected.variables.Answer
+              expected: "42"
+              got:      none
+            expected.targets
+              expected: {"id":"production"}
+              got:      none
+            expected.waiting
+              expected: {"signal":"time to go"}
+              got:      {"signal":"approval"}
+            expected.outputs.Site
+              expected: it is made
+              got:      it was not made
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_cannot_be_woken_ends_the_case() {
+    let case = r#"
+        action = "Approval/AWS/Manual/1"
+        [expected]
+        outcome = "waiting"
+        [[then]]
+        signal = { kind = "rain" }
+        expected = { outcome = "succeeded" }
+        [[then]]
+        expected = { outcome = "waiting" }
+    "#;
+    check_differences(
+        case,
+        expect![[r#"
+        case: then.1.expected.outcome
+          expected: succeeded
+          got:      not called: it waits for the signal approval, not for rain
+    "#]],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_cases_are_told_with_their_place() {
+    let unknown = "action = \"Approval/AWS/Manual/1\"\nexpected = { outcome = \"succeeded\", sumary = [\"x\"] }\n";
+    let contradictory = r#"
+        action = "Approval/AWS/Manual/1"
+        call = "latest"
+        inputs = ["Source"]
+        grants.directories = { a = { path = "../..", access = "read" } }
+        expected = { outcome = "succeeded", revision = true }
+        [[then]]
+        wake = "time"
+        signal = { kind = "approval" }
+        expected = { outcome = "succeeded" }
+    "#;
+    let other = "action = \"Deploy/Custom/Directory/1\"\nexpected.outcome = \"succeeded\"\n";
+    let files =
+        [("unknown/case.toml", unknown), ("contradictory/case.toml", contradictory), ("other/case.toml", other)];
+    check_problems(&files, expect![[r#"
+        contradictory/case.toml: call: only a source has more than one
+        contradictory/case.toml: then.1: a call is woken by a signal or by time, not by both
+        contradictory/case.toml: then.1: nothing waits: the call before is expected to end succeeded
+        contradictory/case.toml: expected.revision: must be false, or some of { id, summary, url, created }
+        contradictory/case.toml: inputs: there is no folder inputs/Source
+        other/case.toml: action: the plugin offers Approval/AWS/Manual/1, not Deploy/Custom/Directory/1
+        unknown/case.toml: TOML parse error at line 2, column 37
+          |
+        2 | expected = { outcome = "succeeded", sumary = ["x"] }
+          |                                     ^^^^^^
+        unknown field `sumary`, expected one of `outcome`, `failure`, `summary`, `external-id`, `variables`, `links`, `revision`, `targets`, `cases`, `counts`, `waiting`, `log`, `denials`, `outputs`, `directories`"#]]).await;
+    check_problems(
+        &[("empty/input/Source/a.txt", "a")],
+        expect!["empty/case.toml: cannot be read: No such file or directory (os error 2)"],
+    )
+    .await;
+    let plain = "action = \"Approval/AWS/Manual/1\"\nexpected.outcome = \"waiting\"\n";
+    check_problems(
+        &[("x/case.toml", plain), ("x/input/Source/a.txt", "a")],
+        expect![
+            "x/case.toml: the folder input/ means nothing; there may be inputs, outputs, directories, directories-after"
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_takes_nothing_from_outside_of_its_folder() {
+    let case = r#"
+        action = "Approval/AWS/Manual/1"
+        expected = { outcome = "waiting" }
+        [grants]
+        directories.a = { path = "/", access = "read" }
+        directories.b = { path = "directories/../..", access = "write" }
+        directories.c = { path = "directories/missing", access = "read" }
+        secrets.d = { env = "HOME" }
+        secrets.e = { file = "/etc/passwd" }
+    "#;
+    check_problems(
+        &[("case/case.toml", case)],
+        expect![[r#"
+            case/case.toml: grants.directories.a: / leads out of the case's folder
+            case/case.toml: grants.directories.b: directories/../.. leads out of the case's folder
+            case/case.toml: grants.secrets.e: /etc/passwd leads out of the case's folder
+            case/case.toml: grants.secrets.d: give file = "PATH", not an environment variable"#]],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_without_cases_says_so() {
+    let sandbox = sandbox();
+    let plugin = bundled(&sandbox, "approval-manual").await;
+    let error = cases::run_all(&sandbox, &plugin, Path::new("no/cases")).await.unwrap_err();
+    assert!(matches!(&error, CasesError::Missing(folder) if folder == Path::new("no/cases")), "{error}");
+}
