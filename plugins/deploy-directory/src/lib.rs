@@ -72,8 +72,7 @@ fn directory(action: &Action, settings: Where) -> Result<Deployed<Published>> {
         fs::remove_dir_all(folder.join(old.to_string())).doing(format_args!("removing the release {old}"))?;
     }
     let current = top.join(CURRENT).display().to_string();
-    let target =
-        Target { id: current, kind: "Directory".to_owned(), status: TargetStatus::Succeeded, url: None };
+    let target = Target { id: current, kind: "Directory".to_owned(), status: TargetStatus::Succeeded, url: None };
     let report =
         Report::new(format!("published {release}")).variables(Published { release_id: release.to_string(), path });
     Ok(Deployed { report, targets: vec![target] })
