@@ -115,6 +115,8 @@ macro_rules! plugin {
         const _: () = {
             use $crate::bindings::description::exports::pipewright::plugin::plugin as abi;
 
+            #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+
             struct Plugin;
 
             impl abi::Guest for Plugin {
@@ -137,6 +139,8 @@ macro_rules! plugin {
                     }
                 }
             }
+            // Only a component has these exports; a native linker does not take their names.
+            #[cfg(target_family = "wasm")]
             $crate::bindings::description::export!(Plugin with_types_in $crate::bindings::description);
         };
         $($crate::export_source!($($source)*);)?
@@ -169,6 +173,8 @@ macro_rules! export_run {
             use $crate::bindings::$category::exports::pipewright::plugin::$category as abi;
             use $crate::export::{Defined, not_offered, run, serves};
 
+            #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+
             struct Category;
 
             impl abi::Guest for Category {
@@ -179,6 +185,8 @@ macro_rules! export_run {
                     Err(not_offered(&request.action_type))
                 }
             }
+            // Only a component has these exports; a native linker does not take their names.
+            #[cfg(target_family = "wasm")]
             $crate::bindings::$category::export!(Category with_types_in $crate::bindings::$category);
         };
     };
@@ -191,6 +199,8 @@ macro_rules! export_source {
         const _: () = {
             use $crate::bindings::source::exports::pipewright::plugin::source as abi;
             use $crate::export::{Defined, Latest, not_offered, run, serves};
+
+            #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
 
             struct Category;
 
@@ -209,6 +219,8 @@ macro_rules! export_source {
                     Err(not_offered(&request.action_type))
                 }
             }
+            // Only a component has these exports; a native linker does not take their names.
+            #[cfg(target_family = "wasm")]
             $crate::bindings::source::export!(Category with_types_in $crate::bindings::source);
         };
     };
