@@ -26,10 +26,13 @@ pub(super) struct Stat {
 
 impl Stat {
     pub(super) fn of(metadata: &Metadata, times: bool) -> Self {
+        let kind = kind_of(metadata);
+        // A directory's size and link count say how the file system keeps it, which must not reach an artifact.
+        let (size, links) = if kind == FileKind::Directory { (0, 1) } else { (metadata.size(), metadata.nlink()) };
         Self {
-            kind: kind_of(metadata),
-            size: metadata.size(),
-            links: metadata.nlink(),
+            kind,
+            size,
+            links,
             executable: metadata.mode() & 0o100 != 0,
             times: times.then(|| {
                 [
