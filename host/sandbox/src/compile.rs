@@ -4,9 +4,10 @@
 //! Owns both sides: `Compiler` starts the child, `compile_child` is the child. Must not know what a plugin is, nor keep
 //! what it makes.
 //!
-//! The child reads the length of the component (8 bytes, little-endian) and the component from its standard input, and
-//! writes the compiled code to its standard output; an error goes to its standard error with exit code 1. It ends when
-//! its standard input does: that is how it dies with its parent.
+//! The child reads from its standard input three numbers (its limits of memory and CPU time, and the length of the
+//! component; 8 bytes each, little-endian) and the component, and writes the compiled code to its standard output; an
+//! error goes to its standard error with exit code 1. It ends when its standard input does: that is how it dies with its
+//! parent.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -20,10 +21,7 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use crate::engine;
-use crate::limits::{
-    COMPILE_CHILDREN_MAX, COMPILE_CPU_SECONDS_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_WALL_SECONDS_MAX,
-    COMPILED_BYTES_MAX, COMPONENT_BYTES_MAX,
-};
+use crate::limits::{COMPILE_CHILDREN_MAX, COMPILED_BYTES_MAX, COMPONENT_BYTES_MAX, CompileLimits};
 
 /// How to start a process that calls [`compile_child`].
 #[derive(Clone, Debug)]
@@ -35,15 +33,15 @@ pub struct CompilerCommand {
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     #[error(
-        "compiling it took more than {COMPILE_CPU_SECONDS_MAX} s of CPU time or {COMPILE_WALL_SECONDS_MAX} s in all; \
-         build it smaller, or with fewer and shorter functions"
+        "compiling it took more than {} s of CPU time or {} s in all; build it smaller, or with fewer and shorter \
+         functions", .0.cpu_seconds_max, .0.wall_seconds_max
     )]
-    Time,
+    Time(CompileLimits),
     #[error(
         "compiling it needed more than {} MiB of memory; build it smaller, or with shorter functions",
-        COMPILE_MEMORY_BYTES_MAX >> 20
+        .0.memory_bytes_max >> 20
     )]
-    Memory,
+    Memory(CompileLimits),
     #[error("its compiled code is larger than {} MiB", COMPILED_BYTES_MAX >> 20)]
     TooLarge,
     /// The component is not valid.
@@ -61,6 +59,7 @@ impl From<io::Error> for CompileError {
 
 pub(crate) struct Compiler {
     command: CompilerCommand,
+    limits: CompileLimits,
     children: Semaphore,
 }
 
@@ -70,8 +69,8 @@ const CHILD_MESSAGE_BYTES_MAX: u64 = 16 << 10;
 const CHILD_THREADS_MAX: usize = 4;
 
 impl Compiler {
-    pub(crate) fn new(command: CompilerCommand) -> Self {
-        Self { command, children: Semaphore::new(COMPILE_CHILDREN_MAX) }
+    pub(crate) fn new(command: CompilerCommand, limits: CompileLimits) -> Self {
+        Self { command, limits, children: Semaphore::new(COMPILE_CHILDREN_MAX) }
     }
 
     pub(crate) async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
@@ -97,7 +96,8 @@ impl Compiler {
         let work = async {
             let feed = async {
                 // A child that ended early says why on its standard error.
-                let _ = stdin.write_all(&(component.len() as u64).to_le_bytes()).await;
+                let header = [self.limits.memory_bytes_max, self.limits.cpu_seconds_max, component.len() as u64];
+                let _ = stdin.write_all(header.map(u64::to_le_bytes).as_flattened()).await;
                 let _ = stdin.write_all(component).await;
                 let _ = stdin.flush().await;
             };
@@ -106,8 +106,8 @@ impl Compiler {
                 tokio::join!(feed, output.read_to_end(&mut compiled), errors.read_to_end(&mut message));
             output.and(errors)
         };
-        match tokio::time::timeout(Duration::from_secs(COMPILE_WALL_SECONDS_MAX), work).await {
-            Err(_) => return Err(CompileError::Time),
+        match tokio::time::timeout(Duration::from_secs(self.limits.wall_seconds_max), work).await {
+            Err(_) => return Err(CompileError::Time(self.limits)),
             Ok(ended) => ended?,
         };
         if compiled.len() as u64 > COMPILED_BYTES_MAX {
@@ -116,24 +116,24 @@ impl Compiler {
         // Only now: the end of its standard input would end the child.
         drop(stdin);
         let status = child.wait().await?;
-        if status.success() { Ok(compiled) } else { Err(explain(status, &String::from_utf8_lossy(&message))) }
+        if status.success() { Ok(compiled) } else { Err(self.explain(status, &String::from_utf8_lossy(&message))) }
     }
-}
 
-fn explain(status: ExitStatus, message: &str) -> CompileError {
-    use std::os::unix::process::ExitStatusExt;
-    let signal = status.signal();
-    if [Signal::XCPU, Signal::KILL].iter().any(|kill| signal == Some(kill.as_raw())) {
-        return CompileError::Time;
+    fn explain(&self, status: ExitStatus, message: &str) -> CompileError {
+        use std::os::unix::process::ExitStatusExt;
+        let signal = status.signal();
+        if [Signal::XCPU, Signal::KILL].iter().any(|kill| signal == Some(kill.as_raw())) {
+            return CompileError::Time(self.limits);
+        }
+        // Rust says the one when memory is refused to it, wasmtime the other when it is refused a mapping.
+        if message.contains("memory allocation of") || message.contains("Cannot allocate memory") {
+            return CompileError::Memory(self.limits);
+        }
+        if status.code() == Some(i32::from(CHILD_REFUSED)) {
+            return CompileError::Invalid(message.trim().to_owned());
+        }
+        CompileError::Host(format!("the compiler ended with {status}: {}", message.trim()))
     }
-    // Rust says the one when memory is refused to it, wasmtime the other when it is refused a mapping.
-    if message.contains("memory allocation of") || message.contains("Cannot allocate memory") {
-        return CompileError::Memory;
-    }
-    if status.code() == Some(i32::from(CHILD_REFUSED)) {
-        return CompileError::Invalid(message.trim().to_owned());
-    }
-    CompileError::Host(format!("the compiler ended with {status}: {}", message.trim()))
 }
 
 /// The component is not valid; what is wrong stands on the standard error.
@@ -146,7 +146,7 @@ pub fn compile_child() -> ExitCode {
         let _ = io::stderr().write_all(message.as_bytes());
         ExitCode::from(code)
     };
-    let component = match limit_this_process().and_then(|()| read_component()) {
+    let component = match read_component() {
         Ok(component) => component,
         Err(error) => return say(CHILD_FAILED, error.to_string()),
     };
@@ -168,22 +168,19 @@ pub fn compile_child() -> ExitCode {
     }
 }
 
-fn limit_this_process() -> io::Result<()> {
-    let limit = |resource, max| setrlimit(resource, Rlimit { current: Some(max), maximum: Some(max) });
-    limit(Resource::As, COMPILE_MEMORY_BYTES_MAX)?;
-    limit(Resource::Cpu, COMPILE_CPU_SECONDS_MAX)?;
-    limit(Resource::Core, 0)?;
-    Ok(())
-}
-
+/// Reads the limits, and keeps to them from then on, and the component.
 fn read_component() -> io::Result<Vec<u8>> {
-    let mut length = [0; 8];
-    io::stdin().read_exact(&mut length)?;
-    let length = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
-    if length > COMPONENT_BYTES_MAX {
+    let mut numbers = [[0; 8]; 3];
+    io::stdin().read_exact(numbers.as_flattened_mut())?;
+    let [memory, cpu, length] = numbers.map(u64::from_le_bytes);
+    let limit = |resource, max| setrlimit(resource, Rlimit { current: Some(max), maximum: Some(max) });
+    limit(Resource::As, memory)?;
+    limit(Resource::Cpu, cpu)?;
+    limit(Resource::Core, 0)?;
+    if length > COMPONENT_BYTES_MAX as u64 {
         return Err(io::Error::other("the component is too large"));
     }
-    let mut component = vec![0; length];
+    let mut component = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     io::stdin().read_exact(&mut component)?;
     Ok(component)
 }

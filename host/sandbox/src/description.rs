@@ -9,7 +9,6 @@ use crate::abi::{ActionType, Category, Description, Setting, SettingKind};
 use crate::limits::{
     ACTION_TYPES_MAX, ASKS_MAX, CHOICES_MAX, DOCUMENTATION_BYTES_MAX, SETTINGS_MAX, SUMMARY_BYTES_MAX,
 };
-use crate::plugin::Exports;
 
 /// `MaximumActionTypeArtifactCount`.
 const ARTIFACTS_MAX: u32 = 10;
@@ -20,8 +19,8 @@ const SETTING_NAME_BYTES_MAX: usize = 50;
 const VARIABLE_NAME_BYTES_MAX: usize = 128;
 const PLUGIN_NAME_BYTES_MAX: usize = 128;
 
-/// All that is wrong with it; empty if nothing is.
-pub(crate) fn problems(description: &Description, exports: &Exports) -> Vec<String> {
+/// All that is wrong with it; empty if nothing is. `exported` are the interfaces of the component.
+pub(crate) fn problems(description: &Description, exported: &[&str]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut rule = |holds: bool, problem: &dyn Fn() -> String| {
         if !holds {
@@ -38,19 +37,21 @@ pub(crate) fn problems(description: &Description, exports: &Exports) -> Vec<Stri
     for ask in asks {
         rule(ask.reason.len() <= SUMMARY_BYTES_MAX, &|| too_long("the reason of an ask", SUMMARY_BYTES_MAX));
     }
-    for interface in interfaces(exports) {
-        let offered = action_types.iter().any(|offered| interface.categories.contains(&offered.id.category));
-        rule(!interface.exported || offered, &|| {
-            format!("it exports the interface `{}` and offers no action type of that category", interface.name)
+    let wanted: BTreeSet<&str> = action_types.iter().map(|offered| interface(offered.id.category)).collect();
+    for name in exported {
+        rule(wanted.contains(name), &|| {
+            format!("it exports the interface `{name}` and offers no action type of that category")
         });
-        rule(interface.exported || !offered, &|| {
-            format!("it offers an action type whose interface `{}` it does not export", interface.name)
+    }
+    for name in wanted {
+        rule(exported.contains(&name), &|| {
+            format!("it offers an action type whose interface `{name}` it does not export")
         });
     }
     let mut seen = BTreeSet::new();
     for action_type in action_types.iter().take(ACTION_TYPES_MAX) {
         let id = &action_type.id;
-        let name = format!("{:?}/{:?}/{}/{}", id.category, id.owner, id.provider, id.version);
+        let name = format!("{}/{}/{}/{}", word(id.category), word(id.owner), id.provider, id.version);
         rule(seen.insert(name.clone()), &|| format!("it offers {name} twice"));
         check_action_type(action_type, &mut |holds, problem| rule(holds, &|| format!("{name}: {}", problem())));
     }
@@ -106,10 +107,10 @@ fn check_setting(setting: &Setting, rule: &mut Rule<'_>) {
         rule(choices.is_empty() || choices.contains(default), &|| {
             format!("the default {default:?} is not one of its choices")
         });
-        rule(is_of_kind(default, *kind), &|| format!("the default {default:?} is not a {kind:?}"));
+        rule(is_of_kind(default, *kind), &|| format!("the default {default:?} is not a {}", word(*kind)));
     }
     for choice in choices.iter().take(CHOICES_MAX) {
-        rule(is_of_kind(choice, *kind), &|| format!("the choice {choice:?} is not a {kind:?}"));
+        rule(is_of_kind(choice, *kind), &|| format!("the choice {choice:?} is not a {}", word(*kind)));
     }
 }
 
@@ -123,23 +124,23 @@ pub fn is_of_kind(value: &str, kind: SettingKind) -> bool {
     }
 }
 
-struct Interface {
-    name: &'static str,
-    categories: &'static [Category],
-    exported: bool,
+/// The interface that serves a category.
+fn interface(category: Category) -> &'static str {
+    match category {
+        Category::Source => "source",
+        Category::Build | Category::Compute => "build",
+        Category::Test => "test",
+        Category::Deploy => "deploy",
+        Category::Approval => "approval",
+        Category::Invoke => "invoke",
+        Category::Rule => "rule",
+    }
 }
 
-fn interfaces(exports: &Exports) -> [Interface; 7] {
-    let interface = |name, categories, exported| Interface { name, categories, exported };
-    [
-        interface("source", &[Category::Source], exports.source.is_some()),
-        interface("build", &[Category::Build, Category::Compute], exports.build.is_some()),
-        interface("test", &[Category::Test], exports.test.is_some()),
-        interface("deploy", &[Category::Deploy], exports.deploy.is_some()),
-        interface("approval", &[Category::Approval], exports.approval.is_some()),
-        interface("invoke", &[Category::Invoke], exports.invoke.is_some()),
-        interface("rule", &[Category::Rule], exports.rule.is_some()),
-    ]
+/// The name of an enumeration's case; the generated Debug output has the enumeration's name before it.
+fn word(case: impl std::fmt::Debug) -> String {
+    let text = format!("{case:?}");
+    text.rsplit("::").next().unwrap_or(&text).to_owned()
 }
 
 fn too_long(what: &str, max: usize) -> String {
@@ -165,4 +166,101 @@ fn is_plugin_name(text: &str) -> bool {
     };
     text.len() <= PLUGIN_NAME_BYTES_MAX
         && text.split_once('/').is_some_and(|(team, name)| is_part(team) && is_part(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{Count, Owner, TypeId, Variable};
+
+    fn setting(name: &str) -> Setting {
+        Setting {
+            name: name.to_owned(),
+            kind: SettingKind::Text,
+            required: false,
+            secret: false,
+            default: None,
+            choices: Vec::new(),
+            documentation: String::new(),
+        }
+    }
+
+    fn good() -> Description {
+        let id = TypeId {
+            category: Category::Build,
+            owner: Owner::Custom,
+            provider: "Site".to_owned(),
+            version: "1".to_owned(),
+        };
+        Description {
+            name: "pipewright/site".to_owned(),
+            version: "1.0.0".to_owned(),
+            documentation: String::new(),
+            action_types: vec![ActionType {
+                id,
+                settings: vec![setting("Title")],
+                inputs: Count { min: 1, max: 1 },
+                outputs: Count { min: 1, max: 10 },
+                variables: vec![Variable { name: "Pages".to_owned(), documentation: String::new() }],
+                documentation: String::new(),
+            }],
+            asks: Vec::new(),
+            may_run_again: true,
+        }
+    }
+
+    #[test]
+    fn each_rule_has_its_problem() {
+        let check = |change: fn(&mut Description), want: &[&str]| {
+            let mut description = good();
+            change(&mut description);
+            let problems = problems(&description, &["build"]);
+            let as_wanted =
+                problems.len() == want.len() && problems.iter().zip(want).all(|(problem, want)| problem.contains(want));
+            assert!(as_wanted, "{problems:#?} instead of {want:?}");
+        };
+        check(|_| (), &[]);
+        check(|d| d.action_types[0].id.category = Category::Compute, &[]);
+        for name in ["site", "a/b/c", "A/b", "a/", "/b", "-a/b", "a/b-"] {
+            let description = Description { name: name.to_owned(), ..good() };
+            assert_eq!(problems(&description, &["build"]).len(), 1, "{name:?} is a name");
+        }
+        check(|d| d.version = "1.0".to_owned(), &["its version is \"1.0\""]);
+        check(|d| d.documentation = "x".repeat(DOCUMENTATION_BYTES_MAX + 1), &["its documentation is longer"]);
+        check(|d| d.action_types.clear(), &["no action type", "exports the interface `build`"]);
+        check(
+            |d| d.action_types[0].id.category = Category::Test,
+            &["exports the interface `build`", "interface `test` it does not export"],
+        );
+        check(|d| d.action_types.push(d.action_types[0].clone()), &["Build/Custom/Site/1 twice"]);
+        check(|d| d.action_types[0].id.provider = "A B".to_owned(), &["the provider must be"]);
+        check(|d| d.action_types[0].id.provider = "x".repeat(36), &["the provider must be"]);
+        check(|d| d.action_types[0].id.version = "1234567890".to_owned(), &["the version must be"]);
+        check(|d| d.action_types[0].inputs = Count { min: 2, max: 1 }, &["inputs: from 2 to 1"]);
+        check(|d| d.action_types[0].outputs.max = 11, &["outputs: from 1 to 11"]);
+        check(|d| d.action_types[0].settings.push(setting("Title")), &["two settings are called \"Title\""]);
+        check(|d| d.action_types[0].settings[0].name.clear(), &["the name must be 1 to 50"]);
+        check(|d| d.action_types[0].variables[0].name = "a b".to_owned(), &["variable \"a b\""]);
+        check(|d| d.action_types[0].settings[0].kind = SettingKind::Number, &[]);
+        let with_default = |d: &mut Description| d.action_types[0].settings[0].default = Some("many".to_owned());
+        let mut description = good();
+        with_default(&mut description);
+        assert_eq!(problems(&description, &["build"]), Vec::<String>::new());
+        description.action_types[0].settings[0].kind = SettingKind::Number;
+        description.action_types[0].settings[0].choices = vec!["1".to_owned()];
+        description.action_types[0].settings[0].required = true;
+        assert_eq!(problems(&description, &["build"]).len(), 3);
+    }
+
+    #[test]
+    fn a_setting_is_of_its_kind() {
+        let check = |kind, good: &[&str], bad: &[&str]| {
+            good.iter().for_each(|value| assert!(is_of_kind(value, kind), "{value:?} is no {kind:?}"));
+            bad.iter().for_each(|value| assert!(!is_of_kind(value, kind), "{value:?} is a {kind:?}"));
+        };
+        check(SettingKind::Text, &["", "anything"], &[]);
+        check(SettingKind::Number, &["0", "-1.5", "1e3"], &["", "one", "inf", "NaN", "1 "]);
+        check(SettingKind::Boolean, &["true", "false"], &["", "True", "1"]);
+        check(SettingKind::List, &["[]", "[\"a\", 1]"], &["", "a,b", "{}", "[1"]);
+    }
 }

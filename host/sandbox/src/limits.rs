@@ -116,12 +116,23 @@ impl CallLimits {
 
 /// Stops a component that no disk or memory was planned for, before anything looks into it.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
-/// Stops a component that takes minutes to compile: 132 KB can be made to take 46 s.
-pub const COMPILE_CPU_SECONDS_MAX: u64 = 60;
-/// The same where the compiler waits instead of computing.
-pub const COMPILE_WALL_SECONDS_MAX: u64 = 120;
-/// Stops a component whose compilation takes the host's memory.
-pub const COMPILE_MEMORY_BYTES_MAX: u64 = 3 << 30;
+/// The limits of compiling one component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Stops a component that takes minutes to compile: 132 KB can be made to take 46 s. All threads together.
+    pub cpu_seconds_max: u64,
+    /// The same where the compiler waits instead of computing.
+    pub wall_seconds_max: u64,
+    /// Stops a component whose compilation takes the host's memory; counted as address space.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self { cpu_seconds_max: 60, wall_seconds_max: 120, memory_bytes_max: 3 << 30 }
+    }
+}
+
 /// Stops many such components at once.
 pub const COMPILE_CHILDREN_MAX: usize = 2;
 /// Stops a small component that compiles to a huge one.

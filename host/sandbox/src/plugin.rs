@@ -92,6 +92,22 @@ impl Ready {
     }
 }
 
+impl Exports {
+    /// The interfaces besides `plugin`.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let all = [
+            ("source", self.source.is_some()),
+            ("build", self.build.is_some()),
+            ("test", self.test.is_some()),
+            ("deploy", self.deploy.is_some()),
+            ("approval", self.approval.is_some()),
+            ("invoke", self.invoke.is_some()),
+            ("rule", self.rule.is_some()),
+        ];
+        all.into_iter().filter_map(|(name, exported)| exported.then_some(name)).collect()
+    }
+}
+
 /// That every interface of our package, imported or exported, is of a version that this host offers.
 fn check_versions(component: &Component) -> Result<(), LoadError> {
     let ty = component.component_type();

@@ -16,7 +16,7 @@ use crate::abi::Description;
 use crate::cache::{Cache, Entry};
 use crate::compile::{CompileError, Compiler, CompilerCommand};
 use crate::limiter::Budget;
-use crate::limits::COMPONENT_BYTES_MAX;
+use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready};
 use crate::state::{self, State};
 use crate::{call, description, engine, http};
@@ -27,10 +27,14 @@ pub struct SandboxConfig {
     /// Where compiled components are kept; made if it is not there. Nobody else may write to it.
     pub cache_dir: PathBuf,
     pub compiler: CompilerCommand,
+    pub compile_limits: CompileLimits,
     /// PEM files of certificate authorities that HTTPS requests trust, besides those of this machine.
     pub certificate_authorities: Vec<PathBuf>,
     /// Calls that run at once; more of them wait.
-    pub calls_max: u32,
+    pub calls_max: usize,
+    /// How many of them take their instances from the pool, which reserves 4 GiB of address space for each. The others
+    /// are slower to start.
+    pub pooled_calls_max: u32,
     /// The memory of all plugins that run at once, together. Stops a thousand calls that each keep to their own limit.
     pub guest_memory_bytes_max: usize,
 }
@@ -40,8 +44,10 @@ impl SandboxConfig {
         Self {
             cache_dir: cache_dir.into(),
             compiler,
+            compile_limits: CompileLimits::default(),
             certificate_authorities: Vec::new(),
             calls_max: 1_000,
+            pooled_calls_max: 1_000,
             guest_memory_bytes_max: 4 << 30,
         }
     }
@@ -108,7 +114,7 @@ impl Sandbox {
     /// # Errors
     /// The cache directory or a certificate authority cannot be used, or this machine cannot run the engine.
     pub fn new(config: SandboxConfig) -> anyhow::Result<Self> {
-        let pooling = engine::pooling(config.calls_max)?;
+        let pooling = engine::pooling(config.pooled_calls_max)?;
         let on_demand = engine::on_demand()?;
         engine::start_ticking(&[&pooling, &on_demand])?;
         let linked = |engine: Engine| -> anyhow::Result<_> {
@@ -120,9 +126,9 @@ impl Sandbox {
             pooling: linked(pooling)?,
             on_demand: linked(on_demand)?,
             cache: Cache::open(config.cache_dir)?,
-            compiler: Compiler::new(config.compiler),
+            compiler: Compiler::new(config.compiler, config.compile_limits),
             connector: http::Connector::new(&config.certificate_authorities)?,
-            calls: Semaphore::new(config.calls_max as usize),
+            calls: Semaphore::new(config.calls_max),
             memory: Budget::new(config.guest_memory_bytes_max),
             plugins: Mutex::default(),
         })))
@@ -181,7 +187,7 @@ impl Sandbox {
         if first != second {
             return Err(LoadError::Unsteady);
         }
-        let problems = description::problems(&first, &code.on_demand.exports);
+        let problems = description::problems(&first, &code.on_demand.exports.names());
         if !problems.is_empty() {
             return Err(LoadError::False(problems));
         }

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Outcome, Owner, Request, TypeId};
 use pipewright_sandbox::grants::Grants;
-use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::limits::{CallLimits, CompileLimits};
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
-use pipewright_sandbox::{Call, CallEnd, CallFailure, CompilerCommand, LoadError, Plugin, Sandbox, SandboxConfig};
+use pipewright_sandbox::{
+    Call, CallEnd, CallFailure, CompileError, CompilerCommand, LoadError, Plugin, Sandbox, SandboxConfig,
+};
 
 /// Remembers everything.
 #[derive(Default)]
@@ -37,7 +39,7 @@ impl Sink for Memory {
 
 fn config(cache: &Path) -> SandboxConfig {
     let compiler = CompilerCommand { program: env!("CARGO_BIN_EXE_compile-child").into(), args: Vec::new() };
-    SandboxConfig { calls_max: 20, ..SandboxConfig::new(cache, compiler) }
+    SandboxConfig { pooled_calls_max: 20, ..SandboxConfig::new(cache, compiler) }
 }
 
 /// A compile cache that the tests of this process share, so that each guest is compiled once.
@@ -260,8 +262,13 @@ async fn computing_guests_leave_the_threads_to_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_pool_is_no_limit() {
-    let sandbox = Sandbox::new(SandboxConfig { calls_max: 1, ..config(&shared_cache()) }).unwrap();
-    assert!(run(&sandbox, Deed::new("nothing")).await.result.is_ok());
+    let sandbox = Sandbox::new(SandboxConfig { pooled_calls_max: 1, ..config(&shared_cache()) }).unwrap();
+    let sleep = || run(&sandbox, Deed { amount: 100, ..Deed::new("sleep") });
+    // The first sleeps in the only place of the pool when the others begin.
+    let (one, two, three) = tokio::join!(sleep(), sleep(), sleep());
+    for end in [one, two, three] {
+        assert!(end.result.is_ok(), "{end:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -297,6 +304,56 @@ fn importing(name: &str) -> Vec<u8> {
     bytes.extend(name.as_bytes());
     bytes.extend([5, 0]);
     bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_too_long_or_too_much_to_compile_is_refused() {
+    let load = async |limits: CompileLimits, component: Vec<u8>| {
+        let config = SandboxConfig { compile_limits: limits, ..config(&shared_cache()) };
+        Sandbox::new(config).unwrap().load(component.into()).await.unwrap_err()
+    };
+    let usual = CompileLimits::default();
+    let error = load(CompileLimits { cpu_seconds_max: 1, ..usual }, bomb()).await;
+    assert!(matches!(error, LoadError::Compile(CompileError::Time(_))), "{error}");
+    let error = load(CompileLimits { wall_seconds_max: 1, ..usual }, bomb()).await;
+    assert!(matches!(error, LoadError::Compile(CompileError::Time(_))), "{error}");
+    let error = load(CompileLimits { memory_bytes_max: 256 << 20, ..usual }, bomb()).await;
+    assert!(matches!(error, LoadError::Compile(CompileError::Memory(_))), "{error}");
+}
+
+/// A component of 120 KB that takes minutes to compile: thousands of variables live across thousands of branches.
+fn bomb() -> Vec<u8> {
+    fn number(mut number: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while number > 0x7f {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    }
+    fn section(id: u8, content: &[u8]) -> Vec<u8> {
+        [&[id], number(content.len() as u32).as_slice(), content].concat()
+    }
+    const LOCALS: u32 = 5_000;
+    let mut body = [&[1], number(LOCALS).as_slice(), &[0x7f]].concat();
+    for branch in 0..5_000 {
+        let (one, two) = (number(1 + (branch * 7_919) % LOCALS), number(1 + (branch * 104_729) % LOCALS));
+        body.extend_from_slice(b"\x20\0\x04\x40\x20");
+        body.extend(
+            [one.as_slice(), b"\x41\x01\x6a\x21", &two, b"\x05\x20", &two, b"\x20", &one, b"\x6a\x21", &one].concat(),
+        );
+        body.push(0x0b);
+    }
+    body.extend_from_slice(b"\x20\0");
+    for local in 0..2_000 {
+        body.extend([b"\x20", number(1 + local).as_slice(), b"\x6a"].concat());
+    }
+    body.push(0x0b);
+    let code = [&[1], number(body.len() as u32).as_slice(), &body].concat();
+    let module =
+        [b"\0asm\x01\0\0\0".to_vec(), section(1, b"\x01\x60\x01\x7f\x01\x7f"), section(3, &[1, 0]), section(10, &code)];
+    [b"\0asm\x0d\0\x01\0".to_vec(), section(1, &module.concat())].concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
