@@ -43,7 +43,8 @@ fn traced_process() {
             let id = json!({ "category": category, "owner": "Custom", "provider": "X", "version": "1" });
             json!({ "name": name, "actions": [{ "name": "A", "actionTypeId": id }] })
         };
-        let declaration = json!({ "name": "p", "roleArn": "arn", "stages": [stage("S", "Source"), stage("D", "Deploy")] });
+        let declaration =
+            json!({ "name": "p", "roleArn": "arn", "stages": [stage("S", "Source"), stage("D", "Deploy")] });
         let declaration = Arc::new(serde_json::from_value(declaration).unwrap());
         driver.submit(pipeline, What::Create { declaration }).await.unwrap();
         println!("acknowledged create");

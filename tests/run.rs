@@ -168,7 +168,11 @@ fn what_is_wrong_before_the_start_is_all_told() {
     check(
         &site.replace("\"Deploy\"", "\"Deliver\"").replace("\"Website\"", "\"Web site\""),
         &source,
-        &["stages[3].actions[0].actionTypeId.category", "stages[1].actions[0].outputArtifacts[0].name", "ValidationException"],
+        &[
+            "stages[3].actions[0].actionTypeId.category",
+            "stages[1].actions[0].outputArtifacts[0].name",
+            "ValidationException",
+        ],
     );
     check(&site, &["--source", "Sauce=docs"], &["the source actions are: Source"]);
     check(&site, &["--source", "Source=nowhere"], &["--source Source=nowhere"]);
@@ -216,7 +220,8 @@ fn machines_read_json_lines() {
     let home = Home::new();
     home.write("docs/README.md", "# Title\n");
     let file = home.write("pipeline.json", &pipeline(&[action("Approval", "AWS", "Manual", "Gate")]));
-    let output = home.command(&["run", file.to_str().unwrap(), "--source", "Source=docs", "--approve", "--json"]).output();
+    let output =
+        home.command(&["run", file.to_str().unwrap(), "--source", "Source=docs", "--approve", "--json"]).output();
     let ended = Ended::new(output.unwrap());
     ended.check(0, &[]);
     let lines: Vec<Value> = ended.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -274,7 +279,10 @@ fn a_python_plugin_runs_in_a_pipeline() {
     let plugin = component.to_str().unwrap();
     let ended = home.run(&["run", file.to_str().unwrap(), "--source", "Source=docs", "--plugin", plugin]);
     let denial = "tests/words (action Words/Words) tried GET https://example.com/x, which it was not granted";
-    ended.check(0, &["waiting: pausing", "woken with b'paused once'", denial, "http = [\"https://example.com\"]", "4 words"]);
+    ended.check(
+        0,
+        &["waiting: pausing", "woken with b'paused once'", denial, "http = [\"https://example.com\"]", "4 words"],
+    );
 }
 
 /// Ctrl-C stops what runs, and another run goes on as if nothing had been.
@@ -287,8 +295,7 @@ fn ctrl_c_stops_and_the_next_run_starts_anew() {
     let file = home.write("pipeline.json", &pipeline(&[sleep]));
     let plugin = home.path("deeds.wasm");
     fs::write(&plugin, pipewright_guests::get("deeds")).unwrap();
-    let arguments =
-        ["run", file.to_str().unwrap(), "--source", "Source=docs", "--plugin", plugin.to_str().unwrap()];
+    let arguments = ["run", file.to_str().unwrap(), "--source", "Source=docs", "--plugin", plugin.to_str().unwrap()];
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::KILL, rustix::process::Signal::INT] {
         let mut child = home.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();

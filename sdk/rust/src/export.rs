@@ -115,8 +115,6 @@ macro_rules! plugin {
         const _: () = {
             use $crate::bindings::description::exports::pipewright::plugin::plugin as abi;
 
-            #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
-
             struct Plugin;
 
             impl abi::Guest for Plugin {
@@ -139,7 +137,8 @@ macro_rules! plugin {
                     }
                 }
             }
-            // Only a component has these exports; a native linker does not take their names.
+            // In use also where it is not exported: a native linker does not take the names of a component's exports.
+            const _: fn() -> abi::Description = <Plugin as abi::Guest>::describe;
             #[cfg(target_family = "wasm")]
             $crate::bindings::description::export!(Plugin with_types_in $crate::bindings::description);
         };
@@ -173,8 +172,6 @@ macro_rules! export_run {
             use $crate::bindings::$category::exports::pipewright::plugin::$category as abi;
             use $crate::export::{Defined, not_offered, run, serves};
 
-            #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
-
             struct Category;
 
             impl abi::Guest for Category {
@@ -185,7 +182,8 @@ macro_rules! export_run {
                     Err(not_offered(&request.action_type))
                 }
             }
-            // Only a component has these exports; a native linker does not take their names.
+            // In use also where it is not exported: a native linker does not take the names of a component's exports.
+            const _: fn(abi::Request) -> $crate::Result<abi::Outcome> = <Category as abi::Guest>::run;
             #[cfg(target_family = "wasm")]
             $crate::bindings::$category::export!(Category with_types_in $crate::bindings::$category);
         };
@@ -199,8 +197,6 @@ macro_rules! export_source {
         const _: () = {
             use $crate::bindings::source::exports::pipewright::plugin::source as abi;
             use $crate::export::{Defined, Latest, not_offered, run, serves};
-
-            #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
 
             struct Category;
 
@@ -219,7 +215,10 @@ macro_rules! export_source {
                     Err(not_offered(&request.action_type))
                 }
             }
-            // Only a component has these exports; a native linker does not take their names.
+            // In use also where it is not exported: a native linker does not take the names of a component's exports.
+            const _: fn(abi::Request) -> $crate::Result<abi::LatestOutcome> = <Category as abi::Guest>::latest;
+            const _: fn(abi::Request, Option<String>) -> $crate::Result<abi::FetchOutcome> =
+                <Category as abi::Guest>::fetch;
             #[cfg(target_family = "wasm")]
             $crate::bindings::source::export!(Category with_types_in $crate::bindings::source);
         };
