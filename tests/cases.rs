@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use expect_test::{Expect, expect};
 use pipewright::cases::{self, CaseResult, CasesError};
 use pipewright::host;
-use pipewright_sandbox::{Plugin, Sandbox};
+use pipewright_sandbox::Sandbox;
+use pipewright_sandbox::capabilities::CAPABILITIES;
 
 /// Compiled components are kept from run to run.
 fn sandbox() -> Sandbox {
@@ -18,8 +19,8 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-async fn bundled(sandbox: &Sandbox, name: &str) -> Plugin {
-    sandbox.load(pipewright_bundle::get(name).unwrap().into()).await.unwrap()
+fn approval() -> &'static [u8] {
+    pipewright_bundle::get("approval-manual").unwrap()
 }
 
 fn told(results: &[CaseResult]) -> String {
@@ -33,10 +34,10 @@ fn told(results: &[CaseResult]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn first_party_plugins_pass_their_cases() {
     let sandbox = sandbox();
-    assert!(!pipewright_bundle::PLUGINS.is_empty(), "built with BUNDLE_PLUGINS=skip");
+    assert!(!pipewright_bundle::PLUGINS.is_empty(), "the plugins are not in this build: BUNDLE_PLUGINS=skip");
     let mut failed = String::new();
-    for (name, _) in pipewright_bundle::PLUGINS {
-        let plugin = bundled(&sandbox, name).await;
+    for (name, component) in pipewright_bundle::PLUGINS {
+        let plugin = sandbox.load((*component).into()).await.unwrap();
         let folder = workspace().join("plugins").join(name).join(cases::FOLDER);
         let results = cases::run_all(&sandbox, &plugin, &folder).await.unwrap_or_else(|error| panic!("{error}"));
         let bad: Vec<CaseResult> = results.into_iter().filter(|result| !result.passed()).collect();
@@ -47,8 +48,40 @@ async fn first_party_plugins_pass_their_cases() {
     assert!(failed.is_empty(), "{failed}");
 }
 
-/// Runs cases of the manual approval: pairs of a name and a `case.toml`.
-async fn run(files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
+/// `without-NAME` is the denial case of a capability.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_capability_has_a_denial_case() {
+    let folder = workspace().join("tests/guests/reach").join(cases::FOLDER);
+    for capability in CAPABILITIES.iter().filter(|capability| capability.grant.is_some()) {
+        let case = folder.join(format!("without-{}", capability.name)).join("case.toml");
+        let text = fs::read_to_string(&case).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+        assert!(!text.contains("grants"), "{} grants something", case.display());
+        assert!(text.contains(&format!("Capability = \"{}\"", capability.name)), "{}", case.display());
+    }
+    let sandbox = sandbox();
+    let plugin = sandbox.load(pipewright_guests::get("reach").into()).await.unwrap();
+    let results = cases::run_all(&sandbox, &plugin, &folder).await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(results.iter().all(CaseResult::passed), "{}", told(&results));
+}
+
+/// An outcome alone does not pass where something was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_that_was_not_expected_fails_the_case() {
+    let case = r#"
+        action = "Invoke/Custom/Reach/1"
+        settings = { Capability = "secrets" }
+        expected = { outcome = "failed" }
+    "#;
+    let results = run(pipewright_guests::get("reach"), &[("case/case.toml", case)]).await.unwrap();
+    expect![[r#"
+        case: expected.denials
+          expected: nothing is refused
+          got:      guest/reach (action case/case) tried to read the secret "token", which it was not granted. To allow it, grant the action "case/case": secrets.token = { env = "…", reveal = true }
+    "#]].assert_eq(&told(&results));
+}
+
+/// Runs the cases that these files are: pairs of a path and a text.
+async fn run(component: &[u8], files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = folder.path().join(path);
@@ -56,7 +89,7 @@ async fn run(files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
         fs::write(path, text).unwrap();
     }
     let sandbox = sandbox();
-    let plugin = bundled(&sandbox, "approval-manual").await;
+    let plugin = sandbox.load(component.into()).await.unwrap();
     cases::run_all(&sandbox, &plugin, folder.path()).await.map_err(|error| match error {
         CasesError::Invalid(problems) => {
             let here = format!("{}/", folder.path().display());
@@ -67,11 +100,11 @@ async fn run(files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
 }
 
 async fn check_differences(case: &str, expected: Expect) {
-    expected.assert_eq(&told(&run(&[("case/case.toml", case)]).await.unwrap()));
+    expected.assert_eq(&told(&run(approval(), &[("case/case.toml", case)]).await.unwrap()));
 }
 
 async fn check_problems(files: &[(&str, &str)], expected: Expect) {
-    expected.assert_eq(&run(files).await.unwrap_err().to_string());
+    expected.assert_eq(&run(approval(), files).await.unwrap_err().to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,7 +248,7 @@ async fn a_case_takes_nothing_from_outside_of_its_folder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_without_cases_says_so() {
     let sandbox = sandbox();
-    let plugin = bundled(&sandbox, "approval-manual").await;
+    let plugin = sandbox.load(approval().into()).await.unwrap();
     let error = cases::run_all(&sandbox, &plugin, Path::new("no/cases")).await.unwrap_err();
     assert!(matches!(&error, CasesError::Missing(folder) if folder == Path::new("no/cases")), "{error}");
 }
