@@ -9,7 +9,7 @@ use pipewright_pipeline::declaration::{
     ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, PipelineDeclaration,
 };
 use pipewright_pipeline::validate::{self, Context};
-use pipewright_sandbox::Sandbox;
+use pipewright_sandbox::{LoadError, Sandbox};
 use sha2::{Digest as _, Sha256};
 
 use super::view::Form;
@@ -18,7 +18,7 @@ use crate::consent::Consents;
 use crate::grants::{GrantsFile, hex};
 use crate::home::{DataDirectory, UserFolders};
 use crate::host;
-use crate::plugins::Plugins;
+use crate::plugins::{PluginError, Plugins};
 
 /// A larger pipeline file is refused; 500 actions with everything have less.
 const PIPELINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -48,7 +48,10 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
         None => folders.compiled(),
     };
     let sandbox = host::sandbox(compiled)?;
-    let plugins = Plugins::load(&sandbox, &arguments.plugins).await.map_err(Ended::usage)?;
+    let plugins = Plugins::load(&sandbox, &arguments.plugins).await.map_err(|error| match error {
+        PluginError::Refused { source: LoadError::Host(_), .. } | PluginError::NoBundle => Ended::Host(error.into()),
+        mendable => Ended::usage(mendable),
+    })?;
 
     let action_types = plugins.action_types();
     let context = Context { region: None, action_types: &action_types };
