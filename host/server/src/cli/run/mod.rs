@@ -91,7 +91,7 @@ async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, E
 /// run.
 async fn abandon_interrupted(driver: &Driver, pipeline: Aggregate) -> Result<(), Ended> {
     let state = driver.state(pipeline).await.map_err(failed)?;
-    for (&execution, _) in &state.executions {
+    for &execution in state.executions.keys() {
         let reason = Some("the run was interrupted, and another was started".to_owned());
         let stop = What::Stop { execution, abandon: true, reason, by: None };
         driver.submit(pipeline, stop).await.map_err(failed)?;
