@@ -6,7 +6,7 @@ mod components;
 use std::path::Path;
 
 fn main() {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let workspace = Path::new(&components::variable("CARGO_MANIFEST_DIR")).join("../..");
     let plugins = components::folders(&workspace.join("plugins"), "plugin");
     // A library of two plugins.
     println!("cargo::rerun-if-changed={}", workspace.join("plugins/site-references/src").display());

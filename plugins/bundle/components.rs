@@ -154,7 +154,8 @@ fn has_target() -> bool {
     })
 }
 
-fn variable(name: &str) -> std::ffi::OsString {
+/// A variable that cargo sets. Read when the build script runs: one that was compiled for another checkout may be run here.
+pub(crate) fn variable(name: &str) -> std::ffi::OsString {
     env::var_os(name).unwrap_or_else(|| fail(&format!("{name} is not set; this runs as a build script only")))
 }
 

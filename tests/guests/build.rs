@@ -6,6 +6,7 @@ mod components;
 use std::path::Path;
 
 fn main() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = components::variable("CARGO_MANIFEST_DIR");
+    let here = Path::new(&here);
     components::embed(&here.join("../.."), "guests", &components::folders(here, "guest"));
 }

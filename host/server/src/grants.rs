@@ -77,7 +77,7 @@ enum FileAccess {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected \"https://host\", or { origin = \"http://host:port\", private = true }")]
 enum Origin {
     Public(String),
     Detailed(DetailedOrigin),
