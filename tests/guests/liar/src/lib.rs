@@ -1,4 +1,6 @@
 //! Says that it deploys, and offers the interface of an invoke action.
+// Written without the SDK; a native linker does not take the names of a component's exports.
+#![cfg(target_family = "wasm")]
 
 mod bindings {
     wit_bindgen::generate!({ path: "../../../wit", world: "invoke-plugin", generate_all });
