@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionHappening, ApprovalAnswer, ApprovalStatus, Event, ExecutionId, ExecutionState, StageState, What,
+    APPROVAL_SIGNAL, ActionEvent, ActionHappening, ApprovalAnswer, ApprovalStatus, Event, ExecutionId, ExecutionState,
+    StageState, What,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
@@ -139,9 +140,7 @@ impl Follower {
                     continue;
                 }
                 self.hear();
-                if let Event::Action(action) = &event {
-                    self.ask(action, approvals, answers).await?;
-                }
+                let question = question(&event);
                 if let Some(update) = self.update(event) {
                     if let Update::Execution { status, .. } = &update
                         && *status != Status::Running
@@ -149,6 +148,9 @@ impl Follower {
                         end = Some(*status);
                     }
                     self.view.update(&update);
+                }
+                if let Some(question) = question {
+                    self.ask(question, approvals, answers).await?;
                 }
             }
             if end.is_some() {
@@ -185,20 +187,10 @@ impl Follower {
 
     async fn ask(
         &mut self,
-        event: &ActionEvent,
+        question: Question,
         approvals: Approvals,
         answers: &mpsc::Sender<bool>,
     ) -> Result<(), Ended> {
-        let ActionHappening::Waiting { signal: Some(signal), summary, .. } = &event.what else { return Ok(()) };
-        if signal != pipewright_pipeline::machine::APPROVAL_SIGNAL {
-            return Ok(());
-        }
-        let question = Question {
-            stage: event.stage.clone(),
-            action: event.action.clone(),
-            token: event.action_execution.to_string(),
-            text: summary.as_deref().map(printable).unwrap_or_default(),
-        };
         match approvals {
             Approvals::Given => self.approve(question, true).await?,
             Approvals::None => {}
@@ -297,6 +289,18 @@ impl Follower {
         let targets = targets.map(|id| self.grants.host_path(&name, id).unwrap_or_else(|| id.to_owned())).collect();
         Some(Update::Action { stage: event.stage, action: event.action, status, summary, targets })
     }
+}
+
+/// What an event asks a person.
+fn question(event: &Event) -> Option<Question> {
+    let Event::Action(event) = event else { return None };
+    let ActionHappening::Waiting { signal: Some(signal), summary, .. } = &event.what else { return None };
+    (signal == APPROVAL_SIGNAL).then(|| Question {
+        stage: event.stage.clone(),
+        action: event.action.clone(),
+        token: event.action_execution.to_string(),
+        text: summary.as_deref().map(printable).unwrap_or_default(),
+    })
 }
 
 /// The execution that an event speaks of.
