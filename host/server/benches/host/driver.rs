@@ -1,0 +1,178 @@
+//! Pipelines of three actions that do nothing, through the driver on sled, each in its own pipeline; against a loop that
+//! calls the bare component and writes the very rows that the engine wrote, and knows no pipelines (`replay`).
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipewright::actions::Runner;
+use pipewright::clock::monotonic;
+use pipewright::driver::Driver;
+use pipewright::host::Host;
+use pipewright::store::{
+    Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, SledStore, Store, StoreError, Verified, Watcher,
+};
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{StartRequest, What};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::bare::Bare;
+use crate::measure::{Line, compare};
+use crate::replay::Replay;
+
+/// How many pipelines at once, and how many rounds of how many runs of each.
+const LEVELS: [(usize, usize, usize); 3] = [(1, 9, 30), (64, 9, 4), (1000, 5, 1)];
+/// At least half as fast.
+const GOAL: f64 = 2.0;
+
+pub(crate) fn run(runtime: &Runtime, host: &Host, bare: &Arc<Bare>, folder: &Path) -> anyhow::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for (pipelines, rounds, runs) in LEVELS {
+        let folder = folder.join(pipelines.to_string());
+        let ours = runtime.block_on(Ours::new(host, &folder.join("ours"), pipelines))?;
+        let replay = Arc::new(Replay::new(Arc::clone(bare), &folder.join("bare"))?);
+        let name = format!("a run of three actions, {pipelines} at once");
+        let line = compare(name, GOAL, (rounds, (pipelines * runs) as u32), |_| {
+            let took = runtime.block_on(ours.round(runs))?;
+            let written = ours.store.take();
+            Ok((took, runtime.block_on(replay.round(written, pipelines))?))
+        })?;
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+struct Ours {
+    driver: Driver,
+    store: Arc<Recording>,
+    pipelines: Vec<Aggregate>,
+    /// How many commits a run makes.
+    commits: u64,
+}
+
+impl Ours {
+    async fn new(host: &Host, folder: &Path, pipelines: usize) -> anyhow::Result<Self> {
+        let sled = SledStore::open(folder, SledStore::CACHE_BYTES_DEFAULT)?;
+        let store = Arc::new(Recording { sled, commits: Mutex::default() });
+        let dyn_store: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let driver = Driver::new(dyn_store, Arc::new(Runner(Arc::clone(&host.actions))));
+        let pipelines: Vec<_> = (0..pipelines as u128)
+            // Spread like the random ones of a host.
+            .map(|number| (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
+            .map(|uid| Aggregate { account: 0, uid })
+            .collect();
+        let declaration = declaration();
+        for pipeline in &pipelines {
+            driver.submit(*pipeline, What::Create { declaration: Arc::clone(&declaration) }).await?;
+        }
+        let mut ours = Self { driver, store, pipelines, commits: 0 };
+        ours.commits = ours.count_commits().await?;
+        ours.store.take();
+        Ok(ours)
+    }
+
+    /// Runs one pipeline and counts.
+    async fn count_commits(&self) -> anyhow::Result<u64> {
+        let pipeline = self.pipelines[0];
+        let before = self.store.load(pipeline).await?.sequence;
+        let mut watcher = self.store.watch(Some(pipeline));
+        self.driver.submit(pipeline, What::Start(StartRequest::default())).await?;
+        while !self.driver.state(pipeline).await?.executions.is_empty() {
+            watcher.changed().await;
+        }
+        Ok(self.store.load(pipeline).await?.sequence - before)
+    }
+
+    /// Every pipeline runs that often, one run after the other; all pipelines at once.
+    async fn round(&self, runs: usize) -> anyhow::Result<Duration> {
+        let mut watched = Vec::with_capacity(self.pipelines.len());
+        for &pipeline in &self.pipelines {
+            let watcher = self.store.watch(Some(pipeline));
+            watched.push((pipeline, watcher, self.store.load(pipeline).await?.sequence));
+        }
+        let start = monotonic();
+        let running: Vec<_> = watched
+            .into_iter()
+            .map(|(pipeline, mut watcher, mut sequence)| {
+                let (driver, commits) = (self.driver.clone(), self.commits);
+                tokio::spawn(async move {
+                    for _ in 0..runs {
+                        let end = sequence + commits;
+                        driver.submit(pipeline, What::Start(StartRequest::default())).await?;
+                        while sequence < end {
+                            let change = watcher.changed().await;
+                            sequence = change.ok_or_else(|| anyhow::anyhow!("the store was closed"))?.1;
+                        }
+                    }
+                    anyhow::Ok(())
+                })
+            })
+            .collect();
+        for run in running {
+            run.await??;
+        }
+        Ok(start.elapsed())
+    }
+}
+
+/// A stage for each of three actions.
+fn declaration() -> Arc<PipelineDeclaration> {
+    let stage = |name: &str| {
+        let id = json!({ "category": "Build", "owner": "Custom", "provider": "Nothing", "version": "1" });
+        json!({ "name": name, "actions": [{ "name": "Nothing", "actionTypeId": id }] })
+    };
+    let stages = ["One", "Two", "Three"].map(stage);
+    let declaration = json!({
+        "name": "bench",
+        "roleArn": "arn:aws:iam::000000000000:role/bench",
+        "stages": stages,
+    });
+    Arc::new(serde_json::from_value(declaration).expect("a declaration as it should be"))
+}
+
+/// The store, with a note of what was committed.
+struct Recording {
+    sled: SledStore,
+    commits: Mutex<Vec<Commit>>,
+}
+
+impl Recording {
+    fn take(&self) -> Vec<Commit> {
+        std::mem::take(&mut *self.commits.lock().expect("no panic while held"))
+    }
+}
+
+#[async_trait]
+impl Store for Recording {
+    async fn load(&self, aggregate: Aggregate) -> Result<Loaded, StoreError> {
+        self.sled.load(aggregate).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
+        self.commits.lock().expect("no panic while held").push(commit.clone());
+        self.sled.commit(commit).await
+    }
+
+    async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {
+        self.sled.get(aggregate, key).await
+    }
+
+    async fn history(&self, aggregate: Aggregate, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.sled.history(aggregate, from, limit).await
+    }
+
+    async fn list(&self, list: List) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.sled.list(list).await
+    }
+
+    fn watch(&self, aggregate: Option<Aggregate>) -> Watcher {
+        self.sled.watch(aggregate)
+    }
+
+    async fn verify(&self) -> Result<Verified, StoreError> {
+        self.sled.verify().await
+    }
+}
