@@ -1,4 +1,10 @@
 //! Does the deed that its setting names. What it finds out goes into the variable `found`.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a plugin should rather not do is what it is for"
+)]
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
