@@ -452,6 +452,10 @@ impl Area {
             return Ok(());
         }
         let top = self.existing(path)?;
+        let stat = self.stat(path, follow)?;
+        if stat.kind != FileKind::Directory && stat.links > 1 {
+            return Err(self.has_other_names(path));
+        }
         let set = if follow { Dir::set_times } else { Dir::set_symlink_times };
         set(top, at(path), accessed, modified).map_err(self.fail(path))
     }
@@ -473,7 +477,7 @@ impl Area {
     }
 
     fn has_other_names(&self, path: &str) -> FileError {
-        let text = format!("{} has other names (hard links), and is not written: copy it first", self.show(path));
+        let text = format!("{} has other names (hard links), and is not changed: copy it first", self.show(path));
         FileError::invalid(ErrorCode::NotPermitted, text)
     }
 }

@@ -154,10 +154,12 @@ impl State {
         accessed: abi::NewTimestamp,
         modified: abi::NewTimestamp,
     ) -> Outcome<()> {
-        let Place::Area(area, path) = self.files.shared.place(location, Want::Write, "set-times")? else {
-            return Err(ErrorCode::NotPermitted.into());
-        };
-        Ok(area.set_times(path, follow, time_of(accessed)?, time_of(modified)?)?)
+        let shared = &self.files.shared;
+        let place = shared.place(location, Want::Write, "set-times")?;
+        let Place::Area(area, path) = place else { return Err(ErrorCode::NotPermitted.into()) };
+        let (accessed, modified) = (time_of(accessed)?, time_of(modified)?);
+        let set = || area.set_times(path, follow, accessed, modified);
+        Ok(shared.journaled("set-times", &[(&place, location)], |()| 0, set)?)
     }
 }
 
