@@ -118,6 +118,9 @@ impl Sandbox {
             }
             Err(failure) => Err(failure),
         };
+        if let Some(limit) = ran.files.as_ref().and_then(Files::used_up) {
+            ran.seam.log(Level::Warn, limit);
+        }
         let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
         if result.is_err() {
             made.clear();

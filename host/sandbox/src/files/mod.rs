@@ -162,6 +162,11 @@ impl Files {
         Self { shared: Arc::new(shared) }
     }
 
+    /// The first limit that was used up, in words: WASI has only a number for it.
+    pub(crate) fn used_up(&self) -> Option<&str> {
+        self.shared.budget.used_up()
+    }
+
     /// What was made. To be asked when the guest is gone: nothing that it still could do counts.
     pub(crate) fn finish(self) -> Finished {
         let outputs = &self.shared.outputs;

@@ -1,8 +1,8 @@
 //! What one call may use of files, and how much of that is left. One budget for everything that a call writes: its
 //! outputs, its scratch and the granted directories together.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use super::error::{FileError, FileResult};
 
@@ -45,6 +45,8 @@ pub(super) struct Budget {
     entries_left: AtomicU64,
     open_left: AtomicU64,
     listing_left: AtomicU64,
+    /// The first limit that was used up, in words.
+    used_up: OnceLock<String>,
 }
 
 /// A part of a budget that is given back when dropped.
@@ -67,6 +69,7 @@ impl Budget {
             entries_left: quota.entries_max.into(),
             open_left: quota.open_files_max.into(),
             listing_left: quota.listing_bytes_max.into(),
+            used_up: OnceLock::new(),
             quota,
         })
     }
@@ -84,14 +87,25 @@ impl Budget {
         })
     }
 
+    /// The first limit that was used up, in words.
+    pub(super) fn used_up(&self) -> Option<&str> {
+        self.used_up.get().map(String::as_str)
+    }
+
+    fn refuse(&self, limit: &str, value: u64) -> FileError {
+        let error = FileError::quota(limit, value);
+        self.used_up.get_or_init(|| error.message.clone());
+        error
+    }
+
     /// To be asked before the bytes are written.
     pub(super) fn write(&self, bytes: u64) -> FileResult<()> {
-        take(&self.bytes_left, bytes).ok_or_else(|| FileError::quota("bytes_max", self.quota.bytes_max))
+        take(&self.bytes_left, bytes).ok_or_else(|| self.refuse("bytes_max", self.quota.bytes_max))
     }
 
     /// To be asked before an entry is made.
     pub(super) fn make(&self) -> FileResult<()> {
-        take(&self.entries_left, 1).ok_or_else(|| FileError::quota("entries_max", self.quota.entries_max))
+        take(&self.entries_left, 1).ok_or_else(|| self.refuse("entries_max", self.quota.entries_max))
     }
 
     /// The entry that was asked for was not made after all.
@@ -100,7 +114,7 @@ impl Budget {
     }
 
     pub(super) fn open(self: &Arc<Self>) -> FileResult<Held> {
-        take(&self.open_left, 1).ok_or_else(|| FileError::quota("open_files_max", self.quota.open_files_max))?;
+        take(&self.open_left, 1).ok_or_else(|| self.refuse("open_files_max", self.quota.open_files_max))?;
         Ok(Held { budget: Arc::clone(self), of: |budget| &budget.open_left, amount: 1 })
     }
 
@@ -134,14 +148,14 @@ impl Listing {
     pub(super) fn add(&mut self, name: &str) -> FileResult<()> {
         // What a name costs besides its text.
         const ENTRY_BYTES: u64 = 64;
-        let quota = &self.held.budget.quota;
+        let budget = &self.held.budget;
+        let quota = &budget.quota;
         self.entries += 1;
         if self.entries > quota.entries_max {
-            return Err(FileError::quota("entries_max", quota.entries_max));
+            return Err(budget.refuse("entries_max", quota.entries_max));
         }
         let bytes = name.len() as u64 + ENTRY_BYTES;
-        take(&self.held.budget.listing_left, bytes)
-            .ok_or_else(|| FileError::quota("listing_bytes_max", quota.listing_bytes_max))?;
+        take(&budget.listing_left, bytes).ok_or_else(|| budget.refuse("listing_bytes_max", quota.listing_bytes_max))?;
         self.held.amount += bytes;
         Ok(())
     }
