@@ -1,55 +1,19 @@
 //! The sandbox with real guest programs: loading, the compile cache, limits, and what a plugin sees without grants.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Outcome, Owner, Request, TypeId};
+use common::{Memory, config, sandbox, shared_cache};
+use pipewright_sandbox::abi::Outcome;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::{CallLimits, CompileLimits};
-use pipewright_sandbox::seam::{HostCall, Level, Sink};
+use pipewright_sandbox::seam::Sink;
 use pipewright_sandbox::{
     Call, CallEnd, CallFailure, CompileError, CompilerCommand, LoadError, Plugin, Sandbox, SandboxConfig,
 };
-
-/// Remembers everything.
-#[derive(Default)]
-struct Memory(Mutex<Vec<String>>);
-
-impl Memory {
-    fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-impl Sink for Memory {
-    fn log(&self, level: Level, line: &str) {
-        self.0.lock().unwrap().push(format!("{level:?} {line}"));
-    }
-
-    fn progress(&self, percent: Option<u8>, summary: &str) {
-        self.0.lock().unwrap().push(format!("{percent:?} {summary}"));
-    }
-
-    fn host_call(&self, call: HostCall) {
-        self.0.lock().unwrap().push(format!("{} {}", call.capability, call.operation));
-    }
-}
-
-fn config(cache: &Path) -> SandboxConfig {
-    let compiler = CompilerCommand { program: env!("CARGO_BIN_EXE_compile-child").into(), args: Vec::new() };
-    SandboxConfig { pooled_calls_max: 20, ..SandboxConfig::new(cache, compiler) }
-}
-
-/// A compile cache that the tests of this process share, so that each guest is compiled once.
-fn shared_cache() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile-cache")
-}
-
-fn sandbox() -> Sandbox {
-    Sandbox::new(config(&shared_cache())).unwrap()
-}
 
 async fn deeds(sandbox: &Sandbox) -> Plugin {
     sandbox.load(pipewright_guests::get("deeds").into()).await.unwrap()
@@ -69,47 +33,11 @@ impl<'a> Deed<'a> {
     }
 
     fn call(self, sink: Arc<dyn Sink>) -> Call {
-        let setting = |name: &str, value: String| NamedValue { name: name.to_owned(), value };
-        let request = Request {
-            action_type: TypeId {
-                category: Category::Invoke,
-                owner: Owner::Custom,
-                provider: "Deed".to_owned(),
-                version: "1".to_owned(),
-            },
-            context: Context {
-                account: "000000000000".to_owned(),
-                region: "local".to_owned(),
-                pipeline: "P".to_owned(),
-                execution_id: "E".to_owned(),
-                stage: "S".to_owned(),
-                action: "A".to_owned(),
-                action_execution_id: "X".to_owned(),
-            },
-            settings: vec![
-                setting("Deed", self.deed.to_owned()),
-                setting("Amount", self.amount.to_string()),
-                setting("Password", "hunter2".to_owned()),
-            ],
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            commands: Vec::new(),
-            environment: Vec::new(),
-            output_variables: Vec::new(),
-            idempotency_key: self.key.to_owned(),
-            attempt: 1,
-            resumed: None,
-        };
-        Call {
-            entry: Entry::Invoke,
-            request,
-            grants: self.grants,
-            time: None,
-            inputs: Vec::new(),
-            work_dir: std::env::temp_dir(),
-            limits: self.limits,
-            sink,
-        }
+        let amount = self.amount.to_string();
+        let settings = [("Deed", self.deed), ("Amount", &amount), ("Password", "hunter2")];
+        let mut call = common::call("Deed", &settings, sink);
+        call.request.idempotency_key = self.key.to_owned();
+        Call { grants: self.grants, limits: self.limits, ..call }
     }
 }
 
