@@ -107,18 +107,23 @@ impl Sandbox {
             enter(store, &instance, exports, &entry, &request).await
         };
         let ran = self.run(&plugin.0.code, setup, run).await;
+        let used_up = ran.files.as_ref().and_then(Files::used_up);
         let result = match ran.result {
             Ok(Ok(mut outcome)) => match outcome::check(&mut outcome) {
                 Ok(()) => Ok(outcome),
                 Err(problem) => Err(CallFailure::Interface(problem)),
             },
             Ok(Err(failure)) => {
-                let message = ran.seam.masked(&failure.message);
+                let mut message = ran.seam.masked(&failure.message);
+                // A guest often knows no more than that writing failed.
+                if let Some(limit) = used_up {
+                    message = format!("{limit}\n{message}");
+                }
                 Err(CallFailure::Plugin(outcome::checked(Failure { message, ..failure })))
             }
             Err(failure) => Err(failure),
         };
-        if let Some(limit) = ran.files.as_ref().and_then(Files::used_up) {
+        if let Some(limit) = used_up {
             ran.seam.log(Level::Warn, limit);
         }
         let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();

@@ -184,7 +184,10 @@ impl Host {
 
     fn end(&self, pipeline: Aggregate) -> ExecutionState {
         self.until(pipeline, |event| match event {
-            Event::Execution(event) if event.state != ExecutionState::Started => Some(event.state),
+            Event::Execution(event) => {
+                let goes_on = matches!(event.state, ExecutionState::Started | ExecutionState::Stopping);
+                (!goes_on).then_some(event.state)
+            }
             _ => None,
         })
     }
