@@ -290,7 +290,7 @@ fn a_python_plugin_runs_in_a_pipeline() {
 fn ctrl_c_stops_and_the_next_run_starts_anew() {
     let home = Home::new();
     home.write("docs/README.md", "# Title\n");
-    let mut sleep = action("Build", "Custom", "Deed", "Sleep");
+    let mut sleep = action("Invoke", "Custom", "Deed", "Sleep");
     sleep["configuration"] = json!({ "Deed": "sleep", "Amount": "600000" });
     let file = home.write("pipeline.json", &pipeline(&[sleep]));
     let plugin = home.path("deeds.wasm");

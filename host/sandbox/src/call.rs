@@ -14,7 +14,7 @@ use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
-use crate::abi::{Description, Entry, Failure, Outcome, Request};
+use crate::abi::{Capability, Description, Entry, Failure, Outcome, Request};
 use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
 use crate::clock::{self, CpuMeter};
 use crate::files::{self, Files, FilesConfig, Finished};
@@ -97,6 +97,7 @@ impl Sandbox {
             inputs,
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
             directories: grants.directories.clone(),
+            asks_to_write: description.asks.iter().any(|ask| matches!(ask.capability, Capability::WriteDirectory(_))),
             work_dir,
             quota: limits.files.clone(),
             seam: Arc::clone(&seam),
@@ -224,6 +225,7 @@ pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Descripti
         inputs: Vec::new(),
         outputs: Vec::new(),
         directories: Default::default(),
+        asks_to_write: false,
         work_dir: PathBuf::new(),
         quota: limits.files.clone(),
         seam: Arc::clone(&seam),

@@ -130,7 +130,8 @@ impl Seam {
         }
         if let HostCallOutcome::Denied(text) = &call.outcome {
             let mut denials = self.denials.lock().expect("no panic while held");
-            if denials.len() < DENIALS_KEPT_MAX {
+            // A guest that tries again is told again; its log and its end need it once.
+            if denials.len() < DENIALS_KEPT_MAX && !denials.contains(text) {
                 self.sink.log(Level::Warn, text);
                 denials.push(text.clone());
             }

@@ -73,6 +73,8 @@ pub(crate) struct FilesConfig {
     /// The names of the output artifacts.
     pub(crate) outputs: Vec<String>,
     pub(crate) directories: BTreeMap<String, DirectoryGrant>,
+    /// The plugin asks for directories to write to: what a denial suggests, for its first try is often a look.
+    pub(crate) asks_to_write: bool,
     /// The host's directory in which outputs and scratch are made, when they are used. Nothing may be in it yet, and it
     /// must be on the file system of the blob store.
     pub(crate) work_dir: PathBuf,
@@ -102,6 +104,7 @@ impl Drop for Files {
 
 /// What work on other threads needs, too.
 struct Shared {
+    asks_to_write: bool,
     inputs: BTreeMap<String, Input>,
     outputs: BTreeMap<String, Arc<Area>>,
     directories: BTreeMap<String, Arc<Area>>,
@@ -134,10 +137,11 @@ enum Want {
 impl Files {
     /// Touches no file.
     pub(crate) fn new(config: FilesConfig) -> Self {
-        let FilesConfig { inputs, outputs, directories, work_dir, quota, seam } = config;
+        let FilesConfig { inputs, outputs, directories, asks_to_write, work_dir, quota, seam } = config;
         let budget = Budget::new(quota);
         let area = |role, name, path| Area::new(role, name, path, Arc::clone(&budget));
         let shared = Shared {
+            asks_to_write,
             inputs: inputs.into_iter().map(|input| (input.name.clone(), input)).collect(),
             outputs: outputs
                 .into_iter()
@@ -251,10 +255,11 @@ impl Shared {
     }
 
     fn denied(&self, location: &str, name: &str, access: Access, operation: &'static str) -> FileError {
-        let (verb, access) = match access {
-            Access::Read => ("use", "read"),
-            Access::Write => ("write to", "write"),
+        let verb = match access {
+            Access::Read => "use",
+            Access::Write => "write to",
         };
+        let access = if self.asks_to_write || access == Access::Write { "write" } else { "read" };
         // TOML takes other names than these only in quotes.
         let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         let key = if bare { name.to_owned() } else { format!("{name:?}") };

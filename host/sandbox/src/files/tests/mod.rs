@@ -51,6 +51,7 @@ impl World {
             inputs: vec![Input { name: "in".to_owned(), tree, blobs }],
             outputs: vec!["out".to_owned()],
             directories: BTreeMap::from([grant("read", Access::Read), grant("write", Access::Write)]),
+            asks_to_write: false,
             work_dir: dir.path().join("work"),
             quota,
             seam: Seam::new("test/plugin", "Build/Pack", journal.clone(), Vec::new()),
