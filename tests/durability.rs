@@ -22,7 +22,7 @@ struct Nothing;
 
 impl Actions for Nothing {
     fn run(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, Report> {
-        async { pipewright::outcome::failed(FailureType::JobFailed, "nothing runs here") }.boxed()
+        async { Report::failed(FailureType::JobFailed, "nothing runs here") }.boxed()
     }
 
     fn may_run_again(&self, _: &RunAction) -> bool {

@@ -19,7 +19,7 @@ use crate::artifacts::{ArtifactError, Artifacts};
 use crate::driver::Actions;
 use crate::grants::GrantsFile;
 use crate::logs::Logs;
-use crate::outcome::{self, failed};
+use crate::outcome;
 use crate::plugins::{Plugins, abi_type_id};
 use crate::store::Aggregate;
 
@@ -67,17 +67,17 @@ impl SandboxActions {
         let Some(plugin) = self.plugin(&run) else {
             let message =
                 format!("no plugin serves {} here any more; add it and retry the stage", action.action_type_id);
-            return failed(FailureType::ConfigurationError, message);
+            return Report::failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
         let grants =
             match self.grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version) {
                 Ok(grants) => grants,
-                Err(error) => return failed(FailureType::ConfigurationError, error.to_string()),
+                Err(error) => return Report::failed(FailureType::ConfigurationError, error.to_string()),
             };
         let inputs = match self.inputs(&run) {
             Ok(inputs) => inputs,
-            Err(error) => return failed(FailureType::SystemUnavailable, error.to_string()),
+            Err(error) => return Report::failed(FailureType::SystemUnavailable, error.to_string()),
         };
         let folder = WorkFolder(self.work.join(run.action_execution.to_string()));
         // What an interrupted attempt left behind is not this attempt's.
@@ -154,7 +154,7 @@ impl SandboxActions {
                 "the plugin wrote to /outputs/{name}, but the action declares no output artifact of this name; add it to \
                  outputArtifacts, or name it as the plugin does"
             );
-            return failed(FailureType::ConfigurationError, message);
+            return Report::failed(FailureType::ConfigurationError, message);
         }
         let report = outcome::report(result);
         let Report::Succeeded(mut success) = report else { return report };
@@ -162,7 +162,7 @@ impl SandboxActions {
             let message = format!(
                 "the output artifact {missing} was declared and not made: the plugin wrote nothing to /outputs/{missing}"
             );
-            return failed(FailureType::ConfigurationError, message);
+            return Report::failed(FailureType::ConfigurationError, message);
         }
         match self.take_in(&mut success, end.outputs, quota).await {
             Ok(()) => Report::Succeeded(success),
@@ -180,10 +180,10 @@ impl SandboxActions {
         match taken {
             Ok(Ok(digests)) => success.artifacts = digests.into_iter().collect(),
             Ok(Err(error @ ArtifactError::Refused(_))) => {
-                return Err(failed(FailureType::JobFailed, error.to_string()));
+                return Err(Report::failed(FailureType::JobFailed, error.to_string()));
             }
-            Ok(Err(error)) => return Err(failed(FailureType::SystemUnavailable, error.to_string())),
-            Err(error) => return Err(failed(FailureType::SystemUnavailable, error.to_string())),
+            Ok(Err(error)) => return Err(Report::failed(FailureType::SystemUnavailable, error.to_string())),
+            Err(error) => return Err(Report::failed(FailureType::SystemUnavailable, error.to_string())),
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
         message.push_str("\nrefused: ");
         message.push_str(denial);
     }
-    failed(kind, message)
+    Report::failed(kind, message)
 }
 
 /// An action's own folder, gone when its call is.

@@ -94,6 +94,9 @@ impl Artifacts {
 
     fn remember(&self, digest: Digest, tree: Arc<Tree>) {
         let mut recent = self.recent.lock().expect("no panic while held");
+        if recent.iter().any(|(kept, _)| *kept == digest) {
+            return;
+        }
         if recent.len() == TREES_KEPT_MAX {
             recent.pop_front();
         }

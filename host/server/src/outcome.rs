@@ -17,11 +17,6 @@ const FAILED_CASES_NAMED_MAX: usize = 50;
 pub const TARGETS: &str = "targets";
 pub const CASES: &str = "cases";
 
-pub fn failed(kind: FailureType, message: impl Into<String>) -> Report {
-    let error = ActionError { kind, message: message.into() };
-    Report::Failed(Box::new(Failure { error, told: Told::default() }))
-}
-
 pub fn failure_type(kind: FailureKind) -> FailureType {
     match kind {
         FailureKind::JobFailed => FailureType::JobFailed,
@@ -67,7 +62,9 @@ pub fn report(outcome: Outcome) -> Report {
         Outcome::Decided(decision) => decided(decision.approved, "rejected", decision.summary),
         Outcome::Verdict(verdict) => decided(verdict.passed, "the rule failed", verdict.reason),
         Outcome::Waiting(wait) => waiting(wait),
-        Outcome::Latest(_) => failed(FailureType::JobFailed, "the plugin answered a question that was not asked"),
+        Outcome::Latest(_) => {
+            Report::failed(FailureType::JobFailed, "the plugin answered a question that was not asked")
+        }
     }
 }
 
@@ -133,5 +130,5 @@ fn decided(yes: bool, no: &str, summary: Option<String>) -> Report {
         let told = Told { summary, ..Told::default() };
         return Report::Succeeded(Box::new(Success { told, ..Success::default() }));
     }
-    failed(FailureType::JobFailed, summary.map_or(no.to_owned(), |summary| format!("{no}: {summary}")))
+    Report::failed(FailureType::JobFailed, summary.map_or(no.to_owned(), |summary| format!("{no}: {summary}")))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::execution::Execution;
 use super::ids::{ActionExecutionId, Entropy, ExecutionId, TimerId};
-use super::report::{Failure, Success, Wait};
+use super::report::{ActionError, Failure, FailureType, Success, Told, Wait};
 use crate::declaration::{PipelineDeclaration, StageRetryMode};
 
 /// The bytes of a signal's payload; larger ones are refused, so that no signal bloats the state.
@@ -112,6 +112,14 @@ pub enum Report {
     Failed(Box<Failure>),
     /// Call again at a time or on a signal (contract: the plugin ABI's `wait`).
     Waiting(Wait),
+}
+
+impl Report {
+    /// A failure of which nothing more is told.
+    pub fn failed(kind: FailureType, message: impl Into<String>) -> Report {
+        let error = ActionError { kind, message: message.into() };
+        Report::Failed(Box::new(Failure { error, told: Told::default() }))
+    }
 }
 
 /// CodePipeline's ExecutionTrigger.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use pipewright_pipeline::machine::{
-    self, ActionError, ActionExecutionId, Effect, Entropy, Failure, FailureType, Input, Refusal, Reply, Report,
-    RunAction, State, Step, TimerId, Timestamp, What,
+    self, ActionExecutionId, Effect, Entropy, FailureType, Input, Refusal, Reply, Report, RunAction, State, Step,
+    TimerId, Timestamp, What,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -124,7 +124,7 @@ impl Actor {
         } else {
             let message = "the host died while the action ran, and its plugin says that it may not run again; \
                            check what it did, then retry the stage";
-            let failure = failure(FailureType::SystemUnavailable, message);
+            let failure = Report::failed(FailureType::SystemUnavailable, message);
             What::ActionReported { action, call: run.call, report: failure }
         };
         self.input(what).await.map(drop)
@@ -210,7 +210,8 @@ impl Actor {
             // Too late: the action was stopped, timed out or cancelled meanwhile.
             Err(DriverError::Refused(Refusal::Stale)) => Ok(()),
             Err(DriverError::TooLarge(why)) => {
-                let report = failure(FailureType::JobFailed, format!("what the action returned cannot be kept: {why}"));
+                let report =
+                    Report::failed(FailureType::JobFailed, format!("what the action returned cannot be kept: {why}"));
                 self.input(What::ActionReported { action, call, report }).await.map(drop)
             }
             other => other.map(drop),
@@ -266,15 +267,10 @@ impl Actor {
         let handle = self.calls.spawn(async move {
             // A panic is a defect of the host, but not a reason for the pipeline to hang.
             let report = AssertUnwindSafe(future).catch_unwind().await.unwrap_or_else(|_| {
-                failure(FailureType::SystemUnavailable, "the host failed while the action ran; its log says how")
+                Report::failed(FailureType::SystemUnavailable, "the host failed while the action ran; its log says how")
             });
             Answer { action, call, report }
         });
         self.running.insert(action, Running { call, handle });
     }
-}
-
-fn failure(kind: FailureType, message: impl Into<String>) -> Report {
-    let error = ActionError { kind, message: message.into() };
-    Report::Failed(Box::new(Failure { error, told: Default::default() }))
 }

@@ -17,7 +17,6 @@ use tokio::runtime::Runtime;
 
 use super::{Actions, Driver, DriverError, Recorded};
 use crate::clock;
-use crate::outcome::failed;
 use crate::store::{Aggregate, MemoryStore, Store};
 
 /// What an action does when it is called.
@@ -83,7 +82,7 @@ impl Actions for Script {
                 Report::Waiting(Wait { signal, until, ..Wait::default() })
             };
             match deed {
-                Deed::Fail => failed(FailureType::JobFailed, "it was scripted to"),
+                Deed::Fail => Report::failed(FailureType::JobFailed, "it was scripted to"),
                 Deed::Panic => panic!("it was scripted to"),
                 Deed::Hang => std::future::pending().await,
                 Deed::AwaitApproval if run.call == 1 => waiting(Some("approval"), None),
