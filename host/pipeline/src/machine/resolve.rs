@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::effect::{Effect, RunAction};
 use super::execution::{ActionRun, Execution};
-use super::ids::{Place, TimerId, TimerKind};
+use super::ids::{Place, TimerId, TimerKind, Timestamp};
 use super::report::{ActionError, FailureType};
 use super::state::State;
 use crate::declaration::{ActionDeclaration, EnvironmentVariable, PipelineDeclaration};
@@ -126,8 +126,21 @@ impl State {
     }
 }
 
+impl State {
+    /// When the pipeline has something to do by itself: the beginning of time while an action runs, else its earliest timer;
+    /// none where it only waits for commands. For the driver, which need not load a pipeline before.
+    pub fn due(&self) -> Option<Timestamp> {
+        let runs = self.executions.values().flat_map(|execution| execution.stage_actions(execution.stage()));
+        let due = runs.filter(|(_, run)| run.in_progress()).map(|(_, run)| match run.running() {
+            true => Timestamp(0),
+            false => timers(run).map(|(_, at)| at).min().unwrap_or_default(),
+        });
+        due.min()
+    }
+}
+
 /// The timers of an action in progress.
-pub(super) fn timers(run: &ActionRun) -> impl Iterator<Item = (TimerId, super::ids::Timestamp)> {
+pub(super) fn timers(run: &ActionRun) -> impl Iterator<Item = (TimerId, Timestamp)> {
     let id = |kind| TimerId { action: run.id, kind };
     let until = run.wait.as_ref().and_then(|wait| wait.until);
     let wake = until.map(|until| (id(TimerKind::Wake { call: run.call }), until));

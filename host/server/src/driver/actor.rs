@@ -7,27 +7,38 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use pipewright_pipeline::machine::{
-    self, ActionExecutionId, Effect, Entropy, FailureType, Input, Refusal, Reply, Report, RunAction, State, Step,
-    TimerId, Timestamp, What,
+    self, ActionExecutionId, Effect, Entropy, Event, FailureType, Input, Refusal, Reply, Report, RunAction, State,
+    Step, TimerId, Timestamp, What,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{DriverError, Shared, record};
+use super::record::Token;
+use super::{DriverError, Shared, index, record};
 use crate::clock;
-use crate::store::Aggregate;
+use crate::store::{Aggregate, Commit, PartKey};
 
 /// An actor with nothing to do unloads after this time; loading it again costs one read of the store.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 /// Longest sleep for a timer: the time of day may be set while we wait.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
+/// How long a client's request token is good for.
+pub const TOKEN_MILLISECONDS_MAX: u64 = 24 * 60 * 60 * 1000;
+
 pub(super) enum Message {
     Input {
         what: Box<What>,
+        with: With,
         reply: oneshot::Sender<Result<Reply, DriverError>>,
+    },
+    /// Keep notes, with or without a pipeline.
+    Note {
+        notes: Vec<Note>,
+        reply: oneshot::Sender<Result<(), DriverError>>,
     },
     Read {
         reply: oneshot::Sender<Result<Arc<State>, DriverError>>,
@@ -39,6 +50,20 @@ pub(super) enum Message {
         reply: oneshot::Sender<Result<(), DriverError>>,
     },
 }
+
+/// What becomes durable together with an input, or not at all.
+#[derive(Default)]
+pub(super) struct With {
+    /// Done next, unless it is refused: the first start of a new pipeline.
+    pub then: Option<What>,
+    /// The client's name for this start: the same again, within [`TOKEN_MILLISECONDS_MAX`], is answered with the execution
+    /// that the first one started.
+    pub token: Option<String>,
+    pub notes: Vec<Note>,
+}
+
+/// The name of something kept beside the state, and what it becomes.
+pub type Note = (String, Option<Bytes>);
 
 /// The answer of a running call.
 struct Answer {
@@ -167,7 +192,7 @@ impl Actor {
 
     async fn receive(&mut self, message: Message) -> Result<(), DriverError> {
         match message {
-            Message::Input { what, reply } => match self.command(*what).await {
+            Message::Input { what, with, reply } => match self.command(*what, with).await {
                 Err(error @ (DriverError::Refused(_) | DriverError::TooLarge(_))) => {
                     // The sender may have gone; the refusal changed nothing.
                     let _ = reply.send(Err(error));
@@ -177,6 +202,10 @@ impl Actor {
                     let _ = reply.send(Ok(answer));
                 }
             },
+            Message::Note { notes, reply } => {
+                self.note(notes).await?;
+                let _ = reply.send(Ok(()));
+            }
             Message::Read { reply } => {
                 let _ = reply.send(Ok(Arc::new(self.state.clone())));
             }
@@ -189,8 +218,16 @@ impl Actor {
         Ok(())
     }
 
-    /// A retry of an execution that has left the live state brings it along.
-    async fn command(&mut self, mut what: What) -> Result<Reply, DriverError> {
+    /// A retry of an execution that has left the live state brings it along; a start that was made before is not made again.
+    async fn command(&mut self, mut what: What, with: With) -> Result<Reply, DriverError> {
+        if let Some(token) = &with.token
+            && let Some(bytes) = self.shared.store.get(self.aggregate, &record::token(token)).await?
+        {
+            let Token { execution, at } = record::read("a request token", &bytes)?;
+            if clock::now_ms() < at.plus(TOKEN_MILLISECONDS_MAX).0 {
+                return Ok(Reply::Execution(execution));
+            }
+        }
         if let What::RetryStage(retry) = &mut what
             && retry.ended.is_none()
             && !self.state.executions.contains_key(&retry.execution)
@@ -198,7 +235,7 @@ impl Actor {
         {
             retry.ended = Some(Box::new(record::execution(&bytes)?));
         }
-        self.input(what).await
+        self.input_with(what, with).await
     }
 
     async fn answered(&mut self, answer: Answer) -> Result<(), DriverError> {
@@ -232,18 +269,58 @@ impl Actor {
         Ok(())
     }
 
-    /// The heart: decide, make durable, and only then believe it and act on it.
     async fn input(&mut self, what: What) -> Result<Reply, DriverError> {
+        self.input_with(what, With::default()).await
+    }
+
+    /// The heart: decide, make durable, and only then believe it and act on it.
+    async fn input_with(&mut self, what: What, with: With) -> Result<Reply, DriverError> {
         let at = Timestamp(clock::now_ms());
-        let input = Input { entropy: Entropy(super::random()?), what };
-        let Step { changes, events, effects, reply } = machine::step(&self.state, input, at)?;
-        let commit = record::commit(self.aggregate, self.sequence, at, &changes, events)?;
-        self.sequence = self.shared.store.commit(commit).await?;
-        self.state.apply(changes).map_err(|error| DriverError::Damaged(error.to_string()))?;
-        for effect in effects {
+        let mut decided = Decided { state: self.state.clone(), ..Decided::default() };
+        let reply = decided.take(what, at)?;
+        if let Some(then) = with.then {
+            match decided.take(then, at) {
+                Ok(_) => {}
+                Err(DriverError::Refused(refusal)) => tracing::info!(aggregate = %self.aggregate, "{refusal}"),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut index = index::rows(&index::Stepped {
+            aggregate: self.aggregate,
+            sequence: self.sequence + 1,
+            at,
+            events: &decided.events,
+            before: &self.state,
+            after: &decided.state,
+        })?;
+        decided.puts.extend(with.notes.into_iter().map(|(name, value)| (record::note(&name), value)));
+        if let (Some(token), Reply::Execution(execution)) = (with.token, reply) {
+            decided.puts.push((record::token(&token), Some(record::json(&Token { execution, at })?)));
+            index.push(index::token_row(self.aggregate, at, &token));
+        }
+        let events = decided.events.into_iter().map(|event| record::event(at, event)).collect::<Result<_, _>>()?;
+        self.commit(decided.puts, events, index).await?;
+        self.state = decided.state;
+        for effect in decided.effects {
             self.perform(effect);
         }
         Ok(reply)
+    }
+
+    async fn note(&mut self, notes: Vec<Note>) -> Result<(), DriverError> {
+        let puts = notes.into_iter().map(|(name, value)| (record::note(&name), value)).collect();
+        self.commit(puts, Vec::new(), Vec::new()).await
+    }
+
+    async fn commit(
+        &mut self,
+        puts: Vec<(PartKey, Option<Bytes>)>,
+        events: Vec<Bytes>,
+        index: index::Rows,
+    ) -> Result<(), DriverError> {
+        let commit = Commit { aggregate: self.aggregate, expected: self.sequence, puts, events, index };
+        self.sequence = self.shared.store.commit(commit).await?;
+        Ok(())
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -272,5 +349,26 @@ impl Actor {
             Answer { action, call, report }
         });
         self.running.insert(action, Running { call, handle });
+    }
+}
+
+/// What one or more inputs come to, before it is durable.
+#[derive(Default)]
+struct Decided {
+    state: State,
+    puts: Vec<(PartKey, Option<Bytes>)>,
+    events: Vec<Event>,
+    effects: Vec<Effect>,
+}
+
+impl Decided {
+    fn take(&mut self, what: What, at: Timestamp) -> Result<Reply, DriverError> {
+        let input = Input { entropy: Entropy(super::random()?), what };
+        let Step { changes, events, effects, reply } = machine::step(&self.state, input, at)?;
+        self.puts.extend(record::puts(&changes)?);
+        self.state.apply(changes).map_err(|error| DriverError::Damaged(error.to_string()))?;
+        self.events.extend(events);
+        self.effects.extend(effects);
+        Ok(reply)
     }
 }

@@ -5,6 +5,7 @@
 
 mod actor;
 mod catalog;
+pub mod index;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -13,15 +14,21 @@ mod wakeups;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use pipewright_pipeline::machine::{Refusal, Reply, Report, RunAction, State, What};
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{
+    Execution, ExecutionId, Refusal, Reply, Report, RunAction, StartRequest, State, What,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::store::{Aggregate, CommitError, Store, StoreError};
-use actor::{Actor, Message};
+use crate::store::{Aggregate, CommitError, List, READ_ROWS_MAX, Store, StoreError};
+use actor::{Actor, Message, With};
+use catalog::Accounts;
+use index::Kind;
 use wakeups::Wakeups;
 
-pub use catalog::NamedPipeline;
+pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
 pub use record::Recorded;
 
 /// Commands and answers that wait for one pipeline's actor; more senders wait. Stops a flood of commands from filling
@@ -73,6 +80,7 @@ pub(crate) struct Shared {
     actions: Arc<dyn Actions>,
     actors: Mutex<HashMap<Aggregate, mpsc::Sender<Message>>>,
     wakeups: Arc<Wakeups>,
+    accounts: Accounts,
     /// Set once, when a pipeline could not go on because the host failed.
     failed: watch::Sender<Option<String>>,
 }
@@ -84,6 +92,7 @@ impl Driver {
             actions,
             actors: Mutex::default(),
             wakeups: Arc::default(),
+            accounts: Accounts::default(),
             failed: watch::Sender::new(None),
         });
         wakeups::spawn(Arc::clone(&shared.wakeups), Arc::downgrade(&shared));
@@ -96,7 +105,64 @@ impl Driver {
 
     /// Hands one input to a pipeline. Its success is durable before this returns.
     pub async fn submit(&self, pipeline: Aggregate, what: What) -> Result<Reply, DriverError> {
-        self.ask(pipeline, |reply| Message::Input { what: Box::new(what), reply }).await
+        self.submit_with(pipeline, what, With::default()).await
+    }
+
+    async fn submit_with(&self, pipeline: Aggregate, what: What, with: With) -> Result<Reply, DriverError> {
+        self.ask(pipeline, |reply| Message::Input { what: Box::new(what), with, reply }).await
+    }
+
+    /// Makes a pipeline with its notes and its first start, all or nothing. What cannot be run yet is not started.
+    pub async fn create(
+        &self,
+        account: u64,
+        declaration: Arc<PipelineDeclaration>,
+        first: StartRequest,
+        notes: Vec<Note>,
+    ) -> Result<Aggregate, DriverError> {
+        let name = declaration.name.clone();
+        // A name may have been left behind by a host that died, with a deleted pipeline or nothing behind it.
+        if let Some(found) = self.find(account, &name).await? {
+            if self.state(found).await?.head.is_some() {
+                return Err(Refusal::PipelineNameInUse(name).into());
+            }
+            self.rename(account, &name, Some(found), Some(random()?)).await?;
+        }
+        let pipeline = self.named(account, &name).await?;
+        let with = With { then: Some(What::Start(first)), token: None, notes };
+        self.submit_with(pipeline, What::Create { declaration }, with).await?;
+        Ok(pipeline)
+    }
+
+    /// Deletes a pipeline, and lets go of its name.
+    pub async fn delete(&self, pipeline: Aggregate, name: &str) -> Result<(), DriverError> {
+        self.submit(pipeline, What::Delete).await?;
+        self.rename(pipeline.account, name, Some(pipeline), None).await
+    }
+
+    /// Starts an execution and keeps notes with it. The same token again, within [`TOKEN_MILLISECONDS_MAX`], is answered with
+    /// the execution that it started (contract §7.11).
+    pub async fn start(
+        &self,
+        pipeline: Aggregate,
+        request: StartRequest,
+        token: Option<String>,
+        notes: Vec<Note>,
+    ) -> Result<ExecutionId, DriverError> {
+        let with = With { then: None, token, notes };
+        match self.submit_with(pipeline, What::Start(request), with).await? {
+            Reply::Execution(execution) => Ok(execution),
+            other => Err(DriverError::Damaged(format!("a start was answered with {other:?}"))),
+        }
+    }
+
+    /// Keeps something with a pipeline that is no part of its state.
+    pub async fn keep(&self, pipeline: Aggregate, notes: Vec<Note>) -> Result<(), DriverError> {
+        self.ask(pipeline, |reply| Message::Note { notes, reply }).await
+    }
+
+    pub async fn kept(&self, pipeline: Aggregate, name: &str) -> Result<Option<Bytes>, DriverError> {
+        Ok(self.0.store.get(pipeline, &record::note(name)).await?)
     }
 
     /// The live state of a pipeline, as of now.
@@ -104,13 +170,42 @@ impl Driver {
         self.ask(pipeline, |reply| Message::Read { reply }).await
     }
 
-    /// Lets every action go on that a crash or a stop of the host interrupted: to be called once, at the start. What is
-    /// stopped by a command before that is not run again.
+    /// An execution that ended, as it ended last.
+    pub async fn archived(&self, pipeline: Aggregate, id: ExecutionId) -> Result<Option<Execution>, DriverError> {
+        let bytes = self.0.store.get(pipeline, &record::archived(id)).await?;
+        bytes.map(|bytes| record::execution(&bytes)).transpose()
+    }
+
+    /// The declaration of one version of a pipeline.
+    pub async fn version(&self, pipeline: Aggregate, version: u32) -> Result<Option<PipelineDeclaration>, DriverError> {
+        let bytes = self.0.store.get(pipeline, &record::versioned(version)).await?;
+        bytes.map(|bytes| record::read("a declaration", &bytes)).transpose()
+    }
+
+    /// Lets everything go on that a crash or a stop of the host interrupted: to be called once, at the start. A pipeline that
+    /// waits is not loaded before its time. What is stopped by a command before this is not run again.
     pub async fn resume(&self, account: u64) -> Result<(), DriverError> {
-        for pipeline in self.pipelines(account).await? {
-            self.ask(pipeline.aggregate, |reply| Message::Resume { reply }).await?;
+        let mut after = None;
+        loop {
+            let list =
+                List { account, kind: Kind::Due as u8, after: after.take(), limit: READ_ROWS_MAX, ..List::default() };
+            let rows = self.0.store.list(list).await?;
+            for (uid, at) in &rows {
+                let row = (uid[..].try_into(), at[..].try_into());
+                let (Ok(uid), Ok(at)) = row else {
+                    return Err(DriverError::Damaged("a row of what is due".to_owned()));
+                };
+                let pipeline = Aggregate { account, uid };
+                match u64::from_be_bytes(at) {
+                    0 => self.ask(pipeline, |reply| Message::Resume { reply }).await?,
+                    at => self.0.wakeups.set(at, pipeline),
+                }
+            }
+            match rows.last() {
+                Some((uid, _)) => after = Some(uid.clone()),
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     async fn ask<T>(

@@ -4,10 +4,12 @@
 
 use bytes::Bytes;
 use pipewright_pipeline::machine::{Change, Event, Execution, ExecutionId, Part, State, Timestamp};
+use pipewright_sandbox::files::Digest;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::DriverError;
-use crate::store::{Aggregate, Commit, Loaded, PartKey};
+use crate::store::{Loaded, PartKey};
 
 /// An event as history keeps it: with the time of its step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,17 +24,19 @@ impl Recorded {
     }
 }
 
-/// One step as one commit.
-pub(super) fn commit(
-    aggregate: Aggregate,
-    expected: u64,
-    at: Timestamp,
-    changes: &[Change],
-    events: Vec<Event>,
-) -> Result<Commit, DriverError> {
-    let puts = changes.iter().map(put).collect::<Result<_, _>>()?;
-    let events = events.into_iter().map(|event| json(&Recorded { at, event })).collect::<Result<_, _>>()?;
-    Ok(Commit { aggregate, expected, puts, events, index: Vec::new() })
+/// The parts that a step changed, and the declarations that it made, each kept under its version.
+pub(super) fn puts(changes: &[Change]) -> Result<Vec<(PartKey, Option<Bytes>)>, DriverError> {
+    let mut puts = changes.iter().map(put).collect::<Result<Vec<_>, _>>()?;
+    for change in changes {
+        if let Change::Declaration(declaration) = change {
+            puts.push((versioned(declaration.version.unwrap_or_default()), Some(json(declaration)?)));
+        }
+    }
+    Ok(puts)
+}
+
+pub(super) fn event(at: Timestamp, event: Event) -> Result<Bytes, DriverError> {
+    json(&Recorded { at, event })
 }
 
 fn put(change: &Change) -> Result<(PartKey, Option<Bytes>), DriverError> {
@@ -54,6 +58,27 @@ pub(super) fn archived(execution: ExecutionId) -> PartKey {
     PartKey::Archived(format!("execution/{execution}").into())
 }
 
+/// The declaration of one version, for as long as the pipeline is there.
+pub(super) fn versioned(version: u32) -> PartKey {
+    PartKey::Archived(format!("declaration/{version}").into())
+}
+
+/// Something that is kept with a pipeline and is no part of its state, such as its tags.
+pub(super) fn note(name: &str) -> PartKey {
+    PartKey::Archived(format!("note/{name}").into())
+}
+
+/// The execution that a client's request token started.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Token {
+    pub execution: ExecutionId,
+    pub at: Timestamp,
+}
+
+pub(super) fn token(token: &str) -> PartKey {
+    PartKey::Archived(format!("token/{}", Digest::of(token.as_bytes())).into())
+}
+
 /// The state as the store has it.
 pub(super) fn state(loaded: &Loaded) -> Result<State, DriverError> {
     let mut state = State::default();
@@ -64,11 +89,15 @@ pub(super) fn state(loaded: &Loaded) -> Result<State, DriverError> {
     Ok(state)
 }
 
+pub(super) fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, DriverError> {
+    serde_json::from_slice(bytes).map_err(|error| damaged(what, &error))
+}
+
 pub(super) fn execution(bytes: &[u8]) -> Result<Execution, DriverError> {
     serde_json::from_slice(bytes).map_err(|error| damaged("an archived execution", &error))
 }
 
-fn json(value: &impl Serialize) -> Result<Bytes, DriverError> {
+pub(super) fn json(value: &impl Serialize) -> Result<Bytes, DriverError> {
     serde_json::to_vec(value)
         .map(Bytes::from)
         .map_err(|error| DriverError::Damaged(format!("cannot be written: {error}")))
