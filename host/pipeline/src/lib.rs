@@ -5,5 +5,7 @@
 pub mod action_type;
 pub mod declaration;
 pub mod machine;
+pub mod requests;
+pub mod tags;
 pub mod validate;
 pub mod variables;

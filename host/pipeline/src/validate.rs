@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::action_type::{ActionTypeInfo, ActionTypes};
@@ -16,11 +17,12 @@ mod actions;
 mod conditions;
 mod references;
 mod rules;
-mod shape;
-mod shapes;
+pub(crate) mod shape;
+pub(crate) mod shapes;
 mod structure;
 
 pub use rules::{RULES, Rule};
+use shape::{Reader, Shape};
 
 /// As many problems are told as a person could want; the rest of the document is not judged then. Stops a document of
 /// megabytes of tiny mistakes from becoming gigabytes of messages.
@@ -123,11 +125,14 @@ pub fn validate(pipeline: &Value, context: &Context<'_>) -> Result<PipelineDecla
     validate_input(&serde_json::json!({ "pipeline": pipeline }), context).map(|input| input.pipeline)
 }
 
-/// Judges the input of CreatePipeline or UpdatePipeline: `{"pipeline": …, "tags": …}`.
+/// Judges the input of CreatePipeline: `{"pipeline": …, "tags": …}`.
 pub fn validate_input(input: &Value, context: &Context<'_>) -> Result<CreatePipelineInput, Problems> {
-    let mut reader = shape::Reader::default();
-    let read = reader.document(&shapes::CREATE_PIPELINE_INPUT, input);
-    judge(read, reader, context)
+    judge(&shapes::CREATE_PIPELINE_INPUT, input, context)
+}
+
+/// Judges the input of UpdatePipeline: `{"pipeline": …}`; `tags` are an unknown member there, and ignored.
+pub fn validate_update(input: &Value, context: &Context<'_>) -> Result<PipelineDeclaration, Problems> {
+    judge(&shapes::UPDATE_PIPELINE_INPUT, input, context).map(|input| input.pipeline)
 }
 
 /// Judges a document that holds either of the two, as people keep them in files.
@@ -138,25 +143,44 @@ pub fn validate_document(document: &Value, context: &Context<'_>) -> Result<Pipe
     }
 }
 
-fn judge(read: Value, reader: shape::Reader, context: &Context<'_>) -> Result<CreatePipelineInput, Problems> {
-    let shape::Reader { mut problems, mut constraints, unread } = reader;
-    let mut input = match serde_json::from_value::<CreatePipelineInput>(read) {
-        Ok(input) => input,
-        Err(error) => {
-            // The table and the types disagree: a defect here, and still no reason to panic on a document.
-            constraints.push(error.to_string());
-            let (path, message) = ("pipeline".to_owned(), error.to_string());
-            let mend = "write a PipelineDeclaration".to_owned();
-            problems.push(Problem { class: ErrorClass::Validation, path, message, mend });
-            return Err(Problems { problems, constraints });
-        }
-    };
+fn judge(shape: &'static Shape, input: &Value, context: &Context<'_>) -> Result<CreatePipelineInput, Problems> {
+    let mut reader = Reader::default();
+    let mut input: CreatePipelineInput = typed(reader.document(shape, input), &mut reader)?;
+    let Reader { mut problems, constraints, unread } = reader;
     rules::judge(&input, context, &unread, &mut problems);
     if !problems.is_empty() {
         return Err(Problems { problems, constraints });
     }
     input.pipeline.version = None;
     Ok(input)
+}
+
+/// Reads a document that only has a shape, and no rules.
+pub(crate) fn read<T: DeserializeOwned>(shape: &'static Shape, document: &Value) -> Result<T, Problems> {
+    let mut reader = Reader::default();
+    let input = typed(reader.document(shape, document), &mut reader)?;
+    match reader.problems.is_empty() {
+        true => Ok(input),
+        false => Err(reader.into()),
+    }
+}
+
+fn typed<T: DeserializeOwned>(read: Value, reader: &mut Reader) -> Result<T, Problems> {
+    serde_json::from_value(read).map_err(|error| {
+        // The table and the types disagree: a defect here, and still no reason to panic on a document.
+        let mut reader = std::mem::take(reader);
+        reader.constraints.push(error.to_string());
+        let (path, message) = ("input".to_owned(), error.to_string());
+        let mend = "write what the operation's input has".to_owned();
+        reader.problems.push(Problem { class: ErrorClass::Validation, path, message, mend });
+        reader.into()
+    })
+}
+
+impl From<Reader> for Problems {
+    fn from(reader: Reader) -> Problems {
+        Problems { problems: reader.problems, constraints: reader.constraints }
+    }
 }
 
 /// An action whose type no plugin serves.

@@ -1,7 +1,7 @@
 //! Reads JSON against a table of shapes: type, presence, length, pattern, enumeration, range (contract §5, §9).
 //!
-//! Owns the walk, the words of what is wrong, and AWS's words for the same. Must not know any shape of CodePipeline's
-//! (`shapes`) or a rule between members (`rules`).
+//! Owns how a shape is written down, the walk, the words of what is wrong, and AWS's words for the same. Must not know any
+//! shape of CodePipeline's (`shapes`, `requests`) or a rule between members (`rules`).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,11 +12,15 @@ use serde_json::{Map, Value};
 
 use super::{ErrorClass, PROBLEMS_MAX, Problem};
 
+/// No limit of the shape's own; the document's size is one.
+pub(crate) const ANY: usize = usize::MAX;
+
 /// What a JSON value must look like.
 #[derive(Debug)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Text { chars_min: usize, chars_max: usize, pattern: Option<&'static Pattern> },
     Integer { min: i64, max: i64 },
+    Boolean,
     Choice(&'static [&'static str]),
     List { items_min: usize, items_max: usize, of: &'static Shape },
     Map { entries_max: usize, key: &'static Shape, value: &'static Shape },
@@ -25,18 +29,55 @@ pub(super) enum Shape {
 
 /// A member of a structure; members that are not in the table are ignored (contract §2).
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) name: &'static str,
-    pub(super) required: bool,
-    pub(super) shape: &'static Shape,
+pub(crate) struct Member {
+    pub(crate) name: &'static str,
+    pub(crate) required: bool,
+    pub(crate) shape: &'static Shape,
 }
 
 /// A regular expression for a whole string, with the text that AWS writes into its message.
 #[derive(Debug)]
-pub(super) struct Pattern {
-    pub(super) text: &'static str,
-    pub(super) regex: LazyLock<Regex>,
+pub(crate) struct Pattern {
+    pub(crate) text: &'static str,
+    pub(crate) regex: LazyLock<Regex>,
 }
+
+pub(crate) const fn required(name: &'static str, shape: &'static Shape) -> Member {
+    Member { name, required: true, shape }
+}
+
+pub(crate) const fn optional(name: &'static str, shape: &'static Shape) -> Member {
+    Member { name, required: false, shape }
+}
+
+pub(crate) const fn text(chars_min: usize, chars_max: usize) -> Shape {
+    Shape::Text { chars_min, chars_max, pattern: None }
+}
+
+pub(crate) const fn pattern(chars_min: usize, chars_max: usize, pattern: &'static Pattern) -> Shape {
+    Shape::Text { chars_min, chars_max, pattern: Some(pattern) }
+}
+
+pub(crate) const fn list(items_min: usize, items_max: usize, of: &'static Shape) -> Shape {
+    Shape::List { items_min, items_max, of }
+}
+
+pub(crate) const fn map(entries_max: usize, key: &'static Shape, value: &'static Shape) -> Shape {
+    Shape::Map { entries_max, key, value }
+}
+
+/// Statics of `Pattern`, by name and text.
+macro_rules! patterns {
+    ($($visibility:vis $name:ident = $text:literal;)*) => {
+        $($visibility static $name: $crate::validate::shape::Pattern = $crate::validate::shape::Pattern {
+            text: $text,
+            regex: std::sync::LazyLock::new(|| {
+                regex_lite::Regex::new(concat!("^(?:", $text, ")$")).expect("the pattern is a constant")
+            }),
+        };)*
+    };
+}
+pub(crate) use patterns;
 
 /// Where in the document the walk is.
 #[derive(Clone, Copy)]
@@ -106,18 +147,18 @@ enum Holder<'a> {
 
 /// What a walk found.
 #[derive(Default)]
-pub(super) struct Reader {
-    pub(super) problems: Vec<Problem>,
+pub(crate) struct Reader {
+    pub(crate) problems: Vec<Problem>,
     /// AWS's words for the problems, without the heading that counts them
-    pub(super) constraints: Vec<String>,
+    pub(crate) constraints: Vec<String>,
     /// The paths of what could not be read, and was left out or replaced by a stand-in.
-    pub(super) unread: BTreeSet<String>,
+    pub(crate) unread: BTreeSet<String>,
 }
 
 impl Reader {
     /// Reads a document against its shape. What comes back always has the shape's types: what is optional and unreadable is
     /// left out, what is required gets a stand-in, and both are noted in `unread`, so that the rest can still be judged.
-    pub(super) fn document(&mut self, shape: &'static Shape, document: &Value) -> Value {
+    pub(crate) fn document(&mut self, shape: &'static Shape, document: &Value) -> Value {
         match (shape, document) {
             (Shape::Structure(members), Value::Object(object)) => self.structure(members, object, None),
             _ => {
@@ -151,6 +192,7 @@ impl Reader {
                 self.broken(shape, path, holder, format!("is {number}"), range(*min, *max), constraint);
                 self.unreadable(path)
             }
+            (Shape::Boolean, Value::Bool(_)) => Some(value.clone()),
             (Shape::List { items_min, items_max, of }, Value::Array(items)) => {
                 self.size(items.len(), (*items_min, *items_max), "items", path);
                 let item = |(index, item)| {
@@ -293,7 +335,7 @@ impl Shape {
     fn constraints(&self) -> Vec<Option<String>> {
         match self {
             Shape::Text { chars_min, chars_max, pattern } => vec![
-                Some(length_at_most(*chars_max)),
+                (*chars_max != ANY).then(|| length_at_most(*chars_max)),
                 (*chars_min > 0).then(|| length_at_least(*chars_min)),
                 pattern.map(|pattern| format!("Member must satisfy regular expression pattern: {}", pattern.text)),
             ],
@@ -306,7 +348,7 @@ impl Shape {
                 sorted.sort_unstable();
                 vec![Some(format!("Member must satisfy enum value set: [{}]", sorted.join(", ")))]
             }
-            Shape::List { .. } | Shape::Map { .. } | Shape::Structure(_) => Vec::new(),
+            Shape::Boolean | Shape::List { .. } | Shape::Map { .. } | Shape::Structure(_) => Vec::new(),
         }
     }
 
@@ -314,6 +356,7 @@ impl Shape {
         match self {
             Shape::Text { .. } | Shape::Choice(_) => "a string",
             Shape::Integer { .. } => "an integer",
+            Shape::Boolean => "a boolean",
             Shape::List { .. } => "a list",
             Shape::Map { .. } | Shape::Structure(_) => "an object",
         }
@@ -352,6 +395,7 @@ fn stand_in(shape: &Shape) -> Value {
     match shape {
         Shape::Text { .. } => Value::String(String::new()),
         Shape::Integer { min, .. } => Value::from(*min),
+        Shape::Boolean => Value::Bool(false),
         Shape::Choice(choices) => choices.first().copied().unwrap_or_default().into(),
         Shape::List { .. } => Value::Array(Vec::new()),
         Shape::Map { .. } => Value::Object(Map::new()),

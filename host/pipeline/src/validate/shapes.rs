@@ -1,48 +1,9 @@
-//! The shapes of CreatePipelineInput and all that it holds, to the leaf (contract §5).
+//! The shapes of CreatePipelineInput, UpdatePipelineInput and all that they hold, to the leaf (contract §5).
 //!
 //! Owns the table. Must not know how it is read (`shape`).
 
-use std::sync::LazyLock;
-
-use regex_lite::Regex;
-
-use super::shape::Shape::{Choice, Integer, List, Map, Structure, Text};
-use super::shape::{Member, Pattern, Shape};
-
-const ANY: usize = usize::MAX;
-
-const fn required(name: &'static str, shape: &'static Shape) -> Member {
-    Member { name, required: true, shape }
-}
-
-const fn optional(name: &'static str, shape: &'static Shape) -> Member {
-    Member { name, required: false, shape }
-}
-
-const fn text(chars_min: usize, chars_max: usize) -> Shape {
-    Text { chars_min, chars_max, pattern: None }
-}
-
-const fn pattern(chars_min: usize, chars_max: usize, pattern: &'static Pattern) -> Shape {
-    Text { chars_min, chars_max, pattern: Some(pattern) }
-}
-
-const fn list(items_min: usize, items_max: usize, of: &'static Shape) -> Shape {
-    List { items_min, items_max, of }
-}
-
-const fn map(entries_max: usize, key: &'static Shape, value: &'static Shape) -> Shape {
-    Map { entries_max, key, value }
-}
-
-macro_rules! patterns {
-    ($($name:ident = $text:literal;)*) => {
-        $(static $name: Pattern = Pattern {
-            text: $text,
-            regex: LazyLock::new(|| Regex::new(concat!("^(?:", $text, ")$")).expect("the pattern is a constant")),
-        };)*
-    };
-}
+use super::shape::Shape::{self, Choice, Integer, Structure};
+use super::shape::{ANY, list, map, optional, pattern, patterns, required, text};
 
 patterns! {
     NAME = r"[A-Za-z0-9.@\-_]+";
@@ -58,7 +19,11 @@ patterns! {
 pub(super) static CREATE_PIPELINE_INPUT: Shape =
     Structure(&[required("pipeline", &PIPELINE_DECLARATION), optional("tags", &list(0, ANY, &TAG))]);
 
-static TAG: Shape = Structure(&[required("key", &text(1, 128)), required("value", &text(0, 256))]);
+pub(super) static UPDATE_PIPELINE_INPUT: Shape = Structure(&[required("pipeline", &PIPELINE_DECLARATION)]);
+
+pub(crate) static TAG: Shape = Structure(&[required("key", &TAG_KEY), required("value", &text(0, 256))]);
+
+pub(crate) static TAG_KEY: Shape = text(1, 128);
 
 static PIPELINE_DECLARATION: Shape = Structure(&[
     required("name", &ENTITY_NAME),
@@ -66,16 +31,18 @@ static PIPELINE_DECLARATION: Shape = Structure(&[
     optional("artifactStore", &ARTIFACT_STORE),
     optional("artifactStores", &map(ANY, &REGION, &ARTIFACT_STORE)),
     required("stages", &list(0, ANY, &STAGE_DECLARATION)),
-    optional("version", &Integer { min: 1, max: i32::MAX as i64 }),
+    optional("version", &PIPELINE_VERSION),
     optional("executionMode", &Choice(&["QUEUED", "SUPERSEDED", "PARALLEL"])),
     optional("pipelineType", &Choice(&["V1", "V2"])),
     optional("variables", &list(0, 50, &PIPELINE_VARIABLE_DECLARATION)),
     optional("triggers", &list(0, 50, &PIPELINE_TRIGGER_DECLARATION)),
 ]);
 
-static ENTITY_NAME: Shape = pattern(1, 100, &NAME);
+pub(crate) static PIPELINE_VERSION: Shape = Integer { min: 1, max: i32::MAX as i64 };
+/// The names of pipelines, stages and actions.
+pub(crate) static ENTITY_NAME: Shape = pattern(1, 100, &NAME);
 static ROLE: Shape = pattern(0, 1024, &ROLE_ARN);
-static REGION: Shape = text(4, 30);
+pub(crate) static REGION: Shape = text(4, 30);
 
 static ARTIFACT_STORE: Shape = Structure(&[
     required("type", &Choice(&["S3"])),
@@ -112,11 +79,17 @@ static ACTION_DECLARATION: Shape = Structure(&[
 ]);
 
 static ACTION_TYPE_ID: Shape = Structure(&[
-    required("category", &Choice(&["Source", "Build", "Deploy", "Test", "Invoke", "Approval", "Compute"])),
-    required("owner", &Choice(&["AWS", "ThirdParty", "Custom"])),
-    required("provider", &pattern(1, 35, &PROVIDER)),
-    required("version", &pattern(1, 9, &PROVIDER)),
+    required("category", &ACTION_CATEGORY),
+    required("owner", &ACTION_OWNER),
+    required("provider", &ACTION_PROVIDER),
+    required("version", &ACTION_VERSION),
 ]);
+
+pub(crate) static ACTION_CATEGORY: Shape =
+    Choice(&["Source", "Build", "Deploy", "Test", "Invoke", "Approval", "Compute"]);
+pub(crate) static ACTION_OWNER: Shape = Choice(&["AWS", "ThirdParty", "Custom"]);
+pub(crate) static ACTION_PROVIDER: Shape = pattern(1, 35, &PROVIDER);
+pub(crate) static ACTION_VERSION: Shape = pattern(1, 9, &PROVIDER);
 
 static COMMANDS: Shape = list(1, 50, &text(1, 1000));
 static TIMEOUT: Shape = Integer { min: 5, max: 86400 };
@@ -134,9 +107,11 @@ static ENVIRONMENT_VARIABLE: Shape = Structure(&[
 
 static FAILURE_CONDITIONS: Shape = Structure(&[
     optional("result", &RESULT),
-    optional("retryConfiguration", &Structure(&[optional("retryMode", &Choice(&["FAILED_ACTIONS", "ALL_ACTIONS"]))])),
+    optional("retryConfiguration", &Structure(&[optional("retryMode", &RETRY_MODE)])),
     optional("conditions", &CONDITIONS),
 ]);
+
+pub(crate) static RETRY_MODE: Shape = Choice(&["FAILED_ACTIONS", "ALL_ACTIONS"]);
 
 static STAGE_CONDITIONS: Shape = Structure(&[required("conditions", &CONDITIONS)]);
 static CONDITIONS: Shape = list(1, 1, &CONDITION);
@@ -157,15 +132,18 @@ static RULE_DECLARATION: Shape = Structure(&[
 static RULE_TYPE_ID: Shape = Structure(&[
     required("category", &Choice(&["Rule"])),
     optional("owner", &Choice(&["AWS"])),
-    required("provider", &pattern(1, 35, &PROVIDER)),
-    optional("version", &pattern(1, 9, &PROVIDER)),
+    required("provider", &ACTION_PROVIDER),
+    optional("version", &ACTION_VERSION),
 ]);
 
 static PIPELINE_VARIABLE_DECLARATION: Shape = Structure(&[
-    required("name", &pattern(1, 128, &NAME_WITHOUT_DOT)),
-    optional("defaultValue", &pattern(1, 1000, &ONE_LINE)),
+    required("name", &PIPELINE_VARIABLE_NAME),
+    optional("defaultValue", &PIPELINE_VARIABLE_VALUE),
     optional("description", &pattern(0, 200, &ONE_LINE)),
 ]);
+
+pub(crate) static PIPELINE_VARIABLE_NAME: Shape = pattern(1, 128, &NAME_WITHOUT_DOT);
+pub(crate) static PIPELINE_VARIABLE_VALUE: Shape = pattern(1, 1000, &ONE_LINE);
 
 static PIPELINE_TRIGGER_DECLARATION: Shape = Structure(&[
     required("providerType", &Choice(&["CodeStarSourceConnection"])),

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::{Sink, Subject};
 use crate::declaration::{ActionCategory, ActionDeclaration, ActionOwner, ExecutionMode};
+use crate::tags;
 
 const STAGES_MIN: usize = 2;
 const STAGES_MAX: usize = 50;
 const STAGE_ACTIONS_MAX: usize = 50;
 const ACTIONS_MAX: usize = 500;
-const TAGS_MAX: usize = 50;
 
 pub(super) fn stages_min(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     let stages = subject.pipeline().stages.len();
@@ -264,26 +264,13 @@ pub(super) fn blockers_reserved(subject: &Subject<'_>, sink: &mut Sink<'_>) {
 }
 
 pub(super) fn tags_max(subject: &Subject<'_>, sink: &mut Sink<'_>) {
-    let tags = subject.input.tags.iter().flatten().count();
-    if tags > TAGS_MAX {
-        sink.report(
-            "tags",
-            format!("A resource cannot have more than {TAGS_MAX} tags, and this has {tags}"),
-            "remove some",
-        );
+    if let Err(wrong) = tags::check_count(subject.input.tags.iter().flatten().count()) {
+        sink.report("tags", wrong.to_string(), "remove some");
     }
 }
 
 pub(super) fn tag_keys(subject: &Subject<'_>, sink: &mut Sink<'_>) {
-    let mut seen = BTreeSet::new();
-    for (index, tag) in subject.input.tags.iter().flatten().enumerate() {
-        let wrong = if tag.key.to_ascii_lowercase().starts_with("aws:") {
-            "Tag keys that start with 'aws:' are reserved"
-        } else if !seen.insert(&tag.key) {
-            "Tag keys must be unique"
-        } else {
-            continue;
-        };
-        sink.report(format!("tags[{index}].key"), wrong, "use another key");
+    for (index, wrong) in tags::wrong_keys(subject.input.tags.iter().flatten()) {
+        sink.report(format!("tags[{index}].key"), wrong.to_string(), "use another key");
     }
 }

@@ -100,6 +100,16 @@ fn the_valid_pipeline_is_valid() {
 }
 
 #[test]
+fn an_update_knows_no_tags() {
+    let types = action_types();
+    let context = Context { region: Some("eu-west-1"), action_types: &types };
+    let declaration = validate_update(&json!({"pipeline": valid(), "tags": "none of its business"}), &context).unwrap();
+    assert_eq!(declaration, judge(&valid()).unwrap());
+    let (_, message) = validate_update(&json!({"tags": []}), &context).unwrap_err().error();
+    assert!(message.starts_with("1 validation error detected: Value at 'pipeline' failed"), "{message}");
+}
+
+#[test]
 fn every_rule_fires_with_its_class_at_its_place() {
     let tags = examples::of_tags()
         .into_iter()

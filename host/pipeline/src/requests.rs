@@ -1,0 +1,363 @@
+//! The inputs of the API's operations, to the leaf (contract §2, Appendix A): their types, and the table of their shapes.
+//!
+//! CreatePipeline and UpdatePipeline are not here: a declaration has rules beyond its shape, and `validate` judges it.
+//!
+//! Owns what an input looks like. Must not know what an operation does with it, or how a request is spoken. What is text
+//! here and an id elsewhere may still be none of ours: only its pattern has been checked.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::declaration::{ActionOwner, ActionTypeId, StageRetryMode, Tag};
+use crate::machine::{ApprovalStatus, SourceRevisionOverride, TransitionKind};
+use crate::validate::shape::Shape::{self, Boolean, Choice, Integer, Structure};
+use crate::validate::shape::{ANY, list, optional, pattern, patterns, required, text};
+use crate::validate::shapes::{
+    ACTION_CATEGORY, ACTION_OWNER, ACTION_PROVIDER, ACTION_VERSION, ENTITY_NAME, PIPELINE_VARIABLE_NAME,
+    PIPELINE_VARIABLE_VALUE, PIPELINE_VERSION, REGION, RETRY_MODE, TAG, TAG_KEY,
+};
+use crate::validate::{self, Problems};
+
+/// The input of an operation, as it is read from a request.
+pub trait Request: DeserializeOwned {
+    const ROW: Row;
+}
+
+/// A row of the table: an operation, and what its input must look like.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub operation: &'static str,
+    shape: &'static Shape,
+}
+
+/// Reads an operation's input. Unknown members are ignored, and null is absent (contract §2). `Problems::error` has all
+/// that is wrong in AWS's words.
+pub fn read<T: Request>(document: &Value) -> Result<T, Problems> {
+    validate::read(T::ROW.shape, document)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetPipelineInput {
+    pub name: String,
+    pub version: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletePipelineInput {
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListPipelinesInput {
+    pub next_token: Option<String>,
+    pub max_results: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartPipelineExecutionInput {
+    pub name: String,
+    #[serde(default)]
+    pub variables: Vec<PipelineVariable>,
+    pub client_request_token: Option<String>,
+    #[serde(default)]
+    pub source_revisions: Vec<SourceRevisionOverride>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineVariable {
+    pub name: String,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopPipelineExecutionInput {
+    pub pipeline_name: String,
+    pub pipeline_execution_id: String,
+    #[serde(default)]
+    pub abandon: bool,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetPipelineStateInput {
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GetPipelineExecutionInput {
+    pub pipeline_name: String,
+    pub pipeline_execution_id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListPipelineExecutionsInput {
+    pub pipeline_name: String,
+    pub max_results: Option<u32>,
+    pub filter: Option<PipelineExecutionFilter>,
+    pub next_token: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineExecutionFilter {
+    pub succeeded_in_stage: Option<SucceededInStageFilter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SucceededInStageFilter {
+    pub stage_name: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListActionExecutionsInput {
+    pub pipeline_name: String,
+    pub filter: Option<ActionExecutionFilter>,
+    pub max_results: Option<u32>,
+    pub next_token: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionExecutionFilter {
+    pub pipeline_execution_id: Option<String>,
+    pub latest_in_pipeline_execution: Option<LatestInPipelineExecutionFilter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LatestInPipelineExecutionFilter {
+    pub pipeline_execution_id: String,
+    pub start_time_range: StartTimeRange,
+}
+
+/// Since the latest attempt of the execution, or since its first (contract §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StartTimeRange {
+    Latest,
+    All,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryStageExecutionInput {
+    pub pipeline_name: String,
+    pub stage_name: String,
+    pub pipeline_execution_id: String,
+    pub retry_mode: StageRetryMode,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnableStageTransitionInput {
+    pub pipeline_name: String,
+    pub stage_name: String,
+    pub transition_type: TransitionKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DisableStageTransitionInput {
+    pub pipeline_name: String,
+    pub stage_name: String,
+    pub transition_type: TransitionKind,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PutApprovalResultInput {
+    pub pipeline_name: String,
+    pub stage_name: String,
+    pub action_name: String,
+    pub result: ApprovalResult,
+    pub token: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalResult {
+    pub summary: String,
+    pub status: ApprovalStatus,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListActionTypesInput {
+    pub action_owner_filter: Option<ActionOwner>,
+    pub next_token: Option<String>,
+    pub region_filter: Option<String>,
+}
+
+/// The owner is never `Custom`: GetActionType does not know the older kind of action type (contract §8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GetActionTypeInput {
+    pub id: ActionTypeId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TagResourceInput {
+    pub resource_arn: String,
+    pub tags: Vec<Tag>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UntagResourceInput {
+    pub resource_arn: String,
+    pub tag_keys: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListTagsForResourceInput {
+    pub resource_arn: String,
+    pub next_token: Option<String>,
+    pub max_results: Option<u32>,
+}
+
+patterns! {
+    UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+    TOKEN_CHARACTERS = r"^[a-zA-Z0-9-]+$";
+    REASON_CHARACTERS = r"[a-zA-Z0-9!@ \(\)\.\*\?\-]+";
+    AWS_OWNER = r"AWS|ThirdParty";
+    ARN = r"arn:aws(-[\w]+)*:codepipeline:.+:[0-9]{12}:.+";
+}
+
+macro_rules! requests {
+    ($($operation:literal $input:ident [$($member:expr),* $(,)?];)*) => {
+        $(impl Request for $input {
+            const ROW: Row = {
+                static SHAPE: Shape = Structure(&[$($member),*]);
+                Row { operation: $operation, shape: &SHAPE }
+            };
+        })*
+
+        /// Every operation whose input has only a shape to keep.
+        pub static REQUESTS: &[Row] = &[$($input::ROW),*];
+    };
+}
+
+requests! {
+    "GetPipeline" GetPipelineInput [required("name", &ENTITY_NAME), optional("version", &PIPELINE_VERSION)];
+    "DeletePipeline" DeletePipelineInput [required("name", &ENTITY_NAME)];
+    "ListPipelines" ListPipelinesInput [
+        optional("nextToken", &NEXT_TOKEN),
+        optional("maxResults", &Integer { min: 1, max: 1000 }),
+    ];
+    "StartPipelineExecution" StartPipelineExecutionInput [
+        required("name", &ENTITY_NAME),
+        optional("variables", &list(1, 50, &PIPELINE_VARIABLE)),
+        optional("clientRequestToken", &pattern(1, 128, &TOKEN_CHARACTERS)),
+        optional("sourceRevisions", &list(0, 50, &SOURCE_REVISION_OVERRIDE)),
+    ];
+    "StopPipelineExecution" StopPipelineExecutionInput [
+        required("pipelineName", &ENTITY_NAME),
+        required("pipelineExecutionId", &ID),
+        optional("abandon", &Boolean),
+        optional("reason", &text(0, 200)),
+    ];
+    "GetPipelineState" GetPipelineStateInput [required("name", &ENTITY_NAME)];
+    "GetPipelineExecution" GetPipelineExecutionInput [
+        required("pipelineName", &ENTITY_NAME),
+        required("pipelineExecutionId", &ID),
+    ];
+    "ListPipelineExecutions" ListPipelineExecutionsInput [
+        required("pipelineName", &ENTITY_NAME),
+        optional("maxResults", &MAX_RESULTS),
+        optional("filter", &PIPELINE_EXECUTION_FILTER),
+        optional("nextToken", &NEXT_TOKEN),
+    ];
+    "ListActionExecutions" ListActionExecutionsInput [
+        required("pipelineName", &ENTITY_NAME),
+        optional("filter", &ACTION_EXECUTION_FILTER),
+        optional("maxResults", &MAX_RESULTS),
+        optional("nextToken", &NEXT_TOKEN),
+    ];
+    "RetryStageExecution" RetryStageExecutionInput [
+        required("pipelineName", &ENTITY_NAME),
+        required("stageName", &ENTITY_NAME),
+        required("pipelineExecutionId", &ID),
+        required("retryMode", &RETRY_MODE),
+    ];
+    "EnableStageTransition" EnableStageTransitionInput [
+        required("pipelineName", &ENTITY_NAME),
+        required("stageName", &ENTITY_NAME),
+        required("transitionType", &TRANSITION_TYPE),
+    ];
+    "DisableStageTransition" DisableStageTransitionInput [
+        required("pipelineName", &ENTITY_NAME),
+        required("stageName", &ENTITY_NAME),
+        required("transitionType", &TRANSITION_TYPE),
+        required("reason", &pattern(1, 300, &REASON_CHARACTERS)),
+    ];
+    "PutApprovalResult" PutApprovalResultInput [
+        required("pipelineName", &ENTITY_NAME),
+        required("stageName", &ENTITY_NAME),
+        required("actionName", &ENTITY_NAME),
+        required("result", &APPROVAL_RESULT),
+        required("token", &ID),
+    ];
+    "ListActionTypes" ListActionTypesInput [
+        optional("actionOwnerFilter", &ACTION_OWNER),
+        optional("nextToken", &NEXT_TOKEN),
+        optional("regionFilter", &REGION),
+    ];
+    "GetActionType" GetActionTypeInput [
+        required("category", &ACTION_CATEGORY),
+        required("owner", &pattern(0, ANY, &AWS_OWNER)),
+        required("provider", &ACTION_PROVIDER),
+        required("version", &ACTION_VERSION),
+    ];
+    "TagResource" TagResourceInput [required("resourceArn", &RESOURCE_ARN), required("tags", &list(0, ANY, &TAG))];
+    "UntagResource" UntagResourceInput [
+        required("resourceArn", &RESOURCE_ARN),
+        required("tagKeys", &list(0, ANY, &TAG_KEY)),
+    ];
+    "ListTagsForResource" ListTagsForResourceInput [
+        required("resourceArn", &RESOURCE_ARN),
+        optional("nextToken", &NEXT_TOKEN),
+        optional("maxResults", &MAX_RESULTS),
+    ];
+}
+
+/// The ids of executions and the tokens of approvals.
+static ID: Shape = pattern(0, ANY, &UUID);
+static RESOURCE_ARN: Shape = pattern(0, ANY, &ARN);
+static NEXT_TOKEN: Shape = text(1, 2048);
+static MAX_RESULTS: Shape = Integer { min: 1, max: 100 };
+static TRANSITION_TYPE: Shape = Choice(&["Inbound", "Outbound"]);
+
+static PIPELINE_VARIABLE: Shape =
+    Structure(&[required("name", &PIPELINE_VARIABLE_NAME), required("value", &PIPELINE_VARIABLE_VALUE)]);
+
+static SOURCE_REVISION_OVERRIDE: Shape = Structure(&[
+    required("actionName", &ENTITY_NAME),
+    required("revisionType", &Choice(&["COMMIT_ID", "IMAGE_DIGEST", "S3_OBJECT_VERSION_ID", "S3_OBJECT_KEY"])),
+    required("revisionValue", &text(1, 1500)),
+]);
+
+static PIPELINE_EXECUTION_FILTER: Shape =
+    Structure(&[optional("succeededInStage", &Structure(&[optional("stageName", &ENTITY_NAME)]))]);
+
+static ACTION_EXECUTION_FILTER: Shape = Structure(&[
+    optional("pipelineExecutionId", &ID),
+    optional("latestInPipelineExecution", &LATEST_IN_PIPELINE_EXECUTION_FILTER),
+]);
+
+static LATEST_IN_PIPELINE_EXECUTION_FILTER: Shape =
+    Structure(&[required("pipelineExecutionId", &ID), required("startTimeRange", &Choice(&["Latest", "All"]))]);
+
+static APPROVAL_RESULT: Shape =
+    Structure(&[required("summary", &text(0, 512)), required("status", &Choice(&["Approved", "Rejected"]))]);
+
+#[cfg(test)]
+mod tests;
