@@ -7,11 +7,14 @@
 
 use super::layout::{FORMAT, Head, META_KEY};
 use super::prepared::Prepared;
+use super::trim::{STEP_ROWS_MAX, Step};
 use super::watch::Watchers;
 use super::{Aggregate, CommitError, StoreError, rows};
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use tokio::sync::{mpsc, oneshot};
@@ -22,10 +25,33 @@ const GROUP_OPERATIONS_MAX: usize = 256;
 /// Heads kept in memory, about 100 bytes each; when there are more, all are forgotten and read again when needed.
 const HEADS_MAX: usize = 65_536;
 
+/// Free space on the store's file system below which it takes no more commits: enough for the largest group with all that
+/// sled writes anew for it, for a write that fails halfway stops the store.
+pub(super) const FREE_BYTES_MIN: u64 = 128 * 1024 * 1024;
+
 pub(super) struct Request {
-    pub(super) prepared: Prepared,
+    pub(super) aggregate: Aggregate,
+    pub(super) work: Work,
+    /// The sequence after a commit, or how many rows a step took out.
     pub(super) answer: oneshot::Sender<Result<u64, CommitError>>,
 }
+
+pub(super) enum Work {
+    Commit(Prepared),
+    Step(Step),
+}
+
+impl Work {
+    fn operations(&self) -> usize {
+        match self {
+            Self::Commit(prepared) => prepared.operations,
+            Self::Step(_) => STEP_ROWS_MAX,
+        }
+    }
+}
+
+/// How many bytes are free for the store.
+pub(super) type FreeBytes = Box<dyn Fn() -> io::Result<u64> + Send>;
 
 pub(super) struct Committer {
     pub(super) tree: sled::Db,
@@ -36,6 +62,9 @@ pub(super) struct Committer {
     /// The number of the last group.
     pub(super) group: u64,
     pub(super) heads: HashMap<Aggregate, Head>,
+    pub(super) free_bytes: FreeBytes,
+    /// What was written since the store was opened: names and values of rows.
+    pub(super) written_bytes: Arc<AtomicU64>,
     pub(super) watchers: Arc<Watchers>,
     /// Why the committer ended, if it failed.
     pub(super) stopped: Arc<OnceLock<String>>,
@@ -46,11 +75,14 @@ pub(super) struct Committer {
 struct Group {
     batch: sled::Batch,
     operations: usize,
+    bytes: u64,
     accepted: HashMap<Aggregate, Accepted>,
 }
 
 struct Accepted {
     head: Head,
+    value: u64,
+    is_commit: bool,
     answer: oneshot::Sender<Result<u64, CommitError>>,
 }
 
@@ -62,8 +94,12 @@ impl Committer {
             let mut group = Group::default();
             let outcome = self.gather(&mut group, first, &mut queue).and_then(|carried| {
                 next = carried;
-                self.make_durable(std::mem::take(&mut group.batch))
+                match group.accepted.is_empty() {
+                    true => Ok(()),
+                    false => self.make_durable(std::mem::take(&mut group.batch)),
+                }
             });
+            self.written_bytes.fetch_add(group.bytes, Ordering::Relaxed);
             if let Err(reason) = outcome {
                 // Set before the answers: who is told that the store stopped must find it stopped.
                 let _ = self.stopped.set(reason.clone());
@@ -84,11 +120,18 @@ impl Committer {
         first: Request,
         queue: &mut mpsc::Receiver<Request>,
     ) -> Result<Option<Request>, String> {
+        let full = self.full()?;
         let mut next = Some(first);
         while let Some(request) = next.take().or_else(|| queue.try_recv().ok()) {
-            let full = group.operations + request.prepared.operations > GROUP_OPERATIONS_MAX;
-            let again = group.accepted.contains_key(&request.prepared.aggregate);
-            if !group.accepted.is_empty() && (full || again) {
+            if let Some(full) = full.as_ref().filter(|full| full.refuses(&request.work)) {
+                // Whoever dropped the receiver does not want to know.
+                let _ = request.answer.send(Err(full.error()));
+                // For the next one it is asked again.
+                return Ok(None);
+            }
+            let is_full = group.operations + request.work.operations() > GROUP_OPERATIONS_MAX;
+            let again = group.accepted.contains_key(&request.aggregate);
+            if !group.accepted.is_empty() && (is_full || again) {
                 return Ok(Some(request));
             }
             self.accept(group, request)?;
@@ -96,24 +139,35 @@ impl Committer {
         Ok(None)
     }
 
-    fn accept(&mut self, group: &mut Group, Request { prepared, answer }: Request) -> Result<(), String> {
-        let (aggregate, operations) = (prepared.aggregate, prepared.operations);
+    /// Asked once for each group: a group is far smaller than the space that is kept free.
+    fn full(&self) -> Result<Option<Full>, String> {
+        let free_bytes = (self.free_bytes)().map_err(|error| format!("its free space cannot be read: {error}"))?;
+        Ok((free_bytes < FREE_BYTES_MIN).then_some(Full { free_bytes }))
+    }
+
+    fn accept(&mut self, group: &mut Group, Request { aggregate, work, answer }: Request) -> Result<(), String> {
         let tree: &sled::Tree = &self.tree;
-        let written = match self.heads.get(&aggregate) {
+        let Group { batch, operations, bytes, accepted } = group;
+        let head = match self.heads.get(&aggregate) {
             Some(head) => Ok(*head),
             None => rows::head(tree, aggregate),
-        }
-        .map_err(CommitError::from)
-        .and_then(|head| {
-            prepared.write(tree, head, |key, value| match value {
-                Some(value) => group.batch.insert(key, value),
-                None => group.batch.remove(key),
-            })
+        };
+        *operations += work.operations();
+        let is_commit = matches!(work, Work::Commit(_));
+        let put = |key: &[u8], value: Option<&[u8]>| {
+            *bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        };
+        let written = head.map_err(CommitError::from).and_then(|head| match work {
+            Work::Commit(prepared) => prepared.write(tree, head, put).map(|head| (head, head.sequence)),
+            Work::Step(step) => step.write(tree, aggregate, head, put),
         });
         match written {
-            Ok(head) => {
-                group.operations += operations;
-                group.accepted.insert(aggregate, Accepted { head, answer });
+            Ok((head, value)) => {
+                accepted.insert(aggregate, Accepted { head, value, is_commit, answer });
                 Ok(())
             }
             Err(error) => {
@@ -143,11 +197,32 @@ impl Committer {
         if self.heads.len() + group.accepted.len() > HEADS_MAX {
             self.heads.clear();
         }
-        for (aggregate, Accepted { head, answer }) in group.accepted {
+        for (aggregate, Accepted { head, value, is_commit, answer }) in group.accepted {
             self.heads.insert(aggregate, head);
-            self.watchers.tell(aggregate, head.sequence);
-            let _ = answer.send(Ok(head.sequence));
+            if is_commit {
+                self.watchers.tell(aggregate, head.sequence);
+            }
+            let _ = answer.send(Ok(value));
         }
+    }
+}
+
+/// The disk has too little space left.
+struct Full {
+    free_bytes: u64,
+}
+
+impl Full {
+    /// Taking something out makes space in the end, but first it is written too.
+    fn refuses(&self, work: &Work) -> bool {
+        match work {
+            Work::Commit(_) => true,
+            Work::Step(_) => self.free_bytes < FREE_BYTES_MIN / 2,
+        }
+    }
+
+    fn error(&self) -> CommitError {
+        StoreError::Full { free_bytes: self.free_bytes, free_bytes_min: FREE_BYTES_MIN }.into()
     }
 }
 
@@ -160,7 +235,7 @@ impl Drop for Committer {
     }
 }
 
-fn encode_meta(group: u64) -> [u8; 9] {
+pub(super) fn encode_meta(group: u64) -> [u8; 9] {
     let mut row = [FORMAT; 9];
     row[1..].copy_from_slice(&group.to_be_bytes());
     row

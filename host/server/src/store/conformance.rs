@@ -236,13 +236,13 @@ fn limits_are_kept_and_named() {
         (index(INDEX_NAME_BYTES_MAX + 1, 0), "an index row's name of"),
         (index(1, INDEX_VALUE_BYTES_MAX + 1), "an index row's value of"),
         (events(1, VALUE_BYTES_MAX + 1), "an event of"),
-        (events(5, VALUE_BYTES_MAX), "a commit of"),
+        (events(33, VALUE_BYTES_MAX), "a commit of"),
         (events(COMMIT_ENTRIES_MAX + 1, 1), "the number of entries in a commit of"),
     ];
     let allowed = [
         one(PART_NAME_BYTES_MAX, VALUE_BYTES_MAX),
         index(INDEX_NAME_BYTES_MAX, INDEX_VALUE_BYTES_MAX),
-        events(4, VALUE_BYTES_MAX),
+        events(32, VALUE_BYTES_MAX),
         events(COMMIT_ENTRIES_MAX, 1),
     ];
     on_each(async |store| {
@@ -314,5 +314,150 @@ fn watchers_miss_nothing_and_coalesce() {
         drop(store);
         assert_eq!(one.changed().await, Some((PIPELINE, 6)), "what was told before the end is still heard");
         assert_eq!(one.changed().await, None);
+    });
+}
+
+/// Everything that an aggregate keeps: live and archived parts, the sequences of its records, what was taken out.
+async fn kept(store: &dyn Store, aggregate: Aggregate) -> String {
+    let Snapshot { live, archived, taken, .. } = store.snapshot(aggregate, 0).await.expect("a snapshot");
+    assert!(archived.iter().all(|(key, _)| matches!(key, PartKey::Archived(_))));
+    let all = store.archived(aggregate, None, 1000).await.expect("the archived parts");
+    let live = live.into_iter().map(|(key, _)| format!("{}", layout::letter_and_name(&key).1.escape_ascii()));
+    let archived = all.into_iter().map(|(name, _)| format!("!{}", name.escape_ascii()));
+    let records = store.history(aggregate, 0, 1000).await.expect("history");
+    let records = records.iter().map(|record| record.sequence.to_string());
+    let taken = taken.iter().map(|(at, key)| format!("-{}@{at}", layout::letter_and_name(key).1.escape_ascii()));
+    live.chain(archived).chain(records).chain(taken).collect::<Vec<_>>().join(" ")
+}
+
+fn trim(before: u64, archived: &[&str]) -> Trim {
+    let parts = archived.iter().map(|name| PartKey::Archived(bytes(name))).collect();
+    Trim { aggregate: PIPELINE, expected: None, before, parts, index: Vec::new() }
+}
+
+#[test]
+fn what_is_trimmed_is_gone_and_the_rest_verifies() {
+    on_each(async |store| {
+        let scripts =
+            ["head=1 run/a=x", "run/a !a=ended", "run/b=y", "head=2 !b=ended run/b", "!c=ended", "!b=again", "head=3"];
+        for (before, script) in (0..).zip(scripts) {
+            store.commit(commit(PIPELINE, before, script)).await.expect("it commits");
+            store.commit(commit(NEIGHBOURS[0], before, script)).await.expect("it commits");
+        }
+        let steps = [
+            (trim(0, &[]), "head !a !b !c 1 2 3 4 5 6 7"),
+            (trim(1, &["absent"]), "head !a !b !c 1 2 3 4 5 6 7"),
+            (trim(3, &[]), "head !a !b !c 3 4 5 6 7"),
+            // The record of this part's last change is gone, and that of the next ones is kept.
+            (trim(3, &["a"]), "head !b !c 3 4 5 6 7 -a@7"),
+            (trim(3, &["b", "c"]), "head 3 4 5 6 7 -a@7 -b@7 -c@7"),
+            (trim(2, &[]), "head 3 4 5 6 7 -a@7 -b@7 -c@7"),
+            (trim(u64::MAX, &[]), "head 7 -a@7 -b@7 -c@7"),
+        ];
+        for (trim, expected) in steps {
+            let before = trim.before;
+            store.trim(trim).await.expect("it trims");
+            assert_eq!(kept(&*store, PIPELINE).await, expected, "before {before}");
+            let verified = store.verify().await.expect("it verifies");
+            assert_eq!((verified.aggregates, verified.parts >= 4), (2, true));
+        }
+        assert_eq!(shown(&*store, PIPELINE).await, "7: head=3");
+        assert_eq!(kept(&*store, NEIGHBOURS[0]).await, "head !a !b !c 1 2 3 4 5 6 7");
+        store.commit(commit(PIPELINE, 7, "!b=put again")).await.expect("it goes on");
+        assert_eq!(store.trim(trim(8, &[])).await, Ok(1 + 3), "a record, and the notes of what was taken out before");
+        assert_eq!(kept(&*store, PIPELINE).await, "head !b 8");
+        store.verify().await.expect("it verifies");
+    });
+}
+
+#[test]
+fn a_trim_that_was_decided_too_early_takes_nothing() {
+    on_each(async |store| {
+        let index = vec![row("token", Some(""))];
+        store.commit(Commit { index, ..commit(PIPELINE, 0, "!token=1") }).await.expect("it commits");
+        store.commit(commit(PIPELINE, 1, "!token=2")).await.expect("it commits");
+        let index = vec![row("token", None).0];
+        let late = Trim { expected: Some(1), index, ..trim(2, &["token"]) };
+        let refused = store.trim(late.clone()).await;
+        assert_eq!(refused, Err(CommitError::Conflict { aggregate: PIPELINE, expected: 1, actual: 2 }));
+        assert_eq!(kept(&*store, PIPELINE).await, "!token 1 2");
+        assert_eq!(store.trim(Trim { expected: Some(2), ..late }).await, Ok(3));
+        assert_eq!(kept(&*store, PIPELINE).await, "2 -token@2");
+        let list = List { account: PIPELINE.account, kind: 3, limit: 9, ..List::default() };
+        assert_eq!(store.list(list).await, Ok(Vec::new()));
+        store.verify().await.expect("it verifies");
+    });
+}
+
+#[test]
+fn what_is_erased_was_never_there() {
+    on_each(async |store| {
+        for before in 0..300 {
+            store
+                .commit(commit(PIPELINE, before, &format!("head=1 !{before}={}", "x".repeat(9000))))
+                .await
+                .expect("it");
+        }
+        store.commit(commit(NEIGHBOURS[0], 0, "head=1")).await.expect("it commits");
+        store.commit(commit(NEIGHBOURS[2], 0, "head=1")).await.expect("it commits");
+        let [other, _, third] = NEIGHBOURS;
+        assert_eq!(store.aggregates(None, 9).await, Ok(vec![PIPELINE, other, third]));
+        assert_eq!(store.aggregates(Some(PIPELINE), 1).await, Ok(vec![other]));
+        store.erase(PIPELINE).await.expect("it is erased");
+        assert_eq!(store.aggregates(None, 9).await, Ok(vec![other, third]));
+        assert_eq!(kept(&*store, PIPELINE).await, "");
+        assert_eq!(store.verify().await, Ok(Verified { aggregates: 2, records: 2, parts: 2 }));
+        assert_eq!(store.commit(commit(PIPELINE, 0, "head=anew")).await, Ok(1));
+        assert_eq!(store.erase(NEIGHBOURS[1]).await, Ok(0), "it is not there");
+    });
+}
+
+#[test]
+fn trims_and_commits_and_reads_do_not_disturb_each_other() {
+    on_each(async |store| {
+        let writer = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move {
+                for before in 0..400 {
+                    let script = format!("head={before} !{before}={}", "x".repeat(5000));
+                    store.commit(commit(PIPELINE, before, &script)).await.expect("it commits");
+                }
+            }
+        });
+        let mut done = 0;
+        while !writer.is_finished() {
+            let page = store.history(PIPELINE, 0, 100).await.expect("a page of history");
+            assert!(page.windows(2).all(|pair| pair[1].previous == pair[0].digest));
+            let Some(last) = page.last().map(|record| record.sequence) else { continue };
+            let parts: Vec<_> = (done..last).map(|at| at.to_string()).collect();
+            let names: Vec<_> = parts.iter().map(String::as_str).collect();
+            let (read, taken, whole) = tokio::join!(
+                store.archived(PIPELINE, None, 50),
+                store.trim(trim(last, &names)),
+                store.snapshot(PIPELINE, last)
+            );
+            let (read, whole) = (read.expect("archived parts"), whole.expect("a snapshot"));
+            assert!(taken.is_ok() && read.len() <= 50 && whole.sequence >= last && whole.live.len() == 1);
+            store.verify().await.expect("it verifies");
+            done = last;
+        }
+        writer.await.expect("it ends");
+        assert_eq!(shown(&*store, PIPELINE).await, "400: head=399");
+    });
+}
+
+/// An update of a pipeline with many large executions ends them all in one commit.
+#[test]
+fn a_commit_may_be_large() {
+    on_each(async |store| {
+        let name = |part: usize| PartKey::Live(bytes(&format!("execution/of/a/long/name/action/{part}")));
+        let of = |expected, value: Option<&str>| {
+            let puts = (0..30_000).map(|part| (name(part), value.map(bytes))).collect();
+            Commit { puts, ..commit(PIPELINE, expected, "") }
+        };
+        assert_eq!(store.commit(of(0, Some("in progress"))).await, Ok(1));
+        assert_eq!(store.commit(of(1, None)).await, Ok(2));
+        assert_eq!(shown(&*store, PIPELINE).await, "2:");
+        store.verify().await.expect("it verifies");
     });
 }

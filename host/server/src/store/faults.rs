@@ -1,6 +1,8 @@
 //! What can go wrong with a store on disk: alteration, truncation, a kill, a sync that fails, a second user.
 
+use super::committer::FREE_BYTES_MIN;
 use super::conformance::{PIPELINE, bytes, commit, open, runtime, shown};
+use super::sled::System;
 use super::*;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -8,6 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -88,8 +91,8 @@ fn a_failed_sync_stops_the_store_for_good() {
     let dir = TempDir::new().expect("a directory");
     runtime().block_on(async {
         // A device that has no data to sync refuses to.
-        let store = SledStore::open_syncing(dir.path(), SledStore::CACHE_BYTES_DEFAULT, Path::new("/dev/null"))
-            .expect("it opens");
+        let system = System { synced: "/dev/null".into(), ..System::of(dir.path()) };
+        let store = SledStore::open_on(dir.path(), SledStore::CACHE_BYTES_DEFAULT, system).expect("it opens");
         let mut watcher = store.watch(None);
         for _ in 0..2 {
             let error = store.commit(commit(PIPELINE, 0, "a=1")).await.expect_err("it cannot be durable");
@@ -177,6 +180,26 @@ fn what_was_acknowledged_survives_a_kill() {
             }
         });
     }
+    // Whatever trims and erasures the kills interrupted, the next ones leave nothing behind.
+    runtime().block_on(async {
+        let store = open(dir.path());
+        for aggregate in store.aggregates(None, usize::from(2 * WRITERS)).await.expect("the aggregates") {
+            if aggregate.uid[0] < WRITERS {
+                store.trim(trim_to_last(aggregate, u64::MAX)).await.expect("it trims");
+            } else {
+                store.erase(aggregate).await.expect("it erases");
+            }
+        }
+        let verified = store.verify().await.expect("the chains are whole");
+        assert_eq!(verified, Verified { aggregates: 20, records: 20, parts: 40 });
+    });
+    let db = super::sled::open_db(dir.path(), SledStore::CACHE_BYTES_DEFAULT).expect("sled opens");
+    // A head, two parts of which one has a further chunk, a record; and one row of the whole store.
+    assert_eq!(db.len(), usize::from(WRITERS) * 5 + 1);
+}
+
+fn trim_to_last(aggregate: Aggregate, before: u64) -> Trim {
+    Trim { aggregate, expected: None, before, parts: Vec::new(), index: Vec::new() }
 }
 
 fn commit_until_killed(dir: &Path) -> ! {
@@ -193,12 +216,119 @@ fn commit_until_killed(dir: &Path) -> ! {
                     before = store.commit(commit(aggregate, before, &script)).await.expect("it commits");
                     let line = format!("acknowledged {writer} {before}\n");
                     std::io::stdout().lock().write_all(line.as_bytes()).expect("somebody listens");
+                    if before % 8 == 0 {
+                        store.trim(trim_to_last(aggregate, before - 2)).await.expect("it trims");
+                    }
+                    if before % 16 == 0 {
+                        let doomed = Aggregate { uid: [writer + WRITERS; 16], ..PIPELINE };
+                        store.erase(doomed).await.expect("it erases");
+                        for at in 0..5 {
+                            store.commit(commit(doomed, at, &format!("a=1 !{script}"))).await.expect("it commits");
+                        }
+                    }
                 }
             });
         }
         let ended: Option<Result<(), _>> = writers.join_next().await;
         panic!("a writer ended: {ended:?}");
     })
+}
+
+#[test]
+fn a_full_disk_refuses_commits_until_there_is_space() {
+    let dir = TempDir::new().expect("a directory");
+    let free = Arc::new(AtomicU64::new(u64::MAX));
+    let free_bytes = Box::new({
+        let free = Arc::clone(&free);
+        move || Ok(free.load(Ordering::SeqCst))
+    });
+    runtime().block_on(async {
+        let system = System { free_bytes, ..System::of(dir.path()) };
+        let store = SledStore::open_on(dir.path(), SledStore::CACHE_BYTES_DEFAULT, system).expect("it opens");
+        for before in 0..3 {
+            store.commit(commit(PIPELINE, before, "a=1")).await.expect("it commits");
+        }
+        free.store(FREE_BYTES_MIN - 1, Ordering::SeqCst);
+        for _ in 0..3 {
+            let refused = store.commit(commit(PIPELINE, 3, "a=2")).await.expect_err("it is full");
+            assert!(refused.to_string().starts_with("the disk is full: 134217727 bytes are free"), "{refused}");
+        }
+        assert_eq!(shown(&store, PIPELINE).await, "3: a=1");
+        store.trim(trim_to_last(PIPELINE, 2)).await.expect("what makes space is done");
+        free.store(0, Ordering::SeqCst);
+        let refused = store.trim(trim_to_last(PIPELINE, 3)).await;
+        assert!(matches!(refused, Err(CommitError::Store(StoreError::Full { .. }))), "{refused:?}");
+        free.store(FREE_BYTES_MIN, Ordering::SeqCst);
+        assert_eq!(store.commit(commit(PIPELINE, 3, "a=2")).await, Ok(4));
+        assert_eq!(shown(&store, PIPELINE).await, "4: a=2");
+    });
+}
+
+/// Where the disk fills up all the same, a file that may not grow any more standing in for it.
+#[test]
+fn a_write_that_fails_stops_the_store_and_loses_nothing() {
+    const NAME: &str = "store::faults::a_write_that_fails_stops_the_store_and_loses_nothing";
+    if let Some(dir) = std::env::var_os(CHILD_DIR) {
+        return commit_until_full(Path::new(&dir));
+    }
+    let dir = TempDir::new().expect("a directory");
+    let program = std::env::current_exe().expect("this program");
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 9000; exec \"$0\" --exact \"$1\" --nocapture"])
+        .arg(program)
+        .arg(NAME)
+        .env(CHILD_DIR, dir.path())
+        .output()
+        .expect("the child runs");
+    let output = String::from_utf8_lossy(&output.stdout);
+    let acknowledged = output.lines().filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok()).max();
+    let acknowledged = acknowledged.expect("the child committed");
+    assert!(output.contains("stopped: the store has stopped: "), "{output}");
+    runtime().block_on(async {
+        let store = open(dir.path());
+        store.verify().await.expect("the chain is whole");
+        let sequence = store.load(PIPELINE).await.expect("it loads").sequence;
+        assert!((acknowledged..=acknowledged + 1).contains(&sequence), "{acknowledged} were acknowledged: {sequence}");
+        store.commit(commit(PIPELINE, sequence, "head=1")).await.expect("it goes on");
+    });
+}
+
+fn commit_until_full(dir: &Path) {
+    let say = |line: String| std::io::stdout().lock().write_all(line.as_bytes()).expect("somebody listens");
+    runtime().block_on(async {
+        let store = open(dir);
+        for before in 0.. {
+            match store.commit(commit(PIPELINE, before, &format!("head=1 !{before}={}", "x".repeat(20_000)))).await {
+                Ok(sequence) => say(format!("acknowledged {sequence}\n")),
+                Err(error) => return say(format!("stopped: {error}\n")),
+            }
+        }
+    });
+}
+
+/// What sled notes about where its pages are, which the next opening starts from.
+#[test]
+fn a_clean_stop_leaves_little_to_read_for_the_next_start() {
+    let notes = |dir: &Path| {
+        let names = std::fs::read_dir(dir).expect("the directory").map(|entry| entry.expect("an entry").file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("snap.")).collect::<Vec<_>>()
+    };
+    let check = |commits: u64, is_noted: bool| {
+        let dir = TempDir::new().expect("a directory");
+        let store = open(dir.path());
+        let before = notes(dir.path());
+        runtime().block_on(async {
+            for at in 0..commits {
+                let puts = vec![(PartKey::Live(bytes("big")), Some(vec![at as u8; VALUE_BYTES_MAX].into()))];
+                store.commit(Commit { puts, ..commit(PIPELINE, at, "") }).await.expect("it commits");
+            }
+        });
+        drop(store);
+        assert_eq!(notes(dir.path()) != before, is_noted, "{commits} MiB");
+        runtime().block_on(async { open(dir.path()).verify().await.expect("it is whole") });
+    };
+    check(4, false);
+    check(17, true);
 }
 
 /// Whatever byte of the data file is flipped, the store is either whole or says that it is not. sled by itself goes on

@@ -5,9 +5,13 @@
 //! | key after the account            | row                                                              |
 //! |----------------------------------|------------------------------------------------------------------|
 //! | 0, uid (16), `h`                 | head: sequence (8), digest of that sequence's record (32)          |
+//! |                                  | and once something was trimmed: sequence (8) and digest (32) of   |
+//! |                                  | the last record that is not kept, number of steps that trimmed (8) |
 //! | 0, uid (16), `l` or `a`, name    | part, live or archived, as a long row: digest (16), value          |
 //! | 0, uid (16), `r`, sequence (8)   | record, as a long row: header, body                              |
 //! | 0, uid (16), `m`, length of the key from its letter on (1), that key, number (2) | further chunks of a long row |
+//! | 0, uid (16), `t`, sequence (8), `l` or `a`, name | nothing: this part was taken out, without a record, when |
+//! |                                  | the head was at that sequence; kept as long as that record       |
 //! | 1, kind (1), name                | index row: the value as it is                                    |
 //!
 //! and one row of the whole store, with the key `0xff`: format version (1), number of the last group of commits (8).
@@ -20,7 +24,7 @@
 //! Body: number of changed parts (2), each: letter (1), name length (1), name, 1 and its digest (16) or 0 when deleted;
 //! number of events (2), each: length (4), bytes.
 
-use super::{Aggregate, Digest, IndexKey, PartKey, Record};
+use super::{Aggregate, Digest, IndexKey, PartDigest, PartKey, Record};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
@@ -34,6 +38,7 @@ pub(super) const HEAD: u8 = b'h';
 pub(super) const LIVE: u8 = b'l';
 pub(super) const ARCHIVED: u8 = b'a';
 pub(super) const RECORD: u8 = b'r';
+pub(super) const TAKEN: u8 = b't';
 const MORE: u8 = b'm';
 
 const AGGREGATES: u8 = 0;
@@ -44,27 +49,39 @@ const RECORD_HEADER_BYTES: usize = 1 + 8 + 32 + 32;
 /// Where a record's body starts in its long row.
 pub(super) const BODY_AT: usize = COUNT_BYTES + RECORD_HEADER_BYTES;
 
-pub(super) type PartDigest = [u8; 16];
-
-/// The last sequence of an aggregate and the digest of its record.
+/// Where the chain of an aggregate ends, and where what is kept of it begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
+    /// The last sequence and the digest of its record.
     pub(super) sequence: u64,
     pub(super) digest: Digest,
+    /// The last sequence whose record is no longer kept, and its digest; 0 where all are.
+    pub(super) trimmed: u64,
+    pub(super) trimmed_digest: Digest,
+    /// How many steps took something out: who reads notices by it that rows went.
+    pub(super) steps: u64,
 }
 
 impl Head {
-    pub(super) fn encode(self) -> [u8; 40] {
-        let mut row = [0; 40];
-        row[..8].copy_from_slice(&self.sequence.to_be_bytes());
-        row[8..].copy_from_slice(&self.digest.0);
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut row = [&self.sequence.to_be_bytes()[..], &self.digest.0].concat();
+        if self.steps > 0 {
+            row.extend_from_slice(&self.trimmed.to_be_bytes());
+            row.extend_from_slice(&self.trimmed_digest.0);
+            row.extend_from_slice(&self.steps.to_be_bytes());
+        }
         row
     }
 
     pub(super) fn decode(row: &[u8]) -> Option<Self> {
         let mut row = Cursor(row);
-        let head = Self { sequence: row.u64()?, digest: Digest(row.array()?) };
-        row.0.is_empty().then_some(head)
+        let mut head = Self { sequence: row.u64()?, digest: Digest(row.array()?), ..Self::default() };
+        if !row.0.is_empty() {
+            head.trimmed = row.u64()?;
+            head.trimmed_digest = Digest(row.array()?);
+            head.steps = row.u64()?;
+        }
+        (row.0.is_empty() && head.trimmed <= head.sequence).then_some(head)
     }
 }
 
@@ -102,6 +119,28 @@ pub(super) fn row_key(prefix: &[u8; PREFIX_BYTES], letter: u8, name: &[u8]) -> V
 pub(super) fn part_key(prefix: &[u8; PREFIX_BYTES], key: &PartKey) -> Vec<u8> {
     let (letter, name) = letter_and_name(key);
     row_key(prefix, letter, name)
+}
+
+/// A part's key, as its row and the changes in records have it.
+pub(super) fn part_of(letter_and_name: &[u8]) -> Option<PartKey> {
+    let (letter, name) = letter_and_name.split_first()?;
+    let name = Bytes::copy_from_slice(name);
+    match *letter {
+        LIVE => Some(PartKey::Live(name)),
+        ARCHIVED => Some(PartKey::Archived(name)),
+        _ => None,
+    }
+}
+
+pub(super) fn taken_key(prefix: &[u8; PREFIX_BYTES], sequence: u64, key: &PartKey) -> Vec<u8> {
+    let (letter, name) = letter_and_name(key);
+    row_key(prefix, TAKEN, &[&sequence.to_be_bytes()[..], &[letter], name].concat())
+}
+
+/// The sequence and the part that a row of a taken part names.
+pub(super) fn taken_of(key: &[u8]) -> Option<(u64, PartKey)> {
+    let mut rest = Cursor(key.get(PREFIX_BYTES + 1..)?);
+    Some((rest.u64()?, part_of(rest.0)?))
 }
 
 pub(super) fn letter_and_name(key: &PartKey) -> (u8, &Bytes) {
@@ -190,18 +229,32 @@ pub(super) fn seal_record(prefix: &[u8; PREFIX_BYTES], row: &mut [u8], body_dige
     header[1..9].copy_from_slice(&sequence.to_be_bytes());
     header[9..41].copy_from_slice(&before.digest.0);
     header[41..73].copy_from_slice(&digest.0);
-    Head { sequence, digest }
+    Head { sequence, digest, ..before }
 }
 
-/// A record with the parts it changed: letter and name, and the digest unless it was deleted.
-#[derive(Debug)]
-pub(super) struct FullRecord {
-    pub(super) record: Record,
-    pub(super) changes: Vec<(Vec<u8>, Option<PartDigest>)>,
+/// Appends a record's body to its long row.
+pub(super) fn put_body<'a>(
+    row: &mut Vec<u8>,
+    changes: impl ExactSizeIterator<Item = (&'a PartKey, Option<PartDigest>)>,
+    events: &[Bytes],
+) {
+    row.extend_from_slice(&(changes.len() as u16).to_be_bytes());
+    for (key, digest) in changes {
+        let (letter, name) = letter_and_name(key);
+        row.extend_from_slice(&[letter, name.len() as u8]);
+        row.extend_from_slice(name);
+        row.push(u8::from(digest.is_some()));
+        row.extend_from_slice(digest.as_ref().map_or(&[], |digest| &digest[..]));
+    }
+    row.extend_from_slice(&(events.len() as u16).to_be_bytes());
+    for event in events {
+        row.extend_from_slice(&(event.len() as u32).to_be_bytes());
+        row.extend_from_slice(event);
+    }
 }
 
 /// Reads and checks a record's content; the error says what is wrong with it.
-pub(super) fn decode_record(prefix: &[u8; PREFIX_BYTES], content: &Bytes) -> Result<FullRecord, String> {
+pub(super) fn decode_record(prefix: &[u8; PREFIX_BYTES], content: &Bytes) -> Result<Record, String> {
     const SHORT: &str = "the record ends early";
     let mut header = Cursor(content);
     match header.u8().ok_or(SHORT)? {
@@ -216,23 +269,23 @@ pub(super) fn decode_record(prefix: &[u8; PREFIX_BYTES], content: &Bytes) -> Res
         return Err("the record does not match its checksum".to_owned());
     }
     let (changes, events) = decode_body(content, body).ok_or("the record's body is malformed")?;
-    Ok(FullRecord { record: Record { sequence, previous, digest, events }, changes })
+    Ok(Record { sequence, previous, digest, changes, events })
 }
 
-type Body = (Vec<(Vec<u8>, Option<PartDigest>)>, Vec<Bytes>);
+type Body = (Vec<(PartKey, Option<PartDigest>)>, Vec<Bytes>);
 
 fn decode_body(content: &Bytes, body: &[u8]) -> Option<Body> {
     let mut body = Cursor(body);
     let mut changes = Vec::new();
     for _ in 0..body.u16()? {
-        let mut name = vec![body.u8()?];
+        let letter = body.u8()?;
         let name_bytes = usize::from(body.u8()?);
-        name.extend_from_slice(body.take(name_bytes)?);
+        let part = part_of(&[&[letter], body.take(name_bytes)?].concat())?;
         let digest = match body.u8()? {
             0 => None,
             _ => Some(body.array()?),
         };
-        changes.push((name, digest));
+        changes.push((part, digest));
     }
     let mut events = Vec::new();
     for _ in 0..body.u16()? {

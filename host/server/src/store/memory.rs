@@ -1,10 +1,14 @@
 //! The store that keeps everything in memory, for tests and for runs whose state nobody wants afterwards. Durable means
 //! here: as long as the value lives.
 
+use super::layout::Head;
 use super::prepared::Prepared;
 use super::rows::{self, Rows};
+use super::trim::{self, Step};
 use super::watch::{Watcher, Watchers};
-use super::{Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, Store, StoreError, Verified};
+use super::{
+    Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, Snapshot, Store, StoreError, Trim, Verified,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -22,6 +26,40 @@ impl MemoryStore {
     /// Nothing of a commit is applied before all of it is known, so the map is whole even after a panic.
     pub(super) fn rows(&self) -> MutexGuard<'_, Map> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies all that `write` puts, or nothing if it fails.
+    fn apply<T>(
+        &self,
+        aggregate: Aggregate,
+        write: impl FnOnce(&Map, Head, &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Result<T, CommitError>,
+    ) -> Result<T, CommitError> {
+        let mut map = self.rows();
+        let head = rows::head(&*map, aggregate)?;
+        let mut batch = Vec::new();
+        let written = write(&map, head, &mut |key, value| batch.push((key.to_vec(), value.map(<[u8]>::to_vec))))?;
+        for (key, value) in batch {
+            match value {
+                Some(value) => map.insert(key, value),
+                None => map.remove(&key),
+            };
+        }
+        Ok(written)
+    }
+
+    fn take_out(&self, aggregate: Aggregate, steps: Vec<Step>) -> Result<u64, CommitError> {
+        let mut gone = 0;
+        for step in steps {
+            loop {
+                let (_, taken) =
+                    self.apply(aggregate, |map, head, put| step.clone().write(map, aggregate, head, put))?;
+                gone += taken;
+                if taken == 0 || !step.is_repeated() {
+                    break;
+                }
+            }
+        }
+        Ok(gone)
     }
 }
 
@@ -55,16 +93,7 @@ impl Store for MemoryStore {
     async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
         let aggregate = commit.aggregate;
         let prepared = Prepared::new(commit)?;
-        let mut map = self.rows();
-        let head = rows::head(&*map, aggregate)?;
-        let mut batch = Vec::new();
-        let after = prepared.write(&*map, head, |key, value| batch.push((key.to_vec(), value.map(<[u8]>::to_vec))))?;
-        for (key, value) in batch {
-            match value {
-                Some(value) => map.insert(key, value),
-                None => map.remove(&key),
-            };
-        }
+        let after = self.apply(aggregate, |map, head, put| prepared.write(map, head, put))?;
         self.watchers.tell(aggregate, after.sequence);
         Ok(after.sequence)
     }
@@ -87,6 +116,31 @@ impl Store for MemoryStore {
 
     async fn verify(&self) -> Result<Verified, StoreError> {
         rows::verify(&*self.rows())
+    }
+
+    async fn aggregates(&self, after: Option<Aggregate>, limit: usize) -> Result<Vec<Aggregate>, StoreError> {
+        rows::aggregates(&*self.rows(), after, limit)
+    }
+
+    async fn archived(
+        &self,
+        aggregate: Aggregate,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        rows::archived(&*self.rows(), aggregate, after.as_ref(), limit)
+    }
+
+    async fn snapshot(&self, aggregate: Aggregate, since: u64) -> Result<Snapshot, StoreError> {
+        rows::snapshot(&*self.rows(), aggregate, since)
+    }
+
+    async fn trim(&self, trim: Trim) -> Result<u64, CommitError> {
+        self.take_out(trim.aggregate, trim::steps(trim))
+    }
+
+    async fn erase(&self, aggregate: Aggregate) -> Result<u64, CommitError> {
+        self.take_out(aggregate, vec![Step::Erase])
     }
 }
 

@@ -17,6 +17,7 @@ mod memory;
 mod prepared;
 mod rows;
 mod sled;
+mod trim;
 mod watch;
 
 use async_trait::async_trait;
@@ -35,10 +36,11 @@ pub const INDEX_NAME_BYTES_MAX: usize = 256;
 pub const INDEX_VALUE_BYTES_MAX: usize = 4096;
 /// Largest part and largest event. The contract with callers is 64 KiB; this stops one that breaks it from filling memory.
 pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
-/// Most bytes in one commit. A commit is never split, so everybody else's waits for it.
-pub const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Most parts, events and index rows in one commit, together; for the same reason.
-pub const COMMIT_ENTRIES_MAX: usize = 1000;
+/// Most bytes in one commit. A commit is never split, so everybody else's waits for it. The largest one ends every
+/// execution of a pipeline of 50 stages at once, each with hundreds of actions.
+pub const COMMIT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Most parts, events and index rows in one commit, together; for the same reason. A record counts them in 16 bits.
+pub const COMMIT_ENTRIES_MAX: usize = 65_535;
 /// Most records or rows that one read returns, whatever limit was asked for.
 pub const READ_ROWS_MAX: usize = 1000;
 /// A read of history ends after the record that passes this many bytes.
@@ -118,6 +120,9 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// The checksum of a part: 16 bytes of a SHA-256 that covers its name too.
+pub type PartDigest = [u8; 16];
+
 /// One entry of an aggregate's history: what one commit appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -126,7 +131,39 @@ pub struct Record {
     /// The digest of the record before; all zero for the first.
     pub previous: Digest,
     pub digest: Digest,
+    /// The parts that the commit put, each with its checksum, or deleted.
+    pub changes: Vec<(PartKey, Option<PartDigest>)>,
     pub events: Vec<Bytes>,
+}
+
+/// What is to be taken out of an aggregate for good.
+#[derive(Clone, Debug)]
+pub struct Trim {
+    pub aggregate: Aggregate,
+    /// Parts and rows go only while the aggregate is at this sequence, where one is given.
+    pub expected: Option<u64>,
+    /// Records before this sequence go. The last record always stays.
+    pub before: u64,
+    pub parts: Vec<PartKey>,
+    /// Rows of the aggregate's account.
+    pub index: Vec<IndexKey>,
+}
+
+/// An aggregate as it is at one sequence, apart from what does not change: its records, and the archived parts that were
+/// put before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last sequence and the digest of its record.
+    pub sequence: u64,
+    pub digest: Digest,
+    /// The last sequence whose record is no longer kept, and its digest; 0 where all are.
+    pub trimmed: u64,
+    pub trimmed_digest: Digest,
+    pub live: Vec<(PartKey, Bytes)>,
+    /// The archived parts that changed since the sequence that was asked for; `None` for one that is gone.
+    pub archived: Vec<(PartKey, Option<Bytes>)>,
+    /// Parts that were taken out by a [`Trim`], and at which sequence, where a kept record may still name them.
+    pub taken: Vec<(u64, PartKey)>,
 }
 
 /// Which index rows to list: those of `kind` whose names start with `prefix`, after the name `after`.
@@ -148,7 +185,7 @@ pub struct Verified {
     pub parts: u64,
 }
 
-/// Why a read gave no answer.
+/// Why a read gave no answer, or nothing could be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The store does not hold what was committed to it. Nothing that is still there can be trusted to go on from.
@@ -158,6 +195,12 @@ pub enum StoreError {
     /// it was opened anew.
     #[error("the store has stopped: {reason}; mend the cause and start again")]
     Stopped { reason: String },
+    /// Nothing was written. The same commit succeeds once there is space again.
+    #[error(
+        "the disk is full: {free_bytes} bytes are free for the store, which stops at {free_bytes_min} so that it can go on; \
+         make space, and try again"
+    )]
+    Full { free_bytes: u64, free_bytes_min: u64 },
 }
 
 /// Why nothing was committed.
@@ -188,7 +231,7 @@ pub trait Store: Send + Sync {
     async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError>;
 
     /// The records from sequence `from` on, in order and each checked, at most `limit`, [`READ_ROWS_MAX`] and about
-    /// [`READ_BYTES_MAX`]. None are left exactly when the answer is empty.
+    /// [`READ_BYTES_MAX`]. None are left exactly when the answer is empty. Starts later where records were trimmed.
     async fn history(&self, aggregate: Aggregate, from: u64, limit: usize) -> Result<Vec<Record>, StoreError>;
 
     /// Index rows in the order of their names, each with its value. None are left exactly when the answer is empty.
@@ -199,4 +242,32 @@ pub trait Store: Send + Sync {
 
     /// Walks every record and every part of every aggregate. Index rows derive from records and are not walked.
     async fn verify(&self) -> Result<Verified, StoreError>;
+
+    /// The aggregates after one, of all accounts, in the order of accounts and uids, at most `limit` and
+    /// [`READ_ROWS_MAX`]. None are left exactly when the answer is empty.
+    async fn aggregates(&self, after: Option<Aggregate>, limit: usize) -> Result<Vec<Aggregate>, StoreError>;
+
+    /// The archived parts after the name `after`, in the order of their names, at most `limit`, [`READ_ROWS_MAX`] and
+    /// about [`READ_BYTES_MAX`]. None are left exactly when the answer is empty.
+    async fn archived(
+        &self,
+        aggregate: Aggregate,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+
+    /// All of one sequence, with the archived parts that changed since another.
+    async fn snapshot(&self, aggregate: Aggregate, since: u64) -> Result<Snapshot, StoreError>;
+
+    /// Takes records, parts and rows out, in steps between other commits (`trim.rs`). Returns how many rows of the
+    /// backend went. What a crash leaves undone the next trim of the aggregate does.
+    ///
+    /// A part that is put again meanwhile may be taken out: name the sequence that the decision was made from, unless
+    /// nobody will put it. Its record and everything before it stay verifiable.
+    async fn trim(&self, trim: Trim) -> Result<u64, CommitError>;
+
+    /// Takes out a whole aggregate, as if nothing had ever been committed to it, in steps as [`Store::trim`] does. Its
+    /// index rows stay. Nobody may commit to it any more; what a crash leaves undone is done by calling it again, and
+    /// until then the aggregate is still found by [`Store::aggregates`].
+    async fn erase(&self, aggregate: Aggregate) -> Result<u64, CommitError>;
 }

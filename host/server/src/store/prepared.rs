@@ -5,13 +5,13 @@ use super::layout::{self, BODY_AT, Head, PREFIX_BYTES};
 use super::rows::Rows;
 use super::{
     Aggregate, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, Commit, CommitError, INDEX_NAME_BYTES_MAX, INDEX_VALUE_BYTES_MAX,
-    PART_NAME_BYTES_MAX, StoreError, VALUE_BYTES_MAX,
+    PART_NAME_BYTES_MAX, PartDigest, StoreError, VALUE_BYTES_MAX,
 };
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 pub(super) struct Prepared {
-    pub(super) aggregate: Aggregate,
+    aggregate: Aggregate,
     expected: u64,
     prefix: [u8; PREFIX_BYTES],
     /// Each part's key and its long row, `None` to delete it.
@@ -29,34 +29,18 @@ impl Prepared {
         let bytes = check_limits(&commit)?;
         let prefix = layout::prefix(commit.aggregate);
         let puts: BTreeMap<_, _> = commit.puts.into_iter().collect();
+        let mut parts = Vec::with_capacity(puts.len());
+        let mut changes = Vec::with_capacity(puts.len());
+        for (key, value) in &puts {
+            let row_key = layout::part_key(&prefix, key);
+            let digest = value.as_ref().map(|value| layout::part_digest(&row_key, value));
+            let row = value.as_ref().zip(digest).map(|(value, digest)| part_row(&digest, value));
+            changes.push((key, digest));
+            parts.push((row_key, row));
+        }
         let mut record = layout::long_row(BODY_AT + bytes / 2);
         record.resize(BODY_AT, 0);
-        let mut parts = Vec::with_capacity(puts.len());
-        record.extend_from_slice(&(puts.len() as u16).to_be_bytes());
-        for (key, value) in puts {
-            let (letter, name) = layout::letter_and_name(&key);
-            record.extend_from_slice(&[letter, name.len() as u8]);
-            record.extend_from_slice(name);
-            let key = layout::row_key(&prefix, letter, name);
-            let row = value.map(|value| {
-                let digest = layout::part_digest(&key, &value);
-                record.push(1);
-                record.extend_from_slice(&digest);
-                let mut row = layout::long_row(digest.len() + value.len());
-                row.extend_from_slice(&digest);
-                row.extend_from_slice(&value);
-                row
-            });
-            if row.is_none() {
-                record.push(0);
-            }
-            parts.push((key, row));
-        }
-        record.extend_from_slice(&(commit.events.len() as u16).to_be_bytes());
-        for event in &commit.events {
-            record.extend_from_slice(&(event.len() as u32).to_be_bytes());
-            record.extend_from_slice(event);
-        }
+        layout::put_body(&mut record, changes.into_iter(), &commit.events);
         let index: Vec<_> = commit
             .index
             .into_iter()
@@ -111,7 +95,14 @@ impl Prepared {
     }
 }
 
-fn put_long(key: &[u8], row: &mut [u8], put: &mut impl FnMut(&[u8], Option<&[u8]>)) {
+pub(super) fn part_row(digest: &PartDigest, value: &[u8]) -> Vec<u8> {
+    let mut row = layout::long_row(digest.len() + value.len());
+    row.extend_from_slice(digest);
+    row.extend_from_slice(value);
+    row
+}
+
+pub(super) fn put_long(key: &[u8], row: &mut [u8], put: &mut impl FnMut(&[u8], Option<&[u8]>)) {
     let (first, further) = layout::chunks(row);
     put(key, Some(first));
     for (number, chunk) in (0..).zip(further) {
@@ -119,7 +110,7 @@ fn put_long(key: &[u8], row: &mut [u8], put: &mut impl FnMut(&[u8], Option<&[u8]
     }
 }
 
-fn further_chunks_stored<R: Rows>(rows: &R, key: &[u8]) -> Result<u16, StoreError> {
+pub(super) fn further_chunks_stored<R: Rows>(rows: &R, key: &[u8]) -> Result<u16, StoreError> {
     let stored = rows.get(key)?;
     Ok(stored.and_then(|row| layout::first_chunk(row.as_ref()).map(|(further, _)| further)).unwrap_or(0))
 }

@@ -1,9 +1,12 @@
 //! Reading aggregates out of anything that holds rows in the order of their keys. Knows the layout; knows no backend.
 
-use super::layout::{self, FullRecord, Head, PREFIX_BYTES, PartDigest};
-use super::{Aggregate, Digest, List, Loaded, PartKey, READ_BYTES_MAX, READ_ROWS_MAX, Record, StoreError, Verified};
+use super::layout::{self, Head, PREFIX_BYTES};
+use super::{
+    Aggregate, Digest, List, Loaded, PartDigest, PartKey, READ_BYTES_MAX, READ_ROWS_MAX, Record, Snapshot, StoreError,
+    Verified,
+};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub(super) trait Rows {
     type Value: AsRef<[u8]>;
@@ -24,21 +27,118 @@ pub(super) fn head<R: Rows>(rows: &R, aggregate: Aggregate) -> Result<Head, Stor
 pub(super) fn load<R: Rows>(rows: &R, aggregate: Aggregate) -> Result<Loaded, StoreError> {
     at_rest(rows, aggregate, |head| {
         check_head(rows, aggregate, head)?;
-        let mut parts = Vec::new();
-        each_part(rows, aggregate, layout::LIVE, |name, value, _| parts.push((PartKey::Live(name), value)))?;
-        match head.sequence == 0 && !parts.is_empty() {
-            true => Err(damaged(aggregate, "head", "it is missing")),
-            false => Ok(Loaded { sequence: head.sequence, parts }),
-        }
+        Ok(Loaded { sequence: head.sequence, parts: live_parts(rows, aggregate, head)? })
     })
+}
+
+fn live_parts<R: Rows>(rows: &R, aggregate: Aggregate, head: Head) -> Result<Vec<(PartKey, Bytes)>, StoreError> {
+    let mut parts = Vec::new();
+    each_part(rows, aggregate, layout::LIVE, &[], |name, value, _| {
+        parts.push((PartKey::Live(name), value));
+        true
+    })?;
+    match head.sequence == 0 && !parts.is_empty() {
+        true => Err(damaged(aggregate, "head", "it is missing")),
+        false => Ok(parts),
+    }
+}
+
+/// The archived parts after the name `after`, at most `limit` and about [`READ_BYTES_MAX`].
+pub(super) fn archived<R: Rows>(
+    rows: &R,
+    aggregate: Aggregate,
+    after: Option<&Bytes>,
+    limit: usize,
+) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+    // The first name after another is that with a zero byte.
+    let from = after.map(|after| [after, &[0][..]].concat()).unwrap_or_default();
+    at_rest(rows, aggregate, |_| {
+        let (mut parts, mut bytes) = (Vec::new(), 0);
+        let limit = limit.min(READ_ROWS_MAX);
+        each_part(rows, aggregate, layout::ARCHIVED, &from, |name, value, _| {
+            bytes += value.len();
+            parts.push((name, value));
+            parts.len() < limit && bytes < READ_BYTES_MAX
+        })?;
+        Ok(parts)
+    })
+}
+
+pub(super) fn snapshot<R: Rows>(rows: &R, aggregate: Aggregate, since: u64) -> Result<Snapshot, StoreError> {
+    at_rest(rows, aggregate, |head| {
+        let mut archived = BTreeMap::new();
+        for sequence in since.max(head.trimmed) + 1..=head.sequence {
+            for (key, _) in read_record(rows, aggregate, sequence)?.changes {
+                if matches!(key, PartKey::Archived(_)) {
+                    let row_key = layout::part_key(&layout::prefix(aggregate), &key);
+                    archived.insert(key, stored_part(rows, aggregate, &row_key)?);
+                }
+            }
+        }
+        let mut taken = Vec::new();
+        each_taken(rows, aggregate, head.trimmed + 1, |sequence, key| taken.push((sequence, key)))?;
+        Ok(Snapshot {
+            sequence: head.sequence,
+            digest: head.digest,
+            trimmed: head.trimmed,
+            trimmed_digest: head.trimmed_digest,
+            live: live_parts(rows, aggregate, head)?,
+            archived: archived.into_iter().collect(),
+            taken,
+        })
+    })
+}
+
+fn each_taken<R: Rows>(
+    rows: &R,
+    aggregate: Aggregate,
+    from: u64,
+    mut visit: impl FnMut(u64, PartKey),
+) -> Result<(), StoreError> {
+    let prefix = layout::row_key(&layout::prefix(aggregate), layout::TAKEN, &[]);
+    rows.scan(&[&prefix[..], &from.to_be_bytes()].concat(), |key, _| {
+        if !key.starts_with(&prefix) {
+            return Ok(false);
+        }
+        let (sequence, part) =
+            layout::taken_of(key).ok_or_else(|| damaged(aggregate, "a part that was taken out", "it is malformed"))?;
+        visit(sequence, part);
+        Ok(true)
+    })
+}
+
+/// The aggregates after one, in the order of their keys.
+pub(super) fn aggregates<R: Rows>(
+    rows: &R,
+    after: Option<Aggregate>,
+    limit: usize,
+) -> Result<Vec<Aggregate>, StoreError> {
+    let mut found = Vec::new();
+    let mut from = after.map(after_aggregate).unwrap_or_default();
+    while found.len() < limit.min(READ_ROWS_MAX)
+        && let Some(aggregate) = next_aggregate(rows, &from)?
+    {
+        found.push(aggregate);
+        from = after_aggregate(aggregate);
+    }
+    Ok(found)
+}
+
+fn after_aggregate(aggregate: Aggregate) -> Vec<u8> {
+    match u128::from_be_bytes(aggregate.uid).checked_add(1) {
+        Some(uid) => layout::prefix(Aggregate { uid: uid.to_be_bytes(), ..aggregate }).to_vec(),
+        None => layout::aggregates_end(aggregate.account).to_vec(),
+    }
 }
 
 pub(super) fn get<R: Rows>(rows: &R, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {
     let key = layout::part_key(&layout::prefix(aggregate), key);
-    at_rest(rows, aggregate, |_| {
-        let Some(row) = rows.get(&key)? else { return Ok(None) };
-        Ok(Some(read_part(rows, aggregate, &key, row.as_ref())?.0))
-    })
+    at_rest(rows, aggregate, |_| stored_part(rows, aggregate, &key))
+}
+
+fn stored_part<R: Rows>(rows: &R, aggregate: Aggregate, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+    let Some(row) = rows.get(key)? else { return Ok(None) };
+    Ok(Some(read_part(rows, aggregate, key, row.as_ref())?.0))
 }
 
 pub(super) fn history<R: Rows>(
@@ -47,14 +147,32 @@ pub(super) fn history<R: Rows>(
     from: u64,
     limit: usize,
 ) -> Result<Vec<Record>, StoreError> {
-    let head = head(rows, aggregate)?;
+    let mut before = head(rows, aggregate)?;
+    loop {
+        let page = page_of_history(rows, aggregate, before, from, limit);
+        // Records never change; one that is missing may have been trimmed meanwhile.
+        let after = if page.is_err() { head(rows, aggregate)? } else { before };
+        if after.trimmed == before.trimmed {
+            return page;
+        }
+        before = after;
+    }
+}
+
+fn page_of_history<R: Rows>(
+    rows: &R,
+    aggregate: Aggregate,
+    head: Head,
+    from: u64,
+    limit: usize,
+) -> Result<Vec<Record>, StoreError> {
     let mut records: Vec<Record> = Vec::new();
     let mut bytes = 0;
-    for sequence in from.max(1)..=head.sequence {
+    for sequence in from.max(head.trimmed + 1)..=head.sequence {
         if records.len() >= limit.min(READ_ROWS_MAX) || bytes >= READ_BYTES_MAX {
             break;
         }
-        let record = read_record(rows, aggregate, sequence)?.record;
+        let record = read_record(rows, aggregate, sequence)?;
         check_link(aggregate, &record, records.last().map(|before| before.digest), head)?;
         bytes += record.events.iter().map(Bytes::len).sum::<usize>();
         records.push(record);
@@ -110,49 +228,52 @@ pub(super) fn verify<R: Rows>(rows: &R) -> Result<Verified, StoreError> {
         verified.aggregates += 1;
         verified.records += records;
         verified.parts += parts;
-        from = match u128::from_be_bytes(aggregate.uid).checked_add(1) {
-            Some(uid) => layout::prefix(Aggregate { uid: uid.to_be_bytes(), ..aggregate }).to_vec(),
-            None => layout::aggregates_end(aggregate.account).to_vec(),
-        };
+        from = after_aggregate(aggregate);
     }
     Ok(verified)
 }
 
 fn verify_aggregate<R: Rows>(rows: &R, aggregate: Aggregate, head: Head) -> Result<(u64, u64), StoreError> {
-    let mut expected: HashMap<Vec<u8>, PartDigest> = HashMap::new();
-    let mut before = Digest::default();
-    for sequence in 1..=head.sequence {
-        let FullRecord { record, changes } = read_record(rows, aggregate, sequence)?;
+    // What the records say of each part, and which of them said it last. Of a part that no kept record names nothing is
+    // known but its own checksum.
+    let mut expected: HashMap<PartKey, (u64, Option<PartDigest>)> = HashMap::new();
+    let mut before = head.trimmed_digest;
+    for sequence in head.trimmed + 1..=head.sequence {
+        let record = read_record(rows, aggregate, sequence)?;
         check_link(aggregate, &record, Some(before), head)?;
         before = record.digest;
-        for (part, digest) in changes {
-            match digest {
-                Some(digest) => expected.insert(part, digest),
-                None => expected.remove(&part),
-            };
-        }
+        expected.extend(record.changes.into_iter().map(|(part, digest)| (part, (sequence, digest))));
     }
     let beyond = layout::row_key(&layout::prefix(aggregate), layout::RECORD, &(head.sequence + 1).to_be_bytes());
     rows.scan(&beyond, |key, _| match key.starts_with(&beyond[..=PREFIX_BYTES]) {
         true => Err(damaged(aggregate, "head", "there are records after it")),
         false => Ok(false),
     })?;
-    let parts = expected.len() as u64;
+    let mut parts = 0;
     for letter in [layout::LIVE, layout::ARCHIVED] {
         let mut wrong = None;
-        each_part(rows, aggregate, letter, |name, _, digest| {
-            let part = [&[letter], &name[..]].concat();
-            if expected.remove(&part) != Some(digest) {
+        each_part(rows, aggregate, letter, &[], |name, _, digest| {
+            parts += 1;
+            let part = if letter == layout::LIVE { PartKey::Live(name) } else { PartKey::Archived(name) };
+            let is_right = expected.remove(&part).map_or(head.trimmed > 0, |(_, expected)| expected == Some(digest));
+            if !is_right {
                 wrong = Some(part);
             }
+            is_right
         })?;
         if let Some(part) = wrong {
             return Err(damaged(aggregate, &part_place(&part), "it is not what the last record of it says"));
         }
     }
+    expected.retain(|_, (_, digest)| digest.is_some());
+    each_taken(rows, aggregate, head.trimmed + 1, |taken, part| {
+        if expected.get(&part).is_some_and(|(sequence, _)| *sequence <= taken) {
+            expected.remove(&part);
+        }
+    })?;
     match expected.keys().next() {
         Some(part) => Err(damaged(aggregate, &part_place(part), "it is missing")),
-        None => Ok((head.sequence, parts)),
+        None => Ok((head.sequence - head.trimmed, parts)),
     }
 }
 
@@ -174,10 +295,11 @@ fn at_rest<R: Rows, T>(
 }
 
 fn check_head<R: Rows>(rows: &R, aggregate: Aggregate, head: Head) -> Result<(), StoreError> {
-    if head.sequence == 0 {
+    if head.sequence == head.trimmed {
+        // It does not exist, or is being erased.
         return Ok(());
     }
-    let record = read_record(rows, aggregate, head.sequence)?.record;
+    let record = read_record(rows, aggregate, head.sequence)?;
     check_link(aggregate, &record, None, head)
 }
 
@@ -193,14 +315,14 @@ fn check_link(aggregate: Aggregate, record: &Record, before: Option<Digest>, hea
     }
 }
 
-fn read_record<R: Rows>(rows: &R, aggregate: Aggregate, sequence: u64) -> Result<FullRecord, StoreError> {
+pub(super) fn read_record<R: Rows>(rows: &R, aggregate: Aggregate, sequence: u64) -> Result<Record, StoreError> {
     let prefix = layout::prefix(aggregate);
     let place = format!("record {sequence}");
     let key = layout::row_key(&prefix, layout::RECORD, &sequence.to_be_bytes());
     let row = rows.get(&key)?.ok_or_else(|| damaged(aggregate, &place, "it is missing"))?;
     let content = read_long(rows, aggregate, &place, &key, row.as_ref())?;
     let record = layout::decode_record(&prefix, &content).map_err(|problem| damaged(aggregate, &place, &problem))?;
-    match record.record.sequence == sequence {
+    match record.sequence == sequence {
         true => Ok(record),
         false => Err(damaged(aggregate, &place, "it is another record")),
     }
@@ -210,16 +332,16 @@ fn each_part<R: Rows>(
     rows: &R,
     aggregate: Aggregate,
     letter: u8,
-    mut visit: impl FnMut(Bytes, Bytes, PartDigest),
+    from: &[u8],
+    mut visit: impl FnMut(Bytes, Bytes, PartDigest) -> bool,
 ) -> Result<(), StoreError> {
-    let from = layout::row_key(&layout::prefix(aggregate), letter, &[]);
-    rows.scan(&from, |key, row| {
-        if !key.starts_with(&from) {
+    let prefix = layout::row_key(&layout::prefix(aggregate), letter, &[]);
+    rows.scan(&[&prefix[..], from].concat(), |key, row| {
+        if !key.starts_with(&prefix) {
             return Ok(false);
         }
         let (value, digest) = read_part(rows, aggregate, key, row)?;
-        visit(Bytes::copy_from_slice(&key[from.len()..]), value, digest);
-        Ok(true)
+        Ok(visit(Bytes::copy_from_slice(&key[prefix.len()..]), value, digest))
     })
 }
 
@@ -229,7 +351,7 @@ fn read_part<R: Rows>(
     key: &[u8],
     row: &[u8],
 ) -> Result<(Bytes, PartDigest), StoreError> {
-    let place = part_place(&key[PREFIX_BYTES..]);
+    let place = part_named(&key[PREFIX_BYTES + 1..]);
     let mut content = read_long(rows, aggregate, &place, key, row)?;
     let digest: PartDigest = *content.first_chunk().ok_or_else(|| damaged(aggregate, &place, "it has no checksum"))?;
     let value = content.split_off(digest.len());
@@ -256,10 +378,14 @@ fn read_long<R: Rows>(
     Ok(content.into())
 }
 
-fn part_place(letter_and_name: &[u8]) -> String {
-    format!("part {}", letter_and_name.get(1..).unwrap_or_default().escape_ascii())
+fn part_place(part: &PartKey) -> String {
+    part_named(layout::letter_and_name(part).1)
 }
 
-fn damaged(aggregate: Aggregate, place: &str, problem: &str) -> StoreError {
+fn part_named(name: &[u8]) -> String {
+    format!("part {}", name.escape_ascii())
+}
+
+pub(super) fn damaged(aggregate: Aggregate, place: &str, problem: &str) -> StoreError {
     StoreError::Damaged { place: format!("{aggregate}, {place}"), problem: problem.to_owned() }
 }

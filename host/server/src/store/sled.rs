@@ -3,18 +3,22 @@
 //! Reads run on the blocking pool and see a commit a moment before it is durable; watchers and whoever committed are
 //! told only afterwards.
 
-use super::committer::{self, Committer, Request};
+use super::committer::{self, Committer, FreeBytes, Request, Work};
 use super::layout::{FORMAT, META_KEY};
 use super::prepared::Prepared;
 use super::rows::{self, Rows};
+use super::trim::{self, Step};
 use super::watch::{Watcher, Watchers};
-use super::{Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, Store, StoreError, Verified};
+use super::{
+    Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, Snapshot, Store, StoreError, Trim, Verified,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -25,6 +29,10 @@ const QUEUED_COMMITS_MAX: usize = 1024;
 /// sled lets go of its file a moment after it was dropped.
 const LOCK_ATTEMPTS_MAX: u32 = 500;
 const LOCK_RETRY: Duration = Duration::from_millis(10);
+
+/// Bytes of rows written since the store was opened, from which on it is opened once more when it is closed (see
+/// [`SledStore`]'s `drop`). Opening reads about ten times that, which takes a fifth of a second.
+const REOPEN_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
 const LOCK_FILE: &str = "lock";
 const DATA_FILE: &str = "db";
@@ -50,13 +58,34 @@ pub enum OpenError {
 
 /// Fields are dropped in order: the lock goes last.
 pub struct SledStore {
-    /// `None` only while it is being dropped.
+    /// `None` only while it is being dropped, as `db`.
     queue: Option<mpsc::Sender<Request>>,
     committer: Option<JoinHandle<()>>,
     watchers: Arc<Watchers>,
     stopped: Arc<OnceLock<String>>,
-    db: sled::Db,
+    written_bytes: Arc<AtomicU64>,
+    db: Option<sled::Db>,
+    dir: PathBuf,
+    cache_bytes: u64,
     _lock: File,
+}
+
+/// What commits need of the system; tests put in what fails.
+pub(super) struct System {
+    /// The file that is synced to make commits durable.
+    pub(super) synced: PathBuf,
+    pub(super) free_bytes: FreeBytes,
+}
+
+impl System {
+    pub(super) fn of(dir: &Path) -> Self {
+        let folder = dir.to_owned();
+        let free_bytes = move || {
+            let system = rustix::fs::statvfs(&folder)?;
+            Ok(system.f_bavail.saturating_mul(system.f_frsize))
+        };
+        Self { synced: dir.join(DATA_FILE), free_bytes: Box::new(free_bytes) }
+    }
 }
 
 impl SledStore {
@@ -64,14 +93,13 @@ impl SledStore {
     pub const CACHE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 
     /// Opens the store in `dir`, which is made if it is missing, and holds it until the store is dropped. `cache_bytes`
-    /// bounds what sled keeps of its pages in memory. Blocks: opening takes seconds with a million keys.
+    /// bounds what sled keeps of its pages in memory. Blocks: opening takes seconds with a million keys after a kill, and
+    /// a fraction of one after the store was dropped.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
-        let data = dir.join(DATA_FILE);
-        Self::open_syncing(dir, cache_bytes, &data)
+        Self::open_on(dir, cache_bytes, System::of(dir))
     }
 
-    /// `synced` is the file that is synced to make commits durable; tests put one here that cannot be.
-    pub(super) fn open_syncing(dir: &Path, cache_bytes: u64, synced: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open_on(dir: &Path, cache_bytes: u64, system: System) -> Result<Self, OpenError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         let lock = lock(dir)?;
         let db = open_db(dir, cache_bytes)?;
@@ -94,12 +122,15 @@ impl SledStore {
         }
         let watchers = Arc::<Watchers>::default();
         let stopped = Arc::<OnceLock<String>>::default();
+        let written_bytes = Arc::<AtomicU64>::default();
         let committer = Committer {
             tree: db.clone(),
-            data: File::open(synced).map_err(at(synced))?,
+            data: File::open(&system.synced).map_err(at(&system.synced))?,
             acknowledged,
             group,
             heads: HashMap::new(),
+            free_bytes: system.free_bytes,
+            written_bytes: Arc::clone(&written_bytes),
             watchers: Arc::clone(&watchers),
             stopped: Arc::clone(&stopped),
         };
@@ -108,7 +139,17 @@ impl SledStore {
             .name("committer".to_owned())
             .spawn(move || committer.run(requests))
             .map_err(at(dir))?;
-        Ok(Self { queue: Some(queue), committer: Some(committer), watchers, stopped, db, _lock: lock })
+        Ok(Self {
+            queue: Some(queue),
+            committer: Some(committer),
+            watchers,
+            stopped,
+            written_bytes,
+            db: Some(db),
+            dir: dir.to_owned(),
+            cache_bytes,
+            _lock: lock,
+        })
     }
 
     fn why_stopped(&self) -> StoreError {
@@ -123,19 +164,51 @@ impl SledStore {
         if self.stopped.get().is_some() {
             return Err(self.why_stopped());
         }
-        let db = self.db.clone();
+        let Some(db) = self.db.clone() else { return Err(self.why_stopped()) };
         let answer = tokio::task::spawn_blocking(move || read(&db)).await;
         answer.unwrap_or_else(|error| Err(StoreError::Stopped { reason: format!("a read failed: {error}") }))
+    }
+
+    async fn write(&self, aggregate: Aggregate, work: Work) -> Result<u64, CommitError> {
+        let (answer, answered) = oneshot::channel();
+        let Some(queue) = &self.queue else { return Err(self.why_stopped().into()) };
+        queue.send(Request { aggregate, work, answer }).await.map_err(|_| self.why_stopped())?;
+        answered.await.unwrap_or_else(|_| Err(self.why_stopped().into()))
+    }
+
+    async fn take_out(&self, aggregate: Aggregate, steps: Vec<Step>) -> Result<u64, CommitError> {
+        let mut gone = 0;
+        for step in steps {
+            loop {
+                let taken = self.write(aggregate, Work::Step(step.clone())).await?;
+                gone += taken;
+                if taken == 0 || !step.is_repeated() {
+                    break;
+                }
+            }
+        }
+        Ok(gone)
     }
 }
 
 impl Drop for SledStore {
     /// Waits for what is queued: whoever opens the directory next must find it complete.
+    ///
+    /// sled notes where its pages are only when it opens, by reading all that was written since the last time; a later
+    /// opening starts from there. So that a clean stop pays for this and not the next start, a store that much was
+    /// written to is opened once more.
     fn drop(&mut self) {
         self.queue = None;
         if let Some(committer) = self.committer.take() {
             // A committer that panicked has said so to everybody it left without an answer.
             let _ = committer.join();
+        }
+        self.db = None;
+        if self.written_bytes.load(Ordering::Relaxed) >= REOPEN_BYTES_MIN
+            && self.stopped.get().is_none()
+            && let Err(error) = open_db(&self.dir, self.cache_bytes)
+        {
+            tracing::warn!("the next start will take longer: {error}");
         }
     }
 }
@@ -147,11 +220,8 @@ impl Store for SledStore {
     }
 
     async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
-        let prepared = Prepared::new(commit)?;
-        let (answer, answered) = oneshot::channel();
-        let Some(queue) = &self.queue else { return Err(self.why_stopped().into()) };
-        queue.send(Request { prepared, answer }).await.map_err(|_| self.why_stopped())?;
-        answered.await.unwrap_or_else(|_| Err(self.why_stopped().into()))
+        let aggregate = commit.aggregate;
+        self.write(aggregate, Work::Commit(Prepared::new(commit)?)).await
     }
 
     async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {
@@ -173,6 +243,31 @@ impl Store for SledStore {
 
     async fn verify(&self) -> Result<Verified, StoreError> {
         self.read(rows::verify).await
+    }
+
+    async fn aggregates(&self, after: Option<Aggregate>, limit: usize) -> Result<Vec<Aggregate>, StoreError> {
+        self.read(move |tree| rows::aggregates(tree, after, limit)).await
+    }
+
+    async fn archived(
+        &self,
+        aggregate: Aggregate,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.read(move |tree| rows::archived(tree, aggregate, after.as_ref(), limit)).await
+    }
+
+    async fn snapshot(&self, aggregate: Aggregate, since: u64) -> Result<Snapshot, StoreError> {
+        self.read(move |tree| rows::snapshot(tree, aggregate, since)).await
+    }
+
+    async fn trim(&self, trim: Trim) -> Result<u64, CommitError> {
+        self.take_out(trim.aggregate, trim::steps(trim)).await
+    }
+
+    async fn erase(&self, aggregate: Aggregate) -> Result<u64, CommitError> {
+        self.take_out(aggregate, vec![Step::Erase]).await
     }
 }
 
