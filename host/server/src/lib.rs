@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod artifacts;
+pub mod auth;
 pub mod cases;
 pub mod cli;
 pub mod clock;
