@@ -4,7 +4,9 @@
 //! `api` maps an error to an answer, and decides what a user may do.
 
 pub mod profile;
-pub mod sigv4;
+mod sigv4;
+
+pub use sigv4::{AuthError, Scope, Verified, sign, verify};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
