@@ -25,8 +25,8 @@ impl Actions for Nothing {
         async { Report::failed(FailureType::JobFailed, "nothing runs here") }.boxed()
     }
 
-    fn may_run_again(&self, _: &RunAction) -> bool {
-        false
+    fn may_run_again(&self, _: RunAction) -> BoxFuture<'static, bool> {
+        async { false }.boxed()
     }
 }
 

@@ -3,21 +3,24 @@
 //! Owns the way from a `RunAction` to a call of a plugin and from its end to a report. Must not know what follows from a
 //! report.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration};
-use pipewright_pipeline::machine::{FailureType, Report, RunAction, Success};
+use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration, PipelineDeclaration};
+use pipewright_pipeline::machine::{FailureType, Report, Revision, RunAction, Success};
 use pipewright_sandbox::abi::{self, Entry, Outcome};
 use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
 use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::seam::{HostCall, Level, Sink};
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox};
+use tracing::Instrument as _;
 
 use crate::artifacts::{ArtifactError, Artifacts};
-use crate::driver::Actions;
-use crate::grants::GrantsFile;
+use crate::driver::{Actions, points};
+use crate::grant_book::GrantBook;
 use crate::logs::Logs;
 use crate::outcome;
 use crate::plugins::{Plugins, abi_type_id};
@@ -32,7 +35,7 @@ pub struct SandboxActions {
     pub sandbox: Sandbox,
     pub plugins: Plugins,
     pub artifacts: Arc<Artifacts>,
-    pub grants: GrantsFile,
+    pub grants: GrantBook,
     pub logs: Logs,
     /// Where each running action has its own folder.
     pub work: PathBuf,
@@ -45,36 +48,88 @@ pub struct Runner(pub Arc<SandboxActions>);
 impl Actions for Runner {
     fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
         let actions = Arc::clone(&self.0);
-        async move { actions.run(pipeline, run).await }.boxed()
+        let execution = tracing::info_span!("execution", pipeline = %run.declaration.name, id = %run.execution);
+        let (stage, name) = (run.stage().name.as_str(), run.action().name.as_str());
+        let action = tracing::info_span!(
+            parent: &execution, "action", stage, name, id = %run.action_execution, call = run.call, attempt = run.attempt
+        );
+        async move { actions.run(pipeline, run).await }.instrument(action).boxed()
     }
 
-    fn may_run_again(&self, run: &RunAction) -> bool {
-        self.0.plugin(run).is_none_or(|plugin| plugin.description().may_run_again)
+    fn may_run_again(&self, run: RunAction) -> BoxFuture<'static, bool> {
+        let actions = Arc::clone(&self.0);
+        async move { actions.plugin(&run).await.is_none_or(|plugin| plugin.description().may_run_again) }.boxed()
     }
 }
 
 impl SandboxActions {
-    fn plugin(&self, run: &RunAction) -> Option<&Plugin> {
+    async fn plugin(&self, run: &RunAction) -> Option<Plugin> {
         let pin = plugin_pin(&run.stage().name, &run.action().name);
         match run.start.pins.get(&pin) {
-            Some(digest) => self.plugins.pinned(digest),
-            None => self.plugins.bound(&run.action().action_type_id),
+            Some(digest) => self.plugins.load_pinned(&self.sandbox, digest).await,
+            None => self.plugins.bound(&run.action().action_type_id).cloned(),
+        }
+    }
+
+    /// What a source action would fetch now, without fetching it.
+    pub async fn latest(
+        &self,
+        pipeline: Aggregate,
+        declaration: &PipelineDeclaration,
+        action: &ActionDeclaration,
+    ) -> Result<Option<Revision>, String> {
+        let (stage, name) = (declaration.stages[0].name.as_str(), action.name.as_str());
+        let plugin = self.plugins.bound(&action.action_type_id);
+        let plugin = plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
+        let description = plugin.description();
+        let grants = self.grants.current(&declaration.name);
+        let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);
+        let folder = WorkFolder(self.work.join("polls").join(format!("{pipeline}-{name}").replace('/', "-")));
+        folder.empty();
+        let empty = Default::default();
+        let request =
+            self.bare_request(pipeline, declaration, stage, action, action.configuration.as_ref().unwrap_or(&empty));
+        let call = Call {
+            entry: Entry::SourceLatest,
+            request,
+            grants: grants.map_err(|error| error.to_string())?,
+            time: None,
+            inputs: Vec::new(),
+            work_dir: folder.0.clone(),
+            limits: CallLimits::default(),
+            sink: Arc::new(Unheard),
+        };
+        let end = self.sandbox.call(plugin, call).await;
+        match end.result {
+            Ok(Outcome::Latest(revision)) => Ok(revision.map(outcome::revision)),
+            Ok(_) => Err("the plugin does not say what is the latest revision".to_owned()),
+            Err(failure) => Err(match failed_call(failure, &end.denials) {
+                Report::Failed(failure) => failure.error.message,
+                _ => String::new(),
+            }),
         }
     }
 
     async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
         let (stage, action) = (run.stage().name.as_str(), run.action());
-        let Some(plugin) = self.plugin(&run) else {
+        let Some(plugin) = self.plugin(&run).await else {
             let message =
                 format!("no plugin serves {} here any more; add it and retry the stage", action.action_type_id);
             return Report::failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
-        let grants =
-            match self.grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version) {
-                Ok(grants) => grants,
-                Err(error) => return Report::failed(FailureType::ConfigurationError, error.to_string()),
-            };
+        let grants = match self.grants.of(&run) {
+            Some(grants) => grants,
+            None => {
+                let message = "the grants that the execution started with are gone; start a new execution";
+                return Report::failed(FailureType::ConfigurationError, message);
+            }
+        };
+        let resolved = grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version);
+        let grants = match resolved {
+            Ok(grants) => grants,
+            Err(error) => return Report::failed(FailureType::ConfigurationError, error.to_string()),
+        };
         let inputs = match self.inputs(&run) {
             Ok(inputs) => inputs,
             Err(error) => return Report::failed(FailureType::SystemUnavailable, error.to_string()),
@@ -88,7 +143,7 @@ impl SandboxActions {
         let end = self
             .sandbox
             .call(
-                plugin,
+                &plugin,
                 Call {
                     entry: entry(&run),
                     request: self.request(pipeline, &run),
@@ -114,30 +169,50 @@ impl SandboxActions {
 
     fn request(&self, pipeline: Aggregate, run: &RunAction) -> abi::Request {
         let action = run.action();
-        let named = |(name, value): (&String, &String)| abi::NamedValue { name: name.clone(), value: value.clone() };
+        let mut request = self.bare_request(pipeline, &run.declaration, &run.stage().name, action, &run.configuration);
+        request.context.execution_id = run.execution.to_string();
+        request.context.action_execution_id = run.action_execution.to_string();
+        request.inputs = run.inputs.iter().map(|(name, _)| name.clone()).collect();
+        request.commands.clone_from(&run.commands);
+        request.environment = run.environment.iter().map(|variable| named(&variable.name, &variable.value)).collect();
+        request.idempotency_key = run.action_execution.to_string();
+        request.attempt = run.attempt;
+        request.resumed = run.resumed.as_ref().map(outcome::resumption);
+        request
+    }
+
+    /// The request of an action without an execution.
+    fn bare_request(
+        &self,
+        pipeline: Aggregate,
+        declaration: &PipelineDeclaration,
+        stage: &str,
+        action: &ActionDeclaration,
+        configuration: &BTreeMap<String, String>,
+    ) -> abi::Request {
         let outputs = action.output_artifacts.iter().flatten();
         abi::Request {
             action_type: abi_type_id(&action.action_type_id),
             context: abi::Context {
                 account: format!("{:012}", pipeline.account),
                 region: action.region.clone().unwrap_or_else(|| self.region.clone()),
-                pipeline: run.declaration.name.clone(),
-                execution_id: run.execution.to_string(),
-                stage: run.stage().name.clone(),
+                pipeline: declaration.name.clone(),
+                execution_id: String::new(),
+                stage: stage.to_owned(),
                 action: action.name.clone(),
-                action_execution_id: run.action_execution.to_string(),
+                action_execution_id: String::new(),
             },
-            settings: run.configuration.iter().map(named).collect(),
-            inputs: run.inputs.iter().map(|(name, _)| name.clone()).collect(),
+            settings: configuration.iter().map(|(name, value)| named(name, value)).collect(),
+            inputs: Vec::new(),
             outputs: outputs
                 .map(|o| abi::Output { name: o.name.clone(), files: o.files.clone().unwrap_or_default() })
                 .collect(),
-            commands: run.commands.clone(),
-            environment: run.environment.iter().map(|variable| named((&variable.name, &variable.value))).collect(),
+            commands: Vec::new(),
+            environment: Vec::new(),
             output_variables: action.output_variables.clone().unwrap_or_default(),
-            idempotency_key: run.action_execution.to_string(),
-            attempt: run.attempt,
-            resumed: run.resumed.as_ref().map(outcome::resumption),
+            idempotency_key: String::new(),
+            attempt: 1,
+            resumed: None,
         }
     }
 
@@ -165,7 +240,10 @@ impl SandboxActions {
             return Report::failed(FailureType::ConfigurationError, message);
         }
         match self.take_in(&mut success, end.outputs, quota).await {
-            Ok(()) => Report::Succeeded(success),
+            Ok(()) => {
+                points::pass("made");
+                Report::Succeeded(success)
+            }
             Err(report) => report,
         }
     }
@@ -187,6 +265,23 @@ impl SandboxActions {
         }
         Ok(())
     }
+}
+
+fn named(name: &str, value: &str) -> abi::NamedValue {
+    abi::NamedValue { name: name.to_owned(), value: value.to_owned() }
+}
+
+/// What a poll says goes nowhere: it has no execution to which it would belong.
+struct Unheard;
+
+impl Sink for Unheard {
+    fn log(&self, level: Level, line: &str) {
+        tracing::debug!("{level:?} {line}");
+    }
+
+    fn progress(&self, _: Option<u8>, _: &str) {}
+
+    fn host_call(&self, _: HostCall) {}
 }
 
 fn entry(run: &RunAction) -> Entry {

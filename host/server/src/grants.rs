@@ -34,6 +34,7 @@ pub struct GrantsFile {
     base: PathBuf,
     /// SHA-256 of the file's bytes, in hexadecimal; consent is kept under it.
     pub digest: String,
+    text: String,
     actions: BTreeMap<String, ActionGrants>,
 }
 
@@ -122,20 +123,34 @@ impl GrantsFile {
             return Err(GrantsError::TooLarge { path: path.to_owned() });
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
-        let invalid = |message| GrantsError::Invalid { path: path.to_owned(), message };
-        let text = std::str::from_utf8(&bytes).map_err(|_| invalid("is not UTF-8".to_owned()))?;
-        let document: Document = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        let invalid = |message: &str| GrantsError::Invalid { path: path.to_owned(), message: message.to_owned() };
+        let text = String::from_utf8(bytes).map_err(|_| invalid("is not UTF-8"))?;
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let base = std::path::absolute(folder).map_err(unreadable)?;
+        Self::parse(base, text).map_err(|message| invalid(&message))
+    }
+
+    fn parse(base: PathBuf, text: String) -> Result<Self, String> {
+        let document: Document = toml::from_str(&text).map_err(|error| error.to_string())?;
         for name in document.action.keys() {
             if name.split('/').count() != 2 {
-                return Err(invalid(format!("[action.\"{name}\"]: write it as \"Stage/Action\"")));
+                return Err(format!("[action.\"{name}\"]: write it as \"Stage/Action\""));
             }
         }
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Self {
-            base: std::path::absolute(folder).map_err(unreadable)?,
-            digest: hex(&Sha256::digest(&bytes)),
-            actions: document.action,
-        })
+        Ok(Self { digest: hex(&Sha256::digest(&text)), base, text, actions: document.action })
+    }
+
+    /// The file as it was read, to be kept; [`GrantsFile::from_bytes`] takes it back.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [self.base.as_os_str().as_encoded_bytes(), b"\n", self.text.as_bytes()].concat()
+    }
+
+    /// None where it is not what was kept.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (base, text) = (&bytes[..end], &bytes[end + 1..]);
+        Self::parse(std::ffi::OsStr::from_bytes(base).into(), String::from_utf8(text.to_vec()).ok()?).ok()
     }
 
     /// Adds a read-only directory to one action's grants: what `--source` means.

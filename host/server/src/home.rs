@@ -48,6 +48,21 @@ impl DataDirectory {
     pub fn compiled(&self) -> PathBuf {
         self.0.join("compiled")
     }
+
+    /// The components that were ever loaded, by digest.
+    pub fn components(&self) -> PathBuf {
+        self.0.join("components")
+    }
+
+    /// The administrator's key, in the format of AWS's shared credentials.
+    pub fn credentials(&self) -> PathBuf {
+        self.0.join("credentials")
+    }
+
+    /// One line: the address of the server that is running on this directory.
+    pub fn endpoint(&self) -> PathBuf {
+        self.0.join("endpoint")
+    }
 }
 
 /// The user's own folders, by the XDG base directory specification.
@@ -69,6 +84,11 @@ impl UserFolders {
     /// other.
     pub fn run_data(&self, pipeline: &str, file_digest: &str) -> PathBuf {
         self.data.join("runs").join(format!("{pipeline}-{}", &file_digest[..12]))
+    }
+
+    /// The data directory of a server that was not told another.
+    pub fn server_data(&self) -> PathBuf {
+        self.data.join("server")
     }
 
     /// Compiled components, shared by all local runs.

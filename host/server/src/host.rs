@@ -1,17 +1,20 @@
 //! A host put together: store, artifacts, plugins, sandbox and driver over one data directory.
 //!
-//! Owns the wiring and nothing else.
+//! Owns the wiring, and what an execution pins at its start. Must not know who asks the host.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use bytes::Bytes;
+use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
-use crate::actions::{Runner, SandboxActions};
+use crate::actions::{Runner, SandboxActions, plugin_pin};
 use crate::artifacts::Artifacts;
-use crate::driver::Driver;
-use crate::grants::GrantsFile;
+use crate::driver::{Driver, DriverError};
+use crate::grant_book::{GRANTS_PIN, GrantBook};
 use crate::home::DataDirectory;
 use crate::logs::Logs;
 use crate::plugins::Plugins;
@@ -21,26 +24,70 @@ use crate::store::SledStore;
 pub const ACCOUNT: u64 = 0;
 pub const REGION: &str = "us-east-1";
 
+/// The parts of the account's record that hold pinned grants, by their digest.
+const GRANTS: &str = "grants/";
+
+#[derive(Clone)]
 pub struct Host {
     pub driver: Driver,
     pub actions: Arc<SandboxActions>,
+    pub store: Arc<SledStore>,
+    account: u64,
+}
+
+/// What a host is, besides its data.
+pub struct Identity {
+    pub account: u64,
+    pub region: String,
+    pub store_cache_bytes: u64,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { account: ACCOUNT, region: REGION.to_owned(), store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT }
+    }
 }
 
 /// The sandbox, with this very binary as its compiler.
-pub fn sandbox(compiled: PathBuf) -> anyhow::Result<Sandbox> {
+pub fn sandbox(compiled: PathBuf, certificate_authorities: Vec<PathBuf>) -> anyhow::Result<Sandbox> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    sandbox_with_compiler(compiled, program)
+    Sandbox::new(SandboxConfig { certificate_authorities, ..sandbox_config(compiled, program) })
 }
 
 /// The same for a program that is not `pipewright` itself, such as a benchmark.
 pub fn sandbox_with_compiler(compiled: PathBuf, program: PathBuf) -> anyhow::Result<Sandbox> {
-    let args = vec![crate::COMPILE.into()];
-    Sandbox::new(SandboxConfig::new(compiled, CompilerCommand { program, args }))
+    Sandbox::new(sandbox_config(compiled, program))
+}
+
+fn sandbox_config(compiled: PathBuf, program: PathBuf) -> SandboxConfig {
+    SandboxConfig::new(compiled, CompilerCommand { program, args: vec![crate::COMPILE.into()] })
+}
+
+/// Takes the data directory, unless another process has it.
+pub fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
+    Ok(Arc::new(SledStore::open(&data.store(), identity.store_cache_bytes)?))
 }
 
 impl Host {
-    pub fn open(data: &DataDirectory, sandbox: Sandbox, plugins: Plugins, grants: GrantsFile) -> anyhow::Result<Self> {
-        let store = SledStore::open(&data.store(), SledStore::CACHE_BYTES_DEFAULT)?;
+    pub fn open(
+        data: &DataDirectory,
+        identity: Identity,
+        sandbox: Sandbox,
+        plugins: Plugins,
+        grants: GrantBook,
+    ) -> anyhow::Result<Self> {
+        let store = open_store(data, &identity)?;
+        Self::new(data, store, identity, sandbox, plugins, grants)
+    }
+
+    pub fn new(
+        data: &DataDirectory,
+        store: Arc<SledStore>,
+        identity: Identity,
+        sandbox: Sandbox,
+        plugins: Plugins,
+        grants: GrantBook,
+    ) -> anyhow::Result<Self> {
         let actions = Arc::new(SandboxActions {
             sandbox,
             plugins,
@@ -48,9 +95,38 @@ impl Host {
             grants,
             logs: Logs::new(data.logs()),
             work: data.work(),
-            region: REGION.to_owned(),
+            region: identity.region,
         });
-        let driver = Driver::new(Arc::new(store), Arc::new(Runner(Arc::clone(&actions))));
-        Ok(Self { driver, actions })
+        let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
+        Ok(Self { driver, actions, store, account: identity.account })
+    }
+
+    pub fn account(&self) -> u64 {
+        self.account
+    }
+
+    /// Takes back the grants that executions pinned before.
+    pub async fn remember_grants(&self) -> Result<(), DriverError> {
+        for (digest, bytes) in self.driver.account_parts(self.account, GRANTS).await? {
+            self.actions.grants.remember(&digest, &bytes);
+        }
+        Ok(())
+    }
+
+    /// What an execution holds on to from its start to its end: the very plugins and grants that count now.
+    pub async fn pins(&self, declaration: &PipelineDeclaration) -> Result<BTreeMap<String, String>, DriverError> {
+        let actions =
+            declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
+        let pin = actions.filter_map(|(stage, action)| {
+            let plugin = self.actions.plugins.bound(&action.action_type_id)?;
+            Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
+        });
+        let mut pins: BTreeMap<_, _> = pin.collect();
+        let grants = self.actions.grants.current(&declaration.name);
+        if let Some((digest, bytes)) = self.actions.grants.pin(&grants) {
+            self.driver.keep_account_part(self.account, &format!("{GRANTS}{digest}"), Bytes::from(bytes)).await?;
+            pins.insert(GRANTS_PIN.to_owned(), digest);
+        }
+        Ok(pins)
     }
 }

@@ -1,22 +1,27 @@
 //! Pipewright: a continuous-delivery host that speaks CodePipeline and runs every action in a WebAssembly sandbox.
 //!
-//! All I/O and all protocols live in this crate. Edges (`cli`) → `driver` → (`store`, `artifacts`, `plugins`); nothing
+//! All I/O and all protocols live in this crate. Edges (`api`, `cli`) → `driver` → (`store`, `artifacts`, `plugins`); nothing
 //! points back.
 
 pub mod actions;
+pub mod api;
 pub mod artifacts;
 pub mod auth;
 pub mod cases;
 pub mod cli;
 pub mod clock;
+pub mod config;
 mod consent;
 pub mod driver;
+pub mod grant_book;
 pub mod grants;
 pub mod home;
 pub mod host;
 pub mod logs;
 pub mod outcome;
 pub mod plugins;
+pub mod poll;
+pub mod server;
 pub mod store;
 
 /// The hidden command by which the host starts its own binary as the compiler of components.

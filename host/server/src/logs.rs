@@ -2,10 +2,11 @@
 //!
 //! Owns the files and the live copy of what goes into them. Must not know who reads.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
 use serde::Serialize;
@@ -16,9 +17,15 @@ use crate::clock;
 /// Lines that a slow watcher may lag behind; older ones are lost to it, and are in the file.
 const LIVE_LINES_MAX: usize = 4096;
 
+/// The extensions of the files.
+const LOG: &str = "log";
+const JOURNAL: &str = "calls";
+
 /// Something an action said while it ran.
 #[derive(Clone, Debug)]
 pub struct Said {
+    /// The action execution.
+    pub id: Arc<str>,
     pub stage: Arc<str>,
     pub action: Arc<str>,
     pub what: Speech,
@@ -34,11 +41,13 @@ pub enum Speech {
 pub struct Logs {
     folder: PathBuf,
     live: broadcast::Sender<Said>,
+    /// Those that are being written, by action execution.
+    open: Arc<Mutex<HashMap<String, Weak<ActionLog>>>>,
 }
 
 impl Logs {
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, live: broadcast::Sender::new(LIVE_LINES_MAX) }
+        Self { folder, live: broadcast::Sender::new(LIVE_LINES_MAX), open: Arc::default() }
     }
 
     /// What actions say from now on.
@@ -48,18 +57,88 @@ impl Logs {
 
     /// The log of one action execution. Files are made when something is written.
     pub fn of(&self, execution: &str, action_execution: &str, stage: &str, action: &str) -> Arc<ActionLog> {
-        Arc::new(ActionLog {
-            base: self.folder.join(execution).join(action_execution),
+        let log = Arc::new(ActionLog {
+            base: self.base(execution, action_execution),
+            id: action_execution.into(),
+            open: Arc::clone(&self.open),
             stage: stage.into(),
             action: action.into(),
             live: self.live.clone(),
             files: Mutex::default(),
-        })
+        });
+        let mut open = self.open.lock().expect("no panic while held");
+        open.insert(action_execution.to_owned(), Arc::downgrade(&log));
+        log
+    }
+
+    fn base(&self, execution: &str, action_execution: &str) -> PathBuf {
+        self.folder.join(execution).join(action_execution)
+    }
+
+    pub fn log_path(&self, execution: &str, action_execution: &str) -> PathBuf {
+        self.base(execution, action_execution).with_extension(LOG)
+    }
+
+    pub fn journal_path(&self, execution: &str, action_execution: &str) -> PathBuf {
+        self.base(execution, action_execution).with_extension(JOURNAL)
+    }
+
+    /// Writes out what is buffered of a log that is being written.
+    pub fn flush(&self, action_execution: &str) {
+        flush(&self.open, action_execution);
+    }
+
+    /// Waits for what one action execution says.
+    pub fn listen_to(&self, execution: &str, action_execution: &str) -> Listener {
+        Listener {
+            path: self.log_path(execution, action_execution),
+            id: action_execution.to_owned(),
+            live: self.live.subscribe(),
+            open: Arc::clone(&self.open),
+        }
+    }
+}
+
+fn flush(open: &Mutex<HashMap<String, Weak<ActionLog>>>, action_execution: &str) {
+    let log = open.lock().expect("no panic while held").get(action_execution).and_then(Weak::upgrade);
+    if let Some(log) = log {
+        log.flush();
+    }
+}
+
+/// Follows one log: its file, and when there is more in it.
+pub struct Listener {
+    path: PathBuf,
+    id: String,
+    live: broadcast::Receiver<Said>,
+    open: Arc<Mutex<HashMap<String, Weak<ActionLog>>>>,
+}
+
+impl Listener {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn flush(&self) {
+        flush(&self.open, &self.id);
+    }
+
+    /// Waits until the action execution has said something, or perhaps has.
+    pub async fn something(&mut self) {
+        loop {
+            match self.live.recv().await {
+                Ok(said) if *said.id != *self.id => {}
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
     }
 }
 
 pub struct ActionLog {
     base: PathBuf,
+    id: Arc<str>,
+    open: Arc<Mutex<HashMap<String, Weak<ActionLog>>>>,
     stage: Arc<str>,
     action: Arc<str>,
     live: broadcast::Sender<Said>,
@@ -89,7 +168,12 @@ struct JournalLine<'a> {
 impl ActionLog {
     fn say(&self, what: Speech) {
         // Nobody listening is the usual case.
-        let _ = self.live.send(Said { stage: Arc::clone(&self.stage), action: Arc::clone(&self.action), what });
+        let _ = self.live.send(Said {
+            id: Arc::clone(&self.id),
+            stage: Arc::clone(&self.stage),
+            action: Arc::clone(&self.action),
+            what,
+        });
     }
 
     /// Writes a line. A log that cannot be written must not fail the action.
@@ -126,9 +210,20 @@ fn open(path: &Path) -> std::io::Result<BufWriter<File>> {
     Ok(BufWriter::new(File::options().create(true).append(true).open(path)?))
 }
 
+impl Drop for ActionLog {
+    fn drop(&mut self) {
+        self.flush();
+        let mut open = self.open.lock().expect("no panic while held");
+        // A later call of the same action execution may have opened it again.
+        if open.get(&*self.id).is_some_and(|log| log.strong_count() == 0) {
+            open.remove(&*self.id);
+        }
+    }
+}
+
 impl Sink for ActionLog {
     fn log(&self, level: Level, line: &str) {
-        self.append(|files| &mut files.lines, "log", &format!("{} {level:?} {line}", clock::now_ms()));
+        self.append(|files| &mut files.lines, LOG, &format!("{} {level:?} {line}", clock::now_ms()));
         self.say(Speech::Line(level, line.to_owned()));
     }
 
@@ -153,8 +248,11 @@ impl Sink for ActionLog {
             bytes: call.bytes,
             micros: call.micros,
         };
+        // Told when it is over: the span has its duration as a field.
+        let JournalLine { capability, operation, target, bytes, micros, .. } = line;
+        tracing::info_span!("host_call", capability, operation, target, outcome, bytes, micros).in_scope(|| ());
         match serde_json::to_string(&line) {
-            Ok(line) => self.append(|files| &mut files.calls, "calls", &line),
+            Ok(line) => self.append(|files| &mut files.calls, JOURNAL, &line),
             Err(error) => tracing::warn!("journal {}: {error}", self.base.display()),
         }
     }

@@ -68,20 +68,19 @@ pub fn report(outcome: Outcome) -> Report {
     }
 }
 
-fn success(report: abi::Report, revision: Option<abi::Revision>, details: BTreeMap<String, Value>) -> Report {
+fn success(report: abi::Report, found: Option<abi::Revision>, details: BTreeMap<String, Value>) -> Report {
     let variables = report.variables.iter().map(|v| (v.name.clone(), v.value.clone())).collect();
-    let revision = revision.map(|revision| Revision {
-        id: revision.id,
-        summary: revision.summary,
-        url: revision.url,
-        created: revision.created.map(Timestamp),
-    });
     Report::Succeeded(Box::new(Success {
         variables,
         artifacts: BTreeMap::new(),
-        revision,
+        revision: found.map(revision),
         told: told(report, details),
     }))
+}
+
+pub fn revision(found: abi::Revision) -> Revision {
+    let abi::Revision { id, summary, url, created } = found;
+    Revision { id, summary, url, created: created.map(Timestamp) }
 }
 
 fn told(report: abi::Report, details: BTreeMap<String, Value>) -> Told {

@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::RwLock;
 
 use pipewright_pipeline::action_type::{ActionTypeInfo, ActionTypes, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 use pipewright_sandbox::abi::{ActionType, Category, Owner, SettingKind, TypeId};
+use pipewright_sandbox::files::BlobDir;
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
 /// Larger files are refused before they are read into memory; a Python component has about 18 MB.
@@ -24,6 +26,8 @@ pub enum PluginError {
     Refused { name: String, source: LoadError },
     #[error("{first} and {second} both offer {id}; leave one of them out")]
     Conflict { id: ActionTypeId, first: String, second: String },
+    #[error("the components cannot be kept in the data directory: {0}")]
+    Keep(std::io::Error),
     #[error("this binary was built without its plugins (BUNDLE_PLUGINS=skip); build it again without that")]
     NoBundle,
 }
@@ -31,8 +35,10 @@ pub enum PluginError {
 /// The plugins that were loaded.
 #[derive(Default)]
 pub struct Plugins {
-    by_digest: HashMap<String, Plugin>,
+    by_digest: RwLock<HashMap<String, Plugin>>,
     bindings: BTreeMap<ActionTypeId, Binding>,
+    /// Every component that was ever loaded here: an execution that waits may have pinned one that is bound no more.
+    kept: Option<BlobDir>,
 }
 
 /// Which plugin serves an action type.
@@ -45,23 +51,32 @@ struct Binding {
 impl Plugins {
     /// The bundle, and the files that the operator named: such a file may take over a type that the bundle offers, for the
     /// operator chose it; two files may not offer the same.
-    pub async fn load(sandbox: &Sandbox, files: &[PathBuf]) -> Result<Self, PluginError> {
+    pub async fn load(sandbox: &Sandbox, files: &[PathBuf], kept: Option<BlobDir>) -> Result<Self, PluginError> {
         if pipewright_bundle::PLUGINS.is_empty() {
             return Err(PluginError::NoBundle);
         }
         let load = async |name: &str, bytes: &[u8]| {
             sandbox.load(bytes.into()).await.map_err(|source| PluginError::Refused { name: name.to_owned(), source })
         };
-        let mut plugins = Self::default();
+        let mut plugins = Self { kept, ..Self::default() };
         let bundled = pipewright_bundle::PLUGINS.iter().map(|(name, bytes)| load(name, bytes));
-        for plugin in futures::future::try_join_all(bundled).await? {
+        for (plugin, (_, bytes)) in
+            futures::future::try_join_all(bundled).await?.into_iter().zip(pipewright_bundle::PLUGINS)
+        {
+            plugins.keep(bytes)?;
             plugins.add(plugin, true)?;
         }
         for path in files {
             let bytes = read(path)?;
+            plugins.keep(&bytes)?;
             plugins.add(load(&path.display().to_string(), &bytes).await?, false)?;
         }
         Ok(plugins)
+    }
+
+    fn keep(&self, component: &[u8]) -> Result<(), PluginError> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        kept.put(component).and_then(|_| kept.sync()).map_err(PluginError::Keep)
     }
 
     fn add(&mut self, plugin: Plugin, bundled: bool) -> Result<(), PluginError> {
@@ -79,7 +94,7 @@ impl Plugins {
                 _ => self.bindings.insert(info.id, binding),
             };
         }
-        self.by_digest.insert(plugin.digest().to_owned(), plugin);
+        self.by_digest.write().expect("no panic while held").insert(plugin.digest().to_owned(), plugin);
         Ok(())
     }
 
@@ -88,9 +103,26 @@ impl Plugins {
         self.bindings.get(id).map(|binding| &binding.plugin)
     }
 
-    /// The plugin that an execution pinned.
-    pub fn pinned(&self, digest: &str) -> Option<&Plugin> {
-        self.by_digest.get(digest)
+    /// The plugin that an execution pinned, if it is loaded.
+    pub fn pinned(&self, digest: &str) -> Option<Plugin> {
+        self.by_digest.read().expect("no panic while held").get(digest).cloned()
+    }
+
+    /// The same, loaded again if it was loaded here before. None where nothing of this digest was kept.
+    pub async fn load_pinned(&self, sandbox: &Sandbox, digest: &str) -> Option<Plugin> {
+        if let Some(plugin) = self.pinned(digest) {
+            return Some(plugin);
+        }
+        let bytes = self.kept.as_ref()?.read(&digest.parse().ok()?, COMPONENT_BYTES_MAX).ok()?;
+        let plugin = sandbox.load(bytes.into()).await;
+        let plugin = plugin.inspect_err(|error| tracing::error!("plugin {digest}: {error}")).ok()?;
+        self.by_digest.write().expect("no panic while held").insert(digest.to_owned(), plugin.clone());
+        Some(plugin)
+    }
+
+    /// What is known of a bound type.
+    pub fn info(&self, id: &ActionTypeId) -> Option<&ActionTypeInfo> {
+        self.bindings.get(id).map(|binding| &binding.info)
     }
 
     /// What validation knows of the bound types.

@@ -13,9 +13,11 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipReadOptions, ZipWriter};
 
 use super::area::{self, OpenFile};
+use super::blobs::BlobDir;
 use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
 use super::error::{FileError, FileResult};
 use super::paths;
+use super::tree::{Entry, Node, Tree};
 use super::walk::{Item, ItemKind};
 use super::wasi::ErrorCode;
 
@@ -46,6 +48,28 @@ pub(super) fn zip(source: Source<'_>, items: &[Item], into: &OpenFile, stop: &At
     let buffered = writer.finish().map_err(fault)?;
     buffered.into_inner().map_err(|error| of_io("the zip file", error.into_error()))?;
     Ok(copied)
+}
+
+/// Packs an artifact in the same way, to something that only takes bytes one after the other.
+pub fn zip_tree(tree: &Tree, blobs: &BlobDir, out: &mut dyn Write) -> io::Result<()> {
+    let mut writer = ZipWriter::new_stream(out);
+    for Entry { path, node } in tree.entries() {
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Deflated)
+            .last_modified_time(DateTime::default());
+        match node {
+            Node::Directory => writer.add_directory(&**path, options.unix_permissions(0o755))?,
+            Node::Link { target } => writer.add_symlink(&**path, target, options)?,
+            Node::File { digest, size, executable } => {
+                let permissions = if *executable { 0o755 } else { 0o644 };
+                let options = options.unix_permissions(permissions).large_file(*size >= zip::ZIP64_BYTES_THR);
+                writer.start_file(&**path, options)?;
+                io::copy(&mut blobs.open(digest)?, &mut writer)?;
+            }
+        }
+    }
+    writer.finish()?;
+    Ok(())
 }
 
 /// Unpacks into a directory. What is there already and has the same name is replaced.

@@ -55,7 +55,7 @@ impl BlobDir {
         self.path(digest).is_file()
     }
 
-    pub(super) fn open(&self, digest: &Digest) -> io::Result<File> {
+    pub fn open(&self, digest: &Digest) -> io::Result<File> {
         File::open(self.path(digest))
     }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipewright::clock::monotonic;
+use pipewright::grant_book::GrantBook;
 use pipewright::grants::GrantsFile;
 use pipewright::home::DataDirectory;
-use pipewright::host::{ACCOUNT, Host};
+use pipewright::host::{ACCOUNT, Host, Identity};
 use pipewright::plugins::Plugins;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{StartRequest, What};
@@ -79,9 +80,10 @@ async fn host(sandbox: &Sandbox, plugin: &Path, source: &Path, folder: &Path) ->
              [action.\"Deploy/Deploy\"]\ndirectories.target = {{ path = {target:?}, access = \"write\" }}\n"
         ),
     )?;
-    let plugins = Plugins::load(sandbox, &[plugin.to_owned()]).await?;
+    let plugins = Plugins::load(sandbox, &[plugin.to_owned()], None).await?;
     let data = DataDirectory::open(&folder.join("data"))?;
-    let host = Host::open(&data, sandbox.clone(), plugins, GrantsFile::read(&grants)?)?;
+    let host =
+        Host::open(&data, Identity::default(), sandbox.clone(), plugins, GrantBook::one(GrantsFile::read(&grants)?))?;
     let pipeline = host.driver.named(ACCOUNT, "bench").await?;
     host.driver.submit(pipeline, What::Create { declaration: declaration() }).await?;
     Ok(host)

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use pipewright::grant_book::GrantBook;
 use pipewright::grants::GrantsFile;
 use pipewright::home::DataDirectory;
-use pipewright::host::{Host, sandbox_with_compiler};
+use pipewright::host::{Host, Identity, sandbox_with_compiler};
 use pipewright::plugins::Plugins;
 
 use crate::bare::Bare;
@@ -41,7 +42,7 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(&plugin, component)?;
     let compiler = PathBuf::from(env!("CARGO_BIN_EXE_pipewright"));
     let sandbox = sandbox_with_compiler(folder.path().join("compiled"), compiler)?;
-    let plugins = runtime.block_on(Plugins::load(&sandbox, std::slice::from_ref(&plugin)))?;
+    let plugins = runtime.block_on(Plugins::load(&sandbox, std::slice::from_ref(&plugin), None))?;
     let bare = Arc::new(Bare::new(component, CALLS_MAX).map_err(anyhow::Error::from).context("the bare component")?);
 
     println!("{}", measure::head());
@@ -51,7 +52,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wants("driver") {
         let data = DataDirectory::open(&folder.path().join("host"))?;
-        let host = runtime.block_on(async { Host::open(&data, sandbox.clone(), plugins, GrantsFile::default()) })?;
+        let host = runtime.block_on(async {
+            Host::open(&data, Identity::default(), sandbox.clone(), plugins, GrantBook::one(GrantsFile::default()))
+        })?;
         for line in driver::run(&runtime, &host, &bare, &folder.path().join("driver"))? {
             println!("{line}");
         }

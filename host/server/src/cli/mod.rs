@@ -9,6 +9,7 @@ mod artifacts;
 pub mod exit;
 mod plugin;
 mod run;
+mod serve;
 
 use crate::COMPILE;
 use exit::Ended;
@@ -28,6 +29,8 @@ const EXIT_CODES: &str = "Exit codes: 0 succeeded; 1 the pipeline failed or was 
 enum Command {
     /// Run a pipeline here, without a server
     Run(run::Arguments),
+    /// Serve CodePipeline's API
+    Serve(serve::Arguments),
     /// Work with plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         .init();
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),
         Command::Compile => return pipewright_sandbox::compile_child(),

@@ -36,7 +36,7 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
-        let sandbox = host::sandbox(UserFolders::find()?.compiled())?;
+        let sandbox = host::sandbox(UserFolders::find()?.compiled(), Vec::new())?;
         test(&sandbox, &plugin).await
     })
 }

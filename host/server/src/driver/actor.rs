@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::record::Token;
-use super::{DriverError, Shared, index, record};
+use super::{DriverError, Shared, index, points, record};
 use crate::clock;
 use crate::store::{Aggregate, Commit, PartKey};
 
@@ -143,14 +144,14 @@ impl Actor {
 
     /// Counts the attempt durably, and runs the call again; or ends the action, where it may not run twice.
     async fn restart(&mut self, run: RunAction) -> Result<(), DriverError> {
-        let action = run.action_execution;
-        let what = if self.shared.actions.may_run_again(&run) {
+        let (action, call) = (run.action_execution, run.call);
+        let what = if self.shared.actions.may_run_again(run).await {
             What::ActionRestarted { action }
         } else {
             let message = "the host died while the action ran, and its plugin says that it may not run again; \
                            check what it did, then retry the stage";
             let failure = Report::failed(FailureType::SystemUnavailable, message);
-            What::ActionReported { action, call: run.call, report: failure }
+            What::ActionReported { action, call, report: failure }
         };
         self.input(what).await.map(drop)
     }
@@ -240,6 +241,7 @@ impl Actor {
 
     async fn answered(&mut self, answer: Answer) -> Result<(), DriverError> {
         let Answer { action, call, report } = answer;
+        points::pass("answered");
         if self.running.get(&action).is_some_and(|running| running.call == call) {
             self.running.remove(&action);
         }
@@ -298,12 +300,16 @@ impl Actor {
             decided.puts.push((record::token(&token), Some(record::json(&Token { execution, at })?)));
             index.push(index::token_row(self.aggregate, at, &token));
         }
+        self.shared.counts.commit(&decided.events);
         let events = decided.events.into_iter().map(|event| record::event(at, event)).collect::<Result<_, _>>()?;
+        points::pass("decided");
         self.commit(decided.puts, events, index).await?;
+        points::pass("committed");
         self.state = decided.state;
         for effect in decided.effects {
             self.perform(effect);
         }
+        points::pass("effected");
         Ok(reply)
     }
 
@@ -325,6 +331,8 @@ impl Actor {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
+            // What is not begun now goes on at the next start.
+            Effect::RunAction(_) if self.shared.stopping.load(Ordering::SeqCst) => {}
             Effect::RunAction(run) => self.call(*run),
             Effect::StopAction { action, .. } => {
                 if let Some(running) = self.running.remove(&action) {
@@ -341,7 +349,9 @@ impl Actor {
     fn call(&mut self, run: RunAction) {
         let (action, call) = (run.action_execution, run.call);
         let future = self.shared.actions.run(self.aggregate, run);
+        let counted = Counted::new(&self.shared);
         let handle = self.calls.spawn(async move {
+            let _counted = counted;
             // A panic is a defect of the host, but not a reason for the pipeline to hang.
             let report = AssertUnwindSafe(future).catch_unwind().await.unwrap_or_else(|_| {
                 Report::failed(FailureType::SystemUnavailable, "the host failed while the action ran; its log says how")
@@ -349,6 +359,22 @@ impl Actor {
             Answer { action, call, report }
         });
         self.running.insert(action, Running { call, handle });
+    }
+}
+
+/// A call that runs, counted until it ends or is dropped.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.running.send_modify(|running| *running += 1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|running| *running -= 1);
     }
 }
 

@@ -86,6 +86,15 @@ impl Driver {
         self.with_account(account, |parts| parts.get(key).cloned()).await
     }
 
+    /// The parts of the account's own record whose keys start with `prefix`, without it.
+    pub async fn account_parts(&self, account: u64, prefix: &str) -> Result<Vec<(String, Bytes)>, DriverError> {
+        self.with_account(account, |parts| {
+            let parts = parts.range(prefix.to_owned()..);
+            parts.map_while(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone()))).collect()
+        })
+        .await
+    }
+
     /// Keeps a part where there is none yet, and gives the one that is there.
     pub async fn keep_account_part(&self, account: u64, key: &str, value: Bytes) -> Result<Bytes, DriverError> {
         let kept = self.change_account(account, key.to_owned(), None, Some(value)).await?;

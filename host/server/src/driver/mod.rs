@@ -5,14 +5,18 @@
 
 mod actor;
 mod catalog;
+pub mod counts;
 pub mod index;
+pub mod points;
 mod record;
 #[cfg(test)]
 mod tests;
 mod wakeups;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -29,6 +33,7 @@ use index::Kind;
 use wakeups::Wakeups;
 
 pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
+pub use counts::Counts;
 pub use record::Recorded;
 
 /// Commands and answers that wait for one pipeline's actor; more senders wait. Stops a flood of commands from filling
@@ -41,7 +46,7 @@ pub trait Actions: Send + Sync {
     fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report>;
 
     /// Whether an action that a crash interrupted may run again.
-    fn may_run_again(&self, run: &RunAction) -> bool;
+    fn may_run_again(&self, run: RunAction) -> BoxFuture<'static, bool>;
 }
 
 /// Why an input had no effect.
@@ -81,6 +86,11 @@ pub(crate) struct Shared {
     actors: Mutex<HashMap<Aggregate, mpsc::Sender<Message>>>,
     wakeups: Arc<Wakeups>,
     accounts: Accounts,
+    counts: Counts,
+    /// Calls that run.
+    running: watch::Sender<usize>,
+    /// Set once, when the host goes down: nothing begins to run any more.
+    stopping: AtomicBool,
     /// Set once, when a pipeline could not go on because the host failed.
     failed: watch::Sender<Option<String>>,
 }
@@ -93,6 +103,9 @@ impl Driver {
             actors: Mutex::default(),
             wakeups: Arc::default(),
             accounts: Accounts::default(),
+            counts: Counts::default(),
+            running: watch::Sender::new(0),
+            stopping: AtomicBool::new(false),
             failed: watch::Sender::new(None),
         });
         wakeups::spawn(Arc::clone(&shared.wakeups), Arc::downgrade(&shared));
@@ -216,6 +229,34 @@ impl Driver {
         let (reply, answer) = oneshot::channel();
         self.0.send(pipeline, message(reply)).await;
         answer.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// How many pipelines are in memory.
+    pub fn loaded(&self) -> usize {
+        self.0.actors.lock().expect("no panic while held").len()
+    }
+
+    /// Lets nothing new run, and waits for what runs, but no longer than `patience`. What did not end goes on when the host
+    /// starts again.
+    pub async fn stop(&self, patience: Duration) {
+        self.0.stopping.store(true, Ordering::SeqCst);
+        let mut running = self.0.running.subscribe();
+        let ended = running.wait_for(|running| *running == 0);
+        if tokio::time::timeout(patience, ended).await.is_err() {
+            tracing::warn!(
+                "{} calls did not end in time; they are run again at the next start",
+                *self.0.running.borrow()
+            );
+        }
+    }
+
+    /// Why the host has failed, if it has.
+    pub fn has_failed(&self) -> Option<String> {
+        self.0.failed.borrow().clone()
     }
 
     /// Waits until the host fails, and says why.

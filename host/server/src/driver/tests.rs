@@ -96,8 +96,9 @@ impl Actions for Script {
         .boxed()
     }
 
-    fn may_run_again(&self, _: &RunAction) -> bool {
-        !self.once_only
+    fn may_run_again(&self, _: RunAction) -> BoxFuture<'static, bool> {
+        let again = !self.once_only;
+        async move { again }.boxed()
     }
 }
 

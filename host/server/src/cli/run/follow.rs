@@ -168,7 +168,7 @@ impl Follower {
 
     fn said(&mut self, said: Result<Said, broadcast::error::RecvError>) {
         // Who lags behind misses lines here; the log file has them.
-        let Ok(Said { stage, action, what }) = said else { return };
+        let Ok(Said { stage, action, what, .. }) = said else { return };
         let (stage, action) = (stage.to_string(), action.to_string());
         self.view.update(&match what {
             Speech::Line(level, line) => Update::Log { stage, action, level: level_name(level), line },

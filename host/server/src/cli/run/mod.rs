@@ -16,11 +16,10 @@ use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{Reply, StartRequest, What};
 
 use super::exit::Ended;
-use crate::actions::plugin_pin;
 use crate::driver::{Driver, DriverError};
+use crate::grant_book::GrantBook;
 use crate::home::DataDirectory;
-use crate::host::{ACCOUNT, Host};
-use crate::plugins::Plugins;
+use crate::host::{ACCOUNT, Host, Identity};
 use crate::store::Aggregate;
 use prepare::Prepared;
 
@@ -65,10 +64,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
 
 async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, Ended> {
     let Prepared { declaration, data, sandbox, plugins, grants, variables, stdin_asks, form } = prepared;
-    let pins = pins(&declaration, &plugins);
     let data = DataDirectory::open(&data)?;
     let granted = grants.clone();
-    let host = Host::open(&data, sandbox, plugins, grants)?;
+    let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(grants))?;
+    let pins = host.pins(&declaration).await.map_err(failed)?;
     let pipeline = host.driver.named(ACCOUNT, &declaration.name).await.map_err(failed)?;
     abandon_interrupted(&host.driver, pipeline).await?;
     put(&host.driver, pipeline, &declaration).await?;
@@ -111,16 +110,6 @@ async fn put(driver: &Driver, pipeline: Aggregate, declaration: &PipelineDeclara
         None => What::Create { declaration },
     };
     driver.submit(pipeline, what).await.map_err(refused).map(drop)
-}
-
-/// The execution holds on to the very plugins that it started with.
-fn pins(declaration: &PipelineDeclaration, plugins: &Plugins) -> std::collections::BTreeMap<String, String> {
-    let actions = declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
-    let pin = actions.filter_map(|(stage, action)| {
-        let plugin = plugins.bound(&action.action_type_id)?;
-        Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
-    });
-    pin.collect()
 }
 
 fn failed(error: DriverError) -> Ended {

@@ -47,8 +47,8 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
         Some(data) => DataDirectory::open(data)?.compiled(),
         None => folders.compiled(),
     };
-    let sandbox = host::sandbox(compiled)?;
-    let plugins = Plugins::load(&sandbox, &arguments.plugins).await.map_err(|error| match error {
+    let sandbox = host::sandbox(compiled, Vec::new())?;
+    let plugins = Plugins::load(&sandbox, &arguments.plugins, None).await.map_err(|error| match error {
         PluginError::Refused { source: LoadError::Host(_), .. } | PluginError::NoBundle => Ended::Host(error.into()),
         mendable => Ended::usage(mendable),
     })?;

@@ -1,0 +1,46 @@
+//! Page tokens: where the next page of a list starts, sealed so that a token that was made up, or that another list gave,
+//! is refused.
+//!
+//! Owns the token's form. Must not know what is listed.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+
+use super::error::ApiError;
+
+const SEAL_BYTES: usize = 16;
+
+/// Seals with a key of the host's own.
+pub struct Pages(pub [u8; 32]);
+
+impl Pages {
+    /// `scope` says which list it is: its operation, pipeline and filter.
+    pub fn token(&self, scope: &str, after: &[u8]) -> String {
+        let mut token = self.seal(scope, after).to_vec();
+        token.extend_from_slice(after);
+        BASE64_URL_SAFE_NO_PAD.encode(token)
+    }
+
+    /// After which row the page starts; `None` for the first page.
+    pub fn after(&self, scope: &str, token: Option<&str>) -> Result<Option<Vec<u8>>, ApiError> {
+        let Some(token) = token else { return Ok(None) };
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| ApiError::invalid_token())?;
+        let (seal, after) = bytes.split_at_checked(SEAL_BYTES).ok_or_else(ApiError::invalid_token)?;
+        match self.seal(scope, after) == seal {
+            true => Ok(Some(after.to_vec())),
+            false => Err(ApiError::invalid_token()),
+        }
+    }
+
+    fn seal(&self, scope: &str, after: &[u8]) -> [u8; SEAL_BYTES] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(&(scope.len() as u64).to_be_bytes());
+        mac.update(scope.as_bytes());
+        mac.update(after);
+        let mut seal = [0; SEAL_BYTES];
+        seal.copy_from_slice(&mac.finalize().into_bytes()[..SEAL_BYTES]);
+        seal
+    }
+}

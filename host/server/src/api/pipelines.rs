@@ -1,0 +1,224 @@
+//! CreatePipeline, GetPipeline, UpdatePipeline, DeletePipeline, ListPipelines.
+//!
+//! Must not know how a pipeline is judged (the core's `validate`) or kept (the driver).
+
+use std::sync::Arc;
+
+use pipewright_pipeline::declaration::{ExecutionMode, PipelineDeclaration, PipelineType, Tag};
+use pipewright_pipeline::machine::{Refusal, Reply, StartRequest, State, Trigger, TriggerType, What};
+use pipewright_pipeline::requests;
+use pipewright_pipeline::validate::{self, Context};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::operations::NoBody;
+use super::views::{self, Time};
+use super::{Call, tags};
+use crate::driver::DriverError;
+use crate::driver::index::{Kind, PipelineRow};
+use crate::store::{Aggregate, List};
+
+/// ListPipelines gives this many where the caller does not say.
+const PIPELINES_PER_PAGE: usize = 1000;
+
+/// An input that is judged as a whole, against the action types too.
+pub struct Document(pub Value);
+
+impl super::operations::Input for Document {
+    fn read(document: &Value) -> Result<Self, ApiError> {
+        Ok(Self(document.clone()))
+    }
+}
+
+#[derive(Serialize)]
+pub struct Created {
+    pipeline: PipelineDeclaration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<Tag>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Got {
+    pipeline: PipelineDeclaration,
+    metadata: Metadata,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    pipeline_arn: String,
+    created: Time,
+    updated: Time,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    name: String,
+    version: u32,
+    pipeline_type: PipelineType,
+    execution_mode: ExecutionMode,
+    created: Time,
+    updated: Time,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    pipelines: Vec<Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+impl Call {
+    /// A pipeline that exists, with its state.
+    pub(super) async fn pipeline(&self, name: &str) -> Result<(Aggregate, Arc<State>), ApiError> {
+        let account = self.account();
+        self.find(name, || format!("Account '{account}' does not have a pipeline with name '{name}'")).await
+    }
+
+    /// The same, in the words of the operations that list what belongs to a pipeline (contract §9).
+    pub(super) async fn listed_pipeline(&self, name: &str) -> Result<(Aggregate, Arc<State>), ApiError> {
+        let account = self.account();
+        let words =
+            || format!("The account with AWS account ID '{account}' does not include a pipeline named '{name}'");
+        self.find(name, words).await
+    }
+
+    async fn find(&self, name: &str, missing: impl Fn() -> String) -> Result<(Aggregate, Arc<State>), ApiError> {
+        let driver = &self.api.host.driver;
+        if let Some(pipeline) = driver.find(self.api.account, name).await? {
+            let state = driver.state(pipeline).await?;
+            if state.head.is_some() {
+                return Ok((pipeline, state));
+            }
+        }
+        Err(ApiError::new("PipelineNotFoundException", missing()))
+    }
+
+    /// A refused input, in the words of the API where the core does not know the account.
+    pub(super) fn refused(&self, name: &str, error: DriverError) -> ApiError {
+        let account = self.account();
+        match error {
+            DriverError::Refused(Refusal::PipelineNotFound) => ApiError::new(
+                "PipelineNotFoundException",
+                format!("Account '{account}' does not have a pipeline with name '{name}'"),
+            ),
+            DriverError::Refused(Refusal::PipelineNameInUse(name)) => ApiError::new(
+                "PipelineNameInUseException",
+                format!("A pipeline with the name '{name}' already exists in account '{account}'"),
+            ),
+            error => error.into(),
+        }
+    }
+
+    fn judge(&self, document: &Value) -> Result<(PipelineDeclaration, Option<Vec<Tag>>), ApiError> {
+        let types = self.api.host.actions.plugins.action_types();
+        let context = Context { region: Some(&self.api.region), action_types: &types };
+        let input = validate::validate_input(document, &context).map_err(|problems| ApiError::problems(&problems))?;
+        Ok((input.pipeline, input.tags))
+    }
+}
+
+pub async fn create(call: &Call, Document(document): Document) -> Result<Created, ApiError> {
+    let (declaration, given) = call.judge(&document)?;
+    let host = &call.api.host;
+    let known = host.driver.pipelines(call.api.account).await?.len();
+    if known >= call.api.quotas.pipelines {
+        let message = format!("The account has {known} pipelines, which is its limit");
+        return Err(ApiError::new("LimitExceededException", message));
+    }
+    let name = declaration.name.clone();
+    let notes = given.as_ref().map(|tags| tags::note(tags)).transpose()?.into_iter().collect();
+    let trigger = Trigger { kind: TriggerType::CreatePipeline, detail: call.caller.clone() };
+    let pins = host.pins(&declaration).await?;
+    let first = StartRequest { trigger, pins, ..StartRequest::default() };
+    let declaration = Arc::new(declaration);
+    let created = host.driver.create(call.api.account, Arc::clone(&declaration), first, notes).await;
+    let pipeline = created.map_err(|error| call.refused(&name, error))?;
+    call.api.poller.changed(pipeline);
+    let types = host.actions.plugins.action_types();
+    Ok(Created { pipeline: views::declaration(&declaration, &types), tags: given })
+}
+
+pub async fn get(call: &Call, input: requests::GetPipelineInput) -> Result<Got, ApiError> {
+    let (pipeline, state) = call.pipeline(&input.name).await?;
+    let (Some(head), Some(current)) = (&state.head, &state.declaration) else {
+        return Err(ApiError::internal(&"a pipeline without a declaration"));
+    };
+    let declaration = match input.version {
+        Some(version) if version != head.version => {
+            let found = call.api.host.driver.version(pipeline, version).await?;
+            found.map(Arc::new).ok_or_else(|| {
+                let message = format!("Pipeline '{}' does not have a version '{version}'", input.name);
+                ApiError::new("PipelineVersionNotFoundException", message)
+            })?
+        }
+        _ => Arc::clone(current),
+    };
+    let metadata =
+        Metadata { pipeline_arn: call.arn(&input.name), created: Time(head.created), updated: Time(head.updated) };
+    let types = call.api.host.actions.plugins.action_types();
+    Ok(Got { pipeline: views::declaration(&declaration, &types), metadata })
+}
+
+pub async fn update(call: &Call, Document(document): Document) -> Result<Created, ApiError> {
+    let (mut declaration, _) = call.judge(&document)?;
+    let name = declaration.name.clone();
+    let (pipeline, state) = call.pipeline(&name).await?;
+    let types = call.api.host.actions.plugins.action_types();
+    if let Some(stored) = &state.declaration {
+        views::unmask(&mut declaration, stored, &types);
+    }
+    let updated = Arc::new(declaration.clone());
+    let reply = call.api.host.driver.submit(pipeline, What::Update { declaration: updated }).await;
+    if let Reply::Version(version) = reply.map_err(|error| call.refused(&name, error))? {
+        declaration.version = Some(version);
+    }
+    call.api.poller.changed(pipeline);
+    Ok(Created { pipeline: views::declaration(&declaration, &types), tags: None })
+}
+
+/// A pipeline that is not there is deleted already: the operation models no other answer (contract §13.8).
+pub async fn delete(call: &Call, input: requests::DeletePipelineInput) -> Result<NoBody, ApiError> {
+    let driver = &call.api.host.driver;
+    if let Some(pipeline) = driver.find(call.api.account, &input.name).await? {
+        match driver.delete(pipeline, &input.name).await {
+            Ok(()) | Err(DriverError::Refused(Refusal::PipelineNotFound)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        call.api.poller.changed(pipeline);
+    }
+    Ok(NoBody)
+}
+
+pub async fn list(call: &Call, input: requests::ListPipelinesInput) -> Result<Listed, ApiError> {
+    const SCOPE: &str = "ListPipelines";
+    let after = call.api.pages.after(SCOPE, input.next_token.as_deref())?;
+    let limit = input.max_results.map_or(PIPELINES_PER_PAGE, |max| max as usize).min(PIPELINES_PER_PAGE);
+    let list = List {
+        account: call.api.account,
+        kind: Kind::Pipelines as u8,
+        after: after.map(Into::into),
+        limit,
+        ..List::default()
+    };
+    let rows = call.api.host.driver.store().list(list).await?;
+    let next_token = (rows.len() == limit).then(|| rows.last()).flatten();
+    let next_token = next_token.map(|(name, _)| call.api.pages.token(SCOPE, name));
+    let mut pipelines = Vec::with_capacity(rows.len());
+    for (name, row) in rows {
+        let row: PipelineRow = serde_json::from_slice(&row).map_err(|error| ApiError::internal(&error))?;
+        pipelines.push(Summary {
+            name: String::from_utf8_lossy(&name).into_owned(),
+            version: row.version,
+            pipeline_type: row.pipeline_type.unwrap_or_default(),
+            execution_mode: row.execution_mode.unwrap_or_default(),
+            created: Time(row.created),
+            updated: Time(row.updated),
+        });
+    }
+    Ok(Listed { pipelines, next_token })
+}

@@ -1,0 +1,135 @@
+//! The core's events in EventBridge's shape (contract §7.12).
+//!
+//! Owns the shape. What has no such event (a wait, a transition, the pipeline itself) has none here.
+
+use pipewright_pipeline::machine::{ActionEvent, ActionHappening, Event, ExecutionEvent, StageEvent, StageState, Told};
+use serde_json::{Map, Value, json};
+
+use super::super::Call;
+use crate::driver::Recorded;
+use crate::driver::counts::{action_state, execution_state};
+
+/// Where an event stands, to be told to the client.
+pub struct At<'a> {
+    pub call: &'a Call,
+    pub pipeline: &'a str,
+    /// Unique among all events of the host.
+    pub id: &'a str,
+}
+
+pub fn time(milliseconds: u64) -> String {
+    let at = i64::try_from(milliseconds).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
+}
+
+pub fn event(at: &At<'_>, recorded: &Recorded) -> Option<Value> {
+    let (kind, detail) = match &recorded.event {
+        Event::Execution(event) => ("Pipeline", execution(at, event)),
+        Event::Stage(event) => ("Stage", stage(at, event)),
+        Event::Action(event) => ("Action", action(at, event)?),
+        Event::PipelineCreated { .. }
+        | Event::PipelineUpdated { .. }
+        | Event::PipelineDeleted { .. }
+        | Event::TransitionChanged { .. } => return None,
+    };
+    Some(json!({
+        "version": "0",
+        "id": at.id,
+        "detail-type": format!("CodePipeline {kind} Execution State Change"),
+        "source": "aws.codepipeline",
+        "account": at.call.account(),
+        "time": time(recorded.at.0),
+        "region": at.call.api.region,
+        "resources": [at.call.arn(at.pipeline)],
+        "detail": detail,
+    }))
+}
+
+fn execution(at: &At<'_>, event: &ExecutionEvent) -> Value {
+    let mut detail = json!({
+        "pipeline": at.pipeline,
+        "execution-id": event.execution.to_string(),
+        "start-time": time(event.started.0),
+        "execution-trigger": {
+            "trigger-type": event.trigger.kind,
+            "trigger-detail": event.trigger.detail,
+        },
+        "state": execution_state(event.state),
+        "version": f64::from(event.version),
+        "pipeline-execution-attempt": f64::from(event.attempt),
+    });
+    if let Some(summary) = &event.summary {
+        detail["status-summary"] = json!(summary);
+    }
+    detail
+}
+
+fn stage(at: &At<'_>, event: &StageEvent) -> Value {
+    let state = match event.state {
+        StageState::Canceled => "CANCELED",
+        StageState::Failed => "FAILED",
+        StageState::Resumed => "RESUMED",
+        StageState::Started => "STARTED",
+        StageState::Stopped => "STOPPED",
+        StageState::Stopping => "STOPPING",
+        StageState::Succeeded => "SUCCEEDED",
+    };
+    json!({
+        "pipeline": at.pipeline,
+        "execution-id": event.execution.to_string(),
+        "stage": event.stage,
+        "state": state,
+        "version": f64::from(event.version),
+        "pipeline-execution-attempt": f64::from(event.attempt),
+    })
+}
+
+fn action(at: &At<'_>, event: &ActionEvent) -> Option<Value> {
+    // That it is run again after a crash is no change of its state.
+    let state = action_state(&event.what).filter(|state| *state != "RESTARTED")?;
+    let mut detail = json!({
+        "pipeline": at.pipeline,
+        "execution-id": event.execution.to_string(),
+        "stage": event.stage,
+        "action": event.action,
+        "action-execution-id": event.action_execution.to_string(),
+        "state": state,
+        "region": at.call.api.region,
+        "type": {
+            "owner": event.action_type.owner,
+            "provider": event.action_type.provider,
+            "category": event.action_type.category,
+            "version": event.action_type.version,
+        },
+        "version": f64::from(event.version),
+    });
+    match &event.what {
+        ActionHappening::Started { inputs, .. } if !inputs.is_empty() => {
+            detail["input-artifacts"] = inputs.keys().map(|name| json!({ "name": name })).collect();
+        }
+        ActionHappening::Succeeded { artifacts, told, .. } => {
+            if !artifacts.is_empty() {
+                detail["output-artifacts"] = artifacts.keys().map(|name| json!({ "name": name })).collect();
+            }
+            detail["execution-result"] = result(told).into();
+        }
+        ActionHappening::Failed { error, told } => {
+            let mut result = result(told);
+            result.insert("error-code".to_owned(), json!(error.kind));
+            result.entry("external-execution-summary").or_insert_with(|| json!(error.message));
+            detail["execution-result"] = result.into();
+        }
+        _ => {}
+    }
+    Some(detail)
+}
+
+fn result(told: &Told) -> Map<String, Value> {
+    let url = told.links.first().map(|link| &link.url);
+    let members = [
+        ("external-execution-id", told.external_id.as_ref()),
+        ("external-execution-url", url),
+        ("external-execution-summary", told.summary.as_ref()),
+    ];
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))).collect()
+}

@@ -1,0 +1,249 @@
+//! Events as server-sent events, of one pipeline or of the account, from any point of what is kept and then live.
+//!
+//! Owns the cursors. A cursor says which records were delivered whole, so at worst an event is delivered twice, and
+//! never not at all. Must not know the shape of an event (`eventbridge`).
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::request::Parts;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::Stream;
+use serde::Deserialize;
+
+use super::super::error::ApiError;
+use super::super::{Api, Call};
+use super::eventbridge::{self, At};
+use crate::clock;
+use crate::driver::Recorded;
+use crate::store::{Aggregate, Record, Watcher};
+
+/// Records that are read at once.
+const RECORDS_MAX: usize = 64;
+/// How much later than its time an event may become durable: a client that comes back to the account's events gets
+/// those of this time again, rather than miss one.
+const LATE_MILLISECONDS_MAX: u64 = 10_000;
+
+#[derive(Deserialize)]
+pub struct From {
+    from: Option<String>,
+}
+
+/// Counts a stream while it is open.
+struct Open(Arc<Api>);
+
+impl Open {
+    fn new(api: &Arc<Api>) -> Self {
+        api.metrics.streams.inc();
+        Self(Arc::clone(api))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.streams.dec();
+    }
+}
+
+fn last_event_id(parts: &Parts) -> Option<&str> {
+    parts.headers.get("last-event-id").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty())
+}
+
+fn invalid_cursor() -> ApiError {
+    ApiError::validation("The Last-Event-ID is not one that this stream gave")
+}
+
+pub async fn of_pipeline(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    Query(query): Query<From>,
+    parts: Parts,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let call = super::caller(&api, &parts)?;
+    let (aggregate, _) = super::pipeline(&call, &name).await?;
+    let watcher = api.host.driver.store().watch(Some(aggregate));
+    let next = match (last_event_id(&parts), query.from.as_deref()) {
+        (Some(id), _) => id.split('.').next().and_then(|seq| seq.parse::<u64>().ok()).ok_or_else(invalid_cursor)? + 1,
+        (None, Some("now")) => first_since(&call, aggregate, clock::now_ms() + 1).await?,
+        (None, _) => 1,
+    };
+    let feed = Feed {
+        names: HashMap::from([(aggregate, name)]),
+        next: HashMap::from([(aggregate, next)]),
+        backlog: Backlog::default(),
+        one: true,
+        ..Feed::new(call, watcher)
+    };
+    Ok(feed.start().await?.into_sse())
+}
+
+pub async fn of_account(
+    State(api): State<Arc<Api>>,
+    Query(query): Query<From>,
+    parts: Parts,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let call = super::caller(&api, &parts)?;
+    let watcher = api.host.driver.store().watch(None);
+    let since = match (last_event_id(&parts), query.from.as_deref()) {
+        (Some(id), _) => {
+            let at: u64 = id.split('.').next().and_then(|at| at.parse().ok()).ok_or_else(invalid_cursor)?;
+            at.saturating_sub(LATE_MILLISECONDS_MAX)
+        }
+        (None, Some("now")) => clock::now_ms(),
+        (None, _) => 0,
+    };
+    let mut feed = Feed::new(call, watcher);
+    for (name, aggregate) in api.host.driver.pipelines(api.account).await? {
+        let next = first_since(&feed.call, aggregate, since).await?;
+        feed.names.insert(aggregate, name);
+        feed.next.insert(aggregate, next);
+    }
+    Ok(feed.start().await?.into_sse())
+}
+
+/// The first record whose events happened at a time or later. Times do not go back within a pipeline, but for a clock
+/// that was set.
+async fn first_since(call: &Call, aggregate: Aggregate, since: u64) -> Result<u64, ApiError> {
+    let store = call.api.host.driver.store();
+    let (mut low, mut high) = (1, store.load(aggregate).await?.sequence + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // Records that were collected are older than all that are left.
+        let record = store.history(aggregate, middle, 1).await?.pop().filter(|record| record.sequence == middle);
+        let before = match record {
+            None => true,
+            Some(record) => time_of(&record)?.is_none_or(|at| at < since),
+        };
+        match before {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+fn time_of(record: &Record) -> Result<Option<u64>, ApiError> {
+    let first = record.events.first().map(|event| Recorded::read(event)).transpose()?;
+    Ok(first.map(|recorded| recorded.at.0))
+}
+
+/// Records that were there before, by time; of each pipeline at most one page is in memory.
+#[derive(Default)]
+struct Backlog {
+    heads: BinaryHeap<Reverse<(u64, Aggregate)>>,
+    pages: HashMap<Aggregate, VecDeque<Record>>,
+}
+
+struct Feed {
+    call: Call,
+    watcher: Watcher,
+    names: HashMap<Aggregate, String>,
+    next: HashMap<Aggregate, u64>,
+    backlog: Backlog,
+    ready: VecDeque<Event>,
+    /// The feed of one pipeline, whose cursors need no time.
+    one: bool,
+    _open: Open,
+}
+
+impl Feed {
+    fn new(call: Call, watcher: Watcher) -> Self {
+        let open = Open::new(&call.api);
+        let (names, next, backlog) = (HashMap::new(), HashMap::new(), Backlog::default());
+        Self { call, watcher, names, next, backlog, ready: VecDeque::new(), one: false, _open: open }
+    }
+
+    async fn start(mut self) -> Result<Self, ApiError> {
+        for aggregate in self.next.keys().copied().collect::<Vec<_>>() {
+            self.refill(aggregate).await?;
+        }
+        Ok(self)
+    }
+
+    fn into_sse(self) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+        let stream = futures::stream::unfold(self, |mut feed| async move {
+            match feed.event().await {
+                Ok(Some(event)) => Some((Ok(event), feed)),
+                Ok(None) => None,
+                Err(error) => {
+                    tracing::error!("a stream of events ends: {}", error.message);
+                    None
+                }
+            }
+        });
+        Sse::new(stream).keep_alive(KeepAlive::default())
+    }
+
+    /// Reads the next page of a pipeline into the backlog.
+    async fn refill(&mut self, aggregate: Aggregate) -> Result<(), ApiError> {
+        let next = self.next.get(&aggregate).copied().unwrap_or(1);
+        let page = self.call.api.host.driver.store().history(aggregate, next, RECORDS_MAX).await?;
+        if let Some(first) = page.first() {
+            let at = time_of(first)?.unwrap_or_default();
+            self.backlog.heads.push(Reverse((at, aggregate)));
+            self.backlog.pages.insert(aggregate, page.into());
+        }
+        Ok(())
+    }
+
+    async fn event(&mut self) -> Result<Option<Event>, ApiError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            if let Some(Reverse((_, aggregate))) = self.backlog.heads.pop() {
+                self.take(aggregate).await?;
+                continue;
+            }
+            match self.watcher.changed().await {
+                None => return Ok(None),
+                Some((aggregate, _)) if aggregate.account != self.call.api.account || aggregate.uid == [0; 16] => {}
+                Some((aggregate, _)) => self.refill(aggregate).await?,
+            }
+        }
+    }
+
+    /// Takes one record of a pipeline out of the backlog.
+    async fn take(&mut self, aggregate: Aggregate) -> Result<(), ApiError> {
+        let Some(page) = self.backlog.pages.get_mut(&aggregate) else { return Ok(()) };
+        let Some(record) = page.pop_front() else { return Ok(()) };
+        match page.front() {
+            Some(following) => {
+                let at = time_of(following)?.unwrap_or_default();
+                self.backlog.heads.push(Reverse((at, aggregate)));
+                self.next.insert(aggregate, record.sequence + 1);
+            }
+            None => {
+                self.backlog.pages.remove(&aggregate);
+                self.next.insert(aggregate, record.sequence + 1);
+                self.refill(aggregate).await?;
+            }
+        }
+        self.tell(aggregate, &record)
+    }
+
+    fn tell(&mut self, aggregate: Aggregate, record: &Record) -> Result<(), ApiError> {
+        for (number, bytes) in record.events.iter().enumerate() {
+            let recorded = Recorded::read(bytes)?;
+            if let pipewright_pipeline::machine::Event::PipelineCreated { declaration } = &recorded.event {
+                self.names.insert(aggregate, declaration.name.clone());
+            }
+            let Some(pipeline) = self.names.get(&aggregate) else { continue };
+            let uid = u128::from_be_bytes(aggregate.uid);
+            let id = format!("{uid:032x}.{}.{number}", record.sequence);
+            let at = At { call: &self.call, pipeline, id: &id };
+            let Some(event) = eventbridge::event(&at, &recorded) else { continue };
+            let cursor = match self.one {
+                // The records before are delivered whole; this one may come again from its start.
+                true if number + 1 < record.events.len() => format!("{}.{number}", record.sequence - 1),
+                true => format!("{}.{number}", record.sequence),
+                false => format!("{}.{id}", recorded.at.0),
+            };
+            self.ready.push_back(Event::default().id(cursor).data(event.to_string()));
+        }
+        Ok(())
+    }
+}

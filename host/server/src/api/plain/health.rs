@@ -1,0 +1,26 @@
+//! Whether the host is well, and its numbers. Both tell nothing of what the pipelines hold, and need no signature.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+
+use super::super::Api;
+use super::super::error::ApiError;
+
+/// Prometheus's text format, which OpenMetrics extends.
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub async fn healthz(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError> {
+    match api.host.driver.has_failed() {
+        None => Ok("ok\n"),
+        Some(reason) => Err(ApiError::unavailable(reason)),
+    }
+}
+
+pub async fn metrics(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, ApiError> {
+    let driver = &api.host.driver;
+    let text = api.metrics.text(driver.counts(), driver.loaded(), &api.poller.counts);
+    Ok(([(header::CONTENT_TYPE, METRICS)], text.map_err(|error| ApiError::internal(&error))?))
+}

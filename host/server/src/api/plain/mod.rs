@@ -1,0 +1,85 @@
+//! What CodePipeline has no word for, over plain HTTP with the same signatures: logs, journals, artifacts, events.
+//!
+//! Owns the paths (docs/server.md lists them). Must not know what lies behind one.
+
+mod artifacts;
+mod eventbridge;
+mod events;
+pub(super) mod health;
+mod logs;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Response, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use pipewright_pipeline::machine::{Execution, State};
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::executions::Reading;
+use super::{Api, Call};
+use crate::store::Aggregate;
+
+pub(super) fn router() -> Router<Arc<Api>> {
+    Router::new()
+        .route("/events", get(events::of_account))
+        .route("/pipelines/{pipeline}/events", get(events::of_pipeline))
+        .route("/pipelines/{pipeline}/executions/{execution}/actions/{action}/log", get(logs::log))
+        .route("/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal", get(logs::journal))
+        .route("/pipelines/{pipeline}/executions/{execution}/artifacts", get(artifacts::list))
+        .route("/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}", get(artifacts::zip))
+        .route("/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files", get(artifacts::files))
+        .route("/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files/{*path}", get(artifacts::file))
+}
+
+pub(super) async fn no_such_path() -> ApiError {
+    ApiError::not_found("There is nothing at this path")
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response<Body> {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            #[serde(rename = "__type")]
+            code: &'a str,
+            message: &'a str,
+        }
+        let mut response = json(&Shown { code: self.code, message: &self.message });
+        *response.status_mut() = self.status;
+        response
+    }
+}
+
+fn json(value: &impl Serialize) -> Response<Body> {
+    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Who asks; requests for what is plain have no body.
+fn caller(api: &Arc<Api>, parts: &Parts) -> Result<Call, ApiError> {
+    api.authenticate(parts, &[])
+}
+
+/// A pipeline that a path names.
+async fn pipeline(call: &Call, name: &str) -> Result<(Aggregate, Arc<State>), ApiError> {
+    call.pipeline(name).await.map_err(|error| match error.code {
+        "PipelineNotFoundException" => ApiError { status: axum::http::StatusCode::NOT_FOUND, ..error },
+        _ => error,
+    })
+}
+
+/// An execution that a path names.
+async fn execution(call: &Call, name: &str, id: &str) -> Result<(Aggregate, Execution), ApiError> {
+    let (aggregate, state) = pipeline(call, name).await?;
+    let found = Reading::new(call, aggregate, state).named(id).await;
+    let found = found.map_err(|error| match error.code {
+        "PipelineExecutionNotFoundException" => ApiError { status: axum::http::StatusCode::NOT_FOUND, ..error },
+        _ => error,
+    });
+    Ok((aggregate, found?))
+}

@@ -1,0 +1,143 @@
+//! How an operation is spoken: awsJson1_1 and Smithy rpc-v2-cbor (contract §1).
+//!
+//! Owns reading a request down to the operation's name and a JSON document, and writing an output or an error. Must not
+//! know any operation.
+
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Response, header};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::error::ApiError;
+
+pub const TARGET_PREFIX: &str = "CodePipeline_20150709";
+const JSON: &str = "application/x-amz-json-1.1";
+const CBOR: &str = "application/cbor";
+const PROTOCOL: &str = "rpc-v2-cbor";
+/// Deeper documents are refused before they use up the stack; a declaration is about 12 deep. serde_json has its own, 128.
+const CBOR_DEPTH_MAX: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Json,
+    Cbor,
+}
+
+impl Protocol {
+    /// By the path: rpc-v2-cbor has one of its own.
+    pub fn of(parts: &Parts) -> Self {
+        match parts.uri.path().starts_with("/service/") {
+            true => Self::Cbor,
+            false => Self::Json,
+        }
+    }
+
+    /// The operation's name, without a check that there is such an operation.
+    pub fn operation(self, parts: &Parts) -> Result<&str, ApiError> {
+        match self {
+            Self::Json => {
+                let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+                let target = target.ok_or_else(|| ApiError::unknown_operation("(there is no X-Amz-Target header)"))?;
+                let operation = target.strip_prefix(TARGET_PREFIX).and_then(|rest| rest.strip_prefix('.'));
+                operation.ok_or_else(|| ApiError::unknown_operation(target))
+            }
+            Self::Cbor => {
+                let path = parts.uri.path();
+                let operation = path.strip_prefix("/service/").and_then(|rest| rest.strip_prefix(TARGET_PREFIX));
+                let operation = operation.and_then(|rest| rest.strip_prefix("/operation/"));
+                operation.ok_or_else(|| ApiError::unknown_operation(path))
+            }
+        }
+    }
+
+    pub fn check_headers(self, parts: &Parts) -> Result<(), ApiError> {
+        let has = |name: &str, wanted: &str| {
+            let value = parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            value.split(';').next().is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
+        };
+        match self {
+            Self::Json if !has("content-type", JSON) => {
+                Err(ApiError::serialization(format!("The content type must be {JSON}")))
+            }
+            Self::Cbor if !has("content-type", CBOR) || !has("smithy-protocol", PROTOCOL) => {
+                let message = format!("The headers must be content-type: {CBOR} and smithy-protocol: {PROTOCOL}");
+                Err(ApiError::serialization(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The input as a document; no body is an empty one.
+    pub fn read(self, body: &[u8]) -> Result<Value, ApiError> {
+        if body.is_empty() {
+            return Ok(Value::Object(serde_json::Map::new()));
+        }
+        let document: Value = match self {
+            Self::Json => serde_json::from_slice(body)
+                .map_err(|error| ApiError::serialization(format!("The body is not JSON: {error}")))?,
+            Self::Cbor => read_cbor(body)?,
+        };
+        match document.is_object() {
+            true => Ok(document),
+            false => Err(ApiError::serialization("The body must be a structure")),
+        }
+    }
+
+    /// `None` is the output of an operation that has none.
+    pub fn write<T: Serialize>(self, output: Option<&T>) -> Result<Bytes, ApiError> {
+        let Some(output) = output else { return Ok(Bytes::new()) };
+        match self {
+            Self::Json => serde_json::to_vec(output).map(Bytes::from).map_err(|error| ApiError::internal(&error)),
+            Self::Cbor => {
+                let mut bytes = Vec::new();
+                ciborium::into_writer(output, &mut bytes).map_err(|error| ApiError::internal(&error))?;
+                Ok(bytes.into())
+            }
+        }
+    }
+
+    pub fn respond(self, request_id: &str, result: Result<Bytes, ApiError>) -> Response<Body> {
+        let (status, body) = match result {
+            Ok(body) => (axum::http::StatusCode::OK, body),
+            Err(error) => (error.status, self.error_body(&error)),
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let content_type = match self {
+            Self::Json => JSON,
+            Self::Cbor => CBOR,
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if self == Self::Cbor {
+            headers.insert("smithy-protocol", HeaderValue::from_static(PROTOCOL));
+        }
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            headers.insert("x-amzn-requestid", id);
+        }
+        response
+    }
+
+    fn error_body(self, error: &ApiError) -> Bytes {
+        let body = ErrorBody { code: error.code, message: &error.message };
+        self.write(Some(&body)).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    #[serde(rename = "__type")]
+    code: &'a str,
+    message: &'a str,
+}
+
+fn read_cbor(body: &[u8]) -> Result<Value, ApiError> {
+    let mut rest = body;
+    let document = ciborium::de::from_reader_with_recursion_limit(&mut rest, CBOR_DEPTH_MAX)
+        .map_err(|error| ApiError::serialization(format!("The body is not CBOR: {error}")))?;
+    match rest.is_empty() {
+        true => Ok(document),
+        false => Err(ApiError::serialization("There is something after the CBOR structure")),
+    }
+}

@@ -1,0 +1,152 @@
+//! The server's configuration: one TOML file, in which an unknown key is an error.
+//!
+//! Owns the file's format and its defaults. Must not know what a setting does.
+//!
+//! ```toml
+//! listen = "127.0.0.1:7720"
+//! region = "us-east-1"
+//! account = "000000000000"
+//! plugins = "plugins"                       # a folder of components, besides those that come with the host
+//! certificate_authorities = ["ca.pem"]      # for https from plugins, besides the system's
+//! store_cache_mib = 64
+//! poll_seconds = 60                         # how often a source is looked at
+//!
+//! [grants]                                  # pipeline = its grants file
+//! website = "grants/website.toml"
+//!
+//! [quotas]
+//! pipelines = 1000
+//! ```
+//!
+//! Relative paths start at the folder of the file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// A larger file is refused.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub region: String,
+    account: String,
+    pub plugins: Option<PathBuf>,
+    pub certificate_authorities: Vec<PathBuf>,
+    pub store_cache_mib: u64,
+    pub poll_seconds: u64,
+    pub grants: BTreeMap<String, PathBuf>,
+    pub quotas: Quotas,
+    /// Where relative paths start.
+    #[serde(skip)]
+    base: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quotas {
+    /// Contract §6, quotas.
+    pub pipelines: usize,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { pipelines: 1000 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7720)),
+            region: crate::host::REGION.to_owned(),
+            account: format!("{:012}", crate::host::ACCOUNT),
+            plugins: None,
+            certificate_authorities: Vec::new(),
+            store_cache_mib: 64,
+            poll_seconds: 60,
+            grants: BTreeMap::new(),
+            quotas: Quotas::default(),
+            base: PathBuf::new(),
+        }
+    }
+}
+
+/// The operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path}: cannot be read: {source}")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {message}")]
+    Invalid { path: PathBuf, message: String },
+    #[error("--{0}")]
+    Argument(String),
+}
+
+impl Config {
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+        let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
+        if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+            return Err(invalid(format!("larger than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        config.base = std::path::absolute(path).map_err(unreadable)?.parent().map(Path::to_owned).unwrap_or_default();
+        config.check().map_err(invalid)?;
+        Ok(config)
+    }
+
+    pub fn check(&self) -> Result<(), String> {
+        self.account_number().ok_or("account: write it as 12 digits")?;
+        if self.region.is_empty()
+            || !self.region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
+            return Err(format!("region: {:?} is not the name of a region", self.region));
+        }
+        if self.poll_seconds == 0 {
+            return Err("poll_seconds: must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+
+    pub fn account_number(&self) -> Option<u64> {
+        let digits = self.account.len() == 12 && self.account.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| self.account.parse().ok()).flatten()
+    }
+
+    /// A path of the file, from the file's folder.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_or_says_what_is_wrong() {
+        let check = |text: &str, expected: Result<u64, &str>| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("pipewright.toml");
+            std::fs::write(&path, text).unwrap();
+            match (Config::read(&path), expected) {
+                (Ok(config), Ok(account)) => assert_eq!(config.account_number(), Some(account)),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (read, expected) => panic!("{text}: {read:?}, expected {expected:?}"),
+            }
+        };
+        check("", Ok(0));
+        check("account = \"123456789012\"\n[grants]\nsite = \"site.toml\"", Ok(123_456_789_012));
+        check("account = \"12\"", Err("12 digits"));
+        check("regoin = \"us-east-1\"", Err("unknown field `regoin`"));
+        check("region = \"US\"", Err("not the name of a region"));
+        check("poll_seconds = 0", Err("at least 1"));
+        check("[quotas]\npipelins = 3", Err("unknown field `pipelins`"));
+    }
+}

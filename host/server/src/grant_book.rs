@@ -1,0 +1,87 @@
+//! Which grants count: those of the operator for each pipeline as of now, and those that an execution started with.
+//!
+//! Owns the choice. Must not know what a grants file says (`grants`), nor where pinned ones are kept (the account's record).
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use pipewright_pipeline::machine::RunAction;
+
+use crate::grants::{GrantsError, GrantsFile, hex};
+
+/// The name in `Start::pins` under which an execution keeps the digest of its grants.
+pub const GRANTS_PIN: &str = "grants";
+
+pub enum GrantBook {
+    /// One pipeline, whose executions do not outlive this process.
+    One(Arc<GrantsFile>),
+    Many(Many),
+}
+
+pub struct Many {
+    /// Pipelines and their files. They are read again at each start of an execution, so an edit counts from the next one on.
+    files: BTreeMap<String, PathBuf>,
+    /// What each file said when it was last right.
+    current: RwLock<HashMap<String, Arc<GrantsFile>>>,
+    /// By digest, those that executions have pinned.
+    pinned: RwLock<HashMap<String, Arc<GrantsFile>>>,
+}
+
+impl GrantBook {
+    pub fn one(grants: GrantsFile) -> Self {
+        Self::One(Arc::new(grants))
+    }
+
+    /// Every file must be right at the start.
+    pub fn many(files: BTreeMap<String, PathBuf>) -> Result<Self, GrantsError> {
+        let read = |(name, path): (&String, &PathBuf)| Ok((name.clone(), Arc::new(GrantsFile::read(path)?)));
+        let current = files.iter().map(read).collect::<Result<_, GrantsError>>()?;
+        Ok(Self::Many(Many { files, current: RwLock::new(current), pinned: RwLock::default() }))
+    }
+
+    /// What a pipeline's file says now. One that was spoiled since counts as it was.
+    pub fn current(&self, pipeline: &str) -> Arc<GrantsFile> {
+        let many = match self {
+            Self::One(grants) => return Arc::clone(grants),
+            Self::Many(many) => many,
+        };
+        let Some(path) = many.files.get(pipeline) else { return Arc::default() };
+        match GrantsFile::read(path) {
+            Ok(read) => {
+                let read = Arc::new(read);
+                many.current.write().expect("no panic while held").insert(pipeline.to_owned(), Arc::clone(&read));
+                read
+            }
+            Err(error) => {
+                tracing::error!("{error}; what the file said before counts");
+                many.current.read().expect("no panic while held").get(pipeline).cloned().unwrap_or_default()
+            }
+        }
+    }
+
+    /// Remembers what an execution pins, and gives its digest; none where grants are not pinned.
+    pub fn pin(&self, grants: &Arc<GrantsFile>) -> Option<(String, Vec<u8>)> {
+        let Self::Many(many) = self else { return None };
+        let bytes = grants.to_bytes();
+        let digest = hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+        many.pinned.write().expect("no panic while held").insert(digest.clone(), Arc::clone(grants));
+        Some((digest, bytes))
+    }
+
+    /// Takes back what executions pinned before this host started.
+    pub fn remember(&self, digest: &str, bytes: &[u8]) {
+        if let (Self::Many(many), Some(grants)) = (self, GrantsFile::from_bytes(bytes)) {
+            many.pinned.write().expect("no panic while held").insert(digest.to_owned(), Arc::new(grants));
+        }
+    }
+
+    /// The grants of an execution; none where they were pinned and are gone.
+    pub fn of(&self, run: &RunAction) -> Option<Arc<GrantsFile>> {
+        match (self, run.start.pins.get(GRANTS_PIN)) {
+            (Self::One(grants), _) => Some(Arc::clone(grants)),
+            (Self::Many(_), None) => Some(Arc::default()),
+            (Self::Many(many), Some(digest)) => many.pinned.read().expect("no panic while held").get(digest).cloned(),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Looking at sources for new revisions (contract §7.11): spread out, never twice at once for one source, and less often
+//! while it fails.
+//!
+//! Owns when a source is looked at, and what a new revision is. Must not know how a source is asked (the actions), nor
+//! what an execution does.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{ActionStatus, Execution, ExecutionId, StartRequest, State, Trigger, TriggerType};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::driver::index::{self, Kind};
+use crate::driver::{DriverError, Note};
+use crate::host::Host;
+use crate::store::{Aggregate, List, READ_ROWS_MAX};
+
+/// Sources that are looked at at once; more of them wait. Stops a thousand slow servers from taking all connections.
+const POLLS_AT_ONCE_MAX: usize = 32;
+/// A source that fails is looked at again after twice the time as before, up to this.
+const BACKOFF_SECONDS_MAX: u64 = 60 * 60;
+/// The property by which an action type says that it can be polled.
+pub const PROPERTY: &str = "PollForSourceChanges";
+
+/// Tells the task that polls what has changed.
+#[derive(Clone)]
+pub struct Poller {
+    changed: mpsc::UnboundedSender<Aggregate>,
+    pub counts: Arc<Counts>,
+}
+
+/// For metrics.
+#[derive(Default)]
+pub struct Counts {
+    pub polls: AtomicU64,
+    pub failures: AtomicU64,
+    pub sources: AtomicU64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Source {
+    pipeline: Aggregate,
+    action: Arc<str>,
+}
+
+struct Plan {
+    /// None while it is being looked at.
+    due: Option<u64>,
+    failures: u32,
+}
+
+struct Task {
+    host: Host,
+    account: u64,
+    interval_ms: u64,
+    plans: HashMap<Source, Plan>,
+    due: BTreeSet<(u64, Source)>,
+    running: JoinSet<(Source, Result<(), String>)>,
+    counts: Arc<Counts>,
+}
+
+impl Poller {
+    /// Starts the task, which ends when every handle is gone.
+    pub fn start(host: Host, account: u64, interval: Duration) -> Self {
+        let (changed, changes) = mpsc::unbounded_channel();
+        let counts = Arc::<Counts>::default();
+        let task = Task {
+            host,
+            account,
+            interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
+            plans: HashMap::new(),
+            due: BTreeSet::new(),
+            running: JoinSet::new(),
+            counts: Arc::clone(&counts),
+        };
+        tokio::spawn(task.run(changes));
+        Self { changed, counts }
+    }
+
+    /// A pipeline was made, changed or deleted.
+    pub fn changed(&self, pipeline: Aggregate) {
+        // A host that is going down polls no more.
+        let _ = self.changed.send(pipeline);
+    }
+}
+
+impl Task {
+    async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Aggregate>) {
+        if let Err(error) = self.find_all().await {
+            tracing::error!("sources cannot be found: {error}");
+        }
+        loop {
+            self.look();
+            let now = clock::now_ms();
+            let next = self.due.first().map(|(at, _)| Duration::from_millis(at.saturating_sub(now)));
+            let free = self.running.len() < POLLS_AT_ONCE_MAX;
+            tokio::select! {
+                changed = changes.recv() => match changed {
+                    None => return,
+                    Some(pipeline) => {
+                        if let Err(error) = self.find(pipeline).await {
+                            tracing::error!(%pipeline, "its sources cannot be found: {error}");
+                        }
+                    }
+                },
+                Some(Ok((source, result))) = self.running.join_next() => self.looked(source, &result),
+                () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() && free => {}
+            }
+        }
+    }
+
+    async fn find_all(&mut self) -> Result<(), DriverError> {
+        let mut after = None;
+        loop {
+            let (account, kind) = (self.account, Kind::Polled as u8);
+            let list = List { account, kind, after: after.take(), limit: READ_ROWS_MAX, ..List::default() };
+            let rows = self.host.driver.store().list(list).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (uid, _) in &rows {
+                if let Ok(uid) = uid[..].try_into() {
+                    self.find(Aggregate { account, uid }).await?;
+                }
+            }
+        }
+    }
+
+    /// Plans what is to be looked at of one pipeline, and forgets what is not any more.
+    async fn find(&mut self, pipeline: Aggregate) -> Result<(), DriverError> {
+        let state = self.host.driver.state(pipeline).await?;
+        let wanted: Vec<Arc<str>> = match &state.declaration {
+            Some(declaration) => self.sources(declaration).map(Into::into).collect(),
+            None => Vec::new(),
+        };
+        let gone = |source: &Source| source.pipeline == pipeline && !wanted.contains(&source.action);
+        self.plans.retain(|source, _| !gone(source));
+        self.due.retain(|(_, source)| !gone(source));
+        for action in wanted {
+            let source = Source { pipeline, action };
+            if !self.plans.contains_key(&source) {
+                let first = clock::now_ms() + spread(&source, self.interval_ms);
+                self.due.insert((first, source.clone()));
+                self.plans.insert(source, Plan { due: Some(first), failures: 0 });
+            }
+        }
+        self.counts.sources.store(self.plans.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sources<'a>(&self, declaration: &'a PipelineDeclaration) -> impl Iterator<Item = &'a str> {
+        index::polled_sources(declaration).filter(|name| {
+            let action = declaration.stages[0].actions.iter().find(|action| action.name == *name);
+            let info = action.and_then(|action| self.host.actions.plugins.info(&action.action_type_id));
+            info.is_some_and(|info| info.properties.iter().any(|property| property.name == PROPERTY))
+        })
+    }
+
+    /// Begins to look at what is due.
+    fn look(&mut self) {
+        let now = clock::now_ms();
+        while self.running.len() < POLLS_AT_ONCE_MAX {
+            let Some((at, source)) = self.due.first().cloned() else { return };
+            if at > now {
+                return;
+            }
+            self.due.pop_first();
+            if let Some(plan) = self.plans.get_mut(&source) {
+                plan.due = None;
+            }
+            self.counts.polls.fetch_add(1, Ordering::Relaxed);
+            let host = self.host.clone();
+            self.running.spawn(async move {
+                let looked = look_at(&host, &source).await;
+                (source, looked)
+            });
+        }
+    }
+
+    fn looked(&mut self, source: Source, result: &Result<(), String>) {
+        let Some(plan) = self.plans.get_mut(&source) else { return };
+        match result {
+            Ok(()) => plan.failures = 0,
+            Err(error) => {
+                self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                plan.failures = plan.failures.saturating_add(1);
+                tracing::warn!(pipeline = %source.pipeline, action = %source.action, "looking for changes failed: {error}");
+            }
+        }
+        let factor = 1_u64.checked_shl(plan.failures).unwrap_or(u64::MAX);
+        let wait = self.interval_ms.saturating_mul(factor).min(self.interval_ms.max(BACKOFF_SECONDS_MAX * 1000));
+        let due = clock::now_ms() + wait;
+        plan.due = Some(due);
+        self.due.insert((due, source));
+    }
+}
+
+/// Where in the interval a source has its turn: the same at every start of the host, and evenly for many.
+fn spread(source: &Source, interval_ms: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    hasher.finish() % interval_ms.max(1)
+}
+
+/// The revision that was last seen of an action.
+fn seen_note(action: &str) -> String {
+    format!("seen/{action}")
+}
+
+/// Starts an execution if the source has a revision that neither a poll nor the newest execution has seen.
+async fn look_at(host: &Host, source: &Source) -> Result<(), String> {
+    let failed = |error: DriverError| error.to_string();
+    let state = host.driver.state(source.pipeline).await.map_err(failed)?;
+    let Some(declaration) = &state.declaration else { return Ok(()) };
+    let stage = &declaration.stages[0];
+    let Some(place) = stage.actions.iter().position(|action| action.name == *source.action) else { return Ok(()) };
+    let Some(latest) = host.actions.latest(source.pipeline, declaration, &stage.actions[place]).await? else {
+        return Ok(());
+    };
+    let note = seen_note(&source.action);
+    let seen = host.driver.kept(source.pipeline, &note).await.map_err(failed)?;
+    if seen.as_deref() == Some(latest.id.as_bytes()) {
+        return Ok(());
+    }
+    let keep: Vec<Note> = vec![(note, Some(Bytes::from(latest.id.clone())))];
+    match fetched(host, source.pipeline, place).await.map_err(failed)? {
+        // What it will fetch is not known yet: the next look tells.
+        Fetched::InProgress => return Ok(()),
+        Fetched::Revision(id) if id == latest.id => {
+            return host.driver.keep(source.pipeline, keep).await.map_err(failed);
+        }
+        Fetched::Revision(_) | Fetched::Nothing => {}
+    }
+    let trigger = Trigger { kind: TriggerType::PollForSourceChanges, detail: source.action.to_string() };
+    let pins = host.pins(declaration).await.map_err(failed)?;
+    let request = StartRequest { trigger, pins, ..StartRequest::default() };
+    let execution = host.driver.start(source.pipeline, request, None, keep).await.map_err(failed)?;
+    tracing::info!(pipeline = %source.pipeline, %execution, "revision {} of {} starts it", latest.id, source.action);
+    Ok(())
+}
+
+/// What the newest execution that tried has of a source.
+enum Fetched {
+    Nothing,
+    InProgress,
+    Revision(String),
+}
+
+async fn fetched(host: &Host, pipeline: Aggregate, place: usize) -> Result<Fetched, DriverError> {
+    let state = host.driver.state(pipeline).await?;
+    let Some(id) = newest(&state) else { return Ok(Fetched::Nothing) };
+    let execution = match state.executions.get(&id) {
+        Some(live) => Some(live.clone()),
+        None => host.driver.archived(pipeline, id).await?,
+    };
+    Ok(execution.map_or(Fetched::Nothing, |execution| of_execution(&execution, place)))
+}
+
+/// The execution that entered the source stage last.
+fn newest(state: &State) -> Option<ExecutionId> {
+    state.head.as_ref()?.stages.first()?.latest.map(|latest| latest.execution)
+}
+
+fn of_execution(execution: &Execution, place: usize) -> Fetched {
+    let runs = execution.stage_actions(0).find(|(at, _)| usize::from(at.action) == place);
+    match runs.map(|(_, run)| (run.status, &run.revision)) {
+        Some((ActionStatus::InProgress, _)) => Fetched::InProgress,
+        Some((_, Some(revision))) => Fetched::Revision(revision.id.clone()),
+        _ => Fetched::Nothing,
+    }
+}

@@ -1,0 +1,204 @@
+//! The server: a host behind a socket, from its start to its orderly end.
+//!
+//! Owns the listener, the bounds on connections, and the order of starting and stopping. Must not know what a request
+//! asks for (`api`).
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use bytes::Bytes;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use pipewright_sandbox::files::BlobDir;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::api::{Api, Metrics, Pages};
+use crate::auth::{AccessKey, profile};
+use crate::config::Config;
+use crate::grant_book::GrantBook;
+use crate::home::DataDirectory;
+use crate::host::{self, Host, Identity};
+use crate::plugins::Plugins;
+use crate::poll::Poller;
+use crate::store::SledStore;
+
+/// Connections at once; more of them wait. Stops a flood of idle ones from using up file descriptors.
+const CONNECTIONS_MAX: usize = 1024;
+/// A client that has not sent a request's headers by then is let go; also how long a connection may be idle.
+const HEADERS_TIME_MAX: Duration = Duration::from_secs(60);
+const HEADERS_BYTES_MAX: usize = 64 * 1024;
+const HEADERS_MAX: usize = 100;
+/// At the end, how long running actions have to end.
+const ACTIONS_PATIENCE: Duration = Duration::from_secs(10);
+/// And how long requests have, before their connections are cut; streams that would never end are among them.
+const REQUESTS_PATIENCE: Duration = Duration::from_secs(2);
+/// After a failed accept, such as one for want of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The user whose key the first start makes.
+const ADMINISTRATOR: &str = "administrator";
+/// Parts of the account's record.
+const KEY: &str = "key/administrator";
+const PAGE_KEY: &str = "page-key";
+
+/// A server that is ready to answer.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    host: Host,
+    pub address: SocketAddr,
+    pub credentials: PathBuf,
+    pub region: String,
+    endpoint_file: PathBuf,
+}
+
+impl Server {
+    /// Opens the data directory, loads the plugins and listens. Nothing runs yet.
+    pub async fn open(data: &Path, config: Config) -> anyhow::Result<Self> {
+        let data = DataDirectory::open(data)?;
+        let account = config.account_number().unwrap_or(host::ACCOUNT);
+        let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
+        let sandbox = host::sandbox(data.compiled(), authorities)?;
+        let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
+        let grants = config.grants.iter().map(|(name, path)| (name.clone(), config.path(path))).collect();
+        let grants = GrantBook::many(grants)?;
+        let identity = Identity {
+            account,
+            region: config.region.clone(),
+            store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
+        };
+        // The store first: it is what says that another process has the directory.
+        let store = host::open_store(&data, &identity)?;
+        let plugins = Plugins::load(&sandbox, &files, Some(BlobDir::new(data.components())?)).await?;
+        let host = Host::new(&data, store, identity, sandbox, plugins, grants)?;
+        host.remember_grants().await?;
+        let key = administrator(&host, account, &data.credentials()).await?;
+        let pages = Pages(secret(&host, account, PAGE_KEY).await?);
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let api = Arc::new(Api {
+            host: host.clone(),
+            account,
+            region: config.region.clone(),
+            quotas: config.quotas,
+            keys: vec![key],
+            pages,
+            metrics: Arc::<Metrics>::default(),
+            tagging: tokio::sync::Mutex::default(),
+            poller: Poller::start(host.clone(), account, Duration::from_secs(config.poll_seconds)),
+        });
+        let endpoint_file = data.endpoint();
+        std::fs::write(&endpoint_file, format!("http://{address}\n"))?;
+        let (credentials, region, router) = (data.credentials(), config.region, api.router());
+        Ok(Self { listener, router, host, address, credentials, region, endpoint_file })
+    }
+
+    /// To be closed when everything else has ended.
+    pub fn store(&self) -> Arc<SledStore> {
+        Arc::clone(&self.host.store)
+    }
+
+    /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { listener, router, host, endpoint_file, .. } = self;
+        let (driver, account) = (host.driver.clone(), host.account());
+        let resumed = tokio::spawn(async move {
+            if let Err(error) = driver.resume(account).await {
+                tracing::error!("what was interrupted cannot go on: {error}");
+            }
+        });
+        let connections = GracefulShutdown::new();
+        let failure = tokio::select! {
+            () = accept(&listener, router, &connections) => None,
+            () = stop => None,
+            failure = host.driver.failure() => Some(failure),
+        };
+        drop(listener);
+        resumed.abort();
+        tracing::info!("stopping");
+        let requests = tokio::time::timeout(REQUESTS_PATIENCE, connections.shutdown());
+        let _ = tokio::join!(requests, host.driver.stop(ACTIONS_PATIENCE));
+        // Nobody is misled by a file that is left behind; it only helps who looks for the server.
+        let _ = std::fs::remove_file(endpoint_file);
+        match failure {
+            None => Ok(()),
+            Some(reason) => Err(anyhow::anyhow!(reason)),
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener, router: Router, connections: &GracefulShutdown) {
+    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIME_MAX)
+        .max_buf_size(HEADERS_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    loop {
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        // Answers are small and asked for one after the other.
+        let _ = stream.set_nodelay(true);
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("a connection ended: {error}");
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// The components of a folder, in the order of their names.
+fn components(folder: Option<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
+    let Some(folder) = folder else { return Ok(Vec::new()) };
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("plugins: {}", folder.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The administrator's key: made at the first start, and written beside the data for the user's tools.
+async fn administrator(host: &Host, account: u64, credentials: &Path) -> anyhow::Result<AccessKey> {
+    let made = AccessKey::generate(ADMINISTRATOR)?;
+    let text = format!("{}\n{}", made.id, made.secret.expose());
+    let kept = host.driver.keep_account_part(account, KEY, Bytes::from(text)).await?;
+    let text = std::str::from_utf8(&kept).context("the administrator's key is damaged")?;
+    let (id, secret) = text.split_once('\n').context("the administrator's key is damaged")?;
+    let key = AccessKey { id: id.to_owned(), secret: crate::auth::Secret::new(secret), user: ADMINISTRATOR.to_owned() };
+    let written = profile::read_credentials(credentials, "default");
+    if !written.is_ok_and(|written| written.id == key.id && written.secret.expose() == key.secret.expose()) {
+        profile::write_credentials(credentials, &key)
+            .with_context(|| format!("cannot write {}", credentials.display()))?;
+    }
+    Ok(key)
+}
+
+/// Random bytes that stay the same from start to start.
+async fn secret(host: &Host, account: u64, name: &str) -> anyhow::Result<[u8; 32]> {
+    let mut made = [0; 32];
+    getrandom::fill(&mut made)?;
+    let kept = host.driver.keep_account_part(account, name, Bytes::copy_from_slice(&made)).await?;
+    kept[..].try_into().with_context(|| format!("the account's {name} is damaged"))
+}
