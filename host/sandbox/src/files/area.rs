@@ -273,13 +273,11 @@ impl Area {
     pub(super) fn make_directories(&self, path: &str) -> FileResult<()> {
         self.budget.check_path(path)?;
         let top = self.made()?;
-        let mut end = 0;
         // The usual case is that it is there.
         if path.is_empty() || top.metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
             return Ok(());
         }
-        while end < path.len() {
-            end = path[end + 1..].find('/').map_or(path.len(), |next| end + 1 + next);
+        for end in path.match_indices('/').map(|(end, _)| end).chain([path.len()]) {
             make_directory(top, &path[..end], &self.budget, FollowSymlinks::Yes)
                 .map_err(|error| error.within(&self.name))?;
         }

@@ -57,6 +57,15 @@ fn copies_keep_bits_links_and_order() {
 }
 
 #[test]
+fn names_of_any_script() {
+    let mut world = World::new();
+    for path in ["ünï/çödé/é", "日本/a", "a\\b:c*"] {
+        world.write(&format!("/outputs/out/{path}"), "x").unwrap();
+    }
+    assert_eq!(show_tree(&world.collect().unwrap()), "a\\b:c* 1\nünï/çödé/é 1\n日本/a 1\n");
+}
+
+#[test]
 fn many_files_in_threads() {
     let mut world = World::new();
     for number in 0..200 {
