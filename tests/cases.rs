@@ -23,7 +23,7 @@ fn approval() -> &'static [u8] {
     pipewright_bundle::get("approval-manual").unwrap()
 }
 
-fn told(results: &[CaseResult]) -> String {
+pub(crate) fn told(results: &[CaseResult]) -> String {
     let told = |result: &CaseResult| {
         let differences: Vec<String> = result.differences.iter().map(ToString::to_string).collect();
         format!("{}: {}\n", result.name, if result.passed() { "ok".to_owned() } else { differences.join("\n") })
@@ -81,7 +81,7 @@ async fn a_denial_that_was_not_expected_fails_the_case() {
 }
 
 /// Runs the cases that these files are: pairs of a path and a text.
-async fn run(component: &[u8], files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
+pub(crate) async fn run(component: &[u8], files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = folder.path().join(path);

@@ -3,6 +3,8 @@
 
 mod cases;
 mod durability;
+mod git;
+mod git_server;
 mod run;
 mod tidy;
 mod tools;

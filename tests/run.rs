@@ -9,19 +9,19 @@ use serde_json::{Value, json};
 use crate::tools;
 
 /// A home of its own for one test, with the compile cache that all tests share.
-struct Home(tempfile::TempDir);
+pub(crate) struct Home(tempfile::TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Writes a file below the home.
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
@@ -42,14 +42,14 @@ impl Home {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::new(self.command(arguments).output().unwrap())
     }
 }
 
-struct Ended {
+pub(crate) struct Ended {
     code: Option<i32>,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Ended {
@@ -60,7 +60,7 @@ impl Ended {
 
     /// Ended with this code and said all of these.
     #[track_caller]
-    fn check(&self, code: i32, said: &[&str]) -> &Self {
+    pub(crate) fn check(&self, code: i32, said: &[&str]) -> &Self {
         assert_eq!(self.code, Some(code), "{}", self.text);
         for text in said {
             assert!(self.text.contains(text), "{text:?} is missing in:\n{}", self.text);
@@ -69,7 +69,7 @@ impl Ended {
     }
 }
 
-fn action(category: &str, owner: &str, provider: &str, name: &str) -> Value {
+pub(crate) fn action(category: &str, owner: &str, provider: &str, name: &str) -> Value {
     json!({
         "name": name,
         "actionTypeId": { "category": category, "owner": owner, "provider": provider, "version": "1" },

@@ -8,7 +8,9 @@ use std::path::Path;
 fn main() {
     let workspace = Path::new(&components::variable("CARGO_MANIFEST_DIR")).join("../..");
     let plugins = components::folders(&workspace.join("plugins"), "plugin");
-    // A library of two plugins.
-    println!("cargo::rerun-if-changed={}", workspace.join("plugins/site-references/src").display());
+    // Libraries of two plugins each.
+    for library in ["git-objects", "site-references"] {
+        println!("cargo::rerun-if-changed={}", workspace.join("plugins").join(library).join("src").display());
+    }
     components::embed(&workspace, "plugins", &plugins);
 }

@@ -4,7 +4,6 @@
 //! directory is the top of a work tree, its commit is the revision and the source of the variables. Whatever is odd about
 //! the repository costs a variable, never the action: git is no more than a hint here.
 
-mod commit;
 #[cfg(test)]
 mod fixture;
 mod ignored;

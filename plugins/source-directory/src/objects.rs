@@ -147,45 +147,12 @@ impl Pack<'_> {
     }
 }
 
-/// Applies a delta: copies out of the base, and bytes of its own.
 fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = delta.iter().copied();
-    let size = |rest: &mut dyn Iterator<Item = u8>| {
-        let (mut size, mut shift) = (0_u64, 0);
-        loop {
-            let byte = rest.next()?;
-            size |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                return Some(size);
-            }
-        }
-    };
-    size(&mut rest)?;
-    let size = size(&mut rest).filter(|size| *size <= OBJECT_BYTES_MAX)? as usize;
-    let mut result = Vec::new();
-    while let Some(instruction) = rest.next() {
-        if instruction & 0x80 == 0 {
-            result.extend(rest.by_ref().take(instruction.into()));
-        } else {
-            let mut number = |bits: std::ops::Range<u8>| {
-                let mut number = 0_usize;
-                for (place, bit) in bits.enumerate() {
-                    if instruction & (1 << bit) != 0 {
-                        number |= usize::from(rest.next()?) << (8 * place);
-                    }
-                }
-                Some(number)
-            };
-            let (start, length) = (number(0..4)?, number(4..7)?);
-            let length = if length == 0 { 0x10000 } else { length };
-            result.extend_from_slice(base.get(start..start.checked_add(length)?)?);
-        }
-        if result.len() > size {
-            return None;
-        }
+    let (size, pieces) = git_objects::apply(base, delta).ok()?;
+    if size > OBJECT_BYTES_MAX {
+        return None;
     }
-    (result.len() == size).then_some(result)
+    Some(pieces.collect::<Result<Vec<_>, _>>().ok()?.concat())
 }
 
 /// Inflates what begins here; `size` is what comes out, where it is known.

@@ -6,7 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::commit::Commit;
+use git_objects::Commit;
+
 use crate::objects;
 
 /// Symbolic references that point at each other would otherwise never end.

@@ -2,17 +2,18 @@
 
 use jiff::Timestamp;
 
-#[derive(Debug, PartialEq)]
-pub(crate) struct Commit {
+/// A commit, as far as variables tell of it. What is malformed in it is left out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
     /// Without the empty lines at its end.
-    pub(crate) message: String,
-    pub(crate) authored: Option<Timestamp>,
-    pub(crate) committed: Option<Timestamp>,
+    pub message: String,
+    pub authored: Option<Timestamp>,
+    pub committed: Option<Timestamp>,
 }
 
 impl Commit {
     /// `content` is the object without its header.
-    pub(crate) fn parse(content: &[u8]) -> Self {
+    pub fn parse(content: &[u8]) -> Self {
         let text = String::from_utf8_lossy(content);
         let (header, message) = text.split_once("\n\n").unwrap_or((&text, ""));
         // A line that begins with a space continues the one before, as signatures do.

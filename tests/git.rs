@@ -1,0 +1,547 @@
+//! Source `Custom/Git/1` against a real git server: what it makes must be what `git clone` makes.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cases;
+use crate::git_server::{GitServer, PASSWORD, TOKEN, git, push};
+use crate::run::{Ended, Home, action};
+
+/// A source with these settings, and a deployment of what it made into the granted directory `public`.
+fn pipeline(settings: &Value) -> String {
+    let mut source = action("Source", "Custom", "Git", "Git");
+    source["configuration"] = settings.clone();
+    source["outputArtifacts"] = json!([{ "name": "Code" }]);
+    source["namespace"] = json!("Git");
+    let mut deploy = action("Deploy", "Custom", "Directory", "Publish");
+    deploy["configuration"] = json!({ "Directory": "public" });
+    deploy["inputArtifacts"] = json!([{ "name": "Code" }]);
+    json!({
+        "name": "test",
+        "roleArn": "arn:aws:iam::000000000000:role/test",
+        "artifactStore": { "type": "S3", "location": "artifacts" },
+        "stages": [
+            { "name": "Source", "actions": [source] },
+            { "name": "Publish", "actions": [deploy] },
+        ],
+    })
+    .to_string()
+}
+
+/// Runs the pipeline, with grants for the server and for `public`.
+fn run(home: &Home, server: &GitServer, settings: &Value) -> Ended {
+    let file = home.write("pipeline.json", &pipeline(settings));
+    let grants = format!(
+        "[action.\"Source/Git\"]\nhttp = [{{ origin = \"{}\", private = true }}]\n\
+         [action.\"Publish/Publish\"]\ndirectories.public = {{ path = \"public\", access = \"write\" }}\n",
+        server.origin()
+    );
+    let grants = home.write("grants.toml", &grants);
+    home.run(&["run", file.to_str().unwrap(), "--grants", grants.to_str().unwrap()])
+}
+
+/// What lies below a folder, but `.git`: paths with modes, and the targets of links or the bytes of files.
+fn tree(folder: &Path) -> Vec<(String, String, Vec<u8>)> {
+    fn walk(top: &Path, folder: &Path, found: &mut Vec<(String, String, Vec<u8>)>) {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = entry.strip_prefix(top).unwrap().to_str().unwrap().to_owned();
+            let metadata = fs::symlink_metadata(&entry).unwrap();
+            if metadata.is_symlink() {
+                found.push((
+                    name,
+                    "link".to_owned(),
+                    fs::read_link(&entry).unwrap().into_os_string().into_encoded_bytes(),
+                ));
+            } else if metadata.is_file() {
+                let executable = metadata.permissions().mode() & 0o100 != 0;
+                found.push((name, format!("executable: {executable}"), fs::read(&entry).unwrap()));
+            } else if name != ".git" {
+                walk(top, &entry, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(folder, folder, &mut found);
+    found.sort();
+    found
+}
+
+fn write(work: &Path, name: &str, content: impl AsRef<[u8]>) {
+    let path = work.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn make_executable(work: &Path, name: &str) {
+    fs::set_permissions(work.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Bytes that do not compress, always the same.
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2) + 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
+}
+
+/// Modes, links, odd names, deltas in blobs and trees, and `files` small files over `commits` of `history_bytes` together.
+fn fill(work: &Path, files: usize, history_bytes: usize) -> String {
+    const COMMITS: usize = 4;
+    write(work, "run me.sh", "#!/bin/sh\n");
+    make_executable(work, "run me.sh");
+    write(work, "ünï/CON.txt", "odd\n");
+    write(work, "a\\b:c*", "odder\n");
+    write(work, "empty", "");
+    write(work, ".github/x.yml", "");
+    fs::create_dir_all(work.join("links/deep")).unwrap();
+    symlink("../run me.sh", work.join("links/run")).unwrap();
+    symlink("../../ünï", work.join("links/deep/folder")).unwrap();
+    symlink("nowhere", work.join("links/dangling")).unwrap();
+    for file in 0..files {
+        // Similar in content and in name: git makes deltas of such blobs and trees.
+        let common: String = (0..40).map(|line| format!("line {line} of every file\n")).collect();
+        let text = format!("{file}\n{common}{}\n", file % 7);
+        write(work, &format!("many/{:03}/{:02}/file-{file}.txt", file / 1_000, file / 100 % 10), text);
+    }
+    for commit in 0..COMMITS {
+        write(work, "noise.bin", noise(commit as u64, history_bytes / COMMITS));
+        write(
+            work,
+            "growing.txt",
+            (0..commit * 1_000).fold(String::new(), |mut text, line| {
+                let _ = writeln!(text, "line {line}");
+                text
+            }),
+        );
+        push(work, &format!("Commit {commit}\n\nWith a body."));
+    }
+    git(work, &["rev-parse", "HEAD"])
+}
+
+/// In the checks that decide the small form; `PIPEWRIGHT_TESTS_FULL=1` selects the large one.
+#[test]
+fn the_tree_is_what_git_clone_makes() {
+    let Some(server) = GitServer::start() else { return };
+    let is_full = std::env::var_os("PIPEWRIGHT_TESTS_FULL").is_some_and(|value| value == "1");
+    let (files, history_bytes) = if is_full { (20_000, 200 << 20) } else { (500, 2 << 20) };
+    let work = server.create("site");
+    let id = fill(&work, files, history_bytes);
+    git(&server.repository("site"), &["repack", "-adfq"]);
+
+    let home = Home::new();
+    let ended = run(&home, &server, &json!({ "RepositoryUrl": server.url("site") }));
+    ended.check(0, &[&format!("fetching {id}"), "Commit 3", "test succeeded"]);
+    let clone = home.path("clone");
+    git(&home.path(""), &["clone", "--quiet", &server.url("site"), clone.to_str().unwrap()]);
+    let (deployed, cloned) = (tree(&home.path("public/current/")), tree(&clone));
+    let differing = deployed.iter().zip(&cloned).find(|(one, other)| one != other);
+    assert!(differing.is_none(), "{:?}", differing.map(|(one, other)| (&one.0, &one.1, &other.0, &other.1)));
+    assert_eq!(deployed.len(), cloned.len());
+}
+
+/// The repository `site`, and others that cannot be fetched.
+struct Repositories {
+    server: GitServer,
+    /// The first commit on `main`, and the tag `v1`.
+    first: String,
+    /// The second and last one.
+    second: String,
+    /// The one on the branch `feature/x`.
+    other: String,
+}
+
+impl Repositories {
+    fn new() -> Option<Self> {
+        let server = GitServer::start()?;
+        let work = server.create("site");
+        write(&work, "a.txt", "one\n");
+        let first = push(&work, "First\n\nWith a body.");
+        git(&work, &["tag", "-a", "v1", "-m", "Version 1"]);
+        git(&work, &["push", "--quiet", "origin", "v1"]);
+        write(&work, "a.txt", "two\n");
+        let second = push(&work, "Second");
+        git(&work, &["checkout", "--quiet", "-b", "feature/x"]);
+        write(&work, "b.txt", "three\n");
+        let other = push(&work, "Other");
+
+        server.create("empty");
+        let work = server.create("submodule");
+        git(&work, &["update-index", "--add", "--cacheinfo", &format!("160000,{first},docs/theme")]);
+        git(&work, &["commit", "--quiet", "-m", "From the index"]);
+        git(&work, &["push", "--quiet", "origin", "HEAD"]);
+        let work = server.create("climbing");
+        fs::create_dir(work.join("docs")).unwrap();
+        symlink("../../etc/passwd", work.join("docs/link")).unwrap();
+        push(&work, "Climb");
+        let folder = server.repository("sha256");
+        fs::create_dir(&folder).unwrap();
+        git(&folder, &["init", "--quiet", "--bare", "--object-format=sha256", "."]);
+        Some(Self { server, first, second, other })
+    }
+
+    /// Runs cases, pairs of a name and a `case.toml` without its `action`, in which `$URL` and `$OTHER_URL` stand for the
+    /// server's two origins and `$FIRST`, `$SECOND` and `$OTHER` for commits. Both origins are granted, unless a case
+    /// says what is.
+    async fn check(&self, cases: &[(&str, &str)]) {
+        let granted = |origin: &str| format!("{{ origin = \"{origin}\", private = true }}");
+        let (origin, other_origin) = (self.server.origin(), self.server.other_origin());
+        let both = format!("grants.http = [{}, {}]\n", granted(&origin), granted(&other_origin));
+        let mut files = vec![];
+        for (name, case) in cases {
+            let case = case
+                .replace("$ORIGIN", &granted(&origin))
+                .replace("$URL", &origin)
+                .replace("$OTHER_URL", &other_origin)
+                .replace("$FIRST", &self.first)
+                .replace("$SECOND", &self.second)
+                .replace("$OTHER", &self.other);
+            let grants = if case.contains("grants.http") { "" } else { &both };
+            files.push((format!("{name}/case.toml"), format!("action = \"Source/Custom/Git/1\"\n{grants}{case}")));
+            files.push((format!("{name}/password"), PASSWORD.to_owned()));
+            files.push((format!("{name}/token"), TOKEN.to_owned()));
+        }
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let component = pipewright_bundle::get("source-git").unwrap();
+        let results = cases::run(component, &files).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(results.iter().all(|result| result.passed()), "{}", cases::told(&results));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn branches_tags_and_commits() {
+    let Some(repositories) = Repositories::new() else { return };
+    repositories.check(REVISIONS).await;
+}
+
+const REVISIONS: &[(&str, &str)] = &[
+    (
+        "the-branch-of-head",
+        r#"
+        outputs = ["Code"]
+        settings.RepositoryUrl = "$URL/git/site.git/"
+        [expected]
+        outcome = "succeeded"
+        summary = ["Second"]
+        revision = { id = "$SECOND", summary = "Second", created = 1700000060000 }
+        outputs.Code = { files = ["a.txt"], contains = { "a.txt" = ["two"] } }
+        [expected.variables]
+        CommitId = "$SECOND"
+        CommitMessage = "Second"
+        AuthorDate = "2023-11-14T22:13:20Z"
+        CommitterDate = "2023-11-14T22:14:20Z"
+        BranchName = "main"
+        RepositoryName = "site"
+        "#,
+    ),
+    (
+        "a-branch",
+        r#"
+        outputs = ["Code"]
+        settings = { RepositoryUrl = "$URL/git/site.git", BranchName = "feature/x" }
+        [expected]
+        outcome = "succeeded"
+        revision.id = "$OTHER"
+        outputs.Code.files = ["a.txt", "b.txt"]
+        "#,
+    ),
+    (
+        "a-tag",
+        r#"
+        outputs = ["Code"]
+        settings = { RepositoryUrl = "$URL/git/site.git", Tag = "v1" }
+        [expected]
+        outcome = "succeeded"
+        revision.id = "$FIRST"
+        outputs.Code.contains = { "a.txt" = ["one"] }
+        [expected.variables]
+        CommitId = "$FIRST"
+        CommitMessage = "First\n\nWith a body."
+        AuthorDate = "2023-11-14T22:13:20Z"
+        CommitterDate = "2023-11-14T22:14:20Z"
+        RepositoryName = "site"
+        "#,
+    ),
+    (
+        "a-commit",
+        r#"
+        outputs = ["Code"]
+        settings = { RepositoryUrl = "$URL/git/site.git", CommitId = "$FIRST" }
+        expected = { outcome = "succeeded", revision = { id = "$FIRST" } }
+        "#,
+    ),
+    (
+        "a-revision-wins-over-the-branch",
+        r#"
+        outputs = ["Code"]
+        revision = "$FIRST"
+        settings.RepositoryUrl = "$URL/git/site.git"
+        [expected]
+        outcome = "succeeded"
+        revision.id = "$FIRST"
+        [expected.variables]
+        CommitId = "$FIRST"
+        CommitMessage = "First\n\nWith a body."
+        AuthorDate = "2023-11-14T22:13:20Z"
+        CommitterDate = "2023-11-14T22:14:20Z"
+        BranchName = "main"
+        RepositoryName = "site"
+        "#,
+    ),
+    (
+        "polled",
+        r#"
+        call = "latest"
+        settings.RepositoryUrl = "$URL/git/site.git"
+        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
+        [[then]]
+        settings = { BranchName = "feature/x" }
+        expected = { outcome = "succeeded", revision = { id = "$OTHER" } }
+        "#,
+    ),
+    (
+        "polled-tag",
+        r#"
+        call = "latest"
+        settings = { RepositoryUrl = "$URL/git/site.git", Tag = "v1" }
+        expected = { outcome = "succeeded", revision = { id = "$FIRST" } }
+        "#,
+    ),
+    (
+        "polled-while-empty",
+        r#"
+        call = "latest"
+        settings.RepositoryUrl = "$URL/git/empty.git"
+        expected = { outcome = "succeeded", revision = false }
+        "#,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_and_redirects() {
+    let Some(repositories) = Repositories::new() else { return };
+    repositories.check(CREDENTIALS).await;
+}
+
+const CREDENTIALS: &[(&str, &str)] = &[
+    (
+        "basic",
+        r#"
+        outputs = ["Code"]
+        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1"] } }
+        settings = { RepositoryUrl = "$URL/private/site.git", Secret = "site", Username = "maria" }
+        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
+        "#,
+    ),
+    (
+        "basic-polled",
+        r#"
+        call = "latest"
+        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1"] } }
+        settings = { RepositoryUrl = "$URL/private/site.git", Secret = "site", Username = "maria" }
+        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
+        "#,
+    ),
+    (
+        "bearer",
+        r#"
+        outputs = ["Code"]
+        grants.secrets = { site = { file = "token", hosts = ["127.0.0.1"] } }
+        settings = { RepositoryUrl = "$URL/token/site.git", Secret = "site", Authentication = "Bearer" }
+        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
+        "#,
+    ),
+    (
+        "without-one",
+        r#"
+        outputs = ["Code"]
+        settings.RepositoryUrl = "$URL/private/site.git"
+        [expected]
+        outcome = "failed"
+        failure = { kind = "PermissionError", contains = ["$URL/private/site.git wants a credential", "`Secret`"] }
+        "#,
+    ),
+    (
+        "polled-without-one",
+        r#"
+        call = "latest"
+        settings.RepositoryUrl = "$URL/private/site.git"
+        expected = { outcome = "failed", failure = { kind = "PermissionError", contains = ["`Secret`"] } }
+        "#,
+    ),
+    (
+        "forbidden",
+        r#"
+        outputs = ["Code"]
+        settings.RepositoryUrl = "$URL/token/site.git"
+        expected = { outcome = "failed", failure = { kind = "PermissionError", contains = ["status 403", "`Secret`"] } }
+        "#,
+    ),
+    (
+        "the-wrong-one",
+        r#"
+        outputs = ["Code"]
+        grants.secrets = { site = { file = "token", hosts = ["127.0.0.1"] } }
+        settings = { RepositoryUrl = "$URL/private/site.git", Secret = "site", Username = "maria" }
+        [expected]
+        outcome = "failed"
+        failure = { kind = "PermissionError", contains = ["refuses the secret `site` (status 401)", "`Username`"] }
+        "#,
+    ),
+    (
+        "granted-for-another-host",
+        r#"
+        outputs = ["Code"]
+        grants.secrets = { site = { file = "password", hosts = ["git.example"] } }
+        settings = { RepositoryUrl = "$URL/private/site.git", Secret = "site", Username = "maria" }
+        expected = { outcome = "failed", denials = ["127.0.0.1"], failure = { kind = "PermissionError" } }
+        "#,
+    ),
+    (
+        // The other origin asks for the credential, and it is granted there as well.
+        "redirected",
+        r#"
+        outputs = ["Code"]
+        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1", "localhost"] } }
+        settings = { RepositoryUrl = "$URL/moved/site.git", Secret = "site", Username = "maria" }
+        [expected]
+        outcome = "succeeded"
+        revision.id = "$SECOND"
+        log = ["from $OTHER_URL/private/site.git"]
+        "#,
+    ),
+    (
+        "redirected-polled",
+        r#"
+        call = "latest"
+        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1", "localhost"] } }
+        settings = { RepositoryUrl = "$URL/moved/site.git", Secret = "site", Username = "maria" }
+        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
+        "#,
+    ),
+    (
+        "redirected-and-not-granted-there",
+        r#"
+        outputs = ["Code"]
+        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1"] } }
+        settings = { RepositoryUrl = "$URL/moved/site.git", Secret = "site", Username = "maria" }
+        expected = { outcome = "failed", denials = ["localhost"], failure = { kind = "PermissionError" } }
+        "#,
+    ),
+    (
+        "redirected-to-an-origin-not-granted",
+        r#"
+        outputs = ["Code"]
+        grants.http = [$ORIGIN]
+        settings.RepositoryUrl = "$URL/moved/site.git"
+        expected = { outcome = "failed", denials = ["localhost"], failure = { kind = "PermissionError" } }
+        "#,
+    ),
+    (
+        "redirected-in-a-circle",
+        r#"
+        outputs = ["Code"]
+        settings.RepositoryUrl = "$URL/round/site.git"
+        expected = { outcome = "failed", failure = { kind = "ConfigurationError", contains = ["more than 5 times"] } }
+        "#,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_fetched() {
+    let Some(repositories) = Repositories::new() else { return };
+    repositories.check(FAILURES).await;
+}
+
+const FAILURES: &[(&str, &str)] = &[
+    (
+        "no-such-branch",
+        r#"
+        outputs = ["Code"]
+        settings = { RepositoryUrl = "$URL/git/site.git", BranchName = "master" }
+        [expected]
+        outcome = "failed"
+        failure = { kind = "RevisionUnavailable", contains = ["no branch `master`", "`feature/x`, `main`", "`BranchName`"] }
+        "#,
+    ),
+    (
+        "no-such-branch-polled",
+        r#"
+        call = "latest"
+        settings = { RepositoryUrl = "$URL/git/site.git", BranchName = "feature" }
+        expected = { outcome = "failed", failure = { kind = "RevisionUnavailable", contains = ["no branch `feature`"] } }
+        "#,
+    ),
+    (
+        "no-such-tag",
+        r#"
+        outputs = ["Code"]
+        settings = { RepositoryUrl = "$URL/git/site.git", Tag = "v" }
+        expected = { outcome = "failed", failure = { kind = "RevisionUnavailable", contains = ["no tag `v`", "`v1`"] } }
+        "#,
+    ),
+    (
+        "no-such-commit",
+        r#"
+        outputs = ["Code"]
+        revision = "0123456789012345678901234567890123456789"
+        settings.RepositoryUrl = "$URL/git/site.git"
+        expected = { outcome = "failed", failure = { kind = "RevisionUnavailable", contains = ["does not give the commit 0123"] } }
+        "#,
+    ),
+    (
+        "empty",
+        r#"
+        outputs = ["Code"]
+        settings.RepositoryUrl = "$URL/git/empty.git"
+        expected = { outcome = "failed", failure = { kind = "RevisionUnavailable", contains = ["no commit on its HEAD"] } }
+        "#,
+    ),
+    (
+        "no-such-repository",
+        r#"
+        outputs = ["Code"]
+        settings.RepositoryUrl = "$URL/git/sight.git"
+        expected = { outcome = "failed", failure = { kind = "ConfigurationError", contains = ["no repository at $URL/git/sight.git"] } }
+        "#,
+    ),
+    (
+        "no-git-server",
+        r#"
+        call = "latest"
+        settings.RepositoryUrl = "$URL"
+        expected = { outcome = "failed", failure = { kind = "ConfigurationError", contains = ["`RepositoryUrl`"] } }
+        "#,
+    ),
+    (
+        "submodule",
+        r#"
+        outputs = ["Code"]
+        settings.RepositoryUrl = "$URL/git/submodule.git"
+        expected = { outcome = "failed", failure = { contains = ["`docs/theme` is a submodule"] } }
+        "#,
+    ),
+    (
+        "a-link-that-leads-out",
+        r#"
+        outputs = ["Code"]
+        settings.RepositoryUrl = "$URL/git/climbing.git"
+        expected = { outcome = "failed", failure = { contains = ["`docs/link`, which points at `../../etc/passwd`"] } }
+        "#,
+    ),
+    (
+        "sha256",
+        r#"
+        call = "latest"
+        settings.RepositoryUrl = "$URL/git/sha256.git"
+        expected = { outcome = "failed", failure = { kind = "ConfigurationError", contains = ["another object format than sha1"] } }
+        "#,
+    ),
+];

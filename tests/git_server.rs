@@ -1,0 +1,147 @@
+//! A real git server on loopback: git's own CGI program behind lighttpd, with repositories in a directory of its own.
+//!
+//! Knows nothing of Pipewright.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::tools;
+
+/// User name and password of whatever lies below `/private/`.
+pub const USER: &str = "maria";
+pub const PASSWORD: &str = "correct horse";
+/// The bearer token of whatever lies below `/token/`.
+pub const TOKEN: &str = "t0ken-of-the-server";
+
+/// Stopped when dropped.
+pub struct GitServer {
+    process: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl GitServer {
+    /// None where a program is missing; see [`tools::find`].
+    ///
+    /// Each repository has several addresses: `/git/NAME.git`, `/private/NAME.git` (basic authentication), `/token/NAME.git`
+    /// (a bearer token), and `/moved/NAME.git`, which redirects to `localhost`, another origin, and there to `/private/`.
+    pub fn start() -> Option<Self> {
+        let lighttpd = tools::find("lighttpd")?;
+        tools::find("git")?;
+        // Whatever connects from now on waits for the server: it gets this socket as its standard input.
+        let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("repositories")).unwrap();
+        fs::write(folder.path().join("users"), format!("{USER}:{PASSWORD}\n")).unwrap();
+        let configuration = folder.path().join("lighttpd.conf");
+        fs::write(&configuration, configured(folder.path(), port)).unwrap();
+        let process = Command::new(lighttpd)
+            .arg("-D")
+            .arg("-f")
+            .arg(&configuration)
+            .stdin(Stdio::from(OwnedFd::from(socket)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Some(Self { process, folder, port })
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The same server under another name: `http://localhost:PORT`.
+    pub fn other_origin(&self) -> String {
+        format!("http://localhost:{}", self.port)
+    }
+
+    pub fn url(&self, name: &str) -> String {
+        format!("{}/git/{name}.git", self.origin())
+    }
+
+    /// The bare repository that is served.
+    pub fn repository(&self, name: &str) -> PathBuf {
+        self.folder.path().join("repositories").join(format!("{name}.git"))
+    }
+
+    /// Makes an empty repository, and a work tree for it with the branch `main`, from where `git push` works.
+    pub fn create(&self, name: &str) -> PathBuf {
+        let bare = self.repository(name);
+        git(self.folder.path(), &["init", "--quiet", "--bare", "-b", "main", bare.to_str().unwrap()]);
+        let work = self.folder.path().join("work").join(name);
+        fs::create_dir_all(&work).unwrap();
+        git(&work, &["init", "--quiet", "-b", "main"]);
+        git(&work, &["remote", "add", "origin", bare.to_str().unwrap()]);
+        work
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Commits everything in a work tree and pushes it; the new commit's id.
+pub fn push(work: &Path, message: &str) -> String {
+    git(work, &["add", "--all"]);
+    git(work, &["commit", "--quiet", "--allow-empty", "-m", message]);
+    git(work, &["push", "--quiet", "origin", "HEAD"]);
+    git(work, &["rev-parse", "HEAD"])
+}
+
+/// Runs git, which must succeed, away from the configuration of this machine; what it prints.
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(arguments)
+        .current_dir(folder)
+        .env("HOME", folder)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .envs([("GIT_AUTHOR_NAME", "Maria"), ("GIT_AUTHOR_EMAIL", "maria@example.com")])
+        .envs([("GIT_COMMITTER_NAME", "Jo"), ("GIT_COMMITTER_EMAIL", "jo@example.com")])
+        .envs([("GIT_AUTHOR_DATE", "1700000000 +0100"), ("GIT_COMMITTER_DATE", "1700000060 +0100")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+fn configured(folder: &Path, port: u16) -> String {
+    let backend = Path::new(&git(folder, &["--exec-path"])).join("git-http-backend");
+    let (folder, backend) = (folder.display(), backend.display());
+    format!(
+        r#"
+server.modules = ("mod_access", "mod_auth", "mod_authn_file", "mod_redirect", "mod_alias", "mod_setenv", "mod_cgi")
+server.document-root = "{folder}"
+server.errorlog = "{folder}/errors.log"
+server.bind = "/dev/stdin"
+auth.backend = "plain"
+auth.backend.plain.userfile = "{folder}/users"
+auth.require = ("/private/" => ("method" => "basic", "realm" => "git", "require" => "valid-user"))
+$HTTP["url"] =~ "^/token/" {{
+    $REQUEST_HEADER["Authorization"] != "Bearer {TOKEN}" {{ url.access-deny = ("") }}
+}}
+$HTTP["url"] =~ "^/moved/" {{
+    url.redirect = ("^/moved/(.*)$" => "http://localhost:{port}/private/$1")
+}}
+$HTTP["url"] =~ "^/round/" {{
+    url.redirect = ("^/round/(.*)$" => "/round/$1")
+}}
+$HTTP["url"] =~ "^/(git|private|token)/" {{
+    alias.url = ("/git/" => "{backend}/", "/private/" => "{backend}/", "/token/" => "{backend}/")
+    cgi.assign = ("" => "")
+    setenv.add-environment = ("GIT_PROJECT_ROOT" => "{folder}/repositories", "GIT_HTTP_EXPORT_ALL" => "1")
+}}
+"#
+    )
+}
