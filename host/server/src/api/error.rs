@@ -130,6 +130,7 @@ impl From<DriverError> for ApiError {
         match error {
             DriverError::Refused(refusal) => refusal.into(),
             DriverError::TooLarge(message) => Self::new("LimitExceededException", message),
+            DriverError::Full(message) => Self::unavailable(message),
             DriverError::Store(_) | DriverError::Damaged(_) => Self::internal(&error),
         }
     }

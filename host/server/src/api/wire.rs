@@ -38,7 +38,7 @@ impl Protocol {
         match self {
             Self::Json => {
                 let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
-                let target = target.ok_or_else(|| ApiError::unknown_operation("(there is no X-Amz-Target header)"))?;
+                let target = target.ok_or_else(|| ApiError::unknown_operation(""))?;
                 let operation = target.strip_prefix(TARGET_PREFIX).and_then(|rest| rest.strip_prefix('.'));
                 operation.ok_or_else(|| ApiError::unknown_operation(target))
             }

@@ -2,7 +2,7 @@
 //!
 //! Owns the pipeline's state in memory, its running calls and its timers. Must not know the rules (the state machine).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,6 +29,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// How long a client's request token is good for.
 pub const TOKEN_MILLISECONDS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// How often it is looked whether the store has room again.
+const FULL_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) enum Message {
     Input {
@@ -81,6 +84,8 @@ pub(super) struct Actor {
     calls: JoinSet<Answer>,
     running: HashMap<ActionExecutionId, Running>,
     timers: BTreeSet<(Timestamp, TimerId)>,
+    /// What happened while the store had no room to keep it, in its order.
+    postponed: VecDeque<What>,
 }
 
 struct Running {
@@ -92,6 +97,8 @@ enum Next {
     Message(Option<Message>),
     Answer(Answer),
     Timer,
+    /// Try to keep what was postponed.
+    Again,
     Idle,
 }
 
@@ -121,6 +128,7 @@ impl Actor {
             calls: JoinSet::new(),
             running: HashMap::new(),
             timers: BTreeSet::new(),
+            postponed: VecDeque::new(),
         };
         for effect in actor.state.outstanding() {
             if !matches!(effect, Effect::RunAction(_)) {
@@ -153,7 +161,7 @@ impl Actor {
             let failure = Report::failed(FailureType::SystemUnavailable, message);
             What::ActionReported { action, call, report: failure }
         };
-        self.input(what).await.map(drop)
+        self.happened(what).await
     }
 
     async fn work(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<(), DriverError> {
@@ -163,6 +171,11 @@ impl Actor {
                 Next::Message(None) => return Ok(()),
                 Next::Answer(answer) => self.answered(answer).await?,
                 Next::Timer => self.timers_due().await?,
+                Next::Again => {
+                    for what in std::mem::take(&mut self.postponed) {
+                        self.happened(what).await?;
+                    }
+                }
                 Next::Idle => {
                     if self.shared.retire(self.aggregate, inbox) {
                         if let Some((at, _)) = self.timers.first() {
@@ -178,7 +191,8 @@ impl Actor {
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Next {
         let now = clock::now_ms();
         let timer = self.timers.first().map(|(at, _)| Duration::from_millis(at.0.saturating_sub(now)).min(SLEEP_MAX));
-        let idle = self.running.is_empty();
+        let postponed = !self.postponed.is_empty();
+        let idle = self.running.is_empty() && !postponed;
         tokio::select! {
             message = inbox.recv() => Next::Message(message),
             Some(answer) = self.calls.join_next() => match answer {
@@ -187,6 +201,7 @@ impl Actor {
                 Err(_) => Next::Timer,
             },
             () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => Next::Timer,
+            () = tokio::time::sleep(FULL_RETRY), if postponed => Next::Again,
             () = tokio::time::sleep(IDLE_MAX), if idle => Next::Idle,
         }
     }
@@ -194,7 +209,7 @@ impl Actor {
     async fn receive(&mut self, message: Message) -> Result<(), DriverError> {
         match message {
             Message::Input { what, with, reply } => match self.command(*what, with).await {
-                Err(error @ (DriverError::Refused(_) | DriverError::TooLarge(_))) => {
+                Err(error @ (DriverError::Refused(_) | DriverError::TooLarge(_) | DriverError::Full(_))) => {
                     // The sender may have gone; the refusal changed nothing.
                     let _ = reply.send(Err(error));
                 }
@@ -203,10 +218,15 @@ impl Actor {
                     let _ = reply.send(Ok(answer));
                 }
             },
-            Message::Note { notes, reply } => {
-                self.note(notes).await?;
-                let _ = reply.send(Ok(()));
-            }
+            Message::Note { notes, reply } => match self.note(notes).await {
+                Err(error @ (DriverError::TooLarge(_) | DriverError::Full(_))) => {
+                    let _ = reply.send(Err(error));
+                }
+                noted => {
+                    noted?;
+                    let _ = reply.send(Ok(()));
+                }
+            },
             Message::Read { reply } => {
                 let _ = reply.send(Ok(Arc::new(self.state.clone())));
             }
@@ -245,15 +265,27 @@ impl Actor {
         if self.running.get(&action).is_some_and(|running| running.call == call) {
             self.running.remove(&action);
         }
-        match self.input(What::ActionReported { action, call, report }).await {
-            // Too late: the action was stopped, timed out or cancelled meanwhile.
-            Err(DriverError::Refused(Refusal::Stale)) => Ok(()),
+        match self.happened(What::ActionReported { action, call, report }).await {
             Err(DriverError::TooLarge(why)) => {
                 let report =
                     Report::failed(FailureType::JobFailed, format!("what the action returned cannot be kept: {why}"));
-                self.input(What::ActionReported { action, call, report }).await.map(drop)
+                self.happened(What::ActionReported { action, call, report }).await
             }
-            other => other.map(drop),
+            other => other,
+        }
+    }
+
+    /// Something that happened, and that nobody would tell again: kept as soon as there is room. What comes too late, such as
+    /// the answer of an action that was stopped meanwhile, has no effect.
+    async fn happened(&mut self, what: What) -> Result<(), DriverError> {
+        match self.input(what.clone()).await {
+            Ok(_) | Err(DriverError::Refused(Refusal::Stale)) => Ok(()),
+            Err(DriverError::Full(why)) => {
+                tracing::warn!(aggregate = %self.aggregate, "{why}");
+                self.postponed.push_back(what);
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -263,10 +295,7 @@ impl Actor {
                 break;
             }
             self.timers.pop_first();
-            match self.input(What::TimerDue { timer }).await {
-                Ok(_) | Err(DriverError::Refused(Refusal::Stale)) => {}
-                Err(error) => return Err(error),
-            }
+            self.happened(What::TimerDue { timer }).await?;
         }
         Ok(())
     }

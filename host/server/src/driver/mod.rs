@@ -58,6 +58,9 @@ pub enum DriverError {
     /// What the input would store is too large.
     #[error("{0}")]
     TooLarge(String),
+    /// There is no room for it now; the same later may succeed.
+    #[error("{0}")]
+    Full(String),
     /// The host must be mended and started again.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,6 +72,7 @@ pub enum DriverError {
 impl From<CommitError> for DriverError {
     fn from(error: CommitError) -> Self {
         match error {
+            CommitError::Store(full @ StoreError::Full { .. }) => Self::Full(full.to_string()),
             CommitError::Store(error) => Self::Store(error),
             CommitError::TooLarge { .. } => Self::TooLarge(error.to_string()),
             CommitError::Conflict { .. } => Self::Damaged(format!("two hosts write one store: {error}")),
