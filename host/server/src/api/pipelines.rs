@@ -125,7 +125,7 @@ impl Call {
 pub async fn create(call: &Call, Document(document): Document) -> Result<Created, ApiError> {
     let (declaration, given) = call.judge(&document)?;
     let host = &call.api.host;
-    let known = host.driver.pipelines(call.api.account).await?.len();
+    let known = host.driver.pipelines_count(call.api.account).await?;
     if known >= call.api.quotas.pipelines {
         let message = format!("The account has {known} pipelines, which is its limit");
         return Err(ApiError::new("LimitExceededException", message));

@@ -47,6 +47,13 @@ impl Driver {
         .await
     }
 
+    pub async fn pipelines_count(&self, account: u64) -> Result<usize, DriverError> {
+        let named = |parts: &BTreeMap<String, Bytes>| {
+            parts.range(PIPELINE.to_owned()..).take_while(|(key, _)| key.starts_with(PIPELINE)).count()
+        };
+        self.with_account(account, named).await
+    }
+
     /// Where the store keeps the pipeline of this name. A host that died while it made or deleted the pipeline leaves a name
     /// with an empty state behind.
     pub async fn find(&self, account: u64, name: &str) -> Result<Option<Aggregate>, DriverError> {
@@ -97,6 +104,10 @@ impl Driver {
 
     /// Keeps a part where there is none yet, and gives the one that is there.
     pub async fn keep_account_part(&self, account: u64, key: &str, value: Bytes) -> Result<Bytes, DriverError> {
+        // Changing waits for whoever reads; most often there is nothing to change.
+        if let Some(kept) = self.account_part(account, key).await? {
+            return Ok(kept);
+        }
         let kept = self.change_account(account, key.to_owned(), None, Some(value)).await?;
         kept.ok_or_else(|| DriverError::Damaged(format!("the account's {key}")))
     }
