@@ -1,6 +1,11 @@
 //! The artifacts of a host: trees of files by digest, each file kept once.
 //!
-//! Owns where trees and blobs lie and when they are durable. Must not know which execution made or uses an artifact.
+//! Owns where trees and blobs lie and when they are durable, and removes those that nothing refers to. Must not know which
+//! execution made or uses an artifact.
+//!
+//! A blob is referred to by a tree, and a tree by executions: the rule by which blobs are collected beside running actions
+//! (`pipewright_sandbox::files::BlobDir`) is followed twice, first for trees and then for blobs. It needs that an action's
+//! outputs are taken in, and its success is committed, within [`COLLECT_GRACE_MILLISECONDS`] of the first file.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,6 +16,9 @@ use pipewright_sandbox::files::{
     BlobDir, BlobError, CollectError, Digest, FileQuota, MadeOutput, Node, Tree, TreeError, TreeLimits, collect,
 };
 
+/// What was stored less than an hour ago is not collected, whether or not something refers to it: see `BlobDir`. Taking in
+/// the largest outputs takes minutes.
+pub const COLLECT_GRACE_MILLISECONDS: u64 = 60 * 60 * 1000;
 /// Trees kept in memory, so that the stages of a pipeline do not read a manifest again and again.
 const TREES_KEPT_MAX: usize = 32;
 /// A larger manifest is refused; one of the largest number of entries has less.
@@ -39,6 +47,15 @@ pub struct Checked {
     pub bytes: u64,
     /// Each a sentence that names the artifact and the file.
     pub damage: Vec<String>,
+}
+
+/// What a collection removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub artifacts: u64,
+    pub blobs: u64,
+    /// Of the blobs and manifests.
+    pub bytes: u64,
 }
 
 pub struct Artifacts {
@@ -101,6 +118,42 @@ impl Artifacts {
             recent.pop_front();
         }
         recent.push_back((digest, tree));
+    }
+
+    /// The artifacts that may be collected if nothing refers to them: those that were last stored before a time, in
+    /// milliseconds since 1970. References are to be read after this.
+    pub fn stored_before(&self, before: u64) -> Result<Vec<Digest>, ArtifactError> {
+        Ok(self.trees.stored_before(before)?)
+    }
+
+    /// Removes artifacts that nothing refers to, unless they were stored again since `before`.
+    pub fn remove(&self, unused: &[Digest], before: u64) -> Result<Removed, ArtifactError> {
+        let (artifacts, bytes) = self.trees.remove_unused(unused.iter().copied(), before)?;
+        let mut recent = self.recent.lock().expect("no panic while held");
+        recent.retain(|(digest, _)| !unused.contains(digest));
+        Ok(Removed { artifacts, blobs: 0, bytes })
+    }
+
+    /// Removes the blobs that no artifact names and that were last stored before a time. Reads every manifest.
+    pub fn remove_blobs(&self, before: u64) -> Result<Removed, ArtifactError> {
+        let mut unused = self.blobs.stored_before(before)?;
+        if unused.is_empty() {
+            return Ok(Removed::default());
+        }
+        let mut used = vec![false; unused.len()];
+        for digest in self.trees.digests()? {
+            for entry in self.read(&digest)?.entries() {
+                if let Node::File { digest, .. } = &entry.node
+                    && let Ok(at) = unused.binary_search(digest)
+                {
+                    used[at] = true;
+                }
+            }
+        }
+        let mut used = used.into_iter();
+        unused.retain(|_| used.next() == Some(false));
+        let (blobs, bytes) = self.blobs.remove_unused(unused, before)?;
+        Ok(Removed { artifacts: 0, blobs, bytes })
     }
 
     /// Reads everything: every manifest and every blob must have the digest that names it, and every blob that a manifest

@@ -2,16 +2,30 @@
 //!
 //! A blob lies at `ab/cdef…` and is read-only; whether a file is executable is in the tree that names it. Must not know
 //! which trees there are.
+//!
+//! # Collection
+//! Whoever collects what nothing refers to runs beside calls that store blobs, and a blob that is stored again is only
+//! found to be there. What keeps them apart is a blob's time of modification, which is the time at which it was last
+//! stored: storing sets it, under a lock that [`BlobDir::remove_unused`] takes alone to look at the time and remove.
+//!
+//! The rule, with a grace period *G*: the collector (1) takes the time *t*, and as candidates the blobs last stored before
+//! *t* − *G*; (2) only then reads what is referred to; (3) removes the candidates that nothing refers to and that were
+//! still last stored before *t* − *G*. This is safe if whoever stores a blob refers to it, durably, within *G* of the
+//! last time that it stored it: say that a blob is removed. It was last stored at *s* < *t* − *G*. So the last one
+//! to store it referred to it before *s* + *G* < *t*, and step 2, which came after *t*, saw that; unless the
+//! reference was given up since, as had those of everybody who stored it earlier. Storing it after the
+//! check in step 3 finds it gone and writes it anew.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
 use super::digest::{Digest, Hasher};
@@ -20,9 +34,15 @@ use super::quota::Budget;
 use super::tree::Tree;
 use super::walk::{self, Walk};
 
+/// What a file is called that is not a blob yet starts with this.
+const ASIDE: &str = "new-";
+
+/// Clones are of the same directory and share its lock: one process opens a directory once.
 #[derive(Clone, Debug)]
 pub struct BlobDir {
     root: Arc<Path>,
+    /// Shared by those who store, alone for who removes.
+    storing: Arc<RwLock<()>>,
 }
 
 /// What is wrong with a blob.
@@ -43,7 +63,7 @@ impl BlobDir {
     pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         fs::create_dir_all(&root)?;
-        Ok(Self { root: root.into() })
+        Ok(Self { root: root.into(), storing: Arc::default() })
     }
 
     pub fn path(&self, digest: &Digest) -> PathBuf {
@@ -84,10 +104,10 @@ impl BlobDir {
     pub fn put(&self, bytes: &[u8]) -> io::Result<Digest> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let digest = Digest::of(bytes);
-        if self.has(&digest, bytes.len() as u64) {
+        if self.renew(&digest, bytes.len() as u64) {
             return Ok(digest);
         }
-        let aside = self.root.join(format!("new-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
+        let aside = self.root.join(format!("{ASIDE}{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
         let stored = File::create(&aside).and_then(|mut file| file.write_all(bytes)).and_then(|()| {
             fs::set_permissions(&aside, Permissions::from_mode(0o444))?;
             self.rename_in(&digest, |to| fs::rename(&aside, to))
@@ -97,6 +117,46 @@ impl BlobDir {
             let _ = fs::remove_file(&aside);
         }
         stored.map(|()| digest)
+    }
+
+    /// Removes the candidates that are still last stored before `before`, in milliseconds since 1970; says how many
+    /// went and their bytes. Nothing may refer to them (see the module's documentation).
+    pub fn remove_unused(&self, candidates: impl IntoIterator<Item = Digest>, before: u64) -> io::Result<(u64, u64)> {
+        let (mut blobs, mut bytes) = (0, 0);
+        for digest in candidates {
+            let path = self.path(&digest);
+            // For each blob anew: nobody who stores waits for more than one removal.
+            let _alone = self.storing.write().unwrap_or_else(PoisonError::into_inner);
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if stored_at(&metadata) < before => {
+                    fs::remove_file(&path)?;
+                    blobs += 1;
+                    bytes += metadata.len();
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((blobs, bytes))
+    }
+
+    /// The blobs that were last stored before a time, in milliseconds since 1970, in the order of the digests. Removes what
+    /// writers that died before that left behind.
+    pub fn stored_before(&self, before: u64) -> io::Result<Vec<Digest>> {
+        for entry in fs::read_dir(&*self.root)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(ASIDE)
+                && entry.metadata().is_ok_and(|metadata| stored_at(&metadata) < before)
+            {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        let mut digests = self.digests()?;
+        digests.retain(|digest| {
+            fs::symlink_metadata(self.path(digest)).is_ok_and(|metadata| stored_at(&metadata) < before)
+        });
+        Ok(digests)
     }
 
     /// Every blob that is there, in the order of the digests. What is not named as a blob is passed over.
@@ -134,23 +194,29 @@ impl BlobDir {
         copy::copy(Source::Blobs { blobs: self, artifact, directory: "" }, &items, &target)
     }
 
-    /// Whether the blob is there, whole as far as its size tells: a crash can leave one empty.
-    pub(super) fn has(&self, digest: &Digest, size: u64) -> bool {
-        fs::symlink_metadata(self.path(digest)).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+    /// Stores the blob anew if it is there, whole as far as its size tells: a crash can leave one empty.
+    pub(super) fn renew(&self, digest: &Digest, size: u64) -> bool {
+        let path = self.path(digest);
+        let _storing = self.storing.read().unwrap_or_else(PoisonError::into_inner);
+        let is_there = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size);
+        is_there && touch(&path).is_ok()
     }
 
     /// Moves a file in by `rename`, which gets the blob's path.
     pub(super) fn rename_in(&self, digest: &Digest, rename: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
         let to = self.path(digest);
+        let _storing = self.storing.read().unwrap_or_else(PoisonError::into_inner);
         match rename(&to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(parent) = to.parent() {
                     fs::create_dir_all(parent)?;
                 }
-                rename(&to)
+                rename(&to)?;
             }
-            result => result,
+            result => result?,
         }
+        // A plugin may have given the file another time.
+        touch(&to)
     }
 }
 
@@ -161,6 +227,16 @@ impl BlobError {
             _ => Self::Io { digest, error },
         }
     }
+}
+
+/// When a blob was last stored, in milliseconds since 1970.
+fn stored_at(metadata: &fs::Metadata) -> u64 {
+    u64::try_from(metadata.mtime()).unwrap_or(0).saturating_mul(1000) + metadata.mtime_nsec() as u64 / 1_000_000
+}
+
+fn touch(path: &Path) -> io::Result<()> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    Ok(utimensat(CWD, path, &Timestamps { last_access: now, last_modification: now }, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// The digest and size of all that is left in a file.

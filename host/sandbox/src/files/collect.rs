@@ -140,7 +140,7 @@ fn take_file(item: &Item, top: &Dir, hashed: &Hashed, into: &BlobDir, buffer: &m
         }
     };
     // The walk checked the path, and only the host has the directory now: plain calls will do.
-    if into.has(&digest, size) {
+    if into.renew(&digest, size) {
         rustix::fs::unlinkat(top, &item.path, AtFlags::empty()).map_err(|error| fail(error.into()))?;
         return Ok(digest);
     }

@@ -2,6 +2,7 @@
 
 mod archive;
 mod artifacts;
+mod blobs;
 mod escapes;
 mod tree;
 
