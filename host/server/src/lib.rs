@@ -21,6 +21,7 @@ pub mod logs;
 pub mod outcome;
 pub mod plugins;
 pub mod poll;
+pub mod retention;
 pub mod server;
 pub mod store;
 

@@ -8,7 +8,7 @@ mod catalog;
 pub mod counts;
 pub mod index;
 pub mod points;
-mod record;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
 mod wakeups;

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::DriverError;
 use crate::store::{Loaded, PartKey};
 
+const EXECUTION: &str = "execution/";
+
 /// An event as history keeps it: with the time of its step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
@@ -54,8 +56,13 @@ fn live(part: Part) -> PartKey {
     PartKey::Live(part.to_string().into())
 }
 
-pub(super) fn archived(execution: ExecutionId) -> PartKey {
-    PartKey::Archived(format!("execution/{execution}").into())
+pub(crate) fn archived(execution: ExecutionId) -> PartKey {
+    PartKey::Archived(format!("{EXECUTION}{execution}").into())
+}
+
+/// Whether that is the name of an archived part that is an execution.
+pub(crate) fn is_archived_execution(name: &[u8]) -> bool {
+    name.starts_with(EXECUTION.as_bytes())
 }
 
 /// The declaration of one version, for as long as the pipeline is there.
@@ -76,11 +83,22 @@ pub(super) struct Token {
 }
 
 pub(super) fn token(token: &str) -> PartKey {
-    PartKey::Archived(format!("token/{}", Digest::of(token.as_bytes())).into())
+    token_of(Digest::of(token.as_bytes()).as_bytes())
+}
+
+/// The same by the SHA-256 of the token.
+pub(crate) fn token_of(digest: &[u8]) -> PartKey {
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    PartKey::Archived(format!("token/{hex}").into())
+}
+
+/// When the start was made that a token stands for.
+pub(crate) fn token_at(bytes: &[u8]) -> Result<Timestamp, DriverError> {
+    read::<Token>("a request token", bytes).map(|token| token.at)
 }
 
 /// The state as the store has it.
-pub(super) fn state(loaded: &Loaded) -> Result<State, DriverError> {
+pub(crate) fn state(loaded: &Loaded) -> Result<State, DriverError> {
     let mut state = State::default();
     for (_, bytes) in &loaded.parts {
         let change: Change = serde_json::from_slice(bytes).map_err(|error| damaged("a part", &error))?;
@@ -93,7 +111,7 @@ pub(super) fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, D
     serde_json::from_slice(bytes).map_err(|error| damaged(what, &error))
 }
 
-pub(super) fn execution(bytes: &[u8]) -> Result<Execution, DriverError> {
+pub(crate) fn execution(bytes: &[u8]) -> Result<Execution, DriverError> {
     serde_json::from_slice(bytes).map_err(|error| damaged("an archived execution", &error))
 }
 

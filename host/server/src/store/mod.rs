@@ -142,7 +142,7 @@ pub struct Trim {
     pub aggregate: Aggregate,
     /// Parts and rows go only while the aggregate is at this sequence, where one is given.
     pub expected: Option<u64>,
-    /// Records before this sequence go. The last record always stays.
+    /// Records before this sequence go; none where it is 0. The last record always stays.
     pub before: u64,
     pub parts: Vec<PartKey>,
     /// Rows of the aggregate's account.

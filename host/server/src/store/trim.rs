@@ -34,7 +34,8 @@ pub(super) fn steps(trim: Trim) -> Vec<Step> {
         |parts: &[PartKey], index: &[IndexKey]| Step::Take { expected, parts: parts.to_vec(), index: index.to_vec() };
     let parts = parts.chunks(STEP_ROWS_MAX / 2).map(|parts| take(parts, &[]));
     let index = index.chunks(STEP_ROWS_MAX).map(|index| take(&[], index));
-    parts.chain(index).chain([Step::Forget { before }, Step::Sweep]).collect()
+    let history = if before > 0 { vec![Step::Forget { before }, Step::Sweep] } else { Vec::new() };
+    parts.chain(index).chain(history).collect()
 }
 
 impl Step {
