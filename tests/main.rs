@@ -5,6 +5,7 @@ mod cases;
 mod durability;
 mod git;
 mod git_server;
+mod quickstart;
 mod run;
 mod tidy;
 mod tools;

@@ -16,6 +16,11 @@
 //!
 //! [quotas]
 //! pipelines = 1000
+//!
+//! [retention]
+//! executions_age_days = 365
+//! executions_count_max = 10000              # of each pipeline
+//! logs_age_days = 365
 //! ```
 //!
 //! Relative paths start at the folder of the file.
@@ -25,6 +30,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use crate::retention::Retention;
 
 /// A larger file is refused.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -41,6 +48,7 @@ pub struct Config {
     pub poll_seconds: u64,
     pub grants: BTreeMap<String, PathBuf>,
     pub quotas: Quotas,
+    pub retention: Retention,
     /// Where relative paths start.
     #[serde(skip)]
     base: PathBuf,
@@ -71,6 +79,7 @@ impl Default for Config {
             poll_seconds: 60,
             grants: BTreeMap::new(),
             quotas: Quotas::default(),
+            retention: Retention::default(),
             base: PathBuf::new(),
         }
     }

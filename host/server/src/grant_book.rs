@@ -85,3 +85,37 @@ impl GrantBook {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_counts_as_it_was_while_it_is_spoiled() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.toml");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("[action.\"Source/Source\"]\nclock = true\n");
+        let book = GrantBook::many([("site".to_owned(), path.clone())].into()).unwrap();
+        let granted = |pipeline: &str| book.current(pipeline).actions().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(granted("site"), ["Source/Source"]);
+        assert_eq!(granted("other"), [""; 0]);
+        write("[action.\"Deploy/Deploy\"]\nclock = true\n");
+        assert_eq!(granted("site"), ["Deploy/Deploy"]);
+        write("[action.");
+        assert_eq!(granted("site"), ["Deploy/Deploy"]);
+
+        let (digest, bytes) = book.pin(&book.current("site")).unwrap();
+        let again = GrantBook::many(BTreeMap::new()).unwrap();
+        again.remember(&digest, &bytes);
+        let GrantBook::Many(many) = &again else { panic!("it is a book of many") };
+        let pinned = many.pinned.read().unwrap()[&digest].actions().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(pinned, ["Deploy/Deploy"]);
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_at_the_start_is_told() {
+        let missing = PathBuf::from("no/such/file.toml");
+        assert!(GrantBook::many([("site".to_owned(), missing)].into()).is_err());
+    }
+}

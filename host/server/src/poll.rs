@@ -275,3 +275,23 @@ fn of_execution(execution: &Execution, place: usize) -> Fetched {
         _ => Fetched::Nothing,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_spread_over_the_interval() {
+        const INTERVAL: u64 = 60_000;
+        let turn = |uid: u128| {
+            let pipeline = Aggregate { account: 0, uid: uid.to_be_bytes() };
+            spread(&Source { pipeline, action: "Source".into() }, INTERVAL)
+        };
+        let mut seconds = [0; 60];
+        for uid in 0..6000 {
+            assert_eq!(turn(uid), turn(uid), "the same at every start");
+            seconds[usize::try_from(turn(uid) / 1000).unwrap()] += 1;
+        }
+        assert!(seconds.iter().all(|count| (50..200).contains(count)), "{seconds:?}");
+    }
+}

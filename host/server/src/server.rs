@@ -26,6 +26,7 @@ use crate::home::DataDirectory;
 use crate::host::{self, Host, Identity};
 use crate::plugins::Plugins;
 use crate::poll::Poller;
+use crate::retention::Keeper;
 use crate::store::SledStore;
 
 /// Connections at once; more of them wait. Stops a flood of idle ones from using up file descriptors.
@@ -56,6 +57,7 @@ pub struct Server {
     pub credentials: PathBuf,
     pub region: String,
     endpoint_file: PathBuf,
+    keeper: Arc<Keeper>,
 }
 
 impl Server {
@@ -83,6 +85,12 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
+        let keeper = Keeper::new(
+            Arc::clone(&host.store) as _,
+            Arc::clone(&host.actions.artifacts),
+            data.logs(),
+            config.retention,
+        );
         let api = Arc::new(Api {
             host: host.clone(),
             account,
@@ -97,7 +105,7 @@ impl Server {
         let endpoint_file = data.endpoint();
         std::fs::write(&endpoint_file, format!("http://{address}\n"))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
-        Ok(Self { listener, router, host, address, credentials, region, endpoint_file })
+        Ok(Self { listener, router, host, address, credentials, region, endpoint_file, keeper: Arc::new(keeper) })
     }
 
     /// To be closed when everything else has ended.
@@ -107,7 +115,7 @@ impl Server {
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, router, host, endpoint_file, .. } = self;
+        let Self { listener, router, host, endpoint_file, keeper, .. } = self;
         let (driver, account) = (host.driver.clone(), host.account());
         let resumed = tokio::spawn(async move {
             if let Err(error) = driver.resume(account).await {
@@ -117,6 +125,7 @@ impl Server {
         let connections = GracefulShutdown::new();
         let failure = tokio::select! {
             () = accept(&listener, router, &connections) => None,
+            () = keeper.run() => None,
             () = stop => None,
             failure = host.driver.failure() => Some(failure),
         };

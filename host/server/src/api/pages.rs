@@ -18,7 +18,7 @@ pub struct Pages(pub [u8; 32]);
 impl Pages {
     /// `scope` says which list it is: its operation, pipeline and filter.
     pub fn token(&self, scope: &str, after: &[u8]) -> String {
-        let mut token = self.seal(scope, after).to_vec();
+        let mut token = self.mac(scope, after).finalize().into_bytes()[..SEAL_BYTES].to_vec();
         token.extend_from_slice(after);
         BASE64_URL_SAFE_NO_PAD.encode(token)
     }
@@ -28,19 +28,42 @@ impl Pages {
         let Some(token) = token else { return Ok(None) };
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| ApiError::invalid_token())?;
         let (seal, after) = bytes.split_at_checked(SEAL_BYTES).ok_or_else(ApiError::invalid_token)?;
-        match self.seal(scope, after) == seal {
-            true => Ok(Some(after.to_vec())),
-            false => Err(ApiError::invalid_token()),
-        }
+        self.mac(scope, after).verify_truncated_left(seal).map_err(|_| ApiError::invalid_token())?;
+        Ok(Some(after.to_vec()))
     }
 
-    fn seal(&self, scope: &str, after: &[u8]) -> [u8; SEAL_BYTES] {
+    fn mac(&self, scope: &str, after: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.update(&(scope.len() as u64).to_be_bytes());
         mac.update(scope.as_bytes());
         mac.update(after);
-        let mut seal = [0; SEAL_BYTES];
-        seal.copy_from_slice(&mac.finalize().into_bytes()[..SEAL_BYTES]);
-        seal
+        mac
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_its_own_list_alone() {
+        let pages = Pages([7; 32]);
+        let token = pages.token("ListPipelines", b"site");
+        let check = |pages: &Pages, scope: &str, token: &str, expected: Result<Option<&[u8]>, &str>| {
+            let after = pages.after(scope, Some(token));
+            assert_eq!(after.as_ref().map(|after| after.as_deref()).map_err(|error| error.code), expected, "{token}");
+        };
+        let invalid = Err("InvalidNextTokenException");
+        check(&pages, "ListPipelines", &token, Ok(Some(b"site")));
+        check(&pages, "ListActionTypes", &token, invalid);
+        check(&Pages([8; 32]), "ListPipelines", &token, invalid);
+        for altered in
+            ["", "A", "AAAA", &token[1..], &format!("{token}AAAA"), "not base64!", &token.replacen('A', "B", 1)]
+        {
+            if altered != token {
+                check(&pages, "ListPipelines", altered, invalid);
+            }
+        }
+        assert!(matches!(pages.after("ListPipelines", None), Ok(None)));
     }
 }

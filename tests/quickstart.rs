@@ -1,0 +1,103 @@
+//! The README's way to a running server, as it is written there: five lines, by a person with the AWS command line.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::tools;
+
+const HEADING: &str = "## Run the server";
+/// How often, and for how long, it is looked whether the pipeline has come to what the next line is for.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOKS_MAX: u32 = 600;
+
+/// Ends with the test, whatever happens.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What differs from the README: this build's own binary, a folder and a port of the test's own.
+struct Shell<'a> {
+    root: &'a Path,
+    replaced: Vec<(&'static str, String)>,
+    exported: String,
+}
+
+impl Shell<'_> {
+    fn here(&self, line: &str) -> String {
+        self.replaced.iter().fold(line.to_owned(), |line, (from, to)| line.replace(from, to))
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let line = self.here(line);
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("{}\n{line}", self.exported)]).current_dir(self.root).env_remove("AWS_PROFILE");
+        command
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let output = self.command(line).output().unwrap();
+        assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    /// Runs a line until what it prints satisfies.
+    fn until(&self, line: &str, satisfied: impl Fn(&str) -> bool) {
+        let mut said = String::new();
+        for _ in 0..LOOKS_MAX {
+            said = String::from_utf8(self.run(line).stdout).unwrap();
+            if satisfied(&said) {
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+        panic!("{line}\n{said}");
+    }
+}
+
+#[test]
+fn the_server_is_shown_in_five_lines_that_work() {
+    if tools::find("aws").is_none() {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let section = readme.split(HEADING).nth(1).expect("the README shows the server");
+    let block = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let lines: Vec<_> = block.lines().collect();
+    let [serve, export, create, state, approve] = lines[..] else { panic!("five lines, not {lines:?}") };
+
+    let folder = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let binary = env!("CARGO_BIN_EXE_pipewright");
+    let mut shell = Shell {
+        root: &root,
+        replaced: vec![
+            ("cargo run --release --", binary.to_owned()),
+            ("target/server", folder.path().join("data").display().to_string()),
+            ("127.0.0.1:7720", format!("127.0.0.1:{port}")),
+        ],
+        exported: String::new(),
+    };
+    let serve = serve.strip_suffix(" &").expect("it runs beside the shell");
+    let command = format!("exec {serve} --listen 127.0.0.1:{port}");
+    let mut server = Server(shell.command(&command).stdout(Stdio::piped()).spawn().unwrap());
+    let mut ready = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.starts_with("pipewright is ready"), "{ready}");
+    shell.exported = shell.here(export);
+
+    shell.run(create);
+    shell.until(state, |said| said.contains("\"token\""));
+    shell.run(approve);
+    shell.until(state, |said| said.matches("\"Succeeded\"").count() == 9);
+    assert!(root.join("target/site/current/index.html").is_file(), "it is published");
+}
