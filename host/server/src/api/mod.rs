@@ -84,7 +84,7 @@ impl Api {
             .route("/service/{service}/operation/{operation}", any(operation))
             .route("/healthz", get(plain::health::healthz))
             .route("/metrics", get(plain::health::metrics))
-            .nest("/v1", plain::router())
+            .merge(plain::router())
             .fallback(plain::no_such_path)
             .with_state(self)
     }

@@ -24,16 +24,20 @@ use super::executions::Reading;
 use super::{Api, Call};
 use crate::store::Aggregate;
 
+/// Whole paths: a nested router would cut off what is signed.
 pub(super) fn router() -> Router<Arc<Api>> {
     Router::new()
-        .route("/events", get(events::of_account))
-        .route("/pipelines/{pipeline}/events", get(events::of_pipeline))
-        .route("/pipelines/{pipeline}/executions/{execution}/actions/{action}/log", get(logs::log))
-        .route("/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal", get(logs::journal))
-        .route("/pipelines/{pipeline}/executions/{execution}/artifacts", get(artifacts::list))
-        .route("/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}", get(artifacts::zip))
-        .route("/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files", get(artifacts::files))
-        .route("/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files/{*path}", get(artifacts::file))
+        .route("/v1/events", get(events::of_account))
+        .route("/v1/pipelines/{pipeline}/events", get(events::of_pipeline))
+        .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log", get(logs::log))
+        .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal", get(logs::journal))
+        .route("/v1/pipelines/{pipeline}/executions/{execution}/artifacts", get(artifacts::list))
+        .route("/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}", get(artifacts::zip))
+        .route("/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files", get(artifacts::files))
+        .route(
+            "/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files/{*path}",
+            get(artifacts::file),
+        )
 }
 
 pub(super) async fn no_such_path() -> ApiError {
