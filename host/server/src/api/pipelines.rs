@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use pipewright_pipeline::declaration::{ExecutionMode, PipelineDeclaration, PipelineType, Tag};
+use pipewright_pipeline::declaration::{CreatePipelineInput, ExecutionMode, PipelineDeclaration, PipelineType, Tag};
 use pipewright_pipeline::machine::{Refusal, Reply, StartRequest, State, Trigger, TriggerType, What};
 use pipewright_pipeline::requests;
-use pipewright_pipeline::validate::{self, Context};
+use pipewright_pipeline::validate::{self, Context, Problems};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -114,16 +114,20 @@ impl Call {
         }
     }
 
-    fn judge(&self, document: &Value) -> Result<(PipelineDeclaration, Option<Vec<Tag>>), ApiError> {
+    /// Judges an input by one of the core's functions, against the action types that are served here.
+    fn judge<T>(
+        &self,
+        document: &Value,
+        judge: fn(&Value, &Context<'_>) -> Result<T, Problems>,
+    ) -> Result<T, ApiError> {
         let types = self.api.host.actions.plugins.action_types();
         let context = Context { region: Some(&self.api.region), action_types: &types };
-        let input = validate::validate_input(document, &context).map_err(|problems| ApiError::problems(&problems))?;
-        Ok((input.pipeline, input.tags))
+        judge(document, &context).map_err(|problems| ApiError::problems(&problems))
     }
 }
 
 pub async fn create(call: &Call, Document(document): Document) -> Result<Created, ApiError> {
-    let (declaration, given) = call.judge(&document)?;
+    let CreatePipelineInput { pipeline: declaration, tags: given } = call.judge(&document, validate::validate_input)?;
     let host = &call.api.host;
     let known = host.driver.pipelines_count(call.api.account).await?;
     if known >= call.api.quotas.pipelines {
@@ -165,9 +169,14 @@ pub async fn get(call: &Call, input: requests::GetPipelineInput) -> Result<Got, 
 }
 
 pub async fn update(call: &Call, Document(document): Document) -> Result<Created, ApiError> {
-    let (mut declaration, _) = call.judge(&document)?;
+    let mut declaration = call.judge(&document, validate::validate_update)?;
     let name = declaration.name.clone();
-    let (pipeline, state) = call.pipeline(&name).await?;
+    // The operation models no error for a pipeline that is not there.
+    let found = call.pipeline(&name).await;
+    let (pipeline, state) = found.map_err(|error| match error.code {
+        "PipelineNotFoundException" => ApiError::validation(error.message),
+        _ => error,
+    })?;
     let types = call.api.host.actions.plugins.action_types();
     if let Some(stored) = &state.declaration {
         views::unmask(&mut declaration, stored, &types);

@@ -102,6 +102,7 @@ impl Protocol {
             Ok(body) => (axum::http::StatusCode::OK, body),
             Err(error) => (error.status, self.error_body(&error)),
         };
+        let empty = body.is_empty();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -109,7 +110,10 @@ impl Protocol {
             Self::Json => JSON,
             Self::Cbor => CBOR,
         };
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        // rpc-v2-cbor forbids the content type of an output that there is not.
+        if self == Self::Json || !empty {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
         if self == Self::Cbor {
             headers.insert("smithy-protocol", HeaderValue::from_static(PROTOCOL));
         }
@@ -137,7 +141,34 @@ fn read_cbor(body: &[u8]) -> Result<Value, ApiError> {
     let document = ciborium::de::from_reader_with_recursion_limit(&mut rest, CBOR_DEPTH_MAX)
         .map_err(|error| ApiError::serialization(format!("The body is not CBOR: {error}")))?;
     match rest.is_empty() {
-        true => Ok(document),
+        true => from_cbor(document),
         false => Err(ApiError::serialization("There is something after the CBOR structure")),
     }
+}
+
+/// By hand, because ciborium reads keys of indefinite length, as some SDKs may send (contract §1), only into its own type.
+fn from_cbor(value: ciborium::Value) -> Result<Value, ApiError> {
+    use ciborium::Value as Cbor;
+    Ok(match value {
+        Cbor::Null => Value::Null,
+        Cbor::Bool(value) => value.into(),
+        Cbor::Text(text) => text.into(),
+        Cbor::Float(number) => number.into(),
+        Cbor::Integer(number) => match (i64::try_from(number), u64::try_from(number)) {
+            (Ok(number), _) => number.into(),
+            (_, Ok(number)) => number.into(),
+            _ => return Err(ApiError::serialization("A number is out of range")),
+        },
+        Cbor::Array(items) => items.into_iter().map(from_cbor).collect::<Result<_, _>>()?,
+        Cbor::Map(entries) => {
+            let entry = |(key, value)| match key {
+                Cbor::Text(key) => Ok((key, from_cbor(value)?)),
+                _ => Err(ApiError::serialization("A key is not a text")),
+            };
+            Value::Object(entries.into_iter().map(entry).collect::<Result<_, _>>()?)
+        }
+        Cbor::Tag(_, value) => from_cbor(*value)?,
+        // Nothing of CodePipeline's is bytes.
+        _ => return Err(ApiError::serialization("A value is none that an input has")),
+    })
 }
