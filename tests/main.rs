@@ -2,10 +2,12 @@
 //! crashes, and the command line as a person uses it.
 
 mod cases;
+mod contract;
 mod durability;
 mod git;
 mod git_server;
 mod quickstart;
 mod run;
+mod server;
 mod tidy;
 mod tools;

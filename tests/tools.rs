@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so loudly")]
 
 use std::path::PathBuf;
+use std::process::Command;
 
 /// The program of this name on the PATH. Where it is missing the test is to return at once, which is told loudly; in the
 /// checks that decide (`PIPEWRIGHT_TESTS_REQUIRE` names it) that is a failure.
@@ -12,6 +13,17 @@ pub fn find(name: &str) -> Option<PathBuf> {
         missing(name);
     }
     found
+}
+
+/// The Python on the PATH, if it has this package.
+pub fn python(package: &str) -> Option<PathBuf> {
+    let python = find("python3")?;
+    let has_it =
+        Command::new(&python).args(["-c", &format!("import {package}")]).output().is_ok_and(|it| it.status.success());
+    if !has_it {
+        missing(package);
+    }
+    has_it.then_some(python)
 }
 
 fn missing(name: &str) {

@@ -1,0 +1,56 @@
+//! Every operation of the API in both protocols, judged by botocore's own model of CodePipeline: `tests/contract/main.py`
+//! sends the requests and judges the answers.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use pipewright::api::OPERATIONS;
+
+use crate::server::Server;
+use crate::tools;
+
+/// Both protocols have a pipeline whose actions may do what they do; the scenario reaches the quota.
+const CONFIG: &str = r#"
+poll_seconds = 86400
+
+[quotas]
+pipelines = 3
+
+[grants]
+released-json = "grants.toml"
+released-cbor = "grants.toml"
+"#;
+
+const GRANTS: &str = r#"
+[action."Source/Get"]
+directories.source = { path = "source", access = "read" }
+
+[action."Ask/Publish"]
+directories.target = { path = "published", access = "write" }
+"#;
+
+#[test]
+fn every_answer_is_one_of_botocores_model() {
+    let Some(python) = tools::python("botocore") else { return };
+    let home = tempfile::tempdir().unwrap();
+    for folder in ["source", "published"] {
+        fs::create_dir(home.path().join(folder)).unwrap();
+    }
+    for (file, text) in [("serve.toml", CONFIG), ("grants.toml", GRANTS), ("source/page.md", "# Home")] {
+        fs::write(home.path().join(file), text).unwrap();
+    }
+    let server = Server::start(home.path());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/contract/main.py");
+    let output = Command::new(python)
+        .arg("-B")
+        .arg(script)
+        .arg(server.endpoint())
+        .arg(server.credentials())
+        .args(["us-east-1", "000000000000"])
+        .args(OPERATIONS.iter().map(|operation| operation.name))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}

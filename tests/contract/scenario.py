@@ -1,0 +1,344 @@
+"""What a client does with pipelines, from creating to deleting: for each operation a full request, a minimal one, and the
+requests that are right by their shape and still refused.
+
+The server's configuration gives grants to `released-<protocol>` (its source finds a directory, its deployment may write to
+one), and allows three pipelines. Must not know how an answer is judged."""
+
+import copy
+import json
+import pathlib
+import time
+
+import model
+
+VALID = pathlib.Path(__file__).parents[2] / "host/pipeline/src/validate/tests/valid.json"
+ROLE = "arn:aws:iam::000000000000:role/pipeline"
+WAIT_SECONDS_MAX = 30
+LISTS = ["ListPipelines", "ListPipelineExecutions", "ListActionExecutions", "ListActionTypes", "ListTagsForResource"]
+
+
+def action(name, type_id, **more):
+    category, owner, provider, version = type_id.split("/")
+    type_id = {"category": category, "owner": owner, "provider": provider, "version": version}
+    return {"name": name, "actionTypeId": type_id, **more}
+
+
+SOURCE = action("Get", "Source/Custom/Directory/1", outputArtifacts=[{"name": "Code"}])
+APPROVAL = action("Ask", "Approval/AWS/Manual/1")
+
+
+def minimal(name):
+    stages = [{"name": "Source", "actions": [SOURCE]}, {"name": "Ask", "actions": [APPROVAL]}]
+    return {
+        "name": name, "roleArn": ROLE, "artifactStore": {"type": "S3", "location": "artifacts"},
+        "stages": copy.deepcopy(stages),
+    }
+
+
+def released(name):
+    publish = action("Publish", "Deploy/Custom/Directory/1", inputArtifacts=[{"name": "Code"}], runOrder=2)
+    pipeline = minimal(name)
+    pipeline["stages"][1]["actions"].append(publish)
+    return {
+        **pipeline, "pipelineType": "V2", "executionMode": "SUPERSEDED",
+        "variables": [{"name": "Colour", "defaultValue": "blue"}],
+    }
+
+
+def every_member(name):
+    """Every member of a declaration, with action types that this server has or that are AWS's own."""
+    text = VALID.read_text().replace("eu-west-1", "us-west-1").replace("us-east-1", "eu-west-1")
+    pipeline = json.loads(text.replace("us-west-1", "us-east-1"))
+    pipeline["name"] = name
+    pipeline["stages"][0]["actions"][1]["configuration"] = {"Directory": "source"}
+    check = pipeline["stages"][1]["actions"][1]
+    check["actionTypeId"]["provider"], check["configuration"] = "LinkCheck", {}
+    return pipeline
+
+
+class Scenario:
+    def __init__(self, client, account, region, offered):
+        self.client, self.call = client, client.call
+        self.suffix = client.protocol.__name__.lower()
+        self.account, self.region, self.offered = account, region, offered
+        self.main, self.failing = f"released-{self.suffix}", f"failing-{self.suffix}"
+
+    def run(self):
+        self.create()
+        self.read_and_update()
+        self.execute()
+        self.lists()
+        self.transitions()
+        self.approve()
+        self.stop_and_retry()
+        self.tags()
+        self.action_types()
+        self.not_found()
+
+    def expect(self, holds, defect):
+        self.client.report.check(holds, f"{self.client.protocol.name}: {defect}")
+
+    def arn(self, name, account=None, region=None):
+        return f"arn:aws:codepipeline:{region or self.region}:{account or self.account}:{name}"
+
+    def until(self, ready, what):
+        """Asks again until there is an answer."""
+        end = time.monotonic() + WAIT_SECONDS_MAX
+        while time.monotonic() < end:
+            if found := ready():
+                return found
+            time.sleep(0.05)
+        raise TimeoutError(f"{self.client.protocol.name}: waited {WAIT_SECONDS_MAX} s in vain until {what}")
+
+    def until_status(self, name, execution, status):
+        params = {"pipelineName": name, "pipelineExecutionId": execution}
+        def ended():
+            return self.call("GetPipelineExecution", params).get("pipelineExecution", {}).get("status") == status
+        self.until(ended, f"{execution} of {name} is {status}")
+
+    def token(self, name, execution):
+        """The approval token of an execution, as soon as it waits for one."""
+        def waits():
+            for stage in self.call("GetPipelineState", {"name": name}).get("stageStates", []):
+                latest = stage.get("latestExecution", {}).get("pipelineExecutionId")
+                for state in stage.get("actionStates", []):
+                    if latest == execution and "token" in state.get("latestExecution", {}):
+                        return state["latestExecution"]["token"]
+        return self.until(waits, f"{execution} of {name} waits for an approval")
+
+    def start(self, name, **more):
+        return self.call("StartPipelineExecution", {"name": name, **more}).get("pipelineExecutionId")
+
+    def first_execution(self, name):
+        def listed():
+            return self.call("ListPipelineExecutions", {"pipelineName": name}).get("pipelineExecutionSummaries")
+        summary = self.until(listed, f"{name} has an execution")[-1]
+        self.expect(summary["trigger"]["triggerType"] == "CreatePipeline", f"the first trigger: {summary}")
+        return summary["pipelineExecutionId"]
+
+    def create(self):
+        tags = [{"key": "team", "value": "web"}, {"key": "empty", "value": ""}]
+        created = self.call("CreatePipeline", {"pipeline": released(self.main), "tags": tags})
+        self.expect(created.get("tags") == tags, f"CreatePipeline gives back the tags: {created}")
+        self.expect(created.get("pipeline", {}).get("version") == 1, f"the first version is 1: {created}")
+        created = self.call("CreatePipeline", {"pipeline": minimal(self.failing)}).get("pipeline", {})
+        source = created.get("stages", [{"actions": [{}]}])[0]["actions"][0]
+        given = (source.get("runOrder"), source.get("inputArtifacts"), source.get("configuration"))
+        self.expect(given == (1, [], {}), f"defaults are filled in: {source}")
+        self.expect(created.get("executionMode") == "SUPERSEDED", f"defaults are filled in: {created}")
+        self.call("CreatePipeline", {"pipeline": minimal(self.main)}, "PipelineNameInUseException")
+
+        def refused(code, change, **more):
+            pipeline = released("refused")
+            change(pipeline)
+            self.call("CreatePipeline", {"pipeline": pipeline, **more}, code)
+            self.call("UpdatePipeline", {"pipeline": pipeline}, code)
+
+        unproduced, many = [{"name": "Unproduced"}], [APPROVAL] * 51
+        refused("InvalidStructureException", lambda it: it["stages"].pop())
+        refused("InvalidStructureException", lambda it: it["stages"].extend(it["stages"] * 30))
+        refused("InvalidStageDeclarationException", lambda it: it["stages"].append(it["stages"][1]))
+        refused("InvalidStageDeclarationException", lambda it: it["stages"][1].update(actions=many))
+        refused("InvalidActionDeclarationException", lambda it: it["stages"][1]["actions"][1].update(inputArtifacts=unproduced))
+        refused("InvalidActionDeclarationException", lambda it: it["stages"][1]["actions"][0].update(configuration={"No": "such"}))
+        blockers = [{"name": "Wait", "type": "Schedule"}]
+        refused("InvalidBlockerDeclarationException", lambda it: it["stages"][1].update(blockers=blockers))
+        for code, keys in [
+            ("TooManyTagsException", [str(number) for number in range(51)]), ("InvalidTagsException", ["aws:mine"]),
+            ("InvalidTagsException", ["twice", "twice"]),
+        ]:
+            tags = [{"key": key, "value": ""} for key in keys]
+            self.call("CreatePipeline", {"pipeline": minimal("refused"), "tags": tags}, code)
+        self.call("GetPipeline", {"name": "refused"}, "PipelineNotFoundException")
+
+    def read_and_update(self):
+        name = f"every-member-{self.suffix}"
+        self.call("CreatePipeline", {"pipeline": every_member(name)})
+        self.call("GetPipeline", {"name": name})
+        self.call("GetPipelineState", {"name": name})
+        self.call("CreatePipeline", {"pipeline": minimal("one-too-many")}, "LimitExceededException")
+        updated = self.call("UpdatePipeline", {"pipeline": every_member(name)}).get("pipeline", {})
+        self.expect(updated.get("version") == 2, f"an update makes version 2: {updated}")
+        unknown = {"tags": "of CreatePipeline alone", "unknown": None}
+        updated = self.client.document("UpdatePipeline", {"pipeline": minimal(name), **unknown}).get("pipeline", {})
+        self.expect(updated.get("version") == 3, f"an update makes version 3: {updated}")
+        got = self.call("GetPipeline", {"name": name, "version": 1})
+        self.expect(got.get("pipeline", {}).get("variables"), f"version 1 is kept: {got}")
+        self.expect(got.get("metadata", {}).get("pipelineArn") == self.arn(name), f"the ARN: {got}")
+        self.call("GetPipeline", {"name": name, "version": 99}, "PipelineVersionNotFoundException")
+        self.call("DeletePipeline", {"name": name})
+
+    def execute(self):
+        self.first = self.first_execution(self.main)
+        self.first_token = self.token(self.main, self.first)
+        self.until_status(self.failing, self.first_execution(self.failing), "Failed")
+        revisions = [{"actionName": "Get", "revisionType": "COMMIT_ID", "revisionValue": "0" * 40}]
+        full = {
+            "variables": [{"name": "Colour", "value": "red"}], "clientRequestToken": "once",
+            "sourceRevisions": revisions,
+        }
+        second = self.second = self.start(self.main, **full)
+        self.expect(self.start(self.main, **full) == second, "a request token starts one execution")
+        self.expect(self.start(self.main, clientRequestToken="once") == second, "whatever else the request says")
+        twice = [{"name": "Colour", "value": "red"}] * 2
+        self.call("StartPipelineExecution", {"name": self.main, "variables": twice}, "ValidationException")
+        execution = {"pipelineName": self.main, "pipelineExecutionId": second}
+        got = self.call("GetPipelineExecution", execution).get("pipelineExecution", {})
+        self.expect(got.get("pipelineExecutionId") == second, f"the execution that was asked for: {got}")
+
+    def pages(self, operation, member, params, size=1):
+        """All pages of a list, with so many on each."""
+        found, token = [], {}
+        while True:
+            page = self.call(operation, {**params, "maxResults": size, **token})
+            found += page.get(member, [])
+            self.expect(len(page.get(member, [])) <= size, f"{operation} gives more than {size}: {page}")
+            if "nextToken" not in page:
+                return found
+            token = {"nextToken": page["nextToken"]}
+
+    def lists(self):
+        named = {"pipelineName": self.main}
+        latest = {"pipelineExecutionId": self.first, "startTimeRange": "Latest"}
+        filters = [
+            {"pipelineExecutionId": self.first}, {"latestInPipelineExecution": latest},
+            {"latestInPipelineExecution": {**latest, "startTimeRange": "All"}},
+        ]
+        whole = [("ListPipelines", "pipelines", {}), ("ListPipelineExecutions", "pipelineExecutionSummaries", named)]
+        whole += [("ListActionExecutions", "actionExecutionDetails", {**named, "filter": it}) for it in filters]
+        whole += [("ListTagsForResource", "tags", {"resourceArn": self.arn(self.main)})]
+        for operation, member, params in whole:
+            in_one = self.call(operation, params).get(member, [])
+            self.expect(len(in_one) >= 2, f"{operation} {params} has no two: {in_one}")
+            key = lambda item: {name: value for name, value in item.items() if name.endswith(("Id", "name", "key"))}
+            in_pages = self.pages(operation, member, params)
+            self.expect([key(it) for it in in_pages] == [key(it) for it in in_one], f"{operation} in pages: {in_pages}")
+        self.call("ListActionExecutions", named)
+        succeeded = {"succeededInStage": {"stageName": "Source"}}
+        self.pages("ListPipelineExecutions", "pipelineExecutionSummaries", {**named, "filter": succeeded})
+        self.call("ListPipelineExecutions", {**named, "filter": {}})
+
+        token = self.call("ListPipelines", {"maxResults": 1}).get("nextToken", "")
+        for operation in LISTS:
+            params = {"pipelineName": self.main} if "Executions" in operation else {}
+            if operation == "ListTagsForResource":
+                params = {"resourceArn": self.arn(self.main)}
+            for made_up in ["made-up", "\n", "é" * 2048, "A" * 64, token[:-1], token + "A"]:
+                self.call(operation, {**params, "nextToken": made_up}, "InvalidNextTokenException")
+            if operation != "ListPipelines":
+                self.call(operation, {**params, "nextToken": token}, "InvalidNextTokenException")
+
+    def transitions(self):
+        where = {"pipelineName": self.main, "stageName": "Ask", "transitionType": "Inbound"}
+        self.call("DisableStageTransition", {**where, "reason": "Not on a Friday (please)!"})
+        stage = self.call("GetPipelineState", {"name": self.main})["stageStates"][1]
+        self.expect(stage["inboundTransitionState"]["enabled"] is False, f"the transition is disabled: {stage}")
+        self.expect(stage["inboundTransitionState"].get("disabledReason"), f"the reason is told: {stage}")
+        self.call("EnableStageTransition", where)
+        self.call("EnableStageTransition", {**where, "transitionType": "Outbound"})
+
+    def approve(self):
+        where = {"pipelineName": self.main, "stageName": "Ask", "actionName": "Ask"}
+        approved = {"status": "Approved", "summary": "Looks good é🦀"}
+        unknown = {"token": model.UUID, "result": approved}
+        self.call("PutApprovalResult", {**where, **unknown}, "InvalidApprovalTokenException")
+        self.call("PutApprovalResult", {**where, "actionName": "No", **unknown}, "ActionNotFoundException")
+        self.call("PutApprovalResult", {**where, "stageName": "No", **unknown}, "StageNotFoundException")
+        answered = self.call("PutApprovalResult", {**where, "token": self.first_token, "result": approved})
+        self.expect("approvedAt" in answered, f"the time of the approval: {answered}")
+        again = ("ApprovalAlreadyCompletedException", "InvalidApprovalTokenException")
+        self.call("PutApprovalResult", {**where, "token": self.first_token, "result": approved}, again)
+        self.until_status(self.main, self.first, "Succeeded")
+        token = self.token(self.main, self.second)
+        self.call("PutApprovalResult", {**where, "token": self.first_token, "result": approved}, again)
+        self.call("PutApprovalResult", {**where, "token": token, "result": {"status": "Rejected", "summary": ""}})
+        self.until_status(self.main, self.second, "Failed")
+
+    def stop_and_retry(self):
+        failed = self.start(self.failing)
+        self.until_status(self.failing, failed, "Failed")
+        where = {"pipelineName": self.failing, "stageName": "Source", "pipelineExecutionId": failed}
+        stop = {"pipelineName": self.failing, "pipelineExecutionId": failed}
+        self.call("StopPipelineExecution", stop, "PipelineExecutionNotStoppableException")
+        unknown = {"pipelineExecutionId": model.UUID}
+        self.call("StopPipelineExecution", {**stop, **unknown}, "PipelineExecutionNotStoppableException")
+        for mode in ["FAILED_ACTIONS", "ALL_ACTIONS"]:
+            retried = self.call("RetryStageExecution", {**where, "retryMode": mode})
+            self.expect(retried.get("pipelineExecutionId") == failed, f"a retry keeps the execution: {retried}")
+            self.until_status(self.failing, failed, "Failed")
+        retry = {**where, "retryMode": "FAILED_ACTIONS"}
+        self.call("RetryStageExecution", {**retry, "stageName": "No"}, "StageNotFoundException")
+        cannot = ("NotLatestPipelineExecutionException", "StageNotRetryableException")
+        self.call("RetryStageExecution", {**retry, **unknown}, cannot)
+        self.call("RetryStageExecution", {**retry, "stageName": "Ask"}, cannot)
+
+        waiting = self.start(self.main)
+        self.token(self.main, waiting)
+        stop = {"pipelineName": self.main, "pipelineExecutionId": waiting}
+        self.expect(self.call("StopPipelineExecution", stop).get("pipelineExecutionId") == waiting, "a stop tells its id")
+        self.call("StopPipelineExecution", {**stop, "abandon": False}, "DuplicatedStopRequestException")
+        self.call("StopPipelineExecution", {**stop, "abandon": True, "reason": "Enough é🦀"})
+        self.until_status(self.main, waiting, "Stopped")
+        self.call("ListPipelineExecutions", {"pipelineName": self.main})
+        self.call("ListActionExecutions", {"pipelineName": self.main})
+
+    def tags(self):
+        resource = {"resourceArn": self.arn(self.main)}
+        self.call("TagResource", {**resource, "tags": [{"key": "team", "value": "shop"}, {"key": "new", "value": "é"}]})
+        self.call("TagResource", {**resource, "tags": []})
+        self.call("UntagResource", {**resource, "tagKeys": ["new", "never was there"]})
+        self.call("UntagResource", {**resource, "tagKeys": []})
+        listed = self.call("ListTagsForResource", resource).get("tags", [])
+        tags = {tag["key"]: tag["value"] for tag in listed}
+        self.expect(tags == {"team": "shop", "empty": ""}, f"the tags are what was set: {listed}")
+        for code, keys in [
+            ("TooManyTagsException", [str(number) for number in range(49)]), ("InvalidTagsException", ["AWS:mine"]),
+            ("InvalidTagsException", ["twice", "twice"]),
+        ]:
+            self.call("TagResource", {**resource, "tags": [{"key": key, "value": ""} for key in keys]}, code)
+        elsewhere = [
+            self.arn("unknown"), self.arn(self.main, account="111111111111"), self.arn(self.main, region="eu-west-1"),
+            self.arn("webhook:hook"), self.arn("actiontype:Custom/Build/No/1"), self.arn(f"{self.main}/Ask"),
+        ]
+        for arn in elsewhere:
+            for operation, more in [
+                ("TagResource", {"tags": []}), ("UntagResource", {"tagKeys": []}), ("ListTagsForResource", {}),
+            ]:
+                self.call(operation, {"resourceArn": arn, **more}, ("ResourceNotFoundException", "InvalidArnException"))
+
+    def action_types(self):
+        every = self.call("ListActionTypes", {}).get("actionTypes", [])
+        providers = {row["id"]["provider"] for row in every}
+        self.expect({"Directory", "Manual"} <= providers, f"the bundle's types are listed: {providers}")
+        filtered = self.call("ListActionTypes", {"actionOwnerFilter": "AWS", "regionFilter": self.region})
+        owners = {row["id"]["owner"] for row in filtered.get("actionTypes", [])}
+        self.expect(owners == {"AWS"}, f"the filter counts: {owners}")
+        here = {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}
+        self.call("GetActionType", here)
+        self.call("GetActionType", {**here, "version": "2"}, "ActionTypeNotFoundException")
+
+    def not_found(self):
+        """Every operation that names a pipeline, with one that does not exist."""
+        for name in self.offered:
+            shape = model.operation(name).input_shape
+            member = next((it for it in ("name", "pipelineName") if it in shape.required_members), None)
+            if member is None or name == "DeletePipeline":
+                continue
+            self.call(name, {**model.sample(shape), member: "unknown"}, "PipelineNotFoundException")
+        # The operation models no better error.
+        self.call("UpdatePipeline", {"pipeline": minimal("unknown")}, "ValidationException")
+        where = {"pipelineName": self.main, "transitionType": "Inbound", "stageName": "No"}
+        self.call("EnableStageTransition", where, "StageNotFoundException")
+        self.call("DisableStageTransition", {**where, "reason": "No"}, "StageNotFoundException")
+        execution = {"pipelineName": self.main, "pipelineExecutionId": model.UUID}
+        self.call("GetPipelineExecution", execution, "PipelineExecutionNotFoundException")
+        latest = {"pipelineExecutionId": model.UUID, "startTimeRange": "All"}
+        for chosen in ({"pipelineExecutionId": model.UUID}, {"latestInPipelineExecution": latest}):
+            params = {"pipelineName": self.main, "filter": chosen}
+            self.call("ListActionExecutions", params, "PipelineExecutionNotFoundException")
+
+    def delete(self):
+        for name in (self.main, self.failing):
+            self.call("DeletePipeline", {"name": name})
+            self.call("GetPipeline", {"name": name}, "PipelineNotFoundException")
+            self.call("DeletePipeline", {"name": name})

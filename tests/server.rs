@@ -1,0 +1,52 @@
+//! A real `pipewright serve` for one test: on a free port, with a data directory of its own, killed at the end.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+pub struct Server {
+    child: Child,
+    /// Open as long as the server runs: it must be able to print.
+    _stdout: BufReader<ChildStdout>,
+    data: PathBuf,
+}
+
+impl Server {
+    /// Starts it and waits until it answers. `home` holds its configuration, `serve.toml`; its data lie in `home/data`.
+    pub fn start(home: &Path) -> Self {
+        let data = home.join("data");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .arg("--config")
+            .arg(home.join("serve.toml"))
+            .env("HOME", home)
+            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut ready = String::new();
+        stdout.read_line(&mut ready).unwrap();
+        assert!(!ready.is_empty(), "the server ended before it was ready: {}", child.wait().unwrap());
+        Self { child, _stdout: stdout, data }
+    }
+
+    pub fn endpoint(&self) -> String {
+        fs::read_to_string(self.data.join("endpoint")).unwrap().trim().to_owned()
+    }
+
+    /// The administrator's key, in AWS's format.
+    pub fn credentials(&self) -> PathBuf {
+        self.data.join("credentials")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
