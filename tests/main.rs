@@ -3,6 +3,7 @@
 
 mod cases;
 mod contract;
+mod client;
 mod durability;
 mod git;
 mod git_server;

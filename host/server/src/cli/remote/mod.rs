@@ -28,7 +28,7 @@ use super::exit::Ended;
 use crate::auth::AccessKey;
 use crate::auth::profile::{Profile, read_credentials};
 use crate::client::{Client, Endpoint};
-use crate::home::DataDirectory;
+use crate::home::{DataDirectory, UserFolders};
 use crate::host::REGION;
 
 /// Where a server listens that nobody configured.
@@ -37,7 +37,7 @@ const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:7720";
 #[derive(clap::Args)]
 #[command(next_help_heading = "Server")]
 pub struct Connection {
-    /// The server's address [default: from AWS's variables and files, else http://127.0.0.1:7720]
+    /// The server's address [default: from AWS's variables and files, else that of this user's own server]
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// The profile of AWS's shared files that has the access key
@@ -72,13 +72,7 @@ impl Connection {
     }
 
     fn server(&self) -> Result<Server, Ended> {
-        let found = match &self.data {
-            Some(data) => of_data(data, self.endpoint.is_some())?,
-            None => {
-                let variable = |name: &str| std::env::var(name).ok();
-                Profile::find(&variable, self.profile.as_deref()).map_err(Ended::usage)?
-            }
-        };
+        let found = self.find()?;
         let endpoint = self.endpoint.clone().or(found.endpoint).unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
         let endpoint: Endpoint = endpoint.parse()?;
         let key = found.key.ok_or_else(|| {
@@ -89,6 +83,22 @@ impl Connection {
         })?;
         let region = self.region.clone().or(found.region).unwrap_or_else(|| REGION.to_owned());
         Ok(Server { client: Client::new(endpoint, key, region), json: self.json, options: self.options() })
+    }
+
+    fn find(&self) -> Result<Profile, Ended> {
+        if let Some(data) = &self.data {
+            return of_data(data, self.endpoint.is_some());
+        }
+        let variable = |name: &str| std::env::var(name).ok();
+        let found = Profile::find(&variable, self.profile.as_deref()).map_err(Ended::usage)?;
+        // A key without an address is for AWS itself; the server that this user runs without further ado is meant.
+        let own = UserFolders::find().ok().map(|folders| folders.server_data());
+        match own.filter(|own| own.join("endpoint").exists()) {
+            Some(own) if self.endpoint.is_none() && found.endpoint.is_none() && self.profile.is_none() => {
+                of_data(&own, false)
+            }
+            _ => Ok(found),
+        }
     }
 
     fn options(&self) -> String {
