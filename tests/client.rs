@@ -64,13 +64,14 @@ impl Site {
         let mut source = action("Source", "Custom", "Directory", "Source", json!({ "Directory": "source" }));
         source["outputArtifacts"] = json!([{ "name": "Code" }]);
         let first = json!({ "name": "Source", "actions": [source] });
+        let stages = [&[first], stages].concat();
         let document = json!({ "pipeline": {
             "name": name,
             "roleArn": "arn:aws:iam::000000000000:role/test",
             "artifactStore": { "type": "S3", "location": "artifacts" },
             "pipelineType": "V2",
             "variables": [{ "name": "Script", "defaultValue": "read inputs/Code/README.md" }],
-            "stages": [&[first], stages].concat(),
+            "stages": stages,
         }});
         fs::write(self.path(&format!("{name}.json")), document.to_string()).unwrap();
         self.run(&["create", &format!("{name}.json")])
