@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 struct Site {
     home: tempfile::TempDir,
     server: Child,
+    /// Open as long as the server runs: it must be able to print.
+    _said: BufReader<ChildStdout>,
 }
 
 impl Site {
-    /// With the pipelines `site` and `slow`, whose first executions have ended.
+    /// Without a pipeline yet; `site` and `slow` may read the folder `source`.
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(home.path().join(name), text).unwrap();
@@ -33,8 +35,8 @@ impl Site {
         for guest in ["steps", "deeds"] {
             fs::write(home.path().join(format!("plugins/{guest}.wasm")), pipewright_guests::get(guest)).unwrap();
         }
-        let server = serve(home.path(), "127.0.0.1:0");
-        Self { home, server }
+        let (server, said) = serve(home.path(), "127.0.0.1:0");
+        Self { home, server, _said: said }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -82,7 +84,7 @@ impl Site {
         let address = fs::read_to_string(self.path("data/endpoint")).unwrap();
         self.server.kill().unwrap();
         self.server.wait().unwrap();
-        self.server = serve(self.home.path(), address.trim().strip_prefix("http://").unwrap());
+        (self.server, self._said) = serve(self.home.path(), address.trim().strip_prefix("http://").unwrap());
     }
 }
 
@@ -105,7 +107,7 @@ fn program(home: &Path) -> Command {
     command
 }
 
-fn serve(home: &Path, listen: &str) -> Child {
+fn serve(home: &Path, listen: &str) -> (Child, BufReader<ChildStdout>) {
     // Compiled once for all tests.
     let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("client-compiled");
     fs::create_dir_all(&compiled).unwrap();
@@ -120,9 +122,10 @@ fn serve(home: &Path, listen: &str) -> Child {
         .spawn()
         .unwrap();
     let mut ready = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let mut said = BufReader::new(server.stdout.take().unwrap());
+    said.read_line(&mut ready).unwrap();
     assert!(ready.contains("ready"), "{ready}");
-    server
+    (server, said)
 }
 
 #[derive(Debug)]
@@ -198,7 +201,8 @@ fn an_execution_from_its_creation_to_its_artifacts() {
     let actions = site.run(&["history", "site", "--actions", "--execution", first]);
     assert_eq!(actions.check(0, &["Make/Steps\tSucceeded"]).out.lines().count(), 2, "{actions:?}");
 
-    let log = site.json(&["logs", "site", "Steps", "--execution", first]);
+    let log = site.run(&["logs", "site", "Steps", "--execution", first, "--json"]);
+    let log: Value = serde_json::from_str(log.check(0, &[]).out.lines().next().unwrap()).unwrap();
     assert_eq!((&log["stageName"], &log["level"]), (&json!("Make"), &json!("Info")), "{log}");
     site.run(&["logs", "site", "Make/Other"]).check(2, &["Make/Other did not run"]);
 

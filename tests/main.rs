@@ -2,8 +2,8 @@
 //! crashes, and the command line as a person uses it.
 
 mod cases;
-mod contract;
 mod client;
+mod contract;
 mod durability;
 mod git;
 mod git_server;
