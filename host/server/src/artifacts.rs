@@ -76,6 +76,11 @@ impl Artifacts {
         &self.blobs
     }
 
+    /// The manifests of the artifacts, by the digests of the artifacts.
+    pub fn manifests(&self) -> &BlobDir {
+        &self.trees
+    }
+
     /// Takes in what a call made: all outputs, then one sync for all of them. Gives each artifact's digest.
     pub fn take_in(&self, made: &[MadeOutput], quota: &FileQuota) -> Result<Vec<(String, String)>, ArtifactError> {
         let mut digests = Vec::with_capacity(made.len());

@@ -21,13 +21,14 @@ use tokio::sync::Semaphore;
 use crate::api::{Api, Metrics, Pages};
 use crate::auth::{AccessKey, profile};
 use crate::config::Config;
+use crate::export::Exported;
 use crate::grant_book::GrantBook;
 use crate::home::DataDirectory;
 use crate::host::{self, Host, Identity};
 use crate::plugins::Plugins;
 use crate::poll::Poller;
 use crate::retention::Keeper;
-use crate::store::SledStore;
+use crate::store::{SledStore, Store};
 
 /// Connections at once; more of them wait. Stops a flood of idle ones from using up file descriptors.
 const CONNECTIONS_MAX: usize = 1024;
@@ -85,12 +86,12 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let keeper = Keeper::new(
-            Arc::clone(&host.store) as _,
-            Arc::clone(&host.actions.artifacts),
-            data.logs(),
-            config.retention,
-        );
+        let (artifacts, logs) = (Arc::clone(&host.actions.artifacts), data.logs());
+        let store: Arc<dyn Store> = Arc::clone(&host.store) as _;
+        let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&artifacts), logs.clone(), config.retention);
+        let keeper = Arc::new(keeper);
+        let components = BlobDir::new(data.components())?;
+        let exported = Exported { store, artifacts, components, logs, keeper: Arc::clone(&keeper) };
         let api = Arc::new(Api {
             host: host.clone(),
             account,
@@ -101,11 +102,12 @@ impl Server {
             metrics: Arc::<Metrics>::default(),
             tagging: tokio::sync::Mutex::default(),
             poller: Poller::start(host.clone(), account, Duration::from_secs(config.poll_seconds)),
+            exported,
         });
         let endpoint_file = data.endpoint();
         std::fs::write(&endpoint_file, format!("http://{address}\n"))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
-        Ok(Self { listener, router, host, address, credentials, region, endpoint_file, keeper: Arc::new(keeper) })
+        Ok(Self { listener, router, host, address, credentials, region, endpoint_file, keeper })
     }
 
     /// To be closed when everything else has ended.

@@ -58,6 +58,7 @@ pub struct Api {
     pub tagging: tokio::sync::Mutex<()>,
     /// Tells the poller that a pipeline's sources may have changed.
     pub poller: crate::poll::Poller,
+    pub exported: crate::export::Exported,
 }
 
 /// One authenticated request.

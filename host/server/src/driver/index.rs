@@ -104,6 +104,20 @@ pub(super) fn rows(step: &Stepped<'_>) -> Result<Rows, DriverError> {
     Ok(rows)
 }
 
+/// The rows that tell of a pipeline's state and not of what happened.
+pub(crate) fn of_state(aggregate: Aggregate, state: &State) -> Result<Rows, DriverError> {
+    let nothing = State::default();
+    let made = Stepped { aggregate, sequence: 0, at: Timestamp(0), events: &[], before: &nothing, after: state };
+    let mut rows = Rows::new();
+    if let Some(declaration) = &state.declaration {
+        made.declared(declaration, &mut rows)?;
+    }
+    if let Some(due) = state.due() {
+        rows.push((Kind::Due.key(&[&aggregate.uid]), Some(due.0.to_be_bytes().to_vec().into())));
+    }
+    Ok(rows)
+}
+
 impl Stepped<'_> {
     fn uid(&self) -> [u8; 16] {
         self.aggregate.uid

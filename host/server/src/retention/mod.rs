@@ -12,7 +12,7 @@ mod logs;
 mod pipeline;
 mod references;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -22,10 +22,10 @@ use crate::store::{List, MemoryStore};
 #[derive(Clone)]
 struct Script(Arc<Told>);
 
-struct Told {
-    folder: PathBuf,
+pub(crate) struct Told {
+    pub(crate) folder: PathBuf,
     builds_fail: AtomicBool,
-    gate_waits: AtomicBool,
+    pub(crate) gate_waits: AtomicBool,
 }
 
 fn store_artifact(folder: &std::path::Path, own: &str) -> Digest {
@@ -84,16 +84,16 @@ fn declaration() -> Arc<PipelineDeclaration> {
     Arc::new(serde_json::from_value(declaration).unwrap())
 }
 
-struct World {
-    dir: TempDir,
-    store: Arc<dyn Store>,
-    driver: Driver,
-    told: Arc<Told>,
-    pipeline: Aggregate,
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) driver: Driver,
+    pub(crate) told: Arc<Told>,
+    pub(crate) pipeline: Aggregate,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let folder = dir.path().join("artifacts");
@@ -104,8 +104,8 @@ impl World {
         Self { dir, store, driver, told, pipeline }
     }
 
-    /// Starts an execution and waits until it has ended or waits for its approval; it gets a log.
-    async fn execute(&self) -> ExecutionId {
+    /// Starts an execution and waits until it has ended or waits, for its approval or in front of a stage; it gets a log.
+    pub(crate) async fn execute(&self) -> ExecutionId {
         let Reply::Execution(id) =
             self.driver.submit(self.pipeline, What::Start(StartRequest::default())).await.unwrap()
         else {
@@ -124,16 +124,16 @@ impl World {
     async fn rests(&self, id: ExecutionId) -> bool {
         let state = self.driver.state(self.pipeline).await.unwrap();
         match state.executions.get(&id) {
-            Some(live) => live.actions.values().any(|run| run.wait.is_some()),
+            Some(live) => live.progress.inbound_since.is_some() || live.actions.values().any(|run| run.wait.is_some()),
             None => true,
         }
     }
 
-    fn logs(&self) -> PathBuf {
+    pub(crate) fn logs(&self) -> PathBuf {
         self.dir.path().join("logs")
     }
 
-    async fn collect(&self, retention: Retention, now: u64) -> Collected {
+    pub(crate) async fn collect(&self, retention: Retention, now: u64) -> Collected {
         let artifacts = Arc::new(Artifacts::open(&self.told.folder).unwrap());
         let keeper = Keeper::new(Arc::clone(&self.store), Arc::clone(&artifacts), self.logs(), retention);
         let collected = keeper.collect_once(now).await.unwrap();

@@ -15,6 +15,7 @@ mod faults;
 mod layout;
 mod memory;
 mod prepared;
+mod restore;
 mod rows;
 mod sled;
 mod trim;
@@ -26,6 +27,7 @@ use std::fmt;
 
 pub use self::sled::{OpenError, SledStore};
 pub use memory::MemoryStore;
+pub use restore::{Restore, RestoreError, hex};
 pub use watch::Watcher;
 
 /// Largest name of a part. Stops keys from crowding values out of a tree node.
@@ -151,7 +153,7 @@ pub struct Trim {
 
 /// An aggregate as it is at one sequence, apart from what does not change: its records, and the archived parts that were
 /// put before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The last sequence and the digest of its record.
     pub sequence: u64,

@@ -114,12 +114,7 @@ impl SledStore {
         let group = check_groups(dir, &db, &mut acknowledged)?;
         // What a killed process left may be in the page cache alone, and effects follow from what is read here. The names
         // of files are durable only with their directories.
-        let data_path = dir.join(DATA_FILE);
-        let data = File::open(&data_path).map_err(at(&data_path))?;
-        data.sync_all().map_err(at(&data_path))?;
-        for dir in [Some(dir), dir.parent()].into_iter().flatten().filter(|dir| !dir.as_os_str().is_empty()) {
-            File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
-        }
+        sync_new(dir)?;
         let watchers = Arc::<Watchers>::default();
         let stopped = Arc::<OnceLock<String>>::default();
         let written_bytes = Arc::<AtomicU64>::default();
@@ -339,6 +334,17 @@ pub(super) fn open_db(dir: &Path, cache_bytes: u64) -> Result<sled::Db, OpenErro
             Err(other) => return Err(OpenError::Damaged { dir: dir.to_owned(), problem: other.to_string() }),
         }
     }
+}
+
+/// Makes the data file and its name durable.
+pub(super) fn sync_new(dir: &Path) -> Result<(), OpenError> {
+    let data = dir.join(DATA_FILE);
+    for path in [Some(&*data), Some(dir), dir.parent()].into_iter().flatten() {
+        if !path.as_os_str().is_empty() {
+            File::open(path).and_then(|file| file.sync_all()).map_err(at(path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The number of the last group, if it is not behind what was acknowledged.

@@ -5,6 +5,7 @@
 mod artifacts;
 mod eventbridge;
 mod events;
+mod export;
 pub(super) mod health;
 mod logs;
 
@@ -28,6 +29,7 @@ use crate::store::Aggregate;
 pub(super) fn router() -> Router<Arc<Api>> {
     Router::new()
         .route("/v1/events", get(events::of_account))
+        .route("/v1/export", get(export::export))
         .route("/v1/pipelines/{pipeline}/events", get(events::of_pipeline))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log", get(logs::log))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal", get(logs::journal))

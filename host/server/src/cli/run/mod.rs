@@ -3,10 +3,10 @@
 //! Owns the arguments and the course of a run. What is checked before anything starts is in `prepare`, what happens while
 //! it runs in `follow`, and how it is shown in `board` and `view`.
 
-pub(super) mod board;
+mod board;
 mod follow;
-pub(super) mod prepare;
-pub(super) mod view;
+mod prepare;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
