@@ -5,14 +5,19 @@ use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};
 use pipewright::cases::{self, CaseResult, CasesError};
-use pipewright::host;
-use pipewright_sandbox::Sandbox;
 use pipewright_sandbox::capabilities::CAPABILITIES;
+use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
-/// Compiled components are kept from run to run.
-fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
+    sandbox_that_trusts(Vec::new())
+}
+
+/// One that believes these certificate authorities, too. Compiled components are kept from run to run.
+pub(crate) fn sandbox_that_trusts(certificate_authorities: Vec<PathBuf>) -> Sandbox {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    host::sandbox_with_compiler(cache, env!("CARGO_BIN_EXE_pipewright").into()).unwrap()
+    let compiler =
+        CompilerCommand { program: env!("CARGO_BIN_EXE_pipewright").into(), args: vec![pipewright::COMPILE.into()] };
+    Sandbox::new(SandboxConfig { certificate_authorities, ..SandboxConfig::new(cache, compiler) }).unwrap()
 }
 
 fn workspace() -> PathBuf {
@@ -81,16 +86,23 @@ async fn a_denial_that_was_not_expected_fails_the_case() {
 }
 
 /// Runs the cases that these files are: pairs of a path and a text.
-pub(crate) async fn run(component: &[u8], files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
+async fn run(component: &[u8], files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
+    run_in(&sandbox(), component, files).await
+}
+
+pub(crate) async fn run_in(
+    sandbox: &Sandbox,
+    component: &[u8],
+    files: &[(&str, &str)],
+) -> Result<Vec<CaseResult>, CasesError> {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    let sandbox = sandbox();
     let plugin = sandbox.load(component.into()).await.unwrap();
-    cases::run_all(&sandbox, &plugin, folder.path()).await.map_err(|error| match error {
+    cases::run_all(sandbox, &plugin, folder.path()).await.map_err(|error| match error {
         CasesError::Invalid(problems) => {
             let here = format!("{}/", folder.path().display());
             CasesError::Invalid(problems.into_iter().map(|problem| problem.replace(&here, "")).collect())

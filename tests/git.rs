@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
+use pipewright_sandbox::Sandbox;
 use serde_json::{Value, json};
 
 use crate::cases;
@@ -101,6 +102,8 @@ fn fill(work: &Path, files: usize, history_bytes: usize) -> String {
     write(work, "a\\b:c*", "odder\n");
     write(work, "empty", "");
     write(work, ".github/x.yml", "");
+    // Looking for deltas in noise takes git minutes.
+    write(work, ".gitattributes", "*.bin -delta\n");
     fs::create_dir_all(work.join("links/deep")).unwrap();
     symlink("../run me.sh", work.join("links/run")).unwrap();
     symlink("../../ünï", work.join("links/deep/folder")).unwrap();
@@ -112,7 +115,8 @@ fn fill(work: &Path, files: usize, history_bytes: usize) -> String {
         write(work, &format!("many/{:03}/{:02}/file-{file}.txt", file / 1_000, file / 100 % 10), text);
     }
     for commit in 0..COMMITS {
-        write(work, "noise.bin", noise(commit as u64, history_bytes / COMMITS));
+        // All of it is in the last commit as well: the pack is large, and the server cannot make it smaller.
+        write(work, &format!("noise-{commit}.bin"), noise(commit as u64, history_bytes / COMMITS));
         write(
             work,
             "growing.txt",
@@ -191,6 +195,10 @@ impl Repositories {
     /// server's two origins and `$FIRST`, `$SECOND` and `$OTHER` for commits. Both origins are granted, unless a case
     /// says what is.
     async fn check(&self, cases: &[(&str, &str)]) {
+        self.check_in(&cases::sandbox(), cases).await;
+    }
+
+    async fn check_in(&self, sandbox: &Sandbox, cases: &[(&str, &str)]) {
         let granted = |origin: &str| format!("{{ origin = \"{origin}\", private = true }}");
         let (origin, other_origin) = (self.server.origin(), self.server.other_origin());
         let both = format!("grants.http = [{}, {}]\n", granted(&origin), granted(&other_origin));
@@ -210,7 +218,7 @@ impl Repositories {
         }
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
         let component = pipewright_bundle::get("source-git").unwrap();
-        let results = cases::run(component, &files).await.unwrap_or_else(|error| panic!("{error}"));
+        let results = cases::run_in(sandbox, component, &files).await.unwrap_or_else(|error| panic!("{error}"));
         assert!(results.iter().all(|result| result.passed()), "{}", cases::told(&results));
     }
 }
@@ -453,6 +461,23 @@ const CREDENTIALS: &[(&str, &str)] = &[
         "#,
     ),
 ];
+
+/// The certificate is from an authority that only the host's configuration names.
+#[tokio::test(flavor = "multi_thread")]
+async fn https_with_an_authority_of_its_own() {
+    let Some(repositories) = Repositories::new() else { return };
+    let (port, authority) = repositories.server.serve_tls().await;
+    let case = format!(
+        "outputs = [\"Code\"]\ngrants.http = [{{ origin = \"https://localhost:{port}\", private = true }}]\n\
+         settings.RepositoryUrl = \"https://localhost:{port}/git/site.git\"\n[expected]\n"
+    );
+    let known = cases::sandbox_that_trusts(vec![authority.path().to_owned()]);
+    let expected = "outcome = \"succeeded\"\nrevision.id = \"$SECOND\"\n";
+    repositories.check_in(&known, &[("known", &format!("{case}{expected}"))]).await;
+    let expected =
+        "outcome = \"failed\"\nfailure = { kind = \"SystemUnavailable\", contains = [\"TlsCertificateError\"] }\n";
+    repositories.check(&[("unknown", &format!("{case}{expected}"))]).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_fetched() {

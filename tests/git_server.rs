@@ -7,6 +7,10 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio_rustls::{TlsAcceptor, rustls};
 
 use crate::tools;
 
@@ -59,6 +63,26 @@ impl GitServer {
     /// The same server under another name: `http://localhost:PORT`.
     pub fn other_origin(&self) -> String {
         format!("http://localhost:{}", self.port)
+    }
+
+    /// Offers the same on a port of its own by https, as `localhost`; that port, and the certificate authority's PEM file. As
+    /// long as the runtime of the caller lives.
+    pub async fn serve_tls(&self) -> (u16, tempfile::NamedTempFile) {
+        let (acceptor, authority) = certified("localhost");
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let (tls_port, port) = (listener.local_addr().unwrap().port(), self.port);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    // A client that does not believe the certificate hangs up.
+                    let Ok(mut client) = acceptor.accept(client).await else { return };
+                    let mut server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        (tls_port, authority)
     }
 
     pub fn url(&self, name: &str) -> String {
@@ -114,6 +138,24 @@ pub fn git(folder: &Path, arguments: &[&str]) -> String {
         .unwrap();
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// A certificate for this name, and its authority's PEM file.
+fn certified(name: &str) -> (TlsAcceptor, tempfile::NamedTempFile) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+        .unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), authority.pem()).unwrap();
+    (TlsAcceptor::from(Arc::new(config)), file)
 }
 
 fn configured(folder: &Path, port: u16) -> String {

@@ -57,7 +57,8 @@ impl Reference {
     /// `ID NAME`, and attributes like `symref-target:NAME` and `peeled:ID`.
     fn parse(line: &[u8]) -> Result<Self> {
         let malformed = || Failure::job("the server sent a malformed reference");
-        let text = std::str::from_utf8(line).map_err(|_| malformed())?;
+        // A name that is not UTF-8 is not the one that is looked for.
+        let text = String::from_utf8_lossy(line);
         let mut words = text.split(' ');
         let id = |text: &str| ObjectId::from_hex(text.as_bytes()).map_err(|_| malformed());
         let (direct, name) = words.next().zip(words.next()).ok_or_else(malformed)?;
@@ -70,5 +71,66 @@ impl Reference {
             }
         }
         Ok(reference)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+    const PEELED: &str = "fedcba9876543210fedcba9876543210fedcba98";
+
+    fn check(name: &str, lines: &[&str], expected: Expect) {
+        let lines: Vec<String> = lines.iter().map(|line| line.replace("ID", ID).replace("PEELED", PEELED)).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let found = find(name, Lines::new(packets::lines(&[&lines]).as_slice()));
+        expected.assert_eq(&match found {
+            Ok(None) => "none".to_owned(),
+            Ok(Some(Reference { name, id, target })) => format!("{name} {id} {target:?}"),
+            Err(failure) => failure.message,
+        });
+    }
+
+    #[test]
+    fn exactly_one_is_found() {
+        check(
+            "HEAD",
+            &["ID HEAD symref-target:refs/heads/main"],
+            expect![[r#"HEAD 0123456789abcdef0123456789abcdef01234567 Some("refs/heads/main")"#]],
+        );
+        check(
+            "refs/heads/a",
+            &["ID refs/heads/a", "PEELED refs/heads/ab"],
+            expect!["refs/heads/a 0123456789abcdef0123456789abcdef01234567 None"],
+        );
+        check("refs/heads/a", &["ID refs/heads/ab"], expect!["none"]);
+        check(
+            "refs/tags/v",
+            &["ID refs/tags/v unknown peeled:PEELED"],
+            expect!["refs/tags/v fedcba9876543210fedcba9876543210fedcba98 None"],
+        );
+        check("HEAD", &[], expect!["none"]);
+        check("HEAD", &["0123 HEAD"], expect!["the server sent a malformed reference"]);
+        check("HEAD", &["ID"], expect!["the server sent a malformed reference"]);
+        check(
+            "HEAD",
+            &["ID refs/x"; REFERENCES_MAX + 1],
+            expect!["the server lists more than 10000 references that begin with `HEAD`"],
+        );
+    }
+
+    #[test]
+    fn some_names_for_a_message() {
+        let check = |count: usize, expected: Option<&str>| {
+            let lines: Vec<String> = (0..count).map(|number| format!("{ID} refs/heads/b{number}")).collect();
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let found = names("refs/heads/", Lines::new(packets::lines(&[&lines]).as_slice())).unwrap();
+            assert_eq!(found.as_deref(), expected);
+        };
+        check(0, None);
+        check(2, Some("`b0`, `b1`"));
+        check(20, Some("`b0`, `b1`, `b2`, `b3`, `b4`, `b5`, `b6`, `b7`, `b8`, `b9` and more"));
     }
 }
