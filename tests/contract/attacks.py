@@ -20,7 +20,8 @@ def unreadable(client):
     deep = 100_000
     bodies = {
         wire.Json: [
-            b"{", b"}", b"nonsense", b"[]", b"null", b"7", b'"{}"', b"{} {}", b"\xff\xfe{}", b'{"name": "\xff"}', b"{'a': 1}",
+            b"{", b"}", b"nonsense", b"[]", b"null", b"7", b'"{}"', b"{} {}", b"\xff\xfe{}", b'{"name": "\xff"}',
+            b"{'a': 1}",
             b'{"name": NaN}', b"{,}", b"[" * deep, b'{"a":' * deep, b'{"name": ' + b"[" * deep + b"]" * deep + b"}",
             b'{"name": 1e999}', b"\x00" * 1000,
         ],
@@ -81,8 +82,8 @@ def unknown_operations(client, offered):
 
 def signatures(client):
     """Who is not who they say, or says it wrongly."""
-    server, headers, path = client.server, client.protocol.headers("ListPipelines"), client.protocol.path("ListPipelines")
-    body = client.protocol.encode({})
+    server, body = client.server, client.protocol.encode({})
+    headers, path = client.protocol.headers("ListPipelines"), client.protocol.path("ListPipelines")
 
     def judge(answer, code, about):
         client.judge("ListPipelines", answer, code, about)
@@ -107,10 +108,11 @@ def signatures(client):
         judge(answer, (invalid, "IncompleteSignatureException"), f"{name}: {value}")
     good = signed["Authorization"]
     for authorization in [
-        "", "Basic YTpi", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=", good[:-1], good + "0", good.replace("/", "|"),
-        good.replace("host;", ""), good.upper(), "AWS4-HMAC-SHA256 " + "Credential=a," * 1000,
+        "", "Basic YTpi", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=", good[:-1], good + "0",
+        good.replace("/", "|"), good.replace("host;", ""), good.upper(), "AWS4-HMAC-SHA256 " + "Credential=a," * 1000,
     ]:
-        codes = (invalid, "IncompleteSignatureException", "MissingAuthenticationTokenException", "UnrecognizedClientException")
+        unclear = ("IncompleteSignature", "MissingAuthenticationToken", "UnrecognizedClient")
+        codes = (invalid, *(f"{code}Exception" for code in unclear))
         judge(server.send("POST", path, {**signed, "Authorization": authorization}, body), codes, authorization[:80])
 
 

@@ -1,8 +1,8 @@
-"""Drives a running server through CodePipeline's operations in both protocols, and judges every answer by botocore's model.
+"""Drives a running server through CodePipeline's operations in both protocols; botocore's model judges every answer.
 
     main.py ENDPOINT CREDENTIALS_FILE REGION ACCOUNT OPERATION…
 
-The operations are those of the server's own table. Ends with 1 and a list where an answer was not what the model says."""
+The operations are those of the server's own table. Ends with 1, and a list of defects, where there are any."""
 
 import configparser
 import sys
@@ -23,7 +23,7 @@ def broken_inputs(client, offered):
             message = client.document(operation, broken, codes)
             place = ".".join(at)
             told = is_type or f"Value at '{place}' failed to satisfy constraint: " in message
-            client.report.check(told, f"{client.protocol.name} {operation}: {place} was broken, and the message is {message}")
+            client.report.check(told, f"{client.protocol.name} {operation}: {place} was broken, and told is {message}")
 
 
 def main():

@@ -1,4 +1,4 @@
-"""botocore's own model of CodePipeline: what a value of a shape must look like, a sample of it, and every way to break it.
+"""botocore's own model of CodePipeline: what a value of a shape looks like, a sample of it, and every way to break it.
 
 Must not know the server, or how a value is written on the wire."""
 
@@ -22,7 +22,8 @@ def operation(name):
 
 def errors_of(operation_model):
     """The modelled errors of an operation: their codes with their HTTP status."""
-    return {shape.name: shape.metadata.get("error", {}).get("httpStatusCode", 400) for shape in operation_model.error_shapes}
+    shapes = operation_model.error_shapes
+    return {shape.name: shape.metadata.get("error", {}).get("httpStatusCode", 400) for shape in shapes}
 
 
 def problems(shape, value, path=""):
