@@ -2,6 +2,7 @@
 //! crashes, and the command line as a person uses it.
 
 mod cases;
+mod client;
 mod contract;
 mod durability;
 mod git;

@@ -9,6 +9,7 @@ pub mod artifacts;
 pub mod auth;
 pub mod cases;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 mod consent;

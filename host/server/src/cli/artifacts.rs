@@ -1,14 +1,17 @@
-//! `pipewright artifacts`: the artifacts of a data directory.
+//! `pipewright artifacts`: the artifacts of a data directory, and of a server.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::exit::{self, Ended};
+use super::remote;
 use crate::artifacts::Artifacts;
 use crate::home::DataDirectory;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Fetch an artifact of an execution from a server
+    Get(remote::artifacts::Arguments),
     /// Read every artifact and check it against its digest
     Check {
         /// The data directory of the host
@@ -18,7 +21,10 @@ pub enum Command {
 }
 
 pub fn run(command: Command) -> Result<ExitCode, Ended> {
-    let Command::Check { data } = command;
+    let data = match command {
+        Command::Get(arguments) => return remote::artifacts::run(&arguments),
+        Command::Check { data } => data,
+    };
     if !data.is_dir() {
         return Err(Ended::Usage(format!("{} is not a directory", data.display())));
     }

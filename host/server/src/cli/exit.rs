@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
+use crate::client::ClientError;
+
 /// It succeeded.
 pub const SUCCEEDED: u8 = 0;
 /// The pipeline failed, was stopped or was rejected; a plugin's case failed; a check found damage.
 pub const FAILED: u8 = 1;
-/// Bad usage, or an invalid pipeline, plugin or grants file: nothing was started.
+/// Bad usage, an invalid pipeline, plugin or grants file, or a request that the server refused: nothing was started.
 pub const USAGE: u8 = 2;
-/// The host failed.
+/// The host or the server failed, or cannot be reached.
 pub const HOST: u8 = 3;
 /// Interrupted by Ctrl-C (128 + SIGINT).
 pub const INTERRUPTED: u8 = 130;
@@ -20,6 +22,14 @@ pub enum Ended {
     Usage(String),
     /// The caller cannot.
     Host(anyhow::Error),
+    /// A server was asked; the error tells whose it is to mend.
+    Server(ClientError),
+}
+
+impl From<ClientError> for Ended {
+    fn from(error: ClientError) -> Self {
+        Self::Server(error)
+    }
 }
 
 impl From<anyhow::Error> for Ended {
@@ -37,6 +47,10 @@ impl Ended {
         ExitCode::from(match self {
             Self::Usage(_) => USAGE,
             Self::Host(_) => HOST,
+            Self::Server(error) => match error {
+                ClientError::Endpoint { .. } | ClientError::Credentials { .. } | ClientError::Refused { .. } => USAGE,
+                ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::Failed { .. } => HOST,
+            },
         })
     }
 }
@@ -46,6 +60,7 @@ impl std::fmt::Display for Ended {
         match self {
             Self::Usage(problem) => write!(f, "{problem}"),
             Self::Host(error) => write!(f, "the host failed: {error:#}"),
+            Self::Server(error) => write!(f, "{error}"),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod exit;
 mod export;
 mod import;
 mod plugin;
+mod remote;
 mod run;
 mod serve;
 
@@ -24,8 +25,8 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 succeeded; 1 the pipeline failed or was rejected; 2 bad usage or an invalid pipeline; \
-                          3 the host failed; 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 succeeded; 1 the pipeline failed or was rejected; 2 bad usage, an invalid pipeline, \
+                          or refused by the server; 3 the host or the server failed; 130 interrupted.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -33,10 +34,30 @@ enum Command {
     Run(run::Arguments),
     /// Serve CodePipeline's API
     Serve(serve::Arguments),
+    /// List the pipelines of a server
+    Pipelines(remote::pipelines::Arguments),
+    /// Create or update a pipeline on a server
+    Create(remote::create::Arguments),
+    /// Start a pipeline on a server
+    Start(remote::start::Arguments),
+    /// Show where a pipeline on a server stands
+    Status(remote::status::Arguments),
+    /// List the executions of a pipeline on a server
+    History(remote::history::Arguments),
+    /// Print what the actions of an execution on a server said
+    Logs(remote::logs::Arguments),
+    /// Approve what waits for approval on a server
+    Approve(remote::approve::Arguments),
+    /// Reject what waits for approval on a server
+    Reject(remote::approve::Arguments),
+    /// Stop an execution on a server
+    Stop(remote::stop::Arguments),
+    /// Run a failed or stopped stage on a server again
+    Retry(remote::retry::Arguments),
     /// Work with plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// Work with the artifacts of a data directory
+    /// Work with artifacts
     #[command(subcommand)]
     Artifacts(artifacts::Command),
     /// Write everything that a data directory holds as one file of JSON lines
@@ -59,6 +80,16 @@ pub fn main() -> ExitCode {
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Pipelines(arguments) => remote::pipelines::run(&arguments),
+        Command::Create(arguments) => remote::create::run(&arguments),
+        Command::Start(arguments) => remote::start::run(&arguments),
+        Command::Status(arguments) => remote::status::run(&arguments),
+        Command::History(arguments) => remote::history::run(&arguments),
+        Command::Logs(arguments) => remote::logs::run(&arguments),
+        Command::Approve(arguments) => remote::approve::run(&arguments, "Approved"),
+        Command::Reject(arguments) => remote::approve::run(&arguments, "Rejected"),
+        Command::Stop(arguments) => remote::stop::run(&arguments),
+        Command::Retry(arguments) => remote::retry::run(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),
         Command::Export(arguments) => export::run(arguments),

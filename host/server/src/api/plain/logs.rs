@@ -212,7 +212,8 @@ impl Following {
             let mut following = following?;
             match following.line().await {
                 Ok(Some(line)) => Some((Ok(Event::default().data(line)), Some(following))),
-                Ok(None) => Some((Ok(Event::default().event("end").data("")), None)),
+                // Clients drop an event without data.
+                Ok(None) => Some((Ok(Event::default().event("end").data("end")), None)),
                 Err(error) => {
                     tracing::error!("a stream of a log ends: {}", error.message);
                     None

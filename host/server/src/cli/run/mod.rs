@@ -3,10 +3,10 @@
 //! Owns the arguments and the course of a run. What is checked before anything starts is in `prepare`, what happens while
 //! it runs in `follow`, and how it is shown in `board` and `view`.
 
-mod board;
+pub(super) mod board;
 mod follow;
-mod prepare;
-mod view;
+pub(super) mod prepare;
+pub(super) mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

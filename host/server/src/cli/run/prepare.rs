@@ -90,7 +90,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Ended {
     Ended::Usage(format!("{}: {error}", path.display()))
 }
 
-fn read_document(path: &Path) -> Result<serde_json::Value, Ended> {
+pub(in crate::cli) fn read_document(path: &Path) -> Result<serde_json::Value, Ended> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if metadata.len() > PIPELINE_BYTES_MAX {
         return Err(Ended::Usage(format!("{}: larger than {PIPELINE_BYTES_MAX} bytes", path.display())));
@@ -99,7 +99,7 @@ fn read_document(path: &Path) -> Result<serde_json::Value, Ended> {
     serde_json::from_slice(&bytes).map_err(|error| Ended::Usage(format!("{}: not JSON: {error}", path.display())))
 }
 
-fn pair(text: &str, option: &str, form: &str) -> Result<(String, String), Ended> {
+pub(in crate::cli) fn pair(text: &str, option: &str, form: &str) -> Result<(String, String), Ended> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(Ended::Usage(format!("{option} {text}: write it as {form}"))),

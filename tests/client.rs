@@ -1,0 +1,355 @@
+//! The command line as the client of a real server: every command, as a person or a script uses it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+/// A server over a data directory of its own, with a folder to run commands in.
+struct Site {
+    home: tempfile::TempDir,
+    server: Child,
+    /// Open as long as the server runs: it must be able to print.
+    _said: BufReader<ChildStdout>,
+}
+
+impl Site {
+    /// Without a pipeline yet; `site` and `slow` may read the folder `source`.
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(home.path().join(name), text).unwrap();
+        fs::create_dir_all(home.path().join("source/bin")).unwrap();
+        write("source/README.md", "# Read me\n");
+        write("source/bin/run", "#!/bin/sh\n");
+        fs::set_permissions(home.path().join("source/bin/run"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("../README.md", home.path().join("source/bin/link")).unwrap();
+        write(
+            "grants.toml",
+            "[action.\"Source/Source\"]\ndirectories.source = { path = \"source\", access = \"read\" }\n",
+        );
+        write("config.toml", "plugins = \"plugins\"\n\n[grants]\nsite = \"grants.toml\"\nslow = \"grants.toml\"\n");
+        fs::create_dir(home.path().join("plugins")).unwrap();
+        for guest in ["steps", "deeds"] {
+            fs::write(home.path().join(format!("plugins/{guest}.wasm")), pipewright_guests::get(guest)).unwrap();
+        }
+        let (server, said) = serve(home.path(), "127.0.0.1:0");
+        Self { home, server, _said: said }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(self.home.path());
+        command.args(arguments).args(["--data", "data"]);
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::new(self.command(arguments).output().unwrap())
+    }
+
+    /// The JSON that a command prints.
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Value {
+        let ended = self.run(&[arguments, &["--json"]].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {}", ended.out))
+    }
+
+    fn create(&self, name: &str, stages: &[Value]) -> Ended {
+        let mut source = action("Source", "Custom", "Directory", "Source", json!({ "Directory": "source" }));
+        source["outputArtifacts"] = json!([{ "name": "Code" }]);
+        let first = json!({ "name": "Source", "actions": [source] });
+        let stages = [&[first], stages].concat();
+        let document = json!({ "pipeline": {
+            "name": name,
+            "roleArn": "arn:aws:iam::000000000000:role/test",
+            "artifactStore": { "type": "S3", "location": "artifacts" },
+            "pipelineType": "V2",
+            "variables": [{ "name": "Script", "defaultValue": "read inputs/Code/README.md" }],
+            "stages": stages,
+        }});
+        fs::write(self.path(&format!("{name}.json")), document.to_string()).unwrap();
+        self.run(&["create", &format!("{name}.json")])
+    }
+
+    /// Dies without a word, and is there again at the same address.
+    fn kill_and_serve(&mut self) {
+        let address = fs::read_to_string(self.path("data/endpoint")).unwrap();
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+        (self.server, self._said) = serve(self.home.path(), address.trim().strip_prefix("http://").unwrap());
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// The program, with nothing of this machine's own AWS settings.
+fn program(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("AWS_") || name == "PIPEWRIGHT_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(home).env("HOME", home).env_remove("XDG_DATA_HOME").stdin(Stdio::null());
+    command
+}
+
+fn serve(home: &Path, listen: &str) -> (Child, BufReader<ChildStdout>) {
+    // Compiled once for all tests.
+    let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("client-compiled");
+    fs::create_dir_all(&compiled).unwrap();
+    fs::create_dir_all(home.join("data")).unwrap();
+    let link = home.join("data/compiled");
+    if !link.exists() {
+        symlink(compiled, link).unwrap();
+    }
+    let mut server = program(home)
+        .args(["serve", "--data", "data", "--config", "config.toml", "--listen", listen])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    let mut said = BufReader::new(server.stdout.take().unwrap());
+    said.read_line(&mut ready).unwrap();
+    assert!(ready.contains("ready"), "{ready}");
+    (server, said)
+}
+
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    error: String,
+}
+
+impl Ended {
+    fn new(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), error: text(output.stderr) }
+    }
+
+    /// Ended with this code and said all of these.
+    #[track_caller]
+    fn check(&self, code: i32, said: &[&str]) -> &Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for text in said {
+            assert!(self.out.contains(text) || self.error.contains(text), "{text:?} is missing in: {self:?}");
+        }
+        self
+    }
+}
+
+fn action(category: &str, owner: &str, provider: &str, name: &str, configuration: Value) -> Value {
+    json!({
+        "name": name,
+        "actionTypeId": { "category": category, "owner": owner, "provider": provider, "version": "1" },
+        "configuration": configuration,
+    })
+}
+
+/// A stage that runs the script in the pipeline's variable.
+fn make() -> Value {
+    let mut steps = action("Invoke", "Custom", "Steps", "Steps", json!({ "Script": "#{variables.Script}" }));
+    steps["inputArtifacts"] = json!([{ "name": "Code" }]);
+    json!({ "name": "Make", "actions": [steps] })
+}
+
+fn gate(names: &[&str]) -> Value {
+    let ask = |name: &&str| action("Approval", "AWS", "Manual", name, json!({ "CustomData": "Really?" }));
+    json!({ "name": "Gate", "actions": names.iter().map(ask).collect::<Vec<_>>() })
+}
+
+const FAILING: &str = "Script=read inputs/Code/missing.md";
+
+#[test]
+fn an_execution_from_its_creation_to_its_artifacts() {
+    let site = Site::new();
+    site.run(&["pipelines"]).check(0, &[]);
+    site.create("site", &[make()]).check(0, &["site is created", "pipewright status site --data data"]);
+    site.run(&["pipelines"]).check(0, &["site\t1\tV2\tSUPERSEDED\t20"]);
+    assert_eq!(site.json(&["pipelines"])["pipelines"][0]["name"], "site");
+    site.create("site", &[make()]).check(2, &["PipelineNameInUseException"]);
+
+    // Its first execution may still run.
+    site.run(&["logs", "site", "--follow"]).check(0, &["[Make/Steps] read inputs/Code/README.md: # Read me"]);
+    site.run(&["status", "site"]).check(0, &["Make/Steps\tSucceeded\t20"]);
+    let followed = site.run(&["start", "site", "--follow"]);
+    followed.check(0, &["Source: succeeded", "[Make/Steps] read inputs/Code/README.md: # Read me", "site succeeded"]);
+    let (said, done) = (followed.out.find("# Read me").unwrap(), followed.out.find("[Make/Steps] succeeded").unwrap());
+    assert!(said < done, "an action's words come before its end: {}", followed.out);
+
+    let executions = site.json(&["history", "site"]);
+    let executions = executions["pipelineExecutionSummaries"].as_array().unwrap();
+    assert_eq!(executions.len(), 2);
+    let (newest, first) = (&executions[0], executions[1]["pipelineExecutionId"].as_str().unwrap());
+    assert_eq!(newest["status"], "Succeeded");
+    site.run(&["history", "site", "--limit", "1"]).check(0, &[newest["pipelineExecutionId"].as_str().unwrap()]);
+    assert_eq!(site.run(&["history", "site", "--limit", "1"]).out.lines().count(), 1);
+    let actions = site.run(&["history", "site", "--actions", "--execution", first]);
+    assert_eq!(actions.check(0, &["Make/Steps\tSucceeded"]).out.lines().count(), 2, "{actions:?}");
+
+    let log = site.run(&["logs", "site", "Steps", "--execution", first, "--json"]);
+    let log: Value = serde_json::from_str(log.check(0, &[]).out.lines().next().unwrap()).unwrap();
+    assert_eq!((&log["stageName"], &log["level"]), (&json!("Make"), &json!("Info")), "{log}");
+    site.run(&["logs", "site", "Make/Other"]).check(2, &["Make/Other did not run"]);
+
+    site.run(&["artifacts", "get", "site", "Code"]).check(0, &["Code: "]);
+    assert_eq!(fs::read_to_string(site.path("Code/bin/link")).unwrap(), "# Read me\n");
+    assert_eq!(fs::read_link(site.path("Code/bin/link")).unwrap(), Path::new("../README.md"));
+    let mode = |name: &str| fs::metadata(site.path(name)).unwrap().permissions().mode() & 0o111;
+    assert_eq!((mode("Code/bin/run"), mode("Code/README.md")), (0o111, 0));
+    site.run(&["artifacts", "get", "site", "Code"]).check(2, &["Code is not an empty folder"]);
+    site.run(&["artifacts", "get", "site", "Code", "-o", "code.zip", "--execution", first]).check(0, &["code.zip: "]);
+    assert!(fs::read(site.path("code.zip")).unwrap().starts_with(b"PK"));
+    site.run(&["artifacts", "get", "site", "Other"]).check(2, &["no artifact Other; there are: Code"]);
+}
+
+#[test]
+fn approvals_are_found_and_answered() {
+    let site = Site::new();
+    site.create("site", &[gate(&["Legal", "Press"])]).check(0, &[]);
+    // What waits says so in the events only by having started.
+    site.run(&["logs", "site", "Source", "--follow"]).check(0, &[]);
+    wait_until(|| site.run(&["status", "site"]).out.matches("waits for approval\t").count() == 2);
+    let status = site.run(&["status", "site"]);
+    status.check(0, &["Gate/Legal waits for approval", "pipewright reject site Gate/Press --data data"]);
+    let tokens = site.json(&["status", "site"]);
+    let shown = &tokens["stageStates"][1]["actionStates"][0]["latestExecution"]["token"];
+    assert_eq!(*shown, json!("hidden"));
+
+    site.run(&["approve", "site"]).check(2, &["several approvals of site wait", "Gate/Legal", "Gate/Press"]);
+    site.run(&["approve", "site", "Gate/Other"]).check(2, &["this approval does not wait", "Gate/Legal"]);
+    site.run(&["approve", "site", "Gate/Legal", "--summary", "fine"]).check(0, &["Gate/Legal of ", "is approved"]);
+    let answer = site.json(&["reject", "site"]);
+    assert!(answer["approvedAt"].is_number(), "{answer}");
+    site.run(&["approve", "site"]).check(2, &["no approval of site waits"]);
+    wait_until(|| site.run(&["history", "site"]).out.contains("\tFailed\t"));
+    site.run(&["status", "site"]).check(0, &["Gate/Press failed.", "pipewright retry site Gate --data data"]);
+}
+
+/// What runs goes on, and is followed on, over the death of the server.
+#[test]
+fn following_outlives_the_server() {
+    let mut site = Site::new();
+    site.create("site", &[gate(&["Ask"])]).check(0, &[]);
+    wait_until(|| site.run(&["reject", "site"]).code == Some(0));
+    wait_until(|| site.run(&["history", "site"]).out.contains("\tFailed\t"));
+
+    let mut follower = site.command(&["start", "site", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let waits = lines.by_ref().map(Result::unwrap).find(|line| line.contains("[Gate/Ask] waiting"));
+    assert!(waits.is_some_and(|line| line.contains("pipewright approve site Gate/Ask --data data")));
+    site.kill_and_serve();
+    site.run(&["approve", "site"]).check(0, &["is approved"]);
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(follower.wait().unwrap().code(), Some(0), "{rest:?}");
+    assert_eq!(rest.last().map(String::as_str), Some("site succeeded"), "{rest:?}");
+    assert_eq!(rest.iter().filter(|line| line.contains("[Gate/Ask] succeeded")).count(), 1, "{rest:?}");
+}
+
+#[test]
+fn a_failure_is_told_and_tried_again() {
+    let site = Site::new();
+    site.create("site", &[make()]).check(0, &[]);
+    let failed = site.run(&["start", "site", "--var", FAILING, "--follow"]);
+    failed.check(1, &["[Make/Steps] failed", "Make/Steps failed: ", "site failed"]);
+    site.run(&["status", "site"]).check(0, &["Make/Steps\tFailed", "Make/Steps failed.", "pipewright retry site Make"]);
+    site.run(&["retry", "site", "Other"]).check(2, &["site has no stage Other"]);
+    site.run(&["retry", "site"]).check(0, &["Make of ", "runs again"]);
+    site.run(&["logs", "site", "--follow"]).check(0, &[]);
+    wait_until(|| site.run(&["history", "site", "--actions"]).out.matches("Make/Steps\tFailed").count() == 2);
+
+    // As JSON: the start's output, then each event, the last of them the end.
+    let ended = site.run(&["start", "site", "--var", FAILING, "--follow", "--json"]);
+    let lines: Vec<Value> = ended.check(1, &[]).out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let execution = &lines[0]["pipelineExecutionId"];
+    assert!(lines[1..].iter().all(|event| event["detail"]["execution-id"] == *execution));
+    assert_eq!(lines.last().unwrap()["detail"]["state"], "FAILED");
+    site.run(&["start", "site", "--var", "Script"]).check(2, &["write it as NAME=VALUE"]);
+}
+
+#[test]
+fn what_runs_is_stopped() {
+    let site = Site::new();
+    let sleep = action("Invoke", "Custom", "Deed", "Sleep", json!({ "Deed": "sleep", "Amount": "600000" }));
+    site.create("slow", &[json!({ "name": "Sleep", "actions": [sleep] })]).check(0, &[]);
+    wait_until(|| site.run(&["status", "slow"]).out.contains("Sleep/Sleep\tInProgress"));
+    site.run(&["retry", "slow"]).check(2, &["no stage of slow has failed"]);
+    site.run(&["start", "slow"]).check(0, &["-"]);
+    site.run(&["stop", "slow"]).check(2, &["several executions of slow run; name one of them"]);
+    let executions = site.json(&["history", "slow"]);
+    for execution in executions["pipelineExecutionSummaries"].as_array().unwrap() {
+        let id = execution["pipelineExecutionId"].as_str().unwrap();
+        site.run(&["stop", "slow", id, "--abandon", "--reason", "enough"]).check(0, &["is stopped"]);
+    }
+    wait_until(|| site.run(&["history", "slow"]).out.matches("\tStopped\t").count() == 2);
+    site.run(&["stop", "slow"]).check(2, &["no execution of slow runs"]);
+}
+
+#[test]
+fn a_pipeline_is_updated_from_what_the_api_gives() {
+    let site = Site::new();
+    site.create("site", &[make()]).check(0, &[]);
+    site.run(&["create", "site.json", "--update"]).check(0, &["site is updated to version 2"]);
+    let declaration: Value = serde_json::from_slice(&fs::read(site.path("site.json")).unwrap()).unwrap();
+    fs::write(site.path("bare.json"), declaration["pipeline"].to_string()).unwrap();
+    let output = site.json(&["create", "bare.json", "--update"]);
+    assert_eq!(output["pipeline"]["version"], 3);
+    site.run(&["create", "nowhere.json"]).check(2, &["nowhere.json"]);
+    fs::write(site.path("list.json"), "[]").unwrap();
+    site.run(&["create", "list.json"]).check(2, &["a pipeline is a JSON object"]);
+    fs::write(site.path("empty.json"), "{}").unwrap();
+    site.run(&["create", "empty.json"]).check(2, &["Exception)"]);
+}
+
+#[test]
+fn whoever_cannot_ask_is_told_why() {
+    let site = Site::new();
+    site.run(&["status", "nobody"]).check(2, &["PipelineNotFoundException"]);
+    site.run(&["start", "nobody", "--follow"]).check(2, &["PipelineNotFoundException"]);
+    let endpoint = fs::read_to_string(site.path("data/endpoint")).unwrap();
+    let credentials = site.path("data/credentials");
+    let with = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = program(site.home.path());
+        Ended::new(command.args(arguments).envs(variables.iter().copied()).output().unwrap())
+    };
+    let (endpoint, credentials) = (endpoint.trim(), credentials.to_str().unwrap());
+    let address = ("AWS_ENDPOINT_URL_CODEPIPELINE", endpoint);
+    let file = ("AWS_SHARED_CREDENTIALS_FILE", credentials);
+    with(&[address, file], &["pipelines"]).check(0, &[]);
+    with(&[file], &["pipelines", "--endpoint", endpoint, "--profile", "default"]).check(0, &[]);
+    with(&[address], &["pipelines"]).check(2, &["there is no access key"]);
+    let stranger = [address, ("AWS_ACCESS_KEY_ID", "AKIASTRANGER"), ("AWS_SECRET_ACCESS_KEY", "x")];
+    with(&stranger, &["pipelines"])
+        .check(2, &["does not accept the access key AKIASTRANGER", "UnrecognizedClientException"]);
+    with(&[address, file, ("AWS_REGION", "eu-west-1")], &["pipelines"])
+        .check(2, &["'us-east-1', not 'eu-west-1'", "InvalidSignatureException"]);
+    with(&[file], &["pipelines", "--endpoint", "http://127.0.0.1:1"]).check(3, &["cannot connect", "pipewright serve"]);
+    with(&[file], &["pipelines", "--endpoint", "localhost"]).check(2, &["write it as http://HOST:PORT"]);
+    with(&[], &["pipelines", "--data", "nowhere"]).check(2, &["nowhere is not a directory"]);
+}
+
+/// Looks again until it is so; what takes longer than two minutes never comes.
+#[track_caller]
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    panic!("it did not come to be");
+}
