@@ -4,6 +4,7 @@
 mod cases;
 mod client;
 mod contract;
+mod crash;
 mod durability;
 mod git;
 mod git_server;
