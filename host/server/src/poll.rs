@@ -104,11 +104,7 @@ impl Task {
             tokio::select! {
                 changed = changes.recv() => match changed {
                     None => return,
-                    Some(pipeline) => {
-                        if let Err(error) = self.find(pipeline).await {
-                            tracing::error!(%pipeline, "its sources cannot be found: {error}");
-                        }
-                    }
+                    Some(pipeline) => self.find(pipeline).await,
                 },
                 Some(Ok((source, result))) = self.running.join_next() => self.looked(source, &result),
                 () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() && free => {}
@@ -126,15 +122,19 @@ impl Task {
             after = Some(last.clone());
             for (uid, _) in &rows {
                 if let Ok(uid) = uid[..].try_into() {
-                    self.find(Aggregate { account, uid }).await?;
+                    self.find(Aggregate { account, uid }).await;
                 }
             }
         }
     }
 
-    /// Plans what is to be looked at of one pipeline, and forgets what is not any more.
-    async fn find(&mut self, pipeline: Aggregate) -> Result<(), DriverError> {
-        let state = self.host.driver.state(pipeline).await?;
+    /// Plans what is to be looked at of one pipeline, and forgets what is not any more. One that cannot be read is not in
+    /// the way of the others.
+    async fn find(&mut self, pipeline: Aggregate) {
+        let state = match self.host.driver.state(pipeline).await {
+            Ok(state) => state,
+            Err(error) => return tracing::error!(%pipeline, "its sources cannot be found: {error}"),
+        };
         let wanted: Vec<Arc<str>> = match &state.declaration {
             Some(declaration) => self.sources(declaration).map(Into::into).collect(),
             None => Vec::new(),
@@ -151,7 +151,6 @@ impl Task {
             }
         }
         self.counts.sources.store(self.plans.len() as u64, Ordering::Relaxed);
-        Ok(())
     }
 
     fn sources<'a>(&self, declaration: &'a PipelineDeclaration) -> impl Iterator<Item = &'a str> {
@@ -184,7 +183,8 @@ impl Task {
     }
 
     fn looked(&mut self, source: Source, result: &Result<(), String>) {
-        let Some(plan) = self.plans.get_mut(&source) else { return };
+        // It may be gone, or have gone and come back meanwhile: then it has its turn already.
+        let Some(plan) = self.plans.get_mut(&source).filter(|plan| plan.due.is_none()) else { return };
         match result {
             Ok(()) => plan.failures = 0,
             Err(error) => {
