@@ -11,7 +11,9 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use bytes::Bytes;
 use futures::Stream;
+use pipewright_pipeline::machine::Event as Happened;
 use serde::Deserialize;
 
 use super::super::error::ApiError;
@@ -19,7 +21,8 @@ use super::super::{Api, Call};
 use super::eventbridge::{self, At};
 use crate::clock;
 use crate::driver::Recorded;
-use crate::store::{Aggregate, Record, Watcher};
+use crate::driver::index::Kind;
+use crate::store::{Aggregate, List, READ_ROWS_MAX, Record, Watcher};
 
 /// Records that are read at once.
 const RECORDS_MAX: usize = 64;
@@ -66,7 +69,10 @@ pub async fn of_pipeline(
     let (aggregate, _) = super::pipeline(&call, &name).await?;
     let watcher = api.host.driver.store().watch(Some(aggregate));
     let next = match (last_event_id(&parts), query.from.as_deref()) {
-        (Some(id), _) => id.split('.').next().and_then(|seq| seq.parse::<u64>().ok()).ok_or_else(invalid_cursor)? + 1,
+        (Some(id), _) => {
+            let last = id.split('.').next().and_then(|sequence| sequence.parse::<u64>().ok());
+            last.and_then(|last| last.checked_add(1)).ok_or_else(invalid_cursor)?
+        }
         (None, Some("now")) => first_since(&call, aggregate, clock::now_ms() + 1).await?,
         (None, _) => 1,
     };
@@ -96,12 +102,33 @@ pub async fn of_account(
         (None, _) => 0,
     };
     let mut feed = Feed::new(call, watcher);
-    for (name, aggregate) in api.host.driver.pipelines(api.account).await? {
+    // In this order: one that is deleted in between is in both.
+    let there = api.host.driver.pipelines(api.account).await?;
+    for (name, aggregate) in there.into_iter().chain(deleted_since(&feed.call, since).await?) {
         let next = first_since(&feed.call, aggregate, since).await?;
         feed.names.insert(aggregate, name);
         feed.next.insert(aggregate, next);
     }
     Ok(feed.start().await?.into_sse())
+}
+
+/// Pipelines that were deleted then or later: a client that was away is told how they ended.
+async fn deleted_since(call: &Call, since: u64) -> Result<Vec<(String, Aggregate)>, ApiError> {
+    let account = call.api.account;
+    let mut found = Vec::new();
+    let mut after = Bytes::copy_from_slice(&since.to_be_bytes());
+    loop {
+        let (kind, after_row) = (Kind::Deleted as u8, Some(after));
+        let list = List { account, kind, after: after_row, limit: READ_ROWS_MAX, ..List::default() };
+        let rows = call.api.host.driver.store().list(list).await?;
+        let Some((last, _)) = rows.last() else { return Ok(found) };
+        after = last.clone();
+        for (row, name) in &rows {
+            if let Some(uid) = row.last_chunk() {
+                found.push((String::from_utf8_lossy(name).into_owned(), Aggregate { account, uid: *uid }));
+            }
+        }
+    }
 }
 
 /// The first record whose events happened at a time or later. Times do not go back within a pipeline, but for a clock
@@ -146,6 +173,8 @@ struct Feed {
     ready: VecDeque<Event>,
     /// The feed of one pipeline, whose cursors need no time.
     one: bool,
+    /// The one pipeline was deleted: nothing will follow.
+    ended: bool,
     _open: Open,
 }
 
@@ -153,7 +182,7 @@ impl Feed {
     fn new(call: Call, watcher: Watcher) -> Self {
         let open = Open::new(&call.api);
         let (names, next, backlog) = (HashMap::new(), HashMap::new(), Backlog::default());
-        Self { call, watcher, names, next, backlog, ready: VecDeque::new(), one: false, _open: open }
+        Self { call, watcher, names, next, backlog, ready: VecDeque::new(), one: false, ended: false, _open: open }
     }
 
     async fn start(mut self) -> Result<Self, ApiError> {
@@ -194,6 +223,9 @@ impl Feed {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
+            if self.ended {
+                return Ok(None);
+            }
             if let Some(Reverse((_, aggregate))) = self.backlog.heads.pop() {
                 self.take(aggregate).await?;
                 continue;
@@ -228,8 +260,12 @@ impl Feed {
     fn tell(&mut self, aggregate: Aggregate, record: &Record) -> Result<(), ApiError> {
         for (number, bytes) in record.events.iter().enumerate() {
             let recorded = Recorded::read(bytes)?;
-            if let pipewright_pipeline::machine::Event::PipelineCreated { declaration } = &recorded.event {
-                self.names.insert(aggregate, declaration.name.clone());
+            match &recorded.event {
+                Happened::PipelineCreated { declaration } => {
+                    self.names.insert(aggregate, declaration.name.clone());
+                }
+                Happened::PipelineDeleted { .. } => self.ended = self.one,
+                _ => {}
             }
             let Some(pipeline) = self.names.get(&aggregate) else { continue };
             let uid = u128::from_be_bytes(aggregate.uid);
