@@ -93,9 +93,8 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(bytes).collect()
 }
 
-/// Modes, links, odd names, deltas in blobs and trees, and `files` small files over `commits` of `history_bytes` together.
-fn fill(work: &Path, files: usize, history_bytes: usize) -> String {
-    const COMMITS: usize = 4;
+/// Modes, links and odd names.
+pub(crate) fn odd_files(work: &Path) {
     write(work, "run me.sh", "#!/bin/sh\n");
     make_executable(work, "run me.sh");
     write(work, "ünï/CON.txt", "odd\n");
@@ -108,6 +107,15 @@ fn fill(work: &Path, files: usize, history_bytes: usize) -> String {
     symlink("../run me.sh", work.join("links/run")).unwrap();
     symlink("../../ünï", work.join("links/deep/folder")).unwrap();
     symlink("nowhere", work.join("links/dangling")).unwrap();
+}
+
+/// Odd files, deltas in blobs and trees, many small files, and a history of noise. In the checks that decide the small
+/// form; `PIPEWRIGHT_TESTS_FULL=1` selects the large one.
+pub(crate) fn fill(work: &Path) -> String {
+    const COMMITS: usize = 4;
+    let is_full = std::env::var_os("PIPEWRIGHT_TESTS_FULL").is_some_and(|value| value == "1");
+    let (files, history_bytes) = if is_full { (20_000, 200 << 20) } else { (500, 2 << 20) };
+    odd_files(work);
     for file in 0..files {
         // Similar in content and in name: git makes deltas of such blobs and trees.
         let common: String = (0..40).map(|line| format!("line {line} of every file\n")).collect();
@@ -130,14 +138,10 @@ fn fill(work: &Path, files: usize, history_bytes: usize) -> String {
     git(work, &["rev-parse", "HEAD"])
 }
 
-/// In the checks that decide the small form; `PIPEWRIGHT_TESTS_FULL=1` selects the large one.
 #[test]
 fn the_tree_is_what_git_clone_makes() {
     let Some(server) = GitServer::start() else { return };
-    let is_full = std::env::var_os("PIPEWRIGHT_TESTS_FULL").is_some_and(|value| value == "1");
-    let (files, history_bytes) = if is_full { (20_000, 200 << 20) } else { (500, 2 << 20) };
-    let work = server.create("site");
-    let id = fill(&work, files, history_bytes);
+    let id = fill(&server.create("site"));
     git(&server.repository("site"), &["repack", "-adfq"]);
 
     let home = Home::new();

@@ -94,11 +94,16 @@ impl GitServer {
         self.folder.path().join("repositories").join(format!("{name}.git"))
     }
 
+    /// Below it lies the work tree of each repository that was [made](Self::create) here.
+    pub fn work_trees(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
     /// Makes an empty repository, and a work tree for it with the branch `main`, from where `git push` works.
     pub fn create(&self, name: &str) -> PathBuf {
         let bare = self.repository(name);
         git(self.folder.path(), &["init", "--quiet", "--bare", "-b", "main", bare.to_str().unwrap()]);
-        let work = self.folder.path().join("work").join(name);
+        let work = self.work_trees().join(name);
         fs::create_dir_all(&work).unwrap();
         git(&work, &["init", "--quiet", "-b", "main"]);
         git(&work, &["remote", "add", "origin", bare.to_str().unwrap()]);

@@ -1,0 +1,69 @@
+//! The server as people use it: the AWS CLI and boto3 as they are published, and a real git server. The scenarios are
+//! `tests/acceptance/*.py`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::git;
+use crate::git_server::{GitServer, push};
+use crate::tools;
+
+struct Tools {
+    git: GitServer,
+    python: PathBuf,
+    aws: PathBuf,
+}
+
+impl Tools {
+    /// None where a program is missing; see [`tools::find`].
+    fn find() -> Option<Self> {
+        Some(Self { python: tools::python("boto3")?, aws: tools::find("aws")?, git: GitServer::start()? })
+    }
+
+    /// Runs the scenarios of one module against a server of their own, which has the plugin that does deeds.
+    fn run(&self, scenarios: &str) {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("plugins")).unwrap();
+        fs::write(home.path().join("plugins/deeds.wasm"), pipewright_guests::get("deeds")).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/acceptance/main.py");
+        let output = Command::new(&self.python)
+            .arg("-B")
+            .arg(script)
+            .args([scenarios, env!("CARGO_BIN_EXE_pipewright")])
+            .args([home.path(), &self.aws])
+            .arg(self.git.origin())
+            .arg(self.git.work_trees())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+    }
+}
+
+#[test]
+fn a_release_lives_through_crashes() {
+    let Some(tools) = Tools::find() else { return };
+    git::fill(&tools.git.create("release"));
+    tools.git.create("found");
+    tools.run("crashes");
+}
+
+#[test]
+fn pipelines_are_pushed_held_retried_stopped_changed_and_listed() {
+    let Some(tools) = Tools::find() else { return };
+    tools.git.create("polled");
+    let page = tools.git.create("page");
+    fs::write(page.join("index.html"), "<!doctype html><title>Page</title>").unwrap();
+    push(&page, "A page");
+    tools.run("commands");
+}
+
+#[test]
+fn logs_artifacts_and_events_are_read() {
+    let Some(tools) = Tools::find() else { return };
+    let work = tools.git.create("beside");
+    git::odd_files(&work);
+    push(&work, "Odd files");
+    tools.run("beside");
+}
