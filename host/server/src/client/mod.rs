@@ -184,7 +184,8 @@ impl Client {
         body.map(http_body_util::Collected::to_bytes).map_err(|error| self.broken(error))
     }
 
-    fn broken(&self, reason: impl std::fmt::Display) -> ClientError {
+    /// That this server does not answer as it should.
+    pub fn broken(&self, reason: impl std::fmt::Display) -> ClientError {
         self.endpoint.broken(reason)
     }
 }

@@ -90,10 +90,18 @@ impl Action {
     }
 }
 
-/// Something an action said, or that it ended.
+/// Something about an action's log.
 pub struct Said {
     pub action: Action,
-    pub line: Option<LogLine>,
+    pub heard: Heard,
+}
+
+pub enum Heard {
+    Line(LogLine),
+    /// The action has ended, and its log with it.
+    End,
+    /// The log cannot be followed any more.
+    Lost(ClientError),
 }
 
 /// One line of an action's log.
@@ -125,33 +133,46 @@ pub fn ears() -> (mpsc::Sender<Said>, mpsc::Receiver<Said>) {
 pub fn tail(server: &Server, action: Action, out: mpsc::Sender<Said>) {
     let client = server.client.clone();
     tokio::spawn(async move {
-        let path = action.log_path();
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let (mut lines, mut attempt) = (0, 0);
-        while attempt < RECONNECTS_MAX {
-            if let Ok(mut events) = client.events(&path, "follow=true", None).await {
-                // What was heard before the connection broke is not said again.
-                let mut known = lines;
-                while let Ok(Some(message)) = events.next().await {
-                    if message.event == "end" {
-                        return drop(out.send(Said { action, line: None }).await);
-                    }
-                    if known > 0 {
-                        known -= 1;
-                        continue;
-                    }
-                    (lines, attempt) = (lines + 1, 0);
-                    let line = Some(LogLine::read(&message.data));
-                    if out.send(Said { action: action.clone(), line }).await.is_err() {
-                        return;
-                    }
-                }
-            }
-            tokio::time::sleep(delay(attempt)).await;
-            attempt += 1;
-        }
-        drop(out.send(Said { action, line: None }).await);
+        let heard = match to_the_end(&client, &action, &out).await {
+            Ok(()) => Heard::End,
+            Err(error) => Heard::Lost(error),
+        };
+        // Nobody may be there to hear it.
+        let _ = out.send(Said { action, heard }).await;
     });
+}
+
+async fn to_the_end(client: &Client, action: &Action, out: &mpsc::Sender<Said>) -> Result<(), ClientError> {
+    let path = action.log_path();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let (mut lines, mut attempt) = (0, 0);
+    loop {
+        // What was heard before the connection broke is not said again.
+        let mut known: u64 = lines;
+        let broken = match client.events(&path, "follow=true", None).await {
+            Err(error) => error,
+            Ok(mut events) => loop {
+                match events.next().await {
+                    Ok(Some(message)) if message.event == "end" => return Ok(()),
+                    Ok(Some(_)) if known > 0 => known -= 1,
+                    Ok(Some(message)) => {
+                        (lines, attempt) = (lines + 1, 0);
+                        let heard = Heard::Line(LogLine::read(&message.data));
+                        if out.send(Said { action: action.clone(), heard }).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                    Ok(None) => break client.broken("a log broke off"),
+                    Err(error) => break error,
+                }
+            },
+        };
+        if !is_passing(&broken) || attempt == RECONNECTS_MAX {
+            return Err(broken);
+        }
+        tokio::time::sleep(delay(attempt)).await;
+        attempt += 1;
+    }
 }
 
 /// A path below the pipelines of the plain HTTP interface.

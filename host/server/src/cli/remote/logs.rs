@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::answer::ActionExecutionDetail;
-use super::follow::{self, Action, LogLine, Said};
+use super::follow::{self, Action, Heard, LogLine, Said};
 use super::show::{self, text};
 use super::{Connection, Server, find};
 use crate::cli::exit::{self, Ended};
@@ -133,9 +133,10 @@ impl Logs<'_> {
                     }
                     runs = !self.is_end(&event);
                 }
-                Some(Said { action, line }) = said.recv() => match line {
-                    Some(line) => self.print(&action, &line),
-                    None => speaking.retain(|speaking| *speaking != action.id),
+                Some(Said { action, heard }) = said.recv() => match heard {
+                    Heard::Line(line) => self.print(&action, &line),
+                    Heard::End => speaking.retain(|speaking| *speaking != action.id),
+                    Heard::Lost(error) => return Err(error.into()),
                 },
             }
         }

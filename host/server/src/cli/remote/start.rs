@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::follow::{self, Action, Said};
+use super::follow::{self, Action, Heard, Said};
 use super::show::{self, text};
 use super::{Connection, Server, find};
 use crate::cli::exit::{self, Ended};
@@ -200,8 +200,16 @@ impl Follower<'_> {
         let _ = tokio::time::timeout(LAST_WORDS_TIME_MAX, heard).await;
     }
 
-    fn hear(&mut self, Said { action, line }: Said) {
-        let Some(line) = line else { return self.speaking.retain(|speaking| *speaking != action.id) };
+    fn hear(&mut self, Said { action, heard }: Said) {
+        let line = match heard {
+            Heard::Line(line) => line,
+            Heard::End => return self.speaking.retain(|speaking| *speaking != action.id),
+            Heard::Lost(error) => {
+                // The execution matters more than its log, which stays on the server.
+                tracing::warn!("the log of {}/{}: {error}", action.stage, action.name);
+                return self.speaking.retain(|speaking| *speaking != action.id);
+            }
+        };
         let level = match line.level.as_str() {
             "Debug" => "debug",
             "Warn" => "warn",
