@@ -3,16 +3,15 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipewright::actions::Runner;
-use pipewright::clock::monotonic;
 use pipewright::driver::Driver;
 use pipewright::host::Host;
 use pipewright::store::{
-    Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, SledStore, Store, StoreError, Verified, Watcher,
+    Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, SledStore, Snapshot, Store, StoreError, Trim,
+    Verified, Watcher,
 };
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{StartRequest, What};
@@ -22,6 +21,7 @@ use tokio::runtime::Runtime;
 use crate::bare::Bare;
 use crate::measure::{Line, compare};
 use crate::replay::Replay;
+use crate::runs::Runs;
 
 /// How many pipelines at once, and how many rounds of how many runs of each.
 const LEVELS: [(usize, usize, usize); 3] = [(1, 9, 30), (64, 9, 4), (1000, 5, 1)];
@@ -32,12 +32,12 @@ pub(crate) fn run(runtime: &Runtime, host: &Host, bare: &Arc<Bare>, folder: &Pat
     let mut lines = Vec::new();
     for (pipelines, rounds, runs) in LEVELS {
         let folder = folder.join(pipelines.to_string());
-        let ours = runtime.block_on(Ours::new(host, &folder.join("ours"), pipelines))?;
+        let (ours, store) = runtime.block_on(open(host, &folder.join("ours"), pipelines))?;
         let replay = Arc::new(Replay::new(Arc::clone(bare), &folder.join("bare"))?);
         let name = format!("a run of three actions, {pipelines} at once");
         let line = compare(name, GOAL, (rounds, (pipelines * runs) as u32), |_| {
             let took = runtime.block_on(ours.round(runs))?;
-            let written = ours.store.take();
+            let written = store.take();
             Ok((took, runtime.block_on(replay.round(written, pipelines))?))
         })?;
         lines.push(line);
@@ -45,77 +45,23 @@ pub(crate) fn run(runtime: &Runtime, host: &Host, bare: &Arc<Bare>, folder: &Pat
     Ok(lines)
 }
 
-struct Ours {
-    driver: Driver,
-    store: Arc<Recording>,
-    pipelines: Vec<Aggregate>,
-    /// How many commits a run makes.
-    commits: u64,
-}
-
-impl Ours {
-    async fn new(host: &Host, folder: &Path, pipelines: usize) -> anyhow::Result<Self> {
-        let sled = SledStore::open(folder, SledStore::CACHE_BYTES_DEFAULT)?;
-        let store = Arc::new(Recording { sled, commits: Mutex::default() });
-        let dyn_store: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-        let driver = Driver::new(dyn_store, Arc::new(Runner(Arc::clone(&host.actions))));
-        let pipelines: Vec<_> = (0..pipelines as u128)
-            // Spread like the random ones of a host.
-            .map(|number| (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
-            .map(|uid| Aggregate { account: 0, uid })
-            .collect();
-        let declaration = declaration();
-        for pipeline in &pipelines {
-            driver.submit(*pipeline, What::Create { declaration: Arc::clone(&declaration) }).await?;
-        }
-        let mut ours = Self { driver, store, pipelines, commits: 0 };
-        ours.commits = ours.count_commits().await?;
-        ours.store.take();
-        Ok(ours)
+async fn open(host: &Host, folder: &Path, pipelines: usize) -> anyhow::Result<(Runs, Arc<Recording>)> {
+    let sled = SledStore::open(folder, SledStore::CACHE_BYTES_DEFAULT)?;
+    let store = Arc::new(Recording { sled, commits: Mutex::default() });
+    let dyn_store: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let driver = Driver::new(dyn_store, Arc::new(Runner(Arc::clone(&host.actions))));
+    let pipelines: Vec<_> = (0..pipelines as u128)
+        // Spread like the random ones of a host.
+        .map(|number| (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
+        .map(|uid| Aggregate { account: 0, uid })
+        .collect();
+    let declaration = declaration();
+    for pipeline in &pipelines {
+        driver.submit(*pipeline, What::Create { declaration: Arc::clone(&declaration) }).await?;
     }
-
-    /// Runs one pipeline and counts.
-    async fn count_commits(&self) -> anyhow::Result<u64> {
-        let pipeline = self.pipelines[0];
-        let before = self.store.load(pipeline).await?.sequence;
-        let mut watcher = self.store.watch(Some(pipeline));
-        self.driver.submit(pipeline, What::Start(StartRequest::default())).await?;
-        while !self.driver.state(pipeline).await?.executions.is_empty() {
-            watcher.changed().await;
-        }
-        Ok(self.store.load(pipeline).await?.sequence - before)
-    }
-
-    /// Every pipeline runs that often, one run after the other; all pipelines at once.
-    async fn round(&self, runs: usize) -> anyhow::Result<Duration> {
-        let mut watched = Vec::with_capacity(self.pipelines.len());
-        for &pipeline in &self.pipelines {
-            let watcher = self.store.watch(Some(pipeline));
-            watched.push((pipeline, watcher, self.store.load(pipeline).await?.sequence));
-        }
-        let start = monotonic();
-        let running: Vec<_> = watched
-            .into_iter()
-            .map(|(pipeline, mut watcher, mut sequence)| {
-                let (driver, commits) = (self.driver.clone(), self.commits);
-                tokio::spawn(async move {
-                    for _ in 0..runs {
-                        let end = sequence + commits;
-                        driver.submit(pipeline, What::Start(StartRequest::default())).await?;
-                        while sequence < end {
-                            let change = watcher.changed().await;
-                            sequence = change.ok_or_else(|| anyhow::anyhow!("the store was closed"))?.1;
-                        }
-                    }
-                    anyhow::Ok(())
-                })
-            })
-            .collect();
-        for run in running {
-            run.await??;
-        }
-        Ok(start.elapsed())
-    }
+    let runs = Runs::new(driver, pipelines, StartRequest::default()).await?;
+    store.take();
+    Ok((runs, store))
 }
 
 /// A stage for each of three actions.
@@ -174,5 +120,30 @@ impl Store for Recording {
 
     async fn verify(&self) -> Result<Verified, StoreError> {
         self.sled.verify().await
+    }
+
+    async fn aggregates(&self, after: Option<Aggregate>, limit: usize) -> Result<Vec<Aggregate>, StoreError> {
+        self.sled.aggregates(after, limit).await
+    }
+
+    async fn archived(
+        &self,
+        aggregate: Aggregate,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.sled.archived(aggregate, after, limit).await
+    }
+
+    async fn snapshot(&self, aggregate: Aggregate, since: u64) -> Result<Snapshot, StoreError> {
+        self.sled.snapshot(aggregate, since).await
+    }
+
+    async fn trim(&self, trim: Trim) -> Result<u64, CommitError> {
+        self.sled.trim(trim).await
+    }
+
+    async fn erase(&self, aggregate: Aggregate) -> Result<u64, CommitError> {
+        self.sled.erase(aggregate).await
     }
 }

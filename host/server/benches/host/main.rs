@@ -9,6 +9,7 @@ mod bare;
 mod driver;
 mod measure;
 mod replay;
+mod runs;
 mod sandbox;
 
 use std::path::{Path, PathBuf};

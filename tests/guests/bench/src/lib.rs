@@ -5,6 +5,16 @@ use std::fs;
 
 use pipewright_sdk::prelude::*;
 
+/// A source of nothing.
+#[action(provider = "Nothing", latest = latest)]
+fn nowhere(_: &Action, (): ()) -> Result<Fetched> {
+    Ok(Fetched { revision: None, report: Report::new("done") })
+}
+
+fn latest(_: &Action, (): ()) -> Result<Option<Revision>> {
+    Ok(None)
+}
+
 /// Does nothing.
 #[action(provider = "Nothing")]
 fn nothing(_: &Action, (): ()) -> Result<Report> {
@@ -31,5 +41,6 @@ fn small(action: &Action, (): ()) -> Result<Report> {
 plugin! {
     /// Does little.
     name: "guest/bench",
+    source: [nowhere],
     build: [nothing, read, small],
 }
