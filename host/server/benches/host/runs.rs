@@ -18,11 +18,7 @@ pub(crate) struct Runs {
 
 impl Runs {
     /// Of pipelines that are alike, and do not run now.
-    pub(crate) async fn new(
-        driver: Driver,
-        pipelines: Vec<Aggregate>,
-        request: StartRequest,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn new(driver: Driver, pipelines: Vec<Aggregate>, request: StartRequest) -> anyhow::Result<Self> {
         let mut runs = Self { driver, pipelines, request, commits: 0 };
         runs.commits = runs.count_commits().await?;
         Ok(runs)

@@ -16,8 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::client::Client;
 
 /// What a server is started with.
-#[derive(Default)]
-#[derive(Clone)]
+#[derive(Default, Clone)]
 pub(crate) struct Settings {
     pub(crate) store_cache_mib: Option<u64>,
     pub(crate) poll_seconds: Option<u64>,

@@ -48,9 +48,8 @@ pub(crate) fn run(bench: &Bench, folder: &Path) -> anyhow::Result<()> {
     let count = (PIPELINES * runs) as u32;
     let mut name = String::new();
     let line = compare("the time of each, API against driver", GOAL, (rounds, count), |round| {
-        let (ours, bare) = bench.runtime.block_on(async {
-            anyhow::Ok((api.round(runs).await?, driver.round(runs).await?))
-        })?;
+        let (ours, bare) =
+            bench.runtime.block_on(async { anyhow::Ok((api.round(runs).await?, driver.round(runs).await?)) })?;
         if round == rounds {
             let rate = |took: Duration| f64::from(count) / took.as_secs_f64();
             name = format!("{:.0}/s and {:.0}/s", rate(ours), rate(bare));

@@ -33,7 +33,9 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     let asked = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let lists = asked.windows(b"command=ls-refs".len()).any(|part| part == b"command=ls-refs");
     let (kind, text) = match (is_discovery, lists) {
-        (true, _) => ("advertisement", packets(&["version 2\n", "ls-refs\n", "fetch=shallow\n", "object-format=sha1\n"])),
+        (true, _) => {
+            ("advertisement", packets(&["version 2\n", "ls-refs\n", "fetch=shallow\n", "object-format=sha1\n"]))
+        }
         (false, true) => ("result", packets(&[&format!("{COMMIT} refs/heads/main\n")])),
         (false, false) => ("result", packets(&["ERR there is nothing to fetch\n"])),
     };

@@ -83,13 +83,8 @@ async fn reads(samples: usize, few: &Server, many: &Server) -> anyhow::Result<()
         let (name, _) = &operations("")[operation];
         let halves = (percentile(&mut took_few, 50), percentile(&mut took_many, 50));
         let (few, many) = (percentile(&mut took_few, 99), percentile(&mut took_many, 99));
-        let name = format!(
-            "{name}: p50 {} and {}, p99 {} and {}",
-            time(halves.0),
-            time(halves.1),
-            time(few),
-            time(many)
-        );
+        let name =
+            format!("{name}: p50 {} and {}, p99 {} and {}", time(halves.0), time(halves.1), time(few), time(many));
         judge(&name, many.as_secs_f64() / few.as_secs_f64(), READ_RATIO_MAX, times);
     }
     Ok(())

@@ -43,12 +43,8 @@ impl Bench {
     }
 }
 
-const PARTS: [(&str, fn(&Bench, &Path) -> anyhow::Result<()>); 4] = [
-    ("executions", executions::run),
-    ("memory", memory::run),
-    ("history", history::run),
-    ("sources", sources::run),
-];
+const PARTS: [(&str, fn(&Bench, &Path) -> anyhow::Result<()>); 4] =
+    [("executions", executions::run), ("memory", memory::run), ("history", history::run), ("sources", sources::run)];
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -62,11 +62,10 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(client.metric("pipewright_poll_failures").await? == failed, "looks failed");
     anyhow::ensure!(polled > 0, "no source was looked at");
     tell("looks at sources", &format!("{polled} in {}", time(measured)));
-    tell("computed for each, and by a server without sources in all this time", &format!(
-        "{}, {}",
-        time(cost.saturating_sub(idle) / polled as u32),
-        time(idle)
-    ));
+    tell(
+        "computed for each, and by a server without sources in all this time",
+        &format!("{}, {}", time(cost.saturating_sub(idle) / polled as u32), time(idle)),
+    );
     let share = cost.saturating_sub(idle).as_secs_f64() / measured.as_secs_f64();
     judge("share of a core for 1,000 sources once a minute, over a server without", share, SHARE_MAX, percent);
     with.stop()?;

@@ -7,6 +7,7 @@ use super::exit::{self, Ended};
 use super::remote;
 use crate::artifacts::Artifacts;
 use crate::home::DataDirectory;
+use crate::store::{Claim, OpenError};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -29,6 +30,10 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
         return Err(Ended::Usage(format!("{} is not a directory", data.display())));
     }
     let data = DataDirectory::open(&data)?;
+    let _alone = Claim::of(&data.store()).map_err(|error| match error {
+        OpenError::InUse { .. } => Ended::usage(error),
+        error => Ended::Host(error.into()),
+    })?;
     let artifacts = Artifacts::open(&data.artifacts()).map_err(|error| Ended::Host(error.into()))?;
     let checked = artifacts.check().map_err(|error| Ended::Host(error.into()))?;
     println!("{} artifacts, {} files, {} bytes", checked.artifacts, checked.blobs, checked.bytes);

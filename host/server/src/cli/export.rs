@@ -1,4 +1,5 @@
-//! `pipewright export`: everything that a data directory holds, as one file.
+//! `pipewright export`: everything that a host keeps, as one file: through its server, or from a directory that no server
+//! has.
 //!
 //! Owns where the file goes. Must not know what is in it (`export`).
 
@@ -13,6 +14,7 @@ use futures::StreamExt as _;
 use pipewright_sandbox::files::BlobDir;
 
 use super::exit::{self, Ended};
+use super::remote::{Connection, Server};
 use crate::artifacts::Artifacts;
 use crate::export::{Exported, stream};
 use crate::home::DataDirectory;
@@ -21,26 +23,42 @@ use crate::store::{OpenError, SledStore};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The data directory
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
     /// The file to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
-    if !arguments.data.join("store").is_dir() {
-        return Err(Ended::Usage(format!("{} is not a data directory", arguments.data.display())));
+    let output = arguments.output.as_deref();
+    if let Some(data) = &arguments.connection.data {
+        if !data.join("store").is_dir() {
+            return Err(Ended::Usage(format!("{} is not a data directory", data.display())));
+        }
+        let data = DataDirectory::open(data)?;
+        match SledStore::open(&data.store(), SledStore::CACHE_BYTES_DEFAULT) {
+            Ok(store) => {
+                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+                runtime.context("cannot start the runtime")?.block_on(offline(&data, store, output))?;
+                return Ok(ExitCode::from(exit::SUCCEEDED));
+            }
+            // Its server is asked.
+            Err(OpenError::InUse { .. }) => {}
+            Err(error) => return Err(Ended::Host(error.into())),
+        }
     }
-    let data = DataDirectory::open(&arguments.data)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    match SledStore::open(&data.store(), SledStore::CACHE_BYTES_DEFAULT) {
-        Ok(store) => runtime.block_on(offline(&data, store, arguments.output.as_deref()))?,
-        Err(error @ OpenError::InUse { .. }) => return Err(Ended::usage(error)),
-        Err(error) => return Err(Ended::Host(error.into())),
+    arguments.connection.run(async |server| online(server, output).await)
+}
+
+async fn online(server: &Server, output: Option<&Path>) -> Result<ExitCode, Ended> {
+    let mut to = Output::begin(output)?;
+    let mut pieces = server.client.stream(&["v1", "export"]).await?;
+    // A server that fails in the middle breaks the connection off, which is an error here.
+    while let Some(piece) = pieces.next().await? {
+        to.write(&piece)?;
     }
+    to.end()?;
     Ok(ExitCode::from(exit::SUCCEEDED))
 }
 

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +30,9 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
+
+/// How long tasks that were cut off have to end.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let mut config = match &arguments.config {
@@ -64,10 +68,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
             .await
             .map(|()| store)
     });
-    // A guest that computes must not keep the process.
-    runtime.shutdown_background();
-    let store = ended?;
-    drop(store);
+    // Whoever still holds the store lets go of it, so that the last line closes it; a guest that computes must not keep the
+    // process.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    drop(ended?);
     Ok(ExitCode::SUCCESS)
 }
 

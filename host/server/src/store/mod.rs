@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
 
-pub use self::sled::{OpenError, SledStore};
+pub use self::sled::{Claim, OpenError, SledStore};
 pub use memory::MemoryStore;
 pub use restore::{Restore, RestoreError, hex};
 pub use watch::Watcher;

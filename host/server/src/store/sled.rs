@@ -297,6 +297,16 @@ fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { path: path.clone(), source }
 }
 
+/// A store's directory, held against every other process without opening the store.
+pub struct Claim(#[expect(dead_code, reason = "the lock goes with the file")] File);
+
+impl Claim {
+    pub fn of(dir: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(dir).map_err(at(dir))?;
+        lock(dir).map(Self)
+    }
+}
+
 /// The directory's lock, which goes with the process that holds it. sled has one too, but does not say whether somebody
 /// else holds it or its own last user has not quite let go.
 fn lock(dir: &Path) -> Result<File, OpenError> {

@@ -48,7 +48,7 @@ pub struct Connection {
     region: Option<String>,
     /// The data directory of a server on this machine: its address and its key are read from there
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
     /// Print JSON, in the shapes of CodePipeline's API
     #[arg(long)]
     json: bool,
@@ -56,7 +56,7 @@ pub struct Connection {
 
 /// A server to speak to, and how to show what it says.
 pub struct Server {
-    client: Client,
+    pub(super) client: Client,
     json: bool,
     /// The options that lead to this server, for commands that a person may copy.
     options: String,
