@@ -2,6 +2,7 @@
 //!
 //! Owns the account's aggregate. Must not know what is in a pipeline.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
@@ -31,6 +32,17 @@ impl Account {
             PartKey::Archived(_) => None,
         };
         Ok(Self { sequence: loaded.sequence, parts: loaded.parts.into_iter().filter_map(text).collect() })
+    }
+
+    async fn loaded<'a>(
+        accounts: &'a mut HashMap<u64, Self>,
+        store: &dyn Store,
+        account: u64,
+    ) -> Result<&'a mut Self, DriverError> {
+        match accounts.entry(account) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => Ok(unknown.insert(Self::load(store, account).await?)),
+        }
     }
 }
 
@@ -121,10 +133,7 @@ impl Driver {
             return Ok(read(&loaded.parts));
         }
         let mut accounts = self.0.accounts.0.write().await;
-        if !accounts.contains_key(&account) {
-            accounts.insert(account, Account::load(&*self.0.store, account).await?);
-        }
-        Ok(read(&accounts[&account].parts))
+        Ok(read(&Account::loaded(&mut accounts, &*self.0.store, account).await?.parts))
     }
 
     /// Changes a part if it is what it is thought to be; gives what it is afterwards.
@@ -136,10 +145,7 @@ impl Driver {
         to: Option<Bytes>,
     ) -> Result<Option<Bytes>, DriverError> {
         let mut accounts = self.0.accounts.0.write().await;
-        if !accounts.contains_key(&account) {
-            accounts.insert(account, Account::load(&*self.0.store, account).await?);
-        }
-        let loaded = accounts.get_mut(&account).expect("it was put there");
+        let loaded = Account::loaded(&mut accounts, &*self.0.store, account).await?;
         if loaded.parts.get(&key) != from.as_ref() {
             return Ok(loaded.parts.get(&key).cloned());
         }
