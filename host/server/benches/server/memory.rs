@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::Bench;
 use crate::child::{Server, Settings};
-use crate::client::Client;
-use crate::report::{judge, kib, mib, tell};
+use crate::report::{judge, kib, mib};
 
 const APPROVALS: usize = 10_000;
 const APPROVALS_QUICK: usize = 1_000;
@@ -29,26 +28,25 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<()> {
     // The first start compiles.
     Server::start(&data, &bench.plugins, &settings)?.stop()?;
     let server = Server::start(&data, &bench.plugins, &settings)?;
-    let mut client = server.connect().await?;
-    let idle = settled(&server, &mut client, 0).await?;
+    let idle = settled(&server, 0).await?;
     judge("resident memory of an idle server", idle, IDLE_BYTES_MAX, mib);
 
     create(&server, approvals).await?;
-    let waiting = settled(&server, &mut client, approvals).await?;
+    let waiting = settled(&server, approvals).await?;
     let name = format!("resident memory of each of {approvals} waiting approvals, just made");
     judge(&name, (waiting - idle) / approvals as f64, APPROVAL_BYTES_MAX, kib);
     server.stop()?;
 
     let server = Server::start(&data, &bench.plugins, &settings)?;
-    let mut client = server.connect().await?;
-    let waiting = settled(&server, &mut client, 0).await?;
+    let waiting = settled(&server, 0).await?;
     judge("the same after a restart", (waiting - idle) / approvals as f64, APPROVAL_BYTES_MAX, kib);
-    tell("pipelines in memory", &client.metric("pipewright_pipelines_loaded").await?.to_string());
     server.stop()
 }
 
 /// What is resident once `waiting` approvals were asked for and no pipeline is in memory.
-async fn settled(server: &Server, client: &mut Client, waiting: usize) -> anyhow::Result<f64> {
+async fn settled(server: &Server, waiting: usize) -> anyhow::Result<f64> {
+    // A new one: the server lets go of connections that nobody uses.
+    let mut client = server.connect().await?;
     loop {
         tokio::time::sleep(LOOK).await;
         let started = client.metric("pipewright_action_executions{state=\"STARTED\"}").await?;
