@@ -118,21 +118,22 @@ impl Server {
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, router, host, endpoint_file, keeper, .. } = self;
-        let (driver, account) = (host.driver.clone(), host.account());
-        let resumed = tokio::spawn(async move {
-            if let Err(error) = driver.resume(account).await {
-                tracing::error!("what was interrupted cannot go on: {error}");
+        // Beside the first requests. A host that cannot go on with what was interrupted must not go on at all.
+        let resume = async {
+            match host.driver.resume(host.account()).await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => format!("what was interrupted cannot go on: {error}"),
             }
-        });
+        };
         let connections = GracefulShutdown::new();
         let failure = tokio::select! {
             () = accept(&listener, router, &connections) => None,
             () = keeper.run() => None,
             () = stop => None,
+            failure = resume => Some(failure),
             failure = host.driver.failure() => Some(failure),
         };
         drop(listener);
-        resumed.abort();
         tracing::info!("stopping");
         let requests = tokio::time::timeout(REQUESTS_PATIENCE, connections.shutdown());
         let _ = tokio::join!(requests, host.driver.stop(ACTIONS_PATIENCE));
