@@ -98,7 +98,8 @@ async fn timed(client: &mut Client, operation: &str, input: &Value) -> anyhow::R
 
 /// The slowest of some starts after a stop, and of some after a kill.
 fn restarts(bench: &Bench, data: &Path, mut server: Server) -> anyhow::Result<()> {
-    let ends: [(&str, fn(Server) -> anyhow::Result<()>, f64); 2] =
+    type End = fn(Server) -> anyhow::Result<()>;
+    let ends: [(&str, End, f64); 2] =
         [("a clean stop", Server::stop, STOPPED_SECONDS_MAX), ("a kill", Server::kill, KILLED_SECONDS_MAX)];
     for (name, end, most) in ends {
         let mut slowest = 0_f64;

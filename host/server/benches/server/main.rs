@@ -43,7 +43,10 @@ impl Bench {
     }
 }
 
-const PARTS: [(&str, fn(&Bench, &Path) -> anyhow::Result<()>); 4] =
+/// What a part measures in a folder of its own.
+type Part = fn(&Bench, &Path) -> anyhow::Result<()>;
+
+const PARTS: [(&str, Part); 4] =
     [("executions", executions::run), ("memory", memory::run), ("history", history::run), ("sources", sources::run)];
 
 fn main() -> anyhow::Result<()> {
