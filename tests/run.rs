@@ -110,6 +110,7 @@ const PUBLIC: &str = "[action.\"Publish/Publish\"]\ndirectories.public = { path 
 
 #[test]
 fn the_example_publishes_this_repository() {
+    let _alone = tools::SITE.lock();
     let home = Home::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let mut command = home.command(&[

@@ -3,6 +3,10 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
+
+/// Held by a test that runs what the README says, which publishes into this repository's own `target/site`.
+pub static SITE: Mutex<()> = Mutex::new(());
 
 /// The program of this name on the PATH. Where it is missing the test is to return at once, which is told loudly; in the
 /// checks that decide (`PIPEWRIGHT_TESTS_REQUIRE` names it) that is a failure.
