@@ -131,11 +131,12 @@ impl Task {
     /// Plans what is to be looked at of one pipeline, and forgets what is not any more. One that cannot be read is not in
     /// the way of the others.
     async fn find(&mut self, pipeline: Aggregate) {
-        let state = match self.host.driver.state(pipeline).await {
-            Ok(state) => state,
+        // Without loading the pipeline: at the start of the host this looks at all of them.
+        let declaration = match self.host.driver.declaration(pipeline).await {
+            Ok(declaration) => declaration,
             Err(error) => return tracing::error!(%pipeline, "its sources cannot be found: {error}"),
         };
-        let wanted: Vec<Arc<str>> = match &state.declaration {
+        let wanted: Vec<Arc<str>> = match &declaration {
             Some(declaration) => self.sources(declaration).map(Into::into).collect(),
             None => Vec::new(),
         };

@@ -193,6 +193,12 @@ impl Driver {
         bytes.map(|bytes| record::execution(&bytes)).transpose()
     }
 
+    /// The current declaration as the store has it, without loading the pipeline; none where there is no pipeline.
+    pub async fn declaration(&self, pipeline: Aggregate) -> Result<Option<Arc<PipelineDeclaration>>, DriverError> {
+        let bytes = self.0.store.get(pipeline, &record::declaration()).await?;
+        bytes.map(|bytes| record::declaration_of(&bytes)).transpose()
+    }
+
     /// The declaration of one version of a pipeline.
     pub async fn version(&self, pipeline: Aggregate, version: u32) -> Result<Option<PipelineDeclaration>, DriverError> {
         let bytes = self.0.store.get(pipeline, &record::versioned(version)).await?;

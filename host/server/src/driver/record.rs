@@ -2,7 +2,10 @@
 //!
 //! Owns the forms and the keys. Must not know when something is written.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{Change, Event, Execution, ExecutionId, Part, State, Timestamp};
 use pipewright_sandbox::files::Digest;
 use serde::de::DeserializeOwned;
@@ -63,6 +66,18 @@ pub(crate) fn archived(execution: ExecutionId) -> PartKey {
 /// Whether that is the name of an archived part that is an execution.
 pub(crate) fn is_archived_execution(name: &[u8]) -> bool {
     name.starts_with(EXECUTION.as_bytes())
+}
+
+/// The key of the current declaration.
+pub(super) fn declaration() -> PartKey {
+    live(Part::Declaration)
+}
+
+pub(super) fn declaration_of(bytes: &[u8]) -> Result<Arc<PipelineDeclaration>, DriverError> {
+    match read("a declaration", bytes)? {
+        Change::Declaration(declaration) => Ok(declaration),
+        _ => Err(DriverError::Damaged("the store holds something else in place of a declaration".to_owned())),
+    }
 }
 
 /// The declaration of one version, for as long as the pipeline is there.
