@@ -20,7 +20,7 @@ use crate::clock;
 use crate::driver::index::{self, Kind};
 use crate::driver::{DriverError, Note};
 use crate::host::Host;
-use crate::store::{Aggregate, List, READ_ROWS_MAX};
+use crate::store::{Aggregate, List, READ_ROWS_MAX, StoreError};
 
 /// Sources that are looked at at once; more of them wait. Stops a thousand slow servers from taking all connections.
 const POLLS_AT_ONCE_MAX: usize = 32;
@@ -94,7 +94,7 @@ impl Poller {
 impl Task {
     async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Aggregate>) {
         if let Err(error) = self.find_all().await {
-            tracing::error!("sources cannot be found: {error}");
+            tracing::warn!("sources cannot be found: {error}");
         }
         loop {
             self.look();
@@ -104,7 +104,12 @@ impl Task {
             tokio::select! {
                 changed = changes.recv() => match changed {
                     None => return,
-                    Some(pipeline) => self.find(pipeline).await,
+                    Some(pipeline) => {
+                        if let Err(error) = self.find(pipeline).await {
+                            tracing::info!("sources are looked at no more: {error}");
+                            return;
+                        }
+                    }
                 },
                 Some(Ok((source, result))) = self.running.join_next() => self.looked(source, &result),
                 () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() && free => {}
@@ -122,7 +127,7 @@ impl Task {
             after = Some(last.clone());
             for (uid, _) in &rows {
                 if let Ok(uid) = uid[..].try_into() {
-                    self.find(Aggregate { account, uid }).await;
+                    self.find(Aggregate { account, uid }).await?;
                 }
             }
         }
@@ -130,11 +135,16 @@ impl Task {
 
     /// Plans what is to be looked at of one pipeline, and forgets what is not any more. One that cannot be read is not in
     /// the way of the others.
-    async fn find(&mut self, pipeline: Aggregate) {
+    async fn find(&mut self, pipeline: Aggregate) -> Result<(), DriverError> {
         // Without loading the pipeline: at the start of the host this looks at all of them.
         let declaration = match self.host.driver.declaration(pipeline).await {
             Ok(declaration) => declaration,
-            Err(error) => return tracing::error!(%pipeline, "its sources cannot be found: {error}"),
+            // The host goes down, and so would every other read fail.
+            Err(error @ DriverError::Store(StoreError::Stopped { .. })) => return Err(error),
+            Err(error) => {
+                tracing::error!(%pipeline, "its sources cannot be found: {error}");
+                return Ok(());
+            }
         };
         let wanted: Vec<Arc<str>> = match &declaration {
             Some(declaration) => self.sources(declaration).map(Into::into).collect(),
@@ -152,6 +162,7 @@ impl Task {
             }
         }
         self.counts.sources.store(self.plans.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sources<'a>(&self, declaration: &'a PipelineDeclaration) -> impl Iterator<Item = &'a str> {
