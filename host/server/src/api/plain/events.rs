@@ -12,7 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use bytes::Bytes;
-use futures::Stream;
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use pipewright_pipeline::machine::Event as Happened;
 use serde::Deserialize;
 
@@ -24,8 +24,10 @@ use crate::driver::Recorded;
 use crate::driver::index::Kind;
 use crate::store::{Aggregate, List, READ_ROWS_MAX, Record, Watcher};
 
-/// Records that are read at once.
+/// Records of one pipeline that are read at once.
 const RECORDS_MAX: usize = 64;
+/// Pipelines that are read at once: one read after the other would hold up all that happens on a busy host.
+const READS_MAX: usize = 16;
 /// How much later than its time an event may become durable: a client that comes back to the account's events gets
 /// those of this time again, rather than miss one.
 const LATE_MILLISECONDS_MAX: u64 = 10_000;
@@ -78,8 +80,7 @@ pub async fn of_pipeline(
     };
     let feed = Feed {
         names: HashMap::from([(aggregate, name)]),
-        next: HashMap::from([(aggregate, next)]),
-        backlog: Backlog::default(),
+        places: HashMap::from([(aggregate, Place::at(next))]),
         one: true,
         ..Feed::new(call, watcher)
     };
@@ -107,7 +108,7 @@ pub async fn of_account(
     for (name, aggregate) in there.into_iter().chain(deleted_since(&feed.call, since).await?) {
         let next = first_since(&feed.call, aggregate, since).await?;
         feed.names.insert(aggregate, name);
-        feed.next.insert(aggregate, next);
+        feed.places.insert(aggregate, Place::at(next));
     }
     Ok(feed.start().await?.into_sse())
 }
@@ -164,11 +165,31 @@ struct Backlog {
     pages: HashMap<Aggregate, VecDeque<Record>>,
 }
 
+/// How far the events of a pipeline are told.
+struct Place {
+    /// The next record.
+    next: u64,
+    /// The last one that is known to be there; all until the watcher told of one.
+    last: u64,
+}
+
+impl Place {
+    fn at(next: u64) -> Self {
+        Self { next, last: u64::MAX }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::at(1)
+    }
+}
+
 struct Feed {
     call: Call,
     watcher: Watcher,
     names: HashMap<Aggregate, String>,
-    next: HashMap<Aggregate, u64>,
+    places: HashMap<Aggregate, Place>,
     backlog: Backlog,
     ready: VecDeque<Event>,
     /// The feed of one pipeline, whose cursors need no time.
@@ -181,14 +202,12 @@ struct Feed {
 impl Feed {
     fn new(call: Call, watcher: Watcher) -> Self {
         let open = Open::new(&call.api);
-        let (names, next, backlog) = (HashMap::new(), HashMap::new(), Backlog::default());
-        Self { call, watcher, names, next, backlog, ready: VecDeque::new(), one: false, ended: false, _open: open }
+        let (names, places, backlog) = (HashMap::new(), HashMap::new(), Backlog::default());
+        Self { call, watcher, names, places, backlog, ready: VecDeque::new(), one: false, ended: false, _open: open }
     }
 
     async fn start(mut self) -> Result<Self, ApiError> {
-        for aggregate in self.next.keys().copied().collect::<Vec<_>>() {
-            self.refill(aggregate).await?;
-        }
+        self.refill(self.places.keys().copied().collect()).await?;
         Ok(self)
     }
 
@@ -206,16 +225,36 @@ impl Feed {
         Sse::new(stream).keep_alive(KeepAlive::default())
     }
 
-    /// Reads the next page of a pipeline into the backlog.
-    async fn refill(&mut self, aggregate: Aggregate) -> Result<(), ApiError> {
-        let next = self.next.get(&aggregate).copied().unwrap_or(1);
-        let page = self.call.api.host.driver.store().history(aggregate, next, RECORDS_MAX).await?;
-        if let Some(first) = page.first() {
-            let at = time_of(first)?.unwrap_or_default();
-            self.backlog.heads.push(Reverse((at, aggregate)));
-            self.backlog.pages.insert(aggregate, page.into());
+    /// Reads the next page of each pipeline into the backlog.
+    async fn refill(&mut self, pipelines: Vec<Aggregate>) -> Result<(), ApiError> {
+        let store = self.call.api.host.driver.store();
+        let reads = pipelines.into_iter().map(|pipeline| {
+            let next = self.places.entry(pipeline).or_default().next;
+            store.history(pipeline, next, RECORDS_MAX).map(move |page| page.map(|page| (pipeline, page)))
+        });
+        let pages: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS_MAX).try_collect().await?;
+        for (pipeline, page) in pages {
+            if let Some(first) = page.first() {
+                let at = time_of(first)?.unwrap_or_default();
+                self.backlog.heads.push(Reverse((at, pipeline)));
+                self.backlog.pages.insert(pipeline, page.into());
+            }
         }
         Ok(())
+    }
+
+    /// Waits for pipelines of the account that went on; `None` once the host goes down.
+    async fn changed(&mut self) -> Option<Vec<Aggregate>> {
+        let first = self.watcher.changed().await?;
+        let more = std::iter::from_fn(|| self.watcher.changed().now_or_never().flatten());
+        let mut changed = Vec::new();
+        for (aggregate, last) in std::iter::once(first).chain(more) {
+            if aggregate.account == self.call.api.account && aggregate.uid != [0; 16] {
+                self.places.entry(aggregate).or_default().last = last;
+                changed.push(aggregate);
+            }
+        }
+        Some(changed)
     }
 
     async fn event(&mut self) -> Result<Option<Event>, ApiError> {
@@ -230,10 +269,9 @@ impl Feed {
                 self.take(aggregate).await?;
                 continue;
             }
-            match self.watcher.changed().await {
+            match self.changed().await {
                 None => return Ok(None),
-                Some((aggregate, _)) if aggregate.account != self.call.api.account || aggregate.uid == [0; 16] => {}
-                Some((aggregate, _)) => self.refill(aggregate).await?,
+                Some(changed) => self.refill(changed).await?,
             }
         }
     }
@@ -242,16 +280,16 @@ impl Feed {
     async fn take(&mut self, aggregate: Aggregate) -> Result<(), ApiError> {
         let Some(page) = self.backlog.pages.get_mut(&aggregate) else { return Ok(()) };
         let Some(record) = page.pop_front() else { return Ok(()) };
-        match page.front() {
-            Some(following) => {
-                let at = time_of(following)?.unwrap_or_default();
-                self.backlog.heads.push(Reverse((at, aggregate)));
-                self.next.insert(aggregate, record.sequence + 1);
-            }
+        let following = page.front().map(time_of).transpose()?;
+        let place = self.places.entry(aggregate).or_default();
+        place.next = record.sequence + 1;
+        match following {
+            Some(at) => self.backlog.heads.push(Reverse((at.unwrap_or_default(), aggregate))),
             None => {
                 self.backlog.pages.remove(&aggregate);
-                self.next.insert(aggregate, record.sequence + 1);
-                self.refill(aggregate).await?;
+                if place.next <= place.last {
+                    self.refill(vec![aggregate]).await?;
+                }
             }
         }
         self.tell(aggregate, &record)
