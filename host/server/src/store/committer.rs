@@ -5,7 +5,7 @@
 //! the same file follows it. After a failed sync nobody knows what the disk holds: the thread ends, and with it the
 //! store accepts nothing more. sled's transactions are not used: each pending one makes the next flush slower.
 
-use super::layout::{FORMAT, Head, META_KEY};
+use super::layout::{Head, META_KEY, STORE_FORMAT};
 use super::prepared::Prepared;
 use super::trim::{STEP_ROWS_MAX, Step};
 use super::watch::Watchers;
@@ -236,7 +236,7 @@ impl Drop for Committer {
 }
 
 pub(super) fn encode_meta(group: u64) -> [u8; 9] {
-    let mut row = [FORMAT; 9];
+    let mut row = [STORE_FORMAT; 9];
     row[1..].copy_from_slice(&group.to_be_bytes());
     row
 }

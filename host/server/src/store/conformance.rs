@@ -47,6 +47,19 @@ pub(super) fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
+/// Text that does not pack.
+pub(super) fn noise(seed: u64, length: usize) -> String {
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut state = seed;
+    let mut next = || {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        char::from(letters[((mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 58) as usize])
+    };
+    (0..length).map(|_| next()).collect()
+}
+
 pub(super) fn commit(aggregate: Aggregate, expected: u64, script: &str) -> Commit {
     let events = vec![bytes(&format!("event of {}", expected + 1))];
     Commit { aggregate, expected, puts: puts(script), events, index: Vec::new() }
@@ -185,8 +198,9 @@ fn values_of_every_size_come_back_whole() {
         let sizes = [0, 1, edge - 1, edge, edge + 1, 65_536, 3, edge + CHUNK_BYTES, VALUE_BYTES_MAX, edge + 1, 0];
         let name = bytes("big");
         let mut before = 0;
-        for (fill, size) in (b'a'..).zip(sizes) {
-            let value = Bytes::from(vec![fill; size]);
+        let values = (0..).zip(sizes).map(|(seed, size)| bytes(&noise(seed, size)));
+        for value in values.chain(sizes.map(|size| Bytes::from(vec![b'a'; size]))) {
+            let size = value.len();
             let puts = vec![(PartKey::Live(name.clone()), Some(value.clone()))];
             let commit =
                 Commit { aggregate: PIPELINE, expected: before, puts, events: vec![value.clone()], index: vec![] };
@@ -203,16 +217,17 @@ fn values_of_every_size_come_back_whole() {
 #[test]
 fn a_part_that_shrinks_or_goes_leaves_no_chunks() {
     let store = MemoryStore::default();
-    let rows_after = |before, value: Option<usize>| {
-        let puts = vec![(PartKey::Live(bytes("big")), value.map(|size| Bytes::from(vec![0; size])))];
+    let rows_after = |before, value: Option<String>| {
+        let puts = vec![(PartKey::Live(bytes("big")), value.map(Bytes::from))];
         let commit = Commit { aggregate: PIPELINE, expected: before, puts, events: vec![], index: vec![] };
         runtime().block_on(store.commit(commit)).expect("it commits");
         // Apart from the records and the head.
         store.rows().len() - before as usize - 2
     };
-    assert_eq!(rows_after(0, Some(10 * CHUNK_BYTES)), 11);
-    assert_eq!(rows_after(1, Some(2 * CHUNK_BYTES)), 3);
-    assert_eq!(rows_after(2, None), 0);
+    assert_eq!(rows_after(0, Some(noise(0, 10 * CHUNK_BYTES))), 11);
+    assert_eq!(rows_after(1, Some(noise(1, 2 * CHUNK_BYTES))), 3);
+    assert_eq!(rows_after(2, Some("a".repeat(10 * CHUNK_BYTES))), 1, "it is packed");
+    assert_eq!(rows_after(3, None), 0);
 }
 
 #[test]
@@ -394,7 +409,7 @@ fn what_is_erased_was_never_there() {
     on_each(async |store| {
         for before in 0..300 {
             store
-                .commit(commit(PIPELINE, before, &format!("head=1 !{before}={}", "x".repeat(9000))))
+                .commit(commit(PIPELINE, before, &format!("head=1 !{before}={}", noise(before, 9000))))
                 .await
                 .expect("it");
         }
@@ -419,7 +434,7 @@ fn trims_and_commits_and_reads_do_not_disturb_each_other() {
             let store = Arc::clone(&store);
             async move {
                 for before in 0..400 {
-                    let script = format!("head={before} !{before}={}", "x".repeat(5000));
+                    let script = format!("head={before} !{before}={}", noise(before, 5000));
                     store.commit(commit(PIPELINE, before, &script)).await.expect("it commits");
                 }
             }

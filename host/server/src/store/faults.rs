@@ -1,7 +1,8 @@
 //! What can go wrong with a store on disk: alteration, truncation, a kill, a sync that fails, a second user.
 
 use super::committer::FREE_BYTES_MIN;
-use super::conformance::{PIPELINE, bytes, commit, open, runtime, shown};
+use super::conformance::{PIPELINE, bytes, commit, noise, open, runtime, shown};
+use super::prepared::put_long;
 use super::sled::System;
 use super::*;
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ fn what_was_altered_is_noticed() {
         runtime().block_on(async {
             let store = open(dir.path());
             store.commit(commit(PIPELINE, 0, "a=1 b=2")).await.expect("it commits");
-            let long = vec![(PartKey::Live(bytes("long")), Some(Bytes::from(vec![1; 10_000])))];
+            let long = vec![(PartKey::Live(bytes("long")), Some(bytes(&noise(0, 10_000))))];
             store.commit(Commit { puts: long, ..commit(PIPELINE, 1, "") }).await.expect("it commits");
             store.commit(commit(PIPELINE, 2, "b=3")).await.expect("it commits");
             store.verify().await.expect("it is whole");
@@ -84,6 +85,53 @@ fn sled_row(dir: &Path, key: &[u8], alter: fn(&mut Vec<u8>) -> bool) {
     }
     .expect("it writes");
     db.flush().expect("it flushes");
+}
+
+/// The first format had nothing packed.
+#[test]
+fn a_store_of_the_first_format_goes_on() {
+    let dir = TempDir::new().expect("a directory");
+    let script = |long: &str| format!("head=1 long={long} !kept={}", "a".repeat(3000));
+    let before = runtime().block_on(async {
+        let store = open(dir.path());
+        store.commit(commit(PIPELINE, 0, &script(&"b".repeat(9000)))).await.expect("it commits");
+        (store.load(PIPELINE).await, store.history(PIPELINE, 1, 1).await)
+    });
+    let db = super::sled::open_db(dir.path(), SledStore::CACHE_BYTES_DEFAULT).expect("sled opens");
+    let mut packed = 0;
+    for (key, row) in db.iter().map(|row| row.expect("it reads")) {
+        let from = match key.get(layout::PREFIX_BYTES) {
+            Some(&layout::LIVE | &layout::ARCHIVED) => layout::VALUE_AT,
+            Some(&layout::RECORD) => layout::BODY_AT,
+            _ => continue,
+        };
+        let content = layout::content(&row, from).expect("a long row of one chunk");
+        let mut unpacked = layout::long_row(content.len());
+        unpacked.extend_from_slice(&content);
+        packed += usize::from(unpacked[2..] != row[2..]);
+        put_long(&key, &mut unpacked, &mut |key, row| drop(db.insert(key, row.expect("a row")).expect("it writes")));
+    }
+    assert_eq!(packed, 2, "the long parts");
+    let meta = db.get(layout::META_KEY).expect("it reads").expect("the store's row");
+    db.insert(layout::META_KEY, [&[1], &meta[1..]].concat()).expect("it writes");
+    db.flush().expect("it flushes");
+    drop(db);
+    runtime().block_on(async {
+        let store = open(dir.path());
+        assert_eq!((store.load(PIPELINE).await, store.history(PIPELINE, 1, 1).await), before);
+        store.commit(commit(PIPELINE, 1, &script("short"))).await.expect("it goes on");
+        let verified = Verified { aggregates: 1, records: 2, parts: 3 };
+        assert_eq!(store.verify().await, Ok(verified));
+        assert_eq!(store.load(PIPELINE).await.expect("it loads").sequence, 2);
+    });
+    sled_row(dir.path(), layout::META_KEY, |meta| {
+        let is_raised = meta[0] == layout::STORE_FORMAT;
+        meta[0] += 1;
+        is_raised
+    });
+    let Err(error) = SledStore::open(dir.path(), SledStore::CACHE_BYTES_DEFAULT) else { panic!("a newer store") };
+    let expected = format!("the store in {} has format 3, this program knows 2", dir.path().display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
 }
 
 #[test]
@@ -175,7 +223,7 @@ fn what_was_acknowledged_survives_a_kill() {
             for (writer, sequence) in &acknowledged {
                 let aggregate = Aggregate { uid: [*writer; 16], ..PIPELINE };
                 let loaded = shown(&store, aggregate).await;
-                let possible = [*sequence, sequence + 1].map(|at| format!("{at}: head={at} long={}", "x".repeat(5000)));
+                let possible = [*sequence, sequence + 1].map(|at| format!("{at}: head={at} long={}", noise(at, 5000)));
                 assert!(possible.contains(&loaded), "writer {writer}: {sequence} was acknowledged, not {loaded:.20}");
             }
         });
@@ -212,7 +260,7 @@ fn commit_until_killed(dir: &Path) -> ! {
                 let aggregate = Aggregate { uid: [writer; 16], ..PIPELINE };
                 let mut before = store.load(aggregate).await.expect("it loads").sequence;
                 loop {
-                    let script = format!("head={} long={}", before + 1, "x".repeat(5000));
+                    let script = format!("head={} long={}", before + 1, noise(before + 1, 5000));
                     before = store.commit(commit(aggregate, before, &script)).await.expect("it commits");
                     let line = format!("acknowledged {writer} {before}\n");
                     std::io::stdout().lock().write_all(line.as_bytes()).expect("somebody listens");
@@ -298,7 +346,7 @@ fn commit_until_full(dir: &Path) {
     runtime().block_on(async {
         let store = open(dir);
         for before in 0.. {
-            match store.commit(commit(PIPELINE, before, &format!("head=1 !{before}={}", "x".repeat(20_000)))).await {
+            match store.commit(commit(PIPELINE, before, &format!("head=1 !{before}={}", noise(before, 20_000)))).await {
                 Ok(sequence) => say(format!("acknowledged {sequence}\n")),
                 Err(error) => return say(format!("stopped: {error}\n")),
             }
@@ -319,7 +367,7 @@ fn a_clean_stop_leaves_little_to_read_for_the_next_start() {
         let before = notes(dir.path());
         runtime().block_on(async {
             for at in 0..commits {
-                let puts = vec![(PartKey::Live(bytes("big")), Some(vec![at as u8; VALUE_BYTES_MAX].into()))];
+                let puts = vec![(PartKey::Live(bytes("big")), Some(noise(at, VALUE_BYTES_MAX).into()))];
                 store.commit(Commit { puts, ..commit(PIPELINE, at, "") }).await.expect("it commits");
             }
         });
@@ -342,7 +390,7 @@ fn a_flipped_byte_is_noticed_or_means_nothing() {
             let store = open(dir.path());
             for before in opened * 20..(opened + 1) * 20 {
                 let part = PartKey::Archived(bytes(&before.to_string()));
-                let puts = vec![(part, Some(vec![before as u8; 3000].into()))];
+                let puts = vec![(part, Some(noise(before, 3000).into()))];
                 store.commit(Commit { puts, ..commit(PIPELINE, before, "") }).await.expect("it commits");
             }
         });
@@ -380,7 +428,7 @@ fn everything_is_in_the_file_that_is_synced() {
         let store = open(dir.path());
         for before in 0..60 {
             let name = vec![before as u8 / 2; PART_NAME_BYTES_MAX];
-            let puts = vec![(PartKey::Live(name.into()), Some(vec![1; 200_000].into()))];
+            let puts = vec![(PartKey::Live(name.into()), Some(noise(before, 200_000).into()))];
             let index = (0..20)
                 .map(|row| {
                     let name = vec![row; INDEX_NAME_BYTES_MAX].into();

@@ -16,7 +16,10 @@
 //!
 //! and one row of the whole store, with the key `0xff`: format version (1), number of the last group of commits (8).
 //!
-//! A *long row* is 2 bytes, the number of further chunks, then the first bytes of its content. Numbers are big-endian.
+//! A *long row* is 2 bytes, the number of further chunks, then the first bytes of its content. Numbers are big-endian. Where
+//! the highest bit of the number is set, the value or body in the content is packed: its size (4) and an LZ4 block. Digests
+//! are of what is not packed. Rows are mostly JSON, which packs to half its size, and with a tree that writes a row several
+//! times over, and reads all of that when it is opened after a kill, half is much.
 //!
 //! Record header: format version (1), sequence (8), digest of the record before (32), its own digest (32). The own digest
 //! is the SHA-256 of the version, the aggregate's key prefix, the sequence, the digest before, and the body's SHA-256, so
@@ -24,14 +27,17 @@
 //! Body: number of changed parts (2), each: letter (1), name length (1), name, 1 and its digest (16) or 0 when deleted;
 //! number of events (2), each: length (4), bytes.
 
-use super::{Aggregate, Digest, IndexKey, PartDigest, PartKey, Record};
+use super::{Aggregate, COMMIT_BYTES_MAX, Digest, IndexKey, PartDigest, PartKey, Record};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 /// Why not 64 KiB: sled keeps up to 16 rows in a tree node and writes a node of more than 128 KiB into a file of its own
 /// that it never syncs. Rows of 4 KiB and their keys stay under that with room to spare.
 pub(super) const CHUNK_BYTES: usize = 4096;
-pub(super) const FORMAT: u8 = 1;
+/// Of a record.
+const FORMAT: u8 = 1;
+/// Of the store: since 2, long rows may be packed.
+pub(super) const STORE_FORMAT: u8 = 2;
 pub(super) const META_KEY: &[u8] = &[0xff];
 
 pub(super) const HEAD: u8 = b'h';
@@ -48,6 +54,12 @@ const COUNT_BYTES: usize = 2;
 const RECORD_HEADER_BYTES: usize = 1 + 8 + 32 + 32;
 /// Where a record's body starts in its long row.
 pub(super) const BODY_AT: usize = COUNT_BYTES + RECORD_HEADER_BYTES;
+/// Where a part's value does.
+pub(super) const VALUE_AT: usize = COUNT_BYTES + size_of::<PartDigest>();
+/// In the first byte of a long row.
+const PACKED: u8 = 0x80;
+/// No body is larger: a commit's limit, and the names and digests of its parts.
+const UNPACKED_BYTES_MAX: usize = 2 * COMMIT_BYTES_MAX;
 
 /// Where the chain of an aggregate ends, and where what is kept of it begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,23 +193,52 @@ pub(super) fn long_row(content_bytes: usize) -> Vec<u8> {
     row
 }
 
+/// Packs what begins at `from` in a long row, where that makes it smaller.
+pub(super) fn pack(row: &mut Vec<u8>, from: usize) {
+    let packed = lz4_flex::block::compress(&row[from..]);
+    let size = row.len() - from;
+    if packed.len() + size_of::<u32>() < size {
+        row.truncate(from);
+        row.extend_from_slice(&(size as u32).to_be_bytes());
+        row.extend_from_slice(&packed);
+        row[0] |= PACKED;
+    }
+}
+
+fn unpacked(packed: &[u8]) -> Option<Vec<u8>> {
+    let (size, block) = packed.split_first_chunk()?;
+    let size = u32::from_be_bytes(*size) as usize;
+    let unpacked = (size <= UNPACKED_BYTES_MAX).then(|| lz4_flex::block::decompress(block, size).ok())??;
+    (unpacked.len() == size).then_some(unpacked)
+}
+
 /// Cuts a finished long row into its first chunk, with the count filled in, and the further ones.
 pub(super) fn chunks(row: &mut [u8]) -> (&[u8], std::slice::Chunks<'_, u8>) {
-    let further = further_chunks(row.len());
-    row[..COUNT_BYTES].copy_from_slice(&further.to_be_bytes());
+    let [high, low] = further_chunks(row.len()).to_be_bytes();
+    (row[0], row[1]) = (row[0] & PACKED | high, low);
     let (first, rest) = row.split_at(row.len().min(CHUNK_BYTES));
     (first, rest.chunks(CHUNK_BYTES))
 }
 
-/// How many further chunks a long row of that size has. The limits on values keep this under 65,536.
+/// How many further chunks a long row of that size has. The limits on values keep this under 32,768.
 pub(super) fn further_chunks(row_bytes: usize) -> u16 {
     (row_bytes.div_ceil(CHUNK_BYTES).max(1) - 1) as u16
 }
 
-/// The number of further chunks and the first bytes of the content.
-pub(super) fn first_chunk(row: &[u8]) -> Option<(u16, &[u8])> {
-    let mut row = Cursor(row);
-    Some((u16::from_be_bytes(row.array()?), row.0))
+/// The number of further chunks that a long row has.
+pub(super) fn further_chunks_of(first: &[u8]) -> Option<u16> {
+    let [high, low] = *first.first_chunk()?;
+    Some(u16::from_be_bytes([high & !PACKED, low]))
+}
+
+/// The content of a whole long row, with what begins at `from` unpacked.
+pub(super) fn content(row: &[u8], from: usize) -> Option<Bytes> {
+    let content = row.get(COUNT_BYTES..)?;
+    if row[0] & PACKED == 0 {
+        return Some(Bytes::copy_from_slice(content));
+    }
+    let (header, packed) = content.split_at_checked(from - COUNT_BYTES)?;
+    Some([header, &unpacked(packed)?].concat().into())
 }
 
 /// Covers the key too: a value moved to another name is not that name's value.

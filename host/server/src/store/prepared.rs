@@ -1,7 +1,7 @@
 //! A commit checked against its limits and encoded into rows: all the work that does not need its place in the chain, so
 //! that it is done by whoever commits and not by the one committer.
 
-use super::layout::{self, BODY_AT, Head, PREFIX_BYTES};
+use super::layout::{self, BODY_AT, Head, PREFIX_BYTES, VALUE_AT};
 use super::rows::Rows;
 use super::{
     Aggregate, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, Commit, CommitError, INDEX_NAME_BYTES_MAX, INDEX_VALUE_BYTES_MAX,
@@ -41,6 +41,8 @@ impl Prepared {
         let mut record = layout::long_row(BODY_AT + bytes / 2);
         record.resize(BODY_AT, 0);
         layout::put_body(&mut record, changes.into_iter(), &commit.events);
+        let body_digest = Sha256::digest(&record[BODY_AT..]).into();
+        layout::pack(&mut record, BODY_AT);
         let index: Vec<_> = commit
             .index
             .into_iter()
@@ -56,8 +58,8 @@ impl Prepared {
             expected: commit.expected,
             prefix,
             parts,
-            body_digest: Sha256::digest(&record[BODY_AT..]).into(),
             record,
+            body_digest,
             index,
             operations,
         })
@@ -99,6 +101,7 @@ pub(super) fn part_row(digest: &PartDigest, value: &[u8]) -> Vec<u8> {
     let mut row = layout::long_row(digest.len() + value.len());
     row.extend_from_slice(digest);
     row.extend_from_slice(value);
+    layout::pack(&mut row, VALUE_AT);
     row
 }
 
@@ -112,7 +115,7 @@ pub(super) fn put_long(key: &[u8], row: &mut [u8], put: &mut impl FnMut(&[u8], O
 
 pub(super) fn further_chunks_stored<R: Rows>(rows: &R, key: &[u8]) -> Result<u16, StoreError> {
     let stored = rows.get(key)?;
-    Ok(stored.and_then(|row| layout::first_chunk(row.as_ref()).map(|(further, _)| further)).unwrap_or(0))
+    Ok(stored.and_then(|row| layout::further_chunks_of(row.as_ref())).unwrap_or(0))
 }
 
 /// The bytes of the commit, if it keeps every limit.

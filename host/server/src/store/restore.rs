@@ -77,6 +77,7 @@ impl Restore {
         layout::put_body(&mut row, record.changes.iter().map(|(key, digest)| (key, *digest)), &record.events);
         let prefix = layout::prefix(aggregate);
         let body_digest = Sha256::digest(&row[BODY_AT..]).into();
+        layout::pack(&mut row, BODY_AT);
         let before = Head { sequence: sequence.saturating_sub(1), digest: record.previous, ..Head::default() };
         let sealed = layout::seal_record(&prefix, &mut row, &body_digest, before);
         if sealed.digest != record.digest || sealed.sequence != sequence {

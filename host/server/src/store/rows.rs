@@ -1,11 +1,12 @@
 //! Reading aggregates out of anything that holds rows in the order of their keys. Knows the layout; knows no backend.
 
-use super::layout::{self, Head, PREFIX_BYTES};
+use super::layout::{self, BODY_AT, Head, PREFIX_BYTES, VALUE_AT};
 use super::{
     Aggregate, Digest, List, Loaded, PartDigest, PartKey, READ_BYTES_MAX, READ_ROWS_MAX, Record, Snapshot, StoreError,
     Verified,
 };
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 pub(super) trait Rows {
@@ -320,7 +321,7 @@ pub(super) fn read_record<R: Rows>(rows: &R, aggregate: Aggregate, sequence: u64
     let place = format!("record {sequence}");
     let key = layout::row_key(&prefix, layout::RECORD, &sequence.to_be_bytes());
     let row = rows.get(&key)?.ok_or_else(|| damaged(aggregate, &place, "it is missing"))?;
-    let content = read_long(rows, aggregate, &place, &key, row.as_ref())?;
+    let content = read_long(rows, aggregate, &place, (&key, row.as_ref()), BODY_AT)?;
     let record = layout::decode_record(&prefix, &content).map_err(|problem| damaged(aggregate, &place, &problem))?;
     match record.sequence == sequence {
         true => Ok(record),
@@ -352,7 +353,7 @@ fn read_part<R: Rows>(
     row: &[u8],
 ) -> Result<(Bytes, PartDigest), StoreError> {
     let place = part_named(&key[PREFIX_BYTES + 1..]);
-    let mut content = read_long(rows, aggregate, &place, key, row)?;
+    let mut content = read_long(rows, aggregate, &place, (key, row), VALUE_AT)?;
     let digest: PartDigest = *content.first_chunk().ok_or_else(|| damaged(aggregate, &place, "it has no checksum"))?;
     let value = content.split_off(digest.len());
     match layout::part_digest(key, &value) == digest {
@@ -365,17 +366,18 @@ fn read_long<R: Rows>(
     rows: &R,
     aggregate: Aggregate,
     place: &str,
-    key: &[u8],
-    row: &[u8],
+    (key, first): (&[u8], &[u8]),
+    from: usize,
 ) -> Result<Bytes, StoreError> {
-    let (further, first) = layout::first_chunk(row).ok_or_else(|| damaged(aggregate, place, "it is malformed"))?;
-    let mut content = first.to_vec();
+    let malformed = || damaged(aggregate, place, "it is malformed");
+    let further = layout::further_chunks_of(first).ok_or_else(malformed)?;
+    let mut row = Cow::Borrowed(first);
     for number in 0..further {
         let chunk = rows.get(&layout::chunk_key(key, number))?;
         let chunk = chunk.ok_or_else(|| damaged(aggregate, place, "a chunk of it is missing"))?;
-        content.extend_from_slice(chunk.as_ref());
+        row.to_mut().extend_from_slice(chunk.as_ref());
     }
-    Ok(content.into())
+    layout::content(&row, from).ok_or_else(malformed)
 }
 
 fn part_place(part: &PartKey) -> String {

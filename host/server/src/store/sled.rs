@@ -4,7 +4,7 @@
 //! told only afterwards.
 
 use super::committer::{self, Committer, FreeBytes, Request, Work};
-use super::layout::{FORMAT, META_KEY};
+use super::layout::{META_KEY, STORE_FORMAT};
 use super::prepared::Prepared;
 use super::rows::{self, Rows};
 use super::trim::{self, Step};
@@ -45,7 +45,7 @@ pub enum OpenError {
     InUse { dir: PathBuf, holder: String },
     #[error("{} cannot be used: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("the store in {} has format {found}, this program knows {FORMAT}; use the program that wrote it", dir.display())]
+    #[error("the store in {} has format {found}, this program knows {STORE_FORMAT}; use the program that wrote it", dir.display())]
     Format { dir: PathBuf, found: u8 },
     #[error("the store in {} is damaged: {problem}; restore it from a backup", dir.display())]
     Damaged { dir: PathBuf, problem: String },
@@ -364,7 +364,8 @@ fn check_groups(dir: &Path, db: &sled::Db, acknowledged: &mut File) -> Result<u6
     let group = match meta.as_deref().map(committer::decode_meta) {
         None => 0,
         Some(None) => return Err(damaged("its head is malformed")),
-        Some(Some((FORMAT, group))) => group,
+        // The next commit raises it, so that no older program reads what it does not know.
+        Some(Some((1..=STORE_FORMAT, group))) => group,
         Some(Some((found, _))) => return Err(OpenError::Format { dir: dir.to_owned(), found }),
     };
     let mut row = Vec::new();
