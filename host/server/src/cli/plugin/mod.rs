@@ -1,0 +1,31 @@
+//! `pipewright plugin`: what somebody who writes a plugin needs. Each command is a file of its own.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::exit::Ended;
+use crate::home::UserFolders;
+use crate::host;
+
+mod component;
+mod test;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Run the cases of a plugin in the sandbox
+    ///
+    /// The cases are the folders in `cases/`, beside the crate's Cargo.toml or beside the component.
+    Test(test::Arguments),
+}
+
+pub fn run(command: Command) -> Result<ExitCode, Ended> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let sandbox = host::sandbox(UserFolders::find()?.compiled(), Vec::new())?;
+        match command {
+            Command::Test(arguments) => test::run(&sandbox, arguments).await,
+        }
+    })
+}
