@@ -160,7 +160,7 @@ pub(crate) fn variable(name: &str) -> std::ffi::OsString {
 }
 
 /// An unchanged file must keep its time, or everything that embeds it is compiled again.
-fn write_if_changed(file: &Path, bytes: &[u8]) {
+pub(crate) fn write_if_changed(file: &Path, bytes: &[u8]) {
     if fs::read(file).ok().as_deref() != Some(bytes) {
         fs::write(file, bytes).unwrap_or_else(|error| fail(&format!("{}: {error}", file.display())));
     }

@@ -19,6 +19,7 @@ pub mod grant_book;
 pub mod grants;
 pub mod home;
 pub mod host;
+mod kit;
 pub mod logs;
 pub mod outcome;
 pub mod plugins;

@@ -1,7 +1,9 @@
 //! The first-party plugins as components, compiled by the build script: `PLUGINS` holds the folder's name and the bytes of
-//! each. It is empty when `BUNDLE_PLUGINS=skip` was set at build time (for editors and lint jobs).
+//! each. It is empty when `BUNDLE_PLUGINS=skip` was set at build time (for editors and lint jobs). `KIT` holds what a new
+//! plugin begins with, files of this repository by their paths: SDKs, the interface, templates.
 
 include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
+include!(concat!(env!("OUT_DIR"), "/kit.rs"));
 
 /// The component of `plugins/NAME`.
 pub fn get(name: &str) -> Option<&'static [u8]> {

@@ -7,24 +7,28 @@
 //! let token = secrets::stand_in("api-token")?;
 //! let response = http::post("https://api.example.com/v1/deployments")
 //!     .header("authorization", format!("Bearer {token}"))
-//!     .header("content-type", "application/json")
-//!     .body(r#"{"release":"7"}"#)
+//!     .json(&serde_json::json!({ "release": "7" }))?
 //!     .send()?;
-//! match response.status() {
-//!     201 => response.text(64 * 1024),
-//!     status => Err(Failure::job(format!("the service answered {status}"))),
-//! }
+//! let answer: serde_json::Value = response.succeeded()?.json(64 * 1024)?;
+//! Ok(answer["id"].to_string())
 //! # }
 //! ```
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::bindings::host::wasi::http::outgoing_handler::handle;
 use crate::bindings::host::wasi::http::types::{
-    ErrorCode, Headers, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+    ErrorCode, Headers, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
 };
 use crate::streams::{Reader, Writer};
 use crate::{Failure, Result};
+
+/// What a failure shows of a response.
+const SHOWN_BYTES_MAX: u64 = 1024;
 
 /// A request that is not sent yet.
 pub struct Request {
@@ -32,6 +36,7 @@ pub struct Request {
     url: String,
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
+    timeout: Option<Duration>,
 }
 
 pub fn get(url: impl Into<String>) -> Request {
@@ -60,7 +65,7 @@ pub fn delete(url: impl Into<String>) -> Request {
 
 impl Request {
     fn new(method: Method, url: impl Into<String>) -> Self {
-        Self { method, url: url.into(), headers: Vec::new(), body: Vec::new() }
+        Self { method, url: url.into(), headers: Vec::new(), body: Vec::new(), timeout: None }
     }
 
     /// The value may hold a secret's stand-in; see [`secrets`](crate::secrets).
@@ -71,6 +76,22 @@ impl Request {
 
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    /// The body as JSON, with its content type.
+    ///
+    /// # Errors
+    /// What cannot be written as JSON.
+    pub fn json(self, body: &impl Serialize) -> Result<Self> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::job(format!("the request's body: {error}")))?;
+        Ok(self.header("content-type", "application/json").body(body))
+    }
+
+    /// How long to wait for the connection, and then for the response to begin. The host has limits of its own; this can
+    /// only be shorter.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
@@ -99,7 +120,15 @@ impl Request {
 
         let failed = |error| failure(&url, error);
         let body = request.body().ok();
-        let future = handle(request, None).map_err(failed)?;
+        let options = self.timeout.map(|timeout| {
+            let options = RequestOptions::new();
+            let nanoseconds = u64::try_from(timeout.as_nanos()).ok();
+            // A host that does not know one of them has limits of its own.
+            let _ = options.set_connect_timeout(nanoseconds);
+            let _ = options.set_first_byte_timeout(nanoseconds);
+            options
+        });
+        let future = handle(request, options).map_err(failed)?;
         if let Some(body) = body {
             send_body(body, &self.body).map_err(failed)?;
         }
@@ -146,6 +175,24 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
+    }
+
+    /// The response itself if its status is 2xx, and else a failure of the job that says what came instead.
+    pub fn succeeded(self) -> Result<Self> {
+        if (200..300).contains(&self.status) {
+            return Ok(self);
+        }
+        let status = self.status;
+        let mut said = Vec::new();
+        // It is only there to help.
+        let _ = self.take(SHOWN_BYTES_MAX).read_to_end(&mut said);
+        Err(Failure::job(format!("the service answered {status}: {}", String::from_utf8_lossy(&said).trim())))
+    }
+
+    /// The whole body as JSON, of at most `bytes_max` bytes.
+    pub fn json<T: DeserializeOwned>(self, bytes_max: u64) -> Result<T> {
+        let body = self.bytes(bytes_max)?;
+        serde_json::from_slice(&body).map_err(|error| Failure::job(format!("the response is not as expected: {error}")))
     }
 
     /// The whole body, which must be UTF-8 of at most `bytes_max` bytes.

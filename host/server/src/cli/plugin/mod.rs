@@ -9,10 +9,13 @@ use crate::home::UserFolders;
 use crate::host;
 
 mod component;
+mod new;
 mod test;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Begin a plugin: a folder that builds, passes its cases and explains itself
+    New(new::Arguments),
     /// Run the cases of a plugin in the sandbox
     ///
     /// The cases are the folders in `cases/`, beside the crate's Cargo.toml or beside the component.
@@ -25,6 +28,7 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
     runtime.block_on(async {
         let sandbox = host::sandbox(UserFolders::find()?.compiled(), Vec::new())?;
         match command {
+            Command::New(arguments) => new::run(arguments),
             Command::Test(arguments) => test::run(&sandbox, arguments).await,
         }
     })
