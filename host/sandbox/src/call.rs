@@ -28,6 +28,7 @@ use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
 use crate::secrets::{self, Secrets};
 use crate::state::State;
+use crate::symbols::{self, Symbols};
 use crate::{outcome, random};
 
 /// What a plugin is called with.
@@ -103,11 +104,12 @@ impl Sandbox {
             seam: Arc::clone(&seam),
         };
         let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
-        let setup = Setup { seam, limits, grants, time, idempotency_key, files };
+        let symbols = plugin.symbols.as_deref();
+        let setup = Setup { seam, limits, grants, time, idempotency_key, files, symbols };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await
         };
-        let ran = self.run(&plugin.0.code, setup, run).await;
+        let ran = self.run(&plugin.loaded.code, setup, run).await;
         let used_up = ran.files.as_ref().and_then(Files::used_up);
         let result = match ran.result {
             Ok(Ok(mut outcome)) => match outcome::check(&mut outcome) {
@@ -141,7 +143,7 @@ impl Sandbox {
         setup: Setup<'_>,
         work: impl AsyncFnOnce(&mut Store<State>, Instance, &Exports) -> wasmtime::Result<T>,
     ) -> Ran<T> {
-        let (seam, limits) = (Arc::clone(&setup.seam), setup.limits.clone());
+        let (seam, limits, symbols) = (Arc::clone(&setup.seam), setup.limits.clone(), setup.symbols);
         let Ok(_permit) = self.0.calls.acquire().await else {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
             return Ran { result, files: None, seam, usage: Usage::default() };
@@ -172,7 +174,7 @@ impl Sandbox {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 seam.log(Level::Debug, &format!("{error:?}"));
-                Err(explain(error, limiter.and_then(Limiter::refused)))
+                Err(explain(error, limiter.and_then(Limiter::refused), symbols))
             }
             Err(_) => Err(CallFailure::Limit(LimitReached::new(
                 "wall_seconds_max",
@@ -189,7 +191,7 @@ impl Sandbox {
     }
 
     fn state(&self, setup: Setup<'_>) -> State {
-        let Setup { seam, limits, grants, time, idempotency_key, files } = setup;
+        let Setup { seam, limits, grants, time, idempotency_key, files, .. } = setup;
         let mut wasi = WasiCtx::builder();
         let log = Log::new(&limits, Arc::clone(&seam));
         log.configure(&mut wasi);
@@ -231,7 +233,7 @@ pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Descripti
         seam: Arc::clone(&seam),
     };
     let (grants, files) = (Grants::default(), Files::new(files));
-    let setup = Setup { seam, limits, grants, time: None, idempotency_key: "describe", files };
+    let setup = Setup { seam, limits, grants, time: None, idempotency_key: "describe", files, symbols: None };
     let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
         exports.plugin.load(&mut *store, &instance)?.call_describe(store).await
     };
@@ -245,6 +247,7 @@ struct Setup<'a> {
     time: Option<u64>,
     idempotency_key: &'a str,
     files: Files,
+    symbols: Option<&'a Symbols>,
 }
 
 struct Ran<T> {
@@ -379,7 +382,7 @@ fn offered<'a, T>(indices: &'a Option<T>, interface: &'static str) -> Result<&'a
     indices.as_ref().ok_or(NotOffered(interface))
 }
 
-fn explain(error: wasmtime::Error, refused: Option<&LimitReached>) -> CallFailure {
+fn explain(error: wasmtime::Error, refused: Option<&LimitReached>, symbols: Option<&Symbols>) -> CallFailure {
     if let Some(reached) = error.downcast_ref::<LimitReached>() {
         return CallFailure::Limit(reached.clone());
     }
@@ -398,14 +401,15 @@ fn explain(error: wasmtime::Error, refused: Option<&LimitReached>) -> CallFailur
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return CallFailure::Trap(format!("it exited with status {} instead of answering", exit.0));
     }
+    let stack = error.downcast_ref().map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default();
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => CallFailure::Limit(LimitReached::new(
             "STACK_BYTES_MAX",
-            format!("the plugin used more than {STACK_BYTES_MAX} bytes of stack: endless recursion, probably"),
+            format!("the plugin used more than {STACK_BYTES_MAX} bytes of stack: endless recursion, probably{stack}"),
         )),
         Some(Trap::MemoryOutOfBounds) => CallFailure::Trap(format!(
-            "{cause}: it may have used up its stack, by recursion or large local variables; its log may say more"
+            "{cause}: it may have used up its stack, by recursion or large local variables; its log may say more{stack}"
         )),
-        _ => CallFailure::Trap(format!("{cause}; its log may say more")),
+        _ => CallFailure::Trap(format!("{cause}; its log may say more{stack}")),
     }
 }

@@ -4,6 +4,7 @@
 //! the seam.
 
 pub mod abi;
+pub mod binary;
 mod bindings;
 mod cache;
 mod call;
@@ -25,9 +26,11 @@ mod sandbox;
 pub mod seam;
 mod secrets;
 mod state;
+mod symbols;
 
 pub use call::{Call, CallEnd, CallFailure, Usage};
 pub use compile::{CompileError, CompilerCommand, compile_child};
 pub use description::is_of_kind;
 pub use plugin::{ABI_VERSION, Plugin};
 pub use sandbox::{LoadError, Sandbox, SandboxConfig};
+pub use symbols::Symbols;

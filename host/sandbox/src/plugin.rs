@@ -11,6 +11,7 @@ use crate::abi::Description;
 use crate::bindings::exports::pipewright::plugin as exports;
 use crate::sandbox::LoadError;
 use crate::state::State;
+use crate::symbols::Symbols;
 
 /// The version of the package `pipewright:plugin` that this host offers.
 pub const ABI_VERSION: &str = "0.1.0";
@@ -21,7 +22,11 @@ const WASI_PACKAGES: &[&str] =
 
 /// A plugin that can be called; cheap to clone.
 #[derive(Clone)]
-pub struct Plugin(pub(crate) Arc<Loaded>);
+pub struct Plugin {
+    pub(crate) loaded: Arc<Loaded>,
+    /// For the stack of a crash.
+    pub(crate) symbols: Option<Arc<Symbols>>,
+}
 
 pub(crate) struct Loaded {
     pub(crate) digest: String,
@@ -29,15 +34,26 @@ pub(crate) struct Loaded {
     pub(crate) code: Code,
 }
 
+impl From<Arc<Loaded>> for Plugin {
+    fn from(loaded: Arc<Loaded>) -> Self {
+        Self { loaded, symbols: None }
+    }
+}
+
 impl Plugin {
     /// SHA-256 of the component, in lower-case hexadecimal.
     pub fn digest(&self) -> &str {
-        &self.0.digest
+        &self.loaded.digest
+    }
+
+    /// The same plugin, whose crashes are told with the names and places of its functions.
+    pub fn with_symbols(self, symbols: Symbols) -> Self {
+        Self { symbols: Some(Arc::new(symbols)), ..self }
     }
 
     /// What the plugin says of itself, checked to be well-formed and true.
     pub fn description(&self) -> &Description {
-        &self.0.description
+        &self.loaded.description
     }
 }
 

@@ -146,7 +146,7 @@ impl Sandbox {
         let slot = self.slot(&digest);
         let mut slot = slot.lock().await;
         if let Some(loaded) = slot.upgrade() {
-            return Ok(Plugin(loaded));
+            return Ok(loaded.into());
         }
         let name = format!("{digest}-{:016x}", self.0.compatibility);
         let loaded = match self.cached(&name, &digest).await? {
@@ -154,7 +154,7 @@ impl Sandbox {
             None => Arc::new(self.compile(&name, digest, &component).await?),
         };
         *slot = Arc::downgrade(&loaded);
-        Ok(Plugin(loaded))
+        Ok(loaded.into())
     }
 
     fn slot(&self, digest: &str) -> Slot {

@@ -8,7 +8,7 @@ use std::sync::RwLock;
 
 use pipewright_pipeline::action_type::{ActionTypeInfo, ActionTypes, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
-use pipewright_sandbox::abi::{ActionType, Category, Owner, SettingKind, TypeId};
+use pipewright_sandbox::abi::{ActionType, Capability, Category, Owner, SettingKind, TypeId};
 use pipewright_sandbox::files::BlobDir;
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
@@ -184,6 +184,40 @@ fn type_id(id: &TypeId) -> Option<ActionTypeId> {
         provider: id.provider.clone(),
         version: id.version.clone(),
     })
+}
+
+/// An action type's id as a case writes it.
+pub fn label(id: &TypeId) -> String {
+    let category = match id.category {
+        Category::Source => "Source",
+        Category::Build => "Build",
+        Category::Test => "Test",
+        Category::Deploy => "Deploy",
+        Category::Approval => "Approval",
+        Category::Invoke => "Invoke",
+        Category::Compute => "Compute",
+        Category::Rule => "Rule",
+    };
+    let owner = match id.owner {
+        Owner::Aws => "AWS",
+        Owner::ThirdParty => "ThirdParty",
+        Owner::Custom => "Custom",
+    };
+    format!("{category}/{owner}/{}/{}", id.provider, id.version)
+}
+
+/// What a plugin asks for, in the words of a grants file where it has some.
+pub fn ask_in_words(capability: &Capability) -> String {
+    match capability {
+        Capability::Http(host) if host == "*" => "requests to hosts that its settings name".to_owned(),
+        Capability::Http(host) => format!("requests to {host}"),
+        Capability::ReadDirectory(name) => format!("to read the directory {name}"),
+        Capability::WriteDirectory(name) => format!("to write to the directory {name}"),
+        Capability::Secret(name) => format!("to use the secret {name}"),
+        Capability::RevealSecret(name) => format!("to read the secret {name} itself"),
+        Capability::Clock => "the time of day".to_owned(),
+        Capability::Randomness => "randomness".to_owned(),
+    }
 }
 
 /// The same id in the ABI's words.

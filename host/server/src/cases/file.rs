@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use pipewright_pipeline::machine::FailureType;
-use pipewright_sandbox::abi::{Category, Owner, TypeId};
 use serde::{Deserialize, Serialize};
 
 use crate::grants::ActionGrants;
@@ -304,24 +303,4 @@ impl CaseFile {
         }
         problems
     }
-}
-
-/// An action type's id as a case writes it.
-pub(super) fn label(id: &TypeId) -> String {
-    let category = match id.category {
-        Category::Source => "Source",
-        Category::Build => "Build",
-        Category::Test => "Test",
-        Category::Deploy => "Deploy",
-        Category::Approval => "Approval",
-        Category::Invoke => "Invoke",
-        Category::Compute => "Compute",
-        Category::Rule => "Rule",
-    };
-    let owner = match id.owner {
-        Owner::Aws => "AWS",
-        Owner::ThirdParty => "ThirdParty",
-        Owner::Custom => "Custom",
-    };
-    format!("{category}/{owner}/{}/{}", id.provider, id.version)
 }

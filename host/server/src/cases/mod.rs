@@ -22,6 +22,8 @@ use pipewright_sandbox::{Plugin, Sandbox};
 pub use check::Difference;
 use file::CaseFile;
 
+use crate::plugins;
+
 /// The folder of a plugin's cases, beside its `Cargo.toml` or its component.
 pub const FOLDER: &str = "cases";
 const CASE_FILE: &str = "case.toml";
@@ -144,7 +146,7 @@ impl Case {
         let file = read(&path).map_err(|error| vec![wrong(format!("{error:#}").trim_end().to_owned())])?;
         let mut problems = file.problems();
         let offered: Vec<(String, &TypeId)> =
-            plugin.description().action_types.iter().map(|kind| (file::label(&kind.id), &kind.id)).collect();
+            plugin.description().action_types.iter().map(|kind| (plugins::label(&kind.id), &kind.id)).collect();
         let Some((_, action)) = offered.iter().find(|(label, _)| *label == file.action) else {
             let offered: Vec<String> = offered.into_iter().map(|(label, _)| label).collect();
             problems.push(format!("action: the plugin offers {}, not {}", offered.join(", "), file.action));

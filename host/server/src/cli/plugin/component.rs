@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use pipewright_sandbox::{LoadError, Plugin, Sandbox};
+use pipewright_sandbox::{LoadError, Plugin, Sandbox, Symbols, binary};
 use serde::Deserialize;
 use tokio::process::Command as Process;
 
@@ -11,11 +11,29 @@ use super::super::exit::Ended;
 use crate::plugins;
 
 /// The target for which plugins are built.
-pub(super) const TARGET: &str = "wasm32-wasip2";
+const TARGET: &str = "wasm32-wasip2";
+/// Of the file beside a component that has its debug information.
+pub(super) const DEBUG_EXTENSION: &str = "debug.wasm";
+
+/// A component as it is shipped, and the same with debug information where there is some.
+pub(super) struct Component {
+    pub(super) bytes: Vec<u8>,
+    pub(super) symbols: Option<Vec<u8>>,
+}
 
 /// The component at a path: a file, or what the crate in a folder makes.
-pub(super) async fn find(path: &Path) -> Result<PathBuf, Ended> {
-    if path.is_dir() { build(path).await } else { Ok(path.to_owned()) }
+pub(super) async fn find(path: &Path) -> Result<Component, Ended> {
+    if path.is_dir() {
+        let built = plugins::read(&build(path).await?).map_err(Ended::usage)?;
+        let bytes = binary::stripped(&built).map_err(Ended::usage)?;
+        let symbols = binary::has_debug_information(&built).then_some(built);
+        return Ok(Component { bytes, symbols });
+    }
+    let bytes = plugins::read(path).map_err(Ended::usage)?;
+    let beside = path.with_extension(DEBUG_EXTENSION);
+    let symbols = if beside.exists() { Some(plugins::read(&beside).map_err(Ended::usage)?) } else { None };
+    let symbols = symbols.or_else(|| binary::has_debug_information(&bytes).then(|| bytes.clone()));
+    Ok(Component { bytes, symbols })
 }
 
 /// The folder in which the cases of a plugin lie: beside its manifest or its component.
@@ -23,13 +41,17 @@ pub(super) fn folder(path: &Path) -> &Path {
     if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) }
 }
 
-pub(super) async fn load(sandbox: &Sandbox, component: &Path) -> Result<Plugin, Ended> {
-    let bytes = plugins::read(component).map_err(Ended::usage)?;
-    match sandbox.load(bytes.into()).await {
-        Ok(plugin) => Ok(plugin),
-        Err(LoadError::Host(error)) => Err(Ended::Host(error)),
-        Err(error) => Err(Ended::usage(format!("{}: {error}", component.display()))),
-    }
+/// Loads the component that was found at a path.
+pub(super) async fn load(sandbox: &Sandbox, path: &Path, component: Component) -> Result<Plugin, Ended> {
+    let plugin = match sandbox.load(component.bytes.into()).await {
+        Ok(plugin) => plugin,
+        Err(LoadError::Host(error)) => return Err(Ended::Host(error)),
+        Err(error) => return Err(Ended::usage(format!("{}: {error}", path.display()))),
+    };
+    Ok(match component.symbols {
+        Some(symbols) => plugin.with_symbols(Symbols(symbols)),
+        None => plugin,
+    })
 }
 
 /// What cargo says of each thing that it made.
@@ -49,6 +71,7 @@ async fn build(folder: &Path) -> Result<PathBuf, Ended> {
     let manifest = manifest.canonicalize().map_err(|error| {
         Ended::usage(format!("{}: {error}; give the folder of a plugin's crate, or a component", manifest.display()))
     })?;
+    ensure_target().await?;
     let mut cargo = Process::new("cargo");
     cargo.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
     let built = cargo.arg("--manifest-path").arg(&manifest).stderr(Stdio::inherit()).output().await;
@@ -68,4 +91,21 @@ async fn build(folder: &Path) -> Result<PathBuf, Ended> {
             let wants = "it needs `crate-type = [\"cdylib\"]` in its `[lib]`";
             Ended::usage(format!("{} makes no component: {wants}", manifest.display()))
         })
+}
+
+/// Adds the target where rustup can. Where Rust came another way, cargo says itself what is missing.
+async fn ensure_target() -> Result<(), Ended> {
+    let libraries = Process::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output().await;
+    let is_there = |output: &std::process::Output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir();
+    if libraries.is_ok_and(|output| is_there(&output)) {
+        return Ok(());
+    }
+    let added = Process::new("rustup").args(["target", "add", TARGET]).stdout(Stdio::null()).status().await;
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(Ended::usage(format!(
+            "Rust's target {TARGET} is not installed and could not be added; run `rustup target add {TARGET}`, or install \
+             its rust-std as your distribution does"
+        ))),
+    }
 }

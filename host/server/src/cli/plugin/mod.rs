@@ -8,6 +8,7 @@ use super::exit::Ended;
 use crate::home::UserFolders;
 use crate::host;
 
+mod build;
 mod component;
 mod new;
 mod test;
@@ -16,6 +17,8 @@ mod test;
 pub enum Command {
     /// Begin a plugin: a folder that builds, passes its cases and explains itself
     New(new::Arguments),
+    /// Build a plugin as it is shipped, and check it
+    Build(build::Arguments),
     /// Run the cases of a plugin in the sandbox
     ///
     /// The cases are the folders in `cases/`, beside the crate's Cargo.toml or beside the component.
@@ -29,6 +32,7 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
         let sandbox = host::sandbox(UserFolders::find()?.compiled(), Vec::new())?;
         match command {
             Command::New(arguments) => new::run(arguments),
+            Command::Build(arguments) => build::run(&sandbox, arguments).await,
             Command::Test(arguments) => test::run(&sandbox, arguments).await,
         }
     })

@@ -17,7 +17,7 @@ pub struct Arguments {
 }
 
 pub(super) async fn run(sandbox: &Sandbox, Arguments { plugin: path }: Arguments) -> Result<ExitCode, Ended> {
-    let plugin = component::load(sandbox, &component::find(&path).await?).await?;
+    let plugin = component::load(sandbox, &path, component::find(&path).await?).await?;
     let folder = component::folder(&path).join(cases::FOLDER);
     let results = cases::run_all(sandbox, &plugin, &folder).await.map_err(|error| match error {
         CasesError::Host { .. } => Ended::Host(error.into()),

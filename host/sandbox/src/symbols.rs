@@ -1,0 +1,125 @@
+//! Names and places for the stack of a plugin that crashed, from debug information that lies beside the component.
+//!
+//! The shipped component has none of it: its functions are found by their numbers, which stripping does not change.
+
+use std::fmt::Write as _;
+
+use addr2line::Context;
+use addr2line::gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
+use wasmparser::{Parser, Payload, TypeRef};
+use wasmtime::{FrameInfo, WasmBacktrace};
+
+type Slice<'a> = EndianSlice<'a, LittleEndian>;
+
+/// Deeper frames are counted: stops an endless recursion from filling the message.
+const FRAMES_MAX: usize = 32;
+
+/// The debug information of one component: the component as it was before it was stripped. It is read when something
+/// crashes.
+pub struct Symbols(pub Vec<u8>);
+
+/// A core module that has debug information.
+struct Module<'a> {
+    exports: Vec<&'a str>,
+    imported_functions: u32,
+    /// Where the bodies of the module's own functions begin, counted from the start of the code section.
+    bodies: Vec<u64>,
+    context: Context<Slice<'a>>,
+}
+
+/// What of a module has been read.
+#[derive(Default)]
+struct Parts<'a> {
+    exports: Vec<&'a str>,
+    imported_functions: u32,
+    code_start: usize,
+    bodies: Vec<u64>,
+    sections: Vec<(&'a str, &'a [u8])>,
+}
+
+/// The modules up to the first thing that cannot be read.
+fn modules(component: &[u8]) -> Vec<Module<'_>> {
+    let (mut modules, mut current) = (Vec::new(), Vec::<Parts<'_>>::new());
+    for payload in Parser::new(0).parse_all(component) {
+        let Ok(payload) = payload else { break };
+        if let Payload::Version { .. } = payload {
+            current.push(Parts::default());
+            continue;
+        }
+        let Some(parts) = current.last_mut() else { break };
+        match payload {
+            Payload::ImportSection(imports) => {
+                let imports = imports.into_imports().filter_map(Result::ok);
+                let functions = imports.filter(|import| matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)));
+                parts.imported_functions = functions.count() as u32;
+            }
+            Payload::ExportSection(exports) => {
+                parts.exports = exports.into_iter().filter_map(|export| Some(export.ok()?.name)).collect();
+            }
+            Payload::CodeSectionStart { range, .. } => parts.code_start = range.start,
+            Payload::CodeSectionEntry(body) => parts.bodies.push((body.range().start - parts.code_start) as u64),
+            Payload::CustomSection(section) => parts.sections.push((section.name(), section.data())),
+            Payload::End(_) => modules.extend(current.pop().and_then(Parts::module)),
+            _ => {}
+        }
+    }
+    modules
+}
+
+impl<'a> Parts<'a> {
+    fn module(self) -> Option<Module<'a>> {
+        let section = |id: SectionId| self.sections.iter().find(|(name, _)| *name == id.name()).map(|(_, data)| *data);
+        section(SectionId::DebugInfo)?;
+        let load = |id| Ok::<_, addr2line::gimli::Error>(Slice::new(section(id).unwrap_or_default(), LittleEndian));
+        let context = Context::from_dwarf(Dwarf::load(load).ok()?).ok()?;
+        let Self { exports, imported_functions, bodies, .. } = self;
+        Some(Module { exports, imported_functions, bodies, context })
+    }
+}
+
+impl Module<'_> {
+    fn is(&self, module: &wasmtime::Module) -> bool {
+        module.exports().map(|export| export.name()).eq(self.exports.iter().copied())
+    }
+
+    /// The functions at a frame, the innermost of inlined ones first; none where nothing is known of it.
+    fn functions(&self, frame: &FrameInfo) -> Option<Vec<String>> {
+        let own = frame.func_index().checked_sub(self.imported_functions)?;
+        let address = self.bodies.get(own as usize)? + frame.func_offset()? as u64;
+        let mut found = self.context.find_frames(address).skip_all_loads().ok()?;
+        let mut functions = Vec::new();
+        while let Ok(Some(frame)) = found.next() {
+            let name = frame.function.as_ref().and_then(|function| function.demangle().ok());
+            let mut text = name.as_deref().unwrap_or("unknown").to_owned();
+            if let Some((file, line)) = frame.location.and_then(|location| location.file.zip(location.line)) {
+                let _ = write!(text, " at {file}:{line}");
+            }
+            functions.push(text);
+        }
+        (!functions.is_empty()).then_some(functions)
+    }
+}
+
+/// The stack in lines, each a function; without symbols a function is a number.
+pub(crate) fn stack(backtrace: &WasmBacktrace, symbols: Option<&Symbols>) -> String {
+    let modules = symbols.map(|symbols| modules(&symbols.0)).unwrap_or_default();
+    let mut text = String::new();
+    let frames = backtrace.frames();
+    for (number, frame) in frames.iter().take(FRAMES_MAX).enumerate() {
+        let functions = {
+            let module = modules.iter().find(|module| module.is(frame.module()));
+            module.and_then(|module| module.functions(frame))
+        };
+        let functions = functions.unwrap_or_else(|| {
+            let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
+            vec![format!("{name} + {:#x}", frame.func_offset().unwrap_or_default())]
+        });
+        for function in functions {
+            let _ = write!(text, "\n  {number:>2}: {function}");
+        }
+    }
+    if frames.len() > FRAMES_MAX {
+        let _ = write!(text, "\n  and {} more", frames.len() - FRAMES_MAX);
+    }
+    text
+}
