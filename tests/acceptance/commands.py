@@ -26,7 +26,8 @@ def polled(world):
     equal((world.metric("pipewright_poll_failures"), world.metric("pipewright_poll_sources")), (0, 1))
 
     def pushed(page):
-        commit, known = world.push(name, page), len(world.summaries(name))
+        # Known before the push: it may be found at once.
+        known, commit = len(world.summaries(name)), world.push(name, page)
         newest = until(lambda: len(world.summaries(name)) > known and world.summaries(name)[0], f"{page} is found")
         equal(newest["trigger"], {"triggerType": "PollForSourceChanges", "triggerDetail": "Git"})
         id = newest["pipelineExecutionId"]
