@@ -197,6 +197,14 @@ impl GrantsFile {
     }
 }
 
+/// The grants of one action, by lines as a file would have them, and paths that start in the working directory.
+pub fn in_one_action(action: &str, lines: &[String]) -> Result<GrantsFile, GrantsError> {
+    let place = Path::new("--grant");
+    let base = std::path::absolute(".").map_err(|source| GrantsError::Unreadable { path: place.to_owned(), source })?;
+    let text = format!("[action.{action:?}]\n{}\n", lines.join("\n"));
+    GrantsFile::parse(base, text).map_err(|message| GrantsError::Invalid { path: place.to_owned(), message })
+}
+
 impl ActionGrants {
     fn applies_to(&self, plugin: &str, version: &str) -> bool {
         let Some(wanted) = &self.plugin else { return true };

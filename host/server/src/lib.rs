@@ -26,6 +26,7 @@ pub mod plugins;
 pub mod poll;
 pub mod retention;
 pub mod server;
+mod single;
 pub mod store;
 
 /// The hidden command by which the host starts its own binary as the compiler of components.

@@ -23,7 +23,7 @@ const DEPTH_MAX: usize = 128;
 
 /// How the names in a folder are meant.
 #[derive(Clone, Copy)]
-pub(super) enum Names {
+pub(crate) enum Names {
     /// A leading `dot_` stands for `.`.
     Fixture,
     AsTheyAre,
@@ -73,7 +73,7 @@ fn copy(from: &Path, to: &Path, depth: usize) -> anyhow::Result<()> {
 }
 
 /// A folder as an artifact, without its empty folders; the contents go into `blobs`.
-pub(super) fn tree(folder: &Path, names: Names, blobs: &BlobDir) -> anyhow::Result<Tree> {
+pub(crate) fn tree(folder: &Path, names: Names, blobs: &BlobDir) -> anyhow::Result<Tree> {
     let mut entries = Vec::new();
     take(folder, "", names, blobs, &mut entries, 0)?;
     Tree::new(entries).with_context(|| folder.display().to_string())

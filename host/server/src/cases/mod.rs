@@ -6,7 +6,7 @@
 
 mod check;
 mod file;
-mod folder;
+pub(crate) mod folder;
 mod run;
 mod seen;
 

@@ -11,6 +11,7 @@ use crate::host;
 mod build;
 mod component;
 mod new;
+mod run;
 mod test;
 
 #[derive(clap::Subcommand)]
@@ -19,6 +20,8 @@ pub enum Command {
     New(new::Arguments),
     /// Build a plugin as it is shipped, and check it
     Build(build::Arguments),
+    /// Run one action of a plugin, and show everything that it did
+    Run(run::Arguments),
     /// Run the cases of a plugin in the sandbox
     ///
     /// The cases are the folders in `cases/`, beside the crate's Cargo.toml or beside the component.
@@ -33,6 +36,7 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
         match command {
             Command::New(arguments) => new::run(arguments),
             Command::Build(arguments) => build::run(&sandbox, arguments).await,
+            Command::Run(arguments) => run::run(&sandbox, arguments).await,
             Command::Test(arguments) => test::run(&sandbox, arguments).await,
         }
     })

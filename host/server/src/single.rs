@@ -1,0 +1,143 @@
+//! One action by itself, without a pipeline: for the person who writes the plugin.
+//!
+//! Owns the temporary folder in which it runs, and its calls. Must not know how anything is shown.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, TypeId};
+use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect};
+use pipewright_sandbox::grants::Grants;
+use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::seam::Sink;
+use pipewright_sandbox::{Call, CallEnd, Plugin, Sandbox};
+use tempfile::TempDir;
+
+use crate::cases::folder::{self, Names};
+use crate::host::{ACCOUNT, REGION};
+
+/// The names of the stage and the action, as grants have them.
+pub const STAGE: &str = "Plugin";
+pub const ACTION: &str = "Run";
+/// The names of the pipeline and the execution.
+const NAME: &str = "single";
+
+/// What the action is called with.
+#[derive(Clone, Debug)]
+pub struct Single {
+    pub action: TypeId,
+    /// Sources only: what would be fetched, without fetching it.
+    pub latest: bool,
+    /// Sources only: the revision to fetch; none: the newest.
+    pub revision: Option<String>,
+    pub settings: Vec<NamedValue>,
+    pub environment: Vec<NamedValue>,
+    pub commands: Vec<String>,
+    /// Names and folders.
+    pub inputs: Vec<(String, PathBuf)>,
+    pub outputs: Vec<String>,
+    pub grants: Grants,
+    pub limits: CallLimits,
+}
+
+/// Where one runs; gone when it is dropped.
+pub struct Place {
+    directory: TempDir,
+    pub blobs: BlobDir,
+}
+
+impl Place {
+    pub fn new() -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("pipewright-run-").tempdir()?;
+        let blobs = BlobDir::new(directory.path().join("blobs"))?;
+        Ok(Self { directory, blobs })
+    }
+
+    /// One call: the first, or one that ends a wait.
+    ///
+    /// # Errors
+    /// An input cannot be read.
+    pub async fn call(
+        &self,
+        sandbox: &Sandbox,
+        plugin: &Plugin,
+        single: &Single,
+        resumed: Option<Resumption>,
+        sink: Arc<dyn Sink>,
+    ) -> anyhow::Result<CallEnd> {
+        let call = Call {
+            entry: single.entry(),
+            request: single.request(resumed),
+            grants: single.grants.clone(),
+            time: None,
+            inputs: self.inputs(single)?,
+            work_dir: self.work(),
+            limits: single.limits.clone(),
+            sink,
+        };
+        // What the call before made is not this one's.
+        match std::fs::remove_dir_all(self.work()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        Ok(sandbox.call(plugin, call).await)
+    }
+
+    /// The artifacts that the last call made.
+    pub fn outputs(&self, end: &CallEnd, quota: &FileQuota) -> anyhow::Result<Vec<(String, Tree)>> {
+        end.outputs.iter().map(|made| Ok((made.name.clone(), collect(made, &self.blobs, quota)?))).collect()
+    }
+
+    fn work(&self) -> PathBuf {
+        self.directory.path().join("work")
+    }
+
+    fn inputs(&self, single: &Single) -> anyhow::Result<Vec<Input>> {
+        let input = |(name, folder): &(String, PathBuf)| {
+            let tree = folder::tree(folder, Names::AsTheyAre, &self.blobs);
+            let tree = tree.with_context(|| format!("the input artifact {name}"))?;
+            Ok(Input { name: name.clone(), tree: Arc::new(tree), blobs: self.blobs.clone() })
+        };
+        single.inputs.iter().map(input).collect()
+    }
+}
+
+impl Single {
+    fn entry(&self) -> Entry {
+        match self.action.category {
+            Category::Source if self.latest => Entry::SourceLatest,
+            Category::Source => Entry::SourceFetch { revision: self.revision.clone() },
+            Category::Build | Category::Compute => Entry::Build,
+            Category::Test => Entry::Test,
+            Category::Deploy => Entry::Deploy,
+            Category::Approval => Entry::Approval,
+            Category::Invoke => Entry::Invoke,
+            Category::Rule => Entry::Rule,
+        }
+    }
+
+    fn request(&self, resumed: Option<Resumption>) -> Request {
+        Request {
+            action_type: self.action.clone(),
+            context: Context {
+                account: format!("{ACCOUNT:012}"),
+                region: REGION.to_owned(),
+                pipeline: NAME.to_owned(),
+                execution_id: NAME.to_owned(),
+                stage: STAGE.to_owned(),
+                action: ACTION.to_owned(),
+                action_execution_id: NAME.to_owned(),
+            },
+            settings: self.settings.clone(),
+            inputs: self.inputs.iter().map(|(name, _)| name.clone()).collect(),
+            outputs: self.outputs.iter().map(|name| Output { name: name.clone(), files: Vec::new() }).collect(),
+            commands: self.commands.clone(),
+            environment: self.environment.clone(),
+            output_variables: Vec::new(),
+            idempotency_key: NAME.to_owned(),
+            attempt: 1,
+            resumed,
+        }
+    }
+}
