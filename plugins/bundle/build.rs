@@ -9,12 +9,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What `pipewright plugin new` writes, or makes something of.
-const KIT: [&str; 8] = [
+const KIT: [&str; 10] = [
     "Cargo.toml",
     "sdk/rust/Cargo.toml",
     "sdk/rust/src",
     "sdk/rust/macros/Cargo.toml",
     "sdk/rust/macros/src",
+    "sdk/python",
+    "sdk/javascript",
     "sdk/template",
     "wit/deps",
     "wit/plugin.wit",

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tokio::process::Command as Process;
 
 use super::super::exit::Ended;
+use super::languages::Language;
 use crate::plugins;
 
 /// The target for which plugins are built.
@@ -21,10 +22,14 @@ pub(super) struct Component {
     pub(super) symbols: Option<Vec<u8>>,
 }
 
-/// The component at a path: a file, or what the crate in a folder makes.
+/// The component at a path: a file, or what the crate or the Python or JavaScript plugin in a folder makes.
 pub(super) async fn find(path: &Path) -> Result<Component, Ended> {
     if path.is_dir() {
-        let built = plugins::read(&build(path).await?).map_err(Ended::usage)?;
+        let file = match Language::of(path) {
+            Some(language) => language.build(path).await?,
+            None => build(path).await?,
+        };
+        let built = plugins::read(&file).map_err(Ended::usage)?;
         let bytes = binary::stripped(&built).map_err(Ended::usage)?;
         let symbols = binary::has_debug_information(&built).then_some(built);
         return Ok(Component { bytes, symbols });
@@ -69,7 +74,7 @@ struct Message {
 async fn build(folder: &Path) -> Result<PathBuf, Ended> {
     let manifest = folder.join("Cargo.toml");
     let manifest = manifest.canonicalize().map_err(|error| {
-        Ended::usage(format!("{}: {error}; give the folder of a plugin's crate, or a component", manifest.display()))
+        Ended::usage(format!("{}: {error}; give the folder of a plugin, or a component", manifest.display()))
     })?;
     ensure_target().await?;
     let mut cargo = Process::new("cargo");

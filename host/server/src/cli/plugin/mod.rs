@@ -10,6 +10,7 @@ use crate::host;
 
 mod build;
 mod component;
+mod languages;
 mod new;
 mod run;
 mod test;

@@ -11,7 +11,7 @@ use crate::cases::{self, CaseResult, CasesError};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The folder of the plugin's crate, which is built with cargo; or a component
+    /// The folder of the plugin, which is built; or a component
     #[arg(value_name = "DIR|FILE.wasm")]
     plugin: PathBuf,
 }

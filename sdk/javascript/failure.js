@@ -1,0 +1,54 @@
+/** Why an action failed: CodePipeline's failure types, with a message for a person. */
+
+/**
+ * Throw it to fail the action. The message says what is wrong, where, and how to mend it.
+ *
+ * `new Failure(…)` is for work that failed: a compiler, a page that does not parse. The others are for what the declaration,
+ * a grant or an outside system did.
+ */
+export class Failure extends Error {
+  /**
+   * @param {string} message
+   * @param {'job-failed' | 'configuration-error' | 'permission-error' | 'revision-out-of-sync' | 'revision-unavailable'
+   *   | 'system-unavailable'} kind
+   */
+  constructor(message, kind = 'job-failed') {
+    super(message);
+    this.name = 'Failure';
+    this.kind = kind;
+  }
+
+  /** The pipeline's declaration asks for something impossible; name the setting and how to mend it. */
+  static configuration(message) {
+    return new Failure(message, 'configuration-error');
+  }
+
+  /** A grant or an outside system refused. */
+  static permission(message) {
+    return new Failure(message, 'permission-error');
+  }
+
+  /** An outside system cannot be reached just now. */
+  static systemUnavailable(message) {
+    return new Failure(message, 'system-unavailable');
+  }
+}
+
+/** Calls the host about files or secrets, and makes a `Failure` of its refusal. */
+export function calling(call) {
+  try {
+    return call();
+  } catch (error) {
+    switch (error?.payload?.tag) {
+      case 'denied':
+        throw Failure.permission(error.payload.val);
+      case 'not-found':
+        throw new Failure(`${error.payload.val}: not found`);
+      case 'quota':
+      case 'invalid':
+      case 'io':
+        throw new Failure(error.payload.val);
+    }
+    throw error;
+  }
+}

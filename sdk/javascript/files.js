@@ -1,0 +1,88 @@
+/**
+ * Files: reading, writing, and what the host does better than a plugin can: digests, copies, archives, executable bits and
+ * checked links. Paths are texts like `/inputs/Source/index.html`.
+ */
+
+import * as host from 'pipewright:plugin/artifacts@0.1.0';
+
+import { Failure, calling } from './failure.js';
+import { bytesOf, readAll, using, writeAll } from './streams.js';
+
+/**
+ * Everything below a folder, in the order of the bytes of the path. Leaves out what lies under one of `except`, paths below
+ * the listed one, separated by `/`.
+ *
+ * @returns {{ path: string, kind: 'file' | 'directory' | 'link', size: number, executable: boolean, target?: string }[]}
+ */
+export function list(path, except = []) {
+  return calling(() => host.list(path, except)).map((entry) => ({ ...entry, size: Number(entry.size) }));
+}
+
+/** A whole file of at most `bytesMax` bytes, as a `Uint8Array`. */
+export function read(path, { bytesMax = 256 * 1024 * 1024 } = {}) {
+  return using(
+    calling(() => host.read(path)),
+    (stream) => readAll(stream, bytesMax, path),
+  );
+}
+
+/** A whole file, which must be UTF-8. */
+export function readText(path, options) {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(read(path, options));
+  } catch (error) {
+    if (error instanceof TypeError) throw new Failure(`${path} is not UTF-8`);
+    throw error;
+  }
+}
+
+/** Makes or replaces a file, and the folders above it, from a text or a `Uint8Array`. */
+export function write(path, data, { executable = false } = {}) {
+  using(
+    calling(() => host.write(path, executable)),
+    (stream) => writeAll(stream, bytesOf(data)),
+  );
+}
+
+/** The SHA-256 of a file, in lower-case hexadecimal. */
+export function digest(path) {
+  return calling(() => host.digest(path));
+}
+
+/** Copies a file or a whole folder, with executable bits and links; `except` as in `list`. */
+export function copy(source, destination, except = []) {
+  return counted(() => host.copy(source, destination, except));
+}
+
+export function setExecutable(path, executable = true) {
+  calling(() => host.setExecutable(path, executable));
+}
+
+/**
+ * Makes a symbolic link, or replaces one atomically. The target is relative, and stays inside of the artifact or granted
+ * folder in which the link lies.
+ */
+export function link(path, target) {
+  calling(() => host.link(path, target));
+}
+
+/** Makes durable what was written below a path: after it, a power cut loses nothing of it. */
+export function sync(path) {
+  calling(() => host.sync(path));
+}
+
+/** Packs a folder into a zip file, reproducibly. */
+export function zip(source, destination) {
+  return counted(() => host.zip(source, destination));
+}
+
+/** Unpacks a zip file into a folder; refuses entries that would lie outside of it. */
+export function unzip(source, destination) {
+  return counted(() => host.unzip(source, destination));
+}
+
+/** @returns {{ files: number, bytes: number }} */
+function counted(call) {
+  const { files, bytes } = calling(call);
+  return { files: Number(files), bytes: Number(bytes) };
+}

@@ -1,0 +1,93 @@
+/** Typed settings over CodePipeline's string maps: what an action's `settings` declare. */
+
+import { Failure } from './failure.js';
+
+/** What each type of setting is to the host, how it is read (`undefined` for what is none), and what it must be. */
+const TYPES = {
+  text: { kind: 'text', parse: (text) => text },
+  integer: {
+    kind: 'number',
+    parse: (text) => (/^[+-]?[0-9]{1,15}$/.test(text) ? Number(text) : undefined),
+    mustBe: 'a whole number',
+  },
+  number: {
+    kind: 'number',
+    parse: (text) => (text.trim() === text && text !== '' && Number.isFinite(Number(text)) ? Number(text) : undefined),
+    mustBe: 'a number',
+  },
+  boolean: {
+    kind: 'boolean',
+    parse: (text) => ({ true: true, false: false })[text],
+    mustBe: '`true` or `false`',
+  },
+  list: {
+    kind: 'list',
+    parse(text) {
+      try {
+        const value = JSON.parse(text);
+        return Array.isArray(value) && value.every((one) => typeof one === 'string') ? value : undefined;
+      } catch {
+        return undefined;
+      }
+    },
+    mustBe: 'a JSON array of strings, like `["a", "b"]`',
+  },
+};
+
+const KEYS = ['type', 'documentation', 'default', 'optional', 'secret', 'choices', 'name'];
+
+/** What the host is told of an action's settings; a mistake in a declaration shows when the plugin is built. */
+export function describe(declared) {
+  return Object.entries(declared).map(([property, setting]) => {
+    const unknown = Object.keys(setting).find((key) => !KEYS.includes(key));
+    if (unknown !== undefined) throw new TypeError(`setting \`${property}\`: \`${unknown}\` is not known`);
+    const { type = 'text', documentation = '', default: value, optional = false, secret = false, choices = [] } = setting;
+    if (!(type in TYPES)) throw new TypeError(`setting \`${property}\`: \`${type}\` is not a type of settings`);
+    return {
+      name: key(property, setting),
+      kind: TYPES[type].kind,
+      required: !optional && value === undefined,
+      secret,
+      default: value === undefined ? undefined : text(value),
+      choices,
+      documentation,
+    };
+  });
+}
+
+/** The settings of one run. Optional ones that are not given are `undefined`. */
+export function read(declared, given) {
+  const settings = {};
+  for (const [property, setting] of Object.entries(declared)) {
+    const name = key(property, setting);
+    if (given.has(name)) {
+      settings[property] = parse(name, setting, given.get(name));
+    } else if (setting.default !== undefined) {
+      settings[property] = setting.default;
+    } else if (!setting.optional) {
+      throw Failure.configuration(`setting \`${name}\` is missing; add it to the action's configuration`);
+    }
+  }
+  return settings;
+}
+
+/** A value in the configuration's own text. */
+export function text(value) {
+  return Array.isArray(value) ? JSON.stringify(value) : String(value);
+}
+
+/** `atLeast` is `AtLeast` in CodePipeline's configuration. */
+function key(property, setting) {
+  return setting.name ?? property[0].toUpperCase() + property.slice(1);
+}
+
+function parse(name, { type = 'text', secret = false, choices = [] }, given) {
+  const value = TYPES[type].parse(given);
+  const isChoice = choices.length === 0 || choices.includes(given);
+  if (value !== undefined && isChoice) return value;
+  const mustBe = isChoice ? TYPES[type].mustBe : `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`;
+  throw Failure.configuration(
+    `setting \`${name}\` must be ${mustBe}, and is ${secret ? 'another value' : `\`${given}\``}; ` +
+      "correct it in the action's configuration",
+  );
+}

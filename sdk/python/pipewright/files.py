@@ -1,0 +1,92 @@
+"""What the host does with files better than a plugin can: digests, copies, archives, fast reading and writing, and what
+WASI's files do not have: executable bits and checked links.
+
+`open` and `pathlib` work on the same paths. Hashing, packing and copying in the plugin is many times slower than here.
+"""
+
+import builtins
+from collections.abc import Iterable
+from os import PathLike, fspath
+
+from wit_world.imports import artifacts as host
+from wit_world.imports.artifacts import Copied, Entry, FileKind
+
+from .failure import Failure, from_host
+from .streams import chunks, write_all
+
+__all__ = [
+    "Copied", "Entry", "FileKind",
+    "copy", "digest", "link", "list", "read", "read_text", "set_executable", "sync", "unzip", "write", "zip",
+]  # fmt: skip
+
+Path = str | PathLike[str]
+
+
+def list(path: Path, except_: Iterable[str] = ()) -> builtins.list[Entry]:
+    """Everything below a folder, in the order of the bytes of the path. Leaves out what lies under one of `except_`, paths
+    below the listed one, separated by `/`."""
+    with from_host():
+        return host.list(fspath(path), [*except_])
+
+
+def read(path: Path) -> bytes:
+    """A whole file."""
+    with from_host(), host.read(fspath(path)) as stream:
+        return b"".join(chunks(stream))
+
+
+def read_text(path: Path) -> str:
+    """A whole file, which must be UTF-8."""
+    try:
+        return read(path).decode()
+    except UnicodeDecodeError:
+        raise Failure(f"{path} is not UTF-8") from None
+
+
+def write(path: Path, data: bytes | str, *, executable: bool = False) -> None:
+    """Makes or replaces a file, and the folders above it."""
+    data = data.encode() if isinstance(data, str) else data
+    with from_host(), host.write(fspath(path), executable) as stream:
+        write_all(stream, data)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in lower-case hexadecimal."""
+    with from_host():
+        return host.digest(fspath(path))
+
+
+def copy(source: Path, destination: Path, except_: Iterable[str] = ()) -> Copied:
+    """Copies a file or a whole folder, with executable bits and links; `except_` as in `list`."""
+    with from_host():
+        return host.copy(fspath(source), fspath(destination), [*except_])
+
+
+def set_executable(path: Path, executable: bool = True) -> None:
+    with from_host():
+        host.set_executable(fspath(path), executable)
+
+
+def link(path: Path, target: str) -> None:
+    """Makes a symbolic link, or replaces one atomically. The target is relative, and stays inside of the artifact or
+    granted folder in which the link lies."""
+    with from_host():
+        host.link(fspath(path), target)
+
+
+def sync(path: Path) -> None:
+    """Makes durable what was written below a path: after it, a power cut loses nothing of it."""
+    with from_host():
+        host.sync(fspath(path))
+
+
+def zip(source: Path, destination: Path) -> Copied:
+    """Packs a folder into a zip file, reproducibly."""
+    with from_host():
+        return host.zip(fspath(source), fspath(destination))
+
+
+def unzip(source: Path, destination: Path) -> Copied:
+    """Unpacks a zip file into a folder; refuses entries that would lie outside of it."""
+    with from_host():
+        return host.unzip(fspath(source), fspath(destination))

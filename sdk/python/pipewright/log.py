@@ -1,0 +1,27 @@
+"""Log lines and progress of the running action."""
+
+from wit_world.imports import log as host
+
+
+def debug(message: object) -> None:
+    """For whoever looks for a fault."""
+    host.write(host.Level.DEBUG, str(message))
+
+
+def info(message: object) -> None:
+    host.write(host.Level.INFO, str(message))
+
+
+def warn(message: object) -> None:
+    """Something that a person should look at, and that does not fail the action."""
+    host.write(host.Level.WARN, str(message))
+
+
+def error(message: object) -> None:
+    """What fails the action."""
+    host.write(host.Level.ERROR, str(message))
+
+
+def progress(summary: str, percent: int | None = None) -> None:
+    """What the action does just now, and how far it is where that is known: 0 to 100."""
+    host.progress(None if percent is None else max(0, min(100, percent)), summary)

@@ -1,0 +1,150 @@
+"""Typed settings over CodePipeline's string maps: the fields of a dataclass."""
+
+import dataclasses
+import json
+import math
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from wit_world.exports import plugin as abi
+
+from .failure import Failure
+
+
+def setting(
+    documentation: str, *, default: Any = dataclasses.MISSING, secret: bool = False, name: str | None = None
+) -> Any:
+    """A field of a settings dataclass. Its type is `str`, `int`, `float`, `bool`, `list[str]`, a `Literal` of texts, or one
+    of these `| None`, which need not be given.
+
+    The field's name in PascalCase is the key in the action's configuration, or `name`. A secret one is masked whenever it
+    is read back.
+    """
+    return dataclasses.field(
+        default=default, kw_only=True, metadata={"documentation": documentation, "secret": secret, "name": name}
+    )
+
+
+@dataclasses.dataclass
+class Declared:
+    """One setting, as the dataclass declares it."""
+
+    attribute: str
+    type: Any
+    required: bool
+    abi: abi.Setting
+
+    def parse(self, text: str) -> Any:
+        value = _parse(self.type, text)
+        if value is not None:
+            return value
+        given = "another value" if self.abi.secret else f"`{text}`"
+        raise Failure.configuration(
+            f"setting `{self.abi.name}` must be {_must_be(self.type)}, and is {given}; correct it in the action's "
+            "configuration"
+        )
+
+
+def declared(settings: type | None) -> list[Declared]:
+    """What a settings dataclass declares; a mistake in it shows when the plugin is built."""
+    if settings is None:
+        return []
+    if not dataclasses.is_dataclass(settings):
+        raise TypeError(f"{settings.__name__} must be a dataclass whose fields are made by `setting(…)`")
+    hints = typing.get_type_hints(settings)
+    return [_declared(field, hints[field.name]) for field in dataclasses.fields(settings)]
+
+
+def read(settings: type, all_declared: Iterable[Declared], given: Mapping[str, str]) -> Any:
+    """The settings of one run. Those with a default or `| None` may be missing."""
+    values = {}
+    for one in all_declared:
+        if one.abi.name in given:
+            values[one.attribute] = one.parse(given[one.abi.name])
+        elif one.abi.required:
+            raise Failure.configuration(
+                f"setting `{one.abi.name}` is missing; add it to the action's configuration"
+            )
+        elif one.abi.default is None:
+            values[one.attribute] = None
+    return settings(**values)
+
+
+def text(value: Any) -> str:
+    """A value in the configuration's own text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def _declared(field: dataclasses.Field, hint: Any) -> Declared:
+    base, optional = _without_none(hint)
+    if _kind(base) is None or "documentation" not in field.metadata:
+        raise TypeError(f"the setting `{field.name}` has a type that settings cannot have, or is not made by `setting(…)`")
+    has_default = field.default is not dataclasses.MISSING and field.default is not None
+    return Declared(
+        attribute=field.name,
+        type=base,
+        required=not optional and not has_default,
+        abi=abi.Setting(
+            name=field.metadata["name"] or "".join(word[:1].upper() + word[1:] for word in field.name.split("_")),
+            kind=_kind(base),
+            required=not optional and not has_default,
+            secret=field.metadata["secret"],
+            default=text(field.default) if has_default else None,
+            choices=list(typing.get_args(base)) if typing.get_origin(base) is typing.Literal else [],
+            documentation=field.metadata["documentation"],
+        ),
+    )
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint, False
+    rest = [one for one in typing.get_args(hint) if one is not type(None)]
+    return (rest[0], True) if len(rest) == 1 else (hint, False)
+
+
+def _kind(base: Any) -> abi.SettingKind | None:
+    if typing.get_origin(base) is typing.Literal:
+        return abi.SettingKind.TEXT
+    kinds = {
+        str: abi.SettingKind.TEXT,
+        int: abi.SettingKind.NUMBER,
+        float: abi.SettingKind.NUMBER,
+        bool: abi.SettingKind.BOOLEAN,
+    }
+    return abi.SettingKind.LIST if base == list[str] else kinds.get(base)
+
+
+def _parse(base: Any, text: str) -> Any:
+    """The value, or None for a text that is of another type."""
+    if typing.get_origin(base) is typing.Literal:
+        return text if text in typing.get_args(base) else None
+    if base is bool:
+        return {"true": True, "false": False}.get(text)
+    if base is int:
+        return int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else None
+    if base is float:
+        try:
+            number = float(text)
+        except ValueError:
+            return None
+        return number if math.isfinite(number) else None
+    if base is str:
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, list) and all(isinstance(one, str) for one in value) else None
+
+
+def _must_be(base: Any) -> str:
+    if typing.get_origin(base) is typing.Literal:
+        return "one of " + ", ".join(f"`{choice}`" for choice in typing.get_args(base))
+    names = {bool: "`true` or `false`", int: "a whole number", float: "a number"}
+    return names.get(base, 'a JSON array of strings, like `["a", "b"]`')
