@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use wasmtime::component::{Instance, ResourceTable};
@@ -23,10 +24,12 @@ use crate::http::Http;
 use crate::limiter::Limiter;
 use crate::limits::{CallLimits, LimitReached, STACK_BYTES_MAX};
 use crate::log::Log;
+use crate::masks::Masks;
+use crate::outside::{Difference, Outside, REVEALED, Recorded};
 use crate::plugin::{Code, Exports, Plugin, Ready};
 use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
-use crate::secrets::{self, Secrets};
+use crate::secrets::Secrets;
 use crate::state::State;
 use crate::symbols::{self, Symbols};
 use crate::{outcome, random};
@@ -45,6 +48,8 @@ pub struct Call {
     pub work_dir: PathBuf,
     pub limits: CallLimits,
     pub sink: Arc<dyn Sink>,
+    /// Whether the call reaches what is outside, and what is kept of it.
+    pub outside: Outside,
 }
 
 /// How a call ended.
@@ -58,6 +63,8 @@ pub struct CallEnd {
     /// What the plugin tried and was not granted, in order, each with the grant that would allow it.
     pub denials: Vec<String>,
     pub usage: Usage,
+    /// What came from outside, of a call with `Outside::Recorded`.
+    pub recorded: Option<Recorded>,
 }
 
 /// Why there is no outcome.
@@ -74,6 +81,9 @@ pub enum CallFailure {
     /// What the plugin answered is not an answer.
     #[error("the plugin's answer cannot be used: {0}")]
     Interface(String),
+    /// It did not do what was kept, or expected, of it.
+    #[error(transparent)]
+    Differs(Difference),
     #[error("the host failed: {0:#}")]
     Host(anyhow::Error),
 }
@@ -89,11 +99,11 @@ pub struct Usage {
 impl Sandbox {
     /// Calls a plugin. Dropping the future stops the plugin, at the latest at its next epoch.
     pub async fn call(&self, plugin: &Plugin, call: Call) -> CallEnd {
-        let Call { entry, request, grants, time, inputs, work_dir, limits, sink } = call;
+        let Call { entry, request, grants, time, inputs, work_dir, limits, sink, outside } = call;
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
-        let masks = masks(description, &request, &grants);
-        let seam = Seam::new(&description.name, &action, sink, masks);
+        let masks = masks(description, &request, &grants, &outside);
+        let seam = Seam::new(&description.name, &action, sink, masks, outside);
         let files = FilesConfig {
             inputs,
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
@@ -113,27 +123,34 @@ impl Sandbox {
         let used_up = ran.files.as_ref().and_then(Files::used_up);
         let result = match ran.result {
             Ok(Ok(mut outcome)) => match outcome::check(&mut outcome) {
-                Ok(()) => Ok(outcome),
-                Err(problem) => Err(CallFailure::Interface(problem)),
+                Ok(()) => Ok(outcome::masked(outcome, &ran.seam)),
+                Err(problem) => Err(CallFailure::Interface(ran.seam.masked(&problem).into_owned())),
             },
             Ok(Err(failure)) => {
-                let mut message = ran.seam.masked(&failure.message);
+                let mut message = ran.seam.masked(&failure.message).into_owned();
                 // A guest often knows no more than that writing failed.
                 if let Some(limit) = used_up {
                     message = format!("{limit}\n{message}");
                 }
                 Err(CallFailure::Plugin(outcome::checked(Failure { message, ..failure })))
             }
+            Err(CallFailure::Trap(message)) => Err(CallFailure::Trap(ran.seam.masked(&message).into_owned())),
             Err(failure) => Err(failure),
         };
         if let Some(limit) = used_up {
             ran.seam.log(Level::Warn, limit);
         }
         let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
+        let result = match ran.seam.difference() {
+            // Whatever it led to.
+            Some(difference) => Err(CallFailure::Differs(difference)),
+            None => result,
+        };
         if result.is_err() {
             made.clear();
         }
-        CallEnd { result, outputs: made, undeclared, denials: ran.seam.denials(), usage: ran.usage }
+        let (denials, recorded) = (ran.seam.denials(), ran.seam.recorded());
+        CallEnd { result, outputs: made, undeclared, denials, usage: ran.usage, recorded }
     }
 
     /// Runs something in a fresh instance, under all limits.
@@ -165,14 +182,22 @@ impl Sandbox {
                 cpu.pause();
                 polled
             });
-            timeout(Duration::from_secs(limits.wall_seconds_max), metered).await
+            // Where it differs from what was kept, it ends at once, and the store is dropped as when its time is up.
+            let differed = pin!(seam.differed());
+            let metered = select(metered, differed);
+            let done = timeout(Duration::from_secs(limits.wall_seconds_max), metered).await;
+            done.map(|done| match done {
+                Either::Left((result, _)) => Some(result),
+                Either::Right(_) => None,
+            })
         };
         log.finish();
         let state = slot.map(Store::into_data);
         let limiter = state.as_ref().map(|state| &state.limiter);
         let result = match result {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
+            Ok(Some(Ok(value))) => Ok(value),
+            Ok(None) => Err(CallFailure::Trap("it was ended".to_owned())),
+            Ok(Some(Err(error))) => {
                 seam.log(Level::Debug, &format!("{error:?}"));
                 Err(explain(error, limiter.and_then(Limiter::refused), symbols))
             }
@@ -221,7 +246,7 @@ pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Descripti
         fn progress(&self, _: Option<u8>, _: &str) {}
         fn host_call(&self, _: HostCall) {}
     }
-    let seam = Seam::new("the plugin", "describe", Arc::new(Nowhere), Vec::new());
+    let seam = Seam::new("the plugin", "describe", Arc::new(Nowhere), Masks::default(), Outside::Live);
     let limits = CallLimits::describe();
     let files = FilesConfig {
         inputs: Vec::new(),
@@ -258,12 +283,14 @@ struct Ran<T> {
 }
 
 /// The secret values that this call could let slip: those granted, and the settings that the plugin calls secret.
-fn masks(description: &Description, request: &Request, grants: &Grants) -> Vec<Arc<str>> {
+fn masks(description: &Description, request: &Request, grants: &Grants, outside: &Outside) -> Masks {
     let granted = grants.secrets.values().map(|grant| grant.value.expose());
     let offered = description.action_types.iter().find(|offered| offered.id == request.action_type);
     let secret = offered.into_iter().flat_map(|offered| &offered.settings).filter(|setting| setting.secret);
     let given = secret.filter_map(|setting| request.settings.iter().find(|given| given.name == setting.name));
-    secrets::masks(granted.chain(given.map(|given| given.value.as_str())))
+    // What stands for a revealed value is masked as the value was when the call was recorded.
+    let revealed = matches!(outside, Outside::Replayed(_)).then_some(REVEALED);
+    Masks::of(granted.chain(given.map(|given| given.value.as_str())).chain(revealed))
 }
 
 fn store(ready: &Ready, state: State, limits: &CallLimits, cpu: &Arc<CpuMeter>) -> Store<State> {

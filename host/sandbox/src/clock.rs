@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime_wasi::{HostWallClock, WasiCtxBuilder};
 
 use crate::grants::Grants;
+use crate::outside::{Outside, Step};
 use crate::seam::{HostCallOutcome, Seam};
 
 pub(crate) fn monotonic() -> Instant {
@@ -31,14 +32,24 @@ fn thread_cpu_nanos() -> u64 {
 /// `time` is the time of day at which the call starts, in milliseconds since 1970-01-01 UTC; none: now.
 pub(crate) fn configure(wasi: &mut WasiCtxBuilder, grants: &Grants, time: Option<u64>, seam: &Arc<Seam>) {
     let start = time.map_or_else(since_epoch, Duration::from_millis);
+    if let Outside::Recorded(recorder) = seam.outside() {
+        recorder.start(millis(start));
+    }
     if grants.clock {
         wasi.wall_clock(Granted { start, started: monotonic(), seam: Arc::clone(seam) });
     } else {
-        wasi.wall_clock(StandingStill(start));
+        wasi.wall_clock(StandingStill { start, seam: Arc::clone(seam) });
     }
 }
 
-struct StandingStill(Duration);
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+struct StandingStill {
+    start: Duration,
+    seam: Arc<Seam>,
+}
 
 impl HostWallClock for StandingStill {
     fn resolution(&self) -> Duration {
@@ -46,7 +57,10 @@ impl HostWallClock for StandingStill {
     }
 
     fn now(&self) -> Duration {
-        self.0
+        if let Outside::Recorded(recorder) = self.seam.outside() {
+            recorder.looked_at_time();
+        }
+        self.start
     }
 }
 
@@ -64,10 +78,20 @@ impl HostWallClock for Granted {
 
     fn now(&self) -> Duration {
         let timer = self.seam.begin("clock", "now");
-        // What the guest was told is what the journal says.
-        let millis = u64::try_from((self.start + self.started.elapsed()).as_millis()).unwrap_or(u64::MAX);
-        timer.end(millis.to_string(), HostCallOutcome::Done, 0);
-        Duration::from_millis(millis)
+        // What the guest was told is what the journal says, to the millisecond.
+        let running = || millis(self.start + self.started.elapsed());
+        let milliseconds = match self.seam.outside() {
+            // Where it differs, the call ends at once, whatever this says.
+            Outside::Replayed(replay) => replay.clock().unwrap_or_default(),
+            Outside::Recorded(recorder) => {
+                let milliseconds = running();
+                recorder.step(0, || Step::Clock { milliseconds });
+                milliseconds
+            }
+            Outside::Live | Outside::Faked(_) => running(),
+        };
+        timer.end(milliseconds.to_string(), HostCallOutcome::Done, 0);
+        Duration::from_millis(milliseconds)
     }
 }
 

@@ -1,12 +1,15 @@
 //! Whether a plugin's answer keeps to the limits of the ABI. What is too large is refused and not cut, since half of a
 //! result would be a wrong one; only messages for a person are cut.
 
+use serde_json::Value;
+
 use crate::abi::{Failure, Outcome, Report, Wait};
 use crate::description::is_variable_name;
 use crate::limits::{
     CASES_MAX, CONTINUATION_BYTES_MAX, LINKS_MAX, MESSAGE_BYTES_MAX, SUMMARY_BYTES_MAX, TARGETS_MAX,
     VARIABLES_BYTES_MAX,
 };
+use crate::seam::Seam;
 
 /// The first thing that is wrong with it.
 pub(crate) fn check(outcome: &mut Outcome) -> Result<(), String> {
@@ -55,6 +58,28 @@ pub(crate) fn check(outcome: &mut Outcome) -> Result<(), String> {
 pub(crate) fn checked(mut failure: Failure) -> Failure {
     cut(&mut failure.message);
     failure
+}
+
+/// The answer without secret values in its texts: it is shown, and passed on to other actions.
+pub(crate) fn masked(outcome: Outcome, seam: &Seam) -> Outcome {
+    if seam.masks().is_empty() {
+        return outcome;
+    }
+    // By way of its serialized form, so that no text can be forgotten. What a waiting action keeps for itself is bytes.
+    let masked = serde_json::to_value(&outcome).map(|mut value| {
+        mask(&mut value, seam);
+        value
+    });
+    masked.and_then(serde_json::from_value).unwrap_or(outcome)
+}
+
+fn mask(value: &mut Value, seam: &Seam) {
+    match value {
+        Value::String(text) => *text = seam.masked(text).into_owned(),
+        Value::Array(values) => values.iter_mut().for_each(|value| mask(value, seam)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| mask(value, seam)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn check_revision(revision: &crate::abi::Revision) -> Result<(), String> {

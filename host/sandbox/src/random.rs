@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use crate::grants::Grants;
+use crate::outside::{Outside, Step};
 use crate::seam::{HostCallOutcome, Seam};
 
 /// Stops a guest that has the host make gigabytes of randomness in one host call.
@@ -55,7 +56,19 @@ impl TryRng for Source {
         match self {
             Self::Kernel(seam) => {
                 let timer = seam.begin("randomness", "bytes");
-                getrandom::fill(bytes).expect("the kernel has randomness");
+                match seam.outside() {
+                    // Where it differs, the call ends at once, whatever these are.
+                    Outside::Replayed(replay) => {
+                        bytes.copy_from_slice(&replay.randomness(bytes.len()).unwrap_or_else(|| vec![0; bytes.len()]));
+                    }
+                    outside => {
+                        getrandom::fill(bytes).expect("the kernel has randomness");
+                        if let Outside::Recorded(recorder) = outside {
+                            let hex = || bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                            recorder.step(2 * bytes.len(), || Step::Randomness { bytes: hex() });
+                        }
+                    }
+                }
                 timer.end("", HostCallOutcome::Done, bytes.len() as u64);
             }
             Self::Derived { key, blocks } => {

@@ -1,12 +1,17 @@
-//! The one place that every host call passes: it is timed, journaled and masked here.
+//! The one place that every host call passes: it is timed, journaled and masked here, and here a capability learns whether
+//! it faces the outside, or what was kept of it (`outside`).
 //!
-//! Owns the journal's shape, the masking of secrets, and the counting of what a call used. Must not know what any
-//! capability does.
+//! Owns the journal's shape and the counting of what a call used. Must not know what any capability does.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock;
+use crate::masks::Masks;
+use crate::outside::{Difference, Outside, Recorded, Step};
 
 /// Where what a call says and does goes to. Called from the thread that runs the guest: must not block.
 pub trait Sink: Send + Sync {
@@ -36,7 +41,8 @@ pub struct HostCall {
     pub micros: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HostCallOutcome {
     Done,
     /// Refused for want of a grant; the text names the plugin, what it tried, and the grant that would allow it.
@@ -50,13 +56,17 @@ pub enum HostCallOutcome {
 /// a loop in a guest.
 pub const JOURNAL_CALLS_MAX: u64 = 1_000;
 
+/// The capability of granted directories, in the journal and in grants files.
+pub(crate) const DIRECTORIES: &str = "directories";
+
 /// One per call of a plugin.
 pub struct Seam {
     plugin: Arc<str>,
     action: Arc<str>,
     sink: Arc<dyn Sink>,
+    outside: Outside,
     /// Values that no log line, journal entry or error may show.
-    masks: Mutex<Vec<Arc<str>>>,
+    masks: Masks,
     calls: AtomicU64,
     /// The denials of this call, for tests and for the failure message of the action.
     denials: Mutex<Vec<String>>,
@@ -67,14 +77,13 @@ const DENIALS_KEPT_MAX: usize = 32;
 
 impl Seam {
     /// `plugin` and `action` are the words by which a denial names who asked: the plugin's name, and `Stage/Action`.
-    pub fn new(plugin: &str, action: &str, sink: Arc<dyn Sink>, masks: Vec<Arc<str>>) -> Arc<Self> {
-        // An empty mask would match everywhere.
-        let masks = masks.into_iter().filter(|mask| !mask.is_empty()).collect();
+    pub(crate) fn new(plugin: &str, action: &str, sink: Arc<dyn Sink>, masks: Masks, outside: Outside) -> Arc<Self> {
         Arc::new(Self {
             plugin: plugin.into(),
             action: action.into(),
             sink,
-            masks: Mutex::new(masks),
+            outside,
+            masks,
             calls: AtomicU64::new(0),
             denials: Mutex::new(Vec::new()),
         })
@@ -111,22 +120,63 @@ impl Seam {
     }
 
     /// The text with every secret value in it replaced.
-    pub fn masked(&self, text: &str) -> String {
-        let masks = self.masks.lock().expect("no panic while held");
-        masks.iter().fold(
-            text.to_owned(),
-            |text, mask| {
-                if text.contains(&**mask) { text.replace(&**mask, "****") } else { text }
-            },
-        )
+    pub fn masked<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.masks.text(text)
+    }
+
+    pub(crate) fn masks(&self) -> &Masks {
+        &self.masks
+    }
+
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    /// Ends when the guest did what was not kept; never where nothing is compared.
+    pub(crate) async fn differed(&self) {
+        match self.outside.stop() {
+            Some(stop) => stop.reached().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What the guest did that was not kept. To be asked when it is gone.
+    pub(crate) fn difference(&self) -> Option<Difference> {
+        if let Outside::Replayed(replay) = &self.outside {
+            replay.finish();
+        }
+        let found = self.outside.stop()?.difference()?;
+        let masked = |text: &str| self.masked(text).into_owned();
+        Some(Difference { number: found.number, expected: masked(&found.expected), made: masked(&found.made) })
+    }
+
+    /// What came from outside, if it was to be kept. To be asked when the guest is gone.
+    pub(crate) fn recorded(&self) -> Option<Recorded> {
+        match &self.outside {
+            Outside::Recorded(recorder) => Some(recorder.finish(&self.masks)),
+            _ => None,
+        }
     }
 
     fn journal(&self, mut call: HostCall) {
-        call.target = self.masked(&call.target);
+        let mask = |text: &mut String| {
+            if let Cow::Owned(masked) = self.masked(text) {
+                *text = masked;
+            }
+        };
+        mask(&mut call.target);
         if let HostCallOutcome::Denied(text) | HostCallOutcome::Limit(text) | HostCallOutcome::Failed(text) =
             &mut call.outcome
         {
-            *text = self.masked(text);
+            mask(text);
+        }
+        // What comes of these follows from the directories' content; the other capabilities ask before they answer.
+        if call.capability == DIRECTORIES {
+            match &self.outside {
+                Outside::Recorded(recorder) => recorder.step(call.target.len(), || Step::of_directories(&call)),
+                Outside::Replayed(replay) => replay.directories(&call),
+                Outside::Live | Outside::Faked(_) => {}
+            }
         }
         if let HostCallOutcome::Denied(text) = &call.outcome {
             let mut denials = self.denials.lock().expect("no panic while held");

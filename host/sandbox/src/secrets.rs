@@ -1,20 +1,19 @@
 //! The secrets capability: a plugin gets stand-ins, and the host puts the values into requests.
 //!
-//! Owns the stand-ins of one call, where each may be replaced, and the forms of a value that nothing may show. Must not
-//! know how requests are sent.
+//! Owns the stand-ins of one call, and where each may be replaced. Must not know how requests are sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use ::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use base64::engine::general_purpose::STANDARD;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::pipewright::plugin::secrets as abi;
 use crate::grants::{Grants, SecretGrant};
 use crate::http::origin::normal_host;
+use crate::outside::{Outside, REVEALED, Step};
 use crate::seam::{HostCallOutcome, Seam};
 use crate::state::State;
 
@@ -64,6 +63,31 @@ pub(crate) enum Refusal {
 pub(crate) struct Refused {
     text: String,
     outcome: fn(String) -> HostCallOutcome,
+}
+
+/// What a plugin wants of a secret.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Asked {
+    StandIn,
+    Basic { user: String },
+    Reveal,
+}
+
+impl Asked {
+    fn operation(&self) -> &'static str {
+        match self {
+            Self::StandIn => "stand-in",
+            Self::Basic { .. } => "basic",
+            Self::Reveal => "reveal",
+        }
+    }
+
+    fn user(&self) -> Option<&str> {
+        match self {
+            Self::Basic { user } => Some(user),
+            Self::StandIn | Self::Reveal => None,
+        }
+    }
 }
 
 impl Secrets {
@@ -135,23 +159,49 @@ impl Secrets {
     }
 
     /// Journals one call of the interface: the secret's name, never a value.
-    fn told(
-        &self,
-        operation: &'static str,
-        name: &str,
-        answer: impl FnOnce(&str) -> Result<String, Refused>,
-    ) -> Result<String, abi::Error> {
-        let timer = self.0.seam.begin("secrets", operation);
+    pub(crate) fn told(&self, asked: Asked, name: &str) -> Result<String, abi::Error> {
+        let seam = &self.0.seam;
+        let timer = seam.begin("secrets", asked.operation());
         let name = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
-        match answer(name) {
-            Ok(text) => {
-                timer.end(name, HostCallOutcome::Done, 0);
-                Ok(text)
+        let (answer, outcome) = match seam.outside() {
+            Outside::Replayed(replay) => match replay.secret(asked.operation(), name, asked.user()) {
+                Some((stand_in, outcome)) => (stand_in.unwrap_or_else(|| REVEALED.to_owned()), outcome),
+                // The call ends at once.
+                None => (String::new(), HostCallOutcome::Done),
+            },
+            outside => {
+                let (answer, outcome) = match self.answer(&asked, name) {
+                    Ok(text) => (text, HostCallOutcome::Done),
+                    Err(refused) => (String::new(), (refused.outcome)(refused.text)),
+                };
+                if let Outside::Recorded(recorder) = outside {
+                    let stand_in = (outcome == HostCallOutcome::Done && asked != Asked::Reveal).then(|| answer.clone());
+                    recorder.step(name.len() + answer.len(), || Step::Secrets {
+                        operation: asked.operation().to_owned(),
+                        name: name.to_owned(),
+                        user: asked.user().map(str::to_owned),
+                        stand_in,
+                        outcome: outcome.clone(),
+                    });
+                }
+                (answer, outcome)
             }
-            Err(refused) => {
-                timer.end(name, (refused.outcome)(refused.text.clone()), 0);
-                Err(abi::Error::Denied(refused.text))
+        };
+        let told = match &outcome {
+            HostCallOutcome::Done => Ok(answer),
+            HostCallOutcome::Denied(text) | HostCallOutcome::Limit(text) | HostCallOutcome::Failed(text) => {
+                Err(abi::Error::Denied(text.clone()))
             }
+        };
+        timer.end(name, outcome, 0);
+        told
+    }
+
+    fn answer(&self, asked: &Asked, name: &str) -> Result<String, Refused> {
+        match asked {
+            Asked::StandIn => self.stand_in(name),
+            Asked::Basic { user } => self.basic(user.clone(), name),
+            Asked::Reveal => self.reveal(name),
         }
     }
 
@@ -238,56 +288,23 @@ fn key(name: &str) -> String {
 
 impl abi::Host for State {
     fn stand_in(&mut self, name: String) -> wasmtime::Result<Result<String, abi::Error>> {
-        Ok(self.secrets.told("stand-in", &name, |name| self.secrets.stand_in(name)))
+        Ok(self.secrets.told(Asked::StandIn, &name))
     }
 
     fn basic(&mut self, user: String, name: String) -> wasmtime::Result<Result<String, abi::Error>> {
-        Ok(self.secrets.told("basic", &name, |name| self.secrets.basic(user, name)))
+        Ok(self.secrets.told(Asked::Basic { user }, &name))
     }
 
     fn reveal(&mut self, name: String) -> wasmtime::Result<Result<String, abi::Error>> {
-        Ok(self.secrets.told("reveal", &name, |name| self.secrets.reveal(name)))
+        Ok(self.secrets.told(Asked::Reveal, &name))
     }
-}
-
-/// Shorter ones would hide ordinary text; a value as it is, is always hidden.
-const DERIVED_MASK_CHARS_MIN: usize = 8;
-/// RFC 3986's unreserved characters stay.
-const URL_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// What the seam must show nowhere, given the secret values: they, their lines, and what they look like in URLs and in
-/// base64. Longer ones come first, so that the part of one does not spoil the whole of another.
-pub(crate) fn masks<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<Arc<str>> {
-    let mut masks = Vec::new();
-    for value in values {
-        let encoded = utf8_percent_encode(value, URL_ENCODED).to_string();
-        let lines = value.lines().map(str::to_owned).chain([encoded]);
-        let derived = lines.chain(base64_forms(value.as_bytes()));
-        masks.extend(derived.filter(|mask| mask.len() >= DERIVED_MASK_CHARS_MIN));
-        masks.push(value.to_owned());
-    }
-    masks.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    masks.dedup();
-    masks.into_iter().filter(|mask| !mask.is_empty()).map(Arc::from).collect()
-}
-
-/// What base64 of any text around the value has in common, e.g. of `user:value`: a byte's place modulo 3 decides how it
-/// is encoded, and the characters at both ends depend on the neighbours.
-fn base64_forms(value: &[u8]) -> impl Iterator<Item = String> {
-    let encode = |bytes: &[u8]| [STANDARD_NO_PAD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)];
-    (0..3_usize).flat_map(move |shift| {
-        let shifted = [&[0; 2][..shift], value].concat();
-        let shared_at_end = usize::from(shifted.len() % 3 != 0);
-        let shared_at_start = [0, 2, 3][shift];
-        encode(&shifted)
-            .map(|text| text[..text.len() - shared_at_end].get(shared_at_start..).unwrap_or_default().to_owned())
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::grants::SecretValue;
+    use crate::masks::Masks;
     use crate::seam::{HostCall, Level, Sink};
 
     #[derive(Default)]
@@ -309,6 +326,10 @@ mod tests {
             ((*name).to_owned(), SecretGrant { value, hosts: vec!["a.test".to_owned()], reveal: *reveal })
         };
         Grants { secrets: values.iter().map(secret).collect(), ..Grants::default() }
+    }
+
+    fn seam(sink: Arc<dyn Sink>, masks: Masks) -> Arc<Seam> {
+        Seam::new("acme/x", "Build/It", sink, masks, Outside::Live)
     }
 
     fn values(grants: &Grants) -> impl Iterator<Item = &str> {
@@ -349,14 +370,15 @@ mod tests {
         for (operation, name, wanted) in CASES {
             let journal = Arc::new(Journal::default());
             let sink = Arc::clone(&journal) as Arc<dyn Sink>;
-            let secrets = Secrets::new(&grants, Seam::new("acme/x", "Build/It", sink, masks(values(&grants))));
+            let secrets = Secrets::new(&grants, seam(sink, Masks::of(values(&grants))));
             let ask = || {
-                secrets.told("ask", name, |name| match *operation {
-                    "stand-in" => secrets.stand_in(name),
-                    "basic" => secrets.basic("me".to_owned(), name),
-                    "reveal" => secrets.reveal(name),
-                    _ => secrets.basic("a:b".to_owned(), name),
-                })
+                let asked = match *operation {
+                    "stand-in" => Asked::StandIn,
+                    "basic" => Asked::Basic { user: "me".to_owned() },
+                    "reveal" => Asked::Reveal,
+                    _ => Asked::Basic { user: "a:b".to_owned() },
+                };
+                secrets.told(asked, name)
             };
             let (Ok(got) | Err(abi::Error::Denied(got))) = ask();
             assert!(got.starts_with(wanted), "{operation} {name}: {got}");
@@ -371,36 +393,10 @@ mod tests {
     #[test]
     fn stand_ins_differ_from_call_to_call_and_are_bounded() {
         let grants = grants(&[("token", "s3cret", false)]);
-        let new = || Secrets::new(&grants, Seam::new("acme/x", "Build/It", Arc::new(Journal::default()), Vec::new()));
+        let new = || Secrets::new(&grants, seam(Arc::new(Journal::default()), Masks::default()));
         let (one, other) = (new(), new());
         assert_ne!(one.stand_in("token").ok(), other.stand_in("token").ok());
         let given = (0..STAND_INS_MAX + 10).filter(|user| one.basic(user.to_string(), "token").is_ok()).count();
         assert_eq!(given + 1, STAND_INS_MAX);
-    }
-
-    /// Whatever form a value takes on its way, the log does not show it.
-    #[test]
-    fn masks_hide_a_value_in_every_form() {
-        let value = "p@ss word/1234+?~é\nsecond line of it";
-        let grants = grants(&[("token", value, false), ("empty", "", false)]);
-        let seam = Seam::new("acme/x", "Build/It", Arc::new(Journal::default()), masks(values(&grants)));
-        let mut forms = vec![
-            format!("the value is {value}."),
-            "the second is: second line of it!".to_owned(),
-            "?token=p%40ss%20word%2F1234%2B%3F~%C3%A9%0Asecond%20line%20of%20it&x".to_owned(),
-        ];
-        for user in ["", "a", "ab", "abc", "abcd"] {
-            let text = format!("{user}:{value}:and more");
-            forms.extend([
-                STANDARD.encode(&text),
-                URL_SAFE_NO_PAD.encode(&text),
-                STANDARD.encode(&text[..text.len() - 9]),
-            ]);
-        }
-        for form in forms {
-            let masked = seam.masked(&form);
-            assert!(masked.contains("****") && masked.len() < 40, "{form} became {masked}");
-        }
-        assert_eq!(seam.masked("what is short or empty stays"), "what is short or empty stays");
     }
 }

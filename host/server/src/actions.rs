@@ -14,6 +14,7 @@ use pipewright_pipeline::machine::{FailureType, Report, Revision, RunAction, Suc
 use pipewright_sandbox::abi::{self, Entry, Outcome};
 use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
 use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox};
 use tracing::Instrument as _;
@@ -98,6 +99,7 @@ impl SandboxActions {
             work_dir: folder.0.clone(),
             limits: CallLimits::default(),
             sink: Arc::new(Unheard),
+            outside: Outside::Live,
         };
         let end = self.sandbox.call(plugin, call).await;
         match end.result {
@@ -153,6 +155,7 @@ impl SandboxActions {
                     work_dir: folder.0.clone(),
                     limits,
                     sink: log.clone(),
+                    outside: Outside::Live,
                 },
             )
             .await;
@@ -308,6 +311,7 @@ pub(crate) fn failure_of(failure: CallFailure) -> (FailureType, String) {
         CallFailure::Interface(message) => {
             (FailureType::JobFailed, format!("the plugin broke its interface: {message}"))
         }
+        CallFailure::Differs(difference) => (FailureType::JobFailed, difference.to_string()),
         CallFailure::Host(error) => (FailureType::SystemUnavailable, format!("the host failed: {error:#}")),
     }
 }

@@ -10,6 +10,7 @@ use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Requ
 use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::Sink;
 use pipewright_sandbox::{Call, CallEnd, Plugin, Sandbox};
 use tempfile::TempDir;
@@ -75,6 +76,7 @@ impl Place {
             work_dir: self.work(),
             limits: single.limits.clone(),
             sink,
+            outside: Outside::Live,
         };
         // What the call before made is not this one's.
         match std::fs::remove_dir_all(self.work()) {

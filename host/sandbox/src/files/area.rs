@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _, SystemTimeSpec};
@@ -31,6 +32,7 @@ pub(super) struct Area {
     top: OnceLock<Dir>,
     pub(super) budget: Arc<Budget>,
     pub(super) hashed: Arc<Hashed>,
+    looked_at: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +117,20 @@ impl OpenFile {
 
 impl Area {
     pub(super) fn new(role: Role, name: String, host_path: PathBuf, budget: Arc<Budget>) -> Arc<Self> {
-        Arc::new(Self { role, name, host_path, top: OnceLock::new(), budget, hashed: Arc::default() })
+        Arc::new(Self {
+            role,
+            name,
+            host_path,
+            top: OnceLock::new(),
+            budget,
+            hashed: Arc::default(),
+            looked_at: AtomicBool::new(false),
+        })
+    }
+
+    /// True once.
+    pub(super) fn is_first_look(&self) -> bool {
+        !self.looked_at.swap(true, Relaxed)
     }
 
     pub(super) fn host_path(&self) -> &PathBuf {

@@ -84,7 +84,7 @@ fn check(items: &[Item], quota: &FileQuota) -> FileResult<()> {
 }
 
 /// Files, links and empty directories.
-fn entries(items: &[Item], digest: impl Fn(usize) -> Digest) -> Vec<Entry> {
+pub(super) fn entries(items: &[Item], digest: impl Fn(usize) -> Digest) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let node = match &item.kind {

@@ -80,6 +80,12 @@ impl TryFrom<String> for Digest {
     }
 }
 
+impl From<[u8; 32]> for Digest {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
 /// Hashes what passes by.
 #[derive(Clone, Default)]
 pub(super) struct Hasher(Sha256);

@@ -19,6 +19,7 @@ mod error;
 mod hashed;
 mod paths;
 mod quota;
+mod snapshot;
 mod stat;
 mod streams;
 #[cfg(test)]
@@ -50,11 +51,9 @@ use self::stat::{FileKind, Stat};
 use self::tree::{Found, Missing};
 use self::wasi::ErrorCode;
 use crate::grants::{Access, DirectoryGrant};
-use crate::seam::{HostCallOutcome, Seam};
+use crate::outside::Outside;
+use crate::seam::{DIRECTORIES, HostCallOutcome, Seam};
 use crate::state::State;
-
-/// The name of this capability in the journal, and in grants files.
-const CAPABILITY: &str = "directories";
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasi::add_to_linker(linker)?;
@@ -174,6 +173,7 @@ impl Files {
 
     /// What was made. To be asked when the guest is gone: nothing that it still could do counts.
     pub(crate) fn finish(self) -> Finished {
+        self.shared.keep_after();
         let outputs = &self.shared.outputs;
         let made =
             outputs.iter().filter(|(_, area)| area.exists()).map(|(name, area)| MadeOutput::new(name, area)).collect();
@@ -233,12 +233,34 @@ impl Shared {
                 None => Err(FileError::not_found(missing("output", name, self.outputs.keys()))),
             },
             "directories" => match self.directories.get(name) {
-                Some(area) => Ok(Place::Area(area, rest)),
+                Some(area) => {
+                    self.keep_before(name, area);
+                    Ok(Place::Area(area, rest))
+                }
                 None => Err(self.denied(location, name, Access::Read, operation)),
             },
             _ => Err(FileError::not_found(format!(
                 "/{location} does not exist: there are /inputs, /outputs, /directories and /scratch"
             ))),
+        }
+    }
+
+    /// Where a recording is made: what a granted directory is before the guest sees anything of it.
+    fn keep_before(&self, name: &str, area: &Area) {
+        if let Outside::Recorded(recorder) = self.seam.outside()
+            && area.is_first_look()
+        {
+            recorder.directory(name, snapshot::take(area, recorder.bytes_left()));
+        }
+    }
+
+    /// The same of those that the guest may have changed, when it is gone.
+    fn keep_after(&self) {
+        let Outside::Recorded(recorder) = self.seam.outside() else { return };
+        for (name, area) in &self.directories {
+            if area.role == Role::Granted(Access::Write) && !area.is_first_look() {
+                recorder.directory_after(name, snapshot::take(area, recorder.bytes_left()));
+            }
         }
     }
 
@@ -267,7 +289,7 @@ impl Shared {
         let grant = format!("directories.{key} = {{ path = \"…\", access = \"{access}\" }}");
         let text = self.seam.denial(&format!("to {verb} the directory /{location}"), &grant);
         let denied = HostCallOutcome::Denied(text.clone());
-        self.seam.begin(CAPABILITY, operation).end(format!("/{location}"), denied, 0);
+        self.seam.begin(DIRECTORIES, operation).end(format!("/{location}"), denied, 0);
         FileError::denied(text)
     }
 
@@ -286,7 +308,7 @@ impl Shared {
             return work();
         }
         let target: Vec<String> = places.iter().map(|(_, location)| format!("/{location}")).collect();
-        let timer = self.seam.begin(CAPABILITY, operation);
+        let timer = self.seam.begin(DIRECTORIES, operation);
         let result = work();
         let (outcome, bytes) = match &result {
             Ok(done) => (HostCallOutcome::Done, bytes(done)),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ::http::Response;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -16,6 +17,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::failure::Failure;
 use crate::limits::HttpLimits;
+use crate::outside::Tape;
 use crate::seam::{HostCallOutcome, HostCallTimer, Level, Seam};
 
 /// How far an exchange has come; shared by its two directions.
@@ -28,6 +30,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Bytes that pass without a connection.
+    pub(super) fn add(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -47,10 +54,12 @@ pub(super) struct Entry {
     /// What it means that the plugin lets go.
     on_drop: HostCallOutcome,
     pub(super) progress: Arc<Progress>,
+    /// Where the exchange is kept.
+    pub(super) tape: Option<Tape>,
 }
 
 impl Entry {
-    pub(super) fn begin(seam: &Arc<Seam>, target: String, logged: bool) -> Self {
+    pub(super) fn begin(seam: &Arc<Seam>, target: String, logged: bool, tape: Option<Tape>) -> Self {
         Self {
             seam: Arc::clone(seam),
             timer: Some(seam.begin("http", "request")),
@@ -58,6 +67,28 @@ impl Entry {
             logged,
             on_drop: HostCallOutcome::Failed("the plugin gave it up before a response came".to_owned()),
             progress: Arc::default(),
+            tape,
+        }
+    }
+
+    pub(super) fn responded<T>(&self, response: Response<T>) -> Response<T> {
+        if let Some(tape) = &self.tape {
+            tape.response(response.status().as_u16(), response.headers());
+        }
+        response
+    }
+
+    fn received(&self, data: &[u8]) {
+        self.progress.received.fetch_add(data.len() as u64, Ordering::Relaxed);
+        if let Some(tape) = &self.tape {
+            tape.received(data);
+        }
+    }
+
+    /// The response is whole, or there was an error.
+    pub(super) fn ended(&self, error: Option<&Error>) {
+        if let Some(tape) = &self.tape {
+            tape.ended(error);
         }
     }
 
@@ -70,6 +101,9 @@ impl Entry {
         };
         if let Some(text) = told.filter(|_| self.logged) {
             self.seam.log(Level::Warn, &text);
+        }
+        if let Some(tape) = &self.tape {
+            tape.outcome(outcome.clone());
         }
         let bytes = self.progress.sent() + self.progress.received.load(Ordering::Relaxed);
         timer.end(std::mem::take(&mut self.target), outcome, bytes);
@@ -88,6 +122,7 @@ pub(super) struct RequestBody {
     pub(super) inner: WasiBody,
     pub(super) progress: Arc<Progress>,
     pub(super) bytes_max: u64,
+    pub(super) tape: Option<Tape>,
 }
 
 impl Body for RequestBody {
@@ -105,6 +140,9 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(self.bytes_max)))));
             }
             self.progress.sent.fetch_add(bytes, Ordering::Relaxed);
+            if let Some(tape) = &self.tape {
+                tape.sent(data);
+            }
         }
         polled
     }
@@ -157,8 +195,10 @@ impl<Held> ResponseBody<Held> {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.idle = None;
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                let received = self.entry.progress.received.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                if let Some(data) = frame.data_ref() {
+                    self.entry.received(data);
+                }
+                let received = self.entry.progress.received.load(Ordering::Relaxed);
                 let fits = received <= self.limits.response_body_bytes_max;
                 Poll::Ready(Some(if fits { Ok(frame) } else { Err(Failure::response_too_large(&self.limits)) }))
             }
@@ -185,6 +225,7 @@ impl<Held: Unpin> Body for ResponseBody<Held> {
             Poll::Ready(Some(Err(failure))) => (failure.outcome, Some(Err(failure.error))),
             Poll::Ready(None) => (HostCallOutcome::Done, None),
         };
+        self.entry.ended(ended.as_ref().and_then(|ended| ended.as_ref().err()));
         self.entry.end(outcome);
         // Closes the connection and makes room for the next request.
         self.held = None;

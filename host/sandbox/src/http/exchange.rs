@@ -28,6 +28,7 @@ use super::origin::{Origin, is_public};
 use crate::clock;
 use crate::grants::HttpGrant;
 use crate::limits::HttpLimits;
+use crate::outside::Tape;
 use crate::secrets::Refusal;
 
 /// Stops URLs that fill the journal; servers do not take longer ones either.
@@ -47,26 +48,27 @@ pub(super) async fn send(
     call: &Call,
     request: Request<WasiBody>,
     options: RequestOptions,
+    tape: Option<Tape>,
 ) -> Result<Response<WasiBody>, Error> {
     let limits = call.limits;
     let made = call.requests.fetch_add(1, Ordering::Relaxed);
     // The request over the limit is logged, and those after it no more: else they would fill the log.
-    let mut entry = Entry::begin(&call.seam, shown(request.method(), request.uri()), made <= limits.requests_max);
+    let mut entry = Entry::begin(&call.seam, shown(request.method(), request.uri()), made <= limits.requests_max, tape);
     let times = Times::new(&limits, options);
     let attempt = async {
         if made >= limits.requests_max {
-            let text = format!("more than {} requests in one call (requests_max)", limits.requests_max);
-            return Err(Failure::limit(Error::ConnectionLimitReached, text));
+            return Err(Failure::too_many_requests(&limits));
         }
         attempt(call, request, &times, &entry).await
     };
     let sent = timeout_at(times.deadline, attempt).await.unwrap_or_else(|_| Err(Failure::too_long(&limits)));
     match sent {
-        Ok((response, held)) => Ok(response.map(|inner| {
+        Ok((response, held)) => Ok(entry.responded(response).map(|inner| {
             let deadline = sleep_until(times.deadline);
             ResponseBody::new(inner, limits, times.between_bytes, deadline, entry, held).boxed_unsync()
         })),
         Err(failure) => {
+            entry.ended(Some(&failure.error));
             entry.end(failure.outcome);
             Err(failure.error)
         }
@@ -124,7 +126,8 @@ async fn attempt(
         let _ = connection.await;
     });
     let bytes_max = call.limits.request_body_bytes_max;
-    let request = request.map(|inner| RequestBody { inner, progress: Arc::clone(progress), bytes_max });
+    let request =
+        request.map(|inner| RequestBody { inner, progress: Arc::clone(progress), bytes_max, tape: entry.tape.clone() });
     let response = first_byte(sender.send_request(request), times.first_byte, progress).await?.map_err(failed)?;
     if response.body().size_hint().lower() > call.limits.response_body_bytes_max {
         return Err(Failure::response_too_large(&call.limits));
@@ -133,7 +136,7 @@ async fn attempt(
 }
 
 /// Where the request goes, and the grant that allows it. Nothing is looked up before: names can carry data out, too.
-fn granted<'call>(
+pub(super) fn granted<'call>(
     call: &'call Call,
     request: &Request<WasiBody>,
     tried: &str,
@@ -162,7 +165,7 @@ fn granted<'call>(
 
 /// Makes the request what goes out: the path alone in its first line, our own `Host`, secrets in the place of their
 /// stand-ins.
-fn complete(call: &Call, request: &mut Request<WasiBody>, origin: &Origin) -> Result<(), Failure> {
+pub(super) fn complete(call: &Call, request: &mut Request<WasiBody>, origin: &Origin) -> Result<(), Failure> {
     let limits = &call.limits;
     if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.request_body_bytes_max) {
         return Err(Failure::request_too_large(limits));
@@ -280,7 +283,7 @@ async fn first_byte<T>(answer: impl Future<Output = T>, limit: Duration, progres
 }
 
 /// A request in words: `GET https://example.com/x`, without any user information, and not longer than a journal can hold.
-fn shown(method: &Method, uri: &Uri) -> String {
+pub(super) fn shown(method: &Method, uri: &Uri) -> String {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let path = uri.path_and_query().map_or("", |path| path.as_str());

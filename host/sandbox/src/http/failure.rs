@@ -30,6 +30,11 @@ impl Failure {
         Self { error, outcome: HostCallOutcome::Failed(text.into()) }
     }
 
+    pub(super) fn too_many_requests(limits: &HttpLimits) -> Self {
+        let text = format!("more than {} requests in one call (requests_max)", limits.requests_max);
+        Self::limit(Error::ConnectionLimitReached, text)
+    }
+
     pub(super) fn too_long(limits: &HttpLimits) -> Self {
         let limit = limits.total_ms_max;
         Self::limit(Error::HttpResponseTimeout, format!("took longer in all than {limit} ms (total_ms_max)"))

@@ -6,6 +6,7 @@
 mod body;
 mod exchange;
 mod failure;
+mod given;
 pub(crate) mod origin;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpC
 
 use crate::grants::{Grants, HttpGrant};
 use crate::limits::{CallLimits, HttpLimits};
+use crate::outside::Outside;
 use crate::seam::Seam;
 use crate::secrets::Secrets;
 use crate::state::State;
@@ -110,10 +112,18 @@ impl WasiHttpHooks for Hooks {
         _: Rest,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Rest), Error>> + Send> {
         let call = Arc::clone(&self.0);
-        Box::new(async move {
-            let response = exchange::send(&call, request, options.unwrap_or_default()).await?;
-            Ok((response, Box::new(async { Ok(()) }) as Rest))
-        })
+        let answered = match self.0.seam.outside().clone() {
+            Outside::Replayed(replay) => given::replayed(call, replay, request).boxed(),
+            Outside::Faked(fakes) => given::faked(call, fakes, request).boxed(),
+            outside => {
+                let tape = match &outside {
+                    Outside::Recorded(recorder) => recorder.tape(request.method(), request.uri(), request.headers()),
+                    _ => None,
+                };
+                async move { exchange::send(&call, request, options.unwrap_or_default(), tape).await }.boxed()
+            }
+        };
+        Box::new(async move { Ok((answered.await?, Box::new(async { Ok(()) }) as Rest)) })
     }
 }
 

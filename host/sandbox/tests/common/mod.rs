@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Owner, Request, TypeId};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
 use pipewright_sandbox::{Call, CompilerCommand, Sandbox, SandboxConfig};
 
@@ -85,5 +86,6 @@ pub fn call(provider: &str, settings: &[(&str, &str)], sink: Arc<dyn Sink>) -> C
         work_dir: std::env::temp_dir(),
         limits: CallLimits::default(),
         sink,
+        outside: Outside::Live,
     }
 }

@@ -14,6 +14,7 @@ use pipewright_sandbox::abi::{self, Category, Entry, Owner, Request};
 use pipewright_sandbox::files::{BlobDir, Digest, Input, Node, Tree, collect};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::{Call, Plugin, Sandbox};
 use tokio::runtime::Runtime;
 
@@ -102,6 +103,7 @@ impl<'a> Ours<'a> {
             work_dir: work.clone(),
             limits,
             sink: log.clone(),
+            outside: Outside::Live,
         };
         let end = self.sandbox.call(&self.plugin, call).await;
         log.flush();

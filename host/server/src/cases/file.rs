@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use pipewright_pipeline::machine::FailureType;
+use pipewright_sandbox::outside::{Fake, FakeAnswer, FakeBody};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::grants::ActionGrants;
 
@@ -40,6 +42,8 @@ pub(super) struct CaseFile {
     pub(super) settings: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) grants: ActionGrants,
+    /// Answers to requests, in the order in which those are to come, over all calls of the case.
+    pub(super) http: Option<Vec<Answer>>,
     pub(super) expected: Expected,
     #[serde(default)]
     pub(super) then: Vec<Then>,
@@ -86,6 +90,74 @@ impl Output {
             Self::Name(name) => (name, &[]),
             Self::Detailed(output) => (&output.name, &output.files),
         }
+    }
+}
+
+/// A request that is to come, and the answer that it gets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answer {
+    /// `POST https://example.com/jobs`
+    request: String,
+    #[serde(default)]
+    with: With,
+    status: Option<u16>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: Option<String>,
+    json: Option<Value>,
+    /// Instead of an answer: one of wasi:http's error codes.
+    error: Option<String>,
+}
+
+/// What the request must have, besides what it is sent to.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct With {
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: Option<String>,
+    json: Option<Value>,
+}
+
+impl Answer {
+    /// As the sandbox takes it, or what is wrong with it.
+    pub(super) fn fake(&self) -> Result<Fake, String> {
+        let wrong = |problem: &str| Err(format!("{}: {problem}", self.request));
+        let Some((method, url)) = self.request.split_once(' ').filter(|(_, url)| url.contains("://")) else {
+            return wrong("write it as \"GET https://example.com/path\"");
+        };
+        let body = match (&self.with.body, &self.with.json) {
+            (None, None) => FakeBody::Any,
+            (Some(text), None) => FakeBody::Bytes(text.clone().into()),
+            (None, Some(value)) => FakeBody::Json(value.clone()),
+            (Some(_), Some(_)) => return wrong("with: give body or json, not both"),
+        };
+        let mut headers: Vec<_> = self.headers.clone().into_iter().collect();
+        let given = match (&self.body, &self.json) {
+            (text, None) => text.clone().unwrap_or_default(),
+            (None, Some(value)) => {
+                headers.push(("content-type".to_owned(), "application/json".to_owned()));
+                value.to_string()
+            }
+            (Some(_), Some(_)) => return wrong("give body or json, not both"),
+        };
+        let answer = match (&self.error, self.status) {
+            (None, status) => {
+                let status = status.unwrap_or(200);
+                if !(100..600).contains(&status) {
+                    return wrong("status: there is no such HTTP status");
+                }
+                FakeAnswer::Response { status, headers, body: given.into() }
+            }
+            (Some(code), None) if given.is_empty() && headers.is_empty() => match FakeAnswer::error(code) {
+                Some(answer) => answer,
+                None => return wrong(&format!("error: wasi:http has no error code {code}")),
+            },
+            (Some(_), _) => return wrong("an error has no status, headers or body"),
+        };
+        let headers = self.with.headers.clone().into_iter().collect();
+        Ok(Fake { method: method.to_owned(), url: url.to_owned(), headers, body, answer })
     }
 }
 
@@ -283,6 +355,9 @@ impl CaseFile {
         if self.revision.is_some() && (!is_source || self.call == Some(SourceCall::Latest)) {
             problems.push("revision: only a source's `fetch` is given one".to_owned());
         }
+        let answers = self.http.iter().flatten().zip(1..);
+        problems
+            .extend(answers.filter_map(|(answer, number)| Some(format!("http.{number}: {}", answer.fake().err()?))));
         if self.then.len() >= CALLS_MAX {
             problems.push(format!("then: at most {CALLS_MAX} calls"));
         }

@@ -10,11 +10,12 @@ use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Requ
 use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
-use pipewright_sandbox::{Call, Plugin, Sandbox};
+use pipewright_sandbox::outside::{Fakes, Outside};
+use pipewright_sandbox::{Call, CallFailure, Plugin, Sandbox};
 use tempfile::TempDir;
 
 use super::check::{Check, Difference};
-use super::file::{Expected, OutcomeKind, SourceCall, Then};
+use super::file::{Answer, Expected, OutcomeKind, SourceCall, Then};
 use super::folder::{self, Names};
 use super::seen::{KeptLog, Seen};
 use super::{CASE_FILE, Case, CasesError};
@@ -35,6 +36,7 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
     folder::copy_case(&case.folder, &stage.host()).map_err(invalid)?;
     let grants = stage.grants(case).map_err(CasesError::Invalid)?;
     let mut given = Given::new(case).map_err(invalid)?;
+    let answers = answers(case).map_err(CasesError::Invalid)?;
     let mut differences = Vec::new();
     let mut waiting = None;
     for number in 0..=case.file.then.len() {
@@ -65,10 +67,19 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
             work_dir: stage.directory.path().join(format!("work-{number}")),
             limits: limits(),
             sink: log.clone(),
+            outside: answers.clone().map_or(Outside::Live, Outside::Faked),
         };
-        let seen = stage.call(sandbox, plugin, call, &log, &mut check).await;
+        let Some(seen) = stage.call(sandbox, plugin, call, &log, &mut check).await else {
+            differences.append(&mut check.differences);
+            return Ok(differences);
+        };
         check.call(expected, &seen);
         stage.check_files(expected, &seen, &mut check).map_err(invalid)?;
+        if number == case.file.then.len() {
+            for request in answers.iter().flat_map(|answers| answers.left()) {
+                check.differ("http", request, "it was not made");
+            }
+        }
         differences.append(&mut check.differences);
         if number == case.file.then.len() {
             differences.extend(stage.check_after(case, &seen).map_err(invalid)?);
@@ -76,6 +87,13 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
         waiting = seen.wait;
     }
     Ok(differences)
+}
+
+/// The answers that the case gives to requests.
+fn answers(case: &Case) -> Result<Option<Arc<Fakes>>, Vec<String>> {
+    let Some(answers) = &case.file.http else { return Ok(None) };
+    let fakes: Result<Vec<_>, String> = answers.iter().map(Answer::fake).collect();
+    fakes.map(|fakes| Some(Fakes::new(fakes))).map_err(|problem| vec![problem])
 }
 
 fn entry(case: &Case) -> Entry {
@@ -234,14 +252,27 @@ impl Stage {
         inputs.iter().map(input).collect()
     }
 
-    async fn call(&self, sandbox: &Sandbox, plugin: &Plugin, call: Call, log: &KeptLog, check: &mut Check<'_>) -> Seen {
+    /// None if the plugin did not do what the case's answers are for.
+    async fn call(
+        &self,
+        sandbox: &Sandbox,
+        plugin: &Plugin,
+        call: Call,
+        log: &KeptLog,
+        check: &mut Check<'_>,
+    ) -> Option<Seen> {
         let (declared, quota) = (call.request.outputs.clone(), call.limits.files.clone());
         let makes_outputs = call.entry != Entry::SourceLatest;
         let end = sandbox.call(plugin, call).await;
+        if let Err(CallFailure::Differs(difference)) = end.result {
+            let key = format!("host call {}", difference.number);
+            check.differ(&key, difference.expected, difference.made);
+            return None;
+        }
         let seen = Seen { log: log.text(), denials: end.denials, ..Seen::of(end.result) };
         // As in a pipeline, only what succeeds makes artifacts.
         if seen.outcome != OutcomeKind::Succeeded || !makes_outputs {
-            return seen;
+            return Some(seen);
         }
         for name in end.undeclared {
             check.differ(&format!("outputs.{name}"), "no such output", "the plugin wrote to it");
@@ -260,7 +291,7 @@ impl Stage {
                 None => check.differ(&key, "it is made", "the plugin wrote nothing to it"),
             }
         }
-        Seen { outputs, ..seen }
+        Some(Seen { outputs, ..seen })
     }
 
     /// What the expectations of a call say of files.

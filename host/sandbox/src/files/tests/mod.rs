@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::masks::Masks;
+use crate::outside::Outside;
 use crate::seam::{HostCall, Level, Sink};
 
 /// One call's files, in a directory of its own.
@@ -55,7 +57,7 @@ impl World {
             asks_to_write: false,
             work_dir: dir.path().join("work"),
             quota,
-            seam: Seam::new("test/plugin", "Build/Pack", journal.clone(), Vec::new()),
+            seam: Seam::new("test/plugin", "Build/Pack", journal.clone(), Masks::default(), Outside::Live),
         });
         Self { dir, files, journal }
     }

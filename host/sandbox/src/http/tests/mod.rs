@@ -1,5 +1,6 @@
 //! Hostile and friendly requests as data, each sent through the hook that guests use, to servers on the loopback.
 
+mod outside;
 mod server;
 mod world;
 
@@ -532,7 +533,7 @@ async fn an_authority_that_nobody_named_is_not_believed() {
 async fn requests_in_flight_wait_for_a_place() {
     let world = World::start().await;
     let url = world.url("http://allowed.test:{http}/stall");
-    let mut call = world.call(|limits| limits.requests_in_flight_max = 1);
+    let mut call = world.call(|limits| limits.requests_in_flight_max = 1, Outside::Live);
     let first = call.get(&url).await.unwrap();
     let second = call.get(&url);
     assert!(tokio::time::timeout(Duration::from_millis(100), second).await.is_err(), "has a place already");

@@ -88,6 +88,13 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<
     let answer = match path {
         "/hello" => response("", "hello"),
         "/headers" => response("", &lines.join("|")),
+        "/gzip" => {
+            let body = super::outside::gzip(&lines.join("|"));
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes()).await?;
+            stream.write_all(&body).await?;
+            String::new()
+        }
         "/redirect" => format!("HTTP/1.1 302 Found\r\nLocation: {query}\r\nContent-Length: 0\r\n\r\n"),
         "/hop-by-hop" => response("Keep-Alive: timeout=5\r\nX-Kept: yes\r\n", "hello"),
         "/late" => {

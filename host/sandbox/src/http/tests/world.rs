@@ -13,10 +13,11 @@ use http_body_util::{BodyExt, StreamBody};
 use super::server::Server;
 use super::*;
 use crate::grants::{SecretGrant, SecretValue};
+use crate::masks::Masks;
+use crate::outside::Outside;
 use crate::seam::{HostCall, HostCallOutcome, Level, Sink};
-use crate::secrets;
 
-const SECRET: &str = "s3cret/value+1234";
+pub(super) const SECRET: &str = "s3cret/value+1234";
 
 /// What the name server knows; names that it does not know do not exist.
 const NAMES: &[(&str, &[&str])] = &[
@@ -85,7 +86,8 @@ impl Sink for Journal {
 /// A call of a plugin.
 pub(super) struct Calling {
     pub(super) http: Http,
-    secrets: Secrets,
+    pub(super) secrets: Secrets,
+    pub(super) seam: Arc<Seam>,
     journal: Arc<Journal>,
 }
 
@@ -160,15 +162,19 @@ impl World {
     }
 
     /// A call of a plugin with these limits, and what it told.
-    pub(super) fn call(&self, limits: fn(&mut HttpLimits)) -> Calling {
+    pub(super) fn call(&self, limits: fn(&mut HttpLimits), outside: Outside) -> Calling {
         let mut all = CallLimits::default();
         limits(&mut all.http);
         let grants = self.grants();
         let journal = Arc::new(Journal::default());
-        let masks = secrets::masks(grants.secrets.values().map(|grant| grant.value.expose()));
-        let seam = Seam::new("acme/x", "Build/It", Arc::clone(&journal) as Arc<dyn Sink>, masks);
+        let masks = Masks::of(grants.secrets.values().map(|grant| grant.value.expose()));
+        let seam = Seam::new("acme/x", "Build/It", Arc::clone(&journal) as Arc<dyn Sink>, masks, outside);
         let secrets = Secrets::new(&grants, Arc::clone(&seam));
-        Calling { http: Http::new(&self.connector, &grants, &secrets, &all, seam), secrets, journal }
+        Calling { http: Http::new(&self.connector, &grants, &secrets, &all, Arc::clone(&seam)), secrets, seam, journal }
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.server.connections.load(Ordering::Relaxed)
     }
 
     pub(super) fn url(&self, text: &str) -> String {
@@ -176,7 +182,7 @@ impl World {
     }
 
     pub(super) async fn run(&self, case: &Case) {
-        let Calling { mut http, secrets, journal } = self.call(case.limits);
+        let Calling { mut http, secrets, journal, .. } = self.call(case.limits, Outside::Live);
         let stand_ins = [
             ("{token}", secrets.stand_in("token").ok().unwrap()),
             ("{basic}", secrets.basic("me".to_owned(), "token").ok().unwrap()),
@@ -246,7 +252,7 @@ async fn guest(hooks: &mut Hooks, case: &Case, filled: impl Fn(&str) -> String) 
     }
 }
 
-fn body(sent: Sent) -> WasiBody {
+pub(super) fn body(sent: Sent) -> WasiBody {
     let frame = || Ok(Frame::data(Bytes::from(vec![b'x'; 1_000])));
     let (count, unfinished) = match sent {
         Sent::Nothing => return http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync(),
