@@ -48,7 +48,7 @@ impl Home {
 }
 
 pub(crate) struct Ended {
-    code: Option<i32>,
+    pub(crate) code: Option<i32>,
     pub(crate) text: String,
 }
 

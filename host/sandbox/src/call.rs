@@ -63,8 +63,17 @@ pub struct CallEnd {
     /// What the plugin tried and was not granted, in order, each with the grant that would allow it.
     pub denials: Vec<String>,
     pub usage: Usage,
-    /// What came from outside, of a call with `Outside::Recorded`.
-    pub recorded: Option<Recorded>,
+    /// Of a call that is recorded or replayed.
+    pub kept: Option<Kept>,
+}
+
+/// A call without secret values, for a recording and for the comparing with one.
+#[derive(Debug)]
+pub struct Kept {
+    pub request: Request,
+    pub outcome: Option<Outcome>,
+    /// Empty where it was replayed.
+    pub outside: Recorded,
 }
 
 /// Why there is no outcome.
@@ -149,8 +158,12 @@ impl Sandbox {
         if result.is_err() {
             made.clear();
         }
-        let (denials, recorded) = (ran.seam.denials(), ran.seam.recorded());
-        CallEnd { result, outputs: made, undeclared, denials, usage: ran.usage, recorded }
+        let kept = ran.seam.recorded().map(|outside| Kept {
+            request: outcome::masked_request(request, &ran.seam),
+            outcome: result.as_ref().ok().map(|outcome| outcome::masked_whole(outcome.clone(), &ran.seam)),
+            outside,
+        });
+        CallEnd { result, outputs: made, undeclared, denials: ran.seam.denials(), usage: ran.usage, kept }
     }
 
     /// Runs something in a fresh instance, under all limits.

@@ -30,9 +30,10 @@ mod secrets;
 mod state;
 mod symbols;
 
-pub use call::{Call, CallEnd, CallFailure, Usage};
+pub use call::{Call, CallEnd, CallFailure, Kept, Usage};
 pub use compile::{CompileError, CompilerCommand, compile_child};
 pub use description::is_of_kind;
+pub use masks::Masks;
 pub use plugin::{ABI_VERSION, Plugin};
 pub use sandbox::{LoadError, Sandbox, SandboxConfig};
 pub use symbols::Symbols;

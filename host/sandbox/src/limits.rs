@@ -1,10 +1,13 @@
 //! Every limit on what a plugin may use, each with the attack that it stops. The unit is the last word of the name but
 //! for `max`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::files::FileQuota;
 
 /// The limits of one call of a plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CallLimits {
     // The engine's.
     /// Stops a guest that computes for ever.
@@ -52,7 +55,8 @@ impl Default for CallLimits {
 }
 
 /// The limits of the HTTP requests of one call. A plugin may shorten a request's times, never lengthen them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HttpLimits {
     /// Stops a guest that uses the host to flood a server.
     pub requests_max: u64,

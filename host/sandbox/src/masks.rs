@@ -19,7 +19,7 @@ const DERIVED_MASK_BYTES_MIN: usize = 8;
 
 /// The forms of some values. The default is of none, and finds nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Masks {
+pub struct Masks {
     values: Vec<String>,
     /// Forms of a value that have but one spelling.
     literals: Vec<Vec<u8>>,
@@ -28,7 +28,7 @@ pub(crate) struct Masks {
 }
 
 impl Masks {
-    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut masks = Self::default();
         for value in values.into_iter().filter(|value| !value.is_empty()) {
             let lines = value.lines().filter(|line| line.len() >= DERIVED_MASK_BYTES_MIN && *line != value);
@@ -50,6 +50,11 @@ impl Masks {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// Whether there is a value in the bytes.
+    pub fn find(&self, bytes: &[u8]) -> bool {
+        matches!(self.bytes(bytes), Cow::Owned(_))
     }
 
     /// The text with every value in it replaced.

@@ -1,9 +1,13 @@
 //! Whether a plugin's answer keeps to the limits of the ABI. What is too large is refused and not cut, since half of a
 //! result would be a wrong one; only messages for a person are cut.
 
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::abi::{Failure, Outcome, Report, Wait};
+use crate::abi::{Failure, Outcome, Report, Request, Wait, Wake};
 use crate::description::is_variable_name;
 use crate::limits::{
     CASES_MAX, CONTINUATION_BYTES_MAX, LINKS_MAX, MESSAGE_BYTES_MAX, SUMMARY_BYTES_MAX, TARGETS_MAX,
@@ -62,15 +66,45 @@ pub(crate) fn checked(mut failure: Failure) -> Failure {
 
 /// The answer without secret values in its texts: it is shown, and passed on to other actions.
 pub(crate) fn masked(outcome: Outcome, seam: &Seam) -> Outcome {
-    if seam.masks().is_empty() {
-        return outcome;
+    masked_texts(outcome, seam)
+}
+
+/// Also without those in what a waiting action keeps for itself.
+pub(crate) fn masked_whole(outcome: Outcome, seam: &Seam) -> Outcome {
+    let mut outcome = masked_texts(outcome, seam);
+    if let Outcome::Waiting(wait) = &mut outcome {
+        mask_bytes(&mut wait.continuation, seam);
     }
-    // By way of its serialized form, so that no text can be forgotten. What a waiting action keeps for itself is bytes.
-    let masked = serde_json::to_value(&outcome).map(|mut value| {
+    outcome
+}
+
+pub(crate) fn masked_request(request: Request, seam: &Seam) -> Request {
+    let mut request = masked_texts(request, seam);
+    if let Some(resumed) = &mut request.resumed {
+        mask_bytes(&mut resumed.continuation, seam);
+        if let Wake::Signal(signal) = &mut resumed.wake {
+            mask_bytes(&mut signal.payload, seam);
+        }
+    }
+    request
+}
+
+fn mask_bytes(bytes: &mut Vec<u8>, seam: &Seam) {
+    if let Cow::Owned(masked) = seam.masks().bytes(bytes) {
+        *bytes = masked;
+    }
+}
+
+/// By way of the serialized form, so that no text can be forgotten.
+fn masked_texts<T: Serialize + DeserializeOwned>(told: T, seam: &Seam) -> T {
+    if seam.masks().is_empty() {
+        return told;
+    }
+    let masked = serde_json::to_value(&told).map(|mut value| {
         mask(&mut value, seam);
         value
     });
-    masked.and_then(serde_json::from_value).unwrap_or(outcome)
+    masked.and_then(serde_json::from_value).unwrap_or(told)
 }
 
 fn mask(value: &mut Value, seam: &Seam) {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration, PipelineDeclaration};
@@ -14,9 +15,9 @@ use pipewright_pipeline::machine::{FailureType, Report, Revision, RunAction, Suc
 use pipewright_sandbox::abi::{self, Entry, Outcome};
 use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
 use pipewright_sandbox::limits::CallLimits;
-use pipewright_sandbox::outside::Outside;
+use pipewright_sandbox::outside::{Outside, Recorder};
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
-use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox};
+use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox};
 use tracing::Instrument as _;
 
 use crate::artifacts::{ArtifactError, Artifacts};
@@ -25,6 +26,7 @@ use crate::grant_book::GrantBook;
 use crate::logs::Logs;
 use crate::outcome;
 use crate::plugins::{Plugins, abi_type_id};
+use crate::recording::{self, Keeper, Made, Recordings};
 use crate::store::Aggregate;
 
 /// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action`.
@@ -38,6 +40,7 @@ pub struct SandboxActions {
     pub artifacts: Arc<Artifacts>,
     pub grants: GrantBook,
     pub logs: Logs,
+    pub recordings: Recordings,
     /// Where each running action has its own folder.
     pub work: PathBuf,
     pub region: String,
@@ -142,25 +145,46 @@ impl SandboxActions {
         let log = self.logs.of(&run.execution.to_string(), &run.action_execution.to_string(), stage, &action.name);
         let limits = CallLimits::default();
         let quota = limits.files.clone();
-        let end = self
-            .sandbox
-            .call(
-                &plugin,
-                Call {
-                    entry: entry(&run),
-                    request: self.request(pipeline, &run),
-                    grants,
-                    time: None,
-                    inputs,
-                    work_dir: folder.0.clone(),
-                    limits,
-                    sink: log.clone(),
-                    outside: Outside::Live,
-                },
-            )
-            .await;
+        let call = Call {
+            entry: entry(&run),
+            request: self.request(pipeline, &run),
+            grants,
+            time: None,
+            inputs,
+            work_dir: folder.0.clone(),
+            limits,
+            sink: log.clone(),
+            outside: Outside::Recorded(Recorder::new(self.recordings.bytes_left(&run))),
+        };
+        let (made, mut keeper) = (Made::of(&call), Keeper::new(&plugin));
+        let mut end = self.sandbox.call(&plugin, call).await;
         log.flush();
-        self.report(action, end, &quota).await
+        if let Some(keeper) = &mut keeper {
+            keeper.add(made, &mut end);
+        }
+        let report = self.report(action, end, &quota).await;
+        if let Some(keeper) = keeper {
+            self.recordings.keep(&run, keeper, &report).await;
+        }
+        report
+    }
+
+    /// The recording of an action execution, as the bytes of a bundle; none where nothing was kept of it. Blocks.
+    pub fn recording(&self, pipeline: &str, execution: &str, action: &str) -> anyhow::Result<Option<Bytes>> {
+        let Some(mut bundle) = self.recordings.read(execution, action)? else { return Ok(None) };
+        bundle.recording.log = self.logs.last_lines(execution, action)?;
+        let component = self.plugins.component(&bundle.recording.component.digest);
+        let masks = bundle.recording.calls.first().and_then(|call| {
+            let (context, component) = (&call.request.context, &bundle.recording.component);
+            let name = format!("{}/{}", context.stage, context.action);
+            let grants = self.grants.current(pipeline).resolve(&name, &component.name, &component.version).ok()?;
+            Some(Masks::of(grants.secrets.values().map(|grant| grant.value.expose())))
+        });
+        recording::complete(&mut bundle, component, masks.as_ref(), |digest| {
+            let tree = self.artifacts.tree(&digest.to_string()).ok()?;
+            Some((tree, self.artifacts.blobs().clone()))
+        });
+        Ok(Some(bundle.to_bytes()?.into()))
     }
 
     fn inputs(&self, run: &RunAction) -> Result<Vec<Input>, ArtifactError> {
@@ -301,9 +325,9 @@ fn entry(run: &RunAction) -> Entry {
 }
 
 /// The kind and message of a call that gave no outcome.
-pub(crate) fn failure_of(failure: CallFailure) -> (FailureType, String) {
+pub(crate) fn failure_of(failure: &CallFailure) -> (FailureType, String) {
     match failure {
-        CallFailure::Plugin(failure) => (outcome::failure_type(failure.kind), failure.message),
+        CallFailure::Plugin(failure) => (outcome::failure_type(failure.kind), failure.message.clone()),
         CallFailure::Trap(message) => (FailureType::JobFailed, format!("the plugin crashed: {message}")),
         CallFailure::Limit(reached) => {
             (FailureType::JobFailed, format!("the limit {} was reached: {}", reached.limit, reached.message))
@@ -318,7 +342,7 @@ pub(crate) fn failure_of(failure: CallFailure) -> (FailureType, String) {
 
 /// What a call that gave no outcome means to the action.
 fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
-    let (kind, mut message) = failure_of(failure);
+    let (kind, mut message) = failure_of(&failure);
     // A plugin may hide a denial behind words of its own; the grant that is missing is what the operator needs to know.
     for denial in denials.iter().filter(|denial| !message.contains(denial.as_str())).collect::<Vec<_>>() {
         message.push_str("\nrefused: ");

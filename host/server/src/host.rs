@@ -18,6 +18,7 @@ use crate::grant_book::{GRANTS_PIN, GrantBook};
 use crate::home::DataDirectory;
 use crate::logs::Logs;
 use crate::plugins::Plugins;
+use crate::recording::Recordings;
 use crate::store::SledStore;
 
 /// The account and region of a host that was not told others.
@@ -94,6 +95,7 @@ impl Host {
             artifacts: Arc::new(Artifacts::open(&data.artifacts())?),
             grants,
             logs: Logs::new(data.logs()),
+            recordings: Recordings::new(data.logs()),
             work: data.work(),
             region: identity.region,
         });

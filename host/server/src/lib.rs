@@ -24,6 +24,7 @@ pub mod logs;
 pub mod outcome;
 pub mod plugins;
 pub mod poll;
+pub mod recording;
 pub mod retention;
 pub mod server;
 mod single;

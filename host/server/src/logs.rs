@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -16,6 +16,9 @@ use crate::clock;
 
 /// Lines that a slow watcher may lag behind; older ones are lost to it, and are in the file.
 const LIVE_LINES_MAX: usize = 4096;
+
+/// How much of a log's end is given at once.
+const LAST_LINES_BYTES_MAX: u64 = 256 * 1024;
 
 /// The extensions of the files.
 const LOG: &str = "log";
@@ -81,6 +84,24 @@ impl Logs {
 
     pub fn journal_path(&self, execution: &str, action_execution: &str) -> PathBuf {
         self.base(execution, action_execution).with_extension(JOURNAL)
+    }
+
+    /// The end of what an action execution said, without the times.
+    pub fn last_lines(&self, execution: &str, action_execution: &str) -> std::io::Result<Vec<String>> {
+        self.flush(action_execution);
+        let mut file = match File::open(self.log_path(execution, action_execution)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file?,
+        };
+        let length = file.metadata()?.len();
+        let cut = length.saturating_sub(LAST_LINES_BYTES_MAX);
+        file.seek(SeekFrom::Start(cut))?;
+        let mut text = Vec::new();
+        file.take(LAST_LINES_BYTES_MAX).read_to_end(&mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        // Where it is cut, the first line is not whole.
+        let lines = text.lines().skip(usize::from(cut > 0));
+        Ok(lines.map(|line| line.split_once(' ').map_or(line, |(_, said)| said).to_owned()).collect())
     }
 
     /// Writes out what is buffered of a log that is being written.

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 
+use bytes::Bytes;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ActionTypes, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 use pipewright_sandbox::abi::{ActionType, Capability, Category, Owner, SettingKind, TypeId};
-use pipewright_sandbox::files::BlobDir;
+use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
 /// Larger files are refused before they are read into memory; a Python component has about 18 MB.
@@ -118,6 +119,15 @@ impl Plugins {
         let plugin = plugin.inspect_err(|error| tracing::error!("plugin {digest}: {error}")).ok()?;
         self.by_digest.write().expect("no panic while held").insert(digest.to_owned(), plugin.clone());
         Some(plugin)
+    }
+
+    /// The component of this digest, if it was ever loaded here.
+    pub fn component(&self, digest: &Digest) -> Option<Bytes> {
+        if let Some(kept) = &self.kept {
+            return kept.read(digest, COMPONENT_BYTES_MAX).ok().map(Bytes::from);
+        }
+        let bundled = pipewright_bundle::PLUGINS.iter().find(|(_, component)| Digest::of(component) == *digest);
+        bundled.map(|(_, component)| Bytes::from_static(component))
     }
 
     /// What is known of a bound type.

@@ -4,10 +4,13 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{FileError, FileResult};
 
 /// The limits of one call on files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FileQuota {
     /// Bytes written, counted as they are written and not given back; a file made longer counts as written, holes and
     /// all. Stops a guest that fills the disk, or wears it out.

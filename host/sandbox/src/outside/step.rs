@@ -42,6 +42,39 @@ impl Recorded {
     }
 }
 
+impl Recorded {
+    /// The digests of the bodies that were kept.
+    pub fn bodies(&self) -> Vec<Digest> {
+        let requests = self.steps.iter().filter_map(|step| match step {
+            Step::Http(step) => Some(step),
+            _ => None,
+        });
+        requests
+            .flat_map(|step| [Some(&step.request.body), step.response.as_ref().map(|response| &response.body)])
+            .flatten()
+            .map(|body| body.sha256)
+            .collect()
+    }
+
+    /// The words of each refusal, once.
+    pub fn denials(&self) -> Vec<String> {
+        let mut denials = Vec::new();
+        for step in &self.steps {
+            let outcome = match step {
+                Step::Secrets { outcome, .. } | Step::Directories { outcome, .. } => outcome,
+                Step::Http(step) => &step.outcome,
+                Step::Clock { .. } | Step::Randomness { .. } => continue,
+            };
+            if let HostCallOutcome::Denied(text) = outcome
+                && !denials.contains(text)
+            {
+                denials.push(text.clone());
+            }
+        }
+        denials
+    }
+}
+
 /// A granted directory, before and after the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -54,7 +87,7 @@ pub struct RecordedDirectory {
 
 /// One use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "capability", rename_all = "kebab-case")]
+#[serde(tag = "capability", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Step {
     Clock {
         /// since 1970-01-01 UTC

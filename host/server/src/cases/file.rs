@@ -44,6 +44,10 @@ pub(super) struct CaseFile {
     pub(super) grants: ActionGrants,
     /// Answers to requests, in the order in which those are to come, over all calls of the case.
     pub(super) http: Option<Vec<Answer>>,
+    /// A file beside `case.toml` with what is outside of each call: a recording.
+    pub(super) recorded: Option<String>,
+    #[serde(default)]
+    pub(super) names: CaseNames,
     pub(super) expected: Expected,
     #[serde(default)]
     pub(super) then: Vec<Then>,
@@ -91,6 +95,20 @@ impl Output {
             Self::Detailed(output) => (&output.name, &output.files),
         }
     }
+}
+
+/// Who is called, where that matters to the plugin.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct CaseNames {
+    pub(super) account: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) pipeline: Option<String>,
+    pub(super) execution: Option<String>,
+    pub(super) stage: Option<String>,
+    pub(super) action: Option<String>,
+    /// Default: the idempotency key.
+    pub(super) action_execution: Option<String>,
 }
 
 /// A request that is to come, and the answer that it gets.
@@ -354,6 +372,12 @@ impl CaseFile {
         }
         if self.revision.is_some() && (!is_source || self.call == Some(SourceCall::Latest)) {
             problems.push("revision: only a source's `fetch` is given one".to_owned());
+        }
+        if self.recorded.is_some() && self.http.is_some() {
+            problems.push("recorded: give it or http, not both".to_owned());
+        }
+        if self.recorded.as_ref().is_some_and(|file| file.contains('/')) {
+            problems.push("recorded: the name of a file beside case.toml".to_owned());
         }
         let answers = self.http.iter().flatten().zip(1..);
         problems

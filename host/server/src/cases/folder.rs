@@ -10,9 +10,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use pipewright_sandbox::files::{BlobDir, Entry, Node, Tree};
 
-pub(super) const INPUTS: &str = "inputs";
+pub(crate) const INPUTS: &str = "inputs";
 pub(super) const OUTPUTS: &str = "outputs";
-pub(super) const DIRECTORIES: &str = "directories";
+pub(crate) const DIRECTORIES: &str = "directories";
 pub(super) const DIRECTORIES_AFTER: &str = "directories-after";
 pub(super) const KNOWN: &[&str] = &[INPUTS, OUTPUTS, DIRECTORIES, DIRECTORIES_AFTER];
 

@@ -10,7 +10,7 @@ use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Requ
 use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
-use pipewright_sandbox::outside::{Fakes, Outside};
+use pipewright_sandbox::outside::{Fakes, Outside, Replay};
 use pipewright_sandbox::{Call, CallFailure, Plugin, Sandbox};
 use tempfile::TempDir;
 
@@ -20,6 +20,7 @@ use super::folder::{self, Names};
 use super::seen::{KeptLog, Seen};
 use super::{CASE_FILE, Case, CasesError};
 use crate::host::{ACCOUNT, REGION};
+use crate::recording::Bundle;
 
 /// A case is small: a plugin that takes longer, or writes more, is stuck.
 const CPU_SECONDS_MAX: u64 = 60;
@@ -36,7 +37,7 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
     folder::copy_case(&case.folder, &stage.host()).map_err(invalid)?;
     let grants = stage.grants(case).map_err(CasesError::Invalid)?;
     let mut given = Given::new(case).map_err(invalid)?;
-    let answers = answers(case).map_err(CasesError::Invalid)?;
+    let answers = Answers::new(case).map_err(|problem| invalid(anyhow::anyhow!(problem)))?;
     let mut differences = Vec::new();
     let mut waiting = None;
     for number in 0..=case.file.then.len() {
@@ -67,7 +68,7 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
             work_dir: stage.directory.path().join(format!("work-{number}")),
             limits: limits(),
             sink: log.clone(),
-            outside: answers.clone().map_or(Outside::Live, Outside::Faked),
+            outside: answers.outside(number).map_err(|problem| invalid(anyhow::anyhow!(problem)))?,
         };
         let Some(seen) = stage.call(sandbox, plugin, call, &log, &mut check).await else {
             differences.append(&mut check.differences);
@@ -76,7 +77,7 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
         check.call(expected, &seen);
         stage.check_files(expected, &seen, &mut check).map_err(invalid)?;
         if number == case.file.then.len() {
-            for request in answers.iter().flat_map(|answers| answers.left()) {
+            for request in answers.left() {
                 check.differ("http", request, "it was not made");
             }
         }
@@ -89,11 +90,42 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
     Ok(differences)
 }
 
-/// The answers that the case gives to requests.
-fn answers(case: &Case) -> Result<Option<Arc<Fakes>>, Vec<String>> {
-    let Some(answers) = &case.file.http else { return Ok(None) };
-    let fakes: Result<Vec<_>, String> = answers.iter().map(Answer::fake).collect();
-    fakes.map(|fakes| Some(Fakes::new(fakes))).map_err(|problem| vec![problem])
+/// What the case says of the outside.
+enum Answers {
+    Nothing,
+    MadeUp(Arc<Fakes>),
+    Recorded(Bundle),
+}
+
+impl Answers {
+    fn new(case: &Case) -> Result<Self, String> {
+        if let Some(file) = &case.file.recorded {
+            let bundle = Bundle::read(&case.folder.join(file)).map_err(|error| format!("recorded: {error}"))?;
+            return Ok(Self::Recorded(bundle));
+        }
+        let Some(answers) = &case.file.http else { return Ok(Self::Nothing) };
+        let fakes: Result<Vec<_>, String> = answers.iter().map(Answer::fake).collect();
+        fakes.map(|fakes| Self::MadeUp(Fakes::new(fakes)))
+    }
+
+    fn outside(&self, number: usize) -> Result<Outside, String> {
+        match self {
+            Self::Nothing => Ok(Outside::Live),
+            Self::MadeUp(fakes) => Ok(Outside::Faked(Arc::clone(fakes))),
+            Self::Recorded(bundle) => match bundle.outside(number) {
+                Some(recorded) => Ok(Outside::Replayed(Replay::new(recorded))),
+                None => Err(format!("recorded: it has {} calls", bundle.recording.calls.len())),
+            },
+        }
+    }
+
+    /// The requests that were to come and did not.
+    fn left(&self) -> Vec<String> {
+        match self {
+            Self::MadeUp(fakes) => fakes.left().collect(),
+            Self::Nothing | Self::Recorded(_) => Vec::new(),
+        }
+    }
 }
 
 fn entry(case: &Case) -> Entry {
@@ -186,17 +218,18 @@ impl Given {
             let value = |(name, value): (&String, &String)| NamedValue { name: name.clone(), value: value.clone() };
             map.iter().map(value).collect()
         };
-        let name = || NAME.to_owned();
+        let names = &case.file.names;
+        let or = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.to_owned());
         Request {
             action_type: case.action.clone(),
             context: Context {
-                account: format!("{ACCOUNT:012}"),
-                region: REGION.to_owned(),
-                pipeline: name(),
-                execution_id: name(),
-                stage: name(),
-                action: name(),
-                action_execution_id: self.idempotency_key.clone(),
+                account: or(&names.account, &format!("{ACCOUNT:012}")),
+                region: or(&names.region, REGION),
+                pipeline: or(&names.pipeline, NAME),
+                execution_id: or(&names.execution, NAME),
+                stage: or(&names.stage, NAME),
+                action: or(&names.action, NAME),
+                action_execution_id: or(&names.action_execution, &self.idempotency_key),
             },
             settings: named(&self.settings),
             inputs: self.inputs.iter().map(|(artifact, _)| artifact.clone()).collect(),

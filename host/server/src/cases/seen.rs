@@ -39,7 +39,7 @@ impl Seen {
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(failure) => {
-                return Self { failure: Some(failure_of(failure)), ..Self::ended(OutcomeKind::Failed, None) };
+                return Self { failure: Some(failure_of(&failure)), ..Self::ended(OutcomeKind::Failed, None) };
             }
         };
         match outcome {

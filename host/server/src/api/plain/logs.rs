@@ -38,14 +38,17 @@ pub struct Follow {
 type Names = Path<(String, String, String)>;
 
 /// An action execution that paths name.
-struct Place {
+pub(super) struct Place {
     aggregate: Aggregate,
-    execution: ExecutionId,
-    action: ActionExecutionId,
+    pub(super) execution: ExecutionId,
+    pub(super) action: ActionExecutionId,
 }
 
 impl Place {
-    async fn find(call: &Call, (pipeline, execution, action): &(String, String, String)) -> Result<Self, ApiError> {
+    pub(super) async fn find(
+        call: &Call,
+        (pipeline, execution, action): &(String, String, String),
+    ) -> Result<Self, ApiError> {
         let (aggregate, execution) = super::execution(call, pipeline, execution).await?;
         let not_found = || ApiError::not_found(format!("The execution has no action execution with ID '{action}'"));
         let action = action.parse().map_err(|_| not_found())?;

@@ -8,6 +8,7 @@ mod events;
 mod export;
 pub(super) mod health;
 mod logs;
+mod recordings;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(super) fn router() -> Router<Arc<Api>> {
         .route("/v1/pipelines/{pipeline}/events", get(events::of_pipeline))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log", get(logs::log))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal", get(logs::journal))
+        .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/recording", get(recordings::recording))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/artifacts", get(artifacts::list))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}", get(artifacts::zip))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files", get(artifacts::files))

@@ -9,9 +9,12 @@ use crate::home::UserFolders;
 use crate::host;
 
 mod build;
+mod case;
 mod component;
 mod languages;
 mod new;
+mod record;
+mod replay;
 mod run;
 mod test;
 
@@ -27,9 +30,18 @@ pub enum Command {
     ///
     /// The cases are the folders in `cases/`, beside the crate's Cargo.toml or beside the component.
     Test(test::Arguments),
+    /// Keep an action execution of a server as a recording
+    Record(record::Arguments),
+    /// Make the calls of a recording again, without network, and compare
+    Replay(replay::Arguments),
+    /// Make a case of a recording
+    Case(case::Arguments),
 }
 
 pub fn run(command: Command) -> Result<ExitCode, Ended> {
+    if let Command::Record(arguments) = &command {
+        return record::run(arguments);
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
@@ -39,6 +51,9 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
             Command::Build(arguments) => build::run(&sandbox, arguments).await,
             Command::Run(arguments) => run::run(&sandbox, arguments).await,
             Command::Test(arguments) => test::run(&sandbox, arguments).await,
+            Command::Record(arguments) => record::run(&arguments),
+            Command::Replay(arguments) => replay::run(&sandbox, arguments).await,
+            Command::Case(arguments) => case::run(&arguments),
         }
     })
 }

@@ -199,7 +199,7 @@ fn ended(place: &Place, single: &Single, end: CallEnd, into: Option<&Path>) -> R
     let outputs = place.outputs(&end, &single.limits.files);
     let report = match end.result {
         Err(failure) => {
-            let (kind, message) = failure_of(failure);
+            let (kind, message) = failure_of(&failure);
             println!("failed     {kind:?}: {message}");
             return Ok(exit::FAILED);
         }
@@ -285,8 +285,8 @@ fn used(usage: Usage, limits: &CallLimits) {
 }
 
 /// Prints what the action says and does as it happens.
-struct Shown {
-    debug: bool,
+pub(super) struct Shown {
+    pub(super) debug: bool,
 }
 
 impl Sink for Shown {

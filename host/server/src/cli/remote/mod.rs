@@ -7,7 +7,7 @@ mod answer;
 pub mod approve;
 pub mod artifacts;
 pub mod create;
-mod find;
+pub(super) mod find;
 mod follow;
 pub mod history;
 pub mod logs;

@@ -1,0 +1,204 @@
+//! How a recording comes about: call by call while an action runs, and completed with what it needs when somebody wants it.
+//!
+//! Owns what is worth keeping and what fits. Must not know where a recording is kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pipewright_sandbox::abi::{Entry, Outcome};
+use pipewright_sandbox::files::{BlobDir, Digest, Input, Node, Tree};
+use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::{Call, CallEnd, Masks, Plugin};
+
+use super::bundle::{BUNDLE_BYTES_MAX, Bundle};
+use super::{Component, FORMAT, RecordedCall, RecordedGrants, RecordedResult, Recording};
+use crate::actions::failure_of;
+
+/// One file of an input that is larger is left out, whatever room there is.
+const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// What is left out is named up to this; the rest is counted. Stops a list as long as the artifacts.
+const LEFT_OUT_MAX: usize = 100;
+
+/// What a call is made with, taken down before it is made.
+pub struct Made {
+    entry: Entry,
+    grants: RecordedGrants,
+    limits: CallLimits,
+    inputs: Vec<(String, Digest)>,
+}
+
+impl Made {
+    pub fn of(call: &Call) -> Self {
+        let digest = |input: &Input| (input.name.clone(), input.tree.digest());
+        Self {
+            entry: call.entry.clone(),
+            grants: RecordedGrants::of(&call.grants),
+            limits: call.limits.clone(),
+            inputs: call.inputs.iter().map(digest).collect(),
+        }
+    }
+}
+
+/// Puts a recording together.
+pub struct Keeper {
+    bundle: Bundle,
+}
+
+impl Keeper {
+    pub fn new(plugin: &Plugin) -> Option<Self> {
+        let description = plugin.description();
+        let (name, version) = (description.name.clone(), description.version.clone());
+        let component = Component { name, version, digest: plugin.digest().parse().ok()? };
+        let recording =
+            Recording { format: FORMAT, component, calls: Vec::new(), log: Vec::new(), left_out: Vec::new() };
+        Some(Self { bundle: Bundle { recording, blobs: BTreeMap::new() } })
+    }
+
+    /// A call that was made with `Outside::Recorded`.
+    pub fn add(&mut self, made: Made, end: &mut CallEnd) {
+        let Some(mut kept) = end.kept.take() else { return };
+        let result = match (&end.result, kept.outcome) {
+            (Err(failure), _) => {
+                let (kind, message) = failure_of(failure);
+                RecordedResult::Failure { kind, message }
+            }
+            (Ok(outcome), None) => RecordedResult::Outcome(outcome.clone()),
+            (Ok(_), Some(outcome)) => RecordedResult::Outcome(outcome),
+        };
+        self.bundle.blobs.append(&mut kept.outside.blobs);
+        self.bundle.recording.calls.push(RecordedCall {
+            entry: made.entry,
+            request: kept.request,
+            grants: made.grants,
+            limits: made.limits,
+            inputs: made.inputs,
+            outside: kept.outside,
+            result,
+            outputs: BTreeMap::new(),
+            usage: end.usage,
+        });
+    }
+
+    /// The output artifacts of the last call, by the digests of their manifests.
+    pub fn outputs(&mut self, outputs: impl IntoIterator<Item = (String, Digest)>) {
+        if let Some(call) = self.bundle.recording.calls.last_mut() {
+            call.outputs.extend(outputs);
+        }
+    }
+
+    /// Whether anybody could want to see it again: not if an action succeeded, and did and said nothing.
+    pub fn is_worth_keeping(&self) -> bool {
+        self.bundle.recording.calls.iter().any(|call| {
+            let silent = match &call.result {
+                RecordedResult::Outcome(Outcome::Built(report) | Outcome::Invoked(report)) => {
+                    report.variables.is_empty()
+                }
+                _ => false,
+            };
+            !silent || !call.outputs.is_empty() || !call.outside.is_empty() || call.usage.log_bytes > 0
+        })
+    }
+
+    pub fn bundle(self) -> Bundle {
+        self.bundle
+    }
+}
+
+impl Bundle {
+    /// Adds the calls that came after these.
+    pub fn append(&mut self, mut later: Self) {
+        self.recording.calls.append(&mut later.recording.calls);
+        self.recording.left_out.append(&mut later.recording.left_out);
+        self.blobs.append(&mut later.blobs);
+    }
+}
+
+/// Adds what the calls need, as far as it fits: the component, the input artifacts, and the manifests of the outputs.
+/// `artifact` finds an artifact by the digest of its manifest. Without `masks`, inputs cannot be searched for secrets, and
+/// are left out.
+pub fn complete(
+    bundle: &mut Bundle,
+    component: Option<Bytes>,
+    masks: Option<&Masks>,
+    artifact: impl Fn(&Digest) -> Option<(Arc<Tree>, BlobDir)>,
+) {
+    let mut room = Room { left: BUNDLE_BYTES_MAX.saturating_sub(bundle.bytes() + 1024 * 1024), bundle, left_out: 0 };
+    let digest = room.bundle.recording.component.digest;
+    match component.filter(|component| Digest::of(component) == digest) {
+        Some(component) => room.add("the component", digest, component),
+        None => room.leave_out("the component: it is not here any more".to_owned()),
+    }
+    let outputs = room.bundle.recording.calls.iter().flat_map(|call| call.outputs.clone()).collect::<Vec<_>>();
+    for (name, digest) in outputs {
+        if let Some((tree, _)) = artifact(&digest) {
+            room.add(&format!("the manifest of the output artifact {name}"), digest, tree.to_bytes().into());
+        }
+    }
+    let inputs = room.bundle.recording.calls.iter().flat_map(|call| call.inputs.clone()).collect::<Vec<_>>();
+    for (name, digest) in inputs {
+        let what = format!("the input artifact {name}");
+        match (artifact(&digest), masks) {
+            (Some((tree, blobs)), Some(masks)) => room.artifact(&what, &tree, &blobs, masks),
+            (Some(_), None) => room.leave_out(format!("{what}: the secrets cannot be read that may be in it")),
+            (None, _) => room.leave_out(format!("{what}: it is not here any more")),
+        }
+    }
+    if room.left_out > LEFT_OUT_MAX {
+        let more = format!("{} more", room.left_out - LEFT_OUT_MAX);
+        room.bundle.recording.left_out.push(more);
+    }
+}
+
+/// What still fits.
+struct Room<'a> {
+    bundle: &'a mut Bundle,
+    left: u64,
+    left_out: usize,
+}
+
+impl Room<'_> {
+    fn leave_out(&mut self, what: String) {
+        self.left_out += 1;
+        if self.left_out <= LEFT_OUT_MAX {
+            self.bundle.recording.left_out.push(what);
+        }
+    }
+
+    fn add(&mut self, what: &str, digest: Digest, bytes: Bytes) {
+        if self.bundle.blobs.contains_key(&digest) {
+            return;
+        }
+        match self.left.checked_sub(bytes.len() as u64) {
+            Some(left) => {
+                self.left = left;
+                self.bundle.blobs.insert(digest, bytes);
+            }
+            None => self.leave_out(format!("{what}: its {} bytes do not fit", bytes.len())),
+        }
+    }
+
+    fn artifact(&mut self, what: &str, tree: &Tree, blobs: &BlobDir, masks: &Masks) {
+        let manifest = tree.to_bytes();
+        if masks.find(&manifest) {
+            return self.leave_out(format!("{what}: a secret's value is in the name of a file"));
+        }
+        self.add(what, tree.digest(), manifest.into());
+        for entry in tree.entries() {
+            let Node::File { digest, size, .. } = &entry.node else { continue };
+            if self.bundle.blobs.contains_key(digest) {
+                continue;
+            }
+            let what = format!("{what}: {}", entry.path);
+            if *size > FILE_BYTES_MAX.min(self.left) {
+                self.leave_out(format!("{what}: its {size} bytes do not fit"));
+                continue;
+            }
+            match blobs.read(digest, *size) {
+                Ok(bytes) if masks.find(&bytes) => self.leave_out(format!("{what}: a secret's value is in it")),
+                Ok(bytes) => self.add(&what, *digest, bytes.into()),
+                Err(error) => self.leave_out(format!("{what}: {error}")),
+            }
+        }
+    }
+}

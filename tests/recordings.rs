@@ -1,0 +1,225 @@
+//! Recordings made on a real server, replayed in another folder when that server and whatever it reached are gone.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use crate::git_server::{GitServer, PASSWORD, TOKEN, push};
+use crate::run::{Home, action};
+use crate::server::Server;
+
+/// One action of each first-party plugin, and one that fails.
+const ACTIONS: &[&str] = &[
+    "Source/Folder",
+    "Source/Token",
+    "Source/Password",
+    "Site/Build",
+    "Site/Check",
+    "Gate/Ask",
+    "Publish/Publish",
+    "Last/Fail",
+];
+
+fn with(mut action: Value, configuration: Value, inputs: &[&str], outputs: &[&str]) -> Value {
+    let artifacts = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>();
+    action["configuration"] = configuration;
+    action["inputArtifacts"] = json!(artifacts(inputs));
+    action["outputArtifacts"] = json!(artifacts(outputs));
+    action
+}
+
+fn pipeline(git: &GitServer) -> Value {
+    let repository = |kind: &str| format!("{}/{kind}/site.git", git.origin());
+    let folder =
+        with(action("Source", "Custom", "Directory", "Folder"), json!({ "Directory": "source" }), &[], &["Code"]);
+    let token = json!({ "RepositoryUrl": repository("token"), "Secret": "token", "Authentication": "Bearer" });
+    let token = with(action("Source", "Custom", "Git", "Token"), token, &[], &["ByToken"]);
+    let password = json!({ "RepositoryUrl": repository("private"), "Secret": "password", "Username": "maria" });
+    let password = with(action("Source", "Custom", "Git", "Password"), password, &[], &["ByPassword"]);
+    let build = with(action("Build", "Custom", "Site", "Build"), json!({}), &["Code"], &["Website"]);
+    let mut check = with(action("Test", "Custom", "LinkCheck", "Check"), json!({}), &["Website"], &[]);
+    check["runOrder"] = json!(2);
+    let ask = with(action("Approval", "AWS", "Manual", "Ask"), json!({ "CustomData": "Really?" }), &[], &[]);
+    let publish = json!({ "Directory": "public" });
+    let publish = with(action("Deploy", "Custom", "Directory", "Publish"), publish, &["Website"], &[]);
+    let fail = json!({ "Script": "read inputs/Code/missing.md" });
+    let fail = with(action("Invoke", "Custom", "Steps", "Fail"), fail, &["Code"], &[]);
+    let stage = |name: &str, actions: &[Value]| json!({ "name": name, "actions": actions });
+    json!({ "pipeline": {
+        "name": "site",
+        "roleArn": "arn:aws:iam::000000000000:role/test",
+        "artifactStore": { "type": "S3", "location": "artifacts" },
+        "pipelineType": "V2",
+        "stages": [
+            stage("Source", &[folder, token, password]),
+            stage("Site", &[build, check]),
+            stage("Gate", &[ask]),
+            stage("Publish", &[publish]),
+            stage("Last", &[fail]),
+        ],
+    }})
+}
+
+fn grants(git: &GitServer) -> String {
+    let origin = format!("http = [{{ origin = \"{}\", private = true }}]", git.origin());
+    let secret = |name: &str| format!("secrets.{name} = {{ file = \"{name}\", hosts = [\"127.0.0.1\"] }}");
+    format!(
+        "[action.\"Source/Folder\"]\ndirectories.source = {{ path = \"source\", access = \"read\" }}\n\
+         [action.\"Source/Token\"]\n{origin}\n{}\n\
+         [action.\"Source/Password\"]\n{origin}\n{}\n\
+         [action.\"Publish/Publish\"]\ndirectories.public = {{ path = \"public\", access = \"write\" }}\n",
+        secret("token"),
+        secret("password"),
+    )
+}
+
+/// A home with a server's configuration.
+fn prepare(git: &GitServer) -> Home {
+    let home = Home::new();
+    home.write("source/index.md", "# Home\n\n[guide](guide.md)\n");
+    home.write("source/guide.md", "# Guide\n");
+    for (name, value) in [("token", TOKEN), ("password", PASSWORD)] {
+        let file = home.write(name, value);
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    home.write("grants.toml", &grants(git));
+    home.write("site.json", &pipeline(git).to_string());
+    home.write("serve.toml", "plugins = \"plugins\"\n\n[grants]\nsite = \"grants.toml\"\n");
+    fs::create_dir(home.path("plugins")).unwrap();
+    fs::write(home.path("plugins/steps.wasm"), pipewright_guests::get("steps")).unwrap();
+    home
+}
+
+/// Runs the pipeline on a server to its failure, and records each of its actions into `recordings/`.
+fn record(home: &Home) {
+    let server = Server::start(&home.path(""));
+    home.run(&["create", "site.json", "--data", "data"]).check(0, &[]);
+    let approved = (0..600).any(|_| {
+        let approved = home.run(&["approve", "site", "Ask", "--data", "data"]).code == Some(0);
+        std::thread::sleep(std::time::Duration::from_millis(if approved { 0 } else { 50 }));
+        approved
+    });
+    assert!(approved, "{}", home.run(&["status", "site", "--data", "data"]).text);
+    home.run(&["logs", "site", "--follow", "--data", "data"]).check(0, &["missing.md"]);
+    let history = home.run(&["history", "site", "--json", "--data", "data"]).text;
+    let history: Value = serde_json::from_str(&history).unwrap();
+    let execution = history["pipelineExecutionSummaries"][0]["pipelineExecutionId"].as_str().unwrap().to_owned();
+    fs::create_dir(home.path("recordings")).unwrap();
+    for action in ACTIONS {
+        let file = file(Path::new("recordings"), action);
+        let arguments =
+            ["plugin", "record", "site", &execution, action, "-o", file.to_str().unwrap(), "--data", "data"];
+        home.run(&arguments).check(0, &["bytes"]);
+    }
+    home.run(&["plugin", "record", "site", &execution, "Other", "--data", "data"]).check(2, &["Other did not run"]);
+    drop(server);
+}
+
+fn file(folder: &Path, action: &str) -> PathBuf {
+    folder.join(format!("{}.zip", action.replace('/', "-")))
+}
+
+#[test]
+fn a_server_s_recordings_replay_elsewhere_without_network() {
+    let Some(git) = GitServer::start() else { return };
+    let work = git.create("site");
+    fs::write(work.join("README.md"), "# Read me\n").unwrap();
+    push(&work, "first");
+    let home = prepare(&git);
+    record(&home);
+    drop(git);
+    scan(&home);
+
+    let other = Home::new();
+    let components = [("source-git", "Source/Token"), ("steps", "Last/Fail")];
+    for action in ACTIONS {
+        let name = file(Path::new(""), action);
+        fs::copy(file(&home.path("recordings"), action), other.path(name.to_str().unwrap())).unwrap();
+        other.run(&["plugin", "replay", name.to_str().unwrap()]).check(0, &["same"]);
+    }
+    for (component, action) in components {
+        let name = file(Path::new(""), action);
+        let folder = other.path(component);
+        fs::create_dir(&folder).unwrap();
+        let bytes = pipewright_bundle::get(component).unwrap_or_else(|| pipewright_guests::get(component));
+        let wasm = folder.join("plugin.wasm");
+        fs::write(&wasm, bytes).unwrap();
+        let case = folder.join("cases/recorded");
+        other
+            .run(&["plugin", "case", name.to_str().unwrap(), "-o", case.to_str().unwrap()])
+            .check(0, &["cases/recorded"]);
+        other.run(&["plugin", "test", wasm.to_str().unwrap()]).check(0, &["1 passed, 0 failed"]);
+        // Again over the same folder: refused.
+        other
+            .run(&["plugin", "case", name.to_str().unwrap(), "-o", case.to_str().unwrap()])
+            .check(2, &["is there already"]);
+    }
+    // Another plugin does something else, or nothing.
+    let wasm = other.path("other.wasm");
+    fs::write(&wasm, pipewright_bundle::get("source-directory").unwrap()).unwrap();
+    let changed = other.run(&["plugin", "replay", "Source-Token.zip", "--with", wasm.to_str().unwrap()]);
+    changed.check(
+        1,
+        &["host call 1", "recorded: the secret \"token\" (stand-in)", "replayed: no further host call", "different"],
+    );
+    let changed = other.run(&["plugin", "replay", "Source-Folder.zip", "--with", "source-git/plugin.wasm"]);
+    changed.check(1, &["different"]);
+    // What is no recording, or not whole, is told.
+    other.write("broken.zip", "PK");
+    other.run(&["plugin", "replay", "broken.zip"]).check(2, &["not a recording"]);
+}
+
+/// No secret value, in any form, is in what the server kept or what a recording holds.
+fn scan(home: &Home) {
+    let forms = |value: &str| {
+        let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let mut forms =
+            vec![value.to_owned(), value.replace(' ', "%20"), value.replace(' ', "+"), hex.to_uppercase(), hex];
+        for before in ["", "a", "ab", "maria:"] {
+            let text = format!("{before}{value}");
+            for encoded in [STANDARD.encode(&text), STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+                // Without what depends on the neighbours.
+                forms.push(encoded[before.len().div_ceil(3) * 4..encoded.len() - 4].to_owned());
+            }
+        }
+        forms
+    };
+    let forms: Vec<String> = [TOKEN, PASSWORD].into_iter().flat_map(forms).collect();
+    let check = |what: &str, bytes: &[u8]| {
+        for form in &forms {
+            let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
+            assert!(!found, "{form:?} is in {what}");
+        }
+    };
+    let mut looked = 0;
+    for path in files(&home.path("data")).into_iter().chain(files(&home.path("recordings"))) {
+        // Native code and the components: where each byte is any.
+        if path.components().any(|part| part.as_os_str() == "compiled" || part.as_os_str() == "components") {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        looked += 1;
+        check(&path.display().to_string(), &bytes);
+        let Ok(mut archive) = zip::ZipArchive::new(std::io::Cursor::new(&bytes)) else { continue };
+        for index in 0..archive.len() {
+            let mut entry = archive.by_index(index).unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            check(&format!("{} within {}", entry.name().unwrap(), path.display()), &content);
+        }
+    }
+    assert!(looked > ACTIONS.len(), "{looked} files");
+    let exported = home.run(&["export", "--data", "data", "-o", "export.jsonl"]);
+    exported.check(0, &[]);
+    check("the export", &fs::read(home.path("export.jsonl")).unwrap());
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
