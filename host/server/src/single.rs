@@ -10,13 +10,14 @@ use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Requ
 use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
-use pipewright_sandbox::outside::Outside;
+use pipewright_sandbox::outside::{Outside, Recorder};
 use pipewright_sandbox::seam::Sink;
-use pipewright_sandbox::{Call, CallEnd, Plugin, Sandbox};
+use pipewright_sandbox::{Call, CallEnd, Masks, Plugin, Sandbox};
 use tempfile::TempDir;
 
 use crate::cases::folder::{self, Names};
 use crate::host::{ACCOUNT, REGION};
+use crate::recording::{self, Bundle, Keeper, Made, RECORDING_BYTES_MAX};
 
 /// The names of the stage and the action, as grants have them.
 pub const STAGE: &str = "Plugin";
@@ -55,7 +56,7 @@ impl Place {
         Ok(Self { directory, blobs })
     }
 
-    /// One call: the first, or one that ends a wait.
+    /// One call: the first, or one that ends a wait. With `keeper` it is recorded.
     ///
     /// # Errors
     /// An input cannot be read.
@@ -66,6 +67,7 @@ impl Place {
         single: &Single,
         resumed: Option<Resumption>,
         sink: Arc<dyn Sink>,
+        keeper: Option<&mut Keeper>,
     ) -> anyhow::Result<CallEnd> {
         let call = Call {
             entry: single.entry(),
@@ -76,14 +78,34 @@ impl Place {
             work_dir: self.work(),
             limits: single.limits.clone(),
             sink,
-            outside: Outside::Live,
+            outside: match &keeper {
+                Some(_) => Outside::Recorded(Recorder::new(RECORDING_BYTES_MAX)),
+                None => Outside::Live,
+            },
         };
         // What the call before made is not this one's.
         match std::fs::remove_dir_all(self.work()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        Ok(sandbox.call(plugin, call).await)
+        let made = Made::of(&call);
+        let mut end = sandbox.call(plugin, call).await;
+        if let Some(keeper) = keeper {
+            keeper.add(made, &mut end);
+        }
+        Ok(end)
+    }
+
+    /// The recording of the calls that were made here, with the component and the inputs.
+    pub fn recording(&self, keeper: Keeper, component: Vec<u8>, single: &Single) -> anyhow::Result<Bundle> {
+        let mut bundle = keeper.bundle();
+        let inputs = self.inputs(single)?;
+        let masks = Masks::of(single.grants.secrets.values().map(|grant| grant.value.expose()));
+        recording::complete(&mut bundle, Some(component.into()), Some(&masks), |digest| {
+            let input = inputs.iter().find(|input| input.tree.digest() == *digest)?;
+            Some((Arc::clone(&input.tree), self.blobs.clone()))
+        });
+        Ok(bundle)
     }
 
     /// The artifacts that the last call made.

@@ -22,6 +22,7 @@ use crate::clock;
 use crate::grants::{GrantsFile, in_one_action};
 use crate::outcome;
 use crate::plugins;
+use crate::recording::Keeper;
 use crate::single::{ACTION, Place, STAGE, Single};
 
 #[derive(clap::Args)]
@@ -71,6 +72,9 @@ pub struct Arguments {
     /// Show debugging lines of the log too
     #[arg(long)]
     debug: bool,
+    /// Keep a recording of it, for `replay` and `case`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -81,14 +85,35 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitCode, Ended> {
-    let plugin = component::load(sandbox, &arguments.plugin, component::find(&arguments.plugin).await?).await?;
+    let component = component::find(&arguments.plugin).await?;
+    let bytes = component.bytes.clone();
+    let plugin = component::load(sandbox, &arguments.plugin, component).await?;
     let single = single(&arguments, &plugin)?;
     let place = Place::new()?;
     tokio::select! {
-        ended = call(sandbox, &plugin, &single, &place, &arguments) => ended,
+        ended = recorded(sandbox, &plugin, bytes, &single, &place, &arguments) => ended,
         // The temporary folder goes too.
         _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(exit::INTERRUPTED)),
     }
+}
+
+/// The calls, and their recording if one is wanted.
+async fn recorded(
+    sandbox: &Sandbox,
+    plugin: &Plugin,
+    component: Vec<u8>,
+    single: &Single,
+    place: &Place,
+    arguments: &Arguments,
+) -> Result<ExitCode, Ended> {
+    let mut keeper = arguments.record.as_ref().and_then(|_| Keeper::new(plugin));
+    let ended = call(sandbox, plugin, single, place, arguments, keeper.as_mut()).await;
+    if let (Some(file), Some(keeper)) = (&arguments.record, keeper) {
+        let bundle = place.recording(keeper, component, single)?;
+        std::fs::write(file, bundle.to_bytes()?).map_err(|error| Ended::usage(format!("{}: {error}", file.display())))?;
+        println!("recorded   {}", file.display());
+    }
+    ended
 }
 
 fn single(arguments: &Arguments, plugin: &Plugin) -> Result<Single, Ended> {
@@ -149,12 +174,16 @@ async fn call(
     single: &Single,
     place: &Place,
     arguments: &Arguments,
+    mut keeper: Option<&mut Keeper>,
 ) -> Result<ExitCode, Ended> {
     let mut signals: VecDeque<_> = arguments.signal.iter().cloned().collect();
     let mut resumed = None;
     loop {
         let sink = Arc::new(Shown { debug: arguments.debug });
-        let end = place.call(sandbox, plugin, single, resumed.take(), sink).await.map_err(Ended::usage)?;
+        let end = place
+            .call(sandbox, plugin, single, resumed.take(), sink, keeper.as_deref_mut())
+            .await
+            .map_err(Ended::usage)?;
         let usage = end.usage;
         let code = match &end.result {
             Ok(Outcome::Waiting(wait)) => match woken(wait.clone(), &mut signals).await {
@@ -167,7 +196,7 @@ async fn call(
                     exit::SUCCEEDED
                 }
             },
-            _ => ended(place, single, end, arguments.into.as_deref())?,
+            _ => ended(place, single, end, arguments.into.as_deref(), keeper)?,
         };
         used(usage, &single.limits);
         return Ok(ExitCode::from(code));
@@ -195,7 +224,13 @@ async fn woken(wait: Wait, signals: &mut VecDeque<(String, String)>) -> Result<R
 }
 
 /// Shows how the action ended.
-fn ended(place: &Place, single: &Single, end: CallEnd, into: Option<&Path>) -> Result<u8, Ended> {
+fn ended(
+    place: &Place,
+    single: &Single,
+    end: CallEnd,
+    into: Option<&Path>,
+    keeper: Option<&mut Keeper>,
+) -> Result<u8, Ended> {
     let outputs = place.outputs(&end, &single.limits.files);
     let report = match end.result {
         Err(failure) => {
@@ -228,7 +263,11 @@ fn ended(place: &Place, single: &Single, end: CallEnd, into: Option<&Path>) -> R
     for name in &end.undeclared {
         println!("undeclared the plugin wrote to /outputs/{name}; name it with --output {name}");
     }
-    for (name, tree) in outputs.map_err(Ended::usage)? {
+    let outputs = outputs.map_err(Ended::usage)?;
+    if let Some(keeper) = keeper {
+        keeper.outputs(outputs.iter().map(|(name, tree)| (name.clone(), tree.digest())));
+    }
+    for (name, tree) in outputs {
         output(place, &name, &tree, into)?;
     }
     println!("succeeded");
