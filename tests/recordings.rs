@@ -1,12 +1,15 @@
 //! Recordings made on a real server, replayed in another folder when that server and whatever it reached are gone.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use crate::git_server::{GitServer, PASSWORD, TOKEN, push};
@@ -33,7 +36,7 @@ fn with(mut action: Value, configuration: Value, inputs: &[&str], outputs: &[&st
     action
 }
 
-fn pipeline(git: &GitServer) -> Value {
+fn pipeline(git: &GitServer, echo: &str) -> Value {
     let repository = |kind: &str| format!("{}/{kind}/site.git", git.origin());
     let folder =
         with(action("Source", "Custom", "Directory", "Folder"), json!({ "Directory": "source" }), &[], &["Code"]);
@@ -47,7 +50,8 @@ fn pipeline(git: &GitServer) -> Value {
     let ask = with(action("Approval", "AWS", "Manual", "Ask"), json!({ "CustomData": "Really?" }), &[], &[]);
     let publish = json!({ "Directory": "public" });
     let publish = with(action("Deploy", "Custom", "Directory", "Publish"), publish, &["Website"], &[]);
-    let fail = json!({ "Script": "read inputs/Code/missing.md" });
+    let leak = format!("reveal token\nget-with token {echo}/forms\nget {echo}/gzip\nread inputs/Code/missing.md");
+    let fail = json!({ "Script": leak });
     let fail = with(action("Invoke", "Custom", "Steps", "Fail"), fail, &["Code"], &[]);
     let stage = |name: &str, actions: &[Value]| json!({ "name": name, "actions": actions });
     json!({ "pipeline": {
@@ -65,21 +69,51 @@ fn pipeline(git: &GitServer) -> Value {
     }})
 }
 
-fn grants(git: &GitServer) -> String {
+fn grants(git: &GitServer, echo: &str) -> String {
     let origin = format!("http = [{{ origin = \"{}\", private = true }}]", git.origin());
     let secret = |name: &str| format!("secrets.{name} = {{ file = \"{name}\", hosts = [\"127.0.0.1\"] }}");
     format!(
         "[action.\"Source/Folder\"]\ndirectories.source = {{ path = \"source\", access = \"read\" }}\n\
          [action.\"Source/Token\"]\n{origin}\n{}\n\
          [action.\"Source/Password\"]\n{origin}\n{}\n\
-         [action.\"Publish/Publish\"]\ndirectories.public = {{ path = \"public\", access = \"write\" }}\n",
+         [action.\"Publish/Publish\"]\ndirectories.public = {{ path = \"public\", access = \"write\" }}\n\
+         [action.\"Last/Fail\"]\nhttp = [{{ origin = \"{echo}\", private = true }}]\n\
+         secrets.token = {{ file = \"token\", hosts = [\"127.0.0.1\"], reveal = true }}\n",
         secret("token"),
         secret("password"),
     )
 }
 
+/// A server that tells the secret in every form, with and without compression; its address. As long as the test runs.
+fn echo() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let lines = BufReader::new(client.try_clone().unwrap()).lines().map_while(Result::ok);
+            let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let sent = lines.iter().any(|line| line.contains(TOKEN));
+            let text = forms(TOKEN, true).join("\n");
+            let (encoding, body) = if lines[0].contains("/gzip") {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+                encoder.write_all(text.as_bytes()).unwrap();
+                ("content-encoding: gzip\r\n", encoder.finish().unwrap())
+            } else {
+                assert!(sent, "the host puts the secret into the request");
+                ("", text.into_bytes())
+            };
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\nx-secret: {TOKEN}\r\n{encoding}content-length: {length}\r\n\r\n");
+            // A client that has gone is no fault.
+            let _ = client.write_all(head.as_bytes()).and_then(|()| client.write_all(&body));
+        }
+    });
+    address
+}
+
 /// A home with a server's configuration.
-fn prepare(git: &GitServer) -> Home {
+fn prepare(git: &GitServer, echo: &str) -> Home {
     let home = Home::new();
     home.write("source/index.md", "# Home\n\n[guide](guide.md)\n");
     home.write("source/guide.md", "# Guide\n");
@@ -87,8 +121,8 @@ fn prepare(git: &GitServer) -> Home {
         let file = home.write(name, value);
         fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
     }
-    home.write("grants.toml", &grants(git));
-    home.write("site.json", &pipeline(git).to_string());
+    home.write("grants.toml", &grants(git, echo));
+    home.write("site.json", &pipeline(git, echo).to_string());
     home.write("serve.toml", "plugins = \"plugins\"\n\n[grants]\nsite = \"grants.toml\"\n");
     fs::create_dir(home.path("plugins")).unwrap();
     fs::write(home.path("plugins/steps.wasm"), pipewright_guests::get("steps")).unwrap();
@@ -130,23 +164,30 @@ fn a_server_s_recordings_replay_elsewhere_without_network() {
     let work = git.create("site");
     fs::write(work.join("README.md"), "# Read me\n").unwrap();
     push(&work, "first");
-    let home = prepare(&git);
+    let home = prepare(&git, &echo());
     record(&home);
     drop(git);
     scan(&home);
 
     let other = Home::new();
-    let components = [("source-git", "Source/Token"), ("steps", "Last/Fail")];
+    let components = [("source-git", "Source/Token"), ("deploy-directory", "Publish/Publish")];
     for action in ACTIONS {
         let name = file(Path::new(""), action);
         fs::copy(file(&home.path("recordings"), action), other.path(name.to_str().unwrap())).unwrap();
-        other.run(&["plugin", "replay", name.to_str().unwrap()]).check(0, &["same"]);
+        let replayed = other.run(&["plugin", "replay", name.to_str().unwrap(), "--debug"]);
+        match *action {
+            // The answer with the secret within its compression is left out; up to there it is the same.
+            "Last/Fail" => {
+                replayed.check(1, &["reveal token: ****", "host call 4", "the recording left out", "different"])
+            }
+            _ => replayed.check(0, &["same"]),
+        };
     }
     for (component, action) in components {
         let name = file(Path::new(""), action);
         let folder = other.path(component);
         fs::create_dir(&folder).unwrap();
-        let bytes = pipewright_bundle::get(component).unwrap_or_else(|| pipewright_guests::get(component));
+        let bytes = pipewright_bundle::get(component).unwrap();
         let wasm = folder.join("plugin.wasm");
         fs::write(&wasm, bytes).unwrap();
         let case = folder.join("cases/recorded");
@@ -176,20 +217,7 @@ fn a_server_s_recordings_replay_elsewhere_without_network() {
 
 /// No secret value, in any form, is in what the server kept or what a recording holds.
 fn scan(home: &Home) {
-    let forms = |value: &str| {
-        let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let mut forms =
-            vec![value.to_owned(), value.replace(' ', "%20"), value.replace(' ', "+"), hex.to_uppercase(), hex];
-        for before in ["", "a", "ab", "maria:"] {
-            let text = format!("{before}{value}");
-            for encoded in [STANDARD.encode(&text), STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
-                // Without what depends on the neighbours.
-                forms.push(encoded[before.len().div_ceil(3) * 4..encoded.len() - 4].to_owned());
-            }
-        }
-        forms
-    };
-    let forms: Vec<String> = [TOKEN, PASSWORD].into_iter().flat_map(forms).collect();
+    let forms: Vec<String> = [TOKEN, PASSWORD].into_iter().flat_map(|value| forms(value, false)).collect();
     let check = |what: &str, bytes: &[u8]| {
         for form in &forms {
             let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
@@ -217,6 +245,26 @@ fn scan(home: &Home) {
     let exported = home.run(&["export", "--data", "data", "-o", "export.jsonl"]);
     exported.check(0, &[]);
     check("the export", &fs::read(home.path("export.jsonl")).unwrap());
+}
+
+/// A value as it is, and in every common encoding: whole, or without what depends on the neighbours.
+fn forms(value: &str, whole: bool) -> Vec<String> {
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let percent = |every: bool| -> String {
+        let plain = |byte: u8| !every && (byte.is_ascii_alphanumeric() || byte == b'-');
+        let encoded = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        value.bytes().map(encoded).collect()
+    };
+    let escaped: String = value.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    let mut forms = vec![value.to_owned(), percent(false), percent(true), escaped, hex.to_uppercase(), hex];
+    for before in ["", "a", "ab", "maria:"] {
+        let text = format!("{before}{value}");
+        for encoded in [STANDARD.encode(&text), STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+            let of_neighbours = if whole { (0, 0) } else { (before.len().div_ceil(3) * 4, 4) };
+            forms.push(encoded[of_neighbours.0..encoded.len() - of_neighbours.1].to_owned());
+        }
+    }
+    forms
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

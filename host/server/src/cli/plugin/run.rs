@@ -110,7 +110,8 @@ async fn recorded(
     let ended = call(sandbox, plugin, single, place, arguments, keeper.as_mut()).await;
     if let (Some(file), Some(keeper)) = (&arguments.record, keeper) {
         let bundle = place.recording(keeper, component, single)?;
-        std::fs::write(file, bundle.to_bytes()?).map_err(|error| Ended::usage(format!("{}: {error}", file.display())))?;
+        std::fs::write(file, bundle.to_bytes()?)
+            .map_err(|error| Ended::usage(format!("{}: {error}", file.display())))?;
         println!("recorded   {}", file.display());
     }
     ended
