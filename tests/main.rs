@@ -2,6 +2,7 @@
 //! crashes, and the command line as a person uses it.
 
 mod acceptance;
+mod authors;
 mod cases;
 mod client;
 mod contract;

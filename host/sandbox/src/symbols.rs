@@ -2,17 +2,18 @@
 //!
 //! The shipped component has none of it: its functions are found by their numbers, which stripping does not change.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use addr2line::Context;
 use addr2line::gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
-use wasmparser::{Parser, Payload, TypeRef};
+use addr2line::{Context, demangle_auto};
+use wasmparser::{KnownCustom, Name, NameSectionReader, Parser, Payload, TypeRef};
 use wasmtime::{FrameInfo, WasmBacktrace};
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
-/// Deeper frames are counted: stops an endless recursion from filling the message.
-const FRAMES_MAX: usize = 32;
+/// Further lines are counted: stops an endless recursion from filling the message.
+const LINES_MAX: usize = 32;
 
 /// The debug information of one component: the component as it was before it was stripped. It is read when something
 /// crashes.
@@ -24,6 +25,8 @@ struct Module<'a> {
     imported_functions: u32,
     /// Where the bodies of the module's own functions begin, counted from the start of the code section.
     bodies: Vec<u64>,
+    /// By the functions' numbers. Small debug information names only functions into which others were inlined.
+    names: HashMap<u32, &'a str>,
     context: Context<Slice<'a>>,
 }
 
@@ -34,6 +37,7 @@ struct Parts<'a> {
     imported_functions: u32,
     code_start: usize,
     bodies: Vec<u64>,
+    names: HashMap<u32, &'a str>,
     sections: Vec<(&'a str, &'a [u8])>,
 }
 
@@ -58,12 +62,27 @@ fn modules(component: &[u8]) -> Vec<Module<'_>> {
             }
             Payload::CodeSectionStart { range, .. } => parts.code_start = range.start,
             Payload::CodeSectionEntry(body) => parts.bodies.push((body.range().start - parts.code_start) as u64),
-            Payload::CustomSection(section) => parts.sections.push((section.name(), section.data())),
+            Payload::CustomSection(section) => {
+                if let KnownCustom::Name(names) = section.as_known() {
+                    parts.names = function_names(names);
+                }
+                parts.sections.push((section.name(), section.data()));
+            }
             Payload::End(_) => modules.extend(current.pop().and_then(Parts::module)),
             _ => {}
         }
     }
     modules
+}
+
+fn function_names(names: NameSectionReader<'_>) -> HashMap<u32, &str> {
+    let mut functions = HashMap::new();
+    for subsection in names.into_iter().filter_map(Result::ok) {
+        if let Name::Function(map) = subsection {
+            functions.extend(map.into_iter().filter_map(Result::ok).map(|naming| (naming.index, naming.name)));
+        }
+    }
+    functions
 }
 
 impl<'a> Parts<'a> {
@@ -72,8 +91,8 @@ impl<'a> Parts<'a> {
         section(SectionId::DebugInfo)?;
         let load = |id| Ok::<_, addr2line::gimli::Error>(Slice::new(section(id).unwrap_or_default(), LittleEndian));
         let context = Context::from_dwarf(Dwarf::load(load).ok()?).ok()?;
-        let Self { exports, imported_functions, bodies, .. } = self;
-        Some(Module { exports, imported_functions, bodies, context })
+        let Self { exports, imported_functions, bodies, names, .. } = self;
+        Some(Module { exports, imported_functions, bodies, names, context })
     }
 }
 
@@ -84,14 +103,17 @@ impl Module<'_> {
 
     /// The functions at a frame, the innermost of inlined ones first; none where nothing is known of it.
     fn functions(&self, frame: &FrameInfo) -> Option<Vec<String>> {
-        let own = frame.func_index().checked_sub(self.imported_functions)?;
+        let number = frame.func_index();
+        let own = number.checked_sub(self.imported_functions)?;
         let address = self.bodies.get(own as usize)? + frame.func_offset()? as u64;
         let mut found = self.context.find_frames(address).skip_all_loads().ok()?;
         let mut functions = Vec::new();
         while let Ok(Some(frame)) = found.next() {
             let name = frame.function.as_ref().and_then(|function| function.demangle().ok());
+            let place = frame.location.and_then(|location| location.file.zip(location.line));
+            let name = name.or_else(|| Some(demangle_auto((*self.names.get(&number)?).into(), None)));
             let mut text = name.as_deref().unwrap_or("unknown").to_owned();
-            if let Some((file, line)) = frame.location.and_then(|location| location.file.zip(location.line)) {
+            if let Some((file, line)) = place {
                 let _ = write!(text, " at {file}:{line}");
             }
             functions.push(text);
@@ -100,26 +122,30 @@ impl Module<'_> {
     }
 }
 
+/// How a Rust program comes to its end once it panics: nobody's bug is there.
+const PANICKING: &str = "core::panicking::";
+
 /// The stack in lines, each a function; without symbols a function is a number.
 pub(crate) fn stack(backtrace: &WasmBacktrace, symbols: Option<&Symbols>) -> String {
     let modules = symbols.map(|symbols| modules(&symbols.0)).unwrap_or_default();
-    let mut text = String::new();
-    let frames = backtrace.frames();
-    for (number, frame) in frames.iter().take(FRAMES_MAX).enumerate() {
-        let functions = {
-            let module = modules.iter().find(|module| module.is(frame.module()));
-            module.and_then(|module| module.functions(frame))
-        };
-        let functions = functions.unwrap_or_else(|| {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    for (number, frame) in backtrace.frames().iter().enumerate() {
+        let module = modules.iter().find(|module| module.is(frame.module()));
+        let functions = module.and_then(|module| module.functions(frame)).unwrap_or_else(|| {
             let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
             vec![format!("{name} + {:#x}", frame.func_offset().unwrap_or_default())]
         });
-        for function in functions {
-            let _ = write!(text, "\n  {number:>2}: {function}");
-        }
+        lines.extend(functions.into_iter().map(|function| (number, function)));
     }
-    if frames.len() > FRAMES_MAX {
-        let _ = write!(text, "\n  and {} more", frames.len() - FRAMES_MAX);
+    if let Some(last) = lines.iter().rposition(|(_, function)| function.starts_with(PANICKING)) {
+        lines.drain(..=last);
+    }
+    let mut text = String::new();
+    for (number, function) in lines.iter().take(LINES_MAX) {
+        let _ = write!(text, "\n  {number:>2}: {function}");
+    }
+    if lines.len() > LINES_MAX {
+        let _ = write!(text, "\n  and {} more", lines.len() - LINES_MAX);
     }
     text
 }
