@@ -54,6 +54,11 @@ impl DataDirectory {
         self.0.join("components")
     }
 
+    /// What `pipewright plugin add` installed.
+    pub fn plugins(&self) -> PathBuf {
+        self.0.join("plugins")
+    }
+
     /// The administrator's key, in the format of AWS's shared credentials.
     pub fn credentials(&self) -> PathBuf {
         self.0.join("credentials")

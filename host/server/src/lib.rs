@@ -22,6 +22,7 @@ pub mod host;
 mod kit;
 pub mod logs;
 pub mod outcome;
+pub mod packages;
 pub mod plugins;
 pub mod poll;
 pub mod recording;

@@ -13,8 +13,10 @@ use pipewright_sandbox::abi::{ActionType, Capability, Category, Owner, SettingKi
 use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
+use crate::packages::{Installed, PackageError};
+
 /// Larger files are refused before they are read into memory; a Python component has about 18 MB.
-const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Every one of these is the operator's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,8 @@ pub enum PluginError {
     Conflict { id: ActionTypeId, first: String, second: String },
     #[error("the components cannot be kept in the data directory: {0}")]
     Keep(std::io::Error),
+    #[error("installed plugins: {0}")]
+    Installed(#[from] PackageError),
     #[error("this binary was built without its plugins (BUNDLE_PLUGINS=skip); build it again without that")]
     NoBundle,
 }
@@ -73,6 +77,18 @@ impl Plugins {
             plugins.add(load(&path.display().to_string(), &bytes).await?, false)?;
         }
         Ok(plugins)
+    }
+
+    /// Adds the packages that are installed. Like a file that the operator named, one may take over a type that the bundle
+    /// offers. What was installed later counts at the next start.
+    pub async fn add_installed(&mut self, sandbox: &Sandbox, installed: &Installed) -> Result<(), PluginError> {
+        for entry in installed.active() {
+            let component = installed.component(entry)?;
+            self.keep(&component)?;
+            let plugin = sandbox.load(component.into()).await;
+            self.add(plugin.map_err(|source| PluginError::Refused { name: entry.label(), source })?, false)?;
+        }
+        Ok(())
     }
 
     fn keep(&self, component: &[u8]) -> Result<(), PluginError> {

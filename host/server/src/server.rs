@@ -25,6 +25,7 @@ use crate::export::Exported;
 use crate::grant_book::GrantBook;
 use crate::home::DataDirectory;
 use crate::host::{self, Host, Identity};
+use crate::packages::Installed;
 use crate::plugins::Plugins;
 use crate::poll::Poller;
 use crate::retention::Keeper;
@@ -78,7 +79,8 @@ impl Server {
         };
         // The store first: it is what says that another process has the directory.
         let store = host::open_store(&data, &identity)?;
-        let plugins = Plugins::load(&sandbox, &files, Some(BlobDir::new(data.components())?)).await?;
+        let mut plugins = Plugins::load(&sandbox, &files, Some(BlobDir::new(data.components())?)).await?;
+        plugins.add_installed(&sandbox, &Installed::open(&data)?).await?;
         let host = Host::new(&data, store, identity, sandbox, plugins, grants)?;
         host.remember_grants().await?;
         let key = administrator(&host, account, &data.credentials()).await?;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::client::ClientError;
+use crate::packages::PackageError;
 
 /// It succeeded.
 pub const SUCCEEDED: u8 = 0;
@@ -24,6 +25,14 @@ pub enum Ended {
     Host(anyhow::Error),
     /// A server was asked; the error tells whose it is to mend.
     Server(ClientError),
+    /// A package was refused, or could not be reached; the error tells whose it is to mend.
+    Package(PackageError),
+}
+
+impl From<PackageError> for Ended {
+    fn from(error: PackageError) -> Self {
+        Self::Package(error)
+    }
 }
 
 impl From<ClientError> for Ended {
@@ -51,6 +60,8 @@ impl Ended {
                 ClientError::Endpoint { .. } | ClientError::Credentials { .. } | ClientError::Refused { .. } => USAGE,
                 ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::Failed { .. } => HOST,
             },
+            Self::Package(PackageError::Registry { .. } | PackageError::Host(_)) => HOST,
+            Self::Package(_) => USAGE,
         })
     }
 }
@@ -61,6 +72,8 @@ impl std::fmt::Display for Ended {
             Self::Usage(problem) => write!(f, "{problem}"),
             Self::Host(error) => write!(f, "the host failed: {error:#}"),
             Self::Server(error) => write!(f, "{error}"),
+            Self::Package(PackageError::Host(error)) => write!(f, "the host failed: {error:#}"),
+            Self::Package(error) => write!(f, "{error}"),
         }
     }
 }

@@ -1,0 +1,123 @@
+//! What the commands about packages share: their arguments, and how a person is asked.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use pipewright_sandbox::Sandbox;
+
+use super::super::exit::Ended;
+use super::component;
+use crate::home::{DataDirectory, UserFolders};
+use crate::packages::{Facts, Installed, Options, Origin, Package, Provenance, Reference, Registry, ask_in_words};
+use crate::{host, plugins};
+
+#[derive(clap::Args)]
+pub(super) struct DataArguments {
+    /// The server's data directory [default: $XDG_DATA_HOME/pipewright/server]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl DataArguments {
+    pub(super) fn open(&self) -> Result<DataDirectory, Ended> {
+        let path = match &self.data {
+            Some(path) => path.clone(),
+            None => UserFolders::find()?.server_data(),
+        };
+        Ok(DataDirectory::open(&path)?)
+    }
+
+    pub(super) fn installed(&self) -> Result<Installed, Ended> {
+        Ok(Installed::open(&self.open()?)?)
+    }
+}
+
+/// The sandbox of a server: what it compiles now, the server need not.
+pub(super) fn sandbox(data: &DataDirectory) -> Result<Sandbox, Ended> {
+    Ok(host::sandbox(data.compiled(), Vec::new())?)
+}
+
+#[derive(clap::Args)]
+pub(super) struct RegistryArguments {
+    /// Speak http to a registry that is not on this machine; nobody protects what passes
+    #[arg(long)]
+    plain_http: bool,
+    /// A PEM file with a certificate authority to trust, besides the system's; may be repeated
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+}
+
+impl RegistryArguments {
+    fn options(&self) -> Options {
+        Options { plain_http: self.plain_http, certificate_authorities: self.ca.clone(), ..Options::default() }
+    }
+
+    pub(super) async fn registry(&self, reference: &Reference) -> Result<Registry, Ended> {
+        Ok(Registry::new(reference, &self.options()).await?)
+    }
+
+    pub(super) async fn origin(&self, reference: Reference) -> Result<Origin, Ended> {
+        Ok(Origin::Registry { registry: self.registry(&reference).await?, reference })
+    }
+
+    /// What `REF|FILE` means.
+    pub(super) async fn find(&self, sandbox: &Sandbox, text: &str) -> Result<Origin, Ended> {
+        if !is_file(text) {
+            return self.origin(text.parse()?).await;
+        }
+        let plugin = component::load(sandbox, Path::new(text)).await?;
+        let bytes = plugins::read(Path::new(text)).map_err(Ended::usage)?;
+        Ok(Origin::of_file(&Package::new(&plugin, bytes, &Provenance::default())?)?)
+    }
+}
+
+/// Whether a component's file is meant, and not something of a registry or of what is installed.
+pub(super) fn is_file(text: &str) -> bool {
+    text.ends_with(".wasm") || Path::new(text).is_file()
+}
+
+/// What a person is to know before they consent.
+pub(super) fn introduce(facts: &Facts) {
+    println!("{} {} ({})", facts.name, facts.version, facts.manifest.as_deref().unwrap_or(&facts.component));
+    for id in facts.offers.keys() {
+        println!("  offers {id}");
+    }
+    for key in &facts.signers {
+        println!("  signed by {key}");
+    }
+    if let Some(source) = &facts.source {
+        println!("  built from {source:?}");
+    }
+    if let Some(revision) = &facts.revision {
+        println!("  at revision {revision:?}");
+    }
+    println!("{}", if facts.asked.is_empty() { "It asks for nothing." } else { "It asks to" });
+    for ask in &facts.asked {
+        println!("  - {}", ask_in_words(ask));
+    }
+}
+
+/// Asks on the terminal, unless the answer was given in advance.
+pub(super) fn consented(yes: bool, question: &str) -> Result<bool, Ended> {
+    if yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Ended::usage(format!("{question} There is no terminal to ask on: look at the above, and give --yes")));
+    }
+    let ask = || {
+        print!("{question} [y/N] ");
+        std::io::stdout().flush()?;
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    };
+    ask().map_err(|error: std::io::Error| Ended::Host(error.into()))
+}
+
+/// A text of somebody else's without what could play tricks on a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().filter(|character| *character == '\n' || !character.is_control()).collect()
+}
+
+pub(super) const AT_RESTART: &str = "a running server takes notice at its next start";

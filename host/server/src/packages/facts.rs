@@ -1,0 +1,162 @@
+//! What is known of one package, from wherever it was read.
+//!
+//! Owns the form that `plugin inspect` shows and `diff` compares. Must not know where it came from.
+
+use std::collections::BTreeMap;
+
+use pipewright_sandbox::Plugin;
+use pipewright_sandbox::abi::{Ask, Description};
+use serde::Serialize;
+
+use super::package::{Head, Interfaces};
+use super::words::{ask_in_short, type_in_words};
+use super::{Trust, oci};
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Facts {
+    pub name: String,
+    pub version: String,
+    /// The digest of the package's manifest; none of a bare component.
+    pub manifest: Option<String>,
+    /// The digest of the component.
+    pub component: String,
+    pub size_bytes: u64,
+    /// The address of the source, as the publisher says.
+    pub source: Option<String>,
+    /// The source's revision, as the publisher says.
+    pub revision: Option<String>,
+    /// The keys that signed it and that the policy lets sign for its name.
+    pub signers: Vec<String>,
+    /// Why the policy does not trust it. What follows was then not read, and is empty.
+    pub untrusted: Option<String>,
+    pub documentation: String,
+    pub may_run_again: bool,
+    /// Each as `http api.example.com`, with its reason.
+    pub asks: BTreeMap<String, String>,
+    /// By the action type, as `Deploy/Custom/Site/1`.
+    pub offers: BTreeMap<String, Offer>,
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+    #[serde(skip)]
+    pub asked: Vec<Ask>,
+}
+
+/// One action type.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Offer {
+    pub documentation: String,
+    /// By name; as `text, required`.
+    pub settings: BTreeMap<String, String>,
+    pub inputs: String,
+    pub outputs: String,
+    pub variables: Vec<String>,
+}
+
+impl Facts {
+    /// Of a component on this machine.
+    pub fn of_component(plugin: &Plugin, size_bytes: u64) -> Self {
+        let about = plugin.description();
+        let component = format!("sha256:{}", plugin.digest());
+        let mut facts = Self::empty(about.name.clone(), about.version.clone(), component, size_bytes);
+        facts.describe(about, &Interfaces::of(plugin));
+        facts
+    }
+
+    /// Of a package that the policy does not let us read further.
+    pub(super) fn of_untrusted(head: &Head, reason: String) -> Self {
+        Self { untrusted: Some(reason), ..Self::of_head(head) }
+    }
+
+    pub(super) fn of_package(head: &Head, about: &Description, interfaces: &Interfaces, trust: &Trust) -> Self {
+        let mut facts = Self::of_head(head);
+        facts.signers = trust.signers().iter().map(oci::text).collect();
+        facts.describe(about, interfaces);
+        facts
+    }
+
+    fn of_head(head: &Head) -> Self {
+        let component = oci::text(&head.component.digest);
+        Self {
+            manifest: Some(oci::text(&head.digest)),
+            source: head.source.clone(),
+            revision: head.revision.clone(),
+            ..Self::empty(head.name.clone(), head.version.to_string(), component, head.component.size)
+        }
+    }
+
+    fn empty(name: String, version: String, component: String, size_bytes: u64) -> Self {
+        Self {
+            name,
+            version,
+            manifest: None,
+            component,
+            size_bytes,
+            source: None,
+            revision: None,
+            signers: Vec::new(),
+            untrusted: None,
+            documentation: String::new(),
+            may_run_again: false,
+            asks: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            imports: Vec::new(),
+            exports: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    fn describe(&mut self, about: &Description, interfaces: &Interfaces) {
+        self.documentation = about.documentation.clone();
+        self.may_run_again = about.may_run_again;
+        self.asks = about.asks.iter().map(|ask| (ask_in_short(&ask.capability), ask.reason.clone())).collect();
+        self.asked = about.asks.clone();
+        self.imports = interfaces.imports.clone();
+        self.exports = interfaces.exports.clone();
+        self.offers =
+            about.action_types.iter().map(|offered| (type_in_words(&offered.id), Offer::of(offered))).collect();
+    }
+}
+
+impl Offer {
+    fn of(offered: &pipewright_sandbox::abi::ActionType) -> Self {
+        let count = |count: &pipewright_sandbox::abi::Count| match (count.min, count.max) {
+            (min, max) if min == max => min.to_string(),
+            (min, max) => format!("{min} to {max}"),
+        };
+        Self {
+            documentation: offered.documentation.clone(),
+            settings: offered
+                .settings
+                .iter()
+                .map(|setting| (setting.name.clone(), setting_in_words(setting)))
+                .collect(),
+            inputs: count(&offered.inputs),
+            outputs: count(&offered.outputs),
+            variables: offered.variables.iter().map(|variable| variable.name.clone()).collect(),
+        }
+    }
+}
+
+/// `text, required, one of a, b`.
+fn setting_in_words(setting: &pipewright_sandbox::abi::Setting) -> String {
+    use pipewright_sandbox::abi::SettingKind;
+    let kind = match setting.kind {
+        SettingKind::Text => "text",
+        SettingKind::Number => "number",
+        SettingKind::Boolean => "boolean",
+        SettingKind::List => "list",
+    };
+    let mut words = vec![kind.to_owned()];
+    words.push(if setting.required { "required" } else { "optional" }.to_owned());
+    if setting.secret {
+        words.push("secret".to_owned());
+    }
+    if let Some(default) = &setting.default {
+        words.push(format!("default {default:?}"));
+    }
+    if !setting.choices.is_empty() {
+        words.push(format!("one of {}", setting.choices.join(", ")));
+    }
+    words.join(", ")
+}

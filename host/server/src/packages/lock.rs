@@ -1,0 +1,269 @@
+//! The lock: which packages are installed, each pinned by its digests, with who signed it and what was consented to.
+//!
+//! Owns the file `lock.toml` and the rules of what may take whose place. Must not know blobs, registries or keys.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use pipewright_sandbox::files::Digest;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use super::{PackageError, diff, oci};
+
+const FORMAT: u32 = 1;
+/// A larger lock is refused.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const HEADER: &str = "# What is installed, pinned by digest. Written by `pipewright plugin`; not to be edited.\n\n";
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lock {
+    format: u32,
+    #[serde(default)]
+    pub plugin: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// `team/name`
+    pub name: String,
+    pub version: Version,
+    pub state: State,
+    /// Of the package's manifest: what was signed, and what consent is pinned to.
+    #[serde(with = "oci")]
+    pub manifest: Digest,
+    #[serde(with = "oci")]
+    pub component: Digest,
+    /// Of the manifest that names the signatures; a local file may have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<String>,
+    /// The keys that signed it, by the digest of their SubjectPublicKeyInfo.
+    pub signers: Vec<String>,
+    /// Where it came from: a reference, `file` or `archive`.
+    pub source: String,
+    /// What the plugin asks for. Of an active one, all of it was consented to.
+    pub asks: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The server loads it.
+    Active,
+    /// It asks for more than the active version beside it, and waits for consent.
+    Pending,
+}
+
+/// What becomes of an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    pub from: Version,
+    /// What it asks for beyond what was consented to. If there is something, it waits for consent.
+    pub widened: Vec<String>,
+}
+
+impl Entry {
+    /// `team/name 1.0.0`.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+}
+
+impl Lock {
+    pub fn read(path: &Path) -> Result<Self, PackageError> {
+        let wrong = |problem: String| PackageError::Host(anyhow::anyhow!("{}: {problem}", path.display()));
+        let text = match std::fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self { format: FORMAT, plugin: Vec::new() });
+            }
+            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
+                return Err(wrong(format!("larger than {FILE_BYTES_MAX} bytes")));
+            }
+            _ => std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?,
+        };
+        let lock: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if lock.format != FORMAT {
+            return Err(wrong(format!("it is in format {}, and this pipewright knows {FORMAT}", lock.format)));
+        }
+        Ok(lock)
+    }
+
+    /// Durable, in one step for whoever reads.
+    pub fn write(&mut self, path: &Path) -> Result<(), PackageError> {
+        self.plugin.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+        let text = toml::to_string(self).map_err(|error| PackageError::Host(error.into()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(HEADER.as_bytes())?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| PackageError::Host(error.error.into()))?;
+        Ok(std::fs::File::open(folder)?.sync_all()?)
+    }
+
+    pub fn active(&self) -> impl Iterator<Item = &Entry> {
+        self.plugin.iter().filter(|entry| entry.state == State::Active)
+    }
+
+    /// The active version of a major.
+    pub fn of_major(&self, name: &str, major: u64) -> Option<&Entry> {
+        self.active().find(|entry| entry.name == name && entry.version.major == major)
+    }
+
+    /// Whether a package can be added; false if it is there already.
+    pub fn may_add(&self, new: &Entry) -> Result<bool, PackageError> {
+        if self.holds(new)? {
+            return Ok(false);
+        }
+        match self.of_major(&new.name, new.version.major) {
+            None => Ok(true),
+            Some(there) => Err(PackageError::Refused(format!(
+                "{} is installed; `pipewright plugin upgrade` puts {} in its place",
+                there.label(),
+                new.version
+            ))),
+        }
+    }
+
+    /// What an upgrade to this package means; none if it is there already.
+    pub fn may_upgrade(&self, new: &Entry, allow_downgrade: bool) -> Result<Option<Upgrade>, PackageError> {
+        if self.holds(new)? {
+            return Ok(None);
+        }
+        let Some(there) = self.of_major(&new.name, new.version.major) else {
+            return Err(PackageError::Refused(format!(
+                "no version {}.x of {} is installed; `pipewright plugin add` adds {} beside other majors",
+                new.version.major, new.name, new.version
+            )));
+        };
+        if new.version < there.version && !allow_downgrade {
+            return Err(PackageError::Refused(format!(
+                "{} is older than {}, which is installed; to go back, give --allow-downgrade",
+                new.label(),
+                there.version
+            )));
+        }
+        Ok(Some(Upgrade { from: there.version.clone(), widened: diff::widened(&there.asks, &new.asks) }))
+    }
+
+    /// Puts it in; one that is active takes the place of the others of its major.
+    pub fn put(&mut self, new: Entry) {
+        self.plugin.retain(|entry| {
+            let same_major = entry.name == new.name && entry.version.major == new.version.major;
+            !same_major || new.state == State::Pending && entry.state == State::Active
+        });
+        self.plugin.push(new);
+    }
+
+    /// Whether this very package is there.
+    fn holds(&self, new: &Entry) -> Result<bool, PackageError> {
+        match self.plugin.iter().find(|entry| entry.name == new.name && entry.version == new.version) {
+            None => Ok(false),
+            Some(there) if there.manifest == new.manifest => Ok(true),
+            Some(there) => Err(PackageError::Refused(format!(
+                "{} is locked with the digest {}, and what is offered now has {}: a version never changes",
+                there.label(),
+                oci::text(&there.manifest),
+                oci::text(&new.manifest)
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(version: &str, state: State, asks: &[&str]) -> Entry {
+        let digest = Digest::of(format!("{version} {asks:?}").as_bytes());
+        Entry {
+            name: "team/name".to_owned(),
+            version: version.parse().unwrap(),
+            state,
+            manifest: digest,
+            component: digest,
+            signatures: None,
+            signers: Vec::new(),
+            source: "file".to_owned(),
+            asks: asks.iter().map(|ask| (*ask).to_owned()).collect(),
+        }
+    }
+
+    fn active(version: &str) -> Entry {
+        entry(version, State::Active, &["http a"])
+    }
+
+    fn lock(entries: &[Entry]) -> Lock {
+        Lock { format: FORMAT, plugin: entries.to_vec() }
+    }
+
+    #[test]
+    fn what_may_be_added() {
+        let check =
+            |there: &[Entry], new: Entry, expected: Result<bool, &str>| match (lock(there).may_add(&new), expected) {
+                (Ok(got), Ok(wanted)) => assert_eq!(got, wanted),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (got, wanted) => panic!("{got:?} instead of {wanted:?}"),
+            };
+        check(&[], active("1.0.0"), Ok(true));
+        check(&[active("1.0.0")], active("1.0.0"), Ok(false));
+        check(&[active("1.0.0")], active("2.0.0"), Ok(true));
+        check(&[active("1.0.0")], active("1.1.0"), Err("plugin upgrade"));
+        check(&[active("1.0.0")], entry("1.0.0", State::Active, &["clock"]), Err("a version never changes"));
+    }
+
+    #[test]
+    fn what_may_be_upgraded() {
+        let check = |there: &[Entry], new: Entry, allow, expected: Result<Option<&[&str]>, &str>| match (
+            lock(there).may_upgrade(&new, allow),
+            expected,
+        ) {
+            (Ok(got), Ok(wanted)) => {
+                let got = got.map(|upgrade| upgrade.widened);
+                assert_eq!(got, wanted.map(|asks| asks.iter().map(|ask| (*ask).to_owned()).collect()));
+            }
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (got, wanted) => panic!("{got:?} instead of {wanted:?}"),
+        };
+        let wide = entry("1.1.0", State::Active, &["http a", "clock"]);
+        check(&[active("1.0.0")], active("1.1.0"), false, Ok(Some(&[])));
+        check(&[active("1.0.0")], wide.clone(), false, Ok(Some(&["clock"])));
+        check(&[wide], active("1.2.0"), false, Ok(Some(&[])));
+        check(&[active("1.1.0")], active("1.1.0"), false, Ok(None));
+        check(&[active("1.1.0")], active("1.0.9"), false, Err("--allow-downgrade"));
+        check(&[active("1.1.0")], active("1.0.9"), true, Ok(Some(&[])));
+        check(&[active("1.1.0")], active("2.0.0"), false, Err("no version 2.x"));
+        check(&[active("1.1.0")], entry("1.1.0", State::Active, &[]), true, Err("a version never changes"));
+    }
+
+    #[test]
+    fn one_version_of_a_major_is_active() {
+        let mut lock = lock(&[active("1.0.0"), active("2.0.0")]);
+        let states = |lock: &Lock| {
+            lock.plugin
+                .iter()
+                .map(|entry| format!("{} {:?}", entry.version, entry.state))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        lock.put(entry("1.1.0", State::Pending, &["clock"]));
+        assert_eq!(states(&lock), "1.0.0 Active, 2.0.0 Active, 1.1.0 Pending");
+        lock.put(entry("1.2.0", State::Pending, &["clock"]));
+        assert_eq!(states(&lock), "1.0.0 Active, 2.0.0 Active, 1.2.0 Pending");
+        lock.put(entry("1.2.0", State::Active, &["clock"]));
+        assert_eq!(states(&lock), "2.0.0 Active, 1.2.0 Active");
+    }
+
+    #[test]
+    fn it_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock.toml");
+        let mut written = lock(&[active("2.0.0"), active("1.0.0")]);
+        written.write(&path).unwrap();
+        assert_eq!(Lock::read(&path).unwrap().plugin, [active("1.0.0"), active("2.0.0")]);
+        std::fs::write(&path, "format = 2").unwrap();
+        assert!(Lock::read(&path).unwrap_err().to_string().contains("format 2"));
+    }
+}

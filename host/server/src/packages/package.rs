@@ -1,0 +1,237 @@
+//! One package: a component as an OCI image in the CNCF Wasm layout, and how one is read back.
+//!
+//! Owns what the manifest and the configuration say. The configuration also carries what the plugin says of itself, so that it can be
+//! read without the code; other tools pass that over. Must not know where a package comes from, or who is trusted.
+//!
+//! The same component, source and revision always make the same bytes: two people who sign what they built sign one
+//! package.
+
+use pipewright_sandbox::abi::Description;
+use pipewright_sandbox::files::Digest;
+use pipewright_sandbox::{ABI_VERSION, Plugin};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use super::oci::{self, Descriptor, Manifest};
+use super::{PackageError, oci::text};
+
+/// Stops a registry that answers with something endless, and a manifest that hides the one layer among a million.
+pub const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
+/// The limits on what a plugin may say of itself keep well below.
+pub const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// As for a component's file.
+pub const COMPONENT_BYTES_MAX: u64 = crate::plugins::COMPONENT_BYTES_MAX;
+/// A note about the source, such as an address or a commit.
+const NOTE_BYTES_MAX: usize = 1024;
+
+const ARCHITECTURE: &str = "wasm";
+const SYSTEM: &str = "wasip2";
+/// The layout wants a time, and a package that is built again must have the same bytes.
+const CREATED: &str = "1970-01-01T00:00:00Z";
+
+/// What a component was built from, as its publisher says.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    /// Where the source is, e.g. the address of a repository.
+    pub source: Option<String>,
+    /// e.g. a commit id
+    pub revision: Option<String>,
+}
+
+/// A package as it is published.
+pub struct Package {
+    pub manifest: Vec<u8>,
+    pub config: Vec<u8>,
+    pub component: Vec<u8>,
+}
+
+/// `application/vnd.wasm.config.v0+json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Config {
+    created: String,
+    architecture: String,
+    os: String,
+    layer_digests: Vec<String>,
+    pub component: Interfaces,
+    /// Ours; absent from components that are no plugins.
+    plugin: Option<About>,
+}
+
+/// The WIT interfaces by name, with their versions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Interfaces {
+    pub exports: Vec<String>,
+    pub imports: Vec<String>,
+}
+
+/// What the plugin says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct About {
+    /// The version of `pipewright:plugin` in whose records the description is written.
+    abi: String,
+    description: serde_json::Value,
+}
+
+impl Package {
+    /// # Errors
+    /// The provenance is too long.
+    pub fn new(plugin: &Plugin, component: Vec<u8>, provenance: &Provenance) -> Result<Self, PackageError> {
+        let code = Descriptor::of(oci::WASM, &component);
+        let description = plugin.description().clone();
+        let mut annotations = [(oci::TITLE, &description.name), (oci::VERSION, &description.version)].to_vec();
+        for (key, note) in [(oci::SOURCE, &provenance.source), (oci::REVISION, &provenance.revision)] {
+            let Some(note) = note else { continue };
+            if note.len() > NOTE_BYTES_MAX {
+                return Err(PackageError::Usage(format!(
+                    "the note about the source is over {NOTE_BYTES_MAX} bytes long"
+                )));
+            }
+            annotations.push((key, note));
+        }
+        let annotations = annotations.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
+        let written = serde_json::to_value(&description).map_err(|error| PackageError::Host(error.into()))?;
+        let config = Config {
+            created: CREATED.to_owned(),
+            architecture: ARCHITECTURE.to_owned(),
+            os: SYSTEM.to_owned(),
+            layer_digests: vec![text(&code.digest)],
+            component: Interfaces::of(plugin),
+            plugin: Some(About { abi: ABI_VERSION.to_owned(), description: written }),
+        };
+        let config = json(&config)?;
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: oci::MANIFEST.to_owned(),
+            config: Descriptor::of(oci::WASM_CONFIG, &config),
+            layers: vec![code],
+            annotations,
+        };
+        Ok(Self { manifest: json(&manifest)?, config, component })
+    }
+
+    /// The digest by which the package is pinned and signed.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.manifest)
+    }
+}
+
+pub(super) fn json(document: &impl Serialize) -> Result<Vec<u8>, PackageError> {
+    serde_json::to_vec(document).map_err(|error| PackageError::Host(error.into()))
+}
+
+/// What the manifest alone tells.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub bytes: Vec<u8>,
+    pub digest: Digest,
+    pub name: String,
+    pub version: Version,
+    pub source: Option<String>,
+    pub revision: Option<String>,
+    pub config: Descriptor,
+    pub component: Descriptor,
+}
+
+impl Head {
+    /// # Errors
+    /// It is no manifest of a plugin package.
+    pub fn read(what: &str, bytes: Vec<u8>) -> Result<Self, PackageError> {
+        let invalid = |reason: String| PackageError::invalid(what, reason);
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| invalid(format!("its manifest: {error}")))?;
+        if manifest.config.media_type != oci::WASM_CONFIG {
+            let got = &manifest.config.media_type;
+            return Err(invalid(format!("its configuration is {got:?}, not {}", oci::WASM_CONFIG)));
+        }
+        let [component] = &manifest.layers[..] else {
+            return Err(invalid(format!("it has {} layers, not the one of a component", manifest.layers.len())));
+        };
+        if component.media_type != oci::WASM {
+            return Err(invalid(format!("its layer is {:?}, not {}", component.media_type, oci::WASM)));
+        }
+        for (part, size, max) in [
+            ("configuration", manifest.config.size, CONFIG_BYTES_MAX),
+            ("component", component.size, COMPONENT_BYTES_MAX),
+        ] {
+            if size > max {
+                return Err(invalid(format!("its {part} has {size} bytes; at most {max} are allowed")));
+            }
+        }
+        let note = |key: &str| manifest.annotations.get(key).filter(|note| note.len() <= NOTE_BYTES_MAX).cloned();
+        let needed = |key: &str| note(key).ok_or_else(|| invalid(format!("its manifest lacks the annotation {key}")));
+        let name = needed(oci::TITLE)?;
+        if !is_name(&name) {
+            return Err(invalid(format!("its name is {name:?}, not like `team/name`")));
+        }
+        let version = needed(oci::VERSION)?;
+        let version = version.parse().map_err(|error| invalid(format!("its version is {version:?}: {error}")))?;
+        Ok(Self {
+            digest: Digest::of(&bytes),
+            name,
+            version,
+            source: note(oci::SOURCE),
+            revision: note(oci::REVISION),
+            config: manifest.config.clone(),
+            component: component.clone(),
+            bytes,
+        })
+    }
+
+    /// `team/name 1.0.0`.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+
+    /// Reads the configuration, whose digest was compared already, and compares it with the manifest.
+    pub fn config(&self, bytes: &[u8]) -> Result<(Interfaces, Description), PackageError> {
+        let invalid = |reason: String| PackageError::invalid(self.label(), reason);
+        let config: Config =
+            serde_json::from_slice(bytes).map_err(|error| invalid(format!("its configuration: {error}")))?;
+        if config.architecture != ARCHITECTURE || config.os != SYSTEM {
+            return Err(invalid(format!(
+                "it is for {}/{}, not {SYSTEM}/{ARCHITECTURE}",
+                config.os, config.architecture
+            )));
+        }
+        let about = config.plugin.ok_or_else(|| invalid("it is a component, and no plugin".to_owned()))?;
+        let description: Description = serde_json::from_value(about.description).map_err(|error| {
+            let abi = &about.abi;
+            invalid(format!(
+                "it describes itself for version {abi} of the plugin ABI, and this host offers {ABI_VERSION}: {error}"
+            ))
+        })?;
+        let differs = |what: &str| {
+            let reason = format!("{what} in its configuration is not that of its manifest");
+            Err(PackageError::False { package: self.label(), reason })
+        };
+        if config.layer_digests != [text(&self.component.digest)] {
+            return differs("the digest of the component");
+        }
+        if description.name != self.name {
+            return differs("the name");
+        }
+        if description.version != self.version.to_string() {
+            return differs("the version");
+        }
+        Ok((config.component, description))
+    }
+}
+
+impl Interfaces {
+    pub fn of(plugin: &Plugin) -> Self {
+        Self { exports: plugin.exports(), imports: plugin.imports() }
+    }
+}
+
+/// `team/name`, each part of a-z, 0-9 and `-`. The name becomes part of messages and of the policy's decisions before the
+/// description is read, which has the same rule.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_part = |part: &str| {
+        (1..=64).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    text.split_once('/').is_some_and(|(team, name)| is_part(team) && is_part(name))
+}
