@@ -10,6 +10,7 @@ mod crash;
 mod durability;
 mod git;
 mod git_server;
+mod packages;
 mod quickstart;
 mod run;
 mod server;

@@ -55,20 +55,6 @@ impl Plugin {
     pub fn description(&self) -> &Description {
         &self.loaded.description
     }
-
-    /// The names of what the component imports, as `wasi:http/types@0.2.12`, in their order.
-    pub fn imports(&self) -> Vec<String> {
-        let component = self.0.code.on_demand.instance.component();
-        let ty = component.component_type();
-        ty.imports(component.engine()).map(|(name, _)| name.to_owned()).collect()
-    }
-
-    /// The same of what it exports.
-    pub fn exports(&self) -> Vec<String> {
-        let component = self.0.code.on_demand.instance.component();
-        let ty = component.component_type();
-        ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
-    }
 }
 
 impl std::fmt::Debug for Plugin {

@@ -4,10 +4,11 @@
 
 use pipewright_sandbox::Sandbox;
 use pipewright_sandbox::abi::Description;
+use pipewright_sandbox::binary::Interfaces;
 use semver::Version;
 
 use super::origin::Signed;
-use super::package::{Head, Interfaces};
+use super::package::Head;
 use super::{Facts, Origin, PackageError, Policy, Trust, reference};
 
 /// Signed by whom the policy wants, and described; its code was not fetched yet.
@@ -84,6 +85,7 @@ impl Candidate {
         let component = self.origin.component(&self.signed.head).await?;
         let plugin = sandbox.load(component.as_slice().into()).await;
         let plugin = plugin.map_err(|error| PackageError::load(&label, error))?;
+        let interfaces = Interfaces::of(&component).map_err(|error| PackageError::invalid(&label, error))?;
         let mut differences = Vec::new();
         let (told, found) = (&self.description, plugin.description());
         for (what, same) in [
@@ -93,7 +95,7 @@ impl Candidate {
             ("asks", told.asks == found.asks),
             ("action types", told.action_types == found.action_types),
             ("answer to whether it may run again", told.may_run_again == found.may_run_again),
-            ("interfaces", self.interfaces == Interfaces::of(&plugin)),
+            ("interfaces", self.interfaces == interfaces),
         ] {
             if !same {
                 differences.push(what);

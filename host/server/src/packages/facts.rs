@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use pipewright_sandbox::Plugin;
-use pipewright_sandbox::abi::{Ask, Description};
+use pipewright_sandbox::abi::{Ask, Capability, Description};
+use pipewright_sandbox::binary::{Interfaces, Metadata};
 use serde::Serialize;
 
-use super::package::{Head, Interfaces};
-use super::words::{ask_in_short, type_in_words};
-use super::{Trust, oci};
+use super::package::Head;
+use super::{PackageError, Trust, oci};
+use crate::plugins;
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -55,12 +56,21 @@ pub struct Offer {
 
 impl Facts {
     /// Of a component on this machine.
-    pub fn of_component(plugin: &Plugin, size_bytes: u64) -> Self {
+    ///
+    /// # Errors
+    /// It is no component.
+    pub fn of_component(plugin: &Plugin, component: &[u8]) -> Result<Self, PackageError> {
         let about = plugin.description();
-        let component = format!("sha256:{}", plugin.digest());
-        let mut facts = Self::empty(about.name.clone(), about.version.clone(), component, size_bytes);
-        facts.describe(about, &Interfaces::of(plugin));
-        facts
+        let what = || format!("{} {}", about.name, about.version);
+        let invalid = |error| PackageError::invalid(what(), error);
+        let metadata = Metadata::of(component).map_err(invalid)?;
+        let size_bytes = component.len() as u64;
+        let digest = format!("sha256:{}", plugin.digest());
+        let mut facts = Self::empty(about.name.clone(), about.version.clone(), digest, size_bytes);
+        facts.source = metadata.source;
+        facts.revision = metadata.revision;
+        facts.describe(about, &Interfaces::of(component).map_err(invalid)?);
+        Ok(facts)
     }
 
     /// Of a package that the policy does not let us read further.
@@ -114,7 +124,7 @@ impl Facts {
         self.imports = interfaces.imports.clone();
         self.exports = interfaces.exports.clone();
         self.offers =
-            about.action_types.iter().map(|offered| (type_in_words(&offered.id), Offer::of(offered))).collect();
+            about.action_types.iter().map(|offered| (plugins::label(&offered.id), Offer::of(offered))).collect();
     }
 }
 
@@ -159,4 +169,17 @@ fn setting_in_words(setting: &pipewright_sandbox::abi::Setting) -> String {
         words.push(format!("one of {}", setting.choices.join(", ")));
     }
     words.join(", ")
+}
+
+/// As a lock and a comparison write it: `http api.example.com`.
+pub(super) fn ask_in_short(capability: &Capability) -> String {
+    match capability {
+        Capability::Http(host) => format!("http {host}"),
+        Capability::ReadDirectory(name) => format!("read-directory {name}"),
+        Capability::WriteDirectory(name) => format!("write-directory {name}"),
+        Capability::Secret(name) => format!("secret {name}"),
+        Capability::RevealSecret(name) => format!("reveal-secret {name}"),
+        Capability::Clock => "clock".to_owned(),
+        Capability::Randomness => "randomness".to_owned(),
+    }
 }

@@ -12,12 +12,13 @@ use rustix::fs::FlockOperation;
 use semver::Version;
 
 use super::candidate::Fetched;
+use super::facts::ask_in_short;
 use super::lock::{Lock, Upgrade};
 use super::origin::Signed;
 use super::package::COMPONENT_BYTES_MAX;
-use super::words::{ask_in_short, type_in_words};
 use super::{Candidate, Entry, Facts, Origin, PackageError, Policy, State, oci};
 use crate::home::DataDirectory;
+use crate::plugins;
 
 pub struct Installed {
     folder: PathBuf,
@@ -227,7 +228,7 @@ impl Installed {
         let read = |digest: &Digest, max: u64| self.blobs.read(digest, max).map_err(|e| PackageError::blob(&what, e));
         let head = super::package::Head::read(&what, read(&entry.manifest, super::package::MANIFEST_BYTES_MAX)?)?;
         let (_, description) = head.config(&read(&head.config.digest, head.config.size)?)?;
-        Ok(description.action_types.iter().map(|offered| type_in_words(&offered.id)).collect())
+        Ok(description.action_types.iter().map(|offered| plugins::label(&offered.id)).collect())
     }
 
     /// Nobody else changes anything until what this gives is dropped; what others changed before is seen.

@@ -22,7 +22,6 @@ mod policy;
 mod reference;
 mod registry;
 mod signature;
-mod words;
 
 pub use candidate::{Candidate, Fetched};
 pub use diff::{Difference, diff};
@@ -33,12 +32,11 @@ pub use layout::{load, save};
 pub use lock::{Entry, State, Upgrade};
 pub use oci::text as digest_text;
 pub use origin::Origin;
-pub use package::{Package, Provenance};
+pub use package::Package;
 pub use policy::{Policy, Trust};
 pub use reference::{Reference, tag_of, version_of};
 pub use registry::{Limits, Options, Registry};
 pub use signature::Signature;
-pub use words::{ask_in_words, type_in_words};
 
 use pipewright_sandbox::LoadError;
 use pipewright_sandbox::files::{BlobError, Digest};

@@ -3,10 +3,13 @@
 //! Owns what the manifest and the configuration say. The configuration also carries what the plugin says of itself, so that it can be
 //! read without the code; other tools pass that over. Must not know where a package comes from, or who is trusted.
 //!
-//! The same component, source and revision always make the same bytes: two people who sign what they built sign one
+//! The same component always makes the same bytes: two people who sign what they built sign one
 //! package.
 
+use std::collections::BTreeMap;
+
 use pipewright_sandbox::abi::Description;
+use pipewright_sandbox::binary::{Interfaces, Metadata};
 use pipewright_sandbox::files::Digest;
 use pipewright_sandbox::{ABI_VERSION, Plugin};
 use semver::Version;
@@ -29,15 +32,6 @@ const SYSTEM: &str = "wasip2";
 /// The layout wants a time, and a package that is built again must have the same bytes.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// What a component was built from, as its publisher says.
-#[derive(Clone, Debug, Default)]
-pub struct Provenance {
-    /// Where the source is, e.g. the address of a repository.
-    pub source: Option<String>,
-    /// e.g. a commit id
-    pub revision: Option<String>,
-}
-
 /// A package as it is published.
 pub struct Package {
     pub manifest: Vec<u8>,
@@ -53,16 +47,16 @@ pub(super) struct Config {
     architecture: String,
     os: String,
     layer_digests: Vec<String>,
-    pub component: Interfaces,
+    component: Named,
     /// Ours; absent from components that are no plugins.
     plugin: Option<About>,
 }
 
 /// The WIT interfaces by name, with their versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Interfaces {
-    pub exports: Vec<String>,
-    pub imports: Vec<String>,
+struct Named {
+    exports: Vec<String>,
+    imports: Vec<String>,
 }
 
 /// What the plugin says of itself.
@@ -74,29 +68,34 @@ struct About {
 }
 
 impl Package {
+    /// Of a component as `pipewright plugin build` makes it, which says where its source is.
+    ///
     /// # Errors
-    /// The provenance is too long.
-    pub fn new(plugin: &Plugin, component: Vec<u8>, provenance: &Provenance) -> Result<Self, PackageError> {
-        let code = Descriptor::of(oci::WASM, &component);
+    /// It is no component, or says too much.
+    pub fn new(plugin: &Plugin, component: Vec<u8>) -> Result<Self, PackageError> {
         let description = plugin.description().clone();
-        let mut annotations = [(oci::TITLE, &description.name), (oci::VERSION, &description.version)].to_vec();
-        for (key, note) in [(oci::SOURCE, &provenance.source), (oci::REVISION, &provenance.revision)] {
+        let what = format!("{} {}", description.name, description.version);
+        let metadata = Metadata::of(&component).map_err(|error| PackageError::invalid(&what, error))?;
+        let Interfaces { imports, exports } =
+            Interfaces::of(&component).map_err(|error| PackageError::invalid(&what, error))?;
+        let code = Descriptor::of(oci::WASM, &component);
+        let mut annotations = BTreeMap::new();
+        annotations.insert(oci::TITLE.to_owned(), description.name.clone());
+        annotations.insert(oci::VERSION.to_owned(), description.version.clone());
+        for (key, note) in [(oci::SOURCE, metadata.source), (oci::REVISION, metadata.revision)] {
             let Some(note) = note else { continue };
             if note.len() > NOTE_BYTES_MAX {
-                return Err(PackageError::Usage(format!(
-                    "the note about the source is over {NOTE_BYTES_MAX} bytes long"
-                )));
+                return Err(PackageError::invalid(what, format!("its {key} has more than {NOTE_BYTES_MAX} bytes")));
             }
-            annotations.push((key, note));
+            annotations.insert(key.to_owned(), note);
         }
-        let annotations = annotations.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
         let written = serde_json::to_value(&description).map_err(|error| PackageError::Host(error.into()))?;
         let config = Config {
             created: CREATED.to_owned(),
             architecture: ARCHITECTURE.to_owned(),
             os: SYSTEM.to_owned(),
             layer_digests: vec![text(&code.digest)],
-            component: Interfaces::of(plugin),
+            component: Named { exports, imports },
             plugin: Some(About { abi: ABI_VERSION.to_owned(), description: written }),
         };
         let config = json(&config)?;
@@ -214,13 +213,8 @@ impl Head {
         if description.version != self.version.to_string() {
             return differs("the version");
         }
-        Ok((config.component, description))
-    }
-}
-
-impl Interfaces {
-    pub fn of(plugin: &Plugin) -> Self {
-        Self { exports: plugin.exports(), imports: plugin.imports() }
+        let Named { exports, imports } = config.component;
+        Ok((Interfaces { imports, exports }, description))
     }
 }
 

@@ -442,9 +442,13 @@ fn trust(authorities: &[PathBuf]) -> Result<rustls::ClientConfig, PackageError> 
         let wrong = |error: &dyn std::fmt::Display| {
             PackageError::Usage(format!("{}: no certificate authorities can be read: {error}", path.display()))
         };
+        let before = roots.len();
         for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
             let certificate = certificate.map_err(|error| wrong(&error))?;
             roots.add(certificate).map_err(|error| wrong(&error))?;
+        }
+        if roots.len() == before {
+            return Err(wrong(&"it holds none"));
         }
     }
     let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

@@ -6,10 +6,8 @@ use std::process::ExitCode;
 use pipewright_sandbox::Sandbox;
 
 use super::super::exit::{self, Ended};
-use super::component;
-use super::package::{DataArguments, RegistryArguments, is_file, plain};
-use crate::packages::{Candidate, Facts, Reference, ask_in_words};
-use crate::plugins;
+use super::package::{self, DataArguments, RegistryArguments, ask_in_words, is_file, plain};
+use crate::packages::{Candidate, Facts, Reference};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -44,9 +42,8 @@ pub(super) async fn find(
     registry: &RegistryArguments,
 ) -> Result<Facts, Ended> {
     if is_file(text) {
-        let plugin = component::load(sandbox, Path::new(text)).await?;
-        let size = plugins::read(Path::new(text)).map_err(Ended::usage)?.len();
-        return Ok(Facts::of_component(&plugin, size as u64));
+        let (plugin, bytes) = package::component(sandbox, Path::new(text)).await?;
+        return Ok(Facts::of_component(&plugin, &bytes)?);
     }
     let installed = data.installed()?;
     let origin = if Reference::is_meant(text) {
@@ -59,7 +56,7 @@ pub(super) async fn find(
 
 fn print(facts: &Facts) {
     println!("{} {}", facts.name, facts.version);
-    let mut line = |what: &str, text: &str| println!("  {what:<14}{}", plain(text));
+    let line = |what: &str, text: &str| println!("  {what:<14}{}", plain(text));
     if let Some(manifest) = &facts.manifest {
         line("package", manifest);
     }
@@ -78,7 +75,7 @@ fn print(facts: &Facts) {
         return;
     }
     for ask in &facts.asked {
-        line("asks to", &ask_in_words(ask));
+        line("asks for", &ask_in_words(ask));
     }
     for (id, offer) in &facts.offers {
         line("offers", &format!("{id} (inputs: {}, outputs: {})", offer.inputs, offer.outputs));

@@ -39,7 +39,8 @@ impl PassphraseArguments {
     /// A last line feed of the file does not count.
     pub(super) fn read(&self) -> Result<String, Ended> {
         let Some(path) = &self.passphrase_file else {
-            let missing = format!("give the key's passphrase in the environment variable {PASSPHRASE}, or --passphrase-file");
+            let missing =
+                format!("give the key's passphrase in the environment variable {PASSPHRASE}, or --passphrase-file");
             return std::env::var(PASSPHRASE).map_err(|_| Ended::usage(missing));
         };
         let text = read(path).map_err(|error| Ended::usage(format!("{}: {error}", path.display())))?;

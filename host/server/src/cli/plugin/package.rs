@@ -3,12 +3,12 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use pipewright_sandbox::Sandbox;
+use pipewright_sandbox::abi::Ask;
+use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::Ended;
-use super::component;
 use crate::home::{DataDirectory, UserFolders};
-use crate::packages::{Facts, Installed, Options, Origin, Package, Provenance, Reference, Registry, ask_in_words};
+use crate::packages::{Facts, Installed, Options, Origin, Package, Reference, Registry};
 use crate::{host, plugins};
 
 #[derive(clap::Args)]
@@ -65,10 +65,22 @@ impl RegistryArguments {
         if !is_file(text) {
             return self.origin(text.parse()?).await;
         }
-        let plugin = component::load(sandbox, Path::new(text)).await?;
-        let bytes = plugins::read(Path::new(text)).map_err(Ended::usage)?;
-        Ok(Origin::of_file(&Package::new(&plugin, bytes, &Provenance::default())?)?)
+        let (plugin, bytes) = component(sandbox, Path::new(text)).await?;
+        Ok(Origin::of_file(&Package::new(&plugin, bytes)?)?)
     }
+}
+
+/// A component's file, loaded.
+pub(super) async fn component(sandbox: &Sandbox, path: &Path) -> Result<(Plugin, Vec<u8>), Ended> {
+    if path.is_dir() {
+        let path = path.display();
+        return Err(Ended::usage(format!(
+            "{path} is a folder; give the component that `pipewright plugin build` makes of it"
+        )));
+    }
+    let found = super::component::find(path).await?;
+    let bytes = found.bytes.clone();
+    Ok((super::component::load(sandbox, path, found).await?, bytes))
 }
 
 /// Whether a component's file is meant, and not something of a registry or of what is installed.
@@ -91,10 +103,16 @@ pub(super) fn introduce(facts: &Facts) {
     if let Some(revision) = &facts.revision {
         println!("  at revision {revision:?}");
     }
-    println!("{}", if facts.asked.is_empty() { "It asks for nothing." } else { "It asks to" });
+    println!("{}", if facts.asked.is_empty() { "It asks for nothing." } else { "It asks for" });
     for ask in &facts.asked {
         println!("  - {}", ask_in_words(ask));
     }
+}
+
+/// One ask, with the reason that the plugin gives.
+pub(super) fn ask_in_words(ask: &Ask) -> String {
+    let wanted = plain(&plugins::ask_in_words(&ask.capability));
+    if ask.reason.is_empty() { wanted } else { format!("{wanted}: {}", plain(&ask.reason)) }
 }
 
 /// Asks on the terminal, unless the answer was given in advance.
@@ -103,7 +121,9 @@ pub(super) fn consented(yes: bool, question: &str) -> Result<bool, Ended> {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-        return Err(Ended::usage(format!("{question} There is no terminal to ask on: look at the above, and give --yes")));
+        return Err(Ended::usage(format!(
+            "{question} There is no terminal to ask on: look at the above, and give --yes"
+        )));
     }
     let ask = || {
         print!("{question} [y/N] ");

@@ -6,16 +6,14 @@ use std::process::ExitCode;
 use pipewright_sandbox::Sandbox;
 
 use super::super::exit::{self, Ended};
-use super::component;
 use super::key::PassphraseArguments;
-use super::package::RegistryArguments;
-use crate::packages::{Package, Provenance, Reference, Signature, SigningKey, digest_text, tag_of};
-use crate::plugins;
+use super::package::{self, RegistryArguments};
+use crate::packages::{Package, Reference, Signature, SigningKey, digest_text, tag_of};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The folder of the plugin's crate, which is built with cargo; or a component
-    #[arg(value_name = "DIR|FILE.wasm")]
+    /// The component, as `pipewright plugin build` makes it
+    #[arg(value_name = "FILE.wasm")]
     plugin: PathBuf,
     /// Where to: registry.example/team/name; its version becomes the tag
     #[arg(value_name = "REF")]
@@ -25,27 +23,21 @@ pub struct Arguments {
     key: Option<PathBuf>,
     #[command(flatten)]
     passphrase: PassphraseArguments,
-    /// Where the plugin's source is
-    #[arg(long, value_name = "URL")]
-    source: Option<String>,
-    /// The source's revision
-    #[arg(long, value_name = "COMMIT")]
-    revision: Option<String>,
     #[command(flatten)]
     registry: RegistryArguments,
 }
 
 pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitCode, Ended> {
-    let path = component::find(&arguments.plugin).await?;
-    let plugin = component::load(sandbox, &path).await?;
+    let (plugin, component) = package::component(sandbox, &arguments.plugin).await?;
     let version = plugin.description().version.parse().map_err(Ended::usage)?;
     let tag = tag_of(&version);
     let reference = &arguments.reference;
     if reference.digest.is_some() || reference.tag.as_ref().is_some_and(|given| *given != tag) {
-        return Err(Ended::usage(format!("{reference}: the plugin's version is {version}, and its tag {tag}; leave it out")));
+        return Err(Ended::usage(format!(
+            "{reference}: the plugin's version is {version}, and its tag {tag}; leave it out"
+        )));
     }
-    let provenance = Provenance { source: arguments.source, revision: arguments.revision };
-    let package = Package::new(&plugin, plugins::read(&path).map_err(Ended::usage)?, &provenance)?;
+    let package = Package::new(&plugin, component)?;
     let mut signatures = Vec::new();
     if let Some(path) = &arguments.key {
         let key = SigningKey::read(path, &arguments.passphrase.read()?)?;

@@ -17,6 +17,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     for (entry, problem) in &problems {
         println!("{}: {problem}", entry.label());
     }
-    println!("{} of {} packages are as they must be", installed.entries().len() - problems.len(), installed.entries().len());
+    println!(
+        "{} of {} packages are as they must be",
+        installed.entries().len() - problems.len(),
+        installed.entries().len()
+    );
     Ok(ExitCode::from(if problems.is_empty() { exit::SUCCEEDED } else { exit::FAILED }))
 }
