@@ -20,7 +20,7 @@ async fn ask(address: &str) -> PackageError {
         component: Duration::from_secs(2),
     };
     let options = Options { limits, ..Options::default() };
-    let registry = Registry::new(&reference, &options).await.unwrap();
+    let registry = Box::new(Registry::new(&reference, &options).await.unwrap());
     let folder = tempfile::tempdir().unwrap();
     let policy = Policy::read(&folder.path().join("policy.toml")).unwrap();
     Candidate::read(Origin::Registry { registry, reference }, &policy).await.err().expect("nothing of it is a package")

@@ -52,30 +52,19 @@ impl Installed {
     /// The one that a name means, as `team/name`, `team/name@1` or `team/name@1.2.3`.
     pub fn find(&self, text: &str) -> Result<&Entry, PackageError> {
         let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
-        let is_meant = |entry: &&Entry| {
-            let of_version = version.is_none_or(|version| {
-                version == entry.version.to_string() || version == entry.version.major.to_string()
-            });
-            entry.name == name && of_version
-        };
-        let exact = |entry: &&Entry| version.is_some_and(|version| version == entry.version.to_string());
-        let entries = || self.entries().iter().filter(is_meant);
-        let mut candidates = entries().filter(exact).chain(entries().filter(|entry| entry.state == State::Active));
-        let Some(found) = candidates.next() else {
-            return Err(PackageError::Missing(format!("an installed plugin {text}")));
-        };
-        match entries()
-            .filter(|entry| entry.state == State::Active && entry.version.major != found.version.major)
-            .next()
-        {
-            Some(other) if version.is_none() => {
-                let (one, other) = (&found.version, &other.version);
-                Err(PackageError::Usage(format!(
-                    "{name} is installed as {one} and {other}: say which, as {name}@{}",
-                    one.major
-                )))
-            }
-            _ => Ok(found),
+        let named = || self.entries().iter().filter(|entry| entry.name == name);
+        if let Some(exact) = named().find(|entry| version.is_some_and(|version| version == entry.version.to_string())) {
+            return Ok(exact);
+        }
+        let is_meant = |entry: &&Entry| version.is_none_or(|version| version == entry.version.major.to_string());
+        let mut active = named().filter(|entry| entry.state == State::Active).filter(is_meant);
+        match (active.next(), active.next()) {
+            (None, _) => Err(PackageError::Missing(format!("an installed plugin {text}"))),
+            (Some(found), None) => Ok(found),
+            (Some(one), Some(other)) => Err(PackageError::Usage(format!(
+                "{name} is installed as {} and {}: say which, as {name}@{}",
+                one.version, other.version, one.version.major
+            ))),
         }
     }
 

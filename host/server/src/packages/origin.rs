@@ -11,7 +11,7 @@ use super::{PackageError, Reference, Registry};
 
 pub enum Origin {
     Registry {
-        registry: Registry,
+        registry: Box<Registry>,
         reference: Reference,
     },
     Blobs {

@@ -57,7 +57,7 @@ impl RegistryArguments {
     }
 
     pub(super) async fn origin(&self, reference: Reference) -> Result<Origin, Ended> {
-        Ok(Origin::Registry { registry: self.registry(&reference).await?, reference })
+        Ok(Origin::Registry { registry: Box::new(self.registry(&reference).await?), reference })
     }
 
     /// What `REF|FILE` means.
