@@ -112,7 +112,9 @@ fn an_upgrade_that_asks_for_more_waits_for_consent() {
     };
     assert_eq!(active(), "1.0.0");
     assert!(world.run(&["list"]).succeeded().contains("pending: it asks for more"));
-    let command = upgraded.stdout.lines().find_map(|line| line.strip_prefix("To let it: pipewright plugin ")).unwrap();
+    let again = world.run(&["upgrade", NAME]);
+    assert!(again.code == 1 && again.stdout.starts_with("team/packaged 1.1.0 waits for consent"), "{again:?}");
+    let command = upgraded.stdout.lines().find_map(|line| line.strip_prefix("pipewright plugin ")).unwrap();
     let command: Vec<&str> = command.split(' ').collect();
     let other = format!("sha256:{}", "0".repeat(64));
     world.run(&["consent", "team/packaged@1.1.0", "--digest", &other]).refused(2, "has the digest sha256:");
@@ -130,7 +132,7 @@ fn a_pending_upgrade_is_judged_again_when_it_is_consented_to() {
     world.run(&["add", &format!("{}:1.0.0", world.reference(NAME)), "--yes"]).succeeded();
     world.publish(NAME, "1.1.0", &["clock"], "maria");
     let upgraded = world.run(&["upgrade", NAME]).stdout;
-    let command = upgraded.lines().find_map(|line| line.strip_prefix("To let it: pipewright plugin ")).unwrap();
+    let command = upgraded.lines().find_map(|line| line.strip_prefix("pipewright plugin ")).unwrap();
     world.policy("[names.\"team/*\"]\nkeys = [\"../../jo.key.pub\"]\n");
     world.run(&command.split(' ').collect::<Vec<_>>()).refused(2, "is not trusted");
 }
@@ -336,6 +338,7 @@ fn two_plugins_do_not_serve_one_type() {
     world
         .run(&["add", &other, "--yes"])
         .refused(2, "team/one 1.0.0 and team/other 1.0.0 both offer Invoke/Custom/Packaged/1");
+    world.run(&["upgrade", "team/one", &other]).refused(2, "team/other 1.0.0 is no version of team/one");
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::package::{self, DataArguments, RegistryArguments};
-use crate::packages::{Candidate, Entry, Installed, Origin, PackageError, Reference, digest_text, tag_of, version_of};
+use crate::packages::{
+    Candidate, Entry, Installed, Origin, PackageError, Reference, State, digest_text, tag_of, version_of,
+};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -37,24 +39,25 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     if candidate.name() != entry.name {
         return Err(PackageError::Refused(format!("{label} is no version of {}", entry.name)).into());
     }
-    if installed.may_upgrade(&candidate, arguments.allow_downgrade)?.is_none() {
+    let (facts, version) = (candidate.facts(), candidate.version().clone());
+    if installed.may_upgrade(&candidate, arguments.allow_downgrade)?.is_some() {
+        let fetched = candidate.fetch(&sandbox).await?;
+        if let Some(upgrade) = installed.upgrade(&fetched, arguments.allow_downgrade)? {
+            if upgrade.widened.is_empty() {
+                println!("{label} takes the place of {}; {}", upgrade.from, package::AT_RESTART);
+                return Ok(ExitCode::from(exit::SUCCEEDED));
+            }
+            package::introduce(&facts);
+            println!("{label} asks for more than {}, which stays: {}", upgrade.from, upgrade.widened.join(", "));
+        }
+    }
+    let there = installed.find(&format!("{}@{version}", entry.name))?;
+    if there.state == State::Active {
         println!("{label} is installed already");
         return Ok(ExitCode::from(exit::SUCCEEDED));
     }
-    let manifest = candidate.facts().manifest.unwrap_or_default();
-    let fetched = candidate.fetch(&sandbox).await?;
-    let Some(upgrade) = installed.upgrade(&fetched, arguments.allow_downgrade)? else {
-        println!("{label} is installed already");
-        return Ok(ExitCode::from(exit::SUCCEEDED));
-    };
-    if upgrade.widened.is_empty() {
-        println!("{label} takes the place of {}; {}", upgrade.from, package::AT_RESTART);
-        return Ok(ExitCode::from(exit::SUCCEEDED));
-    }
-    package::introduce(&fetched.candidate.facts());
-    println!("{label} asks for more than {}, which stays: {}", upgrade.from, upgrade.widened.join(", "));
-    let name = &entry.name;
-    println!("To let it: pipewright plugin consent {name}@{} --digest {manifest}", fetched.candidate.version());
+    println!("{label} waits for consent. To let it take its place:");
+    println!("pipewright plugin consent {}@{version} --digest {}", entry.name, digest_text(&there.manifest));
     Ok(ExitCode::from(exit::FAILED))
 }
 
