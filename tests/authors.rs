@@ -1,6 +1,8 @@
 //! What the author of a plugin does, with the documented commands alone: from no folder to a component that is checked.
 //! Builds share one target directory here, which spares compiling the SDK again for each.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -88,21 +90,9 @@ fn a_denial_says_what_to_grant() {
     let desk = Desk::new();
     desk.command(0, &["plugin", "new", "acme/tell", "--kind", "deploy"]);
     std::fs::create_dir(desk.path("site")).expect("a folder");
-    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("an address");
-    let origin = format!("http://{}", server.local_addr().expect("an address"));
-    let answering = std::thread::spawn(move || {
-        use std::io::{Read as _, Write as _};
-        let (mut stream, _) = server.accept().expect("a request");
-        let mut request = Vec::new();
-        while !request.contains(&b'}') {
-            let mut bytes = [0; 1024];
-            let count = stream.read(&mut bytes).expect("it reads");
-            request.extend_from_slice(&bytes[..count]);
-        }
-        let answer = "HTTP/1.1 201 Created\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{\"id\":\"r1\"}";
-        stream.write_all(answer.as_bytes()).expect("it writes");
-        String::from_utf8_lossy(&request).into_owned()
-    });
+    let service = TcpListener::bind("127.0.0.1:0").expect("an address");
+    let origin = format!("http://{}", service.local_addr().expect("an address"));
+    let answering = std::thread::spawn(move || answer(&service, r#"{"id":"r1"}"#));
     let url = format!("Url={origin}/releases");
     let run = ["plugin", "run", "tell", "--input", "Site=site", "--set", &url];
     desk.check(1, &run, &["PermissionError", "secrets.token = { env = "]);
@@ -142,4 +132,83 @@ fn a_crash_is_told_with_the_stack() {
     std::fs::remove_file(desk.path("fall/dist/fall.debug.wasm")).expect("it is there");
     let said = desk.command(1, &["plugin", "run", "fall/dist/fall.wasm"]);
     assert!(said.contains(": function ") && !said.contains("stumble at "), "{said}");
+}
+
+/// A plugin outside of this repository's workspace, that posts to a service with a secret and waits until it is done: its
+/// cases pass, and what it did with a real service is replayed without it.
+#[test]
+fn a_plugin_of_somebody_else_passes_its_cases_and_is_replayed() {
+    let desk = Desk::new();
+    desk.command(0, &["plugin", "new", "acme/rollout", "--kind", "deploy"]);
+    for own in ["src", "cases"] {
+        std::fs::remove_dir_all(desk.path("rollout").join(own)).expect("the template's own");
+    }
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/rollout"), &desk.path("rollout"));
+    desk.check(0, &["plugin", "test", "rollout"], &["ok     waits-until-it-is-out", " 0 failed"]);
+
+    std::fs::create_dir(desk.path("site")).expect("a folder");
+    std::fs::write(desk.path("token.txt"), "correct-horse-battery").expect("a file");
+    std::fs::set_permissions(desk.path("token.txt"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("a mode");
+    let service = TcpListener::bind("127.0.0.1:0").expect("an address");
+    let origin = format!("http://{}", service.local_addr().expect("an address"));
+    let answers = [
+        r#"{"id":"r-1","state":"running"}"#,
+        r#"{"id":"r-1","state":"running"}"#,
+        r#"{"id":"r-1","state":"done","servers":["a","b"]}"#,
+    ];
+    let serving = std::thread::spawn(move || answers.map(|body| answer(&service, body)));
+    let (url, http) = (format!("Url={origin}"), format!("http = [{{ origin = \"{origin}\", private = true }}]"));
+    let token = "secrets.token = { file = \"token.txt\", hosts = [\"127.0.0.1\"] }";
+    let run = ["plugin", "run", "rollout", "--input", "Site=site", "--set", &url, "--set", "LookEvery=1"];
+    let grants = ["--grant", &http, "--grant", token, "--grant", "clock = true", "--record", "r.recording"];
+    desk.check(0, &[&run[..], &grants].concat(), &["waiting    ", "summary    out on 2 servers", "succeeded"]);
+    for request in serving.join().expect("the service") {
+        assert!(request.contains("authorization: Bearer correct-horse-battery"), "{request}");
+    }
+    let recording = std::fs::read(desk.path("r.recording")).expect("the recording");
+    assert!(!String::from_utf8_lossy(&recording).contains("correct-horse"), "the secret is in the recording");
+    desk.check(0, &["plugin", "replay", "r.recording"], &[]);
+
+    // Another build of it that asks for something else stops at the first request that differs.
+    let source = desk.path("rollout/src/lib.rs");
+    let text = std::fs::read_to_string(&source).expect("the source");
+    std::fs::write(&source, text.replace("{}/rollouts/{id}", "{}/rollout/{id}")).expect("it is written");
+    desk.check(1, &["plugin", "replay", "r.recording", "--with", "rollout"], &["/rollouts/r-1", "/rollout/r-1"]);
+}
+
+/// Answers one request, and gives it back.
+fn answer(service: &TcpListener, body: &str) -> String {
+    let (stream, _) = service.accept().expect("a request");
+    let mut reader = BufReader::new(&stream);
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut request).expect("it reads") > 0, "{request}");
+    }
+    while request.starts_with("POST") && !request.ends_with('}') {
+        let bytes = reader.fill_buf().expect("it reads");
+        let end = bytes.iter().position(|byte| *byte == b'}').map_or(bytes.len(), |at| at + 1);
+        request.push_str(&String::from_utf8_lossy(&bytes[..end]));
+        reader.consume(end);
+    }
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    (&stream).write_all((head + body).as_bytes()).expect("it writes");
+    // Closed with something unread, the connection would be reset, and the answer with it.
+    stream.shutdown(std::net::Shutdown::Write).expect("it ends");
+    std::io::copy(&mut reader, &mut std::io::sink()).expect("the client ends too");
+    request
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("the folder").map(|entry| entry.expect("an entry")) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("its type").is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).expect("it is copied")),
+        }
+    }
 }
