@@ -31,7 +31,7 @@ pub enum PluginError {
     Conflict { id: ActionTypeId, first: String, second: String },
     #[error("the components cannot be kept in the data directory: {0}")]
     Keep(std::io::Error),
-    #[error("installed plugins: {0}")]
+    #[error(transparent)]
     Installed(#[from] PackageError),
     #[error("this binary was built without its plugins (BUNDLE_PLUGINS=skip); build it again without that")]
     NoBundle,

@@ -171,13 +171,13 @@ impl Installed {
         Ok(removed)
     }
 
-    /// Looks at everything again: digests, signatures, and what the policy says now. Gives the problems.
-    pub async fn verify(&self) -> Result<Vec<(Entry, PackageError)>, PackageError> {
+    /// Looks at everything again: digests, signatures, and what the policy says now. Gives each problem, in which the package is named.
+    pub async fn verify(&self) -> Result<Vec<PackageError>, PackageError> {
         let policy = self.policy()?;
         let mut problems = Vec::new();
         for entry in self.entries() {
             if let Err(error) = self.verify_one(entry, &policy).await {
-                problems.push((entry.clone(), error));
+                problems.push(error);
             }
         }
         Ok(problems)

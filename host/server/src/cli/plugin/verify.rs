@@ -14,8 +14,8 @@ pub struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let installed = arguments.data.installed()?;
     let problems = installed.verify().await?;
-    for (entry, problem) in &problems {
-        println!("{}: {problem}", entry.label());
+    for problem in &problems {
+        println!("{problem}");
     }
     println!(
         "{} of {} packages are as they must be",
