@@ -12,6 +12,7 @@ mod git;
 mod git_server;
 mod packages;
 mod quickstart;
+mod recordings;
 mod run;
 mod server;
 mod tidy;

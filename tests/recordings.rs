@@ -215,6 +215,37 @@ fn a_server_s_recordings_replay_elsewhere_without_network() {
     other.run(&["plugin", "replay", "broken.zip"]).check(2, &["not a recording"]);
 }
 
+/// Each capability without a server, with and without its grant: what came of it once comes of it again.
+#[test]
+fn an_action_by_itself_is_recorded() {
+    let home = Home::new();
+    fs::write(home.path("reach.wasm"), pipewright_guests::get("reach")).unwrap();
+    home.write("shelf/note.txt", "a note");
+    fs::set_permissions(home.write("token", TOKEN), fs::Permissions::from_mode(0o600)).unwrap();
+    let cases = [
+        ("clock", "clock = true", "clock now"),
+        ("randomness", "randomness = true", "same"),
+        ("secrets", "secrets.token = { file = \"token\", hosts = [], reveal = true }", "secrets reveal token"),
+        ("directories", "directories.shelf = { path = \"shelf\", access = \"read\" }", "directories open"),
+    ];
+    let mut said = String::new();
+    for (capability, grant, call) in cases {
+        for granted in [true, false] {
+            let setting = format!("Capability={capability}");
+            let mut arguments = vec!["plugin", "run", "reach.wasm", "--set", &setting, "--record", "it.zip"];
+            arguments.extend(if granted { vec!["--grant", grant] } else { vec![] });
+            let made = home.run(&arguments);
+            assert_eq!(made.code, Some(i32::from(!granted && !["clock", "randomness"].contains(&capability))));
+            fs::rename(home.path("shelf"), home.path("away")).unwrap();
+            let replayed = home.run(&["plugin", "replay", "it.zip", "--debug"]);
+            fs::rename(home.path("away"), home.path("shelf")).unwrap();
+            replayed.check(0, &["same", if granted { call } else { "same" }]);
+            said.push_str(&made.text);
+        }
+    }
+    assert!(!said.contains(TOKEN), "a revealed value is masked in variables: {said}");
+}
+
 /// No secret value, in any form, is in what the server kept or what a recording holds.
 fn scan(home: &Home) {
     let forms: Vec<String> = [TOKEN, PASSWORD].into_iter().flat_map(|value| forms(value, false)).collect();

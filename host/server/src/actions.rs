@@ -15,7 +15,7 @@ use pipewright_pipeline::machine::{FailureType, Report, Revision, RunAction, Suc
 use pipewright_sandbox::abi::{self, Entry, Outcome};
 use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
 use pipewright_sandbox::limits::CallLimits;
-use pipewright_sandbox::outside::{Outside, Recorder};
+use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox};
 use tracing::Instrument as _;
@@ -154,7 +154,7 @@ impl SandboxActions {
             work_dir: folder.0.clone(),
             limits,
             sink: log.clone(),
-            outside: Outside::Recorded(Recorder::new(self.recordings.bytes_left(&run))),
+            outside: Outside::Recorded(self.recordings.recorder(&run)),
         };
         let (made, mut keeper) = (Made::of(&call), Keeper::new(&plugin));
         let mut end = self.sandbox.call(&plugin, call).await;

@@ -10,7 +10,7 @@ use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Requ
 use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
-use pipewright_sandbox::outside::{Outside, Recorder};
+use pipewright_sandbox::outside::{Outside, Recorder, Room};
 use pipewright_sandbox::seam::Sink;
 use pipewright_sandbox::{Call, CallEnd, Masks, Plugin, Sandbox};
 use tempfile::TempDir;
@@ -79,7 +79,7 @@ impl Place {
             limits: single.limits.clone(),
             sink,
             outside: match &keeper {
-                Some(_) => Outside::Recorded(Recorder::new(RECORDING_BYTES_MAX)),
+                Some(_) => Outside::Recorded(Recorder::new(RECORDING_BYTES_MAX, &Room::new(RECORDING_BYTES_MAX))),
                 None => Outside::Live,
             },
         };

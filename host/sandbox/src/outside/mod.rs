@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 pub use self::fake::{Fake, FakeAnswer, FakeBody, Fakes};
-pub use self::recorder::Recorder;
+pub use self::recorder::{Recorder, Room};
 pub(crate) use self::recorder::{Snapshot, Tape};
 pub use self::replay::Replay;
 pub use self::step::{Body, HttpError, HttpRequest, HttpResponse, HttpStep, Recorded, RecordedDirectory, Step};

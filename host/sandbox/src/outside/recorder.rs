@@ -29,7 +29,27 @@ const LEFT_OUT_MAX: usize = 100;
 pub struct Recorder {
     bytes_max: u64,
     bytes_left: AtomicU64,
+    room: Arc<Room>,
     kept: Mutex<Kept>,
+}
+
+/// What all recorders of a host may hold together. Stops a thousand calls that each keep to their own limit.
+pub struct Room(AtomicU64);
+
+impl Room {
+    pub fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self(bytes_max.into()))
+    }
+}
+
+fn take(left: &AtomicU64, bytes: u64) -> bool {
+    left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.room.0.fetch_add(self.bytes_max - self.bytes_left.load(Relaxed), Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -59,9 +79,9 @@ pub(crate) struct Snapshot {
 }
 
 impl Recorder {
-    /// Keeps at most `bytes_max` bytes, and says what it left out.
-    pub fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Self { bytes_max, bytes_left: bytes_max.into(), kept: Mutex::default() })
+    /// Keeps at most `bytes_max` bytes, and no more than there is room for; says what it left out.
+    pub fn new(bytes_max: u64, room: &Arc<Room>) -> Arc<Self> {
+        Arc::new(Self { bytes_max, bytes_left: bytes_max.into(), room: Arc::clone(room), kept: Mutex::default() })
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -69,7 +89,17 @@ impl Recorder {
     }
 
     fn take(&self, bytes: u64) -> bool {
-        self.bytes_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        let takes = take(&self.room.0, bytes);
+        let taken = takes && take(&self.bytes_left, bytes);
+        if takes && !taken {
+            self.room.0.fetch_add(bytes, Relaxed);
+        }
+        taken
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.bytes_left.fetch_add(bytes, Relaxed);
+        self.room.0.fetch_add(bytes, Relaxed);
     }
 
     pub(crate) fn bytes_left(&self) -> u64 {
@@ -214,7 +244,7 @@ impl Reel {
             if recorder.take(data.len() as u64) {
                 kept.extend_from_slice(data);
             } else {
-                recorder.bytes_left.fetch_add(kept.len() as u64, Relaxed);
+                recorder.give_back(kept.len() as u64);
                 self.kept = None;
             }
         }

@@ -160,3 +160,69 @@ fn read_json(content: &[u8]) -> Result<Recording, RecordingError> {
     }
     serde_json::from_slice(content).map_err(malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::Component;
+
+    fn bundle() -> Bundle {
+        let component = Component { name: "a/b".to_owned(), version: "1.0.0".to_owned(), digest: Digest::of(b"wasm") };
+        let recording =
+            Recording { format: FORMAT, component, calls: Vec::new(), log: Vec::new(), left_out: Vec::new() };
+        let blobs = [b"wasm".as_slice(), b"other"].map(|blob| (Digest::of(blob), Bytes::from_static(blob)));
+        Bundle { recording, blobs: blobs.into() }
+    }
+
+    /// An archive of these entries, as somebody else makes it.
+    fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, content) in entries {
+            writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+            writer.write_all(content).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let written = bundle().to_bytes().unwrap();
+        let read = Bundle::from_bytes(&written).unwrap();
+        assert_eq!(read.recording.component, bundle().recording.component);
+        assert_eq!(read.blobs, bundle().blobs);
+        assert_eq!(read.to_bytes().unwrap(), written);
+    }
+
+    #[test]
+    fn what_is_no_recording_is_refused() {
+        let json = serde_json::to_string(&bundle().recording).unwrap();
+        let newer = json.replace("\"format\":1", "\"format\":2");
+        let unknown = json.replace("\"calls\"", "\"more\":1,\"calls\"");
+        let digest = format!("blobs/{}", Digest::of(b"wasm"));
+        let bomb = vec![0; (BUNDLE_BYTES_MAX + 1) as usize];
+        let bomb_name = format!("blobs/{}", Digest::of(&bomb));
+        let cases: &[(&str, Vec<u8>, &str)] = &[
+            ("no archive", b"PK".to_vec(), "not a recording"),
+            ("nothing in it", archive(&[]), "it has no recording.json"),
+            ("no JSON", archive(&[(JSON, b"{")]), "not a recording: EOF"),
+            ("a newer format", archive(&[(JSON, newer.as_bytes())]), "the recording is of format 2"),
+            ("an unknown key", archive(&[(JSON, unknown.as_bytes())]), "unknown field `more`"),
+            ("a changed blob", archive(&[(JSON, json.as_bytes()), (&digest, b"mask")]), "is not what its name says"),
+            ("a name that leads out", archive(&[("../../x", b"")]), "\"../../x\" is not what its name says"),
+            ("a bomb", archive(&[(&bomb_name, &bomb)]), "it has more than 100663296 bytes"),
+        ];
+        for (name, bytes, wanted) in cases {
+            match Bundle::from_bytes(bytes) {
+                Err(error) => assert!(error.to_string().contains(wanted), "{name}: {error}"),
+                Ok(_) => panic!("{name} was read"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_is_told() {
+        let left_out = bundle().tree(&Digest::of(b"nothing"), "the input artifact Code");
+        let Err(RecordingError::LeftOut(what)) = left_out else { panic!("it is there") };
+        assert_eq!(what, "the input artifact Code");
+    }
+}

@@ -85,7 +85,9 @@ fn table(calls: &[RecordedCall]) -> Table {
         _ => {}
     }
     case.insert("idempotency-key".into(), request.idempotency_key.as_str().into());
-    case.insert("attempt".into(), i64::from(request.attempt).into());
+    if request.attempt != 1 {
+        case.insert("attempt".into(), i64::from(request.attempt).into());
+    }
     case.insert("time".into(), milliseconds(first.outside.time));
     case.insert("recorded".into(), OUTSIDE.into());
     let context = &request.context;
@@ -107,8 +109,12 @@ fn table(calls: &[RecordedCall]) -> Table {
     if !request.environment.is_empty() {
         case.insert("environment".into(), named(&request.environment));
     }
-    case.insert("settings".into(), named(&request.settings));
-    case.insert("grants".into(), grants(&first.grants));
+    if !request.settings.is_empty() {
+        case.insert("settings".into(), named(&request.settings));
+    }
+    if first.grants != RecordedGrants::default() {
+        case.insert("grants".into(), grants(&first.grants));
+    }
     case.insert("expected".into(), expected(first));
     let then: Vec<Value> = calls[1..].iter().map(then).collect();
     if !then.is_empty() {
@@ -145,7 +151,9 @@ fn then(call: &RecordedCall) -> Value {
         }
         None => {}
     }
-    then.insert("attempt".into(), i64::from(*attempt).into());
+    if *attempt != 1 {
+        then.insert("attempt".into(), i64::from(*attempt).into());
+    }
     then.insert("time".into(), milliseconds(call.outside.time));
     then.insert("expected".into(), expected(call));
     Value::Table(then)

@@ -6,9 +6,11 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pipewright_pipeline::machine::{Report, RunAction};
 use pipewright_sandbox::files::Digest;
+use pipewright_sandbox::outside::{Recorder, Room};
 
 use super::{Bundle, Keeper, RECORDING_BYTES_MAX};
 
@@ -17,15 +19,24 @@ const EXTENSION: &str = "recording";
 /// The folder of the logs, as recordings use it.
 pub struct Recordings {
     folder: PathBuf,
+    room: Arc<Room>,
 }
+
+/// What all running actions together may hold for their recordings. Stops a thousand actions that each download their
+/// share.
+const RECORDINGS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 impl Recordings {
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, room: Room::new(RECORDINGS_BYTES_MAX) }
+    }
+
+    pub fn recorder(&self, run: &RunAction) -> Arc<Recorder> {
+        Recorder::new(self.bytes_left(run), &self.room)
     }
 
     /// How much may be kept of a call: what earlier calls of the same action execution left.
-    pub fn bytes_left(&self, run: &RunAction) -> u64 {
+    fn bytes_left(&self, run: &RunAction) -> u64 {
         if run.call == 1 && run.attempt == 1 {
             return RECORDING_BYTES_MAX;
         }

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 
 use super::world::{Calling, SECRET, body};
 use super::*;
-use crate::outside::{Difference, Fake, FakeAnswer, FakeBody, Fakes, Recorded, Recorder, Replay, Step};
+use crate::outside::{Difference, Fake, FakeAnswer, FakeBody, Fakes, Recorded, Recorder, Replay, Room, Step};
 use crate::secrets::Asked;
 
 /// A request of a guest: method, URL, header, body.
@@ -57,7 +57,7 @@ async fn make(calling: &mut Calling, world: &World, requests: &[Wanted]) -> Vec<
 }
 
 async fn record(world: &World, bytes_max: u64) -> (Vec<String>, Vec<String>, Recorded) {
-    let mut calling = world.call(|_| (), Outside::Recorded(Recorder::new(bytes_max)));
+    let mut calling = world.call(|_| (), Outside::Recorded(Recorder::new(bytes_max, &Room::new(1 << 20))));
     let told = make(&mut calling, world, REQUESTS).await;
     let journal = calling.outcomes().iter().map(|outcome| format!("{outcome:?}")).collect();
     let recorded = calling.seam.recorded().unwrap();
@@ -142,6 +142,24 @@ async fn what_does_not_fit_is_named() {
     assert!(found.expected.contains("the recording ends here"), "{found}");
 }
 
+/// What is dropped makes room for others.
+#[test]
+fn recorders_share_their_room() {
+    let room = Room::new(300);
+    let step = || Step::Clock { milliseconds: 7 };
+    let steps = |recorder: &Recorder| {
+        for _ in 0..10 {
+            recorder.step(0, step);
+        }
+        recorder.finish(&crate::masks::Masks::default()).steps.len()
+    };
+    let first = Recorder::new(200, &room);
+    assert_eq!(steps(&first), 3);
+    assert_eq!(steps(&Recorder::new(200, &room)), 1);
+    drop(first);
+    assert_eq!(steps(&Recorder::new(200, &room)), 3);
+}
+
 #[tokio::test]
 async fn answers_can_be_made_up() {
     let world = World::start().await;
@@ -176,7 +194,7 @@ async fn answers_can_be_made_up() {
 /// The clock, randomness and a revealed value are given again, too.
 #[tokio::test]
 async fn what_is_no_request_is_given_again() {
-    let recorder = Recorder::new(1 << 20);
+    let recorder = Recorder::new(1 << 20, &Room::new(1 << 20));
     recorder.step(0, || Step::Clock { milliseconds: 7 });
     recorder.step(4, || Step::Randomness { bytes: "00ff".to_owned() });
     let replay = Replay::new(recorder.finish(&crate::masks::Masks::default()));
