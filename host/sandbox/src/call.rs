@@ -150,7 +150,7 @@ impl Sandbox {
             ran.seam.log(Level::Warn, limit);
         }
         let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
-        let result = match ran.seam.difference() {
+        let result = match ran.seam.difference(result.as_ref().err().map(ToString::to_string).as_deref()) {
             // Whatever it led to.
             Some(difference) => Err(CallFailure::Differs(difference)),
             None => result,

@@ -140,10 +140,10 @@ impl Seam {
         }
     }
 
-    /// What the guest did that was not kept. To be asked when it is gone.
-    pub(crate) fn difference(&self) -> Option<Difference> {
+    /// What the guest did that was not kept. To be asked when it is gone, with the words in which it failed.
+    pub(crate) fn difference(&self, failure: Option<&str>) -> Option<Difference> {
         if let Outside::Replayed(replay) = &self.outside {
-            replay.finish();
+            replay.finish(failure);
         }
         let found = self.outside.stop()?.difference()?;
         let masked = |text: &str| self.masked(text).into_owned();

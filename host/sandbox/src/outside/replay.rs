@@ -56,11 +56,12 @@ impl Replay {
         None
     }
 
-    /// To be asked when the guest is gone.
-    pub(crate) fn finish(&self) {
+    /// To be asked when the guest is gone, with the words in which it failed.
+    pub(crate) fn finish(&self, failure: Option<&str>) {
         let made = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(step) = self.recorded.steps.get(made) {
-            self.stop.at(made + 1, step.shown(), "no further host call");
+            let ended = failure.map(|failure| format!(": the call failed: {failure}")).unwrap_or_default();
+            self.stop.at(made + 1, step.shown(), format!("no further host call{ended}"));
         }
     }
 

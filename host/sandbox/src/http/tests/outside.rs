@@ -82,7 +82,7 @@ async fn what_was_kept_is_given_again() {
     assert_eq!(told_again[last], "ended");
     let journal_again: Vec<_> = again.outcomes().iter().map(|outcome| format!("{outcome:?}")).collect();
     assert_eq!(journal_again[..last + 2], journal[..last + 2]);
-    assert_eq!(again.seam.difference().map(|difference| difference.number), Some(REQUESTS.len() + 2));
+    assert_eq!(again.seam.difference(None).map(|difference| difference.number), Some(REQUESTS.len() + 2));
     assert_eq!(*world.lookups.lock().unwrap(), lookups, "nothing is looked up");
     assert_eq!(world.connections(), connections, "nothing is connected to");
 }
@@ -124,7 +124,7 @@ async fn a_call_ends_where_it_differs() {
     for (requests, number, expected, made) in cases {
         let mut calling = world.call(|_| (), Outside::Replayed(Replay::new(recorded.clone())));
         make(&mut calling, &world, requests).await;
-        let Some(found) = calling.seam.difference() else { panic!("{made}: nothing differs") };
+        let Some(found) = calling.seam.difference(None) else { panic!("{made}: nothing differs") };
         let Difference { number: at, expected: kept, made: was } = &found;
         assert!(at == number && kept.contains(expected) && was.contains(made), "{found}");
     }
@@ -138,7 +138,7 @@ async fn what_does_not_fit_is_named() {
     assert!(recorded.left_out.iter().any(|what| what.contains("recording_bytes_max")), "{:?}", recorded.left_out);
     let mut calling = world.call(|_| (), Outside::Replayed(Replay::new(recorded)));
     make(&mut calling, &world, REQUESTS).await;
-    let found = calling.seam.difference().unwrap();
+    let found = calling.seam.difference(None).unwrap();
     assert!(found.expected.contains("the recording ends here"), "{found}");
 }
 
@@ -185,7 +185,7 @@ async fn answers_can_be_made_up() {
     let told = make(&mut calling, &world, requests).await;
     assert_eq!(told, ["Ok(\"201 Created, whole: true\")", "Err(HttpRequestDenied)", "Err(ConnectionRefused)", "ended"]);
     assert_eq!(fakes.left().count(), 0);
-    let found = calling.seam.difference().unwrap();
+    let found = calling.seam.difference(None).unwrap();
     assert!(found.expected == "no further request" && found.made.contains("/jobs"), "{found}");
     assert!(!found.to_string().contains(SECRET), "{found}");
     assert_eq!(world.connections(), 0, "nothing is connected to");
