@@ -10,6 +10,7 @@ mod crash;
 mod durability;
 mod git;
 mod git_server;
+mod languages;
 mod packages;
 mod quickstart;
 mod recordings;

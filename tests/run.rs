@@ -45,6 +45,11 @@ impl Home {
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::new(self.command(arguments).output().unwrap())
     }
+
+    /// The same where no other program is installed.
+    pub(crate) fn run_without_path(&self, arguments: &[&str]) -> Ended {
+        Ended::new(self.command(arguments).env("PATH", "").output().unwrap())
+    }
 }
 
 pub(crate) struct Ended {

@@ -1,7 +1,7 @@
 //! Programs and folders that some tests need and that are not on every machine.
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so loudly")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -28,6 +28,17 @@ pub fn python(package: &str) -> Option<PathBuf> {
         missing(package);
     }
     has_it.then_some(python)
+}
+
+/// The folder with this package of npm, if there are both it and Node.js: `.ci/run` makes it.
+pub fn node_modules(package: &str) -> Option<PathBuf> {
+    find("node")?;
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/ci/node/node_modules");
+    let has_it = modules.join(package).is_dir();
+    if !has_it {
+        missing(package);
+    }
+    has_it.then_some(modules)
 }
 
 fn missing(name: &str) {
