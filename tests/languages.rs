@@ -1,6 +1,7 @@
-//! Plugins in Python and JavaScript, begun and built with the documented commands: each template passes its own cases, and a
-//! deployment speaks to a real server.
+//! Plugins in Python and JavaScript, begun and built with the documented commands: each template passes its own cases, a
+//! deployment speaks to a real server, and `languages/` uses all of each layer.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -19,21 +20,29 @@ type Heard = Arc<Mutex<Vec<(String, String)>>>;
 #[tokio::test(flavor = "multi_thread")]
 async fn python_plugins_are_begun_built_and_tested() {
     let Some(_) = tools::find("componentize-py") else { return };
-    passes_its_cases("python", &|_| ()).await;
+    check("python", "py", &|_| ()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript_plugins_are_begun_built_and_tested() {
     let Some(modules) = tools::node_modules("@bytecodealliance/componentize-js") else { return };
     // In the place of `npm install`.
-    passes_its_cases("javascript", &|folder| symlink(&modules, folder.join("node_modules")).unwrap()).await;
+    check("javascript", "js", &|folder| symlink(&modules, folder.join("node_modules")).unwrap()).await;
 }
 
-async fn passes_its_cases(language: &str, install: &dyn Fn(&Path)) {
+async fn check(language: &str, extension: &str, install: &dyn Fn(&Path)) {
     let home = Home::new();
     home.run(&["plugin", "new", "acme/index", "--kind", "build", "--lang", language]).check(0, &["plugin test ."]);
     install(&home.path("index"));
     home.run(&["plugin", "test", "index"]).check(0, &["ok     lists-files", " 0 failed"]);
+
+    // The whole layer in the same folder: one plugin in each language, and the same cases for both.
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/languages");
+    let source = fs::read_to_string(sources.join("everything").with_extension(extension)).unwrap();
+    home.write(&format!("index/src/plugin.{extension}"), &source);
+    fs::remove_dir_all(home.path("index/cases")).unwrap();
+    symlink(sources.join("cases").canonicalize().unwrap(), home.path("index/cases")).unwrap();
+    home.run(&["plugin", "test", "index"]).check(0, &["17 passed, 0 failed"]);
 
     home.run(&["plugin", "new", "acme/ship-it", "--kind", "deploy", "--lang", language]).check(0, &["plugin test ."]);
     install(&home.path("ship-it"));

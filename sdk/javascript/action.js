@@ -1,6 +1,7 @@
 /** The running action, as its function sees it: what the declaration says of it, its artifacts, and what it left when it waited. */
 
 import { Failure } from './failure.js';
+import { digest } from './files.js';
 
 /** One run of one action. */
 export class Action {
@@ -57,7 +58,14 @@ export class Action {
         `\`${name}\` is not the name of a granted directory: give the name under which the grant lists it, not a path`,
       );
     }
-    return `/directories/${name}`;
+    const path = `/directories/${name}`;
+    try {
+      // It is no file; but where the grant is missing, the host names it.
+      digest(path);
+    } catch (failure) {
+      if (failure.kind === 'permission-error') throw failure;
+    }
+    return path;
   }
 }
 

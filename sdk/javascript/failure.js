@@ -43,7 +43,6 @@ export function calling(call) {
       case 'denied':
         throw Failure.permission(error.payload.val);
       case 'not-found':
-        throw new Failure(`${error.payload.val}: not found`);
       case 'quota':
       case 'invalid':
       case 'io':

@@ -45,7 +45,10 @@ class from_host:
         match error.value if isinstance(error, Err) else None:
             case artifacts.Error_Denied(text) | secrets.Error_Denied(text):
                 raise Failure.permission(text) from None
-            case artifacts.Error_NotFound(text):
-                raise Failure(f"{text}: not found") from None
-            case artifacts.Error_Quota(text) | artifacts.Error_Invalid(text) | artifacts.Error_Io(text):
+            case (
+                artifacts.Error_NotFound(text)
+                | artifacts.Error_Quota(text)
+                | artifacts.Error_Invalid(text)
+                | artifacts.Error_Io(text)
+            ):
                 raise Failure(text) from None

@@ -23,9 +23,10 @@ def setting(
     The field's name in PascalCase is the key in the action's configuration, or `name`. A secret one is masked whenever it
     is read back.
     """
-    return dataclasses.field(
-        default=default, kw_only=True, metadata={"documentation": documentation, "secret": secret, "name": name}
-    )
+    metadata = {"documentation": documentation, "default": default, "secret": secret, "name": name}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=default.copy, kw_only=True, metadata=metadata)
+    return dataclasses.field(default=default, kw_only=True, metadata=metadata)
 
 
 @dataclasses.dataclass
@@ -84,7 +85,8 @@ def _declared(field: dataclasses.Field, hint: Any) -> Declared:
     base, optional = _without_none(hint)
     if _kind(base) is None or "documentation" not in field.metadata:
         raise TypeError(f"the setting `{field.name}` has a type that settings cannot have, or is not made by `setting(…)`")
-    has_default = field.default is not dataclasses.MISSING and field.default is not None
+    default = field.metadata["default"]
+    has_default = default is not dataclasses.MISSING and default is not None
     return Declared(
         attribute=field.name,
         type=base,
@@ -94,7 +96,7 @@ def _declared(field: dataclasses.Field, hint: Any) -> Declared:
             kind=_kind(base),
             required=not optional and not has_default,
             secret=field.metadata["secret"],
-            default=text(field.default) if has_default else None,
+            default=text(default) if has_default else None,
             choices=list(typing.get_args(base)) if typing.get_origin(base) is typing.Literal else [],
             documentation=field.metadata["documentation"],
         ),

@@ -1,0 +1,88 @@
+"""Uses all of the Python layer; `everything.js` does the same, and the same cases hold for both."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import pipewright
+from pipewright import Action, Failure, Link, Report, Wait, ask, build, files, http, log, secrets, setting
+
+
+@dataclass
+class Settings:
+    deed: Literal["settings", "files", "secrets", "directory", "http", "crash", "wait", "fail"] = setting("What it does.")
+    text: str | None = setting("A text.")
+    whole: int = setting("A whole number.", default=7)
+    real: float | None = setting("A number.")
+    switch: bool = setting("A switch.", default=False)
+    names: list[str] = setting("Texts.", default=["a"], name="NameList")
+    hidden: int | None = setting("A number that is not to be seen.", secret=True)
+
+
+@build("Everything", inputs=(0, 1), outputs=(0, 1), variables={"Answer": "A variable."})
+def everything(action: Action, settings: Settings) -> Report | Wait:
+    """Does what it is asked to."""
+    match settings.deed:
+        case "settings":
+            values = [settings.text, settings.whole, settings.real, settings.switch, settings.names, settings.hidden]
+            log.info(json.dumps(values))
+        case "files":
+            do_files(action)
+        case "secrets":
+            log.info(secrets.basic("user", "token") != secrets.stand_in("token"))
+            log.info(secrets.reveal("shown") != "")
+            secrets.stand_in("other")
+        case "directory":
+            log.info(action.directory("shelf"))
+            action.directory("../shelf")
+        case "http":
+            response = http.request("PUT", "https://example.com/a?b=c", headers={"X-One": "1"}, body="text")
+            log.info(f"{response.status} {response.ok} {response.headers['x-two']} {response.text}")
+            try:
+                http.request("GET", "https://example.com/refused").raise_for_status()
+            except Failure as failure:
+                log.info(failure)
+            http.request("GET", "https://example.com/broken")
+        case "crash":
+            return len(None)
+        case "fail":
+            raise Failure.system_unavailable("not today")
+        case "wait":
+            if action.resumed is None:
+                return Wait(signal="approval", continuation={"kept": [1, 2]})
+            signal = action.resumed.signal
+            log.info(f"{action.resumed.continuation['kept'][1]} {signal.kind} {signal.payload.decode()}")
+    variables = {"Answer": True, "Left out": None, "Number": 1.5}
+    return Report("done", variables=variables, links=[Link("Example", "https://example.com/")], external_id="id-1")
+
+
+def do_files(action: Action) -> None:
+    folder = action.scratch / "folder"
+    files.write(folder / "run.sh", "#!/bin/sh\n")
+    files.set_executable(folder / "run.sh")
+    files.link(folder / "link", "run.sh")
+    files.write(folder / "left-out", bytes(200_000))
+    log.info(f"{len(files.read(folder / 'left-out'))} {files.read_text(folder / 'run.sh')!r}")
+    copied = files.copy(folder, action.output / "copy", ["left-out"])
+    log.info(f"copied {copied.files} {copied.bytes}")
+    files.zip(action.output / "copy", action.scratch / "packed.zip")
+    files.unzip(action.scratch / "packed.zip", action.output / "unpacked")
+    for entry in files.list(action.output / "unpacked"):
+        log.info(f"{entry.kind.name.lower()} {entry.path} {entry.executable} {entry.target}".lower())
+    log.info(files.digest(action.output / "unpacked/run.sh"))
+    files.read(action.scratch / "nowhere")
+
+
+Plugin, Build = pipewright.plugin(
+    "tests/everything",
+    "1.0.0",
+    [everything],
+    asks=[
+        ask("http", "example.com", reason="to ask it"),
+        ask("secret", "token", reason="to sign in"),
+        ask("reveal-secret", "shown", reason="to read it"),
+        ask("read-directory", "shelf", reason="to look into it"),
+        ask("clock", reason="to know the time"),
+    ],
+    may_run_again=False,
+)
