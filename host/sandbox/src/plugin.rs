@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use semver::Version;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::abi::Description;
@@ -13,7 +14,7 @@ use crate::sandbox::LoadError;
 use crate::state::State;
 use crate::symbols::Symbols;
 
-/// The version of the package `pipewright:plugin` that this host offers.
+/// The version of the package `pipewright:plugin` that this host offers: that of the first Pipewright that offered it.
 pub const ABI_VERSION: &str = "0.1.0";
 const ABI_PACKAGE: &str = "pipewright:plugin/";
 /// What the ABI has besides its own package.
@@ -126,16 +127,34 @@ impl Exports {
 
 /// That every interface of our package, imported or exported, is of a version that this host offers.
 fn check_versions(component: &Component) -> Result<(), LoadError> {
+    match versions(component).into_iter().find(|wants| series(wants) != series(ABI_VERSION)) {
+        Some(wants) => Err(LoadError::Abi { wants }),
+        None => Ok(()),
+    }
+}
+
+/// The version of each interface of our package, imported or exported.
+fn versions(component: &Component) -> Vec<String> {
     let ty = component.component_type();
     let engine = component.engine();
     let names = ty.imports(engine).map(|(name, _)| name).chain(ty.exports(engine).map(|(name, _)| name));
-    for name in names {
-        let Some((_, wants)) = name.strip_prefix(ABI_PACKAGE).and_then(|rest| rest.split_once('@')) else { continue };
-        if series(wants) != series(ABI_VERSION) {
-            return Err(LoadError::Abi { wants: wants.to_owned() });
-        }
+    names.filter_map(|name| Some(name.strip_prefix(ABI_PACKAGE)?.split_once('@')?.1.to_owned())).collect()
+}
+
+/// Which host runs a plugin that was built for a version of the ABI that this one does not offer, or not all of.
+pub(crate) fn mend(wants: &str) -> String {
+    if is_newer(wants) {
+        format!(
+            "it needs Pipewright {wants} or newer; upgrade this host, or build it with the SDK or WIT of {ABI_VERSION}"
+        )
+    } else {
+        let series = series(wants);
+        format!("it needs a Pipewright {series}; build it with the SDK or WIT of {ABI_VERSION} for this host")
     }
-    Ok(())
+}
+
+fn is_newer(wants: &str) -> bool {
+    matches!((Version::parse(wants), Version::parse(ABI_VERSION)), (Ok(wants), Ok(offered)) if wants > offered)
 }
 
 /// The part of a version that must be equal: `0.1` of `0.1.7`, `2` of `2.3.0`.
@@ -145,6 +164,10 @@ fn series(version: &str) -> &str {
 }
 
 fn missing_import(component: &Component, error: &wasmtime::Error) -> LoadError {
+    // Inside a series the linker serves what an older host has; what is missing came with a newer one.
+    if let Some(wants) = versions(component).into_iter().find(|wants| is_newer(wants)) {
+        return LoadError::Abi { wants };
+    }
     let ty = component.component_type();
     let engine = component.engine();
     let known = |name: &str| name.starts_with(ABI_PACKAGE) || WASI_PACKAGES.iter().any(|wasi| name.starts_with(wasi));
@@ -158,7 +181,17 @@ fn missing_import(component: &Component, error: &wasmtime::Error) -> LoadError {
 
 #[cfg(test)]
 mod tests {
-    use super::series;
+    use super::{ABI_VERSION, mend, series};
+
+    #[test]
+    fn a_plugin_says_which_host_it_needs() {
+        let check = |wants, want: &str| assert!(mend(wants).contains(want), "{wants}: {}", mend(wants));
+        check("0.1.7", "needs Pipewright 0.1.7 or newer; upgrade this host");
+        check("0.2.0", "needs Pipewright 0.2.0 or newer; upgrade this host");
+        check("1.0.0", "needs Pipewright 1.0.0 or newer; upgrade this host");
+        check("0.0.9", "needs a Pipewright 0.0; build it");
+        check("0.0.9", &format!("with the SDK or WIT of {ABI_VERSION}"));
+    }
 
     #[test]
     fn a_series_is_what_may_not_differ() {

@@ -17,7 +17,7 @@ use crate::cache::{Cache, Entry};
 use crate::compile::{CompileError, Compiler, CompilerCommand};
 use crate::limiter::Budget;
 use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
-use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready};
+use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
 use crate::state::{self, State};
 use crate::{call, description, engine, http};
 
@@ -63,8 +63,8 @@ pub enum LoadError {
     #[error("the component cannot be compiled: {0}")]
     Compile(#[from] CompileError),
     #[error(
-        "the component was built for version {wants} of the plugin ABI, and this host offers {ABI_VERSION}: build it \
-         with the SDK or WIT of {ABI_VERSION}"
+        "the component was built for version {wants} of the plugin ABI, and this host offers {ABI_VERSION}: {}",
+        mend(wants)
     )]
     Abi { wants: String },
     #[error("the component cannot be linked: {0}")]

@@ -215,6 +215,7 @@ async fn what_is_no_plugin_is_refused_with_its_reason() {
     check(&importing("other:package/thing"), "it imports other:package/thing, which is not part of the plugin ABI")
         .await;
     check(&importing("pipewright:plugin/log@0.2.0"), "was built for version 0.2.0 of the plugin ABI").await;
+    check(&importing("pipewright:plugin/weather@0.1.99"), "needs Pipewright 0.1.99 or newer").await;
     let Err(LoadError::False(problems)) = sandbox.load(pipewright_guests::get("liar").into()).await else {
         panic!("a liar was believed")
     };
