@@ -66,10 +66,21 @@ const LAWS: &[Law] = &[
         except: &["host/server/src/cli", "host/server/src/main.rs"],
     },
     Law {
-        name: "the store, the artifacts and the plugins do not know the driver",
+        name: "the store, the artifacts, the packages and the plugins do not know the driver",
         patterns: &["crate::driver"],
-        within: &["host/server/src/store", "host/server/src/artifacts.rs", "host/server/src/plugins.rs"],
+        within: &[
+            "host/server/src/store",
+            "host/server/src/artifacts.rs",
+            "host/server/src/packages",
+            "host/server/src/plugins.rs",
+        ],
         except: &[],
+    },
+    Law {
+        name: "registries are asked in one place, where every answer has a limit",
+        patterns: &["reqwest::", "use reqwest"],
+        within: &["host", "sdk", "plugins"],
+        except: &["host/server/src/packages/registry.rs"],
     },
     Law {
         name: "nothing is unfinished or switched off",

@@ -52,7 +52,7 @@ pub fn diff(old: &Facts, new: &Facts) -> Difference {
         named("import", &facts.imports).into_iter().chain(named("export", &facts.exports)).collect()
     };
     let (interfaces_removed, interfaces_added) = apart(&interfaces(old), &interfaces(new));
-    let (signers_removed, signers_added) = apart(&old.signers, &new.signers);
+    let (signers_removed, signers_added) = apart(old.signers.keys(), new.signers.keys());
     let (old_asks, new_asks): (Vec<_>, Vec<_>) =
         (old.asks.keys().cloned().collect(), new.asks.keys().cloned().collect());
     Difference {
@@ -202,7 +202,7 @@ mod tests {
             size_bytes: 1000,
             source: None,
             revision: None,
-            signers: vec!["sha256:a".to_owned()],
+            signers: [("sha256:a".to_owned(), String::new())].into(),
             untrusted: None,
             documentation: String::new(),
             may_run_again: true,
@@ -263,7 +263,7 @@ mod tests {
             |new| {
                 new.imports.push("wasi:http/outgoing-handler@0.2.12".to_owned());
                 new.exports.clear();
-                new.signers = vec!["sha256:b".to_owned()];
+                new.signers = [("sha256:b".to_owned(), String::new())].into();
                 new.size_bytes = 900;
                 new.may_run_again = false;
             },

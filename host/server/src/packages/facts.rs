@@ -27,8 +27,8 @@ pub struct Facts {
     pub source: Option<String>,
     /// The source's revision, as the publisher says.
     pub revision: Option<String>,
-    /// The keys that signed it and that the policy lets sign for its name.
-    pub signers: Vec<String>,
+    /// The keys that signed it and that the policy lets sign for its name, with their files as the policy names them.
+    pub signers: BTreeMap<String, String>,
     /// Why the policy does not trust it. What follows was then not read, and is empty.
     pub untrusted: Option<String>,
     pub documentation: String,
@@ -80,7 +80,7 @@ impl Facts {
 
     pub(super) fn of_package(head: &Head, about: &Description, interfaces: &Interfaces, trust: &Trust) -> Self {
         let mut facts = Self::of_head(head);
-        facts.signers = trust.signers().iter().map(oci::text).collect();
+        facts.signers = trust.signers().map(|(key, file)| (oci::text(key), file.to_owned())).collect();
         facts.describe(about, interfaces);
         facts
     }
@@ -104,7 +104,7 @@ impl Facts {
             size_bytes,
             source: None,
             revision: None,
-            signers: Vec::new(),
+            signers: BTreeMap::new(),
             untrusted: None,
             documentation: String::new(),
             may_run_again: false,

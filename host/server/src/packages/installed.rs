@@ -281,7 +281,7 @@ fn entry(candidate: &Candidate, state: State) -> Entry {
         manifest: head.digest,
         component: head.component.digest,
         signatures: signatures_manifest.as_ref().map(|manifest| oci::text(&Digest::of(manifest))),
-        signers: candidate.trust.signers().iter().map(oci::text).collect(),
+        signers: candidate.trust.signers().map(|(key, _)| oci::text(key)).collect(),
         source: candidate.source(),
         asks: asks(candidate),
     }

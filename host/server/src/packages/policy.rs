@@ -35,6 +35,8 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 struct Rule {
     keys: Vec<PublicKey>,
+    /// The file of each key, as the policy names it.
+    files: BTreeMap<Digest, String>,
     signatures: usize,
 }
 
@@ -49,18 +51,19 @@ enum Pattern {
 /// On what grounds a package is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// The keys that signed it, by the digest of their SubjectPublicKeyInfo, in order.
-    Signed(Vec<Digest>),
+    /// The keys that signed it, by the digest of their SubjectPublicKeyInfo, with their files as the policy names them.
+    Signed(BTreeMap<Digest, String>),
     /// A local file, which the policy lets in.
     UnsignedFile,
 }
 
 impl Trust {
-    pub fn signers(&self) -> &[Digest] {
-        match self {
-            Self::Signed(keys) => keys,
-            Self::UnsignedFile => &[],
-        }
+    pub fn signers(&self) -> impl Iterator<Item = (&Digest, &str)> {
+        let signed = match self {
+            Self::Signed(keys) => Some(keys),
+            Self::UnsignedFile => None,
+        };
+        signed.into_iter().flatten().map(|(key, file)| (key, file.as_str()))
     }
 }
 
@@ -105,11 +108,11 @@ impl Policy {
         let pattern = |text: &str| Pattern::read(text).ok_or_else(|| wrong(format!("{text:?}: {PATTERN}")));
         let mut rules = BTreeMap::new();
         for (name, rule) in &file.names {
-            let mut keys: Vec<PublicKey> = Vec::new();
+            let (mut keys, mut files) = (Vec::new(), BTreeMap::new());
             for path in &rule.keys {
                 let key =
                     PublicKey::read(&folder.join(path)).map_err(|error| wrong(format!("names.{name:?}: {error}")))?;
-                if !keys.contains(&key) {
+                if files.insert(key.digest, path.display().to_string()).is_none() {
                     keys.push(key);
                 }
             }
@@ -117,7 +120,7 @@ impl Policy {
                 let (wants, has) = (rule.signatures, keys.len());
                 return Err(wrong(format!("names.{name:?}: wants {wants} signatures, and has {has} different keys")));
             }
-            rules.insert(pattern(name)?, Rule { keys, signatures: rule.signatures });
+            rules.insert(pattern(name)?, Rule { keys, files, signatures: rule.signatures });
         }
         let unsigned_files = file.unsigned_files.iter().map(|name| pattern(name)).collect::<Result<_, _>>()?;
         Ok(Self { path: path.to_owned(), rules, unsigned_files })
@@ -133,11 +136,11 @@ impl Policy {
             let path = self.path.display();
             return Err(untrusted(format!("no key may sign for this name; {path} would have to name one")));
         };
-        let (mut signers, mut problems) = (BTreeSet::new(), BTreeSet::new());
+        let (mut signers, mut problems) = (BTreeMap::new(), BTreeSet::new());
         for signature in signatures {
             match signature.signer(manifest, &rule.keys) {
                 Ok(key) => {
-                    signers.insert(key.digest);
+                    signers.insert(key.digest, rule.files.get(&key.digest).cloned().unwrap_or_default());
                 }
                 Err(problem) => {
                     problems.insert(problem);
@@ -145,7 +148,7 @@ impl Policy {
             }
         }
         if signers.len() >= rule.signatures {
-            return Ok(Trust::Signed(signers.into_iter().collect()));
+            return Ok(Trust::Signed(signers));
         }
         let mut reason = match (signatures.len(), signers.len()) {
             (0, _) => "it has no signature".to_owned(),
@@ -233,7 +236,7 @@ mod tests {
             policy.judge(name, &world.manifest, &world.signed(keys)),
             wanted,
         ) {
-            (Ok(trust), Ok(signers)) => assert_eq!(trust.signers().len(), signers),
+            (Ok(trust), Ok(signers)) => assert_eq!(trust.signers().count(), signers),
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
             (got, wanted) => panic!("{name}: {got:?} instead of {wanted:?}"),
         };

@@ -66,8 +66,8 @@ fn print(facts: &Facts) {
             line(what, note);
         }
     }
-    for key in &facts.signers {
-        line("signed by", key);
+    for (key, file) in &facts.signers {
+        line("signed by", &format!("{file} ({key})"));
     }
     if let Some(reason) = &facts.untrusted {
         line("not trusted", reason);

@@ -94,8 +94,8 @@ pub(super) fn introduce(facts: &Facts) {
     for id in facts.offers.keys() {
         println!("  offers {id}");
     }
-    for key in &facts.signers {
-        println!("  signed by {key}");
+    for (key, file) in &facts.signers {
+        println!("  signed by {file} ({key})");
     }
     if let Some(source) = &facts.source {
         println!("  built from {source:?}");
