@@ -84,6 +84,23 @@ fn a_run_shows_everything_that_the_action_did() {
     desk.check(2, &[&run[..], &["--grant", "clock = 1"]].concat(), &["--grant", "clock"]);
 }
 
+/// Expectations that are not met are rewritten on request; all else in the file stays as it is.
+#[test]
+fn cases_are_updated_for_review() {
+    let desk = Desk::new();
+    desk.command(0, &["plugin", "new", "acme/count", "--kind", "build"]);
+    let path = desk.path("count/cases/counts-lines/case.toml");
+    let before = std::fs::read_to_string(&path).expect("the case");
+    let wrong = before.replace("Lines = \"3\"", "Lines = \"4\"").replace("[\"3 lines\"]", "[\"4 lines\"]");
+    let wrong = format!("# as it was once\n{}", wrong.replace("[\"lines.txt\"]", "[\"words.txt\"]"));
+    std::fs::write(&path, &wrong).expect("it is written");
+    desk.check(1, &["plugin", "test", "count"], &["FAILED counts-lines", "1 passed, 1 failed"]);
+    assert_eq!(std::fs::read_to_string(&path).expect("the case"), wrong);
+    desk.check(0, &["plugin", "test", "count", "--update"], &["updated counts-lines", "ok      finds-nothing"]);
+    assert_eq!(std::fs::read_to_string(&path).expect("the case"), format!("# as it was once\n{before}"));
+    desk.check(0, &["plugin", "test", "count"], &["2 passed, 0 failed"]);
+}
+
 /// The line that a denial says is missing is the one to give.
 #[test]
 fn a_denial_says_what_to_grant() {
@@ -144,7 +161,7 @@ fn a_plugin_of_somebody_else_passes_its_cases_and_is_replayed() {
         std::fs::remove_dir_all(desk.path("rollout").join(own)).expect("the template's own");
     }
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/rollout"), &desk.path("rollout"));
-    desk.check(0, &["plugin", "test", "rollout"], &["ok     waits-until-it-is-out", " 0 failed"]);
+    desk.check(0, &["plugin", "test", "rollout"], &["ok      waits-until-it-is-out", " 0 failed"]);
 
     std::fs::create_dir(desk.path("site")).expect("a folder");
     std::fs::write(desk.path("token.txt"), "correct-horse-battery").expect("a file");

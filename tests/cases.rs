@@ -44,7 +44,7 @@ async fn first_party_plugins_pass_their_cases() {
     for (name, component) in pipewright_bundle::PLUGINS {
         let plugin = sandbox.load((*component).into()).await.unwrap();
         let folder = workspace().join("plugins").join(name).join(cases::FOLDER);
-        let results = cases::run_all(&sandbox, &plugin, &folder).await.unwrap_or_else(|error| panic!("{error}"));
+        let results = cases::run_all(&sandbox, &plugin, &folder, false).await.unwrap_or_else(|error| panic!("{error}"));
         let bad: Vec<CaseResult> = results.into_iter().filter(|result| !result.passed()).collect();
         if !bad.is_empty() {
             failed += &format!("plugins/{name}\n{}", told(&bad));
@@ -65,7 +65,7 @@ async fn every_capability_has_a_denial_case() {
     }
     let sandbox = sandbox();
     let plugin = sandbox.load(pipewright_guests::get("reach").into()).await.unwrap();
-    let results = cases::run_all(&sandbox, &plugin, &folder).await.unwrap_or_else(|error| panic!("{error}"));
+    let results = cases::run_all(&sandbox, &plugin, &folder, false).await.unwrap_or_else(|error| panic!("{error}"));
     assert!(results.iter().all(CaseResult::passed), "{}", told(&results));
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn run_in(
         fs::write(path, text).unwrap();
     }
     let plugin = sandbox.load(component.into()).await.unwrap();
-    cases::run_all(sandbox, &plugin, folder.path()).await.map_err(|error| match error {
+    cases::run_all(sandbox, &plugin, folder.path(), false).await.map_err(|error| match error {
         CasesError::Invalid(problems) => {
             let here = format!("{}/", folder.path().display());
             CasesError::Invalid(problems.into_iter().map(|problem| problem.replace(&here, "")).collect())
@@ -261,6 +261,6 @@ async fn a_case_takes_nothing_from_outside_of_its_folder() {
 async fn a_folder_without_cases_says_so() {
     let sandbox = sandbox();
     let plugin = sandbox.load(approval().into()).await.unwrap();
-    let error = cases::run_all(&sandbox, &plugin, Path::new("no/cases")).await.unwrap_err();
+    let error = cases::run_all(&sandbox, &plugin, Path::new("no/cases"), false).await.unwrap_err();
     assert!(matches!(&error, CasesError::Missing(folder) if folder == Path::new("no/cases")), "{error}");
 }

@@ -1,7 +1,8 @@
 //! The cases of a plugin: its tests as data, run in the real sandbox. `sdk/CASES.md` describes the format.
 //!
 //! Owns finding the cases, running them side by side, and telling what differs. `file` is the format of a case, `folder`
-//! what lies beside it, `run` the calls, `seen` what came of one, `check` the comparing. Must not know how results are
+//! what lies beside it, `run` the calls, `seen` what came of one, `check` the comparing, `update`
+//! the rewriting of what was not met. Must not know how results are
 //! shown, or where a component came from.
 
 mod check;
@@ -9,6 +10,7 @@ mod file;
 pub(crate) mod folder;
 mod run;
 mod seen;
+mod update;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,6 +23,7 @@ use pipewright_sandbox::{Plugin, Sandbox};
 
 pub use check::Difference;
 use file::CaseFile;
+use run::Ran;
 
 use crate::plugins;
 
@@ -37,6 +40,8 @@ pub struct CaseResult {
     pub name: String,
     /// Everything that is not as expected.
     pub differences: Vec<Difference>,
+    /// Its expectations were rewritten.
+    pub updated: bool,
 }
 
 impl CaseResult {
@@ -69,8 +74,14 @@ struct Case {
     file: CaseFile,
 }
 
-/// Runs every case in `folder` and gives their results in the order of the names.
-pub async fn run_all(sandbox: &Sandbox, plugin: &Plugin, folder: &Path) -> Result<Vec<CaseResult>, CasesError> {
+/// Runs every case in `folder` and gives their results in the order of the names. With `update`, the expectations that were
+/// not met are rewritten, and what differs then is what could not be.
+pub async fn run_all(
+    sandbox: &Sandbox,
+    plugin: &Plugin,
+    folder: &Path,
+    update: bool,
+) -> Result<Vec<CaseResult>, CasesError> {
     let cases = read_all(plugin, folder)?;
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     let running = cases.into_iter().map(|case| {
@@ -78,9 +89,13 @@ pub async fn run_all(sandbox: &Sandbox, plugin: &Plugin, folder: &Path) -> Resul
         async move {
             let name = case.name.clone();
             // A task of its own: a guest computes on the thread that polls it.
-            let ran = tokio::spawn(async move { run::run(&sandbox, &plugin, &case).await }).await;
+            let ran = tokio::spawn(async move {
+                let ran = run::run(&sandbox, &plugin, &case).await?;
+                case.told(ran, update)
+            });
+            let ran = ran.await;
             match ran {
-                Ok(differences) => differences.map(|differences| CaseResult { name, differences }),
+                Ok(result) => result,
                 Err(error) => Err(CasesError::Host { case: name, error: error.into() }),
             }
         }
@@ -155,6 +170,24 @@ impl Case {
         let case = Self { name, folder, action: (*action).clone(), file };
         problems.extend(case.folder_problems());
         if problems.is_empty() { Ok(case) } else { Err(problems.into_iter().map(wrong).collect()) }
+    }
+
+    /// The result; with `update`, after what was seen was written into the case.
+    fn told(self, Ran { mut differences, seen }: Ran, update: bool) -> Result<CaseResult, CasesError> {
+        let mut updated = false;
+        if update && !differences.is_empty() {
+            let path = self.folder.join(CASE_FILE);
+            let mut rewrite = || -> anyhow::Result<_> {
+                let text = std::fs::read_to_string(&path)?;
+                let (new, left) = update::rewritten(&text, &seen, &differences)?;
+                updated = new != text;
+                std::fs::write(&path, new)?;
+                Ok(left)
+            };
+            let left = rewrite().map_err(|error| CasesError::Host { case: self.name.clone(), error })?;
+            differences.retain(|difference| left.contains(&difference.key));
+        }
+        Ok(CaseResult { name: self.name, differences, updated })
     }
 
     fn folder_problems(&self) -> Vec<String> {

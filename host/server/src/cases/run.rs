@@ -30,7 +30,15 @@ const BYTES_MAX: u64 = 1 << 30;
 /// The name of the pipeline, the execution, the stage and the action.
 const NAME: &str = "case";
 
-pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Result<Vec<Difference>, CasesError> {
+/// What came of a case.
+#[derive(Default)]
+pub(super) struct Ran {
+    pub(super) differences: Vec<Difference>,
+    /// Of each call that was made.
+    pub(super) seen: Vec<Seen>,
+}
+
+pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Result<Ran, CasesError> {
     let host = |error| CasesError::Host { case: case.name.clone(), error };
     let invalid = |error| CasesError::Invalid(vec![format!("{}: {error:#}", case.folder.display())]);
     let stage = Stage::new().map_err(host)?;
@@ -38,8 +46,7 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
     let grants = stage.grants(case).map_err(CasesError::Invalid)?;
     let mut given = Given::new(case).map_err(invalid)?;
     let answers = Answers::new(case).map_err(|problem| invalid(anyhow::anyhow!(problem)))?;
-    let mut differences = Vec::new();
-    let mut waiting = None;
+    let mut ran = Ran::default();
     for number in 0..=case.file.then.len() {
         let then = number.checked_sub(1).map(|index| &case.file.then[index]);
         let (key, expected) = match then {
@@ -50,12 +57,16 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
         if let Some(then) = then {
             given.change(then);
         }
-        let resumed = match then.filter(|then| then.wakes()).map(|then| resumption(then, waiting.take())).transpose() {
+        let resumed = match then
+            .filter(|then| then.wakes())
+            .map(|then| resumption(then, ran.seen.last().and_then(|seen| seen.wait.clone())))
+            .transpose()
+        {
             Ok(resumed) => resumed,
             Err(problem) => {
                 check.differ("outcome", expected.outcome.to_string(), problem);
-                differences.append(&mut check.differences);
-                return Ok(differences);
+                ran.differences.append(&mut check.differences);
+                return Ok(ran);
             }
         };
         let log = Arc::new(KeptLog::default());
@@ -71,8 +82,8 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
             outside: answers.outside(number).map_err(|problem| invalid(anyhow::anyhow!(problem)))?,
         };
         let Some(seen) = stage.call(sandbox, plugin, call, &log, &mut check).await else {
-            differences.append(&mut check.differences);
-            return Ok(differences);
+            ran.differences.append(&mut check.differences);
+            return Ok(ran);
         };
         check.call(expected, &seen);
         stage.check_files(expected, &seen, &mut check).map_err(invalid)?;
@@ -81,13 +92,13 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
                 check.differ("http", request, "it was not made");
             }
         }
-        differences.append(&mut check.differences);
+        ran.differences.append(&mut check.differences);
         if number == case.file.then.len() {
-            differences.extend(stage.check_after(case, &seen).map_err(invalid)?);
+            ran.differences.extend(stage.check_after(case, &seen).map_err(invalid)?);
         }
-        waiting = seen.wait;
+        ran.seen.push(seen);
     }
-    Ok(differences)
+    Ok(ran)
 }
 
 /// What the case says of the outside.

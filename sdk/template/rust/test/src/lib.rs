@@ -5,7 +5,7 @@ use pipewright_sdk::prelude::*;
 #[derive(Settings)]
 struct Checking {
     /// What no file may contain.
-    #[setting(default = "FIXME")]
+    #[setting(default = "lorem ipsum")]
     word: String,
 }
 
