@@ -1,6 +1,7 @@
 //! Everything that needs more than one crate, as one binary: the laws of the house, real pipelines, misbehaving guests,
 //! crashes, and the command line as a person uses it.
 
+mod abi;
 mod acceptance;
 mod authors;
 mod cases;
