@@ -94,7 +94,7 @@ fn cases_are_updated_for_review() {
     let wrong = before.replace("Lines = \"3\"", "Lines = \"4\"").replace("[\"3 lines\"]", "[\"4 lines\"]");
     let wrong = format!("# as it was once\n{}", wrong.replace("[\"lines.txt\"]", "[\"words.txt\"]"));
     std::fs::write(&path, &wrong).expect("it is written");
-    desk.check(1, &["plugin", "test", "count"], &["FAILED counts-lines", "1 passed, 1 failed"]);
+    desk.check(1, &["plugin", "test", "count"], &["FAILED  counts-lines", "1 passed, 1 failed"]);
     assert_eq!(std::fs::read_to_string(&path).expect("the case"), wrong);
     desk.check(0, &["plugin", "test", "count", "--update"], &["updated counts-lines", "ok      finds-nothing"]);
     assert_eq!(std::fs::read_to_string(&path).expect("the case"), format!("# as it was once\n{before}"));
