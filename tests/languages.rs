@@ -34,7 +34,7 @@ async fn check(language: &str, extension: &str, install: &dyn Fn(&Path)) {
     let home = Home::new();
     home.run(&["plugin", "new", "acme/index", "--kind", "build", "--lang", language]).check(0, &["plugin test ."]);
     install(&home.path("index"));
-    home.run(&["plugin", "test", "index"]).check(0, &["ok     lists-files", " 0 failed"]);
+    home.run(&["plugin", "test", "index"]).check(0, &["ok      lists-files", " 0 failed"]);
 
     // The whole layer in the same folder: one plugin in each language, and the same cases for both.
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/languages");
@@ -50,7 +50,7 @@ async fn check(language: &str, extension: &str, install: &dyn Fn(&Path)) {
     home.write("ship-it/cases/real-server/inputs/Site/index.html", "");
     home.write("ship-it/cases/real-server/token.txt", "a-secret-value");
     home.write("ship-it/cases/real-server/case.toml", &case(port));
-    let said = ["ok     real-server", "ok     waits-for-the-service", "ok     reaches-nothing", " 0 failed"];
+    let said = ["ok      real-server", "ok      waits-for-the-service", "ok      reaches-nothing", " 0 failed"];
     home.run(&["plugin", "test", "ship-it"]).check(0, &said);
     let heard = heard.lock().unwrap();
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
