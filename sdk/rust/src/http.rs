@@ -100,7 +100,12 @@ impl Request {
     /// # Errors
     /// Configuration, for what is no URL or header; permission, where no grant allows it; system unavailable, where no
     /// response comes.
-    pub fn send(self) -> Result<Response> {
+    pub fn send(mut self) -> Result<Response> {
+        let is_declared = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        if !self.body.is_empty() && !is_declared {
+            // Without it the body goes out in chunks, which simple servers do not read.
+            self.headers.push(("content-length".to_owned(), self.body.len().to_string().into_bytes()));
+        }
         let url = self.url;
         let no_url = || Failure::configuration(format!("`{url}` is not a URL that begins with http:// or https://"));
         let (scheme, rest) = match url.split_once("://") {

@@ -14,6 +14,7 @@ mod history;
 mod measure;
 mod memory;
 mod pipelines;
+mod plugins;
 mod report;
 #[path = "../host/runs.rs"]
 mod runs;
@@ -46,8 +47,13 @@ impl Bench {
 /// What a part measures in a folder of its own.
 type Part = fn(&Bench, &Path) -> anyhow::Result<()>;
 
-const PARTS: [(&str, Part); 4] =
-    [("executions", executions::run), ("memory", memory::run), ("history", history::run), ("sources", sources::run)];
+const PARTS: [(&str, Part); 5] = [
+    ("executions", executions::run),
+    ("memory", memory::run),
+    ("history", history::run),
+    ("sources", sources::run),
+    ("plugins", plugins::run),
+];
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
