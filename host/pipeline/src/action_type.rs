@@ -20,6 +20,7 @@ pub struct ActionTypeInfo {
     pub inputs: ArtifactCount,
     pub outputs: ArtifactCount,
     pub properties: Vec<Property>,
+    pub documentation: String,
 }
 
 /// How many artifacts an action may declare, both ends included.
@@ -40,6 +41,7 @@ pub struct Property {
     pub default: Option<String>,
     /// if not empty, the only values allowed
     pub choices: Vec<String>,
+    pub documentation: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -202,6 +202,13 @@ pub struct GetActionTypeInput {
     pub id: ActionTypeId,
 }
 
+/// The declaration is as it was sent: what of it may change is not a matter of its shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateActionTypeInput {
+    pub action_type: Value,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TagResourceInput {
@@ -229,6 +236,9 @@ patterns! {
     TOKEN_CHARACTERS = r"^[a-zA-Z0-9-]+$";
     REASON_CHARACTERS = r"[a-zA-Z0-9!@ \(\)\.\*\?\-]+";
     AWS_OWNER = r"AWS|ThirdParty";
+    ACCOUNT = r"[0-9]{12}";
+    ALLOWED_ACCOUNT = r"[0-9]{12}|\*";
+    LAMBDA_ARN = r"arn:aws(-[\w]+)*:lambda:.+:[0-9]{12}:function:.+";
     ARN = r"arn:aws(-[\w]+)*:codepipeline:.+:[0-9]{12}:.+";
 }
 
@@ -313,10 +323,11 @@ requests! {
     ];
     "GetActionType" GetActionTypeInput [
         required("category", &ACTION_CATEGORY),
-        required("owner", &pattern(0, ANY, &AWS_OWNER)),
+        required("owner", &ACTION_TYPE_OWNER),
         required("provider", &ACTION_PROVIDER),
         required("version", &ACTION_VERSION),
     ];
+    "UpdateActionType" UpdateActionTypeInput [required("actionType", &ACTION_TYPE_DECLARATION)];
     "TagResource" TagResourceInput [required("resourceArn", &RESOURCE_ARN), required("tags", &list(0, ANY, &TAG))];
     "UntagResource" UntagResourceInput [
         required("resourceArn", &RESOURCE_ARN),
@@ -335,6 +346,69 @@ static RESOURCE_ARN: Shape = pattern(0, ANY, &ARN);
 static NEXT_TOKEN: Shape = text(1, 2048);
 static MAX_RESULTS: Shape = Integer { min: 1, max: 100 };
 static TRANSITION_TYPE: Shape = Choice(&["Inbound", "Outbound"]);
+
+static ACTION_TYPE_OWNER: Shape = pattern(0, ANY, &AWS_OWNER);
+
+/// ActionTypeDeclaration (contract, appendix A).
+static ACTION_TYPE_DECLARATION: Shape = Structure(&[
+    optional("description", &text(1, 1024)),
+    required("executor", &ACTION_TYPE_EXECUTOR),
+    required("id", &ACTION_TYPE_IDENTIFIER),
+    required("inputArtifactDetails", &ACTION_TYPE_ARTIFACT_DETAILS),
+    required("outputArtifactDetails", &ACTION_TYPE_ARTIFACT_DETAILS),
+    optional("permissions", &Structure(&[required("allowedAccounts", &list(1, 1000, &pattern(0, ANY, &ALLOWED_ACCOUNT)))])),
+    optional("properties", &list(0, 10, &ACTION_TYPE_PROPERTY)),
+    optional("urls", &ACTION_TYPE_URLS),
+]);
+
+static ACTION_TYPE_EXECUTOR: Shape = Structure(&[
+    required("configuration", &EXECUTOR_CONFIGURATION),
+    required("type", &Choice(&["JobWorker", "Lambda"])),
+    optional("policyStatementsTemplate", &text(1, 2048)),
+    optional("jobTimeout", &Integer { min: 60, max: 43200 }),
+]);
+
+static EXECUTOR_CONFIGURATION: Shape = Structure(&[
+    optional(
+        "lambdaExecutorConfiguration",
+        &Structure(&[required("lambdaFunctionArn", &pattern(1, 140, &LAMBDA_ARN))]),
+    ),
+    optional(
+        "jobWorkerExecutorConfiguration",
+        &Structure(&[
+            optional("pollingAccounts", &list(1, 1000, &pattern(0, ANY, &ACCOUNT))),
+            optional("pollingServicePrincipals", &list(1, 10, &text(1, 128))),
+        ]),
+    ),
+]);
+
+static ACTION_TYPE_IDENTIFIER: Shape = Structure(&[
+    required("category", &ACTION_CATEGORY),
+    required("owner", &ACTION_TYPE_OWNER),
+    required("provider", &ACTION_PROVIDER),
+    required("version", &ACTION_VERSION),
+]);
+
+static ACTION_TYPE_ARTIFACT_DETAILS: Shape = Structure(&[
+    required("minimumCount", &Integer { min: 0, max: 10 }),
+    required("maximumCount", &Integer { min: 0, max: 10 }),
+]);
+
+static ACTION_TYPE_PROPERTY: Shape = Structure(&[
+    required("name", &text(1, 50)),
+    required("optional", &Boolean),
+    required("key", &Boolean),
+    required("noEcho", &Boolean),
+    optional("queryable", &Boolean),
+    optional("description", &text(1, 250)),
+]);
+
+static ACTION_TYPE_URLS: Shape = Structure(&[
+    optional("configurationUrl", &text(1, 2048)),
+    optional("entityUrlTemplate", &text(1, 2048)),
+    optional("executionUrlTemplate", &text(1, 2048)),
+    optional("revisionUrlTemplate", &text(1, 2048)),
+]);
 
 static PIPELINE_VARIABLE: Shape =
     Structure(&[required("name", &PIPELINE_VARIABLE_NAME), required("value", &PIPELINE_VARIABLE_VALUE)]);

@@ -69,6 +69,31 @@ fn examples() -> Vec<Example> {
         example::<GetActionTypeInput>(
             json!({"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}),
         ),
+        example::<UpdateActionTypeInput>(json!({"actionType": {
+            "description": "Posts a release",
+            "executor": {
+                "configuration": {
+                    "lambdaExecutorConfiguration": {
+                        "lambdaFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:post",
+                    },
+                    "jobWorkerExecutorConfiguration": {
+                        "pollingAccounts": ["000000000000"], "pollingServicePrincipals": ["pipelines.example"],
+                    },
+                },
+                "type": "JobWorker", "policyStatementsTemplate": "{}", "jobTimeout": 60,
+            },
+            "id": {"category": "Deploy", "owner": "ThirdParty", "provider": "Rollout", "version": "1"},
+            "inputArtifactDetails": {"minimumCount": 0, "maximumCount": 1},
+            "outputArtifactDetails": {"minimumCount": 0, "maximumCount": 0},
+            "permissions": {"allowedAccounts": ["*"]},
+            "properties": [{
+                "name": "Url", "optional": false, "key": false, "noEcho": false, "queryable": false, "description": "Where",
+            }],
+            "urls": {
+                "configurationUrl": "https://a", "entityUrlTemplate": "https://b", "executionUrlTemplate": "https://c",
+                "revisionUrlTemplate": "https://d",
+            },
+        }})),
         example::<TagResourceInput>(json!({"resourceArn": ARN_TEXT, "tags": [tag]})),
         example::<UntagResourceInput>(json!({"resourceArn": ARN_TEXT, "tagKeys": ["team"]})),
         example::<ListTagsForResourceInput>(json!({"resourceArn": ARN_TEXT, "nextToken": "t", "maxResults": 7})),

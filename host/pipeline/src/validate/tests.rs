@@ -21,7 +21,7 @@ fn valid() -> Value {
 fn action_types() -> ActionTypes {
     let property = |name: &str, kind, required| {
         let (name, choices) = (name.to_owned(), Vec::new());
-        Property { name, kind, required, secret: false, default: None, choices }
+        Property { name, kind, required, secret: false, default: None, choices, documentation: String::new() }
     };
     let id = |category, owner, provider: &str| ActionTypeId {
         category,
@@ -44,12 +44,14 @@ fn action_types() -> ActionTypes {
                 ..property("Mode", PropertyKind::String, false)
             },
         ],
+        documentation: String::new(),
     };
     let directory = ActionTypeInfo {
         id: id(ActionCategory::Source, ActionOwner::Custom, "Directory"),
         inputs: count(0, 0),
         outputs: count(1, 1),
         properties: vec![property("Path", PropertyKind::String, true)],
+        documentation: String::new(),
     };
     // A plugin that serves an AWS type and knows none of its keys.
     let approval = ActionTypeInfo {
@@ -57,6 +59,7 @@ fn action_types() -> ActionTypes {
         inputs: count(0, 0),
         outputs: count(0, 0),
         properties: Vec::new(),
+        documentation: String::new(),
     };
     [site, directory, approval].into_iter().map(|info| (info.id.clone(), info)).collect()
 }
