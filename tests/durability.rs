@@ -25,7 +25,7 @@ impl Actions for Nothing {
         async { Report::failed(FailureType::JobFailed, "nothing runs here") }.boxed()
     }
 
-    fn may_run_again(&self, _: RunAction) -> BoxFuture<'static, bool> {
+    fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {
         async { false }.boxed()
     }
 }

@@ -77,14 +77,14 @@ async fn a_server_loads_what_is_installed_and_nothing_else() {
     let data = DataDirectory::open(&world.path("data")).unwrap();
     let load = async || {
         let sandbox = sandbox();
-        let mut plugins = Plugins::load(&sandbox, &[], None).await.unwrap();
-        plugins.add_installed(&sandbox, &Installed::open(&data).unwrap()).await.map(|()| plugins)
+        let plugins = Plugins::load(&sandbox, &[], None).await.unwrap();
+        plugins.load_installed(&sandbox, 0, &Installed::open(&data, None).unwrap()).await.map(|()| plugins)
     };
     let id = serde_json::json!({ "category": "Invoke", "owner": "Custom", "provider": "Packaged", "version": "1" });
     let id = serde_json::from_value(id).unwrap();
     assert_eq!(load().await.unwrap().bound(&id).unwrap().description().version, "1.0.0");
 
-    let installed = Installed::open(&data).unwrap();
+    let installed = Installed::open(&data, None).unwrap();
     let entry = installed.active().next().unwrap();
     let hex = entry.component.to_string();
     let path = world.path("data/plugins/components").join(&hex[..2]).join(&hex[2..]);
@@ -109,7 +109,7 @@ fn an_upgrade_that_asks_for_more_waits_for_consent() {
     assert_eq!(upgraded.code, 1, "{upgraded:?}");
     assert!(upgraded.stdout.contains("asks for more than 1.0.0, which stays: secret token"), "{upgraded:?}");
     let active = || {
-        let installed = Installed::open(&DataDirectory::open(&world.path("data")).unwrap()).unwrap();
+        let installed = Installed::open(&DataDirectory::open(&world.path("data")).unwrap(), None).unwrap();
         let active: Vec<String> = installed.active().map(|entry| entry.version.to_string()).collect();
         active.join(", ")
     };

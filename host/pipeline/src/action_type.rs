@@ -92,10 +92,18 @@ pub(crate) enum Optional {
 
 /// The row for a type, if AWS has it.
 pub(crate) fn aws(id: &ActionTypeId) -> Option<&'static AwsActionType> {
-    let row = AWS_TYPES.iter().find(|row| {
+    predefined(id).or((id.owner == Custom).then_some(&CUSTOM))
+}
+
+fn predefined(id: &ActionTypeId) -> Option<&'static AwsActionType> {
+    AWS_TYPES.iter().find(|row| {
         row.category == id.category && row.owner == id.owner && row.provider == id.provider && id.version == "1"
-    });
-    row.or((id.owner == Custom).then_some(&CUSTOM))
+    })
+}
+
+/// Whether there is such a type only where a plugin serves it. One that AWS or one of its partners has can be declared anywhere.
+pub fn is_of_plugins(id: &ActionTypeId) -> bool {
+    id.owner != AWS && predefined(id).is_none()
 }
 
 /// Whether AWS refuses the type in pipelines of type V1 (contract §8).

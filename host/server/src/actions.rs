@@ -60,18 +60,18 @@ impl Actions for Runner {
         async move { actions.run(pipeline, run).await }.instrument(action).boxed()
     }
 
-    fn may_run_again(&self, run: RunAction) -> BoxFuture<'static, bool> {
+    fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool> {
         let actions = Arc::clone(&self.0);
-        async move { actions.plugin(&run).await.is_none_or(|plugin| plugin.description().may_run_again) }.boxed()
+        async move { actions.plugin(pipeline, &run).await.is_none_or(|plugin| plugin.description().may_run_again) }.boxed()
     }
 }
 
 impl SandboxActions {
-    async fn plugin(&self, run: &RunAction) -> Option<Plugin> {
+    async fn plugin(&self, pipeline: Aggregate, run: &RunAction) -> Option<Plugin> {
         let pin = plugin_pin(&run.stage().name, &run.action().name);
         match run.start.pins.get(&pin) {
             Some(digest) => self.plugins.load_pinned(&self.sandbox, digest).await,
-            None => self.plugins.bound(&run.action().action_type_id).cloned(),
+            None => self.plugins.catalogue(pipeline.account).bound(&run.action().action_type_id).cloned(),
         }
     }
 
@@ -83,10 +83,11 @@ impl SandboxActions {
         action: &ActionDeclaration,
     ) -> Result<Option<Revision>, String> {
         let (stage, name) = (declaration.stages[0].name.as_str(), action.name.as_str());
-        let plugin = self.plugins.bound(&action.action_type_id);
+        let catalogue = self.plugins.catalogue(pipeline.account);
+        let plugin = catalogue.bound(&action.action_type_id);
         let plugin = plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
         let description = plugin.description();
-        let grants = self.grants.current(&declaration.name);
+        let grants = self.grants.current(pipeline.account, &declaration.name);
         let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);
         let folder = WorkFolder(self.work.join("polls").join(format!("{pipeline}-{name}").replace('/', "-")));
         folder.empty();
@@ -117,13 +118,16 @@ impl SandboxActions {
 
     async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
         let (stage, action) = (run.stage().name.as_str(), run.action());
-        let Some(plugin) = self.plugin(&run).await else {
-            let message =
-                format!("no plugin serves {} here any more; add it and retry the stage", action.action_type_id);
+        let Some(plugin) = self.plugin(pipeline, &run).await else {
+            let id = &action.action_type_id;
+            let message = match self.plugins.catalogue(pipeline.account).yanked(id) {
+                Some(yanked) => format!("{id} cannot be used any more: {yanked}"),
+                None => format!("no plugin serves {id} here any more; add it and retry the stage"),
+            };
             return Report::failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
-        let grants = match self.grants.of(&run) {
+        let grants = match self.grants.of(&run.start.pins) {
             Some(grants) => grants,
             None => {
                 let message = "the grants that the execution started with are gone; start a new execution";
@@ -169,15 +173,21 @@ impl SandboxActions {
         report
     }
 
-    /// The recording of an action execution, as the bytes of a bundle; none where nothing was kept of it. Blocks.
-    pub fn recording(&self, pipeline: &str, execution: &str, action: &str) -> anyhow::Result<Option<Bytes>> {
+    /// The recording of an action of an execution with these pins, as the bytes of a bundle; none where nothing was kept of it.
+    /// Blocks.
+    pub fn recording(
+        &self,
+        pins: &BTreeMap<String, String>,
+        execution: &str,
+        action: &str,
+    ) -> anyhow::Result<Option<Bytes>> {
         let Some(mut bundle) = self.recordings.read(execution, action)? else { return Ok(None) };
         bundle.recording.log = self.logs.last_lines(execution, action)?;
         let component = self.plugins.component(&bundle.recording.component.digest);
         let masks = bundle.recording.calls.first().and_then(|call| {
             let (context, component) = (&call.request.context, &bundle.recording.component);
             let name = format!("{}/{}", context.stage, context.action);
-            let grants = self.grants.current(pipeline).resolve(&name, &component.name, &component.version).ok()?;
+            let grants = self.grants.of(pins)?.resolve(&name, &component.name, &component.version).ok()?;
             Some(Masks::of(grants.secrets.values().map(|grant| grant.value.expose())))
         });
         recording::complete(&mut bundle, component, masks.as_ref(), |digest| {

@@ -14,6 +14,9 @@
 //! [grants]                                  # pipeline = its grants file
 //! website = "grants/website.toml"
 //!
+//! [accounts.111111111111.grants]            # another team's account: its own pipelines, plugins and access key
+//! docs = "grants/docs.toml"
+//!
 //! [quotas]
 //! pipelines = 1000
 //!
@@ -31,10 +34,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::grant_book;
 use crate::retention::Retention;
 
 /// A larger file is refused.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// As many as one audience has at most (contract appendix A, `allowedAccounts`).
+const ACCOUNTS_MAX: usize = 1000;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -46,7 +52,8 @@ pub struct Config {
     pub certificate_authorities: Vec<PathBuf>,
     pub store_cache_mib: u64,
     pub poll_seconds: u64,
-    pub grants: BTreeMap<String, PathBuf>,
+    grants: BTreeMap<String, PathBuf>,
+    accounts: BTreeMap<String, Account>,
     pub quotas: Quotas,
     pub retention: Retention,
     /// Where relative paths start.
@@ -54,6 +61,14 @@ pub struct Config {
     base: PathBuf,
 }
 
+/// An account besides that of those who run the host.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Account {
+    grants: BTreeMap<String, PathBuf>,
+}
+
+/// What an account may have.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quotas {
@@ -78,6 +93,7 @@ impl Default for Config {
             store_cache_mib: 64,
             poll_seconds: 60,
             grants: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             quotas: Quotas::default(),
             retention: Retention::default(),
             base: PathBuf::new(),
@@ -111,7 +127,19 @@ impl Config {
     }
 
     pub fn check(&self) -> Result<(), String> {
-        self.account_number().ok_or("account: write it as 12 digits")?;
+        let operator = account_number(&self.account).ok_or("account: write it as 12 digits")?;
+        if self.accounts.len() > ACCOUNTS_MAX {
+            return Err(format!("accounts: more than {ACCOUNTS_MAX}"));
+        }
+        for account in self.accounts.keys() {
+            match account_number(account) {
+                None => return Err(format!("accounts.{account}: write the account as 12 digits")),
+                Some(number) if number == operator => {
+                    return Err(format!("accounts.{account}: this is `account` itself; its grants are in `[grants]`"));
+                }
+                Some(_) => {}
+            }
+        }
         if self.region.is_empty()
             || !self.region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
@@ -123,9 +151,25 @@ impl Config {
         Ok(())
     }
 
-    pub fn account_number(&self) -> Option<u64> {
-        let digits = self.account.len() == 12 && self.account.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| self.account.parse().ok()).flatten()
+    /// The account of those who run the host.
+    pub fn operator(&self) -> u64 {
+        account_number(&self.account).unwrap_or(crate::host::ACCOUNT)
+    }
+
+    /// Every account, the operator's first.
+    pub fn accounts(&self) -> Vec<u64> {
+        let others = self.accounts.keys().filter_map(|account| account_number(account));
+        std::iter::once(self.operator()).chain(others).collect()
+    }
+
+    /// The grants files of all accounts' pipelines.
+    pub fn grants_files(&self) -> grant_book::Files {
+        let of = |account: u64, grants: &BTreeMap<String, PathBuf>| {
+            let file = |(pipeline, path): (&String, &PathBuf)| ((account, pipeline.clone()), self.path(path));
+            grants.iter().map(file).collect::<Vec<_>>()
+        };
+        let others = self.accounts.iter().filter_map(|(id, account)| Some(of(account_number(id)?, &account.grants)));
+        of(self.operator(), &self.grants).into_iter().chain(others.flatten()).collect()
     }
 
     /// A path of the file, from the file's folder.
@@ -134,24 +178,34 @@ impl Config {
     }
 }
 
+/// An account's number, from its id of 12 digits.
+pub fn account_number(id: &str) -> Option<u64> {
+    let is_id = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
+    is_id.then(|| id.parse().ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_file_is_read_or_says_what_is_wrong() {
-        let check = |text: &str, expected: Result<u64, &str>| {
+        let check = |text: &str, expected: Result<&[u64], &str>| {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("pipewright.toml");
             std::fs::write(&path, text).unwrap();
             match (Config::read(&path), expected) {
-                (Ok(config), Ok(account)) => assert_eq!(config.account_number(), Some(account)),
+                (Ok(config), Ok(accounts)) => assert_eq!(config.accounts(), accounts),
                 (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
                 (read, expected) => panic!("{text}: {read:?}, expected {expected:?}"),
             }
         };
-        check("", Ok(0));
-        check("account = \"123456789012\"\n[grants]\nsite = \"site.toml\"", Ok(123_456_789_012));
+        check("", Ok(&[0]));
+        check("account = \"123456789012\"\n[grants]\nsite = \"site.toml\"", Ok(&[123_456_789_012]));
+        check("[accounts.111111111111]\n[accounts.222222222222.grants]\na = \"a\"", Ok(&[0, 111_111_111_111, 222_222_222_222]));
+        check("[accounts.1]", Err("accounts.1: write the account as 12 digits"));
+        check("[accounts.000000000000]", Err("this is `account` itself"));
+        check("[accounts.111111111111]\nquota = 1", Err("unknown field `quota`"));
         check("account = \"12\"", Err("12 digits"));
         check("regoin = \"us-east-1\"", Err("unknown field `regoin`"));
         check("region = \"US\"", Err("not the name of a region"));

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-use pipewright_pipeline::machine::RunAction;
-
 use crate::grants::{GrantsError, GrantsFile, hex};
 
 /// The name in `Start::pins` under which an execution keeps the digest of its grants.
 pub const GRANTS_PIN: &str = "grants";
+
+/// The grants file of each pipeline, by its account and name.
+pub type Files = BTreeMap<(u64, String), PathBuf>;
 
 pub enum GrantBook {
     /// One pipeline, whose executions do not outlive this process.
@@ -21,9 +22,9 @@ pub enum GrantBook {
 
 pub struct Many {
     /// Pipelines and their files. They are read again at each start of an execution, so an edit counts from the next one on.
-    files: BTreeMap<String, PathBuf>,
+    files: Files,
     /// What each file said when it was last right.
-    current: RwLock<HashMap<String, Arc<GrantsFile>>>,
+    current: RwLock<HashMap<(u64, String), Arc<GrantsFile>>>,
     /// By digest, those that executions have pinned.
     pinned: RwLock<HashMap<String, Arc<GrantsFile>>>,
 }
@@ -34,28 +35,30 @@ impl GrantBook {
     }
 
     /// Every file must be right at the start.
-    pub fn many(files: BTreeMap<String, PathBuf>) -> Result<Self, GrantsError> {
-        let read = |(name, path): (&String, &PathBuf)| Ok((name.clone(), Arc::new(GrantsFile::read(path)?)));
+    pub fn many(files: Files) -> Result<Self, GrantsError> {
+        let read =
+            |(name, path): (&(u64, String), &PathBuf)| Ok((name.clone(), Arc::new(GrantsFile::read(path)?)));
         let current = files.iter().map(read).collect::<Result<_, GrantsError>>()?;
         Ok(Self::Many(Many { files, current: RwLock::new(current), pinned: RwLock::default() }))
     }
 
     /// What a pipeline's file says now. One that was spoiled since counts as it was.
-    pub fn current(&self, pipeline: &str) -> Arc<GrantsFile> {
+    pub fn current(&self, account: u64, pipeline: &str) -> Arc<GrantsFile> {
         let many = match self {
             Self::One(grants) => return Arc::clone(grants),
             Self::Many(many) => many,
         };
-        let Some(path) = many.files.get(pipeline) else { return Arc::default() };
+        let pipeline = (account, pipeline.to_owned());
+        let Some(path) = many.files.get(&pipeline) else { return Arc::default() };
         match GrantsFile::read(path) {
             Ok(read) => {
                 let read = Arc::new(read);
-                many.current.write().expect("no panic while held").insert(pipeline.to_owned(), Arc::clone(&read));
+                many.current.write().expect("no panic while held").insert(pipeline, Arc::clone(&read));
                 read
             }
             Err(error) => {
                 tracing::error!("{error}; what the file said before counts");
-                many.current.read().expect("no panic while held").get(pipeline).cloned().unwrap_or_default()
+                many.current.read().expect("no panic while held").get(&pipeline).cloned().unwrap_or_default()
             }
         }
     }
@@ -76,9 +79,9 @@ impl GrantBook {
         }
     }
 
-    /// The grants of an execution; none where they were pinned and are gone.
-    pub fn of(&self, run: &RunAction) -> Option<Arc<GrantsFile>> {
-        match (self, run.start.pins.get(GRANTS_PIN)) {
+    /// The grants of an execution that pinned these; none where they are gone.
+    pub fn of(&self, pins: &BTreeMap<String, String>) -> Option<Arc<GrantsFile>> {
+        match (self, pins.get(GRANTS_PIN)) {
             (Self::One(grants), _) => Some(Arc::clone(grants)),
             (Self::Many(_), None) => Some(Arc::default()),
             (Self::Many(many), Some(digest)) => many.pinned.read().expect("no panic while held").get(digest).cloned(),

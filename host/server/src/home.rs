@@ -59,6 +59,11 @@ impl DataDirectory {
         self.0.join("plugins")
     }
 
+    /// The same of an account that is not that of those who run the host.
+    pub fn plugins_of(&self, account: u64) -> PathBuf {
+        self.plugins().join("accounts").join(format!("{account:012}"))
+    }
+
     /// The administrator's key, in the format of AWS's shared credentials.
     pub fn credentials(&self) -> PathBuf {
         self.0.join("credentials")

@@ -21,7 +21,7 @@ use crate::plugins::Plugins;
 use crate::recording::Recordings;
 use crate::store::SledStore;
 
-/// The account and region of a host that was not told others.
+/// The only account, and the region, of a host that was not told others.
 pub const ACCOUNT: u64 = 0;
 pub const REGION: &str = "us-east-1";
 
@@ -33,19 +33,20 @@ pub struct Host {
     pub driver: Driver,
     pub actions: Arc<SandboxActions>,
     pub store: Arc<SledStore>,
-    account: u64,
+    accounts: Vec<u64>,
 }
 
 /// What a host is, besides its data.
 pub struct Identity {
-    pub account: u64,
+    /// Whose pipelines go on here.
+    pub accounts: Vec<u64>,
     pub region: String,
     pub store_cache_bytes: u64,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { account: ACCOUNT, region: REGION.to_owned(), store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT }
+        Self { accounts: vec![ACCOUNT], region: REGION.to_owned(), store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT }
     }
 }
 
@@ -100,33 +101,48 @@ impl Host {
             region: identity.region,
         });
         let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
-        Ok(Self { driver, actions, store, account: identity.account })
+        Ok(Self { driver, actions, store, accounts: identity.accounts })
     }
 
-    pub fn account(&self) -> u64 {
-        self.account
+    pub fn accounts(&self) -> &[u64] {
+        &self.accounts
     }
 
     /// Takes back the grants that executions pinned before.
     pub async fn remember_grants(&self) -> Result<(), DriverError> {
-        for (digest, bytes) in self.driver.account_parts(self.account, GRANTS).await? {
-            self.actions.grants.remember(&digest, &bytes);
+        for account in &self.accounts {
+            for (digest, bytes) in self.driver.account_parts(*account, GRANTS).await? {
+                self.actions.grants.remember(&digest, &bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with what was interrupted.
+    pub async fn resume(&self) -> Result<(), DriverError> {
+        for account in &self.accounts {
+            self.driver.resume(*account).await?;
         }
         Ok(())
     }
 
     /// What an execution holds on to from its start to its end: the very plugins and grants that count now.
-    pub async fn pins(&self, declaration: &PipelineDeclaration) -> Result<BTreeMap<String, String>, DriverError> {
+    pub async fn pins(
+        &self,
+        account: u64,
+        declaration: &PipelineDeclaration,
+    ) -> Result<BTreeMap<String, String>, DriverError> {
+        let catalogue = self.actions.plugins.catalogue(account);
         let actions =
             declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
         let pin = actions.filter_map(|(stage, action)| {
-            let plugin = self.actions.plugins.bound(&action.action_type_id)?;
+            let plugin = catalogue.bound(&action.action_type_id)?;
             Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
         });
         let mut pins: BTreeMap<_, _> = pin.collect();
-        let grants = self.actions.grants.current(&declaration.name);
+        let grants = self.actions.grants.current(account, &declaration.name);
         if let Some((digest, bytes)) = self.actions.grants.pin(&grants) {
-            self.driver.keep_account_part(self.account, &format!("{GRANTS}{digest}"), Bytes::from(bytes)).await?;
+            self.driver.keep_account_part(account, &format!("{GRANTS}{digest}"), Bytes::from(bytes)).await?;
             pins.insert(GRANTS_PIN.to_owned(), digest);
         }
         Ok(pins)

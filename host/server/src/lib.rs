@@ -8,6 +8,7 @@ pub mod api;
 pub mod artifacts;
 pub mod auth;
 pub mod cases;
+pub mod catalogues;
 pub mod cli;
 pub mod client;
 pub mod clock;

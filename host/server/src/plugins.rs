@@ -1,19 +1,24 @@
-//! The plugins of this host, and which of them serves which action type.
+//! The plugins of this host: those that come with it, and those that its accounts installed.
 //!
-//! Owns the bindings. Must not know pipelines that run, or how a plugin is called.
+//! Owns what is loaded, and the catalogue of each account (`catalogue`). Must not know pipelines that run, or how a plugin is
+//! called.
+
+mod catalogue;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use pipewright_pipeline::action_type::{ActionTypeInfo, ActionTypes, ArtifactCount, Property, PropertyKind};
+use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 use pipewright_sandbox::abi::{ActionType, Capability, Category, Owner, SettingKind, TypeId};
 use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
-use crate::packages::{Installed, PackageError};
+use crate::packages::{Entry, Installed, PackageError};
+use catalogue::Known;
+pub use catalogue::{Binding, Catalogue, Notice, NoticeKind, Offer, Served, Sharing, Whose};
 
 /// Larger files are refused before they are read into memory; a Python component has about 18 MB.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -41,16 +46,9 @@ pub enum PluginError {
 #[derive(Default)]
 pub struct Plugins {
     by_digest: RwLock<HashMap<String, Plugin>>,
-    bindings: BTreeMap<ActionTypeId, Binding>,
+    known: RwLock<Known>,
     /// Every component that was ever loaded here: an execution that waits may have pinned one that is bound no more.
     kept: Option<BlobDir>,
-}
-
-/// Which plugin serves an action type.
-struct Binding {
-    plugin: Plugin,
-    info: ActionTypeInfo,
-    bundled: bool,
 }
 
 impl Plugins {
@@ -60,64 +58,82 @@ impl Plugins {
         if pipewright_bundle::PLUGINS.is_empty() {
             return Err(PluginError::NoBundle);
         }
-        let load = async |name: &str, bytes: &[u8]| {
-            sandbox.load(bytes.into()).await.map_err(|source| PluginError::Refused { name: name.to_owned(), source })
-        };
-        let mut plugins = Self { kept, ..Self::default() };
-        let bundled = pipewright_bundle::PLUGINS.iter().map(|(name, bytes)| load(name, bytes));
-        for (plugin, (_, bytes)) in
-            futures::future::try_join_all(bundled).await?.into_iter().zip(pipewright_bundle::PLUGINS)
-        {
-            plugins.keep(bytes)?;
-            plugins.add(plugin, true)?;
-        }
-        for path in files {
-            let bytes = read(path)?;
-            plugins.keep(&bytes)?;
-            plugins.add(load(&path.display().to_string(), &bytes).await?, false)?;
-        }
+        let plugins = Self { kept, ..Self::default() };
+        let bundle = pipewright_bundle::PLUGINS.iter();
+        let bundle = bundle.map(|(name, component)| ((*name).to_owned(), component.to_vec())).collect();
+        let mut host = served(&plugins.load_all(sandbox, bundle).await?)?;
+        let read = |path: &PathBuf| Ok((path.display().to_string(), read(path)?));
+        let files = files.iter().map(read).collect::<Result<_, PluginError>>()?;
+        host.extend(served(&plugins.load_all(sandbox, files).await?)?);
+        plugins.known.write().expect("no panic while held").host = host;
         Ok(plugins)
     }
 
-    /// Adds the packages that are installed. Like a file that the operator named, one may take over a type that the bundle
-    /// offers. What was installed later counts at the next start.
-    pub async fn add_installed(&mut self, sandbox: &Sandbox, installed: &Installed) -> Result<(), PluginError> {
-        for entry in installed.active() {
-            let component = installed.component(entry)?;
-            self.keep(&component)?;
-            let plugin = sandbox.load(component.into()).await;
-            self.add(plugin.map_err(|source| PluginError::Refused { name: entry.label(), source })?, false)?;
-        }
+    /// Puts what an account has installed now in the place of what it had before. In that account it may take over a type that the
+    /// host has. On an error nothing changed.
+    pub async fn load_installed(
+        &self,
+        sandbox: &Sandbox,
+        account: u64,
+        installed: &Installed,
+    ) -> Result<(), PluginError> {
+        let component = |entry: &Entry| Ok((entry.label(), installed.component(entry)?));
+        let components = installed.active().map(component).collect::<Result<_, PluginError>>()?;
+        let installed = served(&self.load_all(sandbox, components).await?)?;
+        self.change(|known| drop(known.installed.insert(account, installed)));
         Ok(())
     }
 
-    fn keep(&self, component: &[u8]) -> Result<(), PluginError> {
-        let Some(kept) = &self.kept else { return Ok(()) };
-        kept.put(component).and_then(|_| kept.sync()).map_err(PluginError::Keep)
-    }
-
-    fn add(&mut self, plugin: Plugin, bundled: bool) -> Result<(), PluginError> {
-        for offered in &plugin.description().action_types {
-            let Some(info) = info(offered) else { continue };
-            let binding = Binding { plugin: plugin.clone(), info: info.clone(), bundled };
-            match self.bindings.get(&info.id) {
-                Some(bound) if bound.bundled == bundled && bound.plugin.digest() != plugin.digest() => {
-                    return Err(PluginError::Conflict {
-                        id: info.id,
-                        first: bound.plugin.description().name.clone(),
-                        second: plugin.description().name.clone(),
-                    });
-                }
-                _ => self.bindings.insert(info.id, binding),
-            };
+    /// Loads components side by side, each with the name that errors tell.
+    async fn load_all(
+        &self,
+        sandbox: &Sandbox,
+        components: Vec<(String, Vec<u8>)>,
+    ) -> Result<Vec<Plugin>, PluginError> {
+        if let Some(kept) = &self.kept {
+            let new: Vec<_> =
+                components.iter().filter(|(_, component)| !kept.contains(&Digest::of(component))).collect();
+            for (_, component) in &new {
+                kept.put(component).map_err(PluginError::Keep)?;
+            }
+            if !new.is_empty() {
+                kept.sync().map_err(PluginError::Keep)?;
+            }
         }
-        self.by_digest.write().expect("no panic while held").insert(plugin.digest().to_owned(), plugin);
-        Ok(())
+        let load = async |(name, component): (String, Vec<u8>)| {
+            sandbox.load(component.into()).await.map_err(|source| PluginError::Refused { name, source })
+        };
+        let plugins = futures::future::try_join_all(components.into_iter().map(load)).await?;
+        let mut by_digest = self.by_digest.write().expect("no panic while held");
+        by_digest.extend(plugins.iter().map(|plugin| (plugin.digest().to_owned(), plugin.clone())));
+        Ok(plugins)
     }
 
-    /// The plugin that serves an action type today.
-    pub fn bound(&self, id: &ActionTypeId) -> Option<&Plugin> {
-        self.bindings.get(id).map(|binding| &binding.plugin)
+    /// What accounts say of their plugins counts from now on.
+    pub fn share(&self, change: impl FnOnce(&mut Sharing)) {
+        self.change(|known| change(&mut known.sharing));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = self.known.write().expect("no panic while held");
+        change(&mut known);
+        known.made.clear();
+    }
+
+    /// What an account can use now.
+    pub fn catalogue(&self, account: u64) -> Arc<Catalogue> {
+        if let Some(made) = self.known.read().expect("no panic while held").made.get(&account) {
+            return Arc::clone(made);
+        }
+        let mut known = self.known.write().expect("no panic while held");
+        let catalogue = Arc::new(known.catalogue(account));
+        known.made.insert(account, Arc::clone(&catalogue));
+        catalogue
+    }
+
+    /// What accounts say of their plugins.
+    pub fn sharing(&self) -> Sharing {
+        self.known.read().expect("no panic while held").sharing.clone()
     }
 
     /// The plugin that an execution pinned, if it is loaded.
@@ -145,16 +161,22 @@ impl Plugins {
         let bundled = pipewright_bundle::PLUGINS.iter().find(|(_, component)| Digest::of(component) == *digest);
         bundled.map(|(_, component)| Bytes::from_static(component))
     }
+}
 
-    /// What is known of a bound type.
-    pub fn info(&self, id: &ActionTypeId) -> Option<&ActionTypeInfo> {
-        self.bindings.get(id).map(|binding| &binding.info)
+/// The action types that plugins offer. Which of two serves one is not to depend on chance.
+fn served(plugins: &[Plugin]) -> Result<BTreeMap<ActionTypeId, Served>, PluginError> {
+    let mut served: BTreeMap<ActionTypeId, Served> = BTreeMap::new();
+    for plugin in plugins {
+        for info in plugin.description().action_types.iter().filter_map(info) {
+            let id = info.id.clone();
+            let other = served.insert(id.clone(), Served { plugin: plugin.clone(), info });
+            if let Some(other) = other.filter(|other| other.plugin.digest() != plugin.digest()) {
+                let name = |plugin: &Plugin| plugin.description().name.clone();
+                return Err(PluginError::Conflict { id, first: name(&other.plugin), second: name(plugin) });
+            }
+        }
     }
-
-    /// What validation knows of the bound types.
-    pub fn action_types(&self) -> ActionTypes {
-        self.bindings.iter().map(|(id, binding)| (id.clone(), binding.info.clone())).collect()
-    }
+    Ok(served)
 }
 
 /// Reads a component's file.
@@ -181,12 +203,14 @@ fn info(offered: &ActionType) -> Option<ActionTypeInfo> {
         secret: setting.secret,
         default: setting.default.clone(),
         choices: setting.choices.clone(),
+        documentation: setting.documentation.clone(),
     });
     Some(ActionTypeInfo {
         id: type_id(&offered.id)?,
         inputs: count(offered.inputs),
         outputs: count(offered.outputs),
         properties: properties.collect(),
+        documentation: offered.documentation.clone(),
     })
 }
 

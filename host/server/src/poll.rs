@@ -32,7 +32,7 @@ pub const PROPERTY: &str = "PollForSourceChanges";
 /// Tells the task that polls what has changed.
 #[derive(Clone)]
 pub struct Poller {
-    changed: mpsc::UnboundedSender<Aggregate>,
+    changed: mpsc::UnboundedSender<Option<Aggregate>>,
     pub counts: Arc<Counts>,
 }
 
@@ -58,7 +58,6 @@ struct Plan {
 
 struct Task {
     host: Host,
-    account: u64,
     interval_ms: u64,
     plans: HashMap<Source, Plan>,
     due: BTreeSet<(u64, Source)>,
@@ -68,12 +67,11 @@ struct Task {
 
 impl Poller {
     /// Starts the task, which ends when every handle is gone.
-    pub fn start(host: Host, account: u64, interval: Duration) -> Self {
+    pub fn start(host: Host, interval: Duration) -> Self {
         let (changed, changes) = mpsc::unbounded_channel();
         let counts = Arc::<Counts>::default();
         let task = Task {
             host,
-            account,
             interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
             plans: HashMap::new(),
             due: BTreeSet::new(),
@@ -87,12 +85,17 @@ impl Poller {
     /// A pipeline was made, changed or deleted.
     pub fn changed(&self, pipeline: Aggregate) {
         // A host that is going down polls no more.
-        let _ = self.changed.send(pipeline);
+        let _ = self.changed.send(Some(pipeline));
+    }
+
+    /// Other action types can be used now, and what is polled is a matter of the type.
+    pub fn catalogues_changed(&self) {
+        let _ = self.changed.send(None);
     }
 }
 
 impl Task {
-    async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Aggregate>) {
+    async fn run(mut self, mut changes: mpsc::UnboundedReceiver<Option<Aggregate>>) {
         if let Err(error) = self.find_all().await {
             tracing::warn!("sources cannot be found: {error}");
         }
@@ -104,8 +107,12 @@ impl Task {
             tokio::select! {
                 changed = changes.recv() => match changed {
                     None => return,
-                    Some(pipeline) => {
-                        if let Err(error) = self.find(pipeline).await {
+                    Some(changed) => {
+                        let found = match changed {
+                            Some(pipeline) => self.find(pipeline).await,
+                            None => self.find_all().await,
+                        };
+                        if let Err(error) = found {
                             tracing::info!("sources are looked at no more: {error}");
                             return;
                         }
@@ -118,9 +125,16 @@ impl Task {
     }
 
     async fn find_all(&mut self) -> Result<(), DriverError> {
+        for account in self.host.accounts().to_vec() {
+            self.find_of_account(account).await?;
+        }
+        Ok(())
+    }
+
+    async fn find_of_account(&mut self, account: u64) -> Result<(), DriverError> {
         let mut after = None;
         loop {
-            let (account, kind) = (self.account, Kind::Polled as u8);
+            let kind = Kind::Polled as u8;
             let list = List { account, kind, after: after.take(), limit: READ_ROWS_MAX, ..List::default() };
             let rows = self.host.driver.store().list(list).await?;
             let Some((last, _)) = rows.last() else { return Ok(()) };
@@ -147,7 +161,7 @@ impl Task {
             }
         };
         let wanted: Vec<Arc<str>> = match &declaration {
-            Some(declaration) => self.sources(declaration).map(Into::into).collect(),
+            Some(declaration) => self.sources(pipeline.account, declaration).map(Into::into).collect(),
             None => Vec::new(),
         };
         let gone = |source: &Source| source.pipeline == pipeline && !wanted.contains(&source.action);
@@ -165,10 +179,11 @@ impl Task {
         Ok(())
     }
 
-    fn sources<'a>(&self, declaration: &'a PipelineDeclaration) -> impl Iterator<Item = &'a str> {
-        index::polled_sources(declaration).filter(|name| {
+    fn sources<'a>(&self, account: u64, declaration: &'a PipelineDeclaration) -> impl Iterator<Item = &'a str> {
+        let catalogue = self.host.actions.plugins.catalogue(account);
+        index::polled_sources(declaration).filter(move |name| {
             let action = declaration.stages[0].actions.iter().find(|action| action.name == *name);
-            let info = action.and_then(|action| self.host.actions.plugins.info(&action.action_type_id));
+            let info = action.and_then(|action| catalogue.types().get(&action.action_type_id));
             info.is_some_and(|info| info.properties.iter().any(|property| property.name == PROPERTY))
         })
     }
@@ -250,7 +265,7 @@ async fn look_at(host: &Host, source: &Source) -> Result<(), String> {
         Fetched::Revision(_) | Fetched::Nothing => {}
     }
     let trigger = Trigger { kind: TriggerType::PollForSourceChanges, detail: source.action.to_string() };
-    let pins = host.pins(declaration).await.map_err(failed)?;
+    let pins = host.pins(source.pipeline.account, declaration).await.map_err(failed)?;
     let request = StartRequest { trigger, pins, ..StartRequest::default() };
     let execution = host.driver.start(source.pipeline, request, None, keep).await.map_err(failed)?;
     tracing::info!(pipeline = %source.pipeline, %execution, "revision {} of {} starts it", latest.id, source.action);

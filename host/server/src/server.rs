@@ -20,12 +20,12 @@ use tokio::sync::Semaphore;
 
 use crate::api::{Api, Metrics, Pages};
 use crate::auth::{AccessKey, profile};
+use crate::catalogues::Catalogues;
 use crate::config::Config;
 use crate::export::Exported;
 use crate::grant_book::GrantBook;
 use crate::home::DataDirectory;
 use crate::host::{self, Host, Identity};
-use crate::packages::Installed;
 use crate::plugins::Plugins;
 use crate::poll::Poller;
 use crate::retention::Keeper;
@@ -60,31 +60,31 @@ pub struct Server {
     pub region: String,
     endpoint_file: PathBuf,
     keeper: Arc<Keeper>,
+    catalogues: Arc<Catalogues>,
+    poller: Poller,
 }
 
 impl Server {
     /// Opens the data directory, loads the plugins and listens. Nothing runs yet.
     pub async fn open(data: &Path, config: Config) -> anyhow::Result<Self> {
         let data = DataDirectory::open(data)?;
-        let account = config.account_number().unwrap_or(host::ACCOUNT);
         let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
         let sandbox = host::sandbox(data.compiled(), authorities)?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
-        let grants = config.grants.iter().map(|(name, path)| (name.clone(), config.path(path))).collect();
-        let grants = GrantBook::many(grants)?;
+        let grants = GrantBook::many(config.grants_files())?;
         let identity = Identity {
-            account,
+            accounts: config.accounts(),
             region: config.region.clone(),
             store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
         };
         // The store first: it is what says that another process has the directory.
         let store = host::open_store(&data, &identity)?;
-        let mut plugins = Plugins::load(&sandbox, &files, Some(BlobDir::new(data.components())?)).await?;
-        plugins.add_installed(&sandbox, &Installed::open(&data)?).await?;
+        let plugins = Plugins::load(&sandbox, &files, Some(BlobDir::new(data.components())?)).await?;
         let host = Host::new(&data, store, identity, sandbox, plugins, grants)?;
         host.remember_grants().await?;
-        let key = administrator(&host, account, &data.credentials()).await?;
-        let pages = Pages(secret(&host, account, PAGE_KEY).await?);
+        let catalogues = Arc::new(Catalogues::load(&host, &data, config.operator()).await?);
+        let keys = administrators(&host, &data.credentials()).await?;
+        let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
@@ -94,22 +94,35 @@ impl Server {
         let keeper = Arc::new(keeper);
         let components = BlobDir::new(data.components())?;
         let exported = Exported { store, artifacts, components, logs, keeper: Arc::clone(&keeper) };
+        let poller = Poller::start(host.clone(), Duration::from_secs(config.poll_seconds));
         let api = Arc::new(Api {
             host: host.clone(),
-            account,
+            operator: config.operator(),
             region: config.region.clone(),
             quotas: config.quotas,
-            keys: vec![key],
+            keys,
             pages,
             metrics: Arc::<Metrics>::default(),
             tagging: tokio::sync::Mutex::default(),
-            poller: Poller::start(host.clone(), account, Duration::from_secs(config.poll_seconds)),
+            poller: poller.clone(),
+            catalogues: Arc::clone(&catalogues),
             exported,
         });
         let endpoint_file = data.endpoint();
         std::fs::write(&endpoint_file, format!("http://{address}\n"))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
-        Ok(Self { listener, router, host, address, credentials, region, endpoint_file, keeper })
+        Ok(Self {
+            listener,
+            router,
+            host,
+            address,
+            credentials,
+            region,
+            endpoint_file,
+            keeper,
+            catalogues,
+            poller,
+        })
     }
 
     /// To be closed when everything else has ended.
@@ -119,10 +132,10 @@ impl Server {
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, router, host, endpoint_file, keeper, .. } = self;
+        let Self { listener, router, host, endpoint_file, keeper, catalogues, poller, .. } = self;
         // Beside the first requests. A host that cannot go on with what was interrupted must not go on at all.
         let resume = async {
-            match host.driver.resume(host.account()).await {
+            match host.resume().await {
                 Ok(()) => std::future::pending().await,
                 Err(error) => format!("what was interrupted cannot go on: {error}"),
             }
@@ -131,6 +144,7 @@ impl Server {
         let failure = tokio::select! {
             () = accept(&listener, router, &connections) => None,
             () = keeper.run() => None,
+            () = catalogues.watch(&poller) => None,
             () = stop => None,
             failure = resume => Some(failure),
             failure = host.driver.failure() => Some(failure),
@@ -193,20 +207,29 @@ fn components(folder: Option<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The administrator's key: made at the first start, and written beside the data for the user's tools.
-async fn administrator(host: &Host, account: u64, credentials: &Path) -> anyhow::Result<AccessKey> {
+/// Each account's own administrator has a key: made at the first start, and written beside the data for the users' tools. The profile of
+/// the first account is `default`; the others' are called by their ids.
+async fn administrators(host: &Host, credentials: &Path) -> anyhow::Result<Vec<(u64, AccessKey)>> {
+    let mut keys = Vec::new();
+    let mut profiles = Vec::new();
+    for account in host.accounts() {
+        let key = administrator(host, *account).await?;
+        let profile = if keys.is_empty() { profile::DEFAULT.to_owned() } else { format!("{account:012}") };
+        profiles.push((profile, key.clone()));
+        keys.push((*account, key));
+    }
+    profile::write_credentials(credentials, &profiles)
+        .with_context(|| format!("cannot write {}", credentials.display()))?;
+    Ok(keys)
+}
+
+async fn administrator(host: &Host, account: u64) -> anyhow::Result<AccessKey> {
     let made = AccessKey::generate(ADMINISTRATOR)?;
     let text = format!("{}\n{}", made.id, made.secret.expose());
     let kept = host.driver.keep_account_part(account, KEY, Bytes::from(text)).await?;
     let text = std::str::from_utf8(&kept).context("the administrator's key is damaged")?;
     let (id, secret) = text.split_once('\n').context("the administrator's key is damaged")?;
-    let key = AccessKey { id: id.to_owned(), secret: crate::auth::Secret::new(secret), user: ADMINISTRATOR.to_owned() };
-    let written = profile::read_credentials(credentials, "default");
-    if !written.is_ok_and(|written| written.id == key.id && written.secret.expose() == key.secret.expose()) {
-        profile::write_credentials(credentials, &key)
-            .with_context(|| format!("cannot write {}", credentials.display()))?;
-    }
-    Ok(key)
+    Ok(AccessKey { id: id.to_owned(), secret: crate::auth::Secret::new(secret), user: ADMINISTRATOR.to_owned() })
 }
 
 /// Random bytes that stay the same from start to start.

@@ -126,7 +126,7 @@ async fn without_http(bench: &Bench, folder: &Path) -> anyhow::Result<Runs> {
     let driver = Driver::new(store, Arc::new(Runner(Arc::clone(&host.actions))));
     let mut pipelines = Vec::new();
     for number in 0..PIPELINES {
-        let pipeline = driver.named(host.account(), &name(number)).await?;
+        let pipeline = driver.named(pipewright::host::ACCOUNT, &name(number)).await?;
         let declaration = serde_json::from_value(crate::pipelines::of_nothing(&name(number)))?;
         driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }).await?;
         pipelines.push(pipeline);

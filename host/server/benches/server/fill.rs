@@ -85,7 +85,7 @@ impl Actions for Scripted {
         std::future::ready(Report::Succeeded(Box::new(Success { told, ..Success::default() }))).boxed()
     }
 
-    fn may_run_again(&self, _: RunAction) -> BoxFuture<'static, bool> {
+    fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {
         std::future::ready(true).boxed()
     }
 }

@@ -123,11 +123,11 @@ pub async fn list(call: &Call, input: requests::ListActionExecutionsInput) -> Re
     let next_token = (names.len() > limit).then(|| call.api.pages.token(&scope, &names[limit - 1].position()));
     names.truncate(limit);
 
-    let types = call.api.host.actions.plugins.action_types();
+    let catalogue = call.catalogue();
     let mut records = Records::default();
     let mut details = Vec::with_capacity(names.len());
     for name in names {
-        if let Some(detail) = detail(&mut reading, &mut records, &name, &types).await? {
+        if let Some(detail) = detail(&mut reading, &mut records, &name, catalogue.described()).await? {
             details.push(detail);
         }
     }

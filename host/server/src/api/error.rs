@@ -8,7 +8,9 @@ use pipewright_pipeline::tags::TagError;
 use pipewright_pipeline::validate::{ErrorClass, Problems};
 
 use crate::auth::AuthError;
+use crate::catalogues::CatalogueError;
 use crate::driver::DriverError;
+use crate::packages::PackageError;
 use crate::store::StoreError;
 
 #[derive(Clone, Debug)]
@@ -67,6 +69,11 @@ impl ApiError {
         )
     }
 
+    /// Who asks may not have it, whatever it is.
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self { code: "AccessDeniedException", message: message.into(), status: StatusCode::FORBIDDEN }
+    }
+
     /// Something that plain HTTP asked for is not there.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self { code: "ResourceNotFoundException", message: message.into(), status: StatusCode::NOT_FOUND }
@@ -115,6 +122,20 @@ impl From<Refusal> for ApiError {
         match refusal.error_class() {
             Some(code) => Self::new(code, refusal.to_string()),
             None => Self::validation(refusal.to_string()),
+        }
+    }
+}
+
+impl From<CatalogueError> for ApiError {
+    fn from(error: CatalogueError) -> Self {
+        match error {
+            CatalogueError::NotThere(message) => Self::new("ActionTypeNotFoundException", message),
+            CatalogueError::Invalid(message) => Self::validation(message),
+            CatalogueError::Package(PackageError::Host(error)) => Self::internal(&format!("{error:#}")),
+            CatalogueError::Package(error @ PackageError::Missing(_)) => Self::not_found(error.to_string()),
+            CatalogueError::Package(error) => Self::validation(error.to_string()),
+            CatalogueError::Plugin(error) => Self::validation(error.to_string()),
+            CatalogueError::Driver(error) => error.into(),
         }
     }
 }

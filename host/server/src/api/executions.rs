@@ -121,7 +121,7 @@ pub async fn start(call: &Call, input: requests::StartPipelineExecutionInput) ->
         trigger: Trigger { kind: TriggerType::StartPipelineExecution, detail: call.caller.clone() },
         variables: input.variables.into_iter().map(|variable| (variable.name, variable.value)).collect(),
         source_revisions: input.source_revisions,
-        pins: call.api.host.pins(declaration).await?,
+        pins: call.api.host.pins(call.account, declaration).await?,
     };
     let started = call.api.host.driver.start(pipeline, request, input.client_request_token, Vec::new()).await;
     Ok(started.map_err(|error| call.refused(&input.name, error))?.into())

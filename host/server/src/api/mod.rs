@@ -28,10 +28,11 @@ use axum::http::request::Parts;
 use axum::routing::{any, get};
 use tracing::Instrument as _;
 
-use crate::auth::{AccessKey, Scope, verify};
+use crate::auth::{AccessKey, AuthError, Scope, verify};
 use crate::clock;
 use crate::config::Quotas;
 use crate::host::Host;
+use crate::plugins::Catalogue;
 pub use error::ApiError;
 pub use metrics::Metrics;
 pub use operations::OPERATIONS;
@@ -48,33 +49,51 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// What every request needs.
 pub struct Api {
     pub host: Host,
-    pub account: u64,
+    /// Of this account are those who run the host.
+    pub operator: u64,
     pub region: String,
     pub quotas: Quotas,
-    pub keys: Vec<AccessKey>,
+    /// Each with the account whose it is.
+    pub keys: Vec<(u64, AccessKey)>,
     pub pages: Pages,
     pub metrics: Arc<Metrics>,
     /// Held while tags change: what they become depends on what they are.
     pub tagging: tokio::sync::Mutex<()>,
     /// Tells the poller that a pipeline's sources may have changed.
     pub poller: crate::poll::Poller,
+    pub catalogues: Arc<crate::catalogues::Catalogues>,
     pub exported: crate::export::Exported,
 }
 
 /// One authenticated request.
 pub struct Call {
     pub api: Arc<Api>,
+    pub account: u64,
     /// The ARN of who asks.
     pub caller: String,
 }
 
 impl Call {
-    pub fn account(&self) -> String {
-        format!("{:012}", self.api.account)
+    pub fn account_id(&self) -> String {
+        format!("{:012}", self.account)
+    }
+
+    /// What the account can use now.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.api.host.actions.plugins.catalogue(self.account)
+    }
+
+    /// Some of what the host knows is not an account's.
+    fn as_operator(&self) -> Result<(), ApiError> {
+        if self.account == self.api.operator {
+            return Ok(());
+        }
+        let message = format!("{} may not do this: it is for the account of those who run the host", self.caller);
+        Err(ApiError::denied(message))
     }
 
     pub fn arn(&self, pipeline: &str) -> String {
-        format!("arn:aws:codepipeline:{}:{}:{pipeline}", self.api.region, self.account())
+        format!("arn:aws:codepipeline:{}:{}:{pipeline}", self.api.region, self.account_id())
     }
 }
 
@@ -93,10 +112,11 @@ impl Api {
     /// Who asks, if the signature is right.
     fn authenticate(self: &Arc<Self>, parts: &Parts, body: &[u8]) -> Result<Call, ApiError> {
         let scope = Scope { region: self.region.clone(), service: SERVICE };
-        let key = |id: &str| self.keys.iter().find(|key| key.id == id).cloned();
-        let verified = verify(parts, body, &scope, clock::now_ms(), key)?;
-        let caller = format!("arn:aws:iam::{:012}:user/{}", self.account, verified.user);
-        Ok(Call { api: Arc::clone(self), caller })
+        let key = |id: &str| self.keys.iter().find(|(_, key)| key.id == id);
+        let verified = verify(parts, body, &scope, clock::now_ms(), |id| key(id).map(|(_, key)| key.clone()))?;
+        let (account, _) = key(&verified.access_key).ok_or(AuthError::Unrecognized)?;
+        let caller = format!("arn:aws:iam::{account:012}:user/{}", verified.user);
+        Ok(Call { api: Arc::clone(self), account: *account, caller })
     }
 }
 

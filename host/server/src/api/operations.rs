@@ -52,6 +52,7 @@ operations! {
     PutApprovalResult => executions::put_approval_result,
     ListActionTypes => action_types::list,
     GetActionType => action_types::get,
+    UpdateActionType => action_types::update,
     TagResource => tags::tag,
     UntagResource => tags::untag,
     ListTagsForResource => tags::list,

@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
-use pipewright_pipeline::declaration::{CreatePipelineInput, ExecutionMode, PipelineDeclaration, PipelineType, Tag};
+use pipewright_pipeline::action_type::is_of_plugins;
+use pipewright_pipeline::declaration::{
+    ActionTypeId, CreatePipelineInput, ExecutionMode, PipelineDeclaration, PipelineType, Tag,
+};
 use pipewright_pipeline::machine::{Refusal, Reply, StartRequest, State, Trigger, TriggerType, What};
 use pipewright_pipeline::requests;
-use pipewright_pipeline::validate::{self, Context, Problems};
+use pipewright_pipeline::validate::{self, Context, ErrorClass, Problems};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -75,13 +78,13 @@ pub struct Listed {
 impl Call {
     /// A pipeline that exists, with its state.
     pub(super) async fn pipeline(&self, name: &str) -> Result<(Aggregate, Arc<State>), ApiError> {
-        let account = self.account();
+        let account = self.account_id();
         self.find(name, || format!("Account '{account}' does not have a pipeline with name '{name}'")).await
     }
 
     /// The same, in the words of the operations that list what belongs to a pipeline (contract §9).
     pub(super) async fn listed_pipeline(&self, name: &str) -> Result<(Aggregate, Arc<State>), ApiError> {
-        let account = self.account();
+        let account = self.account_id();
         let words =
             || format!("The account with AWS account ID '{account}' does not include a pipeline named '{name}'");
         self.find(name, words).await
@@ -89,7 +92,7 @@ impl Call {
 
     async fn find(&self, name: &str, missing: impl Fn() -> String) -> Result<(Aggregate, Arc<State>), ApiError> {
         let driver = &self.api.host.driver;
-        if let Some(pipeline) = driver.find(self.api.account, name).await? {
+        if let Some(pipeline) = driver.find(self.account, name).await? {
             let state = driver.state(pipeline).await?;
             if state.head.is_some() {
                 return Ok((pipeline, state));
@@ -100,7 +103,7 @@ impl Call {
 
     /// A refused input, in the words of the API where the core does not know the account.
     pub(super) fn refused(&self, name: &str, error: DriverError) -> ApiError {
-        let account = self.account();
+        let account = self.account_id();
         match error {
             DriverError::Refused(Refusal::PipelineNotFound) => ApiError::new(
                 "PipelineNotFoundException",
@@ -120,16 +123,40 @@ impl Call {
         document: &Value,
         judge: fn(&Value, &Context<'_>) -> Result<T, Problems>,
     ) -> Result<T, ApiError> {
-        let types = self.api.host.actions.plugins.action_types();
-        let context = Context { region: Some(&self.api.region), action_types: &types };
+        let catalogue = self.catalogue();
+        let context = Context { region: Some(&self.api.region), action_types: catalogue.types() };
         judge(document, &context).map_err(|problems| ApiError::problems(&problems))
+    }
+
+    /// Custom action types, and those of third parties that AWS does not know, are what plugins serve in this account. One of AWS's own
+    /// that no plugin serves can be declared; an action of it fails.
+    fn check_available(&self, declaration: &PipelineDeclaration) -> Result<(), ApiError> {
+        let catalogue = self.catalogue();
+        for action in declaration.stages.iter().flat_map(|stage| &stage.actions) {
+            let id = &action.action_type_id;
+            if catalogue.types().contains_key(id) || !is_of_plugins(id) {
+                continue;
+            }
+            let ActionTypeId { category, owner, provider, version } = id;
+            let reason = catalogue.yanked(id).map(|reason| format!(": {reason}")).unwrap_or_default();
+            return Err(ApiError::of_class(
+                ErrorClass::InvalidActionDeclaration,
+                format!(
+                    "ActionType (Category: '{category:?}', Provider: '{provider}', Owner: '{owner:?}', Version: '{version}') in \
+                     action '{}' is not available in region {}{reason}",
+                    action.name, self.api.region
+                ),
+            ));
+        }
+        Ok(())
     }
 }
 
 pub async fn create(call: &Call, Document(document): Document) -> Result<Created, ApiError> {
     let CreatePipelineInput { pipeline: declaration, tags: given } = call.judge(&document, validate::validate_input)?;
+    call.check_available(&declaration)?;
     let host = &call.api.host;
-    let known = host.driver.pipelines_count(call.api.account).await?;
+    let known = host.driver.pipelines_count(call.account).await?;
     if known >= call.api.quotas.pipelines {
         let message = format!("The account has {known} pipelines, which is its limit");
         return Err(ApiError::new("LimitExceededException", message));
@@ -137,14 +164,14 @@ pub async fn create(call: &Call, Document(document): Document) -> Result<Created
     let name = declaration.name.clone();
     let notes = given.as_ref().map(|tags| tags::note(tags)).transpose()?.into_iter().collect();
     let trigger = Trigger { kind: TriggerType::CreatePipeline, detail: call.caller.clone() };
-    let pins = host.pins(&declaration).await?;
+    let pins = host.pins(call.account, &declaration).await?;
     let first = StartRequest { trigger, pins, ..StartRequest::default() };
     let declaration = Arc::new(declaration);
-    let created = host.driver.create(call.api.account, Arc::clone(&declaration), first, notes).await;
+    let created = host.driver.create(call.account, Arc::clone(&declaration), first, notes).await;
     let pipeline = created.map_err(|error| call.refused(&name, error))?;
     call.api.poller.changed(pipeline);
-    let types = host.actions.plugins.action_types();
-    Ok(Created { pipeline: views::declaration(&declaration, &types), tags: given })
+    let catalogue = call.catalogue();
+    Ok(Created { pipeline: views::declaration(&declaration, catalogue.described()), tags: given })
 }
 
 pub async fn get(call: &Call, input: requests::GetPipelineInput) -> Result<Got, ApiError> {
@@ -164,12 +191,13 @@ pub async fn get(call: &Call, input: requests::GetPipelineInput) -> Result<Got, 
     };
     let metadata =
         Metadata { pipeline_arn: call.arn(&input.name), created: Time(head.created), updated: Time(head.updated) };
-    let types = call.api.host.actions.plugins.action_types();
-    Ok(Got { pipeline: views::declaration(&declaration, &types), metadata })
+    let catalogue = call.catalogue();
+    Ok(Got { pipeline: views::declaration(&declaration, catalogue.described()), metadata })
 }
 
 pub async fn update(call: &Call, Document(document): Document) -> Result<Created, ApiError> {
     let mut declaration = call.judge(&document, validate::validate_update)?;
+    call.check_available(&declaration)?;
     let name = declaration.name.clone();
     // The operation models no error for a pipeline that is not there.
     let found = call.pipeline(&name).await;
@@ -177,9 +205,9 @@ pub async fn update(call: &Call, Document(document): Document) -> Result<Created
         "PipelineNotFoundException" => ApiError::validation(error.message),
         _ => error,
     })?;
-    let types = call.api.host.actions.plugins.action_types();
+    let catalogue = call.catalogue();
     if let Some(stored) = &state.declaration {
-        views::unmask(&mut declaration, stored, &types);
+        views::unmask(&mut declaration, stored, catalogue.described());
     }
     let updated = Arc::new(declaration.clone());
     let reply = call.api.host.driver.submit(pipeline, What::Update { declaration: updated }).await;
@@ -187,13 +215,13 @@ pub async fn update(call: &Call, Document(document): Document) -> Result<Created
         declaration.version = Some(version);
     }
     call.api.poller.changed(pipeline);
-    Ok(Created { pipeline: views::declaration(&declaration, &types), tags: None })
+    Ok(Created { pipeline: views::declaration(&declaration, catalogue.described()), tags: None })
 }
 
 /// A pipeline that is not there is deleted already: the operation models no other answer (contract §13.8).
 pub async fn delete(call: &Call, input: requests::DeletePipelineInput) -> Result<NoBody, ApiError> {
     let driver = &call.api.host.driver;
-    if let Some(pipeline) = driver.find(call.api.account, &input.name).await? {
+    if let Some(pipeline) = driver.find(call.account, &input.name).await? {
         match driver.delete(pipeline, &input.name).await {
             Ok(()) | Err(DriverError::Refused(Refusal::PipelineNotFound)) => {}
             Err(error) => return Err(error.into()),
@@ -208,7 +236,7 @@ pub async fn list(call: &Call, input: requests::ListPipelinesInput) -> Result<Li
     let after = call.api.pages.after(SCOPE, input.next_token.as_deref())?;
     let limit = input.max_results.map_or(PIPELINES_PER_PAGE, |max| max as usize).min(PIPELINES_PER_PAGE);
     let list = List {
-        account: call.api.account,
+        account: call.account,
         kind: Kind::Pipelines as u8,
         after: after.map(Into::into),
         limit,

@@ -51,7 +51,7 @@ async fn resource(call: &Call, arn: &str) -> Result<Aggregate, ApiError> {
     let mut parts = arn.splitn(6, ':').skip(3);
     let (region, account, name) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
     let not_found = || ApiError::new("ResourceNotFoundException", format!("There is no resource {arn} here"));
-    if region != Some(&call.api.region) || account != Some(&call.account()) {
+    if region != Some(&call.api.region) || account != Some(&call.account_id()) {
         return Err(not_found());
     }
     call.pipeline(name).await.map(|(pipeline, _)| pipeline).map_err(|error| match error.code {

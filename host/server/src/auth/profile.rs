@@ -11,7 +11,8 @@ use super::{AccessKey, Secret};
 
 /// Stops the reading of something that is no credentials file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-const DEFAULT_PROFILE: &str = "default";
+/// The profile that counts where none is named.
+pub const DEFAULT: &str = "default";
 const SERVICE: &str = "codepipeline";
 
 /// What the environment and the shared files say, for one profile.
@@ -55,7 +56,7 @@ impl Profile {
         let config = Sections::read(&config_path)?;
 
         let chosen = named.map(str::to_owned).or_else(|| variable("AWS_PROFILE"));
-        let name = chosen.as_deref().unwrap_or(DEFAULT_PROFILE);
+        let name = chosen.as_deref().unwrap_or(DEFAULT);
         let own_credentials = credentials.0.get(name);
         let own_config = config.profile(name);
         if chosen.is_some() && own_credentials.is_none() && own_config.is_none() {
@@ -107,20 +108,23 @@ pub fn read_credentials(path: &Path, profile: &str) -> Result<AccessKey, Profile
     key(&place, |field| section.get(field))?.ok_or(ProfileError::HalfAKey { place })
 }
 
-/// Writes `key` as the default profile of a credentials file that only its owner can read: whole and durable, or not at all.
+/// Writes keys as the profiles of a credentials file that only its owner can read: whole and durable, or not at all. A file that says
+/// so already is left alone.
 ///
 /// # Errors
 /// The folder cannot be written to.
-pub fn write_credentials(path: &Path, key: &AccessKey) -> std::io::Result<()> {
+pub fn write_credentials(path: &Path, profiles: &[(String, AccessKey)]) -> std::io::Result<()> {
+    let profile = |(name, key): &(String, AccessKey)| {
+        format!("[{name}]\naws_access_key_id = {}\naws_secret_access_key = {}\n", key.id, key.secret.expose())
+    };
+    let text = profiles.iter().map(profile).collect::<Vec<_>>().join("\n");
+    if std::fs::read_to_string(path).is_ok_and(|written| written == text) {
+        return Ok(());
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Temporary files are made with mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    write!(
-        file,
-        "[{DEFAULT_PROFILE}]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
-        key.id,
-        key.secret.expose()
-    )?;
+    file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     std::fs::File::open(folder)?.sync_all()
@@ -201,7 +205,7 @@ impl Sections {
     /// In the config file, every profile but the default one is called `profile NAME`.
     fn profile(&self, name: &str) -> Option<&Section> {
         let own = self.0.get(&format!("profile {name}"));
-        own.or_else(|| self.0.get(name).filter(|_| name == DEFAULT_PROFILE))
+        own.or_else(|| self.0.get(name).filter(|_| name == DEFAULT))
     }
 }
 
@@ -350,11 +354,13 @@ aws_secret_access_key = config
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials");
         let (first, second) = (AccessKey::generate("").unwrap(), AccessKey::generate("").unwrap());
-        write_credentials(&path, &first).unwrap();
-        write_credentials(&path, &second).unwrap();
+        let profiles = |key: &AccessKey| [(DEFAULT.to_owned(), key.clone()), ("other".to_owned(), first.clone())];
+        write_credentials(&path, &profiles(&first)).unwrap();
+        write_credentials(&path, &profiles(&second)).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(read_credentials(&path, "default").unwrap(), second);
-        assert!(matches!(read_credentials(&path, "other"), Err(ProfileError::NoProfile { .. })));
+        assert_eq!(read_credentials(&path, "other").unwrap(), first);
+        assert!(matches!(read_credentials(&path, "nobody"), Err(ProfileError::NoProfile { .. })));
         assert!(matches!(read_credentials(&folder.path().join("none"), "default"), Err(ProfileError::Read { .. })));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
     }

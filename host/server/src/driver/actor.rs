@@ -153,7 +153,7 @@ impl Actor {
     /// Counts the attempt durably, and runs the call again; or ends the action, where it may not run twice.
     async fn restart(&mut self, run: RunAction) -> Result<(), DriverError> {
         let (action, call) = (run.action_execution, run.call);
-        let what = if self.shared.actions.may_run_again(run).await {
+        let what = if self.shared.actions.may_run_again(self.aggregate, run).await {
             What::ActionRestarted { action }
         } else {
             let message = "the host died while the action ran, and its plugin says that it may not run again; \

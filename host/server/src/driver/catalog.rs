@@ -124,6 +124,16 @@ impl Driver {
         kept.ok_or_else(|| DriverError::Damaged(format!("the account's {key}")))
     }
 
+    /// Puts a part in the place of what was there, or takes it away.
+    pub async fn put_account_part(&self, account: u64, key: &str, value: Option<Bytes>) -> Result<(), DriverError> {
+        loop {
+            let before = self.account_part(account, key).await?;
+            if before == value || self.change_account(account, key.to_owned(), before, value.clone()).await? == value {
+                return Ok(());
+            }
+        }
+    }
+
     async fn with_account<T>(
         &self,
         account: u64,

@@ -46,7 +46,7 @@ pub trait Actions: Send + Sync {
     fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report>;
 
     /// Whether an action that a crash interrupted may run again.
-    fn may_run_again(&self, run: RunAction) -> BoxFuture<'static, bool>;
+    fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool>;
 }
 
 /// Why an input had no effect.

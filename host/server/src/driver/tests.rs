@@ -96,7 +96,7 @@ impl Actions for Script {
         .boxed()
     }
 
-    fn may_run_again(&self, _: RunAction) -> BoxFuture<'static, bool> {
+    fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {
         let again = !self.once_only;
         async move { again }.boxed()
     }

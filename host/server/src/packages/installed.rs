@@ -1,7 +1,7 @@
 //! The packages that are installed in a data directory: the lock, and the blobs that it pins.
 //!
-//! Owns the folder `plugins/`. Whoever changes it holds a lock file meanwhile, and decides again under it. A running server loaded what
-//! was there at its start, and takes no notice before the next. Must not know how a person is asked.
+//! Owns the folder `plugins/`. Whoever changes it holds a lock file meanwhile, and decides again under it. Must not know how a
+//! person is asked.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -20,24 +20,32 @@ use super::{Candidate, Entry, Facts, Origin, PackageError, Policy, State, oci};
 use crate::home::DataDirectory;
 use crate::plugins;
 
+const LOCK: &str = "lock.toml";
+
 pub struct Installed {
     folder: PathBuf,
+    policy: PathBuf,
     blobs: BlobDir,
     lock: Lock,
 }
 
 impl Installed {
-    /// What is installed now.
-    pub fn open(data: &DataDirectory) -> Result<Self, PackageError> {
-        let folder = data.plugins();
+    /// What an account has installed now; none is the account of those who run the host.
+    pub fn open(data: &DataDirectory, account: Option<u64>) -> Result<Self, PackageError> {
+        let folder = folder(data, account);
         let blobs = BlobDir::new(folder.join("components"))?;
-        let lock = Lock::read(&folder.join("lock.toml"))?;
-        Ok(Self { folder, blobs, lock })
+        let lock = Lock::read(&folder.join(LOCK))?;
+        Ok(Self { folder, policy: data.plugins().join("policy.toml"), blobs, lock })
     }
 
-    /// The operator's policy.
+    /// The file that changes with whatever is installed.
+    pub fn lock_path(data: &DataDirectory, account: Option<u64>) -> PathBuf {
+        folder(data, account).join(LOCK)
+    }
+
+    /// The operator's policy, which counts for every account.
     pub fn policy(&self) -> Result<Policy, PackageError> {
-        Policy::read(&self.folder.join("policy.toml"))
+        Policy::read(&self.policy)
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -224,7 +232,7 @@ impl Installed {
     fn begin(&mut self) -> Result<File, PackageError> {
         let file = File::options().create(true).truncate(false).write(true).open(self.folder.join(".lock"))?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|error| PackageError::Host(error.into()))?;
-        self.lock = Lock::read(&self.folder.join("lock.toml"))?;
+        self.lock = Lock::read(&self.folder.join(LOCK))?;
         Ok(file)
     }
 
@@ -240,7 +248,7 @@ impl Installed {
     }
 
     fn commit(&mut self) -> Result<(), PackageError> {
-        self.lock.write(&self.folder.join("lock.toml"))
+        self.lock.write(&self.folder.join(LOCK))
     }
 
     /// Removes what the lock pins no more. Executions that run keep their own copy of a component.
@@ -270,6 +278,10 @@ impl Installed {
     pub(super) fn blobs(&self) -> &BlobDir {
         &self.blobs
     }
+}
+
+fn folder(data: &DataDirectory, account: Option<u64>) -> PathBuf {
+    account.map_or_else(|| data.plugins(), |account| data.plugins_of(account))
 }
 
 fn entry(candidate: &Candidate, state: State) -> Entry {

@@ -65,7 +65,7 @@ impl Actions for Script {
         .boxed()
     }
 
-    fn may_run_again(&self, _: RunAction) -> BoxFuture<'static, bool> {
+    fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {
         std::future::ready(true).boxed()
     }
 }

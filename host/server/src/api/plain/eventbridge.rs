@@ -37,7 +37,7 @@ pub fn event(at: &At<'_>, recorded: &Recorded) -> Option<Value> {
         "id": at.id,
         "detail-type": format!("CodePipeline {kind} Execution State Change"),
         "source": "aws.codepipeline",
-        "account": at.call.account(),
+        "account": at.call.account_id(),
         "time": time(recorded.at.0),
         "region": at.call.api.region,
         "resources": [at.call.arn(at.pipeline)],

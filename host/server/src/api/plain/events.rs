@@ -104,7 +104,7 @@ pub async fn of_account(
     };
     let mut feed = Feed::new(call, watcher);
     // In this order: one that is deleted in between is in both.
-    let there = api.host.driver.pipelines(api.account).await?;
+    let there = api.host.driver.pipelines(feed.call.account).await?;
     for (name, aggregate) in there.into_iter().chain(deleted_since(&feed.call, since).await?) {
         let next = first_since(&feed.call, aggregate, since).await?;
         feed.names.insert(aggregate, name);
@@ -115,7 +115,7 @@ pub async fn of_account(
 
 /// Pipelines that were deleted then or later: a client that was away is told how they ended.
 async fn deleted_since(call: &Call, since: u64) -> Result<Vec<(String, Aggregate)>, ApiError> {
-    let account = call.api.account;
+    let account = call.account;
     let mut found = Vec::new();
     let mut after = Bytes::copy_from_slice(&since.to_be_bytes());
     loop {
@@ -249,7 +249,7 @@ impl Feed {
         let more = std::iter::from_fn(|| self.watcher.changed().now_or_never().flatten());
         let mut changed = Vec::new();
         for (aggregate, last) in std::iter::once(first).chain(more) {
-            if aggregate.account == self.call.api.account && aggregate.uid != [0; 16] {
+            if aggregate.account == self.call.account && aggregate.uid != [0; 16] {
                 self.places.entry(aggregate).or_default().last = last;
                 changed.push(aggregate);
             }

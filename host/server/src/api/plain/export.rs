@@ -13,7 +13,7 @@ use crate::export;
 
 /// An export that fails is cut off: its last line is missing.
 pub async fn export(State(api): State<Arc<Api>>, parts: Parts) -> Result<Response<Body>, ApiError> {
-    super::caller(&api, &parts)?;
+    super::caller(&api, &parts)?.as_operator()?;
     let mut response = Response::new(Body::from_stream(export::stream(api.exported.clone())));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl"));
     Ok(response)

@@ -2,7 +2,7 @@
 //!
 //! Must not know how lines get into the files (`logs`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::io::SeekFrom;
 use std::path::PathBuf;
@@ -42,6 +42,8 @@ pub(super) struct Place {
     aggregate: Aggregate,
     pub(super) execution: ExecutionId,
     pub(super) action: ActionExecutionId,
+    /// What the execution held on to.
+    pub(super) pins: BTreeMap<String, String>,
 }
 
 impl Place {
@@ -52,7 +54,7 @@ impl Place {
         let (aggregate, execution) = super::execution(call, pipeline, execution).await?;
         let not_found = || ApiError::not_found(format!("The execution has no action execution with ID '{action}'"));
         let action = action.parse().map_err(|_| not_found())?;
-        let place = Self { aggregate, execution: execution.id, action };
+        let place = Self { aggregate, execution: execution.id, action, pins: execution.start.pins.clone() };
         let prefix = [&place.aggregate.uid[..], &index::id(place.execution)].concat();
         let skip = prefix.len() + 8;
         let mut after = None;

@@ -1,4 +1,5 @@
-//! What CodePipeline has no word for, over plain HTTP with the same signatures: logs, journals, artifacts, events.
+//! What CodePipeline has no word for, over plain HTTP with the same signatures: logs, journals,
+//! artifacts, events, plugins.
 //!
 //! Owns the paths (docs/server.md lists them). Must not know what lies behind one.
 
@@ -8,6 +9,7 @@ mod events;
 mod export;
 pub(super) mod health;
 mod logs;
+mod plugins;
 mod recordings;
 
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post, put};
 use pipewright_pipeline::machine::{Execution, State};
 use serde::Serialize;
 
@@ -31,6 +33,11 @@ pub(super) fn router() -> Router<Arc<Api>> {
     Router::new()
         .route("/v1/events", get(events::of_account))
         .route("/v1/export", get(export::export))
+        .route("/v1/plugins", get(plugins::list))
+        .route("/v1/plugins/uses", get(plugins::uses))
+        .route("/v1/plugins/consent", post(plugins::consent))
+        .route("/v1/plugins/offer", put(plugins::offer))
+        .route("/v1/plugins/notice", put(plugins::notice))
         .route("/v1/pipelines/{pipeline}/events", get(events::of_pipeline))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log", get(logs::log))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal", get(logs::journal))

@@ -2,6 +2,7 @@
 //!
 //! Must not know what a recording says (`recording`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -21,16 +22,20 @@ pub async fn recording(
     let call = super::caller(&api, &parts)?;
     let place = Place::find(&call, &names).await?;
     let (execution, action) = (place.execution.to_string(), place.action.to_string());
-    let pipeline = names.0;
-    let bundle = bundle(&api, pipeline, execution, action).await?;
+    let bundle = bundle(&api, place.pins, execution, action).await?;
     let mut response = Response::new(Body::from(bundle));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     Ok(response)
 }
 
-async fn bundle(api: &Arc<Api>, pipeline: String, execution: String, action: String) -> Result<Bytes, ApiError> {
+async fn bundle(
+    api: &Arc<Api>,
+    pins: BTreeMap<String, String>,
+    execution: String,
+    action: String,
+) -> Result<Bytes, ApiError> {
     let actions = Arc::clone(&api.host.actions);
-    let made = tokio::task::spawn_blocking(move || actions.recording(&pipeline, &execution, &action)).await;
+    let made = tokio::task::spawn_blocking(move || actions.recording(&pins, &execution, &action)).await;
     let made = made.map_err(|error| ApiError::internal(&error))?.map_err(|error| ApiError::internal(&*error))?;
     made.ok_or_else(|| {
         ApiError::not_found(

@@ -23,7 +23,7 @@ pub struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let data = arguments.data.open()?;
     let sandbox = package::sandbox(&data)?;
-    let mut installed = Installed::open(&data)?;
+    let mut installed = arguments.data.installed()?;
     let origin = arguments.registry.find(&sandbox, &arguments.package).await?;
     let added = add(&mut installed, &sandbox, origin, arguments.yes).await?;
     Ok(ExitCode::from(if added { exit::SUCCEEDED } else { exit::FAILED }))
@@ -48,6 +48,6 @@ pub(super) async fn add(
         return Ok(false);
     }
     installed.add(&candidate.fetch(sandbox).await?)?;
-    println!("{label} is installed; {}", package::AT_RESTART);
+    println!("{label} is installed; {}", package::TAKES_NOTICE);
     Ok(true)
 }

@@ -27,6 +27,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let digest = arguments.digest.strip_prefix("sha256:").unwrap_or(&arguments.digest);
     let digest: Digest = digest.parse().map_err(Ended::usage)?;
     arguments.data.installed()?.consent(name, &version, &digest).await?;
-    println!("{name} {version} takes its place; {}", package::AT_RESTART);
+    println!("{name} {version} takes its place; {}", package::TAKES_NOTICE);
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::super::exit::{self, Ended};
 use super::add;
 use super::package::{self, DataArguments};
-use crate::packages::{self, Installed};
+use crate::packages;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -23,7 +23,7 @@ pub struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let data = arguments.data.open()?;
     let sandbox = package::sandbox(&data)?;
-    let mut installed = Installed::open(&data)?;
+    let mut installed = arguments.data.installed()?;
     let mut all = true;
     for origin in packages::load(&arguments.file)? {
         all &= add::add(&mut installed, &sandbox, origin, arguments.yes).await?;

@@ -9,13 +9,16 @@ use pipewright_sandbox::{Plugin, Sandbox};
 use super::super::exit::Ended;
 use crate::home::{DataDirectory, UserFolders};
 use crate::packages::{Facts, Installed, Options, Origin, Package, Reference, Registry};
-use crate::{host, plugins};
+use crate::{config, host, plugins};
 
 #[derive(clap::Args)]
 pub(super) struct DataArguments {
     /// The server's data directory [default: $XDG_DATA_HOME/pipewright/server]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Whose plugins are meant, on a server of several accounts [default: those who run the host]
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
 }
 
 impl DataArguments {
@@ -28,7 +31,10 @@ impl DataArguments {
     }
 
     pub(super) fn installed(&self) -> Result<Installed, Ended> {
-        Ok(Installed::open(&self.open()?)?)
+        let account = self.account.as_deref().map(|id| {
+            config::account_number(id).ok_or_else(|| Ended::usage(format!("--account {id}: write it as 12 digits")))
+        });
+        Ok(Installed::open(&self.open()?, account.transpose()?)?)
     }
 }
 
@@ -140,4 +146,4 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().filter(|character| *character == '\n' || !character.is_control()).collect()
 }
 
-pub(super) const AT_RESTART: &str = "a running server takes notice at its next start";
+pub(super) const TAKES_NOTICE: &str = "a server that runs takes notice within seconds";

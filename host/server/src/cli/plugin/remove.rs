@@ -22,7 +22,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         Some((name, version)) => (name, Some(version.parse::<Version>().map_err(Ended::usage)?)),
     };
     for entry in arguments.data.installed()?.remove(name, version.as_ref()).await? {
-        println!("{} was removed; {}", entry.label(), package::AT_RESTART);
+        println!("{} was removed; {}", entry.label(), package::TAKES_NOTICE);
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

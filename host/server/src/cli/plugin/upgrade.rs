@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::super::exit::{self, Ended};
 use super::package::{self, DataArguments, RegistryArguments};
 use crate::packages::{
-    Candidate, Entry, Installed, Origin, PackageError, Reference, State, digest_text, tag_of, version_of,
+    Candidate, Entry, Origin, PackageError, Reference, State, digest_text, tag_of, version_of,
 };
 
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ pub struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let data = arguments.data.open()?;
     let sandbox = package::sandbox(&data)?;
-    let mut installed = Installed::open(&data)?;
+    let mut installed = arguments.data.installed()?;
     let entry = installed.find(&arguments.name)?.clone();
     let origin = match &arguments.package {
         Some(package) => arguments.registry.find(&sandbox, package).await?,
@@ -44,7 +44,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         let fetched = candidate.fetch(&sandbox).await?;
         if let Some(upgrade) = installed.upgrade(&fetched, arguments.allow_downgrade)? {
             if upgrade.widened.is_empty() {
-                println!("{label} takes the place of {}; {}", upgrade.from, package::AT_RESTART);
+                println!("{label} takes the place of {}; {}", upgrade.from, package::TAKES_NOTICE);
                 return Ok(ExitCode::from(exit::SUCCEEDED));
             }
             package::introduce(&facts);

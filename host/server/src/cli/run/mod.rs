@@ -67,7 +67,7 @@ async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, E
     let data = DataDirectory::open(&data)?;
     let granted = grants.clone();
     let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(grants))?;
-    let pins = host.pins(&declaration).await.map_err(failed)?;
+    let pins = host.pins(ACCOUNT, &declaration).await.map_err(failed)?;
     let pipeline = host.driver.named(ACCOUNT, &declaration.name).await.map_err(failed)?;
     abandon_interrupted(&host.driver, pipeline).await?;
     put(&host.driver, pipeline, &declaration).await?;

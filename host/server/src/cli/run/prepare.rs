@@ -17,7 +17,7 @@ use super::{Arguments, Ended};
 use crate::consent::Consents;
 use crate::grants::{GrantsFile, hex};
 use crate::home::{DataDirectory, UserFolders};
-use crate::host;
+use crate::host::{self, ACCOUNT};
 use crate::plugins::{PluginError, Plugins};
 
 /// A larger pipeline file is refused; 500 actions with everything have less.
@@ -53,8 +53,8 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
         mendable => Ended::usage(mendable),
     })?;
 
-    let action_types = plugins.action_types();
-    let context = Context { region: None, action_types: &action_types };
+    let catalogue = plugins.catalogue(ACCOUNT);
+    let context = Context { region: None, action_types: catalogue.types() };
     let mut declaration = validate::validate_document(&document, &context).map_err(|problems| {
         Ended::Usage(format!("{} is not a valid pipeline:\n{problems}", arguments.pipeline.display()))
     })?;
@@ -216,9 +216,10 @@ fn check_grants(grants: &GrantsFile, declaration: &PipelineDeclaration) -> Resul
 
 /// Missing directories and secrets are told now, and not in the middle of the run.
 fn resolve_grants(grants: &GrantsFile, declaration: &PipelineDeclaration, plugins: &Plugins) -> Result<(), Ended> {
+    let catalogue = plugins.catalogue(ACCOUNT);
     for stage in &declaration.stages {
         for action in &stage.actions {
-            if let Some(plugin) = plugins.bound(&action.action_type_id) {
+            if let Some(plugin) = catalogue.bound(&action.action_type_id) {
                 let (name, version) = (&plugin.description().name, &plugin.description().version);
                 grants.resolve(&format!("{}/{}", stage.name, action.name), name, version).map_err(Ended::usage)?;
             }

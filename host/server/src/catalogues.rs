@@ -1,0 +1,241 @@
+//! What the accounts of a server can use: the packages that each installed, what it offers to others, and what it says of them.
+//!
+//! Owns what is kept of that: it is loaded at the server's start, and installed packages again whenever an account's lock has
+//! changed. Must not know who sees what (`plugins`), nor how a package is judged (`packages`).
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pipewright_pipeline::declaration::ActionTypeId;
+use pipewright_sandbox::files::Digest;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::driver::DriverError;
+use crate::home::DataDirectory;
+use crate::host::Host;
+use crate::packages::{Installed, PackageError};
+use crate::plugins::{Notice, Offer, PluginError, Whose};
+use crate::poll::Poller;
+
+/// How often the locks are looked at: whoever installs a plugin can use it a moment later.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The parts of an account's record.
+const OFFER: &str = "offer/";
+const NOTICE: &str = "notice/";
+/// Of a notice; shown wherever the plugin is.
+const REASON_CHARS_MAX: usize = 500;
+/// Of one account. Stops a record that grows with every version.
+const NOTICES_MAX: usize = 1000;
+
+/// Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// Name something that the account has.
+    #[error("{0}")]
+    NotThere(String),
+    /// Write it in another way.
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+}
+
+pub struct Catalogues {
+    host: Host,
+    data: DataDirectory,
+    operator: u64,
+    /// The lock of each account as it was when it was loaded.
+    loaded: Mutex<HashMap<u64, Option<Stamp>>>,
+    /// Held while an account changes what it says: what is kept and what counts are to be the same.
+    saying: tokio::sync::Mutex<()>,
+}
+
+/// Tells a file from one that was put in its place.
+type Stamp = (u64, i64, i64);
+
+#[derive(Serialize, Deserialize)]
+struct KeptOffer {
+    id: ActionTypeId,
+    accounts: Offer,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptNotice {
+    name: String,
+    version: String,
+    #[serde(flatten)]
+    notice: Notice,
+}
+
+impl Catalogues {
+    pub async fn load(host: &Host, data: &DataDirectory, operator: u64) -> anyhow::Result<Self> {
+        let catalogues =
+            Self { host: host.clone(), data: data.clone(), operator, loaded: Mutex::default(), saying: tokio::sync::Mutex::default() };
+        let misplaced = Installed::lock_path(data, Some(operator));
+        if misplaced.exists() {
+            let (place, right) = (misplaced.display(), data.plugins());
+            anyhow::bail!(
+                "{place}: {operator:012} is the account of those who run the host, whose plugins are in {}: leave out --account",
+                right.display()
+            );
+        }
+        for account in host.accounts() {
+            catalogues.load_account(*account).await?;
+            catalogues.remember(*account).await?;
+        }
+        Ok(catalogues)
+    }
+
+    /// What an account has installed.
+    pub fn installed(&self, account: u64) -> Result<Installed, PackageError> {
+        Installed::open(&self.data, (account != self.operator).then_some(account))
+    }
+
+    async fn load_account(&self, account: u64) -> Result<(), CatalogueError> {
+        // Before it is read: a change in between is seen the next time.
+        let stamp = self.stamp(account);
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(account, stamp);
+        let actions = &self.host.actions;
+        Ok(actions.plugins.load_installed(&actions.sandbox, account, &self.installed(account)?).await?)
+    }
+
+    fn stamp(&self, account: u64) -> Option<Stamp> {
+        let path = Installed::lock_path(&self.data, (account != self.operator).then_some(account));
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+    }
+
+    /// Takes notice of what is installed while the server runs.
+    pub async fn watch(&self, poller: &Poller) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            for account in self.host.accounts() {
+                let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(account).copied().flatten();
+                if self.stamp(*account) == loaded {
+                    continue;
+                }
+                match self.load_account(*account).await {
+                    Ok(()) => {
+                        tracing::info!("the plugins of account {account:012} were loaded again");
+                        poller.catalogues_changed();
+                    }
+                    Err(error) => tracing::error!("account {account:012}: {error}; what was loaded before counts"),
+                }
+            }
+        }
+    }
+
+    /// Lets a pending upgrade take its place at once.
+    pub async fn consent(
+        &self,
+        account: u64,
+        name: &str,
+        version: &Version,
+        manifest: &Digest,
+    ) -> Result<(), CatalogueError> {
+        self.installed(account)?.consent(name, version, manifest).await?;
+        self.load_account(account).await
+    }
+
+    /// Lets these accounts use an action type that `account` has, and no others.
+    pub async fn offer(
+        &self,
+        account: u64,
+        id: &ActionTypeId,
+        accounts: &[String],
+    ) -> Result<(), CatalogueError> {
+        let _alone = self.saying.lock().await;
+        let plugins = &self.host.actions.plugins;
+        let is_own = plugins.catalogue(account).bindings().get(id).is_some_and(|binding| binding.whose == Whose::Own);
+        if !is_own {
+            let message = format!("No plugin that account {account:012} installed serves an action type {id}");
+            return Err(CatalogueError::NotThere(message));
+        }
+        let key = (account, id.clone());
+        let before = plugins.sharing().offers.get(&key).cloned().unwrap_or_default();
+        let offer = before.to(accounts, clock::now_ms()).ok_or_else(|| {
+            CatalogueError::Invalid("Offer it to at most 1000 accounts, each of them 12 digits, or `*` for all".to_owned())
+        })?;
+        let kept = (!accounts.is_empty()).then(|| KeptOffer { id: id.clone(), accounts: offer.clone() });
+        self.put(account, &format!("{OFFER}{id}"), kept).await?;
+        plugins.share(|sharing| match accounts.is_empty() {
+            true => drop(sharing.offers.remove(&key)),
+            false => drop(sharing.offers.insert(key, offer)),
+        });
+        Ok(())
+    }
+
+    /// Says something of a version that `account` installed, or takes it back.
+    pub async fn notice(
+        &self,
+        account: u64,
+        name: &str,
+        version: &str,
+        notice: Option<Notice>,
+    ) -> Result<(), CatalogueError> {
+        let _alone = self.saying.lock().await;
+        let plugins = &self.host.actions.plugins;
+        let key = (account, name.to_owned(), version.to_owned());
+        let known = plugins.sharing().notices;
+        if let Some(notice) = &notice {
+            let installed = self.installed(account)?;
+            if !installed.entries().iter().any(|entry| entry.name == name && entry.version.to_string() == version) {
+                let message = format!("Account {account:012} has no plugin {name} {version} installed");
+                return Err(CatalogueError::NotThere(message));
+            }
+            if notice.reason.trim().is_empty()
+                || notice.reason.chars().count() > REASON_CHARS_MAX
+                || notice.reason.chars().any(char::is_control)
+            {
+                let message = format!("Give a reason, in one line of at most {REASON_CHARS_MAX} characters");
+                return Err(CatalogueError::Invalid(message));
+            }
+            let of_account = known.keys().filter(|(of, ..)| *of == account).count();
+            if of_account >= NOTICES_MAX && !known.contains_key(&key) {
+                return Err(CatalogueError::Invalid(format!("There are {NOTICES_MAX} notices; take one of them back")));
+            }
+        } else if !known.contains_key(&key) {
+            return Err(CatalogueError::NotThere(format!("Nothing was said of {name} {version}")));
+        }
+        let kept = notice.clone().map(|notice| KeptNotice { name: key.1.clone(), version: key.2.clone(), notice });
+        self.put(account, &format!("{NOTICE}{name}@{version}"), kept).await?;
+        plugins.share(|sharing| match notice {
+            None => drop(sharing.notices.remove(&key)),
+            Some(notice) => drop(sharing.notices.insert(key, notice)),
+        });
+        Ok(())
+    }
+
+    async fn put(&self, account: u64, key: &str, kept: Option<impl Serialize>) -> Result<(), DriverError> {
+        let damaged = |error| DriverError::Damaged(format!("{key} cannot be written: {error}"));
+        let value = kept.map(|kept| serde_json::to_vec(&kept).map(Bytes::from)).transpose().map_err(damaged)?;
+        self.host.driver.put_account_part(account, key, value).await
+    }
+
+    /// Takes back what an account said before.
+    async fn remember(&self, account: u64) -> Result<(), DriverError> {
+        let driver = &self.host.driver;
+        let damaged = |error| DriverError::Damaged(format!("what account {account:012} offers is damaged: {error}"));
+        let offers = driver.account_parts(account, OFFER).await?;
+        let offers = offers.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<Vec<KeptOffer>, _>>();
+        let notices = driver.account_parts(account, NOTICE).await?;
+        let notices =
+            notices.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<Vec<KeptNotice>, _>>();
+        let (offers, notices) = (offers.map_err(damaged)?, notices.map_err(damaged)?);
+        self.host.actions.plugins.share(|sharing| {
+            sharing.offers.extend(offers.into_iter().map(|offer| ((account, offer.id), offer.accounts)));
+            let notices = notices.into_iter().map(|kept| ((account, kept.name, kept.version), kept.notice));
+            sharing.notices.extend(notices);
+        });
+        Ok(())
+    }
+}
