@@ -5,6 +5,7 @@ mod abi;
 mod acceptance;
 mod authors;
 mod cases;
+mod chain;
 mod client;
 mod contract;
 mod crash;

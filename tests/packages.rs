@@ -10,7 +10,7 @@ use pipewright_sandbox::files::Digest;
 
 use crate::cases::sandbox;
 
-mod registry;
+pub(crate) mod registry;
 mod servers;
 mod world;
 

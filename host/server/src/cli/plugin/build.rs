@@ -29,11 +29,21 @@ pub(super) async fn run(sandbox: &Sandbox, Arguments { folder, out }: Arguments)
         return Err(Ended::usage(format!("{}: give the folder of a plugin", folder.display())));
     }
     let mut component = component::find(&folder).await?;
-    metadata(&folder).await.append_to(&mut component.bytes);
+    let metadata = metadata(&folder).await;
+    let promised = metadata.version.clone();
+    metadata.append_to(&mut component.bytes);
     let (bytes, symbols) = (component.bytes.clone(), component.symbols.clone());
     let started = monotonic();
     let plugin = component::load(sandbox, &folder, component).await?;
     let compiled = started.elapsed();
+    // Python and JavaScript have it in two places, and whoever raised one would publish the other.
+    let version = &plugin.description().version;
+    if let Some(promised) = promised.filter(|promised| promised != version) {
+        let folder = folder.display();
+        return Err(Ended::usage(format!(
+            "{folder}: the manifest has the version {promised}, and the plugin says {version}; make them the same"
+        )));
+    }
 
     let out = out.unwrap_or_else(|| folder.join("dist"));
     let name = plugin.description().name.rsplit('/').next().unwrap_or_default();
