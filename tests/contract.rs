@@ -7,6 +7,7 @@ use std::process::Command;
 
 use pipewright::api::OPERATIONS;
 
+use crate::packages::offering;
 use crate::server::Server;
 use crate::tools;
 
@@ -40,6 +41,16 @@ fn every_answer_is_one_of_botocores_model() {
     for (file, text) in [("serve.toml", CONFIG), ("grants.toml", GRANTS), ("source/page.md", "# Home")] {
         fs::write(home.path().join(file), text).unwrap();
     }
+    // A type whose permissions can be changed is one of a package that is installed.
+    fs::create_dir_all(home.path().join("data/plugins")).unwrap();
+    fs::write(home.path().join("data/plugins/policy.toml"), "unsigned_files = [\"team/*\"]\n").unwrap();
+    fs::write(home.path().join("typed.wasm"), offering("ThirdParty/Typed", "team/typed", "1.0.0", "1", &[])).unwrap();
+    let added = Command::new(env!("CARGO_BIN_EXE_pipewright"))
+        .args(["plugin", "add", "typed.wasm", "--yes", "--data", "data"])
+        .current_dir(home.path())
+        .env("HOME", home.path())
+        .status();
+    assert!(added.unwrap().success());
     let server = Server::start(home.path());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/contract/main.py");
     let output = Command::new(python)

@@ -3,6 +3,7 @@
 
 mod abi;
 mod acceptance;
+mod accounts;
 mod authors;
 mod cases;
 mod chain;

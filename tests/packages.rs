@@ -15,6 +15,7 @@ mod servers;
 mod world;
 
 use registry::Registry;
+pub use world::offering;
 use world::{World, component};
 
 const NAME: &str = "team/packaged";

@@ -316,6 +316,19 @@ class Scenario:
         here = {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}
         self.call("GetActionType", here)
         self.call("GetActionType", {**here, "version": "2"}, "ActionTypeNotFoundException")
+        # The bundle's types are everybody's already; those of a package can be offered, and nothing else of them changes.
+        typed = {"category": "Invoke", "owner": "ThirdParty", "provider": "Typed", "version": "1"}
+        bundled = self.call("GetActionType", here).get("actionType", {})
+        bundled["permissions"] = {"allowedAccounts": ["*"]}
+        self.call("UpdateActionType", {"actionType": bundled}, "ActionTypeNotFoundException")
+        for allowed in (["111111111111", "*"], [self.account]):
+            declaration = self.call("GetActionType", typed).get("actionType", {})
+            declaration["permissions"] = {"allowedAccounts": allowed}
+            self.call("UpdateActionType", {"actionType": declaration})
+            found = self.call("GetActionType", typed).get("actionType", {}).get("permissions", {}).get("allowedAccounts", [])
+            self.expect(set(found) == {self.account, *allowed}, f"those may use it who were named: {found}")
+        changed = {**self.call("GetActionType", typed).get("actionType", {}), "description": "Something else"}
+        self.call("UpdateActionType", {"actionType": changed}, "ValidationException")
 
     def not_found(self):
         """Every operation that names a pipeline, with one that does not exist."""

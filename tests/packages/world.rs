@@ -120,9 +120,14 @@ impl Ran {
 
 /// The guest `packaged`, which describes itself like this.
 pub fn component(name: &str, version: &str, type_version: &str, asks: &[&str]) -> Vec<u8> {
+    offering("Packaged", name, version, type_version, asks)
+}
+
+/// The same with another provider, or `ThirdParty/PROVIDER`.
+pub fn offering(provider: &str, name: &str, version: &str, type_version: &str, asks: &[&str]) -> Vec<u8> {
     let mut bytes = pipewright_guests::get("packaged").to_vec();
     let at = bytes.windows(SAYS.len()).position(|window| window == SAYS).expect("the guest has its text");
-    let mut says = format!("{name}\n{version}\nPackaged\n{type_version}\n{}\n", asks.join("\n")).into_bytes();
+    let mut says = format!("{name}\n{version}\n{provider}\n{type_version}\n{}\n", asks.join("\n")).into_bytes();
     says.resize(SAYS_BYTES - SAYS.len(), b'\n');
     bytes[at + SAYS.len()..at + SAYS_BYTES].copy_from_slice(&says);
     bytes

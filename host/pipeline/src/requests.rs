@@ -356,7 +356,10 @@ static ACTION_TYPE_DECLARATION: Shape = Structure(&[
     required("id", &ACTION_TYPE_IDENTIFIER),
     required("inputArtifactDetails", &ACTION_TYPE_ARTIFACT_DETAILS),
     required("outputArtifactDetails", &ACTION_TYPE_ARTIFACT_DETAILS),
-    optional("permissions", &Structure(&[required("allowedAccounts", &list(1, 1000, &pattern(0, ANY, &ALLOWED_ACCOUNT)))])),
+    optional(
+        "permissions",
+        &Structure(&[required("allowedAccounts", &list(1, 1000, &pattern(0, ANY, &ALLOWED_ACCOUNT)))]),
+    ),
     optional("properties", &list(0, 10, &ACTION_TYPE_PROPERTY)),
     optional("urls", &ACTION_TYPE_URLS),
 ]);

@@ -62,7 +62,8 @@ impl Actions for Runner {
 
     fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool> {
         let actions = Arc::clone(&self.0);
-        async move { actions.plugin(pipeline, &run).await.is_none_or(|plugin| plugin.description().may_run_again) }.boxed()
+        async move { actions.plugin(pipeline, &run).await.is_none_or(|plugin| plugin.description().may_run_again) }
+            .boxed()
     }
 }
 

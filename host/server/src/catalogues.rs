@@ -78,8 +78,13 @@ struct KeptNotice {
 
 impl Catalogues {
     pub async fn load(host: &Host, data: &DataDirectory, operator: u64) -> anyhow::Result<Self> {
-        let catalogues =
-            Self { host: host.clone(), data: data.clone(), operator, loaded: Mutex::default(), saying: tokio::sync::Mutex::default() };
+        let catalogues = Self {
+            host: host.clone(),
+            data: data.clone(),
+            operator,
+            loaded: Mutex::default(),
+            saying: tokio::sync::Mutex::default(),
+        };
         let misplaced = Installed::lock_path(data, Some(operator));
         if misplaced.exists() {
             let (place, right) = (misplaced.display(), data.plugins());
@@ -147,12 +152,7 @@ impl Catalogues {
     }
 
     /// Lets these accounts use an action type that `account` has, and no others.
-    pub async fn offer(
-        &self,
-        account: u64,
-        id: &ActionTypeId,
-        accounts: &[String],
-    ) -> Result<(), CatalogueError> {
+    pub async fn offer(&self, account: u64, id: &ActionTypeId, accounts: &[String]) -> Result<(), CatalogueError> {
         let _alone = self.saying.lock().await;
         let plugins = &self.host.actions.plugins;
         let is_own = plugins.catalogue(account).bindings().get(id).is_some_and(|binding| binding.whose == Whose::Own);
@@ -163,7 +163,9 @@ impl Catalogues {
         let key = (account, id.clone());
         let before = plugins.sharing().offers.get(&key).cloned().unwrap_or_default();
         let offer = before.to(accounts, clock::now_ms()).ok_or_else(|| {
-            CatalogueError::Invalid("Offer it to at most 1000 accounts, each of them 12 digits, or `*` for all".to_owned())
+            CatalogueError::Invalid(
+                "Offer it to at most 1000 accounts, each of them 12 digits, or `*` for all".to_owned(),
+            )
         })?;
         let kept = (!accounts.is_empty()).then(|| KeptOffer { id: id.clone(), accounts: offer.clone() });
         self.put(account, &format!("{OFFER}{id}"), kept).await?;
@@ -226,7 +228,8 @@ impl Catalogues {
         let driver = &self.host.driver;
         let damaged = |error| DriverError::Damaged(format!("what account {account:012} offers is damaged: {error}"));
         let offers = driver.account_parts(account, OFFER).await?;
-        let offers = offers.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<Vec<KeptOffer>, _>>();
+        let offers =
+            offers.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<Vec<KeptOffer>, _>>();
         let notices = driver.account_parts(account, NOTICE).await?;
         let notices =
             notices.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<Vec<KeptNotice>, _>>();

@@ -202,7 +202,10 @@ mod tests {
         };
         check("", Ok(&[0]));
         check("account = \"123456789012\"\n[grants]\nsite = \"site.toml\"", Ok(&[123_456_789_012]));
-        check("[accounts.111111111111]\n[accounts.222222222222.grants]\na = \"a\"", Ok(&[0, 111_111_111_111, 222_222_222_222]));
+        check(
+            "[accounts.111111111111]\n[accounts.222222222222.grants]\na = \"a\"",
+            Ok(&[0, 111_111_111_111, 222_222_222_222]),
+        );
         check("[accounts.1]", Err("accounts.1: write the account as 12 digits"));
         check("[accounts.000000000000]", Err("this is `account` itself"));
         check("[accounts.111111111111]\nquota = 1", Err("unknown field `quota`"));

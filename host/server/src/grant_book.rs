@@ -36,8 +36,7 @@ impl GrantBook {
 
     /// Every file must be right at the start.
     pub fn many(files: Files) -> Result<Self, GrantsError> {
-        let read =
-            |(name, path): (&(u64, String), &PathBuf)| Ok((name.clone(), Arc::new(GrantsFile::read(path)?)));
+        let read = |(name, path): (&(u64, String), &PathBuf)| Ok((name.clone(), Arc::new(GrantsFile::read(path)?)));
         let current = files.iter().map(read).collect::<Result<_, GrantsError>>()?;
         Ok(Self::Many(Many { files, current: RwLock::new(current), pinned: RwLock::default() }))
     }
@@ -99,16 +98,19 @@ mod tests {
         let path = folder.path().join("site.toml");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
         write("[action.\"Source/Source\"]\nclock = true\n");
-        let book = GrantBook::many([("site".to_owned(), path.clone())].into()).unwrap();
-        let granted = |pipeline: &str| book.current(pipeline).actions().map(str::to_owned).collect::<Vec<_>>();
+        let book = GrantBook::many([((7, "site".to_owned()), path.clone())].into()).unwrap();
+        let granted_in =
+            |account, pipeline: &str| book.current(account, pipeline).actions().map(str::to_owned).collect::<Vec<_>>();
+        let granted = |pipeline: &str| granted_in(7, pipeline);
         assert_eq!(granted("site"), ["Source/Source"]);
+        assert_eq!(granted_in(8, "site"), [""; 0]);
         assert_eq!(granted("other"), [""; 0]);
         write("[action.\"Deploy/Deploy\"]\nclock = true\n");
         assert_eq!(granted("site"), ["Deploy/Deploy"]);
         write("[action.");
         assert_eq!(granted("site"), ["Deploy/Deploy"]);
 
-        let (digest, bytes) = book.pin(&book.current("site")).unwrap();
+        let (digest, bytes) = book.pin(&book.current(7, "site")).unwrap();
         let again = GrantBook::many(BTreeMap::new()).unwrap();
         again.remember(&digest, &bytes);
         let GrantBook::Many(many) = &again else { panic!("it is a book of many") };
@@ -119,6 +121,6 @@ mod tests {
     #[test]
     fn a_file_that_is_wrong_at_the_start_is_told() {
         let missing = PathBuf::from("no/such/file.toml");
-        assert!(GrantBook::many([("site".to_owned(), missing)].into()).is_err());
+        assert!(GrantBook::many([((7, "site".to_owned()), missing)].into()).is_err());
     }
 }

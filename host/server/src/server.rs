@@ -111,18 +111,7 @@ impl Server {
         let endpoint_file = data.endpoint();
         std::fs::write(&endpoint_file, format!("http://{address}\n"))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
-        Ok(Self {
-            listener,
-            router,
-            host,
-            address,
-            credentials,
-            region,
-            endpoint_file,
-            keeper,
-            catalogues,
-            poller,
-        })
+        Ok(Self { listener, router, host, address, credentials, region, endpoint_file, keeper, catalogues, poller })
     }
 
     /// To be closed when everything else has ended.

@@ -163,7 +163,8 @@ pub async fn update(call: &Call, input: requests::UpdateActionTypeInput) -> Resu
         .map_err(|error| ApiError::validation(format!("actionType.id: {error}")))?;
     let known = serde_json::to_value(declaration(call, &id)?).map_err(|error| ApiError::internal(&error))?;
     let given = input.action_type.as_object().into_iter().flatten().filter(|(name, _)| *name != "permissions");
-    if let Some((name, _)) = given.filter(|(_, value)| !value.is_null()).find(|(name, value)| known.get(*name) != Some(*value))
+    if let Some((name, _)) =
+        given.filter(|(_, value)| !value.is_null()).find(|(name, value)| known.get(*name) != Some(*value))
     {
         return Err(ApiError::validation(format!(
             "Value at 'actionType.{name}' differs from what the plugin says of the action type: only its permissions can be updated"

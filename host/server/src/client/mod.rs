@@ -92,10 +92,17 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.broken(error))
     }
 
-    /// A JSON document of the plain HTTP interface. Segments of paths are encoded here.
-    pub async fn document(&self, segments: &[&str]) -> Result<Value, ClientError> {
-        let body = self.whole(self.get(segments, "", None).await?).await?;
+    /// A JSON document of the plain HTTP interface. Segments of paths are encoded here; the query is as it is sent.
+    pub async fn document(&self, segments: &[&str], query: &str) -> Result<Value, ClientError> {
+        let body = self.whole(self.get(segments, query, None).await?).await?;
         serde_json::from_slice(&body).map_err(|error| self.broken(error))
+    }
+
+    /// Changes something over the plain HTTP interface.
+    pub async fn put(&self, segments: &[&str], document: &impl Serialize) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(document).map_err(|error| self.broken(error))?;
+        let request = Request::put(target(segments, "")).header(CONTENT_TYPE, "application/json");
+        self.send(request.body(Bytes::from(body)).map_err(|error| self.broken(error))?).await.map(drop)
     }
 
     /// A body of the plain HTTP interface, piece by piece.
@@ -116,16 +123,7 @@ impl Client {
         query: &str,
         after: Option<&str>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let mut target = String::new();
-        for segment in segments {
-            target.push('/');
-            target.extend(utf8_percent_encode(segment, ENCODED));
-        }
-        if !query.is_empty() {
-            target.push('?');
-            target.push_str(query);
-        }
-        let mut request = Request::get(target);
+        let mut request = Request::get(target(segments, query));
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
@@ -136,7 +134,7 @@ impl Client {
     async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Incoming>, ClientError> {
         let host = HeaderValue::from_str(self.endpoint.authority()).map_err(|error| self.broken(error))?;
         request.headers_mut().insert(HOST, host);
-        if *request.method() == Method::POST {
+        if *request.method() != Method::GET {
             let length = HeaderValue::from(request.body().len());
             request.headers_mut().insert(CONTENT_LENGTH, length);
         }
@@ -188,6 +186,19 @@ impl Client {
     pub fn broken(&self, reason: impl std::fmt::Display) -> ClientError {
         self.endpoint.broken(reason)
     }
+}
+
+fn target(segments: &[&str], query: &str) -> String {
+    let mut target = String::new();
+    for segment in segments {
+        target.push('/');
+        target.extend(utf8_percent_encode(segment, ENCODED));
+    }
+    if !query.is_empty() {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
 }
 
 /// A body that comes piece by piece.

@@ -82,7 +82,8 @@ impl Offer {
     /// The same offer to these accounts and to no other; none where one of them is no account, or where they are too many.
     pub fn to(&self, accounts: &[String], now: u64) -> Option<Self> {
         let is_account = |text: &String| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_right = accounts.len() <= AUDIENCE_MAX && accounts.iter().all(|text| text == EVERYBODY || is_account(text));
+        let is_right =
+            accounts.len() <= AUDIENCE_MAX && accounts.iter().all(|text| text == EVERYBODY || is_account(text));
         let since = |account: &String| (account.clone(), self.0.get(account).copied().unwrap_or(now));
         is_right.then(|| Self(accounts.iter().map(since).collect()))
     }
@@ -211,9 +212,8 @@ mod tests {
             (1, served("one's", &["Files", "Post", "Mine"])),
             (2, served("two's", &["Post", "Site", "Theirs"])),
         ]);
-        let offer = |accounts: &[&str], since| {
-            Offer(accounts.iter().map(|account| ((*account).to_owned(), since)).collect())
-        };
+        let offer =
+            |accounts: &[&str], since| Offer(accounts.iter().map(|account| ((*account).to_owned(), since)).collect());
         let check = |offers: &[(u64, &str, Offer)], account, expected: &[&str]| {
             let offers = offers.iter().map(|(by, provider, offer)| ((*by, id(provider)), offer.clone())).collect();
             let seen = visible(account, &host, &installed, &offers);

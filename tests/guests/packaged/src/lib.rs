@@ -9,12 +9,15 @@ mod bindings {
 }
 
 use bindings::exports::pipewright::plugin::invoke::{Guest as Invoke, Outcome};
-use bindings::exports::pipewright::plugin::plugin::{ActionType, Ask, Capability, Count, Description, Guest as Plugin};
+use bindings::exports::pipewright::plugin::plugin::{
+    ActionType, Ask, Capability, Count, Description, Guest as Plugin, Setting, SettingKind,
+};
 use bindings::pipewright::plugin::types::{Category, Failure, Owner, Report, Request, TypeId};
 
 const BYTES: usize = 512;
 
-/// After the first line, which a test looks for: name, version, provider, the type's version, and an ask on each further line.
+/// After the first line, which a test looks for: name, version, provider (`ThirdParty/…` of a type that is not a custom one), the
+/// type's version, and an ask on each further line.
 static SAYS: [u8; BYTES] = {
     let text = b"the packaged guest says:\nteam/packaged\n1.0.0\nPackaged\n1\n";
     let mut bytes = [b'\n'; BYTES];
@@ -28,27 +31,44 @@ static SAYS: [u8; BYTES] = {
 
 struct Packaged;
 
+fn says() -> String {
+    // SAFETY: it is read where it lies. Volatile, for the compiler believes that it knows what is there.
+    let says = unsafe { std::ptr::read_volatile(&raw const SAYS) };
+    String::from_utf8_lossy(&says).into_owned()
+}
+
 impl Plugin for Packaged {
     fn describe() -> Description {
-        // SAFETY: it is read where it lies. Volatile, for the compiler believes that it knows what is there.
-        let says = unsafe { std::ptr::read_volatile(&raw const SAYS) };
-        let says = String::from_utf8_lossy(&says).into_owned();
+        let says = says();
         let mut lines = says.lines().skip(1).map(str::to_owned);
         let mut next = || lines.next().unwrap_or_default();
-        let (name, version) = (next(), next());
-        let id = TypeId { category: Category::Invoke, owner: Owner::Custom, provider: next(), version: next() };
+        let (name, version, provider) = (next(), next(), next());
+        let (owner, provider) = match provider.strip_prefix("ThirdParty/") {
+            Some(provider) => (Owner::ThirdParty, provider.to_owned()),
+            None => (Owner::Custom, provider),
+        };
+        let id = TypeId { category: Category::Invoke, owner, provider, version: next() };
+        let setting = |name: &str, secret, documentation: &str| Setting {
+            name: name.to_owned(),
+            kind: SettingKind::Text,
+            required: false,
+            secret,
+            default: None,
+            choices: Vec::new(),
+            documentation: documentation.to_owned(),
+        };
         let none = Count { min: 0, max: 0 };
         Description {
             name,
             version,
-            documentation: String::new(),
+            documentation: "Says which version of it runs.".to_owned(),
             action_types: vec![ActionType {
                 id,
-                settings: Vec::new(),
+                settings: vec![setting("Colour", false, "What colour it is"), setting("Token", true, "What it hides")],
                 inputs: none,
                 outputs: none,
                 variables: Vec::new(),
-                documentation: String::new(),
+                documentation: "Succeeds, and says what it is.".to_owned(),
             }],
             asks: lines.filter(|line| !line.is_empty()).map(|line| ask(&line)).collect(),
             may_run_again: true,
@@ -67,6 +87,13 @@ fn ask(line: &str) -> Ask {
 
 impl Invoke for Packaged {
     fn run(_: Request) -> Result<Outcome, Failure> {
-        Ok(Outcome::Done(Report { summary: None, external_id: None, variables: Vec::new(), links: Vec::new() }))
+        let says = says();
+        let summary = says.lines().skip(1).take(2).collect::<Vec<_>>().join(" ");
+        Ok(Outcome::Done(Report {
+            summary: Some(summary),
+            external_id: None,
+            variables: Vec::new(),
+            links: Vec::new(),
+        }))
     }
 }

@@ -19,7 +19,7 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, post, put};
+use axum::routing::{get, put};
 use pipewright_pipeline::machine::{Execution, State};
 use serde::Serialize;
 
@@ -34,8 +34,8 @@ pub(super) fn router() -> Router<Arc<Api>> {
         .route("/v1/events", get(events::of_account))
         .route("/v1/export", get(export::export))
         .route("/v1/plugins", get(plugins::list))
-        .route("/v1/plugins/uses", get(plugins::uses))
-        .route("/v1/plugins/consent", post(plugins::consent))
+        .route("/v1/plugins/{team}/{plugin}/uses", get(plugins::uses))
+        .route("/v1/plugins/consent", put(plugins::consent))
         .route("/v1/plugins/offer", put(plugins::offer))
         .route("/v1/plugins/notice", put(plugins::notice))
         .route("/v1/pipelines/{pipeline}/events", get(events::of_pipeline))

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
@@ -151,7 +151,8 @@ struct Consent {
 pub async fn consent(State(api): State<Arc<Api>>, request: Request) -> Result<Response<Body>, ApiError> {
     let (call, Consent { name, version, digest }) = read(&api, request).await?;
     let digest = digest.strip_prefix("sha256:").and_then(|digest| digest.parse::<Digest>().ok());
-    let digest = digest.ok_or_else(|| ApiError::validation("digest: write it as `sha256:` and 64 hexadecimal digits"))?;
+    let digest =
+        digest.ok_or_else(|| ApiError::validation("digest: write it as `sha256:` and 64 hexadecimal digits"))?;
     api.catalogues.consent(call.account, &name, &version, &digest).await?;
     done(&api)
 }
@@ -204,9 +205,7 @@ fn done(api: &Api) -> Result<Response<Body>, ApiError> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Asked {
-    /// The plugin, as `team/name`.
-    name: String,
+pub struct Page {
     next_token: Option<String>,
 }
 
@@ -237,12 +236,14 @@ struct Use {
 /// the uses of what comes with it everywhere.
 pub async fn uses(
     State(api): State<Arc<Api>>,
-    Query(asked): Query<Asked>,
+    Path((team, plugin)): Path<(String, String)>,
+    Query(page): Query<Page>,
     parts: Parts,
 ) -> Result<Response<Body>, ApiError> {
     const SCOPE: &str = "uses";
+    let plugin = format!("{team}/{plugin}");
     let call = super::caller(&api, &parts)?;
-    let after = api.pages.after(SCOPE, asked.next_token.as_deref())?;
+    let after = api.pages.after(SCOPE, page.next_token.as_deref())?;
     // An account's pipelines follow those of the accounts before it.
     let after: Option<(u64, String)> = after.and_then(|after| serde_json::from_slice(&after).ok());
     let mut accounts = api.host.accounts().to_vec();
@@ -263,7 +264,7 @@ pub async fn uses(
                 found.next_token = Some(api.pages.token(SCOPE, &last));
                 return Ok(super::json(&found));
             }
-            uses_of(&call, &asked.name, aggregate, &mut found.uses).await?;
+            uses_of(&call, &plugin, aggregate, &mut found.uses).await?;
             seen += 1;
             last = Some((account, pipeline));
         }

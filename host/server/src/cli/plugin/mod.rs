@@ -27,12 +27,22 @@ mod remove;
 mod replay;
 mod run;
 mod save;
+mod share;
 mod test;
 mod upgrade;
 mod verify;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
+    #[command(flatten)]
+    Here(Here),
+    #[command(flatten)]
+    OfServer(OfServer),
+}
+
+/// What is done on this machine.
+#[derive(clap::Subcommand)]
+pub enum Here {
     /// Begin a plugin: a folder that builds, passes its cases and explains itself
     New(new::Arguments),
     /// Build a plugin as it is shipped, and check it
@@ -43,8 +53,6 @@ pub enum Command {
     ///
     /// The cases are the folders in `cases/`, beside the crate's Cargo.toml or beside the component.
     Test(test::Arguments),
-    /// Keep an action execution of a server as a recording
-    Record(record::Arguments),
     /// Make the calls of a recording again, without network, and compare
     Replay(replay::Arguments),
     /// Make a case of a recording
@@ -77,34 +85,71 @@ pub enum Command {
     Load(load::Arguments),
 }
 
+/// What is asked of a server.
+#[derive(clap::Subcommand)]
+pub enum OfServer {
+    /// Keep an action execution of a server as a recording
+    Record(record::Arguments),
+    /// List the action types that an account of a server can use, and through whom
+    Catalogue(share::Catalogue),
+    /// Let other accounts of a server use an action type of an installed plugin
+    Offer(share::Offer),
+    /// Take an offer back
+    Withdraw(share::Withdraw),
+    /// Tell everybody who uses a version of a plugin to use something else
+    Deprecate(share::Say),
+    /// Let no pipeline be bound to a version, and no new execution run it
+    Yank(share::Say),
+    /// Take a deprecation or a yank back
+    Restore(share::Restore),
+    /// Tell which pipelines use which version of a plugin
+    Uses(share::Uses),
+}
+
 pub fn run(command: Command) -> Result<ExitCode, Ended> {
-    if let Command::Record(arguments) = &command {
-        return record::run(arguments);
+    match command {
+        Command::Here(command) => run_here(command),
+        Command::OfServer(command) => ask_server(&command),
     }
+}
+
+fn ask_server(command: &OfServer) -> Result<ExitCode, Ended> {
+    match command {
+        OfServer::Record(arguments) => record::run(arguments),
+        OfServer::Catalogue(arguments) => share::catalogue(arguments),
+        OfServer::Offer(arguments) => share::offer(arguments),
+        OfServer::Withdraw(arguments) => share::withdraw(arguments),
+        OfServer::Deprecate(arguments) => share::deprecate(arguments),
+        OfServer::Yank(arguments) => share::yank(arguments),
+        OfServer::Restore(arguments) => share::restore(arguments),
+        OfServer::Uses(arguments) => share::uses(arguments),
+    }
+}
+
+fn run_here(command: Here) -> Result<ExitCode, Ended> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
         let sandbox = host::sandbox(UserFolders::find()?.compiled(), Vec::new())?;
         match command {
-            Command::New(arguments) => new::run(arguments),
-            Command::Build(arguments) => build::run(&sandbox, arguments).await,
-            Command::Run(arguments) => run::run(&sandbox, arguments).await,
-            Command::Test(arguments) => test::run(&sandbox, arguments).await,
-            Command::Record(arguments) => record::run(&arguments),
-            Command::Replay(arguments) => replay::run(&sandbox, arguments).await,
-            Command::Case(arguments) => case::run(&arguments),
-            Command::Inspect(arguments) => inspect::run(&sandbox, arguments).await,
-            Command::Diff(arguments) => diff::run(&sandbox, arguments).await,
-            Command::Key(arguments) => key::run(&arguments),
-            Command::Publish(arguments) => publish::run(&sandbox, arguments).await,
-            Command::Add(arguments) => add::run(arguments).await,
-            Command::List(arguments) => list::run(&arguments),
-            Command::Upgrade(arguments) => upgrade::run(arguments).await,
-            Command::Consent(arguments) => consent::run(arguments).await,
-            Command::Remove(arguments) => remove::run(arguments).await,
-            Command::Verify(arguments) => verify::run(arguments).await,
-            Command::Save(arguments) => save::run(arguments).await,
-            Command::Load(arguments) => load::run(arguments).await,
+            Here::New(arguments) => new::run(arguments),
+            Here::Build(arguments) => build::run(&sandbox, arguments).await,
+            Here::Run(arguments) => run::run(&sandbox, arguments).await,
+            Here::Test(arguments) => test::run(&sandbox, arguments).await,
+            Here::Replay(arguments) => replay::run(&sandbox, arguments).await,
+            Here::Case(arguments) => case::run(&arguments),
+            Here::Inspect(arguments) => inspect::run(&sandbox, arguments).await,
+            Here::Diff(arguments) => diff::run(&sandbox, arguments).await,
+            Here::Key(arguments) => key::run(&arguments),
+            Here::Publish(arguments) => publish::run(&sandbox, arguments).await,
+            Here::Add(arguments) => add::run(arguments).await,
+            Here::List(arguments) => list::run(&arguments),
+            Here::Upgrade(arguments) => upgrade::run(arguments).await,
+            Here::Consent(arguments) => consent::run(arguments).await,
+            Here::Remove(arguments) => remove::run(arguments).await,
+            Here::Verify(arguments) => verify::run(arguments).await,
+            Here::Save(arguments) => save::run(arguments).await,
+            Here::Load(arguments) => load::run(arguments).await,
         }
     })
 }

@@ -4,9 +4,7 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::package::{self, DataArguments, RegistryArguments};
-use crate::packages::{
-    Candidate, Entry, Origin, PackageError, Reference, State, digest_text, tag_of, version_of,
-};
+use crate::packages::{Candidate, Entry, Origin, PackageError, Reference, State, digest_text, tag_of, version_of};
 
 #[derive(clap::Args)]
 pub struct Arguments {

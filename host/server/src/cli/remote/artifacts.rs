@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
 async fn find_artifact(server: &Server, arguments: &Arguments, execution: &str) -> Result<Value, Ended> {
     let path = path(&[&arguments.name, "executions", execution, "artifacts"]);
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let mut listing = server.client.document(&path).await?;
+    let mut listing = server.client.document(&path, "").await?;
     let artifacts = match listing["artifacts"].take() {
         Value::Array(artifacts) => artifacts,
         _ => Vec::new(),

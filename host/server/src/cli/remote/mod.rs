@@ -13,7 +13,7 @@ pub mod history;
 pub mod logs;
 pub mod pipelines;
 pub mod retry;
-mod show;
+pub(super) mod show;
 pub mod start;
 pub mod status;
 pub mod stop;
@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use super::exit::Ended;
 use crate::auth::AccessKey;
-use crate::auth::profile::{Profile, read_credentials};
+use crate::auth::profile::{DEFAULT, Profile, read_credentials};
 use crate::client::{Client, Endpoint};
 use crate::home::{DataDirectory, UserFolders};
 use crate::host::REGION;
@@ -40,8 +40,8 @@ pub struct Connection {
     /// The server's address [default: from AWS's variables and files, else that of this user's own server]
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// The profile of AWS's shared files that has the access key
-    #[arg(long, value_name = "NAME", conflicts_with = "data")]
+    /// The profile that has the access key, of AWS's shared files or of --data: there, an account's id
+    #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// The server's region [default: from AWS's variables and files, else us-east-1]
     #[arg(long)]
@@ -57,7 +57,7 @@ pub struct Connection {
 /// A server to speak to, and how to show what it says.
 pub struct Server {
     pub(super) client: Client,
-    json: bool,
+    pub(super) json: bool,
     /// The options that lead to this server, for commands that a person may copy.
     options: String,
 }
@@ -87,7 +87,7 @@ impl Connection {
 
     fn find(&self) -> Result<Profile, Ended> {
         if let Some(data) = &self.data {
-            return of_data(data, self.endpoint.is_some());
+            return of_data(data, self.profile.as_deref(), self.endpoint.is_some());
         }
         let variable = |name: &str| std::env::var(name).ok();
         let found = Profile::find(&variable, self.profile.as_deref()).map_err(Ended::usage)?;
@@ -95,7 +95,7 @@ impl Connection {
         let own = UserFolders::find().ok().map(|folders| folders.server_data());
         match own.filter(|own| own.join("endpoint").exists()) {
             Some(own) if self.endpoint.is_none() && found.endpoint.is_none() && self.profile.is_none() => {
-                of_data(&own, false)
+                of_data(&own, None, false)
             }
             _ => Ok(found),
         }
@@ -114,12 +114,12 @@ impl Connection {
 }
 
 /// What a server's data directory says. AWS's variables and files speak of other servers then.
-fn of_data(data: &Path, endpoint_is_known: bool) -> Result<Profile, Ended> {
+fn of_data(data: &Path, profile: Option<&str>, endpoint_is_known: bool) -> Result<Profile, Ended> {
     if !data.is_dir() {
         return Err(Ended::Usage(format!("{} is not a directory", data.display())));
     }
     let data = DataDirectory::open(data)?;
-    let key: AccessKey = read_credentials(&data.credentials(), "default").map_err(|error| {
+    let key: AccessKey = read_credentials(&data.credentials(), profile.unwrap_or(DEFAULT)).map_err(|error| {
         Ended::Usage(format!("{error}\n`pipewright serve --data {}` makes the key", data.path().display()))
     })?;
     let endpoint = match std::fs::read_to_string(data.endpoint()) {
