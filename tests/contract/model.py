@@ -74,7 +74,10 @@ def constraints(shape, value, at):
 
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 # One of them is a value of every string of the model's inputs.
-TEXTS = ["a", "abcd", "AWS", UUID, "arn:aws:iam::000000000000:role/a", "arn:aws:codepipeline:us-east-1:000000000000:a"]
+TEXTS = [
+    "a", "abcd", "AWS", UUID, "000000000000", "arn:aws:iam::000000000000:role/a",
+    "arn:aws:codepipeline:us-east-1:000000000000:a", "arn:aws:lambda:us-east-1:000000000000:function:a",
+]
 
 
 def sample(shape):

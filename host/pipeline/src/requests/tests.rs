@@ -23,6 +23,34 @@ fn example<T: Request + Serialize>(full: Value) -> Example {
     Example { row: T::ROW, full, read_back }
 }
 
+fn action_type() -> Value {
+    json!({
+        "description": "Posts a release",
+        "executor": {
+            "configuration": {
+                "lambdaExecutorConfiguration": {
+                    "lambdaFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:post",
+                },
+                "jobWorkerExecutorConfiguration": {
+                    "pollingAccounts": ["000000000000"], "pollingServicePrincipals": ["pipelines.example"],
+                },
+            },
+            "type": "JobWorker", "policyStatementsTemplate": "{}", "jobTimeout": 60,
+        },
+        "id": {"category": "Deploy", "owner": "ThirdParty", "provider": "Rollout", "version": "1"},
+        "inputArtifactDetails": {"minimumCount": 0, "maximumCount": 1},
+        "outputArtifactDetails": {"minimumCount": 0, "maximumCount": 0},
+        "permissions": {"allowedAccounts": ["*"]},
+        "properties": [{
+            "name": "Url", "optional": false, "key": false, "noEcho": false, "queryable": false, "description": "Where",
+        }],
+        "urls": {
+            "configurationUrl": "https://a", "entityUrlTemplate": "https://b", "executionUrlTemplate": "https://c",
+            "revisionUrlTemplate": "https://d",
+        },
+    })
+}
+
 fn examples() -> Vec<Example> {
     let transition = json!({"pipelineName": "site", "stageName": "Deploy", "transitionType": "Inbound"});
     let tag = json!({"key": "team", "value": ""});
@@ -69,31 +97,7 @@ fn examples() -> Vec<Example> {
         example::<GetActionTypeInput>(
             json!({"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}),
         ),
-        example::<UpdateActionTypeInput>(json!({"actionType": {
-            "description": "Posts a release",
-            "executor": {
-                "configuration": {
-                    "lambdaExecutorConfiguration": {
-                        "lambdaFunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:post",
-                    },
-                    "jobWorkerExecutorConfiguration": {
-                        "pollingAccounts": ["000000000000"], "pollingServicePrincipals": ["pipelines.example"],
-                    },
-                },
-                "type": "JobWorker", "policyStatementsTemplate": "{}", "jobTimeout": 60,
-            },
-            "id": {"category": "Deploy", "owner": "ThirdParty", "provider": "Rollout", "version": "1"},
-            "inputArtifactDetails": {"minimumCount": 0, "maximumCount": 1},
-            "outputArtifactDetails": {"minimumCount": 0, "maximumCount": 0},
-            "permissions": {"allowedAccounts": ["*"]},
-            "properties": [{
-                "name": "Url", "optional": false, "key": false, "noEcho": false, "queryable": false, "description": "Where",
-            }],
-            "urls": {
-                "configurationUrl": "https://a", "entityUrlTemplate": "https://b", "executionUrlTemplate": "https://c",
-                "revisionUrlTemplate": "https://d",
-            },
-        }})),
+        example::<UpdateActionTypeInput>(json!({"actionType": action_type()})),
         example::<TagResourceInput>(json!({"resourceArn": ARN_TEXT, "tags": [tag]})),
         example::<UntagResourceInput>(json!({"resourceArn": ARN_TEXT, "tagKeys": ["team"]})),
         example::<ListTagsForResourceInput>(json!({"resourceArn": ARN_TEXT, "nextToken": "t", "maxResults": 7})),
