@@ -283,6 +283,26 @@ fn a_failure_is_told_and_tried_again() {
 }
 
 #[test]
+fn the_least_grant_is_suggested() {
+    let site = Site::new();
+    let source = "directories.source = { path = \"source\", access = \"write\" } # of the site\n";
+    let granted =
+        format!("[action.\"Source/Source\"]\n{source}directories.data = {{ path = \"data\", access = \"write\" }}\n");
+    fs::write(site.path("grants.toml"), granted + "clock = true\n\n[action.\"Make/Steps\"]\nrandomness = true\n")
+        .unwrap();
+    site.create("site", &[make()]).check(0, &[]);
+    site.run(&["logs", "site", "--follow"]).check(0, &[]);
+    let suggested = site.run(&["grants", "suggest", "site", "--grants", "grants.toml", "--last", "1"]);
+    let least = format!("[action.\"Source/Source\"]\n{}", source.replace("write", "read"));
+    suggested.check(0, &["by the journals of 1 executions of site", "Make/Steps made no host call"]);
+    assert_eq!(suggested.out, least + "\n[action.\"Make/Steps\"]\nrandomness = true\n");
+    site.run(&["grants", "suggest", "site", "--grants", "none.toml"]).check(2, &["none.toml: cannot be read"]);
+    // What is suggested suffices.
+    fs::write(site.path("grants.toml"), suggested.out).unwrap();
+    site.run(&["start", "site", "--follow"]).check(0, &["site succeeded"]);
+}
+
+#[test]
 fn what_runs_is_stopped() {
     let site = Site::new();
     let sleep = action("Invoke", "Custom", "Deed", "Sleep", json!({ "Deed": "sleep", "Amount": "600000" }));

@@ -14,6 +14,8 @@
 //! randomness = true
 //! ```
 
+pub mod suggest;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -165,12 +165,14 @@ impl State {
 
 impl Shared {
     fn open_at(self: &Arc<Self>, location: String, how: Open, directory: bool) -> Outcome<Descriptor> {
-        let want = if how.write || how.create || how.truncate { Want::Write } else { Want::Read };
-        let place = self.place(&location, want, "open")?;
+        let writes = how.write || how.create || how.truncate;
+        // The journal tells the two apart: they need different grants.
+        let (want, operation) = if writes { (Want::Write, "open-writable") } else { (Want::Read, "open") };
+        let place = self.place(&location, want, operation)?;
         let opened = match place {
             Place::Names(_) => Opened::Directory,
             Place::Area(area, path) => {
-                self.journaled("open", &[(&place, &location)], |_| 0, || area.open(path, how))?
+                self.journaled(operation, &[(&place, &location)], |_| 0, || area.open(path, how))?
             }
             Place::Input(input, path) => match input.tree.find(path, how.follow) {
                 Err(missing) => return Err(not_in(input, path, missing).into()),

@@ -54,6 +54,9 @@ enum Command {
     Stop(remote::stop::Arguments),
     /// Run a failed or stopped stage on a server again
     Retry(remote::retry::Arguments),
+    /// Work with grants files
+    #[command(subcommand)]
+    Grants(remote::suggest::Command),
     /// Work with plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Approve(arguments) => remote::approve::run(&arguments, "Approved"),
         Command::Reject(arguments) => remote::approve::run(&arguments, "Rejected"),
         Command::Stop(arguments) => remote::stop::run(&arguments),
+        Command::Grants(command) => remote::suggest::run(&command),
         Command::Retry(arguments) => remote::retry::run(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),

@@ -17,6 +17,7 @@ pub(super) mod show;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod suggest;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
