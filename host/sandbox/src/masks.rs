@@ -11,6 +11,8 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
+use crate::hex;
+
 /// What stands in the place of a value.
 pub(crate) const MASK: &str = "****";
 
@@ -33,7 +35,7 @@ impl Masks {
         for value in values.into_iter().filter(|value| !value.is_empty()) {
             let lines = value.lines().filter(|line| line.len() >= DERIVED_MASK_BYTES_MIN && *line != value);
             masks.values.extend(lines.chain([value]).map(str::to_owned));
-            let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let hex = hex::encode(value);
             let literals = base64_forms(value.as_bytes()).chain([hex.to_uppercase(), hex]);
             masks.literals.extend(literals.filter(|form| form.len() >= DERIVED_MASK_BYTES_MIN).map(String::into_bytes));
         }
@@ -195,7 +197,7 @@ mod tests {
         let json = serde_json::to_string(VALUE).unwrap();
         let ascii: String = VALUE.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
         let percent = utf8_percent_encode(VALUE, NON_ALPHANUMERIC).to_string();
-        let hex: String = VALUE.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex::encode(VALUE);
         let mut forms = vec![
             format!("the value is {VALUE}."),
             "the second is: second line of it!".to_owned(),

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use crate::grants::Grants;
+use crate::hex;
 use crate::outside::{Outside, Step};
 use crate::seam::{HostCallOutcome, Seam};
 
@@ -64,8 +65,7 @@ impl TryRng for Source {
                     outside => {
                         getrandom::fill(bytes).expect("the kernel has randomness");
                         if let Outside::Recorded(recorder) = outside {
-                            let hex = || bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                            recorder.step(2 * bytes.len(), || Step::Randomness { bytes: hex() });
+                            recorder.step(2 * bytes.len(), || Step::Randomness { bytes: hex::encode(&*bytes) });
                         }
                     }
                 }

@@ -19,7 +19,7 @@ use crate::limiter::Budget;
 use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
 use crate::state::{self, State};
-use crate::{call, description, engine, http};
+use crate::{call, description, engine, hex, http};
 
 /// What a sandbox is made of.
 #[derive(Clone, Debug)]
@@ -142,7 +142,7 @@ impl Sandbox {
     pub async fn load(&self, component: Arc<[u8]>) -> Result<Plugin, LoadError> {
         check_header(&component)?;
         let hashed = Arc::clone(&component);
-        let digest = blocking(move || hex(&Sha256::digest(&hashed))).await?;
+        let digest = blocking(move || hex::encode(Sha256::digest(&hashed))).await?;
         let slot = self.slot(&digest);
         let mut slot = slot.lock().await;
         if let Some(loaded) = slot.upgrade() {
@@ -231,12 +231,4 @@ fn check_header(component: &[u8]) -> Result<(), LoadError> {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| LoadError::Host(error.into()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_sandbox::files::Digest;
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 use crate::clock;
 use crate::driver::DriverError;
@@ -53,10 +53,10 @@ pub struct Catalogues {
     host: Host,
     data: DataDirectory,
     operator: u64,
-    /// The lock of each account as it was when it was loaded.
+    /// The lock of each account as it was when it was loaded. Held meanwhile: of two loads the later one counts.
     loaded: Mutex<HashMap<u64, Option<Stamp>>>,
     /// Held while an account changes what it says: what is kept and what counts are to be the same.
-    saying: tokio::sync::Mutex<()>,
+    saying: Mutex<()>,
 }
 
 /// Tells a file from one that was put in its place.
@@ -83,7 +83,7 @@ impl Catalogues {
             data: data.clone(),
             operator,
             loaded: Mutex::default(),
-            saying: tokio::sync::Mutex::default(),
+            saying: Mutex::default(),
         };
         let misplaced = Installed::lock_path(data, Some(operator));
         if misplaced.exists() {
@@ -106,9 +106,9 @@ impl Catalogues {
     }
 
     async fn load_account(&self, account: u64) -> Result<(), CatalogueError> {
+        let mut loaded = self.loaded.lock().await;
         // Before it is read: a change in between is seen the next time.
-        let stamp = self.stamp(account);
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(account, stamp);
+        loaded.insert(account, self.stamp(account));
         let actions = &self.host.actions;
         Ok(actions.plugins.load_installed(&actions.sandbox, account, &self.installed(account)?).await?)
     }
@@ -124,7 +124,7 @@ impl Catalogues {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             for account in self.host.accounts() {
-                let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(account).copied().flatten();
+                let loaded = self.loaded.lock().await.get(account).copied().flatten();
                 if self.stamp(*account) == loaded {
                     continue;
                 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
+use pipewright_sandbox::hex;
 use sha2::{Digest as _, Sha256};
 
-use crate::grants::{GrantsFile, hex};
+use crate::grants::GrantsFile;
 
 /// The answers given on this machine. A changed file is asked about anew, and so is the same file in another folder, where
 /// its relative paths mean something else.
@@ -20,7 +21,7 @@ impl Consents {
     }
 
     fn path(&self, grants: &GrantsFile) -> PathBuf {
-        let meaning = hex(&Sha256::digest(grants.in_words()));
+        let meaning = hex::encode(Sha256::digest(grants.in_words()));
         self.0.join(format!("{}-{}", grants.digest, &meaning[..16]))
     }
 

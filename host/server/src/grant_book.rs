@@ -2,11 +2,12 @@
 //!
 //! Owns the choice. Must not know what a grants file says (`grants`), nor where pinned ones are kept (the account's record).
 
+use pipewright_sandbox::hex;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-use crate::grants::{GrantsError, GrantsFile, hex};
+use crate::grants::{GrantsError, GrantsFile};
 
 /// The name in `Start::pins` under which an execution keeps the digest of its grants.
 pub const GRANTS_PIN: &str = "grants";
@@ -66,7 +67,7 @@ impl GrantBook {
     pub fn pin(&self, grants: &Arc<GrantsFile>) -> Option<(String, Vec<u8>)> {
         let Self::Many(many) = self else { return None };
         let bytes = grants.to_bytes();
-        let digest = hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
         many.pinned.write().expect("no panic while held").insert(digest.clone(), Arc::clone(grants));
         Some((digest, bytes))
     }

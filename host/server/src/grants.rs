@@ -21,6 +21,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use pipewright_sandbox::grants::{Access, DirectoryGrant, Grants, HttpGrant, SecretGrant, SecretValue};
+use pipewright_sandbox::hex;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -139,7 +140,7 @@ impl GrantsFile {
                 return Err(format!("[action.\"{name}\"]: write it as \"Stage/Action\""));
             }
         }
-        Ok(Self { digest: hex(&Sha256::digest(&text)), base, text, actions: document.action })
+        Ok(Self { digest: hex::encode(Sha256::digest(&text)), base, text, actions: document.action })
     }
 
     /// The file as it was read, to be kept; [`GrantsFile::from_bytes`] takes it back.
@@ -391,13 +392,5 @@ fn tidy(path: &Path) -> PathBuf {
             other => tidy.push(other),
         }
         tidy
-    })
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }

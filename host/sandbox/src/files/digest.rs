@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::hex;
+
 /// A SHA-256 digest; as text 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -47,22 +49,7 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        fn digit(character: u8) -> Option<u8> {
-            match character {
-                b'0'..=b'9' => Some(character - b'0'),
-                b'a'..=b'f' => Some(character - b'a' + 10),
-                _ => None,
-            }
-        }
-        let wrong = || DigestError(text.chars().take(80).collect());
-        if text.len() != 64 {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = digit(pair[0]).ok_or_else(wrong)? << 4 | digit(pair[1]).ok_or_else(wrong)?;
-        }
-        Ok(Self(bytes))
+        hex::decode_array(text).map(Self).ok_or_else(|| DigestError(text.chars().take(80).collect()))
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::step::{Body, HttpStep, Recorded, Step};
 use super::{Stop, recorder, shown_request};
 use crate::files::Digest;
+use crate::hex;
 use crate::masks::Masks;
 use crate::seam::{HostCall, HostCallOutcome};
 
@@ -78,7 +79,7 @@ impl Replay {
     pub(crate) fn randomness(&self, count: usize) -> Option<Vec<u8>> {
         let made = || format!("{count} bytes of randomness");
         let same = |step: &Step| match step {
-            Step::Randomness { bytes } => unhex(bytes).filter(|bytes| bytes.len() == count),
+            Step::Randomness { bytes } => hex::decode(bytes).filter(|bytes| bytes.len() == count),
             _ => None,
         };
         self.next(made, same).map(|(_, bytes)| bytes)
@@ -170,15 +171,4 @@ impl Step {
             outcome: call.outcome.clone(),
         }
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| match *pair {
-            [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
-            _ => None,
-        })
-        .collect()
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{Change, Event, Execution, ExecutionId, Part, State, Timestamp};
 use pipewright_sandbox::files::Digest;
+use pipewright_sandbox::hex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -103,8 +104,7 @@ pub(super) fn token(token: &str) -> PartKey {
 
 /// The same by the SHA-256 of the token.
 pub(crate) fn token_of(digest: &[u8]) -> PartKey {
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    PartKey::Archived(format!("token/{hex}").into())
+    PartKey::Archived(format!("token/{}", hex::encode(digest)).into())
 }
 
 /// When the start was made that a token stands for.

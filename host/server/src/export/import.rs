@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pipewright_sandbox::files::{BlobDir, DigestError};
+use pipewright_sandbox::hex;
 use sha2::{Digest as _, Sha256};
 
 use super::lines::{self, EndLine, FORMAT, FileLine, Header, Line, LogLine, Malformed, VERSION};
@@ -181,7 +182,7 @@ impl Reading {
 
     fn end(&self, end: EndLine, hash: &Sha256, mut from: impl BufRead) -> Result<u64, ImportError> {
         self.check_file_ended()?;
-        if end.lines + 1 != self.line || end.sha256 != lines::to_hex(&hash.clone().finalize()) {
+        if end.lines + 1 != self.line || end.sha256 != hex::encode(hash.clone().finalize()) {
             return Err(ImportError::Altered);
         }
         match from.fill_buf().map(<[u8]>::is_empty) {
@@ -278,7 +279,7 @@ impl Reading {
     fn check_whole(&mut self) -> Result<(), ImportError> {
         let Some(writing) = self.file.take_if(|writing| writing.left == 0) else { return Ok(()) };
         match writing.sha256 {
-            Some(sha256) if sha256 != lines::to_hex(&writing.hash.finalize()) => {
+            Some(sha256) if sha256 != hex::encode(writing.hash.finalize()) => {
                 Err(self.wrong("the file that ends here does not have its digest".to_owned()))
             }
             _ => Ok(()),

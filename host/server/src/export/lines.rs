@@ -5,6 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use pipewright_sandbox::hex;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{self, Aggregate, IndexKey, PartDigest, PartKey, Snapshot};
@@ -191,11 +192,11 @@ impl Name {
 
 impl AggregateLine {
     pub fn of(aggregate: Aggregate) -> Self {
-        Self { account: aggregate.account, uid: to_hex(&aggregate.uid) }
+        Self { account: aggregate.account, uid: hex::encode(aggregate.uid) }
     }
 
     pub fn aggregate(&self) -> Result<Aggregate, Malformed> {
-        let uid = store::hex(&self.uid).ok_or(Malformed("a uid"))?;
+        let uid = hex::decode_array(&self.uid).ok_or(Malformed("a uid"))?;
         Ok(Aggregate { account: self.account, uid })
     }
 }
@@ -223,7 +224,7 @@ impl RecordLine {
     pub fn of(record: &store::Record) -> Self {
         let change = |(key, digest): &(PartKey, Option<PartDigest>)| ChangeLine {
             name: Name::of(key),
-            digest: digest.map(|digest| to_hex(&digest)),
+            digest: digest.map(hex::encode),
         };
         Self {
             sequence: record.sequence,
@@ -236,7 +237,7 @@ impl RecordLine {
 
     pub fn record(self) -> Result<store::Record, Malformed> {
         let change = |change: ChangeLine| {
-            let digest = change.digest.map(|text| store::hex(&text).ok_or(Malformed("a digest"))).transpose()?;
+            let digest = change.digest.map(|text| hex::decode_array(&text).ok_or(Malformed("a digest"))).transpose()?;
             Ok((change.name.key()?, digest))
         };
         Ok(store::Record {
@@ -261,8 +262,4 @@ impl RowLine {
 
 pub fn digest(text: &str) -> Result<store::Digest, Malformed> {
     text.parse().map_err(|()| Malformed("a digest"))
-}
-
-pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,11 +1,12 @@
 //! Lines become pieces: counted, hashed, and handed on when there are enough.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use pipewright_sandbox::hex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::ExportError;
-use super::lines::{EndLine, FORMAT, Header, Line, VERSION, to_hex};
+use super::lines::{EndLine, FORMAT, Header, Line, VERSION};
 
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -31,7 +32,7 @@ impl Writer {
     }
 
     pub(super) async fn end(&mut self) -> Result<(), ExportError> {
-        let sha256 = to_hex(&self.hash.clone().finalize());
+        let sha256 = hex::encode(self.hash.clone().finalize());
         self.put(&Line::End(EndLine { lines: self.lines, sha256 })).await?;
         self.hand_on().await
     }

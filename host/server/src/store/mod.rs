@@ -23,11 +23,12 @@ mod watch;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use pipewright_sandbox::hex;
 use std::fmt;
 
 pub use self::sled::{Claim, OpenError, SledStore};
 pub use memory::MemoryStore;
-pub use restore::{Restore, RestoreError, hex};
+pub use restore::{Restore, RestoreError};
 pub use watch::Watcher;
 
 /// Largest name of a part. Stops keys from crowding values out of a tree node.
@@ -118,7 +119,7 @@ pub struct Digest(pub [u8; 32]);
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     Aggregate, Digest, INDEX_NAME_BYTES_MAX, INDEX_VALUE_BYTES_MAX, IndexKey, OpenError, PART_NAME_BYTES_MAX, PartKey,
     READ_BYTES_MAX, Record, Snapshot, StoreError, VALUE_BYTES_MAX,
 };
+use pipewright_sandbox::hex;
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -147,18 +148,8 @@ impl std::str::FromStr for Digest {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        hex(text).map(Self).ok_or(())
+        hex::decode_array(text).map(Self).ok_or(())
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    let is_hex = text.len() == 2 * N && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    for (at, byte) in bytes.iter_mut().enumerate().filter(|_| is_hex) {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-    }
-    is_hex.then_some(bytes)
 }
 
 fn check(aggregate: Aggregate, what: &'static str, size: usize, size_max: usize) -> Result<(), RestoreError> {

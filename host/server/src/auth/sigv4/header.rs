@@ -4,6 +4,7 @@
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use pipewright_sandbox::hex;
 
 use super::{ALGORITHM, AuthError};
 
@@ -57,7 +58,7 @@ impl Authorization {
             service: service.to_owned(),
             terminator: terminator.to_owned(),
             signed_headers: header_names(signed_headers)?,
-            signature: lower_hex(signature)
+            signature: hex::decode_array(signature)
                 .ok_or_else(|| incomplete("Signature must be 64 lower-case hexadecimal digits."))?,
         })
     }
@@ -99,22 +100,6 @@ fn header_names(text: &str) -> Result<Vec<String>, AuthError> {
         return Err(incomplete("SignedHeaders must be lower-case header names, sorted, each once."));
     }
     Ok(names.into_iter().map(str::to_owned).collect())
-}
-
-fn lower_hex(text: &str) -> Option<[u8; SIGNATURE_BYTES]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; SIGNATURE_BYTES];
-    if text.len() != SIGNATURE_BYTES * 2 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
 }
 
 fn incomplete(problem: impl Into<String>) -> AuthError {

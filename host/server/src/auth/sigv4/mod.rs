@@ -16,6 +16,7 @@ use http::{HeaderName, HeaderValue, Request};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use pipewright_sandbox::hex;
 use sha2::{Digest as _, Sha256};
 
 use super::{AccessKey, Secret};
@@ -97,7 +98,7 @@ pub fn sign(request: &mut Request<bytes::Bytes>, key: &AccessKey, scope: &Scope,
     let mut names: Vec<&str> = parts.headers.keys().map(HeaderName::as_str).filter(|n| header::is_stable(n)).collect();
     names.sort_unstable();
     let day = &timestamp[..8];
-    let canonical = canonical_request(&parts, &names, &hex(&Sha256::digest(&body)));
+    let canonical = canonical_request(&parts, &names, &hex::encode(Sha256::digest(&body)));
     let signature = signature(&key.secret, &timestamp, day, scope, &canonical).finalize().into_bytes();
     let value = format!(
         "{ALGORITHM} Credential={}/{day}/{}/{}/{TERMINATOR}, SignedHeaders={}, Signature={}",
@@ -105,7 +106,7 @@ pub fn sign(request: &mut Request<bytes::Bytes>, key: &AccessKey, scope: &Scope,
         scope.region,
         scope.service,
         names.join(";"),
-        hex(&signature),
+        hex::encode(signature),
     );
     parts.headers.insert(AUTHORIZATION, ascii(&value));
     *request = Request::from_parts(parts, body);
@@ -130,7 +131,7 @@ pub fn verify(
     check_time(signed_at, &timestamp, now_ms)?;
     check_covered(parts, &authorization)?;
     canonical::check_path(parts.uri.path())?;
-    let body_digest = hex(&Sha256::digest(body));
+    let body_digest = hex::encode(Sha256::digest(body));
     if let Some(claimed) = parts.headers.get(X_AMZ_CONTENT_SHA256)
         && claimed.as_bytes() != body_digest.as_bytes()
     {
@@ -244,7 +245,7 @@ fn signature(secret: &Secret, timestamp: &str, day: &str, scope: &Scope, canonic
         "{ALGORITHM}\n{timestamp}\n{day}/{}/{}/{TERMINATOR}\n{}",
         scope.region,
         scope.service,
-        hex(&Sha256::digest(canonical)),
+        hex::encode(Sha256::digest(canonical)),
     );
     keyed(&key, string_to_sign.as_bytes())
 }
@@ -257,14 +258,6 @@ fn keyed(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
 
 fn timestamp(ms: u64) -> Timestamp {
     i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Of text that is visible ASCII, which everything in a scope and a host is; of other text, nothing that verifies.

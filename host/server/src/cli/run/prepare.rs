@@ -9,13 +9,14 @@ use pipewright_pipeline::declaration::{
     ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, PipelineDeclaration,
 };
 use pipewright_pipeline::validate::{self, Context};
+use pipewright_sandbox::hex;
 use pipewright_sandbox::{LoadError, Sandbox};
 use sha2::{Digest as _, Sha256};
 
 use super::view::Form;
 use super::{Arguments, Ended};
 use crate::consent::Consents;
-use crate::grants::{GrantsFile, hex};
+use crate::grants::GrantsFile;
 use crate::home::{DataDirectory, UserFolders};
 use crate::host::{self, ACCOUNT};
 use crate::plugins::{PluginError, Plugins};
@@ -75,7 +76,7 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
         None => {
             let file =
                 std::fs::canonicalize(&arguments.pipeline).map_err(|error| unreadable(&arguments.pipeline, &error))?;
-            folders.run_data(&declaration.name, &hex(&Sha256::digest(file.as_os_str().as_encoded_bytes())))
+            folders.run_data(&declaration.name, &hex::encode(Sha256::digest(file.as_os_str().as_encoded_bytes())))
         }
     };
     let form = match (arguments.json, std::io::stdout().is_terminal()) {
