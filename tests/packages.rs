@@ -100,6 +100,23 @@ async fn a_server_loads_what_is_installed_and_nothing_else() {
     assert!(verified.code == 1 && verified.stdout.contains("was changed"), "{verified:?}");
 }
 
+/// Whoever serves an action type gets what its actions are granted.
+#[test]
+fn an_upgrade_that_serves_more_waits_for_consent() {
+    let Some(world) = World::new() else { return };
+    world.policy("unsigned_files = [\"team/*\"]\n");
+    let file = world.component(NAME, "1.0.0", &[]);
+    world.run(&["add", &file, "--yes"]).succeeded();
+    world.write("more.wasm", offering("Git", NAME, "1.1.0", "1", &[]));
+    let upgraded = world.run(&["upgrade", NAME, "more.wasm"]);
+    let asked = "asks for more than 1.0.0, which stays: to serve Invoke/Custom/Git/1";
+    assert!(upgraded.code == 1 && upgraded.stdout.contains(asked), "{upgraded:?}");
+    let digest = upgraded.stdout.trim_end().rsplit_once(' ').unwrap().1;
+    world.run(&["consent", "team/packaged@1.1.0", "--digest", digest]).succeeded();
+    world.write("again.wasm", offering("Git", NAME, "1.2.0", "1", &[]));
+    world.run(&["upgrade", NAME, "again.wasm"]).succeeded();
+}
+
 #[test]
 fn an_upgrade_that_asks_for_more_waits_for_consent() {
     let Some(world) = World::new() else { return };

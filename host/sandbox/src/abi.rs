@@ -31,6 +31,21 @@ pub enum Entry {
     Rule,
 }
 
+impl Entry {
+    /// What runs an action of this category; a source fetches `revision`, or the newest one.
+    pub fn of(category: Category, revision: Option<String>) -> Self {
+        match category {
+            Category::Source => Self::SourceFetch { revision },
+            Category::Build | Category::Compute => Self::Build,
+            Category::Test => Self::Test,
+            Category::Deploy => Self::Deploy,
+            Category::Approval => Self::Approval,
+            Category::Invoke => Self::Invoke,
+            Category::Rule => Self::Rule,
+        }
+    }
+}
+
 /// What a plugin answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration, PipelineDeclaration};
+use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{FailureType, Report, Revision, RunAction, Success};
 use pipewright_sandbox::abi::{self, Entry, Outcome};
 use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
@@ -151,7 +151,10 @@ impl SandboxActions {
         let limits = CallLimits::default();
         let quota = limits.files.clone();
         let call = Call {
-            entry: entry(&run),
+            entry: Entry::of(
+                abi_type_id(&action.action_type_id).category,
+                run.source_revision.as_ref().map(|revision| revision.revision_value.clone()),
+            ),
             request: self.request(pipeline, &run),
             grants,
             time: None,
@@ -320,19 +323,6 @@ impl Sink for Unheard {
     fn progress(&self, _: Option<u8>, _: &str) {}
 
     fn host_call(&self, _: HostCall) {}
-}
-
-fn entry(run: &RunAction) -> Entry {
-    match run.action().action_type_id.category {
-        ActionCategory::Source => Entry::SourceFetch {
-            revision: run.source_revision.as_ref().map(|revision| revision.revision_value.clone()),
-        },
-        ActionCategory::Build | ActionCategory::Compute => Entry::Build,
-        ActionCategory::Test => Entry::Test,
-        ActionCategory::Deploy => Entry::Deploy,
-        ActionCategory::Approval => Entry::Approval,
-        ActionCategory::Invoke => Entry::Invoke,
-    }
 }
 
 /// The kind and message of a call that gave no outcome.

@@ -131,13 +131,7 @@ impl Single {
     fn entry(&self) -> Entry {
         match self.action.category {
             Category::Source if self.latest => Entry::SourceLatest,
-            Category::Source => Entry::SourceFetch { revision: self.revision.clone() },
-            Category::Build | Category::Compute => Entry::Build,
-            Category::Test => Entry::Test,
-            Category::Deploy => Entry::Deploy,
-            Category::Approval => Entry::Approval,
-            Category::Invoke => Entry::Invoke,
-            Category::Rule => Entry::Rule,
+            category => Entry::of(category, self.revision.clone()),
         }
     }
 

@@ -142,13 +142,7 @@ impl Answers {
 fn entry(case: &Case) -> Entry {
     match case.action.category {
         Category::Source if case.file.call == Some(SourceCall::Latest) => Entry::SourceLatest,
-        Category::Source => Entry::SourceFetch { revision: case.file.revision.clone() },
-        Category::Build | Category::Compute => Entry::Build,
-        Category::Test => Entry::Test,
-        Category::Deploy => Entry::Deploy,
-        Category::Approval => Entry::Approval,
-        Category::Invoke => Entry::Invoke,
-        Category::Rule => Entry::Rule,
+        category => Entry::of(category, case.file.revision.clone()),
     }
 }
 

@@ -296,6 +296,7 @@ fn entry(candidate: &Candidate, state: State) -> Entry {
         signers: candidate.trust.signers().map(|(key, _)| oci::text(key)).collect(),
         source: candidate.source(),
         asks: asks(candidate),
+        offers: candidate.facts().offers.into_keys().collect(),
     }
 }
 

@@ -45,6 +45,10 @@ pub struct Entry {
     pub source: String,
     /// What the plugin asks for. Of an active one, all of it was consented to.
     pub asks: Vec<String>,
+    /// The action types that it serves. Of an active one, all of them were consented to: whoever serves a type gets what its actions
+    /// are granted.
+    #[serde(default)]
+    pub offers: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +64,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {
     pub from: Version,
-    /// What it asks for beyond what was consented to. If there is something, it waits for consent.
+    /// What it asks for, and the action types that it serves, beyond what was consented to. If there is something, it waits for consent.
     pub widened: Vec<String>,
 }
 
@@ -145,7 +149,10 @@ impl Lock {
                 there.version
             )));
         }
-        Ok(Some(Upgrade { from: there.version.clone(), widened: diff::widened(&there.asks, &new.asks) }))
+        let mut widened = diff::widened(&there.asks, &new.asks);
+        let served = new.offers.iter().filter(|id| !there.offers.contains(id));
+        widened.extend(served.map(|id| format!("to serve {id}")));
+        Ok(Some(Upgrade { from: there.version.clone(), widened }))
     }
 
     /// Puts it in; one that is active takes the place of the others of its major.
@@ -188,6 +195,7 @@ mod tests {
             signers: Vec::new(),
             source: "file".to_owned(),
             asks: asks.iter().map(|ask| (*ask).to_owned()).collect(),
+            offers: Vec::new(),
         }
     }
 
@@ -231,6 +239,14 @@ mod tests {
         check(&[active("1.0.0")], active("1.1.0"), false, Ok(Some(&[])));
         check(&[active("1.0.0")], wide.clone(), false, Ok(Some(&["clock"])));
         check(&[wide], active("1.2.0"), false, Ok(Some(&[])));
+        let serving = |version: &str, ids: &[&str]| Entry {
+            offers: ids.iter().map(|id| (*id).to_owned()).collect(),
+            ..active(version)
+        };
+        let more = serving("1.1.0", &["Source/Custom/Git/1", "Test/Custom/Check/1"]);
+        let one = serving("1.0.0", &["Test/Custom/Check/1"]);
+        check(std::slice::from_ref(&one), more.clone(), false, Ok(Some(&["to serve Source/Custom/Git/1"])));
+        check(&[more], serving("1.2.0", &["Test/Custom/Check/1"]), false, Ok(Some(&[])));
         check(&[active("1.1.0")], active("1.1.0"), false, Ok(None));
         check(&[active("1.1.0")], active("1.0.9"), false, Err("--allow-downgrade"));
         check(&[active("1.1.0")], active("1.0.9"), true, Ok(Some(&[])));

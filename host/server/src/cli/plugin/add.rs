@@ -42,7 +42,7 @@ pub(super) async fn add(
         println!("{label} is installed already");
         return Ok(true);
     }
-    package::introduce(&candidate.facts());
+    package::introduce(&candidate.facts(), sandbox).await?;
     if !package::consented(yes, &format!("Install {label}?"))? {
         println!("{label} was not installed");
         return Ok(false);

@@ -9,7 +9,8 @@ use pipewright_sandbox::{Plugin, Sandbox};
 use super::super::exit::Ended;
 use crate::home::{DataDirectory, UserFolders};
 use crate::packages::{Facts, Installed, Options, Origin, Package, Reference, Registry};
-use crate::{config, host, plugins};
+use crate::plugins::{self, PluginError};
+use crate::{config, host};
 
 #[derive(clap::Args)]
 pub(super) struct DataArguments {
@@ -95,10 +96,16 @@ pub(super) fn is_file(text: &str) -> bool {
 }
 
 /// What a person is to know before they consent.
-pub(super) fn introduce(facts: &Facts) {
+pub(super) async fn introduce(facts: &Facts, sandbox: &Sandbox) -> Result<(), Ended> {
     println!("{} {} ({})", facts.name, facts.version, facts.manifest.as_deref().unwrap_or(&facts.component));
+    let of_host = match plugins::Plugins::load(sandbox, &[], None).await {
+        Ok(host) => host.catalogue(host::ACCOUNT).types().keys().map(ToString::to_string).collect(),
+        Err(PluginError::NoBundle) => Vec::new(),
+        Err(error) => return Err(Ended::Host(error.into())),
+    };
     for id in facts.offers.keys() {
-        println!("  offers {id}");
+        let instead = if of_host.contains(id) { ", in place of the plugin that comes with the host" } else { "" };
+        println!("  offers {id}{instead}");
     }
     for (key, file) in &facts.signers {
         println!("  signed by {file} ({key})");
@@ -113,6 +120,7 @@ pub(super) fn introduce(facts: &Facts) {
     for ask in &facts.asked {
         println!("  - {}", ask_in_words(ask));
     }
+    Ok(())
 }
 
 /// One ask, with the reason that the plugin gives.

@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
                 println!("{label} takes the place of {}; {}", upgrade.from, package::TAKES_NOTICE);
                 return Ok(ExitCode::from(exit::SUCCEEDED));
             }
-            package::introduce(&facts);
+            package::introduce(&facts, &sandbox).await?;
             println!("{label} asks for more than {}, which stays: {}", upgrade.from, upgrade.widened.join(", "));
         }
     }
