@@ -66,6 +66,33 @@ fn every_kind_of_plugin_begins_with_one_command() {
     desk.check(2, &["plugin", "new", "My_Build", "--kind", "build"], &["`My_Build`", "small letters"]);
 }
 
+/// An older folder gets the SDK of a newer program, and keeps what its author wrote.
+#[test]
+fn the_sdk_in_a_folder_is_renewed() {
+    let desk = Desk::new();
+    let all = || {
+        let listed =
+            Command::new("find").args([".", "-type", "f"]).current_dir(desk.path("it")).output().expect("find");
+        let mut files: Vec<String> = String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
+        files.sort();
+        files
+            .into_iter()
+            .map(|path| (std::fs::read(desk.path("it").join(&path)).expect("a file"), path))
+            .collect::<Vec<_>>()
+    };
+    for (lang, lies) in [("rust", "sdk/rust/src/lib.rs"), ("python", "python/pipewright/http.py")] {
+        desk.command(0, &["plugin", "new", "acme/it", "--kind", "build", "--lang", lang]);
+        let fresh = all();
+        std::fs::write(desk.path("it/pipewright").join(lies), "older").expect("it is written");
+        std::fs::write(desk.path("it/pipewright/gone"), "").expect("it is written");
+        desk.check(0, &["plugin", "renew", "it"], &[lies, "1 files changed"]);
+        assert!(all() == fresh, "{lang}");
+        desk.check(0, &["plugin", "renew", "it"], &["0 files changed"]);
+        std::fs::remove_dir_all(desk.path("it")).expect("it is removed");
+    }
+    desk.check(2, &["plugin", "renew", "."], &["is no folder that `pipewright plugin new` made"]);
+}
+
 #[test]
 fn a_run_shows_everything_that_the_action_did() {
     let desk = Desk::new();

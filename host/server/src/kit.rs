@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use toml::{Table, Value};
 
 /// Where the SDK and the interface go in the folder of a plugin.
-const VENDOR: &str = "pipewright";
+pub const VENDOR: &str = "pipewright";
 /// Names of registries and crates have their own limits; this is below all of them.
 const NAME_BYTES_MAX: usize = 48;
 
@@ -52,6 +52,14 @@ impl Language {
             Self::Rust => "rust",
             Self::Python => "python",
             Self::JavaScript => "javascript",
+        }
+    }
+
+    /// Where in [`VENDOR`] its SDK is.
+    pub fn vendored_at(self) -> &'static str {
+        match self {
+            Self::Rust => "sdk/rust",
+            Self::Python | Self::JavaScript => self.name(),
         }
     }
 }
@@ -118,7 +126,16 @@ pub fn files(name: &PluginName, kind: Kind, language: Language) -> anyhow::Resul
     for (path, content) in below(&template("common")).into_iter().chain(own) {
         files.insert(path.replace("dot_", "."), filled(content, name, kind));
     }
-    let vendored = match language {
+    files.extend(vendored(language)?.into_iter().map(|(path, content)| (format!("{VENDOR}/{path}"), content)));
+    Ok(files)
+}
+
+/// The SDK and the interface, by their paths in the folder [`VENDOR`].
+///
+/// # Errors
+/// This program was built wrong.
+pub fn vendored(language: Language) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = match language {
         Language::Rust => vendored_rust()?,
         Language::Python | Language::JavaScript => {
             let folder = format!("sdk/{}/", language.name());
@@ -126,8 +143,7 @@ pub fn files(name: &PluginName, kind: Kind, language: Language) -> anyhow::Resul
             below(&folder).into_iter().map(placed).collect()
         }
     };
-    let wit = below("wit/").into_iter().map(|(path, content)| (format!("wit/{path}"), content.to_vec()));
-    files.extend(vendored.into_iter().chain(wit).map(|(path, content)| (format!("{VENDOR}/{path}"), content)));
+    files.extend(below("wit/").into_iter().map(|(path, content)| (format!("wit/{path}"), content.to_vec())));
     Ok(files)
 }
 

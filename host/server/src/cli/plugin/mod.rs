@@ -24,6 +24,7 @@ mod package;
 mod publish;
 mod record;
 mod remove;
+mod renew;
 mod replay;
 mod run;
 mod save;
@@ -45,6 +46,8 @@ pub enum Command {
 pub enum Here {
     /// Begin a plugin: a folder that builds, passes its cases and explains itself
     New(new::Arguments),
+    /// Put the SDK and the interface in a plugin's folder in step with this program
+    Renew(renew::Arguments),
     /// Build a plugin as it is shipped, and check it
     Build(build::Arguments),
     /// Run one action of a plugin, and show everything that it did
@@ -133,6 +136,7 @@ fn run_here(command: Here) -> Result<ExitCode, Ended> {
         let sandbox = host::sandbox(UserFolders::find()?.compiled(), Vec::new())?;
         match command {
             Here::New(arguments) => new::run(arguments),
+            Here::Renew(arguments) => renew::run(arguments),
             Here::Build(arguments) => build::run(&sandbox, arguments).await,
             Here::Run(arguments) => run::run(&sandbox, arguments).await,
             Here::Test(arguments) => test::run(&sandbox, arguments).await,

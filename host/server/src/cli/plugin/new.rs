@@ -39,7 +39,7 @@ pub(super) fn run(Arguments { name, kind, lang, path }: Arguments) -> Result<Exi
     Ok(ExitCode::from(exit::SUCCEEDED))
 }
 
-fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().context("a file has a folder")?;
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(path, content))
