@@ -126,6 +126,11 @@ fn cases_are_updated_for_review() {
     desk.check(0, &["plugin", "test", "count", "--update"], &["updated counts-lines", "ok      finds-nothing"]);
     assert_eq!(std::fs::read_to_string(&path).expect("the case"), format!("# as it was once\n{before}"));
     desk.check(0, &["plugin", "test", "count"], &["2 passed, 0 failed"]);
+    let exactly = format!("files = [\"lines.txt\"], digest = \"{}\"", "0".repeat(64));
+    std::fs::write(&path, before.replace("files = [\"lines.txt\"]", &exactly)).expect("it is written");
+    desk.check(1, &["plugin", "test", "count"], &["expected.outputs.Out.digest", "1 passed, 1 failed"]);
+    desk.check(0, &["plugin", "test", "count", "--update"], &["updated counts-lines"]);
+    desk.check(0, &["plugin", "test", "count"], &["2 passed, 0 failed"]);
 }
 
 /// The line that a denial says is missing is the one to give.

@@ -303,10 +303,12 @@ def apart(world):
 def main():
     binary, home = map(pathlib.Path, sys.argv[1:])
     world = World(binary, home)
-    for chapter in (installed, offered, rivals, upgraded, deprecated_and_yanked, withdrawn, apart):
-        print(chapter.__name__, flush=True)
-        chapter(world)
-    world.server.terminate()
+    try:
+        for chapter in (installed, offered, rivals, upgraded, deprecated_and_yanked, withdrawn, apart):
+            print(chapter.__name__, flush=True)
+            chapter(world)
+    finally:
+        world.server.kill()
 
 
 if __name__ == "__main__":

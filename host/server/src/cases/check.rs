@@ -179,6 +179,9 @@ impl<'a> Check<'a> {
             self.differ(key, "it is made", "it was not made");
             return;
         };
+        if let Some(digest) = expected.digest.filter(|digest| *digest != tree.digest()) {
+            self.differ(&format!("{key}.digest"), digest.to_string(), tree.digest().to_string());
+        }
         let there = nodes(tree);
         if let Some(files) = &expected.files {
             let files: BTreeSet<&str> = files.iter().map(String::as_str).collect();

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use pipewright_pipeline::machine::FailureType;
+use pipewright_sandbox::files::Digest;
 use pipewright_sandbox::outside::{Fake, FakeAnswer, FakeBody};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -352,6 +353,8 @@ pub(super) struct Waiting {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExpectedFiles {
+    /// Exactly this content, with its paths, links and modes.
+    pub(super) digest: Option<Digest>,
     /// Exactly these paths.
     pub(super) files: Option<Vec<String>>,
     /// Texts that must be found, by path.

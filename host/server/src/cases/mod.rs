@@ -1,9 +1,8 @@
 //! The cases of a plugin: its tests as data, run in the real sandbox. `sdk/CASES.md` describes the format.
 //!
 //! Owns finding the cases, running them side by side, and telling what differs. `file` is the format of a case, `folder`
-//! what lies beside it, `run` the calls, `seen` what came of one, `check` the comparing, `update`
-//! the rewriting of what was not met. Must not know how results are
-//! shown, or where a component came from.
+//! what lies beside it, `run` the calls, `seen` what came of one, `check` the comparing, `update` the rewriting of what was
+//! not met. Must not know how results are shown, or where a component came from.
 
 mod check;
 mod file;

@@ -98,13 +98,18 @@ fn plain(value: &(impl Serialize + ?Sized)) -> Option<Value> {
     value.serialize(toml_edit::ser::ValueSerializer::new()).ok()
 }
 
-/// `NAME.files`
+/// `NAME.files` or `NAME.digest`
 fn files(expected: &mut dyn TableLike, seen: &Seen, key: &str) -> bool {
-    let Some(name) = key.strip_suffix(".files") else { return false };
+    let Some((name, what)) = key.rsplit_once('.') else { return false };
     let output = expected.get_mut("outputs").and_then(|outputs| outputs.as_table_like_mut()?.get_mut(name));
     let Some((output, tree)) = output.and_then(Item::as_table_like_mut).zip(seen.outputs.get(name)) else {
         return false;
     };
-    set(output, "files", Some(texts(tree.entries().iter().map(|entry| &entry.path))));
+    let value = match what {
+        "files" => texts(tree.entries().iter().map(|entry| &entry.path)),
+        "digest" => tree.digest().to_string().into(),
+        _ => return false,
+    };
+    set(output, what, Some(value));
     true
 }

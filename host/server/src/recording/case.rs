@@ -191,7 +191,7 @@ fn grants(grants: &RecordedGrants) -> Value {
     ])
 }
 
-/// What the call ended with, as far as it says more than its outputs, which a person adds if they matter.
+/// What the call ended with. Of what its outputs are, only the digests are known.
 fn expected(call: &RecordedCall) -> Value {
     let mut expected = Table::new();
     let outcome = match &call.result {
@@ -220,6 +220,11 @@ fn expected(call: &RecordedCall) -> Value {
             },
         },
     };
+    if !call.outputs.is_empty() {
+        let digest = |digest: &Digest| [("digest".to_owned(), Value::String(digest.to_string()))].into_iter().collect();
+        let outputs = call.outputs.iter().map(|(name, made)| (name.clone(), Value::Table(digest(made))));
+        expected.insert("outputs".into(), Value::Table(outputs.collect()));
+    }
     let denied = call.outside.denials();
     if !denied.is_empty() {
         expected.insert("denials".into(), array(denied));
