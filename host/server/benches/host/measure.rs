@@ -56,7 +56,7 @@ impl std::fmt::Display for Line {
         let Self { name, ours, bare, ratio, spread: (low, high), goal, count } = self;
         let met = if ratio <= goal { "met" } else { "MISSED" };
         let (ours, bare) = (each(*ours, *count), each(*bare, *count));
-        write!(f, "{name:<50} {ours:>10} {bare:>10} {ratio:>9.2}×  ({low:.2}–{high:.2})  ≤ {goal:.1}× {met}")
+        write!(f, "{name:<50} {ours:>10} {bare:>10} {ratio:>9.2}×  ({low:.2}–{high:.2})  ≤ {goal}× {met}")
     }
 }
 

@@ -131,6 +131,7 @@ async fn without_http(bench: &Bench, folder: &Path) -> anyhow::Result<Runs> {
         driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }).await?;
         pipelines.push(pipeline);
     }
-    let pins = host.pins(&serde_json::from_value(crate::pipelines::of_nothing("bench"))?).await?;
+    let pins =
+        host.pins(pipewright::host::ACCOUNT, &serde_json::from_value(crate::pipelines::of_nothing("bench"))?).await?;
     Runs::new(driver, pipelines, StartRequest { pins, ..StartRequest::default() }).await
 }

@@ -65,7 +65,7 @@ fn main() -> anyhow::Result<()> {
     }
     // On the disk of the build: a temporary folder may be in memory, where a sync costs nothing.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let plugins = folder.path().join("plugins");
+    let plugins = folder.path().join("components");
     std::fs::create_dir(&plugins)?;
     std::fs::write(plugins.join("bench.wasm"), pipewright_guests::get("bench"))?;
     let quick = arguments.iter().any(|argument| argument == "--quick");

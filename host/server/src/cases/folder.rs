@@ -10,6 +10,8 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use pipewright_sandbox::files::{BlobDir, Entry, Node, Tree};
 
+use super::CASE_FILE;
+
 pub(crate) const INPUTS: &str = "inputs";
 pub(super) const OUTPUTS: &str = "outputs";
 pub(crate) const DIRECTORIES: &str = "directories";
@@ -39,17 +41,20 @@ impl Names {
 }
 
 /// Makes the copy of a case's folder in which its grants' paths start: the directories, and the files beside them, which
-/// only their owner can read there because secrets must be so.
+/// only their owner can read there because secrets must be so. Where there are none, there is no copy.
 pub(super) fn copy_case(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir(to)?;
-    for entry in sorted(from)? {
-        if entry.file_type()?.is_file() {
-            let copy = to.join(entry.file_name());
-            fs::copy(entry.path(), &copy)?;
-            fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))?;
-        }
-    }
+    let mut files = sorted(from)?;
+    files.retain(|entry| entry.file_name() != CASE_FILE && entry.file_type().is_ok_and(|kind| kind.is_file()));
     let directories = from.join(DIRECTORIES);
+    if files.is_empty() && !directories.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir(to)?;
+    for entry in files {
+        let copy = to.join(entry.file_name());
+        fs::copy(entry.path(), &copy)?;
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))?;
+    }
     if directories.is_dir() { copy(&directories, &to.join(DIRECTORIES), 0) } else { Ok(()) }
 }
 

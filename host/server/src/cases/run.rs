@@ -39,9 +39,15 @@ pub(super) struct Ran {
 }
 
 pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Result<Ran, CasesError> {
-    let host = |error| CasesError::Host { case: case.name.clone(), error };
+    let stage = Stage::new().map_err(|error| CasesError::Host { case: case.name.clone(), error })?;
+    let ran = calls(sandbox, plugin, case, &stage).await;
+    // A disk may take its time to remove a folder; the next case need not wait for it.
+    tokio::task::spawn_blocking(move || drop(stage));
+    ran
+}
+
+async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -> Result<Ran, CasesError> {
     let invalid = |error| CasesError::Invalid(vec![format!("{}: {error:#}", case.folder.display())]);
-    let stage = Stage::new().map_err(host)?;
     folder::copy_case(&case.folder, &stage.host()).map_err(invalid)?;
     let grants = stage.grants(case).map_err(CasesError::Invalid)?;
     let mut given = Given::new(case).map_err(invalid)?;
@@ -258,7 +264,8 @@ struct Stage {
 impl Stage {
     fn new() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("pipewright-case-").tempdir()?;
-        let blobs = BlobDir::new(directory.path().join("blobs"))?;
+        // Its folders have two letters: they lie beside the others, and spare one to make and remove for each case.
+        let blobs = BlobDir::new(directory.path())?;
         Ok(Self { directory, blobs })
     }
 
