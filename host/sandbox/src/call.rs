@@ -15,7 +15,7 @@ use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
-use crate::abi::{Capability, Description, Entry, Failure, Outcome, Request};
+use crate::abi::{Description, Entry, Failure, Outcome, Request};
 use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
 use crate::clock::{self, CpuMeter};
 use crate::files::{self, Files, FilesConfig, Finished};
@@ -27,6 +27,7 @@ use crate::log::Log;
 use crate::masks::Masks;
 use crate::outside::{Difference, Outside, REVEALED, Recorded};
 use crate::plugin::{Code, Exports, Plugin, Ready};
+use crate::rights::Asks;
 use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
 use crate::secrets::Secrets;
@@ -112,12 +113,13 @@ impl Sandbox {
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
         let masks = masks(description, &request, &grants, &outside);
-        let seam = Seam::new(&description.name, &action, sink, masks, outside);
+        let asks = Asks::of(description, &request);
+        let grants = asks.narrow(grants);
+        let seam = Seam::new(&description.name, &action, sink, masks, asks, outside);
         let files = FilesConfig {
             inputs,
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
             directories: grants.directories.clone(),
-            asks_to_write: description.asks.iter().any(|ask| matches!(ask.capability, Capability::WriteDirectory(_))),
             work_dir,
             quota: limits.files.clone(),
             seam: Arc::clone(&seam),
@@ -259,13 +261,12 @@ pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Descripti
         fn progress(&self, _: Option<u8>, _: &str) {}
         fn host_call(&self, _: HostCall) {}
     }
-    let seam = Seam::new("the plugin", "describe", Arc::new(Nowhere), Masks::default(), Outside::Live);
+    let seam = Seam::new("the plugin", "describe", Arc::new(Nowhere), Masks::default(), Asks::default(), Outside::Live);
     let limits = CallLimits::describe();
     let files = FilesConfig {
         inputs: Vec::new(),
         outputs: Vec::new(),
         directories: Default::default(),
-        asks_to_write: false,
         work_dir: PathBuf::new(),
         quota: limits.files.clone(),
         seam: Arc::clone(&seam),

@@ -25,6 +25,7 @@ mod outcome;
 pub mod outside;
 mod plugin;
 mod random;
+mod rights;
 mod sandbox;
 pub mod seam;
 mod secrets;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::masks::Masks;
 use crate::outside::{Difference, Outside, Recorded, Step};
+use crate::rights::Asks;
 
 /// Where what a call says and does goes to. Called from the thread that runs the guest: must not block.
 pub trait Sink: Send + Sync {
@@ -67,6 +68,7 @@ pub struct Seam {
     outside: Outside,
     /// Values that no log line, journal entry or error may show.
     masks: Masks,
+    asks: Asks,
     calls: AtomicU64,
     /// The denials of this call, for tests and for the failure message of the action.
     denials: Mutex<Vec<String>>,
@@ -77,13 +79,21 @@ const DENIALS_KEPT_MAX: usize = 32;
 
 impl Seam {
     /// `plugin` and `action` are the words by which a denial names who asked: the plugin's name, and `Stage/Action`.
-    pub(crate) fn new(plugin: &str, action: &str, sink: Arc<dyn Sink>, masks: Masks, outside: Outside) -> Arc<Self> {
+    pub(crate) fn new(
+        plugin: &str,
+        action: &str,
+        sink: Arc<dyn Sink>,
+        masks: Masks,
+        asks: Asks,
+        outside: Outside,
+    ) -> Arc<Self> {
         Arc::new(Self {
             plugin: plugin.into(),
             action: action.into(),
             sink,
             outside,
             masks,
+            asks,
             calls: AtomicU64::new(0),
             denials: Mutex::new(Vec::new()),
         })
@@ -94,12 +104,24 @@ impl Seam {
         HostCallTimer { seam: Arc::clone(self), capability, operation, started: clock::monotonic() }
     }
 
-    /// The text of a denial: who, what, and the grant that would allow it, in the words of a grants file.
-    pub fn denial(&self, tried: &str, grant: &str) -> String {
-        format!(
-            "{} (action {}) tried {tried}, which it was not granted. To allow it, grant the action \"{}\": {grant}",
-            self.plugin, self.action, self.action
-        )
+    /// The text of a denial: who, what, and the grant that would allow it, in the words of a grants file. What the plugin does not
+    /// ask for no grant allows.
+    pub fn denial(&self, tried: &str, grant: &str, is_asked: bool) -> String {
+        let Self { plugin, action, .. } = self;
+        match is_asked {
+            true => format!(
+                "{plugin} (action {action}) tried {tried}, which it was not granted. To allow it, grant the action \"{action}\": {grant}"
+            ),
+            false => format!(
+                "{plugin} (action {action}) tried {tried}, which it does not ask for, so that no grant allows it. Its author adds it to \
+                 the plugin's `asks`, or its user names it in the setting that is there for it"
+            ),
+        }
+    }
+
+    /// What the plugin asks for.
+    pub(crate) fn asks(&self) -> &Asks {
+        &self.asks
     }
 
     pub fn log(&self, level: Level, line: &str) {

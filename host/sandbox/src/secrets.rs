@@ -124,7 +124,8 @@ impl Secrets {
             return Ok(grant.value.expose().to_owned());
         }
         let line = format!("secrets.{} = {{ …, reveal = true }}", key(name));
-        let text = self.0.seam.denial(&format!("to read the value of the secret \"{name}\""), &line);
+        let tried = format!("to read the value of the secret \"{name}\"");
+        let text = self.0.seam.denial(&tried, &line, self.0.seam.asks().reveals(name));
         Err(Refused { text, outcome: HostCallOutcome::Denied })
     }
 
@@ -132,7 +133,8 @@ impl Secrets {
         self.0.grants.get(name).ok_or_else(|| {
             let what = if verb == "read" { "reveal = true" } else { "hosts = [\"…\"]" };
             let line = format!("secrets.{} = {{ env = \"…\", {what} }}", key(name));
-            let text = self.0.seam.denial(&format!("to {verb} the secret \"{name}\""), &line);
+            let text =
+                self.0.seam.denial(&format!("to {verb} the secret \"{name}\""), &line, self.0.seam.asks().secret(name));
             Refused { text, outcome: HostCallOutcome::Denied }
         })
     }
@@ -268,9 +270,11 @@ impl Secrets {
             let hosts: Vec<String> =
                 granted.iter().map(String::as_str).chain([host]).map(|host| format!("\"{host}\"")).collect();
             let line = format!("secrets.{} = {{ …, hosts = [{}] }}", key(name), hosts.join(", "));
-            return Err(Refusal::Denied(
-                self.0.seam.denial(&format!("to send the secret \"{name}\" to {host}"), &line),
-            ));
+            return Err(Refusal::Denied(self.0.seam.denial(
+                &format!("to send the secret \"{name}\" to {host}"),
+                &line,
+                self.0.seam.asks().secret(name),
+            )));
         };
         let value = grant.value.expose();
         Ok(match &used.user {
@@ -305,6 +309,7 @@ mod tests {
     use super::*;
     use crate::grants::SecretValue;
     use crate::masks::Masks;
+    use crate::rights::Asks;
     use crate::seam::{HostCall, Level, Sink};
 
     #[derive(Default)]
@@ -329,7 +334,14 @@ mod tests {
     }
 
     fn seam(sink: Arc<dyn Sink>, masks: Masks) -> Arc<Seam> {
-        Seam::new("acme/x", "Build/It", sink, masks, Outside::Live)
+        Seam::new(
+            "acme/x",
+            "Build/It",
+            sink,
+            masks,
+            Asks::everything(&["token", "open", "my other", "other"], &[]),
+            Outside::Live,
+        )
     }
 
     fn values(grants: &Grants) -> impl Iterator<Item = &str> {

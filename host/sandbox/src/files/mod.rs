@@ -74,7 +74,6 @@ pub(crate) struct FilesConfig {
     pub(crate) outputs: Vec<String>,
     pub(crate) directories: BTreeMap<String, DirectoryGrant>,
     /// The plugin asks for directories to write to: what a denial suggests, for its first try is often a look.
-    pub(crate) asks_to_write: bool,
     /// The host's directory in which outputs and scratch are made, when they are used. Nothing may be in it yet, and it
     /// must be on the file system of the blob store.
     pub(crate) work_dir: PathBuf,
@@ -104,7 +103,6 @@ impl Drop for Files {
 
 /// What work on other threads needs, too.
 struct Shared {
-    asks_to_write: bool,
     inputs: BTreeMap<String, Input>,
     outputs: BTreeMap<String, Arc<Area>>,
     directories: BTreeMap<String, Arc<Area>>,
@@ -137,11 +135,10 @@ enum Want {
 impl Files {
     /// Touches no file.
     pub(crate) fn new(config: FilesConfig) -> Self {
-        let FilesConfig { inputs, outputs, directories, asks_to_write, work_dir, quota, seam } = config;
+        let FilesConfig { inputs, outputs, directories, work_dir, quota, seam } = config;
         let budget = Budget::new(quota);
         let area = |role, name, path| Area::new(role, name, path, Arc::clone(&budget));
         let shared = Shared {
-            asks_to_write,
             inputs: inputs.into_iter().map(|input| (input.name.clone(), input)).collect(),
             outputs: outputs
                 .into_iter()
@@ -282,12 +279,14 @@ impl Shared {
             Access::Read => "use",
             Access::Write => "write to",
         };
-        let access = if self.asks_to_write || access == Access::Write { "write" } else { "read" };
+        let asks = self.seam.asks();
+        let is_asked = asks.directory(name, access);
+        let access = if asks.directory(name, Access::Write) { "write" } else { "read" };
         // TOML takes other names than these only in quotes.
         let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         let key = if bare { name.to_owned() } else { format!("{name:?}") };
         let grant = format!("directories.{key} = {{ path = \"…\", access = \"{access}\" }}");
-        let text = self.seam.denial(&format!("to {verb} the directory /{location}"), &grant);
+        let text = self.seam.denial(&format!("to {verb} the directory /{location}"), &grant, is_asked);
         let denied = HostCallOutcome::Denied(text.clone());
         self.seam.begin(DIRECTORIES, operation).end(format!("/{location}"), denied, 0);
         FileError::denied(text)

@@ -157,7 +157,8 @@ pub(super) fn granted<'call>(
     match call.grants.iter().find(|grant| origin.is_granted_by(grant)) {
         Some(grant) => Ok((origin, grant)),
         None => {
-            let text = call.seam.denial(tried, &origin.grant_line(origin.looks_private()));
+            let is_asked = call.seam.asks().host(&origin.host, origin.port);
+            let text = call.seam.denial(tried, &origin.grant_line(origin.looks_private()), is_asked);
             Err(Failure::denied(Error::HttpRequestDenied, text))
         }
     }
@@ -215,7 +216,7 @@ async fn checked_addresses(
         (true, None) => Err(Failure::failed(Error::DestinationNotFound, format!("{} has no address", origin.host))),
         (true, Some(address)) => {
             let tried = format!("{tried} at {address}, which is not a public address");
-            let text = call.seam.denial(&tried, &origin.grant_line(true));
+            let text = call.seam.denial(&tried, &origin.grant_line(true), true);
             Err(Failure::denied(Error::DestinationIpProhibited, text))
         }
     }

@@ -66,6 +66,7 @@ fn report(action: &Action) -> Result<Report<Told>> {
 plugin! {
     /// Counts its calls.
     name: "guest/counter",
+    asks: [ask(Capability::Http("*".into()), "to tell each call")],
     source: [source],
     build: [build],
 }

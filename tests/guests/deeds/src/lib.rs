@@ -131,5 +131,6 @@ fn say(password: &str) -> String {
 plugin! {
     /// Does deeds, good and bad.
     name: "guest/deeds",
+    asks: [ask(Capability::Clock, "to wait"), ask(Capability::Randomness, "to guess")],
     invoke: [deed],
 }

@@ -32,6 +32,7 @@ fn reach(_: &Action, asked: Asked) -> Result<Report<Told>> {
         "secrets" => secrets::reveal("token")?,
         "http" => http::get("https://example.com/").send()?.status().to_string(),
         "directories" => std::fs::read_to_string("/directories/shelf/note.txt")?,
+        "unasked" => std::fs::read_to_string("/directories/cellar/note.txt")?,
         other => return Err(Failure::configuration(format!("no capability {other:?}"))),
     };
     Ok(Report::new("reached").variables(Told { found }))
@@ -45,5 +46,12 @@ fn milliseconds() -> u128 {
 plugin! {
     /// Reaches for one capability.
     name: "guest/reach",
+    asks: [
+        ask(Capability::Clock, "to say what time it is"),
+        ask(Capability::Randomness, "to be surprised"),
+        ask(Capability::RevealSecret("token".into()), "to know it"),
+        ask(Capability::Http("example.com".into()), "to see whether it is there"),
+        ask(Capability::ReadDirectory("shelf".into()), "to read the note"),
+    ],
     invoke: [reach],
 }

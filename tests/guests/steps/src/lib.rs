@@ -194,5 +194,15 @@ fn symlink(target: &str, path: &str) -> io::Result<()> {
 plugin! {
     /// Does what its script says.
     name: "guest/steps",
+    asks: [
+        ask(Capability::Clock, "scripts may want it"),
+        ask(Capability::Randomness, "scripts may want it"),
+        ask(Capability::RevealSecret("token".into()), "scripts may want it"),
+        ask(Capability::Http("*".into()), "scripts may want it"),
+        ask(Capability::WriteDirectory("shelf".into()), "scripts may want it"),
+        ask(Capability::WriteDirectory("books".into()), "scripts may want it"),
+        ask(Capability::ReadDirectory("cellar".into()), "scripts may want it"),
+        ask(Capability::ReadDirectory("outside".into()), "scripts may want it"),
+    ],
     invoke: [steps],
 }

@@ -206,6 +206,7 @@ fn denials_name_the_grant() {
         r#"directories.read = { path = "…", access = "write" }"#,
     );
     check(world.read("/directories/a b/x").unwrap_err(), r#"directories."a b" = {"#);
+    check(world.read("/directories/unasked/x").unwrap_err(), "which it does not ask for, so that no grant allows it");
     world.write("/directories/write/x", "y").unwrap();
     assert_eq!(fs::read_to_string(world.host("write/x")).unwrap(), "y");
     let journal = world.journal.0.lock().unwrap();
@@ -213,7 +214,13 @@ fn denials_name_the_grant() {
     let read = ("read", "/directories/other/x");
     assert_eq!(
         told,
-        [read, ("write", "/directories/read/x"), ("read", "/directories/a b/x"), ("write", "/directories/write/x")]
+        [
+            read,
+            ("write", "/directories/read/x"),
+            ("read", "/directories/a b/x"),
+            ("read", "/directories/unasked/x"),
+            ("write", "/directories/write/x")
+        ]
     );
 }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::masks::Masks;
 use crate::outside::Outside;
+use crate::rights::Asks;
 use crate::seam::{HostCall, Level, Sink};
 
 /// One call's files, in a directory of its own.
@@ -54,10 +55,16 @@ impl World {
             inputs: vec![Input { name: "in".to_owned(), tree, blobs }],
             outputs: vec!["out".to_owned()],
             directories: BTreeMap::from([grant("read", Access::Read), grant("write", Access::Write)]),
-            asks_to_write: false,
             work_dir: dir.path().join("work"),
             quota,
-            seam: Seam::new("test/plugin", "Build/Pack", journal.clone(), Masks::default(), Outside::Live),
+            seam: Seam::new(
+                "test/plugin",
+                "Build/Pack",
+                journal.clone(),
+                Masks::default(),
+                Asks::everything(&["read", "write"], &["other", "a b"]),
+                Outside::Live,
+            ),
         });
         Self { dir, files, journal }
     }

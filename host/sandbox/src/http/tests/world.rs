@@ -15,6 +15,7 @@ use super::*;
 use crate::grants::{SecretGrant, SecretValue};
 use crate::masks::Masks;
 use crate::outside::Outside;
+use crate::rights::Asks;
 use crate::seam::{HostCall, HostCallOutcome, Level, Sink};
 
 pub(super) const SECRET: &str = "s3cret/value+1234";
@@ -168,7 +169,14 @@ impl World {
         let grants = self.grants();
         let journal = Arc::new(Journal::default());
         let masks = Masks::of(grants.secrets.values().map(|grant| grant.value.expose()));
-        let seam = Seam::new("acme/x", "Build/It", Arc::clone(&journal) as Arc<dyn Sink>, masks, outside);
+        let seam = Seam::new(
+            "acme/x",
+            "Build/It",
+            Arc::clone(&journal) as Arc<dyn Sink>,
+            masks,
+            Asks::everything(&["token"], &[]),
+            outside,
+        );
         let secrets = Secrets::new(&grants, Arc::clone(&seam));
         Calling { http: Http::new(&self.connector, &grants, &secrets, &all, Arc::clone(&seam)), secrets, seam, journal }
     }
