@@ -138,10 +138,8 @@ fn narrow(grants: &mut dyn TableLike, used: &Used) {
     });
     retain(grants, "secrets", |name, secret| {
         let Some(revealed) = used.secrets.get(name) else { return false };
-        if !revealed {
-            if secret.remove("reveal").is_some() {
-                secret.fmt();
-            }
+        if !revealed && secret.remove("reveal").is_some() {
+            secret.fmt();
         }
         let is_asked = |host: &toml_edit::Value| {
             let host = host.as_str().map(|host| host.trim_end_matches('.').to_ascii_lowercase());
@@ -205,10 +203,13 @@ randomness = true
 clock = true
 "#;
 
-    fn check(journals: &[(&str, &[(&str, &str, &str, &str)])], expected: Expect) {
+    /// Capability, operation, target, outcome.
+    type Line = (&'static str, &'static str, &'static str, &'static str);
+
+    fn check(journals: &[(&str, &[Line])], expected: Expect) {
         let mut used: BTreeMap<String, Used> = BTreeMap::new();
         for (action, calls) in journals {
-            let line = |(capability, operation, target, outcome): &(&str, &str, &str, &str)| {
+            let line = |(capability, operation, target, outcome): &Line| {
                 serde_json::json!({
                     "at": 0, "capability": capability, "operation": operation, "target": target, "outcome": outcome,
                     "why": (*outcome == "denied").then_some("it was not granted"), "bytes": 0, "micros": 0,
