@@ -21,12 +21,17 @@ const ACTIONS: &[&str] = &[
     "Source/Folder",
     "Source/Token",
     "Source/Password",
+    "Source/Told",
     "Site/Build",
     "Site/Check",
     "Gate/Ask",
     "Publish/Publish",
+    "Publish/Hide",
     "Last/Fail",
 ];
+
+/// Of a setting that is a secret; an input artifact has it, too.
+const SETTING: &str = "not-for-everybody's-eyes";
 
 fn with(mut action: Value, configuration: Value, inputs: &[&str], outputs: &[&str]) -> Value {
     let artifacts = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>();
@@ -44,6 +49,9 @@ fn pipeline(git: &GitServer, echo: &str) -> Value {
     let token = with(action("Source", "Custom", "Git", "Token"), token, &[], &["ByToken"]);
     let password = json!({ "RepositoryUrl": repository("private"), "Secret": "password", "Username": "maria" });
     let password = with(action("Source", "Custom", "Git", "Password"), password, &[], &["ByPassword"]);
+    let told = with(action("Source", "Custom", "Directory", "Told"), json!({ "Directory": "told" }), &[], &["Told"]);
+    let hide = json!({ "Deed": "nothing", "Password": SETTING });
+    let hide = with(action("Invoke", "Custom", "Deed", "Hide"), hide, &["Told"], &[]);
     let build = with(action("Build", "Custom", "Site", "Build"), json!({}), &["Code"], &["Website"]);
     let mut check = with(action("Test", "Custom", "LinkCheck", "Check"), json!({}), &["Website"], &[]);
     check["runOrder"] = json!(2);
@@ -60,10 +68,10 @@ fn pipeline(git: &GitServer, echo: &str) -> Value {
         "artifactStore": { "type": "S3", "location": "artifacts" },
         "pipelineType": "V2",
         "stages": [
-            stage("Source", &[folder, token, password]),
+            stage("Source", &[folder, token, password, told]),
             stage("Site", &[build, check]),
             stage("Gate", &[ask]),
-            stage("Publish", &[publish]),
+            stage("Publish", &[publish, hide]),
             stage("Last", &[fail]),
         ],
     }})
@@ -74,6 +82,7 @@ fn grants(git: &GitServer, echo: &str) -> String {
     let secret = |name: &str| format!("secrets.{name} = {{ file = \"{name}\", hosts = [\"127.0.0.1\"] }}");
     format!(
         "[action.\"Source/Folder\"]\ndirectories.source = {{ path = \"source\", access = \"read\" }}\n\
+         [action.\"Source/Told\"]\ndirectories.told = {{ path = \"told\", access = \"read\" }}\n\
          [action.\"Source/Token\"]\n{origin}\n{}\n\
          [action.\"Source/Password\"]\n{origin}\n{}\n\
          [action.\"Publish/Publish\"]\ndirectories.public = {{ path = \"public\", access = \"write\" }}\n\
@@ -117,6 +126,7 @@ fn prepare(git: &GitServer, echo: &str) -> Home {
     let home = Home::new();
     home.write("source/index.md", "# Home\n\n[guide](guide.md)\n");
     home.write("source/guide.md", "# Guide\n");
+    home.write("told/note.txt", &format!("psst: {SETTING}\n"));
     for (name, value) in [("token", TOKEN), ("password", PASSWORD)] {
         let file = home.write(name, value);
         fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -125,7 +135,9 @@ fn prepare(git: &GitServer, echo: &str) -> Home {
     home.write("site.json", &pipeline(git, echo).to_string());
     home.write("serve.toml", "plugins = \"plugins\"\n\n[grants]\nsite = \"grants.toml\"\n");
     fs::create_dir(home.path("plugins")).unwrap();
-    fs::write(home.path("plugins/steps.wasm"), pipewright_guests::get("steps")).unwrap();
+    for guest in ["steps", "deeds"] {
+        fs::write(home.path(&format!("plugins/{guest}.wasm")), pipewright_guests::get(guest)).unwrap();
+    }
     home
 }
 
@@ -180,6 +192,8 @@ fn a_server_s_recordings_replay_elsewhere_without_network() {
             "Last/Fail" => {
                 replayed.check(1, &["reveal token: ****", "host call 4", "the recording left out", "different"])
             }
+            // Without the secret there is nothing left.
+            "Source/Told" | "Publish/Hide" => replayed.check(2, &["left out", "a secret's value is in it"]),
             _ => replayed.check(0, &["same"]),
         };
     }
@@ -248,9 +262,12 @@ fn an_action_by_itself_is_recorded() {
 
 /// No secret value, in any form, is in what the server kept or what a recording holds.
 fn scan(home: &Home) {
-    let forms: Vec<String> = [TOKEN, PASSWORD].into_iter().flat_map(|value| forms(value, false)).collect();
+    let granted: Vec<String> = [TOKEN, PASSWORD].into_iter().flat_map(|value| forms(value, false)).collect();
+    // An artifact and the declaration have it, and what is recorded has not.
+    let all = [forms(SETTING, false), granted.clone()].concat();
+    let recordings = home.path("recordings").display().to_string();
     let check = |what: &str, bytes: &[u8]| {
-        for form in &forms {
+        for form in if what.contains(&recordings) { &all } else { &granted } {
             let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
             assert!(!found, "{form:?} is in {what}");
         }

@@ -14,6 +14,7 @@ use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{FailureType, Report, Revision, RunAction, Success};
 use pipewright_sandbox::abi::{self, Entry, Outcome};
 use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
+use pipewright_sandbox::grants::SecretValue;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
@@ -177,22 +178,22 @@ impl SandboxActions {
         report
     }
 
-    /// The recording of an action of an execution with these pins, as the bytes of a bundle; none where nothing was kept of it.
-    /// Blocks.
+    /// The recording of an action of an execution with these pins, as the bytes of a bundle; none where nothing was kept of it. No
+    /// artifact is in it that holds a secret of the pipeline: one that the grants name, or one of `settings`. Blocks.
     pub fn recording(
         &self,
         pins: &BTreeMap<String, String>,
+        settings: &[String],
         execution: &str,
         action: &str,
     ) -> anyhow::Result<Option<Bytes>> {
         let Some(mut bundle) = self.recordings.read(execution, action)? else { return Ok(None) };
         bundle.recording.log = self.logs.last_lines(execution, action)?;
         let component = self.plugins.component(&bundle.recording.component.digest);
-        let masks = bundle.recording.calls.first().and_then(|call| {
-            let (context, component) = (&call.request.context, &bundle.recording.component);
-            let name = format!("{}/{}", context.stage, context.action);
-            let grants = self.grants.of(pins)?.resolve(&name, &component.name, &component.version).ok()?;
-            Some(Masks::of(grants.secrets.values().map(|grant| grant.value.expose())))
+        // Also those of other actions, whose outputs may be inputs of this one.
+        let granted = self.grants.of(pins).and_then(|grants| grants.secrets().ok());
+        let masks = granted.map(|granted| {
+            Masks::of(granted.iter().map(SecretValue::expose).chain(settings.iter().map(String::as_str)))
         });
         recording::complete(&mut bundle, component, masks.as_ref(), |digest| {
             let tree = self.artifacts.tree(&digest.to_string()).ok()?;

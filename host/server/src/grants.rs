@@ -177,6 +177,19 @@ impl GrantsFile {
         }
     }
 
+    /// Every secret of the file.
+    ///
+    /// # Errors
+    /// One of them is not there any more.
+    pub fn secrets(&self) -> Result<Vec<SecretValue>, GrantsError> {
+        let of_action = |(action, grants): (&String, &ActionGrants)| {
+            let resolved = each(&grants.secrets, |name, secret| secret.resolve(name, &self.base));
+            resolved.map_err(|message| GrantsError::Action { action: action.clone(), message })
+        };
+        let secrets = self.actions.iter().map(of_action).collect::<Result<Vec<_>, _>>()?;
+        Ok(secrets.into_iter().flat_map(BTreeMap::into_values).map(|secret| secret.value).collect())
+    }
+
     /// Where `/directories/NAME/…`, as a plugin knows it, lies on this machine.
     pub fn host_path(&self, action: &str, guest_path: &str) -> Option<String> {
         let (name, rest) = match guest_path.strip_prefix("/directories/")?.split_once('/') {

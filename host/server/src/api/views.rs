@@ -31,16 +31,27 @@ impl Serialize for Time {
 /// The declaration as it is read back: with defaults, and without its secrets.
 pub fn declaration(declaration: &PipelineDeclaration, types: &ActionTypes) -> PipelineDeclaration {
     let mut shown = with_defaults(declaration);
-    for action in shown.stages.iter_mut().flat_map(|stage| &mut stage.actions) {
+    each_secret(&mut shown, types, |value| MASK.clone_into(value));
+    shown
+}
+
+/// The secrets that a declaration holds itself.
+pub fn secrets(declaration: &PipelineDeclaration, types: &ActionTypes) -> Vec<String> {
+    let mut secrets = Vec::new();
+    each_secret(&mut declaration.clone(), types, |value| secrets.push(std::mem::take(value)));
+    secrets
+}
+
+fn each_secret(declaration: &mut PipelineDeclaration, types: &ActionTypes, mut found: impl FnMut(&mut String)) {
+    for action in declaration.stages.iter_mut().flat_map(|stage| &mut stage.actions) {
         let Some(info) = types.get(&action.action_type_id) else { continue };
         let Some(configuration) = &mut action.configuration else { continue };
         for property in info.properties.iter().filter(|property| property.secret) {
             if let Some(value) = configuration.get_mut(&property.name) {
-                MASK.clone_into(value);
+                found(value);
             }
         }
     }
-    shown
 }
 
 /// Puts back the secrets that a client read masked and sends back so (contract §6.8).

@@ -115,15 +115,22 @@ impl Bundle {
 }
 
 /// Adds what the calls need, as far as it fits: the component, the input artifacts, and the manifests of the outputs.
-/// `artifact` finds an artifact by the digest of its manifest. Without `masks`, inputs cannot be searched for secrets, and
-/// are left out.
+/// `artifact` finds an artifact by the digest of its manifest. What holds a secret of `masks` is left out, also of what was kept
+/// before: the call itself knew only its own. Without `masks`, inputs cannot be searched, and are left out.
 pub fn complete(
     bundle: &mut Bundle,
     component: Option<Bytes>,
     masks: Option<&Masks>,
     artifact: impl Fn(&Digest) -> Option<(Arc<Tree>, BlobDir)>,
 ) {
+    let holds_secret = |bytes: &[u8]| masks.is_some_and(|masks| masks.find(bytes));
+    let kept = bundle.blobs.len();
+    bundle.blobs.retain(|_, bytes| !holds_secret(bytes));
+    let secret = kept - bundle.blobs.len();
     let mut room = Room { left: BUNDLE_BYTES_MAX.saturating_sub(bundle.bytes() + 1024 * 1024), bundle, left_out: 0 };
+    if secret > 0 {
+        room.leave_out(format!("{secret} of what came from outside: a secret's value is in it"));
+    }
     let digest = room.bundle.recording.component.digest;
     match component.filter(|component| Digest::of(component) == digest) {
         Some(component) => room.add("the component", digest, component),
@@ -131,8 +138,11 @@ pub fn complete(
     }
     let outputs = room.bundle.recording.calls.iter().flat_map(|call| call.outputs.clone()).collect::<Vec<_>>();
     for (name, digest) in outputs {
-        if let Some((tree, _)) = artifact(&digest) {
-            room.add(&format!("the manifest of the output artifact {name}"), digest, tree.to_bytes().into());
+        let Some((tree, _)) = artifact(&digest) else { continue };
+        let (what, manifest) = (format!("the manifest of the output artifact {name}"), tree.to_bytes());
+        match holds_secret(&manifest) {
+            true => room.leave_out(format!("{what}: a secret's value is in the name of a file")),
+            false => room.add(&what, digest, manifest.into()),
         }
     }
     let inputs = room.bundle.recording.calls.iter().flat_map(|call| call.inputs.clone()).collect::<Vec<_>>();

@@ -32,7 +32,7 @@ struct Told {
 }
 
 /// Does it.
-#[action(provider = "Deed")]
+#[action(provider = "Deed", inputs = 0..=1)]
 fn deed(_: &Action, asked: Asked) -> Result<Step<Report<Told>>> {
     let amount = usize::try_from(asked.amount).unwrap_or(usize::MAX);
     let found = match asked.deed.as_str() {

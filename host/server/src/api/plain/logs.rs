@@ -2,7 +2,7 @@
 //!
 //! Must not know how lines get into the files (`logs`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::SeekFrom;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
-use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId};
+use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId, Start};
 use serde::Deserialize;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -39,11 +39,11 @@ type Names = Path<(String, String, String)>;
 
 /// An action execution that paths name.
 pub(super) struct Place {
-    aggregate: Aggregate,
+    pub(super) aggregate: Aggregate,
     pub(super) execution: ExecutionId,
     pub(super) action: ActionExecutionId,
-    /// What the execution held on to.
-    pub(super) pins: BTreeMap<String, String>,
+    /// With what the execution started.
+    pub(super) start: Arc<Start>,
 }
 
 impl Place {
@@ -54,7 +54,7 @@ impl Place {
         let (aggregate, execution) = super::execution(call, pipeline, execution).await?;
         let not_found = || ApiError::not_found(format!("The execution has no action execution with ID '{action}'"));
         let action = action.parse().map_err(|_| not_found())?;
-        let place = Self { aggregate, execution: execution.id, action, pins: execution.start.pins.clone() };
+        let place = Self { aggregate, execution: execution.id, action, start: execution.start };
         let prefix = [&place.aggregate.uid[..], &index::id(place.execution)].concat();
         let skip = prefix.len() + 8;
         let mut after = None;

@@ -2,7 +2,6 @@
 //!
 //! Must not know what a recording says (`recording`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -10,8 +9,10 @@ use axum::extract::{Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, header};
 
-use super::super::Api;
+use pipewright_pipeline::machine::Start;
+
 use super::super::error::ApiError;
+use super::super::{Api, views};
 use super::logs::Place;
 
 pub async fn recording(
@@ -22,7 +23,11 @@ pub async fn recording(
     let call = super::caller(&api, &parts)?;
     let place = Place::find(&call, &names).await?;
     let (execution, action) = (place.execution.to_string(), place.action.to_string());
-    let bundle = bundle(&api, place.pins, execution, action).await?;
+    let declaration = api.host.driver.version(place.aggregate, place.start.version).await?;
+    let catalogue = call.catalogue();
+    let secrets =
+        declaration.iter().flat_map(|declaration| views::secrets(declaration, catalogue.described())).collect();
+    let bundle = bundle(&api, place.start, secrets, execution, action).await?;
     let mut response = Response::new(Body::from(bundle));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     Ok(response)
@@ -30,12 +35,13 @@ pub async fn recording(
 
 async fn bundle(
     api: &Arc<Api>,
-    pins: BTreeMap<String, String>,
+    start: Arc<Start>,
+    secrets: Vec<String>,
     execution: String,
     action: String,
 ) -> Result<Bytes, ApiError> {
     let actions = Arc::clone(&api.host.actions);
-    let made = tokio::task::spawn_blocking(move || actions.recording(&pins, &execution, &action)).await;
+    let made = tokio::task::spawn_blocking(move || actions.recording(&start.pins, &secrets, &execution, &action)).await;
     let made = made.map_err(|error| ApiError::internal(&error))?.map_err(|error| ApiError::internal(&*error))?;
     made.ok_or_else(|| {
         ApiError::not_found(
