@@ -76,10 +76,11 @@ async fn a_server_loads_what_is_installed_and_nothing_else() {
     world.publish(NAME, "1.0.0", &[], "maria");
     world.run(&["add", &format!("{}:1.0.0", world.reference(NAME)), "--yes"]).succeeded();
     let data = DataDirectory::open(&world.path("data")).unwrap();
-    let load = async || {
+    let load = async || -> anyhow::Result<Plugins> {
         let sandbox = sandbox();
         let plugins = Plugins::load(&sandbox, &[], None).await.unwrap();
-        plugins.load_installed(&sandbox, 0, &Installed::open(&data, None).unwrap()).await.map(|()| plugins)
+        plugins.load_installed(&sandbox, 0, Installed::open(&data, None)?.components()?).await?;
+        Ok(plugins)
     };
     let id = serde_json::json!({ "category": "Invoke", "owner": "Custom", "provider": "Packaged", "version": "1" });
     let id = serde_json::from_value(id).unwrap();

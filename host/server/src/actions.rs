@@ -326,25 +326,9 @@ impl Sink for Unheard {
     fn host_call(&self, _: HostCall) {}
 }
 
-/// The kind and message of a call that gave no outcome.
-pub(crate) fn failure_of(failure: &CallFailure) -> (FailureType, String) {
-    match failure {
-        CallFailure::Plugin(failure) => (outcome::failure_type(failure.kind), failure.message.clone()),
-        CallFailure::Trap(message) => (FailureType::JobFailed, format!("the plugin crashed: {message}")),
-        CallFailure::Limit(reached) => {
-            (FailureType::JobFailed, format!("the limit {} was reached: {}", reached.limit, reached.message))
-        }
-        CallFailure::Interface(message) => {
-            (FailureType::JobFailed, format!("the plugin broke its interface: {message}"))
-        }
-        CallFailure::Differs(difference) => (FailureType::JobFailed, difference.to_string()),
-        CallFailure::Host(error) => (FailureType::SystemUnavailable, format!("the host failed: {error:#}")),
-    }
-}
-
 /// What a call that gave no outcome means to the action.
 fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
-    let (kind, mut message) = failure_of(&failure);
+    let (kind, mut message) = outcome::failure_of(&failure);
     // A plugin may hide a denial behind words of its own; the grant that is missing is what the operator needs to know.
     for denial in denials.iter().filter(|denial| !message.contains(denial.as_str())).collect::<Vec<_>>() {
         message.push_str("\nrefused: ");

@@ -110,7 +110,8 @@ impl Catalogues {
         // Before it is read: a change in between is seen the next time.
         loaded.insert(account, self.stamp(account));
         let actions = &self.host.actions;
-        Ok(actions.plugins.load_installed(&actions.sandbox, account, &self.installed(account)?).await?)
+        let components = self.installed(account)?.components()?;
+        Ok(actions.plugins.load_installed(&actions.sandbox, account, components).await?)
     }
 
     fn stamp(&self, account: u64) -> Option<Stamp> {

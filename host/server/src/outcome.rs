@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use pipewright_pipeline::machine::{
     ActionError, Failure, FailureType, Link, Report, Resumption, Revision, Success, Timestamp, Told, Wait, Wake,
 };
+use pipewright_sandbox::CallFailure;
 use pipewright_sandbox::abi::{self, FailureKind, Outcome, Status, TargetStatus};
 use serde_json::{Value, json};
 
@@ -16,6 +17,22 @@ const FAILED_CASES_NAMED_MAX: usize = 50;
 /// The keys of `Told::details`.
 pub const TARGETS: &str = "targets";
 pub const CASES: &str = "cases";
+
+/// The kind and message of a call that gave no outcome.
+pub fn failure_of(failure: &CallFailure) -> (FailureType, String) {
+    match failure {
+        CallFailure::Plugin(failure) => (failure_type(failure.kind), failure.message.clone()),
+        CallFailure::Trap(message) => (FailureType::JobFailed, format!("the plugin crashed: {message}")),
+        CallFailure::Limit(reached) => {
+            (FailureType::JobFailed, format!("the limit {} was reached: {}", reached.limit, reached.message))
+        }
+        CallFailure::Interface(message) => {
+            (FailureType::JobFailed, format!("the plugin broke its interface: {message}"))
+        }
+        CallFailure::Differs(difference) => (FailureType::JobFailed, difference.to_string()),
+        CallFailure::Host(error) => (FailureType::SystemUnavailable, format!("the host failed: {error:#}")),
+    }
+}
 
 pub fn failure_type(kind: FailureKind) -> FailureType {
     match kind {

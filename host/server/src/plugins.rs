@@ -16,7 +16,6 @@ use pipewright_sandbox::abi::{ActionType, Capability, Category, Owner, SettingKi
 use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
-use crate::packages::{Entry, Installed, PackageError};
 use catalogue::Known;
 pub use catalogue::{Binding, Catalogue, Notice, NoticeKind, Offer, Served, Sharing, Whose};
 
@@ -36,8 +35,6 @@ pub enum PluginError {
     Conflict { id: ActionTypeId, first: String, second: String },
     #[error("the components cannot be kept in the data directory: {0}")]
     Keep(std::io::Error),
-    #[error(transparent)]
-    Installed(#[from] PackageError),
     #[error("this binary was built without its plugins (BUNDLE_PLUGINS=skip); build it again without that")]
     NoBundle,
 }
@@ -69,16 +66,14 @@ impl Plugins {
         Ok(plugins)
     }
 
-    /// Puts what an account has installed now in the place of what it had before. In that account it may take over a type that the
-    /// host has. On an error nothing changed.
+    /// Puts what an account has installed now in the place of what it had before: components, each with the name that errors tell.
+    /// In that account it may take over a type that the host has. On an error nothing changed.
     pub async fn load_installed(
         &self,
         sandbox: &Sandbox,
         account: u64,
-        installed: &Installed,
+        components: Vec<(String, Vec<u8>)>,
     ) -> Result<(), PluginError> {
-        let component = |entry: &Entry| Ok((entry.label(), installed.component(entry)?));
-        let components = installed.active().map(component).collect::<Result<_, PluginError>>()?;
         let installed = served(&self.load_all(sandbox, components).await?)?;
         self.change(|known| drop(known.installed.insert(account, installed)));
         Ok(())

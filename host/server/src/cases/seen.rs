@@ -12,8 +12,8 @@ use pipewright_sandbox::files::Tree;
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
 
 use super::file::{Link, OutcomeKind, Revision, Target, TargetStatus, TestCase, TestStatus};
-use crate::actions::failure_of;
 use crate::outcome;
+use crate::outcome::failure_of;
 
 #[derive(Debug)]
 pub(super) struct Seen {

@@ -57,6 +57,14 @@ impl Installed {
         self.lock.active()
     }
 
+    /// Their components, each with its name.
+    ///
+    /// # Errors
+    /// One is not what the lock says.
+    pub fn components(&self) -> Result<Vec<(String, Vec<u8>)>, PackageError> {
+        self.active().map(|entry| Ok((entry.label(), self.component(entry)?))).collect()
+    }
+
     /// The one that a name means, as `team/name`, `team/name@1` or `team/name@1.2.3`.
     pub fn find(&self, text: &str) -> Result<&Entry, PackageError> {
         let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));

@@ -13,7 +13,7 @@ use pipewright_sandbox::{Call, CallEnd, Masks, Plugin};
 
 use super::bundle::{BUNDLE_BYTES_MAX, Bundle};
 use super::{Component, FORMAT, RecordedCall, RecordedGrants, RecordedResult, Recording};
-use crate::actions::failure_of;
+use crate::outcome::failure_of;
 
 /// One file of an input that is larger is left out, whatever room there is.
 const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;

@@ -16,9 +16,9 @@ use serde_json::Value;
 
 use super::diff::{differ, trees, values};
 use super::{Bundle, Difference, RecordedAccess, RecordedCall, RecordedResult, RecordingError};
-use crate::actions::failure_of;
 use crate::cases::folder::{self, Names};
 use crate::outcome;
+use crate::outcome::failure_of;
 
 /// What came of it.
 #[derive(Debug)]

@@ -17,10 +17,10 @@ use pipewright_sandbox::{CallEnd, Plugin, Sandbox, Usage};
 
 use super::super::exit::{self, Ended};
 use super::component;
-use crate::actions::failure_of;
 use crate::clock;
 use crate::grants::{GrantsFile, in_one_action};
 use crate::outcome;
+use crate::outcome::failure_of;
 use crate::plugins;
 use crate::recording::Keeper;
 use crate::single::{ACTION, Place, STAGE, Single};
