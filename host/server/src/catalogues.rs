@@ -35,9 +35,12 @@ const NOTICES_MAX: usize = 1000;
 /// Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// Name something that the account has.
+    /// Name an action type that the account has.
+    #[error("No plugin that account {account:012} installed serves an action type {id}")]
+    NoActionType { account: u64, id: ActionTypeId },
+    /// Name a version of a plugin that the account has.
     #[error("{0}")]
-    NotThere(String),
+    NoPlugin(String),
     /// Write it in another way.
     #[error("{0}")]
     Invalid(String),
@@ -93,7 +96,7 @@ impl Catalogues {
                 right.display()
             );
         }
-        for account in host.accounts() {
+        for account in host.accounts().iter() {
             catalogues.load_account(*account).await?;
             catalogues.remember(*account).await?;
         }
@@ -124,7 +127,7 @@ impl Catalogues {
     pub async fn watch(&self, poller: &Poller) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            for account in self.host.accounts() {
+            for account in self.host.accounts().iter() {
                 let loaded = self.loaded.lock().await.get(account).copied().flatten();
                 if self.stamp(*account) == loaded {
                     continue;
@@ -158,8 +161,7 @@ impl Catalogues {
         let plugins = &self.host.actions.plugins;
         let is_own = plugins.catalogue(account).bindings().get(id).is_some_and(|binding| binding.whose == Whose::Own);
         if !is_own {
-            let message = format!("No plugin that account {account:012} installed serves an action type {id}");
-            return Err(CatalogueError::NotThere(message));
+            return Err(CatalogueError::NoActionType { account, id: id.clone() });
         }
         let key = (account, id.clone());
         let before = plugins.sharing().offers.get(&key).cloned().unwrap_or_default();
@@ -193,7 +195,7 @@ impl Catalogues {
             let installed = self.installed(account)?;
             if !installed.entries().iter().any(|entry| entry.name == name && entry.version.to_string() == version) {
                 let message = format!("Account {account:012} has no plugin {name} {version} installed");
-                return Err(CatalogueError::NotThere(message));
+                return Err(CatalogueError::NoPlugin(message));
             }
             if notice.reason.trim().is_empty()
                 || notice.reason.chars().count() > REASON_CHARS_MAX
@@ -207,7 +209,7 @@ impl Catalogues {
                 return Err(CatalogueError::Invalid(format!("There are {NOTICES_MAX} notices; take one of them back")));
             }
         } else if !known.contains_key(&key) {
-            return Err(CatalogueError::NotThere(format!("Nothing was said of {name} {version}")));
+            return Err(CatalogueError::NoPlugin(format!("Nothing was said of {name} {version}")));
         }
         let kept = notice.clone().map(|notice| KeptNotice { name: key.1.clone(), version: key.2.clone(), notice });
         self.put(account, &format!("{NOTICE}{name}@{version}"), kept).await?;

@@ -33,7 +33,7 @@ pub struct Host {
     pub driver: Driver,
     pub actions: Arc<SandboxActions>,
     pub store: Arc<SledStore>,
-    accounts: Vec<u64>,
+    accounts: Arc<[u64]>,
 }
 
 /// What a host is, besides its data.
@@ -101,16 +101,16 @@ impl Host {
             region: identity.region,
         });
         let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
-        Ok(Self { driver, actions, store, accounts: identity.accounts })
+        Ok(Self { driver, actions, store, accounts: identity.accounts.into() })
     }
 
-    pub fn accounts(&self) -> &[u64] {
+    pub fn accounts(&self) -> &Arc<[u64]> {
         &self.accounts
     }
 
     /// Takes back the grants that executions pinned before.
     pub async fn remember_grants(&self) -> Result<(), DriverError> {
-        for account in &self.accounts {
+        for account in &*self.accounts {
             for (digest, bytes) in self.driver.account_parts(*account, GRANTS).await? {
                 self.actions.grants.remember(&digest, &bytes);
             }
@@ -120,7 +120,7 @@ impl Host {
 
     /// Goes on with what was interrupted.
     pub async fn resume(&self) -> Result<(), DriverError> {
-        for account in &self.accounts {
+        for account in &*self.accounts {
             self.driver.resume(*account).await?;
         }
         Ok(())

@@ -32,6 +32,7 @@ pub const PROPERTY: &str = "PollForSourceChanges";
 /// Tells the task that polls what has changed.
 #[derive(Clone)]
 pub struct Poller {
+    /// Which pipeline; none: any.
     changed: mpsc::UnboundedSender<Option<Aggregate>>,
     pub counts: Arc<Counts>,
 }
@@ -125,8 +126,9 @@ impl Task {
     }
 
     async fn find_all(&mut self) -> Result<(), DriverError> {
-        for account in self.host.accounts().to_vec() {
-            self.find_of_account(account).await?;
+        let accounts = Arc::clone(self.host.accounts());
+        for account in accounts.iter() {
+            self.find_of_account(*account).await?;
         }
         Ok(())
     }

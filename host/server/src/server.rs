@@ -201,7 +201,7 @@ fn components(folder: Option<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
 async fn administrators(host: &Host, credentials: &Path) -> anyhow::Result<Vec<(u64, AccessKey)>> {
     let mut keys = Vec::new();
     let mut profiles = Vec::new();
-    for account in host.accounts() {
+    for account in host.accounts().iter() {
         let key = administrator(host, *account).await?;
         let profile = if keys.is_empty() { profile::DEFAULT.to_owned() } else { format!("{account:012}") };
         profiles.push((profile, key.clone()));

@@ -129,7 +129,8 @@ impl From<Refusal> for ApiError {
 impl From<CatalogueError> for ApiError {
     fn from(error: CatalogueError) -> Self {
         match error {
-            CatalogueError::NotThere(message) => Self::new("ActionTypeNotFoundException", message),
+            error @ CatalogueError::NoActionType { .. } => Self::new("ActionTypeNotFoundException", error.to_string()),
+            CatalogueError::NoPlugin(message) => Self::not_found(message),
             CatalogueError::Invalid(message) => Self::validation(message),
             CatalogueError::Package(PackageError::Host(error)) => Self::internal(&format!("{error:#}")),
             CatalogueError::Package(error @ PackageError::Missing(_)) => Self::not_found(error.to_string()),
