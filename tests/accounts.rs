@@ -46,6 +46,7 @@ fn teams_share_what_they_offer_and_nothing_else() {
         let file = format!("{}-{version}.wasm", name.replace('/', "-"));
         write(&file, &offering("Packaged", name, version, "1", asks));
     }
+    write("one-typed-1.0.0.wasm", &offering("ThirdParty/Typed", "one/typed", "1.0.0", "1", &[]));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/accounts/main.py");
     let output = Command::new(python)
         .arg("-B")

@@ -275,6 +275,41 @@ def withdrawn(world):
     equal(one.approve("release", one.waiting("release"))[0], "Succeeded")
 
 
+def in_codepipelines_words(world):
+    """An offer by UpdateActionType, which is for types of third parties."""
+    one, other = world.one, world.other
+    typed = {"category": "Invoke", "owner": "ThirdParty", "provider": "Typed", "version": "1"}
+    world.install(ONE, "add", "one-typed-1.0.0.wasm", "--yes")
+    until(lambda: "Invoke/ThirdParty/Typed/1" in one.catalogue(), "the plugin is there")
+    declaration = one.api.get_action_type(**typed)["actionType"]
+    equal((declaration["description"], declaration["permissions"]),
+          ("Succeeds, and says what it is.", {"allowedAccounts": [ONE]}))
+    declaration["permissions"] = {"allowedAccounts": [ONE, OTHER]}
+    for team in (other, world.third, world.operator):
+        with refused("ActionTypeNotFoundException"):
+            team.api.get_action_type(**typed)
+        with refused("ActionTypeNotFoundException"):
+            team.api.update_action_type(actionType=declaration)
+    one.api.update_action_type(actionType=declaration)
+    equal(set(one.api.get_action_type(**typed)["actionType"]["permissions"]["allowedAccounts"]), {ONE, OTHER})
+    equal(other.api.get_action_type(**typed)["actionType"]["permissions"], {"allowedAccounts": [OTHER]})
+    with refused("ActionTypeNotFoundException"):
+        other.api.update_action_type(actionType=declaration)
+    with refused("ActionTypeNotFoundException"):
+        world.third.api.get_action_type(**typed)
+
+
+def removed(world):
+    """What is taken away is gone for everybody, and its pipeline says so."""
+    world.install(ONE, "remove", "one/typed")
+    until(lambda: "Invoke/ThirdParty/Typed/1" not in world.other.catalogue(), "the plugin is gone")
+    world.install(ONE, "remove", NAME)
+    until(lambda: world.one.listed() is None, "the plugin is gone")
+    not_there(world.one)
+    status, why = world.one.approve("release", world.one.waiting("release"))
+    assert status == "Failed" and f"no plugin serves {TYPE_TEXT} here any more" in why, (status, why)
+
+
 def apart(world):
     """Pipelines, their artifacts and everything else of an account are its own."""
     one, third = world.one, world.third
@@ -300,11 +335,16 @@ def apart(world):
     equal([team.request("GET", "/v1/export")[0] for team in (one, third, world.operator)], [403, 403, 200])
 
 
+CHAPTERS = [
+    installed, offered, rivals, upgraded, deprecated_and_yanked, withdrawn, in_codepipelines_words, apart, removed,
+]
+
+
 def main():
     binary, home = map(pathlib.Path, sys.argv[1:])
     world = World(binary, home)
     try:
-        for chapter in (installed, offered, rivals, upgraded, deprecated_and_yanked, withdrawn, apart):
+        for chapter in CHAPTERS:
             print(chapter.__name__, flush=True)
             chapter(world)
     finally:

@@ -57,10 +57,7 @@ fn cases(bench: &Bench, folder: &Path) -> anyhow::Result<Line> {
         std::fs::write(folder.join(format!("cases/case-{number}/case.toml")), case)?;
     }
     let input = format!("In={}", folder.join("cases/case-0/inputs/In").display());
-    // In memory where there is such a place: some disks wait for each folder that is removed.
-    let memory = Path::new("/dev/shm");
-    let temporary = tempfile::tempdir_in(if memory.is_dir() { memory } else { folder })?;
-    let timed = |arguments: &[&str]| command(folder, temporary.path(), arguments);
+    let timed = |arguments: &[&str]| command(folder, arguments);
     let all = ["plugin", "test", "bench.wasm"];
     let one = ["plugin", "run", "bench.wasm", "--action", ACTION, "--input", &input, "--output", "Out"];
     let rounds = bench.choose(ROUNDS_QUICK, ROUNDS);
@@ -68,10 +65,10 @@ fn cases(bench: &Bench, folder: &Path) -> anyhow::Result<Line> {
     compare(name, GOAL, (rounds, 1), |_| Ok((timed(&all)?, timed(&one)?)))
 }
 
-fn command(folder: &Path, temporary: &Path, arguments: &[&str]) -> anyhow::Result<Duration> {
+fn command(folder: &Path, arguments: &[&str]) -> anyhow::Result<Duration> {
     let start = monotonic();
     let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
-    command.args(arguments).current_dir(folder).env("TMPDIR", temporary).stdout(Stdio::null());
+    command.args(arguments).current_dir(folder).stdout(Stdio::null());
     let status = command.status()?;
     anyhow::ensure!(status.success(), "{}: {status}", arguments.join(" "));
     Ok(start.elapsed())
@@ -84,7 +81,7 @@ fn installed(bench: &Bench, folder: &Path) -> anyhow::Result<Line> {
     std::fs::write(folder.join("added/plugins/policy.toml"), "unsigned_files = [\"pipewright/*\"]\n")?;
     let component = pipewright_bundle::get(BUNDLED).expect("it is in the bundle");
     std::fs::write(folder.join("component.wasm"), component)?;
-    command(folder, folder, &["plugin", "add", "component.wasm", "--yes", "--data", "added"])?;
+    command(folder, &["plugin", "add", "component.wasm", "--yes", "--data", "added"])?;
 
     let added = bench.runtime.block_on(Caller::new(&folder.join("added"), Whose::Own))?;
     let bundled = bench.runtime.block_on(Caller::new(&folder.join("bundled"), Whose::Host))?;

@@ -73,6 +73,10 @@ struct Case {
     file: CaseFile,
 }
 
+fn cases_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Runs every case in `folder` and gives their results in the order of the names. With `update`, the expectations that were
 /// not met are rewritten, and what differs then is what could not be.
 pub async fn run_all(
@@ -82,7 +86,6 @@ pub async fn run_all(
     update: bool,
 ) -> Result<Vec<CaseResult>, CasesError> {
     let cases = read_all(plugin, folder)?;
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     let running = cases.into_iter().map(|case| {
         let (sandbox, plugin) = (sandbox.clone(), plugin.clone());
         async move {
@@ -99,7 +102,7 @@ pub async fn run_all(
             }
         }
     });
-    let mut running = stream::iter(running).buffered(at_once);
+    let mut running = stream::iter(running).buffered(cases_at_once());
     let (mut results, mut problems) = (Vec::new(), Vec::new());
     while let Some(result) = running.next().await {
         match result {

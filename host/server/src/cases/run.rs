@@ -3,7 +3,7 @@
 //! Owns how a case becomes calls of the sandbox. Must not know how anything is compared.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, Signal, Wait, Wake};
@@ -18,7 +18,7 @@ use super::check::{Check, Difference};
 use super::file::{Answer, Expected, OutcomeKind, SourceCall, Then};
 use super::folder::{self, Names};
 use super::seen::{KeptLog, Seen};
-use super::{CASE_FILE, Case, CasesError};
+use super::{CASE_FILE, Case, CasesError, cases_at_once};
 use crate::host::{ACCOUNT, REGION};
 use crate::recording::Bundle;
 
@@ -255,6 +255,15 @@ impl Given {
     }
 }
 
+/// In memory, if there is room for all that run at once: a case makes some folders, and there are disks that take their time over
+/// each. What `TMPDIR` names goes before.
+fn place() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(memory).map_or(0, |there| there.f_bavail.saturating_mul(there.f_frsize));
+    let is_enough = free / BYTES_MAX >= cases_at_once() as u64;
+    if std::env::var_os("TMPDIR").is_none() && is_enough { memory.to_owned() } else { std::env::temp_dir() }
+}
+
 /// Where a case runs; gone when it is dropped.
 struct Stage {
     directory: TempDir,
@@ -263,7 +272,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("pipewright-case-").tempdir()?;
+        let directory = tempfile::Builder::new().prefix("pipewright-case-").tempdir_in(place())?;
         // Its folders have two letters: they lie beside the others, and spare one to make and remove for each case.
         let blobs = BlobDir::new(directory.path())?;
         Ok(Self { directory, blobs })
