@@ -33,7 +33,7 @@ directories.target = { path = "published", access = "write" }
 
 #[test]
 fn every_answer_is_one_of_botocores_model() {
-    let Some(python) = tools::python("botocore") else { return };
+    let Some(python) = tools::python("botocore").and(tools::python("cbor2")) else { return };
     let home = tempfile::tempdir().unwrap();
     for folder in ["source", "published"] {
         fs::create_dir(home.path().join(folder)).unwrap();

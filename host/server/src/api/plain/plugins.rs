@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use pipewright_pipeline::declaration::ActionTypeId;
+use pipewright_sandbox::Plugin;
 use pipewright_sandbox::abi::Description;
 use pipewright_sandbox::files::Digest;
 use semver::Version;
@@ -23,6 +24,7 @@ use super::super::{Api, BODY_BYTES_MAX, Call, read_body};
 use crate::actions::plugin_pin;
 use crate::packages::Entry;
 use crate::plugins::{Binding, Notice, NoticeKind, Whose, ask_in_words, label};
+use crate::store::Aggregate;
 
 /// Pipelines that one page of uses goes over.
 const PIPELINES_PER_PAGE: usize = 100;
@@ -244,40 +246,33 @@ pub async fn uses(
     let plugin = format!("{team}/{plugin}");
     let call = super::caller(&api, &parts)?;
     let after = api.pages.after(SCOPE, page.next_token.as_deref())?;
-    // An account's pipelines follow those of the accounts before it.
-    let after: Option<(u64, String)> = after.and_then(|after| serde_json::from_slice(&after).ok());
+    // How far the pages before went: an account, and how many of its pipelines. A name would tell of pipelines that are not the
+    // caller's to know of.
+    let after: Option<(u64, usize)> = after.and_then(|after| serde_json::from_slice(&after).ok());
+    let (reached, passed) = after.unwrap_or_default();
+    let sharing = api.host.actions.plugins.sharing();
+    let looks_around = call.account == api.operator || sharing.offers.keys().any(|(by, _)| *by == call.account);
     let mut accounts = api.host.accounts().to_vec();
+    accounts.retain(|account| *account >= reached && (looks_around || *account == call.account));
     accounts.sort_unstable();
     let mut found = Uses { uses: Vec::new(), next_token: None };
-    let mut seen = 0;
-    let mut last = None;
+    let mut left = PIPELINES_PER_PAGE;
     for account in accounts {
-        if after.as_ref().is_some_and(|(reached, _)| account < *reached) {
-            continue;
-        }
-        for (pipeline, aggregate) in api.host.driver.pipelines(account).await? {
-            if after.as_ref().is_some_and(|(reached, name)| account == *reached && pipeline <= *name) {
-                continue;
-            }
-            if seen == PIPELINES_PER_PAGE {
-                let last = serde_json::to_vec(&last).map_err(|error| ApiError::internal(&error))?;
-                found.next_token = Some(api.pages.token(SCOPE, &last));
+        let passed = if account == reached { passed } else { 0 };
+        for (number, (_, pipeline)) in api.host.driver.pipelines(account).await?.iter().enumerate().skip(passed) {
+            if left == 0 {
+                let reached = serde_json::to_vec(&(account, number)).map_err(|error| ApiError::internal(&error))?;
+                found.next_token = Some(api.pages.token(SCOPE, &reached));
                 return Ok(super::json(&found));
             }
-            uses_of(&call, &plugin, aggregate, &mut found.uses).await?;
-            seen += 1;
-            last = Some((account, pipeline));
+            left -= 1;
+            uses_of(&call, &plugin, *pipeline, &mut found.uses).await?;
         }
     }
     Ok(super::json(&found))
 }
 
-async fn uses_of(
-    call: &Call,
-    plugin: &str,
-    pipeline: crate::store::Aggregate,
-    uses: &mut Vec<Use>,
-) -> Result<(), ApiError> {
+async fn uses_of(call: &Call, plugin: &str, pipeline: Aggregate, uses: &mut Vec<Use>) -> Result<(), ApiError> {
     let actions = &call.api.host.actions;
     let catalogue = actions.plugins.catalogue(pipeline.account);
     let state = call.api.host.driver.state(pipeline).await?;
@@ -296,7 +291,7 @@ async fn uses_of(
                 continue;
             }
             let place = format!("{}/{}", stage.name, action.name);
-            let mut add = |served: &pipewright_sandbox::Plugin, execution: Option<String>| {
+            let mut add = |served: &Plugin, execution: Option<String>| {
                 let about = served.description();
                 if about.name == plugin {
                     uses.push(Use {
