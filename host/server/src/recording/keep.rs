@@ -94,6 +94,9 @@ impl Keeper {
                 RecordedResult::Outcome(Outcome::Built(report) | Outcome::Invoked(report)) => {
                     report.variables.is_empty()
                 }
+                RecordedResult::Outcome(Outcome::Fetched(fetched)) => {
+                    fetched.revision.is_none() && fetched.report.variables.is_empty()
+                }
                 _ => false,
             };
             !silent || !call.outputs.is_empty() || !call.outside.is_empty() || call.usage.log_bytes > 0
