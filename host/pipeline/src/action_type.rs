@@ -38,8 +38,10 @@ pub struct Property {
     pub kind: PropertyKind,
     pub required: bool,
     pub secret: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     /// if not empty, the only values allowed
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
     pub documentation: String,
 }

@@ -105,7 +105,12 @@ impl Catalogues {
 
     /// What an account has installed.
     pub fn installed(&self, account: u64) -> Result<Installed, PackageError> {
-        Installed::open(&self.data, (account != self.operator).then_some(account))
+        Installed::open(&self.data, self.place(account))
+    }
+
+    /// As packages name an account.
+    fn place(&self, account: u64) -> Option<u64> {
+        (account != self.operator).then_some(account)
     }
 
     async fn load_account(&self, account: u64) -> Result<(), CatalogueError> {
@@ -118,7 +123,7 @@ impl Catalogues {
     }
 
     fn stamp(&self, account: u64) -> Option<Stamp> {
-        let path = Installed::lock_path(&self.data, (account != self.operator).then_some(account));
+        let path = Installed::lock_path(&self.data, self.place(account));
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
     }

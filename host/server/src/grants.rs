@@ -143,7 +143,12 @@ impl GrantsFile {
         Ok(Self { digest: hex::encode(Sha256::digest(&text)), base, text, actions: document.action })
     }
 
-    /// The file as it was read, to be kept; [`GrantsFile::from_bytes`] takes it back.
+    /// The file as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The same with its place, to be kept; [`GrantsFile::from_bytes`] takes it back.
     pub fn to_bytes(&self) -> Vec<u8> {
         [self.base.as_os_str().as_encoded_bytes(), b"\n", self.text.as_bytes()].concat()
     }

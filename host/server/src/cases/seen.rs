@@ -12,8 +12,7 @@ use pipewright_sandbox::files::Tree;
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
 
 use super::file::{Link, OutcomeKind, Revision, Target, TargetStatus, TestCase, TestStatus};
-use crate::outcome;
-use crate::outcome::failure_of;
+use crate::outcome::{self, failure_of};
 
 #[derive(Debug)]
 pub(super) struct Seen {

@@ -202,7 +202,7 @@ impl Installed {
     async fn verify_one(&self, entry: &Entry, policy: &Policy) -> Result<(), PackageError> {
         let candidate = Candidate::read(self.origin(entry), policy).await?;
         let head = &candidate.signed.head;
-        let asks = asks(&candidate);
+        let asks = asks(&candidate.facts());
         let same = head.name == entry.name && head.version == entry.version && head.component.digest == entry.component;
         if !same || asks != entry.asks {
             let reason = "the lock says something else of it".to_owned();
@@ -293,6 +293,7 @@ fn folder(data: &DataDirectory, account: Option<u64>) -> PathBuf {
 }
 
 fn entry(candidate: &Candidate, state: State) -> Entry {
+    let facts = candidate.facts();
     let Signed { head, signatures_manifest, .. } = &candidate.signed;
     Entry {
         name: head.name.clone(),
@@ -303,12 +304,12 @@ fn entry(candidate: &Candidate, state: State) -> Entry {
         signatures: signatures_manifest.as_ref().map(|manifest| oci::text(&Digest::of(manifest))),
         signers: candidate.trust.signers().map(|(key, _)| oci::text(key)).collect(),
         source: candidate.source(),
-        asks: asks(candidate),
-        offers: candidate.facts().offers.into_keys().collect(),
+        asks: asks(&facts),
+        offers: facts.offers.into_keys().collect(),
     }
 }
 
-fn asks(candidate: &Candidate) -> Vec<String> {
-    let asked: BTreeSet<String> = candidate.facts().asked.iter().map(|ask| ask_in_short(&ask.capability)).collect();
+fn asks(facts: &Facts) -> Vec<String> {
+    let asked: BTreeSet<String> = facts.asked.iter().map(|ask| ask_in_short(&ask.capability)).collect();
     asked.into_iter().collect()
 }

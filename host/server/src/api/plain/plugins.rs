@@ -11,6 +11,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
+use pipewright_pipeline::action_type::Property;
 use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_sandbox::Plugin;
 use pipewright_sandbox::abi::Description;
@@ -59,25 +60,11 @@ struct Listing {
 struct Offered {
     id: ActionTypeId,
     documentation: String,
-    settings: Vec<Setting>,
+    settings: Vec<Property>,
     variables: BTreeMap<String, String>,
     /// The accounts to which the account offers it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     offered_to: Vec<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Setting {
-    name: String,
-    kind: String,
-    required: bool,
-    secret: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    default: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    choices: Vec<String>,
-    documentation: String,
 }
 
 pub async fn list(State(api): State<Arc<Api>>, parts: Parts) -> Result<Response<Body>, ApiError> {
@@ -121,21 +108,12 @@ fn from(call: &Call, binding: &Binding) -> String {
 
 fn offered(id: &ActionTypeId, binding: &Binding, about: &Description) -> Offered {
     let info = &binding.served.info;
-    let settings = info.properties.iter().map(|property| Setting {
-        name: property.name.clone(),
-        kind: format!("{:?}", property.kind),
-        required: property.required,
-        secret: property.secret,
-        default: property.default.clone(),
-        choices: property.choices.clone(),
-        documentation: property.documentation.clone(),
-    });
     let described = about.action_types.iter().find(|described| label(&described.id) == id.to_string());
     let variables = described.into_iter().flat_map(|described| &described.variables);
     Offered {
         id: id.clone(),
         documentation: info.documentation.clone(),
-        settings: settings.collect(),
+        settings: info.properties.clone(),
         variables: variables.map(|variable| (variable.name.clone(), variable.documentation.clone())).collect(),
         offered_to: Vec::new(),
     }
@@ -306,8 +284,8 @@ async fn uses_of(call: &Call, plugin: &str, pipeline: Aggregate, uses: &mut Vec<
                 }
             };
             add(&binding.served.plugin, None);
+            let pin = plugin_pin(&stage.name, &action.name);
             for execution in state.executions.values() {
-                let pin = plugin_pin(&stage.name, &action.name);
                 let Some(digest) = execution.start.pins.get(&pin) else { continue };
                 if let Some(served) = actions.plugins.load_pinned(&actions.sandbox, digest).await {
                     add(&served, Some(execution.id.to_string()));

@@ -36,9 +36,7 @@ pub struct Arguments {
 }
 
 pub fn run(Command::Suggest(arguments): &Command) -> Result<ExitCode, Ended> {
-    let unreadable = |error| Ended::Usage(format!("{}: {error}", arguments.grants.display()));
-    GrantsFile::read(&arguments.grants).map_err(Ended::usage)?;
-    let text = std::fs::read_to_string(&arguments.grants).map_err(unreadable)?;
+    let grants = GrantsFile::read(&arguments.grants).map_err(Ended::usage)?;
     arguments.connection.run(async |server| {
         let mut used: BTreeMap<String, Used> = BTreeMap::new();
         let executions = find::executions(server, &arguments.pipeline, arguments.last).await?;
@@ -54,7 +52,7 @@ pub fn run(Command::Suggest(arguments): &Command) -> Result<ExitCode, Ended> {
                     .map_err(|error| Ended::Host(anyhow::anyhow!("the server's journal has another form: {error}")))?;
             }
         }
-        let (text, notes) = least(&text, &used).map_err(Ended::usage)?;
+        let (text, notes) = least(grants.text(), &used).map_err(Ended::usage)?;
         eprintln!("by the journals of {} executions of {}:", executions.len(), arguments.pipeline);
         for note in notes {
             eprintln!("- {note}");
