@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipewright::cases::{self, CaseResult};
+use pipewright_author::cases::{self, CaseResult};
 use pipewright_sandbox::ABI_VERSION;
 use semver::Version;
 use sha2::{Digest as _, Sha256};

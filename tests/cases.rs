@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};
-use pipewright::cases::{self, CaseResult, CasesError};
+use pipewright_author::cases::{self, CaseResult, CasesError};
 use pipewright_sandbox::capabilities::CAPABILITIES;
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
@@ -15,8 +15,10 @@ pub(crate) fn sandbox() -> Sandbox {
 /// One that believes these certificate authorities, too. Compiled components are kept from run to run.
 pub(crate) fn sandbox_that_trusts(certificate_authorities: Vec<PathBuf>) -> Sandbox {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let compiler =
-        CompilerCommand { program: env!("CARGO_BIN_EXE_pipewright").into(), args: vec![pipewright::COMPILE.into()] };
+    let compiler = CompilerCommand {
+        program: env!("CARGO_BIN_EXE_pipewright").into(),
+        args: vec![pipewright_runner::host::COMPILE.into()],
+    };
     Sandbox::new(SandboxConfig { certificate_authorities, ..SandboxConfig::new(cache, compiler) }).unwrap()
 }
 

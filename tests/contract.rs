@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use pipewright::api::OPERATIONS;
+use pipewright_server::api::OPERATIONS;
 
 use crate::packages::offering;
 use crate::server::Server;

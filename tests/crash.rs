@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future;
-use pipewright::driver::points::POINTS;
-use pipewright::store::{SledStore, Store as _};
+use pipewright_engine::driver::points::POINTS;
+use pipewright_store::{SledStore, Store as _};
 use tokio::task::JoinSet;
 
 use counter::Counter;

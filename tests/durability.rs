@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use pipewright::driver::{Actions, Driver};
-use pipewright::store::{Aggregate, SledStore};
+use pipewright_engine::driver::{Actions, Driver};
 use pipewright_pipeline::machine::{FailureType, Report, RunAction, TransitionKind, What};
+use pipewright_store::{Aggregate, SledStore};
 use serde_json::json;
 
 use crate::tools;

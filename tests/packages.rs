@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use pipewright::home::DataDirectory;
-use pipewright::packages::{self, Installed, Options, Package, Reference, Signature, SigningKey};
-use pipewright::plugins::Plugins;
+use pipewright_base::home::DataDirectory;
+use pipewright_packages::plugins::Plugins;
+use pipewright_packages::{Installed, Options, Package, Reference, Signature, SigningKey};
 use pipewright_sandbox::files::Digest;
 
 use crate::cases::sandbox;
@@ -299,7 +299,7 @@ async fn a_signed_lie_is_refused() {
         package.manifest = serde_json::to_vec(&manifest).unwrap();
         let reference: Reference = world.reference(&format!("lie/{at}")).parse().unwrap();
         let signature = Signature::new(&key, package.digest(), &reference.to_string()).unwrap();
-        let there = packages::Registry::new(&reference, &Options::default()).await.unwrap();
+        let there = pipewright_packages::Registry::new(&reference, &Options::default()).await.unwrap();
         there.publish(&package, "1.0.0", &[signature]).await.unwrap();
         world.run(&["add", &format!("{reference}:1.0.0"), "--yes"]).refused(2, said);
     }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future;
-use pipewright::auth::profile;
-use pipewright::client::{Client, ClientError};
+use pipewright_aws::auth::profile;
+use pipewright_aws::client::{Client, ClientError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};

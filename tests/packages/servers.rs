@@ -4,7 +4,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use pipewright::packages::{Candidate, Limits, Options, Origin, PackageError, Policy, Reference, Registry};
+use pipewright_packages::{Candidate, Limits, Options, Origin, PackageError, Policy, Reference, Registry};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::registry::{self, answer, server};

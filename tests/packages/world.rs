@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine as _;
-use pipewright::packages::SigningKey;
+use pipewright_packages::SigningKey;
 
 use super::registry::{PASSWORD, Registry, USER};
 

@@ -15,7 +15,6 @@ mod description;
 mod engine;
 pub mod files;
 pub mod grants;
-pub mod hex;
 mod http;
 mod limiter;
 pub mod limits;

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use crate::hex;
+use pipewright_base::hex;
 
 /// What stands in the place of a value.
 pub(crate) const MASK: &str = "****";

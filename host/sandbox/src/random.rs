@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use crate::grants::Grants;
-use crate::hex;
 use crate::outside::{Outside, Step};
 use crate::seam::{HostCallOutcome, Seam};
+use pipewright_base::hex;
 
 /// Stops a guest that has the host make gigabytes of randomness in one host call.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;

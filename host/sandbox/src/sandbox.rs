@@ -19,7 +19,8 @@ use crate::limiter::Budget;
 use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
 use crate::state::{self, State};
-use crate::{call, description, engine, hex, http};
+use crate::{call, description, engine, http};
+use pipewright_base::hex;
 
 /// What a sandbox is made of.
 #[derive(Clone, Debug)]

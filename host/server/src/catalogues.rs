@@ -14,13 +14,13 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::clock;
-use crate::driver::DriverError;
-use crate::home::DataDirectory;
-use crate::host::Host;
-use crate::packages::{Installed, PackageError};
-use crate::plugins::{Notice, Offer, PluginError, Whose};
 use crate::poll::Poller;
+use pipewright_base::clock;
+use pipewright_base::home::DataDirectory;
+use pipewright_engine::driver::DriverError;
+use pipewright_packages::plugins::{Notice, Offer, PluginError, Whose};
+use pipewright_packages::{Installed, PackageError};
+use pipewright_runner::host::Host;
 
 /// How often the locks are looked at: whoever installs a plugin can use it a moment later.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -34,8 +34,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::grant_book;
-use crate::retention::Retention;
+use pipewright_engine::retention::Retention;
+use pipewright_runner::grant_book;
 
 /// A larger file is refused.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -86,8 +86,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7720)),
-            region: crate::host::REGION.to_owned(),
-            account: format!("{:012}", crate::host::ACCOUNT),
+            region: pipewright_runner::host::REGION.to_owned(),
+            account: format!("{:012}", pipewright_runner::host::ACCOUNT),
             plugins: None,
             certificate_authorities: Vec::new(),
             store_cache_mib: 64,
@@ -153,7 +153,7 @@ impl Config {
 
     /// The account of those who run the host.
     pub fn operator(&self) -> u64 {
-        account_number(&self.account).unwrap_or(crate::host::ACCOUNT)
+        account_number(&self.account).unwrap_or(pipewright_runner::host::ACCOUNT)
     }
 
     /// Every account, the operator's first.

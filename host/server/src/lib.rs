@@ -1,36 +1,9 @@
-//! Pipewright: a continuous-delivery host that speaks CodePipeline and runs every action in a WebAssembly sandbox.
+//! The server: CodePipeline's API and plain HTTP over a host, from its start to its orderly end.
 //!
-//! All I/O and all protocols live in this crate. Edges (`api`, `cli`) → `driver` → (`store`, `artifacts`, `plugins`); nothing
-//! points back.
+//! Knows no terminal. Edges (`api`, `poll`) → the engine, packages and the runner; nothing points back.
 
-pub mod actions;
 pub mod api;
-pub mod artifacts;
-pub mod auth;
-pub mod cases;
 pub mod catalogues;
-pub mod cli;
-pub mod client;
-pub mod clock;
 pub mod config;
-mod consent;
-pub mod driver;
-pub mod export;
-pub mod grant_book;
-pub mod grants;
-pub mod home;
-pub mod host;
-mod kit;
-pub mod logs;
-pub mod outcome;
-pub mod packages;
-pub mod plugins;
 pub mod poll;
-pub mod recording;
-pub mod retention;
 pub mod server;
-mod single;
-pub mod store;
-
-/// The hidden command by which the host starts its own binary as the compiler of components.
-pub const COMPILE: &str = "compile-component";

@@ -16,11 +16,11 @@ use pipewright_pipeline::machine::{ActionStatus, Execution, ExecutionId, StartRe
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::clock;
-use crate::driver::index::{self, Kind};
-use crate::driver::{DriverError, Note};
-use crate::host::Host;
-use crate::store::{Aggregate, List, READ_ROWS_MAX, StoreError};
+use pipewright_base::clock;
+use pipewright_engine::driver::index::{self, Kind};
+use pipewright_engine::driver::{DriverError, Note};
+use pipewright_runner::host::Host;
+use pipewright_store::{Aggregate, List, READ_ROWS_MAX, StoreError};
 
 /// Sources that are looked at at once; more of them wait. Stops a thousand slow servers from taking all connections.
 const POLLS_AT_ONCE_MAX: usize = 32;

@@ -19,17 +19,17 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::api::{Api, Metrics, Pages};
-use crate::auth::{AccessKey, profile};
 use crate::catalogues::Catalogues;
 use crate::config::Config;
-use crate::export::Exported;
-use crate::grant_book::GrantBook;
-use crate::home::DataDirectory;
-use crate::host::{self, Host, Identity};
-use crate::plugins::Plugins;
 use crate::poll::Poller;
-use crate::retention::Keeper;
-use crate::store::{SledStore, Store};
+use pipewright_aws::auth::{AccessKey, profile};
+use pipewright_base::home::DataDirectory;
+use pipewright_engine::export::Exported;
+use pipewright_engine::retention::Keeper;
+use pipewright_packages::plugins::Plugins;
+use pipewright_runner::grant_book::GrantBook;
+use pipewright_runner::host::{self, Host, Identity};
+use pipewright_store::{SledStore, Store};
 
 /// Connections at once; more of them wait. Stops a flood of idle ones from using up file descriptors.
 const CONNECTIONS_MAX: usize = 1024;
@@ -218,7 +218,11 @@ async fn administrator(host: &Host, account: u64) -> anyhow::Result<AccessKey> {
     let kept = host.driver.keep_account_part(account, KEY, Bytes::from(text)).await?;
     let text = std::str::from_utf8(&kept).context("the administrator's key is damaged")?;
     let (id, secret) = text.split_once('\n').context("the administrator's key is damaged")?;
-    Ok(AccessKey { id: id.to_owned(), secret: crate::auth::Secret::new(secret), user: ADMINISTRATOR.to_owned() })
+    Ok(AccessKey {
+        id: id.to_owned(),
+        secret: pipewright_aws::auth::Secret::new(secret),
+        user: ADMINISTRATOR.to_owned(),
+    })
 }
 
 /// Random bytes that stay the same from start to start.

@@ -12,7 +12,6 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use super::area::{Area, OpenFile, Role};
 use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
-use super::digest::Digest;
 use super::error::{FileError, FileResult};
 use super::stat::FileKind;
 use super::streams::{Reader, Writer};
@@ -22,6 +21,7 @@ use super::wasi::ErrorCode;
 use super::{Input, Place, Shared, Want, archive, blobs, not_in, paths};
 use crate::bindings::pipewright::plugin::artifacts as abi;
 use crate::state::State;
+use pipewright_base::Digest;
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     abi::add_to_linker::<_, HasSelf<State>>(linker, |state| state)

@@ -28,11 +28,11 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
-use super::digest::{Digest, Hasher};
 use super::error::FileError;
 use super::quota::Budget;
 use super::tree::Tree;
 use super::walk::{self, Walk};
+use pipewright_base::{Digest, Hasher};
 
 /// What a file is called that is not a blob yet starts with this.
 const ASIDE: &str = "new-";

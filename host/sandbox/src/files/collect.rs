@@ -11,13 +11,13 @@ use rustix::fs::{AtFlags, CWD, Mode};
 use super::area::Area;
 use super::blobs::{self, BlobDir};
 use super::copy;
-use super::digest::Digest;
 use super::error::{FileError, FileResult};
 use super::hashed::Hashed;
 use super::quota::{Budget, FileQuota};
 use super::tree::{Entry, Node, Tree, TreeError};
 use super::walk::{self, Item, ItemKind, Origin, Walk};
 use super::wasi::ErrorCode;
+use pipewright_base::Digest;
 
 /// An output artifact that a call made.
 #[derive(Debug)]

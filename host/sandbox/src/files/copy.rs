@@ -12,13 +12,13 @@ use rustix::fs::OFlags;
 
 use super::area;
 use super::blobs::BlobDir;
-use super::digest::{Digest, Hasher};
 use super::error::{FileError, FileResult};
 use super::hashed::Hashed;
 use super::paths;
 use super::quota::Budget;
 use super::walk::{Item, ItemKind, Origin};
 use super::wasi::ErrorCode;
+use pipewright_base::{Digest, Hasher};
 
 /// How much is read and written at once.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;

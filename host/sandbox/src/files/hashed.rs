@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::digest::Digest;
+use pipewright_base::Digest;
 
 /// One per output.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ mod artifacts;
 mod blobs;
 mod collect;
 mod copy;
-mod digest;
+
 mod error;
 mod hashed;
 mod paths;
@@ -39,10 +39,10 @@ pub use self::archive::zip_tree;
 pub use self::blobs::{BlobDir, BlobError};
 pub use self::collect::{CollectError, MadeOutput, collect};
 pub use self::copy::Copied;
-pub use self::digest::{Digest, DigestError};
 pub use self::error::FileError;
 pub use self::quota::FileQuota;
 pub use self::tree::{Entry, Node, Tree, TreeError, TreeLimits};
+pub use pipewright_base::{Digest, DigestError};
 
 use self::area::{Area, Role};
 use self::error::FileResult;

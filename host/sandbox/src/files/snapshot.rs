@@ -10,12 +10,12 @@ use cap_std::fs::Dir;
 use super::area::Area;
 use super::collect::entries;
 use super::copy;
-use super::digest::Digest;
 use super::error::FileResult;
 use super::quota::{Budget, FileQuota};
 use super::tree::Tree;
 use super::walk::{self, Item, ItemKind, Walk};
 use crate::outside::Snapshot;
+use pipewright_base::Digest;
 
 /// A directory with more entries is not kept. Stops a walk through a whole disk, before a guest's first look at it.
 const ENTRIES_MAX: u64 = 20_000;

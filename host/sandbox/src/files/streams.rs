@@ -10,7 +10,7 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 
 use super::area::OpenFile;
 use super::copy::CHUNK_BYTES;
-use super::digest::Hasher;
+use pipewright_base::Hasher;
 
 pub(super) struct Reader {
     file: Arc<OpenFile>,

@@ -17,8 +17,8 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Digest, Hasher};
 use super::paths;
+use pipewright_base::{Digest, Hasher};
 
 const HEADER: &str = "pipewright-tree 1";
 /// Links that one lookup follows at most, as on Linux: stops a loop of links.

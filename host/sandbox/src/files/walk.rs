@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use cap_fs_ext::DirExt as _;
 use cap_std::fs::{Dir, MetadataExt as _};
 
-use super::digest::Digest;
 use super::error::{FileError, FileResult};
 use super::paths;
 use super::quota::Listing;
 use super::stat::{FileKind, kind_of};
 use super::tree::{Node, Tree};
 use super::wasi::ErrorCode;
+use pipewright_base::Digest;
 
 /// Something below the listed directory.
 pub(super) struct Item {

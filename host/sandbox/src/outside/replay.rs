@@ -10,9 +10,9 @@ use bytes::Bytes;
 use super::step::{Body, HttpStep, Recorded, Step};
 use super::{Stop, recorder, shown_request};
 use crate::files::Digest;
-use crate::hex;
 use crate::masks::Masks;
 use crate::seam::{HostCall, HostCallOutcome};
+use pipewright_base::hex;
 
 /// One per call.
 pub struct Replay {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::operations::NoBody;
 use super::{Call, views};
-use crate::plugins::{Binding, Whose};
+use pipewright_packages::plugins::{Binding, Whose};
 
 /// CodePipeline's structures hold no more (contract appendix A).
 const PROPERTIES_MAX: usize = 10;

@@ -19,9 +19,9 @@ use super::Call;
 use super::error::ApiError;
 use super::executions::{RESULTS_PER_PAGE, Reading, row_execution};
 use super::views::{self, ErrorDetails, MASK, Time};
-use crate::driver::Recorded;
-use crate::driver::index::{self, Kind};
-use crate::store::List;
+use pipewright_engine::driver::Recorded;
+use pipewright_engine::driver::index::{self, Kind};
+use pipewright_store::List;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -7,11 +7,11 @@ use pipewright_pipeline::machine::Refusal;
 use pipewright_pipeline::tags::TagError;
 use pipewright_pipeline::validate::{ErrorClass, Problems};
 
-use crate::auth::AuthError;
 use crate::catalogues::CatalogueError;
-use crate::driver::DriverError;
-use crate::packages::PackageError;
-use crate::store::StoreError;
+use pipewright_aws::auth::AuthError;
+use pipewright_engine::driver::DriverError;
+use pipewright_packages::PackageError;
+use pipewright_store::StoreError;
 
 #[derive(Clone, Debug)]
 pub struct ApiError {

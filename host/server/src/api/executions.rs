@@ -17,9 +17,9 @@ use serde::Serialize;
 use super::Call;
 use super::error::ApiError;
 use super::views::{ExecutionSummary, ExecutionView, Time};
-use crate::clock;
-use crate::driver::index::Kind;
-use crate::store::{Aggregate, List};
+use pipewright_base::clock;
+use pipewright_engine::driver::index::Kind;
+use pipewright_store::{Aggregate, List};
 
 /// A list gives this many where the caller does not say.
 pub const RESULTS_PER_PAGE: usize = 100;

@@ -14,8 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::driver::Counts as DriverCounts;
 use crate::poll::Counts as PollCounts;
+use pipewright_engine::driver::Counts as DriverCounts;
 
 /// Upper bounds of the classes of a request's duration, in seconds.
 const REQUEST_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];

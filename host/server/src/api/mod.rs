@@ -28,15 +28,15 @@ use axum::http::request::Parts;
 use axum::routing::{any, get};
 use tracing::Instrument as _;
 
-use crate::auth::{AccessKey, AuthError, Scope, verify};
-use crate::clock;
 use crate::config::Quotas;
-use crate::host::Host;
-use crate::plugins::Catalogue;
 pub use error::ApiError;
 pub use metrics::Metrics;
 pub use operations::OPERATIONS;
 pub use pages::Pages;
+use pipewright_aws::auth::{AccessKey, AuthError, Scope, verify};
+use pipewright_base::clock;
+use pipewright_packages::plugins::Catalogue;
+use pipewright_runner::host::Host;
 use wire::Protocol;
 
 /// The service's name in signatures (contract §1).
@@ -62,7 +62,7 @@ pub struct Api {
     /// Tells the poller that a pipeline's sources may have changed.
     pub poller: crate::poll::Poller,
     pub catalogues: Arc<crate::catalogues::Catalogues>,
-    pub exported: crate::export::Exported,
+    pub exported: pipewright_engine::export::Exported,
 }
 
 /// One authenticated request.

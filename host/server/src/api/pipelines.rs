@@ -18,9 +18,9 @@ use super::error::ApiError;
 use super::operations::NoBody;
 use super::views::{self, Time};
 use super::{Call, tags};
-use crate::driver::DriverError;
-use crate::driver::index::{Kind, PipelineRow};
-use crate::store::{Aggregate, List};
+use pipewright_engine::driver::DriverError;
+use pipewright_engine::driver::index::{Kind, PipelineRow};
+use pipewright_store::{Aggregate, List};
 
 /// ListPipelines gives this many where the caller does not say.
 const PIPELINES_PER_PAGE: usize = 1000;

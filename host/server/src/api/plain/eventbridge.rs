@@ -6,8 +6,8 @@ use pipewright_pipeline::machine::{ActionEvent, ActionHappening, Event, Executio
 use serde_json::{Map, Value, json};
 
 use super::super::Call;
-use crate::driver::Recorded;
-use crate::driver::counts::{action_state, execution_state};
+use pipewright_engine::driver::Recorded;
+use pipewright_engine::driver::counts::{action_state, execution_state};
 
 /// Where an event stands, to be told to the client.
 pub struct At<'a> {

@@ -19,10 +19,10 @@ use serde::Deserialize;
 use super::super::error::ApiError;
 use super::super::{Api, Call};
 use super::eventbridge::{self, At};
-use crate::clock;
-use crate::driver::Recorded;
-use crate::driver::index::Kind;
-use crate::store::{Aggregate, List, READ_ROWS_MAX, Record, Watcher};
+use pipewright_base::clock;
+use pipewright_engine::driver::Recorded;
+use pipewright_engine::driver::index::Kind;
+use pipewright_store::{Aggregate, List, READ_ROWS_MAX, Record, Watcher};
 
 /// Records of one pipeline that are read at once.
 const RECORDS_MAX: usize = 64;

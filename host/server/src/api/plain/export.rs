@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Response, header};
 
 use super::super::Api;
 use super::super::error::ApiError;
-use crate::export;
+use pipewright_engine::export;
 
 /// An export that fails is cut off: its last line is missing.
 pub async fn export(State(api): State<Arc<Api>>, parts: Parts) -> Result<Response<Body>, ApiError> {

@@ -22,9 +22,9 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::super::error::ApiError;
 use super::super::{Api, Call};
-use crate::driver::index::{self, Kind};
-use crate::logs::Listener;
-use crate::store::{Aggregate, List};
+use pipewright_engine::driver::index::{self, Kind};
+use pipewright_runner::logs::Listener;
+use pipewright_store::{Aggregate, List};
 
 /// What is read and sent at once.
 const CHUNK_BYTES: usize = 64 * 1024;

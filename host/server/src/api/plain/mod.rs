@@ -26,7 +26,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::executions::Reading;
 use super::{Api, Call};
-use crate::store::Aggregate;
+use pipewright_store::Aggregate;
 
 /// Whole paths: a nested router would cut off what is signed.
 pub(super) fn router() -> Router<Arc<Api>> {

@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::ApiError;
 use super::super::{Api, BODY_BYTES_MAX, Call, read_body};
-use crate::actions::plugin_pin;
-use crate::packages::Entry;
-use crate::plugins::{Binding, Notice, NoticeKind, Whose, ask_in_words, label};
-use crate::store::Aggregate;
+use pipewright_packages::Entry;
+use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Whose, ask_in_words, label};
+use pipewright_runner::actions::plugin_pin;
+use pipewright_store::Aggregate;
 
 /// Pipelines that one page of uses goes over.
 const PIPELINES_PER_PAGE: usize = 100;

@@ -1,0 +1,9 @@
+//! What authors of plugins use: cases, recordings that are called again or become cases, single runs, and the folder of a new
+//! plugin.
+//!
+//! Must not know terminals, the server, or where a component came from.
+
+pub mod cases;
+pub mod kit;
+pub mod recording;
+pub mod single;

@@ -1,0 +1,10 @@
+//! The words that every room shares: digests, hexadecimal text, the clock, and where things lie on a machine.
+//!
+//! Depends on nothing of this project.
+
+pub mod clock;
+mod digest;
+pub mod hex;
+pub mod home;
+
+pub use digest::{Digest, DigestError, Hasher};

@@ -1,0 +1,44 @@
+//! `pipewright artifacts`: the artifacts of a data directory, and of a server.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::exit::{self, Ended};
+use super::remote;
+use pipewright_artifacts::Artifacts;
+use pipewright_base::home::DataDirectory;
+use pipewright_store::{Claim, OpenError};
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Fetch an artifact of an execution from a server
+    Get(remote::artifacts::Arguments),
+    /// Read every artifact and check it against its digest
+    Check {
+        /// The data directory of the host
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
+pub fn run(command: Command) -> Result<ExitCode, Ended> {
+    let data = match command {
+        Command::Get(arguments) => return remote::artifacts::run(&arguments),
+        Command::Check { data } => data,
+    };
+    if !data.is_dir() {
+        return Err(Ended::Usage(format!("{} is not a directory", data.display())));
+    }
+    let data = DataDirectory::open(&data)?;
+    let _alone = Claim::of(&data.store()).map_err(|error| match error {
+        OpenError::InUse { .. } => Ended::usage(error),
+        error => Ended::Host(error.into()),
+    })?;
+    let artifacts = Artifacts::open(&data.artifacts()).map_err(|error| Ended::Host(error.into()))?;
+    let checked = artifacts.check().map_err(|error| Ended::Host(error.into()))?;
+    println!("{} artifacts, {} files, {} bytes", checked.artifacts, checked.blobs, checked.bytes);
+    for damage in &checked.damage {
+        println!("{damage}");
+    }
+    Ok(ExitCode::from(if checked.damage.is_empty() { exit::SUCCEEDED } else { exit::FAILED }))
+}

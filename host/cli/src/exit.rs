@@ -1,0 +1,79 @@
+//! The exit codes of `pipewright`, and the errors that lead to them.
+
+use std::process::ExitCode;
+
+use pipewright_aws::client::ClientError;
+use pipewright_packages::PackageError;
+
+/// It succeeded.
+pub const SUCCEEDED: u8 = 0;
+/// The pipeline failed, was stopped or was rejected; a plugin's case failed; a check found damage.
+pub const FAILED: u8 = 1;
+/// Bad usage, an invalid pipeline, plugin or grants file, or a request that the server refused: nothing was started.
+pub const USAGE: u8 = 2;
+/// The host or the server failed, or cannot be reached.
+pub const HOST: u8 = 3;
+/// Interrupted by Ctrl-C (128 + SIGINT).
+pub const INTERRUPTED: u8 = 130;
+
+/// How a command that did not run to its end ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The caller can mend it; every problem is in the text.
+    Usage(String),
+    /// The caller cannot.
+    Host(anyhow::Error),
+    /// A server was asked; the error tells whose it is to mend.
+    Server(ClientError),
+    /// A package was refused, or could not be reached; the error tells whose it is to mend.
+    Package(PackageError),
+}
+
+impl From<PackageError> for Ended {
+    fn from(error: PackageError) -> Self {
+        Self::Package(error)
+    }
+}
+
+impl From<ClientError> for Ended {
+    fn from(error: ClientError) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Host(error)
+    }
+}
+
+impl Ended {
+    pub fn usage(problem: impl std::fmt::Display) -> Self {
+        Self::Usage(problem.to_string())
+    }
+
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage(_) => USAGE,
+            Self::Host(_) => HOST,
+            Self::Server(error) => match error {
+                ClientError::Endpoint { .. } | ClientError::Credentials { .. } | ClientError::Refused { .. } => USAGE,
+                ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::Failed { .. } => HOST,
+            },
+            Self::Package(PackageError::Registry { .. } | PackageError::Host(_)) => HOST,
+            Self::Package(_) => USAGE,
+        })
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Usage(problem) => write!(f, "{problem}"),
+            Self::Host(error) => write!(f, "the host failed: {error:#}"),
+            Self::Server(error) => write!(f, "{error}"),
+            Self::Package(PackageError::Host(error)) => write!(f, "the host failed: {error:#}"),
+            Self::Package(error) => write!(f, "{error}"),
+        }
+    }
+}

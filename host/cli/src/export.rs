@@ -1,0 +1,119 @@
+//! `pipewright export`: everything that a host keeps, as one file: through its server, or from a directory that no server
+//! has.
+//!
+//! Owns where the file goes. Must not know what is in it (`export`).
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use pipewright_sandbox::files::BlobDir;
+
+use super::exit::{self, Ended};
+use super::remote::{Connection, Server};
+use pipewright_artifacts::Artifacts;
+use pipewright_base::home::DataDirectory;
+use pipewright_engine::export::{Exported, stream};
+use pipewright_engine::retention::{Keeper, Retention};
+use pipewright_store::{OpenError, SledStore};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    /// The file to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
+    let output = arguments.output.as_deref();
+    if let Some(data) = &arguments.connection.data {
+        if !data.join("store").is_dir() {
+            return Err(Ended::Usage(format!("{} is not a data directory", data.display())));
+        }
+        let data = DataDirectory::open(data)?;
+        match SledStore::open(&data.store(), SledStore::CACHE_BYTES_DEFAULT) {
+            Ok(store) => {
+                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+                runtime.context("cannot start the runtime")?.block_on(offline(&data, store, output))?;
+                return Ok(ExitCode::from(exit::SUCCEEDED));
+            }
+            // Its server is asked.
+            Err(OpenError::InUse { .. }) => {}
+            Err(error) => return Err(Ended::Host(error.into())),
+        }
+    }
+    arguments.connection.run(async |server| online(server, output).await)
+}
+
+async fn online(server: &Server, output: Option<&Path>) -> Result<ExitCode, Ended> {
+    let mut to = Output::begin(output)?;
+    let mut pieces = server.client.stream(&["v1", "export"]).await?;
+    // A server that fails in the middle breaks the connection off, which is an error here.
+    while let Some(piece) = pieces.next().await? {
+        to.write(&piece)?;
+    }
+    to.end()?;
+    Ok(ExitCode::from(exit::SUCCEEDED))
+}
+
+async fn offline(data: &DataDirectory, store: SledStore, output: Option<&Path>) -> anyhow::Result<()> {
+    let store: Arc<SledStore> = Arc::new(store);
+    let artifacts = Arc::new(Artifacts::open(&data.artifacts())?);
+    let keeper = Keeper::new(Arc::clone(&store) as _, Arc::clone(&artifacts), data.logs(), Retention::default());
+    let exported = Exported {
+        store,
+        artifacts,
+        components: BlobDir::new(data.components())?,
+        logs: data.logs(),
+        keeper: Arc::new(keeper),
+    };
+    let mut to = Output::begin(output)?;
+    let mut pieces = pin!(stream(exported));
+    while let Some(piece) = pieces.next().await {
+        to.write(&piece?)?;
+    }
+    to.end()
+}
+
+/// Standard output, or a file that takes its name once it is whole.
+enum Output {
+    Standard(std::io::Stdout),
+    File { file: tempfile::NamedTempFile, path: PathBuf },
+}
+
+impl Output {
+    fn begin(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::Standard(std::io::stdout())) };
+        let path = std::path::absolute(path)?;
+        let folder = path.parent().context("the file to write has no folder")?;
+        let file =
+            tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write in {}", folder.display()))?;
+        Ok(Self::File { file, path })
+    }
+
+    fn write(&mut self, piece: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Standard(standard) => standard.write_all(piece).context("cannot write to standard output"),
+            Self::File { file, path } => {
+                file.write_all(piece).with_context(|| format!("cannot write {}", path.display()))
+            }
+        }
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        match self {
+            Self::Standard(mut standard) => standard.flush().context("cannot write to standard output"),
+            Self::File { file, path } => {
+                file.as_file().sync_all()?;
+                file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
+                Ok(())
+            }
+        }
+    }
+}

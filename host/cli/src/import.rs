@@ -1,0 +1,40 @@
+//! `pipewright import`: an export into a data directory that holds nothing yet.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::exit::{self, Ended};
+use pipewright_base::home::DataDirectory;
+use pipewright_engine::export::{ImportError, import};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The data directory to make; it must be missing or empty
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// What `pipewright export` wrote; `-` is standard input
+    file: PathBuf,
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
+    let data = DataDirectory::open(&arguments.data)?;
+    let imported = if arguments.file == Path::new("-") {
+        import(&data, BufReader::new(io::stdin()))
+    } else {
+        let file = File::open(&arguments.file);
+        let file = file.map_err(|error| Ended::Usage(format!("{}: {error}", arguments.file.display())))?;
+        import(&data, BufReader::new(file))
+    };
+    let imported = imported.map_err(|error| match error {
+        ImportError::Io { .. } | ImportError::Open(_) | ImportError::Store(_) => Ended::Host(error.into()),
+        _ => Ended::usage(error),
+    })?;
+    let pipewright_store::Verified { aggregates, records, parts } = imported.store;
+    println!(
+        "{} lines: {aggregates} accounts and pipelines, {records} records, {parts} parts, {} artifacts",
+        imported.lines, imported.artifacts
+    );
+    Ok(ExitCode::from(exit::SUCCEEDED))
+}

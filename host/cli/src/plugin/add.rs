@@ -1,0 +1,53 @@
+//! `pipewright plugin add`: installs a package that a person consented to. Must not know how one is judged (`packages`).
+
+use std::process::ExitCode;
+
+use super::super::exit::{self, Ended};
+use super::package::{self, DataArguments, RegistryArguments};
+use pipewright_packages::{Candidate, Installed, Origin};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A package in a registry (registry.example/team/name:1.0.0), or a component's file
+    #[arg(value_name = "REF|FILE.wasm")]
+    package: String,
+    /// Consent to what it asks for
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    data: DataArguments,
+    #[command(flatten)]
+    registry: RegistryArguments,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
+    let data = arguments.data.open()?;
+    let sandbox = package::sandbox(&data)?;
+    let mut installed = arguments.data.installed()?;
+    let origin = arguments.registry.find(&sandbox, &arguments.package).await?;
+    let added = add(&mut installed, &sandbox, origin, arguments.yes).await?;
+    Ok(ExitCode::from(if added { exit::SUCCEEDED } else { exit::FAILED }))
+}
+
+/// Says whether it is installed now.
+pub(super) async fn add(
+    installed: &mut Installed,
+    sandbox: &pipewright_sandbox::Sandbox,
+    origin: Origin,
+    yes: bool,
+) -> Result<bool, Ended> {
+    let candidate = Candidate::read(origin, &installed.policy()?).await?;
+    let label = candidate.label();
+    if !installed.may_add(&candidate)? {
+        println!("{label} is installed already");
+        return Ok(true);
+    }
+    package::introduce(&candidate.facts(), sandbox).await?;
+    if !package::consented(yes, &format!("Install {label}?"))? {
+        println!("{label} was not installed");
+        return Ok(false);
+    }
+    installed.add(&candidate.fetch(sandbox).await?)?;
+    println!("{label} is installed; {}", package::TAKES_NOTICE);
+    Ok(true)
+}

@@ -1,0 +1,116 @@
+//! The component that a command is about: found, or built with cargo, and loaded.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use pipewright_sandbox::{LoadError, Plugin, Sandbox, Symbols, binary};
+use serde::Deserialize;
+use tokio::process::Command as Process;
+
+use super::super::exit::Ended;
+use super::languages::Language;
+use pipewright_packages::plugins;
+
+/// The target for which plugins are built.
+const TARGET: &str = "wasm32-wasip2";
+/// Of the file beside a component that has its debug information.
+pub(super) const DEBUG_EXTENSION: &str = "debug.wasm";
+
+/// A component as it is shipped, and the same with debug information where there is some.
+pub(super) struct Component {
+    pub(super) bytes: Vec<u8>,
+    pub(super) symbols: Option<Vec<u8>>,
+}
+
+/// The component at a path: a file, or what the crate or the Python or JavaScript plugin in a folder makes.
+pub(super) async fn find(path: &Path) -> Result<Component, Ended> {
+    if path.is_dir() {
+        let file = match Language::of(path) {
+            Some(language) => language.build(path).await?,
+            None => build(path).await?,
+        };
+        let built = plugins::read(&file).map_err(Ended::usage)?;
+        let bytes = binary::stripped(&built).map_err(Ended::usage)?;
+        let symbols = binary::has_debug_information(&built).then_some(built);
+        return Ok(Component { bytes, symbols });
+    }
+    let bytes = plugins::read(path).map_err(Ended::usage)?;
+    let beside = path.with_extension(DEBUG_EXTENSION);
+    let symbols = if beside.exists() { Some(plugins::read(&beside).map_err(Ended::usage)?) } else { None };
+    let symbols = symbols.or_else(|| binary::has_debug_information(&bytes).then(|| bytes.clone()));
+    Ok(Component { bytes, symbols })
+}
+
+/// The folder in which the cases of a plugin lie: beside its manifest or its component.
+pub(super) fn folder(path: &Path) -> &Path {
+    if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) }
+}
+
+/// Loads the component that was found at a path.
+pub(super) async fn load(sandbox: &Sandbox, path: &Path, component: Component) -> Result<Plugin, Ended> {
+    let plugin = match sandbox.load(component.bytes.into()).await {
+        Ok(plugin) => plugin,
+        Err(LoadError::Host(error)) => return Err(Ended::Host(error)),
+        Err(error) => return Err(Ended::usage(format!("{}: {error}", path.display()))),
+    };
+    Ok(match component.symbols {
+        Some(symbols) => plugin.with_symbols(Symbols(symbols)),
+        None => plugin,
+    })
+}
+
+/// What cargo says of each thing that it made.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    #[serde(default)]
+    manifest_path: PathBuf,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+}
+
+/// Builds the crate in a folder as its author would, and gives the file of its component. What cargo says to a person goes
+/// to standard error.
+async fn build(folder: &Path) -> Result<PathBuf, Ended> {
+    let manifest = folder.join("Cargo.toml");
+    let manifest = manifest.canonicalize().map_err(|error| {
+        Ended::usage(format!("{}: {error}; give the folder of a plugin, or a component", manifest.display()))
+    })?;
+    ensure_target().await?;
+    let mut cargo = Process::new("cargo");
+    cargo.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
+    let built = cargo.arg("--manifest-path").arg(&manifest).stderr(Stdio::inherit()).output().await;
+    let built =
+        built.map_err(|error| Ended::usage(format!("cargo, which builds the plugin, cannot be run: {error}")))?;
+    if !built.status.success() {
+        return Err(Ended::usage(format!("{} cannot be built for {TARGET}; see above", manifest.display())));
+    }
+    let is_component = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "wasm");
+    String::from_utf8_lossy(&built.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| message.reason == "compiler-artifact" && message.manifest_path == manifest)
+        .flat_map(|message| message.filenames)
+        .find(is_component)
+        .ok_or_else(|| {
+            let wants = "it needs `crate-type = [\"cdylib\"]` in its `[lib]`";
+            Ended::usage(format!("{} makes no component: {wants}", manifest.display()))
+        })
+}
+
+/// Adds the target where rustup can. Where Rust came another way, cargo says itself what is missing.
+async fn ensure_target() -> Result<(), Ended> {
+    let libraries = Process::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output().await;
+    let is_there = |output: &std::process::Output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir();
+    if libraries.is_ok_and(|output| is_there(&output)) {
+        return Ok(());
+    }
+    let added = Process::new("rustup").args(["target", "add", TARGET]).stdout(Stdio::null()).status().await;
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(Ended::usage(format!(
+            "Rust's target {TARGET} is not installed and could not be added; run `rustup target add {TARGET}`, or install \
+             its rust-std as your distribution does"
+        ))),
+    }
+}

@@ -1,0 +1,158 @@
+//! What the commands about packages share: their arguments, and how a person is asked.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use pipewright_sandbox::abi::Ask;
+use pipewright_sandbox::{Plugin, Sandbox};
+
+use super::super::exit::Ended;
+use pipewright_base::home::{DataDirectory, UserFolders};
+use pipewright_packages::plugins::{self, PluginError};
+use pipewright_packages::{Facts, Installed, Options, Origin, Package, Reference, Registry};
+use pipewright_runner::host;
+use pipewright_server::config;
+
+#[derive(clap::Args)]
+pub(super) struct DataArguments {
+    /// The server's data directory [default: $XDG_DATA_HOME/pipewright/server]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Whose plugins are meant, on a server of several accounts [default: those who run the host]
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
+}
+
+impl DataArguments {
+    pub(super) fn open(&self) -> Result<DataDirectory, Ended> {
+        let path = match &self.data {
+            Some(path) => path.clone(),
+            None => UserFolders::find()?.server_data(),
+        };
+        Ok(DataDirectory::open(&path)?)
+    }
+
+    pub(super) fn installed(&self) -> Result<Installed, Ended> {
+        let account = self.account.as_deref().map(|id| {
+            config::account_number(id).ok_or_else(|| Ended::usage(format!("--account {id}: write it as 12 digits")))
+        });
+        Ok(Installed::open(&self.open()?, account.transpose()?)?)
+    }
+}
+
+/// The sandbox of a server: what it compiles now, the server need not.
+pub(super) fn sandbox(data: &DataDirectory) -> Result<Sandbox, Ended> {
+    Ok(host::sandbox(data.compiled(), Vec::new())?)
+}
+
+#[derive(clap::Args)]
+pub(super) struct RegistryArguments {
+    /// Speak http to a registry that is not on this machine; nobody protects what passes
+    #[arg(long)]
+    plain_http: bool,
+    /// A PEM file with a certificate authority to trust, besides the system's; may be repeated
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+}
+
+impl RegistryArguments {
+    fn options(&self) -> Options {
+        Options { plain_http: self.plain_http, certificate_authorities: self.ca.clone(), ..Options::default() }
+    }
+
+    pub(super) async fn registry(&self, reference: &Reference) -> Result<Registry, Ended> {
+        Ok(Registry::new(reference, &self.options()).await?)
+    }
+
+    pub(super) async fn origin(&self, reference: Reference) -> Result<Origin, Ended> {
+        Ok(Origin::Registry { registry: Box::new(self.registry(&reference).await?), reference })
+    }
+
+    /// What `REF|FILE` means.
+    pub(super) async fn find(&self, sandbox: &Sandbox, text: &str) -> Result<Origin, Ended> {
+        if !is_file(text) {
+            return self.origin(text.parse()?).await;
+        }
+        let (plugin, bytes) = component(sandbox, Path::new(text)).await?;
+        Ok(Origin::of_file(&Package::new(&plugin, bytes)?)?)
+    }
+}
+
+/// A component's file, loaded.
+pub(super) async fn component(sandbox: &Sandbox, path: &Path) -> Result<(Plugin, Vec<u8>), Ended> {
+    if path.is_dir() {
+        let path = path.display();
+        return Err(Ended::usage(format!(
+            "{path} is a folder; give the component that `pipewright plugin build` makes of it"
+        )));
+    }
+    let found = super::component::find(path).await?;
+    let bytes = found.bytes.clone();
+    Ok((super::component::load(sandbox, path, found).await?, bytes))
+}
+
+/// Whether a component's file is meant, and not something of a registry or of what is installed.
+pub(super) fn is_file(text: &str) -> bool {
+    text.ends_with(".wasm") || Path::new(text).is_file()
+}
+
+/// What a person is to know before they consent.
+pub(super) async fn introduce(facts: &Facts, sandbox: &Sandbox) -> Result<(), Ended> {
+    println!("{} {} ({})", facts.name, facts.version, facts.manifest.as_deref().unwrap_or(&facts.component));
+    let of_host = match plugins::Plugins::load(sandbox, &[], None).await {
+        Ok(host) => host.catalogue(host::ACCOUNT).types().keys().map(ToString::to_string).collect(),
+        Err(PluginError::NoBundle) => Vec::new(),
+        Err(error) => return Err(Ended::Host(error.into())),
+    };
+    for id in facts.offers.keys() {
+        let instead = if of_host.contains(id) { ", in place of the plugin that comes with the host" } else { "" };
+        println!("  offers {id}{instead}");
+    }
+    for (key, file) in &facts.signers {
+        println!("  signed by {file} ({key})");
+    }
+    if let Some(source) = &facts.source {
+        println!("  built from {source:?}");
+    }
+    if let Some(revision) = &facts.revision {
+        println!("  at revision {revision:?}");
+    }
+    println!("{}", if facts.asked.is_empty() { "It asks for nothing." } else { "It asks for" });
+    for ask in &facts.asked {
+        println!("  - {}", ask_in_words(ask));
+    }
+    Ok(())
+}
+
+/// One ask, with the reason that the plugin gives.
+pub(super) fn ask_in_words(ask: &Ask) -> String {
+    let wanted = plain(&plugins::ask_in_words(&ask.capability));
+    if ask.reason.is_empty() { wanted } else { format!("{wanted}: {}", plain(&ask.reason)) }
+}
+
+/// Asks on the terminal, unless the answer was given in advance.
+pub(super) fn consented(yes: bool, question: &str) -> Result<bool, Ended> {
+    if yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Ended::usage(format!(
+            "{question} There is no terminal to ask on: look at the above, and give --yes"
+        )));
+    }
+    let ask = || {
+        print!("{question} [y/N] ");
+        std::io::stdout().flush()?;
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    };
+    ask().map_err(|error: std::io::Error| Ended::Host(error.into()))
+}
+
+/// A text of somebody else's without what could play tricks on a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().filter(|character| *character == '\n' || !character.is_control()).collect()
+}
+
+pub(super) const TAKES_NOTICE: &str = "a server that runs takes notice within seconds";

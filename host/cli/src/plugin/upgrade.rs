@@ -1,0 +1,78 @@
+//! `pipewright plugin upgrade`: puts a newer package in an installed one's place. Must not know what may (`packages`).
+
+use std::process::ExitCode;
+
+use super::super::exit::{self, Ended};
+use super::package::{self, DataArguments, RegistryArguments};
+use pipewright_packages::{Candidate, Entry, Origin, PackageError, Reference, State, digest_text, tag_of, version_of};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// What is installed, as team/name; with @1 where several majors are
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Another place than the one it came from, or a certain version [default: the newest of the same major]
+    #[arg(value_name = "REF|FILE.wasm")]
+    package: Option<String>,
+    /// Accept a version that is older than the installed one
+    #[arg(long)]
+    allow_downgrade: bool,
+    #[command(flatten)]
+    data: DataArguments,
+    #[command(flatten)]
+    registry: RegistryArguments,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
+    let data = arguments.data.open()?;
+    let sandbox = package::sandbox(&data)?;
+    let mut installed = arguments.data.installed()?;
+    let entry = installed.find(&arguments.name)?.clone();
+    let origin = match &arguments.package {
+        Some(package) => arguments.registry.find(&sandbox, package).await?,
+        None => newest(&arguments.registry, &entry).await?,
+    };
+    let candidate = Candidate::read(origin, &installed.policy()?).await?;
+    let label = candidate.label();
+    if candidate.name() != entry.name {
+        return Err(PackageError::Refused(format!("{label} is no version of {}", entry.name)).into());
+    }
+    let (facts, version) = (candidate.facts(), candidate.version().clone());
+    if installed.may_upgrade(&candidate, arguments.allow_downgrade)?.is_some() {
+        let fetched = candidate.fetch(&sandbox).await?;
+        if let Some(upgrade) = installed.upgrade(&fetched, arguments.allow_downgrade)? {
+            if upgrade.widened.is_empty() {
+                println!("{label} takes the place of {}; {}", upgrade.from, package::TAKES_NOTICE);
+                return Ok(ExitCode::from(exit::SUCCEEDED));
+            }
+            package::introduce(&facts, &sandbox).await?;
+            println!("{label} asks for more than {}, which stays: {}", upgrade.from, upgrade.widened.join(", "));
+        }
+    }
+    let there = installed.find(&format!("{}@{version}", entry.name))?;
+    if there.state == State::Active {
+        println!("{label} is installed already");
+        return Ok(ExitCode::from(exit::SUCCEEDED));
+    }
+    println!("{label} waits for consent. To let it take its place:");
+    println!("pipewright plugin consent {}@{version} --digest {}", entry.name, digest_text(&there.manifest));
+    Ok(ExitCode::from(exit::FAILED))
+}
+
+/// The newest version of the same major, where the installed one came from.
+async fn newest(registry: &RegistryArguments, entry: &Entry) -> Result<Origin, Ended> {
+    let Ok(reference) = entry.source.parse::<Reference>() else {
+        let problem = format!("{} came from a {}: say which package to take", entry.label(), entry.source);
+        return Err(Ended::usage(problem));
+    };
+    let tags = registry.registry(&reference).await?.tags().await?;
+    let is_candidate = |version: &semver::Version| {
+        version.major == entry.version.major && (version.pre.is_empty() || !entry.version.pre.is_empty())
+    };
+    let newest = tags.iter().filter_map(|tag| version_of(tag)).filter(is_candidate).max();
+    let newest = newest.ok_or_else(|| {
+        let (major, pinned) = (entry.version.major, digest_text(&entry.manifest));
+        PackageError::Missing(format!("a version {major}.x of {reference} ({pinned} is installed)"))
+    })?;
+    registry.origin(reference.with_tag(tag_of(&newest))).await
+}

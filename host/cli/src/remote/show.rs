@@ -1,0 +1,94 @@
+//! How answers are printed: tables on a terminal, tab-separated lines when piped, JSON for machines.
+//!
+//! Owns the printing. Must not know what an answer means.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+use crate::exit;
+use crate::run::view::printable;
+
+/// Prints one line. When nobody reads any more (`| head`), that is the end of the command.
+pub fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).is_err() {
+        std::process::exit(i32::from(exit::SUCCEEDED));
+    }
+}
+
+pub fn json(value: &Value) {
+    line(&format!("{value:#}"));
+}
+
+/// Columns under headings on a terminal, else tab-separated lines without headings.
+pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
+    if !std::io::stdout().is_terminal() {
+        for row in rows {
+            line(&row.join("\t"));
+        }
+        return;
+    }
+    for text in columns(headings, &rows) {
+        line(&text);
+    }
+}
+
+fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+    let headings = headings.map(str::to_owned);
+    let all = || std::iter::once(&headings).chain(rows);
+    let widths: [usize; N] = std::array::from_fn(|i| all().map(|row| row[i].chars().count()).max().unwrap_or_default());
+    let padded = |row: &[String; N]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    all().map(padded).collect()
+}
+
+/// A text of an answer; empty where there is none.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A time of an answer, which is in seconds since 1970, as UTC.
+pub fn time(value: &Value) -> String {
+    let ms = value.as_f64().map(|seconds| (seconds * 1000.0).round());
+    #[expect(clippy::cast_possible_truncation, reason = "a time that is out of range shows as none")]
+    ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms as i64).ok())
+        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
+}
+
+/// The same for milliseconds, which logs have.
+pub fn time_ms(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        let rows = [row(["site", "1", ""]), row(["größer", "12", "x"])];
+        let expected = ["NAME    V   NOTE", "site    1", "größer  12  x"];
+        assert_eq!(columns(["NAME", "V", "NOTE"], &rows), expected);
+    }
+
+    #[test]
+    fn times_are_utc_in_seconds() {
+        assert_eq!(time(&json!(1_795_342_830.5)), "2026-11-22T10:20:30Z");
+        assert_eq!(time(&json!(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(time(&json!(1e300)), "");
+        assert_eq!(time(&Value::Null), "");
+    }
+}

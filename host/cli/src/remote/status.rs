@@ -1,0 +1,111 @@
+//! `pipewright status`: where a pipeline stands, and what a person can do about it.
+
+use std::process::ExitCode;
+
+use super::answer::{ActionState, PipelineState, StageState};
+use super::show::{self, time};
+use super::{Connection, Server, find};
+use crate::exit::{self, Ended};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The pipeline
+    name: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
+    arguments.connection.run(async |server| {
+        let mut output = server.call("GetPipelineState", serde_json::json!({ "name": arguments.name })).await?;
+        if server.json {
+            hide_tokens(&mut output);
+            show::json(&output);
+            return Ok(ExitCode::from(exit::SUCCEEDED));
+        }
+        let state: PipelineState = find::read(output)?;
+        let rows: Vec<_> = state.stage_states.iter().flat_map(rows).collect();
+        show::table(["STAGE/ACTION", "STATUS", "CHANGED", "SUMMARY"], &rows);
+        for advice in state.stage_states.iter().flat_map(|stage| advice(server, &arguments.name, stage)) {
+            show::line(&advice);
+        }
+        Ok(ExitCode::from(exit::SUCCEEDED))
+    })
+}
+
+/// Who sees a terminal or a build log must not be able to approve by it.
+fn hide_tokens(output: &mut serde_json::Value) {
+    let stages = output["stageStates"].as_array_mut().into_iter().flatten();
+    let actions = stages.filter_map(|stage| stage["actionStates"].as_array_mut()).flatten();
+    for execution in actions.filter_map(|action| action["latestExecution"].as_object_mut()) {
+        if let Some(token) = execution.get_mut("token") {
+            *token = serde_json::json!("hidden");
+        }
+    }
+}
+
+/// A stage, and each of its actions.
+fn rows(stage: &StageState) -> Vec<[String; 4]> {
+    let status = stage.latest_execution.as_ref().map_or("not started", |latest| &latest.status);
+    let execution = stage.latest_execution.as_ref().map_or("", |latest| &latest.pipeline_execution_id);
+    let mut rows = vec![[stage.stage_name.clone(), status.to_owned(), String::new(), execution.to_owned()]];
+    rows.extend(stage.action_states.iter().map(|action| row(&stage.stage_name, action)));
+    rows
+}
+
+fn row(stage: &str, action: &ActionState) -> [String; 4] {
+    let name = format!("{stage}/{}", action.action_name);
+    let Some(latest) = &action.latest_execution else {
+        return [name, "not started".to_owned(), String::new(), String::new()];
+    };
+    let status = match &latest.token {
+        Some(_) => "waits for approval".to_owned(),
+        None => latest.status.clone().unwrap_or_default(),
+    };
+    let error = latest.error_details.as_ref().and_then(|error| error.message.as_ref().or(error.code.as_ref()));
+    let summary = error.or(latest.summary.as_ref()).and_then(|text| text.lines().next()).unwrap_or_default();
+    [name, status, time(&latest.last_status_change), summary.to_owned()]
+}
+
+/// What holds the pipeline up, and the command that helps.
+fn advice(server: &Server, pipeline: &str, stage: &StageState) -> Vec<String> {
+    let mut lines = Vec::new();
+    let name = &stage.stage_name;
+    let mut add = |why: String, command: String| lines.push(format!("\n{why}\n  {command}"));
+    if let Some(transition) = stage.inbound_transition_state.as_ref().filter(|transition| !transition.enabled) {
+        let reason = transition.disabled_reason.as_deref().unwrap_or("no reason was given");
+        let waiting = stage.inbound_executions.iter().chain(&stage.inbound_execution);
+        let waiting: Vec<_> = waiting.map(|execution| execution.pipeline_execution_id.as_str()).collect();
+        let waiting = match waiting.first() {
+            Some(first) => format!("; execution {first} waits there"),
+            None => String::new(),
+        };
+        add(
+            format!("The transition into {name} is disabled ({reason}){waiting}."),
+            format!(
+                "aws codepipeline enable-stage-transition --pipeline-name {pipeline} --stage-name {name} \
+                 --transition-type Inbound"
+            ),
+        );
+    }
+    let open = stage
+        .action_states
+        .iter()
+        .filter(|action| action.latest_execution.as_ref().is_some_and(|latest| latest.token.is_some()));
+    for action in open {
+        let action = format!("{name}/{}", action.action_name);
+        let answer = |word: &str| server.command(&format!("{word} {pipeline} {action}"));
+        add(format!("{action} waits for approval."), format!("{}\n  {}", answer("approve"), answer("reject")));
+    }
+    if let Some(latest) = stage.latest_execution.as_ref().filter(|latest| latest.status == "Failed") {
+        let failed = stage.action_states.iter().find(|action| {
+            let latest = action.latest_execution.as_ref();
+            latest.is_some_and(|latest| latest.status.as_deref() == Some("Failed"))
+        });
+        let target = failed.map_or_else(|| name.clone(), |action| format!("{name}/{}", action.action_name));
+        let execution = &latest.pipeline_execution_id;
+        let logs = server.command(&format!("logs {pipeline} {target} --execution {execution}"));
+        add(format!("{target} failed."), format!("{logs}\n  {}", server.command(&format!("retry {pipeline} {name}"))));
+    }
+    lines
+}

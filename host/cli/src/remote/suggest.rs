@@ -1,0 +1,75 @@
+//! `pipewright grants suggest`: the least grants that the last executions needed. Must not know what needs which grant
+//! (`grants::suggest`).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Connection, Server, find, show};
+use crate::exit::Ended;
+use pipewright_runner::grants::GrantsFile;
+use pipewright_runner::grants::suggest::{Used, least};
+
+/// A journal of more bytes is not read.
+const JOURNAL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Print a grants file with no more than what the last executions of a pipeline used
+    ///
+    /// Nothing is added: what was refused is told with the line that would allow it.
+    Suggest(Arguments),
+}
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The pipeline
+    pipeline: String,
+    /// Its grants file
+    #[arg(long, value_name = "FILE")]
+    grants: PathBuf,
+    /// How many executions to look at, the newest first
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    last: usize,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub fn run(Command::Suggest(arguments): &Command) -> Result<ExitCode, Ended> {
+    let grants = GrantsFile::read(&arguments.grants).map_err(Ended::usage)?;
+    arguments.connection.run(async |server| {
+        let mut used: BTreeMap<String, Used> = BTreeMap::new();
+        let executions = find::executions(server, &arguments.pipeline, arguments.last).await?;
+        for execution in &executions {
+            let id = &execution.pipeline_execution_id;
+            for action in find::actions(server, &arguments.pipeline, id).await? {
+                let path = ["v1", "pipelines", &arguments.pipeline, "executions", id, "actions"];
+                let path = [&path[..], &[action.action_execution_id.as_str(), "journal"]].concat();
+                let journal = journal(server, &path).await?;
+                let name = format!("{}/{}", action.stage_name, action.action_name);
+                let added = used.entry(name).or_default().add(&journal);
+                added
+                    .map_err(|error| Ended::Host(anyhow::anyhow!("the server's journal has another form: {error}")))?;
+            }
+        }
+        let (text, notes) = least(grants.text(), &used).map_err(Ended::usage)?;
+        eprintln!("by the journals of {} executions of {}:", executions.len(), arguments.pipeline);
+        for note in notes {
+            eprintln!("- {note}");
+        }
+        show::line(text.trim_end());
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn journal(server: &Server, path: &[&str]) -> Result<String, Ended> {
+    let mut stream = server.client.stream(path).await?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > JOURNAL_BYTES_MAX {
+            return Err(Ended::Usage(format!("{}: a journal of more than {JOURNAL_BYTES_MAX} bytes", path.join("/"))));
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| Ended::Host(anyhow::anyhow!("the server's journal is not UTF-8")))
+}

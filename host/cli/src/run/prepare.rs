@@ -1,0 +1,230 @@
+//! Everything about a run that can be wrong before anything starts, and is then the caller's to mend.
+//!
+//! Owns the reading of the arguments and the pipeline, the plugins' loading, and consent. Must not start anything.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use pipewright_base::hex;
+use pipewright_pipeline::declaration::{
+    ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, PipelineDeclaration,
+};
+use pipewright_pipeline::validate::{self, Context};
+use pipewright_sandbox::{LoadError, Sandbox};
+use sha2::{Digest as _, Sha256};
+
+use super::view::Form;
+use super::{Arguments, Ended};
+use crate::consent::Consents;
+use pipewright_base::home::{DataDirectory, UserFolders};
+use pipewright_packages::plugins::{PluginError, Plugins};
+use pipewright_runner::grants::GrantsFile;
+use pipewright_runner::host::{self, ACCOUNT};
+
+/// A larger pipeline file is refused; 500 actions with everything have less.
+const PIPELINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// The name under which a `--source` directory is granted.
+const SOURCE_DIRECTORY: &str = "source";
+
+pub(super) struct Prepared {
+    pub declaration: PipelineDeclaration,
+    pub data: PathBuf,
+    pub sandbox: Sandbox,
+    pub plugins: Plugins,
+    pub grants: GrantsFile,
+    pub variables: Vec<(String, String)>,
+    /// A person is there to be asked.
+    pub stdin_asks: bool,
+    pub form: Form,
+}
+
+pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
+    let document = read_document(&arguments.pipeline)?;
+    let variables = arguments.variables.iter().map(|v| pair(v, "--var", "NAME=VALUE")).collect::<Result<_, _>>()?;
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !arguments.json;
+
+    let folders = UserFolders::find()?;
+    let compiled = match &arguments.data {
+        Some(data) => DataDirectory::open(data)?.compiled(),
+        None => folders.compiled(),
+    };
+    let sandbox = host::sandbox(compiled, Vec::new())?;
+    let plugins = Plugins::load(&sandbox, &arguments.plugins, None).await.map_err(|error| match error {
+        PluginError::Refused { source: LoadError::Host(_), .. } | PluginError::NoBundle => Ended::Host(error.into()),
+        mendable => Ended::usage(mendable),
+    })?;
+
+    let catalogue = plugins.catalogue(ACCOUNT);
+    let context = Context { region: None, action_types: catalogue.types() };
+    let mut declaration = validate::validate_document(&document, &context).map_err(|problems| {
+        Ended::Usage(format!("{} is not a valid pipeline:\n{problems}", arguments.pipeline.display()))
+    })?;
+    let sources = feed_sources(&mut declaration, &arguments.sources)?;
+    check_bound(&declaration, &context)?;
+    if !arguments.approve && !terminal {
+        check_approvals(&declaration)?;
+    }
+    let mut grants = grants(arguments, terminal, &folders)?;
+    check_grants(&grants, &declaration)?;
+    for (action, directory) in sources {
+        grants.add_directory(&action, SOURCE_DIRECTORY, directory);
+    }
+    resolve_grants(&grants, &declaration, &plugins)?;
+
+    let data = match &arguments.data {
+        Some(data) => data.clone(),
+        None => {
+            let file =
+                std::fs::canonicalize(&arguments.pipeline).map_err(|error| unreadable(&arguments.pipeline, &error))?;
+            folders.run_data(&declaration.name, &hex::encode(Sha256::digest(file.as_os_str().as_encoded_bytes())))
+        }
+    };
+    let form = match (arguments.json, std::io::stdout().is_terminal()) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Tree,
+        (false, false) => Form::Lines,
+    };
+    Ok(Prepared { declaration, data, sandbox, plugins, grants, variables, stdin_asks: terminal, form })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Ended {
+    Ended::Usage(format!("{}: {error}", path.display()))
+}
+
+pub(crate) fn read_document(path: &Path) -> Result<serde_json::Value, Ended> {
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if metadata.len() > PIPELINE_BYTES_MAX {
+        return Err(Ended::Usage(format!("{}: larger than {PIPELINE_BYTES_MAX} bytes", path.display())));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    serde_json::from_slice(&bytes).map_err(|error| Ended::Usage(format!("{}: not JSON: {error}", path.display())))
+}
+
+pub(crate) fn pair(text: &str, option: &str, form: &str) -> Result<(String, String), Ended> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Ended::Usage(format!("{option} {text}: write it as {form}"))),
+    }
+}
+
+/// Makes each named source action one that takes a local directory, whatever its type was; gives the `Stage/Action` names
+/// with their directories.
+fn feed_sources(declaration: &mut PipelineDeclaration, sources: &[String]) -> Result<Vec<(String, PathBuf)>, Ended> {
+    let mut fed = Vec::new();
+    for source in sources {
+        let (name, directory) = pair(source, "--source", "ACTION=DIR")?;
+        let path = Path::new(&directory);
+        let metadata = std::fs::metadata(path).map_err(|error| Ended::Usage(format!("--source {source}: {error}")))?;
+        if !metadata.is_dir() {
+            return Err(Ended::Usage(format!("--source {source}: {directory} is not a directory")));
+        }
+        let path = std::path::absolute(path).map_err(|error| Ended::Usage(format!("--source {source}: {error}")))?;
+        let stage = &mut declaration.stages[0];
+        let names = stage.actions.iter().map(|action| action.name.as_str()).collect::<Vec<_>>().join(", ");
+        let Some(action) = stage.actions.iter_mut().find(|action| action.name == name) else {
+            return Err(Ended::Usage(format!("--source {source}: the source actions are: {names}")));
+        };
+        take_directory(action);
+        fed.push((format!("{}/{name}", stage.name), path));
+    }
+    Ok(fed)
+}
+
+fn take_directory(action: &mut ActionDeclaration) {
+    action.action_type_id = ActionTypeId {
+        category: ActionCategory::Source,
+        owner: ActionOwner::Custom,
+        provider: "Directory".to_owned(),
+        version: "1".to_owned(),
+    };
+    action.configuration = Some([("Directory".to_owned(), SOURCE_DIRECTORY.to_owned())].into());
+}
+
+fn check_bound(declaration: &PipelineDeclaration, context: &Context<'_>) -> Result<(), Ended> {
+    let unbound = validate::unbound(declaration, context);
+    if unbound.is_empty() {
+        return Ok(());
+    }
+    let mut text =
+        "no plugin serves these actions; add one with --plugin, or feed a source action with --source:".to_owned();
+    for unbound in unbound {
+        text.push_str(&format!("\n{}: {}", unbound.path, unbound.id));
+    }
+    Err(Ended::Usage(text))
+}
+
+fn check_approvals(declaration: &PipelineDeclaration) -> Result<(), Ended> {
+    let approval = |action: &&ActionDeclaration| action.action_type_id.category == ActionCategory::Approval;
+    for stage in &declaration.stages {
+        if let Some(action) = stage.actions.iter().find(approval) {
+            return Err(Ended::Usage(format!(
+                "{}/{} waits for a manual approval, and there is no terminal to ask on; give it in advance with --approve",
+                stage.name, action.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The grants that count: those named on the command line, or the proposal beside the pipeline if a person consents.
+fn grants(arguments: &Arguments, terminal: bool, folders: &UserFolders) -> Result<GrantsFile, Ended> {
+    if let Some(path) = &arguments.grants {
+        return GrantsFile::read(path).map_err(Ended::usage);
+    }
+    let proposal = arguments.pipeline.with_file_name("grants.toml");
+    if !proposal.is_file() {
+        return Ok(GrantsFile::default());
+    }
+    let grants = GrantsFile::read(&proposal).map_err(Ended::usage)?;
+    let consents = Consents::new(folders.consents());
+    match consents.answer(&grants) {
+        Some(true) => Ok(grants),
+        Some(false) => Ok(GrantsFile::default()),
+        None if terminal => {
+            let granted = ask_consent(&proposal, &grants).map_err(|error| Ended::Host(error.into()))?;
+            consents.keep(&grants, granted)?;
+            Ok(if granted { grants } else { GrantsFile::default() })
+        }
+        None => {
+            eprintln!("{} is a proposal and does not count; name it with --grants to use it", proposal.display());
+            Ok(GrantsFile::default())
+        }
+    }
+}
+
+fn ask_consent(path: &Path, grants: &GrantsFile) -> std::io::Result<bool> {
+    print!("{} asks that\n{}Grant this? The answer is kept. [y/N] ", path.display(), grants.in_words());
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// A grant to an action that is not there is a mistake that would otherwise be noticed by what is refused.
+fn check_grants(grants: &GrantsFile, declaration: &PipelineDeclaration) -> Result<(), Ended> {
+    let names = |name: &str| {
+        let (stage, action) = name.split_once('/')?;
+        let stage = declaration.stages.iter().find(|row| row.name == stage)?;
+        stage.actions.iter().find(|row| row.name == action)
+    };
+    match grants.actions().find(|name| names(name).is_none()) {
+        Some(name) => {
+            Err(Ended::Usage(format!("the grants name the action \"{name}\", which the pipeline does not have")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Missing directories and secrets are told now, and not in the middle of the run.
+fn resolve_grants(grants: &GrantsFile, declaration: &PipelineDeclaration, plugins: &Plugins) -> Result<(), Ended> {
+    let catalogue = plugins.catalogue(ACCOUNT);
+    for stage in &declaration.stages {
+        for action in &stage.actions {
+            if let Some(plugin) = catalogue.bound(&action.action_type_id) {
+                let (name, version) = (&plugin.description().name, &plugin.description().version);
+                grants.resolve(&format!("{}/{}", stage.name, action.name), name, version).map_err(Ended::usage)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! `pipewright serve`: the server in the foreground.
+//!
+//! Owns the arguments and what is printed. Must not know how the server works.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::Ended;
+use pipewright_base::home::UserFolders;
+use pipewright_server::config::{Config, ConfigError};
+use pipewright_server::server::Server;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Where the server keeps everything [default: $XDG_DATA_HOME/pipewright/server]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The address to listen on; port 0 takes a free one [default: 127.0.0.1:7720]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// The region that clients sign for [default: us-east-1]
+    #[arg(long)]
+    region: Option<String>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// How long tasks that were cut off have to end.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
+
+pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
+    let mut config = match &arguments.config {
+        Some(path) => Config::read(path).map_err(Ended::usage)?,
+        None => Config::default(),
+    };
+    if let Some(listen) = arguments.listen {
+        config.listen = listen;
+    }
+    if let Some(region) = arguments.region {
+        config.region = region;
+        config.check().map_err(|message| Ended::usage(ConfigError::Argument(message)))?;
+    }
+    let data = match arguments.data {
+        Some(data) => data,
+        None => UserFolders::find()?.server_data(),
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let ended = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+        let server = Server::open(&data, config).await?;
+        let store = server.store();
+        println!("{}", ready(&server));
+        server
+            .run(async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            })
+            .await
+            .map(|()| store)
+    });
+    // Whoever still holds the store lets go of it, so that the last line closes it; a guest that computes must not keep the
+    // process.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    drop(ended?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line: where the server is, and what to set for the AWS command line to use it.
+fn ready(server: &Server) -> String {
+    format!(
+        "pipewright is ready: export AWS_ENDPOINT_URL_CODEPIPELINE=http://{} AWS_SHARED_CREDENTIALS_FILE={} AWS_DEFAULT_REGION={}",
+        server.address,
+        server.credentials.display(),
+        server.region
+    )
+}

@@ -1,0 +1,345 @@
+//! The driver: the one place that does what the state machine decides.
+//!
+//! Owns the loop (input → step → commit, durable → reply → effects), one actor per pipeline, and what goes on after a
+//! restart. Must not know how a store keeps records, how an action runs, or who asks.
+
+mod actor;
+mod catalog;
+pub mod counts;
+pub mod index;
+pub mod points;
+pub(crate) mod record;
+#[cfg(test)]
+mod tests;
+mod wakeups;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{
+    Execution, ExecutionId, Refusal, Reply, Report, RunAction, StartRequest, State, What,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use actor::{Actor, Message, With};
+use catalog::Accounts;
+use index::Kind;
+use pipewright_store::{Aggregate, CommitError, List, READ_ROWS_MAX, Store, StoreError};
+use wakeups::Wakeups;
+
+pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
+pub use counts::Counts;
+pub use record::Recorded;
+
+/// Commands and answers that wait for one pipeline's actor; more senders wait. Stops a flood of commands from filling
+/// memory.
+const INBOX_MESSAGES_MAX: usize = 256;
+
+/// What runs the actions: the sandbox in a host, a script in a simulation.
+pub trait Actions: Send + Sync {
+    /// One call of one action, to its end. Dropping the future stops the call.
+    fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report>;
+
+    /// Whether an action that a crash interrupted may run again.
+    fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool>;
+}
+
+/// Why an input had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The caller can mend it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What the input would store is too large.
+    #[error("{0}")]
+    TooLarge(String),
+    /// There is no room for it now; the same later may succeed.
+    #[error("{0}")]
+    Full(String),
+    /// The host must be mended and started again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the store holds is not what the driver wrote.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<CommitError> for DriverError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Store(full @ StoreError::Full { .. }) => Self::Full(full.to_string()),
+            CommitError::Store(error) => Self::Store(error),
+            CommitError::TooLarge { .. } => Self::TooLarge(error.to_string()),
+            CommitError::Conflict { .. } => Self::Damaged(format!("two hosts write one store: {error}")),
+        }
+    }
+}
+
+/// A cheap handle: clones drive the same pipelines.
+#[derive(Clone)]
+pub struct Driver(Arc<Shared>);
+
+pub(crate) struct Shared {
+    store: Arc<dyn Store>,
+    actions: Arc<dyn Actions>,
+    actors: Mutex<HashMap<Aggregate, mpsc::Sender<Message>>>,
+    wakeups: Arc<Wakeups>,
+    accounts: Accounts,
+    counts: Counts,
+    /// Calls that run.
+    running: watch::Sender<usize>,
+    /// Set once, when the host goes down: nothing begins to run any more.
+    stopping: AtomicBool,
+    /// Set once, when a pipeline could not go on because the host failed.
+    failed: watch::Sender<Option<String>>,
+}
+
+impl Driver {
+    pub fn new(store: Arc<dyn Store>, actions: Arc<dyn Actions>) -> Self {
+        let shared = Arc::new(Shared {
+            store,
+            actions,
+            actors: Mutex::default(),
+            wakeups: Arc::default(),
+            accounts: Accounts::default(),
+            counts: Counts::default(),
+            running: watch::Sender::new(0),
+            stopping: AtomicBool::new(false),
+            failed: watch::Sender::new(None),
+        });
+        wakeups::spawn(Arc::clone(&shared.wakeups), Arc::downgrade(&shared));
+        Self(shared)
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    /// Hands one input to a pipeline. Its success is durable before this returns.
+    pub async fn submit(&self, pipeline: Aggregate, what: What) -> Result<Reply, DriverError> {
+        self.submit_with(pipeline, what, With::default()).await
+    }
+
+    async fn submit_with(&self, pipeline: Aggregate, what: What, with: With) -> Result<Reply, DriverError> {
+        self.ask(pipeline, |reply| Message::Input { what: Box::new(what), with, reply }).await
+    }
+
+    /// Makes a pipeline with its notes and its first start, all or nothing. What cannot be run yet is not started.
+    pub async fn create(
+        &self,
+        account: u64,
+        declaration: Arc<PipelineDeclaration>,
+        first: StartRequest,
+        notes: Vec<Note>,
+    ) -> Result<Aggregate, DriverError> {
+        let name = declaration.name.clone();
+        // A name may have been left behind by a host that died, with a deleted pipeline or nothing behind it.
+        if let Some(found) = self.find(account, &name).await? {
+            if self.state(found).await?.head.is_some() {
+                return Err(Refusal::PipelineNameInUse(name).into());
+            }
+            self.rename(account, &name, Some(found), Some(random()?)).await?;
+        }
+        let pipeline = self.named(account, &name).await?;
+        let with = With { then: Some(What::Start(first)), token: None, notes };
+        self.submit_with(pipeline, What::Create { declaration }, with).await?;
+        Ok(pipeline)
+    }
+
+    /// Deletes a pipeline, and lets go of its name.
+    pub async fn delete(&self, pipeline: Aggregate, name: &str) -> Result<(), DriverError> {
+        self.submit(pipeline, What::Delete).await?;
+        self.rename(pipeline.account, name, Some(pipeline), None).await
+    }
+
+    /// Starts an execution and keeps notes with it. The same token again, within [`TOKEN_MILLISECONDS_MAX`], is answered with
+    /// the execution that it started (contract §7.11).
+    pub async fn start(
+        &self,
+        pipeline: Aggregate,
+        request: StartRequest,
+        token: Option<String>,
+        notes: Vec<Note>,
+    ) -> Result<ExecutionId, DriverError> {
+        let with = With { then: None, token, notes };
+        match self.submit_with(pipeline, What::Start(request), with).await? {
+            Reply::Execution(execution) => Ok(execution),
+            other => Err(DriverError::Damaged(format!("a start was answered with {other:?}"))),
+        }
+    }
+
+    /// Keeps something with a pipeline that is no part of its state.
+    pub async fn keep(&self, pipeline: Aggregate, notes: Vec<Note>) -> Result<(), DriverError> {
+        self.ask(pipeline, |reply| Message::Note { notes, reply }).await
+    }
+
+    pub async fn kept(&self, pipeline: Aggregate, name: &str) -> Result<Option<Bytes>, DriverError> {
+        Ok(self.0.store.get(pipeline, &record::note(name)).await?)
+    }
+
+    /// The live state of a pipeline, as of now.
+    pub async fn state(&self, pipeline: Aggregate) -> Result<Arc<State>, DriverError> {
+        self.ask(pipeline, |reply| Message::Read { reply }).await
+    }
+
+    /// An execution that ended, as it ended last.
+    pub async fn archived(&self, pipeline: Aggregate, id: ExecutionId) -> Result<Option<Execution>, DriverError> {
+        let bytes = self.0.store.get(pipeline, &record::archived(id)).await?;
+        bytes.map(|bytes| record::execution(&bytes)).transpose()
+    }
+
+    /// The current declaration as the store has it, without loading the pipeline; none where there is no pipeline.
+    pub async fn declaration(&self, pipeline: Aggregate) -> Result<Option<Arc<PipelineDeclaration>>, DriverError> {
+        let bytes = self.0.store.get(pipeline, &record::declaration()).await?;
+        bytes.map(|bytes| record::declaration_of(&bytes)).transpose()
+    }
+
+    /// The declaration of one version of a pipeline.
+    pub async fn version(&self, pipeline: Aggregate, version: u32) -> Result<Option<PipelineDeclaration>, DriverError> {
+        let bytes = self.0.store.get(pipeline, &record::versioned(version)).await?;
+        bytes.map(|bytes| record::read("a declaration", &bytes)).transpose()
+    }
+
+    /// Lets everything go on that a crash or a stop of the host interrupted: to be called once, at the start. A pipeline that
+    /// waits is not loaded before its time. What is stopped by a command before this is not run again.
+    pub async fn resume(&self, account: u64) -> Result<(), DriverError> {
+        let mut after = None;
+        loop {
+            let list =
+                List { account, kind: Kind::Due as u8, after: after.take(), limit: READ_ROWS_MAX, ..List::default() };
+            let rows = self.0.store.list(list).await?;
+            for (uid, at) in &rows {
+                let row = (uid[..].try_into(), at[..].try_into());
+                let (Ok(uid), Ok(at)) = row else {
+                    return Err(DriverError::Damaged("a row of what is due".to_owned()));
+                };
+                let pipeline = Aggregate { account, uid };
+                match u64::from_be_bytes(at) {
+                    0 => self.ask(pipeline, |reply| Message::Resume { reply }).await?,
+                    at => self.0.wakeups.set(at, pipeline),
+                }
+            }
+            match rows.last() {
+                Some((uid, _)) => after = Some(uid.clone()),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        pipeline: Aggregate,
+        message: impl FnOnce(oneshot::Sender<Result<T, DriverError>>) -> Message,
+    ) -> Result<T, DriverError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(pipeline, message(reply)).await;
+        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// How many pipelines are in memory.
+    pub fn loaded(&self) -> usize {
+        self.0.actors.lock().expect("no panic while held").len()
+    }
+
+    /// Lets nothing new run, and waits for what runs, but no longer than `patience`. What did not end goes on when the host
+    /// starts again.
+    pub async fn stop(&self, patience: Duration) {
+        self.0.stopping.store(true, Ordering::SeqCst);
+        let mut running = self.0.running.subscribe();
+        let ended = running.wait_for(|running| *running == 0);
+        if tokio::time::timeout(patience, ended).await.is_err() {
+            tracing::warn!(
+                "{} calls did not end in time; they are run again at the next start",
+                *self.0.running.borrow()
+            );
+        }
+    }
+
+    /// Why the host has failed, if it has.
+    pub fn has_failed(&self) -> Option<String> {
+        self.0.failed.borrow().clone()
+    }
+
+    /// Waits until the host fails, and says why.
+    pub async fn failure(&self) -> String {
+        let mut failed = self.0.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn stopped(&self) -> DriverError {
+        let reason = self.0.failed.borrow().clone();
+        DriverError::Damaged(reason.unwrap_or_else(|| "the pipeline's driver ended unexpectedly".to_owned()))
+    }
+}
+
+impl Shared {
+    /// Delivers to the pipeline's actor, starting one where there is none.
+    async fn send(self: &Arc<Self>, pipeline: Aggregate, mut message: Message) {
+        loop {
+            let sender = self.sender(pipeline);
+            match sender.send(message).await {
+                Ok(()) => return,
+                // The actor ended because its host failed, or by a defect; a new one finds out what there is.
+                Err(mpsc::error::SendError(back)) => message = back,
+            }
+            self.forget(pipeline, &sender);
+        }
+    }
+
+    fn sender(self: &Arc<Self>, pipeline: Aggregate) -> mpsc::Sender<Message> {
+        let mut actors = self.actors.lock().expect("no panic while held");
+        let entry = actors.entry(pipeline);
+        let sender = entry.or_insert_with(|| {
+            let (sender, inbox) = mpsc::channel(INBOX_MESSAGES_MAX);
+            tokio::spawn(Actor::run(Arc::clone(self), pipeline, inbox));
+            sender
+        });
+        sender.clone()
+    }
+
+    /// Takes an idle actor off the list, if nobody holds a sender who could still hand it a message.
+    fn retire(&self, pipeline: Aggregate, inbox: &mpsc::Receiver<Message>) -> bool {
+        let mut actors = self.actors.lock().expect("no panic while held");
+        // The list's own sender is the one; others are made only under this lock.
+        let retired = inbox.is_empty() && inbox.sender_strong_count() == 1;
+        if retired {
+            actors.remove(&pipeline);
+        }
+        retired
+    }
+
+    /// Removes an actor's entry, unless another actor has taken its place.
+    fn forget(&self, pipeline: Aggregate, sender: &mpsc::Sender<Message>) {
+        let mut actors = self.actors.lock().expect("no panic while held");
+        if actors.get(&pipeline).is_some_and(|current| current.same_channel(sender)) {
+            actors.remove(&pipeline);
+        }
+    }
+
+    fn fail(&self, error: &DriverError) {
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            failed.get_or_insert_with(|| error.to_string());
+            first
+        });
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], DriverError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| DriverError::Damaged(format!("the system has no randomness: {error}")))?;
+    Ok(bytes)
+}

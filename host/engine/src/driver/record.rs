@@ -1,0 +1,141 @@
+//! How the driver writes a pipeline down: parts, archived executions and events as JSON, under keys of the store.
+//!
+//! Owns the forms and the keys. Must not know when something is written.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pipewright_base::hex;
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{Change, Event, Execution, ExecutionId, Part, State, Timestamp};
+use pipewright_sandbox::files::Digest;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::DriverError;
+use pipewright_store::{Loaded, PartKey};
+
+const EXECUTION: &str = "execution/";
+
+/// An event as history keeps it: with the time of its step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    pub at: Timestamp,
+    pub event: Event,
+}
+
+impl Recorded {
+    pub fn read(bytes: &[u8]) -> Result<Self, DriverError> {
+        serde_json::from_slice(bytes).map_err(|error| damaged("an event", &error))
+    }
+}
+
+/// The parts that a step changed, and the declarations that it made, each kept under its version.
+pub(super) fn puts(changes: &[Change]) -> Result<Vec<(PartKey, Option<Bytes>)>, DriverError> {
+    let mut puts = changes.iter().map(put).collect::<Result<Vec<_>, _>>()?;
+    for change in changes {
+        if let Change::Declaration(declaration) = change {
+            puts.push((versioned(declaration.version.unwrap_or_default()), Some(json(declaration)?)));
+        }
+    }
+    Ok(puts)
+}
+
+pub(super) fn event(at: Timestamp, event: Event) -> Result<Bytes, DriverError> {
+    json(&Recorded { at, event })
+}
+
+fn put(change: &Change) -> Result<(PartKey, Option<Bytes>), DriverError> {
+    Ok(match change {
+        Change::Delete(part) => (live(*part), None),
+        Change::Archive(execution) => (archived(execution.id), Some(json(execution)?)),
+        kept => {
+            let part = kept.part().expect("only an archived execution is no part");
+            (live(part), Some(json(kept)?))
+        }
+    })
+}
+
+fn live(part: Part) -> PartKey {
+    PartKey::Live(part.to_string().into())
+}
+
+pub(crate) fn archived(execution: ExecutionId) -> PartKey {
+    PartKey::Archived(format!("{EXECUTION}{execution}").into())
+}
+
+/// Whether that is the name of an archived part that is an execution.
+pub(crate) fn is_archived_execution(name: &[u8]) -> bool {
+    name.starts_with(EXECUTION.as_bytes())
+}
+
+/// The key of the current declaration.
+pub(super) fn declaration() -> PartKey {
+    live(Part::Declaration)
+}
+
+pub(super) fn declaration_of(bytes: &[u8]) -> Result<Arc<PipelineDeclaration>, DriverError> {
+    match read("a declaration", bytes)? {
+        Change::Declaration(declaration) => Ok(declaration),
+        _ => Err(DriverError::Damaged("the store holds something else in place of a declaration".to_owned())),
+    }
+}
+
+/// The declaration of one version, for as long as the pipeline is there.
+pub(super) fn versioned(version: u32) -> PartKey {
+    PartKey::Archived(format!("declaration/{version}").into())
+}
+
+/// Something that is kept with a pipeline and is no part of its state, such as its tags.
+pub(super) fn note(name: &str) -> PartKey {
+    PartKey::Archived(format!("note/{name}").into())
+}
+
+/// The execution that a client's request token started.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Token {
+    pub execution: ExecutionId,
+    pub at: Timestamp,
+}
+
+pub(super) fn token(token: &str) -> PartKey {
+    token_of(Digest::of(token.as_bytes()).as_bytes())
+}
+
+/// The same by the SHA-256 of the token.
+pub(crate) fn token_of(digest: &[u8]) -> PartKey {
+    PartKey::Archived(format!("token/{}", hex::encode(digest)).into())
+}
+
+/// When the start was made that a token stands for.
+pub(crate) fn token_at(bytes: &[u8]) -> Result<Timestamp, DriverError> {
+    read::<Token>("a request token", bytes).map(|token| token.at)
+}
+
+/// The state as the store has it.
+pub(crate) fn state(loaded: &Loaded) -> Result<State, DriverError> {
+    let mut state = State::default();
+    for (_, bytes) in &loaded.parts {
+        let change: Change = serde_json::from_slice(bytes).map_err(|error| damaged("a part", &error))?;
+        state.apply([change]).map_err(|error| DriverError::Damaged(error.to_string()))?;
+    }
+    Ok(state)
+}
+
+pub(super) fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, DriverError> {
+    serde_json::from_slice(bytes).map_err(|error| damaged(what, &error))
+}
+
+pub(crate) fn execution(bytes: &[u8]) -> Result<Execution, DriverError> {
+    serde_json::from_slice(bytes).map_err(|error| damaged("an archived execution", &error))
+}
+
+pub(super) fn json(value: &impl Serialize) -> Result<Bytes, DriverError> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| DriverError::Damaged(format!("cannot be written: {error}")))
+}
+
+fn damaged(what: &str, error: &serde_json::Error) -> DriverError {
+    DriverError::Damaged(format!("the store holds {what} that this version cannot read: {error}"))
+}

@@ -1,0 +1,318 @@
+//! The driver with scripted actions on the in-memory store: what it promises when actions wait, fail, hang and panic, and
+//! when the host dies.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{
+    ActionHappening, ApprovalAnswer, ApprovalStatus, Event, ExecutionId, ExecutionState, FailureType, Refusal, Reply,
+    Report, RunAction, StartRequest, Success, Timestamp, Wait, What,
+};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use super::{Actions, Driver, DriverError, Recorded};
+use pipewright_base::clock;
+use pipewright_store::{Aggregate, MemoryStore, Store};
+
+/// What an action does when it is called.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Succeed,
+    Fail,
+    Panic,
+    /// Never answers.
+    Hang,
+    /// Waits for the signal `approval`, and succeeds when called again.
+    AwaitApproval,
+    /// Waits for this many milliseconds, and succeeds when called again.
+    Sleep(u64),
+}
+
+/// One call as the actions saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Called {
+    action: String,
+    key: String,
+    call: u32,
+    attempt: u32,
+}
+
+#[derive(Clone, Default)]
+struct Script {
+    deeds: HashMap<&'static str, Deed>,
+    once_only: bool,
+    called: Arc<Mutex<Vec<Called>>>,
+}
+
+impl Script {
+    fn new(deeds: &[(&'static str, Deed)]) -> Self {
+        Self { deeds: deeds.iter().copied().collect(), ..Self::default() }
+    }
+
+    /// The calls so far, as `Action call/attempt`.
+    fn calls(&self) -> Vec<String> {
+        let called = self.called.lock().unwrap();
+        called.iter().map(|called| format!("{} {}/{}", called.action, called.call, called.attempt)).collect()
+    }
+
+    fn keys(&self, action: &str) -> Vec<String> {
+        let called = self.called.lock().unwrap();
+        called.iter().filter(|called| called.action == action).map(|called| called.key.clone()).collect()
+    }
+}
+
+impl Actions for Script {
+    fn run(&self, _: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
+        let name = run.action().name.clone();
+        self.called.lock().unwrap().push(Called {
+            action: name.clone(),
+            key: run.action_execution.to_string(),
+            call: run.call,
+            attempt: run.attempt,
+        });
+        let deed = self.deeds.get(name.as_str()).copied().unwrap_or(Deed::Succeed);
+        async move {
+            let waiting = |signal: Option<&str>, until: Option<u64>| {
+                let (signal, until) = (signal.map(str::to_owned), until.map(Timestamp));
+                Report::Waiting(Wait { signal, until, ..Wait::default() })
+            };
+            match deed {
+                Deed::Fail => Report::failed(FailureType::JobFailed, "it was scripted to"),
+                Deed::Panic => panic!("it was scripted to"),
+                Deed::Hang => std::future::pending().await,
+                Deed::AwaitApproval if run.call == 1 => waiting(Some("approval"), None),
+                Deed::Sleep(millis) if run.call == 1 => waiting(None, Some(clock::now_ms() + millis)),
+                Deed::Succeed | Deed::AwaitApproval | Deed::Sleep(_) => {
+                    let artifacts = run.action().outputs().map(|name| (name.to_owned(), "0".repeat(64))).collect();
+                    Report::Succeeded(Box::new(Success { artifacts, ..Success::default() }))
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {
+        let again = !self.once_only;
+        async move { again }.boxed()
+    }
+}
+
+/// Source, Build and Gate (an approval), each in a stage of its name.
+fn pipeline(name: &str) -> Arc<PipelineDeclaration> {
+    let action = |category: &str, owner: &str, name: &str| {
+        json!({
+            "name": name,
+            "actionTypeId": { "category": category, "owner": owner, "provider": "Manual", "version": "1" },
+            "outputArtifacts": if category == "Source" { json!([{ "name": "Code" }]) } else { json!([]) },
+        })
+    };
+    let stage = |name: &str, action| json!({ "name": name, "actions": [action] });
+    let declaration = json!({
+        "name": name,
+        "roleArn": "arn:aws:iam::000000000000:role/test",
+        "stages": [
+            stage("Source", action("Source", "Custom", "Source")),
+            stage("Build", action("Build", "Custom", "Build")),
+            stage("Gate", action("Approval", "AWS", "Gate")),
+        ],
+    });
+    Arc::new(serde_json::from_value(declaration).unwrap())
+}
+
+/// A host that can die: its own runtime over a store that survives.
+struct Host {
+    runtime: Runtime,
+    driver: Driver,
+    script: Script,
+}
+
+impl Host {
+    fn start(store: &Arc<dyn Store>, script: Script) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let driver = runtime.block_on(async { Driver::new(Arc::clone(store), Arc::new(script.clone())) });
+        runtime.block_on(driver.resume(0)).unwrap();
+        Self { runtime, driver, script }
+    }
+
+    /// As `kill -9` does: nothing that ran is seen to its end.
+    fn die(self) -> Script {
+        self.runtime.shutdown_timeout(Duration::ZERO);
+        self.script
+    }
+
+    fn create(&self, name: &str) -> Aggregate {
+        self.runtime.block_on(async {
+            let pipeline_id = self.driver.named(0, name).await.unwrap();
+            self.driver.submit(pipeline_id, What::Create { declaration: pipeline(name) }).await.unwrap();
+            pipeline_id
+        })
+    }
+
+    fn begin(&self, pipeline: Aggregate) -> ExecutionId {
+        match self.submit(pipeline, What::Start(StartRequest::default())).unwrap() {
+            Reply::Execution(execution) => execution,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn submit(&self, pipeline: Aggregate, what: What) -> Result<Reply, DriverError> {
+        self.runtime.block_on(self.driver.submit(pipeline, what))
+    }
+
+    /// Waits until an event is found, and gives what was found of it.
+    fn until<T>(&self, pipeline: Aggregate, find: impl Fn(&Event) -> Option<T>) -> T {
+        self.runtime.block_on(async {
+            let store = self.driver.store();
+            let mut watcher = store.watch(Some(pipeline));
+            loop {
+                let records = store.history(pipeline, 1, 1000).await.unwrap();
+                let events = records.iter().flat_map(|record| &record.events);
+                if let Some(found) = events.map(|bytes| Recorded::read(bytes).unwrap().event).find_map(|e| find(&e)) {
+                    return found;
+                }
+                tokio::time::timeout(Duration::from_secs(30), watcher.changed())
+                    .await
+                    .expect("nothing happens any more");
+            }
+        })
+    }
+
+    fn end(&self, pipeline: Aggregate) -> ExecutionState {
+        self.until(pipeline, |event| match event {
+            Event::Execution(event) => {
+                let goes_on = matches!(event.state, ExecutionState::Started | ExecutionState::Stopping);
+                (!goes_on).then_some(event.state)
+            }
+            _ => None,
+        })
+    }
+
+    fn approval_token(&self, pipeline: Aggregate) -> String {
+        self.until(pipeline, |event| match event {
+            Event::Action(action) if matches!(action.what, ActionHappening::Waiting { .. }) => {
+                Some(action.action_execution.to_string())
+            }
+            _ => None,
+        })
+    }
+
+    fn approve(&self, pipeline: Aggregate, token: &str) -> Result<Reply, DriverError> {
+        let answer = ApprovalAnswer {
+            stage: "Gate".to_owned(),
+            action: "Gate".to_owned(),
+            token: token.to_owned(),
+            status: ApprovalStatus::Approved,
+            summary: String::new(),
+            by: None,
+        };
+        self.submit(pipeline, What::PutApprovalResult(answer))
+    }
+}
+
+fn store() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::default())
+}
+
+#[test]
+fn an_execution_ends_as_its_actions_do() {
+    let check = |deeds: &[(&'static str, Deed)], end, calls: &[&str]| {
+        let host = Host::start(&store(), Script::new(deeds));
+        let pipeline = host.create("p");
+        host.begin(pipeline);
+        assert_eq!(host.end(pipeline), end, "{deeds:?}");
+        assert_eq!(host.script.calls(), calls, "{deeds:?}");
+    };
+    check(&[], ExecutionState::Succeeded, &["Source 1/1", "Build 1/1", "Gate 1/1"]);
+    check(&[("Build", Deed::Fail)], ExecutionState::Failed, &["Source 1/1", "Build 1/1"]);
+    check(&[("Build", Deed::Panic)], ExecutionState::Failed, &["Source 1/1", "Build 1/1"]);
+    let slept = ["Source 1/1", "Build 1/1", "Build 2/1", "Gate 1/1"];
+    check(&[("Build", Deed::Sleep(20))], ExecutionState::Succeeded, &slept);
+    // Longer than an idle actor stays loaded: the wake-up loads it again.
+    check(&[("Build", Deed::Sleep(1_500))], ExecutionState::Succeeded, &slept);
+}
+
+#[test]
+fn what_ran_when_the_host_died_runs_again() {
+    let store = store();
+    let host = Host::start(&store, Script::new(&[("Build", Deed::Hang)]));
+    let pipeline = host.create("p");
+    host.begin(pipeline);
+    host.until(pipeline, |event| match event {
+        Event::Action(action) if action.action == "Build" => Some(()),
+        _ => None,
+    });
+    let before = host.die();
+
+    let host = Host::start(&store, Script::default());
+    assert_eq!(host.end(pipeline), ExecutionState::Succeeded);
+    // The source's result was accepted and is not asked for again; the build has its key and the next attempt.
+    assert_eq!(host.script.calls(), ["Build 1/2", "Gate 1/1"]);
+    assert_eq!(host.script.keys("Build"), before.keys("Build"));
+}
+
+#[test]
+fn what_may_not_run_again_fails() {
+    let store = store();
+    let host = Host::start(&store, Script::new(&[("Build", Deed::Hang)]));
+    let pipeline = host.create("p");
+    host.begin(pipeline);
+    host.until(pipeline, |event| matches!(event, Event::Action(action) if action.action == "Build").then_some(()));
+    host.die();
+
+    let host = Host::start(&store, Script { once_only: true, ..Script::default() });
+    assert_eq!(host.end(pipeline), ExecutionState::Failed);
+    assert_eq!(host.script.calls(), [""; 0]);
+}
+
+#[test]
+fn an_approval_outlives_the_host() {
+    let store = store();
+    let gate = [("Gate", Deed::AwaitApproval)];
+    let host = Host::start(&store, Script::new(&gate));
+    let pipeline = host.create("p");
+    host.begin(pipeline);
+    let token = host.approval_token(pipeline);
+    host.die();
+
+    let host = Host::start(&store, Script::new(&gate));
+    host.approve(pipeline, &token).unwrap();
+    assert_eq!(host.end(pipeline), ExecutionState::Succeeded);
+    assert_eq!(host.script.calls(), ["Gate 2/1"]);
+    let again = host.approve(pipeline, &token).unwrap_err();
+    assert!(matches!(again, DriverError::Refused(_)), "{again}");
+}
+
+#[test]
+fn an_abandoned_action_is_stopped_and_not_run_again() {
+    let store = store();
+    let host = Host::start(&store, Script::new(&[("Build", Deed::Hang)]));
+    let pipeline = host.create("p");
+    let execution = host.begin(pipeline);
+    host.until(pipeline, |event| matches!(event, Event::Action(action) if action.action == "Build").then_some(()));
+    let stop = |abandon| What::Stop { execution, abandon, reason: None, by: None };
+    host.submit(pipeline, stop(true)).unwrap();
+    assert_eq!(host.end(pipeline), ExecutionState::Stopped);
+    let again = host.submit(pipeline, stop(true)).unwrap_err();
+    assert!(matches!(again, DriverError::Refused(Refusal::NotStoppable { .. })), "{again}");
+    host.die();
+    let host = Host::start(&store, Script::default());
+    assert_eq!(host.script.calls(), [""; 0]);
+}
+
+#[test]
+fn many_pipelines_run_at_once() {
+    let host = Host::start(&store(), Script::default());
+    let pipelines: Vec<_> = (0..200).map(|number| host.create(&format!("p{number}"))).collect();
+    for pipeline in &pipelines {
+        host.begin(*pipeline);
+    }
+    for pipeline in pipelines {
+        assert_eq!(host.end(pipeline), ExecutionState::Succeeded);
+    }
+    assert_eq!(host.script.calls().len(), 600);
+}

@@ -1,0 +1,156 @@
+//! Exports of pipelines with history, read into empty directories; the form of today stays readable.
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use tempfile::TempDir;
+
+use super::*;
+use crate::retention::Retention;
+use crate::retention::tests::World;
+use pipewright_base::home::DataDirectory;
+use pipewright_store::{SledStore, Verified};
+
+fn exported(store: Arc<dyn Store>, artifacts: &Path, logs: &Path, components: &Path) -> Exported {
+    let artifacts = Arc::new(Artifacts::open(artifacts).unwrap());
+    let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&artifacts), logs.to_owned(), Retention::default());
+    let components = BlobDir::new(components).unwrap();
+    Exported { store, artifacts, components, logs: logs.to_owned(), keeper: Arc::new(keeper) }
+}
+
+fn of_world(world: &World) -> Exported {
+    exported(Arc::clone(&world.store), &world.told.folder, &world.logs(), &world.dir.path().join("components"))
+}
+
+async fn text(exported: Exported) -> String {
+    let pieces: Vec<_> = stream(exported).collect().await;
+    let pieces = pieces.into_iter().map(|piece| String::from_utf8(piece.unwrap().to_vec()).unwrap());
+    pieces.collect()
+}
+
+/// An import into a directory of its own, and everything that is in that afterwards, exported again.
+async fn import_and_export(text: &str) -> (Imported, String) {
+    let dir = TempDir::new().unwrap();
+    let (data, imported) = import_into(&dir, text.to_owned()).await;
+    let imported = imported.unwrap();
+    let store = Arc::new(SledStore::open(&data.store(), SledStore::CACHE_BYTES_DEFAULT).unwrap());
+    (imported, self::text(exported(store, &data.artifacts(), &data.logs(), &data.components())).await)
+}
+
+async fn import_into(dir: &TempDir, text: String) -> (DataDirectory, Result<Imported, ImportError>) {
+    let data = DataDirectory::open(dir.path()).unwrap();
+    let into = data.clone();
+    (data, tokio::task::spawn_blocking(move || import(&into, text.as_bytes())).await.unwrap())
+}
+
+/// Without the first line, which has a time, and the last, which has a digest of that.
+fn inner(text: &str) -> Vec<&str> {
+    let lines: Vec<_> = text.lines().collect();
+    lines[1..lines.len() - 1].to_vec()
+}
+
+/// Pipelines with all that a store can hold of them: ended, waiting, dropped and deleted.
+async fn world() -> World {
+    let world = World::new().await;
+    world.driver.keep_account_part(0, "key/administrator", Bytes::from_static(b"AKIA\nverysecret")).await.unwrap();
+    world.driver.keep_account_part(0, "page-key", Bytes::from_static(&[0xff; 32])).await.unwrap();
+    world.driver.keep(world.pipeline, vec![("tags".to_owned(), Some(Bytes::from_static(b"\xff\xfe")))]).await.unwrap();
+    for _ in 0..3 {
+        world.execute().await;
+    }
+    world.collect(Retention { executions_count_max: 2, ..Retention::default() }, clock::now_ms()).await;
+    world.told.gate_waits.store(true, std::sync::atomic::Ordering::SeqCst);
+    world.execute().await;
+    world.told.gate_waits.store(false, std::sync::atomic::Ordering::SeqCst);
+    BlobDir::new(world.dir.path().join("components")).unwrap().put(&[7; 300_000]).unwrap();
+
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_imported_is_what_was_exported() {
+    let world = world().await;
+    let text = text(of_world(&world)).await;
+    assert!(!text.contains("verysecret") && text.contains("page-key"), "secrets stay, their names are noted");
+    let (imported, again) = import_and_export(&text).await;
+    assert_eq!(inner(&text), inner(&again));
+    assert_eq!((imported.lines, imported.store.aggregates), (text.lines().count() as u64, 2));
+    assert_eq!(imported.artifacts, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_beside_running_pipelines_is_whole() {
+    let world = Arc::new(world().await);
+    let running = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move {
+            for _ in 0..30 {
+                world.execute().await;
+            }
+        }
+    });
+    let mut exports = 0;
+    while !running.is_finished() || exports < 2 {
+        let text = text(of_world(&world)).await;
+        let (_, again) = import_and_export(&text).await;
+        assert_eq!(inner(&text), inner(&again));
+        exports += 1;
+    }
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_whole_is_not_imported() {
+    let world = World::new().await;
+    world.execute().await;
+    let text = text(of_world(&world)).await;
+    let check = async |text: &str, expected: &str| {
+        let dir = TempDir::new().unwrap();
+        let (_, imported) = import_into(&dir, text.to_owned()).await;
+        let message = imported.expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{expected}");
+    };
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
+    for cut in [1, lines.len() / 2, lines.len() - 1] {
+        check(&lines[..cut].concat(), "it was cut off").await;
+    }
+    check(&text[..text.len() - 1], "it was cut off").await;
+    check("", "it was cut off").await;
+    check("{}\n", "no export of Pipewright").await;
+    check(&text.replacen("\"version\":1", "\"version\":2", 1), "has version 2, this program reads version 1").await;
+    check(&text.replacen("STARTED", "STOPPED", 1), "does not match its digest").await;
+    check(&text.replacen("\"kind\":2", "\"kind\":3", 1), "was altered").await;
+    let chunk = text.find("{\"chunk\":\"").unwrap() + "{\"chunk\":\"".len();
+    let mut other = text.clone();
+    other.replace_range(chunk..chunk + 4, "AAAA");
+    check(&other, "does not have its digest").await;
+    check(&text.replacen("{\"chunk\":", "{\"chank\":", 1), "unknown variant `chank`").await;
+    check(&format!("{text}{}", lines[1]), "there is more after the last line").await;
+
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("something"), "").unwrap();
+    let (_, imported) = import_into(&dir, text.clone()).await;
+    assert!(matches!(imported, Err(ImportError::NotEmpty { .. })));
+    // One that was killed before it was done, with some of its folders in their places.
+    let dir = TempDir::new().unwrap();
+    for folder in ["artifacts/trees", "importing/store"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    let (data, imported) = import_into(&dir, text).await;
+    assert!(imported.is_ok() && data.store().exists() && !dir.path().join("importing").exists());
+}
+
+/// Version 1 as it was written first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_version_stays_readable() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/export-v1.jsonl");
+    let text = fs::read_to_string(path).unwrap();
+    let (imported, again) = import_and_export(&text).await;
+    assert_eq!(inner(&text), inner(&again));
+    assert_eq!(imported.store, Verified { aggregates: 2, records: 15, parts: 12 });
+    assert_eq!(imported.artifacts, 4);
+    assert!(text.contains("Gate") && text.contains("SUCCEEDED") && text.contains("c2FpZA=="));
+}

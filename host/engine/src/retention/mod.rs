@@ -1,0 +1,206 @@
+//! What a host stops keeping: executions that are old or many, deleted pipelines, logs, and artifacts that nothing refers
+//! to. All beside a running server, in steps between other commits.
+//!
+//! Owns what is kept and for how long, and the order in which things go: whatever is interrupted is found again by the
+//! next round. An execution's row in the list of executions goes last; its logs, its other rows and its archived form
+//! before that.
+//!
+//! An ended execution that is the latest of no stage stays ended: it cannot be retried (contract §7.4). Nobody writes its
+//! parts any more, so that it is dropped without asking the pipeline's driver.
+
+mod logs;
+mod pipeline;
+mod references;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::driver::DriverError;
+use pipewright_artifacts::{ArtifactError, Artifacts, COLLECT_GRACE_MILLISECONDS, Removed};
+use pipewright_base::clock;
+use pipewright_store::{Aggregate, CommitError, READ_ROWS_MAX, Store, StoreError, Trim};
+
+const DAY_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
+/// The first round waits until a starting host has other things behind it.
+const FIRST_AFTER: Duration = Duration::from_secs(10 * 60);
+const EVERY: Duration = Duration::from_secs(6 * 60 * 60);
+/// Records of an account's own aggregate, which say only what changed: about 200 bytes each.
+const ACCOUNT_RECORDS_KEPT: u64 = 10_000;
+
+/// What is kept, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Executions that ended longer ago go, with their history, and so do pipelines that were deleted longer ago (contract
+    /// §6: 12 months). An execution that is the latest of a stage stays, for it may be retried.
+    pub executions_age_days: u32,
+    /// Executions kept of each pipeline, whatever their age: the oldest go first. Stops a pipeline that is started every
+    /// second from filling the disk.
+    pub executions_count_max: u32,
+    /// Log files that were last written longer ago go.
+    pub logs_age_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { executions_age_days: 365, executions_count_max: 10_000, logs_age_days: 365 }
+    }
+}
+
+/// What one round removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    pub executions: u64,
+    pub pipelines: u64,
+    pub log_files: u64,
+    pub artifacts: u64,
+    pub blobs: u64,
+    /// Of logs, manifests and blobs.
+    pub bytes: u64,
+}
+
+/// Why a round ended early; the next one goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum RetentionError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
+    #[error("the folder of logs: {0}")]
+    Logs(std::io::Error),
+    #[error("a part of the collection ended unexpectedly: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Keeps a host's data within its retention.
+pub struct Keeper {
+    store: Arc<dyn Store>,
+    artifacts: Arc<Artifacts>,
+    logs: PathBuf,
+    retention: Retention,
+    /// One collection or export at a time.
+    gate: Mutex<()>,
+}
+
+/// The times before which things go, in milliseconds since 1970.
+#[derive(Clone, Copy)]
+struct Cutoffs {
+    executions: u64,
+    logs: u64,
+    now: u64,
+}
+
+impl Keeper {
+    pub fn new(store: Arc<dyn Store>, artifacts: Arc<Artifacts>, logs: PathBuf, retention: Retention) -> Self {
+        Self { store, artifacts, logs, retention, gate: Mutex::default() }
+    }
+
+    /// Collects now and then, for as long as it is polled.
+    pub async fn run(&self) {
+        let mut wait = FIRST_AFTER;
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = EVERY;
+            match self.collect_once(clock::now_ms()).await {
+                Ok(collected) => tracing::info!(?collected, "retention"),
+                Err(error) => tracing::warn!("retention: {error}"),
+            }
+        }
+    }
+
+    /// Nothing is collected while this is held: an export finds all that what it has read refers to.
+    pub async fn hold(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().await
+    }
+
+    /// One round. `now` is the time of day, in milliseconds since 1970.
+    pub async fn collect_once(&self, now: u64) -> Result<Collected, RetentionError> {
+        let _alone = self.gate.lock().await;
+        let days = |days: u32| now.saturating_sub(u64::from(days) * DAY_MILLISECONDS);
+        let cutoffs = Cutoffs {
+            executions: days(self.retention.executions_age_days),
+            logs: days(self.retention.logs_age_days),
+            now,
+        };
+        let mut collected = Collected::default();
+        let mut after = None;
+        let mut account = None;
+        loop {
+            let aggregates = self.store.aggregates(after, READ_ROWS_MAX).await?;
+            for aggregate in &aggregates {
+                if account != Some(aggregate.account) {
+                    account = Some(aggregate.account);
+                    self.collect_deleted(aggregate.account, &cutoffs, &mut collected).await?;
+                }
+                match *aggregate == Aggregate::of_account(aggregate.account) {
+                    true => self.trim_account(*aggregate).await?,
+                    false => self.collect_pipeline(*aggregate, &cutoffs, &mut collected).await?,
+                }
+            }
+            match aggregates.last() {
+                Some(last) => after = Some(*last),
+                None => break,
+            }
+        }
+        let folder = self.logs.clone();
+        let logs = tokio::task::spawn_blocking(move || logs::remove_before(&folder, cutoffs.logs)).await?;
+        collected.add_logs(logs.map_err(RetentionError::Logs)?);
+        self.collect_artifacts(&cutoffs, &mut collected).await?;
+        Ok(collected)
+    }
+
+    async fn trim_account(&self, aggregate: Aggregate) -> Result<(), RetentionError> {
+        let first = self.store.history(aggregate, 0, 1).await?.first().map_or(0, |record| record.sequence);
+        let before = self.store.load(aggregate).await?.sequence.saturating_sub(ACCOUNT_RECORDS_KEPT);
+        self.trim_history(aggregate, first, before).await
+    }
+
+    async fn trim_history(&self, aggregate: Aggregate, first: u64, before: u64) -> Result<(), RetentionError> {
+        if before > first {
+            let trim = Trim { aggregate, expected: None, before, parts: Vec::new(), index: Vec::new() };
+            self.store.trim(trim).await?;
+        }
+        Ok(())
+    }
+
+    /// By the rule of `BlobDir`: first the candidates, then what refers to them, then those that nothing refers to.
+    async fn collect_artifacts(&self, cutoffs: &Cutoffs, collected: &mut Collected) -> Result<(), RetentionError> {
+        let before = cutoffs.now.saturating_sub(COLLECT_GRACE_MILLISECONDS);
+        let artifacts = Arc::clone(&self.artifacts);
+        let mut candidates = tokio::task::spawn_blocking(move || artifacts.stored_before(before)).await??;
+        if !candidates.is_empty() {
+            let referred = references::artifacts(&*self.store).await?;
+            candidates.retain(|digest| !referred.contains(digest.as_bytes()));
+            let artifacts = Arc::clone(&self.artifacts);
+            let removed = tokio::task::spawn_blocking(move || artifacts.remove(&candidates, before)).await??;
+            collected.add_removed(removed);
+        }
+        let artifacts = Arc::clone(&self.artifacts);
+        let removed = tokio::task::spawn_blocking(move || artifacts.remove_blobs(before)).await??;
+        collected.add_removed(removed);
+        Ok(())
+    }
+}
+
+impl Collected {
+    fn add_removed(&mut self, removed: Removed) {
+        self.artifacts += removed.artifacts;
+        self.blobs += removed.blobs;
+        self.bytes += removed.bytes;
+    }
+
+    fn add_logs(&mut self, (files, bytes): (u64, u64)) {
+        self.log_files += files;
+        self.bytes += bytes;
+    }
+}

@@ -1,0 +1,357 @@
+//! Runs actions in the sandbox: what the driver asks for in the core's words, done with plugins, artifacts and grants.
+//!
+//! Owns the way from a `RunAction` to a call of a plugin and from its end to a report. Must not know what follows from a
+//! report.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
+use pipewright_pipeline::machine::{FailureType, Report, Revision, RunAction, Success};
+use pipewright_sandbox::abi::{self, Entry, Outcome};
+use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
+use pipewright_sandbox::grants::SecretValue;
+use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::outside::Outside;
+use pipewright_sandbox::seam::{HostCall, Level, Sink};
+use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox};
+use tracing::Instrument as _;
+
+use crate::grant_book::GrantBook;
+use crate::logs::Logs;
+use crate::outcome;
+use crate::recording::{self, Keeper, Made, Recordings};
+use pipewright_artifacts::{ArtifactError, Artifacts};
+use pipewright_engine::driver::{Actions, points};
+use pipewright_packages::plugins::{Plugins, abi_type_id};
+use pipewright_store::Aggregate;
+
+/// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action`.
+pub fn plugin_pin(stage: &str, action: &str) -> String {
+    format!("plugin/{stage}/{action}")
+}
+
+pub struct SandboxActions {
+    pub sandbox: Sandbox,
+    pub plugins: Plugins,
+    pub artifacts: Arc<Artifacts>,
+    pub grants: GrantBook,
+    pub logs: Logs,
+    pub recordings: Recordings,
+    /// Where each running action has its own folder.
+    pub work: PathBuf,
+    pub region: String,
+}
+
+/// A handle that the driver holds.
+pub struct Runner(pub Arc<SandboxActions>);
+
+impl Actions for Runner {
+    fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
+        let actions = Arc::clone(&self.0);
+        let execution = tracing::info_span!("execution", pipeline = %run.declaration.name, id = %run.execution);
+        let (stage, name) = (run.stage().name.as_str(), run.action().name.as_str());
+        let action = tracing::info_span!(
+            parent: &execution, "action", stage, name, id = %run.action_execution, call = run.call, attempt = run.attempt
+        );
+        async move { actions.run(pipeline, run).await }.instrument(action).boxed()
+    }
+
+    fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool> {
+        let actions = Arc::clone(&self.0);
+        async move { actions.plugin(pipeline, &run).await.is_none_or(|plugin| plugin.description().may_run_again) }
+            .boxed()
+    }
+}
+
+impl SandboxActions {
+    async fn plugin(&self, pipeline: Aggregate, run: &RunAction) -> Option<Plugin> {
+        let pin = plugin_pin(&run.stage().name, &run.action().name);
+        match run.start.pins.get(&pin) {
+            Some(digest) => self.plugins.load_pinned(&self.sandbox, digest).await,
+            None => self.plugins.catalogue(pipeline.account).bound(&run.action().action_type_id).cloned(),
+        }
+    }
+
+    /// What a source action would fetch now, without fetching it.
+    pub async fn latest(
+        &self,
+        pipeline: Aggregate,
+        declaration: &PipelineDeclaration,
+        action: &ActionDeclaration,
+    ) -> Result<Option<Revision>, String> {
+        let (stage, name) = (declaration.stages[0].name.as_str(), action.name.as_str());
+        let catalogue = self.plugins.catalogue(pipeline.account);
+        let plugin = catalogue.bound(&action.action_type_id);
+        let plugin = plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
+        let description = plugin.description();
+        let grants = self.grants.current(pipeline.account, &declaration.name);
+        let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);
+        let folder = WorkFolder(self.work.join("polls").join(format!("{pipeline}-{name}").replace('/', "-")));
+        folder.empty();
+        let empty = Default::default();
+        let request =
+            self.bare_request(pipeline, declaration, stage, action, action.configuration.as_ref().unwrap_or(&empty));
+        let call = Call {
+            entry: Entry::SourceLatest,
+            request,
+            grants: grants.map_err(|error| error.to_string())?,
+            time: None,
+            inputs: Vec::new(),
+            work_dir: folder.0.clone(),
+            limits: CallLimits::default(),
+            sink: Arc::new(Unheard),
+            outside: Outside::Live,
+        };
+        let end = self.sandbox.call(plugin, call).await;
+        match end.result {
+            Ok(Outcome::Latest(revision)) => Ok(revision.map(outcome::revision)),
+            Ok(_) => Err("the plugin does not say what is the latest revision".to_owned()),
+            Err(failure) => Err(match failed_call(failure, &end.denials) {
+                Report::Failed(failure) => failure.error.message,
+                _ => String::new(),
+            }),
+        }
+    }
+
+    async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
+        let (stage, action) = (run.stage().name.as_str(), run.action());
+        let Some(plugin) = self.plugin(pipeline, &run).await else {
+            let id = &action.action_type_id;
+            let message = match self.plugins.catalogue(pipeline.account).yanked(id) {
+                Some(yanked) => format!("{id} cannot be used any more: {yanked}"),
+                None => format!("no plugin serves {id} here any more; add it and retry the stage"),
+            };
+            return Report::failed(FailureType::ConfigurationError, message);
+        };
+        let description = plugin.description();
+        let grants = match self.grants.of(&run.start.pins) {
+            Some(grants) => grants,
+            None => {
+                let message = "the grants that the execution started with are gone; start a new execution";
+                return Report::failed(FailureType::ConfigurationError, message);
+            }
+        };
+        let resolved = grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version);
+        let grants = match resolved {
+            Ok(grants) => grants,
+            Err(error) => return Report::failed(FailureType::ConfigurationError, error.to_string()),
+        };
+        let inputs = match self.inputs(&run) {
+            Ok(inputs) => inputs,
+            Err(error) => return Report::failed(FailureType::SystemUnavailable, error.to_string()),
+        };
+        let folder = WorkFolder(self.work.join(run.action_execution.to_string()));
+        // What an interrupted attempt left behind is not this attempt's.
+        folder.empty();
+        let log = self.logs.of(&run.execution.to_string(), &run.action_execution.to_string(), stage, &action.name);
+        let limits = CallLimits::default();
+        let quota = limits.files.clone();
+        let call = Call {
+            entry: Entry::of(
+                abi_type_id(&action.action_type_id).category,
+                run.source_revision.as_ref().map(|revision| revision.revision_value.clone()),
+            ),
+            request: self.request(pipeline, &run),
+            grants,
+            time: None,
+            inputs,
+            work_dir: folder.0.clone(),
+            limits,
+            sink: log.clone(),
+            outside: Outside::Recorded(self.recordings.recorder(&run)),
+        };
+        let (made, mut keeper) = (Made::of(&call), Keeper::new(&plugin));
+        let mut end = self.sandbox.call(&plugin, call).await;
+        log.flush();
+        if let Some(keeper) = &mut keeper {
+            keeper.add(made, &mut end);
+        }
+        let report = self.report(action, end, &quota).await;
+        if let Some(keeper) = keeper {
+            self.recordings.keep(&run, keeper, &report).await;
+        }
+        report
+    }
+
+    /// The recording of an action of an execution with these pins, as the bytes of a bundle; none where nothing was kept of it. No
+    /// artifact is in it that holds a secret of the pipeline: one that the grants name, or one of `settings`. Blocks.
+    pub fn recording(
+        &self,
+        pins: &BTreeMap<String, String>,
+        settings: &[String],
+        execution: &str,
+        action: &str,
+    ) -> anyhow::Result<Option<Bytes>> {
+        let Some(mut bundle) = self.recordings.read(execution, action)? else { return Ok(None) };
+        bundle.recording.log = self.logs.last_lines(execution, action)?;
+        let component = self.plugins.component(&bundle.recording.component.digest);
+        // Also those of other actions, whose outputs may be inputs of this one.
+        let granted = self.grants.of(pins).and_then(|grants| grants.secrets().ok());
+        let masks = granted.map(|granted| {
+            Masks::of(granted.iter().map(SecretValue::expose).chain(settings.iter().map(String::as_str)))
+        });
+        recording::complete(&mut bundle, component, masks.as_ref(), |digest| {
+            let tree = self.artifacts.tree(&digest.to_string()).ok()?;
+            Some((tree, self.artifacts.blobs().clone()))
+        });
+        Ok(Some(bundle.to_bytes()?.into()))
+    }
+
+    fn inputs(&self, run: &RunAction) -> Result<Vec<Input>, ArtifactError> {
+        let input = |(name, digest): &(String, String)| {
+            Ok(Input { name: name.clone(), tree: self.artifacts.tree(digest)?, blobs: self.artifacts.blobs().clone() })
+        };
+        run.inputs.iter().map(input).collect()
+    }
+
+    fn request(&self, pipeline: Aggregate, run: &RunAction) -> abi::Request {
+        let action = run.action();
+        let mut request = self.bare_request(pipeline, &run.declaration, &run.stage().name, action, &run.configuration);
+        request.context.execution_id = run.execution.to_string();
+        request.context.action_execution_id = run.action_execution.to_string();
+        request.inputs = run.inputs.iter().map(|(name, _)| name.clone()).collect();
+        request.commands.clone_from(&run.commands);
+        request.environment = run.environment.iter().map(|variable| named(&variable.name, &variable.value)).collect();
+        request.idempotency_key = run.action_execution.to_string();
+        request.attempt = run.attempt;
+        request.resumed = run.resumed.as_ref().map(outcome::resumption);
+        request
+    }
+
+    /// The request of an action without an execution.
+    fn bare_request(
+        &self,
+        pipeline: Aggregate,
+        declaration: &PipelineDeclaration,
+        stage: &str,
+        action: &ActionDeclaration,
+        configuration: &BTreeMap<String, String>,
+    ) -> abi::Request {
+        let outputs = action.output_artifacts.iter().flatten();
+        abi::Request {
+            action_type: abi_type_id(&action.action_type_id),
+            context: abi::Context {
+                account: format!("{:012}", pipeline.account),
+                region: action.region.clone().unwrap_or_else(|| self.region.clone()),
+                pipeline: declaration.name.clone(),
+                execution_id: String::new(),
+                stage: stage.to_owned(),
+                action: action.name.clone(),
+                action_execution_id: String::new(),
+            },
+            settings: configuration.iter().map(|(name, value)| named(name, value)).collect(),
+            inputs: Vec::new(),
+            outputs: outputs
+                .map(|o| abi::Output { name: o.name.clone(), files: o.files.clone().unwrap_or_default() })
+                .collect(),
+            commands: Vec::new(),
+            environment: Vec::new(),
+            output_variables: action.output_variables.clone().unwrap_or_default(),
+            idempotency_key: String::new(),
+            attempt: 1,
+            resumed: None,
+        }
+    }
+
+    async fn report(&self, action: &ActionDeclaration, end: CallEnd, quota: &FileQuota) -> Report {
+        let result = match end.result {
+            Ok(outcome) => outcome,
+            Err(failure) => return failed_call(failure, &end.denials),
+        };
+        if let Outcome::Waiting(wait) = result {
+            return outcome::waiting(wait);
+        }
+        if let Some(name) = end.undeclared.first() {
+            let message = format!(
+                "the plugin wrote to /outputs/{name}, but the action declares no output artifact of this name; add it to \
+                 outputArtifacts, or name it as the plugin does"
+            );
+            return Report::failed(FailureType::ConfigurationError, message);
+        }
+        let report = outcome::report(result);
+        let Report::Succeeded(mut success) = report else { return report };
+        if let Some(missing) = action.outputs().find(|name| !end.outputs.iter().any(|made| made.name == **name)) {
+            let message = format!(
+                "the output artifact {missing} was declared and not made: the plugin wrote nothing to /outputs/{missing}"
+            );
+            return Report::failed(FailureType::ConfigurationError, message);
+        }
+        match self.take_in(&mut success, end.outputs, quota).await {
+            Ok(()) => {
+                points::pass("made");
+                Report::Succeeded(success)
+            }
+            Err(report) => report,
+        }
+    }
+
+    /// Makes the outputs durable artifacts.
+    async fn take_in(&self, success: &mut Success, made: Vec<MadeOutput>, quota: &FileQuota) -> Result<(), Report> {
+        if made.is_empty() {
+            return Ok(());
+        }
+        let (artifacts, quota) = (Arc::clone(&self.artifacts), quota.clone());
+        let taken = tokio::task::spawn_blocking(move || artifacts.take_in(&made, &quota)).await;
+        match taken {
+            Ok(Ok(digests)) => success.artifacts = digests.into_iter().collect(),
+            Ok(Err(error @ ArtifactError::Refused(_))) => {
+                return Err(Report::failed(FailureType::JobFailed, error.to_string()));
+            }
+            Ok(Err(error)) => return Err(Report::failed(FailureType::SystemUnavailable, error.to_string())),
+            Err(error) => return Err(Report::failed(FailureType::SystemUnavailable, error.to_string())),
+        }
+        Ok(())
+    }
+}
+
+fn named(name: &str, value: &str) -> abi::NamedValue {
+    abi::NamedValue { name: name.to_owned(), value: value.to_owned() }
+}
+
+/// What a poll says goes nowhere: it has no execution to which it would belong.
+struct Unheard;
+
+impl Sink for Unheard {
+    fn log(&self, level: Level, line: &str) {
+        tracing::debug!("{level:?} {line}");
+    }
+
+    fn progress(&self, _: Option<u8>, _: &str) {}
+
+    fn host_call(&self, _: HostCall) {}
+}
+
+/// What a call that gave no outcome means to the action.
+fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
+    let (kind, mut message) = outcome::failure_of(&failure);
+    // A plugin may hide a denial behind words of its own; the grant that is missing is what the operator needs to know.
+    for denial in denials.iter().filter(|denial| !message.contains(denial.as_str())).collect::<Vec<_>>() {
+        message.push_str("\nrefused: ");
+        message.push_str(denial);
+    }
+    Report::failed(kind, message)
+}
+
+/// An action's own folder, gone when its call is.
+struct WorkFolder(PathBuf);
+
+impl WorkFolder {
+    fn empty(&self) {
+        match std::fs::remove_dir_all(&self.0) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!("cannot empty {}: {error}", self.0.display()),
+        }
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        self.empty();
+    }
+}

@@ -1,0 +1,12 @@
+//! Runs actions in the sandbox: what the driver asks for in the core's words, done with plugins, artifacts and grants.
+//!
+//! Owns grants files, logs and recordings of action executions, and the putting together of a host. Must not know who asks
+//! the host, or what follows from an action's end.
+
+pub mod actions;
+pub mod grant_book;
+pub mod grants;
+pub mod host;
+pub mod logs;
+pub mod outcome;
+pub mod recording;

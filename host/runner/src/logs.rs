@@ -1,0 +1,280 @@
+//! Logs of action executions: append-only files, one for what the plugin said and one for its host calls.
+//!
+//! Owns the files and the live copy of what goes into them. Must not know who reads.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+
+use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use pipewright_base::clock;
+
+/// Lines that a slow watcher may lag behind; older ones are lost to it, and are in the file.
+const LIVE_LINES_MAX: usize = 4096;
+
+/// How much of a log's end is given at once.
+const LAST_LINES_BYTES_MAX: u64 = 256 * 1024;
+
+/// The extensions of the files.
+const LOG: &str = "log";
+const JOURNAL: &str = "calls";
+
+/// Something an action said while it ran.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The action execution.
+    pub id: Arc<str>,
+    pub stage: Arc<str>,
+    pub action: Arc<str>,
+    pub what: Speech,
+}
+
+#[derive(Clone, Debug)]
+pub enum Speech {
+    Line(Level, String),
+    Progress(Option<u8>, String),
+}
+
+/// The folder of logs, and the live copy.
+pub struct Logs {
+    folder: PathBuf,
+    live: broadcast::Sender<Said>,
+    /// Those that are being written, by action execution.
+    open: Arc<Mutex<HashMap<String, Weak<ActionLog>>>>,
+}
+
+impl Logs {
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, live: broadcast::Sender::new(LIVE_LINES_MAX), open: Arc::default() }
+    }
+
+    /// What actions say from now on.
+    pub fn listen(&self) -> broadcast::Receiver<Said> {
+        self.live.subscribe()
+    }
+
+    /// The log of one action execution. Files are made when something is written.
+    pub fn of(&self, execution: &str, action_execution: &str, stage: &str, action: &str) -> Arc<ActionLog> {
+        let log = Arc::new(ActionLog {
+            base: self.base(execution, action_execution),
+            id: action_execution.into(),
+            open: Arc::clone(&self.open),
+            stage: stage.into(),
+            action: action.into(),
+            live: self.live.clone(),
+            files: Mutex::default(),
+        });
+        let mut open = self.open.lock().expect("no panic while held");
+        open.insert(action_execution.to_owned(), Arc::downgrade(&log));
+        log
+    }
+
+    fn base(&self, execution: &str, action_execution: &str) -> PathBuf {
+        self.folder.join(execution).join(action_execution)
+    }
+
+    pub fn log_path(&self, execution: &str, action_execution: &str) -> PathBuf {
+        self.base(execution, action_execution).with_extension(LOG)
+    }
+
+    pub fn journal_path(&self, execution: &str, action_execution: &str) -> PathBuf {
+        self.base(execution, action_execution).with_extension(JOURNAL)
+    }
+
+    /// The end of what an action execution said, without the times.
+    pub fn last_lines(&self, execution: &str, action_execution: &str) -> std::io::Result<Vec<String>> {
+        self.flush(action_execution);
+        let mut file = match File::open(self.log_path(execution, action_execution)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file?,
+        };
+        let length = file.metadata()?.len();
+        let cut = length.saturating_sub(LAST_LINES_BYTES_MAX);
+        file.seek(SeekFrom::Start(cut))?;
+        let mut text = Vec::new();
+        file.take(LAST_LINES_BYTES_MAX).read_to_end(&mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        // Where it is cut, the first line is not whole.
+        let lines = text.lines().skip(usize::from(cut > 0));
+        Ok(lines.map(|line| line.split_once(' ').map_or(line, |(_, said)| said).to_owned()).collect())
+    }
+
+    /// Writes out what is buffered of a log that is being written.
+    pub fn flush(&self, action_execution: &str) {
+        flush(&self.open, action_execution);
+    }
+
+    /// Waits for what one action execution says.
+    pub fn listen_to(&self, execution: &str, action_execution: &str) -> Listener {
+        Listener {
+            path: self.log_path(execution, action_execution),
+            id: action_execution.to_owned(),
+            live: self.live.subscribe(),
+            open: Arc::clone(&self.open),
+        }
+    }
+}
+
+fn flush(open: &Mutex<HashMap<String, Weak<ActionLog>>>, action_execution: &str) {
+    let log = open.lock().expect("no panic while held").get(action_execution).and_then(Weak::upgrade);
+    if let Some(log) = log {
+        log.flush();
+    }
+}
+
+/// Follows one log: its file, and when there is more in it.
+pub struct Listener {
+    path: PathBuf,
+    id: String,
+    live: broadcast::Receiver<Said>,
+    open: Arc<Mutex<HashMap<String, Weak<ActionLog>>>>,
+}
+
+impl Listener {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn flush(&self) {
+        flush(&self.open, &self.id);
+    }
+
+    /// Waits until the action execution has said something, or perhaps has.
+    pub async fn something(&mut self) {
+        loop {
+            match self.live.recv().await {
+                Ok(said) if *said.id != *self.id => {}
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+pub struct ActionLog {
+    base: PathBuf,
+    id: Arc<str>,
+    open: Arc<Mutex<HashMap<String, Weak<ActionLog>>>>,
+    stage: Arc<str>,
+    action: Arc<str>,
+    live: broadcast::Sender<Said>,
+    files: Mutex<Files>,
+}
+
+#[derive(Default)]
+struct Files {
+    lines: Option<BufWriter<File>>,
+    calls: Option<BufWriter<File>>,
+}
+
+/// A host call as a line of the journal.
+#[derive(Serialize)]
+struct JournalLine<'a> {
+    at: u64,
+    capability: &'a str,
+    operation: &'a str,
+    target: &'a str,
+    outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    bytes: u64,
+    micros: u64,
+}
+
+impl ActionLog {
+    fn say(&self, what: Speech) {
+        // Nobody listening is the usual case.
+        let _ = self.live.send(Said {
+            id: Arc::clone(&self.id),
+            stage: Arc::clone(&self.stage),
+            action: Arc::clone(&self.action),
+            what,
+        });
+    }
+
+    /// Writes a line. A log that cannot be written must not fail the action.
+    fn append(&self, pick: impl Fn(&mut Files) -> &mut Option<BufWriter<File>>, extension: &str, line: &str) {
+        let mut files = self.files.lock().expect("no panic while held");
+        let file = pick(&mut files);
+        let written = match file {
+            Some(file) => writeln!(file, "{line}"),
+            None => {
+                open(&self.base.with_extension(extension)).and_then(|opened| writeln!(file.insert(opened), "{line}"))
+            }
+        };
+        if let Err(error) = written {
+            tracing::warn!("log {}: {error}", self.base.display());
+        }
+    }
+
+    /// Writes out what is buffered, at the end of a call.
+    pub fn flush(&self) {
+        let mut files = self.files.lock().expect("no panic while held");
+        let Files { lines, calls } = &mut *files;
+        for file in [lines, calls].into_iter().flatten() {
+            if let Err(error) = file.flush() {
+                tracing::warn!("log {}: {error}", self.base.display());
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> std::io::Result<BufWriter<File>> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    Ok(BufWriter::new(File::options().create(true).append(true).open(path)?))
+}
+
+impl Drop for ActionLog {
+    fn drop(&mut self) {
+        self.flush();
+        let mut open = self.open.lock().expect("no panic while held");
+        // A later call of the same action execution may have opened it again.
+        if open.get(&*self.id).is_some_and(|log| log.strong_count() == 0) {
+            open.remove(&*self.id);
+        }
+    }
+}
+
+impl Sink for ActionLog {
+    fn log(&self, level: Level, line: &str) {
+        self.append(|files| &mut files.lines, LOG, &format!("{} {level:?} {line}", clock::now_ms()));
+        self.say(Speech::Line(level, line.to_owned()));
+    }
+
+    fn progress(&self, percent: Option<u8>, summary: &str) {
+        self.say(Speech::Progress(percent, summary.to_owned()));
+    }
+
+    fn host_call(&self, call: HostCall) {
+        let (outcome, why) = match &call.outcome {
+            HostCallOutcome::Done => ("done", None),
+            HostCallOutcome::Denied(why) => ("denied", Some(why.as_str())),
+            HostCallOutcome::Limit(why) => ("limit", Some(why.as_str())),
+            HostCallOutcome::Failed(why) => ("failed", Some(why.as_str())),
+        };
+        let line = JournalLine {
+            at: clock::now_ms(),
+            capability: call.capability,
+            operation: call.operation,
+            target: &call.target,
+            outcome,
+            why,
+            bytes: call.bytes,
+            micros: call.micros,
+        };
+        // Told when it is over: the span has its duration as a field.
+        let JournalLine { capability, operation, target, bytes, micros, .. } = line;
+        tracing::info_span!("host_call", capability, operation, target, outcome, bytes, micros).in_scope(|| ());
+        match serde_json::to_string(&line) {
+            Ok(line) => self.append(|files| &mut files.calls, JOURNAL, &line),
+            Err(error) => tracing::warn!("journal {}: {error}", self.base.display()),
+        }
+    }
+}

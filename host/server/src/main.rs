@@ -1,5 +1,0 @@
-//! The `pipewright` binary: server, command line, local runner and plugin tool in one.
-
-fn main() -> std::process::ExitCode {
-    pipewright::cli::main()
-}
