@@ -2,9 +2,11 @@
 //!
 //! Depends on nothing of this project.
 
+mod cause;
 pub mod clock;
 mod digest;
 pub mod hex;
 pub mod home;
 
+pub use cause::{Cause, Principal, Source};
 pub use digest::{Digest, DigestError, Hasher};
