@@ -7,6 +7,7 @@ pub mod clock;
 mod digest;
 pub mod hex;
 pub mod home;
+pub mod trust;
 
 pub use cause::{Cause, Principal, Source};
 pub use digest::{Digest, DigestError, Hasher};

@@ -10,12 +10,11 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use crypto_secretbox::aead::Aead as _;
+use crypto_secretbox::{KeyInit as _, XSalsa20Poly1305};
 use pipewright_sandbox::files::Digest;
-use poly1305::Poly1305;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-use salsa20::XSalsa20;
-use salsa20::cipher::{KeyInit as _, KeyIvInit as _, StreamCipher as _};
 use serde::{Deserialize, Serialize};
 
 use super::PackageError;
@@ -38,7 +37,6 @@ const POINT_BYTES: usize = 65;
 const SCRYPT_LOG_N: u8 = 16;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 1;
-const TAG_BYTES: usize = 16;
 
 /// Known by the digest of its SubjectPublicKeyInfo: the same key in two files is one key.
 #[derive(Clone, PartialEq, Eq)]
@@ -180,10 +178,12 @@ impl Sealed {
             .map_err(|e| PackageError::Host(e.into()))?;
         let params = ScryptParameters { n: 1 << SCRYPT_LOG_N, r: SCRYPT_R, p: SCRYPT_P };
         let key = stretched(passphrase, &salt, SCRYPT_LOG_N).map_err(PackageError::Key)?;
+        let closed = XSalsa20Poly1305::new(&key.into()).encrypt(&nonce.into(), secret);
+        let closed = closed.map_err(|_| PackageError::Key("it is too long".to_owned()))?;
         Ok(Self {
             kdf: Kdf { name: "scrypt".to_owned(), params, salt: STANDARD.encode(salt) },
             cipher: Cipher { name: "nacl/secretbox".to_owned(), nonce: STANDARD.encode(nonce) },
-            ciphertext: STANDARD.encode(close_box(&key, &nonce, secret)),
+            ciphertext: STANDARD.encode(closed),
         })
     }
 
@@ -194,10 +194,11 @@ impl Sealed {
         let known = kdf.name == "scrypt" && r == SCRYPT_R && p == SCRYPT_P && cipher.name == "nacl/secretbox";
         let log_n = log_n.filter(|_| known).ok_or("it is sealed in another way than cosign's")?;
         let decoded = |text: &str| STANDARD.decode(text).map_err(|error| format!("it is damaged: {error}"));
-        let nonce = decoded(&cipher.nonce)?.try_into().map_err(|_| "it is damaged: the nonce".to_owned())?;
+        let nonce: [u8; 24] = decoded(&cipher.nonce)?.try_into().map_err(|_| "it is damaged: the nonce".to_owned())?;
         let key = stretched(passphrase, &decoded(&kdf.salt)?, log_n)?;
-        open_box(&key, &nonce, &decoded(ciphertext)?)
-            .ok_or_else(|| "the passphrase is not the one of this key".to_owned())
+        XSalsa20Poly1305::new(&key.into())
+            .decrypt(&nonce.into(), &decoded(ciphertext)?[..])
+            .map_err(|_| "the passphrase is not the one of this key".to_owned())
     }
 }
 
@@ -206,34 +207,6 @@ fn stretched(passphrase: &str, salt: &[u8], log_n: u8) -> Result<[u8; 32], Strin
     let params = scrypt::Params::new(log_n, SCRYPT_R, SCRYPT_P, key.len()).map_err(|error| error.to_string())?;
     scrypt::scrypt(passphrase.as_bytes(), salt, &params, &mut key).map_err(|error| error.to_string())?;
     Ok(key)
-}
-
-/// NaCl's `crypto_secretbox`: the stream's first 32 bytes are the key of the tag, which comes before the text.
-fn close_box(key: &[u8; 32], nonce: &[u8; 24], text: &[u8]) -> Vec<u8> {
-    let (tag_key, mut stream) = stream(key, nonce);
-    let mut closed = text.to_vec();
-    stream.apply_keystream(&mut closed);
-    let tag = Poly1305::new(&tag_key.into()).compute_unpadded(&closed);
-    [&tag[..], &closed].concat()
-}
-
-fn open_box(key: &[u8; 32], nonce: &[u8; 24], closed: &[u8]) -> Option<Vec<u8>> {
-    let (tag, closed) = closed.split_at_checked(TAG_BYTES)?;
-    let (tag_key, mut stream) = stream(key, nonce);
-    let computed = Poly1305::new(&tag_key.into()).compute_unpadded(closed);
-    if computed[..] != *tag {
-        return None;
-    }
-    let mut text = closed.to_vec();
-    stream.apply_keystream(&mut text);
-    Some(text)
-}
-
-fn stream(key: &[u8; 32], nonce: &[u8; 24]) -> ([u8; 32], XSalsa20) {
-    let mut stream = XSalsa20::new(key.into(), nonce.into());
-    let mut tag_key = [0; 32];
-    stream.apply_keystream(&mut tag_key);
-    (tag_key, stream)
 }
 
 fn read(path: &Path) -> Result<String, PackageError> {

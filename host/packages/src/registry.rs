@@ -5,16 +5,15 @@
 //! of registries, because each is to end at a limit of bytes and of time, whatever the registry sends.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE};
+use pipewright_base::trust;
 use pipewright_sandbox::files::Digest;
 use reqwest::{Client, RequestBuilder, Response, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 
 use super::oci::{self, Descriptor};
@@ -95,7 +94,7 @@ impl Registry {
         let base = Url::parse(&format!("{scheme}://{host}/v2/"));
         let base = base.map_err(|error| PackageError::Usage(format!("{host:?} is no registry: {error}")))?;
         let mut builder = Client::builder()
-            .tls_backend_preconfigured(trust(&options.certificate_authorities)?)
+            .tls_backend_preconfigured(trusted(&options.certificate_authorities)?)
             .https_only(!plain)
             .connect_timeout(options.limits.connect)
             .read_timeout(options.limits.idle)
@@ -435,26 +434,9 @@ fn is_loopback(registry: &str) -> bool {
 }
 
 /// The system's certificate authorities, and those named.
-fn trust(authorities: &[PathBuf]) -> Result<rustls::ClientConfig, PackageError> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for path in authorities {
-        let wrong = |error: &dyn std::fmt::Display| {
-            PackageError::Usage(format!("{}: no certificate authorities can be read: {error}", path.display()))
-        };
-        let before = roots.len();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-            let certificate = certificate.map_err(|error| wrong(&error))?;
-            roots.add(certificate).map_err(|error| wrong(&error))?;
-        }
-        if roots.len() == before {
-            return Err(wrong(&"it holds none"));
-        }
-    }
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| PackageError::Host(error.into()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+fn trusted(authorities: &[PathBuf]) -> Result<rustls::ClientConfig, PackageError> {
+    let authorities = trust::authorities(authorities).map_err(|error| PackageError::Usage(format!("{error:#}")))?;
+    trust::client(authorities).map_err(PackageError::Host)
 }
 
 /// What the user's docker configuration has for a registry, credential helpers included. May block.

@@ -12,11 +12,12 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
+use pipewright_base::trust;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use super::ClientError;
 
@@ -88,7 +89,9 @@ pub(super) async fn exchange(endpoint: &Endpoint, request: Request<Bytes>) -> Re
         return over(endpoint, stream, request).await;
     }
     let name = ServerName::try_from(endpoint.host().to_owned()).map_err(|error| endpoint.unreachable(error))?;
-    let connector = TlsConnector::from(Arc::new(trust(endpoint)?));
+    let connector = TlsConnector::from(Arc::new(
+        trust::client(RootCertStore::empty()).map_err(|error| endpoint.unreachable(error))?,
+    ));
     let stream = connector.connect(name, stream).await.map_err(|error| endpoint.unreachable(error))?;
     over(endpoint, stream, request).await
 }
@@ -101,15 +104,4 @@ where
     // It ends when the answer has been read or dropped.
     tokio::spawn(connection);
     sender.send_request(request.map(Full::new)).await.map_err(|error| endpoint.broken(error))
-}
-
-/// The certificate authorities of this machine.
-fn trust(endpoint: &Endpoint) -> Result<ClientConfig, ClientError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| endpoint.unreachable(error))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

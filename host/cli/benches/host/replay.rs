@@ -17,7 +17,7 @@ use crate::bare::{Bare, Reach};
 
 /// Actions of a run; each of them comes before a commit, and the first commit of a run is its start.
 const ACTIONS: usize = 3;
-/// As the store's own (`host/server/src/store`): rows in a group, bytes of a row, bytes around a record's body.
+/// As the store's own (`host/store`): rows in a group, bytes of a row, bytes around a record's body.
 const GROUP_ROWS_MAX: usize = 256;
 const ROW_BYTES_MAX: usize = 4096;
 const RECORD_HEADER_BYTES: usize = 75;
