@@ -13,6 +13,7 @@ mod crash;
 mod durability;
 mod git;
 mod git_server;
+mod golden;
 mod languages;
 mod packages;
 mod quickstart;

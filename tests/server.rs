@@ -15,6 +15,11 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it answers. `home` holds its configuration, `serve.toml`; its data lie in `home/data`.
     pub fn start(home: &Path) -> Self {
+        Self::start_with(home, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(home: &Path, environment: &[(&str, &str)]) -> Self {
         let data = home.join("data");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
         command
@@ -24,6 +29,7 @@ impl Server {
             .arg(home.join("serve.toml"))
             .env("HOME", home)
             .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
