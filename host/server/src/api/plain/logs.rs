@@ -83,7 +83,7 @@ impl Place {
     async fn has_ended(&self, call: &Call) -> Result<bool, ApiError> {
         let state = call.api.host.driver.state(self.aggregate).await?;
         let live = state.executions.get(&self.execution);
-        let run = live.and_then(|live| live.actions.values().find(|run| run.id == self.action));
+        let run = live.and_then(|live| live.runs.values().find(|run| run.id == self.action));
         Ok(run.is_none_or(|run| !run.in_progress()))
     }
 }
