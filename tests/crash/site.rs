@@ -80,6 +80,11 @@ impl Answer {
         self.result.unwrap_or_else(|code| panic!("{}: {code}", self.operation))
     }
 
+    /// Whether this error was answered.
+    pub fn is_error(&self, code: &str) -> bool {
+        self.result.as_ref().is_err_and(|found| found == code)
+    }
+
     /// That it was done; or, where it may have been done before, these errors that say so.
     #[track_caller]
     pub fn expect_or_doubt(self, codes: &[&str]) {

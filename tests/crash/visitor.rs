@@ -101,8 +101,9 @@ impl Visitor {
             _ => self.abandon(execution).await,
         };
         self.ended(execution, ends).await;
-        let actions = self.actions(execution).await;
+        let mut actions = self.actions(execution).await;
         assert!(actions.iter().all(|action| action["status"] != "InProgress"), "{execution}: {actions:#?}");
+        actions.retain(|action| !was_given_up(action));
         if ends == "Succeeded" {
             let mut names: Vec<_> = actions.iter().map(|action| action["actionName"].as_str().unwrap()).collect();
             names.sort_unstable();
@@ -143,9 +144,10 @@ impl Visitor {
             if let Some(token) = actions.iter().find_map(token) {
                 return token.to_owned();
             }
-            let failed =
-                actions.iter().find(|action| !matches!(action["status"].as_str(), Some("InProgress" | "Succeeded")));
+            let ends_well = |action: &&Value| matches!(action["status"].as_str(), Some("InProgress" | "Succeeded"));
+            let failed = actions.iter().find(|action| !ends_well(action) && !was_given_up(action));
             assert!(failed.is_none(), "{}: {failed:#?}", self.pipeline);
+            self.retry_what_was_given_up(execution, &actions).await;
             self.pause(POLL_MILLISECONDS).await;
         }
     }
@@ -153,7 +155,14 @@ impl Visitor {
     async fn abandon(&mut self, execution: &str) -> &'static str {
         self.pause(STOP_MILLISECONDS_MAX).await;
         let input = json!({ "pipelineName": self.pipeline, "pipelineExecutionId": execution, "abandon": true });
-        let answer = self.site.insist("StopPipelineExecution", &input).await;
+        let answer = loop {
+            let answer = self.site.insist("StopPipelineExecution", &input).await;
+            let has_failed = answer.is_error("PipelineExecutionNotStoppableException");
+            let actions = self.actions(execution).await;
+            if !has_failed || !self.retry_what_was_given_up(execution, &actions).await {
+                break answer;
+            }
+        };
         answer.expect_or_doubt(&["DuplicatedStopRequestException", "PipelineExecutionNotStoppableException"]);
         self.site.known(&self.pipeline, execution, |known| known.is_stopped = true);
         "Stopped"
@@ -165,6 +174,10 @@ impl Visitor {
         loop {
             let got = self.site.insist("GetPipelineExecution", &input).await.expect();
             let status = got["pipelineExecution"]["status"].as_str().unwrap();
+            let actions = if status == "Failed" { self.actions(execution).await } else { Vec::new() };
+            if self.retry_what_was_given_up(execution, &actions).await {
+                continue;
+            }
             if !matches!(status, "InProgress" | "Stopping") {
                 assert_eq!(status, ends, "{}: {execution}: {:#?}", self.pipeline, self.actions(execution).await);
                 self.site.known(&self.pipeline, execution, |known| known.ended = Some(status.to_owned()));
@@ -174,9 +187,31 @@ impl Visitor {
         }
     }
 
+    /// Where the host crashed twice while an action ran, it says to retry the stage.
+    async fn retry_what_was_given_up(&self, execution: &str, actions: &[Value]) -> bool {
+        // The newest first.
+        let latest =
+            |action: &&Value| actions.iter().find(|it| it["actionName"] == action["actionName"]) == Some(*action);
+        let Some(action) = actions.iter().find(|action| was_given_up(action) && latest(action)) else { return false };
+        let input = json!({
+            "pipelineName": self.pipeline,
+            "stageName": action["stageName"],
+            "pipelineExecutionId": execution,
+            "retryMode": "FAILED_ACTIONS",
+        });
+        // A refusal says that it was retried before.
+        self.site.insist("RetryStageExecution", &input).await;
+        true
+    }
+
     async fn actions(&self, execution: &str) -> Vec<Value> {
         self.site.actions(&self.pipeline, execution).await
     }
+}
+
+/// Whether the host crashed twice while the action ran, and did not run it again.
+fn was_given_up(action: &Value) -> bool {
+    action["output"]["executionResult"]["errorDetails"]["code"] == "SystemUnavailable"
 }
 
 /// The token of an action that waits for an approval.

@@ -105,7 +105,43 @@ fn predefined(id: &ActionTypeId) -> Option<&'static AwsActionType> {
 
 /// Whether there is such a type only where a plugin serves it. One that AWS or one of its partners has can be declared anywhere.
 pub fn is_of_plugins(id: &ActionTypeId) -> bool {
-    id.owner != AWS && predefined(id).is_none()
+    predefined(id).is_none() && !known().any(|known| known == *id)
+}
+
+/// All types of AWS and its partners.
+fn known() -> impl Iterator<Item = ActionTypeId> {
+    let rows = AWS_TYPES.iter().map(|row| (row.category, row.owner, row.provider));
+    let partners = PARTNERS.iter().map(|(category, provider)| (*category, ThirdParty, *provider));
+    rows.chain(partners).map(|(category, owner, provider)| ActionTypeId {
+        category,
+        owner,
+        provider: provider.to_owned(),
+        version: "1".to_owned(),
+    })
+}
+
+/// The type of AWS or its partners that is most like one that there is not; none for a custom one.
+pub fn nearest(id: &ActionTypeId) -> Option<ActionTypeId> {
+    let same = known().filter(|known| known.owner == id.owner && id.owner != Custom);
+    same.min_by_key(|known| {
+        let edits = edits(&known.provider.to_lowercase(), &id.provider.to_lowercase());
+        // A category is chosen from a list, and a provider written.
+        edits + if known.category == id.category { 0 } else { 4 }
+    })
+}
+
+/// How many letters are to be written, deleted or replaced to make one text the other.
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, a) in from.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (column, b) in to.bytes().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
 }
 
 /// Whether AWS refuses the type in pipelines of type V1 (contract §8).
@@ -287,6 +323,19 @@ static AWS_TYPES: &[AwsActionType] = &[
     row(Invoke, ThirdParty, "Snyk", (1, 1), (1, 1), &[], Open),
 ];
 
+/// Types of partners of which no more than the name is known.
+static PARTNERS: &[(ActionCategory, &str)] = &[
+    (Build, "CloudBees"),
+    (Build, "TeamCity"),
+    (Deploy, "XebiaLabs"),
+    (Test, "Apica"),
+    (Test, "BlazeMeter"),
+    (Test, "GhostInspector"),
+    (Test, "Nouvola"),
+    (Test, "Runscope"),
+    (Test, "StormRunner"),
+];
+
 static V2_ONLY: &[(ActionCategory, &str)] = &[
     (Build, "ECRBuildAndPublish"),
     (Compute, "Commands"),
@@ -295,3 +344,30 @@ static V2_ONLY: &[(ActionCategory, &str)] = &[
     (Deploy, "Lambda"),
     (Invoke, "CodePipeline"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_there_is_not_has_a_nearest_one() {
+        let check = |text: &str, nearest_text: Option<&str>| {
+            let parts: Vec<&str> = text.split('/').collect();
+            let id = serde_json::json!({
+                "category": parts[0], "owner": parts[1], "provider": parts[2], "version": parts[3]
+            });
+            let id: ActionTypeId = serde_json::from_value(id).expect("a type");
+            let found = is_of_plugins(&id).then(|| nearest(&id)).flatten().map(|id| id.to_string());
+            assert_eq!(found.as_deref(), nearest_text, "{text}");
+        };
+        check("Build/AWS/CodeBuild/1", None);
+        check("Test/ThirdParty/Runscope/1", None);
+        check("Build/Custom/Jenkins/1", None);
+        check("Build/AWS/CodeBuld/1", Some("Build/AWS/CodeBuild/1"));
+        check("Build/AWS/codebuild/1", Some("Build/AWS/CodeBuild/1"));
+        check("Build/AWS/CodeBuild/2", Some("Build/AWS/CodeBuild/1"));
+        check("Approval/AWS/Zorp/1", Some("Approval/AWS/Manual/1"));
+        check("Deploy/AWS/CodeCommit/1", Some("Source/AWS/CodeCommit/1"));
+        check("Source/ThirdParty/GitHb/1", Some("Source/ThirdParty/GitHub/1"));
+    }
+}

@@ -20,9 +20,12 @@ mod rules;
 pub(crate) mod shape;
 pub(crate) mod shapes;
 mod structure;
+mod unsupported;
 
 pub use rules::{RULES, Rule};
 use shape::{Reader, Shape};
+pub use unsupported::unsupported;
+pub(crate) use unsupported::unsupported_conditions;
 
 /// As many problems are told as a person could want; the rest of the document is not judged then. Stops a document of
 /// megabytes of tiny mistakes from becoming gigabytes of messages.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
-use pipewright_pipeline::machine::{FailureType, Report, Revision, RunAction, Success};
+use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunAction, Success};
 use pipewright_sandbox::abi::{self, Entry, Outcome};
 use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
 use pipewright_sandbox::grants::SecretValue;
@@ -111,8 +111,8 @@ impl SandboxActions {
         match end.result {
             Ok(Outcome::Latest(revision)) => Ok(revision.map(outcome::revision)),
             Ok(_) => Err("the plugin does not say what is the latest revision".to_owned()),
-            Err(failure) => Err(match failed_call(failure, &end.denials) {
-                Report::Failed(failure) => failure.error.message,
+            Err(failure) => Err(match failed_call(failure, &end.denials).outcome {
+                machine::Outcome::Failed(failure) => failure.error.message,
                 _ => String::new(),
             }),
         }
@@ -274,7 +274,7 @@ impl SandboxActions {
             return Report::failed(FailureType::ConfigurationError, message);
         }
         let report = outcome::report(result);
-        let Report::Succeeded(mut success) = report else { return report };
+        let machine::Outcome::Succeeded(mut success) = report.outcome else { return report };
         if let Some(missing) = action.outputs().find(|name| !end.outputs.iter().any(|made| made.name == **name)) {
             let message = format!(
                 "the output artifact {missing} was declared and not made: the plugin wrote nothing to /outputs/{missing}"
@@ -284,7 +284,7 @@ impl SandboxActions {
         match self.take_in(&mut success, end.outputs, quota).await {
             Ok(()) => {
                 points::pass("made");
-                Report::Succeeded(success)
+                machine::Outcome::Succeeded(success).into()
             }
             Err(report) => report,
         }

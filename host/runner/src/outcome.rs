@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use pipewright_pipeline::machine::{
-    ActionError, Failure, FailureType, Link, Report, Resumption, Revision, Success, Timestamp, Told, Wait, Wake,
+    self, APPROVAL_SIGNAL, ActionError, Awaited, Decision, Failure, FailureType, Link, Report, Resumption, Revision,
+    Success, Timestamp, Told, Wait, Wake,
 };
 use pipewright_sandbox::CallFailure;
 use pipewright_sandbox::abi::{self, FailureKind, Outcome, Status, TargetStatus};
@@ -46,12 +47,13 @@ pub fn failure_type(kind: FailureKind) -> FailureType {
 }
 
 pub fn waiting(wait: abi::Wait) -> Report {
-    Report::Waiting(Wait {
-        until: wait.until.map(Timestamp),
-        signal: wait.signal,
-        continuation: wait.continuation,
-        summary: wait.summary,
-    })
+    let signal = wait.signal.map(|kind| match kind == APPROVAL_SIGNAL {
+        true => Awaited::Approval,
+        false => Awaited::Signal(kind),
+    });
+    let time = wait.until.map(|at| Awaited::Time(Timestamp(at)));
+    let awaits = signal.into_iter().chain(time).collect();
+    Report::waiting(Wait { awaits, continuation: wait.continuation, summary: wait.summary })
 }
 
 pub fn resumption(resumed: &Resumption) -> abi::Resumption {
@@ -59,11 +61,20 @@ pub fn resumption(resumed: &Resumption) -> abi::Resumption {
         continuation: resumed.continuation.clone(),
         wake: match &resumed.wake {
             Wake::Time => abi::Wake::Time,
+            Wake::Approval(decision) => {
+                abi::Wake::Signal(abi::Signal { kind: APPROVAL_SIGNAL.to_owned(), payload: payload(decision) })
+            }
             Wake::Signal { kind, payload } => {
                 abi::Wake::Signal(abi::Signal { kind: kind.clone(), payload: payload.to_vec() })
             }
         },
     }
+}
+
+/// What an approval's signal carries, as the ABI has it.
+fn payload(decision: &Decision) -> Vec<u8> {
+    let by = decision.by.as_deref().unwrap_or_default();
+    json!({ "status": decision.status, "summary": decision.summary, "by": by }).to_string().into_bytes()
 }
 
 /// The report of an outcome, without its artifacts.
@@ -87,12 +98,12 @@ pub fn report(outcome: Outcome) -> Report {
 
 fn success(report: abi::Report, found: Option<abi::Revision>, details: BTreeMap<String, Value>) -> Report {
     let variables = report.variables.iter().map(|v| (v.name.clone(), v.value.clone())).collect();
-    Report::Succeeded(Box::new(Success {
+    Report::succeeded(Success {
         variables,
         artifacts: BTreeMap::new(),
         revision: found.map(revision),
         told: told(report, details),
-    }))
+    })
 }
 
 pub fn revision(found: abi::Revision) -> Revision {
@@ -138,13 +149,13 @@ fn tested_report(tested: abi::Tested) -> Report {
         message.push_str(&format!("\n… and {} more", bad.len() - FAILED_CASES_NAMED_MAX));
     }
     let error = ActionError { kind: FailureType::JobFailed, message };
-    Report::Failed(Box::new(Failure { error, told: told(tested.report, details) }))
+    machine::Outcome::Failed(Box::new(Failure { error, told: told(tested.report, details) })).into()
 }
 
 fn decided(yes: bool, no: &str, summary: Option<String>) -> Report {
     if yes {
         let told = Told { summary, ..Told::default() };
-        return Report::Succeeded(Box::new(Success { told, ..Success::default() }));
+        return Report::succeeded(Success { told, ..Success::default() });
     }
     Report::failed(FailureType::JobFailed, summary.map_or(no.to_owned(), |summary| format!("{no}: {summary}")))
 }

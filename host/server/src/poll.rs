@@ -284,11 +284,11 @@ enum Fetched {
 async fn fetched(host: &Host, pipeline: Aggregate, place: usize) -> Result<Fetched, DriverError> {
     let state = host.driver.state(pipeline).await?;
     let Some(id) = newest(&state) else { return Ok(Fetched::Nothing) };
-    let execution = match state.executions.get(&id) {
-        Some(live) => Some(live.clone()),
-        None => host.driver.archived(pipeline, id).await?,
-    };
-    Ok(execution.map_or(Fetched::Nothing, |execution| of_execution(&execution, place)))
+    if let Some(live) = state.executions.get(&id) {
+        return Ok(of_execution(live, place));
+    }
+    let ended = host.driver.archived(pipeline, id).await?;
+    Ok(ended.map_or(Fetched::Nothing, |execution| of_execution(&execution, place)))
 }
 
 /// The execution that entered the source stage last.

@@ -1,5 +1,5 @@
-//! Approval `AWS/Manual/1` (contract §7.8): waits for the signal `approval` and decides as it says. Who may send the
-//! signal, the token and the timeout are the host's.
+//! Approval `AWS/Manual/1`: asks, by waiting for the signal `approval`, and is told what was decided. The decision is the
+//! host's and stands, whatever is answered to it; so are the token, the timeout, and who may decide.
 
 use pipewright_sdk::prelude::*;
 use serde::Deserialize;

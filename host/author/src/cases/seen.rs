@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use pipewright_pipeline::machine::{FailureType, Report};
+use pipewright_pipeline::machine::{self, FailureType};
 use pipewright_sandbox::CallFailure;
 use pipewright_sandbox::abi::{self, Outcome, Wait};
 use pipewright_sandbox::files::Tree;
@@ -97,8 +97,8 @@ impl Seen {
     fn tested(tested: abi::Tested) -> Self {
         let cases = tested.cases.iter().cloned().map(Into::into).collect();
         let seen = Self { cases, ..Self::reported(tested.report.clone()) };
-        match outcome::report(Outcome::Tested(tested)) {
-            Report::Failed(failed) => {
+        match outcome::report(Outcome::Tested(tested)).outcome {
+            machine::Outcome::Failed(failed) => {
                 let failure = Some((failed.error.kind, failed.error.message));
                 Self { outcome: OutcomeKind::Failed, failure, ..seen }
             }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use pipewright_pipeline::machine::Report;
+use pipewright_pipeline::machine;
 use pipewright_sandbox::abi::{Entry, Outcome, Request, Wake};
 use pipewright_sandbox::files::{BlobDir, Digest};
 use toml::{Table, Value};
@@ -207,18 +207,18 @@ fn expected(call: &RecordedCall) -> Value {
             Outcome::Latest(_) => "succeeded",
             Outcome::Decided(decision) if !decision.approved => "rejected",
             Outcome::Verdict(verdict) if !verdict.passed => "rejected",
-            outcome => match outcome::report(outcome.clone()) {
-                Report::Succeeded(success) => {
+            outcome => match outcome::report(outcome.clone()).outcome {
+                machine::Outcome::Succeeded(success) => {
                     let variables = success.variables.into_iter().map(|(name, value)| (name, value.into()));
                     expected.insert("variables".into(), Value::Table(variables.collect()));
                     "succeeded"
                 }
-                Report::Failed(failed) => {
+                machine::Outcome::Failed(failed) => {
                     let first = failed.error.message.lines().next().unwrap_or_default();
                     expected.insert("failure".into(), failure(&format!("{:?}", failed.error.kind), first));
                     "failed"
                 }
-                Report::Waiting(_) => "waiting",
+                machine::Outcome::Waiting(_) => "waiting",
             },
         },
     };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use pipewright_pipeline::machine::Report;
+use pipewright_pipeline::machine;
 use pipewright_sandbox::files::{BlobDir, Input, Tree, collect};
 use pipewright_sandbox::outside::{Outside, Recorded, Replay};
 use pipewright_sandbox::seam::Sink;
@@ -129,7 +129,7 @@ impl Stage<'_> {
         let declared = &call.request.outputs;
         let all_made = declared.iter().all(|output| end.outputs.iter().any(|made| made.name == output.name));
         let succeeded = match &end.result {
-            Ok(outcome) => matches!(outcome::report(outcome.clone()), Report::Succeeded(_)),
+            Ok(outcome) => matches!(outcome::report(outcome.clone()).outcome, machine::Outcome::Succeeded(_)),
             Err(_) => false,
         };
         if !succeeded || !all_made || !end.undeclared.is_empty() {

@@ -82,7 +82,7 @@ struct Scripted;
 impl Actions for Scripted {
     fn run(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, Report> {
         let told = Told { summary: Some("done".to_owned()), ..Told::default() };
-        std::future::ready(Report::Succeeded(Box::new(Success { told, ..Success::default() }))).boxed()
+        std::future::ready(Report::succeeded(Success { told, ..Success::default() })).boxed()
     }
 
     fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {

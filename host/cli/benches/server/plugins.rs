@@ -13,7 +13,7 @@ use pipewright_packages::Installed;
 use pipewright_packages::plugins::{Plugins, Whose};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    ActionExecutionId, ExecutionId, Place, Report, RunAction, Start, Timestamp, Trigger,
+    ActionAddress, ActionExecutionId, ExecutionId, ExecutionType, Outcome, RunAction, Start, Timestamp, Trigger, Usage,
 };
 use pipewright_runner::actions::Runner;
 use pipewright_runner::grant_book::GrantBook;
@@ -114,7 +114,7 @@ impl Caller {
         plugins.load_installed(&sandbox, ACCOUNT, Installed::open(&data, None)?.components()?).await?;
         let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(GrantsFile::default()))?;
         let declaration: PipelineDeclaration = serde_json::from_value(crate::pipelines::with_approval("bench"))?;
-        let (place, zero) = (Place { stage: 1, action: 0 }, Timestamp(0));
+        let (address, zero) = (ActionAddress { stage: 1, action: 0 }, Timestamp(0));
         let action = &declaration.stages[1].actions[0].action_type_id;
         let catalogue = host.actions.plugins.catalogue(ACCOUNT);
         anyhow::ensure!(catalogue.bindings()[action].whose == whose, "{action} is another's");
@@ -122,6 +122,8 @@ impl Caller {
             number: 1,
             version: 1,
             at: zero,
+            execution_type: ExecutionType::Standard,
+            entry: 0,
             trigger: Trigger::default(),
             variables: Default::default(),
             source_revisions: Vec::new(),
@@ -131,10 +133,11 @@ impl Caller {
             execution: ExecutionId::from_bytes([0; 16]),
             start: Arc::new(start),
             declaration: Arc::new(declaration),
-            place,
+            address,
             action_execution: ActionExecutionId::from_bytes([0; 16]),
             call: 1,
             attempt: 1,
+            spent: Usage::default(),
             started: zero,
             deadline: zero,
             configuration: Default::default(),
@@ -154,7 +157,7 @@ impl Caller {
         let start = monotonic();
         let report = self.runner.run(Aggregate { account: ACCOUNT, uid: [0; 16] }, action).await;
         let took = start.elapsed();
-        anyhow::ensure!(matches!(report, Report::Waiting(_)), "{report:?}");
+        anyhow::ensure!(matches!(report.outcome, Outcome::Waiting(_)), "{report:?}");
         Ok(took)
     }
 }

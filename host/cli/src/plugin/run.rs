@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipewright_pipeline::machine::{Report, Told};
+use pipewright_pipeline::machine::{self, Told};
 use pipewright_sandbox::abi::{NamedValue, Outcome, Resumption, Signal, TypeId, Wait, Wake};
 use pipewright_sandbox::files::{Node, Tree};
 use pipewright_sandbox::limits::CallLimits;
@@ -245,14 +245,14 @@ fn ended(
         }
         Ok(outcome) => outcome::report(outcome),
     };
-    let success = match report {
-        Report::Succeeded(success) => success,
-        Report::Failed(failure) => {
+    let success = match report.outcome {
+        machine::Outcome::Succeeded(success) => success,
+        machine::Outcome::Failed(failure) => {
             told(&failure.told);
             println!("failed     {:?}: {}", failure.error.kind, failure.error.message);
             return Ok(exit::FAILED);
         }
-        Report::Waiting(_) => return Ok(exit::SUCCEEDED),
+        machine::Outcome::Waiting(_) => return Ok(exit::SUCCEEDED),
     };
     told(&success.told);
     for (name, value) in &success.variables {

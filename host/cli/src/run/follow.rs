@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    APPROVAL_SIGNAL, ActionEvent, ActionHappening, ApprovalAnswer, ApprovalStatus, Event, ExecutionId, ExecutionState,
+    ActionEvent, ActionHappening, ApprovalAnswer, ApprovalStatus, Awaited, Event, ExecutionId, ExecutionState,
     StageState, What,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -277,7 +277,7 @@ impl Follower {
             ActionHappening::Started { .. } | ActionHappening::Resumed { .. } | ActionHappening::Restarted { .. } => {
                 (Status::Running, None, None)
             }
-            ActionHappening::Waiting { summary, .. } => (Status::Waiting, summary, None),
+            ActionHappening::Waiting(wait) => (Status::Waiting, wait.summary, None),
             ActionHappening::Succeeded { told, .. } => (Status::Succeeded, told.summary.clone(), Some(told)),
             ActionHappening::Failed { error, told } => (Status::Failed, Some(error.message), Some(told)),
             ActionHappening::Abandoned | ActionHappening::Canceled => (Status::Stopped, None, None),
@@ -294,12 +294,12 @@ impl Follower {
 /// What an event asks a person.
 fn question(event: &Event) -> Option<Question> {
     let Event::Action(event) = event else { return None };
-    let ActionHappening::Waiting { signal: Some(signal), summary, .. } = &event.what else { return None };
-    (signal == APPROVAL_SIGNAL).then(|| Question {
+    let ActionHappening::Waiting(wait) = &event.what else { return None };
+    wait.awaits.contains(&Awaited::Approval).then(|| Question {
         stage: event.stage.clone(),
         action: event.action.clone(),
         token: event.action_execution.to_string(),
-        text: summary.as_deref().map(printable).unwrap_or_default(),
+        text: wait.summary.as_deref().map(printable).unwrap_or_default(),
     })
 }
 

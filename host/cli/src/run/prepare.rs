@@ -59,6 +59,11 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
     let mut declaration = validate::validate_document(&document, &context).map_err(|problems| {
         Ended::Usage(format!("{} is not a valid pipeline:\n{problems}", arguments.pipeline.display()))
     })?;
+    let problems = validate::unsupported(&declaration);
+    if !problems.is_empty() {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        return Err(Ended::Usage(format!("{} cannot be run:\n{}", arguments.pipeline.display(), lines.join("\n"))));
+    }
     let sources = feed_sources(&mut declaration, &arguments.sources)?;
     check_bound(&declaration, &context)?;
     if !arguments.approve && !terminal {

@@ -2,7 +2,7 @@
 //!
 //! Owns the pipeline's state in memory, its running calls and its timers. Must not know the rules (the state machine).
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,6 +30,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// How long a client's request token is good for.
 pub const TOKEN_MILLISECONDS_MAX: u64 = 24 * 60 * 60 * 1000;
 
+/// The note of what ran when the host was stopped, each with its attempt: that was no crash.
+const STOPPED: &str = "stopped";
+
 /// How often it is looked whether the store has room again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
@@ -53,12 +56,16 @@ pub(super) enum Message {
     Resume {
         reply: oneshot::Sender<Result<(), DriverError>>,
     },
+    /// The host stops: note what still runs.
+    Stop {
+        reply: oneshot::Sender<Result<(), DriverError>>,
+    },
 }
 
 /// What becomes durable together with an input, or not at all.
 #[derive(Default)]
 pub(super) struct With {
-    /// Done next, unless it is refused: the first start of a new pipeline.
+    /// Done next: the first start of a new pipeline.
     pub then: Option<What>,
     /// The client's name for this start: the same again, within [`TOKEN_MILLISECONDS_MAX`], is answered with the execution
     /// that the first one started.
@@ -87,6 +94,9 @@ pub(super) struct Actor {
     /// What happened while the store had no room to keep it, in its order.
     postponed: VecDeque<What>,
 }
+
+/// Action executions, each with the number of its attempt.
+type Attempts = BTreeMap<ActionExecutionId, u32>;
 
 struct Running {
     call: u32,
@@ -140,21 +150,35 @@ impl Actor {
 
     /// What runs by the state and not here was interrupted by a crash or a stop: it goes on.
     async fn resume(&mut self) -> Result<(), DriverError> {
+        let stopped = self.shared.store.get(self.aggregate, &record::note(STOPPED)).await?;
+        let stopped: Attempts = stopped.map(|bytes| record::read("a note", &bytes)).transpose()?.unwrap_or_default();
         for effect in self.state.outstanding() {
             if let Effect::RunAction(run) = effect
                 && !self.running.contains_key(&run.action_execution)
             {
-                self.restart(*run).await?;
+                let crashed = stopped.get(&run.action_execution) != Some(&run.attempt);
+                self.restart(*run, crashed).await?;
             }
         }
         Ok(())
     }
 
+    /// Notes what runs and will be interrupted.
+    async fn stop(&mut self) -> Result<(), DriverError> {
+        let runs = self.state.executions.values().flat_map(|execution| execution.runs.values());
+        let running = runs.filter(|run| self.running.contains_key(&run.id));
+        let running: Attempts = running.map(|run| (run.id, run.attempt)).collect();
+        if running.is_empty() {
+            return Ok(());
+        }
+        self.note(vec![(STOPPED.to_owned(), Some(record::json(&running)?))]).await
+    }
+
     /// Counts the attempt durably, and runs the call again; or ends the action, where it may not run twice.
-    async fn restart(&mut self, run: RunAction) -> Result<(), DriverError> {
+    async fn restart(&mut self, run: RunAction, crashed: bool) -> Result<(), DriverError> {
         let (action, call) = (run.action_execution, run.call);
         let what = if self.shared.actions.may_run_again(self.aggregate, run).await {
-            What::ActionRestarted { action }
+            What::ActionRestarted { action, crashed }
         } else {
             let message = "the host died while the action ran, and its plugin says that it may not run again; \
                            check what it did, then retry the stage";
@@ -231,6 +255,9 @@ impl Actor {
                 let _ = reply.send(Ok(Arc::new(self.state.clone())));
             }
             Message::Wake => self.timers_due().await?,
+            Message::Stop { reply } => {
+                let _ = reply.send(self.stop().await);
+            }
             Message::Resume { reply } => {
                 self.resume().await?;
                 let _ = reply.send(Ok(()));
@@ -310,11 +337,7 @@ impl Actor {
         let mut decided = Decided { state: self.state.clone(), ..Decided::default() };
         let reply = decided.take(what, at)?;
         if let Some(then) = with.then {
-            match decided.take(then, at) {
-                Ok(_) => {}
-                Err(DriverError::Refused(refusal)) => tracing::info!(aggregate = %self.aggregate, "{refusal}"),
-                Err(error) => return Err(error),
-            }
+            decided.take(then, at)?;
         }
         let mut index = index::rows(&index::Stepped {
             aggregate: self.aggregate,

@@ -177,7 +177,7 @@ impl Stepped<'_> {
 
     /// When an action of an event started; one that this step started and ended is not in the state before.
     fn started(&self, event: &ActionEvent) -> Timestamp {
-        let runs = self.before.executions.get(&event.execution).into_iter().flat_map(|it| it.actions.values());
+        let runs = self.before.executions.get(&event.execution).into_iter().flat_map(|it| it.runs.values());
         runs.filter(|run| run.id == event.action_execution).map(|run| run.started).next().unwrap_or(self.at)
     }
 }

@@ -40,6 +40,9 @@ pub use record::Recorded;
 /// memory.
 const INBOX_MESSAGES_MAX: usize = 256;
 
+/// How long the noting of what runs may take when the host stops.
+const NOTE_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// What runs the actions: the sandbox in a host, a script in a simulation.
 pub trait Actions: Send + Sync {
     /// One call of one action, to its end. Dropping the future stops the call.
@@ -129,7 +132,7 @@ impl Driver {
         self.ask(pipeline, |reply| Message::Input { what: Box::new(what), with, reply }).await
     }
 
-    /// Makes a pipeline with its notes and its first start, all or nothing. What cannot be run yet is not started.
+    /// Makes a pipeline with its notes and its first start, all or nothing.
     pub async fn create(
         &self,
         account: u64,
@@ -261,6 +264,24 @@ impl Driver {
                 "{} calls did not end in time; they are run again at the next start",
                 *self.0.running.borrow()
             );
+            if tokio::time::timeout(NOTE_TIME_MAX, self.note_what_runs()).await.is_err() {
+                tracing::warn!(
+                    "what still runs could not be noted; the next start takes it for interrupted by a crash"
+                );
+            }
+        }
+    }
+
+    /// So that the next start can tell a stop from a crash.
+    async fn note_what_runs(&self) {
+        let actors: Vec<_> = self.0.actors.lock().expect("no panic while held").values().cloned().collect();
+        for actor in actors {
+            let (reply, noted) = oneshot::channel();
+            if actor.send(Message::Stop { reply }).await.is_ok()
+                && let Ok(Err(error)) = noted.await
+            {
+                tracing::warn!("what still runs could not be noted: {error}");
+            }
         }
     }
 

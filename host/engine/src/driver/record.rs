@@ -7,13 +7,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipewright_base::hex;
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::{Change, Event, Execution, ExecutionId, Part, State, Timestamp};
+use pipewright_pipeline::machine::stored::{self, StoredError};
+use pipewright_pipeline::machine::{self, Change, Event, Execution, ExecutionId, Part, State, Timestamp};
 use pipewright_sandbox::files::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::DriverError;
-use pipewright_store::{Loaded, PartKey};
+use pipewright_store::{COMMIT_BYTES_MAX, Loaded, PartKey, VALUE_BYTES_MAX};
+
+// What the core bounds fits what a store takes.
+const _: () = assert!(machine::VALUE_BYTES_MAX <= VALUE_BYTES_MAX && machine::COMMIT_BYTES_MAX <= COMMIT_BYTES_MAX);
 
 const EXECUTION: &str = "execution/";
 
@@ -26,7 +30,7 @@ pub struct Recorded {
 
 impl Recorded {
     pub fn read(bytes: &[u8]) -> Result<Self, DriverError> {
-        serde_json::from_slice(bytes).map_err(|error| damaged("an event", &error))
+        serde_json::from_slice(bytes).map_err(|error| damaged("an event", &error.into()))
     }
 }
 
@@ -48,10 +52,10 @@ pub(super) fn event(at: Timestamp, event: Event) -> Result<Bytes, DriverError> {
 fn put(change: &Change) -> Result<(PartKey, Option<Bytes>), DriverError> {
     Ok(match change {
         Change::Delete(part) => (live(*part), None),
-        Change::Archive(execution) => (archived(execution.id), Some(json(execution)?)),
+        Change::Archive(execution) => (archived(execution.id), Some(written(change)?)),
         kept => {
             let part = kept.part().expect("only an archived execution is no part");
-            (live(part), Some(json(kept)?))
+            (live(part), Some(written(kept)?))
         }
     })
 }
@@ -75,7 +79,7 @@ pub(super) fn declaration() -> PartKey {
 }
 
 pub(super) fn declaration_of(bytes: &[u8]) -> Result<Arc<PipelineDeclaration>, DriverError> {
-    match read("a declaration", bytes)? {
+    match part("a declaration", bytes)? {
         Change::Declaration(declaration) => Ok(declaration),
         _ => Err(DriverError::Damaged("the store holds something else in place of a declaration".to_owned())),
     }
@@ -116,26 +120,38 @@ pub(crate) fn token_at(bytes: &[u8]) -> Result<Timestamp, DriverError> {
 pub(crate) fn state(loaded: &Loaded) -> Result<State, DriverError> {
     let mut state = State::default();
     for (_, bytes) in &loaded.parts {
-        let change: Change = serde_json::from_slice(bytes).map_err(|error| damaged("a part", &error))?;
-        state.apply([change]).map_err(|error| DriverError::Damaged(error.to_string()))?;
+        state.apply([part("a part", bytes)?]).map_err(|error| DriverError::Damaged(error.to_string()))?;
     }
     Ok(state)
 }
 
 pub(super) fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, DriverError> {
-    serde_json::from_slice(bytes).map_err(|error| damaged(what, &error))
+    serde_json::from_slice(bytes).map_err(|error| damaged(what, &error.into()))
 }
 
 pub(crate) fn execution(bytes: &[u8]) -> Result<Execution, DriverError> {
-    serde_json::from_slice(bytes).map_err(|error| damaged("an archived execution", &error))
+    match part("an archived execution", bytes)? {
+        Change::Archive(execution) => Ok(Arc::unwrap_or_clone(execution)),
+        _ => Err(DriverError::Damaged("the store holds something else in place of an archived execution".to_owned())),
+    }
+}
+
+fn part(what: &str, bytes: &[u8]) -> Result<Change, DriverError> {
+    stored::read(bytes).map_err(|error| damaged(what, &error))
+}
+
+fn written(change: &Change) -> Result<Bytes, DriverError> {
+    stored::write(change).map(Bytes::from).map_err(|error| unwritten(&error))
 }
 
 pub(super) fn json(value: &impl Serialize) -> Result<Bytes, DriverError> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
-        .map_err(|error| DriverError::Damaged(format!("cannot be written: {error}")))
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| unwritten(&error))
 }
 
-fn damaged(what: &str, error: &serde_json::Error) -> DriverError {
+fn unwritten(error: &serde_json::Error) -> DriverError {
+    DriverError::Damaged(format!("cannot be written: {error}"))
+}
+
+fn damaged(what: &str, error: &StoredError) -> DriverError {
     DriverError::Damaged(format!("the store holds {what} that this version cannot read: {error}"))
 }

@@ -9,8 +9,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    ActionHappening, ApprovalAnswer, ApprovalStatus, Event, ExecutionId, ExecutionState, FailureType, Refusal, Reply,
-    Report, RunAction, StartRequest, Success, Timestamp, Wait, What,
+    ActionHappening, ApprovalAnswer, ApprovalStatus, Awaited, Event, ExecutionId, ExecutionState, FailureType, Refusal,
+    Reply, Report, RunAction, StartRequest, Success, Timestamp, Wait, What,
 };
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -77,19 +77,16 @@ impl Actions for Script {
         });
         let deed = self.deeds.get(name.as_str()).copied().unwrap_or(Deed::Succeed);
         async move {
-            let waiting = |signal: Option<&str>, until: Option<u64>| {
-                let (signal, until) = (signal.map(str::to_owned), until.map(Timestamp));
-                Report::Waiting(Wait { signal, until, ..Wait::default() })
-            };
+            let waiting = |awaited| Report::waiting(Wait { awaits: vec![awaited], ..Wait::default() });
             match deed {
                 Deed::Fail => Report::failed(FailureType::JobFailed, "it was scripted to"),
                 Deed::Panic => panic!("it was scripted to"),
                 Deed::Hang => std::future::pending().await,
-                Deed::AwaitApproval if run.call == 1 => waiting(Some("approval"), None),
-                Deed::Sleep(millis) if run.call == 1 => waiting(None, Some(clock::now_ms() + millis)),
+                Deed::AwaitApproval if run.call == 1 => waiting(Awaited::Approval),
+                Deed::Sleep(millis) if run.call == 1 => waiting(Awaited::Time(Timestamp(clock::now_ms() + millis))),
                 Deed::Succeed | Deed::AwaitApproval | Deed::Sleep(_) => {
                     let artifacts = run.action().outputs().map(|name| (name.to_owned(), "0".repeat(64))).collect();
-                    Report::Succeeded(Box::new(Success { artifacts, ..Success::default() }))
+                    Report::succeeded(Success { artifacts, ..Success::default() })
                 }
             }
         }
@@ -253,6 +250,40 @@ fn what_ran_when_the_host_died_runs_again() {
     // The source's result was accepted and is not asked for again; the build has its key and the next attempt.
     assert_eq!(host.script.calls(), ["Build 1/2", "Gate 1/1"]);
     assert_eq!(host.script.keys("Build"), before.keys("Build"));
+}
+
+#[test]
+fn what_runs_while_the_host_crashes_twice_is_not_run_again_and_a_stop_is_no_crash() {
+    let check = |ends: &[fn(Host) -> Script], failure: Option<FailureType>| {
+        let store = store();
+        let mut host = Host::start(&store, Script::new(&[("Build", Deed::Hang)]));
+        let pipeline = host.create("p");
+        host.begin(pipeline);
+        for (end, deed) in ends.iter().zip([Deed::Hang, Deed::Succeed]) {
+            host.until(pipeline, |event| matches!(event, Event::Action(it) if it.action == "Build").then_some(()));
+            while !host.script.calls().iter().any(|call| call.starts_with("Build")) {
+                std::thread::yield_now();
+            }
+            end(host);
+            host = Host::start(&store, Script::new(&[("Build", deed)]));
+        }
+        let failed = host.until(pipeline, |event| match event {
+            Event::Action(event) => match &event.what {
+                ActionHappening::Failed { error, .. } => Some(Some(error.kind)),
+                _ => None,
+            },
+            Event::Execution(event) => (event.state == ExecutionState::Succeeded).then_some(None),
+            _ => None,
+        });
+        assert_eq!(failed, failure);
+    };
+    let stopped = |host: Host| {
+        host.runtime.block_on(host.driver.stop(Duration::from_millis(10)));
+        host.die()
+    };
+    check(&[Host::die, Host::die], Some(FailureType::SystemUnavailable));
+    check(&[Host::die, stopped], None);
+    check(&[stopped, stopped], None);
 }
 
 #[test]

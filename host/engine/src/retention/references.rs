@@ -67,6 +67,6 @@ async fn of_pipeline(store: &dyn Store, pipeline: Aggregate, digests: &mut Diges
 }
 
 fn of_execution(execution: &Execution, digests: &mut Digests) {
-    let artifacts = execution.actions.values().flat_map(|run| run.artifacts.values());
+    let artifacts = execution.runs.values().flat_map(|run| run.artifacts.values());
     digests.extend(artifacts.filter_map(|digest| artifact_digest(digest)));
 }

@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    ExecutionId, FailureType, Reply, Report, RunAction, StartRequest, Success, Wait, What,
+    Awaited, ExecutionId, FailureType, Reply, Report, RunAction, StartRequest, Success, Wait, What,
 };
 use pipewright_sandbox::files::{BlobDir, Digest, Entry, Node, Tree};
 use serde_json::json;
@@ -56,11 +56,11 @@ impl Actions for Script {
                     return Report::failed(FailureType::JobFailed, "told to");
                 }
                 "Gate" if told.gate_waits.load(Ordering::SeqCst) => {
-                    return Report::Waiting(Wait { signal: Some("approval".to_owned()), ..Wait::default() });
+                    return Report::waiting(Wait { awaits: vec![Awaited::Approval], ..Wait::default() });
                 }
                 _ => {}
             }
-            Report::Succeeded(Box::new(success))
+            Report::succeeded(success)
         }
         .boxed()
     }
@@ -124,7 +124,7 @@ impl World {
     async fn rests(&self, id: ExecutionId) -> bool {
         let state = self.driver.state(self.pipeline).await.unwrap();
         match state.executions.get(&id) {
-            Some(live) => live.progress.inbound_since.is_some() || live.actions.values().any(|run| run.wait.is_some()),
+            Some(live) => live.progress.inbound_since.is_some() || live.runs.values().any(|run| run.wait.is_some()),
             None => true,
         }
     }
@@ -156,9 +156,9 @@ impl World {
             let live = state.executions.get(id).cloned();
             let execution = match live {
                 Some(live) => live,
-                None => self.driver.archived(self.pipeline, *id).await.unwrap().expect("it is kept"),
+                None => Arc::new(self.driver.archived(self.pipeline, *id).await.unwrap().expect("it is kept")),
             };
-            actions += execution.actions.len();
+            actions += execution.runs.len();
         }
         assert_eq!(rows(Kind::ActionsOf).await, actions);
         for (ids, is_kept) in [(kept, true), (others, false)] {

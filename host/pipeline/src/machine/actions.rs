@@ -4,14 +4,18 @@
 
 use std::sync::Arc;
 
+use super::address::ActionAddress;
+use super::bounds::{self, DIGEST_BYTES_MAX, SUMMARY_CHARS_MAX, cut};
 use super::effect::Effect;
-use super::event::{ActionEvent, ActionHappening, Event};
-use super::execution::{APPROVAL_SIGNAL, ActionRun, ActionStatus, Execution};
-use super::ids::{ActionExecutionId, Place, TimerId, TimerKind};
-use super::input::{Report, SIGNAL_PAYLOAD_BYTES_MAX};
-use super::kept::{self, SUMMARY_BYTES_MAX, cut};
+use super::event::{ActionEvent, ActionHappening, Event, WaitEvent};
+use super::execution::{ActionRun, ActionStatus, Execution};
+use super::ids::{ActionExecutionId, TimerId, TimerKind};
+use super::input::{ApprovalStatus, SIGNAL_PAYLOAD_BYTES_MAX};
 use super::refusal::Refusal;
-use super::report::{ActionError, CONTINUATION_BYTES_MAX, Failure, FailureType, Resumption, Success, Told, Wait, Wake};
+use super::report::{
+    ActionError, Awaited, CALLS_COUNT_MAX, CONTINUATION_BYTES_MAX, Failure, FailureType, Outcome, Report, Resumption,
+    SIGNAL_KIND_BYTES_MAX, Success, Told, Usage, WAIT_MILLISECONDS_MIN, Wait, Wake,
+};
 use super::resolve::{self, timers};
 use super::stages;
 use super::step::Reply;
@@ -19,8 +23,12 @@ use super::work::Work;
 use crate::declaration::{ActionCategory, ActionDeclaration, ActionOwner};
 
 const MINUTE: u64 = 60 * 1000;
+/// After so many crashes of the host while an action runs, it is not run again. Stops an action that crashes the host from
+/// doing so at each of its starts.
+const CRASHES_COUNT_MAX: u32 = 2;
 
-/// How long an action may take, waits included (contract §6). Stops an action that hangs from holding its stage for ever.
+/// How long an action may take, waits included, as CodePipeline has it. Stops an action that hangs from holding its stage
+/// for ever.
 fn timeout_milliseconds(action: &ActionDeclaration) -> u64 {
     let id = &action.action_type_id;
     let minutes = match (id.category, id.owner, id.provider.as_str()) {
@@ -37,15 +45,17 @@ fn timeout_milliseconds(action: &ActionDeclaration) -> u64 {
 }
 
 /// Starts an action that has no run yet; one whose variables cannot be resolved fails at once.
-pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, place: Place) {
+pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, address: ActionAddress) {
     let mut run = ActionRun {
         id: work.ids.action_execution(),
         status: ActionStatus::InProgress,
         started: work.at,
         updated: work.at,
-        deadline: work.at.plus(timeout_milliseconds(work.action(place))),
+        deadline: work.at.plus(timeout_milliseconds(work.action(address))),
         call: 1,
         attempt: 1,
+        crashes: 0,
+        spent: Usage::default(),
         wait: None,
         resumed: None,
         decision: None,
@@ -55,49 +65,51 @@ pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, place: Place
         revision: None,
         error: None,
     };
-    match resolve::call(&work.declaration, execution, place, &run) {
+    match resolve::call(&work.declaration, execution, address, &run) {
         Ok(call) => {
-            let declared = work.action(place).configuration.as_ref();
+            let declared = work.action(address).configuration.as_ref();
             let resolved = Some(&call.configuration).filter(|resolved| declared.is_some_and(|it| it != *resolved));
             let inputs = call.inputs.iter().cloned().collect();
             let started = ActionHappening::Started { inputs, resolved_configuration: resolved.cloned() };
-            tell(work, execution, place, run.id, started);
+            tell(work, execution, address, run.id, started);
             work.effects.extend(timers(&run).map(|(id, at)| Effect::SetTimer { id, at }));
             work.effects.push(Effect::RunAction(Box::new(call)));
         }
         Err(error) => {
             let started = ActionHappening::Started { inputs: Default::default(), resolved_configuration: None };
-            tell(work, execution, place, run.id, started);
-            fail(work, execution, place, &mut run, Failure { error, told: Told::default() });
+            tell(work, execution, address, run.id, started);
+            fail(work, execution, address, &mut run, error.into());
         }
     }
-    execution.actions.insert(place, Arc::new(run));
+    execution.put_action(address, run);
 }
 
-/// A call ended.
+/// A call ended. What it used counts, however it ended.
 pub(super) fn reported(
     work: &mut Work<'_>,
     action: ActionExecutionId,
     call: u32,
     report: Report,
 ) -> Result<Reply, Refusal> {
-    let (mut execution, place, mut run) = find(work, action)?;
+    let (execution, address, mut run) = find(work, action)?;
     if !run.running() || run.call != call {
         return Err(Refusal::Stale);
     }
-    match report {
-        Report::Succeeded(success) => match objection(work.action(place), &execution, &success) {
-            None => succeed(work, &mut execution, place, &mut run, *success),
-            Some(error) => finish_failed(work, &mut execution, place, &mut run, Failure { error, told: success.told }),
-        },
-        Report::Failed(failure) => finish_failed(work, &mut execution, place, &mut run, *failure),
-        Report::Waiting(wait) => wait_for(work, &mut execution, place, &mut run, wait),
+    run.spent.add(report.usage);
+    match report.outcome {
+        Outcome::Waiting(wait) if !is_decided(work, address, &run) => {
+            wait_for(work, &execution, address, &mut run, wait);
+        }
+        outcome => {
+            clear_timers(work, &run, None);
+            end(work, &execution, address, &mut run, outcome);
+        }
     }
-    settle(work, execution, place, run);
+    settle(work, execution, address, run);
     Ok(Reply::Done)
 }
 
-/// Something that an action may wait for. An approval's signal comes from `approvals` alone, or it would need no token.
+/// Something that an action may wait for. A decision comes from `approvals` alone, or it would need no token.
 pub(super) fn signal(
     work: &mut Work<'_>,
     action: ActionExecutionId,
@@ -107,80 +119,147 @@ pub(super) fn signal(
     if payload.len() > SIGNAL_PAYLOAD_BYTES_MAX {
         return Err(Refusal::SignalTooLarge { bytes: payload.len(), bytes_max: SIGNAL_PAYLOAD_BYTES_MAX });
     }
-    let (mut execution, place, mut run) = find(work, action)?;
-    let awaited = run.wait.as_ref().and_then(|wait| wait.signal.as_ref());
-    if awaited != Some(&kind) || kind == APPROVAL_SIGNAL {
+    let (execution, address, mut run) = find(work, action)?;
+    let mut awaits = run.wait.iter().flat_map(|wait| &wait.awaits);
+    if !awaits.any(|awaited| matches!(awaited, Awaited::Signal(awaited) if *awaited == kind)) {
         return Err(Refusal::NotWaiting { kind });
     }
-    resume(work, &mut execution, place, &mut run, Wake::Signal { kind, payload: payload.into() });
-    settle(work, execution, place, run);
+    resume(work, &execution, address, &mut run, Wake::Signal { kind, payload: payload.into() });
+    settle(work, execution, address, run);
     Ok(Reply::Done)
 }
 
 /// A timer rang.
 pub(super) fn timer_due(work: &mut Work<'_>, timer: TimerId) -> Result<Reply, Refusal> {
-    let (mut execution, place, mut run) = find(work, timer.action)?;
+    let (execution, address, mut run) = find(work, timer.action)?;
     if !timers(&run).any(|(id, _)| id == timer) {
         return Err(Refusal::Stale);
     }
     match timer.kind {
-        TimerKind::Wake { .. } => resume(work, &mut execution, place, &mut run, Wake::Time),
+        TimerKind::Wake { .. } => resume(work, &execution, address, &mut run, Wake::Time),
         TimerKind::Timeout => {
             let minutes = run.deadline.0.saturating_sub(run.started.0) / MINUTE;
             let message = format!("The action did not end within its timeout of {minutes} minutes");
             release(work, &execution, &run, Some(timer.kind));
             let error = ActionError::new(FailureType::JobFailed, message);
-            fail(work, &execution, place, &mut run, Failure { error, told: Told::default() });
+            end(work, &execution, address, &mut run, error.into());
         }
     }
-    settle(work, execution, place, run);
+    settle(work, execution, address, run);
     Ok(Reply::Done)
 }
 
-/// The host died while a call ran: asks for it again, as a further attempt.
-pub(super) fn restarted(work: &mut Work<'_>, action: ActionExecutionId) -> Result<Reply, Refusal> {
-    let (mut execution, place, mut run) = find(work, action)?;
+/// The host went down while a call ran: asks for it again, as a further attempt, unless it may be what crashes the host.
+pub(super) fn restarted(work: &mut Work<'_>, action: ActionExecutionId, crashed: bool) -> Result<Reply, Refusal> {
+    let (execution, address, mut run) = find(work, action)?;
     if !run.running() {
         return Err(Refusal::Stale);
     }
-    run.attempt += 1;
-    tell(work, &execution, place, run.id, ActionHappening::Restarted { attempt: run.attempt });
-    run_again(work, &mut execution, place, &mut run);
-    settle(work, execution, place, run);
+    run.crashes += u32::from(crashed);
+    if run.crashes >= CRASHES_COUNT_MAX {
+        let message = format!(
+            "The host crashed {} times while the action ran, and it is not run again: perhaps it is the action that crashes \
+             the host. The host's log may say more; to run it nevertheless, retry the stage",
+            run.crashes
+        );
+        clear_timers(work, &run, None);
+        let error = ActionError::new(FailureType::SystemUnavailable, message);
+        end(work, &execution, address, &mut run, error.into());
+    } else {
+        run.attempt += 1;
+        tell(work, &execution, address, run.id, ActionHappening::Restarted { attempt: run.attempt });
+        run_again(work, &execution, address, &mut run);
+    }
+    settle(work, execution, address, run);
     Ok(Reply::Done)
 }
 
-/// Ends an action in progress without an outcome: it is abandoned, or its execution is cancelled.
-pub(super) fn abandon(work: &mut Work<'_>, execution: &mut Execution, place: Place, what: ActionHappening) {
-    let Some(mut run) = execution.actions.get(&place).filter(|run| run.in_progress()).map(|run| (**run).clone()) else {
-        return;
-    };
+/// Ends an action in progress without an outcome: it is abandoned, or its execution is cancelled. What a person has decided
+/// stays so.
+pub(super) fn abandon(work: &mut Work<'_>, execution: &mut Execution, address: ActionAddress, what: ActionHappening) {
+    let run = execution.action(address).filter(|run| run.in_progress());
+    let Some(mut run) = run.map(|run| (**run).clone()) else { return };
     release(work, execution, &run, None);
-    end(work, &mut run, ActionStatus::Abandoned);
-    tell(work, execution, place, run.id, what);
-    execution.actions.insert(place, Arc::new(run));
+    if is_decided(work, address, &run) {
+        end_as_decided(work, execution, address, &mut run, Success::default());
+    } else {
+        set_ended(work, &mut run, ActionStatus::Abandoned);
+        bounds::trim(execution, address, &mut run);
+        tell(work, execution, address, run.id, what);
+    }
+    execution.put_action(address, run);
 }
 
 /// An action in progress, taken out with its execution.
-fn find(work: &Work<'_>, action: ActionExecutionId) -> Result<(Execution, Place, ActionRun), Refusal> {
+fn find(work: &Work<'_>, action: ActionExecutionId) -> Result<(Execution, ActionAddress, ActionRun), Refusal> {
     let mut executions = work.executions();
     executions
         .find_map(|execution| {
             let mut runs = execution.stage_actions(execution.stage());
-            let (place, run) = runs.find(|(_, run)| run.id == action && run.in_progress())?;
-            Some((execution.clone(), place, (**run).clone()))
+            let (address, run) = runs.find(|(_, run)| run.id == action && run.in_progress())?;
+            Some((execution.clone(), address, (**run).clone()))
         })
         .ok_or(Refusal::Stale)
 }
 
 /// Puts a changed action back, and lets its execution go on.
-pub(super) fn settle(work: &mut Work<'_>, mut execution: Execution, place: Place, run: ActionRun) {
+pub(super) fn settle(work: &mut Work<'_>, mut execution: Execution, address: ActionAddress, run: ActionRun) {
     let ended = !run.in_progress();
-    execution.actions.insert(place, Arc::new(run));
+    execution.put_action(address, run);
     if ended {
         stages::advance(work, &mut execution);
     }
     work.put(execution);
+}
+
+/// Whether a person has fixed how the action ends. An action of another category that asks for an approval decides by itself
+/// what to make of it.
+fn is_decided(work: &Work<'_>, address: ActionAddress, run: &ActionRun) -> bool {
+    run.decision.is_some() && work.action(address).action_type_id.category == ActionCategory::Approval
+}
+
+/// Ends an action by the outcome of its last call, or as a person has decided.
+fn end(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: &mut ActionRun, outcome: Outcome) {
+    let is_decided = is_decided(work, address, run);
+    match outcome {
+        Outcome::Succeeded(success) if is_decided => end_as_decided(work, execution, address, run, *success),
+        Outcome::Failed(failure) if is_decided => {
+            let success = Success { told: failure.told, ..Success::default() };
+            end_as_decided(work, execution, address, run, success);
+        }
+        Outcome::Succeeded(success) => match objection(work.action(address), execution, &success) {
+            None => succeed(work, execution, address, run, *success),
+            Some(error) => fail(work, execution, address, run, Failure { error, told: success.told }),
+        },
+        Outcome::Failed(failure) => fail(work, execution, address, run, *failure),
+        Outcome::Waiting(_) => end_as_decided(work, execution, address, run, Success::default()),
+    }
+}
+
+/// The plugin that was told of a decision adds variables and links, and nothing else.
+fn end_as_decided(
+    work: &mut Work<'_>,
+    execution: &Execution,
+    address: ActionAddress,
+    run: &mut ActionRun,
+    success: Success,
+) {
+    let Some(decision) = &run.decision else { return };
+    let words = Some(decision.summary.clone()).filter(|words| !words.is_empty());
+    let told = Told { summary: words.clone(), links: success.told.links, ..Told::default() };
+    match decision.status {
+        ApprovalStatus::Approved => {
+            let are_kept = work.action(address).namespace.is_some();
+            let objection = bounds::variables_objection(execution, &success.variables, None, are_kept);
+            let variables = if objection.is_none() { success.variables } else { Default::default() };
+            succeed(work, execution, address, run, Success { variables, told, ..Success::default() });
+        }
+        ApprovalStatus::Rejected => {
+            let message = words.map_or("rejected".to_owned(), |words| format!("rejected: {words}"));
+            let error = ActionError::new(FailureType::JobFailed, message);
+            fail(work, execution, address, run, Failure { error, told });
+        }
+    }
 }
 
 /// What is wrong with a success.
@@ -191,16 +270,24 @@ fn objection(action: &ActionDeclaration, execution: &Execution, success: &Succes
         Some(format!("The action declares the output artifact {name}, but did not make it"))
     } else if let Some(name) = surplus {
         Some(format!("The action made the output artifact {name}, but does not declare it"))
+    } else if success.artifacts.values().any(|digest| digest.len() > DIGEST_BYTES_MAX) {
+        Some(format!("The digest of an output artifact has more than {DIGEST_BYTES_MAX} bytes"))
     } else {
-        kept::objection(execution, &success.variables, action.namespace.is_some())
+        let are_kept = action.namespace.is_some();
+        bounds::variables_objection(execution, &success.variables, success.revision.as_ref(), are_kept)
     };
     message.map(|message| ActionError::new(FailureType::JobFailed, message))
 }
 
-fn succeed(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &mut ActionRun, mut success: Success) {
+fn succeed(
+    work: &mut Work<'_>,
+    execution: &Execution,
+    address: ActionAddress,
+    run: &mut ActionRun,
+    mut success: Success,
+) {
     success.told.clamp();
-    clear_timers(work, run, None);
-    end(work, run, ActionStatus::Succeeded);
+    set_ended(work, run, ActionStatus::Succeeded);
     run.told = success.told;
     run.artifacts = success.artifacts;
     run.revision = success.revision;
@@ -208,49 +295,39 @@ fn succeed(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &m
         revision.clamp();
     }
     let variables = Arc::new(success.variables);
-    if !variables.is_empty() && work.action(place).namespace.is_some() {
+    if !variables.is_empty() && work.action(address).namespace.is_some() {
         run.variables = variables.clone();
     }
     let (artifacts, revision, told) = (run.artifacts.clone(), run.revision.clone(), run.told.clone());
-    kept::trim(execution, place, run);
-    tell(work, execution, place, run.id, ActionHappening::Succeeded { artifacts, variables, revision, told });
+    bounds::trim(execution, address, run);
+    tell(work, execution, address, run.id, ActionHappening::Succeeded { artifacts, variables, revision, told });
 }
 
-/// Ends an action in failure that has just reported.
-fn finish_failed(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &mut ActionRun, failure: Failure) {
-    clear_timers(work, run, None);
-    fail(work, execution, place, run, failure);
-}
-
-fn fail(work: &mut Work<'_>, execution: &Execution, place: Place, run: &mut ActionRun, mut failure: Failure) {
+fn fail(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: &mut ActionRun, mut failure: Failure) {
     failure.told.clamp();
     let error = ActionError::new(failure.error.kind, failure.error.message);
-    end(work, run, ActionStatus::Failed);
+    set_ended(work, run, ActionStatus::Failed);
     run.told = failure.told;
     run.error = Some(error.clone());
     let told = run.told.clone();
-    kept::trim(execution, place, run);
-    tell(work, execution, place, run.id, ActionHappening::Failed { error, told });
+    bounds::trim(execution, address, run);
+    tell(work, execution, address, run.id, ActionHappening::Failed { error, told });
 }
 
-fn wait_for(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &mut ActionRun, mut wait: Wait) {
-    let objection = if wait.until.is_none() && wait.signal.is_none() {
-        Some("The action waits for nothing: it must name a time or a signal".to_owned())
-    } else if run.decision.is_some() && wait.signal.as_deref() == Some(APPROVAL_SIGNAL) {
-        Some("The action asks for an approval again that was answered: a token is good for one answer".to_owned())
-    } else if wait.continuation.len() > CONTINUATION_BYTES_MAX {
-        let bytes = wait.continuation.len();
-        Some(format!("The action's continuation has {bytes} bytes, which is more than {CONTINUATION_BYTES_MAX}"))
-    } else {
-        None
-    };
-    if let Some(message) = objection {
-        let error = ActionError::new(FailureType::JobFailed, message);
-        return finish_failed(work, execution, place, run, Failure { error, told: Told::default() });
+fn wait_for(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: &mut ActionRun, mut wait: Wait) {
+    if let Some(message) = wait_objection(run, &wait) {
+        clear_timers(work, run, None);
+        return fail(work, execution, address, run, ActionError::new(FailureType::JobFailed, message).into());
     }
-    cut(&mut wait.summary, SUMMARY_BYTES_MAX);
-    let (until, signal, summary) = (wait.until, wait.signal.clone(), wait.summary.clone());
-    tell(work, execution, place, run.id, ActionHappening::Waiting { until, signal, summary });
+    let earliest = work.at.plus(WAIT_MILLISECONDS_MIN);
+    for awaited in &mut wait.awaits {
+        if let Awaited::Time(at) = awaited {
+            *at = earliest.max(*at);
+        }
+    }
+    cut(&mut wait.summary, SUMMARY_CHARS_MAX);
+    let event = WaitEvent { awaits: wait.awaits.clone(), summary: wait.summary.clone() };
+    tell(work, execution, address, run.id, ActionHappening::Waiting(event));
     run.updated = work.at;
     run.resumed = None;
     run.wait = Some(wait);
@@ -258,32 +335,58 @@ fn wait_for(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &
     work.effects.extend(wake.map(|(id, at)| Effect::SetTimer { id, at }));
 }
 
+/// What is wrong with a wait.
+fn wait_objection(run: &ActionRun, wait: &Wait) -> Option<String> {
+    let bytes = wait.continuation.len();
+    let is_too_long =
+        |awaited: &Awaited| matches!(awaited, Awaited::Signal(kind) if kind.len() > SIGNAL_KIND_BYTES_MAX);
+    if wait.awaits.is_empty() {
+        Some("The action waits for nothing: it must name a time or a signal".to_owned())
+    } else if run.decision.is_some() && wait.awaits.contains(&Awaited::Approval) {
+        Some("The action asks for an approval again that was answered: a token is good for one answer".to_owned())
+    } else if bytes > CONTINUATION_BYTES_MAX {
+        Some(format!("The action's continuation has {bytes} bytes, which is more than {CONTINUATION_BYTES_MAX}"))
+    } else if wait.awaits.iter().any(is_too_long) {
+        Some(format!("The kind of the signal that the action waits for has more than {SIGNAL_KIND_BYTES_MAX} bytes"))
+    } else if run.call >= CALLS_COUNT_MAX {
+        Some(format!("The action was called {} times and waits again: it must wait longer, or end", run.call))
+    } else {
+        None
+    }
+}
+
 /// Calls a waiting action again.
-pub(super) fn resume(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &mut ActionRun, wake: Wake) {
+pub(super) fn resume(
+    work: &mut Work<'_>,
+    execution: &Execution,
+    address: ActionAddress,
+    run: &mut ActionRun,
+    wake: Wake,
+) {
     let Some(wait) = run.wait.take() else { return };
-    let signal = match &wake {
-        Wake::Signal { kind, .. } => Some(kind.clone()),
-        Wake::Time => None,
-    };
-    if wait.until.is_some() && signal.is_some() {
+    if wait.until().is_some() && wake != Wake::Time {
         let id = TimerId { action: run.id, kind: TimerKind::Wake { call: run.call } };
         work.effects.push(Effect::ClearTimer { id });
     }
+    let signal = wake.signal().map(str::to_owned);
     run.call += 1;
     run.updated = work.at;
     run.resumed = Some(Resumption { continuation: wait.continuation, wake });
-    tell(work, execution, place, run.id, ActionHappening::Resumed { call: run.call, signal });
-    run_again(work, execution, place, run);
+    tell(work, execution, address, run.id, ActionHappening::Resumed { call: run.call, signal });
+    run_again(work, execution, address, run);
 }
 
-fn run_again(work: &mut Work<'_>, execution: &mut Execution, place: Place, run: &mut ActionRun) {
-    match resolve::call(&work.declaration, execution, place, run) {
+fn run_again(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: &mut ActionRun) {
+    match resolve::call(&work.declaration, execution, address, run) {
         Ok(call) => work.effects.push(Effect::RunAction(Box::new(call))),
-        Err(error) => finish_failed(work, execution, place, run, Failure { error, told: Told::default() }),
+        Err(error) => {
+            clear_timers(work, run, None);
+            end(work, execution, address, run, error.into());
+        }
     }
 }
 
-fn end(work: &Work<'_>, run: &mut ActionRun, status: ActionStatus) {
+fn set_ended(work: &Work<'_>, run: &mut ActionRun, status: ActionStatus) {
     run.status = status;
     run.updated = work.at;
     run.wait = None;
@@ -307,11 +410,11 @@ fn clear_timers(work: &mut Work<'_>, run: &ActionRun, due: Option<TimerKind>) {
 pub(super) fn tell(
     work: &mut Work<'_>,
     execution: &Execution,
-    place: Place,
+    address: ActionAddress,
     action_execution: ActionExecutionId,
     what: ActionHappening,
 ) {
-    let (stage, action) = (&work.declaration.stages[usize::from(place.stage)], work.action(place));
+    let (stage, action) = (&work.declaration.stages[usize::from(address.stage)], work.action(address));
     let event = ActionEvent {
         execution: execution.id,
         version: execution.start.version,

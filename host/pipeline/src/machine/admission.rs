@@ -1,58 +1,86 @@
-//! Who may enter a stage, and who waits in front of it (contract §7.1, §7.2).
+//! Who may enter a stage, and who waits in front of it.
 //!
-//! Owns the execution mode: SUPERSEDED alone for now, and this is the one file that another mode changes. Must not know
-//! what happens inside of a stage.
+//! Owns the execution modes: this is the one file that another mode changes. Must not know what happens inside of a stage.
 
-use super::execution::{Execution, ExecutionStatus};
+use super::bounds::{LIVE_BYTES_MAX, VALUE_BYTES_MAX, execution_bytes_max};
+use super::execution::{Execution, ExecutionStatus, Start};
 use super::refusal::Refusal;
 use super::stages;
+use super::state::Waiting;
 use super::work::Work;
-use crate::declaration::{ExecutionMode, PipelineDeclaration};
+use crate::declaration::ExecutionMode;
 
-/// An execution that waited longer than this does not go on (contract §7.2).
+/// An execution that waited longer than this does not go on.
 pub const INBOUND_WAIT_MILLISECONDS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+/// Executions in progress of a pipeline of mode QUEUED or PARALLEL, as CodePipeline has it. Stops a pipeline that is
+/// started by every event of something busy from holding more and more.
+pub const EXECUTIONS_COUNT_MAX: usize = 50;
 
-pub(super) fn check_mode(declaration: &PipelineDeclaration) -> Result<(), Refusal> {
-    match declaration.execution_mode.unwrap_or_default() {
-        ExecutionMode::Superseded => Ok(()),
-        ExecutionMode::Queued => Err(Refusal::NotSupported("A pipeline of execution mode QUEUED".into())),
-        ExecutionMode::Parallel => Err(Refusal::NotSupported("A pipeline of execution mode PARALLEL".into())),
+/// Whether one more execution may be in progress.
+pub(super) fn check_room(work: &Work<'_>, start: &Start) -> Result<(), Refusal> {
+    let in_progress = work.executions().count();
+    if work.mode() != ExecutionMode::Superseded && in_progress >= EXECUTIONS_COUNT_MAX {
+        let pipeline = work.declaration.name.clone();
+        return Err(Refusal::TooManyExecutions { pipeline, count_max: EXECUTIONS_COUNT_MAX });
     }
+    if (in_progress + 1) * VALUE_BYTES_MAX > LIVE_BYTES_MAX {
+        let starts = work.executions().map(|execution| &*execution.start).chain([start]);
+        let bytes: usize = starts.map(|start| execution_bytes_max(start, &work.declaration)).sum();
+        if bytes > LIVE_BYTES_MAX {
+            return Err(Refusal::TooManyExecutions { pipeline: work.declaration.name.clone(), count_max: in_progress });
+        }
+    }
+    Ok(())
 }
 
-/// An execution comes to the stage after those it entered: it goes in, or waits in the one slot. Who waited there is
-/// superseded, for executions come to a stage in the order of their starts.
+/// An execution comes to the stage after those it entered: it goes in, or waits in front of it. Executions come to a stage
+/// in the order of their starts, so who waits in the one slot of SUPERSEDED is older, and superseded.
 pub(super) fn arrive(work: &mut Work<'_>, execution: &mut Execution) {
-    let stage = execution.progress.stages.len();
-    if let Some(older) = work.head.stages[stage].waiting
-        && let Some(mut older) = work.take(older)
-    {
+    let (stage, mode) = (execution.next_stage(), work.mode());
+    if mode == ExecutionMode::Parallel {
+        return stages::enter(work, execution);
+    }
+    let is_free = work.head.stages[stage].occupant.is_none() && is_open(work, stage);
+    let waiting = &mut work.head_mut().stages[stage].waiting;
+    if waiting.is_empty() {
+        *waiting = Waiting::of(mode);
+    }
+    let goes_in = is_free && (mode == ExecutionMode::Superseded || waiting.is_empty());
+    let superseded = match waiting {
+        Waiting::Newest(newest) => std::mem::replace(newest, (!goes_in).then_some(execution.id)),
+        Waiting::InOrder(in_order) => {
+            in_order.extend((!goes_in).then_some(execution.id));
+            None
+        }
+        Waiting::Nobody => None,
+    };
+    if let Some(mut older) = superseded.and_then(|older| work.take(older)) {
         let summary = format!("Superseded by the pipeline execution {}", execution.id);
         stages::end_execution(work, &mut older, ExecutionStatus::Superseded, Some(summary));
         work.put(older);
     }
-    if work.head.stages[stage].occupant.is_none() && is_open(work, stage) {
+    if goes_in {
         return stages::enter(work, execution);
     }
-    work.head.to_mut().stages[stage].waiting = Some(execution.id);
     execution.progress.inbound_since = Some(work.at);
     execution.progress.updated = work.at;
 }
 
-/// Lets the waiting execution in, if the stage is free and open to it.
+/// Lets in who waits first, if the stage is free and open.
 pub(super) fn let_in(work: &mut Work<'_>, stage: usize) {
-    let here = &work.head.stages[stage];
-    let Some(waiting) = here.waiting.filter(|_| here.occupant.is_none() && is_open(work, stage)) else { return };
-    let Some(mut execution) = work.take(waiting) else { return };
-    let since = execution.progress.inbound_since.unwrap_or(work.at);
-    if work.at > since.plus(INBOUND_WAIT_MILLISECONDS_MAX) {
-        let summary = "The execution waited for more than 30 days in front of a stage".to_owned();
-        stages::end_execution(work, &mut execution, ExecutionStatus::Stopped, Some(summary));
-    } else {
-        work.head.to_mut().stages[stage].waiting = None;
-        stages::enter(work, &mut execution);
+    while work.head.stages[stage].occupant.is_none() && is_open(work, stage) {
+        let first = work.head.stages[stage].waiting.iter().next();
+        let Some(mut execution) = first.and_then(|first| work.take(first)) else { return };
+        let since = execution.progress.inbound_since.unwrap_or(work.at);
+        if work.at > since.plus(INBOUND_WAIT_MILLISECONDS_MAX) {
+            let summary = "The execution waited for more than 30 days in front of a stage".to_owned();
+            stages::end_execution(work, &mut execution, ExecutionStatus::Stopped, Some(summary));
+        } else {
+            work.head_mut().stages[stage].waiting.remove(execution.id);
+            stages::enter(work, &mut execution);
+        }
+        work.put(execution);
     }
-    work.put(execution);
 }
 
 /// Whether the transition into a stage is enabled, seen from both of its ends.

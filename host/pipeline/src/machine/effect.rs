@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::address::ActionAddress;
 use super::execution::Start;
-use super::ids::{ActionExecutionId, ExecutionId, Place, TimerId, Timestamp};
+use super::ids::{ActionExecutionId, ExecutionId, TimerId, Timestamp};
 use super::input::SourceRevisionOverride;
-use super::report::Resumption;
+use super::report::{Resumption, Usage};
 use crate::declaration::{ActionDeclaration, EnvironmentVariable, PipelineDeclaration, StageDeclaration};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +31,15 @@ pub struct RunAction {
     /// The execution's number, trigger, variables and pins.
     pub start: Arc<Start>,
     pub declaration: Arc<PipelineDeclaration>,
-    pub place: Place,
+    pub address: ActionAddress,
     /// Also the idempotency key: the same for every call and attempt of this action execution.
     pub action_execution: ActionExecutionId,
     /// 1, and one more for each time that a wait ended.
     pub call: u32,
-    /// 1, and one more for each time that the host died while the action ran.
+    /// 1, and one more for each time that the host went down while the action ran.
     pub attempt: u32,
+    /// What the calls before this one used of what is limited for all of them together.
+    pub spent: Usage,
     pub started: Timestamp,
     pub deadline: Timestamp,
     pub configuration: BTreeMap<String, String>,
@@ -51,11 +54,11 @@ pub struct RunAction {
 
 impl RunAction {
     pub fn stage(&self) -> &StageDeclaration {
-        &self.declaration.stages[usize::from(self.place.stage)]
+        &self.declaration.stages[usize::from(self.address.stage)]
     }
 
     /// The action as declared: its name, type, output artifacts, output variables and region.
     pub fn action(&self) -> &ActionDeclaration {
-        &self.stage().actions[usize::from(self.place.action)]
+        &self.stage().actions[usize::from(self.address.action)]
     }
 }

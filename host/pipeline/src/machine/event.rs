@@ -1,4 +1,4 @@
-//! What happened, for history, the console, notifications and audit (contract §7.12).
+//! What happened, for history, the console, notifications and audit.
 //!
 //! The driver numbers the events per pipeline and stamps them with the step's time. Must not know who reads them.
 
@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::execution::Decision;
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use super::input::{TransitionKind, Trigger};
-use super::report::{ActionError, Revision, Told, Variables};
+use super::report::{ActionError, Awaited, Revision, Told, Variables};
 use super::state::Transition;
+use super::stored::v1::AnyWaiting;
 use crate::declaration::{ActionTypeId, PipelineDeclaration};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,14 +119,7 @@ pub enum ActionHappening {
         resolved_configuration: Option<BTreeMap<String, String>>,
     },
     /// It waits, as a record and a timer.
-    Waiting {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        until: Option<Timestamp>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        signal: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        summary: Option<String>,
-    },
+    Waiting(WaitEvent),
     /// A person answered an approval request.
     Decided(Decision),
     /// Its wait is over, and it is called again.
@@ -154,6 +148,16 @@ pub enum ActionHappening {
     },
     Abandoned,
     Canceled,
+}
+
+/// What an action waits for, and says meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AnyWaiting")]
+pub struct WaitEvent {
+    #[serde(rename = "for")]
+    pub awaits: Vec<Awaited>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
 }
 
 fn no_variables(variables: &Arc<Variables>) -> bool {

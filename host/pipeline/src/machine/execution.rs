@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{ActionExecutionId, ExecutionId, Place, Timestamp};
+use super::address::{ActionAddress, Address};
+use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use super::input::{ApprovalStatus, SourceRevisionOverride, Trigger};
-use super::report::{ActionError, Resumption, Revision, Told, Variables, Wait};
+use super::report::{ActionError, Awaited, Resumption, Revision, Told, Usage, Variables, Wait};
 
 /// An execution. Its three kinds of parts are stored one by one, so that a step writes only what it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,9 +19,9 @@ pub struct Execution {
     pub id: ExecutionId,
     pub start: Arc<Start>,
     pub progress: Progress,
-    /// The latest run of each action that ran; one that a retry discarded is only in the history.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "places")]
-    pub actions: BTreeMap<Place, Arc<ActionRun>>,
+    /// The latest run of whatever ran; one that a retry discarded is only in the history.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs: BTreeMap<Address, Arc<ActionRun>>,
 }
 
 /// What is fixed when an execution starts.
@@ -32,6 +33,11 @@ pub struct Start {
     /// The pipeline version that it runs to its end.
     pub version: u32,
     pub at: Timestamp,
+    #[serde(rename = "type", default, skip_serializing_if = "is_default")]
+    pub execution_type: ExecutionType,
+    /// The stage that it enters first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub entry: u16,
     pub trigger: Trigger,
     /// The resolved pipeline variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -42,6 +48,16 @@ pub struct Start {
     pub pins: BTreeMap<String, String>,
 }
 
+/// CodePipeline's ExecutionType.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecutionType {
+    /// Goes on from its entry to the last stage.
+    #[default]
+    Standard,
+    /// Runs its entry alone, as the target ran it.
+    Rollback { target: ExecutionId },
+}
+
 /// Where an execution is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,7 +65,7 @@ pub struct Progress {
     pub status: ExecutionStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// The stages it entered, in the declaration's order.
+    /// The stages it entered, in the order in which it did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageRun>,
     /// Since when it waits in front of the stage after those; none while it is in the last one of them.
@@ -57,7 +73,7 @@ pub struct Progress {
     pub inbound_since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopRequest>,
-    /// 1, and one more for each stage retry (contract §7.12, pipeline-execution-attempt).
+    /// 1, and one more for each stage retry: `pipeline-execution-attempt` of CodePipeline's events.
     pub attempt: u32,
     pub updated: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +92,7 @@ pub enum ExecutionStatus {
     Failed,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -88,14 +104,31 @@ pub struct StopRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StageRun {
+    /// The stage's index in the declaration.
+    pub stage: u16,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub phase: StagePhase,
     pub status: StageStatus,
     pub started: Timestamp,
     pub updated: Timestamp,
-    /// How often a person retried it (contract §7.4, manualStageRetryAttempt).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// How often a person retried it: manualStageRetryAttempt.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub manual_retries: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_retry: Option<Timestamp>,
+}
+
+/// How far an execution has come in a stage; where it ended, in which phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StagePhase {
+    /// The conditions of `beforeEntry` are judged.
+    BeforeEntry,
+    #[default]
+    Actions,
+    /// The actions succeeded, and the conditions of `onSuccess` are judged.
+    OnSuccess,
+    /// An action failed, and what `onFailure` says is done.
+    OnFailure,
 }
 
 /// CodePipeline's StageExecutionStatus.
@@ -121,8 +154,14 @@ pub struct ActionRun {
     pub deadline: Timestamp,
     /// The number of its latest call: 1, and one more for each time that a wait ended.
     pub call: u32,
-    /// 1, and one more for each time that the host died while it ran.
+    /// 1, and one more for each time that the host went down while it ran.
     pub attempt: u32,
+    /// How often the host crashed while it ran.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub crashes: u32,
+    /// What its calls used so far, those that a crash interrupted not counted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub spent: Usage,
     /// What it waits for; none while a call of it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<Wait>,
@@ -165,11 +204,18 @@ pub struct Decision {
     pub at: Timestamp,
 }
 
-/// The kind of signal that an approval waits for.
-pub const APPROVAL_SIGNAL: &str = "approval";
+impl Start {
+    /// Whether an execution ends with this stage, of so many.
+    pub(super) fn ends_with(&self, stage: usize, stages: usize) -> bool {
+        match self.execution_type {
+            ExecutionType::Standard => stage + 1 >= stages,
+            ExecutionType::Rollback { .. } => true,
+        }
+    }
+}
 
 impl Execution {
-    /// An execution that has just started, and is on its way to the first stage.
+    /// An execution that has just started, and is on its way to its first stage.
     pub(super) fn new(id: ExecutionId, start: Arc<Start>) -> Execution {
         let progress = Progress {
             status: ExecutionStatus::InProgress,
@@ -181,28 +227,63 @@ impl Execution {
             updated: start.at,
             ended: None,
         };
-        Execution { id, start, progress, actions: BTreeMap::new() }
+        Execution { id, start, progress, runs: BTreeMap::new() }
     }
 
-    /// The index of the stage that it is in, waits in front of, or ended in; none after the last one.
+    /// The index of the stage that it is in, waits in front of, or ended in.
     pub fn stage(&self) -> usize {
-        match self.progress.inbound_since {
-            Some(_) => self.progress.stages.len(),
-            None => self.progress.stages.len().saturating_sub(1),
+        match (self.progress.inbound_since, self.progress.stages.last()) {
+            (None, Some(run)) => usize::from(run.stage),
+            _ => self.next_stage(),
         }
     }
 
+    /// The index of the stage after those that it entered.
+    pub(super) fn next_stage(&self) -> usize {
+        let next = self.progress.stages.last().map_or(self.start.entry, |run| run.stage + 1);
+        usize::from(next)
+    }
+
+    /// What it did in a stage that it entered.
+    pub fn stage_run(&self, stage: usize) -> Option<&StageRun> {
+        self.progress.stages.iter().find(|run| usize::from(run.stage) == stage)
+    }
+
+    /// The runs of all actions, in the declaration's order.
+    pub fn actions(&self) -> impl Iterator<Item = (ActionAddress, &Arc<ActionRun>)> {
+        actions_in(&self.runs, 0, u16::MAX)
+    }
+
     /// The runs of one stage's actions, in the declaration's order.
-    pub fn stage_actions(&self, stage: usize) -> impl Iterator<Item = (Place, &Arc<ActionRun>)> {
-        let stage = stage as u16;
-        let (first, last) = (Place { stage, action: 0 }, Place { stage, action: u16::MAX });
-        self.actions.range(first..=last).map(|(place, run)| (*place, run))
+    pub fn stage_actions(&self, stage: usize) -> impl Iterator<Item = (ActionAddress, &Arc<ActionRun>)> {
+        actions_in(&self.runs, stage as u16, stage as u16)
+    }
+
+    pub fn action(&self, address: ActionAddress) -> Option<&Arc<ActionRun>> {
+        self.runs.get(&Address::Action(address))
+    }
+
+    pub(super) fn put_action(&mut self, address: ActionAddress, run: ActionRun) {
+        self.runs.insert(Address::Action(address), Arc::new(run));
     }
 
     /// The digest of an artifact that an action of this execution made.
     pub fn artifact(&self, name: &str) -> Option<&str> {
-        self.actions.values().find_map(|run| run.artifacts.get(name)).map(String::as_str)
+        self.runs.values().find_map(|run| run.artifacts.get(name)).map(String::as_str)
     }
+}
+
+fn actions_in(
+    runs: &BTreeMap<Address, Arc<ActionRun>>,
+    first: u16,
+    last: u16,
+) -> impl Iterator<Item = (ActionAddress, &Arc<ActionRun>)> {
+    let first = Address::Action(ActionAddress { stage: first, action: 0 });
+    let last = Address::Action(ActionAddress { stage: last, action: u16::MAX });
+    runs.range(first..=last).filter_map(|(address, run)| match address {
+        Address::Action(action) => Some((*action, run)),
+        Address::Rule(_) => None,
+    })
 }
 
 impl ActionRun {
@@ -215,36 +296,13 @@ impl ActionRun {
         self.in_progress() && self.wait.is_none()
     }
 
-    /// The token of an open approval request (contract §7.8): the action execution's id, as in CodePipeline.
+    /// The token of an open approval request: the action execution's id, as in CodePipeline.
     pub fn approval_token(&self) -> Option<ActionExecutionId> {
-        let waits = self.wait.as_ref().is_some_and(|wait| wait.signal.as_deref() == Some(APPROVAL_SIGNAL));
+        let waits = self.wait.as_ref().is_some_and(|wait| wait.awaits.contains(&Awaited::Approval));
         (self.in_progress() && waits).then_some(self.id)
     }
 }
 
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// Maps keyed by place as lists of pairs, for JSON's objects have texts as keys.
-mod places {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Place;
-
-    pub(super) fn serialize<T: Serialize, S: Serializer>(map: &BTreeMap<Place, T>, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(map)
-    }
-
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<BTreeMap<Place, T>, D::Error> {
-        Vec::<(Place, T)>::deserialize(from).map(|pairs| pairs.into_iter().collect())
-    }
 }

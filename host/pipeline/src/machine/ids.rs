@@ -63,13 +63,6 @@ id! {
     ActionExecutionId
 }
 
-/// An action's place in the declaration its execution pinned: indices of the stage and of the action in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Place {
-    pub stage: u16,
-    pub action: u16,
-}
-
 /// A timer that the driver keeps: at most one of each kind for each action execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TimerId {

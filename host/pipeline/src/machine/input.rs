@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::execution::Execution;
 use super::ids::{ActionExecutionId, Entropy, ExecutionId, TimerId};
-use super::report::{ActionError, Failure, FailureType, Success, Told, Wait};
+use super::report::Report;
 use crate::declaration::{PipelineDeclaration, StageRetryMode};
 
 /// The bytes of a signal's payload; larger ones are refused, so that no signal bloats the state.
@@ -24,11 +24,11 @@ pub struct Input {
 
 #[derive(Clone, Debug)]
 pub enum What {
-    /// The declaration has passed validation; its `version` is ignored and becomes 1 (contract §6.7).
+    /// The declaration has passed validation; its `version` is ignored and becomes 1.
     Create {
         declaration: Arc<PipelineDeclaration>,
     },
-    /// The same; its version becomes the current one plus 1. Cancels the live executions (contract §7.3).
+    /// The same; its version becomes the current one plus 1. Cancels the live executions.
     Update {
         declaration: Arc<PipelineDeclaration>,
     },
@@ -66,9 +66,11 @@ pub enum What {
         call: u32,
         report: Report,
     },
-    /// The driver is about to run a call again that a crash interrupted: counts the attempt before it happens.
+    /// The driver is about to run a call again that the host's end interrupted: counts the attempt before it happens.
     ActionRestarted {
         action: ActionExecutionId,
+        /// The host did not end as it should have.
+        crashed: bool,
     },
     /// The answer to a `SetTimer`.
     TimerDue {
@@ -79,7 +81,7 @@ pub enum What {
 #[derive(Clone, Debug, Default)]
 pub struct StartRequest {
     pub trigger: Trigger,
-    /// Values for pipeline variables; an unknown name is ignored, a name given twice is refused (contract §7.7).
+    /// Values for pipeline variables; an unknown name is ignored, a name given twice is refused.
     pub variables: Vec<(String, String)>,
     pub source_revisions: Vec<SourceRevisionOverride>,
     /// What the execution holds on to until it ends, e.g. plugin and grants digests; opaque to the machine.
@@ -105,20 +107,13 @@ pub struct ApprovalAnswer {
     pub by: Option<String>,
 }
 
-/// How one call of an action ended.
-#[derive(Clone, Debug)]
-pub enum Report {
-    Succeeded(Box<Success>),
-    Failed(Box<Failure>),
-    /// Call again at a time or on a signal (contract: the plugin ABI's `wait`).
-    Waiting(Wait),
-}
-
-impl Report {
-    /// A failure of which nothing more is told.
-    pub fn failed(kind: FailureType, message: impl Into<String>) -> Report {
-        let error = ActionError { kind, message: message.into() };
-        Report::Failed(Box::new(Failure { error, told: Told::default() }))
+impl What {
+    /// Asked by somebody who hears the answer; the others are answers themselves, which may come too late.
+    pub(super) fn is_command(&self) -> bool {
+        !matches!(
+            self,
+            What::Signal { .. } | What::ActionReported { .. } | What::ActionRestarted { .. } | What::TimerDue { .. }
+        )
     }
 }
 

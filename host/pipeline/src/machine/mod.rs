@@ -1,4 +1,4 @@
-//! The execution state machine of one pipeline (contract §6.9, §7.1–7.4, §7.7, §7.8, §7.12).
+//! The execution state machine of one pipeline.
 //!
 //! `step` takes the state and one input, and answers with the changed parts, the events and the effects, or refuses. It is
 //! a pure function: the time and the random bytes come in with the input. Whoever calls it makes the changes durable, then
@@ -7,14 +7,15 @@
 //! Must not know how state is stored, how an action is run, or who asks.
 
 mod actions;
+mod address;
 mod admission;
 mod approvals;
+pub(crate) mod bounds;
 mod effect;
 mod event;
 mod execution;
 mod ids;
 mod input;
-mod kept;
 mod lifecycle;
 mod refusal;
 mod report;
@@ -25,32 +26,36 @@ mod start;
 mod state;
 mod step;
 mod stop;
+pub mod stored;
 mod work;
 
-pub use admission::INBOUND_WAIT_MILLISECONDS_MAX;
+pub use address::{ActionAddress, Address, ConditionType, InvalidAddress, RuleAddress};
+pub use admission::{EXECUTIONS_COUNT_MAX, INBOUND_WAIT_MILLISECONDS_MAX};
+pub use bounds::{
+    APPROVAL_SUMMARY_CHARS_MAX, ARTIFACTS_BYTES_MAX, COMMIT_BYTES_MAX, DECLARATION_BYTES_MAX, EXECUTION_TEXT_BYTES_MAX,
+    EXECUTION_VARIABLES_BYTES_MAX, LIVE_BYTES_MAX, OUTPUT_VARIABLES_BYTES_MAX, START_BYTES_MAX, VALUE_BYTES_MAX,
+};
 pub use effect::{Effect, RunAction};
-pub use event::{ActionEvent, ActionHappening, Event, ExecutionEvent, ExecutionState, StageEvent, StageState};
+pub use event::{
+    ActionEvent, ActionHappening, Event, ExecutionEvent, ExecutionState, StageEvent, StageState, WaitEvent,
+};
 pub use execution::{
-    APPROVAL_SIGNAL, ActionRun, ActionStatus, Decision, Execution, ExecutionStatus, Progress, StageRun, StageStatus,
-    Start, StopRequest,
+    ActionRun, ActionStatus, Decision, Execution, ExecutionStatus, ExecutionType, Progress, StagePhase, StageRun,
+    StageStatus, Start, StopRequest,
 };
-pub use ids::{ActionExecutionId, Entropy, ExecutionId, Place, TimerId, TimerKind, Timestamp};
+pub use ids::{ActionExecutionId, Entropy, ExecutionId, TimerId, TimerKind, Timestamp};
 pub use input::{
-    ApprovalAnswer, ApprovalStatus, Input, Report, RetryRequest, SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride,
+    ApprovalAnswer, ApprovalStatus, Input, RetryRequest, SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride,
     SourceRevisionType, StartRequest, TransitionKind, Trigger, TriggerType, What,
-};
-pub use kept::{
-    DETAILS_BYTES_MAX, EXECUTION_TEXT_BYTES_MAX, EXECUTION_VARIABLES_BYTES_MAX, EXTERNAL_ID_BYTES_MAX, LINKS_COUNT_MAX,
-    MESSAGE_BYTES_MAX, OUTPUT_VARIABLES_BYTES_MAX, SUMMARY_BYTES_MAX,
 };
 pub use lifecycle::OUTDATED_APPROVALS_COUNT_MAX;
 pub use refusal::Refusal;
 pub use report::{
-    ActionError, CONTINUATION_BYTES_MAX, Failure, FailureType, Link, Resumption, Revision, Success, Told, Variables,
-    Wait, Wake,
+    APPROVAL_SIGNAL, ActionError, Awaited, CALLS_COUNT_MAX, CONTINUATION_BYTES_MAX, Failure, FailureType, Link,
+    Outcome, Report, Resumption, Revision, Success, Told, Usage, Variables, WAIT_MILLISECONDS_MIN, Wait, Wake,
 };
 pub use resolve::CONFIGURATION_BYTES_MAX;
-pub use state::{BrokenState, Change, Head, Latest, Part, StageHead, State, Transition};
+pub use state::{BrokenState, Change, Head, Latest, Part, StageHead, State, Transition, Waiting};
 pub use step::{Reply, Step, step};
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Why an input was refused. A refused input changes nothing.
 //!
-//! Owns the reasons, their AWS error classes and words (contract §3, §9). Must not know HTTP.
+//! Owns the reasons, their AWS error classes and words. Must not know HTTP.
 
 use super::ids::ExecutionId;
+use crate::validate::Problem;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -16,6 +17,18 @@ pub enum Refusal {
     ActionNotFound { pipeline: String, stage: String, action: String },
     #[error("{0}")]
     InvalidVariables(String),
+    #[error("{0}")]
+    InvalidSourceRevisions(String),
+    /// What the start gives is too much to keep.
+    #[error("{0}")]
+    StartTooLarge(String),
+    #[error(
+        "The pipeline '{pipeline}' has {count_max} executions in progress, which is as many as it can have; start another \
+         when one of them has ended, or stop one"
+    )]
+    TooManyExecutions { pipeline: String, count_max: usize },
+    #[error("The transition cannot be disabled: {0}")]
+    InvalidTransition(&'static str),
     #[error(
         "Unable to stop the pipeline execution with ID {execution}. The execution might already be in a Stopped state, or \
          it might no longer be in progress."
@@ -40,28 +53,33 @@ pub enum Refusal {
     ApprovalOutdated { pipeline: String },
     #[error("The approval action has already been approved or rejected.")]
     ApprovalAlreadyCompleted,
-    /// Part of the declaration has no meaning yet: nothing starts, rather than something that behaves otherwise.
-    #[error("{0} cannot be run yet")]
-    NotSupported(String),
+    /// What the declaration says cannot be done here yet: it is not taken, rather than something that behaves otherwise.
+    #[error("{}", .0.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect::<Vec<_>>().join("; "))]
+    NotSupported(Vec<Problem>),
     #[error("The signal's payload has {bytes} bytes, which is more than {bytes_max}")]
     SignalTooLarge { bytes: usize, bytes_max: usize },
     /// The action runs, or waits for something else; the sender may try again later.
     #[error("The action execution does not wait for a signal of kind '{kind}'")]
     NotWaiting { kind: String },
-    /// An answer to what is no longer asked: late callbacks have no effect (contract §7.3).
+    /// An answer to what is no longer asked: late callbacks have no effect.
     #[error("The answer comes too late: what it answers is over")]
     Stale,
 }
 
 impl Refusal {
-    /// The modelled AWS error (contract §3) that the API answers with; none for what is no API operation of CodePipeline.
+    /// The modelled AWS error that the API answers with; none for what is no API operation of CodePipeline.
     pub fn error_class(&self) -> Option<&'static str> {
         Some(match self {
             Refusal::PipelineNameInUse(_) => "PipelineNameInUseException",
             Refusal::PipelineNotFound => "PipelineNotFoundException",
             Refusal::StageNotFound { .. } => "StageNotFoundException",
             Refusal::ActionNotFound { .. } => "ActionNotFoundException",
-            Refusal::InvalidVariables(_) | Refusal::NotSupported(_) => "ValidationException",
+            Refusal::InvalidVariables(_)
+            | Refusal::InvalidSourceRevisions(_)
+            | Refusal::StartTooLarge(_)
+            | Refusal::InvalidTransition(_)
+            | Refusal::NotSupported(_) => "ValidationException",
+            Refusal::TooManyExecutions { .. } => "ConcurrentPipelineExecutionsLimitExceededException",
             Refusal::NotStoppable { .. } => "PipelineExecutionNotStoppableException",
             Refusal::DuplicatedStop { .. } => "DuplicatedStopRequestException",
             Refusal::NotLatest { .. } => "NotLatestPipelineExecutionException",

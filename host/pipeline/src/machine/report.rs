@@ -7,12 +7,45 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::Timestamp;
-use super::kept::{MESSAGE_BYTES_MAX, truncate};
+use super::bounds::{MESSAGE_BYTES_MAX, truncate};
+use super::execution::Decision;
+use super::ids::{ExecutionId, Timestamp};
 
 /// What a waiting action may keep; more fail it, for it is stored with every change of the action.
 pub const CONTINUATION_BYTES_MAX: usize = 16 * 1024;
+/// The kind of a signal; longer ones fail the action that waits for one.
+pub const SIGNAL_KIND_BYTES_MAX: usize = 256;
+/// A wait of less becomes one of this. Stops an action that waits for a time past, again and again, from being called
+/// hundreds of times a second.
+pub const WAIT_MILLISECONDS_MIN: u64 = 1000;
+/// Calls of one action execution; one that waits after so many fails. Enough for a look each second for a day. Stops an
+/// action from filling the history with its waits.
+pub const CALLS_COUNT_MAX: u32 = 100_000;
 pub type Variables = BTreeMap<String, String>;
+
+/// How one call of an action ended, and what it used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub outcome: Outcome,
+    pub usage: Usage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Succeeded(Box<Success>),
+    Failed(Box<Failure>),
+    /// Call again when what it waits for has come.
+    Waiting(Wait),
+}
+
+/// What the calls of an action used of what is limited for an action execution as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Usage {
+    pub cpu_ms: u64,
+    pub log_bytes: u64,
+    pub host_calls: u64,
+}
 
 /// A successful end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +86,7 @@ pub struct Link {
     pub url: String,
 }
 
-/// The revision that a source action fetched (contract: ArtifactRevision).
+/// The revision that a source action fetched: CodePipeline's ArtifactRevision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
     pub id: String,
@@ -83,18 +116,30 @@ pub enum FailureType {
     SystemUnavailable,
 }
 
-/// What a waiting action waits for. At least one of `until` and `signal` is given, or the action fails.
+/// A wait for whichever comes first; an action that waits for nothing fails.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<String>,
+    #[serde(default, rename = "for")]
+    pub awaits: Vec<Awaited>,
     /// Handed back when the action is called again; at most `CONTINUATION_BYTES_MAX`.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "base64")]
     pub continuation: Vec<u8>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+}
+
+/// What can end a wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Awaited {
+    /// A person's decision.
+    Approval,
+    /// A job worker's result.
+    Job,
+    /// Something from outside, by its kind.
+    Signal(String),
+    Time(Timestamp),
+    /// The end of an execution that the action started.
+    Child(ExecutionId),
 }
 
 /// What a call is given that goes on after a wait.
@@ -108,6 +153,7 @@ pub struct Resumption {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wake {
     Time,
+    Approval(Decision),
     Signal {
         kind: String,
         /// Shared, as it may be large and lies in the state as well as in the effect.
@@ -117,25 +163,93 @@ pub enum Wake {
 }
 
 /// Bytes as text in JSON, a third larger than they are; an array of numbers would be four times as large.
-mod base64 {
+pub(super) mod base64 {
     use base64::Engine as _;
     use base64::prelude::BASE64_STANDARD;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(bytes: impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, B: From<Vec<u8>>, D: Deserializer<'de>>(deserializer: D) -> Result<B, D::Error> {
+    pub(crate) fn deserialize<'de, B: From<Vec<u8>>, D: Deserializer<'de>>(deserializer: D) -> Result<B, D::Error> {
         let text = String::deserialize(deserializer)?;
         BASE64_STANDARD.decode(text).map(B::from).map_err(de::Error::custom)
     }
 }
+
+impl From<Outcome> for Report {
+    /// A report of a call that used nothing that is limited.
+    fn from(outcome: Outcome) -> Report {
+        Report { outcome, usage: Usage::default() }
+    }
+}
+
+impl Report {
+    pub fn succeeded(success: Success) -> Report {
+        Outcome::Succeeded(Box::new(success)).into()
+    }
+
+    /// A failure of which nothing more is told.
+    pub fn failed(kind: FailureType, message: impl Into<String>) -> Report {
+        Outcome::from(ActionError { kind, message: message.into() }).into()
+    }
+
+    pub fn waiting(wait: Wait) -> Report {
+        Outcome::Waiting(wait).into()
+    }
+}
+
+impl Usage {
+    pub(super) fn add(&mut self, other: Usage) {
+        self.cpu_ms = self.cpu_ms.saturating_add(other.cpu_ms);
+        self.log_bytes = self.log_bytes.saturating_add(other.log_bytes);
+        self.host_calls = self.host_calls.saturating_add(other.host_calls);
+    }
+}
+
+impl Wait {
+    /// When the wait ends by itself.
+    pub fn until(&self) -> Option<Timestamp> {
+        let times = self.awaits.iter().filter_map(|awaited| match awaited {
+            Awaited::Time(at) => Some(*at),
+            _ => None,
+        });
+        times.min()
+    }
+}
+
+impl Wake {
+    /// The kind of the signal that ended the wait, as a plugin knows it; none where it was the time.
+    pub fn signal(&self) -> Option<&str> {
+        match self {
+            Wake::Time => None,
+            Wake::Approval(_) => Some(APPROVAL_SIGNAL),
+            Wake::Signal { kind, .. } => Some(kind),
+        }
+    }
+}
+
+/// What a plugin calls the signal of a person's decision.
+pub const APPROVAL_SIGNAL: &str = "approval";
 
 impl ActionError {
     pub(super) fn new(kind: FailureType, message: impl Into<String>) -> ActionError {
         let mut message = message.into();
         truncate(&mut message, MESSAGE_BYTES_MAX);
         ActionError { kind, message }
+    }
+}
+
+impl From<ActionError> for Failure {
+    /// A failure of which nothing more is told.
+    fn from(error: ActionError) -> Failure {
+        Failure { error, told: Told::default() }
+    }
+}
+
+impl From<ActionError> for Outcome {
+    fn from(error: ActionError) -> Outcome {
+        Outcome::Failed(Box::new(error.into()))
     }
 }

@@ -1,31 +1,37 @@
-//! The call of an action: what the declaration says of it, with variables and artifacts of the execution put in (contract
-//! §7.7). The same execution gives the same call, so that a call need not be stored.
+//! The call of an action: what the declaration says of it, with variables and artifacts of the execution put in. The same
+//! execution gives the same call, so that a call need not be stored.
 //!
 //! Must not know when an action is called.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::address::ActionAddress;
+use super::bounds::text_bytes;
 use super::effect::{Effect, RunAction};
 use super::execution::{ActionRun, Execution};
-use super::ids::{Place, TimerId, TimerKind, Timestamp};
+use super::ids::{TimerId, TimerKind, Timestamp};
 use super::report::{ActionError, FailureType};
 use super::state::State;
 use crate::declaration::{ActionDeclaration, EnvironmentVariable, PipelineDeclaration};
 use crate::variables::{self, BUILT_IN_NAMESPACE, EXECUTION_ID_KEY, PIPELINE_NAMESPACE, Reference};
 
-/// All resolved configuration values of one action (contract §6: 100 KB); more fail it.
+/// All resolved configuration values of one action, as CodePipeline has it; more fail it. The same for its commands with
+/// its environment.
 pub const CONFIGURATION_BYTES_MAX: usize = 100 * 1024;
+/// The same as JSON, in which it is kept in the history. Stops fifty actions that start at once with configurations full of
+/// characters that JSON escapes from being more than a commit takes.
+const CONFIGURATION_JSON_BYTES_MAX: usize = 192 * 1024;
 
 /// Makes the call that an action run stands for, or says why it cannot be made.
 pub(super) fn call(
     declaration: &Arc<PipelineDeclaration>,
     execution: &Execution,
-    place: Place,
+    address: ActionAddress,
     run: &ActionRun,
 ) -> Result<RunAction, ActionError> {
-    let stage = &declaration.stages[usize::from(place.stage)];
-    let action = &stage.actions[usize::from(place.action)];
+    let stage = &declaration.stages[usize::from(address.stage)];
+    let action = &stage.actions[usize::from(address.action)];
     let wrong = |what: String| {
         let message = format!("{}/{}: {what}", stage.name, action.name);
         ActionError::new(FailureType::ConfigurationError, message)
@@ -41,10 +47,11 @@ pub(super) fn call(
         execution: execution.id,
         start: execution.start.clone(),
         declaration: declaration.clone(),
-        place,
+        address,
         action_execution: run.id,
         call: run.call,
         attempt: run.attempt,
+        spent: run.spent,
         started: run.started,
         deadline: run.deadline,
         configuration,
@@ -65,26 +72,30 @@ struct Values<'a> {
 
 impl Values<'_> {
     fn configuration(&self, action: &ActionDeclaration) -> Result<BTreeMap<String, String>, String> {
-        let mut bytes = 0;
+        let mut room = Room::new("configuration");
         let values = action.configuration.iter().flatten().map(|(key, template)| {
             let value = self.resolve(template, || format!("configuration.{key}"))?;
-            bytes += key.len() + value.len();
-            if bytes > CONFIGURATION_BYTES_MAX {
-                return Err(format!("the resolved configuration is larger than {CONFIGURATION_BYTES_MAX} bytes"));
-            }
+            room.take(key, &value)?;
             Ok((key.clone(), value))
         });
         values.collect()
     }
 
     fn commands(&self, action: &ActionDeclaration) -> Result<(Vec<String>, Vec<EnvironmentVariable>), String> {
-        let commands = action.commands.iter().flatten().enumerate();
-        let commands = commands.map(|(index, template)| self.resolve(template, || format!("commands[{index}]")));
-        let environment = action.environment_variables.iter().flatten().map(|variable| {
+        let mut room = Room::new("commands with their environment");
+        let mut commands = Vec::new();
+        for (index, template) in action.commands.iter().flatten().enumerate() {
+            let command = self.resolve(template, || format!("commands[{index}]"))?;
+            room.take("", &command)?;
+            commands.push(command);
+        }
+        let mut environment = Vec::new();
+        for variable in action.environment_variables.iter().flatten() {
             let value = self.resolve(&variable.value, || format!("environmentVariables.{}", variable.name))?;
-            Ok(EnvironmentVariable { name: variable.name.clone(), value, kind: variable.kind })
-        });
-        Ok((commands.collect::<Result<_, String>>()?, environment.collect::<Result<_, String>>()?))
+            room.take(&variable.name, &value)?;
+            environment.push(EnvironmentVariable { name: variable.name.clone(), value, kind: variable.kind });
+        }
+        Ok((commands, environment))
     }
 
     fn resolve(&self, template: &str, place: impl Fn() -> String) -> Result<String, String> {
@@ -97,12 +108,39 @@ impl Values<'_> {
         match reference.namespace {
             PIPELINE_NAMESPACE => self.execution.start.variables.get(key).map(String::as_str),
             BUILT_IN_NAMESPACE => (key == EXECUTION_ID_KEY).then_some(self.execution_id.as_str()),
-            namespace => self.execution.actions.iter().find_map(|(place, run)| {
-                let producer = &self.declaration.stages[usize::from(place.stage)].actions[usize::from(place.action)];
+            namespace => self.execution.actions().find_map(|(address, run)| {
+                let stage = &self.declaration.stages[usize::from(address.stage)];
+                let producer = &stage.actions[usize::from(address.action)];
                 let value = run.variables.get(key)?;
                 (producer.namespace.as_deref() == Some(namespace)).then_some(value.as_str())
             }),
         }
+    }
+}
+
+/// What is left of what a resolved text may take.
+struct Room {
+    of: &'static str,
+    bytes: usize,
+    json_bytes: usize,
+}
+
+impl Room {
+    fn new(of: &'static str) -> Room {
+        Room { of, bytes: CONFIGURATION_BYTES_MAX, json_bytes: CONFIGURATION_JSON_BYTES_MAX }
+    }
+
+    fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let bytes = self.bytes.checked_sub(key.len() + value.len());
+        let json_bytes = self.json_bytes.checked_sub(text_bytes(key) + text_bytes(value));
+        let (Some(bytes), Some(json_bytes)) = (bytes, json_bytes) else {
+            let (of, max) =
+                (self.of, if bytes.is_none() { CONFIGURATION_BYTES_MAX } else { CONFIGURATION_JSON_BYTES_MAX });
+            let form = if bytes.is_none() { "" } else { " as JSON" };
+            return Err(format!("the resolved {of} is larger than {max} bytes{form}"));
+        };
+        (self.bytes, self.json_bytes) = (bytes, json_bytes);
+        Ok(())
     }
 }
 
@@ -113,11 +151,11 @@ impl State {
         let mut effects = Vec::new();
         for execution in self.executions.values() {
             let runs = execution.stage_actions(execution.stage()).filter(|(_, run)| run.in_progress());
-            for (place, run) in runs {
+            for (address, run) in runs {
                 effects.extend(timers(run).map(|(id, at)| Effect::SetTimer { id, at }));
                 if run.running() {
                     // What could be called once can be called again; were it not so, the timeout ends the action.
-                    let call = call(declaration, execution, place, run).ok();
+                    let call = call(declaration, execution, address, run).ok();
                     effects.extend(call.map(|call| Effect::RunAction(Box::new(call))));
                 }
             }
@@ -142,7 +180,7 @@ impl State {
 /// The timers of an action in progress.
 pub(super) fn timers(run: &ActionRun) -> impl Iterator<Item = (TimerId, Timestamp)> {
     let id = |kind| TimerId { action: run.id, kind };
-    let until = run.wait.as_ref().and_then(|wait| wait.until);
+    let until = run.wait.as_ref().and_then(|wait| wait.until());
     let wake = until.map(|until| (id(TimerKind::Wake { call: run.call }), until));
     std::iter::once((id(TimerKind::Timeout), run.deadline)).chain(wake)
 }

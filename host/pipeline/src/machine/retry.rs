@@ -1,32 +1,37 @@
-//! Retrying a stage (contract §7.4).
+//! Retrying a stage.
 
+use super::address::{ActionAddress, Address};
 use super::event::{ExecutionState, StageState};
-use super::execution::{ActionStatus, Execution, ExecutionStatus, StageStatus};
-use super::ids::Place;
+use super::execution::{ActionStatus, Execution, ExecutionStatus, StagePhase, StageStatus};
 use super::input::RetryRequest;
 use super::refusal::Refusal;
-use super::stages;
 use super::step::Reply;
 use super::work::Work;
-use crate::declaration::StageRetryMode;
+use super::{admission, stages};
+use crate::declaration::{ExecutionMode, StageRetryMode};
 
 /// Runs the failed actions of a stage again, or all of them, in the same execution. While peers of a failed action still
 /// run, the failed one alone can be retried.
 pub(super) fn retry_stage(work: &mut Work<'_>, request: RetryRequest) -> Result<Reply, Refusal> {
     let stage = work.stage_index(&request.stage)?;
     let id = request.execution;
-    if work.head.stages[stage].latest.is_none_or(|latest| latest.execution != id) {
+    let is_latest = work.head.stages[stage].latest.is_some_and(|latest| latest.execution == id);
+    if !is_latest && work.mode() != ExecutionMode::Parallel {
         return Err(Refusal::NotLatest { stage: request.stage, execution: id });
     }
     let refused = |reason| Refusal::NotRetryable { stage: request.stage.clone(), reason };
     let ended = request.ended.map(|ended| *ended).filter(|ended| ended.id == id && ended.progress.ended.is_some());
     let mut execution = work.take(id).or(ended).ok_or_else(|| refused("its execution is not kept any more"))?;
     let again = actions_to_retry(work, &execution, stage, request.mode).map_err(refused)?;
+    if execution.progress.ended.is_some() {
+        admission::check_room(work, &execution.start)?;
+    }
 
-    for place in again {
-        execution.actions.remove(&place);
+    for address in again {
+        execution.runs.remove(&Address::Action(address));
     }
     if let Some(run) = execution.progress.stages.last_mut() {
+        run.phase = StagePhase::Actions;
         run.manual_retries += 1;
         run.last_retry = Some(work.at);
     }
@@ -36,7 +41,7 @@ pub(super) fn retry_stage(work: &mut Work<'_>, request: RetryRequest) -> Result<
         execution.progress.summary = None;
         execution.progress.stop = None;
         execution.progress.attempt += 1;
-        work.head.to_mut().stages[stage].occupant = Some(id);
+        stages::lock(work, stage, id);
         stages::tell(work, &execution, ExecutionState::Resumed);
         stages::set_stage(work, &mut execution, StageStatus::InProgress, StageState::Resumed);
     }
@@ -51,7 +56,7 @@ fn actions_to_retry(
     execution: &Execution,
     stage: usize,
     mode: StageRetryMode,
-) -> Result<Vec<Place>, &'static str> {
+) -> Result<Vec<ActionAddress>, &'static str> {
     if execution.start.version != work.head.version {
         return Err("the pipeline has been updated since");
     }
@@ -63,7 +68,7 @@ fn actions_to_retry(
         StageRetryMode::FailedActions => matches!(status, ActionStatus::Failed | ActionStatus::Abandoned),
     };
     let runs = || execution.stage_actions(stage);
-    let again: Vec<Place> = runs().filter(|(_, run)| is_again(run.status)).map(|(place, _)| place).collect();
+    let again: Vec<_> = runs().filter(|(_, run)| is_again(run.status)).map(|(address, _)| address).collect();
     match execution.progress.stages.last().map(|run| run.status) {
         Some(StageStatus::Failed | StageStatus::Stopped) => Ok(again),
         Some(StageStatus::InProgress) if mode == StageRetryMode::AllActions => Err("actions in it are in progress"),

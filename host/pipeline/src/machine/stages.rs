@@ -1,30 +1,42 @@
-//! The course of an execution through a stage (contract §6.9), and its end.
+//! The course of an execution through a stage, and its end.
 //!
 //! Must not know what an action does (`actions`) or who may enter (`admission`).
 
+use super::address::ActionAddress;
 use super::event::{Event, ExecutionEvent, ExecutionState, StageEvent, StageState};
-use super::execution::{ActionStatus, Execution, ExecutionStatus, StageRun, StageStatus};
-use super::ids::Place;
+use super::execution::{ActionStatus, Execution, ExecutionStatus, StagePhase, StageRun, StageStatus};
+use super::ids::ExecutionId;
 use super::report::Variables;
 use super::state::Latest;
 use super::work::Work;
 use super::{actions, admission};
-use crate::declaration::StageDeclaration;
+use crate::declaration::{ExecutionMode, StageDeclaration};
 
 /// The execution locks the next stage, and its first actions start.
 pub(super) fn enter(work: &mut Work<'_>, execution: &mut Execution) {
-    let stage = execution.progress.stages.len();
+    let stage = execution.next_stage();
     execution.progress.inbound_since = None;
     execution.progress.stages.push(StageRun {
+        stage: stage as u16,
+        // Conditions of entry would be judged before; none can be declared yet (`unsupported`).
+        phase: StagePhase::Actions,
         status: StageStatus::InProgress,
         started: work.at,
         updated: work.at,
         manual_retries: 0,
         last_retry: None,
     });
-    work.head.to_mut().stages[stage].occupant = Some(execution.id);
+    lock(work, stage, execution.id);
+    work.head_mut().stages[stage].latest = Some(Latest { execution: execution.id, status: StageStatus::InProgress });
     set_stage(work, execution, StageStatus::InProgress, StageState::Started);
     advance(work, execution);
+}
+
+/// Keeps others out of a stage while an execution is in it; executions in parallel are not in each other's way.
+pub(super) fn lock(work: &mut Work<'_>, stage: usize, execution: ExecutionId) {
+    if work.mode() != ExecutionMode::Parallel {
+        work.head_mut().stages[stage].occupant = Some(execution);
+    }
 }
 
 /// Goes on as far as it can: starts the actions whose turn it is, or ends the stage.
@@ -33,14 +45,15 @@ pub(super) fn advance(work: &mut Work<'_>, execution: &mut Execution) {
         let stage = execution.stage();
         match next(&work.declaration.stages[stage], execution, stage) {
             Next::Wait => return,
-            Next::Start(places) => {
-                for place in places {
-                    actions::start(work, execution, place);
+            Next::Start(addresses) => {
+                for address in addresses {
+                    actions::start(work, execution, address);
                 }
             }
             Next::Fail(action) => {
                 let stage = &work.declaration.stages[stage];
                 let summary = format!("The action {} in stage {} failed", stage.actions[action].name, stage.name);
+                set_phase(execution, StagePhase::OnFailure);
                 leave(work, execution, StageStatus::Failed, StageState::Failed);
                 return end_execution(work, execution, ExecutionStatus::Failed, Some(summary));
             }
@@ -50,8 +63,9 @@ pub(super) fn advance(work: &mut Work<'_>, execution: &mut Execution) {
             }
             Next::Succeed => {
                 let stopping = execution.progress.status == ExecutionStatus::Stopping;
+                set_phase(execution, StagePhase::OnSuccess);
                 leave(work, execution, StageStatus::Succeeded, StageState::Succeeded);
-                return match execution.progress.stages.len() == work.declaration.stages.len() {
+                return match execution.start.ends_with(stage, work.declaration.stages.len()) {
                     _ if stopping => end_stopped(work, execution),
                     true => end_execution(work, execution, ExecutionStatus::Succeeded, None),
                     false => admission::arrive(work, execution),
@@ -61,9 +75,15 @@ pub(super) fn advance(work: &mut Work<'_>, execution: &mut Execution) {
     }
 }
 
+fn set_phase(execution: &mut Execution, phase: StagePhase) {
+    if let Some(run) = execution.progress.stages.last_mut() {
+        run.phase = phase;
+    }
+}
+
 enum Next {
     Wait,
-    Start(Vec<Place>),
+    Start(Vec<ActionAddress>),
     /// The index of an action that failed.
     Fail(usize),
     Stop,
@@ -73,13 +93,13 @@ enum Next {
 /// Decides by the lowest run order that has not succeeded: equal run orders run in parallel, a failure lets its peers end,
 /// and nothing of a higher run order starts after it.
 fn next(stage: &StageDeclaration, execution: &Execution, index: usize) -> Next {
-    let place = |action: usize| Place { stage: index as u16, action: action as u16 };
-    let status = |action: usize| execution.actions.get(&place(action)).map(|run| run.status);
+    let address = |action: usize| ActionAddress { stage: index as u16, action: action as u16 };
+    let status = |action: usize| execution.action(address(action)).map(|run| run.status);
     let unfinished = || (0..stage.actions.len()).filter(|action| status(*action) != Some(ActionStatus::Succeeded));
     let Some(order) = unfinished().map(|action| stage.actions[action].run_order()).min() else { return Next::Succeed };
     let current = || unfinished().filter(|action| stage.actions[*action].run_order() == order);
 
-    let ready: Vec<Place> = current().filter(|action| status(*action).is_none()).map(place).collect();
+    let ready: Vec<_> = current().filter(|action| status(*action).is_none()).map(address).collect();
     let stopping = execution.progress.status == ExecutionStatus::Stopping;
     if !stopping && !ready.is_empty() {
         Next::Start(ready)
@@ -95,19 +115,23 @@ fn next(stage: &StageDeclaration, execution: &Execution, index: usize) -> Next {
 /// Ends the execution's part in its stage, and frees the stage for the next one.
 pub(super) fn leave(work: &mut Work<'_>, execution: &mut Execution, status: StageStatus, state: StageState) {
     let stage = execution.stage();
-    work.head.to_mut().stages[stage].occupant = None;
+    work.head_mut().stages[stage].occupant = None;
     work.freed.insert(stage);
     set_stage(work, execution, status, state);
 }
 
-/// Sets the status of the stage that the execution is in, for the execution and for the pipeline, and tells of it.
+/// Sets the status of the stage that the execution is in, and for the pipeline where no later one has entered it, and tells
+/// of it.
 pub(super) fn set_stage(work: &mut Work<'_>, execution: &mut Execution, status: StageStatus, state: StageState) {
     let stage = execution.stage();
     let Some(run) = execution.progress.stages.last_mut() else { return };
     run.status = status;
     run.updated = work.at;
     execution.progress.updated = work.at;
-    work.head.to_mut().stages[stage].latest = Some(Latest { execution: execution.id, status });
+    let latest = work.head_mut().stages[stage].latest.as_mut();
+    if let Some(latest) = latest.filter(|latest| latest.execution == execution.id) {
+        latest.status = status;
+    }
     work.events.push(Event::Stage(StageEvent {
         execution: execution.id,
         version: execution.start.version,
@@ -130,8 +154,8 @@ pub(super) fn end_execution(
     summary: Option<String>,
 ) {
     let stage = execution.stage();
-    if work.head.stages.get(stage).is_some_and(|here| here.waiting == Some(execution.id)) {
-        work.head.to_mut().stages[stage].waiting = None;
+    if execution.progress.inbound_since.is_some() {
+        work.head_mut().stages[stage].waiting.remove(execution.id);
     }
     execution.progress.status = status;
     execution.progress.summary = summary;

@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
+use super::bounds::{self, TRIGGER_DETAIL_CHARS_MAX, truncate_chars};
 use super::event::ExecutionState;
-use super::execution::{Execution, ExecutionStatus, Start};
-use super::input::StartRequest;
+use super::execution::{Execution, ExecutionStatus, ExecutionType, Start};
+use super::input::{SourceRevisionOverride, StartRequest};
 use super::refusal::Refusal;
 use super::report::Variables;
 use super::step::Reply;
 use super::work::Work;
 use super::{admission, stages};
-use crate::declaration::{ConditionResult, FailureConditions, PipelineDeclaration, PipelineType, StageDeclaration};
+use crate::declaration::{ActionCategory, PipelineDeclaration, PipelineType};
+use crate::validate::unsupported_conditions;
 use crate::variables::{self, VariablesError};
 
-/// An execution without a required variable starts and has failed (contract §7.7).
-pub(super) fn start(work: &mut Work<'_>, request: StartRequest) -> Result<Reply, Refusal> {
-    check_supported(&work.declaration)?;
+/// An execution without a required variable starts and has failed, as in CodePipeline.
+pub(super) fn start(work: &mut Work<'_>, mut request: StartRequest) -> Result<Reply, Refusal> {
+    check_conditions(&work.declaration)?;
+    check_source_revisions(&work.declaration, &request.source_revisions)?;
     let is_v2 = work.declaration.pipeline_type == Some(PipelineType::V2);
     if !request.variables.is_empty() && !is_v2 {
         return Err(Refusal::InvalidVariables("Pipeline variable can only be used with V2 pipelines".into()));
@@ -25,17 +28,23 @@ pub(super) fn start(work: &mut Work<'_>, request: StartRequest) -> Result<Reply,
         Err(error @ VariablesError::Missing { .. }) => (Variables::new(), Some(error.to_string())),
         Err(error @ VariablesError::Duplicate { .. }) => return Err(Refusal::InvalidVariables(error.to_string())),
     };
-    let head = work.head.to_mut();
-    head.executions += 1;
+    truncate_chars(&mut request.trigger.detail, TRIGGER_DETAIL_CHARS_MAX);
     let start = Start {
-        number: head.executions,
-        version: head.version,
+        number: work.head.executions + 1,
+        version: work.head.version,
         at: work.at,
+        execution_type: ExecutionType::Standard,
+        entry: 0,
         trigger: request.trigger,
         variables,
         source_revisions: request.source_revisions,
         pins: request.pins,
     };
+    if let Some(objection) = bounds::start_objection(&start) {
+        return Err(Refusal::StartTooLarge(objection));
+    }
+    admission::check_room(work, &start)?;
+    work.head_mut().executions = start.number;
     let id = work.ids.execution();
     let mut execution = Execution::new(id, Arc::new(start));
     stages::tell(work, &execution, ExecutionState::Started);
@@ -47,21 +56,31 @@ pub(super) fn start(work: &mut Work<'_>, request: StartRequest) -> Result<Reply,
     Ok(Reply::Execution(id))
 }
 
-/// Refuses what the machine cannot run yet, so that nothing silently behaves otherwise than declared.
-fn check_supported(declaration: &PipelineDeclaration) -> Result<(), Refusal> {
-    admission::check_mode(declaration)?;
-    match declaration.stages.iter().find(|stage| has_conditions(stage)) {
-        Some(stage) => Err(Refusal::NotSupported(format!("The stage '{}' with its conditions", stage.name))),
-        None => Ok(()),
-    }
+/// A pipeline that an older version took, with conditions that it could not run either, is not run without them.
+fn check_conditions(declaration: &PipelineDeclaration) -> Result<(), Refusal> {
+    let problems = unsupported_conditions(declaration);
+    if problems.is_empty() { Ok(()) } else { Err(Refusal::NotSupported(problems)) }
 }
 
-/// A plain `onFailure` of FAIL says what happens anyway.
-fn has_conditions(stage: &StageDeclaration) -> bool {
-    let is_plain = |on_failure: &FailureConditions| {
-        matches!(on_failure.result, None | Some(ConditionResult::Fail)) && on_failure.conditions.is_none()
-    };
-    stage.before_entry.is_some()
-        || stage.on_success.is_some()
-        || stage.on_failure.as_ref().is_some_and(|it| !is_plain(it))
+/// A revision is for a source action, and each has one.
+fn check_source_revisions(
+    declaration: &PipelineDeclaration,
+    revisions: &[SourceRevisionOverride],
+) -> Result<(), Refusal> {
+    let declared = declaration.stages.iter().flat_map(|stage| &stage.actions);
+    let declared: Vec<_> = declared.map(|action| (action.name.as_str(), action.action_type_id.category)).collect();
+    for (index, revision) in revisions.iter().enumerate() {
+        let name = revision.action_name.as_str();
+        let wrong = if revisions[..index].iter().any(|before| before.action_name == name) {
+            "is named twice: an action takes one revision"
+        } else if declared.contains(&(name, ActionCategory::Source)) {
+            continue;
+        } else if declared.iter().any(|(declared, _)| *declared == name) {
+            "is no source action"
+        } else {
+            "does not exist in the pipeline"
+        };
+        return Err(Refusal::InvalidSourceRevisions(format!("The action '{name}' of sourceRevisions {wrong}")));
+    }
+    Ok(())
 }

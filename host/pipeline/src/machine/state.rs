@@ -1,25 +1,26 @@
 //! The live state of one pipeline, in parts that are stored one by one.
 //!
-//! Owns the parts and how changes apply. Must not know why a part changes, nor how and where it is stored.
+//! Owns the parts and how changes apply. Must not know why a part changes, nor how (`stored`) and where it is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::address::Address;
 use super::execution::{ActionRun, Execution, Progress, StageStatus, Start};
-use super::ids::{ActionExecutionId, ExecutionId, Place, Timestamp};
-use crate::declaration::PipelineDeclaration;
+use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
+use crate::declaration::{ExecutionMode, PipelineDeclaration};
 
-/// What lives of one pipeline. An ended execution leaves it, so that nothing in it grows with history.
+/// All that the machine knows of a pipeline between two inputs. A clone costs a reference count for each execution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// None before the pipeline is created and after it is deleted.
-    pub head: Option<Head>,
+    pub head: Option<Arc<Head>>,
     /// The declaration of the head's version. An update cancels what runs by an older one.
     pub declaration: Option<Arc<PipelineDeclaration>>,
-    pub executions: BTreeMap<ExecutionId, Execution>,
+    pub executions: BTreeMap<ExecutionId, Arc<Execution>>,
 }
 
 /// The small part of the state that is there while the pipeline is.
@@ -34,7 +35,7 @@ pub struct Head {
     /// In the order of the declaration's stages.
     pub stages: Vec<StageHead>,
     /// Approval requests that the latest update cancelled, at most `OUTDATED_APPROVALS_COUNT_MAX`: whoever answers one of
-    /// them is told why it is gone (contract §9).
+    /// them is told why it is gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outdated_approvals: Vec<ActionExecutionId>,
 }
@@ -46,15 +47,25 @@ pub struct StageHead {
     pub inbound: Transition,
     #[serde(default, skip_serializing_if = "Transition::is_untouched")]
     pub outbound: Transition,
-    /// The execution that holds the stage's lock (contract §7.1).
+    /// The execution that holds the stage's lock; none where executions are independent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occupant: Option<ExecutionId>,
-    /// The execution in the one waiting slot in front of the stage.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waiting: Option<ExecutionId>,
+    #[serde(default, skip_serializing_if = "Waiting::is_empty")]
+    pub waiting: Waiting,
     /// The last execution that entered, and how the stage stands by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<Latest>,
+}
+
+/// Who waits in front of a stage, by the pipeline's execution mode. What nobody waits in is of any mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Waiting {
+    /// SUPERSEDED: at most one, and a newer one takes its place.
+    Newest(Option<ExecutionId>),
+    /// QUEUED: in the order of their starts. As many as a pipeline has executions at most (`EXECUTIONS_COUNT_MAX`).
+    InOrder(VecDeque<ExecutionId>),
+    /// PARALLEL: nobody, for whoever comes goes in.
+    Nobody,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +74,7 @@ pub struct Latest {
     pub status: StageStatus,
 }
 
-/// CodePipeline's TransitionState (contract §7.2).
+/// CodePipeline's TransitionState.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     pub enabled: bool,
@@ -87,6 +98,44 @@ impl Transition {
     }
 }
 
+impl Default for Waiting {
+    fn default() -> Waiting {
+        Waiting::Newest(None)
+    }
+}
+
+impl Waiting {
+    pub(super) fn of(mode: ExecutionMode) -> Waiting {
+        match mode {
+            ExecutionMode::Superseded => Waiting::Newest(None),
+            ExecutionMode::Queued => Waiting::InOrder(VecDeque::new()),
+            ExecutionMode::Parallel => Waiting::Nobody,
+        }
+    }
+
+    /// Who waits, the first to go in first.
+    pub fn iter(&self) -> impl Iterator<Item = ExecutionId> {
+        let (newest, in_order) = match self {
+            Waiting::Newest(newest) => (*newest, None),
+            Waiting::InOrder(in_order) => (None, Some(in_order)),
+            Waiting::Nobody => (None, None),
+        };
+        newest.into_iter().chain(in_order.into_iter().flatten().copied())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    pub(super) fn remove(&mut self, execution: ExecutionId) {
+        match self {
+            Waiting::Newest(newest) => *newest = newest.filter(|newest| *newest != execution),
+            Waiting::InOrder(in_order) => in_order.retain(|waiting| *waiting != execution),
+            Waiting::Nobody => {}
+        }
+    }
+}
+
 /// One stored part of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Part {
@@ -94,7 +143,7 @@ pub enum Part {
     Declaration,
     Start(ExecutionId),
     Progress(ExecutionId),
-    Action(ExecutionId, Place),
+    Run(ExecutionId, Address),
 }
 
 /// A part's key, for the driver to append to its own prefix. In the order of their bytes an execution's start comes
@@ -106,29 +155,24 @@ impl fmt::Display for Part {
             Part::Declaration => write!(f, "declaration"),
             Part::Start(execution) => write!(f, "execution/{execution}"),
             Part::Progress(execution) => write!(f, "execution/{execution}/progress"),
-            Part::Action(execution, place) => {
-                write!(f, "execution/{execution}/action/{}/{}", place.stage, place.action)
-            }
+            Part::Run(execution, address) => write!(f, "execution/{execution}/{address}"),
         }
     }
 }
 
-/// A change of one part, as it is stored under the part's key.
-///
-/// Values stay well under 64 KiB in ordinary use. A declaration (500 actions), an action with large output variables or one
-/// that a large signal woke (either about 120 KiB), and an archived execution (`EXECUTION_VARIABLES_BYTES_MAX` and what
-/// else it keeps) can exceed that.
+/// A change of one part, as it is stored under the part's key. Whatever users and plugins send, none exceeds
+/// `VALUE_BYTES_MAX` (`bounds`); in ordinary use they stay well under 64 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    Head(Head),
+    Head(Arc<Head>),
     Declaration(Arc<PipelineDeclaration>),
     Start(ExecutionId, Arc<Start>),
     Progress(ExecutionId, Progress),
-    Action(ExecutionId, Place, Arc<ActionRun>),
+    Run(ExecutionId, Address, Arc<ActionRun>),
     Delete(Part),
     /// An execution ended: to be kept apart from the state, for reading and for `RetryStage`. A later one of the same
     /// execution (it was retried) replaces it. Its parts are deleted by changes of their own.
-    Archive(Box<Execution>),
+    Archive(Arc<Execution>),
 }
 
 impl Change {
@@ -139,7 +183,7 @@ impl Change {
             Change::Declaration(_) => Part::Declaration,
             Change::Start(id, _) => Part::Start(*id),
             Change::Progress(id, _) => Part::Progress(*id),
-            Change::Action(id, place, _) => Part::Action(*id, *place),
+            Change::Run(id, address, _) => Part::Run(*id, *address),
             Change::Delete(part) => *part,
             Change::Archive(_) => return None,
         })
@@ -162,11 +206,11 @@ impl State {
             Change::Head(head) => self.head = Some(head),
             Change::Declaration(declaration) => self.declaration = Some(declaration),
             Change::Start(id, start) => {
-                self.executions.insert(id, Execution::new(id, start));
+                self.executions.insert(id, Arc::new(Execution::new(id, start)));
             }
             Change::Progress(id, progress) => self.part_of(Part::Progress(id), id)?.progress = progress,
-            Change::Action(id, place, run) => {
-                self.part_of(Part::Action(id, place), id)?.actions.insert(place, run);
+            Change::Run(id, address, run) => {
+                self.part_of(Part::Run(id, address), id)?.runs.insert(address, run);
             }
             Change::Delete(part) => self.delete(part),
             Change::Archive(_) => {}
@@ -178,18 +222,19 @@ impl State {
         match part {
             Part::Head => self.head = None,
             Part::Declaration => self.declaration = None,
-            Part::Start(id) => drop(self.executions.remove(&id)),
             // An execution that ends goes as a whole.
+            Part::Start(id) => drop(self.executions.remove(&id)),
             Part::Progress(_) => {}
-            Part::Action(id, place) => {
+            Part::Run(id, address) => {
                 if let Some(execution) = self.executions.get_mut(&id) {
-                    execution.actions.remove(&place);
+                    Arc::make_mut(execution).runs.remove(&address);
                 }
             }
         }
     }
 
     fn part_of(&mut self, part: Part, execution: ExecutionId) -> Result<&mut Execution, BrokenState> {
-        self.executions.get_mut(&execution).ok_or_else(|| BrokenState(part.to_string()))
+        let execution = self.executions.get_mut(&execution).ok_or_else(|| BrokenState(part.to_string()))?;
+        Ok(Arc::make_mut(execution))
     }
 }

@@ -35,10 +35,12 @@ pub fn step(state: &State, input: Input, at: Timestamp) -> Result<Step, Refusal>
     if let What::Create { declaration } = input.what {
         return lifecycle::create(state, declaration, at);
     }
-    let mut work = Work::new(state, input.entropy, at)?;
+    let is_command = input.what.is_command();
+    let gone = if is_command { Refusal::PipelineNotFound } else { Refusal::Stale };
+    let mut work = Work::new(state, input.entropy, at).ok_or(gone)?;
     let reply = match input.what {
         What::Create { .. } => Reply::Done,
-        What::Update { declaration } => lifecycle::update(&mut work, declaration),
+        What::Update { declaration } => lifecycle::update(&mut work, declaration)?,
         What::Delete => return Ok(lifecycle::delete(work)),
         What::DisableTransition { stage, kind, reason, by } => {
             lifecycle::change_transition(&mut work, &stage, kind, Some(reason), by)?
@@ -50,7 +52,7 @@ pub fn step(state: &State, input: Input, at: Timestamp) -> Result<Step, Refusal>
         What::PutApprovalResult(answer) => approvals::put_result(&mut work, answer)?,
         What::Signal { action, kind, payload } => actions::signal(&mut work, action, kind, payload)?,
         What::ActionReported { action, call, report } => actions::reported(&mut work, action, call, report)?,
-        What::ActionRestarted { action } => actions::restarted(&mut work, action)?,
+        What::ActionRestarted { action, crashed } => actions::restarted(&mut work, action, crashed)?,
         What::TimerDue { timer } => actions::timer_due(&mut work, timer)?,
     };
     while let Some(stage) = work.freed.pop_first() {

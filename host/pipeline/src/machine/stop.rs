@@ -1,8 +1,10 @@
-//! Stopping an execution (contract §7.3): by waiting for its actions in progress, or by abandoning them.
+//! Stopping an execution: by waiting for its actions in progress, or by abandoning them.
 
+use super::address::ActionAddress;
+use super::bounds::{CALLER_CHARS_MAX, STOP_REASON_CHARS_MAX, cut_to};
 use super::event::{ActionHappening, ExecutionState, StageState};
 use super::execution::{Execution, ExecutionStatus, StageStatus, StopRequest};
-use super::ids::{ExecutionId, Place};
+use super::ids::ExecutionId;
 use super::refusal::Refusal;
 use super::step::Reply;
 use super::work::Work;
@@ -20,7 +22,10 @@ pub(super) fn stop(
     if stopping && !abandon {
         return Err(Refusal::DuplicatedStop { execution: id, pipeline: work.declaration.name.clone() });
     }
-    execution.progress.stop = Some(StopRequest { reason, by });
+    let before = execution.progress.stop.take().unwrap_or_default();
+    // Whoever abandons what somebody stopped before need not give the reason again.
+    let reason = cut_to(reason, STOP_REASON_CHARS_MAX).or(before.reason);
+    execution.progress.stop = Some(StopRequest { reason, by: cut_to(by, CALLER_CHARS_MAX).or(before.by) });
     execution.progress.updated = work.at;
     if !stopping {
         execution.progress.status = ExecutionStatus::Stopping;
@@ -43,8 +48,8 @@ pub(super) fn stop(
 
 /// Ends all actions in progress without an outcome.
 pub(super) fn abandon_actions(work: &mut Work<'_>, execution: &mut Execution, what: &ActionHappening) {
-    let places: Vec<Place> = execution.stage_actions(execution.stage()).map(|(place, _)| place).collect();
-    for place in places {
-        actions::abandon(work, execution, place, what.clone());
+    let runs = execution.stage_actions(execution.stage());
+    for address in runs.map(|(address, _)| address).collect::<Vec<ActionAddress>>() {
+        actions::abandon(work, execution, address, what.clone());
     }
 }

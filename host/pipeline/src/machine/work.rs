@@ -2,18 +2,18 @@
 //!
 //! Owns the difference between the state before and after. Must not know the rules that make it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::address::{ActionAddress, Address};
 use super::effect::Effect;
 use super::event::Event;
 use super::execution::Execution;
-use super::ids::{Entropy, ExecutionId, Ids, Place, Timestamp};
+use super::ids::{Entropy, ExecutionId, Ids, Timestamp};
 use super::refusal::Refusal;
 use super::state::{Change, Head, Part, State};
 use super::step::{Reply, Step};
-use crate::declaration::{ActionDeclaration, PipelineDeclaration};
+use crate::declaration::{ActionDeclaration, ExecutionMode, PipelineDeclaration};
 
 /// A rule takes an execution out, changes it, and puts it back; what it frees for others goes on `freed`, so that no two
 /// rules hold the same execution.
@@ -21,26 +21,25 @@ pub(super) struct Work<'a> {
     base: &'a State,
     pub(super) at: Timestamp,
     pub(super) ids: Ids,
-    pub(super) head: Cow<'a, Head>,
+    pub(super) head: Arc<Head>,
     pub(super) declaration: Arc<PipelineDeclaration>,
     /// The executions that were put back.
     touched: BTreeMap<ExecutionId, Execution>,
-    /// Stages that became free or open, and may let the waiting execution in.
+    /// Stages that became free or open, and may let in who waits.
     pub(super) freed: BTreeSet<usize>,
     pub(super) events: Vec<Event>,
     pub(super) effects: Vec<Effect>,
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(base: &'a State, entropy: Entropy, at: Timestamp) -> Result<Work<'a>, Refusal> {
-        let (Some(head), Some(declaration)) = (&base.head, &base.declaration) else {
-            return Err(Refusal::PipelineNotFound);
-        };
-        Ok(Work {
+    /// None where there is no pipeline.
+    pub(super) fn new(base: &'a State, entropy: Entropy, at: Timestamp) -> Option<Work<'a>> {
+        let (Some(head), Some(declaration)) = (&base.head, &base.declaration) else { return None };
+        Some(Work {
             base,
             at,
             ids: Ids::new(entropy),
-            head: Cow::Borrowed(head),
+            head: head.clone(),
             declaration: declaration.clone(),
             touched: BTreeMap::new(),
             freed: BTreeSet::new(),
@@ -49,14 +48,22 @@ impl<'a> Work<'a> {
         })
     }
 
+    pub(super) fn head_mut(&mut self) -> &mut Head {
+        Arc::make_mut(&mut self.head)
+    }
+
+    pub(super) fn mode(&self) -> ExecutionMode {
+        self.declaration.execution_mode.unwrap_or_default()
+    }
+
     /// The executions that were live before the step.
     pub(super) fn executions(&self) -> impl Iterator<Item = &'a Execution> + use<'a> {
-        self.base.executions.values()
+        self.base.executions.values().map(|execution| &**execution)
     }
 
     /// A live execution to change and to put back.
     pub(super) fn take(&self, id: ExecutionId) -> Option<Execution> {
-        let execution = self.touched.get(&id).or_else(|| self.base.executions.get(&id));
+        let execution = self.touched.get(&id).or_else(|| self.base.executions.get(&id).map(|it| &**it));
         execution.filter(|execution| execution.progress.ended.is_none()).cloned()
     }
 
@@ -64,8 +71,8 @@ impl<'a> Work<'a> {
         self.touched.insert(execution.id, execution);
     }
 
-    pub(super) fn action(&self, place: Place) -> &ActionDeclaration {
-        &self.declaration.stages[usize::from(place.stage)].actions[usize::from(place.action)]
+    pub(super) fn action(&self, address: ActionAddress) -> &ActionDeclaration {
+        &self.declaration.stages[usize::from(address.stage)].actions[usize::from(address.action)]
     }
 
     pub(super) fn stage_index(&self, stage: &str) -> Result<usize, Refusal> {
@@ -79,16 +86,15 @@ impl<'a> Work<'a> {
     /// What the step comes to.
     pub(super) fn finish(self, reply: Reply) -> Step {
         let mut changes = Vec::new();
-        if let Cow::Owned(head) = self.head
-            && self.base.head.as_ref() != Some(&head)
-        {
-            changes.push(Change::Head(head));
+        let same_head = |before: &Arc<Head>| Arc::ptr_eq(before, &self.head) || *before == self.head;
+        if !self.base.head.as_ref().is_some_and(same_head) {
+            changes.push(Change::Head(self.head));
         }
         if !self.base.declaration.as_ref().is_some_and(|before| Arc::ptr_eq(before, &self.declaration)) {
             changes.push(Change::Declaration(self.declaration));
         }
         for (id, execution) in self.touched {
-            difference(self.base.executions.get(&id), execution, &mut changes);
+            difference(self.base.executions.get(&id).map(|before| &**before), execution, &mut changes);
         }
         Step { changes, events: self.events, effects: self.effects, reply }
     }
@@ -107,7 +113,7 @@ fn difference(before: Option<&Execution>, after: Execution, changes: &mut Vec<Ch
     let id = after.id;
     if after.progress.ended.is_some() {
         changes.extend(before.into_iter().flat_map(parts).map(Change::Delete));
-        return changes.push(Change::Archive(Box::new(after)));
+        return changes.push(Change::Archive(Arc::new(after)));
     }
     if before.is_none() {
         changes.push(Change::Start(id, after.start));
@@ -116,13 +122,13 @@ fn difference(before: Option<&Execution>, after: Execution, changes: &mut Vec<Ch
         changes.push(Change::Progress(id, after.progress));
     }
     let nothing = BTreeMap::new();
-    let actions = before.map_or(&nothing, |before| &before.actions);
-    for place in actions.keys().filter(|place| !after.actions.contains_key(place)) {
-        changes.push(Change::Delete(Part::Action(id, *place)));
+    let runs = before.map_or(&nothing, |before| &before.runs);
+    for address in runs.keys().filter(|address| !after.runs.contains_key(address)) {
+        changes.push(Change::Delete(Part::Run(id, *address)));
     }
-    for (place, run) in after.actions {
-        if !actions.get(&place).is_some_and(|before| Arc::ptr_eq(before, &run)) {
-            changes.push(Change::Action(id, place, run));
+    for (address, run) in after.runs {
+        if !runs.get(&address).is_some_and(|before| Arc::ptr_eq(before, &run)) {
+            changes.push(Change::Run(id, address, run));
         }
     }
 }
@@ -130,6 +136,6 @@ fn difference(before: Option<&Execution>, after: Execution, changes: &mut Vec<Ch
 /// All parts of an execution.
 fn parts(execution: &Execution) -> impl Iterator<Item = Part> {
     let id = execution.id;
-    let actions = execution.actions.keys().map(move |place| Part::Action(id, *place));
-    actions.chain([Part::Progress(id), Part::Start(id)])
+    let runs = execution.runs.keys().map(move |address: &Address| Part::Run(id, *address));
+    runs.chain([Part::Progress(id), Part::Start(id)])
 }

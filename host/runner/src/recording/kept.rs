@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pipewright_pipeline::machine::{Report, RunAction};
+use pipewright_pipeline::machine::{Outcome, Report, RunAction};
 use pipewright_sandbox::files::Digest;
 use pipewright_sandbox::outside::{Recorder, Room};
 
@@ -47,7 +47,7 @@ impl Recordings {
 
     /// Keeps a call that has ended. A recording that cannot be written must not fail the action.
     pub async fn keep(&self, run: &RunAction, mut keeper: Keeper, report: &Report) {
-        if let Report::Succeeded(success) = report {
+        if let Outcome::Succeeded(success) = &report.outcome {
             let outputs = success.artifacts.iter();
             keeper.outputs(outputs.filter_map(|(name, digest)| Some((name.clone(), digest.parse::<Digest>().ok()?))));
         }

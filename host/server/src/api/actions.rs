@@ -257,7 +257,7 @@ async fn detail(
     };
     let declaration = reading.declaration(started.version).await?;
     let live = reading.state.executions.get(&execution);
-    let run = live.and_then(|live| live.actions.values().find(|run| run.id == name.action)).map(|run| &**run);
+    let run = live.and_then(|live| live.runs.values().find(|run| run.id == name.action)).map(|run| &**run);
     let (status, last_update_time, output) = match &ended {
         Some((at, event)) => {
             let (status, output) = output(&event.what, &declaration);

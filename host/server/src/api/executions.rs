@@ -89,15 +89,15 @@ impl<'a> Reading<'a> {
     }
 
     /// An execution, live or ended. A retried one is live again, and its record of the earlier end is out of date.
-    pub async fn execution(&self, id: ExecutionId) -> Result<Option<Execution>, ApiError> {
+    pub async fn execution(&self, id: ExecutionId) -> Result<Option<Arc<Execution>>, ApiError> {
         if let Some(live) = self.state.executions.get(&id) {
-            return Ok(Some(live.clone()));
+            return Ok(Some(Arc::clone(live)));
         }
-        Ok(self.call.api.host.driver.archived(self.pipeline, id).await?)
+        Ok(self.call.api.host.driver.archived(self.pipeline, id).await?.map(Arc::new))
     }
 
     /// The execution that a text names, or the error of the operations that need one.
-    pub async fn named(&self, id: &str) -> Result<Execution, ApiError> {
+    pub async fn named(&self, id: &str) -> Result<Arc<Execution>, ApiError> {
         let found = match id.parse() {
             Ok(id) => self.execution(id).await?,
             Err(_) => None,
@@ -184,7 +184,7 @@ pub async fn list(call: &Call, input: requests::ListPipelineExecutionsInput) -> 
             let declaration = reading.declaration(execution.start.version).await?;
             let wanted = stage.as_ref().is_none_or(|stage| {
                 let index = declaration.stages.iter().position(|declared| declared.name == *stage);
-                let run = index.and_then(|index| execution.progress.stages.get(index));
+                let run = index.and_then(|index| execution.stage_run(index));
                 execution.start.version == reading.state.head.as_ref().map_or(0, |head| head.version)
                     && run.is_some_and(|run| run.status == StageStatus::Succeeded)
             });

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use pipewright_pipeline::action_type::is_of_plugins;
+use pipewright_pipeline::action_type::{is_of_plugins, nearest};
 use pipewright_pipeline::declaration::{
     ActionTypeId, CreatePipelineInput, ExecutionMode, PipelineDeclaration, PipelineType, Tag,
 };
@@ -128,9 +128,13 @@ impl Call {
         judge(document, &context).map_err(|problems| ApiError::problems(&problems))
     }
 
-    /// Custom action types, and those of third parties that AWS does not know, are what plugins serve in this account. One of AWS's own
-    /// that no plugin serves can be declared; an action of it fails.
+    /// Custom action types, and those that AWS and its partners do not have, are what plugins serve in this account. One of AWS's
+    /// own that no plugin serves can be declared; an action of it fails.
     fn check_available(&self, declaration: &PipelineDeclaration) -> Result<(), ApiError> {
+        let unsupported = validate::unsupported(declaration);
+        if !unsupported.is_empty() {
+            return Err(Refusal::NotSupported(unsupported).into());
+        }
         let catalogue = self.catalogue();
         for action in declaration.stages.iter().flat_map(|stage| &stage.actions) {
             let id = &action.action_type_id;
@@ -138,7 +142,8 @@ impl Call {
                 continue;
             }
             let ActionTypeId { category, owner, provider, version } = id;
-            let reason = catalogue.yanked(id).map(|reason| format!(": {reason}")).unwrap_or_default();
+            let hint = || nearest(id).map(|known| format!(". The nearest that there is: {known}"));
+            let reason = catalogue.yanked(id).map(|reason| format!(": {reason}")).or_else(hint).unwrap_or_default();
             return Err(ApiError::of_class(
                 ErrorClass::InvalidActionDeclaration,
                 format!(

@@ -3,10 +3,11 @@
 //! Must not know the rules of stages (the core's state machine).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionRun, ActionStatus, Execution, ExecutionId, Head, Place, StageHead, StageStatus, Transition, What,
+    ActionAddress, ActionRun, ActionStatus, Execution, ExecutionId, Head, StageHead, StageStatus, Transition, What,
 };
 use pipewright_pipeline::requests;
 use serde::Serialize;
@@ -116,19 +117,21 @@ struct ActionExecution {
 
 pub async fn get(call: &Call, input: requests::GetPipelineStateInput) -> Result<Got, ApiError> {
     let (pipeline, state) = call.pipeline(&input.name).await?;
-    let reading = Reading::new(call, pipeline, state);
-    let (Some(head), Some(declaration)) = (&reading.state.head, &reading.state.declaration) else {
+    let (head, declaration) = (state.head.clone(), state.declaration.clone());
+    let (Some(head), Some(declaration)) = (head, declaration) else {
         return Err(ApiError::internal(&"a pipeline without a declaration"));
     };
+    let mut reading = Reading::new(call, pipeline, state);
     let mut latest = HashMap::new();
     for id in head.stages.iter().filter_map(|stage| stage.latest).map(|latest| latest.execution) {
         if let std::collections::hash_map::Entry::Vacant(entry) = latest.entry(id)
             && let Some(execution) = reading.execution(id).await?
         {
-            entry.insert(execution);
+            let declaration = reading.declaration(execution.start.version).await?;
+            entry.insert(Ran { execution, declaration });
         }
     }
-    let stages = (0..declaration.stages.len()).map(|stage| stage_state(stage, head, declaration, &latest));
+    let stages = (0..declaration.stages.len()).map(|stage| stage_state(stage, &head, &declaration, &latest));
     Ok(Got {
         pipeline_name: declaration.name.clone(),
         pipeline_version: head.version,
@@ -138,29 +141,47 @@ pub async fn get(call: &Call, input: requests::GetPipelineStateInput) -> Result<
     })
 }
 
+/// An execution, with the declaration that it ran, which may be older than the pipeline's.
+struct Ran {
+    execution: Arc<Execution>,
+    declaration: Arc<PipelineDeclaration>,
+}
+
+impl Ran {
+    fn stage(&self, name: &str) -> Option<usize> {
+        self.declaration.stages.iter().position(|stage| stage.name == name)
+    }
+
+    /// The run of what was declared as this is: an update may have given it another index.
+    fn action(&self, stage: &str, action: &ActionDeclaration) -> Option<&ActionRun> {
+        let stage = self.stage(stage)?;
+        let mut actions = self.declaration.stages[stage].actions.iter();
+        let same = |it: &ActionDeclaration| it.name == action.name && it.action_type_id == action.action_type_id;
+        let address = ActionAddress { stage: stage as u16, action: actions.position(same)? as u16 };
+        self.execution.action(address).map(|run| &**run)
+    }
+}
+
 fn stage_state(
     stage: usize,
     head: &Head,
     declaration: &PipelineDeclaration,
-    executions: &HashMap<ExecutionId, Execution>,
+    executions: &HashMap<ExecutionId, Ran>,
 ) -> StageState {
     let (declared, here) = (&declaration.stages[stage], &head.stages[stage]);
-    let inbound = here
-        .waiting
-        .map(|waiting| StageExecution { pipeline_execution_id: waiting.to_string(), status: StageStatus::InProgress });
-    let execution = here.latest.and_then(|latest| executions.get(&latest.execution));
-    // A run belongs to this declaration only if its execution ran it: an update makes the places mean something else.
-    let execution_here = execution.filter(|execution| execution.start.version == head.version);
-    let actions = declared.actions.iter().zip(0..).map(|(action, index)| {
-        let place = Place { stage: stage as u16, action: index };
-        action_state(action, execution_here.and_then(|execution| execution.actions.get(&place)).map(|run| &**run))
-    });
-    let retries =
-        execution_here.and_then(|execution| execution.progress.stages.get(stage)).map(|run| run.manual_retries);
+    let inbound = here.waiting.iter();
+    let inbound: Vec<_> = inbound
+        .map(|waiting| StageExecution { pipeline_execution_id: waiting.to_string(), status: StageStatus::InProgress })
+        .collect();
+    let ran = here.latest.and_then(|latest| executions.get(&latest.execution));
+    let actions = declared.actions.iter();
+    let actions = actions.map(|action| action_state(action, ran.and_then(|ran| ran.action(&declared.name, action))));
+    let stage_run = ran.and_then(|ran| ran.execution.stage_run(ran.stage(&declared.name)?));
+    let retries = stage_run.map(|run| run.manual_retries);
     StageState {
         stage_name: declared.name.clone(),
-        inbound_execution: inbound.clone(),
-        inbound_executions: inbound.into_iter().collect(),
+        inbound_execution: inbound.first().cloned(),
+        inbound_executions: inbound,
         inbound_transition_state: (stage > 0).then(|| transition(&head.stages[stage - 1], here)),
         action_states: actions.collect(),
         latest_execution: here.latest.map(|latest| StageExecution {

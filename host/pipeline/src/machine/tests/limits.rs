@@ -1,30 +1,34 @@
 //! What is too much, and what cannot be run yet.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::*;
 use super::pipelines::pipeline;
 use crate::declaration::{
-    Condition, ConditionResult, ExecutionMode, FailureConditions, PipelineDeclaration, PipelineType,
-    RetryConfiguration, StageConditions,
+    Condition, ConditionResult, ExecutionMode, FailureConditions, GitConfiguration, PipelineDeclaration,
+    PipelineTriggerDeclaration, PipelineTriggerProviderType, PipelineType, RetryConfiguration, StageConditions,
 };
 
 /// A machine that answers the first running call again and again.
-struct Machine {
-    state: State,
-    inputs: u64,
+pub(super) struct Machine {
+    pub(super) state: State,
+    pub(super) inputs: u64,
 }
 
 impl Machine {
-    fn started(text: &str) -> Machine {
+    pub(super) fn created(declaration: Arc<PipelineDeclaration>) -> Machine {
         let mut machine = Machine { state: State::default(), inputs: 0 };
-        machine.submit(What::Create { declaration: pipeline(text) }).expect("created");
+        machine.submit(What::Create { declaration }).expect("created");
+        machine
+    }
+
+    fn started(text: &str) -> Machine {
+        let mut machine = Machine::created(pipeline(text));
         machine.submit(What::Start(StartRequest::default())).expect("started");
         machine
     }
 
-    fn submit(&mut self, what: What) -> Result<Step, Refusal> {
+    pub(super) fn submit(&mut self, what: What) -> Result<Step, Refusal> {
         self.inputs += 1;
         let mut entropy = [0; 32];
         entropy[..8].copy_from_slice(&self.inputs.to_le_bytes());
@@ -33,18 +37,18 @@ impl Machine {
         Ok(step)
     }
 
-    fn call(&self) -> Option<RunAction> {
+    pub(super) fn call(&self) -> Option<RunAction> {
         let calls = self.state.outstanding().into_iter();
         calls.filter_map(|effect| if let Effect::RunAction(call) = effect { Some(*call) } else { None }).next()
     }
 
-    fn report(&mut self, report: Report) -> Step {
+    pub(super) fn report(&mut self, report: Report) -> Step {
         let call = self.call().expect("a call runs");
         self.submit(What::ActionReported { action: call.action_execution, call: call.call, report }).expect("reported")
     }
 }
 
-fn errors(step: &Step) -> Vec<String> {
+pub(super) fn errors(step: &Step) -> Vec<String> {
     let happenings =
         step.events.iter().filter_map(|event| if let Event::Action(event) = event { Some(&event.what) } else { None });
     let errors =
@@ -54,7 +58,7 @@ fn errors(step: &Step) -> Vec<String> {
 
 fn success(variable_bytes: usize) -> Report {
     let variables = Variables::from([("Key".to_owned(), "x".repeat(variable_bytes))]);
-    Report::Succeeded(Box::new(Success { variables, ..Default::default() }))
+    Report::succeeded(Success { variables, ..Default::default() })
 }
 
 #[test]
@@ -81,8 +85,8 @@ fn output_variables_have_limits_for_the_action_and_for_the_execution() {
 fn a_continuation_has_a_limit() {
     let check = |bytes: usize, error: Option<&str>| {
         let mut machine = Machine::started("S: A\nT: B");
-        let wait = Wait { signal: Some("ready".into()), continuation: vec![0; bytes], ..Default::default() };
-        assert_eq!(errors(&machine.report(Report::Waiting(wait))).first().map(String::as_str), error);
+        let wait = Wait { awaits: vec![ready()], continuation: vec![0; bytes], summary: None };
+        assert_eq!(errors(&machine.report(Report::waiting(wait))).first().map(String::as_str), error);
     };
     check(CONTINUATION_BYTES_MAX, None);
     check(
@@ -96,7 +100,7 @@ fn a_signal_has_a_limit() {
     let check = |bytes: usize, is_taken: bool| {
         let mut machine = Machine::started("S: A\nT: B");
         let action = machine.call().expect("a call runs").action_execution;
-        machine.report(Report::Waiting(Wait { signal: Some("ready".into()), ..Default::default() }));
+        machine.report(Report::waiting(Wait { awaits: vec![ready()], ..Default::default() }));
         let refusal = machine.submit(What::Signal { action, kind: "ready".into(), payload: vec![0; bytes] }).err();
         let too_large = Refusal::SignalTooLarge { bytes, bytes_max: SIGNAL_PAYLOAD_BYTES_MAX };
         assert_eq!(refusal, (!is_taken).then_some(too_large));
@@ -105,75 +109,212 @@ fn a_signal_has_a_limit() {
     check(SIGNAL_PAYLOAD_BYTES_MAX + 1, false);
 }
 
-/// The largest pipeline, whose actions return as much as they may, in bytes that JSON makes six times as long.
+/// However short it asks, an action waits a second, and it is not called for ever.
 #[test]
-fn whatever_actions_return_an_execution_can_be_stored() {
-    const STORED_BYTES_MAX: usize = 1024 * 1024;
-    let name = "n".repeat(90);
-    let stage = |s: usize| (0..50).map(move |a| format!(" A{a}=ns{s}-{a}")).collect::<String>();
-    let text = (0..10).map(|s| format!("S{s}:{}>{name}{s}\n", stage(s))).collect::<String>();
-    let mut machine = Machine::started(&text);
-    let odd = |bytes: usize| "\u{1}".repeat(bytes);
-    let mut largest = 0;
-    while let Some(call) = machine.call() {
-        let link = Link { title: odd(10_000), url: odd(10_000) };
-        let step = machine.report(Report::Succeeded(Box::new(Success {
-            variables: Variables::from([("Key".to_owned(), odd(80))]),
-            artifacts: call.action().outputs().map(|name| (name.to_owned(), "d".repeat(71))).collect(),
-            revision: Some(Revision {
-                id: "r".repeat(40),
-                summary: Some(odd(10_000)),
-                url: Some(odd(10_000)),
-                created: None,
-            }),
-            told: Told {
-                summary: Some(odd(10_000)),
-                external_id: Some(odd(10_000)),
-                links: vec![link; 100],
-                details: BTreeMap::from([("targets".to_owned(), serde_json::Value::from(odd(2_000)))]),
-            },
-        })));
-        assert_eq!(errors(&step), Vec::<String>::new());
-        let stored = step.changes.iter().map(|change| serde_json::to_vec(change).expect("JSON").len());
-        largest = largest.max(stored.max().unwrap_or_default());
+fn waits_have_a_least_time_and_calls_a_most_number() {
+    let check = |until: u64, at: u64| {
+        let mut machine = Machine::started("S: A\nT: B");
+        let step = machine
+            .report(Report::waiting(Wait { awaits: vec![Awaited::Time(Timestamp(until))], ..Default::default() }));
+        let set = step.effects.iter().find_map(|effect| match effect {
+            Effect::SetTimer { at, .. } => Some(*at),
+            _ => None,
+        });
+        assert_eq!(set, Some(Timestamp(at)));
+    };
+    check(0, 3 + WAIT_MILLISECONDS_MIN);
+    check(10_000, 10_000);
+
+    let mut machine = Machine::started("S: A\nT: B");
+    let call = machine.call().expect("a call runs");
+    let address = Address::Action(call.address);
+    let mut run = (*machine.state.executions[&call.execution].runs[&address]).clone();
+    run.call = CALLS_COUNT_MAX - 1;
+    machine.state.apply([Change::Run(call.execution, address, Arc::new(run))]).expect("it fits");
+    let wait = || Report::waiting(Wait { awaits: vec![ready()], ..Default::default() });
+    assert_eq!(errors(&machine.report(wait())), [""; 0]);
+    machine
+        .submit(What::Signal { action: call.action_execution, kind: "ready".into(), payload: Vec::new() })
+        .expect("it waits");
+    let refused = "JobFailed: The action was called 100000 times and waits again: it must wait longer, or end";
+    assert_eq!(errors(&machine.report(wait())), [refused]);
+}
+
+/// What calls used is added up, also what a failing one used, and handed to the next call.
+#[test]
+fn usage_counts_for_all_calls_of_an_action_execution() {
+    let mut machine = Machine::started("S: A\nT: B");
+    let usage = Usage { cpu_ms: 7, log_bytes: 100, host_calls: u64::MAX };
+    for times in 0..3 {
+        let call = machine.call().expect("a call runs");
+        let host_calls = if times == 0 { 0 } else { u64::MAX };
+        assert_eq!(call.spent, Usage { cpu_ms: 7 * times, log_bytes: 100 * times, host_calls });
+        let wait = Wait { awaits: vec![ready()], ..Default::default() };
+        machine.report(Report { usage, ..Report::waiting(wait) });
+        let action = call.action_execution;
+        machine.submit(What::Signal { action, kind: "ready".into(), payload: Vec::new() }).expect("it waits");
     }
-    assert!(machine.state.executions.is_empty(), "the execution ended, and was archived");
-    assert!(largest > 200_000 && largest <= STORED_BYTES_MAX, "the largest change has {largest} bytes");
+    let step = machine.report(Report { usage, ..Report::failed(FailureType::JobFailed, "no") });
+    let archived = step.changes.iter().find_map(|change| match change {
+        Change::Archive(execution) => Some(execution),
+        _ => None,
+    });
+    let spent: Vec<_> = archived.expect("it ended").runs.values().map(|run| run.spent.cpu_ms).collect();
+    assert_eq!(spent, [4 * 7]);
+}
+
+fn ready() -> Awaited {
+    Awaited::Signal("ready".into())
+}
+
+/// What answers something has no effect where that is gone; a command is told that the pipeline is.
+#[test]
+fn what_comes_when_the_pipeline_is_gone_is_stale() {
+    let mut machine = Machine::started("S: A\nT: B");
+    let call = machine.call().expect("a call runs");
+    machine.submit(What::Delete).expect("deleted");
+    let action = call.action_execution;
+    let report = Report::succeeded(Success::default());
+    let mut check = |what: What, refused: Refusal| assert_eq!(machine.submit(what).err(), Some(refused));
+    check(What::ActionReported { action, call: 1, report }, Refusal::Stale);
+    check(What::ActionRestarted { action, crashed: true }, Refusal::Stale);
+    check(What::TimerDue { timer: TimerId { action, kind: TimerKind::Timeout } }, Refusal::Stale);
+    check(What::Signal { action, kind: "ready".into(), payload: Vec::new() }, Refusal::Stale);
+    check(What::Start(StartRequest::default()), Refusal::PipelineNotFound);
+    check(What::Delete, Refusal::PipelineNotFound);
+    check(What::Update { declaration: pipeline("S: A\nT: B") }, Refusal::PipelineNotFound);
 }
 
 #[test]
-fn what_cannot_be_run_yet_is_refused_at_the_start() {
+fn executions_in_progress_have_a_limit_in_queued_and_parallel() {
+    let check = |mode: &str, count_max: Option<usize>| {
+        let mut machine = Machine::created(pipeline(&format!("mode {mode}\nS: A\nT: B")));
+        let mut start = || machine.submit(What::Start(StartRequest::default()));
+        for _ in 0..EXECUTIONS_COUNT_MAX {
+            start().expect("there is room");
+        }
+        let refused = start().err();
+        assert_eq!(
+            refused,
+            count_max.map(|count_max| Refusal::TooManyExecutions { pipeline: "Demo".into(), count_max })
+        );
+        assert!(
+            refused.is_none_or(|it| it.error_class() == Some("ConcurrentPipelineExecutionsLimitExceededException"))
+        );
+    };
+    check("SUPERSEDED", None);
+    check("QUEUED", Some(EXECUTIONS_COUNT_MAX));
+    check("PARALLEL", Some(EXECUTIONS_COUNT_MAX));
+}
+
+/// Enters at any stage and runs that one alone, as a rollback will.
+#[test]
+fn an_execution_of_type_rollback_runs_its_entry_alone() {
+    let mut machine = Machine::created(pipeline("S: A\nT: B\nU: C"));
+    let id = ExecutionId::from_bytes([1; 16]);
+    let start = Start {
+        number: 1,
+        version: 1,
+        at: Timestamp(0),
+        execution_type: ExecutionType::Rollback { target: ExecutionId::from_bytes([2; 16]) },
+        entry: 1,
+        trigger: Trigger::default(),
+        variables: Variables::new(),
+        source_revisions: Vec::new(),
+        pins: Default::default(),
+    };
+    let mut work = super::super::work::Work::new(&machine.state, Entropy([0; 32]), Timestamp(1)).expect("a pipeline");
+    let mut execution = Execution::new(id, Arc::new(start));
+    super::super::admission::arrive(&mut work, &mut execution);
+    work.put(execution);
+    let step = work.finish(Reply::Execution(id));
+    machine.state.apply(step.changes).expect("changes fit");
+    assert_eq!(machine.call().expect("a call runs").action().name, "B");
+    let step = machine.report(Report::succeeded(Success::default()));
+    let archived = step.changes.iter().find_map(|change| match change {
+        Change::Archive(execution) => Some(execution),
+        _ => None,
+    });
+    let ended = archived.expect("it ended");
+    assert_eq!(ended.progress.status, ExecutionStatus::Succeeded);
+    assert_eq!(ended.progress.stages.iter().map(|run| run.stage).collect::<Vec<_>>(), [1]);
+    assert_eq!((ended.stage(), machine.state.executions.len()), (1, 0));
+}
+
+#[test]
+fn what_cannot_be_run_yet_is_refused_when_a_pipeline_is_made_or_changed() {
     fn check(change: impl Fn(&mut PipelineDeclaration), refused: Option<&str>) {
         let mut declaration = pipeline("S: A\nT: B");
         change(Arc::make_mut(&mut declaration));
-        let mut machine = Machine { state: State::default(), inputs: 0 };
-        machine.submit(What::Create { declaration }).expect("created");
-        let variables = vec![("Name".to_owned(), "value".to_owned())];
-        let request = StartRequest { variables, ..Default::default() };
-        let refusal = machine.submit(What::Start(request)).err().map(|refusal| {
-            assert_eq!(refusal.error_class(), Some("ValidationException"));
-            refusal.to_string()
-        });
-        assert_eq!(refusal.as_deref(), refused);
+        let update = What::Update { declaration: declaration.clone() };
+        let create = What::Create { declaration };
+        let mut existing = Machine::started("S: A\nT: B");
+        let before = existing.state.clone();
+        let mut none = Machine { state: State::default(), inputs: 0 };
+        for refusal in [none.submit(create).err(), existing.submit(update).err()] {
+            let words = refusal.as_ref().map(ToString::to_string);
+            assert_eq!(words.as_deref(), refused);
+            assert!(refusal.is_none_or(|refusal| refusal.error_class() == Some("ValidationException")));
+        }
+        assert!(refused.is_none() || existing.state == before);
     }
     let on_failure =
-        |result, retry| FailureConditions { result: Some(result), retry_configuration: retry, conditions: None };
-    let conditions = || Some(StageConditions { conditions: vec![Condition { result: None, rules: None }] });
-    let stage = Some("The stage 'T' with its conditions cannot be run yet");
+        |result, retry, conditions| Some(FailureConditions { result, retry_configuration: retry, conditions });
+    let condition = || Condition { result: None, rules: None };
+    let conditions = || Some(StageConditions { conditions: vec![condition()] });
+    let fail = Some(ConditionResult::Fail);
     check(|_| {}, None);
+    check(|it| it.execution_mode = Some(ExecutionMode::Queued), None);
+    check(|it| it.execution_mode = Some(ExecutionMode::Parallel), None);
+    check(|it| it.stages[1].on_failure = on_failure(fail, None, None), None);
     check(
-        |it| it.execution_mode = Some(ExecutionMode::Queued),
-        Some("A pipeline of execution mode QUEUED cannot be run yet"),
+        |it| it.stages[1].before_entry = conditions(),
+        Some("pipeline.stages[1].beforeEntry: The beforeEntry of stage 'T' is not supported here yet"),
     );
     check(
-        |it| it.execution_mode = Some(ExecutionMode::Parallel),
-        Some("A pipeline of execution mode PARALLEL cannot be run yet"),
+        |it| it.stages[0].on_success = conditions(),
+        Some("pipeline.stages[0].onSuccess: The onSuccess of stage 'S' is not supported here yet"),
     );
-    check(|it| it.stages[1].before_entry = conditions(), stage);
-    check(|it| it.stages[1].on_success = conditions(), stage);
-    check(|it| it.stages[1].on_failure = Some(on_failure(ConditionResult::Rollback, None)), stage);
+    check(
+        |it| it.stages[1].on_failure = on_failure(Some(ConditionResult::Rollback), None, None),
+        Some("pipeline.stages[1].onFailure.result: The onFailure.result of stage 'T' is not supported here yet"),
+    );
     let retry = || Some(RetryConfiguration { retry_mode: None });
-    check(|it| it.stages[1].on_failure = Some(on_failure(ConditionResult::Retry, retry())), stage);
-    check(|it| it.stages[1].on_failure = Some(on_failure(ConditionResult::Fail, None)), None);
-    check(|it| it.pipeline_type = Some(PipelineType::V1), Some("Pipeline variable can only be used with V2 pipelines"));
+    check(
+        |it| it.stages[1].on_failure = on_failure(fail, retry(), Some(vec![condition()])),
+        Some(
+            "pipeline.stages[1].onFailure.retryConfiguration: The onFailure.retryConfiguration of stage 'T' is not \
+             supported here yet; pipeline.stages[1].onFailure.conditions: The onFailure.conditions of stage 'T' is not \
+             supported here yet",
+        ),
+    );
+    let trigger = || PipelineTriggerDeclaration {
+        provider_type: PipelineTriggerProviderType::CodeStarSourceConnection,
+        git_configuration: GitConfiguration { source_action_name: "A".into(), push: None, pull_request: None },
+    };
+    check(|it| it.triggers = Some(vec![trigger()]), Some("pipeline.triggers[0]: A trigger is not supported here yet"));
+    check(|it| it.triggers = Some(Vec::new()), None);
+}
+
+/// What an older version took, with conditions, is not run without them.
+#[test]
+fn a_pipeline_with_conditions_that_is_there_already_does_not_start() {
+    let mut machine = Machine::created(pipeline("S: A\nT: B"));
+    let mut declaration = pipeline("S: A\nT: B");
+    let conditions = vec![Condition { result: None, rules: None }];
+    Arc::make_mut(&mut declaration).stages[1].before_entry = Some(StageConditions { conditions });
+    machine.state.apply([Change::Declaration(declaration)]).expect("it fits");
+    let refusal = machine.submit(What::Start(StartRequest::default())).err();
+    assert!(matches!(refusal, Some(Refusal::NotSupported(_))), "{refusal:?}");
+}
+
+#[test]
+fn variables_are_for_pipelines_of_type_v2() {
+    let mut declaration = pipeline("S: A\nT: B");
+    Arc::make_mut(&mut declaration).pipeline_type = Some(PipelineType::V1);
+    let variables = vec![("Name".to_owned(), "value".to_owned())];
+    let start = What::Start(StartRequest { variables, ..Default::default() });
+    let refusal = Machine::created(declaration).submit(start).expect_err("it is refused");
+    assert_eq!(refusal.error_class(), Some("ValidationException"));
+    assert_eq!(refusal.to_string(), "Pipeline variable can only be used with V2 pipelines");
 }

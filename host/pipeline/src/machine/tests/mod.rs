@@ -1,9 +1,12 @@
 //! Tests of the machine as a whole: scripts with traces to read, and properties of random runs.
 
+mod bounds;
 mod limits;
 mod pipelines;
 mod properties;
 mod scenarios;
+mod scenarios_approvals;
+mod scenarios_modes;
 mod scenarios_stop_retry;
 mod scenarios_waiting;
 mod script;

@@ -2,7 +2,7 @@
 //!
 //! An action is its name and, in any order: `@2` its run order, `<App` an input artifact, `>App` an output artifact,
 //! `=ns` its namespace, `!` an approval, `{Key:#{ns.key}}` a configuration value. The first stage's actions are sources.
-//! A line `var Name` or `var Name=default` declares a pipeline variable.
+//! A line `var Name` or `var Name=default` declares a pipeline variable, and `mode QUEUED` the execution mode.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +26,10 @@ pub(super) fn pipeline(text: &str) -> Arc<PipelineDeclaration> {
         triggers: None,
     };
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(mode) = line.strip_prefix("mode ") {
+            declaration.execution_mode = serde_json::from_value(mode.into()).expect("an execution mode");
+            continue;
+        }
         if let Some(variable) = line.strip_prefix("var ") {
             let (name, default) =
                 variable.split_once('=').map_or((variable, None), |(name, value)| (name, Some(value)));

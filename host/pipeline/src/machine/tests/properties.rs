@@ -21,8 +21,9 @@ enum Move {
     Signal {
         which: usize,
     },
-    Approve {
+    Decide {
         which: usize,
+        approve: bool,
     },
     Stop {
         which: usize,
@@ -40,6 +41,7 @@ enum Move {
     },
     Restart {
         which: usize,
+        crashed: bool,
     },
     Update,
     /// An answer to a call that was answered before, or never asked.
@@ -78,23 +80,25 @@ fn a_move() -> impl Strategy<Value = Move> {
         12 => (any::<usize>(), how).prop_map(|(which, how)| Move::Answer { which, how }),
         2 => any::<usize>().prop_map(|which| Move::Timer { which }),
         2 => any::<usize>().prop_map(|which| Move::Signal { which }),
-        2 => any::<usize>().prop_map(|which| Move::Approve { which }),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(which, approve)| Move::Decide { which, approve }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, abandon)| Move::Stop { which, abandon }),
         4 => (any::<usize>(), 0..4_usize, any::<bool>()).prop_map(|(which, stage, all)| Move::Retry { which, stage, all }),
         2 => (0..4_usize, any::<bool>(), any::<bool>())
             .prop_map(|(stage, outbound, enable)| Move::Transition { stage, outbound, enable }),
-        1 => any::<usize>().prop_map(|which| Move::Restart { which }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, crashed)| Move::Restart { which, crashed }),
         1 => Just(Move::Update),
         1 => any::<usize>().prop_map(|which| Move::Late { which }),
     ]
 }
 
-/// Two to four stages of one to three actions; consumers name artifacts and variables that may be there or not.
+/// Two to four stages of one to three actions, in any mode; consumers name artifacts and variables that may be there or
+/// not.
 fn a_pipeline() -> impl Strategy<Value = String> {
     let action = (1..3_u32, any::<bool>(), any::<bool>(), any::<bool>());
     let stage = prop::collection::vec(action, 1..4);
-    prop::collection::vec(stage, 2..5).prop_map(|stages| {
-        let mut text = String::new();
+    let mode = prop::sample::select(vec!["", "mode SUPERSEDED\n", "mode QUEUED\n", "mode PARALLEL\n"]);
+    (mode, prop::collection::vec(stage, 2..5)).prop_map(|(mode, stages)| {
+        let mut text = mode.to_owned();
         for (s, actions) in stages.iter().enumerate() {
             text += &format!("S{s}:");
             for (a, (order, consumes, refers, approval)) in actions.iter().enumerate() {
@@ -121,31 +125,21 @@ fn pick<T: Clone>(from: &[T], which: usize) -> Option<T> {
 }
 
 fn report(call: &RunAction, how: How, now: Timestamp) -> Report {
-    let wait = |until: bool, signal: Option<&str>| {
-        Report::Waiting(Wait {
-            until: until.then(|| now.plus(60_000)),
-            signal: signal.map(Into::into),
-            continuation: vec![1, 2, 3],
-            summary: None,
-        })
-    };
+    let time = Awaited::Time(now.plus(60_000));
+    let ready = Awaited::Signal("ready".into());
+    let wait = |awaits| Report::waiting(Wait { awaits, continuation: vec![1, 2, 3], summary: None });
     let artifacts = || call.action().outputs().map(|name| (name.to_owned(), "digest".to_owned())).collect();
     let variables = || Variables::from([("Value".to_owned(), call.call.to_string())]);
     match how {
-        How::Succeed => Report::Succeeded(Box::new(Success {
-            variables: variables(),
-            artifacts: artifacts(),
-            ..Default::default()
-        })),
-        How::SucceedWithoutOutputs => Report::Succeeded(Box::default()),
-        How::Fail => Report::Failed(Box::new(Failure {
-            error: ActionError { kind: FailureType::JobFailed, message: "no".into() },
-            told: Told::default(),
-        })),
-        How::WaitForTime => wait(true, None),
-        How::WaitForApproval => wait(false, Some(APPROVAL_SIGNAL)),
-        How::WaitForBoth => wait(true, Some("ready")),
-        How::WaitForSignal => wait(false, Some("ready")),
+        How::Succeed => {
+            Report::succeeded(Success { variables: variables(), artifacts: artifacts(), ..Default::default() })
+        }
+        How::SucceedWithoutOutputs => Report::succeeded(Success::default()),
+        How::Fail => Report::failed(FailureType::JobFailed, "no"),
+        How::WaitForTime => wait(vec![time]),
+        How::WaitForApproval => wait(vec![Awaited::Approval]),
+        How::WaitForBoth => wait(vec![ready, time]),
+        How::WaitForSignal => wait(vec![ready]),
     }
 }
 
@@ -153,8 +147,8 @@ fn report(call: &RunAction, how: How, now: Timestamp) -> Report {
 fn input(world: &World, a_move: &Move) -> Option<What> {
     let stage_name = |stage: usize| world.declaration.stages[stage % world.declaration.stages.len()].name.clone();
     let live = || world.state.executions.values();
-    let waiting = || -> Vec<(Place, ActionRun)> {
-        let runs = live().flat_map(|execution| &execution.actions).map(|(place, run)| (*place, (**run).clone()));
+    let waiting = || -> Vec<(ActionAddress, ActionRun)> {
+        let runs = live().flat_map(|execution| execution.actions()).map(|(address, run)| (address, (**run).clone()));
         runs.filter(|(_, run)| run.wait.is_some()).collect()
     };
     Some(match *a_move {
@@ -175,14 +169,14 @@ fn input(world: &World, a_move: &Move) -> Option<What> {
             let (_, run) = pick(&waiting(), which)?;
             What::Signal { action: run.id, kind: "ready".into(), payload: b"{}".to_vec() }
         }
-        Move::Approve { which } => {
-            let (place, run) = pick(&waiting(), which)?;
-            let stage = &world.declaration.stages[usize::from(place.stage)];
+        Move::Decide { which, approve } => {
+            let (address, run) = pick(&waiting(), which)?;
+            let stage = &world.declaration.stages[usize::from(address.stage)];
             What::PutApprovalResult(ApprovalAnswer {
                 stage: stage.name.clone(),
-                action: stage.actions[usize::from(place.action)].name.clone(),
+                action: stage.actions[usize::from(address.action)].name.clone(),
                 token: run.id.to_string(),
-                status: ApprovalStatus::Approved,
+                status: if approve { ApprovalStatus::Approved } else { ApprovalStatus::Rejected },
                 summary: String::new(),
                 by: None,
             })
@@ -196,7 +190,7 @@ fn input(world: &World, a_move: &Move) -> Option<What> {
                 stage: stage_name(stage),
                 execution,
                 mode: if all { StageRetryMode::AllActions } else { StageRetryMode::FailedActions },
-                ended: world.archive.get(&execution).cloned().map(Box::new),
+                ended: world.archive.get(&execution).map(|ended| Box::new((**ended).clone())),
             })
         }
         Move::Transition { stage, outbound, enable } => {
@@ -206,11 +200,13 @@ fn input(world: &World, a_move: &Move) -> Option<What> {
                 false => What::DisableTransition { stage: stage_name(stage), kind, reason: "freeze".into(), by: None },
             }
         }
-        Move::Restart { which } => What::ActionRestarted { action: pick(&calls(world), which)?.action_execution },
+        Move::Restart { which, crashed } => {
+            What::ActionRestarted { action: pick(&calls(world), which)?.action_execution, crashed }
+        }
         Move::Update => What::Update { declaration: world.declaration.clone() },
         Move::Late { which } => {
             let (action, call) = late(world, which)?;
-            What::ActionReported { action, call, report: Report::Succeeded(Box::default()) }
+            What::ActionReported { action, call, report: Report::succeeded(Success::default()) }
         }
     })
 }
@@ -220,7 +216,7 @@ fn late(world: &World, which: usize) -> Option<(ActionExecutionId, u32)> {
     if let Some(call) = pick(&calls(world), which).filter(|_| which.is_multiple_of(2)) {
         return Some((call.action_execution, call.call + 1));
     }
-    let ended = world.archive.values().flat_map(|execution| execution.actions.values());
+    let ended = world.archive.values().flat_map(|execution| execution.runs.values());
     let ended: Vec<ActionExecutionId> = ended.filter(|run| !run.in_progress()).map(|run| run.id).collect();
     let live: Vec<ActionExecutionId> = calls(world).iter().map(|call| call.action_execution).collect();
     pick(&ended, which).filter(|id| !live.contains(id)).map(|id| (id, 1))

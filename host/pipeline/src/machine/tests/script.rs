@@ -1,6 +1,7 @@
 //! Scripts: a pipeline and commands in, a trace of events and effects out.
 //!
-//! A line that begins with a dot sets the scene, and is left out of the trace. Executions are called A, B, C … in the order of their starts; the clock moves a second with each command. A trace has each
+//! A line that begins with a dot sets the scene, and is left out of the trace. Executions are called A, B, C … in the
+//! order of their starts; the clock moves a second with each command. A trace has each
 //! command behind `>`, and below it what happened: a refusal, the events (`A/Build/Compile STARTED`), and the effects
 //! (`run …`, `end …`, and `timer …` where the script begins with `timers`).
 
@@ -57,8 +58,16 @@ pub(super) fn check(declaration: &str, script: &str, trace: Expect) {
 fn command(world: &World, words: &[&str]) -> What {
     let (name, words) = words.split_first().expect("a command");
     match (*name, words) {
-        ("start", [_, variables @ ..]) => {
-            What::Start(StartRequest { variables: pairs(variables), ..Default::default() })
+        ("start", [_, given @ ..]) => {
+            let (revisions, variables): (Vec<&str>, Vec<&str>) =
+                given.iter().copied().partition(|word| word.starts_with('@'));
+            let source_revisions = pairs(&revisions).into_iter().map(|(name, value)| SourceRevisionOverride {
+                action_name: name.trim_start_matches('@').into(),
+                revision_type: SourceRevisionType::CommitId,
+                revision_value: value,
+            });
+            let source_revisions = source_revisions.collect();
+            What::Start(StartRequest { variables: pairs(&variables), source_revisions, ..Default::default() })
         }
         ("ok" | "ok-without-artifacts" | "fail" | "wait", [execution, action, words @ ..]) => {
             let run = Run::find(world, execution, action);
@@ -84,7 +93,9 @@ fn command(world: &World, words: &[&str]) -> What {
             let kind = if *kind == "timeout" { TimerKind::Timeout } else { TimerKind::Wake { call: run.call } };
             What::TimerDue { timer: TimerId { action: run.id, kind } }
         }
-        ("restart", [execution, action]) => What::ActionRestarted { action: Run::find(world, execution, action).id },
+        ("restart" | "crash", [execution, action]) => {
+            What::ActionRestarted { action: Run::find(world, execution, action).id, crashed: *name == "crash" }
+        }
         ("stop" | "abandon", [execution]) => What::Stop {
             execution: id(world, execution),
             abandon: *name == "abandon",
@@ -95,7 +106,7 @@ fn command(world: &World, words: &[&str]) -> What {
             stage: (*stage).into(),
             execution: id(world, execution),
             mode: if *mode == "all" { StageRetryMode::AllActions } else { StageRetryMode::FailedActions },
-            ended: world.archive.get(&id(world, execution)).cloned().map(Box::new),
+            ended: world.archive.get(&id(world, execution)).map(|ended| Box::new((**ended).clone())),
         }),
         ("disable", [stage, kind]) => What::DisableTransition {
             stage: (*stage).into(),
@@ -107,6 +118,7 @@ fn command(world: &World, words: &[&str]) -> What {
             What::EnableTransition { stage: (*stage).into(), kind: transition(kind), by: None }
         }
         ("update", []) => What::Update { declaration: world.declaration.clone() },
+        ("update", stages) => What::Update { declaration: pipeline(&stages.join(" ").replace(';', "\n")) },
         ("delete", []) => What::Delete,
         _ => panic!("no such command: {name} {words:?}"),
     }
@@ -115,21 +127,20 @@ fn command(world: &World, words: &[&str]) -> What {
 /// What an action reports: `ok … [Variable=value]`, `fail … message`, `wait … SIGNAL|- [HOURSh]`.
 fn report(world: &World, run: &Run, name: &str, words: &[&str]) -> Report {
     match (name, words) {
-        ("ok", variables) => Report::Succeeded(Box::new(run.success(variables))),
-        ("fail", message) => {
-            let error = ActionError { kind: FailureType::JobFailed, message: message.join(" ") };
-            Report::Failed(Box::new(Failure { error, told: Told::default() }))
-        }
+        ("ok", variables) => Report::succeeded(run.success(variables)),
+        ("fail", message) => Report::failed(FailureType::JobFailed, message.join(" ")),
         ("wait", [signal, hours @ ..]) => {
             let hours = hours.first().map(|text| text.trim_end_matches('h').parse::<u64>().expect("hours"));
-            Report::Waiting(Wait {
-                until: hours.map(|hours| world.now.plus(hours * 3_600_000)),
-                signal: Some(*signal).filter(|signal| *signal != "-").map(Into::into),
-                continuation: b"so far".to_vec(),
-                summary: None,
-            })
+            let signal = match *signal {
+                "-" => None,
+                "approval" => Some(Awaited::Approval),
+                kind => Some(Awaited::Signal(kind.into())),
+            };
+            let time = hours.map(|hours| Awaited::Time(world.now.plus(hours * 3_600_000)));
+            let awaits = signal.into_iter().chain(time).collect();
+            Report::waiting(Wait { awaits, continuation: b"so far".to_vec(), summary: None })
         }
-        _ => Report::Succeeded(Box::default()),
+        _ => Report::succeeded(Success::default()),
     }
 }
 
@@ -156,8 +167,8 @@ struct Run {
 impl Run {
     fn try_find(world: &World, execution: &str, action: &str) -> Option<Run> {
         let (stage, action) = action.split_once('/').expect("Stage/Action");
-        let (place, run) = world.run(id(world, execution), stage, action)?;
-        let declared = &world.declaration.stages[usize::from(place.stage)].actions[usize::from(place.action)];
+        let (address, run) = world.run(id(world, execution), stage, action)?;
+        let declared = &world.declaration.stages[usize::from(address.stage)].actions[usize::from(address.action)];
         Some(Run { id: run.id, call: run.call, outputs: declared.outputs().map(Into::into).collect() })
     }
 
@@ -187,11 +198,11 @@ impl Names<'_> {
     fn action(&self, id: ActionExecutionId) -> String {
         let world = self.0;
         let executions = world.state.executions.values().chain(world.archive.values());
-        let mut runs = executions.flat_map(|execution| execution.actions.iter().map(move |run| (execution, run)));
-        let (execution, (place, _)) =
+        let mut runs = executions.flat_map(|execution| execution.actions().map(move |run| (execution, run)));
+        let (execution, (address, _)) =
             runs.find(|(_, (_, run))| run.id == id).expect("every action belongs to an execution");
-        let stage = &world.declaration.stages[usize::from(place.stage)];
-        format!("{}/{}/{}", self.execution(execution.id), stage.name, stage.actions[usize::from(place.action)].name)
+        let stage = &world.versions[execution.start.version as usize - 1].stages[usize::from(address.stage)];
+        format!("{}/{}/{}", self.execution(execution.id), stage.name, stage.actions[usize::from(address.action)].name)
     }
 
     fn shorten(&self, text: &str) -> String {
@@ -233,7 +244,7 @@ impl Names<'_> {
                     resolved.map(|(key, value)| format!(" {key}={}", self.shorten(value))).collect::<String>();
                 format!("STARTED{inputs}{resolved}")
             }
-            ActionHappening::Waiting { .. } => "waiting".into(),
+            ActionHappening::Waiting(_) => "waiting".into(),
             ActionHappening::Decided(decision) => format!("{:?} by {:?}", decision.status, decision.by),
             ActionHappening::Resumed { call, signal } => format!("resumed, call {call}, signal {signal:?}"),
             ActionHappening::Restarted { attempt } => format!("restarted, attempt {attempt}"),
@@ -250,6 +261,9 @@ impl Names<'_> {
             Effect::RunAction(call) => {
                 let resumed = match call.resumed.as_ref().map(|resumed| &resumed.wake) {
                     Some(Wake::Time) => ", woken by time".to_owned(),
+                    Some(Wake::Approval(decision)) => {
+                        format!(", told {:?} {:?} by {:?}", decision.status, decision.summary, decision.by)
+                    }
                     Some(Wake::Signal { kind, payload }) => {
                         format!(", woken by {kind} {}", String::from_utf8_lossy(payload))
                     }

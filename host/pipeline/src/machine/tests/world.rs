@@ -5,22 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::*;
-use crate::declaration::PipelineDeclaration;
+use crate::declaration::{ActionCategory, ExecutionMode, PipelineDeclaration};
 
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) state: State,
     pub(super) declaration: Arc<PipelineDeclaration>,
+    /// The declarations of all versions.
+    pub(super) versions: Vec<Arc<PipelineDeclaration>>,
     /// Each part under its key, as a driver would store it.
-    store: BTreeMap<String, String>,
+    store: BTreeMap<String, Vec<u8>>,
     /// Ended executions.
-    pub(super) archive: BTreeMap<ExecutionId, Execution>,
+    pub(super) archive: BTreeMap<ExecutionId, Arc<Execution>>,
     /// In the order of their starts.
     pub(super) started: Vec<ExecutionId>,
     /// Effects that were emitted and not answered.
     outstanding: BTreeMap<String, Effect>,
     /// How many stages an execution has entered.
     entered: BTreeMap<ExecutionId, usize>,
+    /// The number of the execution that entered a stage last.
+    newest: BTreeMap<String, u64>,
     pub(super) now: Timestamp,
     inputs: u64,
 }
@@ -30,11 +34,13 @@ impl World {
         let mut world = World {
             state: State::default(),
             declaration: declaration.clone(),
+            versions: Vec::new(),
             store: BTreeMap::new(),
             archive: BTreeMap::new(),
             started: Vec::new(),
             outstanding: BTreeMap::new(),
             entered: BTreeMap::new(),
+            newest: BTreeMap::new(),
             now: Timestamp(0),
             inputs: 0,
         };
@@ -50,6 +56,8 @@ impl World {
         let answered = answered(&what);
         let retried = if let What::RetryStage(request) = &what { Some(request.execution) } else { None };
         let before = self.state.clone();
+        let is_of_all = matches!(what, What::Update { .. } | What::Delete);
+        let restarted = if let What::ActionRestarted { action, .. } = &what { Some(*action) } else { None };
         let step = match step(&self.state, Input { entropy: Entropy(entropy), what }, self.now) {
             Ok(step) => step,
             Err(refusal) => {
@@ -58,29 +66,39 @@ impl World {
             }
         };
         self.commit(&step);
-        self.follow(answered, &step);
+        if is_of_all {
+            self.newest.clear();
+        }
+        self.follow(answered, restarted, &step);
         self.check_places();
         self.check_progress(&step, retried);
+        self.check_modes(&step, is_of_all);
         Ok(step)
     }
 
     fn commit(&mut self, step: &Step) {
         for change in &step.changes {
-            let json = serde_json::to_string(change).expect("a change is JSON");
-            let again: Change = serde_json::from_str(&json).expect("a change is read back");
-            assert_eq!(&again, change, "a change survives the store");
+            let json = stored::write(change).expect("a change is JSON");
+            assert!(json.len() <= bounds::VALUE_BYTES_MAX, "a part of {} bytes", json.len());
+            assert_eq!(&stored::read(&json).expect("a change is read back"), change, "a change survives the store");
             match (change, change.part()) {
                 (Change::Delete(_), Some(part)) => {
                     assert!(self.store.remove(&part.to_string()).is_some(), "{part} is deleted but was not there");
                 }
-                (Change::Archive(execution), _) => drop(self.archive.insert(execution.id, (**execution).clone())),
-                (_, Some(part)) => drop(self.store.insert(part.to_string(), json)),
+                (Change::Archive(execution), _) => drop(self.archive.insert(execution.id, execution.clone())),
+                (_, Some(part)) => {
+                    if let Change::Declaration(declaration) = change {
+                        self.declaration = declaration.clone();
+                        self.versions.push(declaration.clone());
+                    }
+                    self.store.insert(part.to_string(), json);
+                }
                 (_, None) => unreachable!("only an archived execution is no part"),
             }
         }
         self.state.apply(step.changes.iter().cloned()).expect("changes fit the state they were made from");
         let mut loaded = State::default();
-        let parts = self.store.values().map(|json| serde_json::from_str::<Change>(json).expect("as above"));
+        let parts = self.store.values().map(|json| stored::read(json).expect("as above"));
         loaded.apply(parts).expect("parts in the order of their keys fit");
         assert_eq!(loaded, self.state, "the stored parts are the state");
         for event in &step.events {
@@ -90,13 +108,17 @@ impl World {
     }
 
     /// Every effect is answered exactly once: the state knows what is outstanding.
-    fn follow(&mut self, answered: Option<String>, step: &Step) {
+    fn follow(&mut self, answered: Option<String>, restarted: Option<ActionExecutionId>, step: &Step) {
         if let Some(key) = answered {
             assert!(self.outstanding.remove(&key).is_some(), "{key} was answered twice");
         }
         let is_restarted = step.events.iter().any(
             |event| matches!(event, Event::Action(event) if matches!(event.what, ActionHappening::Restarted { .. })),
         );
+        // One that is not run again is not awaited any more.
+        if let Some(action) = restarted.filter(|_| !is_restarted) {
+            self.outstanding.remove(&format!("run {action}"));
+        }
         for effect in &step.effects {
             let key = key(effect);
             match effect {
@@ -114,30 +136,78 @@ impl World {
         assert_eq!(self.outstanding, outstanding, "a restart asks for exactly what is unanswered");
     }
 
-    /// Each live execution has one place, in a stage or in the one slot in front of it, and no older one is behind it.
+    /// Each live execution has one place, in a stage or in front of it, and where they wait for each other no older one is
+    /// behind it; in parallel, none is in another's way.
     fn check_places(&self) {
         let Some(head) = &self.state.head else {
             return assert!(self.state.executions.is_empty());
         };
+        if self.declaration.execution_mode == Some(ExecutionMode::Parallel) {
+            assert!(head.stages.iter().all(|stage| stage.occupant.is_none() && stage.waiting.is_empty()));
+            return assert!(self.state.executions.values().all(|it| it.progress.inbound_since.is_none()));
+        }
         let mut placed = BTreeSet::new();
         for (index, stage) in head.stages.iter().enumerate() {
-            for (id, waits) in [(stage.occupant, false), (stage.waiting, true)] {
-                let Some(id) = id else { continue };
+            let waiting = stage.waiting.iter().map(|id| (id, true));
+            for (id, waits) in stage.occupant.map(|id| (id, false)).into_iter().chain(waiting) {
                 let execution = &self.state.executions[&id];
                 assert_eq!((execution.stage(), execution.progress.inbound_since.is_some()), (index, waits));
                 assert!(placed.insert(id), "{id} is in two places");
             }
             let open = stage.inbound.enabled && (index == 0 || head.stages[index - 1].outbound.enabled);
             assert!(
-                stage.waiting.is_none() || stage.occupant.is_some() || !open,
+                stage.waiting.is_empty() || stage.occupant.is_some() || !open,
                 "nobody waits for an open, free stage"
             );
         }
         assert_eq!(placed, self.state.executions.keys().copied().collect(), "every live execution has a place");
-        let mut by_number: Vec<&Execution> = self.state.executions.values().collect();
+        let mut by_number: Vec<&Execution> = self.state.executions.values().map(|it| &**it).collect();
         by_number.sort_by_key(|execution| execution.start.number);
         let stages: Vec<usize> = by_number.iter().map(|execution| execution.stage()).collect();
         assert!(stages.is_sorted_by(|older, newer| older >= newer), "no execution overtakes another");
+        for stage in &head.stages {
+            let numbers = stage.occupant.into_iter().chain(stage.waiting.iter());
+            let numbers: Vec<u64> = numbers.map(|id| self.state.executions[&id].start.number).collect();
+            assert!(numbers.is_sorted(), "who waits in front of a stage is in the order of the starts");
+        }
+    }
+
+    /// No execution is lost, what a person decided stays so, stages are entered in the order of the starts, and what
+    /// happens to an execution in parallel is a matter of that execution.
+    fn check_modes(&mut self, step: &Step, is_of_all: bool) {
+        let is_kept = |id| self.state.executions.contains_key(id) || self.archive.contains_key(id);
+        assert!(self.started.iter().all(is_kept), "an execution is lost");
+        for execution in self.state.executions.values().chain(self.archive.values()) {
+            let declaration = &self.versions[execution.start.version as usize - 1];
+            for (address, run) in execution.actions() {
+                let action = &declaration.stages[usize::from(address.stage)].actions[usize::from(address.action)];
+                let is_approval = action.action_type_id.category == ActionCategory::Approval;
+                if let Some(decision) = run.decision.as_ref().filter(|_| is_approval) {
+                    let decided = match decision.status {
+                        ApprovalStatus::Approved => ActionStatus::Succeeded,
+                        ApprovalStatus::Rejected => ActionStatus::Failed,
+                    };
+                    assert!(run.in_progress() || run.status == decided, "{address:?} ended otherwise than decided");
+                }
+            }
+        }
+        let is_parallel = self.declaration.execution_mode == Some(ExecutionMode::Parallel);
+        let mut concerned = BTreeSet::new();
+        for event in &step.events {
+            if let Event::Stage(StageEvent { execution, stage, state: StageState::Started, .. }) = event {
+                let found = self.state.executions.get(execution).or_else(|| self.archive.get(execution));
+                let number = found.expect("it is kept").start.number;
+                let before = self.newest.insert(stage.clone(), number);
+                assert!(is_parallel || before < Some(number), "{stage} was entered out of order");
+            }
+            concerned.extend(match event {
+                Event::Execution(event) => Some(event.execution),
+                Event::Stage(event) => Some(event.execution),
+                Event::Action(event) => Some(event.execution),
+                _ => None,
+            });
+        }
+        assert!(!is_parallel || is_of_all || concerned.len() <= 1, "executions in parallel are independent");
     }
 
     /// An execution never moves back, and an ended one stays so unless it is retried.
@@ -147,8 +217,8 @@ impl World {
             let entered = self.entered.entry(*id).or_default();
             assert!(*entered <= execution.progress.stages.len(), "{id} moved back");
             *entered = execution.progress.stages.len();
-            for (place, run) in &execution.actions {
-                let is_past = usize::from(place.stage) + 1 < execution.progress.stages.len();
+            for (address, run) in execution.actions() {
+                let is_past = execution.progress.stages.last().is_some_and(|stage| address.stage < stage.stage);
                 assert!(!is_past || run.status == ActionStatus::Succeeded, "{id} left an unfinished action behind");
             }
         }
@@ -169,13 +239,13 @@ impl World {
     }
 
     /// The action's latest run, live or in an ended execution.
-    pub(super) fn run(&self, execution: ExecutionId, stage: &str, action: &str) -> Option<(Place, &ActionRun)> {
+    pub(super) fn run(&self, execution: ExecutionId, stage: &str, action: &str) -> Option<(ActionAddress, &ActionRun)> {
         let declaration = &self.declaration;
         let stage_index = declaration.stages.iter().position(|declared| declared.name == stage)?;
         let action = declaration.stages[stage_index].actions.iter().position(|declared| declared.name == action)?;
-        let place = Place { stage: stage_index as u16, action: action as u16 };
+        let address = ActionAddress { stage: stage_index as u16, action: action as u16 };
         let execution = self.state.executions.get(&execution).or_else(|| self.archive.get(&execution))?;
-        execution.actions.get(&place).map(|run| (place, &**run))
+        execution.action(address).map(|run| (address, &**run))
     }
 }
 

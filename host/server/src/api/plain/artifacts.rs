@@ -59,7 +59,7 @@ struct FileRow<'a> {
 
 /// Name to who made it and its digest. What a retry made anew replaces what was there.
 fn made(execution: &Execution) -> BTreeMap<&str, (ActionExecutionId, &str)> {
-    let runs = execution.actions.values();
+    let runs = execution.runs.values();
     let made = runs.flat_map(|run| run.artifacts.iter().map(|(name, digest)| (&**name, (run.id, &**digest))));
     made.collect()
 }

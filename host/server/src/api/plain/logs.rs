@@ -54,7 +54,7 @@ impl Place {
         let (aggregate, execution) = super::execution(call, pipeline, execution).await?;
         let not_found = || ApiError::not_found(format!("The execution has no action execution with ID '{action}'"));
         let action = action.parse().map_err(|_| not_found())?;
-        let place = Self { aggregate, execution: execution.id, action, start: execution.start };
+        let place = Self { aggregate, execution: execution.id, action, start: Arc::clone(&execution.start) };
         let prefix = [&place.aggregate.uid[..], &index::id(place.execution)].concat();
         let skip = prefix.len() + 8;
         let mut after = None;
@@ -83,7 +83,7 @@ impl Place {
     async fn has_ended(&self, call: &Call) -> Result<bool, ApiError> {
         let state = call.api.host.driver.state(self.aggregate).await?;
         let live = state.executions.get(&self.execution);
-        let run = live.and_then(|live| live.actions.values().find(|run| run.id == self.action));
+        let run = live.and_then(|live| live.runs.values().find(|run| run.id == self.action));
         Ok(run.is_none_or(|run| !run.in_progress()))
     }
 }

@@ -89,7 +89,7 @@ async fn pipeline(call: &Call, name: &str) -> Result<(Aggregate, Arc<State>), Ap
 }
 
 /// An execution that a path names.
-async fn execution(call: &Call, name: &str, id: &str) -> Result<(Aggregate, Execution), ApiError> {
+async fn execution(call: &Call, name: &str, id: &str) -> Result<(Aggregate, Arc<Execution>), ApiError> {
     let (aggregate, state) = pipeline(call, name).await?;
     let found = Reading::new(call, aggregate, state).named(id).await;
     let found = found.map_err(|error| match error.code {

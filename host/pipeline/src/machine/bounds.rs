@@ -1,0 +1,234 @@
+//! How much an execution, and all of a pipeline's together, can hold: so much that no part of the state, no archived
+//! execution and no step ever outgrows what a store takes, whatever users and plugins send.
+//!
+//! Owns the limits. What is only to be read is cut or dropped, and what has a meaning is refused. Bytes are those of JSON,
+//! in which a control character takes six; limits that CodePipeline gives in characters are counted in characters.
+
+use crate::declaration::PipelineDeclaration;
+
+use super::address::ActionAddress;
+use super::execution::{ActionRun, Execution, Start};
+use super::report::{Revision, Told, Variables};
+
+/// What the store takes as one value, and as one commit.
+pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+pub const COMMIT_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A declaration; a larger one is refused when the pipeline is made.
+pub const DECLARATION_BYTES_MAX: usize = 1_000_000;
+/// The names and digests of all output artifacts of a pipeline; more are refused when the pipeline is made.
+pub const ARTIFACTS_BYTES_MAX: usize = 128 * 1024;
+/// A digest of an artifact, as text.
+pub const DIGEST_BYTES_MAX: usize = 80;
+/// The variables and source revisions of a start; more are refused.
+pub const START_BYTES_MAX: usize = 160 * 1024;
+/// What a start pins: the digest of a plugin for each of 500 actions with the longest names.
+pub const PINS_BYTES_MAX: usize = 160 * 1024;
+/// All output variables of one action, in bytes of their text, as CodePipeline has it; more fail it.
+pub const OUTPUT_VARIABLES_BYTES_MAX: usize = 122_880;
+/// All output variables and revision ids that an execution keeps; more fail the action. Stops a chain of actions with the
+/// largest variables from making an execution that cannot be stored.
+pub const EXECUTION_VARIABLES_BYTES_MAX: usize = 256 * 1024;
+/// All summaries, messages, links, details and decisions that an execution keeps; beyond it, they are in the events alone.
+pub const EXECUTION_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// What an action run takes besides all of these.
+const RUN_BYTES_MAX: usize = 450;
+/// What an execution takes besides its start and its runs: fifty stages, and the words of who stopped it.
+const PROGRESS_BYTES_MAX: usize = 16 * 1024;
+/// What the executions in progress can come to altogether, for an update or a deletion ends all of them in one step. Stops
+/// a pipeline full of large executions from being one that can be neither updated nor deleted.
+pub const LIVE_BYTES_MAX: usize = 24 * 1024 * 1024;
+
+/// A failure's message is cut here, so that a plugin cannot fill the history with it.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// What an action tells to be read, without its message; links beyond it are dropped.
+pub const TOLD_BYTES_MAX: usize = 64 * 1024;
+/// Links beyond these are dropped, as a page of them helps nobody.
+pub const LINKS_COUNT_MAX: usize = 20;
+/// Details larger than this are dropped: they are meant to be counts and a few targets.
+pub const DETAILS_BYTES_MAX: usize = 16 * 1024;
+/// Where a summary or a URL is cut: CodePipeline's ExecutionSummary and Url.
+pub const SUMMARY_CHARS_MAX: usize = 2048;
+/// Where an external execution id or a revision id is cut: CodePipeline's ExecutionId and Revision.
+pub const EXTERNAL_ID_CHARS_MAX: usize = 1500;
+/// Where a reviewer's words are cut: CodePipeline's ApprovalSummary.
+pub const APPROVAL_SUMMARY_CHARS_MAX: usize = 512;
+/// Where the reason of a stop is cut: CodePipeline's StopPipelineExecutionReason.
+pub const STOP_REASON_CHARS_MAX: usize = 200;
+/// Where the reason of a disabled transition is cut: CodePipeline's DisabledReason.
+pub const TRANSITION_REASON_CHARS_MAX: usize = 300;
+/// Where a trigger's detail is cut: CodePipeline's TriggerDetail.
+pub const TRIGGER_DETAIL_CHARS_MAX: usize = 1024;
+/// Where the name of who asked for something is cut.
+pub const CALLER_CHARS_MAX: usize = 512;
+
+/// What is wrong with what a start would keep.
+pub(super) fn start_objection(start: &Start) -> Option<String> {
+    let revisions = start
+        .source_revisions
+        .iter()
+        .map(|revision| text_bytes(&revision.action_name) + text_bytes(&revision.revision_value) + 100);
+    let given = map_bytes(&start.variables) + revisions.sum::<usize>();
+    let pins = map_bytes(&start.pins);
+    if given > START_BYTES_MAX {
+        Some(format!(
+            "The variables and source revisions of the execution have {given} bytes as JSON, which is more than \
+             {START_BYTES_MAX}"
+        ))
+    } else {
+        (pins > PINS_BYTES_MAX).then(|| format!("The pins have {pins} bytes, which is more than {PINS_BYTES_MAX}"))
+    }
+}
+
+/// The most that an execution can come to.
+pub(super) fn execution_bytes_max(start: &Start, declaration: &PipelineDeclaration) -> usize {
+    let revisions = start.source_revisions.iter().map(|revision| text_bytes(&revision.revision_value) + 200);
+    let actions = declaration.stages.iter().map(|stage| stage.actions.len()).sum::<usize>();
+    map_bytes(&start.variables)
+        + map_bytes(&start.pins)
+        + revisions.sum::<usize>()
+        + actions * RUN_BYTES_MAX
+        + artifacts_bytes(declaration)
+        + EXECUTION_VARIABLES_BYTES_MAX
+        + EXECUTION_TEXT_BYTES_MAX
+        + PROGRESS_BYTES_MAX
+}
+
+/// What all output artifacts of a pipeline take in an execution.
+pub fn artifacts_bytes(declaration: &PipelineDeclaration) -> usize {
+    let actions = declaration.stages.iter().flat_map(|stage| &stage.actions);
+    actions.flat_map(|action| action.outputs()).map(|name| name.len() + DIGEST_BYTES_MAX + "\"\":\"\",".len()).sum()
+}
+
+/// What is wrong with keeping these output variables and this revision.
+pub(super) fn variables_objection(
+    execution: &Execution,
+    variables: &Variables,
+    revision: Option<&Revision>,
+    are_kept: bool,
+) -> Option<String> {
+    let bytes: usize = variables.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > OUTPUT_VARIABLES_BYTES_MAX {
+        return Some(format!(
+            "The output variables have {bytes} bytes, which is more than {OUTPUT_VARIABLES_BYTES_MAX}"
+        ));
+    }
+    let id = |revision: Option<&Revision>| revision.map_or(0, |revision| text_bytes(&revision.id));
+    let kept = execution.runs.values().map(|run| map_bytes(&run.variables) + id(run.revision.as_ref()));
+    let kept_variables = if are_kept { map_bytes(variables) } else { 0 };
+    let more = kept_variables + id(revision);
+    (more > 0 && kept.sum::<usize>() + more > EXECUTION_VARIABLES_BYTES_MAX).then(|| {
+        format!("The output variables of all actions together are more than {EXECUTION_VARIABLES_BYTES_MAX} bytes")
+    })
+}
+
+/// Drops what is only to be read of a run that ended, where the execution keeps enough of that already.
+pub(super) fn trim(execution: &Execution, address: ActionAddress, run: &mut ActionRun) {
+    let own = read_bytes(run);
+    if own == 0 {
+        return;
+    }
+    let others = execution.actions().filter(|(other, _)| *other != address);
+    let kept = others.map(|(_, run)| read_bytes(run)).sum::<usize>();
+    if kept + own > EXECUTION_TEXT_BYTES_MAX {
+        run.told = Told::default();
+        if let Some(error) = &mut run.error {
+            error.message.clear();
+        }
+        if let Some(revision) = &mut run.revision {
+            revision.summary = None;
+            revision.url = None;
+        }
+        if let Some(decision) = &mut run.decision {
+            decision.summary.clear();
+            decision.by = None;
+        }
+    }
+}
+
+/// What of a run is only to be read.
+fn read_bytes(run: &ActionRun) -> usize {
+    let revision = run.revision.iter().flat_map(|revision| [&revision.summary, &revision.url]);
+    let decision = run.decision.iter().flat_map(|decision| [Some(&decision.summary), decision.by.as_ref()]);
+    let texts = revision.map(Option::as_ref).chain(decision).flatten();
+    let texts = texts.chain(run.error.iter().map(|error| &error.message)).filter(|text| !text.is_empty());
+    texts.map(|text| text_bytes(text) + 10).sum::<usize>() + told_bytes(&run.told)
+}
+
+fn told_bytes(told: &Told) -> usize {
+    let texts = [&told.summary, &told.external_id].into_iter().flatten();
+    let links = told.links.iter().map(|link| text_bytes(&link.title) + text_bytes(&link.url) + 20);
+    texts.map(|text| text_bytes(text) + 20).sum::<usize>() + links.sum::<usize>() + details_bytes(told)
+}
+
+fn details_bytes(told: &Told) -> usize {
+    if told.details.is_empty() {
+        0
+    } else {
+        serde_json::to_string(&told.details).map_or(usize::MAX / 2, |json| json.len() + 20)
+    }
+}
+
+pub(crate) fn map_bytes(map: &Variables) -> usize {
+    map.iter().map(|(key, value)| text_bytes(key) + text_bytes(value) + ",:".len()).sum()
+}
+
+/// At most what a text takes in JSON, with its quotes.
+pub(crate) fn text_bytes(text: &str) -> usize {
+    let escapes = text.bytes().map(|byte| match byte {
+        0..b' ' => 5,
+        b'"' | b'\\' => 1,
+        _ => 0,
+    });
+    text.len() + escapes.sum::<usize>() + 2
+}
+
+impl Told {
+    /// Cuts each member to its limit.
+    pub(super) fn clamp(&mut self) {
+        cut(&mut self.summary, SUMMARY_CHARS_MAX);
+        cut(&mut self.external_id, EXTERNAL_ID_CHARS_MAX);
+        self.links.truncate(LINKS_COUNT_MAX);
+        for link in &mut self.links {
+            truncate_chars(&mut link.title, SUMMARY_CHARS_MAX);
+            truncate_chars(&mut link.url, SUMMARY_CHARS_MAX);
+        }
+        if details_bytes(self) > DETAILS_BYTES_MAX {
+            self.details.clear();
+        }
+        while told_bytes(self) > TOLD_BYTES_MAX && self.links.pop().is_some() {}
+    }
+}
+
+impl Revision {
+    /// Cuts each member to its limit.
+    pub(super) fn clamp(&mut self) {
+        truncate_chars(&mut self.id, EXTERNAL_ID_CHARS_MAX);
+        cut(&mut self.summary, SUMMARY_CHARS_MAX);
+        cut(&mut self.url, SUMMARY_CHARS_MAX);
+    }
+}
+
+pub(super) fn cut(text: &mut Option<String>, chars_max: usize) {
+    if let Some(text) = text {
+        truncate_chars(text, chars_max);
+    }
+}
+
+/// A text that was given, cut to its limit.
+pub(super) fn cut_to(mut text: Option<String>, chars_max: usize) -> Option<String> {
+    cut(&mut text, chars_max);
+    text
+}
+
+pub(super) fn truncate_chars(text: &mut String, chars_max: usize) {
+    if text.len() > chars_max
+        && let Some((end, _)) = text.char_indices().nth(chars_max)
+    {
+        text.truncate(end);
+    }
+}
+
+pub(super) fn truncate(text: &mut String, bytes_max: usize) {
+    text.truncate(text.floor_char_boundary(bytes_max));
+}

@@ -1,0 +1,85 @@
+//! What a declaration can say, as CodePipeline takes it, that cannot be done here yet.
+//!
+//! Owns the one list of it: what is on it is refused when a pipeline is created or updated, so that nothing is taken and then
+//! behaves otherwise than it says, or never starts. Must not know what AWS refuses (`rules`).
+
+use super::{ErrorClass, Problem};
+use crate::declaration::{ConditionResult, PipelineDeclaration};
+use crate::machine::bounds::{
+    ARTIFACTS_BYTES_MAX, DECLARATION_BYTES_MAX, START_BYTES_MAX, artifacts_bytes, text_bytes,
+};
+
+/// Everything of a valid declaration that is not supported.
+pub fn unsupported(pipeline: &PipelineDeclaration) -> Vec<Problem> {
+    let mut problems = unsupported_conditions(pipeline);
+    for (index, _) in pipeline.triggers.iter().flatten().enumerate() {
+        problems.push(problem(
+            format!("pipeline.triggers[{index}]"),
+            "A trigger is not supported here yet",
+            "remove it; an execution is started by StartPipelineExecution, or by polling the source",
+        ));
+    }
+    problems.extend(too_large(pipeline));
+    problems
+}
+
+/// The conditions of stages, which nothing judges yet. A plain `onFailure` of FAIL says what happens anyway.
+pub(crate) fn unsupported_conditions(pipeline: &PipelineDeclaration) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, stage) in pipeline.stages.iter().enumerate() {
+        let failure = stage.on_failure.as_ref();
+        let result = failure.and_then(|it| it.result).is_some_and(|result| result != ConditionResult::Fail);
+        let members = [
+            ("beforeEntry", stage.before_entry.is_some()),
+            ("onSuccess", stage.on_success.is_some()),
+            ("onFailure.result", result),
+            ("onFailure.retryConfiguration", failure.is_some_and(|it| it.retry_configuration.is_some())),
+            ("onFailure.conditions", failure.is_some_and(|it| it.conditions.is_some())),
+        ];
+        for (member, _) in members.into_iter().filter(|(_, is_there)| *is_there) {
+            problems.push(problem(
+                format!("pipeline.stages[{index}].{member}"),
+                format!("The {member} of stage '{}' is not supported here yet", stage.name),
+                "remove it",
+            ));
+        }
+    }
+    problems
+}
+
+/// What could not be kept.
+fn too_large(pipeline: &PipelineDeclaration) -> Vec<Problem> {
+    let whole = serde_json::to_vec(pipeline).map_or(usize::MAX, |json| json.len());
+    let variables = pipeline.variables.iter().flatten();
+    let defaults = variables.filter_map(|it| Some(text_bytes(&it.name) + text_bytes(it.default_value.as_ref()?) + 2));
+    let sizes = [
+        ("pipeline", "The pipeline", whole, DECLARATION_BYTES_MAX, "split it in two, or shorten its configurations"),
+        (
+            "pipeline.stages",
+            "The output artifacts of all actions, each with its digest,",
+            artifacts_bytes(pipeline),
+            ARTIFACTS_BYTES_MAX,
+            "declare fewer of them, or give them shorter names",
+        ),
+        (
+            "pipeline.variables",
+            "The default values of the variables",
+            defaults.sum(),
+            START_BYTES_MAX,
+            "shorten them, or put large values into an artifact",
+        ),
+    ];
+    let too_large = sizes.into_iter().filter(|(.., bytes, bytes_max, _)| bytes > bytes_max);
+    let told = too_large.map(|(path, what, bytes, bytes_max, mend)| {
+        problem(
+            path.to_owned(),
+            format!("{what} of {bytes} bytes of JSON: more than {bytes_max} are not supported here"),
+            mend,
+        )
+    });
+    told.collect()
+}
+
+fn problem(path: String, message: impl Into<String>, mend: &str) -> Problem {
+    Problem { class: ErrorClass::Validation, path, message: message.into(), mend: mend.to_owned() }
+}
