@@ -58,7 +58,7 @@ pub struct StageHead {
 }
 
 /// Who waits in front of a stage, by the pipeline's execution mode. What nobody waits in is of any mode.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Serialize, Deserialize)]
 pub enum Waiting {
     /// SUPERSEDED: at most one, and a newer one takes its place.
     Newest(Option<ExecutionId>),
@@ -66,6 +66,13 @@ pub enum Waiting {
     InOrder(VecDeque<ExecutionId>),
     /// PARALLEL: nobody, for whoever comes goes in.
     Nobody,
+}
+
+/// By who waits: where nobody does, nothing is stored, and what is read is of any mode.
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Waiting) -> bool {
+        self.iter().eq(other.iter())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

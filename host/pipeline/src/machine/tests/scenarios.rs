@@ -428,12 +428,12 @@ fn an_update_cancels_what_runs_and_outdates_its_approvals() {
             > update
               C/Source/Src CANCELED
               C/Source CANCELED
-              C CANCELED
-              B CANCELED
+              C CANCELED: The pipeline was updated
+              B CANCELED: The pipeline was updated
               A/Gate/Ask CANCELED
               A/Gate/Check CANCELED
               A/Gate CANCELED
-              A CANCELED
+              A CANCELED: The pipeline was updated
               pipeline updated, version Some(2)
               end C/Source/Src
               end A/Gate/Check
@@ -470,13 +470,13 @@ fn a_deleted_pipeline_takes_nothing_more() {
             > delete
               A/Source/Src CANCELED
               A/Source CANCELED
-              A CANCELED
+              A CANCELED: The pipeline was deleted
               pipeline deleted, version 1
               end A/Source/Src
             > start B
               refused PipelineNotFoundException: The pipeline does not exist
             > ok A Source/Src
-              refused PipelineNotFoundException: The pipeline does not exist
+              refused -: The answer comes too late: what it answers is over
         "#]],
     );
 }

@@ -91,7 +91,7 @@ fn stop_and_wait_keeps_approval_requests_and_abandoning_ends_them() {
             > approve A Gate/Ask
               A/Gate/Ask Approved by Some("ann")
               A/Gate/Ask resumed, call 2, signal Some("approval")
-              run A/Gate/Ask call 2 attempt 1, woken by approval {"status":"Approved","summary":"looked at it","by":"ann"}
+              run A/Gate/Ask call 2 attempt 1, told Approved "looked at it" by Some("ann")
             > ok A Gate/Ask
               A/Gate/Ask SUCCEEDED
               A/Gate SUCCEEDED

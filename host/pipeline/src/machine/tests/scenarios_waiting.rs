@@ -106,7 +106,7 @@ fn an_approval_is_decided_once() {
             > approve A Gate/Ask
               A/Gate/Ask Approved by Some("ann")
               A/Gate/Ask resumed, call 2, signal Some("approval")
-              run A/Gate/Ask call 2 attempt 1, woken by approval {"status":"Approved","summary":"looked at it","by":"ann"}
+              run A/Gate/Ask call 2 attempt 1, told Approved "looked at it" by Some("ann")
             > reject A Gate/Ask
               refused ApprovalAlreadyCompletedException: The approval action has already been approved or rejected.
             > ok A Gate/Ask
@@ -117,9 +117,9 @@ fn an_approval_is_decided_once() {
             > reject A Gate/Sign
               A/Gate/Sign Rejected by Some("ann")
               A/Gate/Sign resumed, call 2, signal Some("approval")
-              run A/Gate/Sign call 2 attempt 1, woken by approval {"status":"Rejected","summary":"looked at it","by":"ann"}
+              run A/Gate/Sign call 2 attempt 1, told Rejected "looked at it" by Some("ann")
             > fail A Gate/Sign rejected
-              A/Gate/Sign FAILED JobFailed: rejected
+              A/Gate/Sign FAILED JobFailed: rejected: looked at it
               A/Gate FAILED
               A FAILED: The action Sign in stage Gate failed
               clear A/Gate/Sign Timeout
