@@ -40,7 +40,9 @@ impl HostMemory {
             );
             return Err(LimitReached::new("host_memory_bytes_max", message));
         }
-        self.all.take_or_refuse(bytes).inspect_err(|_| drop(self.held.fetch_sub(bytes, Relaxed)))
+        self.all.take_or_refuse(bytes).inspect_err(|_| {
+            self.held.fetch_sub(bytes, Relaxed);
+        })
     }
 
     /// Until the charge is dropped.
