@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, TypeId};
-use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect};
+use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect, remove_tree};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::{Outside, Recorder, Room};
@@ -84,10 +84,8 @@ impl Place {
             },
         };
         // What the call before made is not this one's.
-        match std::fs::remove_dir_all(self.work()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        let work = self.work();
+        tokio::task::spawn_blocking(move || remove_tree(&work)).await??;
         let made = Made::of(&call);
         let mut end = sandbox.call(plugin, call).await;
         if let Some(keeper) = keeper {

@@ -13,16 +13,16 @@ use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunAction, Success};
 use pipewright_sandbox::abi::{self, Entry, Outcome};
-use pipewright_sandbox::files::{FileQuota, Input, MadeOutput};
+use pipewright_sandbox::files::{FileQuota, Input, MadeOutput, remove_tree};
 use pipewright_sandbox::grants::SecretValue;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
-use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox};
+use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox, Usage};
 use tracing::Instrument as _;
 
 use crate::grant_book::GrantBook;
-use crate::logs::Logs;
+use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::recording::{self, Keeper, Made, Recordings};
 use pipewright_artifacts::{ArtifactError, Artifacts};
@@ -45,6 +45,8 @@ pub struct SandboxActions {
     /// Where each running action has its own folder.
     pub work: PathBuf,
     pub region: String,
+    /// Of each call, less what earlier calls of the same action execution used.
+    pub limits: CallLimits,
 }
 
 /// A handle that the driver holds.
@@ -92,7 +94,7 @@ impl SandboxActions {
         let grants = self.grants.current(pipeline.account, &declaration.name);
         let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);
         let folder = WorkFolder(self.work.join("polls").join(format!("{pipeline}-{name}").replace('/', "-")));
-        folder.empty();
+        folder.empty().await;
         let empty = Default::default();
         let request =
             self.bare_request(pipeline, declaration, stage, action, action.configuration.as_ref().unwrap_or(&empty));
@@ -103,11 +105,12 @@ impl SandboxActions {
             time: None,
             inputs: Vec::new(),
             work_dir: folder.0.clone(),
-            limits: CallLimits::default(),
+            limits: self.limits.clone(),
             sink: Arc::new(Unheard),
             outside: Outside::Live,
         };
         let end = self.sandbox.call(plugin, call).await;
+        folder.empty().await;
         match end.result {
             Ok(Outcome::Latest(revision)) => Ok(revision.map(outcome::revision)),
             Ok(_) => Err("the plugin does not say what is the latest revision".to_owned()),
@@ -147,9 +150,9 @@ impl SandboxActions {
         };
         let folder = WorkFolder(self.work.join(run.action_execution.to_string()));
         // What an interrupted attempt left behind is not this attempt's.
-        folder.empty();
+        folder.empty().await;
         let log = self.logs.of(&run.execution.to_string(), &run.action_execution.to_string(), stage, &action.name);
-        let limits = CallLimits::default();
+        let limits = self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent(&log).await);
         let quota = limits.files.clone();
         let call = Call {
             entry: Entry::of(
@@ -172,6 +175,7 @@ impl SandboxActions {
             keeper.add(made, &mut end);
         }
         let report = self.report(action, end, &quota).await;
+        folder.empty().await;
         if let Some(keeper) = keeper {
             self.recordings.keep(&run, keeper, &report).await;
         }
@@ -337,21 +341,46 @@ fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
     Report::failed(kind, message)
 }
 
+/// What earlier calls of this action execution used of its limits, as far as its files tell: of the CPU time they know
+/// nothing. The log also holds the times of its lines, so that it counts for a little more than was said.
+async fn spent(log: &Arc<ActionLog>) -> Usage {
+    if !log.was_written() {
+        return Usage::default();
+    }
+    let log = Arc::clone(log);
+    let (log_bytes, host_calls) = tokio::task::spawn_blocking(move || log.written()).await.unwrap_or_default();
+    Usage { log_bytes, host_calls, ..Usage::default() }
+}
+
 /// An action's own folder, gone when its call is.
 struct WorkFolder(PathBuf);
 
 impl WorkFolder {
-    fn empty(&self) {
-        match std::fs::remove_dir_all(&self.0) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!("cannot empty {}: {error}", self.0.display()),
+    /// Not on this thread: a plugin decides how long it takes.
+    async fn empty(&self) {
+        if let Some(emptying) = self.begin_to_empty() {
+            // It tells what goes wrong by itself.
+            let _ = emptying.await;
         }
+    }
+
+    /// None where there is nothing, as after most calls.
+    fn begin_to_empty(&self) -> Option<tokio::task::JoinHandle<()>> {
+        std::fs::symlink_metadata(&self.0).ok()?;
+        let folder = self.0.clone();
+        Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = remove_tree(&folder) {
+                tracing::warn!("cannot empty {}: {error}", folder.display());
+            }
+        }))
     }
 }
 
 impl Drop for WorkFolder {
+    /// Where the call was given up.
     fn drop(&mut self) {
-        self.empty();
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.begin_to_empty();
+        }
     }
 }

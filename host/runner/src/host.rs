@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bytes::Bytes;
 use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
 use crate::actions::{Runner, SandboxActions, plugin_pin};
@@ -45,11 +46,18 @@ pub struct Identity {
     pub accounts: Vec<u64>,
     pub region: String,
     pub store_cache_bytes: u64,
+    /// Of each call of a plugin.
+    pub limits: CallLimits,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { accounts: vec![ACCOUNT], region: REGION.to_owned(), store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT }
+        Self {
+            accounts: vec![ACCOUNT],
+            region: REGION.to_owned(),
+            store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT,
+            limits: CallLimits::default(),
+        }
     }
 }
 
@@ -102,6 +110,7 @@ impl Host {
             recordings: Recordings::new(data.logs()),
             work: data.work(),
             region: identity.region,
+            limits: identity.limits,
         });
         let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
         Ok(Self { driver, actions, store, accounts: identity.accounts.into() })

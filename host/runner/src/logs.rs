@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -187,6 +187,19 @@ struct JournalLine<'a> {
 }
 
 impl ActionLog {
+    /// Whether an earlier call of the action execution wrote to it.
+    pub fn was_written(&self) -> bool {
+        [LOG, JOURNAL].iter().any(|extension| self.base.with_extension(extension).exists())
+    }
+
+    /// The bytes of the log and the host calls of the journal that earlier calls wrote. Blocks.
+    pub fn written(&self) -> (u64, u64) {
+        let bytes = fs::metadata(self.base.with_extension(LOG)).map_or(0, |metadata| metadata.len());
+        let journal = File::open(self.base.with_extension(JOURNAL));
+        let calls = journal.map_or(0, |journal| BufReader::new(journal).split(b'\n').take_while(Result::is_ok).count());
+        (bytes, calls as u64)
+    }
+
     fn say(&self, what: Speech) {
         // Nobody listening is the usual case.
         let _ = self.live.send(Said {

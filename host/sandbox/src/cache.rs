@@ -100,11 +100,12 @@ impl Cache {
         entry
     }
 
-    /// A failure costs only time: the component is compiled again when it is needed again.
-    pub(crate) fn store(&self, name: &str, mut entry: Entry) {
+    /// A failure costs only time: the component is compiled again when it is needed again. No entry goes that is used.
+    pub(crate) fn store(&self, name: &str, mut entry: Entry, is_used: impl Fn(&str) -> bool) {
         let mac = self.mac(name, &entry.bytes[MAC_BYTES..]).finalize().into_bytes();
         entry.bytes[..MAC_BYTES].copy_from_slice(&mac);
-        if let Err(error) = self.make_room().and_then(|()| write_atomically(&self.directory, name, &entry.bytes)) {
+        if let Err(error) = self.make_room(is_used).and_then(|()| write_atomically(&self.directory, name, &entry.bytes))
+        {
             tracing::warn!("cannot write to the compile cache {}: {error}", self.directory.display());
         }
     }
@@ -122,7 +123,7 @@ impl Cache {
         mac
     }
 
-    fn make_room(&self) -> io::Result<()> {
+    fn make_room(&self, is_used: impl Fn(&str) -> bool) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
@@ -136,6 +137,9 @@ impl Cache {
         for (_, size, path) in entries {
             if bytes <= CACHE_BYTES_MAX {
                 break;
+            }
+            if path.file_name().and_then(|name| name.to_str()).is_some_and(&is_used) {
+                continue;
             }
             fs::remove_file(path)?;
             bytes -= size;

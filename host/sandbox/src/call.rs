@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use wasmtime::component::{Instance, ResourceTable};
+use wasmtime::component::{Instance, ResourceTable, ResourceTableError};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
@@ -22,9 +21,10 @@ use crate::files::{self, Files, FilesConfig, Finished};
 use crate::grants::Grants;
 use crate::http::Http;
 use crate::limiter::Limiter;
-use crate::limits::{CallLimits, LimitReached, STACK_BYTES_MAX};
+use crate::limits::{CallLimits, LimitReached, STACK_BYTES_MAX, Usage};
 use crate::log::Log;
-use crate::masks::Masks;
+use crate::masks::{Masks, SECRET_BYTES_MIN};
+use crate::memory::HostMemory;
 use crate::outside::{Difference, Outside, REVEALED, Recorded};
 use crate::plugin::{Code, Exports, Plugin, Ready};
 use crate::rights::Asks;
@@ -63,9 +63,24 @@ pub struct CallEnd {
     pub undeclared: Vec<String>,
     /// What the plugin tried and was not granted, in order, each with the grant that would allow it.
     pub denials: Vec<String>,
+    /// Of this call alone.
     pub usage: Usage,
     /// Of a call that is recorded or replayed.
     pub kept: Option<Kept>,
+}
+
+impl CallEnd {
+    /// Before the plugin began.
+    fn failed(error: anyhow::Error) -> Self {
+        Self {
+            result: Err(CallFailure::Host(error)),
+            outputs: Vec::new(),
+            undeclared: Vec::new(),
+            denials: Vec::new(),
+            usage: Usage::default(),
+            kept: None,
+        }
+    }
 }
 
 /// A call without secret values, for a recording and for the comparing with one.
@@ -98,39 +113,50 @@ pub enum CallFailure {
     Host(anyhow::Error),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    pub cpu_micros: u64,
-    pub memory_bytes: u64,
-    pub log_bytes: u64,
-    pub host_calls: u64,
-}
-
 impl Sandbox {
-    /// Calls a plugin. Dropping the future stops the plugin, at the latest at its next epoch.
+    /// Calls a plugin, on the threads of the sandbox. Dropping the future stops the plugin, at the latest at its next epoch.
     pub async fn call(&self, plugin: &Plugin, call: Call) -> CallEnd {
+        let (sandbox, plugin) = (self.clone(), plugin.clone());
+        let called = self.0.guests.run(async move {
+            match sandbox.code(&plugin.loaded).await {
+                Ok(code) => sandbox.call_here(&plugin, &code, call).await,
+                Err(error) => CallEnd::failed(anyhow::Error::from(error)),
+            }
+        });
+        called.await.unwrap_or_else(|| CallEnd::failed(anyhow::anyhow!("the sandbox was closed")))
+    }
+
+    async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
         let Call { entry, request, grants, time, inputs, work_dir, limits, sink, outside } = call;
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
-        let masks = masks(description, &request, &grants, &outside);
+        let secrets = secrets(description, &request, &grants);
+        // What stands for a revealed value is masked as the value was when the call was recorded.
+        let revealed = matches!(outside, Outside::Replayed(_)).then_some(REVEALED);
+        let masks = Masks::of(secrets.iter().map(|(_, value)| *value).chain(revealed));
+        let short = too_short(&secrets);
         let asks = Asks::of(description, &request);
         let grants = asks.narrow(grants);
         let seam = Seam::new(&description.name, &action, sink, masks, asks, outside);
+        seam.journaled_before(limits.spent.host_calls);
+        short.iter().for_each(|told| seam.log(Level::Warn, told));
+        let memory = limits.host_memory(&self.0.memory);
         let files = FilesConfig {
             inputs,
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
             directories: grants.directories.clone(),
             work_dir,
             quota: limits.files.clone(),
+            memory: Arc::clone(&memory),
             seam: Arc::clone(&seam),
         };
         let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
         let symbols = plugin.symbols.as_deref();
-        let setup = Setup { seam, limits, grants, time, idempotency_key, files, symbols };
+        let setup = Setup { seam, limits, memory, grants, time, idempotency_key, files, symbols };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await
         };
-        let ran = self.run(&plugin.loaded.code, setup, run).await;
+        let ran = self.run(code, setup, run).await;
         let used_up = ran.files.as_ref().and_then(Files::used_up);
         let result = match ran.result {
             Ok(Ok(mut outcome)) => match outcome::check(&mut outcome) {
@@ -180,7 +206,7 @@ impl Sandbox {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
             return Ran { result, files: None, seam, usage: Usage::default() };
         };
-        let cpu = Arc::new(CpuMeter::default());
+        let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
         let state = self.state(setup);
         let log = state.log.clone();
         // The store is kept out here, so that it outlives the work that is dropped when its time is up.
@@ -222,17 +248,19 @@ impl Sandbox {
             ))),
         };
         let usage = Usage {
-            cpu_micros: cpu.spent_nanos() / 1_000,
+            cpu_micros: cpu.spent_micros().saturating_sub(limits.spent.cpu_micros),
             memory_bytes: limiter.map_or(0, Limiter::memory_bytes) as u64,
-            log_bytes: log.bytes(),
+            log_bytes: log.bytes().saturating_sub(limits.spent.log_bytes),
             host_calls: seam.calls(),
         };
         Ran { result, files: state.map(|state| state.files), seam, usage }
     }
 
     fn state(&self, setup: Setup<'_>) -> State {
-        let Setup { seam, limits, grants, time, idempotency_key, files, .. } = setup;
+        let Setup { seam, limits, memory, grants, time, idempotency_key, files, .. } = setup;
         let mut wasi = WasiCtx::builder();
+        // Not even made: a socket is a descriptor of the host.
+        wasi.allow_tcp(false).allow_udp(false);
         let log = Log::new(&limits, Arc::clone(&seam));
         log.configure(&mut wasi);
         clock::configure(&mut wasi, &grants, time, &seam);
@@ -245,7 +273,7 @@ impl Sandbox {
             table,
             log,
             files,
-            http: Http::new(&self.0.connector, &grants, &secrets, &limits, Arc::clone(&seam)),
+            http: Http::new(&self.0.connector, &grants, &secrets, &limits, &memory, Arc::clone(&seam)),
             secrets,
             limiter: Limiter::new(&limits, Arc::clone(&self.0.memory)),
             seam,
@@ -254,7 +282,13 @@ impl Sandbox {
 }
 
 /// Asks a plugin what it is: with no grants, no files, and tight limits.
-pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Description, CallFailure> {
+pub(crate) async fn describe(sandbox: &Sandbox, code: &Arc<Code>) -> Result<Description, CallFailure> {
+    let (guests, sandbox, code) = (&sandbox.0.guests, sandbox.clone(), Arc::clone(code));
+    let described = guests.run(async move { describe_here(&sandbox, &code).await });
+    described.await.unwrap_or_else(|| Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed"))))
+}
+
+async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, CallFailure> {
     struct Nowhere;
     impl Sink for Nowhere {
         fn log(&self, _: Level, _: &str) {}
@@ -263,16 +297,18 @@ pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Descripti
     }
     let seam = Seam::new("the plugin", "describe", Arc::new(Nowhere), Masks::default(), Asks::default(), Outside::Live);
     let limits = CallLimits::describe();
+    let memory = limits.host_memory(&sandbox.0.memory);
     let files = FilesConfig {
         inputs: Vec::new(),
         outputs: Vec::new(),
         directories: Default::default(),
         work_dir: PathBuf::new(),
         quota: limits.files.clone(),
+        memory: Arc::clone(&memory),
         seam: Arc::clone(&seam),
     };
     let (grants, files) = (Grants::default(), Files::new(files));
-    let setup = Setup { seam, limits, grants, time: None, idempotency_key: "describe", files, symbols: None };
+    let setup = Setup { seam, limits, memory, grants, time: None, idempotency_key: "describe", files, symbols: None };
     let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
         exports.plugin.load(&mut *store, &instance)?.call_describe(store).await
     };
@@ -282,6 +318,7 @@ pub(crate) async fn describe(sandbox: &Sandbox, code: &Code) -> Result<Descripti
 struct Setup<'a> {
     seam: Arc<Seam>,
     limits: CallLimits,
+    memory: Arc<HostMemory>,
     grants: Grants,
     time: Option<u64>,
     idempotency_key: &'a str,
@@ -296,15 +333,27 @@ struct Ran<T> {
     usage: Usage,
 }
 
-/// The secret values that this call could let slip: those granted, and the settings that the plugin calls secret.
-fn masks(description: &Description, request: &Request, grants: &Grants, outside: &Outside) -> Masks {
-    let granted = grants.secrets.values().map(|grant| grant.value.expose());
+/// The secret values that this call could let slip, with their names: those granted, and the settings that the plugin
+/// calls secret.
+fn secrets<'a>(description: &Description, request: &'a Request, grants: &'a Grants) -> Vec<(String, &'a str)> {
+    let granted = grants.secrets.iter().map(|(name, grant)| (format!("the secret \"{name}\""), grant.value.expose()));
     let offered = description.action_types.iter().find(|offered| offered.id == request.action_type);
     let secret = offered.into_iter().flat_map(|offered| &offered.settings).filter(|setting| setting.secret);
     let given = secret.filter_map(|setting| request.settings.iter().find(|given| given.name == setting.name));
-    // What stands for a revealed value is masked as the value was when the call was recorded.
-    let revealed = matches!(outside, Outside::Replayed(_)).then_some(REVEALED);
-    Masks::of(granted.chain(given.map(|given| given.value.as_str())).chain(revealed))
+    let given = given.map(|given| (format!("the secret setting {}", given.name), given.value.as_str()));
+    granted.chain(given).collect()
+}
+
+/// For the log: whoever chose such a value must know what becomes of it.
+fn too_short(secrets: &[(String, &str)]) -> Vec<String> {
+    let short = secrets.iter().filter(|(_, value)| (1..SECRET_BYTES_MIN).contains(&value.len()));
+    let told = |name: &String| {
+        format!(
+            "{name} has fewer than {SECRET_BYTES_MIN} bytes: it is too short to be hidden, and is shown wherever it stands; \
+             choose a longer one"
+        )
+    };
+    short.map(|(name, _)| told(name)).collect()
 }
 
 fn store(ready: &Ready, state: State, limits: &CallLimits, cpu: &Arc<CpuMeter>) -> Store<State> {
@@ -432,6 +481,11 @@ fn explain(error: wasmtime::Error, refused: Option<&LimitReached>, symbols: Opti
     if cause.contains("fuel allocated for hostcalls") {
         let message = "the plugin passed more to the host at once than host_call_bytes_max allows";
         return CallFailure::Limit(LimitReached::new("host_call_bytes_max", message));
+    }
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) || cause.contains("store handle limit exceeded") {
+        let message =
+            format!("the plugin opened too many streams, requests, files or the like at once (resources_max): {cause}");
+        return CallFailure::Limit(LimitReached::new("resources_max", message));
     }
     if let Some(refused) = refused {
         return CallFailure::Limit(LimitReached::new(refused.limit, format!("{}; then it crashed: {cause}", refused)));

@@ -96,7 +96,6 @@ impl HostWallClock for Granted {
 }
 
 /// How much CPU time a call took, over all the threads that it ran on.
-#[derive(Default)]
 pub(crate) struct CpuMeter {
     spent_nanos: AtomicU64,
     /// The thread's CPU time when it took the call up.
@@ -104,6 +103,11 @@ pub(crate) struct CpuMeter {
 }
 
 impl CpuMeter {
+    /// That begins with what was spent before.
+    pub(crate) fn new(spent_micros: u64) -> Self {
+        Self { spent_nanos: spent_micros.saturating_mul(1_000).into(), resumed_nanos: AtomicU64::new(0) }
+    }
+
     /// Called by the thread that takes the call up, before it does.
     pub(crate) fn resume(&self) {
         self.resumed_nanos.store(thread_cpu_nanos(), Ordering::Relaxed);
@@ -121,7 +125,7 @@ impl CpuMeter {
     }
 
     /// While the call is laid down, or after it.
-    pub(crate) fn spent_nanos(&self) -> u64 {
-        self.spent_nanos.load(Ordering::Relaxed)
+    pub(crate) fn spent_micros(&self) -> u64 {
+        self.spent_nanos.load(Ordering::Relaxed) / 1_000
     }
 }

@@ -1,13 +1,14 @@
 //! Counts the memory and tables of one call, as wasmtime asks whether they may grow.
 //!
-//! Owns the per-call counts and the budget that all calls of a sandbox share. Must not know what the guest does.
+//! Owns the per-call counts and the budget that all calls of a sandbox share, which the host's memory that guests cause
+//! comes out of, too (memory.rs). Must not know what the guest does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::limits::{CallLimits, LimitReached};
 
-/// The memory of all guests together.
+/// The memory of all guests together, and what the host holds for them.
 pub(crate) struct Budget {
     left: AtomicUsize,
     max: usize,
@@ -20,6 +21,22 @@ impl Budget {
 
     fn take(&self, bytes: usize) -> bool {
         self.left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    pub(crate) fn take_or_refuse(&self, bytes: usize) -> Result<(), LimitReached> {
+        if self.take(bytes) {
+            return Ok(());
+        }
+        let message = format!(
+            "the plugin wanted {bytes} more bytes of memory, and all plugins that run now together have used up \
+             guest_memory_bytes_max, {}",
+            self.max
+        );
+        Err(LimitReached::new("guest_memory_bytes_max", message))
+    }
+
+    pub(crate) fn give_back(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -58,13 +75,13 @@ impl Limiter {
 
     /// Forgets an instantiation that did not come about.
     pub(crate) fn reset(&mut self) {
-        self.budget.left.fetch_add(self.memory_bytes, Ordering::Relaxed);
+        self.budget.give_back(self.memory_bytes);
         self.memory_bytes = 0;
         self.table_elements = 0;
     }
 
-    fn refuse(&mut self, limit: &'static str, message: String) -> wasmtime::Result<bool> {
-        self.refused = Some(LimitReached::new(limit, message));
+    fn refuse(&mut self, reached: LimitReached) -> wasmtime::Result<bool> {
+        self.refused = Some(reached);
         Ok(false)
     }
 }
@@ -85,15 +102,10 @@ impl wasmtime::ResourceLimiter for Limiter {
         if wanted > self.memory_bytes_max {
             let message =
                 format!("the plugin wanted {wanted} bytes of memory; memory_bytes_max is {}", self.memory_bytes_max);
-            return self.refuse("memory_bytes_max", message);
+            return self.refuse(LimitReached::new("memory_bytes_max", message));
         }
-        if !self.budget.take(growth) {
-            let message = format!(
-                "the plugin wanted {growth} more bytes of memory, and all plugins that run now together have used up \
-                 guest_memory_bytes_max, {}",
-                self.budget.max
-            );
-            return self.refuse("guest_memory_bytes_max", message);
+        if let Err(reached) = self.budget.take_or_refuse(growth) {
+            return self.refuse(reached);
         }
         self.memory_bytes = wanted;
         Ok(true)
@@ -107,7 +119,7 @@ impl wasmtime::ResourceLimiter for Limiter {
         if wanted > self.table_elements_max {
             let message =
                 format!("the plugin wanted {wanted} table elements; table_elements_max is {}", self.table_elements_max);
-            return self.refuse("table_elements_max", message);
+            return self.refuse(LimitReached::new("table_elements_max", message));
         }
         self.table_elements = wanted;
         Ok(true)

@@ -1,13 +1,17 @@
 //! Every limit on what a plugin may use, each with the attack that it stops. The unit is the last word of the name but
 //! for `max`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::files::FileQuota;
+use crate::limiter::Budget;
+use crate::memory::HostMemory;
 
 /// The limits of one call of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct CallLimits {
     // The engine's.
     /// Stops a guest that computes for ever.
@@ -22,6 +26,9 @@ pub struct CallLimits {
     pub instances_max: usize,
     /// Stops a guest that opens streams, requests or descriptors without end: each costs the host memory.
     pub resources_max: usize,
+    /// Stops a guest that grows the host's memory instead of its own: texts and fields of requests, listings, open bodies,
+    /// whatever the host holds from one host call to the next. The resources are counted in full, used or not.
+    pub host_memory_bytes_max: usize,
     /// Stops a guest that passes huge strings or lists to the host, which copies them; for each host call.
     pub host_call_bytes_max: usize,
     /// Stops a guest that fills the log, counted over all of a call.
@@ -34,6 +41,20 @@ pub struct CallLimits {
 
     // The HTTP capability's.
     pub http: HttpLimits,
+
+    /// What earlier calls of the same action execution used of them.
+    #[serde(skip)]
+    pub spent: Usage,
+}
+
+/// What a call used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub cpu_micros: u64,
+    /// At most at once.
+    pub memory_bytes: u64,
+    pub log_bytes: u64,
+    pub host_calls: u64,
 }
 
 impl Default for CallLimits {
@@ -45,18 +66,21 @@ impl Default for CallLimits {
             table_elements_max: 1_000_000,
             instances_max: 256,
             resources_max: 10_000,
-            host_call_bytes_max: 64 << 20,
+            // A listing of as many entries as a call may make.
+            host_memory_bytes_max: 128 << 20,
+            host_call_bytes_max: 16 << 20,
             log_bytes_max: 16 << 20,
             log_lines_max: 200_000,
             files: FileQuota::default(),
             http: HttpLimits::default(),
+            spent: Usage::default(),
         }
     }
 }
 
 /// The limits of the HTTP requests of one call. A plugin may shorten a request's times, never lengthen them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct HttpLimits {
     /// Stops a guest that uses the host to flood a server.
     pub requests_max: u64,
@@ -102,12 +126,32 @@ impl Default for HttpLimits {
 }
 
 impl CallLimits {
+    /// For another call of an action execution, whose calls before it used this together: CPU time, the bytes of the log
+    /// and the host calls that a journal holds count over all calls. Stops a plugin that waits for no time again and again, and
+    /// has fresh limits each time.
+    pub fn less(self, spent: &Usage) -> Self {
+        Self { spent: *spent, ..self }
+    }
+
+    /// The same with no more time for the call than the action has.
+    pub fn within_minutes(self, minutes: Option<u32>) -> Self {
+        let seconds = minutes.map_or(u64::MAX, |minutes| u64::from(minutes) * 60);
+        Self { wall_seconds_max: self.wall_seconds_max.min(seconds), ..self }
+    }
+
+    pub(crate) fn host_memory(&self, all: &Arc<Budget>) -> Arc<HostMemory> {
+        let reserved = self.resources_max.saturating_mul(RESOURCE_BYTES).min(self.host_memory_bytes_max);
+        HostMemory::new(self.host_memory_bytes_max, reserved, Arc::clone(all))
+    }
+
     /// What asking a plugin what it is may cost: enough for a component that brings an interpreter.
     pub(crate) fn describe() -> Self {
         Self {
             cpu_seconds_max: 10,
             wall_seconds_max: 20,
             memory_bytes_max: 256 << 20,
+            resources_max: 1_000,
+            host_memory_bytes_max: 4 << 20,
             host_call_bytes_max: 1 << 20,
             log_bytes_max: 64 << 10,
             log_lines_max: 1_000,
@@ -117,6 +161,10 @@ impl CallLimits {
         }
     }
 }
+
+/// What a resource costs the host besides its texts: its entries in two tables, and its structure. So much for each of
+/// `resources_max` is held out of `host_memory_bytes_max` from the start of a call.
+pub(crate) const RESOURCE_BYTES: usize = 512;
 
 /// Stops a component that no disk or memory was planned for, before anything looks into it.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;

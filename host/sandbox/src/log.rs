@@ -1,6 +1,7 @@
 //! The log capability: log lines and progress. Asked for by nobody and granted to all, within limits; what a guest
 //! writes to its standard output and error goes here too.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::bindings::pipewright::plugin::log as abi;
 use crate::limits::{CallLimits, LOG_LINE_BYTES_MAX, LimitReached, PROGRESS_BYTES_MAX};
+use crate::masks::{Masks, Stream};
 use crate::seam::{Level, Seam};
 use crate::state::State;
 
@@ -29,19 +31,71 @@ struct Shared {
     written: Mutex<Written>,
 }
 
-#[derive(Default)]
 struct Written {
     bytes: u64,
     lines: u64,
-    /// The unended last lines of the standard streams.
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    stdout: Unended,
+    stderr: Unended,
+}
+
+/// The last line of a standard stream, which has no end yet.
+struct Unended {
+    level: Level,
+    /// Masks before anything is cut, whatever pieces it comes in.
+    masking: Stream,
+    masked: Vec<u8>,
+    /// The line before was ended by a carriage return: a line feed after it ends no other.
+    returned: bool,
+}
+
+impl Unended {
+    fn new(level: Level, masks: &Masks) -> Self {
+        Self { level, masking: Stream::new(masks), masked: Vec::new(), returned: false }
+    }
+
+    /// Writes the lines that are whole: a carriage return ends one too, so that what a program draws over again and again is
+    /// seen as it comes.
+    fn write_lines(&mut self, seam: &Seam) {
+        let mut start = 0;
+        for end in 0..self.masked.len() {
+            let byte = self.masked[end];
+            let is_end = byte == b'\n' || byte == b'\r';
+            if is_end && !(byte == b'\n' && start == end && self.returned) {
+                self.write_line(seam, start..end);
+            }
+            if is_end {
+                self.returned = byte == b'\r';
+                start = end + 1;
+            } else if start == end {
+                self.returned = false;
+            }
+        }
+        while self.masked.len() - start > LOG_LINE_BYTES_MAX {
+            let end = start + character_boundary(&self.masked[start..], LOG_LINE_BYTES_MAX);
+            self.write_line(seam, start..end);
+            start = end;
+        }
+        self.masked.drain(..start);
+    }
+
+    fn write_line(&self, seam: &Seam, line: Range<usize>) {
+        pieces(&String::from_utf8_lossy(&self.masked[line])).for_each(|piece| seam.log_masked(self.level, piece));
+    }
+}
+
+/// The last place up to `at` at which no character is cut.
+fn character_boundary(text: &[u8], at: usize) -> usize {
+    let is_boundary = |at: &usize| text.get(*at).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
+    (at.saturating_sub(3)..=at).rev().find(is_boundary).unwrap_or(at)
 }
 
 impl Log {
     pub(crate) fn new(limits: &CallLimits, seam: Arc<Seam>) -> Self {
         let (bytes_max, lines_max) = (limits.log_bytes_max, limits.log_lines_max);
-        Self(Arc::new(Shared { seam, bytes_max, lines_max, written: Mutex::default() }))
+        let unended = |level| Unended::new(level, seam.masks());
+        let (stdout, stderr) = (unended(Level::Info), unended(Level::Warn));
+        let written = Mutex::new(Written { bytes: limits.spent.log_bytes, lines: 0, stdout, stderr });
+        Self(Arc::new(Shared { seam, bytes_max, lines_max, written }))
     }
 
     pub(crate) fn configure(&self, wasi: &mut WasiCtxBuilder) {
@@ -55,12 +109,14 @@ impl Log {
 
     /// Writes the lines that the guest did not end.
     pub(crate) fn finish(&self) {
-        let mut written = self.written();
-        for (level, rest) in
-            [(Level::Info, std::mem::take(&mut written.stdout)), (Level::Warn, std::mem::take(&mut written.stderr))]
-        {
-            if !rest.is_empty() {
-                self.0.seam.log(level, &String::from_utf8_lossy(&rest));
+        let (seam, mut written) = (&self.0.seam, self.written());
+        let Written { stdout, stderr, .. } = &mut *written;
+        for unended in [stdout, stderr] {
+            unended.masking.finish(seam.masks(), &mut unended.masked);
+            unended.write_lines(seam);
+            if !unended.masked.is_empty() {
+                unended.write_line(seam, 0..unended.masked.len());
+                unended.masked.clear();
             }
         }
     }
@@ -88,27 +144,18 @@ impl Log {
         self.count(&mut self.written(), message.len(), lines)?;
         // Masked before it is cut, so that no cut goes through a secret.
         for line in self.0.seam.masked(message).split('\n') {
-            for piece in pieces(line) {
-                self.0.seam.log(level, piece);
-            }
+            pieces(line).for_each(|piece| self.0.seam.log_masked(level, piece));
         }
         Ok(())
     }
 
     fn write_standard(&self, level: Level, bytes: &[u8]) -> Result<(), LimitReached> {
         let mut written = self.written();
-        let ended = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let ended = bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64;
         self.count(&mut written, bytes.len(), ended)?;
-        let rest = if level == Level::Info { &mut written.stdout } else { &mut written.stderr };
-        rest.extend_from_slice(bytes);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            self.0.seam.log(level, &String::from_utf8_lossy(&rest[..end]));
-            rest.drain(..=end);
-        }
-        if rest.len() > LOG_LINE_BYTES_MAX {
-            self.0.seam.log(level, &String::from_utf8_lossy(rest));
-            rest.clear();
-        }
+        let unended = if level == Level::Info { &mut written.stdout } else { &mut written.stderr };
+        unended.masking.push(self.0.seam.masks(), bytes, &mut unended.masked);
+        unended.write_lines(&self.0.seam);
         Ok(())
     }
 }

@@ -4,54 +4,91 @@
 //!
 //! A value is found as it is; with any of its characters percent-encoded, as URLs and forms have them; with any of them
 //! escaped, as JSON has them; in hexadecimal; and within base64 of either alphabet, wherever in it the value begins. So
-//! are the single lines of a value that has several.
+//! are the single lines of a value that has several. Hexadecimal and base64 are found with blanks, line breaks and colons
+//! in them, too.
+//!
+//! # Where it ends
+//! * A value shorter than [`SECRET_BYTES_MIN`] bytes is not hidden: it would take ordinary words apart. The log of each call
+//!   that is given one says so.
+//! * Forms other than the value as it is are hidden from 8 bytes on, and so are the single lines of a value.
+//! * What is encoded twice, encrypted, compressed, or spelled in another way is not found.
+//!
+//! # What it costs
+//! One automaton for all forms reads every byte once, however many and long the values are, so the work is linear in the
+//! text. Escapes are decoded on the way: a second reader begins at an escape, and ends when none is in what it may be
+//! finding.
+
+mod escapes;
 
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
 
+use aho_corasick::Anchored;
+use aho_corasick::automaton::{Automaton as _, StateID};
+use aho_corasick::nfa::noncontiguous::NFA;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
+use self::escapes::{Decoder, Escapes};
 use pipewright_base::hex;
 
 /// What stands in the place of a value.
 pub(crate) const MASK: &str = "****";
 
+/// Shorter values hide nothing, and are not hidden.
+pub const SECRET_BYTES_MIN: usize = 4;
 /// Shorter forms would hide ordinary text; a value as it is, is always hidden.
 const DERIVED_MASK_BYTES_MIN: usize = 8;
 
+/// How much is read before what was found in it is written.
+const CHUNK_BYTES: usize = 64 << 10;
+
 /// The forms of some values. The default is of none, and finds nothing.
 #[derive(Debug, Default)]
-pub struct Masks {
-    values: Vec<String>,
-    /// Forms of a value that have but one spelling.
-    literals: Vec<Vec<u8>>,
-    /// With which bytes any form begins; empty where there are no values.
-    starts: Vec<bool>,
+pub struct Masks(Option<Forms>);
+
+struct Forms {
+    automaton: NFA,
+    start: StateID,
+    /// By the numbers of the automaton's states.
+    states: Vec<Node>,
+    /// With which bytes any form begins.
+    starts: [bool; 256],
+}
+
+impl fmt::Debug for Forms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Forms(****)")
+    }
+}
+
+/// What it means that the automaton is in a state.
+#[derive(Clone, Copy, Debug, Default)]
+struct Node {
+    /// So many bytes that were read last may be the beginning of a form.
+    depth: usize,
+    /// So many are the longest form that ends here; 0 where none does.
+    form: usize,
+    /// The same of those forms that may have separators in them.
+    separable: usize,
 }
 
 impl Masks {
     pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut masks = Self::default();
-        for value in values.into_iter().filter(|value| !value.is_empty()) {
+        let (mut plain, mut encoded) = (Vec::new(), Vec::new());
+        for value in values.into_iter().filter(|value| value.len() >= SECRET_BYTES_MIN) {
             let lines = value.lines().filter(|line| line.len() >= DERIVED_MASK_BYTES_MIN && *line != value);
-            masks.values.extend(lines.chain([value]).map(str::to_owned));
+            plain.extend(lines.chain([value]).map(str::to_owned));
             let hex = hex::encode(value);
-            let literals = base64_forms(value.as_bytes()).chain([hex.to_uppercase(), hex]);
-            masks.literals.extend(literals.filter(|form| form.len() >= DERIVED_MASK_BYTES_MIN).map(String::into_bytes));
+            let forms = base64_forms(value.as_bytes()).chain([hex.to_uppercase(), hex]);
+            encoded.extend(forms.filter(|form| form.len() >= DERIVED_MASK_BYTES_MIN));
         }
-        if !masks.values.is_empty() {
-            masks.starts = vec![false; 256];
-            let firsts = masks.values.iter().filter_map(|value| value.bytes().next());
-            let firsts = firsts.chain(masks.literals.iter().filter_map(|form| form.first().copied()));
-            for first in firsts.chain(*b"%+\\") {
-                masks.starts[usize::from(first)] = true;
-            }
-        }
-        masks
+        Self((!plain.is_empty()).then(|| Forms::new(&plain, &encoded)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.0.is_none()
     }
 
     /// Whether there is a value in the bytes.
@@ -70,102 +107,192 @@ impl Masks {
 
     /// The bytes with every value in them replaced; borrowed if there is none.
     pub(crate) fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.is_empty() {
-            return Cow::Borrowed(bytes);
-        }
-        let mut masked: Vec<u8> = Vec::new();
-        let (mut taken, mut at) = (0, 0);
-        while at < bytes.len() {
-            let found = if self.starts[usize::from(bytes[at])] { self.found(&bytes[at..]) } else { None };
-            match found {
-                Some(length) => {
-                    masked.extend_from_slice(&bytes[taken..at]);
-                    masked.extend_from_slice(MASK.as_bytes());
-                    at += length;
-                    taken = at;
-                }
-                None => at += 1,
+        let Some(forms) = &self.0 else { return Cow::Borrowed(bytes) };
+        let (mut reader, mut writer, mut masked) = (Reader::new(forms), Writer::default(), Vec::new());
+        // Now and then what was found is written, so that it does not pile up.
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            chunk.iter().for_each(|byte| reader.read(forms, *byte));
+            if !reader.found.is_empty() {
+                let settled = reader.settled(forms);
+                writer.write(&mut reader.found, bytes, 0, settled, &mut masked);
             }
         }
-        if taken == 0 {
+        reader.end(forms);
+        if reader.found.is_empty() && writer.replaced == 0 {
             return Cow::Borrowed(bytes);
         }
-        masked.extend_from_slice(&bytes[taken..]);
+        writer.write(&mut reader.found, bytes, 0, bytes.len(), &mut masked);
         Cow::Owned(masked)
     }
+}
 
-    /// How long the longest form is with which the text begins.
-    fn found(&self, text: &[u8]) -> Option<usize> {
-        let literal = self.literals.iter().filter(|form| text.starts_with(form)).map(Vec::len);
-        let spelled = self.values.iter().filter_map(|value| spelled(text, value));
-        literal.chain(spelled).max()
+impl Forms {
+    fn new(plain: &[String], encoded: &[String]) -> Self {
+        let forms = || plain.iter().chain(encoded).map(String::as_bytes);
+        // It fails where the forms have 2^31 bytes together; their values would not fit into a request.
+        let automaton = NFA::builder().prefilter(false).build(forms()).expect("secrets of less than a gigabyte");
+        let start = automaton.start_state(Anchored::No).expect("a search that starts anywhere");
+        let (mut states, mut starts) = (Vec::new(), [false; 256]);
+        for form in forms() {
+            starts[usize::from(form[0])] = true;
+            let mut state = start;
+            for (at, byte) in form.iter().enumerate() {
+                state = automaton.next_state(Anchored::No, state, *byte);
+                if states.len() <= state.as_usize() {
+                    states.resize(state.as_usize() + 1, Node::default());
+                }
+                let node = &mut states[state.as_usize()];
+                if node.depth > 0 {
+                    continue;
+                }
+                node.depth = at + 1;
+                let ends = if automaton.is_match(state) { automaton.match_len(state) } else { 0 };
+                for form in (0..ends).map(|index| automaton.match_pattern(state, index)) {
+                    let length = automaton.pattern_len(form);
+                    node.form = node.form.max(length);
+                    if form.as_usize() >= plain.len() {
+                        node.separable = node.separable.max(length);
+                    }
+                }
+            }
+        }
+        Self { automaton, start, states, starts }
+    }
+
+    fn next(&self, state: StateID, byte: u8) -> StateID {
+        // Most bytes of most texts.
+        if state == self.start && !self.starts[usize::from(byte)] {
+            return state;
+        }
+        self.automaton.next_state(Anchored::No, state, byte)
+    }
+
+    fn node(&self, state: StateID) -> Node {
+        self.states.get(state.as_usize()).copied().unwrap_or_default()
     }
 }
 
-/// How long a value is at the beginning of a text, as it is or in a form with many spellings.
-fn spelled(text: &[u8], value: &str) -> Option<usize> {
-    if text.starts_with(value.as_bytes()) {
-        return Some(value.len());
-    }
-    let in_form = |take: fn(&[u8], char) -> Option<usize>| {
-        value.chars().try_fold(0, |at, character| Some(at + take(&text[at..], character)?))
-    };
-    [in_form(percent_encoded), in_form(json_escaped)]
-        .into_iter()
-        .flatten()
-        .filter(|length| *length >= DERIVED_MASK_BYTES_MIN)
-        .max()
+/// Replaces values in a text that comes in pieces, wherever it is cut. What may be the beginning of a value is held back.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    reader: Option<Reader>,
+    writer: Writer,
+    /// What is held back.
+    held: Vec<u8>,
+    /// Where in the text that begins.
+    from: usize,
 }
 
-/// A character of a URL or a form (RFC 3986; the URL standard's `application/x-www-form-urlencoded`).
-fn percent_encoded(text: &[u8], character: char) -> Option<usize> {
-    let mut buffer = [0; 4];
-    let plain = character.encode_utf8(&mut buffer).as_bytes();
-    // A percent sign never stands for itself.
-    if character != '%' && text.starts_with(plain) {
-        return Some(plain.len());
+impl Stream {
+    pub(crate) fn new(masks: &Masks) -> Self {
+        Self { reader: masks.0.as_ref().map(Reader::new), writer: Writer::default(), held: Vec::new(), from: 0 }
     }
-    if character == ' ' && text.first() == Some(&b'+') {
-        return Some(1);
+
+    /// Of the masks that it was made with.
+    pub(crate) fn push(&mut self, masks: &Masks, bytes: &[u8], masked: &mut Vec<u8>) {
+        let (Some(forms), Some(reader)) = (&masks.0, &mut self.reader) else { return masked.extend_from_slice(bytes) };
+        self.held.extend_from_slice(bytes);
+        bytes.iter().for_each(|byte| reader.read(forms, *byte));
+        let settled = reader.settled(forms);
+        self.write(settled, masked);
     }
-    let encoded = plain.iter().enumerate().all(|(index, byte)| {
-        let digits = text.get(3 * index..3 * index + 3);
-        digits.is_some_and(|digits| digits[0] == b'%' && hexadecimal(&digits[1..]) == Some(u32::from(*byte)))
-    });
-    encoded.then_some(3 * plain.len())
+
+    /// What was held back.
+    pub(crate) fn finish(&mut self, masks: &Masks, masked: &mut Vec<u8>) {
+        let (Some(forms), Some(reader)) = (&masks.0, &mut self.reader) else { return };
+        reader.end(forms);
+        let settled = reader.at;
+        self.write(settled, masked);
+    }
+
+    fn write(&mut self, settled: usize, masked: &mut Vec<u8>) {
+        let Some(reader) = &mut self.reader else { return };
+        self.writer.write(&mut reader.found, &self.held, self.from, settled, masked);
+        let written = self.writer.written;
+        self.held.drain(..written - self.from);
+        self.from = written;
+    }
 }
 
-/// A character within a JSON text (RFC 8259 §7).
-fn json_escaped(text: &[u8], character: char) -> Option<usize> {
-    let mut buffer = [0; 4];
-    let plain = character.encode_utf8(&mut buffer).as_bytes();
-    if !matches!(character, '"' | '\\') && text.starts_with(plain) {
-        return Some(plain.len());
-    }
-    let short = match character {
-        '\n' => 'n',
-        '\r' => 'r',
-        '\t' => 't',
-        '\u{8}' => 'b',
-        '\u{c}' => 'f',
-        other => other,
-    };
-    if matches!(character, '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' | '"' | '\\' | '/')
-        && text.starts_with(&[b'\\', short as u8])
-    {
-        return Some(2);
-    }
-    let mut buffer = [0; 2];
-    let units = character.encode_utf16(&mut buffer);
-    let escaped = units.iter().enumerate().all(|(index, unit)| {
-        let escape = text.get(6 * index..6 * index + 6);
-        escape.is_some_and(|escape| escape.starts_with(b"\\u") && hexadecimal(&escape[2..]) == Some(u32::from(*unit)))
-    });
-    escaped.then_some(6 * units.len())
+/// Writes a text with what was found in it replaced.
+#[derive(Debug, Default)]
+struct Writer {
+    /// Up to here the text is written or replaced.
+    written: usize,
+    /// The end of what was replaced last.
+    replaced: usize,
 }
 
-fn hexadecimal(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |number, digit| Some(number * 16 + char::from(*digit).to_digit(16)?))
+impl Writer {
+    /// Up to `settled`, and to the end of what begins before it. `held` is the text from `from` on.
+    fn write(&mut self, found: &mut Vec<Range<usize>>, held: &[u8], from: usize, settled: usize, masked: &mut Vec<u8>) {
+        found.sort_unstable_by_key(|found| found.start);
+        let ahead = found.partition_point(|found| found.start < settled);
+        for found in found.drain(..ahead) {
+            if found.end <= self.replaced {
+                continue;
+            }
+            if found.start >= self.replaced {
+                masked.extend_from_slice(&held[self.written - from..found.start.max(self.written) - from]);
+                masked.extend_from_slice(MASK.as_bytes());
+            }
+            (self.written, self.replaced) = (found.end, found.end);
+        }
+        if settled > self.written {
+            masked.extend_from_slice(&held[self.written - from..settled - from]);
+            self.written = settled;
+        }
+    }
+}
+
+/// Reads a text byte by byte, as it is and through its escapes.
+#[derive(Debug)]
+struct Reader {
+    /// How many bytes were read.
+    at: usize,
+    state: StateID,
+    decoders: [Decoder; Escapes::ALL.len()],
+    found: Vec<Range<usize>>,
+}
+
+impl Reader {
+    fn new(forms: &Forms) -> Self {
+        Self { at: 0, state: forms.start, decoders: Escapes::ALL.map(Decoder::new), found: Vec::new() }
+    }
+
+    fn read(&mut self, forms: &Forms, byte: u8) {
+        for decoder in &mut self.decoders {
+            decoder.read(forms, (self.at, self.state), byte, &mut self.found);
+        }
+        self.state = forms.next(self.state, byte);
+        self.at += 1;
+        let form = forms.node(self.state).form;
+        if form > 0 {
+            cover(&mut self.found, self.at - form..self.at);
+        }
+    }
+
+    /// The text has ended, perhaps within an escape.
+    fn end(&mut self, forms: &Forms) {
+        for decoder in &mut self.decoders {
+            decoder.end(forms, &mut self.found);
+        }
+    }
+
+    /// Nothing that is found later begins before this.
+    fn settled(&self, forms: &Forms) -> usize {
+        let raw = self.at - forms.node(self.state).depth;
+        self.decoders.iter().filter_map(|decoder| decoder.settled(forms)).fold(raw, usize::min)
+    }
+}
+
+fn cover(found: &mut Vec<Range<usize>>, new: Range<usize>) {
+    match found.last_mut() {
+        Some(last) if new.start < last.end && last.start < new.end => {
+            *last = last.start.min(new.start)..last.end.max(new.end);
+        }
+        _ => found.push(new),
+    }
 }
 
 /// What base64 of any text around the value has in common, e.g. of `user:value`: a byte's place modulo 3 decides how it
@@ -210,6 +337,8 @@ mod tests {
             format!("{{\"token\":\"{ascii}\"}}"),
             format!("0x{hex}"),
             format!("0x{}", hex.to_uppercase()),
+            hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect::<Vec<_>>().join(":"),
+            hex.as_bytes().chunks(4).map(|pair| String::from_utf8_lossy(pair)).collect::<Vec<_>>().join(" "),
         ];
         for user in ["", "a", "ab", "abc", "abcd"] {
             let text = format!("{user}:{VALUE}:and more");
@@ -230,8 +359,62 @@ mod tests {
 
     #[test]
     fn a_short_value_hides_no_ordinary_text() {
-        let masks = Masks::of(["a b"]);
-        assert_eq!(masks.text("a b, a+b and a%20b"), "****, a+b and a%20b");
+        let masks = Masks::of(["a b c", "y"]);
+        assert_eq!(masks.text("a b c, a+b+c and any year"), "****, a+b+c and any year");
+        assert_eq!(masks.text("a%20b%20c"), MASK);
+    }
+
+    /// Wherever a text is cut, and where it ends within what only looked like an escape.
+    #[test]
+    fn a_value_is_hidden_wherever_the_text_is_cut() {
+        let masks = Masks::of([VALUE, "token-1", "a%4", "\\u00e"]);
+        let json = serde_json::to_string(VALUE).unwrap();
+        let percent = utf8_percent_encode(VALUE, NON_ALPHANUMERIC).to_string();
+        let wrapped: Vec<String> = STANDARD
+            .encode(VALUE)
+            .as_bytes()
+            .chunks(12)
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect();
+        for form in [VALUE, &json, &percent, &wrapped.join("\r\n"), "token-1", "100%4token-1"] {
+            let text = format!("é {form} and {form}{form}, p@ss wor, %, %%4token-1 \\\\u\\u00e9 \\ud83d {form} a%4");
+            let whole = masks.text(&text).into_owned();
+            assert!(!whole.contains("token-1") && !whole.contains(form), "{whole}");
+            for length in [1, 2, 3, 7, 64] {
+                let (mut stream, mut masked) = (Stream::new(&masks), Vec::new());
+                for piece in text.as_bytes().chunks(length) {
+                    stream.push(&masks, piece, &mut masked);
+                }
+                stream.finish(&masks, &mut masked);
+                assert_eq!(String::from_utf8_lossy(&masked), whole, "{form} in pieces of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_value_is_not_held_back() {
+        let masks = Masks::of(["hunter2-hunter2"]);
+        let (mut stream, mut masked) = (Stream::new(&masks), Vec::new());
+        stream.push(&masks, b"a line\n1%\rhun", &mut masked);
+        assert_eq!(masked, b"a line\n1%\r");
+        stream.push(&masks, b"t", &mut masked);
+        stream.push(&masks, b"ing\n", &mut masked);
+        assert_eq!(masked, b"a line\n1%\rhunting\n");
+    }
+
+    /// The work is that of reading the text, whatever is looked for: a thousand values that begin alike, and nearly match.
+    #[test]
+    fn the_work_is_linear() {
+        let values: Vec<String> = (0..1_000).map(|number| format!("{}{number}", "x".repeat(1_000))).collect();
+        let masks = Masks::of(values.iter().map(String::as_str));
+        let text = "x".repeat(16 << 20);
+        assert!(!masks.find(text.as_bytes()));
+        assert!(masks.find(format!("{text}77").as_bytes()));
+        let (mut stream, mut masked) = (Stream::new(&masks), Vec::new());
+        for byte in text.as_bytes() {
+            stream.push(&masks, &[*byte], &mut masked);
+        }
+        assert_eq!(masked.len(), (16 << 20) - 1_003 + 3);
     }
 
     #[test]

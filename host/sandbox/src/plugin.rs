@@ -32,7 +32,6 @@ pub struct Plugin {
 pub(crate) struct Loaded {
     pub(crate) digest: String,
     pub(crate) description: Description,
-    pub(crate) code: Code,
 }
 
 impl From<Arc<Loaded>> for Plugin {

@@ -14,7 +14,9 @@ use wasmtime::component::{Component, Linker};
 
 use crate::abi::Description;
 use crate::cache::{Cache, Entry};
+use crate::codes::Codes;
 use crate::compile::{CompileError, Compiler, CompilerCommand};
+use crate::guests::Guests;
 use crate::limiter::Budget;
 use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
@@ -36,8 +38,13 @@ pub struct SandboxConfig {
     /// How many of them take their instances from the pool, which reserves 4 GiB of address space for each. The others
     /// are slower to start.
     pub pooled_calls_max: u32,
-    /// The memory of all plugins that run at once, together. Stops a thousand calls that each keep to their own limit.
+    /// The threads that guests run on. More than cores, for a guest may wait for the disk on one.
+    pub guest_threads: usize,
+    /// The memory of all plugins that run at once, together, and what the host holds for them. Stops a thousand calls that each keep to their own limit.
     pub guest_memory_bytes_max: usize,
+    /// Compiled plugins that are kept in memory; others are read again from the cache when they are called. Stops a host that
+    /// grows with every plugin that was ever called.
+    pub compiled_bytes_max: usize,
 }
 
 impl SandboxConfig {
@@ -49,7 +56,9 @@ impl SandboxConfig {
             certificate_authorities: Vec::new(),
             calls_max: 1_000,
             pooled_calls_max: 1_000,
+            guest_threads: std::thread::available_parallelism().map_or(1, usize::from).max(2) * 2,
             guest_memory_bytes_max: 4 << 30,
+            compiled_bytes_max: 512 << 20,
         }
     }
 }
@@ -102,6 +111,8 @@ pub(crate) struct Shared {
     pub(crate) connector: http::Connector,
     pub(crate) calls: Semaphore,
     pub(crate) memory: Arc<Budget>,
+    pub(crate) guests: Guests,
+    codes: Codes,
     /// By digest. The lock of each is held while it is loaded, so that nothing is compiled twice.
     plugins: Mutex<HashMap<String, Slot>>,
 }
@@ -131,6 +142,8 @@ impl Sandbox {
             connector: http::Connector::new(&config.certificate_authorities)?,
             calls: Semaphore::new(config.calls_max),
             memory: Budget::new(config.guest_memory_bytes_max),
+            guests: Guests::new(config.guest_threads)?,
+            codes: Codes::new(config.compiled_bytes_max),
             plugins: Mutex::default(),
         })))
     }
@@ -146,16 +159,34 @@ impl Sandbox {
         let digest = blocking(move || hex::encode(Sha256::digest(&hashed))).await?;
         let slot = self.slot(&digest);
         let mut slot = slot.lock().await;
-        if let Some(loaded) = slot.upgrade() {
+        if let Some(loaded) = slot.upgrade()
+            && (self.0.codes.get(&digest).is_some() || self.cached(&digest).await?.is_some())
+        {
             return Ok(loaded.into());
         }
-        let name = format!("{digest}-{:016x}", self.0.compatibility);
-        let loaded = match self.cached(&name, &digest).await? {
-            Some(loaded) => Arc::new(loaded),
-            None => Arc::new(self.compile(&name, digest, &component).await?),
+        let description = match self.cached(&digest).await? {
+            Some((description, _)) => description,
+            None => self.compile(&digest, &component).await?,
         };
+        let loaded = slot.upgrade().unwrap_or_else(|| Arc::new(Loaded { digest, description }));
         *slot = Arc::downgrade(&loaded);
         Ok(loaded.into())
+    }
+
+    /// The plugin's code, from memory or from the cache.
+    pub(crate) async fn code(&self, loaded: &Loaded) -> Result<Arc<Code>, LoadError> {
+        let digest = &loaded.digest;
+        if let Some(code) = self.0.codes.get(digest) {
+            return Ok(code);
+        }
+        let slot = self.slot(digest);
+        let _alone = slot.lock().await;
+        if let Some(code) = self.0.codes.get(digest) {
+            return Ok(code);
+        }
+        let gone =
+            || anyhow::anyhow!("it is not in the compile cache any more; add the plugin again, or start the host anew");
+        self.cached(digest).await?.map(|(_, code)| code).ok_or_else(|| LoadError::Host(gone()))
     }
 
     fn slot(&self, digest: &str) -> Slot {
@@ -167,22 +198,22 @@ impl Sandbox {
         Arc::clone(plugins.entry(digest.to_owned()).or_default())
     }
 
-    async fn cached(&self, name: &str, digest: &str) -> Result<Option<Loaded>, LoadError> {
-        let (shared, name, digest) = (Arc::clone(&self.0), name.to_owned(), digest.to_owned());
+    async fn cached(&self, digest: &str) -> Result<Option<(Description, Arc<Code>)>, LoadError> {
+        let (shared, digest) = (Arc::clone(&self.0), digest.to_owned());
         blocking(move || {
-            let Some(entry) = shared.cache.load(&name) else { return Ok(None) };
+            let Some(entry) = shared.cache.load(&shared.name(&digest)) else { return Ok(None) };
             let description: Description =
                 serde_json::from_slice(entry.description()).map_err(|error| LoadError::Host(error.into()))?;
-            let code = shared.code(&entry)?;
-            Ok(Some(Loaded { digest, description, code }))
+            Ok(Some((description, shared.keep(&digest, &entry)?)))
         })
         .await?
     }
 
-    async fn compile(&self, name: &str, digest: String, component: &[u8]) -> Result<Loaded, LoadError> {
+    async fn compile(&self, digest: &str, component: &[u8]) -> Result<Description, LoadError> {
         let compiled = Entry::new(&[], &self.0.compiler.compile(component).await?);
         let shared = Arc::clone(&self.0);
-        let (code, compiled) = blocking(move || shared.code(&compiled).map(|code| (code, compiled))).await??;
+        let (code, compiled) =
+            blocking(move || shared.code(&compiled).map(|code| (Arc::new(code), compiled))).await??;
         let first = call::describe(self, &code).await.map_err(LoadError::Describe)?;
         let second = call::describe(self, &code).await.map_err(LoadError::Describe)?;
         if first != second {
@@ -193,13 +224,40 @@ impl Sandbox {
             return Err(LoadError::False(problems));
         }
         let entry = serde_json::to_vec(&first).map_err(|error| LoadError::Host(error.into()))?;
-        let (shared, name) = (Arc::clone(&self.0), name.to_owned());
-        blocking(move || shared.cache.store(&name, Entry::new(&entry, compiled.code()))).await?;
-        Ok(Loaded { digest, description: first, code })
+        let (shared, digest) = (Arc::clone(&self.0), digest.to_owned());
+        blocking(move || {
+            shared.codes.insert(&digest, &code, CODES * compiled.code().len());
+            let entry = Entry::new(&entry, compiled.code());
+            shared.cache.store(&shared.name(&digest), entry, |name| shared.is_loaded(name));
+        })
+        .await?;
+        Ok(first)
     }
 }
 
+/// A component is in memory once for each engine.
+const CODES: usize = 2;
+
 impl Shared {
+    /// Of a component's entry in the cache.
+    fn name(&self, digest: &str) -> String {
+        format!("{digest}-{:016x}", self.compatibility)
+    }
+
+    /// Whether a plugin counts on an entry of the cache.
+    fn is_loaded(&self, name: &str) -> bool {
+        let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = name.split_once('-').and_then(|(digest, _)| plugins.get(digest));
+        // One that is being loaded is as good as loaded.
+        slot.is_some_and(|slot| slot.try_lock().map_or(true, |loaded| loaded.strong_count() > 0))
+    }
+
+    fn keep(&self, digest: &str, compiled: &Entry) -> Result<Arc<Code>, LoadError> {
+        let code = Arc::new(self.code(compiled)?);
+        self.codes.insert(digest, &code, CODES * compiled.code().len());
+        Ok(code)
+    }
+
     fn code(&self, compiled: &Entry) -> Result<Code, LoadError> {
         let ready = |(engine, linker): &(Engine, Linker<State>)| -> Result<Ready, LoadError> {
             // SAFETY: the bytes come from our own compiler, either just now or by way of the cache, which checked

@@ -53,7 +53,7 @@ pub enum HostCallOutcome {
     Failed(String),
 }
 
-/// The first this many host calls of a call are journaled whole, the rest only counted: stops a journal that grows with
+/// The first this many host calls of an action execution are journaled whole, the rest only counted: stops a journal that grows with
 /// a loop in a guest.
 pub const JOURNAL_CALLS_MAX: u64 = 1_000;
 
@@ -70,6 +70,8 @@ pub struct Seam {
     masks: Masks,
     asks: Asks,
     calls: AtomicU64,
+    /// How many more of them are journaled whole.
+    journal_left: AtomicU64,
     /// The denials of this call, for tests and for the failure message of the action.
     denials: Mutex<Vec<String>>,
 }
@@ -95,8 +97,14 @@ impl Seam {
             masks,
             asks,
             calls: AtomicU64::new(0),
+            journal_left: AtomicU64::new(JOURNAL_CALLS_MAX),
             denials: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Earlier calls of the same action execution made so many host calls, which are in the same journal.
+    pub(crate) fn journaled_before(&self, calls: u64) {
+        self.journal_left.store(JOURNAL_CALLS_MAX.saturating_sub(calls), Ordering::Relaxed);
     }
 
     /// Starts the timing of one host call; `HostCallTimer::end` journals it.
@@ -126,6 +134,11 @@ impl Seam {
 
     pub fn log(&self, level: Level, line: &str) {
         self.sink.log(level, &self.masked(line));
+    }
+
+    /// A line in which nothing is to be masked any more.
+    pub(crate) fn log_masked(&self, level: Level, line: &str) {
+        self.sink.log(level, line);
     }
 
     pub fn progress(&self, percent: Option<u8>, summary: &str) {
@@ -210,7 +223,9 @@ impl Seam {
                 denials.push(text.clone());
             }
         }
-        if self.calls.fetch_add(1, Ordering::Relaxed) < JOURNAL_CALLS_MAX {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let left = self.journal_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() {
             self.sink.host_call(call);
         }
     }

@@ -58,7 +58,6 @@ impl World {
             entries_max: 300,
             directory_depth_max: 8,
             open_files_max: 16,
-            listing_bytes_max: 4 << 10,
             ..FileQuota::default()
         };
         Self { root, blobs, input, sandbox, plugin, quota, calls: AtomicUsize::new(0) }
@@ -311,7 +310,6 @@ async fn floods_end_with_a_limit() {
         (("lengthen /outputs/out/x 1000000000000", "refused: Quota exceeded"), "bytes_max (1048576)"),
         (("write-behind /outputs/out/x 1000000000000", "refused: I/O error"), "bytes_max (1048576)"),
         (("hold-files /inputs/in/note", "refused: after 15: Quota exceeded"), "open_files_max (16)"),
-        (("hold-listings /inputs/in", "refused: after 6: Quota exceeded"), "listing_bytes_max (4096)"),
         (
             ("unzip /inputs/in/bomb.zip /outputs/out", "refused: /inputs/in/bomb.zip: the limit bytes_max"),
             "bytes_max (1048576)",
@@ -326,7 +324,20 @@ async fn floods_end_with_a_limit() {
         let told = format!("Warn the limit {limit} of this action is used up");
         assert!(memory.contains(&told), "{told:?} is not in {memory:#?}");
     }
+    let listings = "hold-listings /inputs/in";
+    let call = world.call(listings, world.grants(), &world.input, Arc::new(Memory::default()));
+    // What the resources themselves take is counted from the start.
+    let limits = CallLimits { resources_max: 100, host_memory_bytes_max: (100 << 9) + (4 << 10), ..call.limits };
+    match world.sandbox.call(&world.plugin, Call { limits, ..call }).await.result {
+        Err(CallFailure::Limit(reached)) => assert_eq!(reached.limit, "host_memory_bytes_max", "{reached}"),
+        other => panic!("{listings}: {other:?}"),
+    }
     world.check(&[("flood-directories /outputs/out", "refused: after 7: Filename too long")]).await;
+    // Where each path is short, and what lies at its end is deep.
+    for area in ["/scratch", "/outputs/out", "/directories/shelf"] {
+        world.check(&[(&format!("nest {area}"), "refused: after 8: Filename too long")]).await;
+        world.check(&[(&format!("nest-by-links {area}"), "refused: after 8: Filename too long")]).await;
+    }
 }
 
 async fn check_flood(world: &World, step: Step<'_>) -> Vec<String> {

@@ -10,9 +10,9 @@ use common::{Memory, config, sandbox, shared_cache};
 use pipewright_sandbox::abi::Outcome;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::{CallLimits, CompileLimits};
-use pipewright_sandbox::seam::Sink;
+use pipewright_sandbox::seam::{HostCall, Level, Sink};
 use pipewright_sandbox::{
-    Call, CallEnd, CallFailure, CompileError, CompilerCommand, LoadError, Plugin, Sandbox, SandboxConfig,
+    Call, CallEnd, CallFailure, CompileError, CompilerCommand, LoadError, Plugin, Sandbox, SandboxConfig, Usage,
 };
 
 async fn deeds(sandbox: &Sandbox) -> Plugin {
@@ -25,16 +25,18 @@ struct Deed<'a> {
     limits: CallLimits,
     grants: Grants,
     key: &'a str,
+    password: &'a str,
 }
 
 impl<'a> Deed<'a> {
     fn new(deed: &'a str) -> Self {
-        Self { deed, amount: 0, limits: CallLimits::default(), grants: Grants::default(), key: "key" }
+        let (limits, grants) = (CallLimits::default(), Grants::default());
+        Self { deed, amount: 0, limits, grants, key: "key", password: "hunter2" }
     }
 
     fn call(self, sink: Arc<dyn Sink>) -> Call {
         let amount = self.amount.to_string();
-        let settings = [("Deed", self.deed), ("Amount", &amount), ("Password", "hunter2")];
+        let settings = [("Deed", self.deed), ("Amount", &amount), ("Password", self.password)];
         let mut call = common::call("Deed", &settings, sink);
         call.request.idempotency_key = self.key.to_owned();
         Call { grants: self.grants, limits: self.limits, ..call }
@@ -146,6 +148,77 @@ async fn the_log_has_every_line_and_no_secret() {
         "Warn without an end",
     ];
     assert_eq!(memory.lines(), want);
+}
+
+/// What a guest prints comes in pieces, and a long line is cut: nothing of a secret is to be seen for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_is_seen_where_it_is_cut() {
+    const PASSWORD: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTU";
+    let sandbox = sandbox();
+    let plugin = deeds(&sandbox).await;
+    for deed in ["print in pieces", "print over the cut"] {
+        let memory = Arc::new(Memory::default());
+        let sink: Arc<dyn Sink> = Arc::<Memory>::clone(&memory);
+        sandbox.call(&plugin, Deed { password: PASSWORD, ..Deed::new(deed) }.call(sink)).await.result.unwrap();
+        let log = memory.lines().concat();
+        let seen = (0..PASSWORD.len() - 7).map(|at| &PASSWORD[at..at + 8]).find(|part| log.contains(part));
+        assert_eq!(seen, None, "{deed}");
+        let times = PASSWORD.len() + usize::from(deed != "print in pieces");
+        assert_eq!(log.matches('*').count(), times * "****".len(), "{deed}");
+        assert!(!log.contains('\u{fffd}'), "{deed}: a character was cut");
+    }
+    let memory = Arc::new(Memory::default());
+    let sink: Arc<dyn Sink> = Arc::<Memory>::clone(&memory);
+    sandbox.call(&plugin, Deed { password: "t", ..Deed::new("say") }.call(sink)).await.result.unwrap();
+    let lines = memory.lines();
+    assert!(lines[0].starts_with("Warn the secret setting Password has fewer than 4 bytes"), "{lines:?}");
+    assert!(lines.contains(&"Info first line".to_owned()), "{lines:?}");
+}
+
+/// A plugin that is called again and again has one set of limits, not one for each call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_count_over_all_calls_of_an_action() {
+    let sandbox = sandbox();
+    let limits = CallLimits { log_bytes_max: 10_000, cpu_seconds_max: 1, ..CallLimits::default() };
+    let mut spent = Usage::default();
+    for round in 0..=10 {
+        let limits = limits.clone().less(&spent);
+        let end = run(&sandbox, Deed { amount: 1_000, limits, ..Deed::new("log as much as asked") }).await;
+        match end.result {
+            Ok(_) => assert_eq!(end.usage.log_bytes, 1_000, "of one call"),
+            Err(CallFailure::Limit(reached)) => assert_eq!((reached.limit, round), ("log_bytes_max", 10), "{reached}"),
+            Err(failure) => panic!("{failure:?}"),
+        }
+        spent.log_bytes += end.usage.log_bytes;
+    }
+    let limits = limits.less(&Usage { cpu_micros: 900_000, ..Usage::default() });
+    let end = run(&sandbox, Deed { limits, ..Deed::new("compute") }).await;
+    assert!(matches!(&end.result, Err(CallFailure::Limit(reached)) if reached.limit == "cpu_seconds_max"), "{end:?}");
+    assert!((50_000..900_000).contains(&end.usage.cpu_micros), "what was left: {:?}", end.usage);
+}
+
+/// Guests keep nobody waiting but guests: whatever they do, they do it on threads of their own.
+#[tokio::test]
+async fn guests_run_on_threads_of_their_own() {
+    struct Threads(Memory);
+    impl Sink for Threads {
+        fn log(&self, level: Level, _: &str) {
+            self.0.log(level, std::thread::current().name().unwrap_or_default());
+        }
+
+        fn progress(&self, percent: Option<u8>, _: &str) {
+            self.0.progress(percent, std::thread::current().name().unwrap_or_default());
+        }
+
+        fn host_call(&self, _: HostCall) {}
+    }
+    let sandbox = sandbox();
+    let plugin = deeds(&sandbox).await;
+    let threads = Arc::new(Threads(Memory::default()));
+    let sink: Arc<dyn Sink> = Arc::<Threads>::clone(&threads);
+    sandbox.call(&plugin, Deed::new("say").call(sink)).await.result.unwrap();
+    let lines = threads.0.lines();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.ends_with(" guest")), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -283,6 +356,33 @@ fn bomb() -> Vec<u8> {
     let module =
         [b"\0asm\x01\0\0\0".to_vec(), section(1, b"\x01\x60\x01\x7f\x01\x7f"), section(3, &[1, 0]), section(10, &code)];
     [b"\0asm\x0d\0\x01\0".to_vec(), section(1, &module.concat())].concat()
+}
+
+/// What does not fit is forgotten, what was used longest ago first, and read again from the cache.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compiled_plugins_in_memory_are_limited() {
+    let cache = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(SandboxConfig { compiled_bytes_max: 1, ..config(cache.path()) }).unwrap();
+    let deeds = deeds(&sandbox).await;
+    let steps = sandbox.load(pipewright_guests::get("steps").into()).await.unwrap();
+    let does = async |plugin: &Plugin, call: Call| sandbox.call(plugin, call).await.result;
+    let deed = || Deed::new("nothing").call(Arc::new(Memory::default()));
+    let step = || common::call("Steps", &[("Script", "")], Arc::new(Memory::default()));
+    for _ in 0..2 {
+        does(&deeds, deed()).await.unwrap();
+        does(&steps, step()).await.unwrap();
+    }
+    for entry in fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if !entry.ends_with("key") {
+            fs::remove_file(entry).unwrap();
+        }
+    }
+    does(&steps, step()).await.expect("it was used last, and is in memory");
+    let gone = does(&deeds, deed()).await.expect_err("it is neither in memory nor in the cache").to_string();
+    assert!(gone.contains("not in the compile cache any more"), "{gone}");
+    let again = sandbox.load(pipewright_guests::get("deeds").into()).await.unwrap();
+    does(&again, deed()).await.unwrap();
+    does(&deeds, deed()).await.expect("it is compiled anew for both");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,10 @@
 //! [quotas]
 //! pipelines = 1000
 //!
+//! [limits]                                  # of each call of a plugin; what is not named is as it is without the file
+//! wall_seconds_max = 7200
+//! memory_bytes_max = 2147483648
+//!
 //! [retention]
 //! executions_age_days = 365
 //! executions_count_max = 10000              # of each pipeline
@@ -32,6 +36,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use pipewright_sandbox::limits::CallLimits;
 use serde::Deserialize;
 
 use pipewright_engine::retention::Retention;
@@ -55,6 +60,7 @@ pub struct Config {
     grants: BTreeMap<String, PathBuf>,
     accounts: BTreeMap<String, Account>,
     pub quotas: Quotas,
+    pub limits: CallLimits,
     pub retention: Retention,
     /// Where relative paths start.
     #[serde(skip)]
@@ -95,6 +101,7 @@ impl Default for Config {
             grants: BTreeMap::new(),
             accounts: BTreeMap::new(),
             quotas: Quotas::default(),
+            limits: CallLimits::default(),
             retention: Retention::default(),
             base: PathBuf::new(),
         }

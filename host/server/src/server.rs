@@ -76,6 +76,7 @@ impl Server {
             accounts: config.accounts(),
             region: config.region.clone(),
             store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
+            limits: config.limits.clone(),
         };
         // The store first: it is what says that another process has the directory.
         let store = host::open_store(&data, &identity)?;

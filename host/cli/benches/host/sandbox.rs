@@ -11,7 +11,7 @@ use std::time::Duration;
 use pipewright_base::clock::monotonic;
 use pipewright_runner::logs::Logs;
 use pipewright_sandbox::abi::{self, Category, Entry, Owner, Request};
-use pipewright_sandbox::files::{BlobDir, Digest, Input, Node, Tree, collect};
+use pipewright_sandbox::files::{BlobDir, Digest, Input, Node, Tree, collect, remove_tree};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
@@ -90,7 +90,7 @@ impl<'a> Ours<'a> {
     /// As `actions` and `artifacts` of the host do it.
     async fn call(&self, key: &str) -> anyhow::Result<()> {
         let work = self.work.join(key);
-        empty(&work)?;
+        remove_tree(&work)?;
         let log = self.logs.of("execution", key, "Build", "Small");
         let limits = CallLimits::default();
         let quota = limits.files.clone();
@@ -112,7 +112,7 @@ impl<'a> Ours<'a> {
             let tree = collect(made, &self.blobs, &quota)?;
             self.trees.put(&tree.to_bytes())?;
         }
-        empty(&work)
+        Ok(remove_tree(&work)?)
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pipewright_base::hex;
-use pipewright_sandbox::files::{BlobDir, DigestError};
+use pipewright_sandbox::files::{BlobDir, DigestError, remove_tree};
 use sha2::{Digest as _, Sha256};
 
 use super::lines::{self, EndLine, FORMAT, FileLine, Header, Line, LogLine, Malformed, VERSION};
@@ -69,7 +69,7 @@ pub fn import(data: &DataDirectory, from: impl BufRead) -> Result<Imported, Impo
     });
     if imported.is_err() {
         // The error says what is wrong; what is left here is removed by the next attempt.
-        let _ = fs::remove_dir_all(&aside);
+        let _ = remove_tree(&aside);
     }
     imported
 }
@@ -79,10 +79,7 @@ fn clear(data: &DataDirectory, aside: &Path) -> Result<(), ImportError> {
     let at = |source| ImportError::Io { path: data.path().to_owned(), source };
     if aside.exists() && !data.store().exists() {
         for path in [data.artifacts(), data.logs(), data.components(), aside.to_owned()] {
-            match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
-                _ => {}
-            }
+            remove_tree(&path).map_err(at)?;
         }
     }
     match fs::read_dir(data.path()).map_err(at)?.next() {
@@ -127,7 +124,7 @@ fn settle(data: &DataDirectory, aside: &Path) -> Result<(), ImportError> {
             _ => {}
         }
     }
-    fs::remove_dir_all(aside).map_err(at)?;
+    remove_tree(aside).map_err(at)?;
     folder.sync_all().map_err(at)
 }
 

@@ -21,11 +21,17 @@ use super::tree::{Entry, Node, Tree};
 use super::walk::{Item, ItemKind};
 use super::wasi::ErrorCode;
 
+/// What the writer keeps of an entry besides its name.
+const ENTRY_BYTES: usize = 512;
+
 /// Packs the items, in their order, with times of 1980-01-01, executable bits, and links as links.
 pub(super) fn zip(source: Source<'_>, items: &[Item], into: &OpenFile, stop: &AtomicBool) -> FileResult<Copied> {
     let mut writer = ZipWriter::new(BufWriter::with_capacity(CHUNK_BYTES, Charged { file: into, position: 0 }));
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut copied = Copied::default();
+    // The writer keeps the archive's directory until its end.
+    let directory = items.iter().map(|item| 2 * item.path.len() + ENTRY_BYTES).sum();
+    let _held = into.area().map(|area| area.budget.charge(directory)).transpose()?;
     for item in items {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
@@ -83,6 +89,7 @@ pub(super) fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
     let mut links = Vec::new();
     let mut held = target.budget.listing();
     let mut buffer = vec![0; CHUNK_BYTES];
+    let mut made = String::new();
     for entry in central.files().map_err(fault)? {
         if target.stop.load(Relaxed) {
             return Err(FileError::stopped());
@@ -92,7 +99,12 @@ pub(super) fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
         let path = name.strip_suffix('/').unwrap_or(&name).to_owned();
         check_name(&path)?;
         target.budget.check_path(&path)?;
-        make_parents(target, &path)?;
+        target.check_depth(&path)?;
+        let parent = paths::split(&path).0;
+        if made != parent {
+            make_parents(target, parent)?;
+            parent.clone_into(&mut made);
+        }
         let (is_directory, is_link) = (entry.is_dir(), entry.is_symlink());
         let executable = entry.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
         if is_directory {
@@ -131,13 +143,11 @@ fn check_name(path: &str) -> FileResult<()> {
     }
 }
 
-fn make_parents(target: &Target<'_>, path: &str) -> FileResult<()> {
-    let parent = paths::split(path).0;
-    if parent.is_empty() || target.directory.symlink_metadata(parent).is_ok_and(|metadata| metadata.is_dir()) {
-        return Ok(());
-    }
-    for (slash, _) in path.match_indices('/') {
-        area::make_directory(target.directory, &path[..slash], target.budget, FollowSymlinks::No)?;
+/// Each by itself, so that none is a link: through one, an entry would land elsewhere than its path says.
+fn make_parents(target: &Target<'_>, parent: &str) -> FileResult<()> {
+    let ends = parent.match_indices('/').map(|(end, _)| end).chain([parent.len()]).filter(|end| *end > 0);
+    for end in ends {
+        area::make_directory(target.directory, &parent[..end], target.budget, FollowSymlinks::No)?;
     }
     Ok(())
 }

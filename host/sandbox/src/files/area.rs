@@ -33,6 +33,8 @@ pub(super) struct Area {
     pub(super) budget: Arc<Budget>,
     pub(super) hashed: Arc<Hashed>,
     looked_at: AtomicBool,
+    /// A link may lie in it, so that a path may lead deeper than its text says.
+    has_links: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +127,7 @@ impl Area {
             budget,
             hashed: Arc::default(),
             looked_at: AtomicBool::new(false),
+            has_links: AtomicBool::new(matches!(role, Role::Granted(_))),
         })
     }
 
@@ -213,7 +216,7 @@ impl Area {
             return if how.write { Err(self.is_directory(path)) } else { Ok(Opened::Directory) };
         }
         if how.create {
-            self.budget.check_path(path)?;
+            self.check_place(path)?;
             self.budget.make()?;
             let mut options = options(true);
             options.create_new(true);
@@ -271,11 +274,11 @@ impl Area {
 
     /// Makes a file for the host to write, in the place of what was there; and the directories above it.
     pub(super) fn make_file(self: &Arc<Self>, path: &str, executable: bool) -> FileResult<OpenFile> {
-        self.budget.check_path(path)?;
         self.make_directories(paths::split(path).0)?;
+        self.check_place(path)?;
         let file = fresh(self.made()?, path, executable, &self.budget).map_err(|error| error.within(&self.name))?;
         let inode = Metadata::from_file(&file).map_err(self.fail(path))?.ino();
-        self.hashed.begin(inode);
+        self.hashed.begin(inode, &self.budget)?;
         Ok(OpenFile { file, writable: true, inode, area: Some(Arc::clone(self)), _held: self.budget.open()? })
     }
 
@@ -293,6 +296,7 @@ impl Area {
             return Ok(());
         }
         for end in path.match_indices('/').map(|(end, _)| end).chain([path.len()]) {
+            self.check_place(&path[..end])?;
             make_directory(top, &path[..end], &self.budget, FollowSymlinks::Yes)
                 .map_err(|error| error.within(&self.name))?;
         }
@@ -300,7 +304,7 @@ impl Area {
     }
 
     pub(super) fn create_directory(&self, path: &str) -> FileResult<()> {
-        self.budget.check_path(path)?;
+        self.check_place(path)?;
         let top = self.made()?;
         if path.is_empty() {
             let exists = format!("{} is there already", self.name);
@@ -331,10 +335,11 @@ impl Area {
     /// Makes a link whose target was checked here; with `replace` in the place of another link, atomically.
     pub(super) fn make_link(&self, path: &str, target: &str, replace: bool) -> FileResult<()> {
         self.not_the_top(path)?;
-        self.budget.check_path(path)?;
         let top = self.made()?;
+        self.check_place(path)?;
         self.check_link(path, target)?;
         self.budget.make()?;
+        self.may_have_links();
         match top.symlink(target, path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && replace => {}
@@ -360,6 +365,20 @@ impl Area {
         }
     }
 
+    /// From now on paths are not taken at their word.
+    pub(super) fn may_have_links(&self) {
+        self.has_links.store(true, Relaxed);
+    }
+
+    /// Whether something may be made here: links on the way count with where they lead.
+    fn check_place(&self, path: &str) -> FileResult<()> {
+        self.budget.check_path(path)?;
+        if self.has_links.load(Relaxed) && path.contains('/') {
+            self.budget.check_depth(path, self.depth_of_parent(path)?)?;
+        }
+        Ok(())
+    }
+
     /// How deep the directory of this path really lies, links followed.
     fn depth_of_parent(&self, path: &str) -> FileResult<usize> {
         self.depth_of(paths::split(path).0)
@@ -383,8 +402,8 @@ impl Area {
     pub(super) fn rename(&self, from: &str, to: &str) -> FileResult<()> {
         self.not_the_top(from)?;
         self.not_the_top(to)?;
-        self.budget.check_path(to)?;
         let top = self.existing(from)?;
+        self.check_place(to)?;
         let metadata = top.symlink_metadata(from).map_err(self.fail(from))?;
         match kind_of(&metadata) {
             FileKind::Link => self.check_link(to, &self.read_link(from)?)?,
@@ -393,10 +412,20 @@ impl Area {
                 if new < old {
                     self.check_links_below(from, new)?;
                 }
+                if new > old {
+                    self.check_levels_below(from, to, new)?;
+                }
             }
             FileKind::File | FileKind::Other => {}
         }
         top.rename(from, top, to).map_err(self.fail(from))
+    }
+
+    /// What moves takes all that is below it along.
+    fn check_levels_below(&self, from: &str, to: &str, new_depth: usize) -> FileResult<()> {
+        let levels_max = self.budget.directory_depth_max().saturating_sub(new_depth);
+        let levels = super::walk::levels_below(&self.directory(from)?, levels_max).map_err(self.fail(from))?;
+        self.budget.check_depth(to, new_depth + levels)
     }
 
     /// Links that stayed inside where they lie may lead out from less deep.

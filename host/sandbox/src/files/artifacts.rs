@@ -41,11 +41,19 @@ type Answer<T> = wasmtime::Result<Result<T, abi::Error>>;
 
 impl State {
     fn answer<T>(&self, work: impl FnOnce(&Arc<Shared>) -> FileResult<T>) -> Answer<T> {
-        Ok(work(&self.files.shared).map_err(abi::Error::from))
+        answered(work(&self.files.shared))
     }
 
     fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.files.shared)
+    }
+}
+
+fn answered<T>(done: FileResult<T>) -> Answer<T> {
+    match done.map_err(|error| error.ends().ok_or(error)) {
+        Ok(done) => Ok(Ok(done)),
+        Err(Ok(limit)) => Err(limit.into()),
+        Err(Err(error)) => Ok(Err(error.into())),
     }
 }
 
@@ -60,7 +68,7 @@ async fn answer_apart<T: Send + 'static>(
     } else {
         work(&shared, &path)
     };
-    Ok(done.map_err(abi::Error::from))
+    answered(done)
 }
 
 impl abi::Host for State {
@@ -78,7 +86,7 @@ impl abi::Host for State {
                 let reader: DynInputStream = Box::new(Reader::new(Arc::new(file), 0));
                 Ok(Ok(self.table.push(reader)?))
             }
-            Err(error) => Ok(Err(error.into())),
+            Err(error) => answered(Err(error)),
         }
     }
 
@@ -88,7 +96,7 @@ impl abi::Host for State {
                 let writer: DynOutputStream = Box::new(Writer::hashed(file));
                 Ok(Ok(self.table.push(writer)?))
             }
-            Err(error) => Ok(Err(error.into())),
+            Err(error) => answered(Err(error)),
         }
     }
 
@@ -109,7 +117,7 @@ impl abi::Host for State {
         // Waits for the disk, however little there is to write.
         let shared = self.shared();
         let work = move || shared.change(&path, "sync", |area, path| area.sync(path));
-        Ok(tokio::task::spawn_blocking(work).await?.map_err(abi::Error::from))
+        answered(tokio::task::spawn_blocking(work).await?)
     }
 
     async fn zip(&mut self, source: String, destination: String) -> Answer<abi::Copied> {
@@ -121,7 +129,7 @@ impl abi::Host for State {
         // A small archive may hold much.
         let shared = self.shared();
         let unzipped = tokio::task::spawn_blocking(move || shared.unzip(&source, &destination)).await?;
-        Ok(unzipped.map(told).map_err(abi::Error::from))
+        answered(unzipped.map(told))
     }
 }
 
@@ -351,6 +359,7 @@ struct Into<'a> {
 impl<'a> Into<'a> {
     fn open(area: &'a Arc<Area>, path: &str) -> FileResult<Self> {
         area.make_directories(path)?;
+        area.may_have_links();
         Ok(Self { area, directory: area.directory(path)?, depth: area.depth_of(path)? })
     }
 

@@ -17,7 +17,11 @@ use super::quota::{Budget, FileQuota};
 use super::tree::{Entry, Node, Tree, TreeError};
 use super::walk::{self, Item, ItemKind, Origin, Walk};
 use super::wasi::ErrorCode;
+use crate::memory::HostMemory;
 use pipewright_base::Digest;
+
+/// Stops an output of a great many long names, which are held at once: as much as the call itself could list.
+const LISTING_BYTES_MAX: usize = 128 << 20;
 
 /// An output artifact that a call made.
 #[derive(Debug)]
@@ -56,7 +60,7 @@ pub fn collect(made: &MadeOutput, into: &BlobDir, quota: &FileQuota) -> Result<T
     let of_tree = |error| CollectError::Tree { name: made.name.clone(), error };
     let open = |error| FileError::io(&made.directory.display().to_string(), &error);
     let top = Dir::open_ambient_dir(&made.directory, ambient_authority()).map_err(open).map_err(of_file)?;
-    let budget = Budget::new(quota.clone());
+    let budget = Budget::new(quota.clone(), HostMemory::alone(LISTING_BYTES_MAX));
     let walk = Walk { refuse_others: true, ..Walk::all() };
     let items = walk::directory_items(&top, &mut budget.listing(), &walk).map_err(of_file)?;
     // Checked whole before the first file moves: the digests are not known yet, and any will do.

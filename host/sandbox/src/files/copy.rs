@@ -59,10 +59,17 @@ pub(super) struct Target<'a> {
     pub(super) stop: &'a AtomicBool,
 }
 
+impl Target<'_> {
+    pub(super) fn check_depth(&self, path: &str) -> FileResult<()> {
+        self.budget.check_depth(path, self.depth + paths::depth(path))
+    }
+}
+
 /// Copies the items, which are in order, from below the source to below the target.
 pub(super) fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> FileResult<Copied> {
     for item in items {
         target.budget.check_path(&item.path)?;
+        target.check_depth(&item.path)?;
         if let ItemKind::Directory = item.kind {
             area::make_directory(target.directory, &item.path, target.budget, FollowSymlinks::No)?;
         } else if let ItemKind::Link { target: to } = &item.kind {
@@ -178,7 +185,7 @@ pub(super) fn write_file(
     let inode = match target.hashed {
         Some(hashed) => {
             let inode = std::os::unix::fs::MetadataExt::ino(&to.metadata().map_err(fail)?);
-            hashed.begin(inode);
+            hashed.begin(inode, target.budget)?;
             Some((hashed, inode))
         }
         None => None,

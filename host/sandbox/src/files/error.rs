@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::wasi::ErrorCode;
 use crate::bindings::pipewright::plugin::artifacts as abi;
+use crate::limits::LimitReached;
 
 /// Why the host did not do what was asked with a file. The text names the file and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,8 @@ pub(super) enum Kind {
     Quota,
     Invalid,
     Io,
+    /// This limit on the host's memory is used up, and the guest ends.
+    Ends(&'static str),
 }
 
 pub(super) type FileResult<T> = Result<T, FileError>;
@@ -50,6 +53,14 @@ impl FileError {
     /// The host's own trouble, e.g. an artifact that is no longer what it was.
     pub(super) fn broken(message: impl Into<String>) -> Self {
         Self { kind: Kind::Io, code: ErrorCode::Io, message: message.into() }
+    }
+
+    /// What ends the guest, if it does.
+    pub(super) fn ends(&self) -> Option<LimitReached> {
+        match self.kind {
+            Kind::Ends(limit) => Some(LimitReached::new(limit, self.message.clone())),
+            _ => None,
+        }
     }
 
     /// The call is over; nobody will read this.
@@ -127,6 +138,12 @@ fn code_of(errno: Errno) -> ErrorCode {
     }
 }
 
+impl From<LimitReached> for FileError {
+    fn from(reached: LimitReached) -> Self {
+        Self { kind: Kind::Ends(reached.limit), code: ErrorCode::InsufficientMemory, message: reached.message }
+    }
+}
+
 impl From<FileError> for abi::Error {
     fn from(error: FileError) -> Self {
         match error.kind {
@@ -134,7 +151,7 @@ impl From<FileError> for abi::Error {
             Kind::Denied => Self::Denied(error.message),
             Kind::Quota => Self::Quota(error.message),
             Kind::Invalid => Self::Invalid(error.message),
-            Kind::Io => Self::Io(error.message),
+            Kind::Io | Kind::Ends(_) => Self::Io(error.message),
         }
     }
 }

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::error::FileResult;
+use super::quota::Budget;
 use pipewright_base::Digest;
 
 /// One per output.
@@ -24,8 +26,12 @@ enum State {
 
 impl Hashed {
     /// The host begins to write this file, which it just made.
-    pub(super) fn begin(&self, inode: u64) {
+    pub(super) fn begin(&self, inode: u64, budget: &Budget) -> FileResult<()> {
+        // Of an entry, in a map that has grown by doubling.
+        const ENTRY_BYTES: usize = 128;
+        budget.hold(ENTRY_BYTES)?;
         self.states().insert(inode, State::Writing);
+        Ok(())
     }
 
     /// The host wrote the file to its end. Counts only if nobody else changed it meanwhile.
@@ -62,15 +68,15 @@ mod tests {
     #[test]
     fn only_what_the_host_alone_wrote() {
         let digest = Digest::of(b"x");
-        let hashed = Hashed::default();
-        hashed.begin(1);
+        let (hashed, budget) = (Hashed::default(), Budget::unlimited());
+        hashed.begin(1, &budget).unwrap();
         assert_eq!(hashed.get(1, 1), None, "not yet written");
         hashed.finish(1, digest, 1);
         assert_eq!(hashed.get(1, 1), Some(digest));
         assert_eq!(hashed.get(1, 2), None, "another size");
         hashed.forget(1);
         assert_eq!(hashed.get(1, 1), None, "changed after");
-        hashed.begin(2);
+        hashed.begin(2, &budget).unwrap();
         hashed.forget(2);
         hashed.finish(2, digest, 1);
         assert_eq!(hashed.get(2, 1), None, "changed while written");

@@ -19,6 +19,7 @@ mod error;
 mod hashed;
 mod paths;
 mod quota;
+mod remove;
 mod snapshot;
 mod stat;
 mod streams;
@@ -41,6 +42,7 @@ pub use self::collect::{CollectError, MadeOutput, collect};
 pub use self::copy::Copied;
 pub use self::error::FileError;
 pub use self::quota::FileQuota;
+pub use self::remove::remove_tree;
 pub use self::tree::{Entry, Node, Tree, TreeError, TreeLimits};
 pub use pipewright_base::{Digest, DigestError};
 
@@ -51,6 +53,7 @@ use self::stat::{FileKind, Stat};
 use self::tree::{Found, Missing};
 use self::wasi::ErrorCode;
 use crate::grants::{Access, DirectoryGrant};
+use crate::memory::HostMemory;
 use crate::outside::Outside;
 use crate::seam::{DIRECTORIES, HostCallOutcome, Seam};
 use crate::state::State;
@@ -78,6 +81,7 @@ pub(crate) struct FilesConfig {
     /// must be on the file system of the blob store.
     pub(crate) work_dir: PathBuf,
     pub(crate) quota: FileQuota,
+    pub(crate) memory: Arc<HostMemory>,
     pub(crate) seam: Arc<Seam>,
 }
 
@@ -135,8 +139,8 @@ enum Want {
 impl Files {
     /// Touches no file.
     pub(crate) fn new(config: FilesConfig) -> Self {
-        let FilesConfig { inputs, outputs, directories, work_dir, quota, seam } = config;
-        let budget = Budget::new(quota);
+        let FilesConfig { inputs, outputs, directories, work_dir, quota, memory, seam } = config;
+        let budget = Budget::new(quota, memory);
         let area = |role, name, path| Area::new(role, name, path, Arc::clone(&budget));
         let shared = Shared {
             inputs: inputs.into_iter().map(|input| (input.name.clone(), input)).collect(),

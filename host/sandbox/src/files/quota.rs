@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::error::{FileError, FileResult};
+use crate::memory::{Charge, HostMemory};
 
 /// The limits of one call on files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct FileQuota {
     /// Bytes written, counted as they are written and not given back; a file made longer counts as written, holes and
     /// all. Stops a guest that fills the disk, or wears it out.
@@ -24,8 +25,6 @@ pub struct FileQuota {
     pub directory_depth_max: usize,
     /// Open at the same time. Stops a guest that takes the host's descriptors.
     pub open_files_max: u64,
-    /// Names that open listings hold together, in bytes. Stops a guest that fills the host's memory with listings.
-    pub listing_bytes_max: u64,
 }
 
 impl Default for FileQuota {
@@ -36,7 +35,6 @@ impl Default for FileQuota {
             path_bytes_max: 4_096,
             directory_depth_max: 128,
             open_files_max: 256,
-            listing_bytes_max: 128 << 20,
         }
     }
 }
@@ -47,31 +45,27 @@ pub(super) struct Budget {
     bytes_left: AtomicU64,
     entries_left: AtomicU64,
     open_left: AtomicU64,
-    listing_left: AtomicU64,
+    memory: Arc<HostMemory>,
     /// The first limit that was used up, in words.
     used_up: OnceLock<String>,
 }
 
-/// A part of a budget that is given back when dropped.
-pub(super) struct Held {
-    budget: Arc<Budget>,
-    of: fn(&Budget) -> &AtomicU64,
-    amount: u64,
-}
+/// An open file's or directory's part of a budget, given back when it is dropped.
+pub(super) struct Held(Arc<Budget>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        (self.of)(&self.budget).fetch_add(self.amount, Relaxed);
+        self.0.open_left.fetch_add(1, Relaxed);
     }
 }
 
 impl Budget {
-    pub(super) fn new(quota: FileQuota) -> Arc<Self> {
+    pub(super) fn new(quota: FileQuota, memory: Arc<HostMemory>) -> Arc<Self> {
         Arc::new(Self {
             bytes_left: quota.bytes_max.into(),
             entries_left: quota.entries_max.into(),
             open_left: quota.open_files_max.into(),
-            listing_left: quota.listing_bytes_max.into(),
+            memory,
             used_up: OnceLock::new(),
             quota,
         })
@@ -80,14 +74,14 @@ impl Budget {
     /// For what the host itself writes.
     pub(super) fn unlimited() -> Arc<Self> {
         let path_bytes_max = super::paths::PATH_BYTES_MAX;
-        Self::new(FileQuota {
+        let quota = FileQuota {
             bytes_max: u64::MAX,
             entries_max: u64::MAX,
             path_bytes_max,
             directory_depth_max: path_bytes_max,
             open_files_max: u64::MAX,
-            listing_bytes_max: u64::MAX,
-        })
+        };
+        Self::new(quota, HostMemory::alone(usize::MAX))
     }
 
     /// The first limit that was used up, in words.
@@ -118,13 +112,22 @@ impl Budget {
 
     pub(super) fn open(self: &Arc<Self>) -> FileResult<Held> {
         take(&self.open_left, 1).ok_or_else(|| self.refuse("open_files_max", self.quota.open_files_max))?;
-        Ok(Held { budget: Arc::clone(self), of: |budget| &budget.open_left, amount: 1 })
+        Ok(Held(Arc::clone(self)))
     }
 
     /// A listing that holds no names yet.
     pub(super) fn listing(self: &Arc<Self>) -> Listing {
-        let held = Held { budget: Arc::clone(self), of: |budget| &budget.listing_left, amount: 0 };
-        Listing { held, entries: 0 }
+        Listing { budget: Arc::clone(self), charge: None, entries: 0 }
+    }
+
+    /// Memory of the host that is held until the charge is dropped.
+    pub(super) fn charge(&self, bytes: usize) -> FileResult<Charge> {
+        Ok(self.memory.charge(bytes)?)
+    }
+
+    /// Memory of the host that is held until the call ends.
+    pub(super) fn hold(&self, bytes: usize) -> FileResult<()> {
+        Ok(self.memory.take(bytes)?)
     }
 
     pub(super) fn check_path(&self, path: &str) -> FileResult<()> {
@@ -133,33 +136,46 @@ impl Budget {
             let message = format!("a path is longer than path_bytes_max ({})", self.quota.path_bytes_max);
             return Err(FileError::invalid(ErrorCode::NameTooLong, message));
         }
-        if super::paths::depth(path) > self.quota.directory_depth_max {
+        self.check_depth(path, super::paths::depth(path))
+    }
+
+    /// The same for where the path leads: below so many directories.
+    pub(super) fn check_depth(&self, path: &str, depth: usize) -> FileResult<()> {
+        use super::wasi::ErrorCode;
+        if depth > self.quota.directory_depth_max {
             let message = format!("{path} is deeper than directory_depth_max ({})", self.quota.directory_depth_max);
             return Err(FileError::invalid(ErrorCode::NameTooLong, message));
         }
         Ok(())
     }
+
+    pub(super) fn directory_depth_max(&self) -> usize {
+        self.quota.directory_depth_max
+    }
 }
 
-/// Counts the names that a listing holds; they are given back when it is dropped.
+/// Counts the names that a listing holds; their memory is given back when it is dropped.
 pub(super) struct Listing {
-    held: Held,
+    budget: Arc<Budget>,
+    charge: Option<Charge>,
     entries: u64,
 }
 
 impl Listing {
     pub(super) fn add(&mut self, name: &str) -> FileResult<()> {
         // What a name costs besides its text.
-        const ENTRY_BYTES: u64 = 64;
-        let budget = &self.held.budget;
+        const ENTRY_BYTES: usize = 96;
+        let budget = &self.budget;
         let quota = &budget.quota;
         self.entries += 1;
         if self.entries > quota.entries_max {
             return Err(budget.refuse("entries_max", quota.entries_max));
         }
-        let bytes = name.len() as u64 + ENTRY_BYTES;
-        take(&budget.listing_left, bytes).ok_or_else(|| budget.refuse("listing_bytes_max", quota.listing_bytes_max))?;
-        self.held.amount += bytes;
+        let bytes = name.len() + ENTRY_BYTES;
+        match &mut self.charge {
+            Some(charge) => charge.grow(bytes)?,
+            None => self.charge = Some(budget.memory.charge(bytes)?),
+        }
         Ok(())
     }
 }

@@ -14,11 +14,14 @@ use super::error::FileResult;
 use super::quota::{Budget, FileQuota};
 use super::tree::Tree;
 use super::walk::{self, Item, ItemKind, Walk};
+use crate::memory::HostMemory;
 use crate::outside::Snapshot;
 use pipewright_base::Digest;
 
 /// A directory with more entries is not kept. Stops a walk through a whole disk, before a guest's first look at it.
 const ENTRIES_MAX: u64 = 20_000;
+/// The same for directories with very long names.
+const LISTING_BYTES_MAX: usize = 16 << 20;
 
 /// Everything in a directory, if its files have at most so many bytes; or why not. One that is not there is empty.
 pub(super) fn take(area: &Area, bytes_max: u64) -> Result<Snapshot, String> {
@@ -29,7 +32,8 @@ pub(super) fn take(area: &Area, bytes_max: u64) -> Result<Snapshot, String> {
         }
         Err(error) => return Err(error.to_string()),
     };
-    let budget = Budget::new(FileQuota { entries_max: ENTRIES_MAX, ..FileQuota::default() });
+    let quota = FileQuota { entries_max: ENTRIES_MAX, ..FileQuota::default() };
+    let budget = Budget::new(quota, HostMemory::alone(LISTING_BYTES_MAX));
     let items = walk::directory_items(&top, &mut budget.listing(), &Walk::all()).map_err(|error| error.to_string())?;
     let size = |item: &Item| if let ItemKind::File { size, .. } = item.kind { size } else { 0 };
     let bytes: u64 = items.iter().map(size).sum();

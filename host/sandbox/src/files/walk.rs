@@ -1,6 +1,7 @@
 //! Lists everything below a directory, of an artifact by its tree or of a real one, in the order of the bytes of the paths.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -98,6 +99,31 @@ pub(super) fn tree_items(
     }
     items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(items)
+}
+
+/// How many levels of directories lie below a directory; one more than `levels_max` where there are more.
+pub(super) fn levels_below(top: &Dir, levels_max: usize) -> io::Result<usize> {
+    let mut deepest = 0;
+    let mut open = vec![(top.try_clone()?, top.entries()?)];
+    while let Some((_, entries)) = open.last_mut() {
+        let Some(entry) = entries.next() else {
+            open.pop();
+            continue;
+        };
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        deepest = deepest.max(open.len());
+        if deepest > levels_max {
+            break;
+        }
+        let (directory, _) = &open[open.len() - 1];
+        let below = directory.open_dir_nofollow(entry.file_name())?;
+        let entries = below.entries()?;
+        open.push((below, entries));
+    }
+    Ok(deepest)
 }
 
 fn is_left_out(path: &str, except: &HashSet<String>) -> bool {

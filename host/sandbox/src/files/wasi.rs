@@ -19,6 +19,7 @@ use super::stat::{FileKind, Stat, kind_of};
 use super::streams::{Reader, Writer};
 use super::tree::{ChildKind, Found};
 use super::{Place, Shared, Want, copy, not_in};
+use crate::memory::Charge;
 use crate::state::State;
 
 mod bindings {
@@ -54,6 +55,7 @@ pub struct Descriptor {
     /// Without the leading `/`.
     location: String,
     what: What,
+    _charge: Charge,
 }
 
 enum What {
@@ -79,7 +81,10 @@ pub enum Failure {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        Self::Code(error.code)
+        match error.ends() {
+            Some(limit) => Self::Trap(limit.into()),
+            None => Self::Code(error.code),
+        }
     }
 }
 
@@ -191,7 +196,8 @@ impl Shared {
             Opened::File(file) => What::File(Arc::new(file)),
             Opened::Directory => What::Directory { _held: self.budget.open()? },
         };
-        Ok(Descriptor { location, what })
+        let _charge = self.budget.charge(location.capacity())?;
+        Ok(Descriptor { location, what, _charge })
     }
 
     /// The names in a directory, in the order of their bytes.
@@ -240,8 +246,9 @@ impl Shared {
 
 impl preopens::Host for State {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Fd, String)>> {
-        let what = What::Directory { _held: self.files.shared.budget.open()? };
-        let root = self.table.push(Descriptor { location: String::new(), what })?;
+        let budget = &self.files.shared.budget;
+        let what = What::Directory { _held: budget.open()? };
+        let root = self.table.push(Descriptor { location: String::new(), what, _charge: budget.charge(0)? })?;
         Ok(vec![(root, "/".to_owned())])
     }
 }

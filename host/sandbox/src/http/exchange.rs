@@ -28,6 +28,7 @@ use super::origin::{Origin, is_public};
 use crate::clock;
 use crate::grants::HttpGrant;
 use crate::limits::HttpLimits;
+use crate::memory::Charge;
 use crate::outside::Tape;
 use crate::secrets::Refusal;
 
@@ -41,6 +42,7 @@ struct Held {
     _permit: OwnedSemaphorePermit,
     _connection: AbortOnDropJoinHandle<()>,
     _sender: SendRequest<RequestBody>,
+    _weight: Option<Charge>,
 }
 
 /// Sends one request; the response's body keeps to the limits by itself.
@@ -49,6 +51,7 @@ pub(super) async fn send(
     request: Request<WasiBody>,
     options: RequestOptions,
     tape: Option<Tape>,
+    weight: Option<Charge>,
 ) -> Result<Response<WasiBody>, Error> {
     let limits = call.limits;
     let made = call.requests.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +62,7 @@ pub(super) async fn send(
         if made >= limits.requests_max {
             return Err(Failure::too_many_requests(&limits));
         }
-        attempt(call, request, &times, &entry).await
+        attempt(call, request, &times, &entry, weight).await
     };
     let sent = timeout_at(times.deadline, attempt).await.unwrap_or_else(|_| Err(Failure::too_long(&limits)));
     match sent {
@@ -103,6 +106,7 @@ async fn attempt(
     mut request: Request<WasiBody>,
     times: &Times,
     entry: &Entry,
+    weight: Option<Charge>,
 ) -> Result<(Response<Incoming>, Held), Failure> {
     let progress = &entry.progress;
     let (origin, grant) = granted(call, &request, &entry.target)?;
@@ -132,7 +136,7 @@ async fn attempt(
     if response.body().size_hint().lower() > call.limits.response_body_bytes_max {
         return Err(Failure::response_too_large(&call.limits));
     }
-    Ok((response, Held { _permit: permit, _connection: connection, _sender: sender }))
+    Ok((response, Held { _permit: permit, _connection: connection, _sender: sender, _weight: weight }))
 }
 
 /// Where the request goes, and the grant that allows it. Nothing is looked up before: names can carry data out, too.

@@ -4,6 +4,7 @@
 //! request of the guest, checked like any other. Must not know who asks, or what for.
 
 mod body;
+mod charged;
 mod exchange;
 mod failure;
 mod given;
@@ -21,18 +22,20 @@ use ::http::{Request, Response};
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks};
 
 use crate::grants::{Grants, HttpGrant};
 use crate::limits::{CallLimits, HttpLimits};
+use crate::memory::{Charge, HostMemory};
 use crate::outside::Outside;
 use crate::seam::Seam;
 use crate::secrets::Secrets;
 use crate::state::State;
+use charged::Weights;
 use trust::Trust;
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    charged::add_to_linker(linker)
 }
 
 /// Looks a host name up.
@@ -61,6 +64,7 @@ impl Connector {
 pub(crate) struct Http {
     ctx: WasiHttpCtx,
     hooks: Hooks,
+    weights: Weights,
 }
 
 impl Http {
@@ -69,6 +73,7 @@ impl Http {
         grants: &Grants,
         secrets: &Secrets,
         limits: &CallLimits,
+        memory: &Arc<HostMemory>,
         seam: Arc<Seam>,
     ) -> Self {
         let limits = limits.http;
@@ -81,7 +86,8 @@ impl Http {
             requests: AtomicU64::new(0),
             in_flight: Arc::new(Semaphore::new(limits.requests_in_flight_max)),
         };
-        Self { ctx: WasiHttpCtx::new(), hooks: Hooks(Arc::new(call)) }
+        let hooks = Hooks { call: Arc::new(call), weight: None };
+        Self { ctx: WasiHttpCtx::new(), hooks, weights: Weights::new(Arc::clone(memory)) }
     }
 }
 
@@ -99,7 +105,11 @@ struct Call {
 
 /// The default list of forbidden headers holds: `Host`, what belongs to a connection, and proxies' headers. Guests may set
 /// `Authorization`, to a secret's stand-in.
-struct Hooks(Arc<Call>);
+struct Hooks {
+    call: Arc<Call>,
+    /// What the request that is sent next holds of the host's memory.
+    weight: Option<Charge>,
+}
 
 /// A future for trouble after the response's head; ours ends with the body.
 type Rest = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -111,8 +121,9 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _: Rest,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Rest), Error>> + Send> {
-        let call = Arc::clone(&self.0);
-        let answered = match self.0.seam.outside().clone() {
+        let call = Arc::clone(&self.call);
+        let weight = self.weight.take();
+        let answered = match call.seam.outside().clone() {
             Outside::Replayed(replay) => given::replayed(call, replay, request).boxed(),
             Outside::Faked(fakes) => given::faked(call, fakes, request).boxed(),
             outside => {
@@ -120,15 +131,17 @@ impl WasiHttpHooks for Hooks {
                     Outside::Recorded(recorder) => recorder.tape(request.method(), request.uri(), request.headers()),
                     _ => None,
                 };
-                async move { exchange::send(&call, request, options.unwrap_or_default(), tape).await }.boxed()
+                async move { exchange::send(&call, request, options.unwrap_or_default(), tape, weight).await }.boxed()
             }
         };
         Box::new(async move { Ok((answered.await?, Box::new(async { Ok(()) }) as Rest)) })
     }
-}
 
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.http.hooks, table: &mut self.table, ctx: &mut self.http.ctx }
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        charged::CHUNKS
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        charged::CHUNK_BYTES
     }
 }

@@ -9,8 +9,10 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::hint::black_box;
+use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pipewright_sdk::bindings::host::wasi::http::types::{Fields, Method, OutgoingRequest};
 use pipewright_sdk::prelude::*;
 
 #[derive(Settings)]
@@ -54,6 +56,13 @@ fn deed(_: &Action, asked: Asked) -> Result<Step<Report<Told>>> {
         "print" => loop {
             println!("{}", "x".repeat(1_000));
         },
+        "log as much as asked" => {
+            info!("{}", "x".repeat(amount));
+            String::new()
+        }
+        "print in pieces" => print_in_pieces(asked.password.as_deref().unwrap_or_default()),
+        "print over the cut" => print_over_the_cut(asked.password.as_deref().unwrap_or_default()),
+        hoard if hoard.starts_with("hold ") => hold_what(hoard, amount)?,
         "print without end" => loop {
             print!("x");
         },
@@ -85,6 +94,66 @@ fn deed(_: &Action, asked: Asked) -> Result<Step<Report<Told>>> {
         other => return Err(Failure::configuration(format!("no deed {other:?}"))),
     };
     Ok(Step::Done(Report::new("done").variables(Told { found })))
+}
+
+/// Makes the host hold something of so many bytes, until something stops it.
+fn hold_what(hoard: &str, amount: usize) -> Result<String> {
+    Ok(match hoard {
+        "hold authorities" => hold(|| request_with(|request| request.set_authority(Some(&"a".repeat(amount))))),
+        "hold methods" => hold(|| request_with(|request| request.set_method(&Method::Other("M".repeat(amount))))),
+        "hold paths" => hold(|| request_with(|request| request.set_path_with_query(Some(&"/".repeat(amount))))),
+        "hold fields" => hold(|| fields_of(amount)),
+        "hold fields of requests" => hold(|| OutgoingRequest::new(fields_of(amount))),
+        "hold bodies" => hold(|| {
+            let request = OutgoingRequest::new(Fields::new());
+            let body = request.body().expect("the first body");
+            let stream = body.write().expect("the first stream");
+            while let Ok(room @ 1..) = stream.check_write() {
+                stream.write(&vec![0; usize::try_from(room).unwrap_or(0).min(amount)]).expect("there is room");
+            }
+            (request, stream, body)
+        }),
+        other => return Err(Failure::configuration(format!("no deed {other:?}"))),
+    })
+}
+
+fn hold<T>(make: impl Fn() -> T) -> String {
+    let mut held = Vec::new();
+    loop {
+        held.push(make());
+        black_box(&held);
+    }
+}
+
+fn request_with(set: impl FnOnce(&OutgoingRequest) -> std::result::Result<(), ()>) -> OutgoingRequest {
+    let request = OutgoingRequest::new(Fields::new());
+    set(&request).expect("it is taken");
+    request
+}
+
+fn fields_of(bytes: usize) -> Fields {
+    let fields = Fields::new();
+    fields.append("x", &vec![b'x'; bytes]).expect("it is taken");
+    fields
+}
+
+/// A few characters at a time, each written by itself.
+fn print_in_pieces(password: &str) -> String {
+    for length in 1..=password.len() {
+        for piece in password.as_bytes().chunks(length) {
+            let _ = std::io::stdout().write_all(piece).and_then(|()| std::io::stdout().flush());
+        }
+        println!(" in pieces of {length}");
+    }
+    String::new()
+}
+
+/// Wherever the host may cut a long line.
+fn print_over_the_cut(password: &str) -> String {
+    for ahead in 0..=password.len() {
+        println!("{}{password}", "é".repeat((16 << 10) / 2).split_off(ahead & !1));
+    }
+    String::new()
 }
 
 fn milliseconds() -> u128 {

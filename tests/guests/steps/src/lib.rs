@@ -110,6 +110,24 @@ fn flood(verb: &str, path: &str) -> Result<String> {
                 fs::create_dir(&deep)
             })
         }
+        // Each directory put below the next one, by short paths alone.
+        "nest" => {
+            let at = |name: &str| format!("{path}/{name}");
+            fs::create_dir(at("tree"))?;
+            each(|_| {
+                fs::create_dir(at("above"))?;
+                fs::rename(at("tree"), at("above/below"))?;
+                fs::rename(at("above"), at("tree"))
+            })
+        }
+        "nest-by-links" => {
+            fs::create_dir(format!("{path}/d"))?;
+            symlink("d", &format!("{path}/l0"))?;
+            each(|number| {
+                fs::create_dir(format!("{path}/l{number}/d"))?;
+                symlink(&format!("l{number}/d"), &format!("{path}/l{}", number + 1))
+            })
+        }
         "flood-bytes" => {
             let mut file = File::create(path)?;
             each(|_| file.write_all(&[b'x'; 1 << 14]))

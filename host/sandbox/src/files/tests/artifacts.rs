@@ -180,13 +180,13 @@ fn quotas() {
     drop(open_files);
     world.shared().open_to_read("/scratch/a").unwrap();
 
-    let small =
-        FileQuota { listing_bytes_max: 1_000, path_bytes_max: 50, directory_depth_max: 3, ..FileQuota::default() };
-    let world = World::with(small, &[]);
+    let small = FileQuota { path_bytes_max: 50, directory_depth_max: 3, ..FileQuota::default() };
+    let world = World::with_memory(small, 1_000, &[]);
     for number in 0..20 {
         fs::write(world.host(&format!("read/{number}")), "").unwrap();
     }
-    limit(world.shared().list("/directories/read", Vec::new()).unwrap_err(), "listing_bytes_max");
+    let error = world.shared().list("/directories/read", Vec::new()).unwrap_err();
+    assert_eq!(error.ends().map(|limit| limit.limit), Some("host_memory_bytes_max"), "{error}");
     assert!(world.write("/scratch/a/b/c/d", "").unwrap_err().to_string().contains("directory_depth_max"));
     assert!(
         world.write(&format!("/scratch/{}", "n".repeat(60)), "").unwrap_err().to_string().contains("path_bytes_max")

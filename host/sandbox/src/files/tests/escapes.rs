@@ -157,3 +157,34 @@ fn collecting_takes_only_what_is_an_artifact() {
         "not UTF-8",
     );
 }
+
+/// However a directory gets to where it lies, it lies no deeper than the limit.
+#[test]
+fn depth_is_that_of_what_is_made_and_of_what_moves() {
+    let quota = FileQuota { directory_depth_max: 6, ..FileQuota::default() };
+    let world = World::with(quota.clone(), &[]);
+    let area = &world.shared().outputs["out"];
+    let refused = |done: Result<(), FileError>| {
+        let error = done.expect_err("deeper than the limit").to_string();
+        assert!(error.contains("directory_depth_max (6)"), "{error}");
+    };
+    // One directory after the other, each put below the next.
+    area.create_directory("tree").unwrap();
+    for _ in 0..6 {
+        area.create_directory("above").unwrap();
+        area.rename("tree", "above/below").unwrap();
+        area.rename("above", "tree").unwrap();
+    }
+    area.create_directory("above").unwrap();
+    refused(area.rename("tree", "above/below"));
+    area.rename("tree", "other").unwrap();
+    // By way of a link, whose text is not deep.
+    link(&world, "/outputs/out/deep", "other/below/below/below/below/below").unwrap();
+    area.create_directory("deep/one").unwrap();
+    refused(area.create_directory("deep/below/two"));
+    refused(area.make_directories("deep/below/two/three"));
+    refused(world.write("/outputs/out/deep/below/two", ""));
+    refused(world.shared().copy("/outputs/out/above", "/outputs/out/deep/below/two", Vec::new()).map(drop));
+    refused(area.open("deep/below/file", Open { create: true, write: true, ..Open::default() }).map(drop));
+    assert_eq!(world.list("/outputs/out/other").lines().count(), 7);
+}

@@ -43,6 +43,11 @@ impl World {
 
     /// The same with an input `in` of these files: a name that ends in `*` is executable, a content `→ x` a link to `x`.
     fn with(quota: FileQuota, input: &[(&str, &str)]) -> Self {
+        Self::with_memory(quota, 64 << 20, input)
+    }
+
+    /// The same with so much memory of the host.
+    fn with_memory(quota: FileQuota, host_memory_bytes_max: usize, input: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let blobs = BlobDir::new(dir.path().join("blobs")).unwrap();
         let tree = Arc::new(tree_of(input, &blobs));
@@ -57,6 +62,7 @@ impl World {
             directories: BTreeMap::from([grant("read", Access::Read), grant("write", Access::Write)]),
             work_dir: dir.path().join("work"),
             quota,
+            memory: HostMemory::alone(host_memory_bytes_max),
             seam: Seam::new(
                 "test/plugin",
                 "Build/Pack",

@@ -14,6 +14,7 @@ use super::server::Server;
 use super::*;
 use crate::grants::{SecretGrant, SecretValue};
 use crate::masks::Masks;
+use crate::memory::HostMemory;
 use crate::outside::Outside;
 use crate::rights::Asks;
 use crate::seam::{HostCall, HostCallOutcome, Level, Sink};
@@ -178,7 +179,19 @@ impl World {
             outside,
         );
         let secrets = Secrets::new(&grants, Arc::clone(&seam));
-        Calling { http: Http::new(&self.connector, &grants, &secrets, &all, Arc::clone(&seam)), secrets, seam, journal }
+        Calling {
+            http: Http::new(
+                &self.connector,
+                &grants,
+                &secrets,
+                &all,
+                &HostMemory::alone(usize::MAX),
+                Arc::clone(&seam),
+            ),
+            secrets,
+            seam,
+            journal,
+        }
     }
 
     pub(super) fn connections(&self) -> usize {
