@@ -15,6 +15,7 @@ mod git;
 mod git_server;
 mod languages;
 mod packages;
+mod quarantine;
 mod quickstart;
 mod recordings;
 mod run;

@@ -7,6 +7,8 @@ pub mod clock;
 mod digest;
 pub mod hex;
 pub mod home;
+mod scope;
 
 pub use cause::{Cause, Principal, Source};
 pub use digest::{Digest, DigestError, Hasher};
+pub use scope::Scope;

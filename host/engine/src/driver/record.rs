@@ -1,4 +1,5 @@
-//! How the driver writes a pipeline down: parts, archived executions and events as JSON, under keys of the store.
+//! How the driver writes a pipeline down: parts and archived executions as JSON, under keys of the store. What history says is
+//! `entry`.
 //!
 //! Owns the forms and the keys. Must not know when something is written.
 
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipewright_base::hex;
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::{Change, Event, Execution, ExecutionId, Part, State, Timestamp};
+use pipewright_pipeline::machine::{Change, Execution, ExecutionId, Part, State, Timestamp};
 use pipewright_sandbox::files::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,19 +17,8 @@ use super::DriverError;
 use pipewright_store::{Loaded, PartKey};
 
 const EXECUTION: &str = "execution/";
-
-/// An event as history keeps it: with the time of its step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
-    pub at: Timestamp,
-    pub event: Event,
-}
-
-impl Recorded {
-    pub fn read(bytes: &[u8]) -> Result<Self, DriverError> {
-        serde_json::from_slice(bytes).map_err(|error| damaged("an event", &error))
-    }
-}
+/// Where the archived parts begin that hold pinned grants.
+pub(crate) const GRANTS: &str = "grants/";
 
 /// The parts that a step changed, and the declarations that it made, each kept under its version.
 pub(super) fn puts(changes: &[Change]) -> Result<Vec<(PartKey, Option<Bytes>)>, DriverError> {
@@ -39,10 +29,6 @@ pub(super) fn puts(changes: &[Change]) -> Result<Vec<(PartKey, Option<Bytes>)>, 
         }
     }
     Ok(puts)
-}
-
-pub(super) fn event(at: Timestamp, event: Event) -> Result<Bytes, DriverError> {
-    json(&Recorded { at, event })
 }
 
 fn put(change: &Change) -> Result<(PartKey, Option<Bytes>), DriverError> {
@@ -91,6 +77,21 @@ pub(super) fn note(name: &str) -> PartKey {
     PartKey::Archived(format!("note/{name}").into())
 }
 
+/// Grants that executions pinned, by the digest of their bytes.
+pub(crate) fn grants(digest: &str) -> PartKey {
+    PartKey::Archived([GRANTS, digest].concat().into())
+}
+
+/// The digest of pinned grants, if that is the name of an archived part that holds some.
+pub(crate) fn grants_digest(name: &[u8]) -> Option<&str> {
+    name.strip_prefix(GRANTS.as_bytes()).and_then(|digest| std::str::from_utf8(digest).ok())
+}
+
+/// How often the host died while an action ran, of those that ran when it died last.
+pub(super) fn crashes() -> PartKey {
+    PartKey::Archived(Bytes::from_static(b"crashes"))
+}
+
 /// The execution that a client's request token started.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Token {
@@ -136,6 +137,6 @@ pub(super) fn json(value: &impl Serialize) -> Result<Bytes, DriverError> {
         .map_err(|error| DriverError::Damaged(format!("cannot be written: {error}")))
 }
 
-fn damaged(what: &str, error: &serde_json::Error) -> DriverError {
+pub(super) fn damaged(what: &str, error: &serde_json::Error) -> DriverError {
     DriverError::Damaged(format!("the store holds {what} that this version cannot read: {error}"))
 }
