@@ -137,10 +137,11 @@ impl Actor {
             let mut actor = Self::load(Arc::clone(&shared), aggregate).await?;
             actor.work(&mut inbox).await
         };
-        if let Err(error) = guarded(life).await {
+        match guarded(life).await {
+            // It was told to whoever met it, and the pipeline may be loaded again already.
+            Ok(()) | Err(DriverError::Quarantined(_)) => {}
             // Before the inbox goes, with what waits in it: whoever is not answered finds out why.
-            shared.end(aggregate, &error);
-            shared.leave(aggregate);
+            Err(error) => drop(shared.end(aggregate, &error)),
         }
     }
 
@@ -305,15 +306,22 @@ impl Actor {
         self.answer(reply, done)
     }
 
-    /// Answers whoever asked, who may have gone. What ends more than the request is an error here, too, and is known to all
-    /// before it is answered.
+    /// Answers whoever asked, who may have gone. What ends more than the request ends the actor, and is known to all before it
+    /// is answered.
     fn answer<T>(
         &self,
         reply: oneshot::Sender<Result<T, DriverError>>,
         done: Result<T, DriverError>,
     ) -> Result<(), DriverError> {
         let (told, ended) = match done {
-            Err(error) if error.scope() != Scope::Request => (Err(self.shared.end(self.aggregate, &error)), Err(error)),
+            Err(error) if error.scope() != Scope::Request => {
+                let told = self.shared.end(self.aggregate, &error);
+                let again = match &told {
+                    DriverError::Quarantined(reason) => DriverError::Quarantined(Arc::clone(reason)),
+                    _ => error,
+                };
+                (Err(told), Err(again))
+            }
             done => (done, Ok(())),
         };
         let _ = reply.send(told);

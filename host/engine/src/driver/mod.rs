@@ -409,11 +409,6 @@ impl Shared {
         retired
     }
 
-    /// Takes an actor off the list that has ended, but for its inbox.
-    fn leave(&self, pipeline: Aggregate) {
-        self.actors.lock().expect("no panic while held").remove(&pipeline);
-    }
-
     /// Removes an actor's entry, unless another actor has taken its place.
     fn forget(&self, pipeline: Aggregate, sender: &mpsc::Sender<Message>) {
         let mut actors = self.actors.lock().expect("no panic while held");

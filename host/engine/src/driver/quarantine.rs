@@ -45,16 +45,25 @@ impl Quarantine {
 }
 
 impl Shared {
-    /// An error ends a pipeline, or the host; gives what whoever asks the pipeline is told from now on.
+    /// An error ends a pipeline, or the host: its actor does nothing any more, and whoever asks next finds no actor. Gives what
+    /// is told from now on.
     pub(super) fn end(&self, pipeline: Aggregate, error: &DriverError) -> DriverError {
+        let told = self.told(pipeline, error);
+        self.actors.lock().expect("no panic while held").remove(&pipeline);
+        told
+    }
+
+    fn told(&self, pipeline: Aggregate, error: &DriverError) -> DriverError {
         match error {
             DriverError::Store(store) if store.scope() == Scope::Host => {
-                tracing::error!(%pipeline, "the host stops: {store}");
-                self.failed.send_if_modified(|failed| {
+                let is_first = self.failed.send_if_modified(|failed| {
                     let is_first = failed.is_none();
                     failed.get_or_insert_with(|| store.clone());
                     is_first
                 });
+                if is_first {
+                    tracing::error!(%pipeline, "the host stops: {store}");
+                }
                 DriverError::Store(store.clone())
             }
             error => {

@@ -29,6 +29,8 @@ pub(super) enum Deed {
     Hang,
     /// Waits for the signal `approval`, and succeeds when called again.
     AwaitApproval,
+    /// Waits for the signal `approval`, and fails when called again.
+    AwaitRejection,
     /// Waits for the signal `go`, and succeeds when called again.
     AwaitSignal,
     /// Waits for this many milliseconds, and succeeds when called again.
@@ -94,12 +96,12 @@ impl Actions for Script {
                 Report::Waiting(Wait { signal, until, ..Wait::default() })
             };
             match deed {
-                Deed::Fail => Report::failed(FailureType::JobFailed, "it was scripted to"),
                 Deed::Panic => panic!("it was scripted to"),
                 Deed::Hang => std::future::pending().await,
-                Deed::AwaitApproval if run.call == 1 => waiting(Some("approval"), None),
+                Deed::AwaitApproval | Deed::AwaitRejection if run.call == 1 => waiting(Some("approval"), None),
                 Deed::AwaitSignal if run.call == 1 => waiting(Some("go"), None),
                 Deed::Sleep(millis) if run.call == 1 => waiting(None, Some(clock::now_ms() + millis)),
+                Deed::Fail | Deed::AwaitRejection => Report::failed(FailureType::JobFailed, "it was scripted to"),
                 Deed::Succeed | Deed::AwaitApproval | Deed::AwaitSignal | Deed::Sleep(_) | Deed::Slow(_) => {
                     if let Deed::Slow(millis) = deed {
                         tokio::time::sleep(Duration::from_millis(millis)).await;

@@ -48,7 +48,7 @@ fn entries(host: &Host, pipeline: Aggregate) -> Vec<Entry> {
 #[test]
 fn every_input_and_every_note_tells_its_cause() {
     let store = store();
-    let deeds = [("Source", Deed::Sleep(20)), ("Build", Deed::AwaitSignal), ("Gate", Deed::AwaitApproval)];
+    let deeds = [("Source", Deed::Sleep(20)), ("Build", Deed::AwaitSignal), ("Gate", Deed::AwaitRejection)];
     let host = Host::start(&store, Script::new(&deeds));
     let p = host.runtime.block_on(host.driver.named(0, "p")).unwrap();
     submit(&host, p, What::Create { declaration: pipeline("p") });
