@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use serde_json::{Value, json};
 
 /// A server over a data directory of its own, with a folder to run commands in.
-struct Site {
+pub struct Site {
     home: tempfile::TempDir,
     server: Child,
     /// Open as long as the server runs: it must be able to print.
@@ -18,7 +18,7 @@ struct Site {
 
 impl Site {
     /// Without a pipeline yet; `site` and `slow` may read the folder `source`.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(home.path().join(name), text).unwrap();
         fs::create_dir_all(home.path().join("source/bin")).unwrap();
@@ -39,30 +39,30 @@ impl Site {
         Self { home, server, _said: said }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program(self.home.path());
         command.args(arguments).args(["--data", "data"]);
         command
     }
 
     #[track_caller]
-    fn run(&self, arguments: &[&str]) -> Ended {
+    pub fn run(&self, arguments: &[&str]) -> Ended {
         Ended::new(self.command(arguments).output().unwrap())
     }
 
     /// The JSON that a command prints.
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub fn json(&self, arguments: &[&str]) -> Value {
         let ended = self.run(&[arguments, &["--json"]].concat());
         assert_eq!(ended.code, Some(0), "{ended:?}");
         serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {}", ended.out))
     }
 
-    fn create(&self, name: &str, stages: &[Value]) -> Ended {
+    pub fn create(&self, name: &str, stages: &[Value]) -> Ended {
         let mut source = action("Source", "Custom", "Directory", "Source", json!({ "Directory": "source" }));
         source["outputArtifacts"] = json!([{ "name": "Code" }]);
         let first = json!({ "name": "Source", "actions": [source] });
@@ -80,10 +80,24 @@ impl Site {
     }
 
     /// Dies without a word, and is there again at the same address.
-    fn kill_and_serve(&mut self) {
+    pub fn kill_and_serve(&mut self) {
         let address = fs::read_to_string(self.path("data/endpoint")).unwrap();
         self.server.kill().unwrap();
         self.server.wait().unwrap();
+        self.serve(&address);
+    }
+
+    /// Stops in an orderly way, and is there again at the same address once `meanwhile` is done.
+    pub fn stop_and_serve(&mut self, meanwhile: impl FnOnce(&Self)) {
+        let address = fs::read_to_string(self.path("data/endpoint")).unwrap();
+        let id = rustix::process::Pid::from_raw(self.server.id().cast_signed()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        assert!(self.server.wait().unwrap().success());
+        meanwhile(self);
+        self.serve(&address);
+    }
+
+    fn serve(&mut self, address: &str) {
         (self.server, self._said) = serve(self.home.path(), address.trim().strip_prefix("http://").unwrap());
     }
 }
@@ -96,7 +110,7 @@ impl Drop for Site {
 }
 
 /// The program, with nothing of this machine's own AWS settings.
-fn program(home: &Path) -> Command {
+pub fn program(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("AWS_") || name == "PIPEWRIGHT_LOG" {
@@ -129,21 +143,21 @@ fn serve(home: &Path, listen: &str) -> (Child, BufReader<ChildStdout>) {
 }
 
 #[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    error: String,
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub error: String,
 }
 
 impl Ended {
-    fn new(output: Output) -> Self {
+    pub fn new(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), out: text(output.stdout), error: text(output.stderr) }
     }
 
     /// Ended with this code and said all of these.
     #[track_caller]
-    fn check(&self, code: i32, said: &[&str]) -> &Self {
+    pub fn check(&self, code: i32, said: &[&str]) -> &Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         for text in said {
             assert!(self.out.contains(text) || self.error.contains(text), "{text:?} is missing in: {self:?}");
@@ -161,13 +175,13 @@ fn action(category: &str, owner: &str, provider: &str, name: &str, configuration
 }
 
 /// A stage that runs the script in the pipeline's variable.
-fn make() -> Value {
+pub fn make() -> Value {
     let mut steps = action("Invoke", "Custom", "Steps", "Steps", json!({ "Script": "#{variables.Script}" }));
     steps["inputArtifacts"] = json!([{ "name": "Code" }]);
     json!({ "name": "Make", "actions": [steps] })
 }
 
-fn gate(names: &[&str]) -> Value {
+pub fn gate(names: &[&str]) -> Value {
     let ask = |name: &&str| action("Approval", "AWS", "Manual", name, json!({ "CustomData": "Really?" }));
     json!({ "name": "Gate", "actions": names.iter().map(ask).collect::<Vec<_>>() })
 }
@@ -279,6 +293,11 @@ fn a_failure_is_told_and_tried_again() {
     let execution = &lines[0]["pipelineExecutionId"];
     assert!(lines[1..].iter().all(|event| event["detail"]["execution-id"] == *execution));
     assert_eq!(lines.last().unwrap()["detail"]["state"], "FAILED");
+    // Each says why: who started it by which request, and then the actions by themselves.
+    let (first, last) = (&lines[1]["detail"]["cause"], &lines.last().unwrap()["detail"]["cause"]);
+    assert_eq!((&first["by"], &first["from"]), (&json!("arn:aws:iam::000000000000:user/administrator"), &json!("api")));
+    assert!(first["request"].as_str().is_some_and(|request| request.len() == 36), "{first}");
+    assert_eq!(*last, json!({ "by": "pipewright:action", "from": "action" }));
     site.run(&["start", "site", "--var", "Script"]).check(2, &["write it as NAME=VALUE"]);
 }
 
@@ -365,7 +384,7 @@ fn whoever_cannot_ask_is_told_why() {
 
 /// Looks again until it is so; what takes longer than two minutes never comes.
 #[track_caller]
-fn wait_until(mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(mut is_so: impl FnMut() -> bool) {
     for _ in 0..600 {
         if is_so() {
             return;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use pipewright_base::{Cause, Source};
 use pipewright_engine::driver::{Actions, Driver};
 use pipewright_pipeline::machine::{FailureType, Report, RunAction, TransitionKind, What};
 use pipewright_store::{Aggregate, SledStore};
@@ -39,6 +40,7 @@ fn traced_process() {
         let store = SledStore::open(Path::new(&folder), SledStore::CACHE_BYTES_DEFAULT).unwrap();
         let driver = Driver::new(Arc::new(store), Arc::new(Nothing));
         let pipeline = driver.named(0, "p").await.unwrap();
+        let cause = Cause::host("tests", Source::Start);
         let stage = |name: &str, category: &str| {
             let id = json!({ "category": category, "owner": "Custom", "provider": "X", "version": "1" });
             json!({ "name": name, "actions": [{ "name": "A", "actionTypeId": id }] })
@@ -46,7 +48,7 @@ fn traced_process() {
         let declaration =
             json!({ "name": "p", "roleArn": "arn", "stages": [stage("S", "Source"), stage("D", "Deploy")] });
         let declaration = Arc::new(serde_json::from_value(declaration).unwrap());
-        driver.submit(pipeline, What::Create { declaration }).await.unwrap();
+        driver.submit(pipeline, What::Create { declaration }, &cause).await.unwrap();
         println!("acknowledged create");
         for number in 0..COMMANDS {
             let (stage, kind, by) = ("D".to_owned(), TransitionKind::Inbound, None);
@@ -54,7 +56,7 @@ fn traced_process() {
                 0 => What::DisableTransition { stage, kind, reason: format!("reason {number}"), by },
                 _ => What::EnableTransition { stage, kind, by },
             };
-            driver.submit(pipeline, what).await.unwrap();
+            driver.submit(pipeline, what, &cause).await.unwrap();
             println!("acknowledged {number}");
         }
     });

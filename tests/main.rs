@@ -16,6 +16,7 @@ mod git_server;
 mod golden;
 mod languages;
 mod packages;
+mod quarantine;
 mod quickstart;
 mod recordings;
 mod run;

@@ -84,7 +84,7 @@ const LAWS: &[Law] = &[
         patterns: &["remove_dir_all"],
         within: &["host"],
         // The benchmarks' own folders.
-        except: &["host/server/benches"],
+        except: &["host/cli/benches"],
     },
     Law {
         name: "nothing is unfinished or switched off",

@@ -68,7 +68,7 @@ pub struct Known {
 pub struct Answer {
     operation: String,
     /// The output, or the error's code.
-    result: Result<Value, String>,
+    pub result: Result<Value, String>,
     /// The request was made before, and not answered.
     in_doubt: bool,
     life: u32,

@@ -69,6 +69,11 @@ impl DataDirectory {
         self.0.join("credentials")
     }
 
+    /// There while nobody has the directory and whoever had it stopped in an orderly way.
+    pub fn stopped(&self) -> PathBuf {
+        self.0.join("stopped")
+    }
+
     /// One line: the address of the server that is running on this directory.
     pub fn endpoint(&self) -> PathBuf {
         self.0.join("endpoint")

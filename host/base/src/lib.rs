@@ -7,7 +7,9 @@ pub mod clock;
 mod digest;
 pub mod hex;
 pub mod home;
+mod scope;
 pub mod trust;
 
 pub use cause::{Cause, Principal, Source};
 pub use digest::{Digest, DigestError, Hasher};
+pub use scope::Scope;

@@ -17,6 +17,7 @@ use super::exit::{self, Ended};
 use super::remote::{Connection, Server};
 use pipewright_artifacts::Artifacts;
 use pipewright_base::home::DataDirectory;
+use pipewright_engine::export::lines::Line;
 use pipewright_engine::export::{Exported, stream};
 use pipewright_engine::retention::{Keeper, Retention};
 use pipewright_store::{OpenError, SledStore};
@@ -81,35 +82,58 @@ async fn offline(data: &DataDirectory, store: SledStore, output: Option<&Path>) 
     to.end()
 }
 
-/// Standard output, or a file that takes its name once it is whole.
-enum Output {
+/// Standard output, or a file that takes its name once it is whole; and what the export says that it lacks.
+struct Output {
+    to: To,
+    /// The beginning of the line that is being written.
+    line: Vec<u8>,
+}
+
+enum To {
     Standard(std::io::Stdout),
     File { file: tempfile::NamedTempFile, path: PathBuf },
 }
 
+/// How a line begins that says what is lacking.
+const UNREAD: &[u8] = br#"{"unread":"#;
+/// No line that says what is lacking is longer.
+const UNREAD_BYTES_MAX: usize = 16 * 1024;
+
 impl Output {
     fn begin(path: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = path else { return Ok(Self::Standard(std::io::stdout())) };
+        let Some(path) = path else { return Ok(Self { to: To::Standard(std::io::stdout()), line: Vec::new() }) };
         let path = std::path::absolute(path)?;
         let folder = path.parent().context("the file to write has no folder")?;
         let file =
             tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write in {}", folder.display()))?;
-        Ok(Self::File { file, path })
+        Ok(Self { to: To::File { file, path }, line: Vec::new() })
     }
 
     fn write(&mut self, piece: &[u8]) -> anyhow::Result<()> {
-        match self {
-            Self::Standard(standard) => standard.write_all(piece).context("cannot write to standard output"),
-            Self::File { file, path } => {
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            let room = UNREAD_BYTES_MAX.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            if part.ends_with(b"\n") {
+                if self.line.starts_with(UNREAD)
+                    && let Ok(Line::Unread(unread)) = serde_json::from_slice(&self.line)
+                {
+                    eprintln!("{unread}");
+                }
+                self.line.clear();
+            }
+        }
+        match &mut self.to {
+            To::Standard(standard) => standard.write_all(piece).context("cannot write to standard output"),
+            To::File { file, path } => {
                 file.write_all(piece).with_context(|| format!("cannot write {}", path.display()))
             }
         }
     }
 
     fn end(self) -> anyhow::Result<()> {
-        match self {
-            Self::Standard(mut standard) => standard.flush().context("cannot write to standard output"),
-            Self::File { file, path } => {
+        match self.to {
+            To::Standard(mut standard) => standard.flush().context("cannot write to standard output"),
+            To::File { file, path } => {
                 file.as_file().sync_all()?;
                 file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
                 Ok(())

@@ -36,5 +36,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         "{} lines: {aggregates} accounts and pipelines, {records} records, {parts} parts, {} artifacts",
         imported.lines, imported.artifacts
     );
+    for unread in &imported.unread {
+        eprintln!("{unread}");
+    }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -55,6 +55,8 @@ enum Command {
     Stop(remote::stop::Arguments),
     /// Run a failed or stopped stage on a server again
     Retry(remote::retry::Arguments),
+    /// Load a pipeline on a server again that is quarantined
+    Reload(remote::reload::Arguments),
     /// Work with grants files
     #[command(subcommand)]
     Grants(remote::suggest::Command),
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Stop(arguments) => remote::stop::run(&arguments),
         Command::Grants(command) => remote::suggest::run(&command),
         Command::Retry(arguments) => remote::retry::run(&arguments),
+        Command::Reload(arguments) => remote::reload::run(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),
         Command::Export(arguments) => export::run(arguments),

@@ -66,6 +66,33 @@ impl Plugins {
         Ok(plugins)
     }
 
+    /// The same; a file that cannot be used is left out and told, and keeps no other from being loaded.
+    pub async fn load_usable(
+        sandbox: &Sandbox,
+        files: &[PathBuf],
+        kept: Option<BlobDir>,
+    ) -> Result<(Self, Vec<PluginError>), PluginError> {
+        let plugins = Self::load(sandbox, &[], kept).await?;
+        let load = async |path: &PathBuf| {
+            let component = (path.display().to_string(), read(path)?);
+            plugins.load_all(sandbox, vec![component]).await
+        };
+        let (mut usable, mut faults) = (Vec::<Plugin>::new(), Vec::new());
+        for loaded in futures::future::join_all(files.iter().map(load)).await {
+            let more = loaded.and_then(|plugin| {
+                let more = [&usable[..], &plugin[..]].concat();
+                served(&more).map(|_| more)
+            });
+            match more {
+                Ok(more) => usable = more,
+                Err(fault) => faults.push(fault),
+            }
+        }
+        let host = served(&usable)?;
+        plugins.known.write().expect("no panic while held").host.extend(host);
+        Ok((plugins, faults))
+    }
+
     /// Puts what an account has installed now in the place of what it had before: components, each with the name that errors tell.
     /// In that account it may take over a type that the host has. On an error nothing changed.
     pub async fn load_installed(

@@ -21,14 +21,15 @@ use pipewright_sandbox::seam::{HostCall, Level, Sink};
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox, Usage};
 use tracing::Instrument as _;
 
-use crate::grant_book::GrantBook;
-use crate::logs::{ActionLog, Logs};
+use crate::grant_book::{GrantBook, Pinned};
+use crate::grants::GrantsFile;
+use crate::logs::Logs;
 use crate::outcome;
 use crate::recording::{self, Keeper, Made, Recordings};
 use pipewright_artifacts::{ArtifactError, Artifacts};
-use pipewright_engine::driver::{Actions, points};
+use pipewright_engine::driver::{Actions, Granted, kept_grants, points};
 use pipewright_packages::plugins::{Plugins, abi_type_id};
-use pipewright_store::Aggregate;
+use pipewright_store::{Aggregate, PartKey, Store};
 
 /// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action`.
 pub fn plugin_pin(stage: &str, action: &str) -> String {
@@ -40,6 +41,8 @@ pub struct SandboxActions {
     pub plugins: Plugins,
     pub artifacts: Arc<Artifacts>,
     pub grants: GrantBook,
+    /// What executions pinned is read from there.
+    pub store: Arc<dyn Store>,
     pub logs: Logs,
     pub recordings: Recordings,
     /// Where each running action has its own folder.
@@ -68,9 +71,60 @@ impl Actions for Runner {
         async move { actions.plugin(pipeline, &run).await.is_none_or(|plugin| plugin.description().may_run_again) }
             .boxed()
     }
+
+    fn grants(&self, account: u64, pipeline: &str) -> BoxFuture<'static, Granted> {
+        if self.0.grants.file(account, pipeline).is_none() {
+            return std::future::ready(Ok(None)).boxed();
+        }
+        let (actions, pipeline) = (Arc::clone(&self.0), pipeline.to_owned());
+        async move {
+            let grants = actions.current_grants(account, pipeline).await?;
+            Ok(Some(actions.grants.pin(&grants)))
+        }
+        .boxed()
+    }
+
+    fn pins(&self, account: u64, declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
+        let catalogue = self.0.plugins.catalogue(account);
+        let actions =
+            declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
+        let pin = actions.filter_map(|(stage, action)| {
+            let plugin = catalogue.bound(&action.action_type_id)?;
+            Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
+        });
+        pin.collect()
+    }
 }
 
 impl SandboxActions {
+    /// What the operator grants a pipeline now.
+    async fn current_grants(self: &Arc<Self>, account: u64, pipeline: String) -> Result<Arc<GrantsFile>, String> {
+        let actions = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || actions.grants.current(account, &pipeline)).await;
+        read.unwrap_or_else(|error| Err(format!("reading the grants failed: {error}")))
+    }
+
+    /// The grants that an execution of a pipeline started with, or why they cannot be had.
+    pub async fn pinned_grants(
+        &self,
+        pipeline: Aggregate,
+        pins: &BTreeMap<String, String>,
+    ) -> Result<Arc<GrantsFile>, String> {
+        let digest = match self.grants.of(pins) {
+            Pinned::Here(grants) => return Ok(grants),
+            Pinned::Kept(digest) => digest,
+        };
+        let mut kept = kept_grants(&*self.store, pipeline, digest).await.map_err(|error| error.to_string())?;
+        if kept.is_none() {
+            // Versions before kept them with the account.
+            let part = PartKey::Live(format!("grants/{digest}").into());
+            let of_account = self.store.get(Aggregate::of_account(pipeline.account), &part).await;
+            kept = of_account.map_err(|error| error.to_string())?;
+        }
+        let grants = kept.and_then(|bytes| self.grants.remember(digest, &bytes));
+        grants.ok_or_else(|| "the grants that the execution started with are gone; start a new execution".to_owned())
+    }
+
     async fn plugin(&self, pipeline: Aggregate, run: &RunAction) -> Option<Plugin> {
         let pin = plugin_pin(&run.stage().name, &run.action().name);
         match run.start.pins.get(&pin) {
@@ -81,7 +135,7 @@ impl SandboxActions {
 
     /// What a source action would fetch now, without fetching it.
     pub async fn latest(
-        &self,
+        self: &Arc<Self>,
         pipeline: Aggregate,
         declaration: &PipelineDeclaration,
         action: &ActionDeclaration,
@@ -91,7 +145,7 @@ impl SandboxActions {
         let plugin = catalogue.bound(&action.action_type_id);
         let plugin = plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
         let description = plugin.description();
-        let grants = self.grants.current(pipeline.account, &declaration.name);
+        let grants = self.current_grants(pipeline.account, declaration.name.clone()).await?;
         let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);
         let folder = WorkFolder(self.work.join("polls").join(format!("{pipeline}-{name}").replace('/', "-")));
         folder.empty().await;
@@ -132,12 +186,9 @@ impl SandboxActions {
             return Report::failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
-        let grants = match self.grants.of(&run.start.pins) {
-            Some(grants) => grants,
-            None => {
-                let message = "the grants that the execution started with are gone; start a new execution";
-                return Report::failed(FailureType::ConfigurationError, message);
-            }
+        let grants = match self.pinned_grants(pipeline, &run.start.pins).await {
+            Ok(grants) => grants,
+            Err(message) => return Report::failed(FailureType::ConfigurationError, message),
         };
         let resolved = grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version);
         let grants = match resolved {
@@ -182,11 +233,12 @@ impl SandboxActions {
         report
     }
 
-    /// The recording of an action of an execution with these pins, as the bytes of a bundle; none where nothing was kept of it. No
-    /// artifact is in it that holds a secret of the pipeline: one that the grants name, or one of `settings`. Blocks.
+    /// The recording of an action of an execution with these grants, as the bytes of a bundle; none where nothing was kept of
+    /// it. No artifact is in it that holds a secret of the pipeline: one that the grants name, or one of `settings`; and none
+    /// at all where the grants are not to be had. Blocks.
     pub fn recording(
         &self,
-        pins: &BTreeMap<String, String>,
+        grants: Option<&GrantsFile>,
         settings: &[String],
         execution: &str,
         action: &str,
@@ -195,7 +247,7 @@ impl SandboxActions {
         bundle.recording.log = self.logs.last_lines(execution, action)?;
         let component = self.plugins.component(&bundle.recording.component.digest);
         // Also those of other actions, whose outputs may be inputs of this one.
-        let granted = self.grants.of(pins).and_then(|grants| grants.secrets().ok());
+        let granted = grants.and_then(|grants| grants.secrets().ok());
         let masks = granted.map(|granted| {
             Masks::of(granted.iter().map(SecretValue::expose).chain(settings.iter().map(String::as_str)))
         });

@@ -1,16 +1,20 @@
 //! Which grants count: those of the operator for each pipeline as of now, and those that an execution started with.
 //!
-//! Owns the choice. Must not know what a grants file says (`grants`), nor where pinned ones are kept (the account's record).
+//! Owns the choice. Must not know what a grants file says (`grants`), nor where pinned ones are kept (the driver).
 
-use pipewright_base::hex;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use crate::grants::{GrantsError, GrantsFile};
+use bytes::Bytes;
+use pipewright_engine::driver::GRANTS_PIN;
+use pipewright_sandbox::files::Digest;
 
-/// The name in `Start::pins` under which an execution keeps the digest of its grants.
-pub const GRANTS_PIN: &str = "grants";
+use crate::grants::GrantsFile;
+
+/// Pinned grants in memory; when there are more, all are forgotten and read again when needed. Stops a pipeline whose grants
+/// change with every start from filling memory.
+const PINNED_COUNT_MAX: usize = 1000;
 
 /// The grants file of each pipeline, by its account and name.
 pub type Files = BTreeMap<(u64, String), PathBuf>;
@@ -22,12 +26,18 @@ pub enum GrantBook {
 }
 
 pub struct Many {
-    /// Pipelines and their files. They are read again at each start of an execution, so an edit counts from the next one on.
+    /// Pipelines and their files. They are read again at each start of an execution, so an edit counts from the next one on,
+    /// and what is missing or wrong then is refused then.
     files: Files,
-    /// What each file said when it was last right.
-    current: RwLock<HashMap<(u64, String), Arc<GrantsFile>>>,
     /// By digest, those that executions have pinned.
     pinned: RwLock<HashMap<String, Arc<GrantsFile>>>,
+}
+
+/// Where an execution's grants are.
+pub enum Pinned<'a> {
+    Here(Arc<GrantsFile>),
+    /// Kept with the pipeline, by this digest.
+    Kept(&'a str),
 }
 
 impl GrantBook {
@@ -35,56 +45,71 @@ impl GrantBook {
         Self::One(Arc::new(grants))
     }
 
-    /// Every file must be right at the start.
-    pub fn many(files: Files) -> Result<Self, GrantsError> {
-        let read = |(name, path): (&(u64, String), &PathBuf)| Ok((name.clone(), Arc::new(GrantsFile::read(path)?)));
-        let current = files.iter().map(read).collect::<Result<_, GrantsError>>()?;
-        Ok(Self::Many(Many { files, current: RwLock::new(current), pinned: RwLock::default() }))
+    pub fn many(files: Files) -> Self {
+        Self::Many(Many { files, pinned: RwLock::default() })
     }
 
-    /// What a pipeline's file says now. One that was spoiled since counts as it was.
-    pub fn current(&self, account: u64, pipeline: &str) -> Arc<GrantsFile> {
-        let many = match self {
-            Self::One(grants) => return Arc::clone(grants),
-            Self::Many(many) => many,
+    /// The files that cannot be used now, each with the reason: for the operator, at the start.
+    pub fn faults(&self) -> Vec<String> {
+        let Self::Many(many) = self else { return Vec::new() };
+        let fault = |((account, pipeline), path): (&(u64, String), &PathBuf)| {
+            let error = GrantsFile::read(path).err()?;
+            Some(format!(
+                "the grants of {pipeline} of account {account:012}: {error}; no execution of it starts until then"
+            ))
         };
-        let pipeline = (account, pipeline.to_owned());
-        let Some(path) = many.files.get(&pipeline) else { return Arc::default() };
-        match GrantsFile::read(path) {
-            Ok(read) => {
-                let read = Arc::new(read);
-                many.current.write().expect("no panic while held").insert(pipeline, Arc::clone(&read));
-                read
-            }
-            Err(error) => {
-                tracing::error!("{error}; what the file said before counts");
-                many.current.read().expect("no panic while held").get(&pipeline).cloned().unwrap_or_default()
-            }
+        many.files.iter().filter_map(fault).collect()
+    }
+
+    /// The file that a start of this pipeline reads and pins; none where there is nothing to pin.
+    pub fn file(&self, account: u64, pipeline: &str) -> Option<&Path> {
+        match self {
+            Self::One(_) => None,
+            Self::Many(many) => many.files.get(&(account, pipeline.to_owned())).map(PathBuf::as_path),
         }
     }
 
-    /// Remembers what an execution pins, and gives its digest; none where grants are not pinned.
-    pub fn pin(&self, grants: &Arc<GrantsFile>) -> Option<(String, Vec<u8>)> {
-        let Self::Many(many) = self else { return None };
-        let bytes = grants.to_bytes();
-        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
-        many.pinned.write().expect("no panic while held").insert(digest.clone(), Arc::clone(grants));
-        Some((digest, bytes))
-    }
-
-    /// Takes back what executions pinned before this host started.
-    pub fn remember(&self, digest: &str, bytes: &[u8]) {
-        if let (Self::Many(many), Some(grants)) = (self, GrantsFile::from_bytes(bytes)) {
-            many.pinned.write().expect("no panic while held").insert(digest.to_owned(), Arc::new(grants));
+    /// What counts for a pipeline now. Blocks.
+    pub fn current(&self, account: u64, pipeline: &str) -> Result<Arc<GrantsFile>, String> {
+        match (self, self.file(account, pipeline)) {
+            (Self::One(grants), _) => Ok(Arc::clone(grants)),
+            (Self::Many(_), None) => Ok(Arc::default()),
+            (Self::Many(_), Some(path)) => GrantsFile::read(path).map(Arc::new).map_err(|error| error.to_string()),
         }
     }
 
-    /// The grants of an execution that pinned these; none where they are gone.
-    pub fn of(&self, pins: &BTreeMap<String, String>) -> Option<Arc<GrantsFile>> {
+    /// The form in which grants are kept, and found again by its digest.
+    pub fn pin(&self, grants: &Arc<GrantsFile>) -> Bytes {
+        let bytes = Bytes::from(grants.to_bytes());
+        self.keep(Digest::of(&bytes).to_string(), grants);
+        bytes
+    }
+
+    /// Takes back what an execution pinned before; none where it is not what was kept.
+    pub fn remember(&self, digest: &str, bytes: &[u8]) -> Option<Arc<GrantsFile>> {
+        let grants = Arc::new(GrantsFile::from_bytes(bytes)?);
+        self.keep(digest.to_owned(), &grants);
+        Some(grants)
+    }
+
+    fn keep(&self, digest: String, grants: &Arc<GrantsFile>) {
+        let Self::Many(many) = self else { return };
+        let mut pinned = many.pinned.write().expect("no panic while held");
+        if pinned.len() >= PINNED_COUNT_MAX {
+            pinned.clear();
+        }
+        pinned.insert(digest, Arc::clone(grants));
+    }
+
+    /// The grants of an execution with these pins.
+    pub fn of<'a>(&self, pins: &'a BTreeMap<String, String>) -> Pinned<'a> {
         match (self, pins.get(GRANTS_PIN)) {
-            (Self::One(grants), _) => Some(Arc::clone(grants)),
-            (Self::Many(_), None) => Some(Arc::default()),
-            (Self::Many(many), Some(digest)) => many.pinned.read().expect("no panic while held").get(digest).cloned(),
+            (Self::One(grants), _) => Pinned::Here(Arc::clone(grants)),
+            (Self::Many(_), None) => Pinned::Here(Arc::default()),
+            (Self::Many(many), Some(digest)) => match many.pinned.read().expect("no panic while held").get(digest) {
+                Some(grants) => Pinned::Here(Arc::clone(grants)),
+                None => Pinned::Kept(digest),
+            },
         }
     }
 }
@@ -94,34 +119,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_counts_as_it_was_while_it_is_spoiled() {
+    fn a_file_counts_as_it_is_and_a_wrong_one_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("site.toml");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
+        let book = GrantBook::many([((7, "site".to_owned()), path.clone())].into());
+        let granted_in = |account, pipeline: &str| {
+            let current = book.current(account, pipeline);
+            current.map(|grants| grants.actions().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let wrong = |what: &str| {
+            let error = granted_in(7, "site").unwrap_err();
+            assert!(error.contains("site.toml") && error.contains(what), "{error}");
+            assert!(book.faults().concat().contains(what));
+        };
+        wrong("cannot be read");
         write("[action.\"Source/Source\"]\nclock = true\n");
-        let book = GrantBook::many([((7, "site".to_owned()), path.clone())].into()).unwrap();
-        let granted_in =
-            |account, pipeline: &str| book.current(account, pipeline).actions().map(str::to_owned).collect::<Vec<_>>();
-        let granted = |pipeline: &str| granted_in(7, pipeline);
-        assert_eq!(granted("site"), ["Source/Source"]);
-        assert_eq!(granted_in(8, "site"), [""; 0]);
-        assert_eq!(granted("other"), [""; 0]);
-        write("[action.\"Deploy/Deploy\"]\nclock = true\n");
-        assert_eq!(granted("site"), ["Deploy/Deploy"]);
+        assert_eq!(granted_in(7, "site").unwrap(), ["Source/Source"]);
+        assert_eq!(granted_in(8, "site").unwrap(), [""; 0]);
+        assert_eq!(granted_in(7, "other").unwrap(), [""; 0]);
+        assert_eq!(book.faults(), [""; 0]);
         write("[action.");
-        assert_eq!(granted("site"), ["Deploy/Deploy"]);
+        wrong("site.toml");
+        write("[action.\"Deploy/Deploy\"]\nclock = true\n");
+        assert_eq!(granted_in(7, "site").unwrap(), ["Deploy/Deploy"]);
 
-        let (digest, bytes) = book.pin(&book.current(7, "site")).unwrap();
-        let again = GrantBook::many(BTreeMap::new()).unwrap();
-        again.remember(&digest, &bytes);
-        let GrantBook::Many(many) = &again else { panic!("it is a book of many") };
-        let pinned = many.pinned.read().unwrap()[&digest].actions().map(str::to_owned).collect::<Vec<_>>();
+        let bytes = book.pin(&book.current(7, "site").unwrap());
+        let pins = [(GRANTS_PIN.to_owned(), Digest::of(&bytes).to_string())].into();
+        assert!(matches!(book.of(&pins), Pinned::Here(_)));
+        let again = GrantBook::many(BTreeMap::new());
+        let Pinned::Kept(digest) = again.of(&pins) else { panic!("nobody told it of them") };
+        let pinned = again.remember(digest, &bytes).unwrap().actions().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(pinned, ["Deploy/Deploy"]);
-    }
-
-    #[test]
-    fn a_file_that_is_wrong_at_the_start_is_told() {
-        let missing = PathBuf::from("no/such/file.toml");
-        assert!(GrantBook::many([((7, "site".to_owned()), missing)].into()).is_err());
+        assert!(matches!(again.of(&pins), Pinned::Here(_)));
     }
 }

@@ -1,8 +1,7 @@
 //! A host put together: store, artifacts, plugins, sandbox and driver over one data directory.
 //!
-//! Owns the wiring, and what an execution pins at its start. Must not know who asks the host.
+//! Owns the wiring. Must not know who asks the host.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,11 +11,12 @@ use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
-use crate::actions::{Runner, SandboxActions, plugin_pin};
-use crate::grant_book::{GRANTS_PIN, GrantBook};
+use crate::actions::{Runner, SandboxActions};
+use crate::grant_book::GrantBook;
 use crate::logs::Logs;
 use crate::recording::Recordings;
 use pipewright_artifacts::Artifacts;
+use pipewright_base::Scope;
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::driver::{Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
@@ -28,9 +28,6 @@ pub const REGION: &str = "us-east-1";
 
 /// The hidden command by which the host starts its own binary as the compiler of components.
 pub const COMPILE: &str = "compile-component";
-
-/// The parts of the account's record that hold pinned grants, by their digest.
-const GRANTS: &str = "grants/";
 
 #[derive(Clone)]
 pub struct Host {
@@ -106,6 +103,7 @@ impl Host {
             plugins,
             artifacts: Arc::new(Artifacts::open(&data.artifacts())?),
             grants,
+            store: Arc::clone(&store) as _,
             logs: Logs::new(data.logs()),
             recordings: Recordings::new(data.logs()),
             work: data.work(),
@@ -120,43 +118,16 @@ impl Host {
         &self.accounts
     }
 
-    /// Takes back the grants that executions pinned before.
-    pub async fn remember_grants(&self) -> Result<(), DriverError> {
+    /// Goes on with what was interrupted, as far as it can: only a failed host keeps an account from it. Where the host before
+    /// this one died, that counts against what ran then.
+    pub async fn resume(&self, died: bool) -> Result<(), DriverError> {
         for account in &*self.accounts {
-            for (digest, bytes) in self.driver.account_parts(*account, GRANTS).await? {
-                self.actions.grants.remember(&digest, &bytes);
+            match self.driver.resume(*account, died).await {
+                Err(error) if error.scope() == Scope::Host => return Err(error),
+                Err(error) => tracing::error!(account, "what was interrupted cannot be found: {error}"),
+                Ok(()) => {}
             }
         }
         Ok(())
-    }
-
-    /// Goes on with what was interrupted.
-    pub async fn resume(&self) -> Result<(), DriverError> {
-        for account in &*self.accounts {
-            self.driver.resume(*account).await?;
-        }
-        Ok(())
-    }
-
-    /// What an execution holds on to from its start to its end: the very plugins and grants that count now.
-    pub async fn pins(
-        &self,
-        account: u64,
-        declaration: &PipelineDeclaration,
-    ) -> Result<BTreeMap<String, String>, DriverError> {
-        let catalogue = self.actions.plugins.catalogue(account);
-        let actions =
-            declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
-        let pin = actions.filter_map(|(stage, action)| {
-            let plugin = catalogue.bound(&action.action_type_id)?;
-            Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
-        });
-        let mut pins: BTreeMap<_, _> = pin.collect();
-        let grants = self.actions.grants.current(account, &declaration.name);
-        if let Some((digest, bytes)) = self.actions.grants.pin(&grants) {
-            self.driver.keep_account_part(account, &format!("{GRANTS}{digest}"), Bytes::from(bytes)).await?;
-            pins.insert(GRANTS_PIN.to_owned(), digest);
-        }
-        Ok(pins)
     }
 }

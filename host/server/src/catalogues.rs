@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::poll::Poller;
-use pipewright_base::clock;
 use pipewright_base::home::DataDirectory;
+use pipewright_base::{Scope, clock};
 use pipewright_engine::driver::DriverError;
 use pipewright_packages::plugins::{Notice, Offer, PluginError, Whose};
 use pipewright_packages::{Installed, PackageError};
@@ -97,8 +97,15 @@ impl Catalogues {
             );
         }
         for account in host.accounts().iter() {
-            catalogues.load_account(*account).await?;
-            catalogues.remember(*account).await?;
+            let loaded = catalogues.load_account(*account).await;
+            let remembered = catalogues.remember(*account).await.map_err(CatalogueError::from);
+            for error in [loaded.err(), remembered.err()].into_iter().flatten() {
+                match error {
+                    CatalogueError::Driver(error) if error.scope() == Scope::Host => return Err(error.into()),
+                    // Its other plugins, and those of other accounts, go on.
+                    error => tracing::error!("account {account:012}: {error}; it goes without"),
+                }
+            }
         }
         Ok(catalogues)
     }

@@ -4,23 +4,26 @@
 //! Owns when a source is looked at, and what a new revision is. Must not know how a source is asked (the actions), nor
 //! what an execution does.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{ActionStatus, Execution, ExecutionId, StartRequest, State, Trigger, TriggerType};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use pipewright_base::clock;
+use pipewright_base::{Cause, Scope, Source as Way};
 use pipewright_engine::driver::index::{self, Kind};
+use pipewright_engine::driver::timers::{Now, Timers};
 use pipewright_engine::driver::{DriverError, Note};
 use pipewright_runner::host::Host;
-use pipewright_store::{Aggregate, List, READ_ROWS_MAX, StoreError};
+use pipewright_store::{Aggregate, List, READ_ROWS_MAX};
 
 /// Sources that are looked at at once; more of them wait. Stops a thousand slow servers from taking all connections.
 const POLLS_AT_ONCE_MAX: usize = 32;
@@ -52,8 +55,7 @@ struct Source {
 }
 
 struct Plan {
-    /// None while it is being looked at.
-    due: Option<u64>,
+    is_looked_at: bool,
     failures: u32,
 }
 
@@ -61,7 +63,8 @@ struct Task {
     host: Host,
     interval_ms: u64,
     plans: HashMap<Source, Plan>,
-    due: BTreeSet<(u64, Source)>,
+    /// By how much time passes, whatever the time of day is set to.
+    due: Timers<Source>,
     running: JoinSet<(Source, Result<(), String>)>,
     counts: Arc<Counts>,
 }
@@ -75,7 +78,7 @@ impl Poller {
             host,
             interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
             plans: HashMap::new(),
-            due: BTreeSet::new(),
+            due: Timers::default(),
             running: JoinSet::new(),
             counts: Arc::clone(&counts),
         };
@@ -102,8 +105,7 @@ impl Task {
         }
         loop {
             self.look();
-            let now = clock::now_ms();
-            let next = self.due.first().map(|(at, _)| Duration::from_millis(at.saturating_sub(now)));
+            let next = self.due.wait(Now::read());
             let free = self.running.len() < POLLS_AT_ONCE_MAX;
             tokio::select! {
                 changed = changes.recv() => match changed {
@@ -113,9 +115,13 @@ impl Task {
                             Some(pipeline) => self.find(pipeline).await,
                             None => self.find_all().await,
                         };
-                        if let Err(error) = found {
-                            tracing::info!("sources are looked at no more: {error}");
-                            return;
+                        match found {
+                            Err(error) if error.scope() == Scope::Host => {
+                                tracing::info!("sources are looked at no more: {error}");
+                                return;
+                            }
+                            Err(error) => tracing::error!("sources cannot be found: {error}"),
+                            Ok(()) => {}
                         }
                     }
                 },
@@ -155,8 +161,8 @@ impl Task {
         // Without loading the pipeline: at the start of the host this looks at all of them.
         let declaration = match self.host.driver.declaration(pipeline).await {
             Ok(declaration) => declaration,
-            // The host goes down, and so would every other read fail.
-            Err(error @ DriverError::Store(StoreError::Stopped { .. })) => return Err(error),
+            // So would every other read.
+            Err(error) if error.scope() == Scope::Host => return Err(error),
             Err(error) => {
                 tracing::error!(%pipeline, "its sources cannot be found: {error}");
                 return Ok(());
@@ -168,13 +174,13 @@ impl Task {
         };
         let gone = |source: &Source| source.pipeline == pipeline && !wanted.contains(&source.action);
         self.plans.retain(|source, _| !gone(source));
-        self.due.retain(|(_, source)| !gone(source));
+        self.due.retain(|source| !gone(source));
         for action in wanted {
             let source = Source { pipeline, action };
             if !self.plans.contains_key(&source) {
-                let first = clock::now_ms() + spread(&source, self.interval_ms);
-                self.due.insert((first, source.clone()));
-                self.plans.insert(source, Plan { due: Some(first), failures: 0 });
+                let first = Duration::from_millis(spread(&source, self.interval_ms));
+                self.due.set_in(source.clone(), first, Now::read());
+                self.plans.insert(source, Plan { is_looked_at: false, failures: 0 });
             }
         }
         self.counts.sources.store(self.plans.len() as u64, Ordering::Relaxed);
@@ -192,28 +198,23 @@ impl Task {
 
     /// Begins to look at what is due.
     fn look(&mut self) {
-        let now = clock::now_ms();
         while self.running.len() < POLLS_AT_ONCE_MAX {
-            let Some((at, source)) = self.due.first().cloned() else { return };
-            if at > now {
-                return;
-            }
-            self.due.pop_first();
+            let Some((source, _)) = self.due.take(Now::read()) else { return };
             if let Some(plan) = self.plans.get_mut(&source) {
-                plan.due = None;
+                plan.is_looked_at = true;
             }
             self.counts.polls.fetch_add(1, Ordering::Relaxed);
             let host = self.host.clone();
             self.running.spawn(async move {
-                let looked = look_at(&host, &source).await;
-                (source, looked)
+                let looked = AssertUnwindSafe(look_at(&host, &source)).catch_unwind().await;
+                (source, looked.unwrap_or_else(|_| Err("the host failed meanwhile; its log says how".to_owned())))
             });
         }
     }
 
     fn looked(&mut self, source: Source, result: &Result<(), String>) {
         // It may be gone, or have gone and come back meanwhile: then it has its turn already.
-        let Some(plan) = self.plans.get_mut(&source).filter(|plan| plan.due.is_none()) else { return };
+        let Some(plan) = self.plans.get_mut(&source).filter(|plan| plan.is_looked_at) else { return };
         match result {
             Ok(()) => plan.failures = 0,
             Err(error) => {
@@ -224,9 +225,8 @@ impl Task {
         }
         let factor = 1_u64.checked_shl(plan.failures).unwrap_or(u64::MAX);
         let wait = self.interval_ms.saturating_mul(factor).min(self.interval_ms.max(BACKOFF_SECONDS_MAX * 1000));
-        let due = clock::now_ms() + wait;
-        plan.due = Some(due);
-        self.due.insert((due, source));
+        plan.is_looked_at = false;
+        self.due.set_in(source, Duration::from_millis(wait), Now::read());
     }
 }
 
@@ -245,6 +245,7 @@ fn seen_note(action: &str) -> String {
 /// Starts an execution if the source has a revision that neither a poll nor the newest execution has seen.
 async fn look_at(host: &Host, source: &Source) -> Result<(), String> {
     let failed = |error: DriverError| error.to_string();
+    let cause = Cause::host("poller", Way::Poller);
     let state = host.driver.state(source.pipeline).await.map_err(failed)?;
     let Some(declaration) = &state.declaration else { return Ok(()) };
     let stage = &declaration.stages[0];
@@ -262,14 +263,13 @@ async fn look_at(host: &Host, source: &Source) -> Result<(), String> {
         // What it will fetch is not known yet: the next look tells.
         Fetched::InProgress => return Ok(()),
         Fetched::Revision(id) if id == latest.id => {
-            return host.driver.keep(source.pipeline, keep).await.map_err(failed);
+            return host.driver.keep(source.pipeline, keep, &cause).await.map_err(failed);
         }
         Fetched::Revision(_) | Fetched::Nothing => {}
     }
     let trigger = Trigger { kind: TriggerType::PollForSourceChanges, detail: source.action.to_string() };
-    let pins = host.pins(source.pipeline.account, declaration).await.map_err(failed)?;
-    let request = StartRequest { trigger, pins, ..StartRequest::default() };
-    let execution = host.driver.start(source.pipeline, request, None, keep).await.map_err(failed)?;
+    let request = StartRequest { trigger, ..StartRequest::default() };
+    let execution = host.driver.start(source.pipeline, request, None, keep, &cause).await.map_err(failed)?;
     tracing::info!(pipeline = %source.pipeline, %execution, "revision {} of {} starts it", latest.id, source.action);
     Ok(())
 }

@@ -27,6 +27,7 @@ use pipewright_base::home::DataDirectory;
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::Keeper;
 use pipewright_packages::plugins::Plugins;
+use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
 use pipewright_store::{SledStore, Store};
@@ -62,6 +63,9 @@ pub struct Server {
     keeper: Arc<Keeper>,
     catalogues: Arc<Catalogues>,
     poller: Poller,
+    /// Whether the host before this one died.
+    died: bool,
+    data: DataDirectory,
 }
 
 impl Server {
@@ -71,7 +75,8 @@ impl Server {
         let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
         let sandbox = host::sandbox(data.compiled(), authorities)?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
-        let grants = GrantBook::many(config.grants_files())?;
+        let grants = GrantBook::many(config.grants_files());
+        grants.faults().iter().for_each(|fault| tracing::error!("{fault}"));
         let identity = Identity {
             accounts: config.accounts(),
             region: config.region.clone(),
@@ -80,9 +85,12 @@ impl Server {
         };
         // The store first: it is what says that another process has the directory.
         let store = host::open_store(&data, &identity)?;
-        let plugins = Plugins::load(&sandbox, &files, Some(BlobDir::new(data.components())?)).await?;
+        // Of a new directory it is the same: nothing ran in it.
+        let died = ending::begin(&data)?;
+        let kept = Some(BlobDir::new(data.components())?);
+        let (plugins, faults) = Plugins::load_usable(&sandbox, &files, kept).await?;
+        faults.iter().for_each(|fault| tracing::error!("{fault}; it is left out"));
         let host = Host::new(&data, store, identity, sandbox, plugins, grants)?;
-        host.remember_grants().await?;
         let catalogues = Arc::new(Catalogues::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;
         let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
@@ -112,7 +120,20 @@ impl Server {
         let endpoint_file = data.endpoint();
         std::fs::write(&endpoint_file, format!("http://{address}\n"))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
-        Ok(Self { listener, router, host, address, credentials, region, endpoint_file, keeper, catalogues, poller })
+        Ok(Self {
+            listener,
+            router,
+            host,
+            address,
+            credentials,
+            region,
+            endpoint_file,
+            keeper,
+            catalogues,
+            poller,
+            died,
+            data,
+        })
     }
 
     /// To be closed when everything else has ended.
@@ -122,10 +143,10 @@ impl Server {
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, router, host, endpoint_file, keeper, catalogues, poller, .. } = self;
-        // Beside the first requests. A host that cannot go on with what was interrupted must not go on at all.
+        let Self { listener, router, host, endpoint_file, keeper, catalogues, poller, died, data, .. } = self;
+        // Beside the first requests. What cannot go on is quarantined; only a host that fails goes no further.
         let resume = async {
-            match host.resume().await {
+            match host.resume(died).await {
                 Ok(()) => std::future::pending().await,
                 Err(error) => format!("what was interrupted cannot go on: {error}"),
             }
@@ -146,7 +167,8 @@ impl Server {
         // Nobody is misled by a file that is left behind; it only helps who looks for the server.
         let _ = std::fs::remove_file(endpoint_file);
         match failure {
-            None => Ok(()),
+            // What still runs goes on at the next start, and did not bring the host down.
+            None => Ok(ending::end(&data)?),
             Some(reason) => Err(anyhow::anyhow!(reason)),
         }
     }

@@ -161,6 +161,10 @@ impl Committer {
                 None => batch.remove(key),
             }
         };
+        let head = match &work {
+            Work::Commit(_) => head,
+            Work::Step(step) => step.head(head),
+        };
         let written = head.map_err(CommitError::from).and_then(|head| match work {
             Work::Commit(prepared) => prepared.write(tree, head, put).map(|head| (head, head.sequence)),
             Work::Step(step) => step.write(tree, aggregate, head, put),

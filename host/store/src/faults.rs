@@ -246,6 +246,26 @@ fn what_was_acknowledged_survives_a_kill() {
     assert_eq!(db.len(), usize::from(WRITERS) * 5 + 1);
 }
 
+/// An aggregate whose head says nothing any more can still be taken out.
+#[test]
+fn what_lost_its_head_is_erased() {
+    let dir = TempDir::new().expect("a directory");
+    runtime().block_on(async {
+        let store = open(dir.path());
+        store.commit(commit(PIPELINE, 0, "a=1 b=2")).await.expect("it commits");
+    });
+    let head = layout::row_key(&layout::prefix(PIPELINE), layout::HEAD, &[]);
+    sled_row(dir.path(), &head, |row| row.pop().is_some());
+    runtime().block_on(async {
+        let store = open(dir.path());
+        assert!(matches!(store.load(PIPELINE).await, Err(StoreError::Damaged { .. })));
+        store.erase(PIPELINE).await.expect("it is erased");
+        assert_eq!(store.aggregates(None, 10).await, Ok(Vec::new()));
+        store.verify().await.expect("it is whole");
+        assert_eq!(store.commit(commit(PIPELINE, 0, "a=1")).await, Ok(1));
+    });
+}
+
 fn trim_to_last(aggregate: Aggregate, before: u64) -> Trim {
     Trim { aggregate, expected: None, before, parts: Vec::new(), index: Vec::new() }
 }

@@ -23,7 +23,7 @@ mod watch;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipewright_base::hex;
+use pipewright_base::{Scope, hex};
 use std::fmt;
 
 pub use self::sled::{Claim, OpenError, SledStore};
@@ -217,6 +217,30 @@ pub enum CommitError {
     /// After `Stopped` alone it is open whether the commit is on disk: opening the store again tells.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl StoreError {
+    /// What it ends.
+    pub fn scope(&self) -> Scope {
+        match self {
+            // What is read belongs to one aggregate; a store that as a whole lacks what it acknowledged does not open.
+            Self::Damaged { .. } => Scope::Pipeline,
+            Self::Stopped { .. } => Scope::Host,
+            Self::Full { .. } => Scope::Request,
+        }
+    }
+}
+
+impl CommitError {
+    /// What it ends.
+    pub fn scope(&self) -> Scope {
+        match self {
+            // Another writer has the aggregate: what is decided here counts for nothing.
+            Self::Conflict { .. } => Scope::Pipeline,
+            Self::TooLarge { .. } => Scope::Request,
+            Self::Store(error) => error.scope(),
+        }
+    }
 }
 
 /// What every backend keeps. One conformance suite (`conformance.rs`) runs on all of them.

@@ -32,10 +32,10 @@ impl MemoryStore {
     fn apply<T>(
         &self,
         aggregate: Aggregate,
-        write: impl FnOnce(&Map, Head, &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Result<T, CommitError>,
+        write: impl FnOnce(&Map, Result<Head, StoreError>, &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Result<T, CommitError>,
     ) -> Result<T, CommitError> {
         let mut map = self.rows();
-        let head = rows::head(&*map, aggregate)?;
+        let head = rows::head(&*map, aggregate);
         let mut batch = Vec::new();
         let written = write(&map, head, &mut |key, value| batch.push((key.to_vec(), value.map(<[u8]>::to_vec))))?;
         for (key, value) in batch {
@@ -51,8 +51,10 @@ impl MemoryStore {
         let mut gone = 0;
         for step in steps {
             loop {
-                let (_, taken) =
-                    self.apply(aggregate, |map, head, put| step.clone().write(map, aggregate, head, put))?;
+                let (_, taken) = self.apply(aggregate, |map, head, put| {
+                    let head = step.head(head)?;
+                    step.clone().write(map, aggregate, head, put)
+                })?;
                 gone += taken;
                 if taken == 0 || !step.is_repeated() {
                     break;
@@ -93,7 +95,7 @@ impl Store for MemoryStore {
     async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
         let aggregate = commit.aggregate;
         let prepared = Prepared::new(commit)?;
-        let after = self.apply(aggregate, |map, head, put| prepared.write(map, head, put))?;
+        let after = self.apply(aggregate, |map, head, put| prepared.write(map, head?, put))?;
         self.watchers.tell(aggregate, after.sequence);
         Ok(after.sequence)
     }

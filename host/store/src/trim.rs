@@ -44,6 +44,14 @@ impl Step {
         matches!(self, Step::Sweep | Step::Erase)
     }
 
+    /// The head that the step starts from: erasing needs none that is right.
+    pub(super) fn head(&self, stored: Result<Head, StoreError>) -> Result<Head, StoreError> {
+        match (self, stored) {
+            (Step::Erase, Err(StoreError::Damaged { .. })) => Ok(Head::default()),
+            (_, stored) => stored,
+        }
+    }
+
     /// Gives every row to delete (`None`) or to put, and returns the head after it and how many rows went.
     pub(super) fn write<R: Rows>(
         self,
@@ -172,9 +180,9 @@ fn erase<R: Rows>(
         Ok(true)
     })?;
     if keys.is_empty() {
-        return Ok(match head.sequence {
-            0 => (head, 0),
-            _ => {
+        return Ok(match rows.get(&head_key)? {
+            None => (head, 0),
+            Some(_) => {
                 put(&head_key, None);
                 (Head::default(), 1)
             }

@@ -105,6 +105,12 @@ impl Client {
         self.send(request.body(Bytes::from(body)).map_err(|error| self.broken(error))?).await.map(drop)
     }
 
+    /// Asks for something to be done over the plain HTTP interface.
+    pub async fn post(&self, segments: &[&str]) -> Result<(), ClientError> {
+        let request = Request::post(target(segments, "")).body(Bytes::new());
+        self.send(request.map_err(|error| self.broken(error))?).await.map(drop)
+    }
+
     /// A body of the plain HTTP interface, piece by piece.
     pub async fn stream(&self, segments: &[&str]) -> Result<Stream, ClientError> {
         let answer = self.get(segments, "", None).await?;

@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
 use crate::measure::{Line, compare};
+use crate::runs::cause;
 
 const ROUNDS: usize = 5;
 const GOAL: f64 = 1.5;
@@ -85,7 +86,7 @@ async fn host(sandbox: &Sandbox, plugin: &Path, source: &Path, folder: &Path) ->
     let host =
         Host::open(&data, Identity::default(), sandbox.clone(), plugins, GrantBook::one(GrantsFile::read(&grants)?))?;
     let pipeline = host.driver.named(ACCOUNT, "bench").await?;
-    host.driver.submit(pipeline, What::Create { declaration: declaration() }).await?;
+    host.driver.submit(pipeline, What::Create { declaration: declaration() }, &cause()).await?;
     Ok(host)
 }
 
@@ -113,7 +114,7 @@ async fn pipeline(host: &Host, folder: &Path) -> anyhow::Result<Duration> {
     let pipeline = host.driver.named(ACCOUNT, "bench").await?;
     let mut watcher = host.driver.store().watch(Some(pipeline));
     let start = monotonic();
-    host.driver.submit(pipeline, What::Start(StartRequest::default())).await?;
+    host.driver.submit(pipeline, What::Start(StartRequest::default()), &cause()).await?;
     while !host.driver.state(pipeline).await?.executions.is_empty() {
         watcher.changed().await;
     }

@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use crate::bare::Bare;
 use crate::measure::{Line, compare};
 use crate::replay::Replay;
-use crate::runs::Runs;
+use crate::runs::{Runs, cause};
 
 /// How many pipelines at once, and how many rounds of how many runs of each.
 const LEVELS: [(usize, usize, usize); 3] = [(1, 9, 30), (64, 9, 4), (1000, 5, 1)];
@@ -57,7 +57,7 @@ async fn open(host: &Host, folder: &Path, pipelines: usize) -> anyhow::Result<(R
         .collect();
     let declaration = declaration();
     for pipeline in &pipelines {
-        driver.submit(*pipeline, What::Create { declaration: Arc::clone(&declaration) }).await?;
+        driver.submit(*pipeline, What::Create { declaration: Arc::clone(&declaration) }, &cause()).await?;
     }
     let runs = Runs::new(driver, pipelines, StartRequest::default()).await?;
     store.take();

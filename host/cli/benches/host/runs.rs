@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use pipewright_base::clock::monotonic;
+use pipewright_base::{Cause, Source};
 use pipewright_engine::driver::Driver;
 use pipewright_pipeline::machine::{StartRequest, What};
 use pipewright_store::Aggregate;
+
+pub(crate) fn cause() -> Cause {
+    Cause::host("benchmark", Source::Start)
+}
 
 pub(crate) struct Runs {
     pub(crate) driver: Driver,
@@ -30,7 +35,7 @@ impl Runs {
         let store = self.driver.store();
         let before = store.load(pipeline).await?.sequence;
         let mut watcher = store.watch(Some(pipeline));
-        self.driver.submit(pipeline, What::Start(self.request.clone())).await?;
+        self.driver.submit(pipeline, What::Start(self.request.clone()), &cause()).await?;
         while !self.driver.state(pipeline).await?.executions.is_empty() {
             watcher.changed().await;
         }
@@ -52,7 +57,7 @@ impl Runs {
                 tokio::spawn(async move {
                     for _ in 0..runs {
                         let end = sequence + commits;
-                        driver.submit(pipeline, What::Start(request.clone())).await?;
+                        driver.submit(pipeline, What::Start(request.clone()), &cause()).await?;
                         while sequence < end {
                             let change = watcher.changed().await;
                             sequence = change.ok_or_else(|| anyhow::anyhow!("the store was closed"))?.1;

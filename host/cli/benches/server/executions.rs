@@ -22,7 +22,7 @@ use crate::child::{Server, Settings};
 use crate::client::{Client, Ends};
 use crate::measure::{compare, head};
 use crate::report::{percentile, tell, time};
-use crate::runs::Runs;
+use crate::runs::{Runs, cause};
 
 const PIPELINES: usize = 64;
 /// Rounds, and runs of each pipeline in one.
@@ -128,11 +128,8 @@ async fn without_http(bench: &Bench, folder: &Path) -> anyhow::Result<Runs> {
     for number in 0..PIPELINES {
         let pipeline = driver.named(pipewright_runner::host::ACCOUNT, &name(number)).await?;
         let declaration = serde_json::from_value(crate::pipelines::of_nothing(&name(number)))?;
-        driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }).await?;
+        driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }, &cause()).await?;
         pipelines.push(pipeline);
     }
-    let pins = host
-        .pins(pipewright_runner::host::ACCOUNT, &serde_json::from_value(crate::pipelines::of_nothing("bench"))?)
-        .await?;
-    Runs::new(driver, pipelines, StartRequest { pins, ..StartRequest::default() }).await
+    Runs::new(driver, pipelines, StartRequest::default()).await
 }

@@ -1,6 +1,7 @@
 //! Fills a store with executions through the real driver, whose actions are scripted: in a process of its own, so that it
 //! can be killed.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,12 +11,13 @@ use anyhow::Context as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_engine::driver::{Actions, Driver};
+use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{Report, RunAction, StartRequest, Success, Told, What};
 use pipewright_runner::actions::plugin_pin;
 use pipewright_runner::host::ACCOUNT;
 use pipewright_store::{Aggregate, SledStore};
 
-use crate::runs::Runs;
+use crate::runs::{Runs, cause};
 
 /// The hidden command by which the benchmark starts itself.
 pub(crate) const COMMAND: &str = "fill-store";
@@ -57,13 +59,10 @@ pub(crate) async fn run(store: &Path, runs: &str) -> anyhow::Result<()> {
     for number in 0..runs.len() {
         let pipeline = driver.named(ACCOUNT, &name(number)).await?;
         let declaration = serde_json::from_value(crate::pipelines::of_nothing(&name(number)))?;
-        driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }).await?;
+        driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }, &cause()).await?;
         pipelines.push(pipeline);
     }
-    // What the executions of a server hold on to.
-    let pins = [("One", "Nothing"), ("Two", "Nothing"), ("Three", "Nothing")];
-    let pins = pins.iter().map(|(stage, action)| (plugin_pin(stage, action), "0".repeat(64))).collect();
-    let mut all = Runs::new(driver, pipelines, StartRequest { pins, ..StartRequest::default() }).await?;
+    let mut all = Runs::new(driver, pipelines, StartRequest::default()).await?;
     let mut done = 0;
     while let Some(least) = runs.iter().copied().filter(|wanted| *wanted > done).min() {
         all.pipelines.truncate(runs.iter().take_while(|wanted| **wanted > done).count());
@@ -87,5 +86,11 @@ impl Actions for Scripted {
 
     fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {
         std::future::ready(true).boxed()
+    }
+
+    /// What the executions of a server hold on to.
+    fn pins(&self, _: u64, declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
+        let stages = declaration.stages.iter();
+        stages.map(|stage| (plugin_pin(&stage.name, &stage.actions[0].name), "0".repeat(64))).collect()
     }
 }

@@ -127,7 +127,7 @@ impl Caller {
             trigger: Trigger::default(),
             variables: Default::default(),
             source_revisions: Vec::new(),
-            pins: host.pins(ACCOUNT, &declaration).await?,
+            pins: Runner(Arc::clone(&host.actions)).pins(ACCOUNT, &declaration),
         };
         let action = RunAction {
             execution: ExecutionId::from_bytes([0; 16]),

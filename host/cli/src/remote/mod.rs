@@ -12,6 +12,7 @@ mod follow;
 pub mod history;
 pub mod logs;
 pub mod pipelines;
+pub mod reload;
 pub mod retry;
 pub(super) mod show;
 pub mod start;

@@ -17,8 +17,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
         let pipelines = find::pages(server, "ListPipelines", json!({}), "pipelines", usize::MAX).await?;
+        let quarantined = server.client.document(&["v1", "quarantine"], "").await?;
         if server.json {
-            show::json(&json!({ "pipelines": pipelines }));
+            show::json(&json!({ "pipelines": pipelines, "quarantined": quarantined["pipelines"] }));
             return Ok(ExitCode::from(exit::SUCCEEDED));
         }
         let row = |pipeline: &serde_json::Value| {
@@ -32,6 +33,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         };
         let rows: Vec<_> = pipelines.iter().map(row).collect();
         show::table(["NAME", "VERSION", "TYPE", "MODE", "UPDATED"], &rows);
+        for pipeline in quarantined["pipelines"].as_array().into_iter().flatten() {
+            let name = text(&pipeline["name"]);
+            let reload = server.command(&format!("reload {name}"));
+            show::line(&format!(
+                "\n{name} is quarantined: {}. Mend the cause, then\n  {reload}",
+                text(&pipeline["reason"])
+            ));
+        }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
 }

@@ -17,9 +17,9 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::board::{Board, Status, Update, level_name};
 use super::view::{Form, View, printable};
-use super::{Ended, failed};
+use super::{Ended, cause, failed};
 use crate::exit;
-use pipewright_engine::driver::{Driver, DriverError, Recorded};
+use pipewright_engine::driver::{Driver, DriverError, Entry};
 use pipewright_runner::grants::GrantsFile;
 use pipewright_runner::host::Host;
 use pipewright_runner::logs::{Said, Speech};
@@ -134,8 +134,8 @@ impl Follower {
             let Some(last) = records.last() else { return Ok(None) };
             self.next = last.sequence + 1;
             let mut end = None;
-            for bytes in records.iter().flat_map(|record| &record.events) {
-                let event = Recorded::read(bytes).map_err(failed)?.event;
+            let entries = records.iter().map(Entry::read).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+            for event in entries.into_iter().flat_map(|entry| entry.events) {
                 if of(&event) != Some(execution) {
                     continue;
                 }
@@ -178,7 +178,8 @@ impl Follower {
 
     async fn stop(&mut self, execution: ExecutionId) -> Result<(), Ended> {
         let reason = Some("interrupted".to_owned());
-        match self.driver.submit(self.pipeline, What::Stop { execution, abandon: true, reason, by: None }).await {
+        let stop = What::Stop { execution, abandon: true, reason, by: None };
+        match self.driver.submit(self.pipeline, stop, &cause()).await {
             // It ended in the same moment.
             Ok(_) | Err(DriverError::Refused(_)) => Ok(()),
             Err(error) => Err(failed(error)),
@@ -227,7 +228,7 @@ impl Follower {
             summary: String::new(),
             by: std::env::var("USER").ok(),
         };
-        match self.driver.submit(self.pipeline, What::PutApprovalResult(answer)).await {
+        match self.driver.submit(self.pipeline, What::PutApprovalResult(answer), &cause()).await {
             // It timed out or was stopped meanwhile.
             Ok(_) | Err(DriverError::Refused(_)) => Ok(()),
             Err(error) => Err(failed(error)),

@@ -17,6 +17,7 @@ use pipewright_pipeline::machine::{Reply, StartRequest, What};
 
 use super::exit::Ended;
 use pipewright_base::home::DataDirectory;
+use pipewright_base::{Cause, Principal, Source};
 use pipewright_engine::driver::{Driver, DriverError};
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{ACCOUNT, Host, Identity};
@@ -67,14 +68,13 @@ async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, E
     let data = DataDirectory::open(&data)?;
     let granted = grants.clone();
     let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(grants))?;
-    let pins = host.pins(ACCOUNT, &declaration).await.map_err(failed)?;
     let pipeline = host.driver.named(ACCOUNT, &declaration.name).await.map_err(failed)?;
     abandon_interrupted(&host.driver, pipeline).await?;
     put(&host.driver, pipeline, &declaration).await?;
 
     let follower = follow::Follower::new(&host, pipeline, &declaration, form, granted).await.map_err(failed)?;
-    let start = StartRequest { variables, pins, ..StartRequest::default() };
-    let reply = host.driver.submit(pipeline, What::Start(start)).await;
+    let start = StartRequest { variables, ..StartRequest::default() };
+    let reply = host.driver.submit(pipeline, What::Start(start), &cause()).await;
     let Reply::Execution(execution) = reply.map_err(refused)? else {
         return Err(Ended::Host(anyhow::anyhow!("the start was answered with something else")));
     };
@@ -93,7 +93,7 @@ async fn abandon_interrupted(driver: &Driver, pipeline: Aggregate) -> Result<(),
     for &execution in state.executions.keys() {
         let reason = Some("the run was interrupted, and another was started".to_owned());
         let stop = What::Stop { execution, abandon: true, reason, by: None };
-        driver.submit(pipeline, stop).await.map_err(failed)?;
+        driver.submit(pipeline, stop, &cause()).await.map_err(failed)?;
         tracing::warn!("execution {execution} was interrupted; it is abandoned");
     }
     Ok(())
@@ -109,7 +109,13 @@ async fn put(driver: &Driver, pipeline: Aggregate, declaration: &PipelineDeclara
         Some(_) => What::Update { declaration },
         None => What::Create { declaration },
     };
-    driver.submit(pipeline, what).await.map_err(refused).map(drop)
+    driver.submit(pipeline, what, &cause()).await.map_err(refused).map(drop)
+}
+
+/// Whoever has this machine's account, by this command.
+fn cause() -> Cause {
+    let name = std::env::var("USER").unwrap_or_else(|_| "administrator".to_owned());
+    Cause { principal: Principal::user(ACCOUNT, &name), request: String::new(), source: Source::CommandLine }
 }
 
 fn failed(error: DriverError) -> Ended {
@@ -119,7 +125,7 @@ fn failed(error: DriverError) -> Ended {
 /// A refusal is the caller's to mend, anything else is not.
 fn refused(error: DriverError) -> Ended {
     match error {
-        DriverError::Refused(_) | DriverError::TooLarge(_) => Ended::usage(error),
+        DriverError::Refused(_) | DriverError::TooLarge(_) | DriverError::Unpinned(_) => Ended::usage(error),
         other => failed(other),
     }
 }

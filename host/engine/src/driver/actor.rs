@@ -2,10 +2,10 @@
 //!
 //! Owns the pipeline's state in memory, its running calls and its timers. Must not know the rules (the state machine).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +18,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::record::Token;
-use super::{DriverError, Shared, index, points, record};
-use pipewright_base::clock;
+use super::timers::{Now, Timers};
+use super::{DriverError, GRANTS_PIN, Granted, Shared, entry, index, points, record};
+use pipewright_base::{Cause, Scope, Source, clock};
+use pipewright_sandbox::files::Digest;
 use pipewright_store::{Aggregate, Commit, PartKey};
 
 /// An actor with nothing to do unloads after this time; loading it again costs one read of the store.
@@ -30,40 +32,40 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// How long a client's request token is good for.
 pub const TOKEN_MILLISECONDS_MAX: u64 = 24 * 60 * 60 * 1000;
 
-/// The note of what ran when the host was stopped, each with its attempt: that was no crash.
-const STOPPED: &str = "stopped";
-
 /// How often it is looked whether the store has room again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) enum Message {
-    Input {
-        what: Box<What>,
-        with: With,
-        reply: oneshot::Sender<Result<Reply, DriverError>>,
-    },
+    Input(Box<Asked>),
     /// Keep notes, with or without a pipeline.
     Note {
         notes: Vec<Note>,
+        cause: Cause,
         reply: oneshot::Sender<Result<(), DriverError>>,
     },
     Read {
         reply: oneshot::Sender<Result<Arc<State>, DriverError>>,
     },
-    /// Look at the timers.
-    Wake,
-    /// Let what was interrupted go on.
-    Resume {
-        reply: oneshot::Sender<Result<(), DriverError>>,
+    /// Look at the timers: this time has come, in milliseconds since 1970.
+    Wake {
+        at: u64,
     },
-    /// The host stops: note what still runs.
-    Stop {
+    /// Let go on what was interrupted; by the death of the host, or in an orderly way.
+    Resume {
+        died: bool,
         reply: oneshot::Sender<Result<(), DriverError>>,
     },
 }
 
+/// An input of somebody who waits for its answer.
+pub(super) struct Asked {
+    pub what: What,
+    pub with: With,
+    pub cause: Cause,
+    pub reply: oneshot::Sender<Result<Reply, DriverError>>,
+}
+
 /// What becomes durable together with an input, or not at all.
-#[derive(Default)]
 pub(super) struct With {
     /// Done next: the first start of a new pipeline.
     pub then: Option<What>,
@@ -71,7 +73,17 @@ pub(super) struct With {
     /// that the first one started.
     pub token: Option<String>,
     pub notes: Vec<Note>,
+    /// What a start pins of what lies outside of the pipeline; a start that cannot have it is refused.
+    pub grants: Granted,
 }
+
+impl Default for With {
+    fn default() -> Self {
+        Self { then: None, token: None, notes: Vec::new(), grants: Ok(None) }
+    }
+}
+
+type Puts = Vec<(PartKey, Option<Bytes>)>;
 
 /// The name of something kept beside the state, and what it becomes.
 pub type Note = (String, Option<Bytes>);
@@ -87,16 +99,21 @@ pub(super) struct Actor {
     shared: Arc<Shared>,
     aggregate: Aggregate,
     sequence: u64,
-    state: State,
+    /// Shared with whoever reads it.
+    state: Arc<State>,
     calls: JoinSet<Answer>,
+    /// Starts whose grants are being read.
+    preparing: JoinSet<Box<Asked>>,
     running: HashMap<ActionExecutionId, Running>,
-    timers: BTreeSet<(Timestamp, TimerId)>,
+    timers: Timers<TimerId>,
     /// What happened while the store had no room to keep it, in its order.
-    postponed: VecDeque<What>,
+    postponed: VecDeque<(What, &'static Cause)>,
 }
 
-/// Action executions, each with the number of its attempt.
-type Attempts = BTreeMap<ActionExecutionId, u32>;
+/// What the host does by itself.
+static REPORT: LazyLock<Cause> = LazyLock::new(|| Cause::host("action", Source::Action));
+static TIMER: LazyLock<Cause> = LazyLock::new(|| Cause::host("timer", Source::Timer));
+static START: LazyLock<Cause> = LazyLock::new(|| Cause::host("start", Source::Start));
 
 struct Running {
     call: u32,
@@ -106,6 +123,7 @@ struct Running {
 enum Next {
     Message(Option<Message>),
     Answer(Answer),
+    Prepared(Box<Asked>),
     Timer,
     /// Try to keep what was postponed.
     Again,
@@ -114,17 +132,15 @@ enum Next {
 
 impl Actor {
     pub(super) async fn run(shared: Arc<Shared>, aggregate: Aggregate, mut inbox: mpsc::Receiver<Message>) {
-        match Self::load(Arc::clone(&shared), aggregate).await {
-            Ok(mut actor) => {
-                if let Err(error) = actor.work(&mut inbox).await {
-                    tracing::error!(%aggregate, "the pipeline stops: {error}");
-                    shared.fail(&error);
-                }
-            }
-            Err(error) => {
-                tracing::error!(%aggregate, "the pipeline cannot be loaded: {error}");
-                shared.fail(&error);
-            }
+        let life = async {
+            let mut actor = Self::load(Arc::clone(&shared), aggregate).await?;
+            actor.work(&mut inbox).await
+        };
+        match guarded(life).await {
+            // It was told to whoever met it, and the pipeline may be loaded again already.
+            Ok(()) | Err(DriverError::Quarantined(_)) => {}
+            // Before the inbox goes, with what waits in it: whoever is not answered finds out why.
+            Err(error) => drop(shared.end(aggregate, &error)),
         }
     }
 
@@ -134,10 +150,11 @@ impl Actor {
             shared,
             aggregate,
             sequence: loaded.sequence,
-            state: record::state(&loaded)?,
+            state: Arc::new(record::state(&loaded)?),
             calls: JoinSet::new(),
+            preparing: JoinSet::new(),
             running: HashMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             postponed: VecDeque::new(),
         };
         for effect in actor.state.outstanding() {
@@ -149,43 +166,36 @@ impl Actor {
     }
 
     /// What runs by the state and not here was interrupted by a crash or a stop: it goes on.
-    async fn resume(&mut self) -> Result<(), DriverError> {
-        let stopped = self.shared.store.get(self.aggregate, &record::note(STOPPED)).await?;
-        let stopped: Attempts = stopped.map(|bytes| record::read("a note", &bytes)).transpose()?.unwrap_or_default();
-        for effect in self.state.outstanding() {
-            if let Effect::RunAction(run) = effect
-                && !self.running.contains_key(&run.action_execution)
-            {
-                let crashed = stopped.get(&run.action_execution) != Some(&run.attempt);
-                self.restart(*run, crashed).await?;
-            }
+    async fn resume(&mut self, died: bool) -> Result<(), DriverError> {
+        self.timers_due().await?;
+        let interrupted = self.state.outstanding().into_iter().filter_map(|effect| match effect {
+            Effect::RunAction(run) if !self.running.contains_key(&run.action_execution) => Some(*run),
+            _ => None,
+        });
+        let interrupted: Vec<_> = interrupted.collect();
+        for run in interrupted {
+            self.restart(run, died).await?;
         }
         Ok(())
     }
 
-    /// Notes what runs and will be interrupted.
-    async fn stop(&mut self) -> Result<(), DriverError> {
-        let runs = self.state.executions.values().flat_map(|execution| execution.runs.values());
-        let running = runs.filter(|run| self.running.contains_key(&run.id));
-        let running: Attempts = running.map(|run| (run.id, run.attempt)).collect();
-        if running.is_empty() {
-            return Ok(());
-        }
-        self.note(vec![(STOPPED.to_owned(), Some(record::json(&running)?))]).await
-    }
-
-    /// Counts the attempt durably, and runs the call again; or ends the action, where it may not run twice.
+    /// Counts the attempt durably, and runs the call again; or ends the action, where it may not run again.
     async fn restart(&mut self, run: RunAction, crashed: bool) -> Result<(), DriverError> {
         let (action, call) = (run.action_execution, run.call);
+        let failed = |message: String| {
+            let report = Report::failed(FailureType::SystemUnavailable, message);
+            What::ActionReported { action, call, report }
+        };
         let what = if self.shared.actions.may_run_again(self.aggregate, run).await {
             What::ActionRestarted { action, crashed }
         } else {
-            let message = "the host died while the action ran, and its plugin says that it may not run again; \
-                           check what it did, then retry the stage";
-            let failure = Report::failed(FailureType::SystemUnavailable, message);
-            What::ActionReported { action, call, report: failure }
+            failed(
+                "the host died while the action ran, and its plugin says that it may not run again; check what it did, then \
+                 retry the stage"
+                    .to_owned(),
+            )
         };
-        self.happened(what).await
+        self.happened(what, &START).await
     }
 
     async fn work(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<(), DriverError> {
@@ -194,16 +204,17 @@ impl Actor {
                 Next::Message(Some(message)) => self.receive(message).await?,
                 Next::Message(None) => return Ok(()),
                 Next::Answer(answer) => self.answered(answer).await?,
+                Next::Prepared(asked) => self.asked(*asked).await?,
                 Next::Timer => self.timers_due().await?,
                 Next::Again => {
-                    for what in std::mem::take(&mut self.postponed) {
-                        self.happened(what).await?;
+                    for (what, cause) in std::mem::take(&mut self.postponed) {
+                        self.happened(what, cause).await?;
                     }
                 }
                 Next::Idle => {
                     if self.shared.retire(self.aggregate, inbox) {
-                        if let Some((at, _)) = self.timers.first() {
-                            self.shared.wakeups.set(at.0, self.aggregate);
+                        if let Some((due, Some(at))) = self.timers.first() {
+                            self.shared.wakeups.set(self.aggregate, at, due);
                         }
                         return Ok(());
                     }
@@ -213,15 +224,19 @@ impl Actor {
     }
 
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Next {
-        let now = clock::now_ms();
-        let timer = self.timers.first().map(|(at, _)| Duration::from_millis(at.0.saturating_sub(now)).min(SLEEP_MAX));
+        let timer = self.timers.wait(Now::read()).map(|wait| wait.min(SLEEP_MAX));
         let postponed = !self.postponed.is_empty();
-        let idle = self.running.is_empty() && !postponed;
+        let idle = self.running.is_empty() && self.preparing.is_empty() && !postponed;
         tokio::select! {
             message = inbox.recv() => Next::Message(message),
             Some(answer) = self.calls.join_next() => match answer {
                 Ok(answer) => Next::Answer(answer),
                 // It was stopped, and its answer is not wanted.
+                Err(_) => Next::Timer,
+            },
+            Some(prepared) = self.preparing.join_next() => match prepared {
+                Ok(asked) => Next::Prepared(asked),
+                // It panicked: whoever asked was told.
                 Err(_) => Next::Timer,
             },
             () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => Next::Timer,
@@ -232,44 +247,83 @@ impl Actor {
 
     async fn receive(&mut self, message: Message) -> Result<(), DriverError> {
         match message {
-            Message::Input { what, with, reply } => match self.command(*what, with).await {
-                Err(error @ (DriverError::Refused(_) | DriverError::TooLarge(_) | DriverError::Full(_))) => {
-                    // The sender may have gone; the refusal changed nothing.
-                    let _ = reply.send(Err(error));
-                }
-                Err(error) => return Err(error),
-                Ok(answer) => {
-                    let _ = reply.send(Ok(answer));
-                }
+            Message::Input(asked) => match self.prepare(asked) {
+                Some(asked) => self.asked(*asked).await,
+                None => Ok(()),
             },
-            Message::Note { notes, reply } => match self.note(notes).await {
-                Err(error @ (DriverError::TooLarge(_) | DriverError::Full(_))) => {
-                    let _ = reply.send(Err(error));
-                }
-                noted => {
-                    noted?;
-                    let _ = reply.send(Ok(()));
-                }
-            },
-            Message::Read { reply } => {
-                let _ = reply.send(Ok(Arc::new(self.state.clone())));
+            Message::Note { notes, cause, reply } => {
+                let done = guarded(self.note(notes, &cause)).await;
+                self.answer(reply, done)
             }
-            Message::Wake => self.timers_due().await?,
-            Message::Stop { reply } => {
-                let _ = reply.send(self.stop().await);
+            Message::Read { reply } => self.answer(reply, Ok(Arc::clone(&self.state))),
+            Message::Wake { at } => {
+                self.timers.reached(at, Now::read());
+                self.timers_due().await
             }
-            Message::Resume { reply } => {
-                self.resume().await?;
-                let _ = reply.send(Ok(()));
+            Message::Resume { died, reply } => {
+                let done = guarded(self.resume(died)).await;
+                // Nobody would tell again what could not be kept.
+                let ends = done.as_ref().err().filter(|error| error.scope() == Scope::Request);
+                let done = match ends {
+                    Some(error) => Err(DriverError::Damaged(format!("what was interrupted cannot go on: {error}"))),
+                    None => done,
+                };
+                self.answer(reply, done)
             }
         }
-        Ok(())
+    }
+
+    /// A start pins grants, which are read beside what the pipeline does meanwhile; gives what is ready.
+    fn prepare(&mut self, mut asked: Box<Asked>) -> Option<Box<Asked>> {
+        let name = match (&asked.what, &asked.with.then) {
+            (What::Start(_), _) => self.state.declaration.as_ref().map(|declaration| declaration.name.clone()),
+            (What::Create { declaration }, Some(_)) => Some(declaration.name.clone()),
+            _ => None,
+        };
+        let Some(name) = name else { return Some(asked) };
+        let mut reading = self.shared.actions.grants(self.aggregate.account, &name);
+        if let Some(grants) = (&mut reading).now_or_never() {
+            asked.with.grants = grants;
+            return Some(asked);
+        }
+        self.preparing.spawn(async move {
+            asked.with.grants = reading.await;
+            asked
+        });
+        None
+    }
+
+    async fn asked(&mut self, Asked { what, with, cause, reply }: Asked) -> Result<(), DriverError> {
+        let done = guarded(self.command(what, with, &cause)).await;
+        self.answer(reply, done)
+    }
+
+    /// Answers whoever asked, who may have gone. What ends more than the request ends the actor, and is known to all before it
+    /// is answered.
+    fn answer<T>(
+        &self,
+        reply: oneshot::Sender<Result<T, DriverError>>,
+        done: Result<T, DriverError>,
+    ) -> Result<(), DriverError> {
+        let (told, ended) = match done {
+            Err(error) if error.scope() != Scope::Request => {
+                let told = self.shared.end(self.aggregate, &error);
+                let again = match &told {
+                    DriverError::Quarantined(reason) => DriverError::Quarantined(Arc::clone(reason)),
+                    _ => error,
+                };
+                (Err(told), Err(again))
+            }
+            done => (done, Ok(())),
+        };
+        let _ = reply.send(told);
+        ended
     }
 
     /// A retry of an execution that has left the live state brings it along; a start that was made before is not made again.
-    async fn command(&mut self, mut what: What, with: With) -> Result<Reply, DriverError> {
+    async fn command(&mut self, mut what: What, with: With, cause: &Cause) -> Result<Reply, DriverError> {
         if let Some(token) = &with.token
-            && let Some(bytes) = self.shared.store.get(self.aggregate, &record::token(token)).await?
+            && let Some(bytes) = self.get(&record::token(token)).await?
         {
             let Token { execution, at } = record::read("a request token", &bytes)?;
             if clock::now_ms() < at.plus(TOKEN_MILLISECONDS_MAX).0 {
@@ -279,11 +333,11 @@ impl Actor {
         if let What::RetryStage(retry) = &mut what
             && retry.ended.is_none()
             && !self.state.executions.contains_key(&retry.execution)
-            && let Some(bytes) = self.shared.store.get(self.aggregate, &record::archived(retry.execution)).await?
+            && let Some(bytes) = self.get(&record::archived(retry.execution)).await?
         {
             retry.ended = Some(Box::new(record::execution(&bytes)?));
         }
-        self.input_with(what, with).await
+        self.input(what, with, cause).await
     }
 
     async fn answered(&mut self, answer: Answer) -> Result<(), DriverError> {
@@ -292,24 +346,28 @@ impl Actor {
         if self.running.get(&action).is_some_and(|running| running.call == call) {
             self.running.remove(&action);
         }
-        match self.happened(What::ActionReported { action, call, report }).await {
+        match self.happened(What::ActionReported { action, call, report }, &REPORT).await {
             Err(DriverError::TooLarge(why)) => {
                 let report =
                     Report::failed(FailureType::JobFailed, format!("what the action returned cannot be kept: {why}"));
-                self.happened(What::ActionReported { action, call, report }).await
+                self.happened(What::ActionReported { action, call, report }, &REPORT).await
             }
             other => other,
         }
     }
 
     /// Something that happened, and that nobody would tell again: kept as soon as there is room. What comes too late, such as
-    /// the answer of an action that was stopped meanwhile, has no effect.
-    async fn happened(&mut self, what: What) -> Result<(), DriverError> {
-        match self.input(what.clone()).await {
-            Ok(_) | Err(DriverError::Refused(Refusal::Stale)) => Ok(()),
+    /// the answer of an action that was stopped meanwhile or whose pipeline is gone, has no effect.
+    async fn happened(&mut self, what: What, cause: &'static Cause) -> Result<(), DriverError> {
+        match self.input(what.clone(), With::default(), cause).await {
+            Ok(_) | Err(DriverError::Refused(Refusal::Stale | Refusal::PipelineNotFound)) => Ok(()),
+            Err(DriverError::Refused(refusal)) => {
+                tracing::warn!(aggregate = %self.aggregate, "what happened has no effect: {refusal}");
+                Ok(())
+            }
             Err(DriverError::Full(why)) => {
                 tracing::warn!(aggregate = %self.aggregate, "{why}");
-                self.postponed.push_back(what);
+                self.postponed.push_back((what, cause));
                 Ok(())
             }
             Err(error) => Err(error),
@@ -317,27 +375,23 @@ impl Actor {
     }
 
     async fn timers_due(&mut self) -> Result<(), DriverError> {
-        while let Some(&(at, timer)) = self.timers.first() {
-            if at.0 > clock::now_ms() {
-                break;
-            }
-            self.timers.pop_first();
-            self.happened(What::TimerDue { timer }).await?;
+        while let Some((timer, _)) = self.timers.take(Now::read()) {
+            self.happened(What::TimerDue { timer }, &TIMER).await?;
         }
         Ok(())
     }
 
-    async fn input(&mut self, what: What) -> Result<Reply, DriverError> {
-        self.input_with(what, With::default()).await
-    }
-
     /// The heart: decide, make durable, and only then believe it and act on it.
-    async fn input_with(&mut self, what: What, with: With) -> Result<Reply, DriverError> {
+    async fn input(&mut self, what: What, with: With, cause: &Cause) -> Result<Reply, DriverError> {
         let at = Timestamp(clock::now_ms());
-        let mut decided = Decided { state: self.state.clone(), ..Decided::default() };
-        let reply = decided.take(what, at)?;
+        let mut decided = Decided { state: State::clone(&self.state), ..Decided::default() };
+        let reply = self.decide(&mut decided, what, &with.grants, at)?;
         if let Some(then) = with.then {
-            decided.take(then, at)?;
+            match self.decide(&mut decided, then, &with.grants, at) {
+                Ok(_) => {}
+                Err(error @ DriverError::Unpinned(_)) => tracing::info!(aggregate = %self.aggregate, "{error}"),
+                Err(error) => return Err(error),
+            }
         }
         let mut index = index::rows(&index::Stepped {
             aggregate: self.aggregate,
@@ -347,17 +401,18 @@ impl Actor {
             before: &self.state,
             after: &decided.state,
         })?;
-        decided.puts.extend(with.notes.into_iter().map(|(name, value)| (record::note(&name), value)));
+        let (notes, kept) = noted(with.notes);
+        decided.puts.extend(kept);
         if let (Some(token), Reply::Execution(execution)) = (with.token, reply) {
             decided.puts.push((record::token(&token), Some(record::json(&Token { execution, at })?)));
             index.push(index::token_row(self.aggregate, at, &token));
         }
         self.shared.counts.commit(&decided.events);
-        let events = decided.events.into_iter().map(|event| record::event(at, event)).collect::<Result<_, _>>()?;
+        let events = entry::write(cause, at, &decided.events, &notes)?;
         points::pass("decided");
         self.commit(decided.puts, events, index).await?;
         points::pass("committed");
-        self.state = decided.state;
+        self.state = Arc::new(decided.state);
         for effect in decided.effects {
             self.perform(effect);
         }
@@ -365,17 +420,45 @@ impl Actor {
         Ok(reply)
     }
 
-    async fn note(&mut self, notes: Vec<Note>) -> Result<(), DriverError> {
-        let puts = notes.into_iter().map(|(name, value)| (record::note(&name), value)).collect();
-        self.commit(puts, Vec::new(), Vec::new()).await
+    /// Decides one input on top of what was decided before it. A start pins what counts now, in the same record.
+    fn decide(
+        &self,
+        decided: &mut Decided,
+        mut what: What,
+        grants: &Granted,
+        at: Timestamp,
+    ) -> Result<Reply, DriverError> {
+        let mut kept = None;
+        if let (What::Start(request), Some(declaration)) = (&mut what, &decided.state.declaration) {
+            request.pins = self.shared.actions.pins(self.aggregate.account, declaration);
+            if let Some(bytes) = grants.clone().map_err(DriverError::Unpinned)? {
+                let digest = Digest::of(&bytes).to_string();
+                kept = Some((record::grants(&digest), Some(bytes)));
+                request.pins.insert(GRANTS_PIN.to_owned(), digest);
+            }
+        }
+        let reply = decided.take(what, at)?;
+        decided.puts.extend(kept);
+        Ok(reply)
     }
 
-    async fn commit(
-        &mut self,
-        puts: Vec<(PartKey, Option<Bytes>)>,
-        events: Vec<Bytes>,
-        index: index::Rows,
-    ) -> Result<(), DriverError> {
+    async fn note(&mut self, notes: Vec<Note>, cause: &Cause) -> Result<(), DriverError> {
+        let (notes, puts) = noted(notes);
+        let events = entry::write(cause, Timestamp(clock::now_ms()), &[], &notes)?;
+        self.commit(puts, events, Vec::new()).await
+    }
+
+    pub(super) async fn get(&self, part: &PartKey) -> Result<Option<Bytes>, DriverError> {
+        Ok(self.shared.store.get(self.aggregate, part).await?)
+    }
+
+    /// Keeps a part that is neither of the state nor a note.
+    pub(super) async fn put(&mut self, part: PartKey, value: Bytes) -> Result<(), DriverError> {
+        let events = entry::write(&START, Timestamp(clock::now_ms()), &[], &[])?;
+        self.commit(vec![(part, Some(value))], events, Vec::new()).await
+    }
+
+    async fn commit(&mut self, puts: Puts, events: Vec<Bytes>, index: index::Rows) -> Result<(), DriverError> {
         let commit = Commit { aggregate: self.aggregate, expected: self.sequence, puts, events, index };
         self.sequence = self.shared.store.commit(commit).await?;
         Ok(())
@@ -391,10 +474,8 @@ impl Actor {
                     running.handle.abort();
                 }
             }
-            Effect::SetTimer { id, at } => {
-                self.timers.insert((at, id));
-            }
-            Effect::ClearTimer { id } => self.timers.retain(|(_, timer)| *timer != id),
+            Effect::SetTimer { id, at } => self.timers.set_at(id, at.0, Now::read()),
+            Effect::ClearTimer { id } => self.timers.clear(&id),
         }
     }
 
@@ -412,6 +493,24 @@ impl Actor {
         });
         self.running.insert(action, Running { call, handle });
     }
+}
+
+/// The names of notes, and the parts in which they are kept.
+fn noted(notes: Vec<Note>) -> (Vec<String>, Puts) {
+    let part = |(name, value): Note| {
+        let part = record::note(&name);
+        (name, (part, value))
+    };
+    notes.into_iter().map(part).unzip()
+}
+
+/// A panic is a defect of this program, and an error like any other: of the pipeline that met it.
+async fn guarded<T>(life: impl Future<Output = Result<T, DriverError>>) -> Result<T, DriverError> {
+    AssertUnwindSafe(life).catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(DriverError::Defect(said.unwrap_or_else(|| "it panicked".to_owned())))
+    })
 }
 
 /// A call that runs, counted until it ends or is dropped.
@@ -434,7 +533,7 @@ impl Drop for Counted {
 #[derive(Default)]
 struct Decided {
     state: State,
-    puts: Vec<(PartKey, Option<Bytes>)>,
+    puts: Puts,
     events: Vec<Event>,
     effects: Vec<Effect>,
 }

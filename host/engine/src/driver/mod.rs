@@ -6,19 +6,29 @@
 mod actor;
 mod catalog;
 pub mod counts;
+mod entry;
+#[cfg(test)]
+pub(crate) mod faults;
 pub mod index;
+#[cfg(test)]
+mod pinned;
 pub mod points;
+mod quarantine;
 pub(crate) mod record;
 #[cfg(test)]
 mod tests;
+pub mod timers;
+#[cfg(test)]
+mod told;
 mod wakeups;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
@@ -26,22 +36,23 @@ use pipewright_pipeline::machine::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use actor::{Actor, Message, With};
+use actor::{Actor, Asked, Message, With};
 use catalog::Accounts;
 use index::Kind;
+use pipewright_base::{Cause, Scope};
 use pipewright_store::{Aggregate, CommitError, List, READ_ROWS_MAX, Store, StoreError};
+use quarantine::Quarantine;
+use timers::Now;
 use wakeups::Wakeups;
 
 pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
 pub use counts::Counts;
-pub use record::Recorded;
+pub use entry::Entry;
+pub(crate) use quarantine::erase;
 
 /// Commands and answers that wait for one pipeline's actor; more senders wait. Stops a flood of commands from filling
 /// memory.
 const INBOX_MESSAGES_MAX: usize = 256;
-
-/// How long the noting of what runs may take when the host stops.
-const NOTE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// What runs the actions: the sandbox in a host, a script in a simulation.
 pub trait Actions: Send + Sync {
@@ -50,6 +61,28 @@ pub trait Actions: Send + Sync {
 
     /// Whether an action that a crash interrupted may run again.
     fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool>;
+
+    /// The grants of a pipeline as they are now, to be pinned by a start; it is refused where they cannot be had. Before the
+    /// start is decided, and beside what else the pipeline does.
+    fn grants(&self, _account: u64, _pipeline: &str) -> BoxFuture<'static, Granted> {
+        std::future::ready(Ok(None)).boxed()
+    }
+
+    /// What else an execution of this pipeline holds on to that starts now. Reads nothing.
+    fn pins(&self, _account: u64, _declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+}
+
+/// Grants to be kept with the pipeline, by their digest; none where there are none to pin; or why a start is refused.
+pub type Granted = Result<Option<Bytes>, String>;
+
+/// The name in `Start::pins` under which an execution holds on to its grants, by their digest.
+pub const GRANTS_PIN: &str = "grants";
+
+/// The grants of this digest, if executions of the pipeline pinned such.
+pub async fn kept_grants(store: &dyn Store, pipeline: Aggregate, digest: &str) -> Result<Option<Bytes>, DriverError> {
+    Ok(store.get(pipeline, &record::grants(digest)).await?)
 }
 
 /// Why an input had no effect.
@@ -61,22 +94,51 @@ pub enum DriverError {
     /// What the input would store is too large.
     #[error("{0}")]
     TooLarge(String),
-    /// There is no room for it now; the same later may succeed.
+    /// There is no room for it now, or not what it needs; the same later may succeed.
     #[error("{0}")]
     Full(String),
-    /// The host must be mended and started again.
+    /// What a start has to pin cannot be had: the operator's to mend.
+    #[error("no execution can start: {0}")]
+    Unpinned(String),
+    /// The pipeline stopped for this reason; it can be loaded again once that is mended, exported, and deleted.
+    #[error("the pipeline is quarantined: {0}")]
+    Quarantined(Arc<str>),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// What the store holds is not what the driver wrote.
     #[error("{0}")]
     Damaged(String),
+    /// This program is to be mended.
+    #[error("a defect of the host, whose log says more: {0}")]
+    Defect(String),
+}
+
+impl DriverError {
+    /// What it ends.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Refused(_) | Self::TooLarge(_) | Self::Full(_) | Self::Unpinned(_) | Self::Quarantined(_) => {
+                Scope::Request
+            }
+            Self::Store(error) => error.scope(),
+            Self::Damaged(_) | Self::Defect(_) => Scope::Pipeline,
+        }
+    }
+}
+
+impl From<StoreError> for DriverError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            full @ StoreError::Full { .. } => Self::Full(full.to_string()),
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl From<CommitError> for DriverError {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::Store(full @ StoreError::Full { .. }) => Self::Full(full.to_string()),
-            CommitError::Store(error) => Self::Store(error),
+            CommitError::Store(error) => error.into(),
             CommitError::TooLarge { .. } => Self::TooLarge(error.to_string()),
             CommitError::Conflict { .. } => Self::Damaged(format!("two hosts write one store: {error}")),
         }
@@ -98,8 +160,10 @@ pub(crate) struct Shared {
     running: watch::Sender<usize>,
     /// Set once, when the host goes down: nothing begins to run any more.
     stopping: AtomicBool,
-    /// Set once, when a pipeline could not go on because the host failed.
-    failed: watch::Sender<Option<String>>,
+    /// Pipelines that stopped because of an error of their own.
+    quarantine: Quarantine,
+    /// Set once, when the host failed: no pipeline can go on.
+    failed: watch::Sender<Option<StoreError>>,
 }
 
 impl Driver {
@@ -113,6 +177,7 @@ impl Driver {
             counts: Counts::default(),
             running: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
+            quarantine: Quarantine::default(),
             failed: watch::Sender::new(None),
         });
         wakeups::spawn(Arc::clone(&shared.wakeups), Arc::downgrade(&shared));
@@ -124,12 +189,19 @@ impl Driver {
     }
 
     /// Hands one input to a pipeline. Its success is durable before this returns.
-    pub async fn submit(&self, pipeline: Aggregate, what: What) -> Result<Reply, DriverError> {
-        self.submit_with(pipeline, what, With::default()).await
+    pub async fn submit(&self, pipeline: Aggregate, what: What, cause: &Cause) -> Result<Reply, DriverError> {
+        self.submit_with(pipeline, what, With::default(), cause).await
     }
 
-    async fn submit_with(&self, pipeline: Aggregate, what: What, with: With) -> Result<Reply, DriverError> {
-        self.ask(pipeline, |reply| Message::Input { what: Box::new(what), with, reply }).await
+    async fn submit_with(
+        &self,
+        pipeline: Aggregate,
+        what: What,
+        with: With,
+        cause: &Cause,
+    ) -> Result<Reply, DriverError> {
+        let cause = cause.clone();
+        self.ask(pipeline, |reply| Message::Input(Box::new(Asked { what, with, cause, reply }))).await
     }
 
     /// Makes a pipeline with its notes and its first start, all or nothing.
@@ -139,6 +211,7 @@ impl Driver {
         declaration: Arc<PipelineDeclaration>,
         first: StartRequest,
         notes: Vec<Note>,
+        cause: &Cause,
     ) -> Result<Aggregate, DriverError> {
         let name = declaration.name.clone();
         // A name may have been left behind by a host that died, with a deleted pipeline or nothing behind it.
@@ -149,15 +222,18 @@ impl Driver {
             self.rename(account, &name, Some(found), Some(random()?)).await?;
         }
         let pipeline = self.named(account, &name).await?;
-        let with = With { then: Some(What::Start(first)), token: None, notes };
-        self.submit_with(pipeline, What::Create { declaration }, with).await?;
+        let with = With { then: Some(What::Start(first)), notes, ..With::default() };
+        self.submit_with(pipeline, What::Create { declaration }, with, cause).await?;
         Ok(pipeline)
     }
 
-    /// Deletes a pipeline, and lets go of its name.
-    pub async fn delete(&self, pipeline: Aggregate, name: &str) -> Result<(), DriverError> {
-        self.submit(pipeline, What::Delete).await?;
-        self.rename(pipeline.account, name, Some(pipeline), None).await
+    /// Deletes a pipeline, and lets go of its name; also one that is quarantined.
+    pub async fn delete(&self, pipeline: Aggregate, name: &str, cause: &Cause) -> Result<(), DriverError> {
+        match self.submit(pipeline, What::Delete, cause).await {
+            Ok(_) => self.rename(pipeline.account, name, Some(pipeline), None).await,
+            Err(DriverError::Quarantined(_)) => self.delete_quarantined(pipeline, name).await,
+            Err(error) => Err(error),
+        }
     }
 
     /// Starts an execution and keeps notes with it. The same token again, within [`TOKEN_MILLISECONDS_MAX`], is answered with
@@ -168,17 +244,19 @@ impl Driver {
         request: StartRequest,
         token: Option<String>,
         notes: Vec<Note>,
+        cause: &Cause,
     ) -> Result<ExecutionId, DriverError> {
-        let with = With { then: None, token, notes };
-        match self.submit_with(pipeline, What::Start(request), with).await? {
+        let with = With { token, notes, ..With::default() };
+        match self.submit_with(pipeline, What::Start(request), with, cause).await? {
             Reply::Execution(execution) => Ok(execution),
             other => Err(DriverError::Damaged(format!("a start was answered with {other:?}"))),
         }
     }
 
     /// Keeps something with a pipeline that is no part of its state.
-    pub async fn keep(&self, pipeline: Aggregate, notes: Vec<Note>) -> Result<(), DriverError> {
-        self.ask(pipeline, |reply| Message::Note { notes, reply }).await
+    pub async fn keep(&self, pipeline: Aggregate, notes: Vec<Note>, cause: &Cause) -> Result<(), DriverError> {
+        let cause = cause.clone();
+        self.ask(pipeline, |reply| Message::Note { notes, cause, reply }).await
     }
 
     pub async fn kept(&self, pipeline: Aggregate, name: &str) -> Result<Option<Bytes>, DriverError> {
@@ -209,8 +287,11 @@ impl Driver {
     }
 
     /// Lets everything go on that a crash or a stop of the host interrupted: to be called once, at the start. A pipeline that
-    /// waits is not loaded before its time. What is stopped by a command before this is not run again.
-    pub async fn resume(&self, account: u64) -> Result<(), DriverError> {
+    /// waits is not loaded before its time. What is stopped by a command before this is not run again. A pipeline that cannot
+    /// go on is quarantined, and keeps no other from doing so.
+    ///
+    /// Where the host died, and did not stop in an orderly way, that counts against what ran then.
+    pub async fn resume(&self, account: u64, died: bool) -> Result<(), DriverError> {
         let mut after = None;
         loop {
             let list =
@@ -219,12 +300,21 @@ impl Driver {
             for (uid, at) in &rows {
                 let row = (uid[..].try_into(), at[..].try_into());
                 let (Ok(uid), Ok(at)) = row else {
-                    return Err(DriverError::Damaged("a row of what is due".to_owned()));
+                    tracing::error!(account, "a row of what is due is malformed: {}", uid.escape_ascii());
+                    continue;
                 };
                 let pipeline = Aggregate { account, uid };
-                match u64::from_be_bytes(at) {
-                    0 => self.ask(pipeline, |reply| Message::Resume { reply }).await?,
-                    at => self.0.wakeups.set(at, pipeline),
+                let resumed = match u64::from_be_bytes(at) {
+                    0 => self.ask(pipeline, |reply| Message::Resume { died, reply }).await,
+                    at => {
+                        self.0.wakeups.set(pipeline, at, Now::read().until(at));
+                        Ok(())
+                    }
+                };
+                match resumed {
+                    Err(error) if error.scope() == Scope::Host => return Err(error),
+                    // It is told where it was quarantined.
+                    _ => {}
                 }
             }
             match rows.last() {
@@ -241,7 +331,7 @@ impl Driver {
     ) -> Result<T, DriverError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(pipeline, message(reply)).await;
-        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+        answer.await.unwrap_or_else(|_| Err(self.0.stopped(pipeline)))
     }
 
     pub fn counts(&self) -> &Counts {
@@ -264,55 +354,32 @@ impl Driver {
                 "{} calls did not end in time; they are run again at the next start",
                 *self.0.running.borrow()
             );
-            if tokio::time::timeout(NOTE_TIME_MAX, self.note_what_runs()).await.is_err() {
-                tracing::warn!(
-                    "what still runs could not be noted; the next start takes it for interrupted by a crash"
-                );
-            }
-        }
-    }
-
-    /// So that the next start can tell a stop from a crash.
-    async fn note_what_runs(&self) {
-        let actors: Vec<_> = self.0.actors.lock().expect("no panic while held").values().cloned().collect();
-        for actor in actors {
-            let (reply, noted) = oneshot::channel();
-            if actor.send(Message::Stop { reply }).await.is_ok()
-                && let Ok(Err(error)) = noted.await
-            {
-                tracing::warn!("what still runs could not be noted: {error}");
-            }
         }
     }
 
     /// Why the host has failed, if it has.
     pub fn has_failed(&self) -> Option<String> {
-        self.0.failed.borrow().clone()
+        self.0.failed.borrow().as_ref().map(StoreError::to_string)
     }
 
     /// Waits until the host fails, and says why.
     pub async fn failure(&self) -> String {
         let mut failed = self.0.failed.subscribe();
         match failed.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
+            Ok(reason) => reason.as_ref().map(StoreError::to_string).unwrap_or_default(),
             Err(_) => std::future::pending().await,
         }
-    }
-
-    fn stopped(&self) -> DriverError {
-        let reason = self.0.failed.borrow().clone();
-        DriverError::Damaged(reason.unwrap_or_else(|| "the pipeline's driver ended unexpectedly".to_owned()))
     }
 }
 
 impl Shared {
-    /// Delivers to the pipeline's actor, starting one where there is none.
+    /// Delivers to the pipeline's actor, starting one where there is none. What is for a pipeline that stopped is dropped.
     async fn send(self: &Arc<Self>, pipeline: Aggregate, mut message: Message) {
-        loop {
+        while self.quarantine.reason(pipeline).is_none() {
             let sender = self.sender(pipeline);
             match sender.send(message).await {
                 Ok(()) => return,
-                // The actor ended because its host failed, or by a defect; a new one finds out what there is.
+                // The actor ended because its host failed; a new one finds out what there is.
                 Err(mpsc::error::SendError(back)) => message = back,
             }
             self.forget(pipeline, &sender);
@@ -349,18 +416,19 @@ impl Shared {
         }
     }
 
-    fn fail(&self, error: &DriverError) {
-        self.failed.send_if_modified(|failed| {
-            let first = failed.is_none();
-            failed.get_or_insert_with(|| error.to_string());
-            first
-        });
+    /// Why a message was dropped.
+    fn stopped(&self, pipeline: Aggregate) -> DriverError {
+        match (self.quarantine.reason(pipeline), &*self.failed.borrow()) {
+            (Some(reason), _) => DriverError::Quarantined(reason),
+            (None, Some(failed)) => DriverError::Store(failed.clone()),
+            (None, None) => DriverError::Defect("the pipeline's driver ended".to_owned()),
+        }
     }
 }
 
 fn random<const N: usize>() -> Result<[u8; N], DriverError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
-        .map_err(|error| DriverError::Damaged(format!("the system has no randomness: {error}")))?;
+        .map_err(|error| DriverError::Full(format!("the system has no randomness now: {error}")))?;
     Ok(bytes)
 }

@@ -1,4 +1,5 @@
-//! How the driver writes a pipeline down: parts, archived executions and events as JSON, under keys of the store.
+//! How the driver writes a pipeline down: parts and archived executions as JSON, under keys of the store. What history says is
+//! `entry`.
 //!
 //! Owns the forms and the keys. Must not know when something is written.
 
@@ -7,8 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipewright_base::hex;
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::stored::{self, StoredError};
-use pipewright_pipeline::machine::{self, Change, Event, Execution, ExecutionId, Part, State, Timestamp};
+use pipewright_pipeline::machine::{Change, Execution, ExecutionId, Part, State, Timestamp};
 use pipewright_sandbox::files::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,19 +20,8 @@ use pipewright_store::{COMMIT_BYTES_MAX, Loaded, PartKey, VALUE_BYTES_MAX};
 const _: () = assert!(machine::VALUE_BYTES_MAX <= VALUE_BYTES_MAX && machine::COMMIT_BYTES_MAX <= COMMIT_BYTES_MAX);
 
 const EXECUTION: &str = "execution/";
-
-/// An event as history keeps it: with the time of its step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
-    pub at: Timestamp,
-    pub event: Event,
-}
-
-impl Recorded {
-    pub fn read(bytes: &[u8]) -> Result<Self, DriverError> {
-        serde_json::from_slice(bytes).map_err(|error| damaged("an event", &error.into()))
-    }
-}
+/// Where the archived parts begin that hold pinned grants.
+pub(crate) const GRANTS: &str = "grants/";
 
 /// The parts that a step changed, and the declarations that it made, each kept under its version.
 pub(super) fn puts(changes: &[Change]) -> Result<Vec<(PartKey, Option<Bytes>)>, DriverError> {
@@ -43,10 +32,6 @@ pub(super) fn puts(changes: &[Change]) -> Result<Vec<(PartKey, Option<Bytes>)>, 
         }
     }
     Ok(puts)
-}
-
-pub(super) fn event(at: Timestamp, event: Event) -> Result<Bytes, DriverError> {
-    json(&Recorded { at, event })
 }
 
 fn put(change: &Change) -> Result<(PartKey, Option<Bytes>), DriverError> {
@@ -95,6 +80,16 @@ pub(super) fn note(name: &str) -> PartKey {
     PartKey::Archived(format!("note/{name}").into())
 }
 
+/// Grants that executions pinned, by the digest of their bytes.
+pub(crate) fn grants(digest: &str) -> PartKey {
+    PartKey::Archived([GRANTS, digest].concat().into())
+}
+
+/// The digest of pinned grants, if that is the name of an archived part that holds some.
+pub(crate) fn grants_digest(name: &[u8]) -> Option<&str> {
+    name.strip_prefix(GRANTS.as_bytes()).and_then(|digest| std::str::from_utf8(digest).ok())
+}
+
 /// The execution that a client's request token started.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Token {
@@ -126,7 +121,7 @@ pub(crate) fn state(loaded: &Loaded) -> Result<State, DriverError> {
 }
 
 pub(super) fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, DriverError> {
-    serde_json::from_slice(bytes).map_err(|error| damaged(what, &error.into()))
+    serde_json::from_slice(bytes).map_err(|error| damaged(what, &error))
 }
 
 pub(crate) fn execution(bytes: &[u8]) -> Result<Execution, DriverError> {
@@ -152,6 +147,6 @@ fn unwritten(error: &serde_json::Error) -> DriverError {
     DriverError::Damaged(format!("cannot be written: {error}"))
 }
 
-fn damaged(what: &str, error: &StoredError) -> DriverError {
+pub(super) fn damaged(what: &str, error: &dyn std::fmt::Display) -> DriverError {
     DriverError::Damaged(format!("the store holds {what} that this version cannot read: {error}"))
 }

@@ -1,7 +1,7 @@
 //! The driver with scripted actions on the in-memory store: what it promises when actions wait, fail, hang and panic, and
 //! when the host dies.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    ActionHappening, ApprovalAnswer, ApprovalStatus, Awaited, Event, ExecutionId, ExecutionState, FailureType, Refusal,
-    Reply, Report, RunAction, StartRequest, Success, Timestamp, Wait, What,
+    ActionExecutionId, ActionHappening, ApprovalAnswer, ApprovalStatus, Awaited, Event, ExecutionId, ExecutionState,
+    FailureType, Refusal, Reply, Report, RunAction, StartRequest, Success, Timestamp, Wait, What,
 };
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::{Actions, Driver, DriverError, Recorded};
-use pipewright_base::clock;
+use super::{Actions, Driver, DriverError, Entry, Granted};
+use pipewright_base::{Cause, Principal, Source, clock};
 use pipewright_store::{Aggregate, MemoryStore, Store};
 
 /// What an action does when it is called.
 #[derive(Clone, Copy, Debug)]
-enum Deed {
+pub(super) enum Deed {
     Succeed,
     Fail,
     Panic,
@@ -29,13 +29,19 @@ enum Deed {
     Hang,
     /// Waits for the signal `approval`, and succeeds when called again.
     AwaitApproval,
+    /// Waits for the signal `approval`, and fails when called again.
+    AwaitRejection,
+    /// Waits for the signal `go`, and succeeds when called again.
+    AwaitSignal,
     /// Waits for this many milliseconds, and succeeds when called again.
     Sleep(u64),
+    /// Takes so many milliseconds, and succeeds.
+    Slow(u64),
 }
 
 /// One call as the actions saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Called {
+pub(super) struct Called {
     action: String,
     key: String,
     call: u32,
@@ -43,24 +49,32 @@ struct Called {
 }
 
 #[derive(Clone, Default)]
-struct Script {
-    deeds: HashMap<&'static str, Deed>,
-    once_only: bool,
-    called: Arc<Mutex<Vec<Called>>>,
+pub(super) struct Script {
+    pub(super) deeds: HashMap<&'static str, Deed>,
+    pub(super) once_only: bool,
+    /// What starts pin.
+    pub(super) granted: Arc<Mutex<HashMap<String, Granted>>>,
+    /// The pipeline whose start panics.
+    pub(super) panics: Option<&'static str>,
+    pub(super) called: Arc<Mutex<Vec<Called>>>,
 }
 
 impl Script {
-    fn new(deeds: &[(&'static str, Deed)]) -> Self {
+    pub(super) fn new(deeds: &[(&'static str, Deed)]) -> Self {
         Self { deeds: deeds.iter().copied().collect(), ..Self::default() }
     }
 
     /// The calls so far, as `Action call/attempt`.
-    fn calls(&self) -> Vec<String> {
+    pub(super) fn calls(&self) -> Vec<String> {
         let called = self.called.lock().unwrap();
         called.iter().map(|called| format!("{} {}/{}", called.action, called.call, called.attempt)).collect()
     }
 
-    fn keys(&self, action: &str) -> Vec<String> {
+    fn count(&self, action: &str) -> usize {
+        self.called.lock().unwrap().iter().filter(|called| called.action == action).count()
+    }
+
+    pub(super) fn keys(&self, action: &str) -> Vec<String> {
         let called = self.called.lock().unwrap();
         called.iter().filter(|called| called.action == action).map(|called| called.key.clone()).collect()
     }
@@ -79,12 +93,16 @@ impl Actions for Script {
         async move {
             let waiting = |awaited| Report::waiting(Wait { awaits: vec![awaited], ..Wait::default() });
             match deed {
-                Deed::Fail => Report::failed(FailureType::JobFailed, "it was scripted to"),
                 Deed::Panic => panic!("it was scripted to"),
                 Deed::Hang => std::future::pending().await,
-                Deed::AwaitApproval if run.call == 1 => waiting(Awaited::Approval),
+                Deed::AwaitApproval | Deed::AwaitRejection if run.call == 1 => waiting(Awaited::Approval),
+                Deed::AwaitSignal if run.call == 1 => waiting(Awaited::Signal("go".to_owned())),
                 Deed::Sleep(millis) if run.call == 1 => waiting(Awaited::Time(Timestamp(clock::now_ms() + millis))),
-                Deed::Succeed | Deed::AwaitApproval | Deed::Sleep(_) => {
+                Deed::Fail | Deed::AwaitRejection => Report::failed(FailureType::JobFailed, "it was scripted to"),
+                Deed::Succeed | Deed::AwaitApproval | Deed::AwaitSignal | Deed::Sleep(_) | Deed::Slow(_) => {
+                    if let Deed::Slow(millis) = deed {
+                        tokio::time::sleep(Duration::from_millis(millis)).await;
+                    }
                     let artifacts = run.action().outputs().map(|name| (name.to_owned(), "0".repeat(64))).collect();
                     Report::succeeded(Success { artifacts, ..Success::default() })
                 }
@@ -97,10 +115,25 @@ impl Actions for Script {
         let again = !self.once_only;
         async move { again }.boxed()
     }
+
+    /// Not at once: it is read beside what the pipeline does.
+    fn grants(&self, _: u64, pipeline: &str) -> BoxFuture<'static, Granted> {
+        let granted = self.granted.lock().unwrap().get(pipeline).cloned();
+        async move {
+            tokio::task::yield_now().await;
+            granted.unwrap_or(Ok(None))
+        }
+        .boxed()
+    }
+
+    fn pins(&self, _: u64, declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
+        assert_ne!(self.panics, Some(declaration.name.as_str()), "it was scripted to");
+        declaration.stages.iter().map(|stage| (format!("plugin/{}", stage.name), "a digest".to_owned())).collect()
+    }
 }
 
 /// Source, Build and Gate (an approval), each in a stage of its name.
-fn pipeline(name: &str) -> Arc<PipelineDeclaration> {
+pub(super) fn pipeline(name: &str) -> Arc<PipelineDeclaration> {
     let action = |category: &str, owner: &str, name: &str| {
         json!({
             "name": name,
@@ -122,54 +155,59 @@ fn pipeline(name: &str) -> Arc<PipelineDeclaration> {
 }
 
 /// A host that can die: its own runtime over a store that survives.
-struct Host {
-    runtime: Runtime,
-    driver: Driver,
-    script: Script,
+pub(super) struct Host {
+    pub(super) runtime: Runtime,
+    pub(super) driver: Driver,
+    pub(super) script: Script,
 }
 
 impl Host {
-    fn start(store: &Arc<dyn Store>, script: Script) -> Self {
+    pub(super) fn start(store: &Arc<dyn Store>, script: Script) -> Self {
+        Self::start_after(store, script, false)
+    }
+
+    /// Whether the host before it died.
+    pub(super) fn start_after(store: &Arc<dyn Store>, script: Script, died: bool) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let driver = runtime.block_on(async { Driver::new(Arc::clone(store), Arc::new(script.clone())) });
-        runtime.block_on(driver.resume(0)).unwrap();
+        runtime.block_on(driver.resume(0, died)).unwrap();
         Self { runtime, driver, script }
     }
 
     /// As `kill -9` does: nothing that ran is seen to its end.
-    fn die(self) -> Script {
+    pub(super) fn die(self) -> Script {
         self.runtime.shutdown_timeout(Duration::ZERO);
         self.script
     }
 
-    fn create(&self, name: &str) -> Aggregate {
+    pub(super) fn create(&self, name: &str) -> Aggregate {
         self.runtime.block_on(async {
             let pipeline_id = self.driver.named(0, name).await.unwrap();
-            self.driver.submit(pipeline_id, What::Create { declaration: pipeline(name) }).await.unwrap();
+            self.driver.submit(pipeline_id, What::Create { declaration: pipeline(name) }, &cause()).await.unwrap();
             pipeline_id
         })
     }
 
-    fn begin(&self, pipeline: Aggregate) -> ExecutionId {
+    pub(super) fn begin(&self, pipeline: Aggregate) -> ExecutionId {
         match self.submit(pipeline, What::Start(StartRequest::default())).unwrap() {
             Reply::Execution(execution) => execution,
             other => panic!("{other:?}"),
         }
     }
 
-    fn submit(&self, pipeline: Aggregate, what: What) -> Result<Reply, DriverError> {
-        self.runtime.block_on(self.driver.submit(pipeline, what))
+    pub(super) fn submit(&self, pipeline: Aggregate, what: What) -> Result<Reply, DriverError> {
+        self.runtime.block_on(self.driver.submit(pipeline, what, &cause()))
     }
 
     /// Waits until an event is found, and gives what was found of it.
-    fn until<T>(&self, pipeline: Aggregate, find: impl Fn(&Event) -> Option<T>) -> T {
+    pub(super) fn until<T>(&self, pipeline: Aggregate, find: impl Fn(&Event) -> Option<T>) -> T {
         self.runtime.block_on(async {
             let store = self.driver.store();
             let mut watcher = store.watch(Some(pipeline));
             loop {
                 let records = store.history(pipeline, 1, 1000).await.unwrap();
-                let events = records.iter().flat_map(|record| &record.events);
-                if let Some(found) = events.map(|bytes| Recorded::read(bytes).unwrap().event).find_map(|e| find(&e)) {
+                let events = records.iter().flat_map(|record| Entry::read(record).unwrap().events);
+                if let Some(found) = events.into_iter().find_map(|event| find(&event)) {
                     return found;
                 }
                 tokio::time::timeout(Duration::from_secs(30), watcher.changed())
@@ -179,7 +217,26 @@ impl Host {
         })
     }
 
-    fn end(&self, pipeline: Aggregate) -> ExecutionState {
+    /// Waits until an action was called so often.
+    pub(super) fn until_called(&self, action: &str, times: usize) {
+        self.wait(|| self.script.count(action) >= times);
+    }
+
+    pub(super) fn until_quarantined(&self, pipeline: Aggregate) {
+        self.wait(|| self.driver.quarantined(pipeline).is_some());
+    }
+
+    fn wait(&self, done: impl Fn() -> bool) {
+        let waits = async {
+            while !done() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let in_time = async { tokio::time::timeout(Duration::from_secs(30), waits).await };
+        self.runtime.block_on(in_time).expect("it does not happen");
+    }
+
+    pub(super) fn end(&self, pipeline: Aggregate) -> ExecutionState {
         self.until(pipeline, |event| match event {
             Event::Execution(event) => {
                 let goes_on = matches!(event.state, ExecutionState::Started | ExecutionState::Stopping);
@@ -189,7 +246,19 @@ impl Host {
         })
     }
 
-    fn approval_token(&self, pipeline: Aggregate) -> String {
+    /// Waits until an action waits.
+    pub(super) fn waits(&self, pipeline: Aggregate, name: &str) -> (ExecutionId, ActionExecutionId) {
+        self.until(pipeline, |event| match event {
+            Event::Action(action)
+                if action.action == name && matches!(action.what, ActionHappening::Waiting { .. }) =>
+            {
+                Some((action.execution, action.action_execution))
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn approval_token(&self, pipeline: Aggregate) -> String {
         self.until(pipeline, |event| match event {
             Event::Action(action) if matches!(action.what, ActionHappening::Waiting { .. }) => {
                 Some(action.action_execution.to_string())
@@ -198,7 +267,7 @@ impl Host {
         })
     }
 
-    fn approve(&self, pipeline: Aggregate, token: &str) -> Result<Reply, DriverError> {
+    pub(super) fn approve(&self, pipeline: Aggregate, token: &str) -> Result<Reply, DriverError> {
         let answer = ApprovalAnswer {
             stage: "Gate".to_owned(),
             action: "Gate".to_owned(),
@@ -211,7 +280,11 @@ impl Host {
     }
 }
 
-fn store() -> Arc<dyn Store> {
+pub(super) fn cause() -> Cause {
+    Cause { principal: Principal::user(0, "tester"), request: "request-1".to_owned(), source: Source::Api }
+}
+
+pub(super) fn store() -> Arc<dyn Store> {
     Arc::new(MemoryStore::default())
 }
 

@@ -2,21 +2,19 @@
 //!
 //! Must not know what the pipeline waits for; its actor finds out.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::Shared;
 use super::actor::Message;
-use pipewright_base::clock;
+use super::timers::{Now, Timers};
 use pipewright_store::Aggregate;
 
 #[derive(Default)]
 pub(super) struct Wakeups {
-    /// By time, in milliseconds since 1970.
-    due: Mutex<BTreeSet<(u64, Aggregate)>>,
+    due: Mutex<Timers<Aggregate>>,
     changed: Notify,
 }
 
@@ -24,23 +22,17 @@ pub(super) struct Wakeups {
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 impl Wakeups {
-    pub(super) fn set(&self, at_ms: u64, pipeline: Aggregate) {
-        self.due.lock().expect("no panic while held").insert((at_ms, pipeline));
+    /// For a time in milliseconds since 1970, and when that will be by the clock that never goes back.
+    pub(super) fn set(&self, pipeline: Aggregate, at: u64, due: Instant) {
+        self.due.lock().expect("no panic while held").set_due(pipeline, at, due);
         self.changed.notify_one();
     }
 
-    /// Takes out what is due, and says how long to sleep for the next.
-    fn take(&self, now_ms: u64) -> (Vec<Aggregate>, Duration) {
+    /// Takes out what is due, each with the time that it was set for, and says how long to sleep for the next.
+    fn take(&self, now: Now) -> (Vec<(Aggregate, u64)>, Duration) {
         let mut due = self.due.lock().expect("no panic while held");
-        let mut taken = Vec::new();
-        while let Some(&(at, pipeline)) = due.first() {
-            if at > now_ms {
-                return (taken, SLEEP_MAX.min(Duration::from_millis(at - now_ms)));
-            }
-            due.pop_first();
-            taken.push(pipeline);
-        }
-        (taken, SLEEP_MAX)
+        let taken = std::iter::from_fn(|| due.take(now)).map(|(pipeline, at)| (pipeline, at.unwrap_or_default()));
+        (taken.collect(), due.wait(now).map_or(SLEEP_MAX, |wait| wait.min(SLEEP_MAX)))
     }
 }
 
@@ -48,10 +40,10 @@ impl Wakeups {
 pub(super) fn spawn(wakeups: Arc<Wakeups>, shared: Weak<Shared>) {
     tokio::spawn(async move {
         loop {
-            let (due, sleep) = wakeups.take(clock::now_ms());
-            for pipeline in due {
+            let (due, sleep) = wakeups.take(Now::read());
+            for (pipeline, at) in due {
                 let Some(driver) = shared.upgrade() else { return };
-                driver.send(pipeline, Message::Wake).await;
+                driver.send(pipeline, Message::Wake { at }).await;
             }
             if shared.strong_count() == 0 {
                 return;

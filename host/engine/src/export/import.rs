@@ -12,7 +12,7 @@ use pipewright_base::hex;
 use pipewright_sandbox::files::{BlobDir, DigestError, remove_tree};
 use sha2::{Digest as _, Sha256};
 
-use super::lines::{self, EndLine, FORMAT, FileLine, Header, Line, LogLine, Malformed, VERSION};
+use super::lines::{self, EndLine, FORMAT, FileLine, Header, Line, LogLine, Malformed, UnreadLine, VERSION};
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_base::home::DataDirectory;
 use pipewright_store::{Aggregate, OpenError, Restore, RestoreError, SledStore, Store as _, StoreError, Verified};
@@ -23,11 +23,13 @@ const LINE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const ASIDE: &str = "importing";
 
 /// What was read and checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
     pub lines: u64,
     pub store: Verified,
     pub artifacts: u64,
+    /// What the export itself says that it lacks.
+    pub unread: Vec<UnreadLine>,
 }
 
 /// Why nothing was imported.
@@ -95,10 +97,18 @@ fn import_aside(aside: &Path, from: impl BufRead) -> Result<Imported, ImportErro
     let store = Restore::begin(&places.store()).map_err(|error| of_restore(error, 0))?;
     let artifacts = Artifacts::open(&places.artifacts()).map_err(at)?;
     let components = BlobDir::new(places.components()).map_err(at)?;
-    let mut reading =
-        Reading { logs: places.logs(), store, artifacts, components, aggregate: None, file: None, line: 0 };
+    let mut reading = Reading {
+        logs: places.logs(),
+        store,
+        artifacts,
+        components,
+        aggregate: None,
+        file: None,
+        line: 0,
+        unread: Vec::new(),
+    };
     let lines = reading.all(from)?;
-    let Reading { store, artifacts, .. } = reading;
+    let Reading { store, artifacts, unread, .. } = reading;
     store.finish().map_err(|error| of_restore(error, lines))?;
     let store = SledStore::open(&places.store(), SledStore::CACHE_BYTES_DEFAULT)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
@@ -106,7 +116,7 @@ fn import_aside(aside: &Path, from: impl BufRead) -> Result<Imported, ImportErro
     let artifacts = artifacts.check()?;
     match artifacts.damage.into_iter().next() {
         Some(damage) => Err(ImportError::Damaged(damage)),
-        None => Ok(Imported { lines, store, artifacts: artifacts.artifacts }),
+        None => Ok(Imported { lines, store, artifacts: artifacts.artifacts, unread }),
     }
 }
 
@@ -139,6 +149,7 @@ struct Reading {
     file: Option<Writing>,
     /// The number of the line that is being read.
     line: u64,
+    unread: Vec<UnreadLine>,
 }
 
 /// A file whose chunks are being read.
@@ -227,6 +238,7 @@ impl Reading {
                 let bytes = lines::chunk(&text).map_err(malformed)?;
                 self.chunk(&bytes)?;
             }
+            Line::Unread(line) => self.unread.push(line),
             Line::End(_) => {}
         }
         Ok(())

@@ -42,6 +42,8 @@ pub enum Line {
     Log(LogLine),
     /// The next bytes of the latest file, as base64.
     Chunk(String),
+    /// At the end, for each pipeline that is not in the export though the host has it.
+    Unread(UnreadLine),
     End(EndLine),
 }
 
@@ -135,6 +137,18 @@ pub struct LogLine {
     pub size: u64,
 }
 
+/// A pipeline that cannot be read whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnreadLine {
+    pub account: u64,
+    pub uid: String,
+    /// None of one that was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub reason: String,
+}
+
 /// The last line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -198,6 +212,19 @@ impl AggregateLine {
     pub fn aggregate(&self) -> Result<Aggregate, Malformed> {
         let uid = hex::decode_array(&self.uid).ok_or(Malformed("a uid"))?;
         Ok(Aggregate { account: self.account, uid })
+    }
+}
+
+impl UnreadLine {
+    pub fn of(aggregate: Aggregate, name: Option<String>, reason: String) -> Self {
+        Self { account: aggregate.account, uid: hex::encode(aggregate.uid), name, reason }
+    }
+}
+
+impl std::fmt::Display for UnreadLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.name.as_deref().unwrap_or("a deleted pipeline");
+        write!(f, "{name} of account {:012} is not in the export: {}", self.account, self.reason)
     }
 }
 

@@ -7,7 +7,7 @@
 //! they may be after a crash too: the account comes first, so a pipeline that was deleted meanwhile leaves a name without
 //! a pipeline, and one that was made meanwhile, whose name is not in the export, is left out. Index rows derive from
 //! records: those of steps after the exported sequence are left out, and those that tell of the state are made from the
-//! exported state.
+//! exported state. A pipeline that the store cannot read whole is left out, and named at the end.
 
 mod import;
 pub mod lines;
@@ -16,7 +16,7 @@ mod rows;
 mod tests;
 mod write;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,10 +28,10 @@ use tokio::sync::mpsc;
 
 use crate::driver::{DriverError, record};
 use crate::retention::Keeper;
-use lines::{AggregateLine, FileLine, HeadLine, Line, LogLine, Name, PartLine, RecordLine, TakenLine};
+use lines::{AggregateLine, FileLine, HeadLine, Line, LogLine, Name, PartLine, RecordLine, TakenLine, UnreadLine};
 use pipewright_artifacts::Artifacts;
 use pipewright_base::clock;
-use pipewright_store::{Aggregate, PartKey, READ_ROWS_MAX, Snapshot, Store, StoreError};
+use pipewright_store::{Aggregate, Loaded, PartKey, READ_ROWS_MAX, Snapshot, Store, StoreError};
 use rows::Pipelines;
 use write::Writer;
 
@@ -84,8 +84,8 @@ pub struct Exported {
 /// What is known of an account while its pipelines are written.
 struct Account {
     number: u64,
-    /// The uids of the pipelines that it names.
-    names: HashSet<[u8; 16]>,
+    /// The pipelines that it names, by their uids.
+    names: HashMap<[u8; 16], String>,
     pipelines: Pipelines,
 }
 
@@ -108,6 +108,7 @@ impl Exported {
         to.header(clock::now_ms()).await?;
         let mut after = None;
         let mut account: Option<Account> = None;
+        let mut unread = Vec::new();
         loop {
             let aggregates = self.store.aggregates(after, READ_ROWS_MAX).await?;
             for aggregate in &aggregates {
@@ -118,7 +119,7 @@ impl Exported {
                 if let Some(account) = &mut account
                     && *aggregate != Aggregate::of_account(aggregate.account)
                 {
-                    self.pipeline(*aggregate, account, to).await?;
+                    self.pipeline(*aggregate, account, &mut unread, to).await?;
                 }
             }
             match aggregates.last() {
@@ -129,13 +130,17 @@ impl Exported {
         self.end_account(account, to).await?;
         self.files(to).await?;
         self.logs(to).await?;
+        for line in unread {
+            tracing::warn!(uid = line.uid, "not exported: {}", line.reason);
+            to.line(&Line::Unread(line)).await?;
+        }
         to.end().await
     }
 
     /// Writes the account's own aggregate, if it has one.
     async fn begin_account(&self, number: u64, to: &mut Writer) -> Result<Account, ExportError> {
         let aggregate = Aggregate::of_account(number);
-        let mut account = Account { number, names: HashSet::new(), pipelines: Pipelines::new() };
+        let mut account = Account { number, names: HashMap::new(), pipelines: Pipelines::new() };
         if self.store.load(aggregate).await?.sequence == 0 {
             return Ok(account);
         }
@@ -144,8 +149,11 @@ impl Exported {
         let sequence = snapshot.sequence;
         let secrets = snapshot.live.extract_if(.., |(key, _)| is_secret(key)).map(|(key, _)| (sequence, key));
         snapshot.taken.extend(secrets);
-        let named = snapshot.live.iter().filter(|(key, _)| live_name(key).starts_with(NAMES));
-        account.names = named.filter_map(|(_, uid)| uid[..].try_into().ok()).collect();
+        let named = |(key, uid): &(PartKey, Bytes)| {
+            let name = live_name(key).strip_prefix(NAMES)?;
+            Some((uid[..].try_into().ok()?, String::from_utf8_lossy(name).into_owned()))
+        };
+        account.names = snapshot.live.iter().filter_map(named).collect();
         self.changing(aggregate, &snapshot, to).await?;
         Ok(account)
     }
@@ -157,17 +165,46 @@ impl Exported {
         }
     }
 
-    async fn pipeline(&self, aggregate: Aggregate, account: &mut Account, to: &mut Writer) -> Result<(), ExportError> {
-        let is_alive = record::state(&self.store.load(aggregate).await?)?.head.is_some();
-        if is_alive && !account.names.contains(&aggregate.uid) {
+    async fn pipeline(
+        &self,
+        aggregate: Aggregate,
+        account: &mut Account,
+        unread: &mut Vec<UnreadLine>,
+        to: &mut Writer,
+    ) -> Result<(), ExportError> {
+        let name = account.names.get(&aggregate.uid);
+        let loaded = match self.read_all(aggregate).await {
+            Err(error @ StoreError::Damaged { .. }) => {
+                unread.push(UnreadLine::of(aggregate, name.cloned(), error.to_string()));
+                return Ok(());
+            }
+            loaded => loaded?,
+        };
+        // What this version cannot read is exported as it is.
+        let is_alive = record::state(&loaded).map_or(true, |state| state.head.is_some());
+        if is_alive && name.is_none() {
             return Ok(());
         }
         to.line(&Line::Aggregate(AggregateLine::of(aggregate))).await?;
         let snapshot = self.unchanging(aggregate, to).await?;
         self.changing(aggregate, &snapshot, to).await?;
-        let exists = rows::of_pipeline(&*self.store, aggregate, &snapshot, to).await?;
+        let exists = rows::of_pipeline(&*self.store, aggregate, name.map(String::as_str), &snapshot, to).await?;
         account.pipelines.insert(aggregate.uid, exists);
         Ok(())
+    }
+
+    /// Whether all of a pipeline can be read, before anything of it is written.
+    async fn read_all(&self, aggregate: Aggregate) -> Result<Loaded, StoreError> {
+        let loaded = self.store.load(aggregate).await?;
+        let mut after = None;
+        while let Some((name, _)) = self.store.archived(aggregate, after, READ_ROWS_MAX).await?.pop() {
+            after = Some(name);
+        }
+        let mut from = 0;
+        while let Some(record) = self.store.history(aggregate, from, READ_ROWS_MAX).await?.pop() {
+            from = record.sequence + 1;
+        }
+        Ok(loaded)
     }
 
     /// The archived parts, and the rest as it is once they are written.

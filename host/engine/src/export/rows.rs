@@ -20,13 +20,31 @@ pub(super) type Pipelines = HashMap<[u8; 16], bool>;
 pub(super) async fn of_pipeline(
     store: &dyn Store,
     pipeline: Aggregate,
+    name: Option<&str>,
     snapshot: &Snapshot,
     to: &mut Writer,
 ) -> Result<bool, ExportError> {
-    let state = record::state(&Loaded { sequence: snapshot.sequence, parts: snapshot.live.clone() })?;
-    for (key, value) in index::of_state(pipeline, &state)? {
-        let value = value.unwrap_or_default();
-        to.line(&Line::Row(RowLine::of(pipeline.account, key.kind, &key.name, &value))).await?;
+    let state = record::state(&Loaded { sequence: snapshot.sequence, parts: snapshot.live.clone() });
+    match &state {
+        Ok(state) => {
+            for (key, value) in index::of_state(pipeline, state)? {
+                let value = value.unwrap_or_default();
+                to.line(&Line::Row(RowLine::of(pipeline.account, key.kind, &key.name, &value))).await?;
+            }
+        }
+        // Then they are as the store has them.
+        Err(_) => {
+            let uid = &pipeline.uid[..];
+            let listed = name.map(|name| (Kind::Pipelines, name.as_bytes()));
+            for (kind, exact) in listed.into_iter().chain([(Kind::Due, uid), (Kind::Polled, uid)]) {
+                let mut rows = Rows::new(pipeline.account, kind as u8, exact);
+                for (row, value) in rows.next(store).await?.unwrap_or_default() {
+                    if row == exact {
+                        to.line(&Line::Row(RowLine::of(pipeline.account, kind as u8, &row, &value))).await?;
+                    }
+                }
+            }
+        }
     }
     for kind in [Kind::Executions, Kind::Actions, Kind::ActionsOf, Kind::Tokens] {
         let mut rows = Rows::new(pipeline.account, kind as u8, &pipeline.uid);
@@ -38,7 +56,7 @@ pub(super) async fn of_pipeline(
             }
         }
     }
-    Ok(state.head.is_some())
+    Ok(state.map_or(name.is_some(), |state| state.head.is_some()))
 }
 
 /// Whether a row was written by the exported step or before.

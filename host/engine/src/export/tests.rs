@@ -8,10 +8,12 @@ use futures::StreamExt as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::driver::Entry;
+use crate::driver::faults::Faulty;
 use crate::retention::Retention;
-use crate::retention::tests::World;
+use crate::retention::tests::{World, cause};
 use pipewright_base::home::DataDirectory;
-use pipewright_store::{SledStore, Verified};
+use pipewright_store::{Commit, SledStore, Verified};
 
 fn exported(store: Arc<dyn Store>, artifacts: &Path, logs: &Path, components: &Path) -> Exported {
     let artifacts = Arc::new(Artifacts::open(artifacts).unwrap());
@@ -56,7 +58,8 @@ async fn world() -> World {
     let world = World::new().await;
     world.driver.keep_account_part(0, "key/administrator", Bytes::from_static(b"AKIA\nverysecret")).await.unwrap();
     world.driver.keep_account_part(0, "page-key", Bytes::from_static(&[0xff; 32])).await.unwrap();
-    world.driver.keep(world.pipeline, vec![("tags".to_owned(), Some(Bytes::from_static(b"\xff\xfe")))]).await.unwrap();
+    let tags = vec![("tags".to_owned(), Some(Bytes::from_static(b"\xff\xfe")))];
+    world.driver.keep(world.pipeline, tags, &cause()).await.unwrap();
     for _ in 0..3 {
         world.execute().await;
     }
@@ -143,11 +146,70 @@ async fn what_is_not_whole_is_not_imported() {
     assert!(imported.is_ok() && data.store().exists() && !dir.path().join("importing").exists());
 }
 
+/// What the store cannot read is named, and all else is exported; what only this version cannot read is exported as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_pipeline_is_named_at_the_end() {
+    let world = world().await;
+    let faulty: Arc<dyn Store> = Arc::new(Faulty::load(Arc::clone(&world.store), world.pipeline));
+    let damaged = text(Exported { store: faulty, ..of_world(&world) }).await;
+    let dir = TempDir::new().unwrap();
+    let (_, imported) = import_into(&dir, damaged.clone()).await;
+    let imported = imported.unwrap();
+    assert_eq!(imported.store.aggregates, 1, "the account");
+    let [unread] = &imported.unread[..] else { panic!("{:?}", imported.unread) };
+    assert_eq!(unread.name.as_deref(), Some("p"));
+    assert!(unread.reason.contains("it was altered"), "{unread}");
+    assert!(damaged.lines().nth_back(1).unwrap().starts_with("{\"unread\":{\"account\":0,"));
+
+    let head = PartKey::Live(Bytes::from_static(b"head"));
+    let commit = Commit {
+        aggregate: world.pipeline,
+        expected: world.store.load(world.pipeline).await.unwrap().sequence,
+        puts: vec![(head, Some(Bytes::from_static(b"{}")))],
+        events: Vec::new(),
+        index: Vec::new(),
+    };
+    world.store.commit(commit).await.unwrap();
+    let text = text(of_world(&world)).await;
+    let (imported, again) = import_and_export(&text).await;
+    assert_eq!(inner(&text), inner(&again));
+    assert_eq!((imported.store.aggregates, imported.unread.len()), (2, 0));
+}
+
+/// Why each commit was made comes along; what was written before commits told that is read without.
+#[tokio::test(flavor = "multi_thread")]
+async fn causes_are_read_back_from_an_import() {
+    let entries = async |store: &dyn Store, pipeline| {
+        let records = store.history(pipeline, 1, 1000).await.unwrap();
+        records.iter().map(|record| Entry::read(record).unwrap()).collect::<Vec<_>>()
+    };
+    let imported = async |text: String| {
+        let dir = TempDir::new().unwrap();
+        let (data, imported) = import_into(&dir, text).await;
+        imported.unwrap();
+        let store = SledStore::open(&data.store(), SledStore::CACHE_BYTES_DEFAULT).unwrap();
+        let aggregates = store.aggregates(None, 10).await.unwrap();
+        let pipeline = *aggregates.iter().find(|aggregate| aggregate.uid != [0; 16]).unwrap();
+        entries(&store, pipeline).await
+    };
+    let world = world().await;
+    let before = entries(&*world.store, world.pipeline).await;
+    assert!(before.iter().all(|entry| entry.cause.is_some()) && before.len() > 10);
+    assert_eq!(imported(text(of_world(&world)).await).await, before);
+    let golden = imported(golden()).await;
+    assert!(golden.iter().all(|entry| entry.cause.is_none()));
+    assert!(golden.iter().any(|entry| entry.at.is_some() && !entry.events.is_empty()));
+}
+
+fn golden() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/export-v1.jsonl");
+    fs::read_to_string(path).unwrap()
+}
+
 /// Version 1 as it was written first.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_version_stays_readable() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/export-v1.jsonl");
-    let text = fs::read_to_string(path).unwrap();
+    let text = golden();
     let (imported, again) = import_and_export(&text).await;
     assert_eq!(inner(&text), inner(&again));
     assert_eq!(imported.store, Verified { aggregates: 2, records: 15, parts: 12 });

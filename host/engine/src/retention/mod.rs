@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::driver::DriverError;
 use pipewright_artifacts::{ArtifactError, Artifacts, COLLECT_GRACE_MILLISECONDS, Removed};
-use pipewright_base::clock;
+use pipewright_base::{Scope, clock};
 use pipewright_store::{Aggregate, CommitError, READ_ROWS_MAX, Store, StoreError, Trim};
 
 const DAY_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
@@ -80,6 +80,29 @@ pub enum RetentionError {
     Logs(std::io::Error),
     #[error("a part of the collection ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl RetentionError {
+    /// What it ends.
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Store(error) => error.scope(),
+            Self::Commit(error) => error.scope(),
+            Self::Driver(error) => error.scope(),
+            Self::Artifacts(_) | Self::Logs(_) | Self::Task(_) => Scope::Request,
+        }
+    }
+}
+
+/// What cannot be collected of one aggregate stays, and keeps nothing else from being collected.
+fn go_on(aggregate: Aggregate, done: Result<(), RetentionError>) -> Result<(), RetentionError> {
+    match done {
+        Err(error) if error.scope() < Scope::Host => {
+            tracing::warn!(%aggregate, "retention leaves it as it is: {error}");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// Keeps a host's data within its retention.
@@ -140,12 +163,13 @@ impl Keeper {
             for aggregate in &aggregates {
                 if account != Some(aggregate.account) {
                     account = Some(aggregate.account);
-                    self.collect_deleted(aggregate.account, &cutoffs, &mut collected).await?;
+                    go_on(*aggregate, self.collect_deleted(aggregate.account, &cutoffs, &mut collected).await)?;
                 }
-                match *aggregate == Aggregate::of_account(aggregate.account) {
-                    true => self.trim_account(*aggregate).await?,
-                    false => self.collect_pipeline(*aggregate, &cutoffs, &mut collected).await?,
-                }
+                let done = match *aggregate == Aggregate::of_account(aggregate.account) {
+                    true => self.trim_account(*aggregate).await,
+                    false => self.collect_pipeline(*aggregate, &cutoffs, &mut collected).await,
+                };
+                go_on(*aggregate, done)?;
             }
             match aggregates.last() {
                 Some(last) => after = Some(*last),

@@ -8,8 +8,9 @@ use pipewright_pipeline::machine::{ActionHappening, Event, Execution, ExecutionI
 
 use super::{Collected, Cutoffs, Keeper, RetentionError, logs};
 use crate::driver::index::{ENDED, Kind, STARTED, artifact_digest, id, newest_first};
-use crate::driver::{Recorded, TOKEN_MILLISECONDS_MAX, record};
+use crate::driver::{Entry, GRANTS_PIN, TOKEN_MILLISECONDS_MAX, erase, record};
 use bytes::Bytes;
+use pipewright_base::Scope;
 use pipewright_store::{Aggregate, CommitError, IndexKey, List, PartKey, READ_ROWS_MAX, Trim};
 
 /// A row of the list of executions.
@@ -59,6 +60,7 @@ impl Keeper {
         let boundary = self.boundary(pipeline, &state, head.executions, cutoffs).await?;
         let latest = head.stages.iter().filter_map(|stage| stage.latest).map(|latest| latest.execution);
         let needed: HashSet<ExecutionId> = latest.chain(state.executions.keys().copied()).collect();
+        let before = collected.executions;
         let mut oldest = boundary.next_start;
         let mut after = Kind::Executions.key(&[&pipeline.uid, &newest_first(boundary.number + 1)]).name;
         loop {
@@ -75,7 +77,53 @@ impl Keeper {
                 None => break,
             }
         }
+        if collected.executions > before {
+            self.collect_grants(pipeline, &state, loaded.sequence).await?;
+        }
         self.trim_pipeline(pipeline, loaded.sequence, oldest, &boundary, cutoffs).await
+    }
+
+    /// Grants that no execution holds on to any more. A start may pin them again at any time, so they go only if nothing
+    /// happened since.
+    async fn collect_grants(&self, pipeline: Aggregate, state: &State, sequence: u64) -> Result<(), RetentionError> {
+        let mut kept = HashSet::new();
+        let mut after = Some(Bytes::from_static(record::GRANTS.as_bytes()));
+        while let Some(from) = after.take() {
+            for (name, _) in self.store.archived(pipeline, Some(from), READ_ROWS_MAX).await? {
+                match record::grants_digest(&name) {
+                    Some(digest) => drop(kept.insert(digest.to_owned())),
+                    None => break,
+                }
+                after = Some(name);
+            }
+        }
+        let mut needed = |execution: &Execution| {
+            if let Some(digest) = execution.start.pins.get(GRANTS_PIN) {
+                kept.remove(digest);
+            }
+        };
+        state.executions.values().for_each(&mut needed);
+        let mut after = None;
+        loop {
+            let rows = self.executions(pipeline, after.take(), READ_ROWS_MAX).await?;
+            for row in &rows {
+                self.ended(pipeline, row.execution).await?.iter().for_each(&mut needed);
+            }
+            match rows.into_iter().next_back() {
+                Some(row) => after = Some(row.name),
+                None => break,
+            }
+        }
+        let parts: Vec<_> = kept.iter().map(|digest| record::grants(digest)).collect();
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let trim = Trim { aggregate: pipeline, expected: Some(sequence), before: 0, parts, index: Vec::new() };
+        match self.store.trim(trim).await {
+            // The next round that drops an execution finds them again.
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Pipelines that were deleted long ago go as a whole.
@@ -94,7 +142,12 @@ impl Keeper {
                 return Ok(());
             }
             if let Ok(uid) = uid.try_into() {
-                self.erase_pipeline(Aggregate { account, uid }, collected).await?;
+                let pipeline = Aggregate { account, uid };
+                match self.erase_pipeline(pipeline, collected).await {
+                    // What it refers to is found without its history.
+                    Err(error) if error.scope() == Scope::Pipeline => erase(&*self.store, pipeline).await?,
+                    erased => erased?,
+                }
             }
             let row = IndexKey { kind: Kind::Deleted as u8, name };
             self.take(Aggregate::of_account(account), Vec::new(), vec![row]).await?;
@@ -225,8 +278,8 @@ impl Keeper {
         };
         let mut made = Vec::new();
         for record in self.store.history(pipeline, sequence, 1).await? {
-            for event in &record.events {
-                if let Event::Action(action) = Recorded::read(event)?.event
+            for event in Entry::read(&record)?.events {
+                if let Event::Action(action) = event
                     && action.execution == execution
                     && let ActionHappening::Succeeded { artifacts, .. } = action.what
                 {
@@ -303,9 +356,9 @@ impl Keeper {
         while first < last {
             let middle = first + (last - first) / 2;
             let records = self.store.history(pipeline, middle, LOOKED_AT).await?;
-            let event = records.iter().flat_map(|record| &record.events).next();
-            let at = event.map(|event| Recorded::read(event)).transpose()?.map(|recorded| recorded.at.0);
-            match at.is_some_and(|at| at < cutoffs.executions) {
+            let times = records.iter().map(Entry::time).collect::<Result<Vec<_>, _>>()?;
+            let at = times.into_iter().flatten().next();
+            match at.is_some_and(|at| at.0 < cutoffs.executions) {
                 true => first = middle + 1,
                 false => last = middle,
             }

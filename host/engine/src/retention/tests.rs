@@ -14,8 +14,11 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::driver::faults::Faulty;
 use crate::driver::index::Kind;
-use crate::driver::{Actions, Driver};
+use crate::driver::{Actions, Driver, Granted, record};
+use bytes::Bytes;
+use pipewright_base::{Cause, Source};
 use pipewright_store::{List, MemoryStore};
 
 /// Source makes an artifact of a file of its own and one that all have in common; Build fails and Gate waits when told to.
@@ -26,6 +29,8 @@ pub(crate) struct Told {
     pub(crate) folder: PathBuf,
     builds_fail: AtomicBool,
     pub(crate) gate_waits: AtomicBool,
+    /// What starts pin.
+    grants: std::sync::Mutex<Option<Bytes>>,
 }
 
 fn store_artifact(folder: &std::path::Path, own: &str) -> Digest {
@@ -68,6 +73,10 @@ impl Actions for Script {
     fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {
         std::future::ready(true).boxed()
     }
+
+    fn grants(&self, _: u64, _: &str) -> BoxFuture<'static, Granted> {
+        std::future::ready(Ok(self.0.grants.lock().unwrap().clone())).boxed()
+    }
 }
 
 fn declaration() -> Arc<PipelineDeclaration> {
@@ -84,6 +93,10 @@ fn declaration() -> Arc<PipelineDeclaration> {
     Arc::new(serde_json::from_value(declaration).unwrap())
 }
 
+pub(crate) fn cause() -> Cause {
+    Cause::host("tests", Source::Start)
+}
+
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     pub(crate) store: Arc<dyn Store>,
@@ -97,17 +110,22 @@ impl World {
         let dir = TempDir::new().unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let folder = dir.path().join("artifacts");
-        let told = Arc::new(Told { folder, builds_fail: AtomicBool::new(false), gate_waits: AtomicBool::new(false) });
+        let told = Arc::new(Told {
+            folder,
+            builds_fail: AtomicBool::new(false),
+            gate_waits: AtomicBool::new(false),
+            grants: std::sync::Mutex::default(),
+        });
         let driver = Driver::new(Arc::clone(&store), Arc::new(Script(Arc::clone(&told))));
         let pipeline = driver.named(0, "p").await.unwrap();
-        driver.submit(pipeline, What::Create { declaration: declaration() }).await.unwrap();
+        driver.submit(pipeline, What::Create { declaration: declaration() }, &cause()).await.unwrap();
         Self { dir, store, driver, told, pipeline }
     }
 
     /// Starts an execution and waits until it has ended or waits, for its approval or in front of a stage; it gets a log.
     pub(crate) async fn execute(&self) -> ExecutionId {
         let Reply::Execution(id) =
-            self.driver.submit(self.pipeline, What::Start(StartRequest::default())).await.unwrap()
+            self.driver.submit(self.pipeline, What::Start(StartRequest::default()), &cause()).await.unwrap()
         else {
             panic!("a start gives an execution")
         };
@@ -206,7 +224,7 @@ async fn old_executions_go_unless_they_are_needed() {
     assert_eq!(world.collect(AGE, now().await + DAY_MILLISECONDS).await.executions, 3);
     world.check(&[five], &[one, two, three, four]).await;
     let first = world.store.history(world.pipeline, 0, 1).await.unwrap().remove(0);
-    let event = String::from_utf8(first.events[0].to_vec()).unwrap();
+    let event = String::from_utf8(first.events[1].to_vec()).unwrap();
     assert!(event.contains("STARTED") && event.contains(&five.to_string()), "{event}");
     assert_eq!(world.collect(AGE, now().await + DAY_MILLISECONDS).await, Collected::default());
 }
@@ -252,7 +270,8 @@ async fn what_waits_is_never_collected() {
 async fn deleted_pipelines_and_old_tokens_go() {
     let world = World::new().await;
     let token = Some("token".to_owned());
-    let start = || world.driver.start(world.pipeline, StartRequest::default(), token.clone(), Vec::new());
+    let why = cause();
+    let start = || world.driver.start(world.pipeline, StartRequest::default(), token.clone(), Vec::new(), &why);
     let first = start().await.unwrap();
     while !world.rests(first).await {
         tokio::task::yield_now().await;
@@ -266,7 +285,7 @@ async fn deleted_pipelines_and_old_tokens_go() {
     assert_eq!(tokens().await, 0);
 
     let other = world.execute().await;
-    world.driver.delete(world.pipeline, "p").await.unwrap();
+    world.driver.delete(world.pipeline, "p", &cause()).await.unwrap();
     assert_eq!(world.collect(AGE, now().await).await, Collected::default());
     let collected = world.collect(AGE, now().await + DAY_MILLISECONDS).await;
     assert_eq!((collected.pipelines, collected.executions, collected.artifacts), (1, 2, 2));
@@ -276,6 +295,48 @@ async fn deleted_pipelines_and_old_tokens_go() {
         let left = world.store.list(List { kind, limit: 10, ..List::default() }).await.unwrap();
         assert_eq!(left, [], "kind {kind}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_go_with_the_last_execution_that_pinned_them() {
+    let world = World::new().await;
+    for grants in ["one", "two", "one", "three", "three"] {
+        *world.told.grants.lock().unwrap() = Some(Bytes::from_static(grants.as_bytes()));
+        world.execute().await;
+    }
+    let kept = async || {
+        let mut kept = Vec::new();
+        for grants in ["one", "two", "three"] {
+            let part = record::grants(&Digest::of(grants.as_bytes()).to_string());
+            if world.store.get(world.pipeline, &part).await.unwrap().is_some() {
+                kept.push(grants);
+            }
+        }
+        kept
+    };
+    for (executions_count_max, expected) in
+        [(5, &["one", "two", "three"][..]), (3, &["one", "three"]), (2, &["three"]), (1, &["three"])]
+    {
+        world.collect(Retention { executions_count_max, ..Retention::default() }, now().await).await;
+        assert_eq!(kept().await, expected, "{executions_count_max}");
+    }
+}
+
+/// One pipeline that cannot be read keeps nothing else from being collected.
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_goes_on_past_a_damaged_pipeline() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        world.execute().await;
+    }
+    let sick = world.driver.named(0, "sick").await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(Faulty::load(Arc::clone(&world.store), sick));
+    world.driver.keep(sick, vec![("tags".to_owned(), None)], &cause()).await.unwrap();
+    let artifacts = Arc::new(Artifacts::open(&world.told.folder).unwrap());
+    let one = Retention { executions_count_max: 1, ..Retention::default() };
+    let keeper = Keeper::new(store, artifacts, world.logs(), one);
+    let collected = keeper.collect_once(now().await + 2 * COLLECT_GRACE_MILLISECONDS).await.unwrap();
+    assert_eq!((collected.executions, collected.artifacts), (2, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

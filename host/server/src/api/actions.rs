@@ -19,7 +19,7 @@ use super::Call;
 use super::error::ApiError;
 use super::executions::{RESULTS_PER_PAGE, Reading, row_execution};
 use super::views::{self, ErrorDetails, MASK, Time};
-use pipewright_engine::driver::Recorded;
+use pipewright_engine::driver::Entry;
 use pipewright_engine::driver::index::{self, Kind};
 use pipewright_store::List;
 
@@ -210,7 +210,7 @@ async fn of_execution(
 
 /// The records that a page has read: two action executions often have one in common.
 #[derive(Default)]
-struct Records(HashMap<u64, Arc<Vec<Recorded>>>);
+struct Records(HashMap<u64, Option<Arc<Entry>>>);
 
 impl Records {
     /// What a record says of an action execution that it starts or ends.
@@ -222,22 +222,23 @@ impl Records {
     ) -> Result<Option<(Timestamp, ActionEvent)>, ApiError> {
         let sequence = row.get(16..).and_then(|rest| rest.first_chunk());
         let sequence = u64::from_be_bytes(*sequence.ok_or_else(|| ApiError::internal(&"an index row is malformed"))?);
-        let events = match self.0.get(&sequence) {
-            Some(events) => Arc::clone(events),
+        let entry = match self.0.get(&sequence) {
+            Some(entry) => entry.clone(),
             None => {
                 let store = reading.call.api.host.driver.store();
                 let records = store.history(reading.pipeline, sequence, 1).await?;
-                let events = records.iter().filter(|record| record.sequence == sequence).flat_map(|it| &it.events);
-                let events = Arc::new(events.map(|event| Recorded::read(event)).collect::<Result<Vec<_>, _>>()?);
-                self.0.insert(sequence, Arc::clone(&events));
-                events
+                let record = records.first().filter(|record| record.sequence == sequence);
+                let entry = record.map(Entry::read).transpose()?.map(Arc::new);
+                self.0.insert(sequence, entry.clone());
+                entry
             }
         };
-        let found = events.iter().find_map(|recorded| match &recorded.event {
-            Event::Action(event) if event.action_execution == action => Some((recorded.at, event)),
+        let Some(entry) = entry else { return Ok(None) };
+        let found = entry.events.iter().find_map(|event| match event {
+            Event::Action(event) if event.action_execution == action => Some((**event).clone()),
             _ => None,
         });
-        Ok(found.map(|(at, event)| (at, (**event).clone())))
+        Ok(entry.at.zip(found))
     }
 }
 

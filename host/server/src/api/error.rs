@@ -9,6 +9,7 @@ use pipewright_pipeline::validate::{ErrorClass, Problems};
 
 use crate::catalogues::CatalogueError;
 use pipewright_aws::auth::AuthError;
+use pipewright_base::Scope;
 use pipewright_engine::driver::DriverError;
 use pipewright_packages::PackageError;
 use pipewright_store::StoreError;
@@ -153,7 +154,16 @@ impl From<DriverError> for ApiError {
             DriverError::Refused(refusal) => refusal.into(),
             DriverError::TooLarge(message) => Self::new("LimitExceededException", message),
             DriverError::Full(message) => Self::unavailable(message),
-            DriverError::Store(_) | DriverError::Damaged(_) => Self::internal(&error),
+            DriverError::Unpinned(_) => Self::validation(error.to_string()),
+            // Never a 5xx: it stays so until somebody acts.
+            DriverError::Quarantined(_) => Self::validation(format!(
+                "{error}. Mend the cause and load it again with `pipewright reload`; until then it can be exported and deleted"
+            )),
+            error if error.scope() == Scope::Pipeline => {
+                tracing::error!("a request failed: {error}");
+                Self::validation(format!("What the host keeps of the pipeline cannot be used: {error}"))
+            }
+            DriverError::Store(_) | DriverError::Damaged(_) | DriverError::Defect(_) => Self::internal(&error),
         }
     }
 }

@@ -115,15 +115,15 @@ impl<'a> Reading<'a> {
 }
 
 pub async fn start(call: &Call, input: requests::StartPipelineExecutionInput) -> Result<Started, ApiError> {
-    let (pipeline, state) = call.pipeline(&input.name).await?;
-    let Some(declaration) = &state.declaration else { return Err(ApiError::internal(&"no declaration")) };
+    let (pipeline, _) = call.pipeline(&input.name).await?;
     let request = StartRequest {
         trigger: Trigger { kind: TriggerType::StartPipelineExecution, detail: call.caller.clone() },
         variables: input.variables.into_iter().map(|variable| (variable.name, variable.value)).collect(),
         source_revisions: input.source_revisions,
-        pins: call.api.host.pins(call.account, declaration).await?,
+        ..StartRequest::default()
     };
-    let started = call.api.host.driver.start(pipeline, request, input.client_request_token, Vec::new()).await;
+    let driver = &call.api.host.driver;
+    let started = driver.start(pipeline, request, input.client_request_token, Vec::new(), &call.cause).await;
     Ok(started.map_err(|error| call.refused(&input.name, error))?.into())
 }
 
@@ -136,7 +136,7 @@ pub async fn stop(call: &Call, input: requests::StopPipelineExecutionInput) -> R
     let execution = input.pipeline_execution_id.parse().map_err(|_| unstoppable())?;
     let what =
         What::Stop { execution, abandon: input.abandon, reason: input.reason.clone(), by: Some(call.caller.clone()) };
-    let reply = call.api.host.driver.submit(pipeline, what).await;
+    let reply = call.api.host.driver.submit(pipeline, what, &call.cause).await;
     execution_of(reply.map_err(|error| call.refused(&input.pipeline_name, error))?)
 }
 
@@ -211,7 +211,7 @@ pub async fn retry_stage(call: &Call, input: requests::RetryStageExecutionInput)
     };
     let execution = input.pipeline_execution_id.parse().map_err(|_| not_latest())?;
     let request = RetryRequest { stage: input.stage_name.clone(), execution, mode: input.retry_mode, ended: None };
-    let reply = call.api.host.driver.submit(pipeline, What::RetryStage(request)).await;
+    let reply = call.api.host.driver.submit(pipeline, What::RetryStage(request), &call.cause).await;
     execution_of(reply.map_err(|error| call.refused(&input.pipeline_name, error))?)
 }
 
@@ -226,7 +226,7 @@ pub async fn put_approval_result(call: &Call, input: requests::PutApprovalResult
         summary: input.result.summary,
         by: Some(call.caller.clone()),
     };
-    let reply = call.api.host.driver.submit(pipeline, What::PutApprovalResult(answer)).await;
+    let reply = call.api.host.driver.submit(pipeline, What::PutApprovalResult(answer), &call.cause).await;
     reply.map_err(|error| call.refused(&input.pipeline_name, error))?;
     Ok(Answered { approved_at })
 }

@@ -34,7 +34,7 @@ pub use metrics::Metrics;
 pub use operations::OPERATIONS;
 pub use pages::Pages;
 use pipewright_aws::auth::{AccessKey, AuthError, Scope, verify};
-use pipewright_base::clock;
+use pipewright_base::{Cause, Principal, Source, clock};
 use pipewright_packages::plugins::Catalogue;
 use pipewright_runner::host::Host;
 use wire::Protocol;
@@ -71,6 +71,8 @@ pub struct Call {
     pub account: u64,
     /// The ARN of who asks.
     pub caller: String,
+    /// Kept with everything that the request changes.
+    pub cause: Cause,
 }
 
 impl Call {
@@ -110,13 +112,20 @@ impl Api {
     }
 
     /// Who asks, if the signature is right.
-    fn authenticate(self: &Arc<Self>, parts: &Parts, body: &[u8]) -> Result<Call, ApiError> {
+    fn authenticate(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: &[u8],
+        request: String,
+        source: Source,
+    ) -> Result<Call, ApiError> {
         let scope = Scope { region: self.region.clone(), service: SERVICE };
         let key = |id: &str| self.keys.iter().find(|(_, key)| key.id == id);
         let verified = verify(parts, body, &scope, clock::now_ms(), |id| key(id).map(|(_, key)| key.clone()))?;
         let (account, _) = key(&verified.access_key).ok_or(AuthError::Unrecognized)?;
-        let caller = format!("arn:aws:iam::{account:012}:user/{}", verified.user);
-        Ok(Call { api: Arc::clone(self), account: *account, caller })
+        let principal = Principal::user(*account, &verified.user);
+        let caller = principal.as_str().to_owned();
+        Ok(Call { api: Arc::clone(self), account: *account, caller, cause: Cause { principal, request, source } })
     }
 }
 
@@ -136,7 +145,7 @@ async fn operation(State(api): State<Arc<Api>>, request: Request) -> Response<Bo
         let row = row?;
         protocol.check_headers(&parts)?;
         let body = read_body(body, BODY_BYTES_MAX).await?;
-        let call = api.authenticate(&parts, &body)?;
+        let call = api.authenticate(&parts, &body, request_id.clone(), Source::Api)?;
         (row.run)(call, protocol.read(&body)?, protocol).await
     }
     .instrument(span)

@@ -169,10 +169,9 @@ pub async fn create(call: &Call, Document(document): Document) -> Result<Created
     let name = declaration.name.clone();
     let notes = given.as_ref().map(|tags| tags::note(tags)).transpose()?.into_iter().collect();
     let trigger = Trigger { kind: TriggerType::CreatePipeline, detail: call.caller.clone() };
-    let pins = host.pins(call.account, &declaration).await?;
-    let first = StartRequest { trigger, pins, ..StartRequest::default() };
+    let first = StartRequest { trigger, ..StartRequest::default() };
     let declaration = Arc::new(declaration);
-    let created = host.driver.create(call.account, Arc::clone(&declaration), first, notes).await;
+    let created = host.driver.create(call.account, Arc::clone(&declaration), first, notes, &call.cause).await;
     let pipeline = created.map_err(|error| call.refused(&name, error))?;
     call.api.poller.changed(pipeline);
     let catalogue = call.catalogue();
@@ -215,7 +214,7 @@ pub async fn update(call: &Call, Document(document): Document) -> Result<Created
         views::unmask(&mut declaration, stored, catalogue.described());
     }
     let updated = Arc::new(declaration.clone());
-    let reply = call.api.host.driver.submit(pipeline, What::Update { declaration: updated }).await;
+    let reply = call.api.host.driver.submit(pipeline, What::Update { declaration: updated }, &call.cause).await;
     if let Reply::Version(version) = reply.map_err(|error| call.refused(&name, error))? {
         declaration.version = Some(version);
     }
@@ -227,7 +226,7 @@ pub async fn update(call: &Call, Document(document): Document) -> Result<Created
 pub async fn delete(call: &Call, input: requests::DeletePipelineInput) -> Result<NoBody, ApiError> {
     let driver = &call.api.host.driver;
     if let Some(pipeline) = driver.find(call.account, &input.name).await? {
-        match driver.delete(pipeline, &input.name).await {
+        match driver.delete(pipeline, &input.name, &call.cause).await {
             Ok(()) | Err(DriverError::Refused(Refusal::PipelineNotFound)) => {}
             Err(error) => return Err(error.into()),
         }

@@ -256,6 +256,6 @@ pub async fn disable_transition(call: &Call, input: requests::DisableStageTransi
 
 async fn change_transition(call: &Call, name: &str, what: What) -> Result<NoBody, ApiError> {
     let (pipeline, _) = call.pipeline(name).await?;
-    let reply = call.api.host.driver.submit(pipeline, what).await;
+    let reply = call.api.host.driver.submit(pipeline, what, &call.cause).await;
     reply.map_err(|error| call.refused(name, error)).map(|_| NoBody)
 }

@@ -67,7 +67,7 @@ pub async fn tag(call: &Call, input: requests::TagResourceInput) -> Result<Empty
     let mut kept = read(call, pipeline).await?;
     kept.extend(input.tags.into_iter().map(|tag| (tag.key, tag.value)));
     tags::check_count(kept.len())?;
-    call.api.host.driver.keep(pipeline, vec![write(&kept)?]).await?;
+    call.api.host.driver.keep(pipeline, vec![write(&kept)?], &call.cause).await?;
     Ok(Empty {})
 }
 
@@ -78,7 +78,7 @@ pub async fn untag(call: &Call, input: requests::UntagResourceInput) -> Result<E
     let before = kept.len();
     kept.retain(|key, _| !input.tag_keys.contains(key));
     if kept.len() != before {
-        call.api.host.driver.keep(pipeline, vec![write(&kept)?]).await?;
+        call.api.host.driver.keep(pipeline, vec![write(&kept)?], &call.cause).await?;
     }
     Ok(Empty {})
 }

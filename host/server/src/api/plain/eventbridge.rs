@@ -6,8 +6,9 @@ use pipewright_pipeline::machine::{ActionEvent, ActionHappening, Event, Executio
 use serde_json::{Map, Value, json};
 
 use super::super::Call;
-use pipewright_engine::driver::Recorded;
+use pipewright_base::Cause;
 use pipewright_engine::driver::counts::{action_state, execution_state};
+use pipewright_pipeline::machine::Timestamp;
 
 /// Where an event stands, to be told to the client.
 pub struct At<'a> {
@@ -15,6 +16,9 @@ pub struct At<'a> {
     pub pipeline: &'a str,
     /// Unique among all events of the host.
     pub id: &'a str,
+    pub time: Timestamp,
+    /// None of what happened before causes were kept.
+    pub cause: Option<&'a Cause>,
 }
 
 pub fn time(milliseconds: u64) -> String {
@@ -22,8 +26,8 @@ pub fn time(milliseconds: u64) -> String {
     at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
 }
 
-pub fn event(at: &At<'_>, recorded: &Recorded) -> Option<Value> {
-    let (kind, detail) = match &recorded.event {
+pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
+    let (kind, mut detail) = match event {
         Event::Execution(event) => ("Pipeline", execution(at, event)),
         Event::Stage(event) => ("Stage", stage(at, event)),
         Event::Action(event) => ("Action", action(at, event)?),
@@ -32,13 +36,16 @@ pub fn event(at: &At<'_>, recorded: &Recorded) -> Option<Value> {
         | Event::PipelineDeleted { .. }
         | Event::TransitionChanged { .. } => return None,
     };
+    if let Some(cause) = at.cause {
+        detail["cause"] = json!(cause);
+    }
     Some(json!({
         "version": "0",
         "id": at.id,
         "detail-type": format!("CodePipeline {kind} Execution State Change"),
         "source": "aws.codepipeline",
         "account": at.call.account_id(),
-        "time": time(recorded.at.0),
+        "time": time(at.time.0),
         "region": at.call.api.region,
         "resources": [at.call.arn(at.pipeline)],
         "detail": detail,

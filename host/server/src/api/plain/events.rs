@@ -12,7 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use bytes::Bytes;
-use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use pipewright_pipeline::machine::Event as Happened;
 use serde::Deserialize;
 
@@ -20,7 +20,7 @@ use super::super::error::ApiError;
 use super::super::{Api, Call};
 use super::eventbridge::{self, At};
 use pipewright_base::clock;
-use pipewright_engine::driver::Recorded;
+use pipewright_engine::driver::Entry;
 use pipewright_engine::driver::index::Kind;
 use pipewright_store::{Aggregate, List, READ_ROWS_MAX, Record, Watcher};
 
@@ -106,7 +106,13 @@ pub async fn of_account(
     // In this order: one that is deleted in between is in both.
     let there = api.host.driver.pipelines(feed.call.account).await?;
     for (name, aggregate) in there.into_iter().chain(deleted_since(&feed.call, since).await?) {
-        let next = first_since(&feed.call, aggregate, since).await?;
+        let next = match first_since(&feed.call, aggregate, since).await {
+            Ok(next) => next,
+            Err(error) => {
+                untold(aggregate, &error);
+                continue;
+            }
+        };
         feed.names.insert(aggregate, name);
         feed.places.insert(aggregate, Place::at(next));
     }
@@ -153,9 +159,12 @@ async fn first_since(call: &Call, aggregate: Aggregate, since: u64) -> Result<u6
     Ok(low)
 }
 
+fn untold(pipeline: Aggregate, error: &ApiError) {
+    tracing::warn!(%pipeline, "some of its events cannot be told: {}", error.message);
+}
+
 fn time_of(record: &Record) -> Result<Option<u64>, ApiError> {
-    let first = record.events.first().map(|event| Recorded::read(event)).transpose()?;
-    Ok(first.map(|recorded| recorded.at.0))
+    Ok(Entry::time(record)?.map(|at| at.0))
 }
 
 /// Records that were there before, by time; of each pipeline at most one page is in memory.
@@ -225,19 +234,27 @@ impl Feed {
         Sse::new(stream).keep_alive(KeepAlive::default())
     }
 
-    /// Reads the next page of each pipeline into the backlog.
+    /// Reads the next page of each pipeline into the backlog. One whose history cannot be read is in the way of no other.
     async fn refill(&mut self, pipelines: Vec<Aggregate>) -> Result<(), ApiError> {
         let store = self.call.api.host.driver.store();
         let reads = pipelines.into_iter().map(|pipeline| {
             let next = self.places.entry(pipeline).or_default().next;
-            store.history(pipeline, next, RECORDS_MAX).map(move |page| page.map(|page| (pipeline, page)))
+            store.history(pipeline, next, RECORDS_MAX).map(move |page| (pipeline, page))
         });
-        let pages: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS_MAX).try_collect().await?;
+        let pages: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS_MAX).collect().await;
         for (pipeline, page) in pages {
-            if let Some(first) = page.first() {
-                let at = time_of(first)?.unwrap_or_default();
-                self.backlog.heads.push(Reverse((at, pipeline)));
-                self.backlog.pages.insert(pipeline, page.into());
+            let read = page.map_err(ApiError::from).and_then(|page| {
+                let at = page.first().map(time_of).transpose()?;
+                Ok((page, at.flatten().unwrap_or_default()))
+            });
+            match read {
+                Ok((page, _)) if page.is_empty() => {}
+                Ok((page, at)) => {
+                    self.backlog.heads.push(Reverse((at, pipeline)));
+                    self.backlog.pages.insert(pipeline, page.into());
+                }
+                Err(error) if self.one => return Err(error),
+                Err(error) => untold(pipeline, &error),
             }
         }
         Ok(())
@@ -280,7 +297,7 @@ impl Feed {
     async fn take(&mut self, aggregate: Aggregate) -> Result<(), ApiError> {
         let Some(page) = self.backlog.pages.get_mut(&aggregate) else { return Ok(()) };
         let Some(record) = page.pop_front() else { return Ok(()) };
-        let following = page.front().map(time_of).transpose()?;
+        let following = page.front().map(|record| time_of(record).unwrap_or_default());
         let place = self.places.entry(aggregate).or_default();
         place.next = record.sequence + 1;
         match following {
@@ -292,13 +309,20 @@ impl Feed {
                 }
             }
         }
-        self.tell(aggregate, &record)
+        match self.tell(aggregate, &record) {
+            Err(error) if !self.one => {
+                untold(aggregate, &error);
+                Ok(())
+            }
+            told => told,
+        }
     }
 
     fn tell(&mut self, aggregate: Aggregate, record: &Record) -> Result<(), ApiError> {
-        for (number, bytes) in record.events.iter().enumerate() {
-            let recorded = Recorded::read(bytes)?;
-            match &recorded.event {
+        let entry = Entry::read(record)?;
+        let time = entry.at.unwrap_or_default();
+        for (number, event) in entry.events.iter().enumerate() {
+            match event {
                 Happened::PipelineCreated { declaration } => {
                     self.names.insert(aggregate, declaration.name.clone());
                 }
@@ -308,13 +332,13 @@ impl Feed {
             let Some(pipeline) = self.names.get(&aggregate) else { continue };
             let uid = u128::from_be_bytes(aggregate.uid);
             let id = format!("{uid:032x}.{}.{number}", record.sequence);
-            let at = At { call: &self.call, pipeline, id: &id };
-            let Some(event) = eventbridge::event(&at, &recorded) else { continue };
+            let at = At { call: &self.call, pipeline, id: &id, time, cause: entry.cause.as_ref() };
+            let Some(event) = eventbridge::event(&at, event) else { continue };
             let cursor = match self.one {
                 // The records before are delivered whole; this one may come again from its start.
-                true if number + 1 < record.events.len() => format!("{}.{number}", record.sequence - 1),
+                true if number + 1 < entry.events.len() => format!("{}.{number}", record.sequence - 1),
                 true => format!("{}.{number}", record.sequence),
-                false => format!("{}.{id}", recorded.at.0),
+                false => format!("{}.{id}", time.0),
             };
             self.ready.push_back(Event::default().id(cursor).data(event.to_string()));
         }

@@ -10,6 +10,7 @@ mod export;
 pub(super) mod health;
 mod logs;
 mod plugins;
+mod quarantine;
 mod recordings;
 
 use std::sync::Arc;
@@ -19,13 +20,14 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use pipewright_pipeline::machine::{Execution, State};
 use serde::Serialize;
 
 use super::error::ApiError;
 use super::executions::Reading;
-use super::{Api, Call};
+use super::{Api, Call, request_id};
+use pipewright_base::Source;
 use pipewright_store::Aggregate;
 
 /// Whole paths: a nested router would cut off what is signed.
@@ -38,6 +40,8 @@ pub(super) fn router() -> Router<Arc<Api>> {
         .route("/v1/plugins/consent", put(plugins::consent))
         .route("/v1/plugins/offer", put(plugins::offer))
         .route("/v1/plugins/notice", put(plugins::notice))
+        .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/pipelines/{pipeline}/reload", post(quarantine::reload))
         .route("/v1/pipelines/{pipeline}/events", get(events::of_pipeline))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log", get(logs::log))
         .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal", get(logs::journal))
@@ -77,7 +81,7 @@ fn json(value: &impl Serialize) -> Response<Body> {
 
 /// Who asks; requests for what is plain have no body.
 fn caller(api: &Arc<Api>, parts: &Parts) -> Result<Call, ApiError> {
-    api.authenticate(parts, &[])
+    api.authenticate(parts, &[], request_id(), Source::Http)
 }
 
 /// A pipeline that a path names.

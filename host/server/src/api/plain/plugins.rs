@@ -21,7 +21,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::ApiError;
-use super::super::{Api, BODY_BYTES_MAX, Call, read_body};
+use super::super::{Api, BODY_BYTES_MAX, Call, read_body, request_id};
+use pipewright_base::Source;
 use pipewright_packages::Entry;
 use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Whose, ask_in_words, label};
 use pipewright_runner::actions::plugin_pin;
@@ -172,7 +173,7 @@ pub async fn notice(State(api): State<Arc<Api>>, request: Request) -> Result<Res
 async fn read<T: DeserializeOwned>(api: &Arc<Api>, request: Request) -> Result<(Call, T), ApiError> {
     let (parts, body) = request.into_parts();
     let body = read_body(body, BODY_BYTES_MAX).await?;
-    let call = api.authenticate(&parts, &body)?;
+    let call = api.authenticate(&parts, &body, request_id(), Source::Http)?;
     let document = serde_json::from_slice(&body).map_err(|error| ApiError::validation(error.to_string()))?;
     Ok((call, document))
 }

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, header};
 
-use pipewright_pipeline::machine::Start;
+use pipewright_runner::grants::GrantsFile;
 
 use super::super::error::ApiError;
 use super::super::{Api, views};
@@ -27,7 +27,8 @@ pub async fn recording(
     let catalogue = call.catalogue();
     let secrets =
         declaration.iter().flat_map(|declaration| views::secrets(declaration, catalogue.described())).collect();
-    let bundle = bundle(&api, place.start, secrets, execution, action).await?;
+    let grants = api.host.actions.pinned_grants(place.aggregate, &place.start.pins).await.ok();
+    let bundle = bundle(&api, grants, secrets, execution, action).await?;
     let mut response = Response::new(Body::from(bundle));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     Ok(response)
@@ -35,13 +36,14 @@ pub async fn recording(
 
 async fn bundle(
     api: &Arc<Api>,
-    start: Arc<Start>,
+    grants: Option<Arc<GrantsFile>>,
     secrets: Vec<String>,
     execution: String,
     action: String,
 ) -> Result<Bytes, ApiError> {
     let actions = Arc::clone(&api.host.actions);
-    let made = tokio::task::spawn_blocking(move || actions.recording(&start.pins, &secrets, &execution, &action)).await;
+    let made =
+        tokio::task::spawn_blocking(move || actions.recording(grants.as_deref(), &secrets, &execution, &action)).await;
     let made = made.map_err(|error| ApiError::internal(&error))?.map_err(|error| ApiError::internal(&*error))?;
     made.ok_or_else(|| {
         ApiError::not_found(

@@ -1,0 +1,138 @@
+//! Every commit tells why it was made: each input that there is, and each note.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use pipewright_base::{Cause, Principal, Source};
+use pipewright_pipeline::declaration::StageRetryMode;
+use pipewright_pipeline::machine::{
+    ApprovalAnswer, ApprovalStatus, ExecutionState, RetryRequest, StartRequest, TransitionKind, What,
+};
+use pipewright_store::{Aggregate, Record};
+
+use super::Entry;
+use super::tests::{Deed, Host, Script, pipeline, store};
+
+/// By which name the test asks for an input; none where only the host itself brings it.
+fn asked(what: &What) -> Option<&'static str> {
+    Some(match what {
+        What::Create { .. } => "create",
+        What::Update { .. } => "update",
+        What::Delete => "delete",
+        What::Start(_) => "start",
+        What::Stop { .. } => "stop",
+        What::RetryStage(_) => "retry",
+        What::DisableTransition { .. } => "disable",
+        What::EnableTransition { .. } => "enable",
+        What::PutApprovalResult(_) => "approval",
+        What::Signal { .. } => "signal",
+        What::ActionReported { .. } | What::ActionRestarted { .. } | What::TimerDue { .. } => return None,
+    })
+}
+
+/// A request by that name.
+fn cause(request: &str) -> Cause {
+    Cause { principal: Principal::user(7, "tester"), request: request.to_owned(), source: Source::Http }
+}
+
+fn submit(host: &Host, pipeline: Aggregate, what: What) {
+    let cause = cause(asked(&what).expect("a command"));
+    host.runtime.block_on(host.driver.submit(pipeline, what, &cause)).unwrap();
+}
+
+fn entries(host: &Host, pipeline: Aggregate) -> Vec<Entry> {
+    let records = host.runtime.block_on(host.driver.store().history(pipeline, 1, 1000)).unwrap();
+    records.iter().map(|record| Entry::read(record).unwrap()).collect()
+}
+
+#[test]
+fn every_input_and_every_note_tells_its_cause() {
+    let store = store();
+    let deeds = [("Source", Deed::Sleep(20)), ("Build", Deed::AwaitSignal), ("Gate", Deed::AwaitRejection)];
+    let host = Host::start(&store, Script::new(&deeds));
+    let p = host.runtime.block_on(host.driver.named(0, "p")).unwrap();
+    submit(&host, p, What::Create { declaration: pipeline("p") });
+    submit(&host, p, What::Update { declaration: pipeline("p") });
+    submit(&host, p, What::Start(StartRequest::default()));
+    let (execution, action) = host.waits(p, "Build");
+    submit(&host, p, What::Signal { action, kind: "go".to_owned(), payload: Vec::new() });
+    let (_, token) = host.waits(p, "Gate");
+    let (stage, token) = ("Gate".to_owned(), token.to_string());
+    let answer = ApprovalAnswer {
+        stage: stage.clone(),
+        action: stage.clone(),
+        token,
+        status: ApprovalStatus::Rejected,
+        summary: String::new(),
+        by: None,
+    };
+    submit(&host, p, What::PutApprovalResult(answer));
+    assert_eq!(host.end(p), ExecutionState::Failed);
+    let retry = RetryRequest { stage: stage.clone(), execution, mode: StageRetryMode::FailedActions, ended: None };
+    submit(&host, p, What::RetryStage(retry));
+    submit(&host, p, What::Stop { execution, abandon: true, reason: None, by: None });
+    let kind = TransitionKind::Inbound;
+    let reason = "closed".to_owned();
+    submit(&host, p, What::DisableTransition { stage: stage.clone(), kind, reason, by: None });
+    submit(&host, p, What::EnableTransition { stage, kind, by: None });
+    let notes = vec![("tags".to_owned(), Some(Bytes::from_static(b"secret"))), ("seen/Source".to_owned(), None)];
+    host.runtime.block_on(host.driver.keep(p, notes, &cause("keep"))).unwrap();
+    // One that is interrupted, and goes on.
+    host.die();
+    let hangs = || Script::new(&[("Source", Deed::Hang)]);
+    let host = Host::start(&store, hangs());
+    submit(&host, p, What::Start(StartRequest::default()));
+    host.until_called("Source", 1);
+    host.die();
+    let host = Host::start_after(&store, hangs(), true);
+    host.until_called("Source", 1);
+    submit(&host, p, What::Delete);
+
+    let entries = entries(&host, p);
+    let told: BTreeSet<_> =
+        entries.iter().map(|entry| entry.cause.as_ref().expect("each tells").clone()).map(shown).collect();
+    let commands = ["create", "update", "delete", "start", "stop", "retry", "disable", "enable", "approval", "signal"];
+    let own = [("action", Source::Action), ("timer", Source::Timer), ("start", Source::Start)];
+    let own = own.map(|(part, source)| Cause::host(part, source));
+    let expected = commands.into_iter().chain(["keep"]).map(cause).chain(own).map(shown).collect();
+    assert_eq!(told, expected);
+    let kept = entries.iter().filter(|entry| !entry.notes.is_empty()).collect::<Vec<_>>();
+    let [kept] = kept[..] else { panic!("{kept:?}") };
+    assert_eq!((&kept.notes[..], kept.events.len()), (&["tags".to_owned(), "seen/Source".to_owned()][..], 0));
+    assert!(entries.iter().all(|entry| entry.at.is_some()));
+    let records = host.runtime.block_on(host.driver.store().history(p, 1, 1000)).unwrap();
+    let told = records.iter().flat_map(|record| &record.events).any(|event| event.windows(6).any(|it| it == b"secret"));
+    assert!(!told, "history names notes, and does not tell them");
+}
+
+fn shown(cause: Cause) -> (String, String, String) {
+    (cause.principal.to_string(), cause.request, format!("{:?}", cause.source))
+}
+
+/// What versions wrote that kept no causes.
+#[test]
+fn records_without_a_cause_are_read() {
+    let deleted = r#"{"at":1700000000000,"event":{"event":"PipelineDeleted","version":3}}"#;
+    let record = |events: &[&str]| Record {
+        sequence: 1,
+        previous: Default::default(),
+        digest: Default::default(),
+        changes: Vec::new(),
+        events: events.iter().map(|event| Bytes::copy_from_slice(event.as_bytes())).collect(),
+    };
+    let read = |events: &[&str]| {
+        let entry = Entry::read(&record(events)).unwrap();
+        assert_eq!(Entry::time(&record(events)).unwrap(), entry.at);
+        (entry.at.map(|at| at.0), entry.cause.is_some(), entry.events.len(), entry.notes)
+    };
+    let at = Some(1_700_000_000_000);
+    assert_eq!(read(&[]), (None, false, 0, vec![]));
+    assert_eq!(read(&[deleted, deleted]), (at, false, 2, vec![]));
+    let header = r#"{"by":"pipewright:timer","from":"timer","at":1700000000000}"#;
+    assert_eq!(read(&[header, r#"{"event":"PipelineDeleted","version":3}"#]), (at, true, 1, vec![]));
+    let header = r#"{"by":"pipewright:poller","from":"poller","at":1700000000000,"notes":["seen/Source"]}"#;
+    assert_eq!(read(&[header]), (at, true, 0, vec!["seen/Source".to_owned()]));
+    for wrong in [&["{}"][..], &[header, "{}"], &[r#"{"by":1}"#]] {
+        assert!(Entry::read(&record(wrong)).is_err(), "{wrong:?}");
+    }
+}
