@@ -23,7 +23,7 @@ use tracing::Instrument as _;
 
 use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
-use crate::logs::Logs;
+use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::recording::{self, Keeper, Made, Recordings};
 use pipewright_artifacts::{ArtifactError, Artifacts};

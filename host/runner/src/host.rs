@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use bytes::Bytes;
-use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 

@@ -112,13 +112,13 @@ impl Masks {
         // Now and then what was found is written, so that it does not pile up.
         for chunk in bytes.chunks(CHUNK_BYTES) {
             chunk.iter().for_each(|byte| reader.read(forms, *byte));
-            if !reader.found.is_empty() {
+            if !reader.found.places.is_empty() {
                 let settled = reader.settled(forms);
                 writer.write(&mut reader.found, bytes, 0, settled, &mut masked);
             }
         }
         reader.end(forms);
-        if reader.found.is_empty() && writer.replaced == 0 {
+        if reader.found.places.is_empty() && writer.replaced == 0 {
             return Cow::Borrowed(bytes);
         }
         writer.write(&mut reader.found, bytes, 0, bytes.len(), &mut masked);
@@ -225,10 +225,11 @@ struct Writer {
 
 impl Writer {
     /// Up to `settled`, and to the end of what begins before it. `held` is the text from `from` on.
-    fn write(&mut self, found: &mut Vec<Range<usize>>, held: &[u8], from: usize, settled: usize, masked: &mut Vec<u8>) {
-        found.sort_unstable_by_key(|found| found.start);
-        let ahead = found.partition_point(|found| found.start < settled);
-        for found in found.drain(..ahead) {
+    fn write(&mut self, found: &mut Found, held: &[u8], from: usize, settled: usize, masked: &mut Vec<u8>) {
+        let places = &mut found.places;
+        places.sort_unstable_by_key(|place| place.start);
+        let ahead = places.partition_point(|place| place.start < settled);
+        for found in places.drain(..ahead) {
             if found.end <= self.replaced {
                 continue;
             }
@@ -252,12 +253,12 @@ struct Reader {
     at: usize,
     state: StateID,
     decoders: [Decoder; Escapes::ALL.len()],
-    found: Vec<Range<usize>>,
+    found: Found,
 }
 
 impl Reader {
     fn new(forms: &Forms) -> Self {
-        Self { at: 0, state: forms.start, decoders: Escapes::ALL.map(Decoder::new), found: Vec::new() }
+        Self { at: 0, state: forms.start, decoders: Escapes::ALL.map(Decoder::new), found: Found::default() }
     }
 
     fn read(&mut self, forms: &Forms, byte: u8) {
@@ -286,13 +287,33 @@ impl Reader {
     }
 }
 
-fn cover(found: &mut Vec<Range<usize>>, new: Range<usize>) {
-    match found.last_mut() {
+/// Matches that overlap are one place, so that a value of repetitions fills no memory; but where a value could begin after
+/// the last one that was counted, a place of its own begins: a text in which a value stands twice has two masks.
+fn cover(found: &mut Found, new: Range<usize>) {
+    match found.places.last_mut() {
         Some(last) if new.start < last.end && last.start < new.end => {
-            *last = last.start.min(new.start)..last.end.max(new.end);
+            last.start = last.start.min(new.start);
+            if new.start < found.counted {
+                last.end = last.end.max(new.end);
+            } else if new.end > last.end {
+                let rest = last.end..new.end;
+                found.counted = new.end;
+                found.places.push(rest);
+            }
         }
-        _ => found.push(new),
+        _ => {
+            found.counted = new.end;
+            found.places.push(new);
+        }
     }
+}
+
+/// Where values were found.
+#[derive(Clone, Debug, Default)]
+struct Found {
+    places: Vec<Range<usize>>,
+    /// The end of the last match that began a place.
+    counted: usize,
 }
 
 /// What base64 of any text around the value has in common, e.g. of `user:value`: a byte's place modulo 3 decides how it

@@ -452,12 +452,6 @@ impl Actor {
         Ok(self.shared.store.get(self.aggregate, part).await?)
     }
 
-    /// Keeps a part that is neither of the state nor a note.
-    pub(super) async fn put(&mut self, part: PartKey, value: Bytes) -> Result<(), DriverError> {
-        let events = entry::write(&START, Timestamp(clock::now_ms()), &[], &[])?;
-        self.commit(vec![(part, Some(value))], events, Vec::new()).await
-    }
-
     async fn commit(&mut self, puts: Puts, events: Vec<Bytes>, index: index::Rows) -> Result<(), DriverError> {
         let commit = Commit { aggregate: self.aggregate, expected: self.sequence, puts, events, index };
         self.sequence = self.shared.store.commit(commit).await?;

@@ -102,7 +102,7 @@ impl Keeper {
                 kept.remove(digest);
             }
         };
-        state.executions.values().for_each(&mut needed);
+        state.executions.values().for_each(|execution| needed(execution));
         let mut after = None;
         loop {
             let rows = self.executions(pipeline, after.take(), READ_ROWS_MAX).await?;
