@@ -179,5 +179,7 @@ fn a_registry_with_an_authority_of_its_own_is_trusted_where_it_is_named() {
     let add = ["add", &format!("{reference}:1.0.0"), "--yes", "--ca", authority.to_str().unwrap()];
     world.run(&add).succeeded();
     world.run(&["inspect", &format!("{reference}:1.0.0")]).refused(3, "registry localhost:");
-    world.run(&["add", &format!("{reference}:1.0.0"), "--ca", "maria.key"]).refused(2, "no certificate authorities");
+    world
+        .run(&["add", &format!("{reference}:1.0.0"), "--ca", "maria.key"])
+        .refused(2, "not a file of certificate authorities");
 }

@@ -295,16 +295,17 @@ fn cover(found: &mut Found, new: Range<usize>) {
             last.start = last.start.min(new.start);
             if new.start < found.counted {
                 last.end = last.end.max(new.end);
+                found.end = last.end;
             } else if new.end > last.end {
                 let rest = last.end..new.end;
-                found.counted = new.end;
-                found.places.push(rest);
+                found.begin(rest);
             }
         }
-        _ => {
-            found.counted = new.end;
-            found.places.push(new);
+        // The place that it goes on from is written already.
+        None if (found.counted..found.end).contains(&new.start) && new.end > found.end => {
+            found.begin(found.end..new.end);
         }
+        _ => found.begin(new),
     }
 }
 
@@ -314,6 +315,15 @@ struct Found {
     places: Vec<Range<usize>>,
     /// The end of the last match that began a place.
     counted: usize,
+    /// The end of the last place.
+    end: usize,
+}
+
+impl Found {
+    fn begin(&mut self, place: Range<usize>) {
+        (self.counted, self.end) = (place.end, place.end);
+        self.places.push(place);
+    }
 }
 
 /// What base64 of any text around the value has in common, e.g. of `user:value`: a byte's place modulo 3 decides how it

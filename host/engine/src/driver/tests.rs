@@ -326,40 +326,6 @@ fn what_ran_when_the_host_died_runs_again() {
 }
 
 #[test]
-fn what_runs_while_the_host_crashes_twice_is_not_run_again_and_a_stop_is_no_crash() {
-    let check = |ends: &[fn(Host) -> Script], failure: Option<FailureType>| {
-        let store = store();
-        let mut host = Host::start(&store, Script::new(&[("Build", Deed::Hang)]));
-        let pipeline = host.create("p");
-        host.begin(pipeline);
-        for (end, deed) in ends.iter().zip([Deed::Hang, Deed::Succeed]) {
-            host.until(pipeline, |event| matches!(event, Event::Action(it) if it.action == "Build").then_some(()));
-            while !host.script.calls().iter().any(|call| call.starts_with("Build")) {
-                std::thread::yield_now();
-            }
-            end(host);
-            host = Host::start(&store, Script::new(&[("Build", deed)]));
-        }
-        let failed = host.until(pipeline, |event| match event {
-            Event::Action(event) => match &event.what {
-                ActionHappening::Failed { error, .. } => Some(Some(error.kind)),
-                _ => None,
-            },
-            Event::Execution(event) => (event.state == ExecutionState::Succeeded).then_some(None),
-            _ => None,
-        });
-        assert_eq!(failed, failure);
-    };
-    let stopped = |host: Host| {
-        host.runtime.block_on(host.driver.stop(Duration::from_millis(10)));
-        host.die()
-    };
-    check(&[Host::die, Host::die], Some(FailureType::SystemUnavailable));
-    check(&[Host::die, stopped], None);
-    check(&[stopped, stopped], None);
-}
-
-#[test]
 fn what_may_not_run_again_fails() {
     let store = store();
     let host = Host::start(&store, Script::new(&[("Build", Deed::Hang)]));

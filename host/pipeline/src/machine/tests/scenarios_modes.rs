@@ -22,7 +22,60 @@ fn in_queued_all_wait_in_the_order_of_their_starts_and_nobody_is_superseded() {
          fail B Build/Compile no
          retry B Build failed
          ok D Build/Compile",
-        expect![[""]],
+        expect![[r#"
+            > start A
+              A STARTED
+              A/Source STARTED
+              A/Source/Src STARTED
+              run A/Source/Src call 1 attempt 1
+            > start B
+              B STARTED
+            > start C
+              C STARTED
+            > start D
+              D STARTED
+            > stop C
+              C STOPPING
+              C STOPPED: enough
+            > ok A Source/Src
+              A/Source/Src SUCCEEDED
+              A/Source SUCCEEDED
+              A/Build STARTED
+              A/Build/Compile STARTED
+              B/Source STARTED
+              B/Source/Src STARTED
+              run A/Build/Compile call 1 attempt 1
+              run B/Source/Src call 1 attempt 1
+            > ok B Source/Src
+              B/Source/Src SUCCEEDED
+              B/Source SUCCEEDED
+              D/Source STARTED
+              D/Source/Src STARTED
+              run D/Source/Src call 1 attempt 1
+            > ok D Source/Src
+              D/Source/Src SUCCEEDED
+              D/Source SUCCEEDED
+            > ok A Build/Compile
+              A/Build/Compile SUCCEEDED
+              A/Build SUCCEEDED
+              A SUCCEEDED
+              B/Build STARTED
+              B/Build/Compile STARTED
+              run B/Build/Compile call 1 attempt 1
+            > fail B Build/Compile no
+              B/Build/Compile FAILED JobFailed: no
+              B/Build FAILED
+              B FAILED: The action Compile in stage Build failed
+              D/Build STARTED
+              D/Build/Compile STARTED
+              run D/Build/Compile call 1 attempt 1
+            > retry B Build failed
+              refused NotLatestPipelineExecutionException: The stage 'Build' has run in a later execution of the pipeline, and the pipelineExecutionId B associated with the request is out of date.
+            > ok D Build/Compile
+              D/Build/Compile SUCCEEDED
+              D/Build SUCCEEDED
+              D SUCCEEDED
+        "#]],
     );
 }
 
@@ -47,7 +100,39 @@ fn in_queued_a_disabled_transition_holds_all_and_lets_them_in_one_after_the_othe
          ok B Build/Compile
          pass 721h
          enable Source outbound",
-        expect![[""]],
+        expect![[r#"
+            > enable Build inbound
+              Build Inbound enabled
+              A/Build STARTED
+              A/Build/Compile STARTED
+              run A/Build/Compile call 1 attempt 1
+            > ok A Build/Compile
+              A/Build/Compile SUCCEEDED
+              A/Build SUCCEEDED
+              A SUCCEEDED
+              B/Build STARTED
+              B/Build/Compile STARTED
+              run B/Build/Compile call 1 attempt 1
+            > disable Source outbound
+              Source Outbound disabled
+            > fail B Build/Compile no
+              B/Build/Compile FAILED JobFailed: no
+              B/Build FAILED
+              B FAILED: The action Compile in stage Build failed
+            > retry B Build failed
+              B RESUMED
+              B/Build RESUMED
+              B/Build/Compile STARTED
+              run B/Build/Compile call 1 attempt 1
+            > ok B Build/Compile
+              B/Build/Compile SUCCEEDED
+              B/Build SUCCEEDED
+              B SUCCEEDED
+            > pass 721h
+            > enable Source outbound
+              Source Outbound enabled
+              C STOPPED: The execution waited for more than 30 days in front of a stage
+        "#]],
     );
 }
 
@@ -65,7 +150,23 @@ fn in_queued_what_fails_at_once_lets_the_next_in() {
          . start C
          . ok C Source/Src CommitId=c0ffee
          enable Build inbound",
-        expect![[""]],
+        expect![[r#"
+            > enable Build inbound
+              Build Inbound enabled
+              A/Build STARTED
+              A/Build/Compile STARTED
+              A/Build/Compile FAILED ConfigurationError: Build/Compile: configuration.Commit: nothing gives `#{src.CommitId}` a value: check the namespace, the key, and that the action that makes it has run
+              A/Build FAILED
+              A FAILED: The action Compile in stage Build failed
+              B/Build STARTED
+              B/Build/Compile STARTED
+              B/Build/Compile FAILED ConfigurationError: Build/Compile: configuration.Commit: nothing gives `#{src.CommitId}` a value: check the namespace, the key, and that the action that makes it has run
+              B/Build FAILED
+              B FAILED: The action Compile in stage Build failed
+              C/Build STARTED
+              C/Build/Compile STARTED Commit=c0ffee
+              run C/Build/Compile call 1 attempt 1
+        "#]],
     );
 }
 
@@ -248,7 +349,55 @@ fn changing_the_mode_cancels_what_runs_and_counts_for_what_starts() {
          start F
          start G
          start H",
-        expect![[""]],
+        expect![[r#"
+            > start A
+              A STARTED
+              A/Source STARTED
+              A/Source/Src STARTED
+              run A/Source/Src call 1 attempt 1
+            > start B
+              B STARTED
+              B/Source STARTED
+              B/Source/Src STARTED
+              run B/Source/Src call 1 attempt 1
+            > update mode QUEUED; Source: Src; Build: Compile
+              B/Source/Src CANCELED
+              B/Source CANCELED
+              B CANCELED: The pipeline was updated
+              A/Source/Src CANCELED
+              A/Source CANCELED
+              A CANCELED: The pipeline was updated
+              pipeline updated, version Some(2)
+              end B/Source/Src
+              end A/Source/Src
+            > start C
+              C STARTED
+              C/Source STARTED
+              C/Source/Src STARTED
+              run C/Source/Src call 1 attempt 1
+            > start D
+              D STARTED
+            > start E
+              E STARTED
+            > update Source: Src; Build: Compile
+              E CANCELED: The pipeline was updated
+              C/Source/Src CANCELED
+              C/Source CANCELED
+              C CANCELED: The pipeline was updated
+              D CANCELED: The pipeline was updated
+              pipeline updated, version Some(3)
+              end C/Source/Src
+            > start F
+              F STARTED
+              F/Source STARTED
+              F/Source/Src STARTED
+              run F/Source/Src call 1 attempt 1
+            > start G
+              G STARTED
+            > start H
+              H STARTED
+              G SUPERSEDED: Superseded by the pipeline execution H
+        "#]],
     );
 }
 

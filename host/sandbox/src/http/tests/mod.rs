@@ -549,6 +549,6 @@ fn authorities_are_read_at_the_start() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     for (file, wanted) in [(empty.path().to_owned(), "holds no certificate"), ("missing.pem".into(), "missing.pem")] {
         let error = Connector::new(&[file]).err().unwrap();
-        assert!(error.to_string().contains(wanted), "{error}");
+        assert!(format!("{error:#}").contains(wanted), "{error:#}");
     }
 }
