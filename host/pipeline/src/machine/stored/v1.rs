@@ -33,6 +33,7 @@ pub(super) fn read(bytes: &[u8]) -> serde_json::Result<Change> {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is read, and turned into a part of today")]
 enum OldPart {
     Head(OldHead),
     Declaration(Arc<PipelineDeclaration>),
