@@ -143,10 +143,7 @@ const LINES_HARD_MAX: usize = 900;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Files over 600 lines, and functions over 70 lines, with the reason. Only shrinks.
-const EXCEPTIONS: &[(&str, &str)] = &[(
-    "host/pipeline/src/machine/tests/scenarios_modes.rs::in_parallel_executions_are_independent",
-    "one story of three executions, and its trace",
-)];
+const EXCEPTIONS: &[(&str, &str)] = &[];
 
 #[test]
 fn laws_hold() {

@@ -19,8 +19,7 @@ fn in_queued_all_wait_in_the_order_of_their_starts_and_nobody_is_superseded() {
          ok B Source/Src
          ok D Source/Src
          ok A Build/Compile
-         fail B Build/Compile no
-         retry B Build failed
+         ok B Build/Compile
          ok D Build/Compile",
         expect![[r#"
             > start A
@@ -62,19 +61,67 @@ fn in_queued_all_wait_in_the_order_of_their_starts_and_nobody_is_superseded() {
               B/Build STARTED
               B/Build/Compile STARTED
               run B/Build/Compile call 1 attempt 1
-            > fail B Build/Compile no
-              B/Build/Compile FAILED JobFailed: no
-              B/Build FAILED
-              B FAILED: The action Compile in stage Build failed
+            > ok B Build/Compile
+              B/Build/Compile SUCCEEDED
+              B/Build SUCCEEDED
+              B SUCCEEDED
               D/Build STARTED
               D/Build/Compile STARTED
               run D/Build/Compile call 1 attempt 1
-            > retry B Build failed
-              refused NotLatestPipelineExecutionException: The stage 'Build' has run in a later execution of the pipeline, and the pipelineExecutionId B associated with the request is out of date.
             > ok D Build/Compile
               D/Build/Compile SUCCEEDED
               D/Build SUCCEEDED
               D SUCCEEDED
+        "#]],
+    );
+}
+
+#[test]
+fn in_queued_a_failed_stage_lets_the_next_in_and_is_not_retried_behind_it() {
+    check(
+        "mode QUEUED
+         Source: Src
+         Build: Compile",
+        "start A
+         start B
+         ok A Source/Src
+         ok B Source/Src
+         fail A Build/Compile no
+         retry A Build failed
+         ok B Build/Compile",
+        expect![[r#"
+            > start A
+              A STARTED
+              A/Source STARTED
+              A/Source/Src STARTED
+              run A/Source/Src call 1 attempt 1
+            > start B
+              B STARTED
+            > ok A Source/Src
+              A/Source/Src SUCCEEDED
+              A/Source SUCCEEDED
+              A/Build STARTED
+              A/Build/Compile STARTED
+              B/Source STARTED
+              B/Source/Src STARTED
+              run A/Build/Compile call 1 attempt 1
+              run B/Source/Src call 1 attempt 1
+            > ok B Source/Src
+              B/Source/Src SUCCEEDED
+              B/Source SUCCEEDED
+            > fail A Build/Compile no
+              A/Build/Compile FAILED JobFailed: no
+              A/Build FAILED
+              A FAILED: The action Compile in stage Build failed
+              B/Build STARTED
+              B/Build/Compile STARTED
+              run B/Build/Compile call 1 attempt 1
+            > retry A Build failed
+              refused NotLatestPipelineExecutionException: The stage 'Build' has run in a later execution of the pipeline, and the pipelineExecutionId A associated with the request is out of date.
+            > ok B Build/Compile
+              B/Build/Compile SUCCEEDED
+              B/Build SUCCEEDED
+              B SUCCEEDED
         "#]],
     );
 }
@@ -181,19 +228,12 @@ fn in_parallel_executions_are_independent() {
          start B
          start C
          ok B Source/Src
-         fail A Source/Src no
          ok C Source/Src
          wait B Gate/Ask approval
          wait C Gate/Ask approval
          approve B Gate/Ask
          ok B Gate/Ask
-         reject C Gate/Ask
-         ok C Gate/Ask
-         ok B Deploy/Publish
-         retry A Source failed
-         ok A Source/Src
-         abandon A
-         retry C Gate all",
+         ok B Deploy/Publish",
         expect![[r#"
             > start A
               A STARTED
@@ -216,10 +256,6 @@ fn in_parallel_executions_are_independent() {
               B/Gate STARTED
               B/Gate/Ask STARTED
               run B/Gate/Ask call 1 attempt 1
-            > fail A Source/Src no
-              A/Source/Src FAILED JobFailed: no
-              A/Source FAILED
-              A FAILED: The action Src in stage Source failed
             > ok C Source/Src
               C/Source/Src SUCCEEDED
               C/Source SUCCEEDED
@@ -240,18 +276,62 @@ fn in_parallel_executions_are_independent() {
               B/Deploy STARTED
               B/Deploy/Publish STARTED
               run B/Deploy/Publish call 1 attempt 1
-            > reject C Gate/Ask
-              C/Gate/Ask Rejected by Some("ann")
-              C/Gate/Ask resumed, call 2, signal Some("approval")
-              run C/Gate/Ask call 2 attempt 1, told Rejected "looked at it" by Some("ann")
-            > ok C Gate/Ask
-              C/Gate/Ask FAILED JobFailed: rejected: looked at it
-              C/Gate FAILED
-              C FAILED: The action Ask in stage Gate failed
             > ok B Deploy/Publish
               B/Deploy/Publish SUCCEEDED
               B/Deploy SUCCEEDED
               B SUCCEEDED
+        "#]],
+    );
+}
+
+#[test]
+fn in_parallel_each_execution_is_retried_and_stopped_by_itself() {
+    check(
+        "mode PARALLEL
+         Source: Src
+         Gate: Ask!",
+        "start A
+         start B
+         fail A Source/Src no
+         ok B Source/Src
+         wait B Gate/Ask approval
+         reject B Gate/Ask
+         ok B Gate/Ask
+         retry A Source failed
+         ok A Source/Src
+         abandon A
+         retry B Gate all",
+        expect![[r#"
+            > start A
+              A STARTED
+              A/Source STARTED
+              A/Source/Src STARTED
+              run A/Source/Src call 1 attempt 1
+            > start B
+              B STARTED
+              B/Source STARTED
+              B/Source/Src STARTED
+              run B/Source/Src call 1 attempt 1
+            > fail A Source/Src no
+              A/Source/Src FAILED JobFailed: no
+              A/Source FAILED
+              A FAILED: The action Src in stage Source failed
+            > ok B Source/Src
+              B/Source/Src SUCCEEDED
+              B/Source SUCCEEDED
+              B/Gate STARTED
+              B/Gate/Ask STARTED
+              run B/Gate/Ask call 1 attempt 1
+            > wait B Gate/Ask approval
+              B/Gate/Ask waiting
+            > reject B Gate/Ask
+              B/Gate/Ask Rejected by Some("ann")
+              B/Gate/Ask resumed, call 2, signal Some("approval")
+              run B/Gate/Ask call 2 attempt 1, told Rejected "looked at it" by Some("ann")
+            > ok B Gate/Ask
+              B/Gate/Ask FAILED JobFailed: rejected: looked at it
+              B/Gate FAILED
+              B FAILED: The action Ask in stage Gate failed
             > retry A Source failed
               A RESUMED
               A/Source RESUMED
@@ -270,11 +350,11 @@ fn in_parallel_executions_are_independent() {
               A/Gate STOPPED
               A STOPPED: enough
               end A/Gate/Ask
-            > retry C Gate all
-              C RESUMED
-              C/Gate RESUMED
-              C/Gate/Ask STARTED
-              run C/Gate/Ask call 1 attempt 1
+            > retry B Gate all
+              B RESUMED
+              B/Gate RESUMED
+              B/Gate/Ask STARTED
+              run B/Gate/Ask call 1 attempt 1
         "#]],
     );
 }
