@@ -21,6 +21,7 @@
 mod escapes;
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
@@ -41,7 +42,7 @@ pub const SECRET_BYTES_MIN: usize = 4;
 /// Shorter forms would hide ordinary text; a value as it is, is always hidden.
 const DERIVED_MASK_BYTES_MIN: usize = 8;
 
-/// How much is read before what was found in it is written.
+/// How much is read before what was found in it is written. Stops a value that overlaps itself from filling memory with matches.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// The forms of some values. The default is of none, and finds nothing.
@@ -112,13 +113,13 @@ impl Masks {
         // Now and then what was found is written, so that it does not pile up.
         for chunk in bytes.chunks(CHUNK_BYTES) {
             chunk.iter().for_each(|byte| reader.read(forms, *byte));
-            if !reader.found.places.is_empty() {
+            if !reader.found.is_empty() {
                 let settled = reader.settled(forms);
                 writer.write(&mut reader.found, bytes, 0, settled, &mut masked);
             }
         }
         reader.end(forms);
-        if reader.found.places.is_empty() && writer.replaced == 0 {
+        if reader.found.is_empty() && writer.counted == 0 {
             return Cow::Borrowed(bytes);
         }
         writer.write(&mut reader.found, bytes, 0, bytes.len(), &mut masked);
@@ -190,11 +191,15 @@ impl Stream {
 
     /// Of the masks that it was made with.
     pub(crate) fn push(&mut self, masks: &Masks, bytes: &[u8], masked: &mut Vec<u8>) {
-        let (Some(forms), Some(reader)) = (&masks.0, &mut self.reader) else { return masked.extend_from_slice(bytes) };
-        self.held.extend_from_slice(bytes);
-        bytes.iter().for_each(|byte| reader.read(forms, *byte));
-        let settled = reader.settled(forms);
-        self.write(settled, masked);
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            let (Some(forms), Some(reader)) = (&masks.0, &mut self.reader) else {
+                return masked.extend_from_slice(bytes);
+            };
+            self.held.extend_from_slice(chunk);
+            chunk.iter().for_each(|byte| reader.read(forms, *byte));
+            let settled = reader.settled(forms);
+            self.write(settled, masked);
+        }
     }
 
     /// What was held back.
@@ -219,25 +224,23 @@ impl Stream {
 struct Writer {
     /// Up to here the text is written or replaced.
     written: usize,
-    /// The end of what was replaced last.
-    replaced: usize,
+    /// The end of the last match that a mask was written for. Of matches that overlap it nothing is shown either, but only one
+    /// that begins after it is a value of its own: so a text in which a value stands twice has two masks.
+    counted: usize,
 }
 
 impl Writer {
     /// Up to `settled`, and to the end of what begins before it. `held` is the text from `from` on.
-    fn write(&mut self, found: &mut Found, held: &[u8], from: usize, settled: usize, masked: &mut Vec<u8>) {
-        let places = &mut found.places;
-        places.sort_unstable_by_key(|place| place.start);
-        let ahead = places.partition_point(|place| place.start < settled);
-        for found in places.drain(..ahead) {
-            if found.end <= self.replaced {
-                continue;
-            }
-            if found.start >= self.replaced {
+    fn write(&mut self, found: &mut Vec<Range<usize>>, held: &[u8], from: usize, settled: usize, masked: &mut Vec<u8>) {
+        found.sort_unstable_by_key(|found| (found.start, Reverse(found.end)));
+        let ahead = found.partition_point(|found| found.start < settled);
+        for found in found.drain(..ahead) {
+            if found.start >= self.counted {
                 masked.extend_from_slice(&held[self.written - from..found.start.max(self.written) - from]);
                 masked.extend_from_slice(MASK.as_bytes());
+                self.counted = found.end;
             }
-            (self.written, self.replaced) = (found.end, found.end);
+            self.written = self.written.max(found.end);
         }
         if settled > self.written {
             masked.extend_from_slice(&held[self.written - from..settled - from]);
@@ -253,12 +256,13 @@ struct Reader {
     at: usize,
     state: StateID,
     decoders: [Decoder; Escapes::ALL.len()],
-    found: Found,
+    /// Where values were found: many times over, where a value overlaps itself.
+    found: Vec<Range<usize>>,
 }
 
 impl Reader {
     fn new(forms: &Forms) -> Self {
-        Self { at: 0, state: forms.start, decoders: Escapes::ALL.map(Decoder::new), found: Found::default() }
+        Self { at: 0, state: forms.start, decoders: Escapes::ALL.map(Decoder::new), found: Vec::new() }
     }
 
     fn read(&mut self, forms: &Forms, byte: u8) {
@@ -269,7 +273,7 @@ impl Reader {
         self.at += 1;
         let form = forms.node(self.state).form;
         if form > 0 {
-            cover(&mut self.found, self.at - form..self.at);
+            self.found.push(self.at - form..self.at);
         }
     }
 
@@ -284,45 +288,6 @@ impl Reader {
     fn settled(&self, forms: &Forms) -> usize {
         let raw = self.at - forms.node(self.state).depth;
         self.decoders.iter().filter_map(|decoder| decoder.settled(forms)).fold(raw, usize::min)
-    }
-}
-
-/// Matches that overlap are one place, so that a value of repetitions fills no memory; but where a value could begin after
-/// the last one that was counted, a place of its own begins: a text in which a value stands twice has two masks.
-fn cover(found: &mut Found, new: Range<usize>) {
-    match found.places.last_mut() {
-        Some(last) if new.start < last.end && last.start < new.end => {
-            last.start = last.start.min(new.start);
-            if new.start < found.counted {
-                last.end = last.end.max(new.end);
-                found.end = last.end;
-            } else if new.end > last.end {
-                let rest = last.end..new.end;
-                found.begin(rest);
-            }
-        }
-        // The place that it goes on from is written already.
-        None if (found.counted..found.end).contains(&new.start) && new.end > found.end => {
-            found.begin(found.end..new.end);
-        }
-        _ => found.begin(new),
-    }
-}
-
-/// Where values were found.
-#[derive(Clone, Debug, Default)]
-struct Found {
-    places: Vec<Range<usize>>,
-    /// The end of the last match that began a place.
-    counted: usize,
-    /// The end of the last place.
-    end: usize,
-}
-
-impl Found {
-    fn begin(&mut self, place: Range<usize>) {
-        (self.counted, self.end) = (place.end, place.end);
-        self.places.push(place);
     }
 }
 

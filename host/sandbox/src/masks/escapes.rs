@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use aho_corasick::automaton::StateID;
 
-use super::{DERIVED_MASK_BYTES_MIN, Forms, Found, cover};
+use super::{DERIVED_MASK_BYTES_MIN, Forms};
 
 /// What a text may be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +148,7 @@ impl Decoder {
     }
 
     /// `at` is where the byte stands in the text, and the state of who reads the text as it is.
-    pub(super) fn read(&mut self, forms: &Forms, at: (usize, StateID), byte: u8, found: &mut Found) {
+    pub(super) fn read(&mut self, forms: &Forms, at: (usize, StateID), byte: u8, found: &mut Vec<Range<usize>>) {
         let (at, state) = at;
         if self.reading.is_none() && self.escapes.begin_with(byte) {
             // Separators at a value's beginning are none of it.
@@ -164,7 +164,7 @@ impl Decoder {
     }
 
     /// The text has ended.
-    pub(super) fn end(&mut self, forms: &Forms, found: &mut Found) {
+    pub(super) fn end(&mut self, forms: &Forms, found: &mut Vec<Range<usize>>) {
         while let Some(reading) = self.reading.as_mut().filter(|reading| !reading.escape.is_empty()) {
             self.escapes.as_it_is(reading, forms, found);
         }
@@ -182,7 +182,7 @@ impl Decoder {
 }
 
 impl Escapes {
-    fn feed(self, reading: &mut Reading, forms: &Forms, at: usize, byte: u8, found: &mut Found) {
+    fn feed(self, reading: &mut Reading, forms: &Forms, at: usize, byte: u8, found: &mut Vec<Range<usize>>) {
         if reading.escape.is_empty() {
             if !self.begin_with(byte) {
                 return self.take(reading, forms, byte, at..at + 1, found);
@@ -204,7 +204,7 @@ impl Escapes {
     }
 
     /// The first byte of what was no escape stands for itself; the others are looked at anew.
-    fn as_it_is(self, reading: &mut Reading, forms: &Forms, found: &mut Found) {
+    fn as_it_is(self, reading: &mut Reading, forms: &Forms, found: &mut Vec<Range<usize>>) {
         let (bytes, from) = (std::mem::take(&mut reading.escape), reading.escape_from);
         self.take(reading, forms, bytes[0], from..from + 1, found);
         for (at, byte) in (from + 1..).zip(&bytes[1..]) {
@@ -213,7 +213,7 @@ impl Escapes {
     }
 
     /// One decoded byte, and where it stands in the text.
-    fn take(self, reading: &mut Reading, forms: &Forms, byte: u8, place: Range<usize>, found: &mut Found) {
+    fn take(self, reading: &mut Reading, forms: &Forms, byte: u8, place: Range<usize>, found: &mut Vec<Range<usize>>) {
         reading.state = forms.next(reading.state, byte);
         reading.starts.push_back(place.start);
         let node = forms.node(reading.state);
@@ -224,7 +224,7 @@ impl Escapes {
         if form > 0 {
             let value = reading.start(form)..place.end;
             if value.len() >= DERIVED_MASK_BYTES_MIN {
-                cover(found, value);
+                found.push(value);
             }
         }
     }

@@ -113,11 +113,12 @@ async fn a_call_ends_where_it_differs() {
         requests[at] = request;
         requests
     };
-    let first = REQUESTS[0];
+    let (first, second) = (REQUESTS[0], REQUESTS[3]);
     let cases: &[(Vec<Wanted>, usize, &str, &str)] = &[
         (changed(0, ("GET", "http://allowed.test:{http}/other", PLAIN, Sent::Nothing)), 3, "/hello", "/other"),
         (changed(0, ("PUT", first.1, PLAIN, Sent::Nothing)), 3, "GET ", "PUT "),
         (changed(0, (first.0, first.1, ("x-none", "some"), Sent::Nothing)), 3, "x-none: none", "x-none: some"),
+        (changed(3, (second.0, second.1, second.2, Sent::Frames(2))), 6, "************", "********"),
         (REQUESTS[..2].to_vec(), 5, "GET ", "no further host call"),
     ];
     for (requests, number, expected, made) in cases {
