@@ -182,18 +182,13 @@ impl Actor {
     /// Counts the attempt durably, and runs the call again; or ends the action, where it may not run again.
     async fn restart(&mut self, run: RunAction, crashed: bool) -> Result<(), DriverError> {
         let (action, call) = (run.action_execution, run.call);
-        let failed = |message: String| {
-            let report = Report::failed(FailureType::SystemUnavailable, message);
-            What::ActionReported { action, call, report }
-        };
         let what = if self.shared.actions.may_run_again(self.aggregate, run).await {
             What::ActionRestarted { action, crashed }
         } else {
-            failed(
-                "the host died while the action ran, and its plugin says that it may not run again; check what it did, then \
-                 retry the stage"
-                    .to_owned(),
-            )
+            let message = "the host died while the action ran, and its plugin says that it may not run again; \
+                           check what it did, then retry the stage";
+            let report = Report::failed(FailureType::SystemUnavailable, message);
+            What::ActionReported { action, call, report }
         };
         self.happened(what, &START).await
     }
@@ -448,7 +443,7 @@ impl Actor {
         self.commit(puts, events, Vec::new()).await
     }
 
-    pub(super) async fn get(&self, part: &PartKey) -> Result<Option<Bytes>, DriverError> {
+    async fn get(&self, part: &PartKey) -> Result<Option<Bytes>, DriverError> {
         Ok(self.shared.store.get(self.aggregate, part).await?)
     }
 
