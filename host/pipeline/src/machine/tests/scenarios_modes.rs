@@ -285,7 +285,7 @@ fn in_parallel_executions_are_independent() {
 }
 
 #[test]
-fn in_parallel_each_execution_is_retried_and_stopped_by_itself() {
+fn in_parallel_each_execution_is_retried_by_itself() {
     check(
         "mode PARALLEL
          Source: Src
@@ -299,7 +299,6 @@ fn in_parallel_each_execution_is_retried_and_stopped_by_itself() {
          ok B Gate/Ask
          retry A Source failed
          ok A Source/Src
-         abandon A
          retry B Gate all",
         expect![[r#"
             > start A
@@ -343,6 +342,43 @@ fn in_parallel_each_execution_is_retried_and_stopped_by_itself() {
               A/Gate STARTED
               A/Gate/Ask STARTED
               run A/Gate/Ask call 1 attempt 1
+            > retry B Gate all
+              B RESUMED
+              B/Gate RESUMED
+              B/Gate/Ask STARTED
+              run B/Gate/Ask call 1 attempt 1
+        "#]],
+    );
+}
+
+#[test]
+fn in_parallel_an_execution_is_abandoned_beside_others() {
+    check(
+        "mode PARALLEL
+         Source: Src
+         Gate: Ask!",
+        "start A
+         start B
+         ok A Source/Src
+         abandon A
+         ok B Source/Src",
+        expect![[r#"
+            > start A
+              A STARTED
+              A/Source STARTED
+              A/Source/Src STARTED
+              run A/Source/Src call 1 attempt 1
+            > start B
+              B STARTED
+              B/Source STARTED
+              B/Source/Src STARTED
+              run B/Source/Src call 1 attempt 1
+            > ok A Source/Src
+              A/Source/Src SUCCEEDED
+              A/Source SUCCEEDED
+              A/Gate STARTED
+              A/Gate/Ask STARTED
+              run A/Gate/Ask call 1 attempt 1
             > abandon A
               A STOPPING
               A/Gate STOPPING
@@ -350,9 +386,10 @@ fn in_parallel_each_execution_is_retried_and_stopped_by_itself() {
               A/Gate STOPPED
               A STOPPED: enough
               end A/Gate/Ask
-            > retry B Gate all
-              B RESUMED
-              B/Gate RESUMED
+            > ok B Source/Src
+              B/Source/Src SUCCEEDED
+              B/Source SUCCEEDED
+              B/Gate STARTED
               B/Gate/Ask STARTED
               run B/Gate/Ask call 1 attempt 1
         "#]],
