@@ -29,6 +29,7 @@ use crate::outcome;
 use crate::plugins::{Plugins, abi_type_id};
 use crate::recording::{self, Keeper, Made, Recordings};
 use crate::store::Aggregate;
+use crate::work::Work;
 
 /// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action`.
 pub fn plugin_pin(stage: &str, action: &str) -> String {
@@ -45,6 +46,8 @@ pub struct SandboxActions {
     /// Where each running action has its own folder.
     pub work: PathBuf,
     pub region: String,
+    /// Where guests run: what waits for one must not keep a thread from anybody else.
+    pub work_runtime: Work,
 }
 
 /// A handle that the driver holds.
@@ -58,13 +61,22 @@ impl Actions for Runner {
         let action = tracing::info_span!(
             parent: &execution, "action", stage, name, id = %run.action_execution, call = run.call, attempt = run.attempt
         );
-        async move { actions.run(pipeline, run).await }.instrument(action).boxed()
+        async move {
+            let work = actions.work_runtime.clone();
+            work.run(async move { actions.run(pipeline, run).await }.in_current_span()).await
+        }
+        .instrument(action)
+        .boxed()
     }
 
     fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool> {
         let actions = Arc::clone(&self.0);
-        async move { actions.plugin(pipeline, &run).await.is_none_or(|plugin| plugin.description().may_run_again) }
-            .boxed()
+        async move {
+            let work = actions.work_runtime.clone();
+            let plugin = work.run(async move { actions.plugin(pipeline, &run).await }).await;
+            plugin.is_none_or(|plugin| plugin.description().may_run_again)
+        }
+        .boxed()
     }
 }
 

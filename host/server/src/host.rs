@@ -20,6 +20,7 @@ use crate::logs::Logs;
 use crate::plugins::Plugins;
 use crate::recording::Recordings;
 use crate::store::SledStore;
+use crate::work::Work;
 
 /// The only account, and the region, of a host that was not told others.
 pub const ACCOUNT: u64 = 0;
@@ -42,11 +43,18 @@ pub struct Identity {
     pub accounts: Vec<u64>,
     pub region: String,
     pub store_cache_bytes: u64,
+    /// Where guests run.
+    pub work: Work,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { accounts: vec![ACCOUNT], region: REGION.to_owned(), store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT }
+        Self {
+            accounts: vec![ACCOUNT],
+            region: REGION.to_owned(),
+            store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT,
+            work: Work::default(),
+        }
     }
 }
 
@@ -67,7 +75,10 @@ fn sandbox_config(compiled: PathBuf, program: PathBuf) -> SandboxConfig {
 
 /// Takes the data directory, unless another process has it.
 pub fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
-    Ok(Arc::new(SledStore::open(&data.store(), identity.store_cache_bytes)?))
+    let store = SledStore::open(&data.store(), identity.store_cache_bytes)?;
+    // Its files are made as this process's umask says.
+    crate::home::close_folder(&data.store())?;
+    Ok(Arc::new(store))
 }
 
 impl Host {
@@ -99,6 +110,7 @@ impl Host {
             recordings: Recordings::new(data.logs()),
             work: data.work(),
             region: identity.region,
+            work_runtime: identity.work,
         });
         let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
         Ok(Self { driver, actions, store, accounts: identity.accounts.into() })
@@ -140,7 +152,8 @@ impl Host {
             Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
         });
         let mut pins: BTreeMap<_, _> = pin.collect();
-        let grants = self.actions.grants.current(account, &declaration.name);
+        let (book, pipeline) = (Arc::clone(&self.actions), declaration.name.clone());
+        let grants = self.actions.work_runtime.blocking(move || book.grants.current(account, &pipeline)).await;
         if let Some((digest, bytes)) = self.actions.grants.pin(&grants) {
             self.driver.keep_account_part(account, &format!("{GRANTS}{digest}"), Bytes::from(bytes)).await?;
             pins.insert(GRANTS_PIN.to_owned(), digest);

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod connections;
 mod consent;
 pub mod driver;
 pub mod export;
@@ -31,6 +32,7 @@ pub mod retention;
 pub mod server;
 mod single;
 pub mod store;
+pub mod work;
 
 /// The hidden command by which the host starts its own binary as the compiler of components.
 pub const COMPILE: &str = "compile-component";
