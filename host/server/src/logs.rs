@@ -325,3 +325,33 @@ impl Sink for ActionLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_listens_is_woken_by_that_action_execution_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::new(folder.path().to_owned());
+        // Before it is called for the first time.
+        let mut listener = logs.listen_to("execution", "mine");
+        assert!(!listener.is_called());
+        let (mine, other) =
+            (logs.of("execution", "mine", "Stage", "Mine"), logs.of("execution", "other", "Stage", "Other"));
+        other.log(Level::Info, "not for me");
+        assert!(listener.is_called() && listener.something().now_or_never().is_none());
+        mine.log(Level::Info, "for me");
+        assert!(listener.something().now_or_never().is_some());
+        assert!(listener.something().now_or_never().is_none());
+        drop((mine, other));
+        assert!(listener.something().now_or_never().is_some() && !listener.is_called(), "it is told of the end");
+        // It may be called again.
+        drop(logs.of("execution", "mine", "Stage", "Mine"));
+        assert!(listener.something().now_or_never().is_some());
+        drop(listener);
+        assert!(logs.open.logs().is_empty());
+    }
+}

@@ -113,16 +113,16 @@ mod tests {
                 taken.push(one);
             }
             assert_eq!(shares.answer(1, answer).unwrap_err().code, "ThrottlingException");
-            shares.answer(2, answer).unwrap();
+            assert!(shares.answer(2, answer).is_ok());
         }
         assert_eq!(taken.len(), bounds.requests_per_account_max + bounds.streams_per_account_max);
         drop(taken);
-        shares.answer(1, Answer::Document).unwrap();
+        assert!(shares.answer(1, Answer::Document).is_ok());
 
         let large = shares.memory(1, 1_000_000).unwrap();
         assert_eq!(shares.memory(1, 1).unwrap_err().code, "ThrottlingException");
-        shares.memory(2, 4096).unwrap();
+        assert!(shares.memory(2, 4096).is_ok());
         drop(large);
-        shares.memory(1, 1).unwrap();
+        assert!(shares.memory(1, 1).is_ok());
     }
 }
