@@ -13,11 +13,13 @@ use crate::actions::{Runner, SandboxActions};
 use crate::grant_book::GrantBook;
 use crate::logs::Logs;
 use crate::recording::Recordings;
+use crate::work::Work;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::Scope;
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::driver::{Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
+use pipewright_store::SledStore;
 use pipewright_store::SledStore;
 
 /// The only account, and the region, of a host that was not told others.
@@ -43,6 +45,8 @@ pub struct Identity {
     pub store_cache_bytes: u64,
     /// Of each call of a plugin.
     pub limits: CallLimits,
+    /// Where guests run.
+    pub work: Work,
 }
 
 impl Default for Identity {
@@ -52,6 +56,7 @@ impl Default for Identity {
             region: REGION.to_owned(),
             store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT,
             limits: CallLimits::default(),
+            work: Work::default(),
         }
     }
 }
@@ -73,7 +78,10 @@ fn sandbox_config(compiled: PathBuf, program: PathBuf) -> SandboxConfig {
 
 /// Takes the data directory, unless another process has it.
 pub fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
-    Ok(Arc::new(SledStore::open(&data.store(), identity.store_cache_bytes)?))
+    let store = SledStore::open(&data.store(), identity.store_cache_bytes)?;
+    // Its files are made as this process's umask says.
+    pipewright_base::home::close_folder(&data.store())?;
+    Ok(Arc::new(store))
 }
 
 impl Host {
@@ -107,6 +115,7 @@ impl Host {
             work: data.work(),
             region: identity.region,
             limits: identity.limits,
+            work_runtime: identity.work,
         });
         let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
         Ok(Self { driver, actions, store, accounts: identity.accounts.into() })
@@ -127,5 +136,36 @@ impl Host {
             }
         }
         Ok(())
+    }
+
+    /// Goes on with what was interrupted.
+    pub async fn resume(&self) -> Result<(), DriverError> {
+        for account in &*self.accounts {
+            self.driver.resume(*account).await?;
+        }
+        Ok(())
+    }
+
+    /// What an execution holds on to from its start to its end: the very plugins and grants that count now.
+    pub async fn pins(
+        &self,
+        account: u64,
+        declaration: &PipelineDeclaration,
+    ) -> Result<BTreeMap<String, String>, DriverError> {
+        let catalogue = self.actions.plugins.catalogue(account);
+        let actions =
+            declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
+        let pin = actions.filter_map(|(stage, action)| {
+            let plugin = catalogue.bound(&action.action_type_id)?;
+            Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
+        });
+        let mut pins: BTreeMap<_, _> = pin.collect();
+        let (book, pipeline) = (Arc::clone(&self.actions), declaration.name.clone());
+        let grants = self.actions.work_runtime.blocking(move || book.grants.current(account, &pipeline)).await;
+        if let Some((digest, bytes)) = self.actions.grants.pin(&grants) {
+            self.driver.keep_account_part(account, &format!("{GRANTS}{digest}"), Bytes::from(bytes)).await?;
+            pins.insert(GRANTS_PIN.to_owned(), digest);
+        }
+        Ok(pins)
     }
 }
