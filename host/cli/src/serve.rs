@@ -11,12 +11,9 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Ended;
-use crate::work::Work;
 use pipewright_base::home::UserFolders;
-use pipewright_base::home::UserFolders;
+use pipewright_runner::work::Work;
 use pipewright_server::config::{Config, ConfigError};
-use pipewright_server::config::{Config, ConfigError};
-use pipewright_server::server::Server;
 use pipewright_server::server::Server;
 
 #[derive(clap::Args)]

@@ -30,7 +30,6 @@ use crate::work::Work;
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_engine::driver::{Actions, Granted, kept_grants, points};
 use pipewright_packages::plugins::{Plugins, abi_type_id};
-use pipewright_store::Aggregate;
 use pipewright_store::{Aggregate, PartKey, Store};
 
 /// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action`.

@@ -20,7 +20,6 @@ use pipewright_base::home::DataDirectory;
 use pipewright_engine::driver::{Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
 use pipewright_store::SledStore;
-use pipewright_store::SledStore;
 
 /// The only account, and the region, of a host that was not told others.
 pub const ACCOUNT: u64 = 0;
@@ -136,36 +135,5 @@ impl Host {
             }
         }
         Ok(())
-    }
-
-    /// Goes on with what was interrupted.
-    pub async fn resume(&self) -> Result<(), DriverError> {
-        for account in &*self.accounts {
-            self.driver.resume(*account).await?;
-        }
-        Ok(())
-    }
-
-    /// What an execution holds on to from its start to its end: the very plugins and grants that count now.
-    pub async fn pins(
-        &self,
-        account: u64,
-        declaration: &PipelineDeclaration,
-    ) -> Result<BTreeMap<String, String>, DriverError> {
-        let catalogue = self.actions.plugins.catalogue(account);
-        let actions =
-            declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
-        let pin = actions.filter_map(|(stage, action)| {
-            let plugin = catalogue.bound(&action.action_type_id)?;
-            Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
-        });
-        let mut pins: BTreeMap<_, _> = pin.collect();
-        let (book, pipeline) = (Arc::clone(&self.actions), declaration.name.clone());
-        let grants = self.actions.work_runtime.blocking(move || book.grants.current(account, &pipeline)).await;
-        if let Some((digest, bytes)) = self.actions.grants.pin(&grants) {
-            self.driver.keep_account_part(account, &format!("{GRANTS}{digest}"), Bytes::from(bytes)).await?;
-            pins.insert(GRANTS_PIN.to_owned(), digest);
-        }
-        Ok(pins)
     }
 }

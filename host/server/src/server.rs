@@ -18,29 +18,22 @@ use hyper_util::server::graceful::GracefulShutdown;
 use pipewright_sandbox::files::BlobDir;
 use tokio::net::TcpListener;
 
+use crate::api::{Api, Metrics, Pages, Shares};
+use crate::catalogues::Catalogues;
+use crate::config::Config;
+use crate::connections::{self, Bounds};
+use crate::poll::Poller;
 use pipewright_aws::auth::{AccessKey, profile};
-use pipewright_base::home::DataDirectory;
+
+use pipewright_base::home::{DataDirectory, write_private};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::Keeper;
 use pipewright_packages::plugins::Plugins;
 use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
+use pipewright_runner::work::Work;
 use pipewright_store::{SledStore, Store};
-use crate::api::{Api, Metrics, Pages, Shares};
-use pipewright_aws::auth::{AccessKey, profile};
-use crate::catalogues::Catalogues;
-use crate::config::Config;
-use crate::connections::{self, Bounds};
-use pipewright_engine::export::Exported;
-use pipewright_runner::grant_book::GrantBook;
-use pipewright_base::home::{DataDirectory, write_private};
-use pipewright_runner::host::{self, Host, Identity};
-use pipewright_packages::plugins::Plugins;
-use crate::poll::Poller;
-use pipewright_engine::retention::Keeper;
-use pipewright_store::{SledStore, Store};
-use crate::work::Work;
 
 /// At the end, how long running actions have to end.
 const ACTIONS_PATIENCE: Duration = Duration::from_secs(10);

@@ -14,9 +14,9 @@ use super::error::ApiError;
 use super::permission::{Permission, Resource};
 use super::shares::{Answer, Taken};
 use super::{Api, SERVICE};
+use crate::connections::Peer;
 use pipewright_aws::auth::{AuthError, Scope, claimed_key, verify};
 use pipewright_base::{Cause, Principal, Source, clock};
-use crate::connections::Peer;
 use pipewright_packages::plugins::Catalogue;
 
 /// A larger body is refused before it is read; the largest declaration has less.

@@ -29,20 +29,19 @@ use axum::http::Response;
 use axum::routing::any;
 use tracing::Instrument as _;
 
-use pipewright_aws::auth::AccessKey;
 use crate::config::Quotas;
-use pipewright_runner::host::Host;
-use crate::{clock, connections};
+use crate::connections;
 pub use entrance::Call;
 pub use error::ApiError;
 pub use metrics::Metrics;
 pub use operations::OPERATIONS;
 pub use pages::Pages;
-use pipewright_aws::auth::{AccessKey, AuthError, Scope, verify};
-use pipewright_base::{Cause, Principal, Source, clock};
-use pipewright_packages::plugins::Catalogue;
-use pipewright_runner::host::Host;
 pub use permission::{Permission, Resource};
+use pipewright_aws::auth::AccessKey;
+
+use pipewright_base::{Source, clock};
+
+use pipewright_runner::host::Host;
 pub use plain::{ROUTES, Route};
 use shares::Answer;
 pub use shares::Shares;

@@ -26,8 +26,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
-use pipewright_base::clock;
 pub use bounds::{Bounds, raise_open_files};
+use pipewright_base::clock;
 use table::Table;
 pub use table::{Crowded, Peer};
 use watched::Watched;

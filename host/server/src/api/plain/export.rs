@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 
-use pipewright_engine::export;
 use super::super::Call;
 use pipewright_engine::export;
 

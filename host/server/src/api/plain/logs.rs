@@ -22,9 +22,6 @@ use serde::Deserialize;
 
 use super::super::Call;
 use super::super::error::ApiError;
-use pipewright_engine::driver::index::{self, Kind};
-use pipewright_runner::logs::Listener;
-use pipewright_store::{Aggregate, List};
 use super::paced::{self, OfFile, PIECE_BYTES};
 use pipewright_engine::driver::index::{self, Kind};
 use pipewright_runner::logs::Listener;

@@ -33,8 +33,8 @@ use super::executions::Reading;
 use super::permission::{Permission, Resource};
 use super::shares::Answer;
 use super::{Api, Call, request_id};
-use pipewright_base::Source;
 use crate::connections::held;
+use pipewright_base::Source;
 use pipewright_store::Aggregate;
 
 /// One method of one path. Whole paths: a nested router would cut off what is signed.

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, header};
 
-use crate::work::Work;
+use pipewright_runner::work::Work;
 
 /// What is read and sent at once.
 pub const PIECE_BYTES: usize = 64 * 1024;

@@ -20,16 +20,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::ApiError;
-use pipewright_base::Source;
-use pipewright_packages::Entry;
-use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Whose, ask_in_words, label};
-use pipewright_runner::actions::plugin_pin;
-use pipewright_store::Aggregate;
 use super::super::{Api, Call};
-use pipewright_runner::actions::plugin_pin;
 use crate::catalogues::{CatalogueError, Catalogues};
+
 use pipewright_packages::Entry;
 use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Whose, ask_in_words, label};
+use pipewright_runner::actions::plugin_pin;
 use pipewright_store::Aggregate;
 
 /// Pipelines that one page of uses goes over.

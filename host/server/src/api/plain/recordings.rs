@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use pipewright_runner::grants::GrantsFile;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::Response;
