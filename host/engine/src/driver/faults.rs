@@ -401,7 +401,7 @@ fn what_ran_at_two_deaths_is_not_run_a_third_time() {
     assert_eq!(host.script.calls(), [""; 0]);
     let told = host.runtime.block_on(async { store.history(pipeline, 1, 1000).await.unwrap() });
     let told = told.iter().flat_map(|record| &record.events).map(|event| String::from_utf8_lossy(event).into_owned());
-    assert!(told.into_iter().any(|event| event.contains("the host died 2 times while the action ran")));
+    assert!(told.into_iter().any(|event| event.contains("The host crashed 2 times while the action ran")));
 }
 
 /// Each variant, and what it ends.
