@@ -190,7 +190,7 @@ impl Site {
     /// What lies beside the API, below an execution.
     async fn read(&self, pipeline: &str, execution: &str, path: &[&str]) -> String {
         let path = [&["v1", "pipelines", pipeline, "executions", execution], path].concat();
-        let mut stream = self.client(OPERATOR).stream(&path).await.unwrap();
+        let mut stream = self.client(OPERATOR).stream(&path, 64 << 20).await.unwrap();
         let mut bytes = Vec::new();
         while let Some(piece) = stream.next().await.unwrap() {
             bytes.extend(piece);

@@ -10,6 +10,7 @@ mod chain;
 mod client;
 mod contract;
 mod crash;
+mod crowds;
 mod durability;
 mod git;
 mod git_server;

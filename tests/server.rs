@@ -15,14 +15,24 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it answers. `home` holds its configuration, `serve.toml`; its data lie in `home/data`.
     pub fn start(home: &Path) -> Self {
-        Self::start_with(home, &[])
+        Self::start_within(home, "true")
     }
 
     /// The same, with more in its environment.
     pub fn start_with(home: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::start_as(home, "true", environment)
+    }
+
+    /// The same, after a shell did something that counts for the server too, such as setting a limit.
+    pub fn start_within(home: &Path, first: &str) -> Self {
+        Self::start_as(home, first, &[])
+    }
+
+    fn start_as(home: &Path, first: &str, environment: &[(&str, &str)]) -> Self {
         let data = home.join("data");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
+        let mut command = Command::new("sh");
         command
+            .args(["-c", &format!("{first} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_pipewright")])
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(&data)
             .arg("--config")
@@ -38,6 +48,11 @@ impl Server {
         stdout.read_line(&mut ready).unwrap();
         assert!(!ready.is_empty(), "the server ended before it was ready: {}", child.wait().unwrap());
         Self { child, _stdout: stdout, data }
+    }
+
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn endpoint(&self) -> String {

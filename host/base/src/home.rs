@@ -2,26 +2,51 @@
 //!
 //! Owns the names of files and folders. Must not know what is in them.
 
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 
+/// The bits of a mode by which other users than the owner may do something.
+const OTHERS: u32 = 0o077;
+
 /// A data directory: everything that one host keeps.
 #[derive(Clone, Debug)]
 pub struct DataDirectory(PathBuf);
 
+/// What lies in a data directory, and nothing else does.
+const ENTRIES: &[&str] =
+    &["store", "artifacts", "work", "logs", "compiled", "components", "plugins", "credentials", "endpoint"];
+
 impl DataDirectory {
-    /// Makes the directory, open to its owner only, if it is missing.
+    /// Makes the directory, open to its owner only, if it is missing. One that is there and open to others is closed to them.
+    ///
+    /// # Errors
+    /// It cannot be made or closed, or something else lies in it too, which others may have to reach.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt as _;
         let path = std::path::absolute(path)?;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .with_context(|| format!("cannot make the data directory {}", path.display()))?;
-        Ok(Self(path))
+        let place = || format!("the data directory {}", path.display());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(place)?;
+        if fs::metadata(&path).with_context(place)?.mode() & OTHERS != 0 {
+            let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>).with_context(place)?;
+            let other =
+                entries.iter().map(fs::DirEntry::file_name).find(|name| !ENTRIES.iter().any(|entry| *entry == *name));
+            if let Some(other) = other {
+                anyhow::bail!(
+                    "{} will hold secrets and is open to other users, and {} in it is no part of it: name another directory, \
+                     or close it with `chmod 700`",
+                    place(),
+                    other.display()
+                );
+            }
+            close(&path).with_context(place)?;
+        }
+        let data = Self(path);
+        close_folder(&data.store()).with_context(|| data.store().display().to_string())?;
+        Ok(data)
     }
 
     pub fn path(&self) -> &Path {
@@ -115,4 +140,36 @@ impl UserFolders {
     pub fn consents(&self) -> PathBuf {
         self.config.join("consents")
     }
+}
+
+/// Takes from other users what they may do with a file or a folder. A link is not followed.
+fn close(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_symlink() || metadata.mode() & OTHERS == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(metadata.mode() & 0o7777 & !OTHERS))
+}
+
+/// The same of a folder, if it is there, and of what lies in it.
+pub fn close_folder(folder: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => close(folder)?,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    for entry in fs::read_dir(folder)? {
+        close(&entry?.path())?;
+    }
+    Ok(())
+}
+
+/// Writes a file that only its owner can read, in the place of whatever was there: whole, and never through a link.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Temporary files are new, and have mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
 }

@@ -57,7 +57,10 @@ impl Ended {
             Self::Usage(_) => USAGE,
             Self::Host(_) => HOST,
             Self::Server(error) => match error {
-                ClientError::Endpoint { .. } | ClientError::Credentials { .. } | ClientError::Refused { .. } => USAGE,
+                ClientError::Endpoint { .. }
+                | ClientError::Credentials { .. }
+                | ClientError::Refused { .. }
+                | ClientError::TooLong { .. } => USAGE,
                 ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::Failed { .. } => HOST,
             },
             Self::Package(PackageError::Registry { .. } | PackageError::Host(_)) => HOST,

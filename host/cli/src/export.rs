@@ -54,7 +54,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
 
 async fn online(server: &Server, output: Option<&Path>) -> Result<ExitCode, Ended> {
     let mut to = Output::begin(output)?;
-    let mut pieces = server.client.stream(&["v1", "export"]).await?;
+    // As long as the host's data: whoever exports them has room for them, or finds that the disk is full.
+    let mut pieces = server.client.stream(&["v1", "export"], u64::MAX).await?;
     // A server that fails in the middle breaks the connection off, which is an error here.
     while let Some(piece) = pieces.next().await? {
         to.write(&piece)?;

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Ended;
 use pipewright_base::home::UserFolders;
+use pipewright_runner::work::Work;
 use pipewright_server::config::{Config, ConfigError};
 use pipewright_server::server::Server;
 
@@ -50,12 +51,20 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         Some(data) => data,
         None => UserFolders::find()?.server_data(),
     };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    let ended = runtime.block_on(async {
+    let runtime = |name: &str| {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name(name)
+            .build()
+            .context("cannot start a runtime")
+    };
+    // Guests have threads of their own: whatever they do, requests are answered.
+    let (requests, guests) = (runtime("requests")?, runtime("guests")?);
+    let work = Work::on(guests.handle());
+    let ended = requests.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-        let server = Server::open(&data, config).await?;
+        let server = Server::open(&data, config, work).await?;
         let store = server.store();
         println!("{}", ready(&server));
         server
@@ -70,7 +79,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     });
     // Whoever still holds the store lets go of it, so that the last line closes it; a guest that computes must not keep the
     // process.
-    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    guests.shutdown_timeout(SHUTDOWN_MAX);
+    requests.shutdown_timeout(SHUTDOWN_MAX);
     drop(ended?);
     Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,7 @@ use crate::grants::GrantsFile;
 use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::recording::{self, Keeper, Made, Recordings};
+use crate::work::Work;
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_engine::driver::{Actions, Granted, kept_grants, points};
 use pipewright_packages::plugins::{Plugins, abi_type_id};
@@ -50,6 +51,8 @@ pub struct SandboxActions {
     pub region: String,
     /// Of each call, less what earlier calls of the same action execution used.
     pub limits: CallLimits,
+    /// Where guests run: what waits for one must not keep a thread from anybody else.
+    pub work_runtime: Work,
 }
 
 /// A handle that the driver holds.
@@ -63,13 +66,22 @@ impl Actions for Runner {
         let action = tracing::info_span!(
             parent: &execution, "action", stage, name, id = %run.action_execution, call = run.call, attempt = run.attempt
         );
-        async move { actions.run(pipeline, run).await }.instrument(action).boxed()
+        async move {
+            let work = actions.work_runtime.clone();
+            work.run(async move { actions.run(pipeline, run).await }.in_current_span()).await
+        }
+        .instrument(action)
+        .boxed()
     }
 
     fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool> {
         let actions = Arc::clone(&self.0);
-        async move { actions.plugin(pipeline, &run).await.is_none_or(|plugin| plugin.description().may_run_again) }
-            .boxed()
+        async move {
+            let work = actions.work_runtime.clone();
+            let plugin = work.run(async move { actions.plugin(pipeline, &run).await }).await;
+            plugin.is_none_or(|plugin| plugin.description().may_run_again)
+        }
+        .boxed()
     }
 
     fn grants(&self, account: u64, pipeline: &str) -> BoxFuture<'static, Granted> {

@@ -13,6 +13,7 @@ use crate::actions::{Runner, SandboxActions};
 use crate::grant_book::GrantBook;
 use crate::logs::Logs;
 use crate::recording::Recordings;
+use crate::work::Work;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::Scope;
 use pipewright_base::home::DataDirectory;
@@ -43,6 +44,8 @@ pub struct Identity {
     pub store_cache_bytes: u64,
     /// Of each call of a plugin.
     pub limits: CallLimits,
+    /// Where guests run.
+    pub work: Work,
 }
 
 impl Default for Identity {
@@ -52,6 +55,7 @@ impl Default for Identity {
             region: REGION.to_owned(),
             store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT,
             limits: CallLimits::default(),
+            work: Work::default(),
         }
     }
 }
@@ -73,7 +77,10 @@ fn sandbox_config(compiled: PathBuf, program: PathBuf) -> SandboxConfig {
 
 /// Takes the data directory, unless another process has it.
 pub fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
-    Ok(Arc::new(SledStore::open(&data.store(), identity.store_cache_bytes)?))
+    let store = SledStore::open(&data.store(), identity.store_cache_bytes)?;
+    // Its files are made as this process's umask says.
+    pipewright_base::home::close_folder(&data.store())?;
+    Ok(Arc::new(store))
 }
 
 impl Host {
@@ -107,6 +114,7 @@ impl Host {
             work: data.work(),
             region: identity.region,
             limits: identity.limits,
+            work_runtime: identity.work,
         });
         let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
         Ok(Self { driver, actions, store, accounts: identity.accounts.into() })

@@ -11,3 +11,4 @@ pub mod host;
 pub mod logs;
 pub mod outcome;
 pub mod recording;
+pub mod work;

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use pipewright_base::clock;
 
@@ -44,8 +44,36 @@ pub enum Speech {
 pub struct Logs {
     folder: PathBuf,
     live: broadcast::Sender<Said>,
-    /// Those that are being written, by action execution.
-    open: Arc<Mutex<HashMap<String, Weak<ActionLog>>>>,
+    open: Arc<Open>,
+}
+
+/// The logs that are written or listened to, by action execution.
+#[derive(Default)]
+struct Open(Mutex<HashMap<String, OpenLog>>);
+
+#[derive(Default)]
+struct OpenLog {
+    /// Gone between two calls, and at the end.
+    writer: Weak<ActionLog>,
+    said: watch::Sender<()>,
+}
+
+impl Open {
+    fn logs(&self) -> MutexGuard<'_, HashMap<String, OpenLog>> {
+        self.0.lock().expect("no panic while held")
+    }
+
+    fn writer(&self, id: &str) -> Option<Arc<ActionLog>> {
+        self.logs().get(id).and_then(|log| log.writer.upgrade())
+    }
+
+    /// Forgets a log that is neither written nor, but for so many, listened to.
+    fn forget(&self, id: &str, listeners: usize) {
+        let mut logs = self.logs();
+        if logs.get(id).is_some_and(|log| log.writer.strong_count() == 0 && log.said.receiver_count() <= listeners) {
+            logs.remove(id);
+        }
+    }
 }
 
 impl Logs {
@@ -60,6 +88,8 @@ impl Logs {
 
     /// The log of one action execution. Files are made when something is written.
     pub fn of(&self, execution: &str, action_execution: &str, stage: &str, action: &str) -> Arc<ActionLog> {
+        let mut open = self.open.logs();
+        let entry = open.entry(action_execution.to_owned()).or_default();
         let log = Arc::new(ActionLog {
             base: self.base(execution, action_execution),
             id: action_execution.into(),
@@ -67,10 +97,10 @@ impl Logs {
             stage: stage.into(),
             action: action.into(),
             live: self.live.clone(),
+            said: entry.said.clone(),
             files: Mutex::default(),
         });
-        let mut open = self.open.lock().expect("no panic while held");
-        open.insert(action_execution.to_owned(), Arc::downgrade(&log));
+        entry.writer = Arc::downgrade(&log);
         log
     }
 
@@ -106,63 +136,81 @@ impl Logs {
 
     /// Writes out what is buffered of a log that is being written.
     pub fn flush(&self, action_execution: &str) {
-        flush(&self.open, action_execution);
+        if let Some(writer) = self.open.writer(action_execution) {
+            writer.flush();
+        }
     }
 
     /// Waits for what one action execution says.
     pub fn listen_to(&self, execution: &str, action_execution: &str) -> Listener {
-        Listener {
+        let said = self.open.logs().entry(action_execution.to_owned()).or_default().said.subscribe();
+        let log = Listened {
             path: self.log_path(execution, action_execution),
             id: action_execution.to_owned(),
-            live: self.live.subscribe(),
             open: Arc::clone(&self.open),
-        }
+        };
+        Listener { log: Arc::new(log), said }
     }
 }
 
-fn flush(open: &Mutex<HashMap<String, Weak<ActionLog>>>, action_execution: &str) {
-    let log = open.lock().expect("no panic while held").get(action_execution).and_then(Weak::upgrade);
-    if let Some(log) = log {
-        log.flush();
-    }
-}
-
-/// Follows one log: its file, and when there is more in it.
+/// Follows one log, and no other: its file, and when there is more in it.
 pub struct Listener {
+    log: Arc<Listened>,
+    said: watch::Receiver<()>,
+}
+
+/// The log that is followed.
+pub struct Listened {
     path: PathBuf,
     id: String,
-    live: broadcast::Receiver<Said>,
-    open: Arc<Mutex<HashMap<String, Weak<ActionLog>>>>,
+    open: Arc<Open>,
 }
 
-impl Listener {
+impl Listened {
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     pub fn flush(&self) {
-        flush(&self.open, &self.id);
+        if let Some(writer) = self.open.writer(&self.id) {
+            writer.flush();
+        }
+    }
+}
+
+impl Listener {
+    pub fn log(&self) -> Arc<Listened> {
+        Arc::clone(&self.log)
     }
 
-    /// Waits until the action execution has said something, or perhaps has.
+    /// Whether the action execution is being called: it then says when the call has ended.
+    pub fn is_called(&self) -> bool {
+        self.log.open.writer(&self.log.id).is_some()
+    }
+
+    /// Waits until the action execution has said something, or a call of it has ended.
     pub async fn something(&mut self) {
-        loop {
-            match self.live.recv().await {
-                Ok(said) if *said.id != *self.id => {}
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-            }
+        if self.said.changed().await.is_err() {
+            std::future::pending().await
         }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.log.open.forget(&self.log.id, 1);
     }
 }
 
 pub struct ActionLog {
     base: PathBuf,
     id: Arc<str>,
-    open: Arc<Mutex<HashMap<String, Weak<ActionLog>>>>,
+    open: Arc<Open>,
     stage: Arc<str>,
     action: Arc<str>,
     live: broadcast::Sender<Said>,
+    /// Those who listen to this one.
+    said: watch::Sender<()>,
     files: Mutex<Files>,
 }
 
@@ -247,17 +295,16 @@ fn open(path: &Path) -> std::io::Result<BufWriter<File>> {
 impl Drop for ActionLog {
     fn drop(&mut self) {
         self.flush();
-        let mut open = self.open.lock().expect("no panic while held");
+        self.said.send_replace(());
         // A later call of the same action execution may have opened it again.
-        if open.get(&*self.id).is_some_and(|log| log.strong_count() == 0) {
-            open.remove(&*self.id);
-        }
+        self.open.forget(&self.id, 0);
     }
 }
 
 impl Sink for ActionLog {
     fn log(&self, level: Level, line: &str) {
         self.append(|files| &mut files.lines, LOG, &format!("{} {level:?} {line}", clock::now_ms()));
+        self.said.send_replace(());
         self.say(Speech::Line(level, line.to_owned()));
     }
 
@@ -289,5 +336,35 @@ impl Sink for ActionLog {
             Ok(line) => self.append(|files| &mut files.calls, JOURNAL, &line),
             Err(error) => tracing::warn!("journal {}: {error}", self.base.display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_listens_is_woken_by_that_action_execution_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::new(folder.path().to_owned());
+        // Before it is called for the first time.
+        let mut listener = logs.listen_to("execution", "mine");
+        assert!(!listener.is_called());
+        let (mine, other) =
+            (logs.of("execution", "mine", "Stage", "Mine"), logs.of("execution", "other", "Stage", "Other"));
+        other.log(Level::Info, "not for me");
+        assert!(listener.is_called() && listener.something().now_or_never().is_none());
+        mine.log(Level::Info, "for me");
+        assert!(listener.something().now_or_never().is_some());
+        assert!(listener.something().now_or_never().is_none());
+        drop((mine, other));
+        assert!(listener.something().now_or_never().is_some() && !listener.is_called(), "it is told of the end");
+        // It may be called again.
+        drop(logs.of("execution", "mine", "Stage", "Mine"));
+        assert!(listener.something().now_or_never().is_some());
+        drop(listener);
+        assert!(logs.open.logs().is_empty());
     }
 }

@@ -5,5 +5,6 @@
 pub mod api;
 pub mod catalogues;
 pub mod config;
+pub mod connections;
 pub mod poll;
 pub mod server;

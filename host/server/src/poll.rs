@@ -250,9 +250,9 @@ async fn look_at(host: &Host, source: &Source) -> Result<(), String> {
     let Some(declaration) = &state.declaration else { return Ok(()) };
     let stage = &declaration.stages[0];
     let Some(place) = stage.actions.iter().position(|action| action.name == *source.action) else { return Ok(()) };
-    let Some(latest) = host.actions.latest(source.pipeline, declaration, &stage.actions[place]).await? else {
-        return Ok(());
-    };
+    let (actions, asked, pipeline) = (Arc::clone(&host.actions), Arc::clone(declaration), source.pipeline);
+    let look = async move { actions.latest(pipeline, &asked, &asked.stages[0].actions[place]).await };
+    let Some(latest) = host.actions.work_runtime.run(look).await? else { return Ok(()) };
     let note = seen_note(&source.action);
     let seen = host.driver.kept(source.pipeline, &note).await.map_err(failed)?;
     if seen.as_deref() == Some(latest.id.as_bytes()) {

@@ -1,7 +1,10 @@
 //! The server: a host behind a socket, from its start to its orderly end.
 //!
-//! Owns the listener, the bounds on connections, and the order of starting and stopping. Must not know what a request
-//! asks for (`api`).
+//! Owns the listener, and the order of starting and stopping. Must not know what a request asks for (`api`), nor whose a
+//! connection is (`connections`).
+//!
+//! Requests are answered, and pipelines go on, on the runtime on which this is called; guests, and what reads many files, run
+//! on another (`work`), so that neither keeps the other waiting.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,39 +14,31 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use bytes::Bytes;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use pipewright_sandbox::files::BlobDir;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
-use crate::api::{Api, Metrics, Pages};
+use crate::api::{Api, Metrics, Pages, Shares};
 use crate::catalogues::Catalogues;
 use crate::config::Config;
+use crate::connections::{self, Bounds};
 use crate::poll::Poller;
 use pipewright_aws::auth::{AccessKey, profile};
-use pipewright_base::home::DataDirectory;
+
+use pipewright_base::home::{DataDirectory, write_private};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::Keeper;
 use pipewright_packages::plugins::Plugins;
 use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
+use pipewright_runner::work::Work;
 use pipewright_store::{SledStore, Store};
 
-/// Connections at once; more of them wait. Stops a flood of idle ones from using up file descriptors.
-const CONNECTIONS_MAX: usize = 1024;
-/// A client that has not sent a request's headers by then is let go; also how long a connection may be idle.
-const HEADERS_TIME_MAX: Duration = Duration::from_secs(60);
-const HEADERS_BYTES_MAX: usize = 64 * 1024;
-const HEADERS_MAX: usize = 100;
 /// At the end, how long running actions have to end.
 const ACTIONS_PATIENCE: Duration = Duration::from_secs(10);
 /// And how long requests have, before their connections are cut; streams that would never end are among them.
 const REQUESTS_PATIENCE: Duration = Duration::from_secs(2);
-/// After a failed accept, such as one for want of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The user whose key the first start makes.
 const ADMINISTRATOR: &str = "administrator";
@@ -55,6 +50,7 @@ const PAGE_KEY: &str = "page-key";
 pub struct Server {
     listener: TcpListener,
     router: Router,
+    bounds: Bounds,
     host: Host,
     pub address: SocketAddr,
     pub credentials: PathBuf,
@@ -70,7 +66,8 @@ pub struct Server {
 
 impl Server {
     /// Opens the data directory, loads the plugins and listens. Nothing runs yet.
-    pub async fn open(data: &Path, config: Config) -> anyhow::Result<Self> {
+    pub async fn open(data: &Path, config: Config, work: Work) -> anyhow::Result<Self> {
+        let bounds = Bounds::new(connections::raise_open_files(), config.accounts().len());
         let data = DataDirectory::open(data)?;
         let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
         let sandbox = host::sandbox(data.compiled(), authorities)?;
@@ -82,6 +79,7 @@ impl Server {
             region: config.region.clone(),
             store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
             limits: config.limits.clone(),
+            work,
         };
         // The store first: it is what says that another process has the directory.
         let store = host::open_store(&data, &identity)?;
@@ -111,6 +109,7 @@ impl Server {
             quotas: config.quotas,
             keys,
             pages,
+            shares: Shares::new(host.accounts(), &bounds),
             metrics: Arc::<Metrics>::default(),
             tagging: tokio::sync::Mutex::default(),
             poller: poller.clone(),
@@ -118,11 +117,13 @@ impl Server {
             exported,
         });
         let endpoint_file = data.endpoint();
-        std::fs::write(&endpoint_file, format!("http://{address}\n"))?;
+        write_private(&endpoint_file, format!("http://{address}\n").as_bytes())
+            .with_context(|| format!("cannot write {}", endpoint_file.display()))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
         Ok(Self {
             listener,
             router,
+            bounds,
             host,
             address,
             credentials,
@@ -143,7 +144,7 @@ impl Server {
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, router, host, endpoint_file, keeper, catalogues, poller, died, data, .. } = self;
+        let Self { listener, router, bounds, host, endpoint_file, keeper, catalogues, poller, died, data, .. } = self;
         // Beside the first requests. What cannot go on is quarantined; only a host that fails goes no further.
         let resume = async {
             match host.resume(died).await {
@@ -151,18 +152,19 @@ impl Server {
                 Err(error) => format!("what was interrupted cannot go on: {error}"),
             }
         };
-        let connections = GracefulShutdown::new();
+        let graceful = GracefulShutdown::new();
+        let work = &host.actions.work_runtime;
         let failure = tokio::select! {
-            () = accept(&listener, router, &connections) => None,
-            () = keeper.run() => None,
-            () = catalogues.watch(&poller) => None,
+            () = connections::serve(&listener, router, &bounds, &graceful) => None,
+            () = work.run(async move { keeper.run().await }) => None,
+            () = work.run(async move { catalogues.watch(&poller).await }) => None,
             () = stop => None,
             failure = resume => Some(failure),
             failure = host.driver.failure() => Some(failure),
         };
         drop(listener);
         tracing::info!("stopping");
-        let requests = tokio::time::timeout(REQUESTS_PATIENCE, connections.shutdown());
+        let requests = tokio::time::timeout(REQUESTS_PATIENCE, graceful.shutdown());
         let _ = tokio::join!(requests, host.driver.stop(ACTIONS_PATIENCE));
         // Nobody is misled by a file that is left behind; it only helps who looks for the server.
         let _ = std::fs::remove_file(endpoint_file);
@@ -171,36 +173,6 @@ impl Server {
             None => Ok(ending::end(&data)?),
             Some(reason) => Err(anyhow::anyhow!(reason)),
         }
-    }
-}
-
-async fn accept(listener: &TcpListener, router: Router, connections: &GracefulShutdown) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_TIME_MAX)
-        .max_buf_size(HEADERS_BYTES_MAX)
-        .max_headers(HEADERS_MAX);
-    loop {
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!("a connection could not be accepted: {error}");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            }
-        };
-        // Answers are small and asked for one after the other.
-        let _ = stream.set_nodelay(true);
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("a connection ended: {error}");
-            }
-            drop(permit);
-        });
     }
 }
 

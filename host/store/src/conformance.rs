@@ -315,6 +315,7 @@ fn watchers_miss_nothing_and_coalesce() {
         store.commit(commit(PIPELINE, 0, "")).await.expect("before anybody watches");
         let mut one = store.watch(Some(PIPELINE));
         let mut all = store.watch(None);
+        let mut of_account = store.watch(Some(Aggregate::of_account(PIPELINE.account)));
         let mut waiting = store.watch(Some(PIPELINE));
         let waiting = tokio::spawn(async move { waiting.changed().await });
         for before in 1..5 {
@@ -325,6 +326,7 @@ fn watchers_miss_nothing_and_coalesce() {
         assert_eq!(one.changed().await, Some((PIPELINE, 5)));
         assert_eq!(all.changed().await, Some((PIPELINE, 5)));
         assert_eq!(all.changed().await, Some((NEIGHBOURS[0], 1)));
+        assert_eq!(of_account.changed().await, Some((PIPELINE, 5)));
         store.commit(commit(PIPELINE, 5, "")).await.expect("it commits");
         drop(store);
         assert_eq!(one.changed().await, Some((PIPELINE, 6)), "what was told before the end is still heard");

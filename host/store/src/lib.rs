@@ -264,7 +264,8 @@ pub trait Store: Send + Sync {
     /// Index rows in the order of their names, each with its value. None are left exactly when the answer is empty.
     async fn list(&self, list: List) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
-    /// Tells of each durable commit, of one aggregate or of all. To miss none: watch first, then read, then wait.
+    /// Tells of each durable commit: of one aggregate, of an account's own and all others of the account, or of all. To miss
+    /// none: watch first, then read, then wait.
     fn watch(&self, aggregate: Option<Aggregate>) -> Watcher;
 
     /// Walks every record and every part of every aggregate. Index rows derive from records and are not walked.

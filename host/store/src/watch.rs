@@ -47,7 +47,10 @@ impl Watchers {
             return;
         }
         let state = lock(&self.state);
-        for inbox in [None, Some(aggregate)].iter().filter_map(|watched| state.inboxes.get(watched)).flatten() {
+        let account = Aggregate::of_account(aggregate.account);
+        let own = (account != aggregate).then_some(Some(aggregate));
+        for inbox in [None, Some(account)].iter().chain(&own).filter_map(|watched| state.inboxes.get(watched)).flatten()
+        {
             lock(&inbox.pending).sequences.insert(aggregate, sequence);
             inbox.wake.notify_one();
         }

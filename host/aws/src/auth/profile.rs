@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{AccessKey, Secret};
@@ -118,7 +119,8 @@ pub fn write_credentials(path: &Path, profiles: &[(String, AccessKey)]) -> std::
         format!("[{name}]\naws_access_key_id = {}\naws_secret_access_key = {}\n", key.id, key.secret.expose())
     };
     let text = profiles.iter().map(profile).collect::<Vec<_>>().join("\n");
-    if std::fs::read_to_string(path).is_ok_and(|written| written == text) {
+    let is_private = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o077 == 0);
+    if is_private && std::fs::read_to_string(path).is_ok_and(|written| written == text) {
         return Ok(());
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

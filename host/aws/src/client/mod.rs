@@ -48,6 +48,9 @@ pub enum ClientError {
     /// It was there, and then it was not, or what is there is no Pipewright.
     #[error("{endpoint} did not answer as a server of pipelines does: {reason}")]
     Broken { endpoint: String, reason: String },
+    /// Say that more is wanted, where that is an option, or ask for less.
+    #[error("the server sends more than {bytes_max} bytes, which is as much as is taken")]
+    TooLong { bytes_max: u64 },
     /// Use another access key.
     #[error(
         "{endpoint} does not accept the access key {key}: {message} ({code})\nThe server's own key is in the file `credentials` of its data directory, which --data names."
@@ -111,16 +114,21 @@ impl Client {
         self.send(request.map_err(|error| self.broken(error))?).await.map(drop)
     }
 
-    /// A body of the plain HTTP interface, piece by piece.
-    pub async fn stream(&self, segments: &[&str]) -> Result<Stream, ClientError> {
+    /// A body of the plain HTTP interface, piece by piece; one that is longer than `bytes_max` ends with an error.
+    pub async fn stream(&self, segments: &[&str], bytes_max: u64) -> Result<Stream, ClientError> {
         let answer = self.get(segments, "", None).await?;
-        Ok(Stream { endpoint: self.endpoint.clone(), body: answer.into_body() })
+        Ok(self.pieces(answer, bytes_max))
+    }
+
+    fn pieces(&self, answer: Response<Incoming>, bytes_max: u64) -> Stream {
+        Stream { endpoint: self.endpoint.clone(), body: answer.into_body(), bytes_max, left: bytes_max }
     }
 
     /// Server-sent events, from after the one that had the id `after`.
     pub async fn events(&self, segments: &[&str], query: &str, after: Option<&str>) -> Result<Events, ClientError> {
         let answer = self.get(segments, query, after).await?;
-        Ok(Events::new(Stream { endpoint: self.endpoint.clone(), body: answer.into_body() }))
+        // They are followed for as long as one likes; each has a limit of its own.
+        Ok(Events::new(self.pieces(answer, u64::MAX)))
     }
 
     async fn get(
@@ -211,13 +219,20 @@ fn target(segments: &[&str], query: &str) -> String {
 pub struct Stream {
     endpoint: Endpoint,
     body: Incoming,
+    bytes_max: u64,
+    left: u64,
 }
 
 impl Stream {
     /// The next piece; nothing at the end.
+    ///
+    /// # Errors
+    /// The connection broke, or the body is longer than it may be.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         while let Some(frame) = self.body.frame().await {
             if let Ok(data) = frame.map_err(|error| self.endpoint.broken(error))?.into_data() {
+                let left = self.left.checked_sub(data.len() as u64);
+                self.left = left.ok_or(ClientError::TooLong { bytes_max: self.bytes_max })?;
                 return Ok(Some(data));
             }
         }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::super::remote::{Connection, find};
+use pipewright_runner::recording::BUNDLE_BYTES_MAX;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -41,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
         let id = &action.action_execution_id;
         let path = ["v1", "pipelines", pipeline, "executions", execution, "actions", id, "recording"];
-        let mut stream = server.client.stream(&path).await?;
+        let mut stream = server.client.stream(&path, BUNDLE_BYTES_MAX).await?;
         let mut bytes = 0;
         while let Some(piece) = stream.next().await? {
             bytes += piece.len();

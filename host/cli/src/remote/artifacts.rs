@@ -1,6 +1,6 @@
 //! `pipewright artifacts get`: an artifact of an execution, as a folder or as a zip file.
 
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +10,15 @@ use super::follow::path;
 use super::show::{self, text};
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
+
+/// What is taken where the person says nothing: a zip file of one megabyte may hold a thousand.
+const BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Of an archive beside its content: names, and its directory.
+const ARCHIVE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// As many as an artifact has at most. Stops an archive of a great many empty files.
+const ENTRIES_MAX: usize = 500_000;
+/// Of the target of a link. Stops a link that fills the memory.
+const LINK_BYTES_MAX: u64 = 4096;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -23,6 +32,9 @@ pub struct Arguments {
     /// Where to put it: a folder that is new or empty, or a file that ends in .zip [default: a folder of its name]
     #[arg(short, long, value_name = "DIR|FILE.zip")]
     output: Option<PathBuf>,
+    /// Take no artifact whose files have more bytes together
+    #[arg(long, value_name = "BYTES", default_value_t = BYTES_MAX)]
+    bytes_max: u64,
     #[command(flatten)]
     connection: Connection,
 }
@@ -36,19 +48,24 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
         let execution = find::execution(server, &arguments.name, arguments.execution.as_deref()).await?;
         let artifact = find_artifact(server, arguments, &execution).await?;
+        let bytes_max = arguments.bytes_max;
+        let bytes = artifact["bytes"].as_u64().filter(|bytes| *bytes <= bytes_max).ok_or_else(|| {
+            let (name, bytes) = (&arguments.artifact, text(&artifact["bytes"]));
+            Ended::Usage(format!("{name} has {bytes} bytes, and no more than {bytes_max} are taken: set --bytes-max"))
+        })?;
         // Beside its place, so that it gets there whole.
         let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| unwritable(folder, &error))?;
         let path = path(&[&arguments.name, "executions", &execution, "artifacts", &arguments.artifact]);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let mut stream = server.client.stream(&path).await?;
+        let mut stream = server.client.stream(&path, bytes.saturating_add(ARCHIVE_BYTES_MAX)).await?;
         while let Some(piece) = stream.next().await? {
             file.write_all(&piece).map_err(|error| unwritable(file.path(), &error))?;
         }
         if is_zip {
             file.persist(&output).map_err(|error| unwritable(&output, &error.error))?;
         } else {
-            unpack(file.as_file(), &output, folder)?;
+            unpack(file.as_file(), bytes, &output, folder)?;
         }
         if server.json {
             show::json(&artifact);
@@ -89,10 +106,11 @@ fn is_free(output: &Path) -> bool {
     }
 }
 
-/// The folder appears whole or not at all. The archive's reader lets no path and no link out of it.
-fn unpack(file: &std::fs::File, output: &Path, beside: &Path) -> Result<(), Ended> {
-    let damaged = |error: zip::result::ZipError| Ended::Host(anyhow::anyhow!("the artifact's archive: {error}"));
+/// The folder appears whole or not at all, with files of so many bytes at most. The archive's reader lets no path and no link
+/// out of it.
+fn unpack(file: &std::fs::File, bytes_max: u64, output: &Path, beside: &Path) -> Result<(), Ended> {
     let mut archive = zip::ZipArchive::new(file).map_err(damaged)?;
+    measure(&mut archive, bytes_max)?;
     let folder = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir_in(beside)
@@ -105,6 +123,56 @@ fn unpack(file: &std::fs::File, output: &Path, beside: &Path) -> Result<(), Ende
     Ok(())
 }
 
+/// Unpacks it to nowhere and counts: an archive says of itself what it likes.
+fn measure(archive: &mut zip::ZipArchive<&std::fs::File>, bytes_max: u64) -> Result<(), Ended> {
+    if archive.len() > ENTRIES_MAX {
+        return Err(damaged(format!("it has more than {ENTRIES_MAX} entries")));
+    }
+    let mut left = bytes_max;
+    for index in 0..archive.len() {
+        let entry = archive.by_index(index).map_err(damaged)?;
+        let is_link = entry.is_symlink();
+        let limit = if is_link { LINK_BYTES_MAX } else { left };
+        let bytes = io::copy(&mut entry.take(limit.saturating_add(1)), &mut io::sink()).map_err(damaged)?;
+        if bytes > limit {
+            return Err(damaged(format!("it unpacks to more than the {bytes_max} bytes that the server says it has")));
+        }
+        if !is_link {
+            left -= bytes;
+        }
+    }
+    Ok(())
+}
+
+fn damaged(problem: impl std::fmt::Display) -> Ended {
+    Ended::Host(anyhow::anyhow!("the artifact's archive: {problem}"))
+}
+
 fn unwritable(path: &Path, error: &std::io::Error) -> Ended {
     Ended::Usage(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    #[test]
+    fn an_archive_unpacks_to_no_more_than_was_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let mut writer = zip::ZipWriter::new(&file);
+        writer.start_file("zeros", SimpleFileOptions::default()).unwrap();
+        writer.write_all(&vec![0; 1_000_000]).unwrap();
+        writer.add_symlink("link", "zeros", SimpleFileOptions::default()).unwrap();
+        writer.finish().unwrap();
+        assert!(file.metadata().unwrap().len() < 5_000);
+        let to = folder.path().join("files");
+        let refused = unpack(&file, 999_999, &to, folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("more than the 999999 bytes that the server says"), "{refused}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+        unpack(&file, 1_000_000, &to, folder.path()).unwrap();
+        assert_eq!(std::fs::metadata(to.join("link")).unwrap().len(), 1_000_000);
+    }
 }

@@ -13,6 +13,8 @@ use crate::run::view::printable;
 
 /// A longer line is cut into pieces.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Stops a log that never ends, of a server that is none.
+const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -82,7 +84,7 @@ impl Logs<'_> {
     async fn whole(&self, action: &Action) -> Result<(), Ended> {
         let path = action.log_path();
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let mut stream = self.server.client.stream(&path).await?;
+        let mut stream = self.server.client.stream(&path, LOG_BYTES_MAX).await?;
         let mut rest = Vec::new();
         while let Some(piece) = stream.next().await? {
             rest.extend_from_slice(&piece);

@@ -11,7 +11,7 @@ use pipewright_runner::grants::GrantsFile;
 use pipewright_runner::grants::suggest::{Used, least};
 
 /// A journal of more bytes is not read.
-const JOURNAL_BYTES_MAX: usize = 16 * 1024 * 1024;
+const JOURNAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -63,13 +63,10 @@ pub fn run(Command::Suggest(arguments): &Command) -> Result<ExitCode, Ended> {
 }
 
 async fn journal(server: &Server, path: &[&str]) -> Result<String, Ended> {
-    let mut stream = server.client.stream(path).await?;
+    let mut stream = server.client.stream(path, JOURNAL_BYTES_MAX).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next().await? {
         bytes.extend_from_slice(&piece);
-        if bytes.len() > JOURNAL_BYTES_MAX {
-            return Err(Ended::Usage(format!("{}: a journal of more than {JOURNAL_BYTES_MAX} bytes", path.join("/"))));
-        }
     }
     String::from_utf8(bytes).map_err(|_| Ended::Host(anyhow::anyhow!("the server's journal is not UTF-8")))
 }

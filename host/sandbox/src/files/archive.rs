@@ -6,10 +6,11 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_fs_ext::FollowSymlinks;
 use zip::unstable::read::ZipIterable;
-use zip::write::SimpleFileOptions;
+use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipReadOptions, ZipWriter};
 
 use super::area::{self, OpenFile};
@@ -56,26 +57,85 @@ pub(super) fn zip(source: Source<'_>, items: &[Item], into: &OpenFile, stop: &At
     Ok(copied)
 }
 
-/// Packs an artifact in the same way, to something that only takes bytes one after the other.
-pub fn zip_tree(tree: &Tree, blobs: &BlobDir, out: &mut dyn Write) -> io::Result<()> {
-    let mut writer = ZipWriter::new_stream(out);
-    for Entry { path, node } in tree.entries() {
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Deflated)
-            .last_modified_time(DateTime::default());
-        match node {
-            Node::Directory => writer.add_directory(&**path, options.unix_permissions(0o755))?,
-            Node::Link { target } => writer.add_symlink(&**path, target, options)?,
-            Node::File { digest, size, executable } => {
-                let permissions = if *executable { 0o755 } else { 0o644 };
-                let options = options.unix_permissions(permissions).large_file(*size >= zip::ZIP64_BYTES_THR);
-                writer.start_file(&**path, options)?;
-                io::copy(&mut blobs.open(digest)?, &mut writer)?;
+/// An artifact, packed in the same way, piece by piece for whoever takes the pieces: between two of them nothing is done. Holds
+/// some hundred bytes for each entry that was packed, as the directory comes last.
+pub struct ZipOfTree {
+    tree: Arc<Tree>,
+    blobs: BlobDir,
+    /// The next entry.
+    next: usize,
+    /// The content of the last one, where it is a file that is not packed whole yet.
+    content: Option<File>,
+    packed: Packed,
+    /// None once everything is packed.
+    writer: Option<ZipWriter<StreamWriter<Packed>>>,
+}
+
+/// What is packed and not taken yet; clones share it.
+#[derive(Clone, Default)]
+struct Packed(Arc<Mutex<Vec<u8>>>);
+
+impl Packed {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Packed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ZipOfTree {
+    pub fn new(tree: Arc<Tree>, blobs: BlobDir) -> Self {
+        let packed = Packed::default();
+        let writer = Some(ZipWriter::new_stream(packed.clone()));
+        Self { tree, blobs, next: 0, content: None, packed, writer }
+    }
+
+    /// The next bytes of the archive, of about this many; none at its end.
+    pub fn next(&mut self, bytes: usize) -> io::Result<Option<Vec<u8>>> {
+        while self.packed.bytes().len() < bytes {
+            let Some(writer) = &mut self.writer else { break };
+            if let Some(content) = &mut self.content {
+                if io::copy(&mut content.take(CHUNK_BYTES as u64), writer)? == 0 {
+                    self.content = None;
+                }
+            } else if let Some(entry) = self.tree.entries().get(self.next) {
+                self.next += 1;
+                self.content = begin(writer, entry, &self.blobs)?;
+            } else if let Some(writer) = self.writer.take() {
+                writer.finish()?;
             }
         }
+        let packed = std::mem::take(&mut *self.packed.bytes());
+        Ok((!packed.is_empty()).then_some(packed))
     }
-    writer.finish()?;
-    Ok(())
+}
+
+/// Begins an entry; gives what its content is read from.
+fn begin<W: Write + Seek>(writer: &mut ZipWriter<W>, entry: &Entry, blobs: &BlobDir) -> io::Result<Option<File>> {
+    let Entry { path, node } = entry;
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(DateTime::default());
+    match node {
+        Node::Directory => writer.add_directory(&**path, options.unix_permissions(0o755))?,
+        Node::Link { target } => writer.add_symlink(&**path, target, options)?,
+        Node::File { digest, size, executable } => {
+            let permissions = if *executable { 0o755 } else { 0o644 };
+            let options = options.unix_permissions(permissions).large_file(*size >= zip::ZIP64_BYTES_THR);
+            writer.start_file(&**path, options)?;
+            return blobs.open(digest).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// Unpacks into a directory. What is there already and has the same name is replaced.

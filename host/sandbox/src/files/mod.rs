@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::Linker;
 
-pub use self::archive::zip_tree;
+pub use self::archive::ZipOfTree;
 pub use self::blobs::{BlobDir, BlobError};
 pub use self::collect::{CollectError, MadeOutput, collect};
 pub use self::copy::Copied;

@@ -85,6 +85,11 @@ impl ApiError {
         Self { code: "RequestEntityTooLargeException", message, status: StatusCode::PAYLOAD_TOO_LARGE }
     }
 
+    /// The account has as much open as it may: clients of AWS try again by themselves.
+    pub fn throttled(message: impl Into<String>) -> Self {
+        Self { code: "ThrottlingException", message: message.into(), status: StatusCode::TOO_MANY_REQUESTS }
+    }
+
     pub fn timeout() -> Self {
         let message = "The request's body did not arrive in time".to_owned();
         Self { code: "RequestTimeoutException", message, status: StatusCode::REQUEST_TIMEOUT }

@@ -5,46 +5,50 @@
 
 mod action_types;
 mod actions;
+mod entrance;
 mod error;
 mod executions;
 mod metrics;
 mod operations;
 mod pages;
+mod permission;
 mod pipelines;
 mod plain;
+mod shares;
 mod state;
 mod tags;
 mod views;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
-use axum::http::request::Parts;
-use axum::routing::{any, get};
+use axum::routing::any;
 use tracing::Instrument as _;
 
 use crate::config::Quotas;
+use crate::connections;
+pub use entrance::Call;
 pub use error::ApiError;
 pub use metrics::Metrics;
 pub use operations::OPERATIONS;
 pub use pages::Pages;
-use pipewright_aws::auth::{AccessKey, AuthError, Scope, verify};
-use pipewright_base::{Cause, Principal, Source, clock};
-use pipewright_packages::plugins::Catalogue;
+pub use permission::{Permission, Resource};
+use pipewright_aws::auth::AccessKey;
+
+use pipewright_base::{Source, clock};
+
 use pipewright_runner::host::Host;
+pub use plain::{ROUTES, Route};
+use shares::Answer;
+pub use shares::Shares;
 use wire::Protocol;
 
 /// The service's name in signatures (contract §1).
 pub const SERVICE: &str = "codepipeline";
-/// A larger body is refused before it is read; the largest declaration has less.
-pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// A body that takes longer is given up: a client that sends a byte a minute must not hold a connection.
-const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What every request needs.
 pub struct Api {
@@ -56,6 +60,7 @@ pub struct Api {
     /// Each with the account whose it is.
     pub keys: Vec<(u64, AccessKey)>,
     pub pages: Pages,
+    pub shares: Shares,
     pub metrics: Arc<Metrics>,
     /// Held while tags change: what they become depends on what they are.
     pub tagging: tokio::sync::Mutex<()>,
@@ -65,67 +70,14 @@ pub struct Api {
     pub exported: pipewright_engine::export::Exported,
 }
 
-/// One authenticated request.
-pub struct Call {
-    pub api: Arc<Api>,
-    pub account: u64,
-    /// The ARN of who asks.
-    pub caller: String,
-    /// Kept with everything that the request changes.
-    pub cause: Cause,
-}
-
-impl Call {
-    pub fn account_id(&self) -> String {
-        format!("{:012}", self.account)
-    }
-
-    /// What the account can use now.
-    pub fn catalogue(&self) -> Arc<Catalogue> {
-        self.api.host.actions.plugins.catalogue(self.account)
-    }
-
-    /// Some of what the host knows is not an account's.
-    fn as_operator(&self) -> Result<(), ApiError> {
-        if self.account == self.api.operator {
-            return Ok(());
-        }
-        let message = format!("{} may not do this: it is for the account of those who run the host", self.caller);
-        Err(ApiError::denied(message))
-    }
-
-    pub fn arn(&self, pipeline: &str) -> String {
-        format!("arn:aws:codepipeline:{}:{}:{pipeline}", self.api.region, self.account_id())
-    }
-}
-
 impl Api {
     pub fn router(self: Arc<Self>) -> Router {
         Router::new()
             .route("/", any(operation))
             .route("/service/{service}/operation/{operation}", any(operation))
-            .route("/healthz", get(plain::health::healthz))
-            .route("/metrics", get(plain::health::metrics))
-            .merge(plain::router())
+            .merge(plain::router(&self))
             .fallback(plain::no_such_path)
             .with_state(self)
-    }
-
-    /// Who asks, if the signature is right.
-    fn authenticate(
-        self: &Arc<Self>,
-        parts: &Parts,
-        body: &[u8],
-        request: String,
-        source: Source,
-    ) -> Result<Call, ApiError> {
-        let scope = Scope { region: self.region.clone(), service: SERVICE };
-        let key = |id: &str| self.keys.iter().find(|(_, key)| key.id == id);
-        let verified = verify(parts, body, &scope, clock::now_ms(), |id| key(id).map(|(_, key)| key.clone()))?;
-        let (account, _) = key(&verified.access_key).ok_or(AuthError::Unrecognized)?;
-        let principal = Principal::user(*account, &verified.user);
-        let caller = principal.as_str().to_owned();
-        Ok(Call { api: Arc::clone(self), account: *account, caller, cause: Cause { principal, request, source } })
     }
 }
 
@@ -138,31 +90,22 @@ async fn operation(State(api): State<Arc<Api>>, request: Request) -> Response<Bo
     let row = protocol.operation(&parts).and_then(operations::find);
     let name = row.as_ref().map_or("unknown", |row| row.name);
     let span = tracing::debug_span!("request", operation = name, request_id);
+    let mut held = None;
     let result = async {
         if parts.method != axum::http::Method::POST {
             return Err(ApiError::unknown_operation(&format!("{} {}", parts.method, parts.uri.path())));
         }
         let row = row?;
         protocol.check_headers(&parts)?;
-        let body = read_body(body, BODY_BYTES_MAX).await?;
-        let call = api.authenticate(&parts, &body, request_id.clone(), Source::Api)?;
+        let asked = (request_id.clone(), Source::Api);
+        let (call, body, taken) = api.enter(&parts, body, &row.permission, asked, Answer::Document).await?;
+        held = Some(taken);
         (row.run)(call, protocol.read(&body)?, protocol).await
     }
     .instrument(span)
     .await;
     api.metrics.request(name, result.as_ref().err().map(|error| error.code), began.elapsed());
-    protocol.respond(&request_id, result)
-}
-
-async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-    let read = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect()).await;
-    match read {
-        Err(_) => Err(ApiError::timeout()),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(ApiError::too_large(bytes_max)),
-        Ok(Err(error)) => Err(ApiError::serialization(format!("The request's body cannot be read: {error}"))),
-    }
+    protocol.respond(&request_id, result).map(|body| connections::held(body, held))
 }
 
 /// Sixteen random bytes as a UUID of version 4; zeros where the system has no randomness, for it is only a name.

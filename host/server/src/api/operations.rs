@@ -10,11 +10,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::ApiError;
+use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use super::{Call, action_types, actions, executions, pipelines, state, tags};
 
 pub struct Operation {
     pub name: &'static str,
+    pub permission: Permission,
     pub(super) run: fn(Call, Value, Protocol) -> BoxFuture<'static, Result<Bytes, ApiError>>,
 }
 
@@ -23,9 +25,13 @@ pub struct Operation {
 pub struct NoBody;
 
 macro_rules! operations {
-    ($($name:ident => $function:path,)*) => {
+    ($($name:ident on $resource:ident => $function:path,)*) => {
         pub const OPERATIONS: &[Operation] = &[$(Operation {
             name: stringify!($name),
+            permission: Permission {
+                action: concat!("codepipeline:", stringify!($name)),
+                resource: Resource::$resource,
+            },
             run: |call, document, protocol| async move {
                 let output = $function(&call, read(&document)?).await?;
                 write(protocol, &output)
@@ -35,27 +41,27 @@ macro_rules! operations {
 }
 
 operations! {
-    CreatePipeline => pipelines::create,
-    GetPipeline => pipelines::get,
-    UpdatePipeline => pipelines::update,
-    DeletePipeline => pipelines::delete,
-    ListPipelines => pipelines::list,
-    StartPipelineExecution => executions::start,
-    StopPipelineExecution => executions::stop,
-    GetPipelineState => state::get,
-    GetPipelineExecution => executions::get,
-    ListPipelineExecutions => executions::list,
-    ListActionExecutions => actions::list,
-    RetryStageExecution => executions::retry_stage,
-    EnableStageTransition => state::enable_transition,
-    DisableStageTransition => state::disable_transition,
-    PutApprovalResult => executions::put_approval_result,
-    ListActionTypes => action_types::list,
-    GetActionType => action_types::get,
-    UpdateActionType => action_types::update,
-    TagResource => tags::tag,
-    UntagResource => tags::untag,
-    ListTagsForResource => tags::list,
+    CreatePipeline on Pipeline => pipelines::create,
+    GetPipeline on Pipeline => pipelines::get,
+    UpdatePipeline on Pipeline => pipelines::update,
+    DeletePipeline on Pipeline => pipelines::delete,
+    ListPipelines on Account => pipelines::list,
+    StartPipelineExecution on Pipeline => executions::start,
+    StopPipelineExecution on Pipeline => executions::stop,
+    GetPipelineState on Pipeline => state::get,
+    GetPipelineExecution on Pipeline => executions::get,
+    ListPipelineExecutions on Pipeline => executions::list,
+    ListActionExecutions on Pipeline => actions::list,
+    RetryStageExecution on Stage => executions::retry_stage,
+    EnableStageTransition on Stage => state::enable_transition,
+    DisableStageTransition on Stage => state::disable_transition,
+    PutApprovalResult on Action => executions::put_approval_result,
+    ListActionTypes on Account => action_types::list,
+    GetActionType on ActionType => action_types::get,
+    UpdateActionType on ActionType => action_types::update,
+    TagResource on Tagged => tags::tag,
+    UntagResource on Tagged => tags::untag,
+    ListTagsForResource on Tagged => tags::list,
 }
 
 pub fn find(name: &str) -> Result<&'static Operation, ApiError> {

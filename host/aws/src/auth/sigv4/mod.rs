@@ -112,6 +112,14 @@ pub fn sign(request: &mut Request<bytes::Bytes>, key: &AccessKey, scope: &Scope,
     *request = Request::from_parts(parts, body);
 }
 
+/// The id of the access key that a request claims to be signed with: nothing of it is verified yet.
+///
+/// # Errors
+/// The request is not signed, or not in the form of a signed request.
+pub fn claimed_key(parts: &Parts) -> Result<String, AuthError> {
+    Authorization::of(&parts.headers).map(|authorization| authorization.access_key)
+}
+
 /// Tells who signed the request, if everything that it is made of is as it was signed, for `expected`, within
 /// 15 minutes of `now_ms` (milliseconds since 1970). `keys` finds an access key by its id.
 ///

@@ -3,25 +3,25 @@
 //! Must not know how artifacts are kept (`artifacts`).
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
+use std::mem::size_of;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, Response, header};
-use futures::Stream;
+use axum::extract::Path;
+use axum::http::{Response, header};
 use pipewright_pipeline::machine::{ActionExecutionId, Execution};
-use pipewright_sandbox::files::{Node, Tree};
+use pipewright_sandbox::files::{Entry, Node, Tree, ZipOfTree};
 use serde::Serialize;
-use tokio::sync::mpsc;
 
-use super::super::Api;
+use super::super::Call;
 use super::super::error::ApiError;
+use super::super::shares::Taken;
+use super::paced::{self, OfFile, PIECE_BYTES, Pieces};
 
-/// What is read and sent at once, and how many of these wait for a slow client.
-const CHUNK_BYTES: usize = 64 * 1024;
-const CHUNKS_MAX: usize = 8;
+/// What an answer holds of each entry of an artifact until it is read: the entry itself, and its line in the archive's
+/// directory, which comes last.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 512;
 
 #[derive(Serialize)]
 struct Listed {
@@ -36,11 +36,6 @@ struct Artifact {
     bytes: u64,
     files: usize,
     action_execution_id: String,
-}
-
-#[derive(Serialize)]
-struct Files<'a> {
-    files: Vec<FileRow<'a>>,
 }
 
 #[derive(Serialize)]
@@ -64,22 +59,20 @@ fn made(execution: &Execution) -> BTreeMap<&str, (ActionExecutionId, &str)> {
     made.collect()
 }
 
-async fn tree(api: &Arc<Api>, digest: &str) -> Result<Arc<Tree>, ApiError> {
-    let (artifacts, digest) = (Arc::clone(&api.host.actions.artifacts), digest.to_owned());
-    let read = tokio::task::spawn_blocking(move || artifacts.tree(&digest)).await;
-    read.map_err(|error| ApiError::internal(&error))?.map_err(|error| ApiError::internal(&error))
+/// Reads a manifest, with its turn: it may be large, and is held whole.
+async fn tree(call: &Call, digest: &str) -> Result<Arc<Tree>, ApiError> {
+    let _turn = call.api.shares.making(call.account).await?;
+    let actions = &call.api.host.actions;
+    let (artifacts, digest) = (Arc::clone(&actions.artifacts), digest.to_owned());
+    let read = actions.work_runtime.blocking(move || artifacts.tree(&digest)).await;
+    read.map_err(|error| ApiError::internal(&error))
 }
 
-pub async fn list(
-    State(api): State<Arc<Api>>,
-    Path((pipeline, execution)): Path<(String, String)>,
-    parts: Parts,
-) -> Result<Response<Body>, ApiError> {
-    let call = super::caller(&api, &parts)?;
+pub async fn list(call: Call, Path((pipeline, execution)): Path<(String, String)>) -> Result<Response<Body>, ApiError> {
     let (_, execution) = super::execution(&call, &pipeline, &execution).await?;
     let mut artifacts = Vec::new();
     for (name, (action, digest)) in made(&execution) {
-        let tree = tree(&api, digest).await?;
+        let tree = tree(&call, digest).await?;
         artifacts.push(Artifact {
             name: name.to_owned(),
             digest: digest.to_owned(),
@@ -91,110 +84,116 @@ pub async fn list(
     Ok(super::json(&Listed { artifacts }))
 }
 
+/// An artifact that is being answered with, counted against what the account's answers may hold.
+struct Held {
+    tree: Arc<Tree>,
+    _memory: Taken,
+}
+
 /// The artifact that a path names.
-async fn find(
-    api: &Arc<Api>,
-    parts: &Parts,
-    (pipeline, execution, artifact): (&str, &str, &str),
-) -> Result<Arc<Tree>, ApiError> {
-    let call = super::caller(api, parts)?;
-    let (_, execution) = super::execution(&call, pipeline, execution).await?;
+async fn find(call: &Call, (pipeline, execution, artifact): (&str, &str, &str)) -> Result<Held, ApiError> {
+    let (_, execution) = super::execution(call, pipeline, execution).await?;
     let digest = made(&execution).get(artifact).map(|(_, digest)| (*digest).to_owned());
     let digest =
         digest.ok_or_else(|| ApiError::not_found(format!("The execution has made no artifact '{artifact}'")))?;
-    tree(api, &digest).await
+    let tree = tree(call, &digest).await?;
+    let memory = call.api.shares.memory(call.account, tree.entries().len() * ENTRY_BYTES)?;
+    Ok(Held { tree, _memory: memory })
 }
 
 pub async fn files(
-    State(api): State<Arc<Api>>,
+    call: Call,
     Path((pipeline, execution, artifact)): Path<(String, String, String)>,
-    parts: Parts,
 ) -> Result<Response<Body>, ApiError> {
-    let tree = find(&api, &parts, (&pipeline, &execution, &artifact)).await?;
-    let row = |entry: &pipewright_sandbox::files::Entry| -> (&'static str, Option<u64>, Option<String>, Option<bool>) {
-        match &entry.node {
-            Node::File { digest, size, executable } => {
-                ("file", Some(*size), Some(digest.to_string()), Some(*executable))
-            }
-            Node::Link { .. } => ("link", None, None, None),
-            Node::Directory => ("directory", None, None, None),
+    let held = find(&call, (&pipeline, &execution, &artifact)).await?;
+    let listing = Listing { held, next: 0, has_ended: false };
+    Ok(paced::response(paced::body(&call.api.host.actions.work_runtime, listing), "application/json"))
+}
+
+/// `{"files": […]}`, some rows at a time.
+struct Listing {
+    held: Held,
+    next: usize,
+    has_ended: bool,
+}
+
+impl Pieces for Listing {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.has_ended {
+            return Ok(None);
         }
-    };
-    let files = tree.entries().iter().map(|entry| {
-        let (kind, size, digest, executable) = row(entry);
-        let target = match &entry.node {
-            Node::Link { target } => Some(target.as_str()),
-            _ => None,
-        };
-        FileRow { path: &entry.path, kind, size, digest, executable, target }
-    });
-    Ok(super::json(&Files { files: files.collect() }))
+        let mut piece = if self.next == 0 { b"{\"files\":[".to_vec() } else { Vec::new() };
+        while piece.len() < PIECE_BYTES {
+            let Some(entry) = self.held.tree.entries().get(self.next) else {
+                piece.extend_from_slice(b"]}");
+                self.has_ended = true;
+                break;
+            };
+            if self.next > 0 {
+                piece.push(b',');
+            }
+            serde_json::to_writer(&mut piece, &FileRow::of(entry))?;
+            self.next += 1;
+        }
+        Ok(Some(piece.into()))
+    }
+}
+
+impl<'a> FileRow<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        let row =
+            Self { path: &entry.path, kind: "directory", size: None, digest: None, executable: None, target: None };
+        match &entry.node {
+            Node::File { digest, size, executable } => Self {
+                kind: "file",
+                size: Some(*size),
+                digest: Some(digest.to_string()),
+                executable: Some(*executable),
+                ..row
+            },
+            Node::Link { target } => Self { kind: "link", target: Some(target), ..row },
+            Node::Directory => row,
+        }
+    }
 }
 
 pub async fn file(
-    State(api): State<Arc<Api>>,
+    call: Call,
     Path((pipeline, execution, artifact, path)): Path<(String, String, String, String)>,
-    parts: Parts,
 ) -> Result<Response<Body>, ApiError> {
-    let tree = find(&api, &parts, (&pipeline, &execution, &artifact)).await?;
-    let entry = tree.entries().iter().find(|entry| entry.path == path);
+    let held = find(&call, (&pipeline, &execution, &artifact)).await?;
+    let entry = held.tree.entries().iter().find(|entry| entry.path == path);
     let Some(Node::File { digest, size, .. }) = entry.map(|entry| &entry.node) else {
         return Err(ApiError::not_found(format!("The artifact has no file '{path}'")));
     };
-    let (artifacts, digest, size) = (Arc::clone(&api.host.actions.artifacts), *digest, *size);
-    let body = written(move |out| io::copy(&mut artifacts.blobs().open(&digest)?, out).map(drop));
-    // Whatever a build made is data here, and nothing for a browser to run.
-    let mut response = stream(body, "application/octet-stream");
+    let (artifacts, digest, size) = (Arc::clone(&call.api.host.actions.artifacts), *digest, *size);
+    let work = &call.api.host.actions.work_runtime;
+    let file = work.blocking(move || artifacts.blobs().open(&digest)).await;
+    let file = file.map_err(|error| ApiError::internal(&error))?;
+    let mut response =
+        paced::response(paced::body(work, OfFile { file, at: 0, left: size }), "application/octet-stream");
     response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
     Ok(response)
 }
 
 pub async fn zip(
-    State(api): State<Arc<Api>>,
+    call: Call,
     Path((pipeline, execution, artifact)): Path<(String, String, String)>,
-    parts: Parts,
 ) -> Result<Response<Body>, ApiError> {
-    let tree = find(&api, &parts, (&pipeline, &execution, &artifact)).await?;
-    let artifacts = Arc::clone(&api.host.actions.artifacts);
-    let body = written(move |out| pipewright_sandbox::files::zip_tree(&tree, artifacts.blobs(), out));
-    Ok(stream(body, "application/zip"))
+    let held = find(&call, (&pipeline, &execution, &artifact)).await?;
+    let actions = &call.api.host.actions;
+    let zip = ZipOfTree::new(Arc::clone(&held.tree), actions.artifacts.blobs().clone());
+    let body = paced::body(&actions.work_runtime, Zip { zip, _held: held });
+    Ok(paced::response(body, "application/zip"))
 }
 
-fn stream(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static, content_type: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from_stream(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+struct Zip {
+    zip: ZipOfTree,
+    _held: Held,
 }
 
-/// What a blocking writer writes, as a stream with little in memory; one that fails breaks the stream off.
-fn written(
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
-) -> impl Stream<Item = io::Result<Bytes>> {
-    let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
-    tokio::task::spawn_blocking(move || {
-        let mut out = io::BufWriter::with_capacity(CHUNK_BYTES, Sending(sender.clone()));
-        if let Err(error) = write(&mut out).and_then(|()| out.flush()) {
-            // The client may be what has gone.
-            let _ = sender.blocking_send(Err(error));
-        }
-    });
-    futures::stream::unfold(
-        receiver,
-        |mut receiver| async move { receiver.recv().await.map(|chunk| (chunk, receiver)) },
-    )
-}
-
-struct Sending(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Sending {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map_err(|_| io::ErrorKind::BrokenPipe.into()).map(|()| bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Pieces for Zip {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        self.zip.next(PIECE_BYTES).map(|piece| piece.map(Bytes::from))
     }
 }

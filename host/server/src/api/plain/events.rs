@@ -8,7 +8,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use bytes::Bytes;
@@ -26,6 +26,9 @@ use pipewright_store::{Aggregate, List, READ_ROWS_MAX, Record, Watcher};
 
 /// Records of one pipeline that are read at once.
 const RECORDS_MAX: usize = 64;
+/// And of all pipelines together, but at least one of each: stops a stream of an account with a great many pipelines from holding
+/// pages of all of them while its client does not read.
+const RECORDS_HELD_MAX: usize = 1024;
 /// Pipelines that are read at once: one read after the other would hold up all that happens on a busy host.
 const READS_MAX: usize = 16;
 /// How much later than its time an event may become durable: a client that comes back to the account's events gets
@@ -62,14 +65,13 @@ fn invalid_cursor() -> ApiError {
 }
 
 pub async fn of_pipeline(
-    State(api): State<Arc<Api>>,
+    call: Call,
     Path(name): Path<String>,
     Query(query): Query<From>,
     parts: Parts,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let call = super::caller(&api, &parts)?;
     let (aggregate, _) = super::pipeline(&call, &name).await?;
-    let watcher = api.host.driver.store().watch(Some(aggregate));
+    let watcher = call.api.host.driver.store().watch(Some(aggregate));
     let next = match (last_event_id(&parts), query.from.as_deref()) {
         (Some(id), _) => {
             let last = id.split('.').next().and_then(|sequence| sequence.parse::<u64>().ok());
@@ -88,12 +90,11 @@ pub async fn of_pipeline(
 }
 
 pub async fn of_account(
-    State(api): State<Arc<Api>>,
+    call: Call,
     Query(query): Query<From>,
     parts: Parts,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let call = super::caller(&api, &parts)?;
-    let watcher = api.host.driver.store().watch(None);
+    let watcher = call.api.host.driver.store().watch(Some(Aggregate::of_account(call.account)));
     let since = match (last_event_id(&parts), query.from.as_deref()) {
         (Some(id), _) => {
             let at: u64 = id.split('.').next().and_then(|at| at.parse().ok()).ok_or_else(invalid_cursor)?;
@@ -104,7 +105,7 @@ pub async fn of_account(
     };
     let mut feed = Feed::new(call, watcher);
     // In this order: one that is deleted in between is in both.
-    let there = api.host.driver.pipelines(feed.call.account).await?;
+    let there = feed.call.api.host.driver.pipelines(feed.call.account).await?;
     for (name, aggregate) in there.into_iter().chain(deleted_since(&feed.call, since).await?) {
         let next = match first_since(&feed.call, aggregate, since).await {
             Ok(next) => next,
@@ -237,9 +238,10 @@ impl Feed {
     /// Reads the next page of each pipeline into the backlog. One whose history cannot be read is in the way of no other.
     async fn refill(&mut self, pipelines: Vec<Aggregate>) -> Result<(), ApiError> {
         let store = self.call.api.host.driver.store();
+        let limit = (RECORDS_HELD_MAX / self.places.len().max(1)).clamp(1, RECORDS_MAX);
         let reads = pipelines.into_iter().map(|pipeline| {
             let next = self.places.entry(pipeline).or_default().next;
-            store.history(pipeline, next, RECORDS_MAX).map(move |page| (pipeline, page))
+            store.history(pipeline, next, limit).map(move |page| (pipeline, page))
         });
         let pages: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS_MAX).collect().await;
         for (pipeline, page) in pages {
@@ -266,7 +268,7 @@ impl Feed {
         let more = std::iter::from_fn(|| self.watcher.changed().now_or_never().flatten());
         let mut changed = Vec::new();
         for (aggregate, last) in std::iter::once(first).chain(more) {
-            if aggregate.account == self.call.account && aggregate.uid != [0; 16] {
+            if aggregate != Aggregate::of_account(self.call.account) {
                 self.places.entry(aggregate).or_default().last = last;
                 changed.push(aggregate);
             }

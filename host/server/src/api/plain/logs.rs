@@ -4,12 +4,14 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io::SeekFrom;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
@@ -17,17 +19,13 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId, Start};
 use serde::Deserialize;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use super::super::Call;
 use super::super::error::ApiError;
-use super::super::{Api, Call};
+use super::paced::{self, OfFile, PIECE_BYTES};
 use pipewright_engine::driver::index::{self, Kind};
 use pipewright_runner::logs::Listener;
 use pipewright_store::{Aggregate, List};
-
-/// What is read and sent at once.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Deserialize)]
 pub struct Follow {
@@ -89,46 +87,53 @@ impl Place {
 }
 
 pub async fn log(
-    State(api): State<Arc<Api>>,
+    call: Call,
     Path(names): Names,
     Query(query): Query<Follow>,
     parts: Parts,
 ) -> Result<Response<Body>, ApiError> {
-    let call = super::caller(&api, &parts)?;
     let place = Place::find(&call, &names).await?;
     let (execution, action) = (place.execution.to_string(), place.action.to_string());
+    let logs = &call.api.host.actions.logs;
     if query.follow {
-        let listener = api.host.actions.logs.listen_to(&execution, &action);
+        let listener = logs.listen_to(&execution, &action);
         return Ok(Following::new(call, place, listener).into_sse().into_response());
     }
-    api.host.actions.logs.flush(&action);
-    serve(api.host.actions.logs.log_path(&execution, &action), "text/plain; charset=utf-8", &parts).await
+    let path = logs.log_path(&execution, &action);
+    serve(&call, path, action, "text/plain; charset=utf-8", &parts).await
 }
 
-pub async fn journal(
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    parts: Parts,
-) -> Result<Response<Body>, ApiError> {
-    let call = super::caller(&api, &parts)?;
+pub async fn journal(call: Call, Path(names): Names, parts: Parts) -> Result<Response<Body>, ApiError> {
     let place = Place::find(&call, &names).await?;
     let (execution, action) = (place.execution.to_string(), place.action.to_string());
-    api.host.actions.logs.flush(&action);
-    serve(api.host.actions.logs.journal_path(&execution, &action), "application/jsonl", &parts).await
+    let path = call.api.host.actions.logs.journal_path(&execution, &action);
+    serve(&call, path, action, "application/jsonl", &parts).await
 }
 
-/// A file, or one range of it. One that was never written to is empty.
-async fn serve(path: PathBuf, content_type: &'static str, parts: &Parts) -> Result<Response<Body>, ApiError> {
-    let io = |error: std::io::Error| ApiError::internal(&error);
-    let opened = match File::open(&path).await {
-        Ok(file) => Some(file),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(io(error)),
-    };
-    let length = match &opened {
-        Some(file) => file.metadata().await.map_err(io)?.len(),
-        None => 0,
-    };
+/// A file and its length. One that was never written to is none.
+fn open(path: &FilePath) -> io::Result<Option<(File, u64)>> {
+    match File::open(path) {
+        Ok(file) => file.metadata().map(|metadata| Some((file, metadata.len()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file of an action execution, or one range of it. One that was never written to is empty.
+async fn serve(
+    call: &Call,
+    path: PathBuf,
+    action: String,
+    content_type: &'static str,
+    parts: &Parts,
+) -> Result<Response<Body>, ApiError> {
+    let actions = Arc::clone(&call.api.host.actions);
+    let opened = call.api.host.actions.work_runtime.blocking(move || {
+        actions.logs.flush(&action);
+        open(&path)
+    });
+    let opened = opened.await.map_err(|error| ApiError::internal(&error))?;
+    let length = opened.as_ref().map_or(0, |(_, length)| *length);
     let wanted = parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok()).and_then(Range::read);
     let range = wanted.map(|range| range.within(length));
     let (first, count, status) = match range {
@@ -137,16 +142,14 @@ async fn serve(path: PathBuf, content_type: &'static str, parts: &Parts) -> Resu
         Some(None) => (0, 0, StatusCode::RANGE_NOT_SATISFIABLE),
     };
     let body = match opened {
-        Some(mut file) if count > 0 => {
-            file.seek(SeekFrom::Start(first)).await.map_err(io)?;
-            Body::from_stream(chunks(file, count))
+        Some((file, _)) if count > 0 => {
+            paced::body(&call.api.host.actions.work_runtime, OfFile { file, at: first, left: count })
         }
         _ => Body::empty(),
     };
-    let mut response = Response::new(body);
+    let mut response = paced::response(body, content_type);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_LENGTH, count.into());
     let content_range = match status {
@@ -188,19 +191,14 @@ impl Range {
     }
 }
 
-fn chunks(file: File, count: u64) -> impl Stream<Item = std::io::Result<Bytes>> {
-    futures::stream::try_unfold((file.take(count), vec![0; CHUNK_BYTES]), |(mut file, mut buffer)| async move {
-        let read = file.read(&mut buffer).await?;
-        Ok((read > 0).then(|| (Bytes::copy_from_slice(&buffer[..read]), (file, buffer))))
-    })
-}
-
 /// A log that is read as it grows.
 struct Following {
     call: Call,
     place: Place,
     listener: Listener,
-    file: Option<File>,
+    file: Option<Arc<File>>,
+    /// How far the file is read.
+    at: u64,
     /// The start of a line that is not whole yet.
     partial: Vec<u8>,
     lines: VecDeque<String>,
@@ -209,7 +207,8 @@ struct Following {
 
 impl Following {
     fn new(call: Call, place: Place, listener: Listener) -> Self {
-        Self { call, place, listener, file: None, partial: Vec::new(), lines: VecDeque::new(), ended: false }
+        let (partial, lines) = (Vec::new(), VecDeque::new());
+        Self { call, place, listener, file: None, at: 0, partial, lines, ended: false }
     }
 
     fn into_sse(self) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
@@ -248,6 +247,11 @@ impl Following {
 
     /// Waits until there may be more. False once there will be nothing more.
     async fn wait(&mut self) -> bool {
+        // Whoever is called says so when there is more, and when the call has ended.
+        if self.listener.is_called() {
+            self.listener.something().await;
+            return true;
+        }
         let mut watcher = self.call.api.host.driver.store().watch(Some(self.place.aggregate));
         // It may have ended before the watcher watched.
         if self.place.has_ended(&self.call).await.unwrap_or(true) {
@@ -260,24 +264,31 @@ impl Following {
     }
 
     /// Reads what is there; false if that is nothing.
-    async fn read(&mut self) -> std::io::Result<bool> {
-        self.listener.flush();
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => match File::open(self.listener.path()).await {
-                Ok(file) => self.file.insert(file),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(error),
-            },
-        };
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let read = file.read(&mut buffer).await?;
-        self.partial.extend_from_slice(&buffer[..read]);
+    async fn read(&mut self) -> io::Result<bool> {
+        let (log, file, at) = (self.listener.log(), self.file.clone(), self.at);
+        let read = self.call.api.host.actions.work_runtime.blocking(move || -> io::Result<_> {
+            log.flush();
+            let file = match file {
+                Some(file) => file,
+                None => match open(log.path())? {
+                    Some((file, _)) => Arc::new(file),
+                    None => return Ok(None),
+                },
+            };
+            let mut piece = vec![0; PIECE_BYTES];
+            let read = file.read_at(&mut piece, at)?;
+            piece.truncate(read);
+            Ok(Some((file, piece)))
+        });
+        let Some((file, piece)) = read.await? else { return Ok(false) };
+        self.file = Some(file);
+        self.at += piece.len() as u64;
+        self.partial.extend_from_slice(&piece);
         while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line[..end]).replace('\r', "");
             self.lines.push_back(line);
         }
-        Ok(read > 0)
+        Ok(!piece.is_empty())
     }
 }

@@ -1,14 +1,16 @@
 //! What CodePipeline has no word for, over plain HTTP with the same signatures: logs, journals,
 //! artifacts, events, plugins.
 //!
-//! Owns the paths (docs/server.md lists them). Must not know what lies behind one.
+//! Owns the table of the routes (docs/server.md lists them), from which the router is made: a route without authentication
+//! does not exist, unless its row says that it is public. Must not know what lies behind one.
 
 mod artifacts;
 mod eventbridge;
 mod events;
 mod export;
-pub(super) mod health;
+mod health;
 mod logs;
+mod paced;
 mod plugins;
 mod quarantine;
 mod recordings;
@@ -17,42 +19,110 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::request::Parts;
+use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderValue, Response, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
-use axum::routing::{get, post, put};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use pipewright_pipeline::machine::{Execution, State};
 use serde::Serialize;
+use tracing::Instrument as _;
 
 use super::error::ApiError;
 use super::executions::Reading;
+use super::permission::{Permission, Resource};
+use super::shares::Answer;
 use super::{Api, Call, request_id};
+use crate::connections::held;
 use pipewright_base::Source;
 use pipewright_store::Aggregate;
 
-/// Whole paths: a nested router would cut off what is signed.
-pub(super) fn router() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/v1/events", get(events::of_account))
-        .route("/v1/export", get(export::export))
-        .route("/v1/plugins", get(plugins::list))
-        .route("/v1/plugins/{team}/{plugin}/uses", get(plugins::uses))
-        .route("/v1/plugins/consent", put(plugins::consent))
-        .route("/v1/plugins/offer", put(plugins::offer))
-        .route("/v1/plugins/notice", put(plugins::notice))
-        .route("/v1/quarantine", get(quarantine::list))
-        .route("/v1/pipelines/{pipeline}/reload", post(quarantine::reload))
-        .route("/v1/pipelines/{pipeline}/events", get(events::of_pipeline))
-        .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log", get(logs::log))
-        .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal", get(logs::journal))
-        .route("/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/recording", get(recordings::recording))
-        .route("/v1/pipelines/{pipeline}/executions/{execution}/artifacts", get(artifacts::list))
-        .route("/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}", get(artifacts::zip))
-        .route("/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files", get(artifacts::files))
-        .route(
-            "/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files/{*path}",
-            get(artifacts::file),
-        )
+/// One method of one path. Whole paths: a nested router would cut off what is signed.
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    /// None: it tells nothing of what the pipelines hold, and needs no signature.
+    pub permission: Option<Permission>,
+    answer: Answer,
+    on: fn() -> MethodRouter<Arc<Api>>,
+}
+
+macro_rules! permission {
+    ((public)) => {
+        None
+    };
+    (($action:ident on $resource:ident)) => {
+        Some(Permission { action: concat!("pipewright:", stringify!($action)), resource: Resource::$resource })
+    };
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $permission:tt $answer:ident => $function:path,)*) => {
+        pub const ROUTES: &[Route] = &[$(Route {
+            method: stringify!($method),
+            path: $path,
+            permission: permission!($permission),
+            answer: Answer::$answer,
+            on: || on(MethodFilter::$method, $function),
+        }),*];
+    };
+}
+
+routes! {
+    GET "/healthz" (public) Document => health::healthz,
+    GET "/metrics" (public) Document => health::metrics,
+    GET "/v1/events" (GetEvents on Account) Stream => events::of_account,
+    GET "/v1/export" (Export on Host) Stream => export::export,
+    GET "/v1/plugins" (ListPlugins on Account) Document => plugins::list,
+    GET "/v1/plugins/{team}/{plugin}/uses" (ListPluginUses on Account) Document => plugins::uses,
+    PUT "/v1/plugins/consent" (ConsentToPlugin on Account) Document => plugins::consent,
+    PUT "/v1/plugins/offer" (OfferActionType on ActionType) Document => plugins::offer,
+    PUT "/v1/plugins/notice" (PutPluginNotice on Account) Document => plugins::notice,
+    GET "/v1/quarantine" (ListQuarantine on Account) Document => quarantine::list,
+    POST "/v1/pipelines/{pipeline}/reload" (ReloadPipeline on Pipeline) Document => quarantine::reload,
+    GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream => events::of_pipeline,
+    GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log"
+        (GetLog on Pipeline) Stream => logs::log,
+    GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal"
+        (GetJournal on Pipeline) Stream => logs::journal,
+    GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/recording"
+        (GetRecording on Pipeline) Stream => recordings::recording,
+    GET "/v1/pipelines/{pipeline}/executions/{execution}/artifacts"
+        (ListArtifacts on Pipeline) Document => artifacts::list,
+    GET "/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}"
+        (GetArtifact on Pipeline) Stream => artifacts::zip,
+    GET "/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files"
+        (ListArtifactFiles on Pipeline) Stream => artifacts::files,
+    GET "/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}/files/{*path}"
+        (GetArtifactFile on Pipeline) Stream => artifacts::file,
+}
+
+pub(super) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
+    ROUTES.iter().fold(Router::new(), |router, row| {
+        let route = match &row.permission {
+            None => (row.on)(),
+            Some(permission) => (row.on)().layer(from_fn_with_state((Arc::clone(api), row, permission), enter)),
+        };
+        router.route(row.path, route)
+    })
+}
+
+/// Before each route that is not public.
+async fn enter(
+    Shared((api, row, permission)): Shared<(Arc<Api>, &'static Route, &'static Permission)>,
+    request: Request,
+    next: Next,
+) -> Result<Response<Body>, ApiError> {
+    let span = tracing::debug_span!("request", operation = permission.action);
+    async {
+        let (mut parts, body) = request.into_parts();
+        let (call, body, taken) = api.enter(&parts, body, permission, (request_id(), Source::Http), row.answer).await?;
+        parts.extensions.insert(call);
+        let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+        Ok(response.map(|body| held(body, taken)))
+    }
+    .instrument(span)
+    .await
 }
 
 pub(super) async fn no_such_path() -> ApiError {
@@ -77,11 +147,6 @@ fn json(value: &impl Serialize) -> Response<Body> {
     let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// Who asks; requests for what is plain have no body.
-fn caller(api: &Arc<Api>, parts: &Parts) -> Result<Call, ApiError> {
-    api.authenticate(parts, &[], request_id(), Source::Http)
 }
 
 /// A pipeline that a path names.

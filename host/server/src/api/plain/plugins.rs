@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::request::Parts;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use pipewright_pipeline::action_type::Property;
@@ -21,8 +20,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::ApiError;
-use super::super::{Api, BODY_BYTES_MAX, Call, read_body, request_id};
-use pipewright_base::Source;
+use super::super::{Api, Call};
+use crate::catalogues::{CatalogueError, Catalogues};
+
 use pipewright_packages::Entry;
 use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Whose, ask_in_words, label};
 use pipewright_runner::actions::plugin_pin;
@@ -68,8 +68,7 @@ struct Offered {
     offered_to: Vec<String>,
 }
 
-pub async fn list(State(api): State<Arc<Api>>, parts: Parts) -> Result<Response<Body>, ApiError> {
-    let call = super::caller(&api, &parts)?;
+pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Result<Response<Body>, ApiError> {
     let catalogue = call.catalogue();
     let sharing = api.host.actions.plugins.sharing();
     let mut plugins: BTreeMap<(String, String, String), Listing> = BTreeMap::new();
@@ -94,7 +93,9 @@ pub async fn list(State(api): State<Arc<Api>>, parts: Parts) -> Result<Response<
         }
         listing.action_types.push(offered);
     }
-    let installed = api.catalogues.installed(call.account).map_err(|error| ApiError::internal(&error))?;
+    let (catalogues, account) = (Arc::clone(&api.catalogues), call.account);
+    let installed = api.host.actions.work_runtime.blocking(move || catalogues.installed(account)).await;
+    let installed = installed.map_err(|error| ApiError::internal(&error))?;
     let listed = Listed { plugins: plugins.into_values().collect(), installed: installed.entries().to_vec() };
     Ok(super::json(&listed))
 }
@@ -129,13 +130,13 @@ struct Consent {
     digest: String,
 }
 
-pub async fn consent(State(api): State<Arc<Api>>, request: Request) -> Result<Response<Body>, ApiError> {
-    let (call, Consent { name, version, digest }) = read(&api, request).await?;
+pub async fn consent(call: Call, body: Bytes) -> Result<Response<Body>, ApiError> {
+    let Consent { name, version, digest } = read(&body)?;
     let digest = digest.strip_prefix("sha256:").and_then(|digest| digest.parse::<Digest>().ok());
     let digest =
         digest.ok_or_else(|| ApiError::validation("digest: write it as `sha256:` and 64 hexadecimal digits"))?;
-    api.catalogues.consent(call.account, &name, &version, &digest).await?;
-    done(&api)
+    change(&call, move |catalogues, account| async move { catalogues.consent(account, &name, &version, &digest).await })
+        .await
 }
 
 #[derive(Deserialize)]
@@ -146,10 +147,10 @@ struct Offer {
     accounts: Vec<String>,
 }
 
-pub async fn offer(State(api): State<Arc<Api>>, request: Request) -> Result<Response<Body>, ApiError> {
-    let (call, Offer { action_type, accounts }) = read(&api, request).await?;
-    api.catalogues.offer(call.account, &action_type, &accounts).await?;
-    done(&api)
+pub async fn offer(call: Call, body: Bytes) -> Result<Response<Body>, ApiError> {
+    let Offer { action_type, accounts } = read(&body)?;
+    change(&call, move |catalogues, account| async move { catalogues.offer(account, &action_type, &accounts).await })
+        .await
 }
 
 #[derive(Deserialize)]
@@ -163,24 +164,29 @@ struct Said {
     reason: String,
 }
 
-pub async fn notice(State(api): State<Arc<Api>>, request: Request) -> Result<Response<Body>, ApiError> {
-    let (call, Said { name, version, kind, reason }) = read(&api, request).await?;
+pub async fn notice(call: Call, body: Bytes) -> Result<Response<Body>, ApiError> {
+    let Said { name, version, kind, reason } = read(&body)?;
     let notice = kind.map(|kind| Notice { kind, reason });
-    api.catalogues.notice(call.account, &name, &version, notice).await?;
-    done(&api)
+    change(&call, move |catalogues, account| async move { catalogues.notice(account, &name, &version, notice).await })
+        .await
 }
 
-async fn read<T: DeserializeOwned>(api: &Arc<Api>, request: Request) -> Result<(Call, T), ApiError> {
-    let (parts, body) = request.into_parts();
-    let body = read_body(body, BODY_BYTES_MAX).await?;
-    let call = api.authenticate(&parts, &body, request_id(), Source::Http)?;
-    let document = serde_json::from_slice(&body).map_err(|error| ApiError::validation(error.to_string()))?;
-    Ok((call, document))
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::validation(error.to_string()))
 }
 
-/// What can be used now is another matter than before.
-fn done(api: &Api) -> Result<Response<Body>, ApiError> {
-    api.poller.catalogues_changed();
+/// Changes what an account has or says, apart from the threads that answer: files are read and written, and a plugin describes
+/// itself. What can be used then is another matter than before.
+async fn change<F>(
+    call: &Call,
+    what: impl FnOnce(Arc<Catalogues>, u64) -> F + Send + 'static,
+) -> Result<Response<Body>, ApiError>
+where
+    F: Future<Output = Result<(), CatalogueError>> + Send + 'static,
+{
+    let (catalogues, account) = (Arc::clone(&call.api.catalogues), call.account);
+    call.api.host.actions.work_runtime.run(what(catalogues, account)).await?;
+    call.api.poller.catalogues_changed();
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -217,13 +223,12 @@ struct Use {
 /// the uses of what comes with it everywhere.
 pub async fn uses(
     State(api): State<Arc<Api>>,
+    call: Call,
     Path((team, plugin)): Path<(String, String)>,
     Query(page): Query<Page>,
-    parts: Parts,
 ) -> Result<Response<Body>, ApiError> {
     const SCOPE: &str = "uses";
     let plugin = format!("{team}/{plugin}");
-    let call = super::caller(&api, &parts)?;
     let after = api.pages.after(SCOPE, page.next_token.as_deref())?;
     // How far the pages before went: an account, and how many of its pipelines. A name would tell of pipelines that are not the
     // caller's to know of.
@@ -288,7 +293,9 @@ async fn uses_of(call: &Call, plugin: &str, pipeline: Aggregate, uses: &mut Vec<
             let pin = plugin_pin(&stage.name, &action.name);
             for execution in state.executions.values() {
                 let Some(digest) = execution.start.pins.get(&pin) else { continue };
-                if let Some(served) = actions.plugins.load_pinned(&actions.sandbox, digest).await {
+                let (pinned, digest) = (Arc::clone(actions), digest.clone());
+                let load = async move { pinned.plugins.load_pinned(&pinned.sandbox, &digest).await };
+                if let Some(served) = actions.work_runtime.run(load).await {
                     add(&served, Some(execution.id.to_string()));
                 }
             }

@@ -2,16 +2,13 @@
 //!
 //! Must not know why a pipeline stopped (the driver).
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::request::Parts;
+use axum::extract::Path;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Serialize;
 
-use super::super::Api;
+use super::super::Call;
 use super::super::error::ApiError;
 
 #[derive(Serialize)]
@@ -26,9 +23,8 @@ struct Quarantined {
 }
 
 /// Those that somebody has met since the host started.
-pub async fn list(State(api): State<Arc<Api>>, parts: Parts) -> Result<Response<Body>, ApiError> {
-    let call = super::caller(&api, &parts)?;
-    let driver = &api.host.driver;
+pub async fn list(call: Call) -> Result<Response<Body>, ApiError> {
+    let driver = &call.api.host.driver;
     let quarantined = |(name, pipeline)| {
         let reason = driver.quarantined(pipeline)?.to_string();
         Some(Quarantined { name, reason })
@@ -37,15 +33,10 @@ pub async fn list(State(api): State<Arc<Api>>, parts: Parts) -> Result<Response<
     Ok(super::json(&Listed { pipelines }))
 }
 
-pub async fn reload(
-    State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
-    parts: Parts,
-) -> Result<Response<Body>, ApiError> {
-    let call = super::caller(&api, &parts)?;
-    let pipeline = api.host.driver.find(call.account, &name).await?;
+pub async fn reload(call: Call, Path(name): Path<String>) -> Result<Response<Body>, ApiError> {
+    let pipeline = call.api.host.driver.find(call.account, &name).await?;
     let pipeline = pipeline.ok_or_else(|| ApiError::not_found(format!("There is no pipeline {name} here")))?;
-    api.host.driver.reload(pipeline).await?;
-    api.poller.changed(pipeline);
+    call.api.host.driver.reload(pipeline).await?;
+    call.api.poller.changed(pipeline);
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,0 +1,143 @@
+//! The way in: from the bytes of a request to a [`Call`].
+//!
+//! Owns who asks, and what is read of a request before that is known. Must not know what is asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::error::ApiError;
+use super::permission::{Permission, Resource};
+use super::shares::{Answer, Taken};
+use super::{Api, SERVICE};
+use crate::connections::Peer;
+use pipewright_aws::auth::{AuthError, Scope, claimed_key, verify};
+use pipewright_base::{Cause, Principal, Source, clock};
+use pipewright_packages::plugins::Catalogue;
+
+/// A larger body is refused before it is read; the largest declaration has less.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A body that takes longer is given up: a client that sends a byte a minute must not hold a connection.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// And one that nobody will look at.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// One authenticated request. Only [`Api::enter`] makes one, so a function that takes a `Call` is not reached without a signature.
+#[derive(Clone)]
+pub struct Call {
+    pub api: Arc<Api>,
+    pub account: u64,
+    /// The ARN of who asks.
+    pub caller: String,
+    /// Kept with everything that the request changes.
+    pub cause: Cause,
+    _entered: Entered,
+}
+
+#[derive(Clone, Copy)]
+struct Entered;
+
+impl Call {
+    pub fn account_id(&self) -> String {
+        format!("{:012}", self.account)
+    }
+
+    /// What the account can use now.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.api.host.actions.plugins.catalogue(self.account)
+    }
+
+    pub fn arn(&self, pipeline: &str) -> String {
+        format!("arn:aws:codepipeline:{}:{}:{pipeline}", self.api.region, self.account_id())
+    }
+
+    fn may(&self, permission: &Permission) -> Result<(), ApiError> {
+        if permission.resource != Resource::Host || self.account == self.api.operator {
+            return Ok(());
+        }
+        let message = format!("{} may not do this: it is for the account of those who run the host", self.caller);
+        Err(ApiError::denied(message))
+    }
+}
+
+/// As the entrance left it with the request.
+impl<S: Sync> FromRequestParts<S> for Call {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.remove::<Self>().ok_or_else(|| AuthError::Missing.into())
+    }
+}
+
+impl Api {
+    /// Lets a request in: its key is known before its body is read, its signature is right, it may do what it asks for, and its
+    /// account has room for one more answer. The last is to be held until the answer is written. `asked` is the request's id and way.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: Body,
+        permission: &Permission,
+        asked: (String, Source),
+        answer: Answer,
+    ) -> Result<(Call, Bytes, Taken), ApiError> {
+        // A stranger's body is not kept in memory.
+        if let Err(error) = self.recognize(parts) {
+            discard(body).await;
+            return Err(error.into());
+        }
+        let body = read(body).await?;
+        let call = self.authenticate(parts, &body, asked)?;
+        if let Some(peer) = parts.extensions.get::<Arc<Peer>>() {
+            peer.recognize(call.account)?;
+        }
+        call.may(permission)?;
+        let taken = self.shares.answer(call.account, answer)?;
+        Ok((call, body, taken))
+    }
+
+    /// Whether the key that a request names is one of this host's.
+    fn recognize(&self, parts: &Parts) -> Result<(), AuthError> {
+        let claimed = claimed_key(parts)?;
+        self.keys.iter().any(|(_, key)| key.id == claimed).then_some(()).ok_or(AuthError::Unrecognized)
+    }
+
+    /// Who asks, if the signature is right.
+    fn authenticate(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: &[u8],
+        (request, source): (String, Source),
+    ) -> Result<Call, ApiError> {
+        let scope = Scope { region: self.region.clone(), service: SERVICE };
+        let key = |id: &str| self.keys.iter().find(|(_, key)| key.id == id);
+        let verified = verify(parts, body, &scope, clock::now_ms(), |id| key(id).map(|(_, key)| key.clone()))?;
+        let (account, _) = key(&verified.access_key).ok_or(AuthError::Unrecognized)?;
+        let principal = Principal::user(*account, &verified.user);
+        let caller = principal.as_str().to_owned();
+        let cause = Cause { principal, request, source };
+        Ok(Call { api: Arc::clone(self), account: *account, caller, cause, _entered: Entered })
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, ApiError> {
+    let read = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    match read {
+        Err(_) => Err(ApiError::timeout()),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(ApiError::too_large(BODY_BYTES_MAX))
+        }
+        Ok(Err(error)) => Err(ApiError::serialization(format!("The request's body cannot be read: {error}"))),
+    }
+}
+
+/// Takes a body and keeps nothing of it: a client that is still sending would not read the answer.
+async fn discard(body: Body) {
+    let mut body = Limited::new(body, BODY_BYTES_MAX);
+    let ended = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(DISCARD_TIME_MAX, ended).await;
+}
