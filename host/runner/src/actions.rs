@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 use crate::grant_book::GrantBook;
 use crate::logs::Logs;
 use crate::outcome;
-use crate::recording::{self, Keeper, Made, Recordings};
+use crate::recording::{self, Keeper, Made, Recordings, did_nothing};
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_engine::driver::{Actions, points};
 use pipewright_packages::plugins::{Plugins, abi_type_id};
@@ -147,7 +147,9 @@ impl SandboxActions {
         };
         let folder = WorkFolder(self.work.join(run.action_execution.to_string()));
         // What an interrupted attempt left behind is not this attempt's.
-        folder.empty();
+        if run.attempt > 1 {
+            folder.empty();
+        }
         let log = self.logs.of(&run.execution.to_string(), &run.action_execution.to_string(), stage, &action.name);
         let limits = CallLimits::default();
         let quota = limits.files.clone();
@@ -165,9 +167,10 @@ impl SandboxActions {
             sink: log.clone(),
             outside: Outside::Recorded(self.recordings.recorder(&run)),
         };
-        let (made, mut keeper) = (Made::of(&call), Keeper::new(&plugin));
+        let made = Made::of(&call);
         let mut end = self.sandbox.call(&plugin, call).await;
         log.flush();
+        let mut keeper = if did_nothing(&end) { None } else { Keeper::new(&plugin) };
         if let Some(keeper) = &mut keeper {
             keeper.add(made, &mut end);
         }
