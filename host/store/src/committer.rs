@@ -230,11 +230,10 @@ impl Committer {
         for (aggregate, Accepted { known, value, record, answer }) in group.accepted {
             match record {
                 None => self.recent.forget(aggregate),
-                Some(record) if !self.watchers.is_empty() => {
+                Some(record) => {
                     self.recent.keep(aggregate, record);
                     self.watchers.tell(aggregate, known.head.sequence);
                 }
-                Some(_) => {}
             }
             self.known.insert(aggregate, known);
             let _ = answer.send(Ok(value));

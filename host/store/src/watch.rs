@@ -42,12 +42,8 @@ impl Watchers {
         Watcher { aggregate, inbox, watchers: Arc::clone(self) }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.count.load(Ordering::SeqCst) == 0
-    }
-
     pub(super) fn tell(&self, aggregate: Aggregate, sequence: u64) {
-        if self.is_empty() {
+        if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
         let state = lock(&self.state);
