@@ -478,7 +478,9 @@ fn who_follows_reads_what_is_kept() {
         for (from, limit) in [(0, 9), (1, 9), (3, 2), (5, 1), (6, 9), (7, 9)] {
             // A page may end early, but not at nothing.
             let mut page = store.history(PIPELINE, from, limit).await.expect("the history");
-            while page.len() < limit && let Some(last) = page.last() {
+            while page.len() < limit
+                && let Some(last) = page.last()
+            {
                 let more = store.history(PIPELINE, last.sequence + 1, limit - page.len()).await.expect("the rest");
                 if more.is_empty() {
                     break;

@@ -11,7 +11,8 @@ use super::rows::{self, Rows};
 use super::trim::{self, Step};
 use super::watch::{Watcher, Watchers};
 use super::{
-    Aggregate, Commit, CommitError, List, Loaded, PartKey, READ_ROWS_MAX, Record, Snapshot, Store, StoreError, Trim, Verified,
+    Aggregate, Commit, CommitError, List, Loaded, PartKey, READ_ROWS_MAX, Record, Snapshot, Store, StoreError, Trim,
+    Verified,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
