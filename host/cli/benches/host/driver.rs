@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::bare::Bare;
-use crate::measure::{Line, compare};
+use crate::measure::{Line, compare, computed};
 use crate::replay::Replay;
 use crate::runs::Runs;
 
@@ -35,12 +35,19 @@ pub(crate) fn run(runtime: &Runtime, host: &Host, bare: &Arc<Bare>, folder: &Pat
         let (ours, store) = runtime.block_on(open(host, &folder.join("ours"), pipelines))?;
         let replay = Arc::new(Replay::new(Arc::clone(bare), &folder.join("bare"))?);
         let name = format!("a run of three actions, {pipelines} at once");
-        let line = compare(name, GOAL, (rounds, (pipelines * runs) as u32), |_| {
+        let count = (pipelines * runs) as u32;
+        let mut computing = Vec::new();
+        let line = compare(name, GOAL, (rounds, count), |_| {
+            let before = computed();
             let took = runtime.block_on(ours.round(runs))?;
-            let written = store.take();
-            Ok((took, runtime.block_on(replay.round(written, pipelines))?))
+            let ours = computed() - before;
+            let written = Replay::prepare(&store.take(), pipelines)?;
+            let before = computed();
+            let took = (took, runtime.block_on(replay.round(written))?);
+            computing.push((ours, computed() - before));
+            Ok(took)
         })?;
-        lines.push(line);
+        lines.extend([line, Line::new("  computing, on all cores", None, count, &computing[1..])]);
     }
     Ok(lines)
 }
