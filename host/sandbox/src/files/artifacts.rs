@@ -360,7 +360,6 @@ impl<'a> Into<'a> {
             depth: self.depth,
             budget: &shared.budget,
             hashed: (self.area.role == Role::Output).then_some(&*self.area.hashed),
-            is_lasting: self.area.role != Role::Scratch,
             stop: &shared.stop,
         }
     }

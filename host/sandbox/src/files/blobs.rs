@@ -190,8 +190,7 @@ impl BlobDir {
         let budget = Budget::unlimited();
         let items = walk::tree_items(tree, "", &mut budget.listing(), &Walk::all())?;
         let stop = AtomicBool::new(false);
-        let target =
-            Target { directory: &directory, depth: 0, budget: &budget, hashed: None, is_lasting: false, stop: &stop };
+        let target = Target { directory: &directory, depth: 0, budget: &budget, hashed: None, stop: &stop };
         copy::copy(Source::Blobs { blobs: self, artifact, directory: "" }, &items, &target)
     }
 

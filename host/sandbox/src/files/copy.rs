@@ -3,8 +3,8 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt as _};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
@@ -26,9 +26,6 @@ pub(super) const CHUNK_BYTES: usize = 256 << 10;
 pub(super) const THREADS: usize = 2;
 /// From this many files on.
 const FILES_FOR_THREADS_MIN: usize = 16;
-/// What is to outlive the call is written to the disk in steps of this size while the rest is copied, so that the sync at its
-/// end finds little left to do.
-const WRITTEN_BACK_BYTES: u64 = 32 << 20;
 
 /// How much was copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,8 +55,6 @@ pub(super) struct Target<'a> {
     pub(super) budget: &'a Arc<Budget>,
     /// Takes the digests, where they are wanted.
     pub(super) hashed: Option<&'a Hashed>,
-    /// Whether it is to outlive the call, and will be synced.
-    pub(super) is_lasting: bool,
     /// Set when nobody waits for the result any more.
     pub(super) stop: &'a AtomicBool,
 }
@@ -76,56 +71,13 @@ pub(super) fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> F
         }
     }
     let files: Vec<&Item> = items.iter().filter(|item| matches!(item.kind, ItemKind::File { .. })).collect();
-    let size = |item: &&Item| if let ItemKind::File { size, .. } = item.kind { size } else { 0 };
-    let bytes = written_back(target, files.iter().map(size).sum(), |copied| {
-        in_threads(files.len(), target.stop, |index, buffer| {
-            let bytes = copy_item(source, files[index], target, buffer)?;
-            copied(bytes);
-            Ok(bytes)
-        })
-    })?;
+    let bytes = in_threads(files.len(), target.stop, |index, buffer| copy_item(source, files[index], target, buffer))?;
     for item in items {
         if let ItemKind::Link { target: to } = &item.kind {
             make_link(target, &item.path, to)?;
         }
     }
     Ok(Copied { files: files.len() as u64, bytes })
-}
-
-/// Writes back beside the work, which tells of all bytes that it copied. No error gets lost: what one sync was told, the next
-/// one is not.
-fn written_back(
-    target: &Target<'_>,
-    bytes: u64,
-    work: impl FnOnce(&(dyn Fn(u64) + Sync)) -> FileResult<u64>,
-) -> FileResult<u64> {
-    if !target.is_lasting || bytes <= WRITTEN_BACK_BYTES {
-        return work(&|_| {});
-    }
-    let fail = |error: io::Error| FileError::io(".", &error);
-    let directory = target.directory.open(".").map_err(fail)?;
-    let (due, dues) = mpsc::channel();
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(move || {
-            while dues.recv().is_ok() {
-                // One for all that came meanwhile.
-                dues.try_iter().for_each(drop);
-                rustix::fs::syncfs(&directory)?;
-            }
-            io::Result::Ok(())
-        });
-        let copied = AtomicU64::new(0);
-        let done = work(&|bytes| {
-            let before = copied.fetch_add(bytes, Relaxed);
-            if before / WRITTEN_BACK_BYTES < (before + bytes) / WRITTEN_BACK_BYTES {
-                // Where it has ended, it failed, and says so below.
-                let _ = due.send(());
-            }
-        });
-        drop(due);
-        writer.join().map_err(|_| FileError::broken("a thread of the host panicked"))?.map_err(fail)?;
-        done
-    })
 }
 
 /// Does the work for each index below `count` in a few threads, and adds up what it gives. The first error ends it.
