@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,11 +16,12 @@ use pipewright_store::{
     Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, SledStore, Snapshot, Store, StoreError, Trim,
     Verified, Watcher,
 };
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::bare::Bare;
-use crate::measure::{Line, compare, computed};
+use crate::measure::{Line, compare};
 use crate::replay::Replay;
 use crate::runs::Runs;
 
@@ -50,6 +52,12 @@ pub(crate) fn run(runtime: &Runtime, host: &Host, bare: &Arc<Bare>, folder: &Pat
         lines.extend([line, Line::new("  computing, on all cores", None, count, &computing[1..])]);
     }
     Ok(lines)
+}
+
+/// What all threads of this process computed so far: it says what something costs where others use the machine, too.
+fn computed() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 async fn open(host: &Host, folder: &Path, pipelines: usize) -> anyhow::Result<(Runs, Arc<Recording>)> {

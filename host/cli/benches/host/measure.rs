@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 /// A comparison as it is printed.
 pub(crate) struct Line {
     name: String,
@@ -50,12 +48,6 @@ impl Line {
             count,
         }
     }
-}
-
-/// What all threads of this process computed so far: it says what something costs where others use the machine, too.
-pub(crate) fn computed() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// The heads of the columns.
