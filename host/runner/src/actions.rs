@@ -25,7 +25,7 @@ use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
 use crate::logs::{ActionLog, Logs};
 use crate::outcome;
-use crate::recording::{self, Keeper, Made, Recordings};
+use crate::recording::{self, Keeper, Made, Recordings, did_nothing};
 use crate::work::Work;
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_engine::driver::{Actions, Granted, kept_grants, points};
@@ -213,7 +213,9 @@ impl SandboxActions {
         };
         let folder = WorkFolder(self.work.join(run.action_execution.to_string()));
         // What an interrupted attempt left behind is not this attempt's.
-        folder.empty().await;
+        if run.attempt > 1 {
+            folder.empty().await;
+        }
         let log = self.logs.of(&run.execution.to_string(), &run.action_execution.to_string(), stage, &action.name);
         let limits = self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent(&log).await);
         let quota = limits.files.clone();
@@ -231,9 +233,10 @@ impl SandboxActions {
             sink: log.clone(),
             outside: Outside::Recorded(self.recordings.recorder(&run)),
         };
-        let (made, mut keeper) = (Made::of(&call), Keeper::new(&plugin));
+        let made = Made::of(&call);
         let mut end = self.sandbox.call(&plugin, call).await;
         log.flush();
+        let mut keeper = if did_nothing(&end) { None } else { Keeper::new(&plugin) };
         if let Some(keeper) = &mut keeper {
             keeper.add(made, &mut end);
         }

@@ -5,11 +5,12 @@
 //! the same file follows it. After a failed sync nobody knows what the disk holds: the thread ends, and with it the
 //! store accepts nothing more. sled's transactions are not used: each pending one makes the next flush slower.
 
-use super::layout::{Head, META_KEY, STORE_FORMAT};
-use super::prepared::Prepared;
+use super::layout::{self, Head, META_KEY, PREFIX_BYTES, STORE_FORMAT};
+use super::prepared::{Prepared, further_chunks_stored};
+use super::recent::Recent;
 use super::trim::{STEP_ROWS_MAX, Step};
 use super::watch::Watchers;
-use super::{Aggregate, CommitError, StoreError, rows};
+use super::{Aggregate, CommitError, Record, StoreError, rows};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -22,8 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 /// A group closes before the commit that would take it past this many rows: sled needs 0.4 ms for a batch of 100 and
 /// 29 ms for one of 1,000.
 const GROUP_OPERATIONS_MAX: usize = 256;
-/// Heads kept in memory, about 100 bytes each; when there are more, all are forgotten and read again when needed.
-const HEADS_MAX: usize = 65_536;
+/// Aggregates of which something is kept in memory, about 150 bytes each; when there are more, all are forgotten and read
+/// again when needed.
+const KNOWN_MAX: usize = 65_536;
 
 /// Free space on the store's file system below which it takes no more commits: enough for the largest group with all that
 /// sled writes anew for it, for a write that fails halfway stops the store.
@@ -61,13 +63,38 @@ pub(super) struct Committer {
     pub(super) acknowledged: File,
     /// The number of the last group.
     pub(super) group: u64,
-    pub(super) heads: HashMap<Aggregate, Head>,
+    pub(super) known: HashMap<Aggregate, Known>,
     pub(super) free_bytes: FreeBytes,
     /// What was written since the store was opened: names and values of rows.
     pub(super) written_bytes: Arc<AtomicU64>,
+    pub(super) recent: Arc<Recent>,
     pub(super) watchers: Arc<Watchers>,
     /// Why the committer ended, if it failed.
     pub(super) stopped: Arc<OnceLock<String>>,
+}
+
+/// What is known of an aggregate, so that a commit need not read it.
+#[derive(Default)]
+pub(super) struct Known {
+    head: Head,
+    /// The keys of the live parts that have further chunks, and how many; none before the first commit, and after something
+    /// was taken out.
+    long: Option<HashMap<Vec<u8>, u16>>,
+}
+
+impl Known {
+    /// How many further chunks the part at this key has now, which is to have `next`. Only archived parts are looked up:
+    /// they are many, and seldom written.
+    fn replace(&mut self, tree: &sled::Tree, key: &[u8], next: u16) -> Result<u16, StoreError> {
+        match &mut self.long {
+            Some(long) if key[PREFIX_BYTES] == layout::LIVE => Ok(match next {
+                0 => long.remove(key),
+                _ => long.insert(key.to_vec(), next),
+            }
+            .unwrap_or(0)),
+            _ => further_chunks_stored(tree, key),
+        }
+    }
 }
 
 /// Commits that become durable together; at most one of each aggregate, so that each was made from a durable state.
@@ -80,9 +107,10 @@ struct Group {
 }
 
 struct Accepted {
-    head: Head,
+    known: Known,
     value: u64,
-    is_commit: bool,
+    /// Of a commit.
+    record: Option<Record>,
     answer: oneshot::Sender<Result<u64, CommitError>>,
 }
 
@@ -148,12 +176,7 @@ impl Committer {
     fn accept(&mut self, group: &mut Group, Request { aggregate, work, answer }: Request) -> Result<(), String> {
         let tree: &sled::Tree = &self.tree;
         let Group { batch, operations, bytes, accepted } = group;
-        let head = match self.heads.get(&aggregate) {
-            Some(head) => Ok(*head),
-            None => rows::head(tree, aggregate),
-        };
         *operations += work.operations();
-        let is_commit = matches!(work, Work::Commit(_));
         let put = |key: &[u8], value: Option<&[u8]>| {
             *bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
             match value {
@@ -161,17 +184,25 @@ impl Committer {
                 None => batch.remove(key),
             }
         };
-        let head = match &work {
-            Work::Commit(_) => head,
-            Work::Step(step) => step.head(head),
+        let known = match self.known.remove(&aggregate) {
+            Some(known) => Ok(known),
+            None => rows::head(tree, aggregate).map(|head| Known { head, long: None }),
         };
-        let written = head.map_err(CommitError::from).and_then(|head| match work {
-            Work::Commit(prepared) => prepared.write(tree, head, put).map(|head| (head, head.sequence)),
-            Work::Step(step) => step.write(tree, aggregate, head, put),
-        });
+        let written = match work {
+            Work::Commit(prepared) => {
+                known.map_err(CommitError::from).and_then(|known| commit(tree, aggregate, known, prepared, put))
+            }
+            Work::Step(step) => {
+                let head = step.head(known.map(|known| known.head));
+                head.map_err(CommitError::from).and_then(|head| {
+                    let (head, value) = step.write(tree, aggregate, head, put)?;
+                    Ok((Known { head, long: None }, value, None))
+                })
+            }
+        };
         match written {
-            Ok((head, value)) => {
-                accepted.insert(aggregate, Accepted { head, value, is_commit, answer });
+            Ok((known, value, record)) => {
+                accepted.insert(aggregate, Accepted { known, value, record, answer });
                 Ok(())
             }
             Err(error) => {
@@ -198,17 +229,35 @@ impl Committer {
     }
 
     fn answer(&mut self, group: Group) {
-        if self.heads.len() + group.accepted.len() > HEADS_MAX {
-            self.heads.clear();
+        if self.known.len() + group.accepted.len() > KNOWN_MAX {
+            self.known.clear();
         }
-        for (aggregate, Accepted { head, value, is_commit, answer }) in group.accepted {
-            self.heads.insert(aggregate, head);
-            if is_commit {
-                self.watchers.tell(aggregate, head.sequence);
+        for (aggregate, Accepted { known, value, record, answer }) in group.accepted {
+            match record {
+                None => self.recent.forget(aggregate),
+                Some(record) => {
+                    self.recent.keep(aggregate, record);
+                    self.watchers.tell(aggregate, known.head.sequence);
+                }
             }
+            self.known.insert(aggregate, known);
             let _ = answer.send(Ok(value));
         }
     }
+}
+
+fn commit(
+    tree: &sled::Tree,
+    aggregate: Aggregate,
+    mut known: Known,
+    prepared: Prepared,
+    put: impl FnMut(&[u8], Option<&[u8]>),
+) -> Result<(Known, u64, Option<Record>), CommitError> {
+    if known.long.is_none() {
+        known.long = Some(rows::long_parts(tree, aggregate)?);
+    }
+    let (head, record) = prepared.write(known.head, |key, next| known.replace(tree, key, next), put)?;
+    Ok((Known { head, ..known }, head.sequence, Some(record)))
 }
 
 /// The disk has too little space left.

@@ -460,3 +460,76 @@ fn everything_is_in_the_file_that_is_synced() {
     });
     assert_eq!(std::fs::read_dir(dir.path().join("blobs")).expect("sled's folder for them").count(), 0);
 }
+
+#[test]
+fn a_part_that_gets_shorter_leaves_nothing_behind() {
+    let long = format!("part={} !part={}", noise(1, 9000), noise(2, 9000));
+    // Whether what is stored was written by this process or before it, and whether a part was taken out in between.
+    for (reopened, taken) in [(false, false), (true, false), (false, true), (true, true)] {
+        let dir = TempDir::new().expect("a directory");
+        runtime().block_on(async {
+            let mut store = open(dir.path());
+            store.commit(commit(PIPELINE, 0, &long)).await.expect("it commits");
+            if reopened {
+                drop(store);
+                store = open(dir.path());
+            }
+            if taken {
+                let parts = vec![PartKey::Live(bytes("part"))];
+                let trim = Trim { aggregate: PIPELINE, expected: None, before: 0, parts, index: Vec::new() };
+                store.trim(trim).await.expect("it is taken out");
+            }
+            for (before, script) in [(1, long.as_str()), (2, "part=short !part=short"), (3, "part !part")] {
+                store.commit(commit(PIPELINE, before, script)).await.expect("it commits");
+            }
+            store.trim(trim_to_last(PIPELINE, 4)).await.expect("it trims");
+            store.verify().await.expect("it verifies");
+        });
+        let db = super::sled::open_db(dir.path(), SledStore::CACHE_BYTES_DEFAULT).expect("sled opens");
+        assert_eq!(db.len(), 3, "a head, a record, and one row of the whole store: {reopened} {taken}");
+    }
+}
+
+#[test]
+fn who_follows_reads_what_is_kept() {
+    let dir = TempDir::new().expect("a directory");
+    let pages = async |store: &SledStore| {
+        let mut pages = Vec::new();
+        for (from, limit) in [(0, 9), (1, 9), (3, 2), (5, 1), (6, 9), (7, 9)] {
+            // A page may end early, but not at nothing.
+            let mut page = store.history(PIPELINE, from, limit).await.expect("the history");
+            while page.len() < limit
+                && let Some(last) = page.last()
+            {
+                let more = store.history(PIPELINE, last.sequence + 1, limit - page.len()).await.expect("the rest");
+                if more.is_empty() {
+                    break;
+                }
+                page.extend(more);
+            }
+            pages.push(page);
+        }
+        pages
+    };
+    let commits = async |store: &SledStore, from| {
+        for (before, script) in (0..).zip(["a=1", "a=2 !b=1", "a", "", "c=1 a=2", "c"]).skip(from) {
+            store.commit(commit(PIPELINE, before, script)).await.expect("it commits");
+        }
+    };
+    runtime().block_on(async {
+        let store = open(dir.path());
+        store.commit(commit(PIPELINE, 0, "a=1")).await.expect("before anybody asks");
+        pages(&store).await;
+        commits(&store, 1).await;
+        let followed = pages(&store).await;
+        store.trim(trim_to_last(PIPELINE, 4)).await.expect("it trims");
+        let trimmed = pages(&store).await;
+        assert_eq!(trimmed[1].first().map(|record| record.sequence), Some(4), "what was trimmed is gone");
+        drop(store);
+        assert_eq!(pages(&open(dir.path())).await, trimmed);
+        let other = TempDir::new().expect("a directory");
+        let store = open(other.path());
+        commits(&store, 0).await;
+        assert_eq!(pages(&store).await, followed, "nobody asked before");
+    });
+}

@@ -274,11 +274,7 @@ pub(super) fn seal_record(prefix: &[u8; PREFIX_BYTES], row: &mut [u8], body_dige
 }
 
 /// Appends a record's body to its long row.
-pub(super) fn put_body<'a>(
-    row: &mut Vec<u8>,
-    changes: impl ExactSizeIterator<Item = (&'a PartKey, Option<PartDigest>)>,
-    events: &[Bytes],
-) {
+pub(super) fn put_body(row: &mut Vec<u8>, changes: &[(PartKey, Option<PartDigest>)], events: &[Bytes]) {
     row.extend_from_slice(&(changes.len() as u16).to_be_bytes());
     for (key, digest) in changes {
         let (letter, name) = letter_and_name(key);

@@ -15,6 +15,7 @@ mod faults;
 mod layout;
 mod memory;
 mod prepared;
+mod recent;
 mod restore;
 mod rows;
 mod sled;

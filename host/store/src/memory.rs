@@ -2,7 +2,7 @@
 //! here: as long as the value lives.
 
 use super::layout::Head;
-use super::prepared::Prepared;
+use super::prepared::{Prepared, further_chunks_stored};
 use super::rows::{self, Rows};
 use super::trim::{self, Step};
 use super::watch::{Watcher, Watchers};
@@ -95,7 +95,9 @@ impl Store for MemoryStore {
     async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
         let aggregate = commit.aggregate;
         let prepared = Prepared::new(commit)?;
-        let after = self.apply(aggregate, |map, head, put| prepared.write(map, head?, put))?;
+        let after = self.apply(aggregate, |map, head, put| {
+            prepared.write(head?, |key, _| further_chunks_stored(map, key), put).map(|(head, _)| head)
+        })?;
         self.watchers.tell(aggregate, after.sequence);
         Ok(after.sequence)
     }

@@ -5,8 +5,9 @@ use super::layout::{self, BODY_AT, Head, PREFIX_BYTES, VALUE_AT};
 use super::rows::Rows;
 use super::{
     Aggregate, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, Commit, CommitError, INDEX_NAME_BYTES_MAX, INDEX_VALUE_BYTES_MAX,
-    PART_NAME_BYTES_MAX, PartDigest, StoreError, VALUE_BYTES_MAX,
+    PART_NAME_BYTES_MAX, PartDigest, PartKey, Record, StoreError, VALUE_BYTES_MAX,
 };
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -19,6 +20,9 @@ pub(super) struct Prepared {
     /// The record's long row, its header still empty.
     record: Vec<u8>,
     body_digest: [u8; 32],
+    /// What is in the record.
+    changes: Vec<(PartKey, Option<PartDigest>)>,
+    events: Vec<Bytes>,
     index: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// How many rows this writes, apart from leftovers of longer parts.
     pub(super) operations: usize,
@@ -31,16 +35,16 @@ impl Prepared {
         let puts: BTreeMap<_, _> = commit.puts.into_iter().collect();
         let mut parts = Vec::with_capacity(puts.len());
         let mut changes = Vec::with_capacity(puts.len());
-        for (key, value) in &puts {
-            let row_key = layout::part_key(&prefix, key);
+        for (key, value) in puts {
+            let row_key = layout::part_key(&prefix, &key);
             let digest = value.as_ref().map(|value| layout::part_digest(&row_key, value));
-            let row = value.as_ref().zip(digest).map(|(value, digest)| part_row(&digest, value));
+            let row = value.zip(digest).map(|(value, digest)| part_row(&digest, &value));
             changes.push((key, digest));
             parts.push((row_key, row));
         }
         let mut record = layout::long_row(BODY_AT + bytes / 2);
         record.resize(BODY_AT, 0);
-        layout::put_body(&mut record, changes.into_iter(), &commit.events);
+        layout::put_body(&mut record, &changes, &commit.events);
         let body_digest = Sha256::digest(&record[BODY_AT..]).into();
         layout::pack(&mut record, BODY_AT);
         let index: Vec<_> = commit
@@ -60,26 +64,29 @@ impl Prepared {
             parts,
             record,
             body_digest,
+            changes,
+            events: commit.events,
             index,
             operations,
         })
     }
 
     /// Gives every row to `put` (`None` deletes it) if `head` is where the commit expects its aggregate to be, and
-    /// returns the head after it. `rows` is what is stored now: a part that gets shorter leaves chunks to delete.
-    pub(super) fn write<R: Rows>(
+    /// returns the head after it, with the record. `replace` says how many further chunks the part at a key has, and is told how many it
+    /// will have: a part that gets shorter leaves chunks to delete.
+    pub(super) fn write(
         mut self,
-        rows: &R,
         head: Head,
+        mut replace: impl FnMut(&[u8], u16) -> Result<u16, StoreError>,
         mut put: impl FnMut(&[u8], Option<&[u8]>),
-    ) -> Result<Head, CommitError> {
+    ) -> Result<(Head, Record), CommitError> {
         if head.sequence != self.expected {
             let Self { aggregate, expected, .. } = self;
             return Err(CommitError::Conflict { aggregate, expected, actual: head.sequence });
         }
         for (key, row) in &mut self.parts {
-            let stale = further_chunks_stored(rows, key)?;
             let written = row.as_ref().map_or(0, |row| layout::further_chunks(row.len()));
+            let stale = replace(key, written)?;
             match row {
                 Some(row) => put_long(key, row, &mut put),
                 None => put(key, None),
@@ -93,7 +100,9 @@ impl Prepared {
         let key = layout::row_key(&self.prefix, layout::RECORD, &after.sequence.to_be_bytes());
         put_long(&key, &mut self.record, &mut put);
         put(&layout::row_key(&self.prefix, layout::HEAD, &[]), Some(&after.encode()));
-        Ok(after)
+        let Self { changes, events, .. } = self;
+        let Head { sequence, digest, .. } = after;
+        Ok((after, Record { sequence, previous: head.digest, digest, changes, events }))
     }
 }
 

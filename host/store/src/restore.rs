@@ -75,7 +75,7 @@ impl Restore {
         check(aggregate, "the events of a record", record.events.len(), usize::from(u16::MAX))?;
         let mut row = layout::long_row(BODY_AT);
         row.resize(BODY_AT, 0);
-        layout::put_body(&mut row, record.changes.iter().map(|(key, digest)| (key, *digest)), &record.events);
+        layout::put_body(&mut row, &record.changes, &record.events);
         let prefix = layout::prefix(aggregate);
         let body_digest = Sha256::digest(&row[BODY_AT..]).into();
         layout::pack(&mut row, BODY_AT);

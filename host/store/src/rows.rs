@@ -44,6 +44,22 @@ fn live_parts<R: Rows>(rows: &R, aggregate: Aggregate, head: Head) -> Result<Vec
     }
 }
 
+/// The keys of the live parts that have further chunks, and how many.
+pub(super) fn long_parts<R: Rows>(rows: &R, aggregate: Aggregate) -> Result<HashMap<Vec<u8>, u16>, StoreError> {
+    let prefix = layout::row_key(&layout::prefix(aggregate), layout::LIVE, &[]);
+    let mut long = HashMap::new();
+    rows.scan(&prefix, |key, row| {
+        if !key.starts_with(&prefix) {
+            return Ok(false);
+        }
+        if let further @ 1.. = layout::further_chunks_of(row).unwrap_or(0) {
+            long.insert(key.to_vec(), further);
+        }
+        Ok(true)
+    })?;
+    Ok(long)
+}
+
 /// The archived parts after the name `after`, at most `limit` and about [`READ_BYTES_MAX`].
 pub(super) fn archived<R: Rows>(
     rows: &R,

@@ -6,11 +6,13 @@
 use super::committer::{self, Committer, FreeBytes, Request, Work};
 use super::layout::{META_KEY, STORE_FORMAT};
 use super::prepared::Prepared;
+use super::recent::Recent;
 use super::rows::{self, Rows};
 use super::trim::{self, Step};
 use super::watch::{Watcher, Watchers};
 use super::{
-    Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, Snapshot, Store, StoreError, Trim, Verified,
+    Aggregate, Commit, CommitError, List, Loaded, PartKey, READ_ROWS_MAX, Record, Snapshot, Store, StoreError, Trim,
+    Verified,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -61,6 +63,7 @@ pub struct SledStore {
     /// `None` only while it is being dropped, as `db`.
     queue: Option<mpsc::Sender<Request>>,
     committer: Option<JoinHandle<()>>,
+    recent: Arc<Recent>,
     watchers: Arc<Watchers>,
     stopped: Arc<OnceLock<String>>,
     written_bytes: Arc<AtomicU64>,
@@ -115,6 +118,7 @@ impl SledStore {
         // What a killed process left may be in the page cache alone, and effects follow from what is read here. The names
         // of files are durable only with their directories.
         sync_new(dir)?;
+        let recent = Arc::<Recent>::default();
         let watchers = Arc::<Watchers>::default();
         let stopped = Arc::<OnceLock<String>>::default();
         let written_bytes = Arc::<AtomicU64>::default();
@@ -123,9 +127,10 @@ impl SledStore {
             data: File::open(&system.synced).map_err(at(&system.synced))?,
             acknowledged,
             group,
-            heads: HashMap::new(),
+            known: HashMap::new(),
             free_bytes: system.free_bytes,
             written_bytes: Arc::clone(&written_bytes),
+            recent: Arc::clone(&recent),
             watchers: Arc::clone(&watchers),
             stopped: Arc::clone(&stopped),
         };
@@ -137,6 +142,7 @@ impl SledStore {
         Ok(Self {
             queue: Some(queue),
             committer: Some(committer),
+            recent,
             watchers,
             stopped,
             written_bytes,
@@ -225,6 +231,10 @@ impl Store for SledStore {
     }
 
     async fn history(&self, aggregate: Aggregate, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let recent = self.recent.from(aggregate, from, limit.min(READ_ROWS_MAX));
+        if !recent.is_empty() && self.stopped.get().is_none() {
+            return Ok(recent);
+        }
         self.read(move |tree| rows::history(tree, aggregate, from, limit)).await
     }
 

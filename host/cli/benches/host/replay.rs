@@ -1,5 +1,5 @@
 //! What an engine cannot do without, and nothing else: the same calls of the component and the same rows in sled, grouped
-//! and synced by one thread as the store does it. Nothing is decided, encoded, hashed, checked or read back.
+//! and synced by one thread as the store does it. Nothing is decided, encoded, packed, hashed, checked or read back.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -17,13 +17,14 @@ use crate::bare::{Bare, Reach};
 
 /// Actions of a run; each of them comes before a commit, and the first commit of a run is its start.
 const ACTIONS: usize = 3;
-/// As the store's own (`host/store`): rows in a group, bytes of a row, bytes around a record's body.
+/// As the store's own (`host/store`): rows in a group, bytes of a row, bytes before a record's body.
 const GROUP_ROWS_MAX: usize = 256;
 const ROW_BYTES_MAX: usize = 4096;
-const RECORD_HEADER_BYTES: usize = 75;
+const RECORD_HEADER_BYTES: usize = 73;
 const DIGEST_BYTES: usize = 16;
 
 type Row = (Vec<u8>, Option<Vec<u8>>);
+pub(crate) type Written = HashMap<Aggregate, Vec<Vec<Row>>>;
 
 struct Write {
     rows: Vec<Row>,
@@ -46,13 +47,18 @@ impl Replay {
         Ok(Self { bare, queue, _committer: committer })
     }
 
-    /// Replays the commits of one round of the engine.
-    pub(crate) async fn round(self: &Arc<Self>, commits: Vec<Commit>, pipelines: usize) -> anyhow::Result<Duration> {
-        let mut sequences: HashMap<Aggregate, Vec<Vec<Row>>> = HashMap::new();
-        for commit in &commits {
+    /// The rows of the commits of one round of the engine, those of each pipeline in their order.
+    pub(crate) fn prepare(commits: &[Commit], pipelines: usize) -> anyhow::Result<Written> {
+        let mut sequences = Written::new();
+        for commit in commits {
             sequences.entry(commit.aggregate).or_default().push(rows(commit));
         }
         anyhow::ensure!(sequences.len() == pipelines, "{} pipelines wrote, not {pipelines}", sequences.len());
+        Ok(sequences)
+    }
+
+    /// Replays them.
+    pub(crate) async fn round(self: &Arc<Self>, sequences: Written) -> anyhow::Result<Duration> {
         let start = monotonic();
         let running: Vec<_> = sequences
             .into_values()
@@ -115,13 +121,12 @@ fn commit(db: &sled::Db, data: &File, noted: &File, mut writes: mpsc::Receiver<W
 
 /// A commit's rows, of the sizes that the store gives them.
 fn rows(commit: &Commit) -> Vec<Row> {
-    let key = |letter: u8, name: &[u8]| {
-        let account = commit.aggregate.account.to_be_bytes();
-        [&account[..], &[0], &commit.aggregate.uid, &[letter], name].concat()
-    };
+    let account = commit.aggregate.account.to_be_bytes();
+    let key = |letter: u8, name: &[u8]| [&account[..], &[0], &commit.aggregate.uid, &[letter], name].concat();
     let mut rows = Vec::new();
-    let mut long = |key: Vec<u8>, content: usize| {
-        let content = vec![0x55; content + 2];
+    let mut long = |key: Vec<u8>, header: usize, content: &[u8]| {
+        let packed = lz4_flex::block::compress(content).len() + size_of::<u32>();
+        let content = vec![0x55; 2 + header + packed.min(content.len())];
         for (number, chunk) in content.chunks(ROW_BYTES_MAX).enumerate() {
             let mut key = key.clone();
             if number > 0 {
@@ -130,25 +135,29 @@ fn rows(commit: &Commit) -> Vec<Row> {
             rows.push((key, Some(chunk.to_vec())));
         }
     };
-    let mut record = RECORD_HEADER_BYTES + 4;
+    let mut record = Vec::new();
     let mut removed = Vec::new();
     for (part, value) in &commit.puts {
         let (letter, name) = match part {
             PartKey::Live(name) => (b'l', name),
             PartKey::Archived(name) => (b'a', name),
         };
-        record += 3 + name.len();
+        record.extend_from_slice(name);
         match value {
             Some(value) => {
-                record += DIGEST_BYTES;
-                long(key(letter, name), DIGEST_BYTES + value.len());
+                record.extend_from_slice(&[0x55; 3 + DIGEST_BYTES]);
+                long(key(letter, name), DIGEST_BYTES, value);
             }
             None => removed.push((key(letter, name), None)),
         }
     }
-    record += commit.events.iter().map(|event| 4 + event.len()).sum::<usize>();
-    long(key(b'r', &(commit.expected + 1).to_be_bytes()), record);
+    record.extend(commit.events.iter().flatten());
+    long(key(b'r', &(commit.expected + 1).to_be_bytes()), RECORD_HEADER_BYTES, &record);
     rows.push((key(b'h', &[]), Some(vec![0x55; 40])));
     rows.extend(removed);
+    rows.extend(commit.index.iter().map(|(index, value)| {
+        let key = [&account[..], &[1, index.kind], &index.name].concat();
+        (key, value.as_ref().map(|value| value.to_vec()))
+    }));
     rows
 }

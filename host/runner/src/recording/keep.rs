@@ -40,6 +40,17 @@ impl Made {
     }
 }
 
+/// Whether nobody could want to see it again: it succeeded, and did and said nothing.
+pub fn did_nothing(end: &CallEnd) -> bool {
+    let is_silent = match &end.result {
+        Ok(Outcome::Built(report) | Outcome::Invoked(report)) => report.variables.is_empty(),
+        Ok(Outcome::Fetched(fetched)) => fetched.revision.is_none() && fetched.report.variables.is_empty(),
+        _ => false,
+    };
+    let used_nothing = end.kept.as_ref().is_none_or(|kept| kept.outside.is_empty());
+    is_silent && end.outputs.is_empty() && used_nothing && end.usage.log_bytes == 0
+}
+
 /// Puts a recording together.
 pub struct Keeper {
     bundle: Bundle,
@@ -85,22 +96,6 @@ impl Keeper {
         if let Some(call) = self.bundle.recording.calls.last_mut() {
             call.outputs.extend(outputs);
         }
-    }
-
-    /// Whether anybody could want to see it again: not if an action succeeded, and did and said nothing.
-    pub fn is_worth_keeping(&self) -> bool {
-        self.bundle.recording.calls.iter().any(|call| {
-            let silent = match &call.result {
-                RecordedResult::Outcome(Outcome::Built(report) | Outcome::Invoked(report)) => {
-                    report.variables.is_empty()
-                }
-                RecordedResult::Outcome(Outcome::Fetched(fetched)) => {
-                    fetched.revision.is_none() && fetched.report.variables.is_empty()
-                }
-                _ => false,
-            };
-            !silent || !call.outputs.is_empty() || !call.outside.is_empty() || call.usage.log_bytes > 0
-        })
     }
 
     pub fn bundle(self) -> Bundle {

@@ -51,9 +51,6 @@ impl Recordings {
             let outputs = success.artifacts.iter();
             keeper.outputs(outputs.filter_map(|(name, digest)| Some((name.clone(), digest.parse::<Digest>().ok()?))));
         }
-        if !keeper.is_worth_keeping() {
-            return;
-        }
         let RunAction { execution, action_execution, call, attempt, .. } = run;
         let folder = self.folder.join(execution.to_string());
         let path = folder.join(format!("{action_execution}.{call:08}-{attempt:08}.{EXTENSION}"));
