@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use pipewright_base::{Cause, Source};
 use pipewright_engine::driver::{Actions, Driver};
 use pipewright_pipeline::machine::{FailureType, Report, RunAction, TransitionKind, What};
 use pipewright_store::{Aggregate, SledStore};
@@ -37,8 +38,8 @@ fn traced_process() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let store = SledStore::open(Path::new(&folder), SledStore::CACHE_BYTES_DEFAULT).unwrap();
-        let driver = Driver::new(Arc::new(store), Arc::new(Nothing));
-        let pipeline = driver.named(0, "p").await.unwrap();
+        let driver = Driver::new(Arc::new(store), Arc::new(Nothing), pipewright_base::clock::system());
+        let pipeline = driver.named(0, "p", &Cause::host("test", Source::CommandLine)).await.unwrap();
         let stage = |name: &str, category: &str| {
             let id = json!({ "category": category, "owner": "Custom", "provider": "X", "version": "1" });
             json!({ "name": name, "actions": [{ "name": "A", "actionTypeId": id }] })

@@ -26,7 +26,10 @@ use crate::logs::Logs;
 use crate::outcome;
 use crate::recording::{self, Keeper, Made, Recordings};
 use pipewright_artifacts::{ArtifactError, Artifacts};
+use pipewright_base::Digest;
+use pipewright_base::fair::Permits;
 use pipewright_engine::driver::{Actions, points};
+use pipewright_engine::retention::Pinned;
 use pipewright_packages::plugins::{Plugins, abi_type_id};
 use pipewright_store::Aggregate;
 
@@ -45,6 +48,19 @@ pub struct SandboxActions {
     /// Where each running action has its own folder.
     pub work: PathBuf,
     pub region: String,
+    /// Each account's share of the calls that run at once.
+    pub calls: Permits,
+}
+
+/// What executions pin of plugins.
+impl Pinned for SandboxActions {
+    fn candidates(&self, before: u64) -> std::io::Result<Vec<Digest>> {
+        self.plugins.candidates(before)
+    }
+
+    fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
+        self.plugins.remove(unneeded, before)
+    }
 }
 
 /// A handle that the driver holds.
@@ -107,6 +123,7 @@ impl SandboxActions {
             sink: Arc::new(Unheard),
             outside: Outside::Live,
         };
+        let _turn = self.calls.acquire(pipeline.account).await;
         let end = self.sandbox.call(plugin, call).await;
         match end.result {
             Ok(Outcome::Latest(revision)) => Ok(revision.map(outcome::revision)),
@@ -166,7 +183,9 @@ impl SandboxActions {
             outside: Outside::Recorded(self.recordings.recorder(&run)),
         };
         let (made, mut keeper) = (Made::of(&call), Keeper::new(&plugin));
+        let turn = self.calls.acquire(pipeline.account).await;
         let mut end = self.sandbox.call(&plugin, call).await;
+        drop(turn);
         log.flush();
         if let Some(keeper) = &mut keeper {
             keeper.add(made, &mut end);

@@ -16,8 +16,11 @@ use crate::grant_book::{GRANTS_PIN, GrantBook};
 use crate::logs::Logs;
 use crate::recording::Recordings;
 use pipewright_artifacts::Artifacts;
+use pipewright_base::clock;
+use pipewright_base::fair::Permits;
 use pipewright_base::home::DataDirectory;
-use pipewright_engine::driver::{Driver, DriverError};
+use pipewright_base::{Cause, Source};
+use pipewright_engine::driver::{Driver, DriverError, GRANTS};
 use pipewright_packages::plugins::Plugins;
 use pipewright_store::SledStore;
 
@@ -25,11 +28,13 @@ use pipewright_store::SledStore;
 pub const ACCOUNT: u64 = 0;
 pub const REGION: &str = "us-east-1";
 
+/// Calls of plugins that run at once; more of them wait. As many as the sandbox has room for.
+const CALLS_AT_ONCE_MAX: usize = 1_000;
+/// And of one account. Stops an account whose plugins hang from keeping all others from running.
+const CALLS_OF_ACCOUNT_MAX: usize = 250;
+
 /// The hidden command by which the host starts its own binary as the compiler of components.
 pub const COMPILE: &str = "compile-component";
-
-/// The parts of the account's record that hold pinned grants, by their digest.
-const GRANTS: &str = "grants/";
 
 #[derive(Clone)]
 pub struct Host {
@@ -102,8 +107,9 @@ impl Host {
             recordings: Recordings::new(data.logs()),
             work: data.work(),
             region: identity.region,
+            calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
         });
-        let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
+        let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))), clock::system());
         Ok(Self { driver, actions, store, accounts: identity.accounts.into() })
     }
 
@@ -111,9 +117,11 @@ impl Host {
         &self.accounts
     }
 
-    /// Takes back the grants that executions pinned before.
-    pub async fn remember_grants(&self) -> Result<(), DriverError> {
+    /// Takes back what earlier starts kept: the grants that executions pinned, and events that have no rows yet. Before
+    /// anybody asks.
+    pub async fn remember(&self) -> Result<(), DriverError> {
         for account in &*self.accounts {
+            self.driver.index_events(*account).await?;
             for (digest, bytes) in self.driver.account_parts(*account, GRANTS).await? {
                 self.actions.grants.remember(&digest, &bytes);
             }
@@ -145,7 +153,14 @@ impl Host {
         let mut pins: BTreeMap<_, _> = pin.collect();
         let grants = self.actions.grants.current(account, &declaration.name);
         if let Some((digest, bytes)) = self.actions.grants.pin(&grants) {
-            self.driver.keep_account_part(account, &format!("{GRANTS}{digest}"), Bytes::from(bytes)).await?;
+            self.driver
+                .keep_account_part(
+                    account,
+                    &format!("{GRANTS}{digest}"),
+                    Bytes::from(bytes),
+                    &Cause::host("pins", Source::Start),
+                )
+                .await?;
             pins.insert(GRANTS_PIN.to_owned(), digest);
         }
         Ok(pins)

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::poll::Poller;
 use pipewright_aws::auth::{AccessKey, profile};
 use pipewright_base::home::DataDirectory;
+use pipewright_base::{Cause, Source};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::Keeper;
 use pipewright_packages::plugins::Plugins;
@@ -60,8 +61,6 @@ pub struct Server {
     pub region: String,
     endpoint_file: PathBuf,
     keeper: Arc<Keeper>,
-    catalogues: Arc<Catalogues>,
-    poller: Poller,
 }
 
 impl Server {
@@ -81,7 +80,7 @@ impl Server {
         let store = host::open_store(&data, &identity)?;
         let plugins = Plugins::load(&sandbox, &files, Some(BlobDir::new(data.components())?)).await?;
         let host = Host::new(&data, store, identity, sandbox, plugins, grants)?;
-        host.remember_grants().await?;
+        host.remember().await?;
         let catalogues = Arc::new(Catalogues::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;
         let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
@@ -90,8 +89,14 @@ impl Server {
         let address = listener.local_addr()?;
         let (artifacts, logs) = (Arc::clone(&host.actions.artifacts), data.logs());
         let store: Arc<dyn Store> = Arc::clone(&host.store) as _;
-        let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&artifacts), logs.clone(), config.retention);
-        let keeper = Arc::new(keeper);
+        let keeper = Keeper::new(
+            Arc::clone(&store),
+            Arc::clone(host.driver.clock()),
+            Arc::clone(&artifacts),
+            logs.clone(),
+            config.retention,
+        );
+        let keeper = Arc::new(keeper.with_pins(host.driver.clone(), Arc::clone(&host.actions) as _));
         let components = BlobDir::new(data.components())?;
         let exported = Exported { store, artifacts, components, logs, keeper: Arc::clone(&keeper) };
         let poller = Poller::start(host.clone(), Duration::from_secs(config.poll_seconds));
@@ -104,14 +109,14 @@ impl Server {
             pages,
             metrics: Arc::<Metrics>::default(),
             tagging: tokio::sync::Mutex::default(),
-            poller: poller.clone(),
-            catalogues: Arc::clone(&catalogues),
+            poller,
+            catalogues,
             exported,
         });
         let endpoint_file = data.endpoint();
         std::fs::write(&endpoint_file, format!("http://{address}\n"))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
-        Ok(Self { listener, router, host, address, credentials, region, endpoint_file, keeper, catalogues, poller })
+        Ok(Self { listener, router, host, address, credentials, region, endpoint_file, keeper })
     }
 
     /// To be closed when everything else has ended.
@@ -121,7 +126,7 @@ impl Server {
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, router, host, endpoint_file, keeper, catalogues, poller, .. } = self;
+        let Self { listener, router, host, endpoint_file, keeper, .. } = self;
         // Beside the first requests. A host that cannot go on with what was interrupted must not go on at all.
         let resume = async {
             match host.resume().await {
@@ -133,7 +138,6 @@ impl Server {
         let failure = tokio::select! {
             () = accept(&listener, router, &connections) => None,
             () = keeper.run() => None,
-            () = catalogues.watch(&poller) => None,
             () = stop => None,
             failure = resume => Some(failure),
             failure = host.driver.failure() => Some(failure),
@@ -215,7 +219,7 @@ async fn administrators(host: &Host, credentials: &Path) -> anyhow::Result<Vec<(
 async fn administrator(host: &Host, account: u64) -> anyhow::Result<AccessKey> {
     let made = AccessKey::generate(ADMINISTRATOR)?;
     let text = format!("{}\n{}", made.id, made.secret.expose());
-    let kept = host.driver.keep_account_part(account, KEY, Bytes::from(text)).await?;
+    let kept = host.driver.keep_account_part(account, KEY, Bytes::from(text), &at_start()).await?;
     let text = std::str::from_utf8(&kept).context("the administrator's key is damaged")?;
     let (id, secret) = text.split_once('\n').context("the administrator's key is damaged")?;
     Ok(AccessKey {
@@ -225,10 +229,14 @@ async fn administrator(host: &Host, account: u64) -> anyhow::Result<AccessKey> {
     })
 }
 
+fn at_start() -> Cause {
+    Cause::host("server", Source::Start)
+}
+
 /// Random bytes that stay the same from start to start.
 async fn secret(host: &Host, account: u64, name: &str) -> anyhow::Result<[u8; 32]> {
     let mut made = [0; 32];
     getrandom::fill(&mut made)?;
-    let kept = host.driver.keep_account_part(account, name, Bytes::copy_from_slice(&made)).await?;
+    let kept = host.driver.keep_account_part(account, name, Bytes::copy_from_slice(&made), &at_start()).await?;
     kept[..].try_into().with_context(|| format!("the account's {name} is damaged"))
 }

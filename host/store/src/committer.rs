@@ -6,6 +6,7 @@
 //! store accepts nothing more. sled's transactions are not used: each pending one makes the next flush slower.
 
 use super::layout::{Head, META_KEY, STORE_FORMAT};
+use super::lease::Leases;
 use super::prepared::Prepared;
 use super::trim::{STEP_ROWS_MAX, Step};
 use super::watch::Watchers;
@@ -65,6 +66,7 @@ pub(super) struct Committer {
     pub(super) free_bytes: FreeBytes,
     /// What was written since the store was opened: names and values of rows.
     pub(super) written_bytes: Arc<AtomicU64>,
+    pub(super) leases: Arc<Leases>,
     pub(super) watchers: Arc<Watchers>,
     /// Why the committer ended, if it failed.
     pub(super) stopped: Arc<OnceLock<String>>,
@@ -162,7 +164,10 @@ impl Committer {
             }
         };
         let written = head.map_err(CommitError::from).and_then(|head| match work {
-            Work::Commit(prepared) => prepared.write(tree, head, put).map(|head| (head, head.sequence)),
+            Work::Commit(prepared) => {
+                self.leases.check(aggregate, prepared.fence)?;
+                prepared.write(tree, head, put).map(|head| (head, head.sequence))
+            }
             Work::Step(step) => step.write(tree, aggregate, head, put),
         });
         match written {

@@ -20,6 +20,7 @@ pub(super) struct Prepared {
     record: Vec<u8>,
     body_digest: [u8; 32],
     index: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(super) fence: Option<u64>,
     /// How many rows this writes, apart from leftovers of longer parts.
     pub(super) operations: usize,
 }
@@ -61,6 +62,7 @@ impl Prepared {
             record,
             body_digest,
             index,
+            fence: commit.fence,
             operations,
         })
     }

@@ -18,9 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::record::Token;
+use super::writer::Writer;
 use super::{DriverError, Shared, index, points, record};
-use pipewright_base::clock;
-use pipewright_store::{Aggregate, Commit, PartKey};
+use pipewright_store::{Aggregate, PartKey};
 
 /// An actor with nothing to do unloads after this time; loading it again costs one read of the store.
 const IDLE_MAX: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ struct Answer {
 pub(super) struct Actor {
     shared: Arc<Shared>,
     aggregate: Aggregate,
-    sequence: u64,
+    writer: Writer,
     state: State,
     calls: JoinSet<Answer>,
     running: HashMap<ActionExecutionId, Running>,
@@ -97,6 +97,7 @@ enum Next {
     Message(Option<Message>),
     Answer(Answer),
     Timer,
+    Renew,
     /// Try to keep what was postponed.
     Again,
     Idle,
@@ -110,6 +111,7 @@ impl Actor {
                     tracing::error!(%aggregate, "the pipeline stops: {error}");
                     shared.fail(&error);
                 }
+                actor.writer.release().await;
             }
             Err(error) => {
                 tracing::error!(%aggregate, "the pipeline cannot be loaded: {error}");
@@ -119,11 +121,11 @@ impl Actor {
     }
 
     async fn load(shared: Arc<Shared>, aggregate: Aggregate) -> Result<Self, DriverError> {
-        let loaded = shared.store.load(aggregate).await?;
+        let (writer, loaded) = Writer::load(shared.pen(), aggregate).await?;
         let mut actor = Self {
             shared,
             aggregate,
-            sequence: loaded.sequence,
+            writer,
             state: record::state(&loaded)?,
             calls: JoinSet::new(),
             running: HashMap::new(),
@@ -171,6 +173,7 @@ impl Actor {
                 Next::Message(None) => return Ok(()),
                 Next::Answer(answer) => self.answered(answer).await?,
                 Next::Timer => self.timers_due().await?,
+                Next::Renew => self.writer.renew().await?,
                 Next::Again => {
                     for what in std::mem::take(&mut self.postponed) {
                         self.happened(what).await?;
@@ -189,7 +192,8 @@ impl Actor {
     }
 
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Next {
-        let now = clock::now_ms();
+        let clock = &self.shared.clock;
+        let now = clock.now_ms();
         let timer = self.timers.first().map(|(at, _)| Duration::from_millis(at.0.saturating_sub(now)).min(SLEEP_MAX));
         let postponed = !self.postponed.is_empty();
         let idle = self.running.is_empty() && !postponed;
@@ -200,9 +204,10 @@ impl Actor {
                 // It was stopped, and its answer is not wanted.
                 Err(_) => Next::Timer,
             },
-            () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => Next::Timer,
-            () = tokio::time::sleep(FULL_RETRY), if postponed => Next::Again,
-            () = tokio::time::sleep(IDLE_MAX), if idle => Next::Idle,
+            () = clock.sleep(timer.unwrap_or_default()), if timer.is_some() => Next::Timer,
+            () = self.writer.to_renew() => Next::Renew,
+            () = clock.sleep(FULL_RETRY), if postponed => Next::Again,
+            () = clock.sleep(IDLE_MAX), if idle => Next::Idle,
         }
     }
 
@@ -245,7 +250,7 @@ impl Actor {
             && let Some(bytes) = self.shared.store.get(self.aggregate, &record::token(token)).await?
         {
             let Token { execution, at } = record::read("a request token", &bytes)?;
-            if clock::now_ms() < at.plus(TOKEN_MILLISECONDS_MAX).0 {
+            if self.shared.clock.now_ms() < at.plus(TOKEN_MILLISECONDS_MAX).0 {
                 return Ok(Reply::Execution(execution));
             }
         }
@@ -291,7 +296,7 @@ impl Actor {
 
     async fn timers_due(&mut self) -> Result<(), DriverError> {
         while let Some(&(at, timer)) = self.timers.first() {
-            if at.0 > clock::now_ms() {
+            if at.0 > self.shared.clock.now_ms() {
                 break;
             }
             self.timers.pop_first();
@@ -306,7 +311,7 @@ impl Actor {
 
     /// The heart: decide, make durable, and only then believe it and act on it.
     async fn input_with(&mut self, what: What, with: With) -> Result<Reply, DriverError> {
-        let at = Timestamp(clock::now_ms());
+        let at = Timestamp(self.shared.clock.now_ms());
         let mut decided = Decided { state: self.state.clone(), ..Decided::default() };
         let reply = decided.take(what, at)?;
         if let Some(then) = with.then {
@@ -318,12 +323,12 @@ impl Actor {
         }
         let mut index = index::rows(&index::Stepped {
             aggregate: self.aggregate,
-            sequence: self.sequence + 1,
+            sequence: self.writer.sequence() + 1,
             at,
             events: &decided.events,
             before: &self.state,
             after: &decided.state,
-        })?;
+        });
         decided.puts.extend(with.notes.into_iter().map(|(name, value)| (record::note(&name), value)));
         if let (Some(token), Reply::Execution(execution)) = (with.token, reply) {
             decided.puts.push((record::token(&token), Some(record::json(&Token { execution, at })?)));
@@ -353,9 +358,7 @@ impl Actor {
         events: Vec<Bytes>,
         index: index::Rows,
     ) -> Result<(), DriverError> {
-        let commit = Commit { aggregate: self.aggregate, expected: self.sequence, puts, events, index };
-        self.sequence = self.shared.store.commit(commit).await?;
-        Ok(())
+        self.writer.commit(puts, events, index).await
     }
 
     fn perform(&mut self, effect: Effect) {

@@ -3,15 +3,20 @@
 //! Owns the loop (input → step → commit, durable → reply → effects), one actor per pipeline, and what goes on after a
 //! restart. Must not know how a store keeps records, how an action runs, or who asks.
 
+mod account;
 mod actor;
 mod catalog;
 pub mod counts;
+mod entry;
+mod history;
 pub mod index;
 pub mod points;
 pub(crate) mod record;
+pub mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wakeups;
+mod writer;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,15 +31,21 @@ use pipewright_pipeline::machine::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use account::Accounts;
 use actor::{Actor, Message, With};
-use catalog::Accounts;
-use index::Kind;
-use pipewright_store::{Aggregate, CommitError, List, READ_ROWS_MAX, Store, StoreError};
+use pipewright_base::Cause;
+use pipewright_base::clock::Clock;
+use pipewright_store::{CommitError, LeaseError, Store, StoreError};
+use rows::DueRow;
 use wakeups::Wakeups;
+use writer::Pen;
 
+pub use account::{AccountEntry, AccountEvent};
 pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
+pub use catalog::GRANTS;
 pub use counts::Counts;
-pub use record::Recorded;
+pub use entry::Entry;
+pub use pipewright_store::{Aggregate, Watcher};
 
 /// Commands and answers that wait for one pipeline's actor; more senders wait. Stops a flood of commands from filling
 /// memory.
@@ -75,7 +86,20 @@ impl From<CommitError> for DriverError {
             CommitError::Store(full @ StoreError::Full { .. }) => Self::Full(full.to_string()),
             CommitError::Store(error) => Self::Store(error),
             CommitError::TooLarge { .. } => Self::TooLarge(error.to_string()),
-            CommitError::Conflict { .. } => Self::Damaged(format!("two hosts write one store: {error}")),
+            CommitError::Conflict { .. } | CommitError::Fenced { .. } => {
+                Self::Damaged(format!("two hosts write one store: {error}"))
+            }
+        }
+    }
+}
+
+impl From<LeaseError> for DriverError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Store(error) => error.into(),
+            // The same is possible again once the other host lets go, or dies.
+            LeaseError::Held { .. } => Self::Full(error.to_string()),
+            LeaseError::Lost { .. } => Self::Damaged(error.to_string()),
         }
     }
 }
@@ -86,6 +110,7 @@ pub struct Driver(Arc<Shared>);
 
 pub(crate) struct Shared {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     actions: Arc<dyn Actions>,
     actors: Mutex<HashMap<Aggregate, mpsc::Sender<Message>>>,
     wakeups: Arc<Wakeups>,
@@ -100,9 +125,10 @@ pub(crate) struct Shared {
 }
 
 impl Driver {
-    pub fn new(store: Arc<dyn Store>, actions: Arc<dyn Actions>) -> Self {
+    pub fn new(store: Arc<dyn Store>, actions: Arc<dyn Actions>, clock: Arc<dyn Clock>) -> Self {
         let shared = Arc::new(Shared {
             store,
+            clock,
             actions,
             actors: Mutex::default(),
             wakeups: Arc::default(),
@@ -112,12 +138,13 @@ impl Driver {
             stopping: AtomicBool::new(false),
             failed: watch::Sender::new(None),
         });
-        wakeups::spawn(Arc::clone(&shared.wakeups), Arc::downgrade(&shared));
+        wakeups::spawn(Arc::clone(&shared.clock), Arc::clone(&shared.wakeups), Arc::downgrade(&shared));
         Self(shared)
     }
 
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.0.store
+    /// By which everything that the host does has its time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
     }
 
     /// Hands one input to a pipeline. Its success is durable before this returns.
@@ -136,6 +163,7 @@ impl Driver {
         declaration: Arc<PipelineDeclaration>,
         first: StartRequest,
         notes: Vec<Note>,
+        cause: &Cause,
     ) -> Result<Aggregate, DriverError> {
         let name = declaration.name.clone();
         // A name may have been left behind by a host that died, with a deleted pipeline or nothing behind it.
@@ -143,18 +171,18 @@ impl Driver {
             if self.state(found).await?.head.is_some() {
                 return Err(Refusal::PipelineNameInUse(name).into());
             }
-            self.rename(account, &name, Some(found), Some(random()?)).await?;
+            self.rename(account, &name, Some(found), Some(random()?), cause).await?;
         }
-        let pipeline = self.named(account, &name).await?;
+        let pipeline = self.named(account, &name, cause).await?;
         let with = With { then: Some(What::Start(first)), token: None, notes };
         self.submit_with(pipeline, What::Create { declaration }, with).await?;
         Ok(pipeline)
     }
 
     /// Deletes a pipeline, and lets go of its name.
-    pub async fn delete(&self, pipeline: Aggregate, name: &str) -> Result<(), DriverError> {
+    pub async fn delete(&self, pipeline: Aggregate, name: &str, cause: &Cause) -> Result<(), DriverError> {
         self.submit(pipeline, What::Delete).await?;
-        self.rename(pipeline.account, name, Some(pipeline), None).await
+        self.rename(pipeline.account, name, Some(pipeline), None, cause).await
     }
 
     /// Starts an execution and keeps notes with it. The same token again, within [`TOKEN_MILLISECONDS_MAX`], is answered with
@@ -208,25 +236,18 @@ impl Driver {
     /// Lets everything go on that a crash or a stop of the host interrupted: to be called once, at the start. A pipeline that
     /// waits is not loaded before its time. What is stopped by a command before this is not run again.
     pub async fn resume(&self, account: u64) -> Result<(), DriverError> {
-        let mut after = None;
+        let mut rows = self.walk::<DueRow>(account, Bytes::new(), None);
         loop {
-            let list =
-                List { account, kind: Kind::Due as u8, after: after.take(), limit: READ_ROWS_MAX, ..List::default() };
-            let rows = self.0.store.list(list).await?;
-            for (uid, at) in &rows {
-                let row = (uid[..].try_into(), at[..].try_into());
-                let (Ok(uid), Ok(at)) = row else {
-                    return Err(DriverError::Damaged("a row of what is due".to_owned()));
-                };
+            let page = rows.page().await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for DueRow { uid, at } in page {
                 let pipeline = Aggregate { account, uid };
-                match u64::from_be_bytes(at) {
+                match at {
                     0 => self.ask(pipeline, |reply| Message::Resume { reply }).await?,
                     at => self.0.wakeups.set(at, pipeline),
                 }
-            }
-            match rows.last() {
-                Some((uid, _)) => after = Some(uid.clone()),
-                None => return Ok(()),
             }
         }
     }
@@ -285,6 +306,10 @@ impl Driver {
 }
 
 impl Shared {
+    fn pen(&self) -> Pen {
+        Pen { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock) }
+    }
+
     /// Delivers to the pipeline's actor, starting one where there is none.
     async fn send(self: &Arc<Self>, pipeline: Aggregate, mut message: Message) {
         loop {

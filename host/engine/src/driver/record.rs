@@ -19,13 +19,13 @@ const EXECUTION: &str = "execution/";
 
 /// An event as history keeps it: with the time of its step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     pub at: Timestamp,
     pub event: Event,
 }
 
 impl Recorded {
-    pub fn read(bytes: &[u8]) -> Result<Self, DriverError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, DriverError> {
         serde_json::from_slice(bytes).map_err(|error| damaged("an event", &error))
     }
 }
@@ -82,7 +82,7 @@ pub(super) fn declaration_of(bytes: &[u8]) -> Result<Arc<PipelineDeclaration>, D
 }
 
 /// The declaration of one version, for as long as the pipeline is there.
-pub(super) fn versioned(version: u32) -> PartKey {
+pub(crate) fn versioned(version: u32) -> PartKey {
     PartKey::Archived(format!("declaration/{version}").into())
 }
 

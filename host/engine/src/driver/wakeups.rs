@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::Shared;
 use super::actor::Message;
-use pipewright_base::clock;
+use pipewright_base::clock::Clock;
 use pipewright_store::Aggregate;
 
 #[derive(Default)]
@@ -45,10 +45,10 @@ impl Wakeups {
 }
 
 /// Runs until the driver is gone.
-pub(super) fn spawn(wakeups: Arc<Wakeups>, shared: Weak<Shared>) {
+pub(super) fn spawn(clock: Arc<dyn Clock>, wakeups: Arc<Wakeups>, shared: Weak<Shared>) {
     tokio::spawn(async move {
         loop {
-            let (due, sleep) = wakeups.take(clock::now_ms());
+            let (due, sleep) = wakeups.take(clock.now_ms());
             for pipeline in due {
                 let Some(driver) = shared.upgrade() else { return };
                 driver.send(pipeline, Message::Wake).await;
@@ -58,7 +58,7 @@ pub(super) fn spawn(wakeups: Arc<Wakeups>, shared: Weak<Shared>) {
             }
             tokio::select! {
                 () = wakeups.changed.notified() => {}
-                () = tokio::time::sleep(sleep) => {}
+                () = clock.sleep(sleep) => {}
             }
         }
     });

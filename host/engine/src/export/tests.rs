@@ -2,20 +2,24 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::driver::tests::cause;
 use crate::retention::Retention;
 use crate::retention::tests::World;
+use pipewright_base::clock;
 use pipewright_base::home::DataDirectory;
 use pipewright_store::{SledStore, Verified};
 
 fn exported(store: Arc<dyn Store>, artifacts: &Path, logs: &Path, components: &Path) -> Exported {
     let artifacts = Arc::new(Artifacts::open(artifacts).unwrap());
-    let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&artifacts), logs.to_owned(), Retention::default());
+    let (of, time) = (Arc::clone(&store), clock::system());
+    let keeper = Keeper::new(of, time, Arc::clone(&artifacts), logs.to_owned(), Retention::default());
     let components = BlobDir::new(components).unwrap();
     Exported { store, artifacts, components, logs: logs.to_owned(), keeper: Arc::new(keeper) }
 }
@@ -54,13 +58,17 @@ fn inner(text: &str) -> Vec<&str> {
 /// Pipelines with all that a store can hold of them: ended, waiting, dropped and deleted.
 async fn world() -> World {
     let world = World::new().await;
-    world.driver.keep_account_part(0, "key/administrator", Bytes::from_static(b"AKIA\nverysecret")).await.unwrap();
-    world.driver.keep_account_part(0, "page-key", Bytes::from_static(&[0xff; 32])).await.unwrap();
+    world
+        .driver
+        .keep_account_part(0, "key/administrator", Bytes::from_static(b"AKIA\nverysecret"), &cause())
+        .await
+        .unwrap();
+    world.driver.keep_account_part(0, "page-key", Bytes::from_static(&[0xff; 32]), &cause()).await.unwrap();
     world.driver.keep(world.pipeline, vec![("tags".to_owned(), Some(Bytes::from_static(b"\xff\xfe")))]).await.unwrap();
     for _ in 0..3 {
         world.execute().await;
     }
-    world.collect(Retention { executions_count_max: 2, ..Retention::default() }, clock::now_ms()).await;
+    world.collect(Retention { executions_count_max: 2, ..Retention::default() }, Duration::ZERO).await;
     world.told.gate_waits.store(true, std::sync::atomic::Ordering::SeqCst);
     world.execute().await;
     world.told.gate_waits.store(false, std::sync::atomic::Ordering::SeqCst);

@@ -6,22 +6,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pipewright_pipeline::action_type::ActionTypes;
 use pipewright_pipeline::declaration::{ActionDeclaration, ActionTypeId, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionExecutionId, ActionHappening, ActionRun, ActionStatus, Event, Execution, Timestamp, Told,
+    ActionEvent, ActionHappening, ActionRun, ActionStatus, Event, Execution, Timestamp, Told,
 };
 use pipewright_pipeline::requests;
 use serde::Serialize;
 
 use super::Call;
 use super::error::ApiError;
-use super::executions::{RESULTS_PER_PAGE, Reading, row_execution};
+use super::executions::{RESULTS_PER_PAGE, Reading};
 use super::views::{self, ErrorDetails, MASK, Time};
-use pipewright_engine::driver::Recorded;
-use pipewright_engine::driver::index::{self, Kind};
-use pipewright_store::List;
+use pipewright_engine::driver::Entry;
+use pipewright_engine::driver::rows::{ActionOfRow, ActionRow, Place, Row as _, Which};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,13 +112,14 @@ pub async fn list(call: &Call, input: requests::ListActionExecutionsInput) -> Re
     };
     let scope = format!("ListActionExecutions {pipeline} {} {}", wanted.map_or("", |id| id), since.0);
     let after = call.api.pages.after(&scope, input.next_token.as_deref())?;
+    let after = after.map(|after| Place::read(&after).ok_or_else(ApiError::invalid_token)).transpose()?;
     let limit = input.max_results.map_or(RESULTS_PER_PAGE, |max| max as usize);
     let mut names = match &of {
-        Some(execution) => of_execution(&reading, execution, after.as_deref(), limit + 1).await?,
-        None => of_pipeline(&reading, after.as_deref(), limit + 1).await?,
+        Some(execution) => of_execution(&reading, execution, after, limit + 1).await?,
+        None => of_pipeline(&reading, after, limit + 1).await?,
     };
-    names.retain(|name| name.started >= since);
-    let next_token = (names.len() > limit).then(|| call.api.pages.token(&scope, &names[limit - 1].position()));
+    names.retain(|name| name.place.started >= since);
+    let next_token = (names.len() > limit).then(|| call.api.pages.token(&scope, &names[limit - 1].place.to_bytes()));
     names.truncate(limit);
 
     let catalogue = call.catalogue();
@@ -140,46 +139,22 @@ fn latest_attempt(execution: &Execution) -> Timestamp {
     retries.max().unwrap_or(execution.start.at)
 }
 
-/// An action execution's place in the index.
+/// An action execution in the index.
 struct Name {
-    started: Timestamp,
-    action: ActionExecutionId,
+    place: Place,
     /// Its row of the start, and of the end if it has ended.
-    rows: Vec<Bytes>,
+    rows: Vec<ActionRow>,
 }
 
-impl Name {
-    fn position(&self) -> Vec<u8> {
-        [&index::newest_first(self.started.0)[..], &index::action_id(self.action)].concat()
-    }
-
-    fn read(position: &[u8]) -> Result<Self, ApiError> {
-        let malformed = || ApiError::internal(&"an index row is malformed");
-        let (started, rest) = position.split_first_chunk().ok_or_else(malformed)?;
-        let action = rest.first_chunk().ok_or_else(malformed)?;
-        let started = Timestamp(!u64::from_be_bytes(*started));
-        Ok(Self { started, action: ActionExecutionId::from_bytes(*action), rows: Vec::new() })
-    }
-}
-
-async fn of_pipeline(reading: &Reading<'_>, after: Option<&[u8]>, limit: usize) -> Result<Vec<Name>, ApiError> {
-    let uid = reading.pipeline.uid;
-    let rows = reading
-        .rows(List {
-            account: reading.pipeline.account,
-            kind: Kind::Actions as u8,
-            prefix: Bytes::copy_from_slice(&uid),
-            // Behind both rows of the last one.
-            after: after.map(|after| [&uid[..], after, &[u8::MAX]].concat().into()),
-            limit: 2 * limit,
-        })
-        .await?;
+async fn of_pipeline(reading: &Reading<'_>, after: Option<Place>, limit: usize) -> Result<Vec<Name>, ApiError> {
+    let (account, uid) = (reading.pipeline.account, reading.pipeline.uid);
+    let behind = after.map(|after| ActionRow::behind(&uid, after));
+    let driver = &reading.call.api.host.driver;
     let mut names: Vec<Name> = Vec::new();
-    for (name, value) in rows {
-        let read = Name::read(&name[uid.len()..])?;
+    for row in driver.rows::<ActionRow>(account, ActionRow::of(&uid), behind, 2 * limit).await? {
         match names.last_mut() {
-            Some(last) if last.action == read.action => last.rows.push(value),
-            _ => names.push(Name { rows: vec![value], ..read }),
+            Some(last) if last.place.action == row.place.action => last.rows.push(row),
+            _ => names.push(Name { place: row.place, rows: vec![row] }),
         }
     }
     names.truncate(limit);
@@ -189,55 +164,48 @@ async fn of_pipeline(reading: &Reading<'_>, after: Option<&[u8]>, limit: usize) 
 async fn of_execution(
     reading: &Reading<'_>,
     execution: &Execution,
-    after: Option<&[u8]>,
+    after: Option<Place>,
     limit: usize,
 ) -> Result<Vec<Name>, ApiError> {
     let (account, uid) = (reading.pipeline.account, reading.pipeline.uid);
-    let prefix: Bytes = [&uid[..], &index::id(execution.id)].concat().into();
-    let after = after.map(|after| [&prefix[..], after].concat().into());
-    let (kind, skip) = (Kind::ActionsOf as u8, prefix.len());
-    let found = reading.rows(List { account, kind, prefix, after, limit }).await?;
+    let driver = &reading.call.api.host.driver;
+    let after = after.map(|place| ActionOfRow { uid, execution: execution.id, place }.name());
+    let found = driver.rows::<ActionOfRow>(account, ActionOfRow::of(&uid, execution.id), after, limit).await?;
     let mut names = Vec::with_capacity(found.len());
-    for (name, _) in found {
-        let mut read = Name::read(&name[skip..])?;
-        let prefix = [&uid[..], &read.position()].concat().into();
-        let list = List { account, kind: Kind::Actions as u8, prefix, after: None, limit: 2 };
-        read.rows = reading.rows(list).await?.into_iter().map(|(_, value)| value).collect();
-        names.push(read);
+    for ActionOfRow { place, .. } in found {
+        let rows = driver.rows(account, ActionRow::at(&uid, place), None, 2).await?;
+        names.push(Name { place, rows });
     }
     Ok(names)
 }
 
 /// The records that a page has read: two action executions often have one in common.
 #[derive(Default)]
-struct Records(HashMap<u64, Arc<Vec<Recorded>>>);
+struct Records(HashMap<u64, Option<Arc<Entry>>>);
 
 impl Records {
     /// What a record says of an action execution that it starts or ends.
     async fn event(
         &mut self,
         reading: &Reading<'_>,
-        row: &[u8],
-        action: ActionExecutionId,
+        row: &ActionRow,
     ) -> Result<Option<(Timestamp, ActionEvent)>, ApiError> {
-        let sequence = row.get(16..).and_then(|rest| rest.first_chunk());
-        let sequence = u64::from_be_bytes(*sequence.ok_or_else(|| ApiError::internal(&"an index row is malformed"))?);
-        let events = match self.0.get(&sequence) {
-            Some(events) => Arc::clone(events),
+        let (sequence, action) = (row.sequence, row.place.action);
+        let entry = match self.0.get(&sequence) {
+            Some(entry) => entry.clone(),
             None => {
-                let store = reading.call.api.host.driver.store();
-                let records = store.history(reading.pipeline, sequence, 1).await?;
-                let events = records.iter().filter(|record| record.sequence == sequence).flat_map(|it| &it.events);
-                let events = Arc::new(events.map(|event| Recorded::read(event)).collect::<Result<Vec<_>, _>>()?);
-                self.0.insert(sequence, Arc::clone(&events));
-                events
+                let entry = reading.call.api.host.driver.history(reading.pipeline, sequence, 1).await?.pop();
+                let entry = entry.filter(|entry| entry.sequence == sequence).map(Arc::new);
+                self.0.insert(sequence, entry.clone());
+                entry
             }
         };
-        let found = events.iter().find_map(|recorded| match &recorded.event {
-            Event::Action(event) if event.action_execution == action => Some((recorded.at, event)),
+        let Some(entry) = entry else { return Ok(None) };
+        let found = entry.events.iter().find_map(|event| match event {
+            Event::Action(event) if event.action_execution == action => Some((**event).clone()),
             _ => None,
         });
-        Ok(found.map(|(at, event)| (at, (**event).clone())))
+        Ok(entry.at.zip(found))
     }
 }
 
@@ -249,28 +217,28 @@ async fn detail(
     types: &ActionTypes,
 ) -> Result<Option<Detail>, ApiError> {
     let Some(row) = name.rows.first() else { return Ok(None) };
-    let execution = row_execution(row)?;
-    let Some((_, started)) = records.event(reading, row, name.action).await? else { return Ok(None) };
-    let ended = match name.rows.get(1) {
-        Some(row) => records.event(reading, row, name.action).await?,
+    let (execution, action) = (row.execution, name.place.action);
+    let Some((_, started)) = records.event(reading, row).await? else { return Ok(None) };
+    let ended = match name.rows.iter().find(|row| row.which == Which::End) {
+        Some(row) => records.event(reading, row).await?,
         None => None,
     };
     let declaration = reading.declaration(started.version).await?;
     let live = reading.state.executions.get(&execution);
-    let run = live.and_then(|live| live.actions.values().find(|run| run.id == name.action)).map(|run| &**run);
+    let run = live.and_then(|live| live.actions.values().find(|run| run.id == action)).map(|run| &**run);
     let (status, last_update_time, output) = match &ended {
         Some((at, event)) => {
             let (status, output) = output(&event.what, &declaration);
             (status, *at, output)
         }
-        None => (ActionStatus::InProgress, run.map_or(name.started, |run| run.updated), in_progress(run)),
+        None => (ActionStatus::InProgress, run.map_or(name.place.started, |run| run.updated), in_progress(run)),
     };
     let decision = run.and_then(|run| run.decision.as_ref());
     Ok(Some(Detail {
         pipeline_execution_id: execution.to_string(),
-        action_execution_id: name.action.to_string(),
+        action_execution_id: action.to_string(),
         pipeline_version: started.version,
-        start_time: Time(name.started),
+        start_time: Time(name.place.started),
         last_update_time: Time(last_update_time),
         updated_by: decision.and_then(|decision| decision.by.clone()),
         status,

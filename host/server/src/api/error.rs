@@ -11,7 +11,6 @@ use crate::catalogues::CatalogueError;
 use pipewright_aws::auth::AuthError;
 use pipewright_engine::driver::DriverError;
 use pipewright_packages::PackageError;
-use pipewright_store::StoreError;
 
 #[derive(Clone, Debug)]
 pub struct ApiError {
@@ -138,12 +137,6 @@ impl From<CatalogueError> for ApiError {
             CatalogueError::Plugin(error) => Self::validation(error.to_string()),
             CatalogueError::Driver(error) => error.into(),
         }
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        Self::from(DriverError::Store(error))
     }
 }
 

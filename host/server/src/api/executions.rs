@@ -17,9 +17,8 @@ use serde::Serialize;
 use super::Call;
 use super::error::ApiError;
 use super::views::{ExecutionSummary, ExecutionView, Time};
-use pipewright_base::clock;
-use pipewright_engine::driver::index::Kind;
-use pipewright_store::{Aggregate, List};
+use pipewright_engine::driver::Aggregate;
+use pipewright_engine::driver::rows::{ExecutionRow, Row as _};
 
 /// A list gives this many where the caller does not say.
 pub const RESULTS_PER_PAGE: usize = 100;
@@ -108,10 +107,6 @@ impl<'a> Reading<'a> {
             ApiError::new("PipelineExecutionNotFoundException", message)
         })
     }
-
-    pub async fn rows(&self, list: List) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, ApiError> {
-        Ok(self.call.api.host.driver.store().list(list).await?)
-    }
 }
 
 pub async fn start(call: &Call, input: requests::StartPipelineExecutionInput) -> Result<Started, ApiError> {
@@ -167,20 +162,14 @@ pub async fn list(call: &Call, input: requests::ListPipelineExecutionsInput) -> 
     let mut ended = false;
     while summaries.len() < limit && looked_at < FILTERED_ROWS_MAX && !ended {
         let asked = limit + 1 - summaries.len();
-        let list = List {
-            account: pipeline.account,
-            kind: Kind::Executions as u8,
-            prefix: bytes::Bytes::copy_from_slice(&pipeline.uid),
-            after: after.clone().map(Into::into),
-            limit: asked,
-        };
-        let rows = reading.rows(list).await?;
+        let (of, behind) = (ExecutionRow::of(&pipeline.uid), after.clone().map(Into::into));
+        let rows = call.api.host.driver.rows::<ExecutionRow>(pipeline.account, of, behind, asked).await?;
         ended = rows.len() < asked;
-        for (name, value) in rows.into_iter().take(limit - summaries.len()) {
+        for row in rows.into_iter().take(limit - summaries.len()) {
             looked_at += 1;
-            after = Some(name.to_vec());
+            after = Some(row.name().to_vec());
             // It may have been collected meanwhile.
-            let Some(execution) = reading.execution(row_execution(&value)?).await? else { continue };
+            let Some(execution) = reading.execution(row.execution).await? else { continue };
             let declaration = reading.declaration(execution.start.version).await?;
             let wanted = stage.as_ref().is_none_or(|stage| {
                 let index = declaration.stages.iter().position(|declared| declared.name == *stage);
@@ -197,12 +186,6 @@ pub async fn list(call: &Call, input: requests::ListPipelineExecutionsInput) -> 
     Ok(Listed { pipeline_execution_summaries: summaries, next_token })
 }
 
-/// The execution that an index row is about.
-pub fn row_execution(value: &[u8]) -> Result<ExecutionId, ApiError> {
-    let id = value.first_chunk().ok_or_else(|| ApiError::internal(&"an index row is malformed"))?;
-    Ok(ExecutionId::from_bytes(*id))
-}
-
 pub async fn retry_stage(call: &Call, input: requests::RetryStageExecutionInput) -> Result<Started, ApiError> {
     let (pipeline, _) = call.pipeline(&input.pipeline_name).await?;
     let not_latest = || {
@@ -217,7 +200,7 @@ pub async fn retry_stage(call: &Call, input: requests::RetryStageExecutionInput)
 
 pub async fn put_approval_result(call: &Call, input: requests::PutApprovalResultInput) -> Result<Answered, ApiError> {
     let (pipeline, _) = call.pipeline(&input.pipeline_name).await?;
-    let approved_at = Time(Timestamp(clock::now_ms()));
+    let approved_at = Time(Timestamp(call.api.host.driver.clock().now_ms()));
     let answer = ApprovalAnswer {
         stage: input.stage_name,
         action: input.action_name,

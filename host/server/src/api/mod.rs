@@ -34,7 +34,7 @@ pub use metrics::Metrics;
 pub use operations::OPERATIONS;
 pub use pages::Pages;
 use pipewright_aws::auth::{AccessKey, AuthError, Scope, verify};
-use pipewright_base::clock;
+use pipewright_base::{Cause, Principal, Source, clock};
 use pipewright_packages::plugins::Catalogue;
 use pipewright_runner::host::Host;
 use wire::Protocol;
@@ -90,6 +90,12 @@ impl Call {
         }
         let message = format!("{} may not do this: it is for the account of those who run the host", self.caller);
         Err(ApiError::denied(message))
+    }
+
+    /// What is to be kept of the reason of what this request changes.
+    fn cause(&self) -> Cause {
+        let user = self.caller.rsplit('/').next().unwrap_or_default();
+        Cause { principal: Principal::user(self.account, user), request: String::new(), source: Source::Api }
     }
 
     pub fn arn(&self, pipeline: &str) -> String {

@@ -18,9 +18,9 @@ use super::error::ApiError;
 use super::operations::NoBody;
 use super::views::{self, Time};
 use super::{Call, tags};
+use pipewright_engine::driver::Aggregate;
 use pipewright_engine::driver::DriverError;
-use pipewright_engine::driver::index::{Kind, PipelineRow};
-use pipewright_store::{Aggregate, List};
+use pipewright_engine::driver::rows::{PipelineRow, Row as _};
 
 /// ListPipelines gives this many where the caller does not say.
 const PIPELINES_PER_PAGE: usize = 1000;
@@ -167,7 +167,7 @@ pub async fn create(call: &Call, Document(document): Document) -> Result<Created
     let pins = host.pins(call.account, &declaration).await?;
     let first = StartRequest { trigger, pins, ..StartRequest::default() };
     let declaration = Arc::new(declaration);
-    let created = host.driver.create(call.account, Arc::clone(&declaration), first, notes).await;
+    let created = host.driver.create(call.account, Arc::clone(&declaration), first, notes, &call.cause()).await;
     let pipeline = created.map_err(|error| call.refused(&name, error))?;
     call.api.poller.changed(pipeline);
     let catalogue = call.catalogue();
@@ -222,7 +222,7 @@ pub async fn update(call: &Call, Document(document): Document) -> Result<Created
 pub async fn delete(call: &Call, input: requests::DeletePipelineInput) -> Result<NoBody, ApiError> {
     let driver = &call.api.host.driver;
     if let Some(pipeline) = driver.find(call.account, &input.name).await? {
-        match driver.delete(pipeline, &input.name).await {
+        match driver.delete(pipeline, &input.name, &call.cause()).await {
             Ok(()) | Err(DriverError::Refused(Refusal::PipelineNotFound)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -235,27 +235,17 @@ pub async fn list(call: &Call, input: requests::ListPipelinesInput) -> Result<Li
     const SCOPE: &str = "ListPipelines";
     let after = call.api.pages.after(SCOPE, input.next_token.as_deref())?;
     let limit = input.max_results.map_or(PIPELINES_PER_PAGE, |max| max as usize).min(PIPELINES_PER_PAGE);
-    let list = List {
-        account: call.account,
-        kind: Kind::Pipelines as u8,
-        after: after.map(Into::into),
-        limit,
-        ..List::default()
-    };
-    let rows = call.api.host.driver.store().list(list).await?;
+    let (all, after) = (bytes::Bytes::new(), after.map(Into::into));
+    let rows = call.api.host.driver.rows::<PipelineRow>(call.account, all, after, limit).await?;
     let next_token = (rows.len() == limit).then(|| rows.last()).flatten();
-    let next_token = next_token.map(|(name, _)| call.api.pages.token(SCOPE, name));
-    let mut pipelines = Vec::with_capacity(rows.len());
-    for (name, row) in rows {
-        let row: PipelineRow = serde_json::from_slice(&row).map_err(|error| ApiError::internal(&error))?;
-        pipelines.push(Summary {
-            name: String::from_utf8_lossy(&name).into_owned(),
-            version: row.version,
-            pipeline_type: row.pipeline_type.unwrap_or_default(),
-            execution_mode: row.execution_mode.unwrap_or_default(),
-            created: Time(row.created),
-            updated: Time(row.updated),
-        });
-    }
-    Ok(Listed { pipelines, next_token })
+    let next_token = next_token.map(|row| call.api.pages.token(SCOPE, &row.name()));
+    let summary = |row: PipelineRow| Summary {
+        name: row.name,
+        version: row.version,
+        pipeline_type: row.pipeline_type.unwrap_or_default(),
+        execution_mode: row.execution_mode.unwrap_or_default(),
+        created: Time(row.created),
+        updated: Time(row.updated),
+    };
+    Ok(Listed { pipelines: rows.into_iter().map(summary).collect(), next_token })
 }

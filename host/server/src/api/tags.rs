@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::Call;
 use super::error::ApiError;
+use pipewright_engine::driver::Aggregate;
 use pipewright_engine::driver::Note;
-use pipewright_store::Aggregate;
 
 const TAGS_PER_PAGE: usize = 100;
 const NOTE: &str = "tags";

@@ -2,11 +2,12 @@
 //!
 //! Owns the shape. What has no such event (a wait, a transition, the pipeline itself) has none here.
 
-use pipewright_pipeline::machine::{ActionEvent, ActionHappening, Event, ExecutionEvent, StageEvent, StageState, Told};
+use pipewright_pipeline::machine::{
+    ActionEvent, ActionHappening, Event, ExecutionEvent, StageEvent, StageState, Timestamp, Told,
+};
 use serde_json::{Map, Value, json};
 
 use super::super::Call;
-use pipewright_engine::driver::Recorded;
 use pipewright_engine::driver::counts::{action_state, execution_state};
 
 /// Where an event stands, to be told to the client.
@@ -15,6 +16,7 @@ pub struct At<'a> {
     pub pipeline: &'a str,
     /// Unique among all events of the host.
     pub id: &'a str,
+    pub time: Timestamp,
 }
 
 pub fn time(milliseconds: u64) -> String {
@@ -22,8 +24,8 @@ pub fn time(milliseconds: u64) -> String {
     at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
 }
 
-pub fn event(at: &At<'_>, recorded: &Recorded) -> Option<Value> {
-    let (kind, detail) = match &recorded.event {
+pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
+    let (kind, detail) = match event {
         Event::Execution(event) => ("Pipeline", execution(at, event)),
         Event::Stage(event) => ("Stage", stage(at, event)),
         Event::Action(event) => ("Action", action(at, event)?),
@@ -38,7 +40,7 @@ pub fn event(at: &At<'_>, recorded: &Recorded) -> Option<Value> {
         "detail-type": format!("CodePipeline {kind} Execution State Change"),
         "source": "aws.codepipeline",
         "account": at.call.account_id(),
-        "time": time(recorded.at.0),
+        "time": time(at.time.0),
         "region": at.call.api.region,
         "resources": [at.call.arn(at.pipeline)],
         "detail": detail,

@@ -3,8 +3,7 @@
 //! Owns the cursors. A cursor says which records were delivered whole, so at worst an event is delivered twice, and
 //! never not at all. Must not know the shape of an event (`eventbridge`).
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -12,21 +11,19 @@ use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use bytes::Bytes;
-use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
-use pipewright_pipeline::machine::Event as Happened;
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use pipewright_pipeline::machine::{Event as Happened, Timestamp};
 use serde::Deserialize;
 
 use super::super::error::ApiError;
 use super::super::{Api, Call};
 use super::eventbridge::{self, At};
-use pipewright_base::clock;
-use pipewright_engine::driver::Recorded;
-use pipewright_engine::driver::index::Kind;
-use pipewright_store::{Aggregate, List, READ_ROWS_MAX, Record, Watcher};
+use pipewright_engine::driver::rows::{DeletedRow, EventRow, Row as _};
+use pipewright_engine::driver::{Aggregate, DriverError, Entry, Watcher};
 
-/// Records of one pipeline that are read at once.
-const RECORDS_MAX: usize = 64;
-/// Pipelines that are read at once: one read after the other would hold up all that happens on a busy host.
+/// What is read ahead: records of one pipeline, or rows of the account's events.
+const READ_AHEAD_MAX: usize = 64;
+/// Records that are read at once: one read after the other would hold up all that happens on a busy host.
 const READS_MAX: usize = 16;
 /// How much later than its time an event may become durable: a client that comes back to the account's events gets
 /// those of this time again, rather than miss one.
@@ -61,6 +58,11 @@ fn invalid_cursor() -> ApiError {
     ApiError::validation("The Last-Event-ID is not one that this stream gave")
 }
 
+/// One pipeline that cannot be read is in the way of no other.
+fn untold(pipeline: Aggregate, error: &DriverError) {
+    tracing::warn!(%pipeline, "some of its events cannot be told: {error}");
+}
+
 pub async fn of_pipeline(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
@@ -69,22 +71,24 @@ pub async fn of_pipeline(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let call = super::caller(&api, &parts)?;
     let (aggregate, _) = super::pipeline(&call, &name).await?;
-    let watcher = api.host.driver.store().watch(Some(aggregate));
+    let driver = &api.host.driver;
+    let watcher = driver.watch(Some(aggregate));
     let next = match (last_event_id(&parts), query.from.as_deref()) {
         (Some(id), _) => {
             let last = id.split('.').next().and_then(|sequence| sequence.parse::<u64>().ok());
             last.and_then(|last| last.checked_add(1)).ok_or_else(invalid_cursor)?
         }
-        (None, Some("now")) => first_since(&call, aggregate, clock::now_ms() + 1).await?,
+        (None, Some("now")) => driver.first_since(aggregate, driver.clock().now_ms() + 1).await?,
         (None, _) => 1,
     };
     let feed = Feed {
         names: HashMap::from([(aggregate, name)]),
-        places: HashMap::from([(aggregate, Place::at(next))]),
+        next: HashMap::from([(aggregate, next)]),
+        behind: VecDeque::from([(aggregate, u64::MAX)]),
         one: true,
         ..Feed::new(call, watcher)
     };
-    Ok(feed.start().await?.into_sse())
+    Ok(feed.into_sse())
 }
 
 pub async fn of_account(
@@ -93,104 +97,44 @@ pub async fn of_account(
     parts: Parts,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let call = super::caller(&api, &parts)?;
-    let watcher = api.host.driver.store().watch(None);
+    let driver = &api.host.driver;
+    let watcher = driver.watch(None);
     let since = match (last_event_id(&parts), query.from.as_deref()) {
         (Some(id), _) => {
             let at: u64 = id.split('.').next().and_then(|at| at.parse().ok()).ok_or_else(invalid_cursor)?;
             at.saturating_sub(LATE_MILLISECONDS_MAX)
         }
-        (None, Some("now")) => clock::now_ms(),
+        (None, Some("now")) => driver.clock().now_ms(),
         (None, _) => 0,
     };
-    let mut feed = Feed::new(call, watcher);
-    // In this order: one that is deleted in between is in both.
-    let there = api.host.driver.pipelines(feed.call.account).await?;
-    for (name, aggregate) in there.into_iter().chain(deleted_since(&feed.call, since).await?) {
-        let next = first_since(&feed.call, aggregate, since).await?;
-        feed.names.insert(aggregate, name);
-        feed.places.insert(aggregate, Place::at(next));
-    }
-    Ok(feed.start().await?.into_sse())
-}
-
-/// Pipelines that were deleted then or later: a client that was away is told how they ended.
-async fn deleted_since(call: &Call, since: u64) -> Result<Vec<(String, Aggregate)>, ApiError> {
-    let account = call.account;
-    let mut found = Vec::new();
-    let mut after = Bytes::copy_from_slice(&since.to_be_bytes());
+    // In this order: one that is deleted in between is in both. A client that was away is told how those ended that are gone.
+    let there = driver.pipelines(call.account).await?;
+    let mut names: HashMap<_, _> = there.into_iter().map(|(name, aggregate)| (aggregate, name)).collect();
+    let mut deleted = driver.walk::<DeletedRow>(call.account, Bytes::new(), Some(DeletedRow::since(since)));
     loop {
-        let (kind, after_row) = (Kind::Deleted as u8, Some(after));
-        let list = List { account, kind, after: after_row, limit: READ_ROWS_MAX, ..List::default() };
-        let rows = call.api.host.driver.store().list(list).await?;
-        let Some((last, _)) = rows.last() else { return Ok(found) };
-        after = last.clone();
-        for (row, name) in &rows {
-            if let Some(uid) = row.last_chunk() {
-                found.push((String::from_utf8_lossy(name).into_owned(), Aggregate { account, uid: *uid }));
-            }
+        let page = deleted.page().await?;
+        if page.is_empty() {
+            break;
         }
+        let of_account = |uid| Aggregate { account: call.account, uid };
+        names.extend(page.into_iter().map(|row| (of_account(row.uid), row.pipeline)));
     }
-}
-
-/// The first record whose events happened at a time or later. Times do not go back within a pipeline, but for a clock
-/// that was set.
-async fn first_since(call: &Call, aggregate: Aggregate, since: u64) -> Result<u64, ApiError> {
-    let store = call.api.host.driver.store();
-    let (mut low, mut high) = (1, store.load(aggregate).await?.sequence + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        // Records that were collected are older than all that are left.
-        let record = store.history(aggregate, middle, 1).await?.pop().filter(|record| record.sequence == middle);
-        let before = match record {
-            None => true,
-            Some(record) => time_of(&record)?.is_none_or(|at| at < since),
-        };
-        match before {
-            true => low = middle + 1,
-            false => high = middle,
-        }
-    }
-    Ok(low)
-}
-
-fn time_of(record: &Record) -> Result<Option<u64>, ApiError> {
-    let first = record.events.first().map(|event| Recorded::read(event)).transpose()?;
-    Ok(first.map(|recorded| recorded.at.0))
-}
-
-/// Records that were there before, by time; of each pipeline at most one page is in memory.
-#[derive(Default)]
-struct Backlog {
-    heads: BinaryHeap<Reverse<(u64, Aggregate)>>,
-    pages: HashMap<Aggregate, VecDeque<Record>>,
-}
-
-/// How far the events of a pipeline are told.
-struct Place {
-    /// The next record.
-    next: u64,
-    /// The last one that is known to be there; all until the watcher told of one.
-    last: u64,
-}
-
-impl Place {
-    fn at(next: u64) -> Self {
-        Self { next, last: u64::MAX }
-    }
-}
-
-impl Default for Place {
-    fn default() -> Self {
-        Self::at(1)
-    }
+    let feed = Feed { names, since, backlog: Some(EventRow::since(since)), ..Feed::new(call, watcher) };
+    Ok(feed.into_sse())
 }
 
 struct Feed {
     call: Call,
     watcher: Watcher,
     names: HashMap<Aggregate, String>,
-    places: HashMap<Aggregate, Place>,
-    backlog: Backlog,
+    /// Of the pipelines that something was told of, the next record.
+    next: HashMap<Aggregate, u64>,
+    /// Where the feed of an account began.
+    since: u64,
+    /// After which row of the account's events it goes on; `None` once all that was there is told.
+    backlog: Option<Bytes>,
+    /// Pipelines that went on since then, each with the last record that is known to be there.
+    behind: VecDeque<(Aggregate, u64)>,
     ready: VecDeque<Event>,
     /// The feed of one pipeline, whose cursors need no time.
     one: bool,
@@ -202,13 +146,19 @@ struct Feed {
 impl Feed {
     fn new(call: Call, watcher: Watcher) -> Self {
         let open = Open::new(&call.api);
-        let (names, places, backlog) = (HashMap::new(), HashMap::new(), Backlog::default());
-        Self { call, watcher, names, places, backlog, ready: VecDeque::new(), one: false, ended: false, _open: open }
-    }
-
-    async fn start(mut self) -> Result<Self, ApiError> {
-        self.refill(self.places.keys().copied().collect()).await?;
-        Ok(self)
+        Self {
+            call,
+            watcher,
+            names: HashMap::new(),
+            next: HashMap::new(),
+            since: 0,
+            backlog: None,
+            behind: VecDeque::new(),
+            ready: VecDeque::new(),
+            one: false,
+            ended: false,
+            _open: open,
+        }
     }
 
     fn into_sse(self) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
@@ -225,38 +175,6 @@ impl Feed {
         Sse::new(stream).keep_alive(KeepAlive::default())
     }
 
-    /// Reads the next page of each pipeline into the backlog.
-    async fn refill(&mut self, pipelines: Vec<Aggregate>) -> Result<(), ApiError> {
-        let store = self.call.api.host.driver.store();
-        let reads = pipelines.into_iter().map(|pipeline| {
-            let next = self.places.entry(pipeline).or_default().next;
-            store.history(pipeline, next, RECORDS_MAX).map(move |page| page.map(|page| (pipeline, page)))
-        });
-        let pages: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS_MAX).try_collect().await?;
-        for (pipeline, page) in pages {
-            if let Some(first) = page.first() {
-                let at = time_of(first)?.unwrap_or_default();
-                self.backlog.heads.push(Reverse((at, pipeline)));
-                self.backlog.pages.insert(pipeline, page.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for pipelines of the account that went on; `None` once the host goes down.
-    async fn changed(&mut self) -> Option<Vec<Aggregate>> {
-        let first = self.watcher.changed().await?;
-        let more = std::iter::from_fn(|| self.watcher.changed().now_or_never().flatten());
-        let mut changed = Vec::new();
-        for (aggregate, last) in std::iter::once(first).chain(more) {
-            if aggregate.account == self.call.account && aggregate.uid != [0; 16] {
-                self.places.entry(aggregate).or_default().last = last;
-                changed.push(aggregate);
-            }
-        }
-        Some(changed)
-    }
-
     async fn event(&mut self) -> Result<Option<Event>, ApiError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -265,40 +183,82 @@ impl Feed {
             if self.ended {
                 return Ok(None);
             }
-            if let Some(Reverse((_, aggregate))) = self.backlog.heads.pop() {
-                self.take(aggregate).await?;
-                continue;
-            }
-            match self.changed().await {
-                None => return Ok(None),
-                Some(changed) => self.refill(changed).await?,
+            if let Some(after) = self.backlog.take() {
+                self.backlog = self.read_backlog(after).await?;
+            } else if let Some((pipeline, last)) = self.behind.pop_front() {
+                self.catch_up(pipeline, last).await?;
+            } else if !self.changed().await {
+                return Ok(None);
             }
         }
     }
 
-    /// Takes one record of a pipeline out of the backlog.
-    async fn take(&mut self, aggregate: Aggregate) -> Result<(), ApiError> {
-        let Some(page) = self.backlog.pages.get_mut(&aggregate) else { return Ok(()) };
-        let Some(record) = page.pop_front() else { return Ok(()) };
-        let following = page.front().map(time_of).transpose()?;
-        let place = self.places.entry(aggregate).or_default();
-        place.next = record.sequence + 1;
-        match following {
-            Some(at) => self.backlog.heads.push(Reverse((at.unwrap_or_default(), aggregate))),
-            None => {
-                self.backlog.pages.remove(&aggregate);
-                if place.next <= place.last {
-                    self.refill(vec![aggregate]).await?;
+    /// Tells the next of the account's events, and gives the row to go on after.
+    async fn read_backlog(&mut self, after: Bytes) -> Result<Option<Bytes>, ApiError> {
+        let (driver, account) = (self.call.api.host.driver.clone(), self.call.account);
+        let rows = driver.rows::<EventRow>(account, Bytes::new(), Some(after), READ_AHEAD_MAX).await?;
+        let last = rows.last().map(EventRow::name);
+        let reads = rows.into_iter().map(|row| {
+            let pipeline = Aggregate { account, uid: row.uid };
+            driver.history(pipeline, row.sequence, 1).map(move |read| (pipeline, row.sequence, read))
+        });
+        let reads: Vec<_> = futures::stream::iter(reads).buffered(READS_MAX).collect().await;
+        for (pipeline, sequence, read) in reads {
+            match read {
+                // Retention may have been faster.
+                Ok(entries) => {
+                    entries.iter().filter(|it| it.sequence == sequence).for_each(|it| self.tell(pipeline, it))
                 }
+                Err(error) => untold(pipeline, &error),
             }
         }
-        self.tell(aggregate, &record)
+        Ok(last)
     }
 
-    fn tell(&mut self, aggregate: Aggregate, record: &Record) -> Result<(), ApiError> {
-        for (number, bytes) in record.events.iter().enumerate() {
-            let recorded = Recorded::read(bytes)?;
-            match &recorded.event {
+    /// Waits until pipelines of the account went on; false once the host goes down.
+    async fn changed(&mut self) -> bool {
+        let Some(first) = self.watcher.changed().await else { return false };
+        let more = std::iter::from_fn(|| self.watcher.changed().now_or_never().flatten());
+        let account = self.call.account;
+        let ours = |(aggregate, _): &(Aggregate, u64)| {
+            aggregate.account == account && *aggregate != Aggregate::of_account(account)
+        };
+        self.behind.extend(std::iter::once(first).chain(more).filter(ours));
+        true
+    }
+
+    /// Tells what one pipeline has done since it was looked at last.
+    async fn catch_up(&mut self, pipeline: Aggregate, last: u64) -> Result<(), ApiError> {
+        let driver = self.call.api.host.driver.clone();
+        let read = async {
+            let next = match self.next.get(&pipeline) {
+                Some(next) => *next,
+                None => driver.first_since(pipeline, self.since).await?,
+            };
+            driver.history(pipeline, next, READ_AHEAD_MAX).await
+        };
+        let entries = match read.await {
+            Err(error) if !self.one => {
+                untold(pipeline, &error);
+                return Ok(());
+            }
+            read => read?,
+        };
+        for entry in &entries {
+            self.tell(pipeline, entry);
+        }
+        if entries.last().is_some_and(|entry| entry.sequence < last) {
+            self.behind.push_back((pipeline, last));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, aggregate: Aggregate, entry: &Entry) {
+        let next = self.next.entry(aggregate).or_default();
+        *next = (entry.sequence + 1).max(*next);
+        let time = entry.at.unwrap_or(Timestamp(0));
+        for (number, event) in entry.events.iter().enumerate() {
+            match event {
                 Happened::PipelineCreated { declaration } => {
                     self.names.insert(aggregate, declaration.name.clone());
                 }
@@ -307,17 +267,16 @@ impl Feed {
             }
             let Some(pipeline) = self.names.get(&aggregate) else { continue };
             let uid = u128::from_be_bytes(aggregate.uid);
-            let id = format!("{uid:032x}.{}.{number}", record.sequence);
-            let at = At { call: &self.call, pipeline, id: &id };
-            let Some(event) = eventbridge::event(&at, &recorded) else { continue };
+            let id = format!("{uid:032x}.{}.{number}", entry.sequence);
+            let at = At { call: &self.call, pipeline, id: &id, time };
+            let Some(event) = eventbridge::event(&at, event) else { continue };
             let cursor = match self.one {
                 // The records before are delivered whole; this one may come again from its start.
-                true if number + 1 < record.events.len() => format!("{}.{number}", record.sequence - 1),
-                true => format!("{}.{number}", record.sequence),
-                false => format!("{}.{id}", recorded.at.0),
+                true if number + 1 < entry.events.len() => format!("{}.{number}", entry.sequence - 1),
+                true => format!("{}.{number}", entry.sequence),
+                false => format!("{}.{id}", time.0),
             };
             self.ready.push_back(Event::default().id(cursor).data(event.to_string()));
         }
-        Ok(())
     }
 }

@@ -22,9 +22,9 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::super::error::ApiError;
 use super::super::{Api, Call};
-use pipewright_engine::driver::index::{self, Kind};
+use pipewright_engine::driver::Aggregate;
+use pipewright_engine::driver::rows::ActionOfRow;
 use pipewright_runner::logs::Listener;
-use pipewright_store::{Aggregate, List};
 
 /// What is read and sent at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -55,28 +55,17 @@ impl Place {
         let not_found = || ApiError::not_found(format!("The execution has no action execution with ID '{action}'"));
         let action = action.parse().map_err(|_| not_found())?;
         let place = Self { aggregate, execution: execution.id, action, start: execution.start };
-        let prefix = [&place.aggregate.uid[..], &index::id(place.execution)].concat();
-        let skip = prefix.len() + 8;
-        let mut after = None;
+        let of = ActionOfRow::of(&aggregate.uid, place.execution);
+        let mut rows = call.api.host.driver.walk::<ActionOfRow>(aggregate.account, of, None);
         loop {
-            let rows = place.rows(call, Kind::ActionsOf, prefix.clone(), after.take()).await?;
-            if rows.iter().any(|(name, _)| name[skip..] == index::action_id(action)) {
+            let page = rows.page().await?;
+            if page.is_empty() {
+                return Err(not_found());
+            }
+            if page.iter().any(|row| row.place.action == action) {
                 return Ok(place);
             }
-            after = Some(rows.last().ok_or_else(not_found)?.0.clone());
         }
-    }
-
-    async fn rows(
-        &self,
-        call: &Call,
-        kind: Kind,
-        prefix: Vec<u8>,
-        after: Option<Bytes>,
-    ) -> Result<Vec<(Bytes, Bytes)>, ApiError> {
-        let list =
-            List { account: self.aggregate.account, kind: kind as u8, prefix: prefix.into(), after, limit: 1000 };
-        Ok(call.api.host.driver.store().list(list).await?)
     }
 
     /// Nothing is written any more to the log of one that has ended.
@@ -248,7 +237,7 @@ impl Following {
 
     /// Waits until there may be more. False once there will be nothing more.
     async fn wait(&mut self) -> bool {
-        let mut watcher = self.call.api.host.driver.store().watch(Some(self.place.aggregate));
+        let mut watcher = self.call.api.host.driver.watch(Some(self.place.aggregate));
         // It may have ended before the watcher watched.
         if self.place.has_ended(&self.call).await.unwrap_or(true) {
             return true;

@@ -26,7 +26,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::executions::Reading;
 use super::{Api, Call};
-use pipewright_store::Aggregate;
+use pipewright_engine::driver::Aggregate;
 
 /// Whole paths: a nested router would cut off what is signed.
 pub(super) fn router() -> Router<Arc<Api>> {
@@ -35,6 +35,7 @@ pub(super) fn router() -> Router<Arc<Api>> {
         .route("/v1/export", get(export::export))
         .route("/v1/plugins", get(plugins::list))
         .route("/v1/plugins/{team}/{plugin}/uses", get(plugins::uses))
+        .route("/v1/plugins/load", put(plugins::load))
         .route("/v1/plugins/consent", put(plugins::consent))
         .route("/v1/plugins/offer", put(plugins::offer))
         .route("/v1/plugins/notice", put(plugins::notice))

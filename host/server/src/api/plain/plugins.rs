@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::ApiError;
 use super::super::{Api, BODY_BYTES_MAX, Call, read_body};
+use pipewright_engine::driver::Aggregate;
 use pipewright_packages::Entry;
 use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Whose, ask_in_words, label};
 use pipewright_runner::actions::plugin_pin;
-use pipewright_store::Aggregate;
 
 /// Pipelines that one page of uses goes over.
 const PIPELINES_PER_PAGE: usize = 100;
@@ -133,7 +133,17 @@ pub async fn consent(State(api): State<Arc<Api>>, request: Request) -> Result<Re
     let digest = digest.strip_prefix("sha256:").and_then(|digest| digest.parse::<Digest>().ok());
     let digest =
         digest.ok_or_else(|| ApiError::validation("digest: write it as `sha256:` and 64 hexadecimal digits"))?;
-    api.catalogues.consent(call.account, &name, &version, &digest).await?;
+    api.catalogues.consent(call.account, &name, &version, &digest, &call.cause()).await?;
+    done(&api)
+}
+
+/// What is installed was changed on this machine.
+pub async fn load(State(api): State<Arc<Api>>, request: Request) -> Result<Response<Body>, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Load {}
+    let (call, Load {}) = read(&api, request).await?;
+    api.catalogues.load_account(call.account, &call.cause()).await?;
     done(&api)
 }
 
@@ -147,7 +157,7 @@ struct Offer {
 
 pub async fn offer(State(api): State<Arc<Api>>, request: Request) -> Result<Response<Body>, ApiError> {
     let (call, Offer { action_type, accounts }) = read(&api, request).await?;
-    api.catalogues.offer(call.account, &action_type, &accounts).await?;
+    api.catalogues.offer(call.account, &action_type, &accounts, &call.cause()).await?;
     done(&api)
 }
 
@@ -165,7 +175,7 @@ struct Said {
 pub async fn notice(State(api): State<Arc<Api>>, request: Request) -> Result<Response<Body>, ApiError> {
     let (call, Said { name, version, kind, reason }) = read(&api, request).await?;
     let notice = kind.map(|kind| Notice { kind, reason });
-    api.catalogues.notice(call.account, &name, &version, notice).await?;
+    api.catalogues.notice(call.account, &name, &version, notice, &call.cause()).await?;
     done(&api)
 }
 
