@@ -4,7 +4,7 @@
 //! they changed. An account's record has what was loaded last, so that its history tells who changed what. Must not know who
 //! sees what (`plugins`), nor how a package is judged (`packages`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use pipewright_pipeline::declaration::ActionTypeId;
@@ -54,8 +54,8 @@ pub struct Catalogues {
     host: Host,
     data: DataDirectory,
     operator: u64,
-    /// Held while an account's plugins are loaded: of two loads the later one counts.
-    loading: Mutex<()>,
+    /// Each account's is held while its plugins are loaded: of two loads the later one counts.
+    loading: HashMap<u64, Mutex<()>>,
     /// Held while an account changes what it says: what is kept and what counts are to be the same.
     saying: Mutex<()>,
 }
@@ -80,7 +80,7 @@ impl Catalogues {
             host: host.clone(),
             data: data.clone(),
             operator,
-            loading: Mutex::default(),
+            loading: host.accounts().iter().map(|account| (*account, Mutex::default())).collect(),
             saying: Mutex::default(),
         };
         let misplaced = Installed::lock_path(data, Some(operator));
@@ -110,7 +110,10 @@ impl Catalogues {
 
     /// Takes up what an account has installed now.
     pub async fn load_account(&self, account: u64, cause: &Cause) -> Result<(), CatalogueError> {
-        let _alone = self.loading.lock().await;
+        let _alone = match self.loading.get(&account) {
+            Some(loading) => Some(loading.lock().await),
+            None => None,
+        };
         let actions = &self.host.actions;
         let installed = self.installed(account)?;
         actions.plugins.load_installed(&actions.sandbox, account, installed.components()?).await?;

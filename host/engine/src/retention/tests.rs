@@ -387,3 +387,22 @@ async fn declarations_go_that_no_execution_runs() {
     world.collect(one, MINUTE).await;
     assert_eq!(versions().await, [5]);
 }
+
+/// As a store is that a first version wrote.
+#[tokio::test]
+async fn events_that_have_no_rows_get_them_once() {
+    let world = World::new().await;
+    let one = world.execute().await;
+    let written = world.rows::<EventRow>().await;
+    let index = written.iter().map(Row::key).collect();
+    let taken = Trim { aggregate: world.pipeline, expected: None, before: 0, parts: Vec::new(), index };
+    world.store.trim(taken.clone()).await.unwrap();
+    assert_eq!(world.rows::<EventRow>().await, []);
+    world.driver.index_events(0).await.unwrap();
+    assert_eq!(world.rows::<EventRow>().await, written);
+    world.check(&[one], &[]).await;
+    // It is not done again at every start.
+    world.store.trim(taken).await.unwrap();
+    world.driver.index_events(0).await.unwrap();
+    assert_eq!(world.rows::<EventRow>().await, []);
+}
