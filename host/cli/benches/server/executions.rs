@@ -104,7 +104,7 @@ impl OverApi {
                 let ends = self.ends.clone();
                 tokio::spawn(async move {
                     for _ in 0..runs {
-                        let execution = client.start(&name(number), &Cause::host("bench", Source::CommandLine)).await?;
+                        let execution = client.start(&name(number)).await?;
                         ends.success(&execution).await?;
                     }
                     anyhow::Ok(client)

@@ -174,7 +174,7 @@ pub async fn update(call: &Call, input: requests::UpdateActionTypeInput) -> Resu
         let accounts: Vec<String> = serde_json::from_value(permissions["allowedAccounts"].clone())
             .map_err(|error| ApiError::validation(format!("actionType.permissions: {error}")))?;
         let others: Vec<String> = accounts.into_iter().filter(|account| *account != call.account_id()).collect();
-        call.api.catalogues.offer(call.account, &id, &others).await?;
+        call.api.catalogues.offer(call.account, &id, &others, &call.cause()).await?;
         call.api.poller.catalogues_changed();
     }
     Ok(NoBody)
