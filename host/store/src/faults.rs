@@ -195,7 +195,7 @@ fn what_was_acknowledged_survives_a_kill() {
     let mut acknowledged: BTreeMap<u8, u64> = BTreeMap::new();
     for lines in [1, 50, 300, 1000] {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "store::faults::what_was_acknowledged_survives_a_kill", "--nocapture"])
+            .args(["--exact", "faults::what_was_acknowledged_survives_a_kill", "--nocapture"])
             .env(CHILD_DIR, dir.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -315,7 +315,7 @@ fn a_full_disk_refuses_commits_until_there_is_space() {
 /// Where the disk fills up all the same, a file that may not grow any more standing in for it.
 #[test]
 fn a_write_that_fails_stops_the_store_and_loses_nothing() {
-    const NAME: &str = "store::faults::a_write_that_fails_stops_the_store_and_loses_nothing";
+    const NAME: &str = "faults::a_write_that_fails_stops_the_store_and_loses_nothing";
     if let Some(dir) = std::env::var_os(CHILD_DIR) {
         return commit_until_full(Path::new(&dir));
     }
