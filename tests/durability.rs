@@ -38,9 +38,9 @@ fn traced_process() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let store = SledStore::open(Path::new(&folder), SledStore::CACHE_BYTES_DEFAULT).unwrap();
-        let driver = Driver::new(Arc::new(store), Arc::new(Nothing));
-        let pipeline = driver.named(0, "p").await.unwrap();
+        let driver = Driver::new(Arc::new(store), Arc::new(Nothing), pipewright_base::clock::system());
         let cause = Cause::host("tests", Source::Start);
+        let pipeline = driver.named(0, "p", &cause).await.unwrap();
         let stage = |name: &str, category: &str| {
             let id = json!({ "category": category, "owner": "Custom", "provider": "X", "version": "1" });
             json!({ "name": name, "actions": [{ "name": "A", "actionTypeId": id }] })

@@ -74,6 +74,12 @@ const LAWS: &[Law] = &[
         except: &["host/cli", "host/sandbox/src/compile.rs", "host/sandbox/tests/child"],
     },
     Law {
+        name: "the edges reach the store through the engine, which alone reads its bytes",
+        patterns: &["pipewright_store"],
+        within: &["host/server/src/api", "host/server/src/catalogues.rs"],
+        except: &[],
+    },
+    Law {
         name: "registries are asked in one place, where every answer has a limit",
         patterns: &["reqwest::", "use reqwest"],
         within: &["host", "sdk", "plugins"],

@@ -1,10 +1,11 @@
-//! The words that every room shares: digests, hexadecimal text, the clock, and where things lie on a machine.
+//! The words that every room shares: digests, hexadecimal text, the clock, fair shares, and where things lie on a machine.
 //!
 //! Depends on nothing of this project.
 
 mod cause;
 pub mod clock;
 mod digest;
+pub mod fair;
 pub mod hex;
 pub mod home;
 mod scope;

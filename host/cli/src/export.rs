@@ -16,6 +16,7 @@ use pipewright_sandbox::files::BlobDir;
 use super::exit::{self, Ended};
 use super::remote::{Connection, Server};
 use pipewright_artifacts::Artifacts;
+use pipewright_base::clock;
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::export::lines::Line;
 use pipewright_engine::export::{Exported, stream};
@@ -67,7 +68,13 @@ async fn online(server: &Server, output: Option<&Path>) -> Result<ExitCode, Ende
 async fn offline(data: &DataDirectory, store: SledStore, output: Option<&Path>) -> anyhow::Result<()> {
     let store: Arc<SledStore> = Arc::new(store);
     let artifacts = Arc::new(Artifacts::open(&data.artifacts())?);
-    let keeper = Keeper::new(Arc::clone(&store) as _, Arc::clone(&artifacts), data.logs(), Retention::default());
+    let keeper = Keeper::new(
+        Arc::clone(&store) as _,
+        clock::system(),
+        Arc::clone(&artifacts),
+        data.logs(),
+        Retention::default(),
+    );
     let exported = Exported {
         store,
         artifacts,

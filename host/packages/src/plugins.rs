@@ -5,11 +5,12 @@
 
 mod catalogue;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use bytes::Bytes;
+use pipewright_base::fair::Permits;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 use pipewright_sandbox::abi::{ActionType, Capability, Category, Owner, SettingKind, TypeId};
@@ -39,11 +40,62 @@ pub enum PluginError {
     NoBundle,
 }
 
+/// Components that are loaded at once, and of one account: the sandbox compiles no more of them side by side. Stops an account
+/// with many plugins from being waited for by the others.
+const LOADS_AT_ONCE_MAX: usize = 2;
+const LOADS_OF_ACCOUNT_MAX: usize = 1;
+/// Plugins that are kept in memory because an execution pinned them; those that are bound are besides. Stops a host whose
+/// plugins are often upgraded from holding every version that it ever ran.
+const LOADED_MAX: usize = 128;
+
+struct Loading(Permits);
+
+impl Default for Loading {
+    fn default() -> Self {
+        Self(Permits::new(LOADS_AT_ONCE_MAX, LOADS_OF_ACCOUNT_MAX))
+    }
+}
+
+/// The plugins that were used last, by the digests of their components.
+struct Recent<P = Plugin> {
+    /// Each with the number of its last use.
+    plugins: HashMap<String, (P, u64)>,
+    uses: u64,
+}
+
+impl<P> Default for Recent<P> {
+    fn default() -> Self {
+        Self { plugins: HashMap::new(), uses: 0 }
+    }
+}
+
+impl<P: Clone> Recent<P> {
+    fn get(&mut self, digest: &str) -> Option<P> {
+        self.uses += 1;
+        let (plugin, used) = self.plugins.get_mut(digest)?;
+        *used = self.uses;
+        Some(plugin.clone())
+    }
+
+    fn put(&mut self, digest: &str, plugin: P) {
+        self.uses += 1;
+        self.plugins.insert(digest.to_owned(), (plugin, self.uses));
+        if self.plugins.len() > LOADED_MAX {
+            let oldest = self.plugins.iter().min_by_key(|(_, (_, used))| *used).map(|(digest, _)| digest.clone());
+            if let Some(oldest) = oldest {
+                self.plugins.remove(&oldest);
+            }
+        }
+    }
+}
+
 /// The plugins that were loaded.
 #[derive(Default)]
 pub struct Plugins {
-    by_digest: RwLock<HashMap<String, Plugin>>,
+    loaded: Mutex<Recent>,
     known: RwLock<Known>,
+    /// Each account's turn to have its components compiled.
+    loading: Loading,
     /// Every component that was ever loaded here: an execution that waits may have pinned one that is bound no more.
     kept: Option<BlobDir>,
 }
@@ -101,7 +153,12 @@ impl Plugins {
         account: u64,
         components: Vec<(String, Vec<u8>)>,
     ) -> Result<(), PluginError> {
-        let installed = served(&self.load_all(sandbox, components).await?)?;
+        let mut plugins = Vec::with_capacity(components.len());
+        for component in components {
+            let _turn = self.loading.0.acquire(account).await;
+            plugins.extend(self.load_all(sandbox, vec![component]).await?);
+        }
+        let installed = served(&plugins)?;
         self.change(|known| drop(known.installed.insert(account, installed)));
         Ok(())
     }
@@ -113,12 +170,13 @@ impl Plugins {
         components: Vec<(String, Vec<u8>)>,
     ) -> Result<Vec<Plugin>, PluginError> {
         if let Some(kept) = &self.kept {
-            let new: Vec<_> =
-                components.iter().filter(|(_, component)| !kept.contains(&Digest::of(component))).collect();
-            for (_, component) in &new {
+            let mut is_new = false;
+            for (_, component) in &components {
+                is_new |= !kept.contains(&Digest::of(component));
+                // Also one that is there: it was kept now, and is not collected.
                 kept.put(component).map_err(PluginError::Keep)?;
             }
-            if !new.is_empty() {
+            if is_new {
                 kept.sync().map_err(PluginError::Keep)?;
             }
         }
@@ -126,8 +184,8 @@ impl Plugins {
             sandbox.load(component.into()).await.map_err(|source| PluginError::Refused { name, source })
         };
         let plugins = futures::future::try_join_all(components.into_iter().map(load)).await?;
-        let mut by_digest = self.by_digest.write().expect("no panic while held");
-        by_digest.extend(plugins.iter().map(|plugin| (plugin.digest().to_owned(), plugin.clone())));
+        let mut loaded = self.loaded();
+        plugins.iter().for_each(|plugin| loaded.put(plugin.digest(), plugin.clone()));
         Ok(plugins)
     }
 
@@ -160,7 +218,7 @@ impl Plugins {
 
     /// The plugin that an execution pinned, if it is loaded.
     pub fn pinned(&self, digest: &str) -> Option<Plugin> {
-        self.by_digest.read().expect("no panic while held").get(digest).cloned()
+        self.loaded().get(digest)
     }
 
     /// The same, loaded again if it was loaded here before. None where nothing of this digest was kept.
@@ -171,8 +229,31 @@ impl Plugins {
         let bytes = self.kept.as_ref()?.read(&digest.parse().ok()?, COMPONENT_BYTES_MAX).ok()?;
         let plugin = sandbox.load(bytes.into()).await;
         let plugin = plugin.inspect_err(|error| tracing::error!("plugin {digest}: {error}")).ok()?;
-        self.by_digest.write().expect("no panic while held").insert(digest.to_owned(), plugin.clone());
+        self.loaded().put(digest, plugin.clone());
         Some(plugin)
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Recent> {
+        self.loaded.lock().expect("no panic while held")
+    }
+
+    /// The components that may go once no execution pins them: kept before a time, in milliseconds since 1970, and neither bound
+    /// nor in memory, so that nothing that starts now can take one.
+    pub fn candidates(&self, before: u64) -> std::io::Result<Vec<Digest>> {
+        let Some(kept) = &self.kept else { return Ok(Vec::new()) };
+        let mut candidates = kept.stored_before(before)?;
+        let (known, loaded) = (self.known.read().expect("no panic while held"), self.loaded());
+        let bound: HashSet<&str> = known.served().map(|served| served.plugin.digest()).collect();
+        candidates.retain(|digest| {
+            let digest = digest.to_string();
+            !bound.contains(digest.as_str()) && !loaded.plugins.contains_key(&digest)
+        });
+        Ok(candidates)
+    }
+
+    /// Removes components that nothing needs, unless they were kept again since; says how many went and their bytes.
+    pub fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
+        self.kept.as_ref().map_or(Ok((0, 0)), |kept| kept.remove_unused(unneeded, before))
     }
 
     /// The component of this digest, if it was ever loaded here.
@@ -311,5 +392,25 @@ pub fn abi_type_id(id: &ActionTypeId) -> TypeId {
         },
         provider: id.provider.clone(),
         version: id.version.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_loaded_plugins_those_used_last_stay() {
+        let mut recent = Recent::<usize>::default();
+        for number in 0..LOADED_MAX {
+            recent.put(&number.to_string(), number);
+        }
+        assert_eq!(recent.get("0"), Some(0));
+        recent.put("one more", 1000);
+        let is_there = |digest: &str| recent.plugins.contains_key(digest);
+        assert_eq!(
+            (is_there("0"), is_there("1"), is_there("one more"), recent.plugins.len()),
+            (true, false, true, LOADED_MAX)
+        );
     }
 }

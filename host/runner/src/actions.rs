@@ -28,7 +28,10 @@ use crate::outcome;
 use crate::recording::{self, Keeper, Made, Recordings, did_nothing};
 use crate::work::Work;
 use pipewright_artifacts::{ArtifactError, Artifacts};
+use pipewright_base::Digest;
+use pipewright_base::fair::Permits;
 use pipewright_engine::driver::{Actions, Granted, kept_grants, points};
+use pipewright_engine::retention::Pinned as PinnedElsewhere;
 use pipewright_packages::plugins::{Plugins, abi_type_id};
 use pipewright_store::{Aggregate, PartKey, Store};
 
@@ -53,6 +56,19 @@ pub struct SandboxActions {
     pub limits: CallLimits,
     /// Where guests run: what waits for one must not keep a thread from anybody else.
     pub work_runtime: Work,
+    /// Each account's share of the calls that run at once.
+    pub calls: Permits,
+}
+
+/// What executions pin of plugins.
+impl PinnedElsewhere for SandboxActions {
+    fn candidates(&self, before: u64) -> std::io::Result<Vec<Digest>> {
+        self.plugins.candidates(before)
+    }
+
+    fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
+        self.plugins.remove(unneeded, before)
+    }
 }
 
 /// A handle that the driver holds.
@@ -175,6 +191,7 @@ impl SandboxActions {
             sink: Arc::new(Unheard),
             outside: Outside::Live,
         };
+        let _turn = self.calls.acquire(pipeline.account).await;
         let end = self.sandbox.call(plugin, call).await;
         folder.empty().await;
         match end.result {
@@ -234,7 +251,9 @@ impl SandboxActions {
             outside: Outside::Recorded(self.recordings.recorder(&run)),
         };
         let made = Made::of(&call);
+        let turn = self.calls.acquire(pipeline.account).await;
         let mut end = self.sandbox.call(&plugin, call).await;
+        drop(turn);
         log.flush();
         let mut keeper = if did_nothing(&end) { None } else { Keeper::new(&plugin) };
         if let Some(keeper) = &mut keeper {

@@ -15,8 +15,9 @@ use crate::logs::Logs;
 use crate::recording::Recordings;
 use crate::work::Work;
 use pipewright_artifacts::Artifacts;
-use pipewright_base::Scope;
+use pipewright_base::fair::Permits;
 use pipewright_base::home::DataDirectory;
+use pipewright_base::{Scope, clock};
 use pipewright_engine::driver::{Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
 use pipewright_store::SledStore;
@@ -24,6 +25,11 @@ use pipewright_store::SledStore;
 /// The only account, and the region, of a host that was not told others.
 pub const ACCOUNT: u64 = 0;
 pub const REGION: &str = "us-east-1";
+
+/// Calls of plugins that run at once; more of them wait. As many as the sandbox has room for.
+const CALLS_AT_ONCE_MAX: usize = 1_000;
+/// And of one account. Stops an account whose plugins hang from keeping all others from running.
+const CALLS_OF_ACCOUNT_MAX: usize = 250;
 
 /// The hidden command by which the host starts its own binary as the compiler of components.
 pub const COMPILE: &str = "compile-component";
@@ -115,13 +121,26 @@ impl Host {
             region: identity.region,
             limits: identity.limits,
             work_runtime: identity.work,
+            calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
         });
-        let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
+        let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))), clock::system());
         Ok(Self { driver, actions, store, accounts: identity.accounts.into() })
     }
 
     pub fn accounts(&self) -> &Arc<[u64]> {
         &self.accounts
+    }
+
+    /// Gives the events that earlier versions kept their rows: before anybody asks.
+    pub async fn index_events(&self) -> Result<(), DriverError> {
+        for account in &*self.accounts {
+            match self.driver.index_events(*account).await {
+                Err(error) if error.scope() == Scope::Host => return Err(error),
+                Err(error) => tracing::error!(account, "some events have no rows: {error}"),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Goes on with what was interrupted, as far as it can: only a failed host keeps an account from it. Where the host before

@@ -6,6 +6,7 @@
 //! store accepts nothing more. sled's transactions are not used: each pending one makes the next flush slower.
 
 use super::layout::{self, Head, META_KEY, PREFIX_BYTES, STORE_FORMAT};
+use super::lease::Leases;
 use super::prepared::{Prepared, further_chunks_stored};
 use super::recent::Recent;
 use super::trim::{STEP_ROWS_MAX, Step};
@@ -68,6 +69,7 @@ pub(super) struct Committer {
     /// What was written since the store was opened: names and values of rows.
     pub(super) written_bytes: Arc<AtomicU64>,
     pub(super) recent: Arc<Recent>,
+    pub(super) leases: Arc<Leases>,
     pub(super) watchers: Arc<Watchers>,
     /// Why the committer ended, if it failed.
     pub(super) stopped: Arc<OnceLock<String>>,
@@ -189,9 +191,10 @@ impl Committer {
             None => rows::head(tree, aggregate).map(|head| Known { head, long: None }),
         };
         let written = match work {
-            Work::Commit(prepared) => {
-                known.map_err(CommitError::from).and_then(|known| commit(tree, aggregate, known, prepared, put))
-            }
+            Work::Commit(prepared) => known.map_err(CommitError::from).and_then(|known| {
+                self.leases.check(aggregate, prepared.fence)?;
+                commit(tree, aggregate, known, prepared, put)
+            }),
             Work::Step(step) => {
                 let head = step.head(known.map(|known| known.head));
                 head.map_err(CommitError::from).and_then(|head| {

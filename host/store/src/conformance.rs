@@ -2,6 +2,7 @@
 
 use super::layout::CHUNK_BYTES;
 use super::*;
+use pipewright_base::clock::Simulated;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -21,6 +22,16 @@ pub(super) fn runtime() -> Runtime {
 
 pub(super) fn open(dir: &Path) -> SledStore {
     SledStore::open(dir, SledStore::CACHE_BYTES_DEFAULT).expect("the store opens")
+}
+
+/// Runs one check on every backend, with the clock by which its leases expire.
+fn on_each_at<F: Future<Output = ()>>(check: impl Fn(Arc<dyn Store>, Simulated) -> F) {
+    let clock = Simulated::new(0);
+    runtime().block_on(check(Arc::new(MemoryStore::on(Arc::new(clock.clone()))), clock.clone()));
+    let dir = TempDir::new().expect("a directory");
+    let system = super::sled::System { clock: Arc::new(clock.clone()), ..super::sled::System::of(dir.path()) };
+    let store = SledStore::open_on(dir.path(), SledStore::CACHE_BYTES_DEFAULT, system).expect("the store opens");
+    runtime().block_on(check(Arc::new(store), clock));
 }
 
 /// Runs one check on every backend.
@@ -62,7 +73,7 @@ pub(super) fn noise(seed: u64, length: usize) -> String {
 
 pub(super) fn commit(aggregate: Aggregate, expected: u64, script: &str) -> Commit {
     let events = vec![bytes(&format!("event of {}", expected + 1))];
-    Commit { aggregate, expected, puts: puts(script), events, index: Vec::new() }
+    Commit { aggregate, expected, puts: puts(script), events, index: Vec::new(), fence: None }
 }
 
 fn row(name: &str, value: Option<&str>) -> (IndexKey, Option<Bytes>) {
@@ -117,6 +128,65 @@ fn a_commit_at_another_sequence_changes_nothing() {
         }
         assert_eq!(shown(&*store, PIPELINE).await, "1: head=1");
         assert_eq!(store.history(PIPELINE, 1, 9).await.expect("history").len(), 1);
+    });
+}
+
+const TERM: Duration = Duration::from_secs(10);
+const ONE: Holder = [1; 16];
+const OTHER: Holder = [2; 16];
+
+#[test]
+fn a_lease_is_held_by_one_until_it_expires() {
+    on_each_at(async |store, clock| {
+        let held = Err(LeaseError::Held { aggregate: PIPELINE });
+        let first = store.acquire(PIPELINE, ONE, TERM).await.expect("nobody has it");
+        assert_eq!(store.acquire(PIPELINE, OTHER, TERM).await, held);
+        let elsewhere = store.acquire(NEIGHBOURS[0], OTHER, TERM).await.expect("another aggregate");
+        clock.advance(TERM - Duration::from_millis(1)).await;
+        assert_eq!(store.acquire(PIPELINE, OTHER, TERM).await, held);
+        assert_eq!(store.renew(first, TERM).await, Ok(()));
+        clock.advance(TERM - Duration::from_millis(1)).await;
+        assert_eq!(store.acquire(PIPELINE, OTHER, TERM).await, held, "it was renewed");
+        clock.advance(Duration::from_millis(1)).await;
+        assert_eq!(store.renew(first, TERM).await, Ok(()), "it has expired, and nobody took it");
+        clock.advance(TERM).await;
+        let second = store.acquire(PIPELINE, OTHER, TERM).await.expect("it has expired");
+        assert!(second.fence > first.fence && elsewhere.aggregate == NEIGHBOURS[0]);
+        assert_eq!(store.renew(first, TERM).await, Err(LeaseError::Lost { aggregate: PIPELINE }));
+        // What was lost is not given back.
+        store.release(first).await.expect("it is asked");
+        assert_eq!(store.acquire(PIPELINE, ONE, TERM).await, held);
+        store.release(second).await.expect("it is asked");
+        let third = store.acquire(PIPELINE, ONE, TERM).await.expect("it was given back");
+        // Who has it takes it anew: the part of a host that had it before may not have heard yet.
+        let fourth = store.acquire(PIPELINE, ONE, TERM).await.expect("it is one's own");
+        assert!(third.fence > second.fence && fourth.fence > third.fence);
+        assert_eq!(store.renew(third, TERM).await, Err(LeaseError::Lost { aggregate: PIPELINE }));
+    });
+}
+
+#[test]
+fn a_commit_under_a_lease_that_was_lost_changes_nothing() {
+    on_each_at(async |store, clock| {
+        let under = |lease: Lease, before, script: &str| Commit {
+            fence: Some(lease.fence),
+            ..commit(PIPELINE, before, script)
+        };
+        let fenced = Err(CommitError::Fenced { aggregate: PIPELINE });
+        let first = store.acquire(PIPELINE, ONE, TERM).await.expect("nobody has it");
+        assert_eq!(store.commit(under(first, 0, "head=1")).await, Ok(1));
+        clock.advance(2 * TERM).await;
+        assert_eq!(store.commit(under(first, 1, "head=2")).await, Ok(2), "nobody took it");
+        let second = store.acquire(PIPELINE, OTHER, TERM).await.expect("it has expired");
+        assert_eq!(store.commit(under(first, 2, "head=wrong")).await, fenced);
+        assert_eq!(store.commit(under(second, 2, "head=3")).await, Ok(3));
+        store.release(second).await.expect("it is asked");
+        assert_eq!(store.commit(under(second, 3, "head=wrong")).await, fenced);
+        // The fence of another aggregate is none.
+        let elsewhere = store.acquire(NEIGHBOURS[0], OTHER, TERM).await.expect("another aggregate");
+        assert_eq!(store.commit(under(elsewhere, 3, "head=wrong")).await, fenced);
+        assert_eq!(store.commit(commit(PIPELINE, 3, "head=4")).await, Ok(4), "without one");
+        assert_eq!(shown(&*store, PIPELINE).await, "4: head=4");
     });
 }
 
@@ -182,7 +252,7 @@ fn a_page_of_history_is_bounded_in_bytes() {
         let event = Bytes::from(vec![1; VALUE_BYTES_MAX]);
         for expected in 0..4 {
             let events = vec![event.clone(); 3];
-            let commit = Commit { aggregate: PIPELINE, expected, puts: Vec::new(), events, index: Vec::new() };
+            let commit = Commit { puts: Vec::new(), events, ..commit(PIPELINE, expected, "") };
             store.commit(commit).await.expect("it commits");
         }
         let page = store.history(PIPELINE, 1, 100).await.expect("history");
@@ -202,8 +272,7 @@ fn values_of_every_size_come_back_whole() {
         for value in values.chain(sizes.map(|size| Bytes::from(vec![b'a'; size]))) {
             let size = value.len();
             let puts = vec![(PartKey::Live(name.clone()), Some(value.clone()))];
-            let commit =
-                Commit { aggregate: PIPELINE, expected: before, puts, events: vec![value.clone()], index: vec![] };
+            let commit = Commit { puts, events: vec![value.clone()], ..commit(PIPELINE, before, "") };
             before = store.commit(commit).await.expect("it commits");
             assert_eq!(store.get(PIPELINE, &PartKey::Live(name.clone())).await, Ok(Some(value.clone())), "{size}");
             assert_eq!(store.load(PIPELINE).await.expect("it loads").parts[0].1, value, "{size}");
@@ -219,7 +288,7 @@ fn a_part_that_shrinks_or_goes_leaves_no_chunks() {
     let store = MemoryStore::default();
     let rows_after = |before, value: Option<String>| {
         let puts = vec![(PartKey::Live(bytes("big")), value.map(Bytes::from))];
-        let commit = Commit { aggregate: PIPELINE, expected: before, puts, events: vec![], index: vec![] };
+        let commit = Commit { puts, events: vec![], ..commit(PIPELINE, before, "") };
         runtime().block_on(store.commit(commit)).expect("it commits");
         // Apart from the records and the head.
         store.rows().len() - before as usize - 2

@@ -13,6 +13,7 @@ mod conformance;
 #[cfg(test)]
 mod faults;
 mod layout;
+mod lease;
 mod memory;
 mod prepared;
 mod recent;
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipewright_base::{Scope, hex};
 use std::fmt;
+use std::time::Duration;
 
 pub use self::sled::{Claim, OpenError, SledStore};
 pub use memory::MemoryStore;
@@ -104,6 +106,32 @@ pub struct Commit {
     pub events: Vec<Bytes>,
     /// `None` deletes the row. Of two puts of one key the later counts.
     pub index: Vec<(IndexKey, Option<Bytes>)>,
+    /// Of the lease under which it was decided; `None` for who writes what nobody has a lease on, such as a tool.
+    pub fence: Option<u64>,
+}
+
+/// Who takes leases.
+pub type Holder = [u8; 16];
+
+/// The right to write an aggregate, for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub aggregate: Aggregate,
+    /// Later leases of the aggregate have higher ones.
+    pub fence: u64,
+}
+
+/// Why there is no lease.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// Try again when it may have expired.
+    #[error("another host writes {aggregate}")]
+    Held { aggregate: Aggregate },
+    /// Whoever took it has decided since: load again.
+    #[error("the lease of {aggregate} has expired, and another host took it")]
+    Lost { aggregate: Aggregate },
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -213,6 +241,9 @@ pub enum CommitError {
     /// Somebody else committed first: load again and decide again.
     #[error("{aggregate} is at sequence {actual}, not at {expected}")]
     Conflict { aggregate: Aggregate, expected: u64, actual: u64 },
+    /// Somebody else may write it now, whatever was written since.
+    #[error("the lease under which {aggregate} was to be written is no longer held")]
+    Fenced { aggregate: Aggregate },
     #[error("{what} of {aggregate} is {size}, over the limit of {size_max}")]
     TooLarge { aggregate: Aggregate, what: &'static str, size: usize, size_max: usize },
     /// After `Stopped` alone it is open whether the commit is on disk: opening the store again tells.
@@ -237,7 +268,7 @@ impl CommitError {
     pub fn scope(&self) -> Scope {
         match self {
             // Another writer has the aggregate: what is decided here counts for nothing.
-            Self::Conflict { .. } => Scope::Pipeline,
+            Self::Conflict { .. } | Self::Fenced { .. } => Scope::Pipeline,
             Self::TooLarge { .. } => Scope::Request,
             Self::Store(error) => error.scope(),
         }
@@ -250,10 +281,21 @@ pub trait Store: Send + Sync {
     /// The live parts of an aggregate, all of one sequence. Checks the head of its chain and the digest of each part.
     async fn load(&self, aggregate: Aggregate) -> Result<Loaded, StoreError>;
 
-    /// Commits one record and returns its sequence, `expected + 1`, once it is durable.
+    /// Commits one record and returns its sequence, `expected + 1`, once it is durable. Refused where it names a fence that is not
+    /// the one of the aggregate's lease.
     ///
     /// Dropping the future takes nothing back: the commit may still happen. Waits while too many commits are queued.
     async fn commit(&self, commit: Commit) -> Result<u64, CommitError>;
+
+    /// Takes the right to write an aggregate for `term`: at once where nobody has it, where the one who had it let it expire, or
+    /// where `holder` has it already and takes it anew. From then on no commit under an earlier lease of it is accepted.
+    async fn acquire(&self, aggregate: Aggregate, holder: Holder, term: Duration) -> Result<Lease, LeaseError>;
+
+    /// Holds a lease for `term` from now on; also one that has expired, if nobody took it.
+    async fn renew(&self, lease: Lease, term: Duration) -> Result<(), LeaseError>;
+
+    /// Gives a lease back. One that was lost is not given back again.
+    async fn release(&self, lease: Lease) -> Result<(), StoreError>;
 
     /// One part, live or archived.
     async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError>;

@@ -2,27 +2,42 @@
 //! here: as long as the value lives.
 
 use super::layout::Head;
+use super::lease::Leases;
 use super::prepared::{Prepared, further_chunks_stored};
 use super::rows::{self, Rows};
 use super::trim::{self, Step};
 use super::watch::{Watcher, Watchers};
 use super::{
-    Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, Snapshot, Store, StoreError, Trim, Verified,
+    Aggregate, Commit, CommitError, Holder, Lease, LeaseError, List, Loaded, PartKey, Record, Snapshot, Store,
+    StoreError, Trim, Verified,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
+use pipewright_base::clock::{self, Clock};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
-#[derive(Default)]
 pub struct MemoryStore {
     rows: Mutex<Map>,
     watchers: Arc<Watchers>,
+    leases: Leases,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::on(clock::system())
+    }
 }
 
 impl MemoryStore {
+    /// By whose time leases expire.
+    pub fn on(clock: Arc<dyn Clock>) -> Self {
+        Self { rows: Mutex::default(), watchers: Arc::default(), leases: Leases::new(clock) }
+    }
+
     /// Nothing of a commit is applied before all of it is known, so the map is whole even after a panic.
     pub(super) fn rows(&self) -> MutexGuard<'_, Map> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,12 +109,29 @@ impl Store for MemoryStore {
 
     async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
         let aggregate = commit.aggregate;
+        let fence = commit.fence;
         let prepared = Prepared::new(commit)?;
         let after = self.apply(aggregate, |map, head, put| {
+            self.leases.check(aggregate, fence)?;
             prepared.write(head?, |key, _| further_chunks_stored(map, key), put).map(|(head, _)| head)
         })?;
         self.watchers.tell(aggregate, after.sequence);
         Ok(after.sequence)
+    }
+
+    async fn acquire(&self, aggregate: Aggregate, holder: Holder, term: Duration) -> Result<Lease, LeaseError> {
+        // No commit is half done meanwhile.
+        let _rows = self.rows();
+        self.leases.acquire(aggregate, holder, term)
+    }
+
+    async fn renew(&self, lease: Lease, term: Duration) -> Result<(), LeaseError> {
+        self.leases.renew(lease, term)
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        self.leases.release(lease);
+        Ok(())
     }
 
     async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {

@@ -24,6 +24,7 @@ pub(super) struct Prepared {
     changes: Vec<(PartKey, Option<PartDigest>)>,
     events: Vec<Bytes>,
     index: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(super) fence: Option<u64>,
     /// How many rows this writes, apart from leftovers of longer parts.
     pub(super) operations: usize,
 }
@@ -67,6 +68,7 @@ impl Prepared {
             changes,
             events: commit.events,
             index,
+            fence: commit.fence,
             operations,
         })
     }

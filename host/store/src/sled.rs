@@ -5,17 +5,19 @@
 
 use super::committer::{self, Committer, FreeBytes, Request, Work};
 use super::layout::{META_KEY, STORE_FORMAT};
+use super::lease::Leases;
 use super::prepared::Prepared;
 use super::recent::Recent;
 use super::rows::{self, Rows};
 use super::trim::{self, Step};
 use super::watch::{Watcher, Watchers};
 use super::{
-    Aggregate, Commit, CommitError, List, Loaded, PartKey, READ_ROWS_MAX, Record, Snapshot, Store, StoreError, Trim,
-    Verified,
+    Aggregate, Commit, CommitError, Holder, Lease, LeaseError, List, Loaded, PartKey, READ_ROWS_MAX, Record, Snapshot,
+    Store, StoreError, Trim, Verified,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
+use pipewright_base::clock::{self, Clock};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -67,6 +69,7 @@ pub struct SledStore {
     watchers: Arc<Watchers>,
     stopped: Arc<OnceLock<String>>,
     written_bytes: Arc<AtomicU64>,
+    leases: Arc<Leases>,
     db: Option<sled::Db>,
     dir: PathBuf,
     cache_bytes: u64,
@@ -78,6 +81,8 @@ pub(super) struct System {
     /// The file that is synced to make commits durable.
     pub(super) synced: PathBuf,
     pub(super) free_bytes: FreeBytes,
+    /// By whose time leases expire.
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl System {
@@ -87,7 +92,7 @@ impl System {
             let system = rustix::fs::statvfs(&folder)?;
             Ok(system.f_bavail.saturating_mul(system.f_frsize))
         };
-        Self { synced: dir.join(DATA_FILE), free_bytes: Box::new(free_bytes) }
+        Self { synced: dir.join(DATA_FILE), free_bytes: Box::new(free_bytes), clock: clock::system() }
     }
 }
 
@@ -122,6 +127,7 @@ impl SledStore {
         let watchers = Arc::<Watchers>::default();
         let stopped = Arc::<OnceLock<String>>::default();
         let written_bytes = Arc::<AtomicU64>::default();
+        let leases = Arc::new(Leases::new(system.clock));
         let committer = Committer {
             tree: db.clone(),
             data: File::open(&system.synced).map_err(at(&system.synced))?,
@@ -131,6 +137,7 @@ impl SledStore {
             free_bytes: system.free_bytes,
             written_bytes: Arc::clone(&written_bytes),
             recent: Arc::clone(&recent),
+            leases: Arc::clone(&leases),
             watchers: Arc::clone(&watchers),
             stopped: Arc::clone(&stopped),
         };
@@ -146,6 +153,7 @@ impl SledStore {
             watchers,
             stopped,
             written_bytes,
+            leases,
             db: Some(db),
             dir: dir.to_owned(),
             cache_bytes,
@@ -223,6 +231,19 @@ impl Store for SledStore {
     async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
         let aggregate = commit.aggregate;
         self.write(aggregate, Work::Commit(Prepared::new(commit)?)).await
+    }
+
+    async fn acquire(&self, aggregate: Aggregate, holder: Holder, term: Duration) -> Result<Lease, LeaseError> {
+        self.leases.acquire(aggregate, holder, term)
+    }
+
+    async fn renew(&self, lease: Lease, term: Duration) -> Result<(), LeaseError> {
+        self.leases.renew(lease, term)
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        self.leases.release(lease);
+        Ok(())
     }
 
     async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {

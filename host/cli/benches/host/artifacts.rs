@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pipewright_base::clock::monotonic;
 use pipewright_base::home::DataDirectory;
+use pipewright_base::{Cause, Source};
 use pipewright_packages::plugins::Plugins;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{StartRequest, What};
@@ -85,7 +86,7 @@ async fn host(sandbox: &Sandbox, plugin: &Path, source: &Path, folder: &Path) ->
     let data = DataDirectory::open(&folder.join("data"))?;
     let host =
         Host::open(&data, Identity::default(), sandbox.clone(), plugins, GrantBook::one(GrantsFile::read(&grants)?))?;
-    let pipeline = host.driver.named(ACCOUNT, "bench").await?;
+    let pipeline = host.driver.named(ACCOUNT, "bench", &cause()).await?;
     host.driver.submit(pipeline, What::Create { declaration: declaration() }, &cause()).await?;
     Ok(host)
 }
@@ -111,8 +112,8 @@ fn declaration() -> Arc<PipelineDeclaration> {
 }
 
 async fn pipeline(host: &Host, folder: &Path) -> anyhow::Result<Duration> {
-    let pipeline = host.driver.named(ACCOUNT, "bench").await?;
-    let mut watcher = host.driver.store().watch(Some(pipeline));
+    let pipeline = host.driver.named(ACCOUNT, "bench", &cause()).await?;
+    let mut watcher = host.driver.watch(Some(pipeline));
     let start = monotonic();
     host.driver.submit(pipeline, What::Start(StartRequest::default()), &cause()).await?;
     while !host.driver.state(pipeline).await?.executions.is_empty() {

@@ -13,8 +13,8 @@ use pipewright_pipeline::machine::{StartRequest, What};
 use pipewright_runner::actions::Runner;
 use pipewright_runner::host::Host;
 use pipewright_store::{
-    Aggregate, Commit, CommitError, List, Loaded, PartKey, Record, SledStore, Snapshot, Store, StoreError, Trim,
-    Verified, Watcher,
+    Aggregate, Commit, CommitError, Holder, Lease, LeaseError, List, Loaded, PartKey, Record, SledStore, Snapshot,
+    Store, StoreError, Trim, Verified, Watcher,
 };
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
@@ -64,7 +64,7 @@ async fn open(host: &Host, folder: &Path, pipelines: usize) -> anyhow::Result<(R
     let sled = SledStore::open(folder, SledStore::CACHE_BYTES_DEFAULT)?;
     let store = Arc::new(Recording { sled, commits: Mutex::default() });
     let dyn_store: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-    let driver = Driver::new(dyn_store, Arc::new(Runner(Arc::clone(&host.actions))));
+    let driver = Driver::new(dyn_store, Arc::new(Runner(Arc::clone(&host.actions))), pipewright_base::clock::system());
     let pipelines: Vec<_> = (0..pipelines as u128)
         // Spread like the random ones of a host.
         .map(|number| (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
@@ -115,6 +115,18 @@ impl Store for Recording {
     async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
         self.commits.lock().expect("no panic while held").push(commit.clone());
         self.sled.commit(commit).await
+    }
+
+    async fn acquire(&self, aggregate: Aggregate, holder: Holder, term: Duration) -> Result<Lease, LeaseError> {
+        self.sled.acquire(aggregate, holder, term).await
+    }
+
+    async fn renew(&self, lease: Lease, term: Duration) -> Result<(), LeaseError> {
+        self.sled.renew(lease, term).await
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        self.sled.release(lease).await
     }
 
     async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {

@@ -32,22 +32,21 @@ impl Runs {
     /// Runs one pipeline and counts.
     async fn count_commits(&self) -> anyhow::Result<u64> {
         let pipeline = self.pipelines[0];
-        let store = self.driver.store();
-        let before = store.load(pipeline).await?.sequence;
-        let mut watcher = store.watch(Some(pipeline));
+        let before = self.driver.sequence(pipeline).await?;
+        let mut watcher = self.driver.watch(Some(pipeline));
         self.driver.submit(pipeline, What::Start(self.request.clone()), &cause()).await?;
         while !self.driver.state(pipeline).await?.executions.is_empty() {
             watcher.changed().await;
         }
-        Ok(store.load(pipeline).await?.sequence - before)
+        Ok(self.driver.sequence(pipeline).await? - before)
     }
 
     /// Every pipeline runs that often, one run after the other; all pipelines at once.
     pub(crate) async fn round(&self, runs: usize) -> anyhow::Result<Duration> {
         let mut watched = Vec::with_capacity(self.pipelines.len());
         for &pipeline in &self.pipelines {
-            let watcher = self.driver.store().watch(Some(pipeline));
-            watched.push((pipeline, watcher, self.driver.store().load(pipeline).await?.sequence));
+            let watcher = self.driver.watch(Some(pipeline));
+            watched.push((pipeline, watcher, self.driver.sequence(pipeline).await?));
         }
         let start = monotonic();
         let running: Vec<_> = watched

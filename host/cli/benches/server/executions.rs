@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pipewright_base::clock::monotonic;
 use pipewright_base::home::DataDirectory;
+use pipewright_base::{Cause, Source};
 use pipewright_engine::driver::Driver;
 use pipewright_packages::plugins::Plugins;
 use pipewright_pipeline::machine::{StartRequest, What};
@@ -123,10 +124,12 @@ async fn without_http(bench: &Bench, folder: &Path) -> anyhow::Result<Runs> {
     let data = DataDirectory::open(&folder.join("host"))?;
     let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(GrantsFile::default()))?;
     let store: Arc<dyn Store> = Arc::new(SledStore::open(&folder.join("driver"), SledStore::CACHE_BYTES_DEFAULT)?);
-    let driver = Driver::new(store, Arc::new(Runner(Arc::clone(&host.actions))));
+    let driver = Driver::new(store, Arc::new(Runner(Arc::clone(&host.actions))), pipewright_base::clock::system());
     let mut pipelines = Vec::new();
     for number in 0..PIPELINES {
-        let pipeline = driver.named(pipewright_runner::host::ACCOUNT, &name(number)).await?;
+        let pipeline = driver
+            .named(pipewright_runner::host::ACCOUNT, &name(number), &Cause::host("bench", Source::CommandLine))
+            .await?;
         let declaration = serde_json::from_value(crate::pipelines::of_nothing(&name(number)))?;
         driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }, &cause()).await?;
         pipelines.push(pipeline);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use pipewright_base::{Cause, Source};
 use pipewright_engine::driver::{Actions, Driver};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{Report, RunAction, StartRequest, Success, Told, What};
@@ -54,10 +55,10 @@ pub(crate) fn name(number: usize) -> String {
 pub(crate) async fn run(store: &Path, runs: &str) -> anyhow::Result<()> {
     let runs = runs.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
     let store = Arc::new(SledStore::open(store, SledStore::CACHE_BYTES_DEFAULT)?);
-    let driver = Driver::new(store, Arc::new(Scripted));
+    let driver = Driver::new(store, Arc::new(Scripted), pipewright_base::clock::system());
     let mut pipelines = Vec::new();
     for number in 0..runs.len() {
-        let pipeline = driver.named(ACCOUNT, &name(number)).await?;
+        let pipeline = driver.named(ACCOUNT, &name(number), &Cause::host("bench", Source::CommandLine)).await?;
         let declaration = serde_json::from_value(crate::pipelines::of_nothing(&name(number)))?;
         driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }, &cause()).await?;
         pipelines.push(pipeline);

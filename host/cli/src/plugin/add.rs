@@ -25,13 +25,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let sandbox = package::sandbox(&data)?;
     let mut installed = arguments.data.installed()?;
     let origin = arguments.registry.find(&sandbox, &arguments.package).await?;
-    let added = add(&mut installed, &sandbox, origin, arguments.yes).await?;
+    let added = add(&mut installed, &arguments.data, &sandbox, origin, arguments.yes).await?;
     Ok(ExitCode::from(if added { exit::SUCCEEDED } else { exit::FAILED }))
 }
 
 /// Says whether it is installed now.
 pub(super) async fn add(
     installed: &mut Installed,
+    data: &DataArguments,
     sandbox: &pipewright_sandbox::Sandbox,
     origin: Origin,
     yes: bool,
@@ -48,6 +49,6 @@ pub(super) async fn add(
         return Ok(false);
     }
     installed.add(&candidate.fetch(sandbox).await?)?;
-    println!("{label} is installed; {}", package::TAKES_NOTICE);
+    println!("{label} is installed; {}", data.tell().await?);
     Ok(true)
 }

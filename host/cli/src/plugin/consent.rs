@@ -6,7 +6,7 @@ use pipewright_sandbox::files::Digest;
 use semver::Version;
 
 use super::super::exit::{self, Ended};
-use super::package::{self, DataArguments};
+use super::package::DataArguments;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -27,6 +27,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let digest = arguments.digest.strip_prefix("sha256:").unwrap_or(&arguments.digest);
     let digest: Digest = digest.parse().map_err(Ended::usage)?;
     arguments.data.installed()?.consent(name, &version, &digest).await?;
-    println!("{name} {version} takes its place; {}", package::TAKES_NOTICE);
+    println!("{name} {version} takes its place; {}", arguments.data.tell().await?);
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let mut installed = arguments.data.installed()?;
     let mut all = true;
     for origin in pipewright_packages::load(&arguments.file)? {
-        all &= add::add(&mut installed, &sandbox, origin, arguments.yes).await?;
+        all &= add::add(&mut installed, &arguments.data, &sandbox, origin, arguments.yes).await?;
     }
     Ok(ExitCode::from(if all { exit::SUCCEEDED } else { exit::FAILED }))
 }

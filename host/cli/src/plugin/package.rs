@@ -7,6 +7,8 @@ use pipewright_sandbox::abi::Ask;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::Ended;
+use pipewright_aws::auth::profile::{DEFAULT, read_credentials};
+use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{self, PluginError};
 use pipewright_packages::{Facts, Installed, Options, Origin, Package, Reference, Registry};
@@ -21,6 +23,9 @@ pub(super) struct DataArguments {
     /// Whose plugins are meant, on a server of several accounts [default: those who run the host]
     #[arg(long, value_name = "ID")]
     account: Option<String>,
+    /// The region of the server that is told of a change [default: us-east-1]
+    #[arg(long)]
+    region: Option<String>,
 }
 
 impl DataArguments {
@@ -37,6 +42,30 @@ impl DataArguments {
             config::account_number(id).ok_or_else(|| Ended::usage(format!("--account {id}: write it as 12 digits")))
         });
         Ok(Installed::open(&self.open()?, account.transpose()?)?)
+    }
+}
+
+impl DataArguments {
+    /// Lets a server that runs on this data take up what was changed, and says what becomes of the change.
+    pub(super) async fn tell(&self) -> Result<&'static str, Ended> {
+        const AT_START: &str = "a server uses it from its next start on";
+        let data = self.open()?;
+        let profile = self.account.as_deref().unwrap_or(DEFAULT);
+        let (Ok(endpoint), Ok(key)) =
+            (std::fs::read_to_string(data.endpoint()), read_credentials(&data.credentials(), profile))
+        else {
+            return Ok(AT_START);
+        };
+        let region = self.region.clone().unwrap_or_else(|| host::REGION.to_owned());
+        let client = Client::new(endpoint.trim().parse()?, key, region);
+        match client.put(&["v1", "plugins", "load"], &serde_json::json!({})).await {
+            Ok(()) => Ok("the server that runs uses it from now on"),
+            // One that was killed leaves its address behind.
+            Err(ClientError::Unreachable { .. }) => Ok(AT_START),
+            Err(error) => {
+                Err(Ended::Host(anyhow::anyhow!("it is installed, but the server that runs cannot use it: {error}")))
+            }
+        }
     }
 }
 
@@ -154,5 +183,3 @@ pub(super) fn consented(yes: bool, question: &str) -> Result<bool, Ended> {
 pub(super) fn plain(text: &str) -> String {
     text.chars().filter(|character| *character == '\n' || !character.is_control()).collect()
 }
-
-pub(super) const TAKES_NOTICE: &str = "a server that runs takes notice within seconds";

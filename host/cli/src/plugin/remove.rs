@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use semver::Version;
 
 use super::super::exit::{self, Ended};
-use super::package::{self, DataArguments};
+use super::package::DataArguments;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -21,8 +21,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         None => (arguments.plugin.as_str(), None),
         Some((name, version)) => (name, Some(version.parse::<Version>().map_err(Ended::usage)?)),
     };
-    for entry in arguments.data.installed()?.remove(name, version.as_ref()).await? {
-        println!("{} was removed; {}", entry.label(), package::TAKES_NOTICE);
+    let removed = arguments.data.installed()?.remove(name, version.as_ref()).await?;
+    let told = arguments.data.tell().await?;
+    for entry in removed {
+        println!("{} was removed; {told}", entry.label());
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         let fetched = candidate.fetch(&sandbox).await?;
         if let Some(upgrade) = installed.upgrade(&fetched, arguments.allow_downgrade)? {
             if upgrade.widened.is_empty() {
-                println!("{label} takes the place of {}; {}", upgrade.from, package::TAKES_NOTICE);
+                println!("{label} takes the place of {}; {}", upgrade.from, arguments.data.tell().await?);
                 return Ok(ExitCode::from(exit::SUCCEEDED));
             }
             package::introduce(&facts, &sandbox).await?;

@@ -19,12 +19,11 @@ use super::board::{Board, Status, Update, level_name};
 use super::view::{Form, View, printable};
 use super::{Ended, cause, failed};
 use crate::exit;
-use pipewright_engine::driver::{Driver, DriverError, Entry};
+use pipewright_engine::driver::{Aggregate, Driver, DriverError, Watcher};
 use pipewright_runner::grants::GrantsFile;
 use pipewright_runner::host::Host;
 use pipewright_runner::logs::{Said, Speech};
 use pipewright_runner::outcome::TARGETS;
-use pipewright_store::{Aggregate, Watcher};
 
 /// How often durations on the terminal move on.
 const TICK: Duration = Duration::from_millis(100);
@@ -72,8 +71,8 @@ impl Follower {
         form: Form,
         grants: GrantsFile,
     ) -> Result<Self, DriverError> {
-        let watcher = host.driver.store().watch(Some(pipeline));
-        let next = host.driver.store().load(pipeline).await?.sequence + 1;
+        let watcher = host.driver.watch(Some(pipeline));
+        let next = host.driver.sequence(pipeline).await? + 1;
         Ok(Self {
             driver: host.driver.clone(),
             pipeline,
@@ -129,12 +128,10 @@ impl Follower {
         answers: &mpsc::Sender<bool>,
     ) -> Result<Option<Status>, Ended> {
         loop {
-            let records = self.driver.store().history(self.pipeline, self.next, RECORDS_MAX).await;
-            let records = records.map_err(|error| failed(error.into()))?;
-            let Some(last) = records.last() else { return Ok(None) };
+            let entries = self.driver.history(self.pipeline, self.next, RECORDS_MAX).await.map_err(failed)?;
+            let Some(last) = entries.last() else { return Ok(None) };
             self.next = last.sequence + 1;
             let mut end = None;
-            let entries = records.iter().map(Entry::read).collect::<Result<Vec<_>, _>>().map_err(failed)?;
             for event in entries.into_iter().flat_map(|entry| entry.events) {
                 if of(&event) != Some(execution) {
                     continue;

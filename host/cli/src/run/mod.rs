@@ -18,10 +18,9 @@ use pipewright_pipeline::machine::{Reply, StartRequest, What};
 use super::exit::Ended;
 use pipewright_base::home::DataDirectory;
 use pipewright_base::{Cause, Principal, Source};
-use pipewright_engine::driver::{Driver, DriverError};
+use pipewright_engine::driver::{Aggregate, Driver, DriverError};
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{ACCOUNT, Host, Identity};
-use pipewright_store::Aggregate;
 use prepare::Prepared;
 
 #[derive(clap::Args)]
@@ -68,7 +67,7 @@ async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, E
     let data = DataDirectory::open(&data)?;
     let granted = grants.clone();
     let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(grants))?;
-    let pipeline = host.driver.named(ACCOUNT, &declaration.name).await.map_err(failed)?;
+    let pipeline = host.driver.named(ACCOUNT, &declaration.name, &cause()).await.map_err(failed)?;
     abandon_interrupted(&host.driver, pipeline).await?;
     put(&host.driver, pipeline, &declaration).await?;
 

@@ -19,10 +19,10 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::record::Token;
 use super::timers::{Now, Timers};
+use super::writer::Writer;
 use super::{DriverError, GRANTS_PIN, Granted, Shared, entry, index, points, record};
-use pipewright_base::{Cause, Scope, Source, clock};
-use pipewright_sandbox::files::Digest;
-use pipewright_store::{Aggregate, Commit, PartKey};
+use pipewright_base::{Cause, Digest, Scope, Source};
+use pipewright_store::{Aggregate, PartKey};
 
 /// An actor with nothing to do unloads after this time; loading it again costs one read of the store.
 const IDLE_MAX: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ struct Answer {
 pub(super) struct Actor {
     shared: Arc<Shared>,
     aggregate: Aggregate,
-    sequence: u64,
+    writer: Writer,
     /// Shared with whoever reads it.
     state: Arc<State>,
     calls: JoinSet<Answer>,
@@ -125,6 +125,7 @@ enum Next {
     Answer(Answer),
     Prepared(Box<Asked>),
     Timer,
+    Renew,
     /// Try to keep what was postponed.
     Again,
     Idle,
@@ -134,7 +135,9 @@ impl Actor {
     pub(super) async fn run(shared: Arc<Shared>, aggregate: Aggregate, mut inbox: mpsc::Receiver<Message>) {
         let life = async {
             let mut actor = Self::load(Arc::clone(&shared), aggregate).await?;
-            actor.work(&mut inbox).await
+            actor.work(&mut inbox).await?;
+            actor.writer.release().await;
+            Ok(())
         };
         match guarded(life).await {
             // It was told to whoever met it, and the pipeline may be loaded again already.
@@ -145,11 +148,11 @@ impl Actor {
     }
 
     async fn load(shared: Arc<Shared>, aggregate: Aggregate) -> Result<Self, DriverError> {
-        let loaded = shared.store.load(aggregate).await?;
+        let (writer, loaded) = Writer::load(shared.pen(), aggregate).await?;
         let mut actor = Self {
             shared,
             aggregate,
-            sequence: loaded.sequence,
+            writer,
             state: Arc::new(record::state(&loaded)?),
             calls: JoinSet::new(),
             preparing: JoinSet::new(),
@@ -201,6 +204,7 @@ impl Actor {
                 Next::Answer(answer) => self.answered(answer).await?,
                 Next::Prepared(asked) => self.asked(*asked).await?,
                 Next::Timer => self.timers_due().await?,
+                Next::Renew => self.writer.renew().await?,
                 Next::Again => {
                     for (what, cause) in std::mem::take(&mut self.postponed) {
                         self.happened(what, cause).await?;
@@ -219,7 +223,8 @@ impl Actor {
     }
 
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Next {
-        let timer = self.timers.wait(Now::read()).map(|wait| wait.min(SLEEP_MAX));
+        let timer = self.timers.wait(self.now()).map(|wait| wait.min(SLEEP_MAX));
+        let clock = &self.shared.clock;
         let postponed = !self.postponed.is_empty();
         let idle = self.running.is_empty() && self.preparing.is_empty() && !postponed;
         tokio::select! {
@@ -234,9 +239,10 @@ impl Actor {
                 // It panicked: whoever asked was told.
                 Err(_) => Next::Timer,
             },
-            () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => Next::Timer,
-            () = tokio::time::sleep(FULL_RETRY), if postponed => Next::Again,
-            () = tokio::time::sleep(IDLE_MAX), if idle => Next::Idle,
+            () = clock.sleep(timer.unwrap_or_default()), if timer.is_some() => Next::Timer,
+            () = self.writer.to_renew() => Next::Renew,
+            () = clock.sleep(FULL_RETRY), if postponed => Next::Again,
+            () = clock.sleep(IDLE_MAX), if idle => Next::Idle,
         }
     }
 
@@ -252,7 +258,7 @@ impl Actor {
             }
             Message::Read { reply } => self.answer(reply, Ok(Arc::clone(&self.state))),
             Message::Wake { at } => {
-                self.timers.reached(at, Now::read());
+                self.timers.reached(at, self.now());
                 self.timers_due().await
             }
             Message::Resume { died, reply } => {
@@ -321,7 +327,7 @@ impl Actor {
             && let Some(bytes) = self.get(&record::token(token)).await?
         {
             let Token { execution, at } = record::read("a request token", &bytes)?;
-            if clock::now_ms() < at.plus(TOKEN_MILLISECONDS_MAX).0 {
+            if self.shared.clock.now_ms() < at.plus(TOKEN_MILLISECONDS_MAX).0 {
                 return Ok(Reply::Execution(execution));
             }
         }
@@ -370,7 +376,7 @@ impl Actor {
     }
 
     async fn timers_due(&mut self) -> Result<(), DriverError> {
-        while let Some((timer, _)) = self.timers.take(Now::read()) {
+        while let Some((timer, _)) = self.timers.take(self.now()) {
             self.happened(What::TimerDue { timer }, &TIMER).await?;
         }
         Ok(())
@@ -378,7 +384,7 @@ impl Actor {
 
     /// The heart: decide, make durable, and only then believe it and act on it.
     async fn input(&mut self, what: What, with: With, cause: &Cause) -> Result<Reply, DriverError> {
-        let at = Timestamp(clock::now_ms());
+        let at = Timestamp(self.shared.clock.now_ms());
         let mut decided = Decided { state: State::clone(&self.state), ..Decided::default() };
         let reply = self.decide(&mut decided, what, &with.grants, at)?;
         if let Some(then) = with.then {
@@ -390,12 +396,12 @@ impl Actor {
         }
         let mut index = index::rows(&index::Stepped {
             aggregate: self.aggregate,
-            sequence: self.sequence + 1,
+            sequence: self.writer.sequence() + 1,
             at,
             events: &decided.events,
             before: &self.state,
             after: &decided.state,
-        })?;
+        });
         let (notes, kept) = noted(with.notes);
         decided.puts.extend(kept);
         if let (Some(token), Reply::Execution(execution)) = (with.token, reply) {
@@ -405,7 +411,7 @@ impl Actor {
         self.shared.counts.commit(&decided.events);
         let events = entry::write(cause, at, &decided.events, &notes)?;
         points::pass("decided");
-        self.commit(decided.puts, events, index).await?;
+        self.writer.commit(decided.puts, events, index).await?;
         points::pass("committed");
         self.state = Arc::new(decided.state);
         for effect in decided.effects {
@@ -439,18 +445,17 @@ impl Actor {
 
     async fn note(&mut self, notes: Vec<Note>, cause: &Cause) -> Result<(), DriverError> {
         let (notes, puts) = noted(notes);
-        let events = entry::write(cause, Timestamp(clock::now_ms()), &[], &notes)?;
-        self.commit(puts, events, Vec::new()).await
+        let at = Timestamp(self.shared.clock.now_ms());
+        let events = entry::write::<Event>(cause, at, &[], &notes)?;
+        self.writer.commit(puts, events, Vec::new()).await
     }
 
     async fn get(&self, part: &PartKey) -> Result<Option<Bytes>, DriverError> {
         Ok(self.shared.store.get(self.aggregate, part).await?)
     }
 
-    async fn commit(&mut self, puts: Puts, events: Vec<Bytes>, index: index::Rows) -> Result<(), DriverError> {
-        let commit = Commit { aggregate: self.aggregate, expected: self.sequence, puts, events, index };
-        self.sequence = self.shared.store.commit(commit).await?;
-        Ok(())
+    fn now(&self) -> Now {
+        Now::read(&*self.shared.clock)
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -463,7 +468,7 @@ impl Actor {
                     running.handle.abort();
                 }
             }
-            Effect::SetTimer { id, at } => self.timers.set_at(id, at.0, Now::read()),
+            Effect::SetTimer { id, at } => self.timers.set_at(id, at.0, self.now()),
             Effect::ClearTimer { id } => self.timers.clear(&id),
         }
     }

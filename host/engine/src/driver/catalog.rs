@@ -1,69 +1,37 @@
 //! Which pipelines an account has: names to the uids under which the store keeps them, and what else is the account's own.
 //!
-//! Owns the account's aggregate. Must not know what is in a pipeline.
+//! Owns what is asked of an account. Must not know how its record is kept (`account`), nor what is in a pipeline.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::RwLock;
+use pipewright_base::{Cause, Source};
 
+use super::account::{AccountEntry, Change, PIPELINE, Parts};
+use super::rows::{DeletedRow, Row as _};
 use super::{Driver, DriverError};
-use pipewright_store::{Aggregate, Commit, PartKey, Store};
+use pipewright_store::{Aggregate, READ_ROWS_MAX};
 
-const PIPELINE: &str = "pipeline/";
-
-/// The accounts that were asked for, as their aggregates have them. Every change goes through here, so that finding a
-/// pipeline needs no read of the store.
-#[derive(Default)]
-pub(super) struct Accounts(RwLock<HashMap<u64, Account>>);
-
-#[derive(Default)]
-struct Account {
-    sequence: u64,
-    parts: BTreeMap<String, Bytes>,
-}
-
-impl Account {
-    async fn load(store: &dyn Store, account: u64) -> Result<Self, DriverError> {
-        let loaded = store.load(Aggregate::of_account(account)).await?;
-        let text = |(key, value)| match key {
-            PartKey::Live(key) => String::from_utf8(key.into()).ok().map(|key| (key, value)),
-            PartKey::Archived(_) => None,
-        };
-        Ok(Self { sequence: loaded.sequence, parts: loaded.parts.into_iter().filter_map(text).collect() })
-    }
-
-    async fn loaded<'a>(
-        accounts: &'a mut HashMap<u64, Self>,
-        store: &dyn Store,
-        account: u64,
-    ) -> Result<&'a mut Self, DriverError> {
-        match accounts.entry(account) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(unknown) => Ok(unknown.insert(Self::load(store, account).await?)),
-        }
-    }
-}
+/// The parts that hold the grants that executions pin, by their digests.
+pub const GRANTS: &str = "grants/";
+/// The part that says that all events of the account have their rows: the first versions wrote none.
+const EVENTS_INDEXED: &str = "indexed/events";
 
 impl Driver {
     /// The account's pipelines, in the order of their names.
     pub async fn pipelines(&self, account: u64) -> Result<Vec<(String, Aggregate)>, DriverError> {
-        self.with_account(account, |parts| {
-            let pipelines = parts.range(PIPELINE.to_owned()..).map_while(|(key, uid)| {
-                let name = key.strip_prefix(PIPELINE)?;
-                Some((name.to_owned(), Aggregate { account, uid: uid[..].try_into().ok()? }))
-            });
-            pipelines.collect()
-        })
-        .await
+        let parts = self.parts(account).await?;
+        let pipelines = parts.range(PIPELINE.to_owned()..).map_while(|(key, uid)| {
+            let name = key.strip_prefix(PIPELINE)?;
+            Some((name.to_owned(), Aggregate { account, uid: uid[..].try_into().ok()? }))
+        });
+        Ok(pipelines.collect())
     }
 
     pub async fn pipelines_count(&self, account: u64) -> Result<usize, DriverError> {
-        let named = |parts: &BTreeMap<String, Bytes>| {
-            parts.range(PIPELINE.to_owned()..).take_while(|(key, _)| key.starts_with(PIPELINE)).count()
-        };
-        self.with_account(account, named).await
+        let parts = self.parts(account).await?;
+        Ok(parts.range(PIPELINE.to_owned()..).take_while(|(key, _)| key.starts_with(PIPELINE)).count())
     }
 
     /// Where the store keeps the pipeline of this name. A host that died while it made or deleted the pipeline leaves a name
@@ -78,12 +46,12 @@ impl Driver {
     }
 
     /// The same; its uid is drawn where there is none. The pipeline exists from its `Create` on.
-    pub async fn named(&self, account: u64, name: &str) -> Result<Aggregate, DriverError> {
+    pub async fn named(&self, account: u64, name: &str, cause: &Cause) -> Result<Aggregate, DriverError> {
         loop {
             if let Some(found) = self.find(account, name).await? {
                 return Ok(found);
             }
-            self.rename(account, name, None, Some(super::random()?)).await?;
+            self.rename(account, name, None, Some(super::random()?), cause).await?;
         }
     }
 
@@ -94,90 +62,101 @@ impl Driver {
         name: &str,
         from: Option<Aggregate>,
         to: Option<[u8; 16]>,
+        cause: &Cause,
     ) -> Result<(), DriverError> {
-        let key = format!("{PIPELINE}{name}");
-        let from = from.map(|aggregate| Bytes::copy_from_slice(&aggregate.uid));
-        self.change_account(account, key, from, to.map(|uid| Bytes::copy_from_slice(&uid))).await.map(drop)
+        let change = Change::Name { name: name.to_owned(), from: from.map(|aggregate| aggregate.uid), to };
+        self.change(account, change, cause).await.map(drop)
     }
 
     /// A part of the account's own record.
     pub async fn account_part(&self, account: u64, key: &str) -> Result<Option<Bytes>, DriverError> {
-        self.with_account(account, |parts| parts.get(key).cloned()).await
+        Ok(self.parts(account).await?.get(key).cloned())
     }
 
     /// The parts of the account's own record whose keys start with `prefix`, without it.
     pub async fn account_parts(&self, account: u64, prefix: &str) -> Result<Vec<(String, Bytes)>, DriverError> {
-        self.with_account(account, |parts| {
-            let parts = parts.range(prefix.to_owned()..);
-            parts.map_while(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone()))).collect()
-        })
-        .await
+        let parts = self.parts(account).await?;
+        let parts = parts.range(prefix.to_owned()..);
+        Ok(parts.map_while(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone()))).collect())
     }
 
-    /// Keeps a part where there is none yet, and gives the one that is there.
-    pub async fn keep_account_part(&self, account: u64, key: &str, value: Bytes) -> Result<Bytes, DriverError> {
-        // Changing waits for whoever reads; most often there is nothing to change.
-        if let Some(kept) = self.account_part(account, key).await? {
-            return Ok(kept);
-        }
-        let kept = self.change_account(account, key.to_owned(), None, Some(value)).await?;
+    /// Keeps a part where there is none yet, and gives the one that is there. What is kept so may be forgotten an hour later,
+    /// unless an execution refers to it by then ([`Driver::forget_account_parts`]).
+    pub async fn keep_account_part(
+        &self,
+        account: u64,
+        key: &str,
+        value: Bytes,
+        cause: &Cause,
+    ) -> Result<Bytes, DriverError> {
+        let kept = self.change(account, Change::Keep { key: key.to_owned(), value }, cause).await?;
         kept.ok_or_else(|| DriverError::Damaged(format!("the account's {key}")))
     }
 
     /// Puts a part in the place of what was there, or takes it away.
-    pub async fn put_account_part(&self, account: u64, key: &str, value: Option<Bytes>) -> Result<(), DriverError> {
-        loop {
-            let before = self.account_part(account, key).await?;
-            if before == value || self.change_account(account, key.to_owned(), before, value.clone()).await? == value {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn with_account<T>(
+    pub async fn put_account_part(
         &self,
         account: u64,
-        read: impl FnOnce(&BTreeMap<String, Bytes>) -> T,
-    ) -> Result<T, DriverError> {
-        if let Some(loaded) = self.0.accounts.0.read().await.get(&account) {
-            return Ok(read(&loaded.parts));
-        }
-        let mut accounts = self.0.accounts.0.write().await;
-        Ok(read(&Account::loaded(&mut accounts, &*self.0.store, account).await?.parts))
+        key: &str,
+        value: Option<Bytes>,
+        cause: &Cause,
+    ) -> Result<(), DriverError> {
+        self.change(account, Change::Put { key: key.to_owned(), value }, cause).await.map(drop)
     }
 
-    /// Changes a part if it is what it is thought to be; gives what it is afterwards.
-    async fn change_account(
+    /// Takes away the parts of a prefix that nothing needs (named without it), unless they were kept again since `before`, in
+    /// milliseconds since 1970. What is needed is to be read after that time was taken.
+    pub async fn forget_account_parts(
         &self,
         account: u64,
-        key: String,
-        from: Option<Bytes>,
-        to: Option<Bytes>,
-    ) -> Result<Option<Bytes>, DriverError> {
-        let mut accounts = self.0.accounts.0.write().await;
-        let loaded = Account::loaded(&mut accounts, &*self.0.store, account).await?;
-        if loaded.parts.get(&key) != from.as_ref() {
-            return Ok(loaded.parts.get(&key).cloned());
+        prefix: &str,
+        needed: HashSet<String>,
+        before: u64,
+    ) -> Result<(), DriverError> {
+        let cause = Cause::host("retention", Source::Timer);
+        self.change(account, Change::Forget { prefix: prefix.to_owned(), needed, before }, &cause).await.map(drop)
+    }
+
+    /// What happened to an account's own record, from the sequence `from` on, at most `limit` of its commits, and the sequence
+    /// to go on from; none where nothing is left. What the first versions did told nothing.
+    pub async fn account_history(
+        &self,
+        account: u64,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<AccountEntry>, Option<u64>), DriverError> {
+        let records = self.0.store.history(Aggregate::of_account(account), from, limit).await?;
+        let entries = records.iter().filter_map(|record| AccountEntry::read(record).transpose());
+        Ok((entries.collect::<Result<_, _>>()?, records.last().map(|record| record.sequence + 1)))
+    }
+
+    /// Gives the account's events the rows that a first version did not write; to be called once, at the start.
+    pub async fn index_events(&self, account: u64) -> Result<(), DriverError> {
+        if self.account_part(account, EVENTS_INDEXED).await?.is_some() {
+            return Ok(());
         }
-        let commit = Commit {
-            aggregate: Aggregate::of_account(account),
-            expected: loaded.sequence,
-            puts: vec![(PartKey::Live(Bytes::from(key.clone())), to.clone())],
-            events: Vec::new(),
-            index: Vec::new(),
-        };
-        match self.0.store.commit(commit).await {
-            Ok(sequence) => loaded.sequence = sequence,
-            // What is durable is known again only after it was read again.
-            Err(error) => {
-                accounts.remove(&account);
-                return Err(error.into());
+        let cause = Cause::host("driver", Source::Start);
+        let named = self.pipelines(account).await?.into_iter().map(|(_, pipeline)| pipeline);
+        let deleted = self.walk::<DeletedRow>(account, Bytes::new(), None).all().await?;
+        let deleted = deleted.into_iter().map(|row| Aggregate { account, uid: row.uid });
+        for pipeline in named.chain(deleted) {
+            let mut from = 1;
+            loop {
+                let entries = self.history(pipeline, from, READ_ROWS_MAX).await?;
+                let Some(last) = entries.last() else { break };
+                from = last.sequence + 1;
+                let rows = entries.iter().filter_map(|entry| Some(entry.event_row(pipeline)?.put())).collect();
+                self.change(account, Change::Index { rows }, &cause).await?;
             }
         }
-        match &to {
-            Some(value) => drop(loaded.parts.insert(key, value.clone())),
-            None => drop(loaded.parts.remove(&key)),
-        }
-        Ok(to)
+        self.put_account_part(account, EVENTS_INDEXED, Some(Bytes::from_static(b"1")), &cause).await
+    }
+
+    async fn parts(&self, account: u64) -> Result<Arc<Parts>, DriverError> {
+        self.0.accounts.parts(&self.0.pen(), account).await
+    }
+
+    async fn change(&self, account: u64, change: Change, cause: &Cause) -> Result<Option<Bytes>, DriverError> {
+        self.0.accounts.change(&self.0.pen(), account, change, cause.clone()).await
     }
 }

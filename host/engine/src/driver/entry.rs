@@ -1,7 +1,7 @@
-//! One record of a pipeline's history: why and when it was committed, and what happened.
+//! One record of history: why and when it was committed, and what happened.
 //!
-//! Owns its form, and reads every form that was ever written. A record begins with its [`Header`], and each event that
-//! follows is the core's, as JSON. Versions before wrote no header, gave each event its time, and nothing to commits of
+//! Owns its form, of pipelines and of accounts, and reads every form that was ever written. A record begins with its [`Header`], and each event that
+//! follows is the core's or an account's, as JSON. Versions before wrote no header, gave each event its time, and nothing to commits of
 //! notes alone.
 
 use std::borrow::Cow;
@@ -9,11 +9,13 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_pipeline::machine::{Event, Timestamp};
-use pipewright_store::Record;
+use pipewright_store::{Aggregate, Record};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::DriverError;
-use super::record::{damaged, json, read};
+use super::record::{json, read};
+use super::rows::EventRow;
 
 /// With this a header begins, and no event does.
 const HEADER: &[u8] = br#"{"by":"#;
@@ -53,17 +55,14 @@ impl Entry {
     pub fn read(record: &Record) -> Result<Self, DriverError> {
         let mut entry =
             Self { sequence: record.sequence, at: None, cause: None, events: Vec::new(), notes: Vec::new() };
-        match record.events.split_first() {
-            Some((first, events)) if first.starts_with(HEADER) => {
-                let header: Header<'_> = read("the header of a record", first)?;
-                entry.at = Some(header.at);
-                entry.notes = header.notes.into_owned();
-                let (principal, request) = (header.by.into_owned(), header.request.into_owned());
-                entry.cause = Some(Cause { principal, request, source: header.from });
-                let event = |bytes: &Bytes| serde_json::from_slice(bytes).map_err(|error| damaged("an event", &error));
-                entry.events = events.iter().map(event).collect::<Result<_, _>>()?;
+        match told(record)? {
+            Some(told) => {
+                entry.at = Some(told.at);
+                entry.notes = told.notes;
+                entry.cause = Some(told.cause);
+                entry.events = told.events;
             }
-            _ => {
+            None => {
                 for bytes in &record.events {
                     let timed: Timed = read("an event", bytes)?;
                     entry.at.get_or_insert(timed.at);
@@ -72,6 +71,12 @@ impl Entry {
             }
         }
         Ok(entry)
+    }
+
+    /// Its row among the account's events, if it has any.
+    pub(crate) fn event_row(&self, pipeline: Aggregate) -> Option<EventRow> {
+        let at = self.at.filter(|_| !self.events.is_empty())?;
+        Some(EventRow { at, uid: pipeline.uid, sequence: self.sequence })
     }
 
     /// When a record was committed, without reading what happened; none where it does not tell.
@@ -85,11 +90,30 @@ impl Entry {
     }
 }
 
+/// A record that begins with a header.
+pub(super) struct Told<E> {
+    pub at: Timestamp,
+    pub cause: Cause,
+    pub notes: Vec<String>,
+    pub events: Vec<E>,
+}
+
+/// None of a record of the versions before there were headers.
+pub(super) fn told<E: DeserializeOwned>(record: &Record) -> Result<Option<Told<E>>, DriverError> {
+    let Some((first, events)) = record.events.split_first().filter(|(first, _)| first.starts_with(HEADER)) else {
+        return Ok(None);
+    };
+    let Header { by, request, from, at, notes } = read("the header of a record", first)?;
+    let cause = Cause { principal: by.into_owned(), request: request.into_owned(), source: from };
+    let events = events.iter().map(|bytes| read("an event", bytes)).collect::<Result<_, _>>()?;
+    Ok(Some(Told { at, cause, notes: notes.into_owned(), events }))
+}
+
 /// The entries of the record that a commit becomes.
-pub(super) fn write(
+pub(super) fn write<E: Serialize>(
     cause: &Cause,
     at: Timestamp,
-    events: &[Event],
+    events: &[E],
     notes: &[String],
 ) -> Result<Vec<Bytes>, DriverError> {
     let header = Header {

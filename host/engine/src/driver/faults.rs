@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipewright_base::Scope;
 use pipewright_pipeline::machine::{ExecutionId, ExecutionState, Refusal, StartRequest, What};
 use pipewright_store::{
-    Aggregate, Commit, CommitError, List, Loaded, MemoryStore, PartKey, Record, Snapshot, Store, StoreError, Trim,
-    Verified, Watcher,
+    Aggregate, Commit, CommitError, Holder, Lease, LeaseError, List, Loaded, MemoryStore, PartKey, Record, Snapshot,
+    Store, StoreError, Trim, Verified, Watcher,
 };
 
 use super::DriverError;
-use super::index::Kind;
+use super::rows::Kind;
 use super::tests::{Deed, Host, Script, cause, pipeline};
 
 /// What is wrong with one aggregate.
@@ -93,6 +94,18 @@ impl Store for Faulty {
             Some(Fault::Stopped) => Err(StoreError::Stopped { reason: "the sync failed".to_owned() }.into()),
             _ => self.inner.commit(commit).await,
         }
+    }
+
+    async fn acquire(&self, aggregate: Aggregate, holder: Holder, term: Duration) -> Result<Lease, LeaseError> {
+        self.inner.acquire(aggregate, holder, term).await
+    }
+
+    async fn renew(&self, lease: Lease, term: Duration) -> Result<(), LeaseError> {
+        self.inner.renew(lease, term).await
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        self.inner.release(lease).await
     }
 
     async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {
@@ -431,14 +444,16 @@ fn every_error_says_what_it_ends() {
         CommitError::Conflict { .. } => 0,
         CommitError::TooLarge { .. } => 1,
         CommitError::Store(_) => 2,
+        CommitError::Fenced { .. } => 3,
     };
     let commits = [
         (CommitError::Conflict { aggregate, expected: 1, actual: 2 }, Scope::Pipeline),
         (CommitError::TooLarge { aggregate, what: "a part", size: 2, size_max: 1 }, Scope::Request),
         (CommitError::Store(damaged()), Scope::Pipeline),
+        (CommitError::Fenced { aggregate }, Scope::Pipeline),
     ];
     let walked: BTreeSet<_> = commits.iter().map(|(error, _)| commit(error)).collect();
-    assert_eq!(walked.len(), 3);
+    assert_eq!(walked.len(), 4);
     for (error, scope) in commits {
         assert_eq!(error.scope(), scope, "{error}");
         assert_eq!(DriverError::from(error.clone()).scope(), scope, "{error}");

@@ -1,73 +1,19 @@
 //! The index rows that derive from a step: what lists show, newest first, and what has to go on after a restart.
 //!
-//! Owns the kinds of rows, their names and values. Must not know who lists them, or when a row is collected
-//! (`retention`). Every row is written in the commit of the step it derives from.
-//!
-//! Numbers in names are 8 bytes, big-endian; `!` is the complement, so that the newest row is the first. `uid` is the
-//! pipeline's, `execution` and `action` are ids of 16 bytes.
-//!
-//! | kind        | name                                | value                                          |
-//! |-------------|-------------------------------------|------------------------------------------------|
-//! | Pipelines   | the pipeline's name                 | [`PipelineRow`] as JSON                        |
-//! | Executions  | uid, !number                        | execution, sequence of its start               |
-//! | Actions     | uid, !started, action, 0            | execution, sequence of its start               |
-//! | Actions     | uid, !started, action, 1            | execution, sequence of its end                 |
-//! | ActionsOf   | uid, execution, !started, action    | nothing                                        |
-//! | Artifacts   | SHA-256, uid, execution             | nothing                                        |
-//! | Due         | uid                                 | when something is next due, 0 while an action runs |
-//! | Polled      | uid                                 | nothing: a source action of it is polled         |
-//! | Tokens      | uid, time of the start, SHA-256 of the token | nothing                               |
-//! | Deleted     | time of the deletion, uid           | the pipeline's name                            |
+//! Owns which rows a step writes: all of them in its own commit. Must not know their bytes (`rows`), who lists them, or when a
+//! row is collected (`retention`).
 
-use bytes::Bytes;
-use pipewright_pipeline::declaration::{ActionCategory, ExecutionMode, PipelineDeclaration, PipelineType};
-use pipewright_pipeline::machine::{
-    ActionEvent, ActionExecutionId, ActionHappening, Event, ExecutionId, ExecutionState, State, Timestamp,
+use pipewright_base::Digest;
+use pipewright_pipeline::declaration::{ActionCategory, PipelineDeclaration};
+use pipewright_pipeline::machine::{ActionEvent, ActionHappening, Event, ExecutionState, State, Timestamp};
+
+use super::rows::{
+    ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, EventRow, ExecutionRow, PipelineRow, Place, PolledRow,
+    Put, Row as _, TokenRow, Which,
 };
-use pipewright_sandbox::files::Digest;
-use serde::{Deserialize, Serialize};
+use pipewright_store::Aggregate;
 
-use super::DriverError;
-use pipewright_store::{Aggregate, IndexKey};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Kind {
-    Pipelines = 1,
-    Executions = 2,
-    Actions = 3,
-    ActionsOf = 4,
-    Artifacts = 5,
-    Due = 6,
-    Polled = 7,
-    Tokens = 8,
-    Deleted = 9,
-}
-
-impl Kind {
-    pub fn key(self, parts: &[&[u8]]) -> IndexKey {
-        IndexKey { kind: self as u8, name: parts.concat().into() }
-    }
-}
-
-/// A pipeline as lists show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PipelineRow {
-    pub version: u32,
-    pub created: Timestamp,
-    pub updated: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pipeline_type: Option<PipelineType>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub execution_mode: Option<ExecutionMode>,
-}
-
-/// The last byte of an action's row names.
-pub const STARTED: u8 = 0;
-pub const ENDED: u8 = 1;
-
-pub type Rows = Vec<(IndexKey, Option<Bytes>)>;
+pub type Rows = Vec<Put>;
 
 /// What a step did, for the rows that follow from it.
 pub(super) struct Stepped<'a> {
@@ -80,42 +26,46 @@ pub(super) struct Stepped<'a> {
     pub after: &'a State,
 }
 
-pub(super) fn rows(step: &Stepped<'_>) -> Result<Rows, DriverError> {
+pub(super) fn rows(step: &Stepped<'_>) -> Rows {
     let mut rows = Rows::new();
     for event in step.events {
         match event {
             Event::PipelineCreated { declaration } | Event::PipelineUpdated { declaration } => {
-                step.declared(declaration, &mut rows)?;
+                step.declared(declaration, &mut rows);
             }
             Event::PipelineDeleted { .. } => step.deleted(&mut rows),
             Event::Execution(event) if event.state == ExecutionState::Started => {
-                let key = Kind::Executions.key(&[&step.uid(), &newest_first(event.number)]);
-                rows.push((key, Some([&id(event.execution)[..], &step.sequence.to_be_bytes()].concat().into())));
+                let (number, execution) = (event.number, event.execution);
+                rows.push(ExecutionRow { uid: step.uid(), number, execution, start: step.sequence }.put());
             }
             Event::Action(event) => step.action(event, &mut rows),
             Event::Execution(_) | Event::Stage(_) | Event::TransitionChanged { .. } => {}
         }
     }
+    if !step.events.is_empty() {
+        rows.push(EventRow { at: step.at, uid: step.uid(), sequence: step.sequence }.put());
+    }
     let due = |state: &State| state.due().map(|at| at.0);
     let (before, after) = (due(step.before), due(step.after));
     if before != after {
-        rows.push((Kind::Due.key(&[&step.uid()]), after.map(|at| at.to_be_bytes().to_vec().into())));
+        let row = DueRow { uid: step.uid(), at: after.unwrap_or_default() };
+        rows.push(if after.is_some() { row.put() } else { row.delete() });
     }
-    Ok(rows)
+    rows
 }
 
 /// The rows that tell of a pipeline's state and not of what happened.
-pub(crate) fn of_state(aggregate: Aggregate, state: &State) -> Result<Rows, DriverError> {
+pub(crate) fn of_state(aggregate: Aggregate, state: &State) -> Rows {
     let nothing = State::default();
     let made = Stepped { aggregate, sequence: 0, at: Timestamp(0), events: &[], before: &nothing, after: state };
     let mut rows = Rows::new();
     if let Some(declaration) = &state.declaration {
-        made.declared(declaration, &mut rows)?;
+        made.declared(declaration, &mut rows);
     }
     if let Some(due) = state.due() {
-        rows.push((Kind::Due.key(&[&aggregate.uid]), Some(due.0.to_be_bytes().to_vec().into())));
+        rows.push(DueRow { uid: aggregate.uid, at: due.0 }.put());
     }
-    Ok(rows)
+    rows
 }
 
 impl Stepped<'_> {
@@ -123,55 +73,51 @@ impl Stepped<'_> {
         self.aggregate.uid
     }
 
-    fn declared(&self, declaration: &PipelineDeclaration, rows: &mut Rows) -> Result<(), DriverError> {
-        let Some(head) = &self.after.head else { return Ok(()) };
+    fn declared(&self, declaration: &PipelineDeclaration, rows: &mut Rows) {
+        let Some(head) = &self.after.head else { return };
         let row = PipelineRow {
+            name: declaration.name.clone(),
             version: head.version,
             created: head.created,
             updated: head.updated,
             pipeline_type: declaration.pipeline_type,
             execution_mode: declaration.execution_mode,
         };
-        rows.push((Kind::Pipelines.key(&[declaration.name.as_bytes()]), Some(super::record::json(&row)?)));
+        rows.push(row.put());
         let polled = polled_sources(declaration).next().is_some();
         let was_polled = self.before.declaration.as_ref().is_some_and(|it| polled_sources(it).next().is_some());
         if polled != was_polled {
-            rows.push((Kind::Polled.key(&[&self.uid()]), polled.then(Bytes::new)));
+            let row = PolledRow { uid: self.uid() };
+            rows.push(if polled { row.put() } else { row.delete() });
         }
-        Ok(())
     }
 
     fn deleted(&self, rows: &mut Rows) {
         let Some(declaration) = &self.before.declaration else { return };
-        let name = declaration.name.as_bytes();
-        rows.push((Kind::Pipelines.key(&[name]), None));
-        rows.push((Kind::Polled.key(&[&self.uid()]), None));
-        let row = Kind::Deleted.key(&[&self.at.0.to_be_bytes(), &self.uid()]);
-        rows.push((row, Some(Bytes::copy_from_slice(name))));
+        rows.push((PipelineRow::key_of(&declaration.name), None));
+        rows.push(PolledRow { uid: self.uid() }.delete());
+        rows.push(DeletedRow { at: self.at, uid: self.uid(), pipeline: declaration.name.clone() }.put());
     }
 
     fn action(&self, event: &ActionEvent, rows: &mut Rows) {
+        let (uid, execution) = (self.uid(), event.execution);
         let which = match &event.what {
-            ActionHappening::Started { .. } => STARTED,
+            ActionHappening::Started { .. } => Which::Start,
             ActionHappening::Succeeded { artifacts, .. } => {
-                for digest in artifacts.values().filter_map(|digest| artifact_digest(digest)) {
-                    rows.push((Kind::Artifacts.key(&[&digest, &self.uid(), &id(event.execution)]), Some(Bytes::new())));
-                }
-                ENDED
+                let digests = artifacts.values().filter_map(|digest| artifact_digest(digest));
+                rows.extend(digests.map(|digest| ArtifactRow { digest, uid, execution }.put()));
+                Which::End
             }
-            ActionHappening::Failed { .. } | ActionHappening::Abandoned | ActionHappening::Canceled => ENDED,
+            ActionHappening::Failed { .. } | ActionHappening::Abandoned | ActionHappening::Canceled => Which::End,
             ActionHappening::Waiting { .. }
             | ActionHappening::Decided(_)
             | ActionHappening::Resumed { .. }
             | ActionHappening::Restarted { .. } => return,
         };
-        let (uid, started, action) =
-            (self.uid(), newest_first(self.started(event).0), action_id(event.action_execution));
-        let value = [&id(event.execution)[..], &self.sequence.to_be_bytes()].concat();
-        rows.push((Kind::Actions.key(&[&uid, &started, &action, &[which]]), Some(value.into())));
-        if which == STARTED {
-            let name = Kind::ActionsOf.key(&[&uid, &id(event.execution), &started, &action]);
-            rows.push((name, Some(Bytes::new())));
+        let place = Place { started: self.started(event), action: event.action_execution };
+        rows.push(ActionRow { uid, place, which, execution, sequence: self.sequence }.put());
+        if which == Which::Start {
+            rows.push(ActionOfRow { uid, execution, place }.put());
         }
     }
 
@@ -183,9 +129,8 @@ impl Stepped<'_> {
 }
 
 /// For retention, which drops tokens that are no longer good.
-pub(super) fn token_row(pipeline: Aggregate, at: Timestamp, token: &str) -> (IndexKey, Option<Bytes>) {
-    let name = Kind::Tokens.key(&[&pipeline.uid, &at.0.to_be_bytes(), Digest::of(token.as_bytes()).as_bytes()]);
-    (name, Some(Bytes::new()))
+pub(super) fn token_row(pipeline: Aggregate, at: Timestamp, token: &str) -> Put {
+    TokenRow { uid: pipeline.uid, at, digest: *Digest::of(token.as_bytes()).as_bytes() }.put()
 }
 
 /// The source actions that are looked at periodically: all that do not say otherwise (contract §7.11).
@@ -199,19 +144,7 @@ pub fn polled_sources(declaration: &PipelineDeclaration) -> impl Iterator<Item =
     polled.map(|action| action.name.as_str())
 }
 
-pub fn newest_first(number: u64) -> [u8; 8] {
-    (!number).to_be_bytes()
-}
-
-pub fn id(execution: ExecutionId) -> [u8; 16] {
-    *execution.as_bytes()
-}
-
-pub fn action_id(action: ActionExecutionId) -> [u8; 16] {
-    *action.as_bytes()
-}
-
 /// The 32 bytes that a digest's text stands for.
-pub fn artifact_digest(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn artifact_digest(text: &str) -> Option<[u8; 32]> {
     text.parse::<Digest>().ok().map(|digest| *digest.as_bytes())
 }

@@ -3,24 +3,28 @@
 //! Owns the loop (input → step → commit, durable → reply → effects), one actor per pipeline, and what goes on after a
 //! restart. Must not know how a store keeps records, how an action runs, or who asks.
 
+mod account;
 mod actor;
 mod catalog;
 pub mod counts;
 mod entry;
 #[cfg(test)]
 pub(crate) mod faults;
+mod history;
 pub mod index;
 #[cfg(test)]
 mod pinned;
 pub mod points;
 mod quarantine;
 pub(crate) mod record;
+pub mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod timers;
 #[cfg(test)]
 mod told;
 mod wakeups;
+mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,18 +40,23 @@ use pipewright_pipeline::machine::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use account::Accounts;
 use actor::{Actor, Asked, Message, With};
-use catalog::Accounts;
-use index::Kind;
+use pipewright_base::clock::Clock;
 use pipewright_base::{Cause, Scope};
-use pipewright_store::{Aggregate, CommitError, List, READ_ROWS_MAX, Store, StoreError};
+use pipewright_store::{CommitError, LeaseError, Store, StoreError};
 use quarantine::Quarantine;
+use rows::DueRow;
 use timers::Now;
 use wakeups::Wakeups;
+use writer::Pen;
 
+pub use account::{AccountEntry, AccountEvent};
 pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
+pub use catalog::GRANTS;
 pub use counts::Counts;
 pub use entry::Entry;
+pub use pipewright_store::{Aggregate, Watcher};
 pub(crate) use quarantine::erase;
 
 /// Commands and answers that wait for one pipeline's actor; more senders wait. Stops a flood of commands from filling
@@ -140,7 +149,20 @@ impl From<CommitError> for DriverError {
         match error {
             CommitError::Store(error) => error.into(),
             CommitError::TooLarge { .. } => Self::TooLarge(error.to_string()),
-            CommitError::Conflict { .. } => Self::Damaged(format!("two hosts write one store: {error}")),
+            CommitError::Conflict { .. } | CommitError::Fenced { .. } => {
+                Self::Damaged(format!("two hosts write one store: {error}"))
+            }
+        }
+    }
+}
+
+impl From<LeaseError> for DriverError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Store(error) => error.into(),
+            // The same is possible again once the other host lets go, or dies.
+            LeaseError::Held { .. } => Self::Full(error.to_string()),
+            LeaseError::Lost { .. } => Self::Damaged(error.to_string()),
         }
     }
 }
@@ -151,6 +173,7 @@ pub struct Driver(Arc<Shared>);
 
 pub(crate) struct Shared {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     actions: Arc<dyn Actions>,
     actors: Mutex<HashMap<Aggregate, mpsc::Sender<Message>>>,
     wakeups: Arc<Wakeups>,
@@ -167,9 +190,10 @@ pub(crate) struct Shared {
 }
 
 impl Driver {
-    pub fn new(store: Arc<dyn Store>, actions: Arc<dyn Actions>) -> Self {
+    pub fn new(store: Arc<dyn Store>, actions: Arc<dyn Actions>, clock: Arc<dyn Clock>) -> Self {
         let shared = Arc::new(Shared {
             store,
+            clock,
             actions,
             actors: Mutex::default(),
             wakeups: Arc::default(),
@@ -180,12 +204,13 @@ impl Driver {
             quarantine: Quarantine::default(),
             failed: watch::Sender::new(None),
         });
-        wakeups::spawn(Arc::clone(&shared.wakeups), Arc::downgrade(&shared));
+        wakeups::spawn(Arc::clone(&shared.clock), Arc::clone(&shared.wakeups), Arc::downgrade(&shared));
         Self(shared)
     }
 
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.0.store
+    /// By which everything that the host does has its time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
     }
 
     /// Hands one input to a pipeline. Its success is durable before this returns.
@@ -219,9 +244,9 @@ impl Driver {
             if self.state(found).await?.head.is_some() {
                 return Err(Refusal::PipelineNameInUse(name).into());
             }
-            self.rename(account, &name, Some(found), Some(random()?)).await?;
+            self.rename(account, &name, Some(found), Some(random()?), cause).await?;
         }
-        let pipeline = self.named(account, &name).await?;
+        let pipeline = self.named(account, &name, cause).await?;
         let with = With { then: Some(What::Start(first)), notes, ..With::default() };
         self.submit_with(pipeline, What::Create { declaration }, with, cause).await?;
         Ok(pipeline)
@@ -230,8 +255,8 @@ impl Driver {
     /// Deletes a pipeline, and lets go of its name; also one that is quarantined.
     pub async fn delete(&self, pipeline: Aggregate, name: &str, cause: &Cause) -> Result<(), DriverError> {
         match self.submit(pipeline, What::Delete, cause).await {
-            Ok(_) => self.rename(pipeline.account, name, Some(pipeline), None).await,
-            Err(DriverError::Quarantined(_)) => self.delete_quarantined(pipeline, name).await,
+            Ok(_) => self.rename(pipeline.account, name, Some(pipeline), None, cause).await,
+            Err(DriverError::Quarantined(_)) => self.delete_quarantined(pipeline, name, cause).await,
             Err(error) => Err(error),
         }
     }
@@ -292,22 +317,18 @@ impl Driver {
     ///
     /// Where the host died, and did not stop in an orderly way, that counts against what ran then.
     pub async fn resume(&self, account: u64, died: bool) -> Result<(), DriverError> {
-        let mut after = None;
+        let mut rows = self.walk::<DueRow>(account, Bytes::new(), None);
         loop {
-            let list =
-                List { account, kind: Kind::Due as u8, after: after.take(), limit: READ_ROWS_MAX, ..List::default() };
-            let rows = self.0.store.list(list).await?;
-            for (uid, at) in &rows {
-                let row = (uid[..].try_into(), at[..].try_into());
-                let (Ok(uid), Ok(at)) = row else {
-                    tracing::error!(account, "a row of what is due is malformed: {}", uid.escape_ascii());
-                    continue;
-                };
+            let page = rows.page().await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for DueRow { uid, at } in page {
                 let pipeline = Aggregate { account, uid };
-                let resumed = match u64::from_be_bytes(at) {
+                let resumed = match at {
                     0 => self.ask(pipeline, |reply| Message::Resume { died, reply }).await,
                     at => {
-                        self.0.wakeups.set(pipeline, at, Now::read().until(at));
+                        self.0.wakeups.set(pipeline, at, Now::read(&*self.0.clock).until(at));
                         Ok(())
                     }
                 };
@@ -316,10 +337,6 @@ impl Driver {
                     // It is told where it was quarantined.
                     _ => {}
                 }
-            }
-            match rows.last() {
-                Some((uid, _)) => after = Some(uid.clone()),
-                None => return Ok(()),
             }
         }
     }
@@ -373,6 +390,10 @@ impl Driver {
 }
 
 impl Shared {
+    fn pen(&self) -> Pen {
+        Pen { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock) }
+    }
+
     /// Delivers to the pipeline's actor, starting one where there is none. What is for a pipeline that stopped is dropped.
     async fn send(self: &Arc<Self>, pipeline: Aggregate, mut message: Message) {
         while self.quarantine.reason(pipeline).is_none() {

@@ -5,6 +5,7 @@ use pipewright_pipeline::machine::{Start, StartRequest, What};
 use pipewright_sandbox::files::Digest;
 use pipewright_store::Aggregate;
 
+use super::rows::ExecutionRow;
 use super::tests::{Host, Script, cause, pipeline, store};
 use super::{DriverError, GRANTS_PIN, Granted, kept_grants};
 
@@ -16,9 +17,8 @@ fn grant(host: &Host, granted: Granted) {
 fn newest(host: &Host, pipeline: Aggregate) -> (Start, Option<Bytes>) {
     host.end(pipeline);
     host.runtime.block_on(async {
-        let row = pipewright_store::List { kind: super::index::Kind::Executions as u8, limit: 1, ..Default::default() };
-        let (_, value) = host.driver.store().list(row).await.unwrap().remove(0);
-        let id = pipewright_pipeline::machine::ExecutionId::from_bytes(*value.first_chunk().unwrap());
+        let row = host.driver.rows::<ExecutionRow>(0, Bytes::new(), None, 1).await.unwrap().remove(0);
+        let id = row.execution;
         let ended = loop {
             match host.driver.archived(pipeline, id).await.unwrap() {
                 Some(ended) => break ended,
@@ -27,7 +27,7 @@ fn newest(host: &Host, pipeline: Aggregate) -> (Start, Option<Bytes>) {
         };
         let start = (*ended.start).clone();
         let grants = match start.pins.get(GRANTS_PIN) {
-            Some(digest) => kept_grants(&**host.driver.store(), pipeline, digest).await.unwrap(),
+            Some(digest) => kept_grants(&*host.driver.0.store, pipeline, digest).await.unwrap(),
             None => None,
         };
         (start, grants)

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use pipewright_base::Scope;
+use pipewright_base::{Cause, Scope};
 use pipewright_store::{Aggregate, IndexKey, List, READ_ROWS_MAX, Store, Trim};
 
 use super::actor::Message;
-use super::index::Kind;
+use super::rows::{Kind, PipelineRow};
 use super::{Driver, DriverError, Shared};
 
 /// Of more, some are forgotten, and found again when somebody asks for them. Stops a damaged disk from filling memory.
@@ -93,12 +93,16 @@ impl Driver {
 
     /// Deletes a pipeline whose own actor cannot: all that the store has of it, and its name last, so that what a crash
     /// leaves undone is done by deleting it again. Its logs and artifacts go as those do that nothing refers to.
-    pub(super) async fn delete_quarantined(&self, pipeline: Aggregate, name: &str) -> Result<(), DriverError> {
+    pub(super) async fn delete_quarantined(
+        &self,
+        pipeline: Aggregate,
+        name: &str,
+        cause: &Cause,
+    ) -> Result<(), DriverError> {
         let store = &*self.0.store;
-        let listed = Kind::Pipelines.key(&[name.as_bytes()]);
-        take(store, pipeline.account, vec![listed]).await?;
+        take(store, pipeline.account, vec![PipelineRow::key_of(name)]).await?;
         erase(store, pipeline).await?;
-        self.rename(pipeline.account, name, Some(pipeline), None).await?;
+        self.rename(pipeline.account, name, Some(pipeline), None, cause).await?;
         self.0.quarantine.take(pipeline);
         Ok(())
     }
@@ -112,11 +116,13 @@ pub(crate) async fn erase(store: &dyn Store, pipeline: Aggregate) -> Result<(), 
             take(store, pipeline.account, rows).await?;
         }
     }
-    let mut after = None;
-    while let Some(rows) = rows(store, pipeline, Kind::Artifacts, &[], after.take()).await? {
-        after = rows.last().map(|row| row.name.clone());
-        let own = rows.into_iter().filter(|row| row.name.get(32..48) == Some(&pipeline.uid)).collect();
-        take(store, pipeline.account, own).await?;
+    for (kind, uid_at) in [(Kind::Artifacts, 32), (Kind::Events, 8)] {
+        let mut after = None;
+        while let Some(rows) = rows(store, pipeline, kind, &[], after.take()).await? {
+            after = rows.last().map(|row| row.name.clone());
+            let is_own = |row: &IndexKey| row.name.get(uid_at..).is_some_and(|rest| rest.starts_with(&pipeline.uid));
+            take(store, pipeline.account, rows.into_iter().filter(is_own).collect()).await?;
+        }
     }
     store.erase(pipeline).await?;
     Ok(())

@@ -71,7 +71,7 @@ pub(super) fn declaration_of(bytes: &[u8]) -> Result<Arc<PipelineDeclaration>, D
 }
 
 /// The declaration of one version, for as long as the pipeline is there.
-pub(super) fn versioned(version: u32) -> PartKey {
+pub(crate) fn versioned(version: u32) -> PartKey {
     PartKey::Archived(format!("declaration/{version}").into())
 }
 

@@ -15,8 +15,9 @@ use pipewright_pipeline::machine::{
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::{Actions, Driver, DriverError, Entry, Granted};
-use pipewright_base::{Cause, Principal, Source, clock};
+use super::{Actions, Driver, DriverError, Granted};
+use pipewright_base::clock::{Clock as _, Simulated};
+use pipewright_base::{Cause, Principal, Source};
 use pipewright_store::{Aggregate, MemoryStore, Store};
 
 /// What an action does when it is called.
@@ -57,6 +58,7 @@ pub(super) struct Script {
     /// The pipeline whose start panics.
     pub(super) panics: Option<&'static str>,
     pub(super) called: Arc<Mutex<Vec<Called>>>,
+    clock: Option<Simulated>,
 }
 
 impl Script {
@@ -90,6 +92,7 @@ impl Actions for Script {
             attempt: run.attempt,
         });
         let deed = self.deeds.get(name.as_str()).copied().unwrap_or(Deed::Succeed);
+        let now = self.clock.as_ref().map_or(0, |clock| clock.now_ms());
         async move {
             let waiting = |awaited| Report::waiting(Wait { awaits: vec![awaited], ..Wait::default() });
             match deed {
@@ -97,7 +100,7 @@ impl Actions for Script {
                 Deed::Hang => std::future::pending().await,
                 Deed::AwaitApproval | Deed::AwaitRejection if run.call == 1 => waiting(Awaited::Approval),
                 Deed::AwaitSignal if run.call == 1 => waiting(Awaited::Signal("go".to_owned())),
-                Deed::Sleep(millis) if run.call == 1 => waiting(Awaited::Time(Timestamp(clock::now_ms() + millis))),
+                Deed::Sleep(millis) if run.call == 1 => waiting(Awaited::Time(Timestamp(now + millis))),
                 Deed::Fail | Deed::AwaitRejection => Report::failed(FailureType::JobFailed, "it was scripted to"),
                 Deed::Succeed | Deed::AwaitApproval | Deed::AwaitSignal | Deed::Sleep(_) | Deed::Slow(_) => {
                     if let Deed::Slow(millis) = deed {
@@ -154,9 +157,10 @@ pub(super) fn pipeline(name: &str) -> Arc<PipelineDeclaration> {
     Arc::new(serde_json::from_value(declaration).unwrap())
 }
 
-/// A host that can die: its own runtime over a store that survives.
+/// A host that can die: its own runtime over a store that survives. Its time passes when the test says so.
 pub(super) struct Host {
     pub(super) runtime: Runtime,
+    clock: Simulated,
     pub(super) driver: Driver,
     pub(super) script: Script,
 }
@@ -168,10 +172,17 @@ impl Host {
 
     /// Whether the host before it died.
     pub(super) fn start_after(store: &Arc<dyn Store>, script: Script, died: bool) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let driver = runtime.block_on(async { Driver::new(Arc::clone(store), Arc::new(script.clone())) });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let clock = Simulated::new(1_700_000_000_000);
+        let script = Script { clock: Some(clock.clone()), ..script };
+        let (actions, time) = (Arc::new(script.clone()), Arc::new(clock.clone()));
+        let driver = runtime.block_on(async { Driver::new(Arc::clone(store), actions, time) });
         runtime.block_on(driver.resume(0, died)).unwrap();
-        Self { runtime, driver, script }
+        Self { runtime, clock, driver, script }
+    }
+
+    pub(super) fn pass(&self, milliseconds: u64) {
+        self.runtime.block_on(self.clock.advance(Duration::from_millis(milliseconds)));
     }
 
     /// As `kill -9` does: nothing that ran is seen to its end.
@@ -182,7 +193,7 @@ impl Host {
 
     pub(super) fn create(&self, name: &str) -> Aggregate {
         self.runtime.block_on(async {
-            let pipeline_id = self.driver.named(0, name).await.unwrap();
+            let pipeline_id = self.driver.named(0, name, &cause()).await.unwrap();
             self.driver.submit(pipeline_id, What::Create { declaration: pipeline(name) }, &cause()).await.unwrap();
             pipeline_id
         })
@@ -202,12 +213,10 @@ impl Host {
     /// Waits until an event is found, and gives what was found of it.
     pub(super) fn until<T>(&self, pipeline: Aggregate, find: impl Fn(&Event) -> Option<T>) -> T {
         self.runtime.block_on(async {
-            let store = self.driver.store();
-            let mut watcher = store.watch(Some(pipeline));
+            let mut watcher = self.driver.watch(Some(pipeline));
             loop {
-                let records = store.history(pipeline, 1, 1000).await.unwrap();
-                let events = records.iter().flat_map(|record| Entry::read(record).unwrap().events);
-                if let Some(found) = events.into_iter().find_map(|event| find(&event)) {
+                let entries = self.driver.history(pipeline, 1, 1000).await.unwrap();
+                if let Some(found) = entries.iter().flat_map(|entry| &entry.events).find_map(&find) {
                     return found;
                 }
                 tokio::time::timeout(Duration::from_secs(30), watcher.changed())
@@ -280,8 +289,8 @@ impl Host {
     }
 }
 
-pub(super) fn cause() -> Cause {
-    Cause { principal: Principal::user(0, "tester"), request: "request-1".to_owned(), source: Source::Api }
+pub(crate) fn cause() -> Cause {
+    Cause { principal: Principal::user(7, "tester"), request: "request-1".to_owned(), source: Source::Api }
 }
 
 pub(super) fn store() -> Arc<dyn Store> {
@@ -300,10 +309,47 @@ fn an_execution_ends_as_its_actions_do() {
     check(&[], ExecutionState::Succeeded, &["Source 1/1", "Build 1/1", "Gate 1/1"]);
     check(&[("Build", Deed::Fail)], ExecutionState::Failed, &["Source 1/1", "Build 1/1"]);
     check(&[("Build", Deed::Panic)], ExecutionState::Failed, &["Source 1/1", "Build 1/1"]);
-    let slept = ["Source 1/1", "Build 1/1", "Build 2/1", "Gate 1/1"];
-    check(&[("Build", Deed::Sleep(20))], ExecutionState::Succeeded, &slept);
-    // Longer than an idle actor stays loaded: the wake-up loads it again.
-    check(&[("Build", Deed::Sleep(1_500))], ExecutionState::Succeeded, &slept);
+}
+
+#[test]
+fn an_action_that_waits_for_a_time_goes_on_then() {
+    let check = |wait: u64, is_loaded_meanwhile: bool| {
+        let host = Host::start(&store(), Script::new(&[("Build", Deed::Sleep(wait))]));
+        let pipeline = host.create("p");
+        host.begin(pipeline);
+        host.until(pipeline, |event| match event {
+            Event::Action(action) => matches!(action.what, ActionHappening::Waiting { .. }).then_some(()),
+            _ => None,
+        });
+        host.pass(wait - 1);
+        assert_eq!(host.script.calls(), ["Source 1/1", "Build 1/1"], "{wait}");
+        assert_eq!(host.driver.loaded() == 1, is_loaded_meanwhile, "{wait}");
+        host.pass(1);
+        assert_eq!(host.end(pipeline), ExecutionState::Succeeded);
+        assert_eq!(host.script.calls(), ["Source 1/1", "Build 1/1", "Build 2/1", "Gate 1/1"], "{wait}");
+    };
+    check(20, true);
+    // Longer than an idle actor stays loaded: the wake-up loads it again. Nobody minds twenty minutes.
+    check(1_500, false);
+    check(20 * 60 * 1000, false);
+}
+
+/// Which the same client would otherwise be told of as a new execution.
+#[test]
+fn a_request_token_is_good_for_a_day() {
+    let host = Host::start(&store(), Script::default());
+    let pipeline = host.create("p");
+    let cause = cause();
+    let start = || {
+        let token = Some("token".to_owned());
+        let started = host.driver.start(pipeline, StartRequest::default(), token, Vec::new(), &cause);
+        host.runtime.block_on(started).unwrap()
+    };
+    let first = start();
+    host.pass(super::TOKEN_MILLISECONDS_MAX - 1);
+    assert_eq!(start(), first);
+    host.pass(1);
+    assert_ne!(start(), first);
 }
 
 #[test]

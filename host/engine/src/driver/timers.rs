@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use pipewright_base::clock;
+use pipewright_base::clock::Clock;
 
 /// The time of day may differ by as much from what passed before it counts as set.
 const LEAP_MILLISECONDS_MIN: u64 = 1000;
@@ -21,8 +21,8 @@ pub struct Now {
 }
 
 impl Now {
-    pub fn read() -> Self {
-        Self { day: clock::now_ms(), monotonic: clock::monotonic() }
+    pub fn read(clock: &dyn Clock) -> Self {
+        Self { day: clock.now_ms(), monotonic: clock.monotonic() }
     }
 
     /// When a time of day will be.
@@ -149,6 +149,8 @@ impl<K: Clone + Ord + Hash> Timers<K> {
 
 #[cfg(test)]
 mod tests {
+    use pipewright_base::clock;
+
     use super::*;
 
     const HOUR: u64 = 60 * 60 * 1000;

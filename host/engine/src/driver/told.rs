@@ -41,8 +41,7 @@ fn submit(host: &Host, pipeline: Aggregate, what: What) {
 }
 
 fn entries(host: &Host, pipeline: Aggregate) -> Vec<Entry> {
-    let records = host.runtime.block_on(host.driver.store().history(pipeline, 1, 1000)).unwrap();
-    records.iter().map(|record| Entry::read(record).unwrap()).collect()
+    host.runtime.block_on(host.driver.history(pipeline, 1, 1000)).unwrap()
 }
 
 #[test]
@@ -50,10 +49,12 @@ fn every_input_and_every_note_tells_its_cause() {
     let store = store();
     let deeds = [("Source", Deed::Sleep(20)), ("Build", Deed::AwaitSignal), ("Gate", Deed::AwaitRejection)];
     let host = Host::start(&store, Script::new(&deeds));
-    let p = host.runtime.block_on(host.driver.named(0, "p")).unwrap();
+    let p = host.runtime.block_on(host.driver.named(0, "p", &cause("name"))).unwrap();
     submit(&host, p, What::Create { declaration: pipeline("p") });
     submit(&host, p, What::Update { declaration: pipeline("p") });
     submit(&host, p, What::Start(StartRequest::default()));
+    host.waits(p, "Source");
+    host.pass(20);
     let (execution, action) = host.waits(p, "Build");
     submit(&host, p, What::Signal { action, kind: "go".to_owned(), payload: Vec::new() });
     let (_, token) = host.waits(p, "Gate");
@@ -100,7 +101,7 @@ fn every_input_and_every_note_tells_its_cause() {
     let [kept] = kept[..] else { panic!("{kept:?}") };
     assert_eq!((&kept.notes[..], kept.events.len()), (&["tags".to_owned(), "seen/Source".to_owned()][..], 0));
     assert!(entries.iter().all(|entry| entry.at.is_some()));
-    let records = host.runtime.block_on(host.driver.store().history(p, 1, 1000)).unwrap();
+    let records = host.runtime.block_on(store.history(p, 1, 1000)).unwrap();
     let told = records.iter().flat_map(|record| &record.events).any(|event| event.windows(6).any(|it| it == b"secret"));
     assert!(!told, "history names notes, and does not tell them");
 }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::Shared;
 use super::actor::Message;
 use super::timers::{Now, Timers};
+use pipewright_base::clock::Clock;
 use pipewright_store::Aggregate;
 
 #[derive(Default)]
@@ -37,10 +38,10 @@ impl Wakeups {
 }
 
 /// Runs until the driver is gone.
-pub(super) fn spawn(wakeups: Arc<Wakeups>, shared: Weak<Shared>) {
+pub(super) fn spawn(clock: Arc<dyn Clock>, wakeups: Arc<Wakeups>, shared: Weak<Shared>) {
     tokio::spawn(async move {
         loop {
-            let (due, sleep) = wakeups.take(Now::read());
+            let (due, sleep) = wakeups.take(Now::read(&*clock));
             for (pipeline, at) in due {
                 let Some(driver) = shared.upgrade() else { return };
                 driver.send(pipeline, Message::Wake { at }).await;
@@ -50,7 +51,7 @@ pub(super) fn spawn(wakeups: Arc<Wakeups>, shared: Weak<Shared>) {
             }
             tokio::select! {
                 () = wakeups.changed.notified() => {}
-                () = tokio::time::sleep(sleep) => {}
+                () = clock.sleep(sleep) => {}
             }
         }
     });

@@ -13,9 +13,13 @@ use pipewright_sandbox::files::{BlobDir, DigestError, remove_tree};
 use sha2::{Digest as _, Sha256};
 
 use super::lines::{self, EndLine, FORMAT, FileLine, Header, Line, LogLine, Malformed, UnreadLine, VERSION};
+use crate::driver::Entry;
+use crate::driver::rows::Row as _;
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_base::home::DataDirectory;
-use pipewright_store::{Aggregate, OpenError, Restore, RestoreError, SledStore, Store as _, StoreError, Verified};
+use pipewright_store::{
+    Aggregate, OpenError, Record, Restore, RestoreError, SledStore, Store as _, StoreError, Verified,
+};
 
 /// A longer line is refused: stops a file without line feeds from filling memory. The largest commit fits.
 const LINE_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -224,6 +228,7 @@ impl Reading {
             Line::Record(line) => {
                 let (aggregate, record) = (self.aggregate()?, line.record().map_err(malformed)?);
                 self.store.record(aggregate, &record).map_err(restore)?;
+                self.event_row(aggregate, &record).map_err(restore)?;
             }
             Line::Row(line) => {
                 let account = line.account;
@@ -242,6 +247,16 @@ impl Reading {
             Line::End(_) => {}
         }
         Ok(())
+    }
+
+    /// Exports leave out the rows of events, which follow from the records.
+    fn event_row(&mut self, aggregate: Aggregate, record: &Record) -> Result<(), RestoreError> {
+        if aggregate == Aggregate::of_account(aggregate.account) {
+            return Ok(());
+        }
+        // A record that cannot be read is found to be damaged when it is read.
+        let row = Entry::read(record).ok().and_then(|entry| entry.event_row(aggregate));
+        row.map_or(Ok(()), |row| self.store.row(aggregate.account, &row.key(), &row.value()))
     }
 
     fn aggregate(&self) -> Result<Aggregate, ImportError> {

@@ -30,7 +30,6 @@ use crate::driver::{DriverError, record};
 use crate::retention::Keeper;
 use lines::{AggregateLine, FileLine, HeadLine, Line, LogLine, Name, PartLine, RecordLine, TakenLine, UnreadLine};
 use pipewright_artifacts::Artifacts;
-use pipewright_base::clock;
 use pipewright_store::{Aggregate, Loaded, PartKey, READ_ROWS_MAX, Snapshot, Store, StoreError};
 use rows::Pipelines;
 use write::Writer;
@@ -105,7 +104,7 @@ pub fn stream(exported: Exported) -> impl Stream<Item = Result<Bytes, ExportErro
 
 impl Exported {
     async fn write(&self, to: &mut Writer) -> Result<(), ExportError> {
-        to.header(clock::now_ms()).await?;
+        to.header(self.keeper.now_ms()).await?;
         let mut after = None;
         let mut account: Option<Account> = None;
         let mut unread = Vec::new();

@@ -9,9 +9,13 @@ use bytes::Bytes;
 use super::ExportError;
 use super::lines::{Line, RowLine};
 use super::write::Writer;
-use crate::driver::index::{self, Kind, STARTED};
+use crate::driver::index;
 use crate::driver::record;
-use pipewright_store::{Aggregate, List, Loaded, READ_ROWS_MAX, Snapshot, Store};
+use crate::driver::rows::{
+    ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, Kind, PipelineRow, PolledRow, Put, Row as _,
+    TokenRow, Walk,
+};
+use pipewright_store::{Aggregate, IndexKey, List, Loaded, READ_ROWS_MAX, Snapshot, Store};
 
 /// The exported pipelines of one account, and whether each exists or was deleted.
 pub(super) type Pipelines = HashMap<[u8; 16], bool>;
@@ -25,59 +29,55 @@ pub(super) async fn of_pipeline(
     to: &mut Writer,
 ) -> Result<bool, ExportError> {
     let state = record::state(&Loaded { sequence: snapshot.sequence, parts: snapshot.live.clone() });
+    let Aggregate { account, uid } = pipeline;
     match &state {
         Ok(state) => {
-            for (key, value) in index::of_state(pipeline, state)? {
-                let value = value.unwrap_or_default();
-                to.line(&Line::Row(RowLine::of(pipeline.account, key.kind, &key.name, &value))).await?;
+            for row in index::of_state(pipeline, state) {
+                to.row(account, row).await?;
             }
         }
         // Then they are as the store has them.
         Err(_) => {
-            let uid = &pipeline.uid[..];
-            let listed = name.map(|name| (Kind::Pipelines, name.as_bytes()));
-            for (kind, exact) in listed.into_iter().chain([(Kind::Due, uid), (Kind::Polled, uid)]) {
-                let mut rows = Rows::new(pipeline.account, kind as u8, exact);
-                for (row, value) in rows.next(store).await?.unwrap_or_default() {
-                    if row == exact {
-                        to.line(&Line::Row(RowLine::of(pipeline.account, kind as u8, &row, &value))).await?;
-                    }
+            let listed = name.map(PipelineRow::key_of);
+            for key in listed.into_iter().chain([DueRow { uid, at: 0 }.key(), PolledRow { uid }.key()]) {
+                let list = List { account, kind: key.kind, prefix: key.name.clone(), limit: 1, ..List::default() };
+                for (name, value) in store.list(list).await?.into_iter().filter(|(name, _)| *name == key.name) {
+                    to.row(account, (IndexKey { kind: key.kind, name }, Some(value))).await?;
                 }
             }
         }
     }
-    for kind in [Kind::Executions, Kind::Actions, Kind::ActionsOf, Kind::Tokens] {
-        let mut rows = Rows::new(pipeline.account, kind as u8, &pipeline.uid);
-        while let Some(page) = rows.next(store).await? {
-            for (name, value) in page {
-                if has_happened(store, pipeline, kind, &name, &value, snapshot.sequence).await? {
-                    to.line(&Line::Row(RowLine::of(pipeline.account, kind as u8, &name, &value))).await?;
-                }
+    let mut rows = Walk::<ExecutionRow>::new(store, account, ExecutionRow::of(&uid), None);
+    while let Some(page) = some(rows.page().await?) {
+        for row in page.iter().filter(|row| row.start <= snapshot.sequence) {
+            to.row(account, row.put()).await?;
+        }
+    }
+    let mut rows = Walk::<ActionRow>::new(store, account, ActionRow::of(&uid), None);
+    while let Some(page) = some(rows.page().await?) {
+        for row in page.iter().filter(|row| row.sequence <= snapshot.sequence) {
+            to.row(account, row.put()).await?;
+        }
+    }
+    let mut rows = Walk::<ActionOfRow>::new(store, account, Bytes::copy_from_slice(&uid), None);
+    while let Some(page) = some(rows.page().await?) {
+        for row in page {
+            let at = ActionRow::at(&uid, row.place);
+            let started = Walk::<ActionRow>::new(store, account, at, None).by(1).page().await?;
+            if started.first().is_some_and(|started| started.sequence <= snapshot.sequence) {
+                to.row(account, row.put()).await?;
             }
         }
+    }
+    // Those of tokens say nothing of a step, and one too many does no harm.
+    for row in Walk::<TokenRow>::new(store, account, TokenRow::of(&uid), None).all().await? {
+        to.row(account, row.put()).await?;
     }
     Ok(state.map_or(name.is_some(), |state| state.head.is_some()))
 }
 
-/// Whether a row was written by the exported step or before.
-async fn has_happened(
-    store: &dyn Store,
-    pipeline: Aggregate,
-    kind: Kind,
-    name: &Bytes,
-    value: &Bytes,
-    sequence: u64,
-) -> Result<bool, ExportError> {
-    let of_value = |value: &Bytes| value.last_chunk().is_none_or(|at| u64::from_be_bytes(*at) <= sequence);
-    if kind != Kind::ActionsOf {
-        // That of a token says nothing, and one too many does no harm.
-        return Ok(of_value(value));
-    }
-    let Some(action) = name.get(32..) else { return Ok(false) };
-    let start = Kind::Actions.key(&[&pipeline.uid, action, &[STARTED]]).name;
-    let mut rows = Rows::new(pipeline.account, Kind::Actions as u8, &start);
-    let found = rows.next(store).await?;
-    Ok(found.and_then(|page| page.into_iter().next()).is_some_and(|(_, value)| of_value(&value)))
+fn some<T>(page: Vec<T>) -> Option<Vec<T>> {
+    (!page.is_empty()).then_some(page)
 }
 
 /// The rows of one account that are in no pipeline's order, and those of kinds that the driver does not know.
@@ -87,17 +87,20 @@ pub(super) async fn of_account(
     pipelines: &Pipelines,
     to: &mut Writer,
 ) -> Result<(), ExportError> {
-    for kind in 0..=u8::MAX {
-        let mut rows = Rows::new(account, kind, &[]);
-        while is_exported_here(kind)
-            && let Some(page) = rows.next(store).await?
-        {
+    let exists = |uid: &[u8; 16]| pipelines.get(uid).copied();
+    for kind in (0..=u8::MAX).filter(|kind| is_exported_here(*kind)) {
+        let mut list = List { account, kind, limit: READ_ROWS_MAX, ..List::default() };
+        while let Some(page) = some(store.list(list.clone()).await?) {
+            list.after = page.last().map(|(name, _)| name.clone());
             for (name, value) in page {
-                let exists = |from: usize| pipelines.get(name.get(from..from + 16)?).copied();
                 let is_exported = match kind {
                     // One of an action that ended after the exported step only keeps its artifact.
-                    kind if kind == Kind::Artifacts as u8 => exists(32).is_some(),
-                    kind if kind == Kind::Deleted as u8 => exists(8) == Some(false),
+                    kind if kind == Kind::Artifacts as u8 => {
+                        ArtifactRow::parse(&name, &value).is_some_and(|row| exists(&row.uid).is_some())
+                    }
+                    kind if kind == Kind::Deleted as u8 => {
+                        DeletedRow::parse(&name, &value).is_some_and(|row| exists(&row.uid) == Some(false))
+                    }
                     _ => true,
                 };
                 if is_exported {
@@ -109,28 +112,24 @@ pub(super) async fn of_account(
     Ok(())
 }
 
+/// Those of a pipeline go with it, and those of events are made again from the records.
 fn is_exported_here(kind: u8) -> bool {
-    let of_pipelines =
-        [Kind::Pipelines, Kind::Executions, Kind::Actions, Kind::ActionsOf, Kind::Due, Kind::Polled, Kind::Tokens];
-    !of_pipelines.iter().any(|of_pipeline| *of_pipeline as u8 == kind)
+    let elsewhere = [
+        Kind::Pipelines,
+        Kind::Executions,
+        Kind::Actions,
+        Kind::ActionsOf,
+        Kind::Due,
+        Kind::Polled,
+        Kind::Tokens,
+        Kind::Events,
+    ];
+    !elsewhere.iter().any(|other| *other as u8 == kind)
 }
 
-/// Rows in pages.
-struct Rows(Option<List>);
-
-impl Rows {
-    fn new(account: u64, kind: u8, prefix: &[u8]) -> Self {
-        let prefix = Bytes::copy_from_slice(prefix);
-        Self(Some(List { account, kind, prefix, after: None, limit: READ_ROWS_MAX }))
-    }
-
-    async fn next(&mut self, store: &dyn Store) -> Result<Option<Vec<(Bytes, Bytes)>>, ExportError> {
-        let Some(list) = &mut self.0 else { return Ok(None) };
-        let page = store.list(list.clone()).await?;
-        match page.last() {
-            Some((name, _)) => list.after = Some(name.clone()),
-            None => self.0 = None,
-        }
-        Ok((!page.is_empty()).then_some(page))
+impl Writer {
+    async fn row(&mut self, account: u64, (key, value): Put) -> Result<(), ExportError> {
+        let value = value.unwrap_or_default();
+        self.line(&Line::Row(RowLine::of(account, key.kind, &key.name, &value))).await
     }
 }

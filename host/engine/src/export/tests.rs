@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -10,14 +11,17 @@ use tempfile::TempDir;
 use super::*;
 use crate::driver::Entry;
 use crate::driver::faults::Faulty;
+use crate::driver::tests::cause;
 use crate::retention::Retention;
-use crate::retention::tests::{World, cause};
+use crate::retention::tests::World;
+use pipewright_base::clock;
 use pipewright_base::home::DataDirectory;
 use pipewright_store::{Commit, SledStore, Verified};
 
 fn exported(store: Arc<dyn Store>, artifacts: &Path, logs: &Path, components: &Path) -> Exported {
     let artifacts = Arc::new(Artifacts::open(artifacts).unwrap());
-    let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&artifacts), logs.to_owned(), Retention::default());
+    let (of, time) = (Arc::clone(&store), clock::system());
+    let keeper = Keeper::new(of, time, Arc::clone(&artifacts), logs.to_owned(), Retention::default());
     let components = BlobDir::new(components).unwrap();
     Exported { store, artifacts, components, logs: logs.to_owned(), keeper: Arc::new(keeper) }
 }
@@ -56,14 +60,15 @@ fn inner(text: &str) -> Vec<&str> {
 /// Pipelines with all that a store can hold of them: ended, waiting, dropped and deleted.
 async fn world() -> World {
     let world = World::new().await;
-    world.driver.keep_account_part(0, "key/administrator", Bytes::from_static(b"AKIA\nverysecret")).await.unwrap();
-    world.driver.keep_account_part(0, "page-key", Bytes::from_static(&[0xff; 32])).await.unwrap();
+    let key = Bytes::from_static(b"AKIA\nverysecret");
+    world.driver.keep_account_part(0, "key/administrator", key, &cause()).await.unwrap();
+    world.driver.keep_account_part(0, "page-key", Bytes::from_static(&[0xff; 32]), &cause()).await.unwrap();
     let tags = vec![("tags".to_owned(), Some(Bytes::from_static(b"\xff\xfe")))];
     world.driver.keep(world.pipeline, tags, &cause()).await.unwrap();
     for _ in 0..3 {
         world.execute().await;
     }
-    world.collect(Retention { executions_count_max: 2, ..Retention::default() }, clock::now_ms()).await;
+    world.collect(Retention { executions_count_max: 2, ..Retention::default() }, Duration::ZERO).await;
     world.told.gate_waits.store(true, std::sync::atomic::Ordering::SeqCst);
     world.execute().await;
     world.told.gate_waits.store(false, std::sync::atomic::Ordering::SeqCst);
@@ -168,6 +173,7 @@ async fn a_damaged_pipeline_is_named_at_the_end() {
         puts: vec![(head, Some(Bytes::from_static(b"{}")))],
         events: Vec::new(),
         index: Vec::new(),
+        fence: None,
     };
     world.store.commit(commit).await.unwrap();
     let text = text(of_world(&world)).await;

@@ -1,5 +1,5 @@
-//! What a host stops keeping: executions that are old or many, deleted pipelines, logs, and artifacts that nothing refers
-//! to. All beside a running server, in steps between other commits.
+//! What a host stops keeping: executions that are old or many, deleted pipelines, logs, and artifacts, plugins and grants that
+//! nothing refers to. All beside a running server, in steps between other commits.
 //!
 //! Owns what is kept and for how long, and the order in which things go: whatever is interrupted is found again by the
 //! next round. An execution's row in the list of executions goes last; its logs, its other rows and its archived form
@@ -21,10 +21,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::driver::DriverError;
+use crate::driver::{Driver, DriverError, GRANTS};
 use pipewright_artifacts::{ArtifactError, Artifacts, COLLECT_GRACE_MILLISECONDS, Removed};
-use pipewright_base::{Scope, clock};
+use pipewright_base::clock::Clock;
+use pipewright_base::{Digest, Scope};
 use pipewright_store::{Aggregate, CommitError, READ_ROWS_MAX, Store, StoreError, Trim};
+use references::References;
 
 const DAY_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
 /// The first round waits until a starting host has other things behind it.
@@ -61,7 +63,9 @@ pub struct Collected {
     pub log_files: u64,
     pub artifacts: u64,
     pub blobs: u64,
-    /// Of logs, manifests and blobs.
+    /// Components of plugins.
+    pub pinned: u64,
+    /// Of logs, manifests, blobs and components.
     pub bytes: u64,
 }
 
@@ -78,6 +82,8 @@ pub enum RetentionError {
     Artifacts(#[from] ArtifactError),
     #[error("the folder of logs: {0}")]
     Logs(std::io::Error),
+    #[error("the plugins that executions pin: {0}")]
+    Pinned(std::io::Error),
     #[error("a part of the collection ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -89,7 +95,7 @@ impl RetentionError {
             Self::Store(error) => error.scope(),
             Self::Commit(error) => error.scope(),
             Self::Driver(error) => error.scope(),
-            Self::Artifacts(_) | Self::Logs(_) | Self::Task(_) => Scope::Request,
+            Self::Artifacts(_) | Self::Logs(_) | Self::Pinned(_) | Self::Task(_) => Scope::Request,
         }
     }
 }
@@ -108,11 +114,28 @@ fn go_on(aggregate: Aggregate, done: Result<(), RetentionError>) -> Result<(), R
 /// Keeps a host's data within its retention.
 pub struct Keeper {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     artifacts: Arc<Artifacts>,
     logs: PathBuf,
     retention: Retention,
+    pins: Option<Pins>,
     /// One collection or export at a time.
     gate: Mutex<()>,
+}
+
+/// What executions pin by its digest, kept outside of the store: the components of plugins, for example.
+pub trait Pinned: Send + Sync {
+    /// What may go if no execution needs it: nobody else uses it, and it was last kept before a time, in milliseconds since 1970.
+    fn candidates(&self, before: u64) -> std::io::Result<Vec<Digest>>;
+
+    /// Removes what no execution needs, unless it was kept again since `before`; says how many went and their bytes.
+    fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)>;
+}
+
+/// Where what executions pin is kept.
+struct Pins {
+    driver: Driver,
+    elsewhere: Arc<dyn Pinned>,
 }
 
 /// The times before which things go, in milliseconds since 1970.
@@ -124,21 +147,37 @@ struct Cutoffs {
 }
 
 impl Keeper {
-    pub fn new(store: Arc<dyn Store>, artifacts: Arc<Artifacts>, logs: PathBuf, retention: Retention) -> Self {
-        Self { store, artifacts, logs, retention, gate: Mutex::default() }
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        artifacts: Arc<Artifacts>,
+        logs: PathBuf,
+        retention: Retention,
+    ) -> Self {
+        Self { store, clock, artifacts, logs, retention, pins: None, gate: Mutex::default() }
+    }
+
+    /// Collects what executions pin, too.
+    #[must_use]
+    pub fn with_pins(self, driver: Driver, elsewhere: Arc<dyn Pinned>) -> Self {
+        Self { pins: Some(Pins { driver, elsewhere }), ..self }
     }
 
     /// Collects now and then, for as long as it is polled.
     pub async fn run(&self) {
         let mut wait = FIRST_AFTER;
         loop {
-            tokio::time::sleep(wait).await;
+            self.clock.sleep(wait).await;
             wait = EVERY;
-            match self.collect_once(clock::now_ms()).await {
+            match self.collect_once().await {
                 Ok(collected) => tracing::info!(?collected, "retention"),
                 Err(error) => tracing::warn!("retention: {error}"),
             }
         }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
     }
 
     /// Nothing is collected while this is held: an export finds all that what it has read refers to.
@@ -146,9 +185,10 @@ impl Keeper {
         self.gate.lock().await
     }
 
-    /// One round. `now` is the time of day, in milliseconds since 1970.
-    pub async fn collect_once(&self, now: u64) -> Result<Collected, RetentionError> {
+    /// One round.
+    pub async fn collect_once(&self) -> Result<Collected, RetentionError> {
         let _alone = self.gate.lock().await;
+        let now = self.clock.now_ms();
         let days = |days: u32| now.saturating_sub(u64::from(days) * DAY_MILLISECONDS);
         let cutoffs = Cutoffs {
             executions: days(self.retention.executions_age_days),
@@ -179,7 +219,7 @@ impl Keeper {
         let folder = self.logs.clone();
         let logs = tokio::task::spawn_blocking(move || logs::remove_before(&folder, cutoffs.logs)).await?;
         collected.add_logs(logs.map_err(RetentionError::Logs)?);
-        self.collect_artifacts(&cutoffs, &mut collected).await?;
+        self.collect_referred(&cutoffs, &mut collected).await?;
         Ok(collected)
     }
 
@@ -191,6 +231,9 @@ impl Keeper {
 
     async fn trim_history(&self, aggregate: Aggregate, first: u64, before: u64) -> Result<(), RetentionError> {
         if before > first {
+            if aggregate != Aggregate::of_account(aggregate.account) {
+                self.forget_events(aggregate, before).await?;
+            }
             let trim = Trim { aggregate, expected: None, before, parts: Vec::new(), index: Vec::new() };
             self.store.trim(trim).await?;
         }
@@ -198,13 +241,20 @@ impl Keeper {
     }
 
     /// By the rule of `BlobDir`: first the candidates, then what refers to them, then those that nothing refers to.
-    async fn collect_artifacts(&self, cutoffs: &Cutoffs, collected: &mut Collected) -> Result<(), RetentionError> {
+    async fn collect_referred(&self, cutoffs: &Cutoffs, collected: &mut Collected) -> Result<(), RetentionError> {
         let before = cutoffs.now.saturating_sub(COLLECT_GRACE_MILLISECONDS);
         let artifacts = Arc::clone(&self.artifacts);
         let mut candidates = tokio::task::spawn_blocking(move || artifacts.stored_before(before)).await??;
-        if !candidates.is_empty() {
-            let referred = references::artifacts(&*self.store).await?;
-            candidates.retain(|digest| !referred.contains(digest.as_bytes()));
+        let pinned = match &self.pins {
+            Some(pins) => pins.candidates(before).await?,
+            None => Vec::new(),
+        };
+        if !candidates.is_empty() || self.pins.is_some() {
+            let referred = references::all(&*self.store).await?;
+            candidates.retain(|digest| !referred.artifacts.contains(digest.as_bytes()));
+            if let Some(pins) = self.pins.as_ref().filter(|_| !referred.unread) {
+                pins.remove(pinned, referred, before, collected).await?;
+            }
             let artifacts = Arc::clone(&self.artifacts);
             let removed = tokio::task::spawn_blocking(move || artifacts.remove(&candidates, before)).await??;
             collected.add_removed(removed);
@@ -212,6 +262,33 @@ impl Keeper {
         let artifacts = Arc::clone(&self.artifacts);
         let removed = tokio::task::spawn_blocking(move || artifacts.remove_blobs(before)).await??;
         collected.add_removed(removed);
+        Ok(())
+    }
+}
+
+impl Pins {
+    async fn candidates(&self, before: u64) -> Result<Vec<Digest>, RetentionError> {
+        let elsewhere = Arc::clone(&self.elsewhere);
+        let candidates = tokio::task::spawn_blocking(move || elsewhere.candidates(before)).await?;
+        candidates.map_err(RetentionError::Pinned)
+    }
+
+    async fn remove(
+        &self,
+        mut candidates: Vec<Digest>,
+        referred: References,
+        before: u64,
+        collected: &mut Collected,
+    ) -> Result<(), RetentionError> {
+        candidates.retain(|digest| !referred.pins.contains(&digest.to_string()));
+        let elsewhere = Arc::clone(&self.elsewhere);
+        let removed = tokio::task::spawn_blocking(move || elsewhere.remove(candidates, before)).await?;
+        let (pinned, bytes) = removed.map_err(RetentionError::Pinned)?;
+        collected.pinned += pinned;
+        collected.bytes += bytes;
+        for account in referred.accounts {
+            self.driver.forget_account_parts(account, GRANTS, referred.pins.clone(), before).await?;
+        }
         Ok(())
     }
 }

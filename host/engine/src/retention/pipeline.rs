@@ -7,34 +7,14 @@ use std::collections::HashSet;
 use pipewright_pipeline::machine::{ActionHappening, Event, Execution, ExecutionId, State};
 
 use super::{Collected, Cutoffs, Keeper, RetentionError, logs};
-use crate::driver::index::{ENDED, Kind, STARTED, artifact_digest, id, newest_first};
+use crate::driver::index::artifact_digest;
+use crate::driver::rows::{
+    ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, PolledRow, Row as _, TokenRow, Walk, Which,
+};
 use crate::driver::{Entry, GRANTS_PIN, TOKEN_MILLISECONDS_MAX, erase, record};
 use bytes::Bytes;
 use pipewright_base::Scope;
-use pipewright_store::{Aggregate, CommitError, IndexKey, List, PartKey, READ_ROWS_MAX, Trim};
-
-/// A row of the list of executions.
-struct Row {
-    name: Bytes,
-    number: u64,
-    execution: ExecutionId,
-    /// The sequence of its start.
-    start: u64,
-}
-
-impl Row {
-    /// `None` for a row that no version of this program wrote.
-    fn read(name: &Bytes, value: &Bytes) -> Option<Self> {
-        let number = u64::from_be_bytes(*name.last_chunk()?);
-        let (execution, start) = value.split_first_chunk::<16>()?;
-        Some(Self {
-            name: name.clone(),
-            number: !number,
-            execution: ExecutionId::from_bytes(*execution),
-            start: u64::from_be_bytes(start.try_into().ok()?),
-        })
-    }
-}
+use pipewright_store::{Aggregate, CommitError, IndexKey, PartKey, READ_ROWS_MAX, Trim};
 
 /// Where the executions begin that may be too old or too many.
 struct Boundary {
@@ -62,24 +42,27 @@ impl Keeper {
         let needed: HashSet<ExecutionId> = latest.chain(state.executions.keys().copied()).collect();
         let before = collected.executions;
         let mut oldest = boundary.next_start;
-        let mut after = Kind::Executions.key(&[&pipeline.uid, &newest_first(boundary.number + 1)]).name;
+        let mut kept = Vec::new();
+        let behind = ExecutionRow::behind(&pipeline.uid, boundary.number + 1);
+        let mut rows = self.executions(pipeline, Some(behind));
         loop {
-            let rows = self.executions(pipeline, Some(after.clone()), READ_ROWS_MAX).await?;
-            for row in &rows {
+            let page = rows.page().await?;
+            if page.is_empty() {
+                break;
+            }
+            for row in &page {
                 if needed.contains(&row.execution) || !self.may_go(pipeline, row, &boundary, cutoffs).await? {
                     oldest = Some(oldest.map_or(row.start, |start| start.min(row.start)));
+                    kept.push(row.execution);
                 } else {
                     self.drop_execution(pipeline, row, collected).await?;
                 }
-            }
-            match rows.into_iter().next_back() {
-                Some(row) => after = row.name,
-                None => break,
             }
         }
         if collected.executions > before {
             self.collect_grants(pipeline, &state, loaded.sequence).await?;
         }
+        self.drop_versions(pipeline, &state, &boundary, kept).await?;
         self.trim_pipeline(pipeline, loaded.sequence, oldest, &boundary, cutoffs).await
     }
 
@@ -103,15 +86,14 @@ impl Keeper {
             }
         };
         state.executions.values().for_each(|execution| needed(execution));
-        let mut after = None;
+        let mut rows = self.executions(pipeline, None);
         loop {
-            let rows = self.executions(pipeline, after.take(), READ_ROWS_MAX).await?;
-            for row in &rows {
-                self.ended(pipeline, row.execution).await?.iter().for_each(&mut needed);
+            let page = rows.page().await?;
+            if page.is_empty() {
+                break;
             }
-            match rows.into_iter().next_back() {
-                Some(row) => after = Some(row.name),
-                None => break,
+            for row in &page {
+                self.ended(pipeline, row.execution).await?.iter().for_each(&mut needed);
             }
         }
         let parts: Vec<_> = kept.iter().map(|digest| record::grants(digest)).collect();
@@ -126,6 +108,44 @@ impl Keeper {
         }
     }
 
+    /// Drops the declarations that no kept execution runs, once executions have been dropped. Versions grow with the numbers of
+    /// executions, so the oldest that is kept tells.
+    async fn drop_versions(
+        &self,
+        pipeline: Aggregate,
+        state: &State,
+        boundary: &Boundary,
+        mut kept: Vec<ExecutionId>,
+    ) -> Result<(), RetentionError> {
+        if boundary.number == 0 {
+            return Ok(());
+        }
+        // The oldest of those that were not looked at.
+        let behind = ExecutionRow::behind(&pipeline.uid, boundary.number + 2);
+        let next = self.executions(pipeline, Some(behind)).by(1).page().await?;
+        kept.extend(next.first().filter(|row| row.number > boundary.number).map(|row| row.execution));
+        let mut oldest = state.head.as_ref().map_or(0, |head| head.version);
+        for execution in kept {
+            match state.executions.get(&execution) {
+                Some(live) => oldest = oldest.min(live.start.version),
+                None => {
+                    let Some(ended) = self.ended(pipeline, execution).await? else { return Ok(()) };
+                    oldest = oldest.min(ended.start.version);
+                }
+            }
+        }
+        let mut unneeded = Vec::new();
+        for part in (1..oldest).rev().map(record::versioned) {
+            if self.store.get(pipeline, &part).await?.is_none() {
+                break;
+            }
+            unneeded.push(part);
+        }
+        // The lowest first: what an interruption leaves is found again from above.
+        unneeded.reverse();
+        self.take(pipeline, unneeded, Vec::new()).await
+    }
+
     /// Pipelines that were deleted long ago go as a whole.
     pub(super) async fn collect_deleted(
         &self,
@@ -134,29 +154,21 @@ impl Keeper {
         collected: &mut Collected,
     ) -> Result<(), RetentionError> {
         loop {
-            let list = List { account, kind: Kind::Deleted as u8, limit: 1, ..List::default() };
-            let rows = self.store.list(list).await?;
-            let Some((name, _)) = rows.into_iter().next() else { return Ok(()) };
-            let Some((at, uid)) = name.split_first_chunk() else { return Ok(()) };
-            if u64::from_be_bytes(*at) >= cutoffs.executions {
-                return Ok(());
+            let rows = Walk::<DeletedRow>::new(&*self.store, account, Bytes::new(), None).by(1).page().await?;
+            let Some(row) = rows.into_iter().next().filter(|row| row.at.0 < cutoffs.executions) else { return Ok(()) };
+            let pipeline = Aggregate { account, uid: row.uid };
+            match self.erase_pipeline(pipeline, collected).await {
+                // What it refers to is found without its history.
+                Err(error) if error.scope() == Scope::Pipeline => erase(&*self.store, pipeline).await?,
+                erased => erased?,
             }
-            if let Ok(uid) = uid.try_into() {
-                let pipeline = Aggregate { account, uid };
-                match self.erase_pipeline(pipeline, collected).await {
-                    // What it refers to is found without its history.
-                    Err(error) if error.scope() == Scope::Pipeline => erase(&*self.store, pipeline).await?,
-                    erased => erased?,
-                }
-            }
-            let row = IndexKey { kind: Kind::Deleted as u8, name };
-            self.take(Aggregate::of_account(account), Vec::new(), vec![row]).await?;
+            self.take(Aggregate::of_account(account), Vec::new(), vec![row.key()]).await?;
         }
     }
 
     async fn erase_pipeline(&self, pipeline: Aggregate, collected: &mut Collected) -> Result<(), RetentionError> {
         loop {
-            let rows = self.executions(pipeline, None, READ_ROWS_MAX).await?;
+            let rows = self.executions(pipeline, None).page().await?;
             for row in &rows {
                 self.drop_execution(pipeline, row, collected).await?;
             }
@@ -164,11 +176,12 @@ impl Keeper {
                 break;
             }
         }
-        for kind in [Kind::Due, Kind::Polled, Kind::Tokens] {
-            let rows = self.rows(pipeline.account, kind, &[&pipeline.uid]).await?;
-            let rows = rows.into_iter().map(|(name, _)| IndexKey { kind: kind as u8, name }).collect();
-            self.take(pipeline, Vec::new(), rows).await?;
-        }
+        let uid = pipeline.uid;
+        let tokens = Walk::<TokenRow>::new(&*self.store, pipeline.account, TokenRow::of(&uid), None).all().await?;
+        let tokens = tokens.iter().map(TokenRow::key);
+        let rows = tokens.chain([DueRow { uid, at: 0 }.key(), PolledRow { uid }.key()]).collect();
+        self.take(pipeline, Vec::new(), rows).await?;
+        self.forget_events(pipeline, u64::MAX).await?;
         self.store.erase(pipeline).await?;
         collected.pipelines += 1;
         Ok(())
@@ -187,8 +200,8 @@ impl Keeper {
         let mut next_start = None;
         while old < newest {
             let middle = old + (newest - old).div_ceil(2);
-            let after = Kind::Executions.key(&[&pipeline.uid, &newest_first(middle + 1)]).name;
-            match self.executions(pipeline, Some(after), 1).await?.pop() {
+            let behind = ExecutionRow::behind(&pipeline.uid, middle + 1);
+            match self.executions(pipeline, Some(behind)).by(1).page().await?.pop() {
                 Some(row) if row.number > old && !self.started_before(pipeline, state, &row, cutoffs).await? => {
                     newest = row.number - 1;
                     next_start = Some(row.start);
@@ -203,7 +216,7 @@ impl Keeper {
         &self,
         pipeline: Aggregate,
         state: &State,
-        row: &Row,
+        row: &ExecutionRow,
         cutoffs: &Cutoffs,
     ) -> Result<bool, RetentionError> {
         let started = match state.executions.get(&row.execution) {
@@ -217,7 +230,7 @@ impl Keeper {
     async fn may_go(
         &self,
         pipeline: Aggregate,
-        row: &Row,
+        row: &ExecutionRow,
         boundary: &Boundary,
         cutoffs: &Cutoffs,
     ) -> Result<bool, RetentionError> {
@@ -236,51 +249,41 @@ impl Keeper {
     async fn drop_execution(
         &self,
         pipeline: Aggregate,
-        row: &Row,
+        row: &ExecutionRow,
         collected: &mut Collected,
     ) -> Result<(), RetentionError> {
         let (folder, name) = (self.logs.clone(), row.execution.to_string());
         let removed = tokio::task::spawn_blocking(move || logs::remove_of(&folder, &name)).await?;
         collected.add_logs(removed.map_err(RetentionError::Logs)?);
         let (mut artifacts, mut actions, mut listed) = (Vec::new(), Vec::new(), Vec::new());
-        let execution = id(row.execution);
-        for (name, _) in self.rows(pipeline.account, Kind::ActionsOf, &[&pipeline.uid, &execution]).await? {
-            let action = &name[32..];
-            for which in [STARTED, ENDED] {
-                let of_action = self.rows(pipeline.account, Kind::Actions, &[&pipeline.uid, action, &[which]]).await?;
-                for (name, value) in of_action {
-                    if which == ENDED {
-                        artifacts.extend(self.artifacts_made(pipeline, row.execution, &value).await?);
-                    }
-                    actions.push(IndexKey { kind: Kind::Actions as u8, name });
+        let (account, uid) = (pipeline.account, pipeline.uid);
+        let of_execution = ActionOfRow::of(&uid, row.execution);
+        for of in Walk::<ActionOfRow>::new(&*self.store, account, of_execution, None).all().await? {
+            let at = ActionRow::at(&uid, of.place);
+            for action in Walk::<ActionRow>::new(&*self.store, account, at, None).all().await? {
+                if action.which == Which::End {
+                    artifacts.extend(self.artifacts_made(pipeline, &action).await?);
                 }
+                actions.push(action.key());
             }
-            listed.push(IndexKey { kind: Kind::ActionsOf as u8, name });
+            listed.push(of.key());
         }
         // In this order: what an interruption leaves is found by the rows that go later.
-        let artifacts = artifacts.iter().map(|digest| Kind::Artifacts.key(&[digest, &pipeline.uid, &execution]));
-        let last = IndexKey { kind: Kind::Executions as u8, name: row.name.clone() };
-        let rows = artifacts.chain(actions).chain(listed).chain([last]).collect();
+        let execution = row.execution;
+        let artifacts = artifacts.into_iter().map(|digest| ArtifactRow { digest, uid, execution }.key());
+        let rows = artifacts.chain(actions).chain(listed).chain([row.key()]).collect();
         self.take(pipeline, vec![record::archived(row.execution)], rows).await?;
         collected.executions += 1;
         Ok(())
     }
 
     /// What the action made whose end the row's record tells of.
-    async fn artifacts_made(
-        &self,
-        pipeline: Aggregate,
-        execution: ExecutionId,
-        row: &Bytes,
-    ) -> Result<Vec<[u8; 32]>, RetentionError> {
-        let Some(sequence) = row.last_chunk().map(|sequence| u64::from_be_bytes(*sequence)) else {
-            return Ok(Vec::new());
-        };
+    async fn artifacts_made(&self, pipeline: Aggregate, row: &ActionRow) -> Result<Vec<[u8; 32]>, RetentionError> {
         let mut made = Vec::new();
-        for record in self.store.history(pipeline, sequence, 1).await? {
+        for record in self.store.history(pipeline, row.sequence, 1).await? {
             for event in Entry::read(&record)?.events {
                 if let Event::Action(action) = event
-                    && action.execution == execution
+                    && action.execution == row.execution
                     && let ActionHappening::Succeeded { artifacts, .. } = action.what
                 {
                     made.extend(artifacts.values().filter_map(|digest| artifact_digest(digest)));
@@ -299,19 +302,16 @@ impl Keeper {
     ) -> Result<(), RetentionError> {
         let good = cutoffs.now.saturating_sub(TOKEN_MILLISECONDS_MAX);
         let (mut parts, mut rows) = (Vec::new(), Vec::new());
-        for (name, _) in self.rows(pipeline.account, Kind::Tokens, &[&pipeline.uid]).await? {
-            let Some((at, digest)) = name.get(16..).and_then(|rest| rest.split_first_chunk()) else { continue };
-            let at = u64::from_be_bytes(*at);
-            if at >= good {
-                break;
-            }
-            let part = record::token_of(digest);
+        let all =
+            Walk::<TokenRow>::new(&*self.store, pipeline.account, TokenRow::of(&pipeline.uid), None).all().await?;
+        for row in all.into_iter().take_while(|row| row.at.0 < good) {
+            let part = record::token_of(&row.digest);
             if let Some(bytes) = self.store.get(pipeline, &part).await?
-                && record::token_at(&bytes)?.0 <= at
+                && record::token_at(&bytes)? <= row.at
             {
                 parts.push(part);
             }
-            rows.push(IndexKey { kind: Kind::Tokens as u8, name });
+            rows.push(row.key());
         }
         if rows.is_empty() {
             return Ok(());
@@ -366,30 +366,21 @@ impl Keeper {
         Ok(first)
     }
 
-    async fn executions(
-        &self,
-        pipeline: Aggregate,
-        after: Option<Bytes>,
-        limit: usize,
-    ) -> Result<Vec<Row>, RetentionError> {
-        let prefix = Bytes::copy_from_slice(&pipeline.uid);
-        let list = List { account: pipeline.account, kind: Kind::Executions as u8, prefix, after, limit };
-        let rows = self.store.list(list).await?;
-        Ok(rows.iter().filter_map(|(name, value)| Row::read(name, value)).collect())
+    fn executions(&self, pipeline: Aggregate, after: Option<Bytes>) -> Walk<'_, ExecutionRow> {
+        Walk::new(&*self.store, pipeline.account, ExecutionRow::of(&pipeline.uid), after)
     }
 
-    /// All rows of a prefix: those of one execution, or what one pipeline has of something.
-    async fn rows(&self, account: u64, kind: Kind, prefix: &[&[u8]]) -> Result<Vec<(Bytes, Bytes)>, RetentionError> {
-        let prefix = Bytes::from(prefix.concat());
-        let mut all: Vec<(Bytes, Bytes)> = Vec::new();
+    /// Takes the rows of records before `before` out of the account's events. Before the records go: they say which rows.
+    pub(super) async fn forget_events(&self, pipeline: Aggregate, before: u64) -> Result<(), RetentionError> {
+        let mut from = 0;
         loop {
-            let after = all.last().map(|(name, _)| name.clone());
-            let list = List { account, kind: kind as u8, prefix: prefix.clone(), after, limit: READ_ROWS_MAX };
-            let rows = self.store.list(list).await?;
-            if rows.is_empty() {
-                return Ok(all);
-            }
-            all.extend(rows);
+            let records = self.store.history(pipeline, from, READ_ROWS_MAX).await?;
+            let entries = records.iter().filter(|record| record.sequence < before).map(Entry::read);
+            let entries = entries.collect::<Result<Vec<_>, _>>()?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            from = last.sequence + 1;
+            let row = |entry: &Entry| Some(entry.event_row(pipeline)?.key());
+            self.take(pipeline, Vec::new(), entries.iter().filter_map(row).collect()).await?;
         }
     }
 

@@ -15,10 +15,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::driver::faults::Faulty;
-use crate::driver::index::Kind;
+use crate::driver::rows::{ActionOfRow, ArtifactRow, EventRow, ExecutionRow, Row, Walk};
+use crate::driver::tests::cause;
 use crate::driver::{Actions, Driver, Granted, record};
 use bytes::Bytes;
-use pipewright_base::{Cause, Source};
+use pipewright_base::clock::{self, Simulated};
 use pipewright_store::{List, MemoryStore};
 
 /// Source makes an artifact of a file of its own and one that all have in common; Build fails and Gate waits when told to.
@@ -93,13 +94,23 @@ fn declaration() -> Arc<PipelineDeclaration> {
     Arc::new(serde_json::from_value(declaration).unwrap())
 }
 
-pub(crate) fn cause() -> Cause {
-    Cause::host("tests", Source::Start)
+/// The components of plugins, of which none is bound.
+struct Components(BlobDir);
+
+impl Pinned for Components {
+    fn candidates(&self, before: u64) -> std::io::Result<Vec<Digest>> {
+        self.0.stored_before(before)
+    }
+
+    fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
+        self.0.remove_unused(unneeded, before)
+    }
 }
 
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Simulated,
     pub(crate) driver: Driver,
     pub(crate) told: Arc<Told>,
     pub(crate) pipeline: Aggregate,
@@ -116,16 +127,24 @@ impl World {
             gate_waits: AtomicBool::new(false),
             grants: std::sync::Mutex::default(),
         });
-        let driver = Driver::new(Arc::clone(&store), Arc::new(Script(Arc::clone(&told))));
-        let pipeline = driver.named(0, "p").await.unwrap();
+        // Files have the times of this machine.
+        let clock = Simulated::new(clock::now_ms());
+        let (actions, time) = (Arc::new(Script(Arc::clone(&told))), Arc::new(clock.clone()));
+        let driver = Driver::new(Arc::clone(&store), actions, time);
+        let pipeline = driver.named(0, "p", &cause()).await.unwrap();
         driver.submit(pipeline, What::Create { declaration: declaration() }, &cause()).await.unwrap();
-        Self { dir, store, driver, told, pipeline }
+        Self { dir, store, clock, driver, told, pipeline }
     }
 
     /// Starts an execution and waits until it has ended or waits, for its approval or in front of a stage; it gets a log.
     pub(crate) async fn execute(&self) -> ExecutionId {
-        let Reply::Execution(id) =
-            self.driver.submit(self.pipeline, What::Start(StartRequest::default()), &cause()).await.unwrap()
+        self.execute_with(&[]).await
+    }
+
+    async fn execute_with(&self, pins: &[(&str, Digest)]) -> ExecutionId {
+        let pins = pins.iter().map(|(name, digest)| ((*name).to_owned(), digest.to_string())).collect();
+        let request = StartRequest { pins, ..StartRequest::default() };
+        let Reply::Execution(id) = self.driver.submit(self.pipeline, What::Start(request), &cause()).await.unwrap()
         else {
             panic!("a start gives an execution")
         };
@@ -151,23 +170,27 @@ impl World {
         self.dir.path().join("logs")
     }
 
-    pub(crate) async fn collect(&self, retention: Retention, now: u64) -> Collected {
+    /// A round of retention, once so much time has passed.
+    pub(crate) async fn collect(&self, retention: Retention, later: Duration) -> Collected {
+        self.clock.advance(later).await;
         let artifacts = Arc::new(Artifacts::open(&self.told.folder).unwrap());
-        let keeper = Keeper::new(Arc::clone(&self.store), Arc::clone(&artifacts), self.logs(), retention);
-        let collected = keeper.collect_once(now).await.unwrap();
+        let (store, clock) = (Arc::clone(&self.store), Arc::new(self.clock.clone()));
+        let keeper = Keeper::new(store, clock, Arc::clone(&artifacts), self.logs(), retention);
+        let keeper = keeper.with_pins(self.driver.clone(), Arc::new(Components(self.components())));
+        let collected = keeper.collect_once().await.unwrap();
         self.store.verify().await.unwrap();
         assert_eq!(artifacts.check().unwrap().damage, Vec::<String>::new());
         collected
     }
 
+    fn components(&self) -> BlobDir {
+        BlobDir::new(self.dir.path().join("components")).unwrap()
+    }
+
     /// That these executions are kept, with all they have, and nothing of others.
     async fn check(&self, kept: &[ExecutionId], others: &[ExecutionId]) {
-        let rows = |kind: Kind| {
-            let list = List { kind: kind as u8, limit: 1000, ..List::default() };
-            async move { self.store.list(list).await.unwrap().len() }
-        };
-        assert_eq!(rows(Kind::Executions).await, kept.len());
-        assert_eq!(rows(Kind::Artifacts).await, kept.len());
+        assert_eq!(self.rows::<ExecutionRow>().await.len(), kept.len());
+        assert_eq!(self.rows::<ArtifactRow>().await.len(), kept.len());
         let mut actions = 0;
         for id in kept {
             let state = self.driver.state(self.pipeline).await.unwrap();
@@ -178,7 +201,12 @@ impl World {
             };
             actions += execution.runs.len();
         }
-        assert_eq!(rows(Kind::ActionsOf).await, actions);
+        assert_eq!(self.rows::<ActionOfRow>().await.len(), actions);
+        // Each record that is left is in the account's events, and nothing else.
+        let events: Vec<_> = self.rows::<EventRow>().await.iter().map(|row| row.sequence).collect();
+        let told = self.driver.history(self.pipeline, 0, 1000).await.unwrap();
+        let told: Vec<_> = told.iter().filter(|entry| !entry.events.is_empty()).map(|entry| entry.sequence).collect();
+        assert_eq!(events, told);
         for (ids, is_kept) in [(kept, true), (others, false)] {
             for id in ids {
                 let blob = Digest::of(id.to_string().as_bytes());
@@ -188,31 +216,29 @@ impl World {
         }
     }
 
+    async fn rows<R: Row>(&self) -> Vec<R> {
+        Walk::new(&*self.store, 0, Bytes::new(), None).all().await.unwrap()
+    }
+
     async fn first_record(&self) -> u64 {
         self.store.history(self.pipeline, 0, 1).await.unwrap()[0].sequence
     }
 }
 
-/// A time between what happened before and what happens next.
-async fn now() -> u64 {
-    tokio::time::sleep(Duration::from_millis(3)).await;
-    let now = clock::now_ms();
-    tokio::time::sleep(Duration::from_millis(3)).await;
-    now
-}
-
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_millis(DAY_MILLISECONDS);
 const AGE: Retention = Retention { executions_age_days: 1, executions_count_max: 1000, logs_age_days: 1000 };
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn old_executions_go_unless_they_are_needed() {
     let world = World::new().await;
     let one = world.execute().await;
     world.told.builds_fail.store(true, Ordering::SeqCst);
     let two = world.execute().await;
-    let after_two = now().await;
+    world.clock.advance(2 * MINUTE).await;
     let (three, four) = (world.execute().await, world.execute().await);
-    assert_eq!(world.collect(AGE, after_two).await, Collected::default(), "they are younger than a day");
-    let collected = world.collect(AGE, after_two + DAY_MILLISECONDS).await;
+    assert_eq!(world.collect(AGE, MINUTE).await, Collected::default(), "they are younger than a day");
+    let collected = world.collect(AGE, DAY - 2 * MINUTE).await;
     let bytes = collected.bytes;
     // The first is the latest of the stage Gate.
     let gone = Collected { executions: 1, log_files: 1, artifacts: 1, blobs: 1, bytes, ..Collected::default() };
@@ -221,15 +247,15 @@ async fn old_executions_go_unless_they_are_needed() {
     assert_eq!(world.first_record().await, 2, "the history of the first is kept, from its start on");
     world.told.builds_fail.store(false, Ordering::SeqCst);
     let five = world.execute().await;
-    assert_eq!(world.collect(AGE, now().await + DAY_MILLISECONDS).await.executions, 3);
+    assert_eq!(world.collect(AGE, DAY + MINUTE).await.executions, 3);
     world.check(&[five], &[one, two, three, four]).await;
     let first = world.store.history(world.pipeline, 0, 1).await.unwrap().remove(0);
     let event = String::from_utf8(first.events[1].to_vec()).unwrap();
     assert!(event.contains("STARTED") && event.contains(&five.to_string()), "{event}");
-    assert_eq!(world.collect(AGE, now().await + DAY_MILLISECONDS).await, Collected::default());
+    assert_eq!(world.collect(AGE, DAY + MINUTE).await, Collected::default());
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn of_many_executions_the_newest_stay() {
     let world = World::new().await;
     let mut all = Vec::new();
@@ -247,26 +273,26 @@ async fn of_many_executions_the_newest_stay() {
     world.store.trim(taken).await.unwrap();
     let two = Retention { executions_count_max: 2, ..Retention::default() };
     // Artifacts that were stored less than an hour ago stay for now.
-    let collected = world.collect(two, now().await).await;
+    let collected = world.collect(two, MINUTE).await;
     assert_eq!((collected.executions, collected.artifacts), (4, 0));
-    let collected = world.collect(two, now().await + 2 * COLLECT_GRACE_MILLISECONDS).await;
+    let collected = world.collect(two, 2 * Duration::from_millis(COLLECT_GRACE_MILLISECONDS)).await;
     assert_eq!((collected.executions, collected.artifacts, collected.blobs), (0, 4, 4));
     world.check(&all[4..], &all[..4]).await;
     assert!(world.first_record().await > 4);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn what_waits_is_never_collected() {
     let world = World::new().await;
     world.told.gate_waits.store(true, Ordering::SeqCst);
     let waiting = world.execute().await;
     let none = Retention { executions_age_days: 0, executions_count_max: 0, logs_age_days: 1000 };
-    assert_eq!(world.collect(none, now().await + 400 * DAY_MILLISECONDS).await, Collected::default());
+    assert_eq!(world.collect(none, 2 * DAY).await, Collected::default());
     world.check(&[waiting], &[]).await;
     assert_eq!(world.first_record().await, 2, "its start");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn deleted_pipelines_and_old_tokens_go() {
     let world = World::new().await;
     let token = Some("token".to_owned());
@@ -279,15 +305,15 @@ async fn deleted_pipelines_and_old_tokens_go() {
     assert_eq!(start().await.unwrap(), first);
     let archived = async || world.store.archived(world.pipeline, None, 100).await.unwrap();
     let tokens = async || archived().await.iter().filter(|(name, _)| name.starts_with(b"token/")).count();
-    world.collect(AGE, now().await).await;
+    world.collect(AGE, MINUTE).await;
     assert_eq!(tokens().await, 1);
-    world.collect(AGE, now().await + DAY_MILLISECONDS).await;
+    world.collect(AGE, DAY + MINUTE).await;
     assert_eq!(tokens().await, 0);
 
     let other = world.execute().await;
     world.driver.delete(world.pipeline, "p", &cause()).await.unwrap();
-    assert_eq!(world.collect(AGE, now().await).await, Collected::default());
-    let collected = world.collect(AGE, now().await + DAY_MILLISECONDS).await;
+    assert_eq!(world.collect(AGE, MINUTE).await, Collected::default());
+    let collected = world.collect(AGE, DAY + MINUTE).await;
     assert_eq!((collected.pipelines, collected.executions, collected.artifacts), (1, 2, 2));
     world.check(&[], &[first, other]).await;
     assert_eq!(world.store.aggregates(None, 10).await.unwrap(), [Aggregate::of_account(0)]);
@@ -297,7 +323,7 @@ async fn deleted_pipelines_and_old_tokens_go() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn grants_go_with_the_last_execution_that_pinned_them() {
     let world = World::new().await;
     for grants in ["one", "two", "one", "three", "three"] {
@@ -317,35 +343,123 @@ async fn grants_go_with_the_last_execution_that_pinned_them() {
     for (executions_count_max, expected) in
         [(5, &["one", "two", "three"][..]), (3, &["one", "three"]), (2, &["three"]), (1, &["three"])]
     {
-        world.collect(Retention { executions_count_max, ..Retention::default() }, now().await).await;
+        world.collect(Retention { executions_count_max, ..Retention::default() }, Duration::ZERO).await;
         assert_eq!(kept().await, expected, "{executions_count_max}");
     }
 }
 
 /// One pipeline that cannot be read keeps nothing else from being collected.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn retention_goes_on_past_a_damaged_pipeline() {
     let world = World::new().await;
     for _ in 0..3 {
         world.execute().await;
     }
-    let sick = world.driver.named(0, "sick").await.unwrap();
+    let sick = world.driver.named(0, "sick", &cause()).await.unwrap();
     let store: Arc<dyn Store> = Arc::new(Faulty::load(Arc::clone(&world.store), sick));
     world.driver.keep(sick, vec![("tags".to_owned(), None)], &cause()).await.unwrap();
     let artifacts = Arc::new(Artifacts::open(&world.told.folder).unwrap());
     let one = Retention { executions_count_max: 1, ..Retention::default() };
-    let keeper = Keeper::new(store, artifacts, world.logs(), one);
-    let collected = keeper.collect_once(now().await + 2 * COLLECT_GRACE_MILLISECONDS).await.unwrap();
+    world.clock.advance(Duration::from_millis(2 * COLLECT_GRACE_MILLISECONDS)).await;
+    let keeper = Keeper::new(store, Arc::new(world.clock.clone()), artifacts, world.logs(), one);
+    let collected = keeper.collect_once().await.unwrap();
     assert_eq!((collected.executions, collected.artifacts), (2, 2));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn old_logs_go_by_themselves() {
     let world = World::new().await;
     world.execute().await;
     let logs = Retention { logs_age_days: 1, ..Retention::default() };
-    assert_eq!(world.collect(logs, now().await).await, Collected::default());
-    let collected = world.collect(logs, now().await + DAY_MILLISECONDS).await;
+    assert_eq!(world.collect(logs, MINUTE).await, Collected::default());
+    let collected = world.collect(logs, DAY + MINUTE).await;
     assert_eq!(collected, Collected { log_files: 1, bytes: 4, ..Collected::default() });
     assert_eq!(fs::read_dir(world.logs()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn plugins_and_grants_go_that_no_execution_pins() {
+    let world = World::new().await;
+    let keep = async |what: &str| {
+        let digest = world.components().put(what.as_bytes()).unwrap();
+        let key = format!("{GRANTS}{digest}");
+        world.driver.keep_account_part(0, &key, Bytes::from_static(b"{}"), &cause()).await.unwrap();
+        digest
+    };
+    let there = async || {
+        let parts = world.driver.account_parts(0, GRANTS).await.unwrap();
+        let grants: Vec<_> = parts.into_iter().map(|(digest, _)| digest.parse::<Digest>().unwrap()).collect();
+        assert_eq!(grants, world.components().digests().unwrap());
+        grants
+    };
+    let [old, live, none] = [keep("old").await, keep("live").await, keep("none").await];
+    let sorted = |mut digests: Vec<Digest>| {
+        digests.sort_unstable();
+        digests
+    };
+    world.execute_with(&[("grants", old), ("plugin/Source/Source", old)]).await;
+    world.collect(AGE, MINUTE).await;
+    assert_eq!(there().await, sorted(vec![old, live, none]), "an execution that is about to start may have pinned it");
+    world.told.gate_waits.store(true, Ordering::SeqCst);
+    let waiting = world.execute_with(&[("grants", live), ("plugin/Build/Build", live)]).await;
+    assert_eq!(world.collect(AGE, 2 * Duration::from_millis(COLLECT_GRACE_MILLISECONDS)).await.pinned, 1);
+    assert_eq!(there().await, sorted(vec![old, live]));
+    world.collect(AGE, 2 * DAY).await;
+    assert_eq!(there().await, [live], "however long it waits");
+    let stop = What::Stop { execution: waiting, abandon: true, reason: None, by: None };
+    world.driver.submit(world.pipeline, stop, &cause()).await.unwrap();
+    world.told.gate_waits.store(false, Ordering::SeqCst);
+    world.execute().await;
+    world.collect(AGE, 2 * DAY).await;
+    assert_eq!(there().await, []);
+}
+
+#[tokio::test]
+async fn declarations_go_that_no_execution_runs() {
+    let world = World::new().await;
+    let update = async |role: &str| {
+        let declaration = PipelineDeclaration { role_arn: role.to_owned(), ..(*declaration()).clone() };
+        let what = What::Update { declaration: Arc::new(declaration) };
+        world.driver.submit(world.pipeline, what, &cause()).await.unwrap();
+    };
+    let versions = async || {
+        let mut there = Vec::new();
+        for version in 1..=5 {
+            there.extend(world.driver.version(world.pipeline, version).await.unwrap().map(|_| version));
+        }
+        there
+    };
+    update("arn:aws:iam::000000000000:role/two").await;
+    world.execute().await;
+    update("arn:aws:iam::000000000000:role/three").await;
+    update("arn:aws:iam::000000000000:role/four").await;
+    world.execute().await;
+    update("arn:aws:iam::000000000000:role/five").await;
+    world.collect(Retention::default(), MINUTE).await;
+    assert_eq!(versions().await, [1, 2, 3, 4, 5], "nothing was dropped yet");
+    let one = Retention { executions_count_max: 1, ..Retention::default() };
+    world.collect(one, MINUTE).await;
+    assert_eq!(versions().await, [4, 5]);
+    world.execute().await;
+    world.collect(one, MINUTE).await;
+    assert_eq!(versions().await, [5]);
+}
+
+/// As a store is that a first version wrote.
+#[tokio::test]
+async fn events_that_have_no_rows_get_them_once() {
+    let world = World::new().await;
+    let one = world.execute().await;
+    let written = world.rows::<EventRow>().await;
+    let index = written.iter().map(Row::key).collect();
+    let taken = Trim { aggregate: world.pipeline, expected: None, before: 0, parts: Vec::new(), index };
+    world.store.trim(taken.clone()).await.unwrap();
+    assert_eq!(world.rows::<EventRow>().await, []);
+    world.driver.index_events(0).await.unwrap();
+    assert_eq!(world.rows::<EventRow>().await, written);
+    world.check(&[one], &[]).await;
+    // It is not done again at every start.
+    world.store.trim(taken).await.unwrap();
+    world.driver.index_events(0).await.unwrap();
+    assert_eq!(world.rows::<EventRow>().await, []);
 }

@@ -106,6 +106,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// All that is bound anywhere.
+    pub fn served(&self) -> impl Iterator<Item = &Served> {
+        self.host.values().chain(self.installed.values().flat_map(BTreeMap::values))
+    }
+
     pub fn catalogue(&self, account: u64) -> Catalogue {
         let mut catalogue = Catalogue::default();
         // Of what is not to be seen, only this is known: which settings are secret. A declaration may still hold them.

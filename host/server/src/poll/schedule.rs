@@ -1,0 +1,244 @@
+//! When each source is looked at: spread over the interval, never twice at once, less often while it fails, and each account's
+//! within its share of what is looked at at once.
+//!
+//! Owns the times, which are of the clock that nobody can set. Must not know what a source is, nor what is done with what is seen.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
+
+use super::{Counts, Source};
+use pipewright_base::clock::Clock;
+use pipewright_base::fair::Permits;
+use pipewright_engine::driver::Aggregate;
+
+/// Sources that are looked at at once; more of them wait. Stops a thousand slow servers from taking all connections.
+const POLLS_AT_ONCE_MAX: usize = 32;
+/// And of one account. Stops an account whose servers never answer from being waited for by every other.
+const POLLS_OF_ACCOUNT_MAX: usize = 8;
+/// A source that fails is looked at again after twice the time as before, up to this.
+const BACKOFF_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// One look at a source, to its end.
+pub(super) type Look = Arc<dyn Fn(Source) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+pub(super) struct Schedule {
+    clock: Arc<dyn Clock>,
+    interval: Duration,
+    look: Look,
+    permits: Permits,
+    plans: HashMap<Source, Plan>,
+    due: BTreeSet<(Instant, Source)>,
+    running: JoinSet<(Source, Result<(), String>)>,
+    counts: Arc<Counts>,
+}
+
+struct Plan {
+    /// None while it is being looked at, or waits for its turn.
+    due: Option<Instant>,
+    failures: u32,
+}
+
+impl Schedule {
+    pub(super) fn new(clock: Arc<dyn Clock>, interval: Duration, look: Look, counts: Arc<Counts>) -> Self {
+        Self {
+            clock,
+            interval,
+            look,
+            permits: Permits::new(POLLS_AT_ONCE_MAX, POLLS_OF_ACCOUNT_MAX),
+            plans: HashMap::new(),
+            due: BTreeSet::new(),
+            running: JoinSet::new(),
+            counts,
+        }
+    }
+
+    /// Plans what is to be looked at of one pipeline, and forgets what is not any more.
+    pub(super) fn plan(&mut self, pipeline: Aggregate, wanted: Vec<Arc<str>>) {
+        let gone = |source: &Source| source.pipeline == pipeline && !wanted.contains(&source.action);
+        self.plans.retain(|source, _| !gone(source));
+        self.due.retain(|(_, source)| !gone(source));
+        for action in wanted {
+            let source = Source { pipeline, action };
+            if !self.plans.contains_key(&source) {
+                let first = self.clock.monotonic() + spread(&source, self.interval);
+                self.due.insert((first, source.clone()));
+                self.plans.insert(source, Plan { due: Some(first), failures: 0 });
+            }
+        }
+        self.counts.sources.store(self.plans.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Begins to look at what is due, and waits until a look has ended or more is due. Dropping the future loses nothing.
+    pub(super) async fn turn(&mut self) {
+        self.begin();
+        let next = self.due.first().map(|(at, _)| *at);
+        tokio::select! {
+            Some(Ok((source, result))) = self.running.join_next() => self.looked(source, &result),
+            () = self.clock.sleep_until(next.unwrap_or_else(|| self.clock.monotonic())), if next.is_some() => {}
+            else => std::future::pending().await,
+        }
+    }
+
+    fn begin(&mut self) {
+        let now = self.clock.monotonic();
+        while self.due.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, source)) = self.due.pop_first() else { return };
+            if let Some(plan) = self.plans.get_mut(&source) {
+                plan.due = None;
+            }
+            let (look, permits, counts) = (Arc::clone(&self.look), self.permits.clone(), Arc::clone(&self.counts));
+            self.running.spawn(async move {
+                let _permit = permits.acquire(source.pipeline.account).await;
+                counts.polls.fetch_add(1, Ordering::Relaxed);
+                // A panic is a defect of the host, but not a reason never to look again.
+                let looked = AssertUnwindSafe(look(source.clone())).catch_unwind().await;
+                (source, looked.unwrap_or_else(|_| Err("the host failed; its log says how".to_owned())))
+            });
+        }
+    }
+
+    fn looked(&mut self, source: Source, result: &Result<(), String>) {
+        // It may be gone, or have gone and come back meanwhile: then it has its turn already.
+        let Some(plan) = self.plans.get_mut(&source).filter(|plan| plan.due.is_none()) else { return };
+        match result {
+            Ok(()) => plan.failures = 0,
+            Err(error) => {
+                self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                plan.failures = plan.failures.saturating_add(1);
+                tracing::warn!(pipeline = %source.pipeline, action = %source.action, "looking for changes failed: {error}");
+            }
+        }
+        let factor = 1_u32.checked_shl(plan.failures).unwrap_or(u32::MAX);
+        let wait = self.interval.saturating_mul(factor).min(self.interval.max(BACKOFF_MAX));
+        let due = self.clock.monotonic() + wait;
+        plan.due = Some(due);
+        self.due.insert((due, source));
+    }
+}
+
+/// Where in the interval a source has its turn: the same at every start of the host, and evenly for many.
+fn spread(source: &Source, interval: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(hasher.finish() % interval.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use pipewright_base::clock::{Simulated, settle};
+
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    fn source(account: u64, uid: u128) -> Source {
+        Source { pipeline: Aggregate { account, uid: uid.to_be_bytes() }, action: "Source".into() }
+    }
+
+    #[test]
+    fn sources_are_spread_over_the_interval() {
+        let mut seconds = [0; 60];
+        for uid in 0..6000 {
+            let turn = spread(&source(0, uid), INTERVAL);
+            assert_eq!(turn, spread(&source(0, uid), INTERVAL), "the same at every start");
+            seconds[usize::try_from(turn.as_secs()).unwrap()] += 1;
+        }
+        assert!(seconds.iter().all(|count| (50..200).contains(count)), "{seconds:?}");
+    }
+
+    /// Looks at the sources of some pipelines, on a clock of its own. Those of account 1 never answer, those of 2 fail.
+    struct World {
+        clock: Simulated,
+        schedule: Schedule,
+        looked: Arc<Mutex<Vec<(u64, u64)>>>,
+    }
+
+    impl World {
+        fn new(accounts: &[(u64, u128)]) -> Self {
+            let clock = Simulated::new(1_700_000_000_000);
+            let looked = Arc::<Mutex<Vec<(u64, u64)>>>::default();
+            let began = clock.monotonic();
+            let (times, seen) = (clock.clone(), Arc::clone(&looked));
+            let look: Look = Arc::new(move |source: Source| {
+                let account = source.pipeline.account;
+                seen.lock().unwrap().push((account, times.monotonic().duration_since(began).as_secs()));
+                async move {
+                    match account {
+                        1 => std::future::pending().await,
+                        2 => Err("it was scripted to".to_owned()),
+                        _ => Ok(()),
+                    }
+                }
+                .boxed()
+            });
+            let mut schedule = Schedule::new(Arc::new(clock.clone()), INTERVAL, look, Arc::default());
+            for (account, pipelines) in accounts {
+                for uid in 0..*pipelines {
+                    let source = source(*account, uid);
+                    schedule.plan(source.pipeline, vec![source.action]);
+                }
+            }
+            Self { clock, schedule, looked }
+        }
+
+        async fn pass(&mut self, time: Duration) {
+            tokio::select! {
+                () = async { loop { self.schedule.turn().await } } => {}
+                () = async { self.clock.advance(time).await; settle().await } => {}
+            }
+        }
+
+        fn looks(&self, account: u64) -> Vec<u64> {
+            self.looked.lock().unwrap().iter().filter(|(of, _)| *of == account).map(|(_, at)| *at).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_whose_sources_hang_does_not_stop_anothers() {
+        let mut world = World::new(&[(1, 32), (3, 20)]);
+        world.pass(INTERVAL).await;
+        assert_eq!(world.looks(1).len(), POLLS_OF_ACCOUNT_MAX, "the others wait for their turn");
+        assert_eq!(world.looks(3).len(), 20);
+        world.pass(9 * INTERVAL).await;
+        assert_eq!(world.looks(3).len(), 10 * 20);
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_looked_at_less_often() {
+        let mut world = World::new(&[(2, 1)]);
+        world.pass(Duration::from_secs(6 * 60 * 60)).await;
+        let looks = world.looks(2);
+        let waits: Vec<_> = looks.windows(2).map(|pair| (pair[1] - pair[0]) / 60).collect();
+        assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60, 60]);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_stops_nothing() {
+        let mut world = World::new(&[(3, 1)]);
+        world.pass(INTERVAL).await;
+        world.clock.set(0);
+        world.pass(INTERVAL).await;
+        world.clock.set(u64::MAX / 2);
+        world.pass(INTERVAL).await;
+        assert_eq!(world.looks(3).len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_gone_is_looked_at_no_more() {
+        let mut world = World::new(&[(3, 2)]);
+        world.pass(INTERVAL).await;
+        world.schedule.plan(source(3, 0).pipeline, Vec::new());
+        world.pass(INTERVAL).await;
+        assert_eq!(world.looks(3).len(), 3);
+    }
+}
