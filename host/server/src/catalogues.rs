@@ -1,11 +1,10 @@
 //! What the accounts of a server can use: the packages that each installed, what it offers to others, and what it says of them.
 //!
-//! Owns what is kept of that: it is loaded at the server's start, and installed packages again whenever an account's lock has
-//! changed. Must not know who sees what (`plugins`), nor how a package is judged (`packages`).
+//! Owns what is kept of that: it is loaded at the server's start, and installed packages again whenever somebody says that
+//! they changed. An account's record has what was loaded last, so that its history tells who changed what. Must not know who
+//! sees what (`plugins`), nor how a package is judged (`packages`).
 
-use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use pipewright_pipeline::declaration::ActionTypeId;
@@ -14,19 +13,18 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::poll::Poller;
 use pipewright_base::home::DataDirectory;
-use pipewright_base::{Scope, clock};
+use pipewright_base::{Cause, Scope, Source};
 use pipewright_engine::driver::DriverError;
 use pipewright_packages::plugins::{Notice, Offer, PluginError, Whose};
 use pipewright_packages::{Installed, PackageError};
 use pipewright_runner::host::Host;
 
-/// How often the locks are looked at: whoever installs a plugin can use it a moment later.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The parts of an account's record.
 const OFFER: &str = "offer/";
 const NOTICE: &str = "notice/";
+/// Each package that is installed, as the lock has it.
+const INSTALLED: &str = "plugin/";
 /// Of a notice; shown wherever the plugin is.
 const REASON_CHARS_MAX: usize = 500;
 /// Of one account. Stops a record that grows with every version.
@@ -56,14 +54,11 @@ pub struct Catalogues {
     host: Host,
     data: DataDirectory,
     operator: u64,
-    /// The lock of each account as it was when it was loaded. Held meanwhile: of two loads the later one counts.
-    loaded: Mutex<HashMap<u64, Option<Stamp>>>,
+    /// Each account's is held while its plugins are loaded: of two loads the later one counts.
+    loading: HashMap<u64, Mutex<()>>,
     /// Held while an account changes what it says: what is kept and what counts are to be the same.
     saying: Mutex<()>,
 }
-
-/// Tells a file from one that was put in its place.
-type Stamp = (u64, i64, i64);
 
 #[derive(Serialize, Deserialize)]
 struct KeptOffer {
@@ -85,7 +80,7 @@ impl Catalogues {
             host: host.clone(),
             data: data.clone(),
             operator,
-            loaded: Mutex::default(),
+            loading: host.accounts().iter().map(|account| (*account, Mutex::default())).collect(),
             saying: Mutex::default(),
         };
         let misplaced = Installed::lock_path(data, Some(operator));
@@ -97,7 +92,7 @@ impl Catalogues {
             );
         }
         for account in host.accounts().iter() {
-            let loaded = catalogues.load_account(*account).await;
+            let loaded = catalogues.load_account(*account, &Cause::host("catalogues", Source::Start)).await;
             let remembered = catalogues.remember(*account).await.map_err(CatalogueError::from);
             for error in [loaded.err(), remembered.err()].into_iter().flatten() {
                 match error {
@@ -120,39 +115,31 @@ impl Catalogues {
         (account != self.operator).then_some(account)
     }
 
-    async fn load_account(&self, account: u64) -> Result<(), CatalogueError> {
-        let mut loaded = self.loaded.lock().await;
-        // Before it is read: a change in between is seen the next time.
-        loaded.insert(account, self.stamp(account));
+    /// Takes up what an account has installed now.
+    pub async fn load_account(&self, account: u64, cause: &Cause) -> Result<(), CatalogueError> {
+        let _alone = match self.loading.get(&account) {
+            Some(loading) => Some(loading.lock().await),
+            None => None,
+        };
         let actions = &self.host.actions;
-        let components = self.installed(account)?.components()?;
-        Ok(actions.plugins.load_installed(&actions.sandbox, account, components).await?)
+        let installed = self.installed(account)?;
+        actions.plugins.load_installed(&actions.sandbox, account, installed.components()?).await?;
+        self.note(account, &installed, cause).await?;
+        Ok(())
     }
 
-    fn stamp(&self, account: u64) -> Option<Stamp> {
-        let path = Installed::lock_path(&self.data, self.place(account));
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
-    }
-
-    /// Takes notice of what is installed while the server runs.
-    pub async fn watch(&self, poller: &Poller) {
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            for account in self.host.accounts().iter() {
-                let loaded = self.loaded.lock().await.get(account).copied().flatten();
-                if self.stamp(*account) == loaded {
-                    continue;
-                }
-                match self.load_account(*account).await {
-                    Ok(()) => {
-                        tracing::info!("the plugins of account {account:012} were loaded again");
-                        poller.catalogues_changed();
-                    }
-                    Err(error) => tracing::error!("account {account:012}: {error}; what was loaded before counts"),
-                }
+    /// Brings the account's record in step with the lock.
+    async fn note(&self, account: u64, installed: &Installed, cause: &Cause) -> Result<(), DriverError> {
+        let mut there: BTreeMap<_, _> = installed.entries().iter().map(|entry| (entry.label(), entry)).collect();
+        for (label, _) in self.host.driver.account_parts(account, INSTALLED).await? {
+            if !there.contains_key(&label) {
+                self.host.driver.put_account_part(account, &format!("{INSTALLED}{label}"), None, cause).await?;
             }
         }
+        while let Some((label, entry)) = there.pop_first() {
+            self.put(account, &format!("{INSTALLED}{label}"), Some(entry), cause).await?;
+        }
+        Ok(())
     }
 
     /// Lets a pending upgrade take its place at once.
@@ -162,13 +149,20 @@ impl Catalogues {
         name: &str,
         version: &Version,
         manifest: &Digest,
+        cause: &Cause,
     ) -> Result<(), CatalogueError> {
         self.installed(account)?.consent(name, version, manifest).await?;
-        self.load_account(account).await
+        self.load_account(account, cause).await
     }
 
     /// Lets these accounts use an action type that `account` has, and no others.
-    pub async fn offer(&self, account: u64, id: &ActionTypeId, accounts: &[String]) -> Result<(), CatalogueError> {
+    pub async fn offer(
+        &self,
+        account: u64,
+        id: &ActionTypeId,
+        accounts: &[String],
+        cause: &Cause,
+    ) -> Result<(), CatalogueError> {
         let _alone = self.saying.lock().await;
         let plugins = &self.host.actions.plugins;
         let is_own = plugins.catalogue(account).bindings().get(id).is_some_and(|binding| binding.whose == Whose::Own);
@@ -177,13 +171,13 @@ impl Catalogues {
         }
         let key = (account, id.clone());
         let before = plugins.sharing().offers.get(&key).cloned().unwrap_or_default();
-        let offer = before.to(accounts, clock::now_ms()).ok_or_else(|| {
+        let offer = before.to(accounts, self.host.driver.clock().now_ms()).ok_or_else(|| {
             CatalogueError::Invalid(
                 "Offer it to at most 1000 accounts, each of them 12 digits, or `*` for all".to_owned(),
             )
         })?;
         let kept = (!accounts.is_empty()).then(|| KeptOffer { id: id.clone(), accounts: offer.clone() });
-        self.put(account, &format!("{OFFER}{id}"), kept).await?;
+        self.put(account, &format!("{OFFER}{id}"), kept, cause).await?;
         plugins.share(|sharing| match accounts.is_empty() {
             true => drop(sharing.offers.remove(&key)),
             false => drop(sharing.offers.insert(key, offer)),
@@ -198,6 +192,7 @@ impl Catalogues {
         name: &str,
         version: &str,
         notice: Option<Notice>,
+        cause: &Cause,
     ) -> Result<(), CatalogueError> {
         let _alone = self.saying.lock().await;
         let plugins = &self.host.actions.plugins;
@@ -224,7 +219,7 @@ impl Catalogues {
             return Err(CatalogueError::NoPlugin(format!("Nothing was said of {name} {version}")));
         }
         let kept = notice.clone().map(|notice| KeptNotice { name: key.1.clone(), version: key.2.clone(), notice });
-        self.put(account, &format!("{NOTICE}{name}@{version}"), kept).await?;
+        self.put(account, &format!("{NOTICE}{name}@{version}"), kept, cause).await?;
         plugins.share(|sharing| match notice {
             None => drop(sharing.notices.remove(&key)),
             Some(notice) => drop(sharing.notices.insert(key, notice)),
@@ -232,10 +227,16 @@ impl Catalogues {
         Ok(())
     }
 
-    async fn put(&self, account: u64, key: &str, kept: Option<impl Serialize>) -> Result<(), DriverError> {
+    async fn put(
+        &self,
+        account: u64,
+        key: &str,
+        kept: Option<impl Serialize>,
+        cause: &Cause,
+    ) -> Result<(), DriverError> {
         let damaged = |error| DriverError::Damaged(format!("{key} cannot be written: {error}"));
         let value = kept.map(|kept| serde_json::to_vec(&kept).map(Bytes::from)).transpose().map_err(damaged)?;
-        self.host.driver.put_account_part(account, key, value).await
+        self.host.driver.put_account_part(account, key, value, cause).await
     }
 
     /// Takes back what an account said before.

@@ -1,14 +1,12 @@
-//! Looking at sources for new revisions (contract §7.11): spread out, never twice at once for one source, and less often
-//! while it fails.
+//! Looking at sources for new revisions (contract §7.11).
 //!
-//! Owns when a source is looked at, and what a new revision is. Must not know how a source is asked (the actions), nor
-//! what an execution does.
+//! Owns which sources there are, and what a new revision is. Must not know when a source is looked at (`schedule`), how it
+//! is asked (the actions), nor what an execution does.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::panic::AssertUnwindSafe;
+mod schedule;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,19 +14,14 @@ use futures::FutureExt as _;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{ActionStatus, Execution, ExecutionId, StartRequest, State, Trigger, TriggerType};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use pipewright_base::{Cause, Scope, Source as Way};
-use pipewright_engine::driver::index::{self, Kind};
-use pipewright_engine::driver::timers::{Now, Timers};
-use pipewright_engine::driver::{DriverError, Note};
+use pipewright_engine::driver::index;
+use pipewright_engine::driver::rows::PolledRow;
+use pipewright_engine::driver::{Aggregate, DriverError, Note};
 use pipewright_runner::host::Host;
-use pipewright_store::{Aggregate, List, READ_ROWS_MAX};
+use schedule::{Look, Schedule};
 
-/// Sources that are looked at at once; more of them wait. Stops a thousand slow servers from taking all connections.
-const POLLS_AT_ONCE_MAX: usize = 32;
-/// A source that fails is looked at again after twice the time as before, up to this.
-const BACKOFF_SECONDS_MAX: u64 = 60 * 60;
 /// The property by which an action type says that it can be polled.
 pub const PROPERTY: &str = "PollForSourceChanges";
 
@@ -54,19 +47,9 @@ struct Source {
     action: Arc<str>,
 }
 
-struct Plan {
-    is_looked_at: bool,
-    failures: u32,
-}
-
 struct Task {
     host: Host,
-    interval_ms: u64,
-    plans: HashMap<Source, Plan>,
-    /// By how much time passes, whatever the time of day is set to.
-    due: Timers<Source>,
-    running: JoinSet<(Source, Result<(), String>)>,
-    counts: Arc<Counts>,
+    schedule: Schedule,
 }
 
 impl Poller {
@@ -74,15 +57,13 @@ impl Poller {
     pub fn start(host: Host, interval: Duration) -> Self {
         let (changed, changes) = mpsc::unbounded_channel();
         let counts = Arc::<Counts>::default();
-        let task = Task {
-            host,
-            interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
-            plans: HashMap::new(),
-            due: Timers::default(),
-            running: JoinSet::new(),
-            counts: Arc::clone(&counts),
-        };
-        tokio::spawn(task.run(changes));
+        let looks = host.clone();
+        let look: Look = Arc::new(move |source: Source| {
+            let host = looks.clone();
+            async move { look_at(&host, &source).await }.boxed()
+        });
+        let schedule = Schedule::new(Arc::clone(host.driver.clock()), interval, look, Arc::clone(&counts));
+        tokio::spawn(Task { host, schedule }.run(changes));
         Self { changed, counts }
     }
 
@@ -104,9 +85,6 @@ impl Task {
             tracing::warn!("sources cannot be found: {error}");
         }
         loop {
-            self.look();
-            let next = self.due.wait(Now::read());
-            let free = self.running.len() < POLLS_AT_ONCE_MAX;
             tokio::select! {
                 changed = changes.recv() => match changed {
                     None => return,
@@ -125,8 +103,7 @@ impl Task {
                         }
                     }
                 },
-                Some(Ok((source, result))) = self.running.join_next() => self.looked(source, &result),
-                () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() && free => {}
+                () = self.schedule.turn() => {}
             }
         }
     }
@@ -140,17 +117,15 @@ impl Task {
     }
 
     async fn find_of_account(&mut self, account: u64) -> Result<(), DriverError> {
-        let mut after = None;
+        let driver = self.host.driver.clone();
+        let mut rows = driver.walk::<PolledRow>(account, Bytes::new(), None);
         loop {
-            let kind = Kind::Polled as u8;
-            let list = List { account, kind, after: after.take(), limit: READ_ROWS_MAX, ..List::default() };
-            let rows = self.host.driver.store().list(list).await?;
-            let Some((last, _)) = rows.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (uid, _) in &rows {
-                if let Ok(uid) = uid[..].try_into() {
-                    self.find(Aggregate { account, uid }).await?;
-                }
+            let page = rows.page().await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for row in page {
+                self.find(Aggregate { account, uid: row.uid }).await?;
             }
         }
     }
@@ -172,18 +147,7 @@ impl Task {
             Some(declaration) => self.sources(pipeline.account, declaration).map(Into::into).collect(),
             None => Vec::new(),
         };
-        let gone = |source: &Source| source.pipeline == pipeline && !wanted.contains(&source.action);
-        self.plans.retain(|source, _| !gone(source));
-        self.due.retain(|source| !gone(source));
-        for action in wanted {
-            let source = Source { pipeline, action };
-            if !self.plans.contains_key(&source) {
-                let first = Duration::from_millis(spread(&source, self.interval_ms));
-                self.due.set_in(source.clone(), first, Now::read());
-                self.plans.insert(source, Plan { is_looked_at: false, failures: 0 });
-            }
-        }
-        self.counts.sources.store(self.plans.len() as u64, Ordering::Relaxed);
+        self.schedule.plan(pipeline, wanted);
         Ok(())
     }
 
@@ -195,46 +159,6 @@ impl Task {
             info.is_some_and(|info| info.properties.iter().any(|property| property.name == PROPERTY))
         })
     }
-
-    /// Begins to look at what is due.
-    fn look(&mut self) {
-        while self.running.len() < POLLS_AT_ONCE_MAX {
-            let Some((source, _)) = self.due.take(Now::read()) else { return };
-            if let Some(plan) = self.plans.get_mut(&source) {
-                plan.is_looked_at = true;
-            }
-            self.counts.polls.fetch_add(1, Ordering::Relaxed);
-            let host = self.host.clone();
-            self.running.spawn(async move {
-                let looked = AssertUnwindSafe(look_at(&host, &source)).catch_unwind().await;
-                (source, looked.unwrap_or_else(|_| Err("the host failed meanwhile; its log says how".to_owned())))
-            });
-        }
-    }
-
-    fn looked(&mut self, source: Source, result: &Result<(), String>) {
-        // It may be gone, or have gone and come back meanwhile: then it has its turn already.
-        let Some(plan) = self.plans.get_mut(&source).filter(|plan| plan.is_looked_at) else { return };
-        match result {
-            Ok(()) => plan.failures = 0,
-            Err(error) => {
-                self.counts.failures.fetch_add(1, Ordering::Relaxed);
-                plan.failures = plan.failures.saturating_add(1);
-                tracing::warn!(pipeline = %source.pipeline, action = %source.action, "looking for changes failed: {error}");
-            }
-        }
-        let factor = 1_u64.checked_shl(plan.failures).unwrap_or(u64::MAX);
-        let wait = self.interval_ms.saturating_mul(factor).min(self.interval_ms.max(BACKOFF_SECONDS_MAX * 1000));
-        plan.is_looked_at = false;
-        self.due.set_in(source, Duration::from_millis(wait), Now::read());
-    }
-}
-
-/// Where in the interval a source has its turn: the same at every start of the host, and evenly for many.
-fn spread(source: &Source, interval_ms: u64) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    source.hash(&mut hasher);
-    hasher.finish() % interval_ms.max(1)
 }
 
 /// The revision that was last seen of an action.
@@ -302,25 +226,5 @@ fn of_execution(execution: &Execution, place: usize) -> Fetched {
         Some((ActionStatus::InProgress, _)) => Fetched::InProgress,
         Some((_, Some(revision))) => Fetched::Revision(revision.id.clone()),
         _ => Fetched::Nothing,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_are_spread_over_the_interval() {
-        const INTERVAL: u64 = 60_000;
-        let turn = |uid: u128| {
-            let pipeline = Aggregate { account: 0, uid: uid.to_be_bytes() };
-            spread(&Source { pipeline, action: "Source".into() }, INTERVAL)
-        };
-        let mut seconds = [0; 60];
-        for uid in 0..6000 {
-            assert_eq!(turn(uid), turn(uid), "the same at every start");
-            seconds[usize::try_from(turn(uid) / 1000).unwrap()] += 1;
-        }
-        assert!(seconds.iter().all(|count| (50..200).contains(count)), "{seconds:?}");
     }
 }

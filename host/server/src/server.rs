@@ -24,8 +24,8 @@ use crate::config::Config;
 use crate::connections::{self, Bounds};
 use crate::poll::Poller;
 use pipewright_aws::auth::{AccessKey, profile};
-
 use pipewright_base::home::{DataDirectory, write_private};
+use pipewright_base::{Cause, Source};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::Keeper;
 use pipewright_packages::plugins::Plugins;
@@ -57,8 +57,6 @@ pub struct Server {
     pub region: String,
     endpoint_file: PathBuf,
     keeper: Arc<Keeper>,
-    catalogues: Arc<Catalogues>,
-    poller: Poller,
     /// Whether the host before this one died.
     died: bool,
     data: DataDirectory,
@@ -89,6 +87,7 @@ impl Server {
         let (plugins, faults) = Plugins::load_usable(&sandbox, &files, kept).await?;
         faults.iter().for_each(|fault| tracing::error!("{fault}; it is left out"));
         let host = Host::new(&data, store, identity, sandbox, plugins, grants)?;
+        host.index_events().await?;
         let catalogues = Arc::new(Catalogues::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;
         let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
@@ -97,8 +96,14 @@ impl Server {
         let address = listener.local_addr()?;
         let (artifacts, logs) = (Arc::clone(&host.actions.artifacts), data.logs());
         let store: Arc<dyn Store> = Arc::clone(&host.store) as _;
-        let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&artifacts), logs.clone(), config.retention);
-        let keeper = Arc::new(keeper);
+        let keeper = Keeper::new(
+            Arc::clone(&store),
+            Arc::clone(host.driver.clock()),
+            Arc::clone(&artifacts),
+            logs.clone(),
+            config.retention,
+        );
+        let keeper = Arc::new(keeper.with_pins(host.driver.clone(), Arc::clone(&host.actions) as _));
         let components = BlobDir::new(data.components())?;
         let exported = Exported { store, artifacts, components, logs, keeper: Arc::clone(&keeper) };
         let poller = Poller::start(host.clone(), Duration::from_secs(config.poll_seconds));
@@ -112,8 +117,8 @@ impl Server {
             shares: Shares::new(host.accounts(), &bounds),
             metrics: Arc::<Metrics>::default(),
             tagging: tokio::sync::Mutex::default(),
-            poller: poller.clone(),
-            catalogues: Arc::clone(&catalogues),
+            poller,
+            catalogues,
             exported,
         });
         let endpoint_file = data.endpoint();
@@ -130,8 +135,6 @@ impl Server {
             region,
             endpoint_file,
             keeper,
-            catalogues,
-            poller,
             died,
             data,
         })
@@ -144,7 +147,7 @@ impl Server {
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, router, bounds, host, endpoint_file, keeper, catalogues, poller, died, data, .. } = self;
+        let Self { listener, router, bounds, host, endpoint_file, keeper, died, data, .. } = self;
         // Beside the first requests. What cannot go on is quarantined; only a host that fails goes no further.
         let resume = async {
             match host.resume(died).await {
@@ -157,7 +160,6 @@ impl Server {
         let failure = tokio::select! {
             () = connections::serve(&listener, router, &bounds, &graceful) => None,
             () = work.run(async move { keeper.run().await }) => None,
-            () = work.run(async move { catalogues.watch(&poller).await }) => None,
             () = stop => None,
             failure = resume => Some(failure),
             failure = host.driver.failure() => Some(failure),
@@ -210,7 +212,7 @@ async fn administrators(host: &Host, credentials: &Path) -> anyhow::Result<Vec<(
 async fn administrator(host: &Host, account: u64) -> anyhow::Result<AccessKey> {
     let made = AccessKey::generate(ADMINISTRATOR)?;
     let text = format!("{}\n{}", made.id, made.secret.expose());
-    let kept = host.driver.keep_account_part(account, KEY, Bytes::from(text)).await?;
+    let kept = host.driver.keep_account_part(account, KEY, Bytes::from(text), &at_start()).await?;
     let text = std::str::from_utf8(&kept).context("the administrator's key is damaged")?;
     let (id, secret) = text.split_once('\n').context("the administrator's key is damaged")?;
     Ok(AccessKey {
@@ -220,10 +222,14 @@ async fn administrator(host: &Host, account: u64) -> anyhow::Result<AccessKey> {
     })
 }
 
+fn at_start() -> Cause {
+    Cause::host("server", Source::Start)
+}
+
 /// Random bytes that stay the same from start to start.
 async fn secret(host: &Host, account: u64, name: &str) -> anyhow::Result<[u8; 32]> {
     let mut made = [0; 32];
     getrandom::fill(&mut made)?;
-    let kept = host.driver.keep_account_part(account, name, Bytes::copy_from_slice(&made)).await?;
+    let kept = host.driver.keep_account_part(account, name, Bytes::copy_from_slice(&made), &at_start()).await?;
     kept[..].try_into().with_context(|| format!("the account's {name} is damaged"))
 }
