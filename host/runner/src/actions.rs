@@ -73,7 +73,7 @@ impl SandboxActions {
         let pin = plugin_pin(&run.stage().name, &run.action().name);
         match run.start.pins.get(&pin) {
             Some(digest) => self.plugins.load_pinned(&self.sandbox, digest).await,
-            None => self.plugins.catalogue(pipeline.account).bound(&run.action().action_type_id).cloned(),
+            None => self.plugins.bound(pipeline.account, &run.action().action_type_id),
         }
     }
 
@@ -85,9 +85,8 @@ impl SandboxActions {
         action: &ActionDeclaration,
     ) -> Result<Option<Revision>, String> {
         let (stage, name) = (declaration.stages[0].name.as_str(), action.name.as_str());
-        let catalogue = self.plugins.catalogue(pipeline.account);
-        let plugin = catalogue.bound(&action.action_type_id);
-        let plugin = plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
+        let plugin = self.plugins.bound(pipeline.account, &action.action_type_id);
+        let plugin = &plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
         let description = plugin.description();
         let grants = self.grants.current(pipeline.account, &declaration.name);
         let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);

@@ -17,9 +17,9 @@ use crate::logs::Logs;
 use crate::recording::Recordings;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::home::DataDirectory;
-use pipewright_engine::driver::{Driver, DriverError};
+use pipewright_engine::driver::{Actions, Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
-use pipewright_store::SledStore;
+use pipewright_store::{SledStore, Store};
 
 /// The only account, and the region, of a host that was not told others.
 pub const ACCOUNT: u64 = 0;
@@ -35,7 +35,6 @@ const GRANTS: &str = "grants/";
 pub struct Host {
     pub driver: Driver,
     pub actions: Arc<SandboxActions>,
-    pub store: Arc<SledStore>,
     accounts: Arc<[u64]>,
 }
 
@@ -82,16 +81,29 @@ impl Host {
         grants: GrantBook,
     ) -> anyhow::Result<Self> {
         let store = open_store(data, &identity)?;
-        Self::new(data, store, identity, sandbox, plugins, grants)
+        Self::new(data, store as _, identity, sandbox, plugins, grants)
     }
 
     pub fn new(
         data: &DataDirectory,
-        store: Arc<SledStore>,
+        store: Arc<dyn Store>,
         identity: Identity,
         sandbox: Sandbox,
         plugins: Plugins,
         grants: GrantBook,
+    ) -> anyhow::Result<Self> {
+        Self::with_runner(data, store, identity, sandbox, plugins, grants, |actions| Arc::new(Runner(actions)))
+    }
+
+    /// The same, where something else runs the actions.
+    pub fn with_runner(
+        data: &DataDirectory,
+        store: Arc<dyn Store>,
+        identity: Identity,
+        sandbox: Sandbox,
+        plugins: Plugins,
+        grants: GrantBook,
+        runner: impl FnOnce(Arc<SandboxActions>) -> Arc<dyn Actions>,
     ) -> anyhow::Result<Self> {
         let actions = Arc::new(SandboxActions {
             sandbox,
@@ -103,8 +115,8 @@ impl Host {
             work: data.work(),
             region: identity.region,
         });
-        let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
-        Ok(Self { driver, actions, store, accounts: identity.accounts.into() })
+        let driver = Driver::new(store, runner(Arc::clone(&actions)));
+        Ok(Self { driver, actions, accounts: identity.accounts.into() })
     }
 
     pub fn accounts(&self) -> &Arc<[u64]> {
@@ -139,8 +151,8 @@ impl Host {
         let actions =
             declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
         let pin = actions.filter_map(|(stage, action)| {
-            let plugin = catalogue.bound(&action.action_type_id)?;
-            Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
+            let served = catalogue.bound(&action.action_type_id)?;
+            Some((plugin_pin(&stage.name, &action.name), served.digest.clone()))
         });
         let mut pins: BTreeMap<_, _> = pin.collect();
         let grants = self.actions.grants.current(account, &declaration.name);

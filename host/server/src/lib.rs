@@ -1,9 +1,10 @@
 //! The server: CodePipeline's API and plain HTTP over a host, from its start to its orderly end.
 //!
-//! Knows no terminal. Edges (`api`, `poll`) → the engine, packages and the runner; nothing points back.
+//! Knows no terminal. Edges (`api`, `poll`) → `service` → the engine, packages and the runner; nothing points back.
 
 pub mod api;
 pub mod catalogues;
 pub mod config;
 pub mod poll;
 pub mod server;
+pub mod service;

@@ -18,10 +18,11 @@ use pipewright_sandbox::files::BlobDir;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::api::{Api, Metrics, Pages};
+use crate::api::{Api, Metrics};
 use crate::catalogues::Catalogues;
 use crate::config::Config;
-use crate::poll::Poller;
+use crate::poll::{Changes, Poller};
+use crate::service::{Pages, Service};
 use pipewright_aws::auth::{AccessKey, profile};
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::export::Exported;
@@ -29,7 +30,7 @@ use pipewright_engine::retention::Keeper;
 use pipewright_packages::plugins::Plugins;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
-use pipewright_store::{SledStore, Store};
+use pipewright_store::Store;
 
 /// Connections at once; more of them wait. Stops a flood of idle ones from using up file descriptors.
 const CONNECTIONS_MAX: usize = 1024;
@@ -54,13 +55,12 @@ const PAGE_KEY: &str = "page-key";
 pub struct Server {
     listener: TcpListener,
     router: Router,
-    host: Host,
+    service: Arc<Service>,
     pub address: SocketAddr,
     pub credentials: PathBuf,
     pub region: String,
     endpoint_file: PathBuf,
     keeper: Arc<Keeper>,
-    catalogues: Arc<Catalogues>,
     poller: Poller,
 }
 
@@ -80,7 +80,8 @@ impl Server {
         // The store first: it is what says that another process has the directory.
         let store = host::open_store(&data, &identity)?;
         let plugins = Plugins::load(&sandbox, &files, Some(BlobDir::new(data.components())?)).await?;
-        let host = Host::new(&data, store, identity, sandbox, plugins, grants)?;
+        let store: Arc<dyn Store> = store;
+        let host = Host::new(&data, Arc::clone(&store), identity, sandbox, plugins, grants)?;
         host.remember_grants().await?;
         let catalogues = Arc::new(Catalogues::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;
@@ -89,39 +90,37 @@ impl Server {
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
         let (artifacts, logs) = (Arc::clone(&host.actions.artifacts), data.logs());
-        let store: Arc<dyn Store> = Arc::clone(&host.store) as _;
         let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&artifacts), logs.clone(), config.retention);
         let keeper = Arc::new(keeper);
         let components = BlobDir::new(data.components())?;
         let exported = Exported { store, artifacts, components, logs, keeper: Arc::clone(&keeper) };
-        let poller = Poller::start(host.clone(), Duration::from_secs(config.poll_seconds));
-        let api = Arc::new(Api {
-            host: host.clone(),
+        let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
+        let service = Arc::new(Service {
+            host,
             operator: config.operator(),
-            region: config.region.clone(),
             quotas: config.quotas,
-            keys,
             pages,
-            metrics: Arc::<Metrics>::default(),
-            tagging: tokio::sync::Mutex::default(),
-            poller: poller.clone(),
-            catalogues: Arc::clone(&catalogues),
+            catalogues,
             exported,
+            changes,
+            tagging: tokio::sync::Mutex::default(),
         });
+        let api = Arc::new(Api { service: Arc::clone(&service), keys, metrics: Arc::<Metrics>::default() });
         let endpoint_file = data.endpoint();
         std::fs::write(&endpoint_file, format!("http://{address}\n"))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
-        Ok(Self { listener, router, host, address, credentials, region, endpoint_file, keeper, catalogues, poller })
+        Ok(Self { listener, router, service, address, credentials, region, endpoint_file, keeper, poller })
     }
 
     /// To be closed when everything else has ended.
-    pub fn store(&self) -> Arc<SledStore> {
-        Arc::clone(&self.host.store)
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self.service.host.driver.store())
     }
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, router, host, endpoint_file, keeper, catalogues, poller, .. } = self;
+        let Self { listener, router, service, endpoint_file, keeper, poller, .. } = self;
+        let host = &service.host;
         // Beside the first requests. A host that cannot go on with what was interrupted must not go on at all.
         let resume = async {
             match host.resume().await {
@@ -133,7 +132,9 @@ impl Server {
         let failure = tokio::select! {
             () = accept(&listener, router, &connections) => None,
             () = keeper.run() => None,
-            () = catalogues.watch(&poller) => None,
+            () = service.catalogues.watch(&service.changes) => None,
+            // It ends by itself only where the store has stopped, and then the driver says why.
+            () = async { poller.run(Arc::clone(&service)).await; std::future::pending().await } => None,
             () = stop => None,
             failure = resume => Some(failure),
             failure = host.driver.failure() => Some(failure),

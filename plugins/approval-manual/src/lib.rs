@@ -1,4 +1,4 @@
-//! Approval `AWS/Manual/1` (contract §7.8): waits for the signal `approval` and decides as it says. Who may send the
+//! Approval `AWS/Manual/1` (S60, S61): waits for the signal `approval` and decides as it says. Who may send the
 //! signal, the token and the timeout are the host's.
 
 use pipewright_sdk::prelude::*;

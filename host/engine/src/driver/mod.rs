@@ -7,6 +7,7 @@ mod actor;
 mod catalog;
 pub mod counts;
 pub mod index;
+mod lists;
 pub mod points;
 pub(crate) mod record;
 #[cfg(test)]
@@ -29,11 +30,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use actor::{Actor, Message, With};
 use catalog::Accounts;
 use index::Kind;
-use pipewright_store::{Aggregate, CommitError, List, READ_ROWS_MAX, Store, StoreError};
+use pipewright_store::{CommitError, List, READ_ROWS_MAX, Store, StoreError};
 use wakeups::Wakeups;
 
 pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
 pub use counts::Counts;
+pub use lists::{ActionRow, Happened, Position};
+pub use pipewright_store::{Aggregate, Watcher};
 pub use record::Recorded;
 
 /// Commands and answers that wait for one pipeline's actor; more senders wait. Stops a flood of commands from filling
@@ -67,6 +70,13 @@ pub enum DriverError {
     /// What the store holds is not what the driver wrote.
     #[error("{0}")]
     Damaged(String),
+}
+
+impl DriverError {
+    /// The host goes down, and every other input fails in the same way.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Stopped { .. }))
+    }
 }
 
 impl From<CommitError> for DriverError {
@@ -158,7 +168,7 @@ impl Driver {
     }
 
     /// Starts an execution and keeps notes with it. The same token again, within [`TOKEN_MILLISECONDS_MAX`], is answered with
-    /// the execution that it started (contract §7.11).
+    /// the execution that it started (S94).
     pub async fn start(
         &self,
         pipeline: Aggregate,

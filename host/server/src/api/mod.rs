@@ -1,20 +1,13 @@
 //! The API: CodePipeline's own operations, and beside them, over plain HTTP, what CodePipeline has no word for.
 //!
-//! Owns the way of a request from its bytes to an authenticated call. Must not know how an operation does its work, nor
+//! Owns the way of a request from its bytes to one function of the service, and back. Must not know how anything is done, nor
 //! what the driver, the store or a plugin is made of.
 
-mod action_types;
-mod actions;
 mod error;
-mod executions;
 mod metrics;
 mod operations;
-mod pages;
-mod pipelines;
+mod permission;
 mod plain;
-mod state;
-mod tags;
-mod views;
 mod wire;
 
 use std::sync::Arc;
@@ -28,18 +21,17 @@ use axum::http::request::Parts;
 use axum::routing::{any, get};
 use tracing::Instrument as _;
 
-use crate::config::Quotas;
 pub use error::ApiError;
 pub use metrics::Metrics;
 pub use operations::OPERATIONS;
-pub use pages::Pages;
+pub use permission::{Permission, Resource};
 use pipewright_aws::auth::{AccessKey, AuthError, Scope, verify};
-use pipewright_base::clock;
-use pipewright_packages::plugins::Catalogue;
-use pipewright_runner::host::Host;
+use pipewright_base::{Cause, Principal, Source, clock};
 use wire::Protocol;
 
-/// The service's name in signatures (contract §1).
+use crate::service::{Context, Service};
+
+/// The service's name in signatures.
 pub const SERVICE: &str = "codepipeline";
 /// A larger body is refused before it is read; the largest declaration has less.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -48,53 +40,10 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What every request needs.
 pub struct Api {
-    pub host: Host,
-    /// Of this account are those who run the host.
-    pub operator: u64,
-    pub region: String,
-    pub quotas: Quotas,
+    pub service: Arc<Service>,
     /// Each with the account whose it is.
     pub keys: Vec<(u64, AccessKey)>,
-    pub pages: Pages,
     pub metrics: Arc<Metrics>,
-    /// Held while tags change: what they become depends on what they are.
-    pub tagging: tokio::sync::Mutex<()>,
-    /// Tells the poller that a pipeline's sources may have changed.
-    pub poller: crate::poll::Poller,
-    pub catalogues: Arc<crate::catalogues::Catalogues>,
-    pub exported: pipewright_engine::export::Exported,
-}
-
-/// One authenticated request.
-pub struct Call {
-    pub api: Arc<Api>,
-    pub account: u64,
-    /// The ARN of who asks.
-    pub caller: String,
-}
-
-impl Call {
-    pub fn account_id(&self) -> String {
-        format!("{:012}", self.account)
-    }
-
-    /// What the account can use now.
-    pub fn catalogue(&self) -> Arc<Catalogue> {
-        self.api.host.actions.plugins.catalogue(self.account)
-    }
-
-    /// Some of what the host knows is not an account's.
-    fn as_operator(&self) -> Result<(), ApiError> {
-        if self.account == self.api.operator {
-            return Ok(());
-        }
-        let message = format!("{} may not do this: it is for the account of those who run the host", self.caller);
-        Err(ApiError::denied(message))
-    }
-
-    pub fn arn(&self, pipeline: &str) -> String {
-        format!("arn:aws:codepipeline:{}:{}:{pipeline}", self.api.region, self.account_id())
-    }
 }
 
 impl Api {
@@ -110,13 +59,13 @@ impl Api {
     }
 
     /// Who asks, if the signature is right.
-    fn authenticate(self: &Arc<Self>, parts: &Parts, body: &[u8]) -> Result<Call, ApiError> {
-        let scope = Scope { region: self.region.clone(), service: SERVICE };
+    fn authenticate(&self, parts: &Parts, body: &[u8], source: Source, request: &str) -> Result<Context, ApiError> {
+        let scope = Scope { region: self.service.region().to_owned(), service: SERVICE };
         let key = |id: &str| self.keys.iter().find(|(_, key)| key.id == id);
         let verified = verify(parts, body, &scope, clock::now_ms(), |id| key(id).map(|(_, key)| key.clone()))?;
         let (account, _) = key(&verified.access_key).ok_or(AuthError::Unrecognized)?;
-        let caller = format!("arn:aws:iam::{account:012}:user/{}", verified.user);
-        Ok(Call { api: Arc::clone(self), account: *account, caller })
+        let principal = Principal::user(*account, &verified.user);
+        Ok(Context { account: *account, cause: Cause { principal, request: request.to_owned(), source } })
     }
 }
 
@@ -136,8 +85,8 @@ async fn operation(State(api): State<Arc<Api>>, request: Request) -> Response<Bo
         let row = row?;
         protocol.check_headers(&parts)?;
         let body = read_body(body, BODY_BYTES_MAX).await?;
-        let call = api.authenticate(&parts, &body)?;
-        (row.run)(call, protocol.read(&body)?, protocol).await
+        let context = api.authenticate(&parts, &body, Source::Api, &request_id)?;
+        (row.run)(Arc::clone(&api.service), context, protocol.read(&body)?, protocol).await
     }
     .instrument(span)
     .await;

@@ -2,6 +2,8 @@
 //!
 //! Owns the table. Must not know what an operation does: the row names its function.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -10,24 +12,29 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::ApiError;
+use super::permission::{Permission, Resource};
 use super::wire::Protocol;
-use super::{Call, action_types, actions, executions, pipelines, state, tags};
+use crate::service::pipelines::Document;
+use crate::service::{Context, Service, action_types, actions, executions, pipelines, state, tags};
 
 pub struct Operation {
     pub name: &'static str,
-    pub(super) run: fn(Call, Value, Protocol) -> BoxFuture<'static, Result<Bytes, ApiError>>,
+    pub permission: Permission,
+    pub(super) run: fn(Arc<Service>, Context, Value, Protocol) -> Answer,
 }
 
-/// The output of an operation that has none (contract §2): an empty body.
-#[derive(Serialize)]
-pub struct NoBody;
+type Answer = BoxFuture<'static, Result<Bytes, ApiError>>;
 
 macro_rules! operations {
-    ($($name:ident => $function:path,)*) => {
+    ($($name:ident on $resource:ident => $function:path,)*) => {
         pub const OPERATIONS: &[Operation] = &[$(Operation {
             name: stringify!($name),
-            run: |call, document, protocol| async move {
-                let output = $function(&call, read(&document)?).await?;
+            permission: Permission {
+                action: concat!("codepipeline:", stringify!($name)),
+                resource: Resource::$resource,
+            },
+            run: |service, context, document, protocol| async move {
+                let output = $function(&service, &context, read(&document)?).await?;
                 write(protocol, &output)
             }.boxed(),
         }),*];
@@ -35,27 +42,27 @@ macro_rules! operations {
 }
 
 operations! {
-    CreatePipeline => pipelines::create,
-    GetPipeline => pipelines::get,
-    UpdatePipeline => pipelines::update,
-    DeletePipeline => pipelines::delete,
-    ListPipelines => pipelines::list,
-    StartPipelineExecution => executions::start,
-    StopPipelineExecution => executions::stop,
-    GetPipelineState => state::get,
-    GetPipelineExecution => executions::get,
-    ListPipelineExecutions => executions::list,
-    ListActionExecutions => actions::list,
-    RetryStageExecution => executions::retry_stage,
-    EnableStageTransition => state::enable_transition,
-    DisableStageTransition => state::disable_transition,
-    PutApprovalResult => executions::put_approval_result,
-    ListActionTypes => action_types::list,
-    GetActionType => action_types::get,
-    UpdateActionType => action_types::update,
-    TagResource => tags::tag,
-    UntagResource => tags::untag,
-    ListTagsForResource => tags::list,
+    CreatePipeline on Pipeline => pipelines::create,
+    GetPipeline on Pipeline => pipelines::get,
+    UpdatePipeline on Pipeline => pipelines::update,
+    DeletePipeline on Pipeline => pipelines::delete,
+    ListPipelines on Account => pipelines::list,
+    StartPipelineExecution on Pipeline => executions::start,
+    StopPipelineExecution on Pipeline => executions::stop,
+    GetPipelineState on Pipeline => state::get,
+    GetPipelineExecution on Pipeline => executions::get,
+    ListPipelineExecutions on Pipeline => executions::list,
+    ListActionExecutions on Pipeline => actions::list,
+    RetryStageExecution on Stage => executions::retry_stage,
+    EnableStageTransition on Stage => state::enable_transition,
+    DisableStageTransition on Stage => state::disable_transition,
+    PutApprovalResult on Action => executions::put_approval_result,
+    ListActionTypes on Account => action_types::list,
+    GetActionType on ActionType => action_types::get,
+    UpdateActionType on ActionType => action_types::update,
+    TagResource on Tagged => tags::tag,
+    UntagResource on Tagged => tags::untag,
+    ListTagsForResource on Tagged => tags::list,
 }
 
 pub fn find(name: &str) -> Result<&'static Operation, ApiError> {
@@ -73,11 +80,37 @@ impl<T: Request> Input for T {
     }
 }
 
+/// A declaration has rules beyond its shape.
+impl Input for Document {
+    fn read(document: &Value) -> Result<Self, ApiError> {
+        Ok(Self(document.clone()))
+    }
+}
+
 fn read<T: Input>(document: &Value) -> Result<T, ApiError> {
     T::read(document)
 }
 
 fn write<T: Serialize + 'static>(protocol: Protocol, output: &T) -> Result<Bytes, ApiError> {
-    let has_none = (output as &dyn std::any::Any).is::<NoBody>();
+    // An operation that has no output answers with an empty body (S2).
+    let has_none = (output as &dyn std::any::Any).is::<()>();
     protocol.write((!has_none).then_some(output))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_has_one_row_and_each_input_an_operation() {
+        for row in OPERATIONS {
+            let rows = OPERATIONS.iter().filter(|other| other.name == row.name);
+            assert_eq!(rows.count(), 1, "{}", row.name);
+            assert_eq!(row.permission.action, format!("codepipeline:{}", row.name));
+        }
+        for request in requests::REQUESTS {
+            assert!(find(request.operation).is_ok(), "{}", request.operation);
+        }
+        assert!(find("DropPipeline").is_err_and(|error| error.code == "UnknownOperationException"));
+    }
 }

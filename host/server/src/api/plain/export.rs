@@ -1,4 +1,4 @@
-//! Everything that the host keeps, as it is exported. Must not know what that is (`export`).
+//! Everything that the host keeps, as it is exported. Must not know what that is (the service).
 
 use std::sync::Arc;
 
@@ -9,12 +9,11 @@ use axum::http::{HeaderValue, Response, header};
 
 use super::super::Api;
 use super::super::error::ApiError;
-use pipewright_engine::export;
+use crate::service::host;
 
-/// An export that fails is cut off: its last line is missing.
 pub async fn export(State(api): State<Arc<Api>>, parts: Parts) -> Result<Response<Body>, ApiError> {
-    super::caller(&api, &parts)?.as_operator()?;
-    let mut response = Response::new(Body::from_stream(export::stream(api.exported.clone())));
+    let context = super::caller(&api, &parts)?;
+    let mut response = Response::new(Body::from_stream(host::export(&api.service, &context)?));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl"));
     Ok(response)
 }

@@ -1,8 +1,7 @@
 //! The log and the journal of an action execution: whole, by range, or followed while it runs.
 //!
-//! Must not know how lines get into the files (`logs`).
+//! Owns ranges of files over HTTP. Must not know which file it is, or how a log grows (the service).
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::SeekFrom;
 use std::path::PathBuf;
@@ -15,16 +14,13 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
-use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId, Start};
 use serde::Deserialize;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use super::super::Api;
 use super::super::error::ApiError;
-use super::super::{Api, Call};
-use pipewright_engine::driver::index::{self, Kind};
-use pipewright_runner::logs::Listener;
-use pipewright_store::{Aggregate, List};
+use crate::service::logs::{self, Following, Named};
 
 /// What is read and sent at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -37,84 +33,28 @@ pub struct Follow {
 
 type Names = Path<(String, String, String)>;
 
-/// An action execution that paths name.
-pub(super) struct Place {
-    pub(super) aggregate: Aggregate,
-    pub(super) execution: ExecutionId,
-    pub(super) action: ActionExecutionId,
-    /// With what the execution started.
-    pub(super) start: Arc<Start>,
-}
-
-impl Place {
-    pub(super) async fn find(
-        call: &Call,
-        (pipeline, execution, action): &(String, String, String),
-    ) -> Result<Self, ApiError> {
-        let (aggregate, execution) = super::execution(call, pipeline, execution).await?;
-        let not_found = || ApiError::not_found(format!("The execution has no action execution with ID '{action}'"));
-        let action = action.parse().map_err(|_| not_found())?;
-        let place = Self { aggregate, execution: execution.id, action, start: execution.start };
-        let prefix = [&place.aggregate.uid[..], &index::id(place.execution)].concat();
-        let skip = prefix.len() + 8;
-        let mut after = None;
-        loop {
-            let rows = place.rows(call, Kind::ActionsOf, prefix.clone(), after.take()).await?;
-            if rows.iter().any(|(name, _)| name[skip..] == index::action_id(action)) {
-                return Ok(place);
-            }
-            after = Some(rows.last().ok_or_else(not_found)?.0.clone());
-        }
-    }
-
-    async fn rows(
-        &self,
-        call: &Call,
-        kind: Kind,
-        prefix: Vec<u8>,
-        after: Option<Bytes>,
-    ) -> Result<Vec<(Bytes, Bytes)>, ApiError> {
-        let list =
-            List { account: self.aggregate.account, kind: kind as u8, prefix: prefix.into(), after, limit: 1000 };
-        Ok(call.api.host.driver.store().list(list).await?)
-    }
-
-    /// Nothing is written any more to the log of one that has ended.
-    async fn has_ended(&self, call: &Call) -> Result<bool, ApiError> {
-        let state = call.api.host.driver.state(self.aggregate).await?;
-        let live = state.executions.get(&self.execution);
-        let run = live.and_then(|live| live.actions.values().find(|run| run.id == self.action));
-        Ok(run.is_none_or(|run| !run.in_progress()))
-    }
-}
-
 pub async fn log(
     State(api): State<Arc<Api>>,
-    Path(names): Names,
+    Path((pipeline, execution, action)): Names,
     Query(query): Query<Follow>,
     parts: Parts,
 ) -> Result<Response<Body>, ApiError> {
-    let call = super::caller(&api, &parts)?;
-    let place = Place::find(&call, &names).await?;
-    let (execution, action) = (place.execution.to_string(), place.action.to_string());
+    let context = super::caller(&api, &parts)?;
+    let named = Named { pipeline, execution, action };
     if query.follow {
-        let listener = api.host.actions.logs.listen_to(&execution, &action);
-        return Ok(Following::new(call, place, listener).into_sse().into_response());
+        return Ok(sse(logs::follow(&api.service, &context, &named).await?).into_response());
     }
-    api.host.actions.logs.flush(&action);
-    serve(api.host.actions.logs.log_path(&execution, &action), "text/plain; charset=utf-8", &parts).await
+    serve(logs::log(&api.service, &context, &named).await?, "text/plain; charset=utf-8", &parts).await
 }
 
 pub async fn journal(
     State(api): State<Arc<Api>>,
-    Path(names): Names,
+    Path((pipeline, execution, action)): Names,
     parts: Parts,
 ) -> Result<Response<Body>, ApiError> {
-    let call = super::caller(&api, &parts)?;
-    let place = Place::find(&call, &names).await?;
-    let (execution, action) = (place.execution.to_string(), place.action.to_string());
-    api.host.actions.logs.flush(&action);
-    serve(api.host.actions.logs.journal_path(&execution, &action), "application/jsonl", &parts).await
+    let context = super::caller(&api, &parts)?;
+    let named = Named { pipeline, execution, action };
+    serve(logs::journal(&api.service, &context, &named).await?, "application/jsonl", &parts).await
 }
 
 /// A file, or one range of it. One that was never written to is empty.
@@ -195,89 +135,19 @@ fn chunks(file: File, count: u64) -> impl Stream<Item = std::io::Result<Bytes>> 
     })
 }
 
-/// A log that is read as it grows.
-struct Following {
-    call: Call,
-    place: Place,
-    listener: Listener,
-    file: Option<File>,
-    /// The start of a line that is not whole yet.
-    partial: Vec<u8>,
-    lines: VecDeque<String>,
-    ended: bool,
-}
-
-impl Following {
-    fn new(call: Call, place: Place, listener: Listener) -> Self {
-        Self { call, place, listener, file: None, partial: Vec::new(), lines: VecDeque::new(), ended: false }
-    }
-
-    fn into_sse(self) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-        let stream = futures::stream::unfold(Some(self), |following| async move {
-            let mut following = following?;
-            match following.line().await {
-                Ok(Some(line)) => Some((Ok(Event::default().data(line)), Some(following))),
-                // Clients drop an event without data.
-                Ok(None) => Some((Ok(Event::default().event("end").data("end")), None)),
-                Err(error) => {
-                    tracing::error!("a stream of a log ends: {}", error.message);
-                    None
-                }
+/// A log as it grows, line by line.
+fn sse(following: Following) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let stream = futures::stream::unfold(Some(following), |following| async move {
+        let mut following = following?;
+        match following.line().await {
+            Ok(Some(line)) => Some((Ok(Event::default().data(line)), Some(following))),
+            // Clients drop an event without data.
+            Ok(None) => Some((Ok(Event::default().event("end").data("end")), None)),
+            Err(error) => {
+                tracing::error!("a stream of a log ends: {error}");
+                None
             }
-        });
-        Sse::new(stream).keep_alive(KeepAlive::default())
-    }
-
-    async fn line(&mut self) -> Result<Option<String>, ApiError> {
-        loop {
-            if let Some(line) = self.lines.pop_front() {
-                return Ok(Some(line));
-            }
-            // In this order: what is written before the end is read after it was seen.
-            let ended = self.ended || self.place.has_ended(&self.call).await?;
-            let read = self.read().await.map_err(|error| ApiError::internal(&error))?;
-            if read {
-                continue;
-            }
-            if ended {
-                return Ok(None);
-            }
-            self.ended = !self.wait().await;
         }
-    }
-
-    /// Waits until there may be more. False once there will be nothing more.
-    async fn wait(&mut self) -> bool {
-        let mut watcher = self.call.api.host.driver.store().watch(Some(self.place.aggregate));
-        // It may have ended before the watcher watched.
-        if self.place.has_ended(&self.call).await.unwrap_or(true) {
-            return true;
-        }
-        tokio::select! {
-            () = self.listener.something() => true,
-            changed = watcher.changed() => changed.is_some(),
-        }
-    }
-
-    /// Reads what is there; false if that is nothing.
-    async fn read(&mut self) -> std::io::Result<bool> {
-        self.listener.flush();
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => match File::open(self.listener.path()).await {
-                Ok(file) => self.file.insert(file),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(error),
-            },
-        };
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let read = file.read(&mut buffer).await?;
-        self.partial.extend_from_slice(&buffer[..read]);
-        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line[..end]).replace('\r', "");
-            self.lines.push_back(line);
-        }
-        Ok(read > 0)
-    }
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default())
 }

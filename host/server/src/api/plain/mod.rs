@@ -4,7 +4,6 @@
 //! Owns the paths (docs/server.md lists them). Must not know what lies behind one.
 
 mod artifacts;
-mod eventbridge;
 mod events;
 mod export;
 pub(super) mod health;
@@ -17,16 +16,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Response, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
-use pipewright_pipeline::machine::{Execution, State};
+use pipewright_base::Source;
 use serde::Serialize;
 
+use super::Api;
 use super::error::ApiError;
-use super::executions::Reading;
-use super::{Api, Call};
-use pipewright_store::Aggregate;
+use crate::service::Context;
 
 /// Whole paths: a nested router would cut off what is signed.
 pub(super) fn router() -> Router<Arc<Api>> {
@@ -51,6 +49,10 @@ pub(super) fn router() -> Router<Arc<Api>> {
         )
 }
 
+/// What a path names and is not there.
+const NOT_FOUND: &[&str] =
+    &["PipelineNotFoundException", "PipelineExecutionNotFoundException", "ResourceNotFoundException"];
+
 pub(super) async fn no_such_path() -> ApiError {
     ApiError::not_found("There is nothing at this path")
 }
@@ -64,7 +66,7 @@ impl IntoResponse for ApiError {
             message: &'a str,
         }
         let mut response = json(&Shown { code: self.code, message: &self.message });
-        *response.status_mut() = self.status;
+        *response.status_mut() = if NOT_FOUND.contains(&self.code) { StatusCode::NOT_FOUND } else { self.status };
         response
     }
 }
@@ -76,25 +78,6 @@ fn json(value: &impl Serialize) -> Response<Body> {
 }
 
 /// Who asks; requests for what is plain have no body.
-fn caller(api: &Arc<Api>, parts: &Parts) -> Result<Call, ApiError> {
-    api.authenticate(parts, &[])
-}
-
-/// A pipeline that a path names.
-async fn pipeline(call: &Call, name: &str) -> Result<(Aggregate, Arc<State>), ApiError> {
-    call.pipeline(name).await.map_err(|error| match error.code {
-        "PipelineNotFoundException" => ApiError { status: axum::http::StatusCode::NOT_FOUND, ..error },
-        _ => error,
-    })
-}
-
-/// An execution that a path names.
-async fn execution(call: &Call, name: &str, id: &str) -> Result<(Aggregate, Execution), ApiError> {
-    let (aggregate, state) = pipeline(call, name).await?;
-    let found = Reading::new(call, aggregate, state).named(id).await;
-    let found = found.map_err(|error| match error.code {
-        "PipelineExecutionNotFoundException" => ApiError { status: axum::http::StatusCode::NOT_FOUND, ..error },
-        _ => error,
-    });
-    Ok((aggregate, found?))
+fn caller(api: &Api, parts: &Parts) -> Result<Context, ApiError> {
+    api.authenticate(parts, &[], Source::Http, "")
 }

@@ -1,0 +1,25 @@
+//! What a request needs to be allowed: one action, on one kind of resource. Each row of the tables of operations and of plain
+//! routes has one.
+//!
+//! Owns the words. Must not know who may do what.
+
+/// Of an action that is asked for, the kind of what it is done to, as CodePipeline's service authorization names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// All of the host: for the account of those who run it, and no other.
+    Host,
+    Account,
+    Pipeline,
+    Stage,
+    Action,
+    ActionType,
+    /// What an ARN of the input names.
+    Tagged,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// `codepipeline:` and an operation of CodePipeline, or `pipewright:` and what CodePipeline has no word for.
+    pub action: &'static str,
+    pub resource: Resource,
+}
