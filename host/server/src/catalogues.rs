@@ -14,12 +14,11 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::config::account_number;
 use crate::poll::Changes;
 use pipewright_base::clock;
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::driver::DriverError;
-use pipewright_packages::plugins::{EVERYBODY, Notice, Offer, PluginError, Whose};
+use pipewright_packages::plugins::{Notice, Offer, PluginError, Whose};
 use pipewright_packages::{Installed, PackageError};
 use pipewright_runner::host::Host;
 
@@ -176,10 +175,6 @@ impl Catalogues {
                 "Offer it to at most 1000 accounts, each of them 12 digits, or `*` for all".to_owned(),
             )
         })?;
-        let is_there = |id: &str| id == EVERYBODY || before.0.contains_key(id) || self.is_known(id);
-        if let Some(unknown) = accounts.iter().find(|id| !is_there(id)) {
-            return Err(CatalogueError::Invalid(format!("There is no account {unknown} on this host to offer it to")));
-        }
         let kept = (!accounts.is_empty()).then(|| KeptOffer { id: id.clone(), accounts: offer.clone() });
         self.put(account, &format!("{OFFER}{id}"), kept).await?;
         plugins.share(|sharing| match accounts.is_empty() {
@@ -187,10 +182,6 @@ impl Catalogues {
             false => drop(sharing.offers.insert(key, offer)),
         });
         Ok(())
-    }
-
-    fn is_known(&self, id: &str) -> bool {
-        account_number(id).is_some_and(|number| self.host.accounts().contains(&number))
     }
 
     /// Says something of a version that `account` installed, or takes it back.

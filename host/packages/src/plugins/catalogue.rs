@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// An audience of more accounts is refused, as CodePipeline refuses it (`allowedAccounts`).
 pub const AUDIENCE_MAX: usize = 1000;
 /// Stands for every account, as in `allowedAccounts`.
-pub const EVERYBODY: &str = "*";
+const EVERYBODY: &str = "*";
 
 /// The plugins of an account, by the action types that they serve there.
 #[derive(Default)]

@@ -17,6 +17,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Service, ServiceError};
+use crate::config::account_number;
 
 /// Pipelines that one page of uses goes over.
 const PIPELINES_PER_PAGE: usize = 100;
@@ -157,7 +158,13 @@ pub struct Offer {
     pub accounts: Vec<String>,
 }
 
+/// To accounts of this host: whoever is offered something is to be there. UpdateActionType takes any, as in CodePipeline.
 pub async fn offer(service: &Service, context: &Context, input: Offer) -> Result<(), ServiceError> {
+    let is_elsewhere = |id: &&String| account_number(id).is_some_and(|it| !service.host.accounts().contains(&it));
+    if let Some(unknown) = input.accounts.iter().find(is_elsewhere) {
+        let message = format!("There is no account {unknown} on this host to offer it to");
+        return Err(ServiceError::validation(message));
+    }
     service.catalogues.offer(context.account, &input.action_type, &input.accounts).await?;
     service.changes.of_catalogues();
     Ok(())
