@@ -12,7 +12,7 @@ use std::sync::{Arc, RwLock};
 use bytes::Bytes;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
-use pipewright_sandbox::abi::{ActionType, Capability, Category, Owner, SettingKind, TypeId};
+use pipewright_sandbox::abi::{ActionType, Capability, Category, Description, Owner, SettingKind, TypeId};
 use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
@@ -58,10 +58,10 @@ impl Plugins {
         let plugins = Self { kept, ..Self::default() };
         let bundle = pipewright_bundle::PLUGINS.iter();
         let bundle = bundle.map(|(name, component)| ((*name).to_owned(), component.to_vec())).collect();
-        let mut host = served(&plugins.load_all(sandbox, bundle).await?)?;
+        let mut host = served(plugins.load_all(sandbox, bundle).await?.iter().map(about))?;
         let read = |path: &PathBuf| Ok((path.display().to_string(), read(path)?));
         let files = files.iter().map(read).collect::<Result<_, PluginError>>()?;
-        host.extend(served(&plugins.load_all(sandbox, files).await?)?);
+        host.extend(served(plugins.load_all(sandbox, files).await?.iter().map(about))?);
         plugins.known.write().expect("no panic while held").host = host;
         Ok(plugins)
     }
@@ -81,14 +81,14 @@ impl Plugins {
         for loaded in futures::future::join_all(files.iter().map(load)).await {
             let more = loaded.and_then(|plugin| {
                 let more = [&usable[..], &plugin[..]].concat();
-                served(&more).map(|_| more)
+                served(more.iter().map(about)).map(|_| more)
             });
             match more {
                 Ok(more) => usable = more,
                 Err(fault) => faults.push(fault),
             }
         }
-        let host = served(&usable)?;
+        let host = served(usable.iter().map(about))?;
         plugins.known.write().expect("no panic while held").host.extend(host);
         Ok((plugins, faults))
     }
@@ -101,7 +101,24 @@ impl Plugins {
         account: u64,
         components: Vec<(String, Vec<u8>)>,
     ) -> Result<(), PluginError> {
-        let installed = served(&self.load_all(sandbox, components).await?)?;
+        let plugins = self.load_all(sandbox, components).await?;
+        self.know_installed(account, plugins.iter().map(about))
+    }
+
+    /// Plugins that are only described, each with the digest of its component: for a host where something else runs the actions.
+    pub fn described(host: impl IntoIterator<Item = (Description, String)>) -> Result<Self, PluginError> {
+        let plugins = Self::default();
+        plugins.known.write().expect("no panic while held").host = served(host)?;
+        Ok(plugins)
+    }
+
+    /// The same for what an account has installed.
+    pub fn know_installed(
+        &self,
+        account: u64,
+        plugins: impl IntoIterator<Item = (Description, String)>,
+    ) -> Result<(), PluginError> {
+        let installed = served(plugins)?;
         self.change(|known| drop(known.installed.insert(account, installed)));
         Ok(())
     }
@@ -140,6 +157,11 @@ impl Plugins {
         let mut known = self.known.write().expect("no panic while held");
         change(&mut known);
         known.made.clear();
+    }
+
+    /// The plugin that serves an action type in an account today.
+    pub fn bound(&self, account: u64, id: &ActionTypeId) -> Option<Plugin> {
+        self.pinned(&self.catalogue(account).bound(id)?.digest)
     }
 
     /// What an account can use now.
@@ -185,16 +207,22 @@ impl Plugins {
     }
 }
 
+fn about(plugin: &Plugin) -> (Description, String) {
+    (plugin.description().clone(), plugin.digest().to_owned())
+}
+
 /// The action types that plugins offer. Which of two serves one is not to depend on chance.
-fn served(plugins: &[Plugin]) -> Result<BTreeMap<ActionTypeId, Served>, PluginError> {
+fn served(
+    plugins: impl IntoIterator<Item = (Description, String)>,
+) -> Result<BTreeMap<ActionTypeId, Served>, PluginError> {
     let mut served: BTreeMap<ActionTypeId, Served> = BTreeMap::new();
-    for plugin in plugins {
-        for info in plugin.description().action_types.iter().filter_map(info) {
+    for (about, digest) in plugins {
+        let about = Arc::new(about);
+        for info in about.action_types.iter().filter_map(info) {
             let id = info.id.clone();
-            let other = served.insert(id.clone(), Served { plugin: plugin.clone(), info });
-            if let Some(other) = other.filter(|other| other.plugin.digest() != plugin.digest()) {
-                let name = |plugin: &Plugin| plugin.description().name.clone();
-                return Err(PluginError::Conflict { id, first: name(&other.plugin), second: name(plugin) });
+            let other = served.insert(id.clone(), Served { about: Arc::clone(&about), digest: digest.clone(), info });
+            if let Some(other) = other.filter(|other| other.digest != digest) {
+                return Err(PluginError::Conflict { id, first: other.about.name.clone(), second: about.name.clone() });
             }
         }
     }

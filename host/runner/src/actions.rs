@@ -101,8 +101,8 @@ impl Actions for Runner {
         let actions =
             declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
         let pin = actions.filter_map(|(stage, action)| {
-            let plugin = catalogue.bound(&action.action_type_id)?;
-            Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
+            let served = catalogue.bound(&action.action_type_id)?;
+            Some((plugin_pin(&stage.name, &action.name), served.digest.clone()))
         });
         pin.collect()
     }
@@ -141,7 +141,7 @@ impl SandboxActions {
         let pin = plugin_pin(&run.stage().name, &run.action().name);
         match run.start.pins.get(&pin) {
             Some(digest) => self.plugins.load_pinned(&self.sandbox, digest).await,
-            None => self.plugins.catalogue(pipeline.account).bound(&run.action().action_type_id).cloned(),
+            None => self.plugins.bound(pipeline.account, &run.action().action_type_id),
         }
     }
 
@@ -153,9 +153,8 @@ impl SandboxActions {
         action: &ActionDeclaration,
     ) -> Result<Option<Revision>, String> {
         let (stage, name) = (declaration.stages[0].name.as_str(), action.name.as_str());
-        let catalogue = self.plugins.catalogue(pipeline.account);
-        let plugin = catalogue.bound(&action.action_type_id);
-        let plugin = plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
+        let plugin = self.plugins.bound(pipeline.account, &action.action_type_id);
+        let plugin = &plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
         let description = plugin.description();
         let grants = self.current_grants(pipeline.account, declaration.name.clone()).await?;
         let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);

@@ -17,9 +17,9 @@ use crate::work::Work;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::Scope;
 use pipewright_base::home::DataDirectory;
-use pipewright_engine::driver::{Driver, DriverError};
+use pipewright_engine::driver::{Actions, Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
-use pipewright_store::SledStore;
+use pipewright_store::{SledStore, Store};
 
 /// The only account, and the region, of a host that was not told others.
 pub const ACCOUNT: u64 = 0;
@@ -32,7 +32,6 @@ pub const COMPILE: &str = "compile-component";
 pub struct Host {
     pub driver: Driver,
     pub actions: Arc<SandboxActions>,
-    pub store: Arc<SledStore>,
     accounts: Arc<[u64]>,
 }
 
@@ -92,16 +91,29 @@ impl Host {
         grants: GrantBook,
     ) -> anyhow::Result<Self> {
         let store = open_store(data, &identity)?;
-        Self::new(data, store, identity, sandbox, plugins, grants)
+        Self::new(data, store as _, identity, sandbox, plugins, grants)
     }
 
     pub fn new(
         data: &DataDirectory,
-        store: Arc<SledStore>,
+        store: Arc<dyn Store>,
         identity: Identity,
         sandbox: Sandbox,
         plugins: Plugins,
         grants: GrantBook,
+    ) -> anyhow::Result<Self> {
+        Self::with_runner(data, store, identity, sandbox, plugins, grants, |actions| Arc::new(Runner(actions)))
+    }
+
+    /// The same, where something else runs the actions.
+    pub fn with_runner(
+        data: &DataDirectory,
+        store: Arc<dyn Store>,
+        identity: Identity,
+        sandbox: Sandbox,
+        plugins: Plugins,
+        grants: GrantBook,
+        runner: impl FnOnce(Arc<SandboxActions>) -> Arc<dyn Actions>,
     ) -> anyhow::Result<Self> {
         let actions = Arc::new(SandboxActions {
             sandbox,
@@ -116,8 +128,8 @@ impl Host {
             limits: identity.limits,
             work_runtime: identity.work,
         });
-        let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))));
-        Ok(Self { driver, actions, store, accounts: identity.accounts.into() })
+        let driver = Driver::new(store, runner(Arc::clone(&actions)));
+        Ok(Self { driver, actions, accounts: identity.accounts.into() })
     }
 
     pub fn accounts(&self) -> &Arc<[u64]> {

@@ -14,7 +14,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::poll::Poller;
+use crate::poll::Changes;
 use pipewright_base::home::DataDirectory;
 use pipewright_base::{Scope, clock};
 use pipewright_engine::driver::DriverError;
@@ -136,7 +136,7 @@ impl Catalogues {
     }
 
     /// Takes notice of what is installed while the server runs.
-    pub async fn watch(&self, poller: &Poller) {
+    pub async fn watch(&self, changes: &Changes) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             for account in self.host.accounts().iter() {
@@ -147,7 +147,7 @@ impl Catalogues {
                 match self.load_account(*account).await {
                     Ok(()) => {
                         tracing::info!("the plugins of account {account:012} were loaded again");
-                        poller.catalogues_changed();
+                        changes.of_catalogues();
                     }
                     Err(error) => tracing::error!("account {account:012}: {error}; what was loaded before counts"),
                 }

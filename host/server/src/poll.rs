@@ -1,8 +1,8 @@
-//! Looking at sources for new revisions (contract §7.11): spread out, never twice at once for one source, and less often
+//! Looking at sources for new revisions (S91, S93): spread out, never twice at once for one source, and less often
 //! while it fails.
 //!
-//! Owns when a source is looked at, and what a new revision is. Must not know how a source is asked (the actions), nor
-//! what an execution does.
+//! Owns when a source is looked at. Must not know how a source is asked (the actions), what a new revision is, nor what it starts
+//! (the service).
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -11,19 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt as _;
+use pipewright_base::{Scope, Source as Way};
+use pipewright_engine::driver::timers::{Now, Timers};
+use pipewright_engine::driver::{Aggregate, DriverError, index};
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::{ActionStatus, Execution, ExecutionId, StartRequest, State, Trigger, TriggerType};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use pipewright_base::{Cause, Scope, Source as Way};
-use pipewright_engine::driver::index::{self, Kind};
-use pipewright_engine::driver::timers::{Now, Timers};
-use pipewright_engine::driver::{DriverError, Note};
-use pipewright_runner::host::Host;
-use pipewright_store::{Aggregate, List, READ_ROWS_MAX};
+use crate::service::{Context, Service, executions};
 
 /// Sources that are looked at at once; more of them wait. Stops a thousand slow servers from taking all connections.
 const POLLS_AT_ONCE_MAX: usize = 32;
@@ -32,9 +28,9 @@ const BACKOFF_SECONDS_MAX: u64 = 60 * 60;
 /// The property by which an action type says that it can be polled.
 pub const PROPERTY: &str = "PollForSourceChanges";
 
-/// Tells the task that polls what has changed.
+/// Tells whoever looks at sources what has changed.
 #[derive(Clone)]
-pub struct Poller {
+pub struct Changes {
     /// Which pipeline; none: any.
     changed: mpsc::UnboundedSender<Option<Aggregate>>,
     pub counts: Arc<Counts>,
@@ -59,8 +55,15 @@ struct Plan {
     failures: u32,
 }
 
+/// Looks at sources for as long as it runs.
+pub struct Poller {
+    interval_ms: u64,
+    changes: mpsc::UnboundedReceiver<Option<Aggregate>>,
+    counts: Arc<Counts>,
+}
+
 struct Task {
-    host: Host,
+    service: Arc<Service>,
     interval_ms: u64,
     plans: HashMap<Source, Plan>,
     /// By how much time passes, whatever the time of day is set to.
@@ -69,32 +72,33 @@ struct Task {
     counts: Arc<Counts>,
 }
 
-impl Poller {
-    /// Starts the task, which ends when every handle is gone.
-    pub fn start(host: Host, interval: Duration) -> Self {
+impl Changes {
+    /// The two ends: what tells of changes, and what looks at sources at least that often.
+    pub fn channel(interval: Duration) -> (Self, Poller) {
         let (changed, changes) = mpsc::unbounded_channel();
         let counts = Arc::<Counts>::default();
-        let task = Task {
-            host,
-            interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
-            plans: HashMap::new(),
-            due: Timers::default(),
-            running: JoinSet::new(),
-            counts: Arc::clone(&counts),
-        };
-        tokio::spawn(task.run(changes));
-        Self { changed, counts }
+        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        let poller = Poller { interval_ms, changes, counts: Arc::clone(&counts) };
+        (Self { changed, counts }, poller)
     }
 
     /// A pipeline was made, changed or deleted.
-    pub fn changed(&self, pipeline: Aggregate) {
+    pub fn of(&self, pipeline: Aggregate) {
         // A host that is going down polls no more.
         let _ = self.changed.send(Some(pipeline));
     }
 
     /// Other action types can be used now, and what is polled is a matter of the type.
-    pub fn catalogues_changed(&self) {
+    pub fn of_catalogues(&self) {
         let _ = self.changed.send(None);
+    }
+}
+
+impl Poller {
+    pub async fn run(self, service: Arc<Service>) {
+        let Self { interval_ms, changes, counts } = self;
+        let (plans, due, running) = (HashMap::new(), Timers::default(), JoinSet::new());
+        Task { service, interval_ms, plans, due, running, counts }.run(changes).await;
     }
 }
 
@@ -132,34 +136,20 @@ impl Task {
     }
 
     async fn find_all(&mut self) -> Result<(), DriverError> {
-        let accounts = Arc::clone(self.host.accounts());
+        let accounts = Arc::clone(self.service.host.accounts());
         for account in accounts.iter() {
-            self.find_of_account(*account).await?;
-        }
-        Ok(())
-    }
-
-    async fn find_of_account(&mut self, account: u64) -> Result<(), DriverError> {
-        let mut after = None;
-        loop {
-            let kind = Kind::Polled as u8;
-            let list = List { account, kind, after: after.take(), limit: READ_ROWS_MAX, ..List::default() };
-            let rows = self.host.driver.store().list(list).await?;
-            let Some((last, _)) = rows.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (uid, _) in &rows {
-                if let Ok(uid) = uid[..].try_into() {
-                    self.find(Aggregate { account, uid }).await?;
-                }
+            for pipeline in self.service.host.driver.polled(*account).await? {
+                self.find(pipeline).await?;
             }
         }
+        Ok(())
     }
 
     /// Plans what is to be looked at of one pipeline, and forgets what is not any more. One that cannot be read is not in
     /// the way of the others.
     async fn find(&mut self, pipeline: Aggregate) -> Result<(), DriverError> {
         // Without loading the pipeline: at the start of the host this looks at all of them.
-        let declaration = match self.host.driver.declaration(pipeline).await {
+        let declaration = match self.service.host.driver.declaration(pipeline).await {
             Ok(declaration) => declaration,
             // So would every other read.
             Err(error) if error.scope() == Scope::Host => return Err(error),
@@ -188,7 +178,7 @@ impl Task {
     }
 
     fn sources<'a>(&self, account: u64, declaration: &'a PipelineDeclaration) -> impl Iterator<Item = &'a str> {
-        let catalogue = self.host.actions.plugins.catalogue(account);
+        let catalogue = self.service.host.actions.plugins.catalogue(account);
         index::polled_sources(declaration).filter(move |name| {
             let action = declaration.stages[0].actions.iter().find(|action| action.name == *name);
             let info = action.and_then(|action| catalogue.types().get(&action.action_type_id));
@@ -204,9 +194,9 @@ impl Task {
                 plan.is_looked_at = true;
             }
             self.counts.polls.fetch_add(1, Ordering::Relaxed);
-            let host = self.host.clone();
+            let service = Arc::clone(&self.service);
             self.running.spawn(async move {
-                let looked = AssertUnwindSafe(look_at(&host, &source)).catch_unwind().await;
+                let looked = AssertUnwindSafe(look_at(&service, &source)).catch_unwind().await;
                 (source, looked.unwrap_or_else(|_| Err("the host failed meanwhile; its log says how".to_owned())))
             });
         }
@@ -237,72 +227,30 @@ fn spread(source: &Source, interval_ms: u64) -> u64 {
     hasher.finish() % interval_ms.max(1)
 }
 
-/// The revision that was last seen of an action.
-fn seen_note(action: &str) -> String {
-    format!("seen/{action}")
-}
-
-/// Starts an execution if the source has a revision that neither a poll nor the newest execution has seen.
-async fn look_at(host: &Host, source: &Source) -> Result<(), String> {
-    let failed = |error: DriverError| error.to_string();
-    let cause = Cause::host("poller", Way::Poller);
-    let state = host.driver.state(source.pipeline).await.map_err(failed)?;
-    let Some(declaration) = &state.declaration else { return Ok(()) };
-    let stage = &declaration.stages[0];
-    let Some(place) = stage.actions.iter().position(|action| action.name == *source.action) else { return Ok(()) };
-    let (actions, asked, pipeline) = (Arc::clone(&host.actions), Arc::clone(declaration), source.pipeline);
-    let look = async move { actions.latest(pipeline, &asked, &asked.stages[0].actions[place]).await };
-    let Some(latest) = host.actions.work_runtime.run(look).await? else { return Ok(()) };
-    let note = seen_note(&source.action);
-    let seen = host.driver.kept(source.pipeline, &note).await.map_err(failed)?;
-    if seen.as_deref() == Some(latest.id.as_bytes()) {
+/// Starts an execution if the source has a revision that neither a look nor the newest execution has seen.
+async fn look_at(service: &Service, source: &Source) -> Result<(), String> {
+    let (host, pipeline) = (&service.host, source.pipeline);
+    if let Some(reason) = host.driver.quarantined(pipeline) {
+        return Err(DriverError::Quarantined(reason).to_string());
+    }
+    let Some(declaration) = host.driver.declaration(pipeline).await.map_err(|error| error.to_string())? else {
         return Ok(());
-    }
-    let keep: Vec<Note> = vec![(note, Some(Bytes::from(latest.id.clone())))];
-    match fetched(host, source.pipeline, place).await.map_err(failed)? {
-        // What it will fetch is not known yet: the next look tells.
-        Fetched::InProgress => return Ok(()),
-        Fetched::Revision(id) if id == latest.id => {
-            return host.driver.keep(source.pipeline, keep, &cause).await.map_err(failed);
+    };
+    let (actions, name) = (Arc::clone(&host.actions), Arc::clone(&source.action));
+    let look = async move {
+        let action = declaration.stages[0].actions.iter().find(|action| action.name == *name);
+        match action {
+            Some(action) => actions.latest(pipeline, &declaration, action).await,
+            None => Ok(None),
         }
-        Fetched::Revision(_) | Fetched::Nothing => {}
+    };
+    let Some(latest) = service.work().run(look).await? else { return Ok(()) };
+    let context = Context::of_host("poller", Way::Poller, pipeline.account);
+    let started = executions::seen(service, &context, pipeline, &source.action, &latest.id).await;
+    if let Some(execution) = started.map_err(|error| error.to_string())? {
+        tracing::info!(%pipeline, %execution, "revision {} of {} starts it", latest.id, source.action);
     }
-    let trigger = Trigger { kind: TriggerType::PollForSourceChanges, detail: source.action.to_string() };
-    let request = StartRequest { trigger, ..StartRequest::default() };
-    let execution = host.driver.start(source.pipeline, request, None, keep, &cause).await.map_err(failed)?;
-    tracing::info!(pipeline = %source.pipeline, %execution, "revision {} of {} starts it", latest.id, source.action);
     Ok(())
-}
-
-/// What the newest execution that tried has of a source.
-enum Fetched {
-    Nothing,
-    InProgress,
-    Revision(String),
-}
-
-async fn fetched(host: &Host, pipeline: Aggregate, place: usize) -> Result<Fetched, DriverError> {
-    let state = host.driver.state(pipeline).await?;
-    let Some(id) = newest(&state) else { return Ok(Fetched::Nothing) };
-    if let Some(live) = state.executions.get(&id) {
-        return Ok(of_execution(live, place));
-    }
-    let ended = host.driver.archived(pipeline, id).await?;
-    Ok(ended.map_or(Fetched::Nothing, |execution| of_execution(&execution, place)))
-}
-
-/// The execution that entered the source stage last.
-fn newest(state: &State) -> Option<ExecutionId> {
-    state.head.as_ref()?.stages.first()?.latest.map(|latest| latest.execution)
-}
-
-fn of_execution(execution: &Execution, place: usize) -> Fetched {
-    let runs = execution.stage_actions(0).find(|(at, _)| usize::from(at.action) == place);
-    match runs.map(|(_, run)| (run.status, &run.revision)) {
-        Some((ActionStatus::InProgress, _)) => Fetched::InProgress,
-        Some((_, Some(revision))) => Fetched::Revision(revision.id.clone()),
-        _ => Fetched::Nothing,
-    }
 }
 
 #[cfg(test)]

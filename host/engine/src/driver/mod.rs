@@ -10,6 +10,7 @@ mod entry;
 #[cfg(test)]
 pub(crate) mod faults;
 pub mod index;
+mod lists;
 #[cfg(test)]
 mod pinned;
 pub mod points;
@@ -40,7 +41,7 @@ use actor::{Actor, Asked, Message, With};
 use catalog::Accounts;
 use index::Kind;
 use pipewright_base::{Cause, Scope};
-use pipewright_store::{Aggregate, CommitError, List, READ_ROWS_MAX, Store, StoreError};
+use pipewright_store::{CommitError, List, READ_ROWS_MAX, Store, StoreError};
 use quarantine::Quarantine;
 use timers::Now;
 use wakeups::Wakeups;
@@ -48,6 +49,8 @@ use wakeups::Wakeups;
 pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
 pub use counts::Counts;
 pub use entry::Entry;
+pub use lists::{ActionRow, Position};
+pub use pipewright_store::{Aggregate, Watcher};
 pub(crate) use quarantine::erase;
 
 /// Commands and answers that wait for one pipeline's actor; more senders wait. Stops a flood of commands from filling
@@ -237,7 +240,7 @@ impl Driver {
     }
 
     /// Starts an execution and keeps notes with it. The same token again, within [`TOKEN_MILLISECONDS_MAX`], is answered with
-    /// the execution that it started (contract §7.11).
+    /// the execution that it started (S94).
     pub async fn start(
         &self,
         pipeline: Aggregate,
