@@ -84,7 +84,7 @@ async fn a_server_loads_what_is_installed_and_nothing_else() {
     };
     let id = serde_json::json!({ "category": "Invoke", "owner": "Custom", "provider": "Packaged", "version": "1" });
     let id = serde_json::from_value(id).unwrap();
-    assert_eq!(load().await.unwrap().catalogue(0).bound(&id).unwrap().description().version, "1.0.0");
+    assert_eq!(load().await.unwrap().catalogue(0).bound(&id).unwrap().about.version, "1.0.0");
 
     let installed = Installed::open(&data, None).unwrap();
     let entry = installed.active().next().unwrap();

@@ -32,6 +32,7 @@ fn alter(site: &Site, part: &str, value: &[u8]) -> Bytes {
             expected: store.load(aggregate).await.unwrap().sequence,
             puts: vec![(key, Some(Bytes::copy_from_slice(value)))],
             events: Vec::new(),
+            fence: None,
             index: Vec::new(),
         };
         store.commit(commit).await.unwrap();

@@ -67,6 +67,18 @@ const LAWS: &[Law] = &[
         except: &["host/server/src/server.rs", "host/server/src/api"],
     },
     Law {
+        name: "inside the server no edge reads the store",
+        patterns: &["pipewright_store", ".store()"],
+        within: &["host/server/src/api", "host/server/src/service"],
+        except: &[],
+    },
+    Law {
+        name: "the service knows neither HTTP nor a wire protocol",
+        patterns: &["axum", "http::", "hyper", "ciborium"],
+        within: &["host/server/src/service"],
+        except: &[],
+    },
+    Law {
         name: "the terminal is the command line's",
         patterns: &["println!", "eprintln!", "print!(", "std::io::stdout", "std::io::stdin"],
         within: &["host"],
@@ -220,7 +232,7 @@ fn rooms_know_only_what_they_may() {
             }
         }
     }
-    let pure = ["base64", "regex-lite", "serde", "serde_json", "sha2", "thiserror", "uuid"];
+    let pure = ["base64", "ciborium", "regex-lite", "serde", "serde_json", "sha2", "thiserror", "uuid"];
     wrong.extend(dependencies("pipeline").into_iter().filter(|it| !pure.contains(&it.as_str())));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -253,6 +265,40 @@ fn documentation_has_no_dead_links() {
         }
     }
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+/// Code and tests cite promises by their numbers in docs/semantics.md, and by nothing else.
+#[test]
+fn cited_promises_are_written_down() {
+    let page = fs::read_to_string(root().join("docs/semantics.md")).unwrap();
+    let promised: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("* **")?.split("**").next()).collect();
+    let mut wrong: Vec<_> = promised
+        .iter()
+        .filter(|number| promised.iter().filter(|it| it == number).count() > 1)
+        .map(|it| format!("{it} is written down twice"))
+        .collect();
+    let files = ["rs", "py", "wit"].into_iter().flat_map(files);
+    for file in files.filter(|file| file.name != "tests/tidy.rs") {
+        for (line, text) in file.text.lines().enumerate() {
+            let at = format!("{}:{}", file.name, line + 1);
+            wrong.extend(
+                cited(text).filter(|number| !promised.contains(number)).map(|number| format!("{at}: {number}")),
+            );
+            if text.to_lowercase().contains(concat!("contract", " §")) && !file.name.starts_with("host/pipeline/") {
+                wrong.push(format!("{at}: a contract that is not here"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "not in docs/semantics.md:\n{}", wrong.join("\n"));
+}
+
+/// The promises that a line cites, such as S12.
+fn cited(line: &str) -> impl Iterator<Item = &str> {
+    let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_number =
+        |word: &&str| word.strip_prefix('S').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    // That one is the name of a storage service.
+    words.filter(is_number).filter(|word| *word != "S3")
 }
 
 struct Source {
@@ -383,5 +429,6 @@ fn the_checks_above_can_fail() {
     let source = Source { name: "host/a/src/lib.rs".to_owned(), text: shipped.to_owned() };
     let lines: Vec<_> = source.code_lines().map(|(number, _)| number).collect();
     assert_eq!(lines, [1, 2, 3, 6, 7, 8]);
+    assert_eq!(cited("S1 (S20, S300) S3 IS4 S5x S_6").collect::<Vec<_>>(), ["S1", "S20", "S300"]);
     assert_eq!(links("[a](b.md#c) `x`\n```\n[no](no.md)\n```\n[d](https://e)"), [(1, "b.md#c".to_owned())]);
 }

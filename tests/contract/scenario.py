@@ -349,8 +349,8 @@ class Scenario:
             if member is None or name == "DeletePipeline":
                 continue
             self.call(name, {**model.sample(shape), member: "unknown"}, "PipelineNotFoundException")
-        # The operation models no better error.
-        self.call("UpdatePipeline", {"pipeline": minimal("unknown")}, "ValidationException")
+        # It models no error for it, and answers as the operations on tags do.
+        self.call("UpdatePipeline", {"pipeline": minimal("unknown")}, "ResourceNotFoundException")
         where = {"pipelineName": self.main, "transitionType": "Inbound", "stageName": "No"}
         self.call("EnableStageTransition", where, "StageNotFoundException")
         self.call("DisableStageTransition", {**where, "reason": "No"}, "StageNotFoundException")

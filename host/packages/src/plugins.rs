@@ -13,7 +13,7 @@ use bytes::Bytes;
 use pipewright_base::fair::Permits;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
-use pipewright_sandbox::abi::{ActionType, Capability, Category, Owner, SettingKind, TypeId};
+use pipewright_sandbox::abi::{ActionType, Capability, Category, Description, Owner, SettingKind, TypeId};
 use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
@@ -44,8 +44,8 @@ pub enum PluginError {
 /// with many plugins from being waited for by the others.
 const LOADS_AT_ONCE_MAX: usize = 2;
 const LOADS_OF_ACCOUNT_MAX: usize = 1;
-/// Plugins that are kept in memory because an execution pinned them; those that are bound are besides. Stops a host whose
-/// plugins are often upgraded from holding every version that it ever ran.
+/// Plugins that are kept in memory; others are loaded again when they are needed. Stops a host of many plugins, and one whose
+/// plugins are often upgraded, from holding all that it ever ran.
 const LOADED_MAX: usize = 128;
 
 struct Loading(Permits);
@@ -110,10 +110,10 @@ impl Plugins {
         let plugins = Self { kept, ..Self::default() };
         let bundle = pipewright_bundle::PLUGINS.iter();
         let bundle = bundle.map(|(name, component)| ((*name).to_owned(), component.to_vec())).collect();
-        let mut host = served(&plugins.load_all(sandbox, bundle).await?)?;
+        let mut host = served(plugins.load_all(sandbox, bundle).await?.iter().map(about))?;
         let read = |path: &PathBuf| Ok((path.display().to_string(), read(path)?));
         let files = files.iter().map(read).collect::<Result<_, PluginError>>()?;
-        host.extend(served(&plugins.load_all(sandbox, files).await?)?);
+        host.extend(served(plugins.load_all(sandbox, files).await?.iter().map(about))?);
         plugins.known.write().expect("no panic while held").host = host;
         Ok(plugins)
     }
@@ -133,14 +133,14 @@ impl Plugins {
         for loaded in futures::future::join_all(files.iter().map(load)).await {
             let more = loaded.and_then(|plugin| {
                 let more = [&usable[..], &plugin[..]].concat();
-                served(&more).map(|_| more)
+                served(more.iter().map(about)).map(|_| more)
             });
             match more {
                 Ok(more) => usable = more,
                 Err(fault) => faults.push(fault),
             }
         }
-        let host = served(&usable)?;
+        let host = served(usable.iter().map(about))?;
         plugins.known.write().expect("no panic while held").host.extend(host);
         Ok((plugins, faults))
     }
@@ -158,7 +158,23 @@ impl Plugins {
             let _turn = self.loading.0.acquire(account).await;
             plugins.extend(self.load_all(sandbox, vec![component]).await?);
         }
-        let installed = served(&plugins)?;
+        self.know_installed(account, plugins.iter().map(about))
+    }
+
+    /// Plugins that are only described, each with the digest of its component: for a host where something else runs the actions.
+    pub fn described(host: impl IntoIterator<Item = (Description, String)>) -> Result<Self, PluginError> {
+        let plugins = Self::default();
+        plugins.known.write().expect("no panic while held").host = served(host)?;
+        Ok(plugins)
+    }
+
+    /// The same for what an account has installed.
+    pub fn know_installed(
+        &self,
+        account: u64,
+        plugins: impl IntoIterator<Item = (Description, String)>,
+    ) -> Result<(), PluginError> {
+        let installed = served(plugins)?;
         self.change(|known| drop(known.installed.insert(account, installed)));
         Ok(())
     }
@@ -200,6 +216,12 @@ impl Plugins {
         known.made.clear();
     }
 
+    /// The plugin that serves an action type in an account today.
+    pub async fn bound(&self, sandbox: &Sandbox, account: u64, id: &ActionTypeId) -> Option<Plugin> {
+        let catalogue = self.catalogue(account);
+        self.load_pinned(sandbox, &catalogue.bound(id)?.digest).await
+    }
+
     /// What an account can use now.
     pub fn catalogue(&self, account: u64) -> Arc<Catalogue> {
         if let Some(made) = self.known.read().expect("no panic while held").made.get(&account) {
@@ -226,8 +248,7 @@ impl Plugins {
         if let Some(plugin) = self.pinned(digest) {
             return Some(plugin);
         }
-        let bytes = self.kept.as_ref()?.read(&digest.parse().ok()?, COMPONENT_BYTES_MAX).ok()?;
-        let plugin = sandbox.load(bytes.into()).await;
+        let plugin = sandbox.load(self.component(&digest.parse().ok()?)?.to_vec().into()).await;
         let plugin = plugin.inspect_err(|error| tracing::error!("plugin {digest}: {error}")).ok()?;
         self.loaded().put(digest, plugin.clone());
         Some(plugin)
@@ -243,7 +264,7 @@ impl Plugins {
         let Some(kept) = &self.kept else { return Ok(Vec::new()) };
         let mut candidates = kept.stored_before(before)?;
         let (known, loaded) = (self.known.read().expect("no panic while held"), self.loaded());
-        let bound: HashSet<&str> = known.served().map(|served| served.plugin.digest()).collect();
+        let bound: HashSet<&str> = known.served().map(|served| served.digest.as_str()).collect();
         candidates.retain(|digest| {
             let digest = digest.to_string();
             !bound.contains(digest.as_str()) && !loaded.plugins.contains_key(&digest)
@@ -266,16 +287,22 @@ impl Plugins {
     }
 }
 
+fn about(plugin: &Plugin) -> (Description, String) {
+    (plugin.description().clone(), plugin.digest().to_owned())
+}
+
 /// The action types that plugins offer. Which of two serves one is not to depend on chance.
-fn served(plugins: &[Plugin]) -> Result<BTreeMap<ActionTypeId, Served>, PluginError> {
+fn served(
+    plugins: impl IntoIterator<Item = (Description, String)>,
+) -> Result<BTreeMap<ActionTypeId, Served>, PluginError> {
     let mut served: BTreeMap<ActionTypeId, Served> = BTreeMap::new();
-    for plugin in plugins {
-        for info in plugin.description().action_types.iter().filter_map(info) {
+    for (about, digest) in plugins {
+        let about = Arc::new(about);
+        for info in about.action_types.iter().filter_map(info) {
             let id = info.id.clone();
-            let other = served.insert(id.clone(), Served { plugin: plugin.clone(), info });
-            if let Some(other) = other.filter(|other| other.plugin.digest() != plugin.digest()) {
-                let name = |plugin: &Plugin| plugin.description().name.clone();
-                return Err(PluginError::Conflict { id, first: name(&other.plugin), second: name(plugin) });
+            let other = served.insert(id.clone(), Served { about: Arc::clone(&about), digest: digest.clone(), info });
+            if let Some(other) = other.filter(|other| other.digest != digest) {
+                return Err(PluginError::Conflict { id, first: other.about.name.clone(), second: about.name.clone() });
             }
         }
     }

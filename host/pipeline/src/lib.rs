@@ -6,6 +6,7 @@ pub mod action_type;
 pub mod declaration;
 pub mod machine;
 pub mod requests;
+pub mod responses;
 pub mod tags;
 pub mod validate;
 pub mod variables;

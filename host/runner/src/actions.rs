@@ -117,8 +117,8 @@ impl Actions for Runner {
         let actions =
             declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
         let pin = actions.filter_map(|(stage, action)| {
-            let plugin = catalogue.bound(&action.action_type_id)?;
-            Some((plugin_pin(&stage.name, &action.name), plugin.digest().to_owned()))
+            let served = catalogue.bound(&action.action_type_id)?;
+            Some((plugin_pin(&stage.name, &action.name), served.digest.clone()))
         });
         pin.collect()
     }
@@ -157,7 +157,7 @@ impl SandboxActions {
         let pin = plugin_pin(&run.stage().name, &run.action().name);
         match run.start.pins.get(&pin) {
             Some(digest) => self.plugins.load_pinned(&self.sandbox, digest).await,
-            None => self.plugins.catalogue(pipeline.account).bound(&run.action().action_type_id).cloned(),
+            None => self.plugins.bound(&self.sandbox, pipeline.account, &run.action().action_type_id).await,
         }
     }
 
@@ -169,9 +169,8 @@ impl SandboxActions {
         action: &ActionDeclaration,
     ) -> Result<Option<Revision>, String> {
         let (stage, name) = (declaration.stages[0].name.as_str(), action.name.as_str());
-        let catalogue = self.plugins.catalogue(pipeline.account);
-        let plugin = catalogue.bound(&action.action_type_id);
-        let plugin = plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
+        let plugin = self.plugins.bound(&self.sandbox, pipeline.account, &action.action_type_id).await;
+        let plugin = &plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
         let description = plugin.description();
         let grants = self.current_grants(pipeline.account, declaration.name.clone()).await?;
         let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);

@@ -15,12 +15,13 @@ use crate::logs::Logs;
 use crate::recording::Recordings;
 use crate::work::Work;
 use pipewright_artifacts::Artifacts;
+use pipewright_base::Scope;
+use pipewright_base::clock::{self, Clock};
 use pipewright_base::fair::Permits;
 use pipewright_base::home::DataDirectory;
-use pipewright_base::{Scope, clock};
-use pipewright_engine::driver::{Driver, DriverError};
+use pipewright_engine::driver::{Actions, Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
-use pipewright_store::SledStore;
+use pipewright_store::{SledStore, Store};
 
 /// The only account, and the region, of a host that was not told others.
 pub const ACCOUNT: u64 = 0;
@@ -38,7 +39,6 @@ pub const COMPILE: &str = "compile-component";
 pub struct Host {
     pub driver: Driver,
     pub actions: Arc<SandboxActions>,
-    pub store: Arc<SledStore>,
     accounts: Arc<[u64]>,
 }
 
@@ -52,6 +52,7 @@ pub struct Identity {
     pub limits: CallLimits,
     /// Where guests run.
     pub work: Work,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Identity {
@@ -62,6 +63,7 @@ impl Default for Identity {
             store_cache_bytes: SledStore::CACHE_BYTES_DEFAULT,
             limits: CallLimits::default(),
             work: Work::default(),
+            clock: clock::system(),
         }
     }
 }
@@ -98,16 +100,29 @@ impl Host {
         grants: GrantBook,
     ) -> anyhow::Result<Self> {
         let store = open_store(data, &identity)?;
-        Self::new(data, store, identity, sandbox, plugins, grants)
+        Self::new(data, store as _, identity, sandbox, plugins, grants)
     }
 
     pub fn new(
         data: &DataDirectory,
-        store: Arc<SledStore>,
+        store: Arc<dyn Store>,
         identity: Identity,
         sandbox: Sandbox,
         plugins: Plugins,
         grants: GrantBook,
+    ) -> anyhow::Result<Self> {
+        Self::with_runner(data, store, identity, sandbox, plugins, grants, |actions| Arc::new(Runner(actions)))
+    }
+
+    /// The same, where something else runs the actions.
+    pub fn with_runner(
+        data: &DataDirectory,
+        store: Arc<dyn Store>,
+        identity: Identity,
+        sandbox: Sandbox,
+        plugins: Plugins,
+        grants: GrantBook,
+        runner: impl FnOnce(Arc<SandboxActions>) -> Arc<dyn Actions>,
     ) -> anyhow::Result<Self> {
         let actions = Arc::new(SandboxActions {
             sandbox,
@@ -123,8 +138,8 @@ impl Host {
             work_runtime: identity.work,
             calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
         });
-        let driver = Driver::new(Arc::clone(&store) as _, Arc::new(Runner(Arc::clone(&actions))), clock::system());
-        Ok(Self { driver, actions, store, accounts: identity.accounts.into() })
+        let driver = Driver::new(store, runner(Arc::clone(&actions)), identity.clock);
+        Ok(Self { driver, actions, accounts: identity.accounts.into() })
     }
 
     pub fn accounts(&self) -> &Arc<[u64]> {

@@ -303,7 +303,11 @@ impl Drop for ActionLog {
 
 impl Sink for ActionLog {
     fn log(&self, level: Level, line: &str) {
-        self.append(|files| &mut files.lines, LOG, &format!("{} {level:?} {line}", clock::now_ms()));
+        // Each line by itself says when and how bad: whoever reads one needs no other.
+        let now = clock::now_ms();
+        for piece in line.split('\n') {
+            self.append(|files| &mut files.lines, LOG, &format!("{now} {level:?} {piece}"));
+        }
         self.said.send_replace(());
         self.say(Speech::Line(level, line.to_owned()));
     }

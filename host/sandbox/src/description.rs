@@ -1,7 +1,7 @@
 //! Whether what a plugin says of itself is well-formed and true.
 //!
 //! A description is input from outside like any other: it ends in catalogues and in error messages, and the rules of
-//! the service's own action types hold for it (contract, shapes of `ActionTypeId` and `ActionConfigurationKey`).
+//! the service's own action types hold for it (the shapes of `ActionTypeId` and `ActionConfigurationKey`).
 
 use std::collections::BTreeSet;
 

@@ -44,7 +44,7 @@ use pipewright_runner::grant_book;
 
 /// A larger file is refused.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// As many as one audience has at most (contract appendix A, `allowedAccounts`).
+/// As many as one audience has at most (S114).
 const ACCOUNTS_MAX: usize = 1000;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -78,7 +78,7 @@ struct Account {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quotas {
-    /// Contract §6, quotas.
+    /// S110.
     pub pipelines: usize,
 }
 

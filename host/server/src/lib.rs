@@ -1,6 +1,6 @@
 //! The server: CodePipeline's API and plain HTTP over a host, from its start to its orderly end.
 //!
-//! Knows no terminal. Edges (`api`, `poll`) → the engine, packages and the runner; nothing points back.
+//! Knows no terminal. Edges (`api`, `poll`) → `service` → the engine, packages and the runner; nothing points back.
 
 pub mod api;
 pub mod catalogues;
@@ -8,3 +8,4 @@ pub mod config;
 pub mod connections;
 pub mod poll;
 pub mod server;
+pub mod service;

@@ -18,11 +18,12 @@ use hyper_util::server::graceful::GracefulShutdown;
 use pipewright_sandbox::files::BlobDir;
 use tokio::net::TcpListener;
 
-use crate::api::{Api, Metrics, Pages, Shares};
+use crate::api::{Api, Metrics, Shares};
 use crate::catalogues::Catalogues;
 use crate::config::Config;
 use crate::connections::{self, Bounds};
-use crate::poll::Poller;
+use crate::poll::{Changes, Poller};
+use crate::service::{Pages, Service};
 use pipewright_aws::auth::{AccessKey, profile};
 use pipewright_base::home::{DataDirectory, write_private};
 use pipewright_base::{Cause, Source};
@@ -33,7 +34,7 @@ use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
 use pipewright_runner::work::Work;
-use pipewright_store::{SledStore, Store};
+use pipewright_store::Store;
 
 /// At the end, how long running actions have to end.
 const ACTIONS_PATIENCE: Duration = Duration::from_secs(10);
@@ -51,12 +52,13 @@ pub struct Server {
     listener: TcpListener,
     router: Router,
     bounds: Bounds,
-    host: Host,
+    service: Arc<Service>,
     pub address: SocketAddr,
     pub credentials: PathBuf,
     pub region: String,
     endpoint_file: PathBuf,
     keeper: Arc<Keeper>,
+    poller: Poller,
     /// Whether the host before this one died.
     died: bool,
     data: DataDirectory,
@@ -78,15 +80,16 @@ impl Server {
             store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
             limits: config.limits.clone(),
             work,
+            ..Identity::default()
         };
         // The store first: it is what says that another process has the directory.
-        let store = host::open_store(&data, &identity)?;
+        let store: Arc<dyn Store> = host::open_store(&data, &identity)?;
         // Of a new directory it is the same: nothing ran in it.
         let died = ending::begin(&data)?;
         let kept = Some(BlobDir::new(data.components())?);
         let (plugins, faults) = Plugins::load_usable(&sandbox, &files, kept).await?;
         faults.iter().for_each(|fault| tracing::error!("{fault}; it is left out"));
-        let host = Host::new(&data, store, identity, sandbox, plugins, grants)?;
+        let host = Host::new(&data, Arc::clone(&store), identity, sandbox, plugins, grants)?;
         host.index_events().await?;
         let catalogues = Arc::new(Catalogues::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;
@@ -95,7 +98,6 @@ impl Server {
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
         let (artifacts, logs) = (Arc::clone(&host.actions.artifacts), data.logs());
-        let store: Arc<dyn Store> = Arc::clone(&host.store) as _;
         let keeper = Keeper::new(
             Arc::clone(&store),
             Arc::clone(host.driver.clock()),
@@ -106,21 +108,19 @@ impl Server {
         let keeper = Arc::new(keeper.with_pins(host.driver.clone(), Arc::clone(&host.actions) as _));
         let components = BlobDir::new(data.components())?;
         let exported = Exported { store, artifacts, components, logs, keeper: Arc::clone(&keeper) };
-        let poller = Poller::start(host.clone(), Duration::from_secs(config.poll_seconds));
-        let api = Arc::new(Api {
-            host: host.clone(),
+        let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
+        let service = Arc::new(Service {
+            host,
             operator: config.operator(),
-            region: config.region.clone(),
             quotas: config.quotas,
-            keys,
             pages,
-            shares: Shares::new(host.accounts(), &bounds),
-            metrics: Arc::<Metrics>::default(),
-            tagging: tokio::sync::Mutex::default(),
-            poller,
             catalogues,
             exported,
+            changes,
+            tagging: tokio::sync::Mutex::default(),
         });
+        let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
+        let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics });
         let endpoint_file = data.endpoint();
         write_private(&endpoint_file, format!("http://{address}\n").as_bytes())
             .with_context(|| format!("cannot write {}", endpoint_file.display()))?;
@@ -129,25 +129,27 @@ impl Server {
             listener,
             router,
             bounds,
-            host,
+            service,
             address,
             credentials,
             region,
             endpoint_file,
             keeper,
+            poller,
             died,
             data,
         })
     }
 
     /// To be closed when everything else has ended.
-    pub fn store(&self) -> Arc<SledStore> {
-        Arc::clone(&self.host.store)
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.service.exported.store)
     }
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, router, bounds, host, endpoint_file, keeper, died, data, .. } = self;
+        let Self { listener, router, bounds, service, endpoint_file, keeper, poller, died, data, .. } = self;
+        let host = &service.host;
         // Beside the first requests. What cannot go on is quarantined; only a host that fails goes no further.
         let resume = async {
             match host.resume(died).await {
@@ -156,7 +158,8 @@ impl Server {
             }
         };
         let graceful = GracefulShutdown::new();
-        let work = &host.actions.work_runtime;
+        let work = service.work();
+        let polling = tokio::spawn(poller.run(Arc::clone(&service)));
         let failure = tokio::select! {
             () = connections::serve(&listener, router, &bounds, &graceful) => None,
             () = work.run(async move { keeper.run().await }) => None,
@@ -165,6 +168,7 @@ impl Server {
             failure = host.driver.failure() => Some(failure),
         };
         drop(listener);
+        polling.abort();
         tracing::info!("stopping");
         let requests = tokio::time::timeout(REQUESTS_PATIENCE, graceful.shutdown());
         let _ = tokio::join!(requests, host.driver.stop(ACTIONS_PATIENCE));

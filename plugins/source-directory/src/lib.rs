@@ -22,7 +22,7 @@ struct Which {
     directory: String,
 }
 
-/// Those of CodePipeline's own git sources (contract §7.7), as far as the repository tells them.
+/// Those of CodePipeline's own git sources (S84), as far as the repository tells them.
 #[derive(Variables)]
 struct Told {
     /// The id of the commit that is checked out.

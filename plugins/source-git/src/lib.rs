@@ -55,7 +55,7 @@ struct Which {
     authentication: Authentication,
 }
 
-/// Those of CodePipeline's own git sources (contract §7.7).
+/// Those of CodePipeline's own git sources (S84).
 #[derive(Variables)]
 struct Told {
     /// The id of the commit.

@@ -166,7 +166,7 @@ impl Client {
         Err(self.error(status, is_server_error, &body))
     }
 
-    /// Errors come as `{"__type", "message"}`, the type perhaps with its namespace (contract §1).
+    /// Errors come as `{"__type", "message"}`, the type perhaps with its namespace (S6).
     fn error(&self, status: u16, is_server_error: bool, body: &[u8]) -> ClientError {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let Some(code) = body["__type"].as_str() else {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use pipewright_base::clock::monotonic;
 use pipewright_base::home::DataDirectory;
-use pipewright_base::{Cause, Source};
 use pipewright_packages::plugins::Plugins;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{StartRequest, What};

@@ -76,7 +76,7 @@ async fn open(server: &Server, pipeline: &str) -> Result<Vec<Approval>, Ended> {
     if !found.is_empty() {
         return Ok(found);
     }
-    // The state of a pipeline whose executions run side by side has no tokens (contract §7.8).
+    // The state of a pipeline whose executions run side by side has no tokens (S63).
     for execution in find::executions(server, pipeline, LOOKED_THROUGH_MAX).await? {
         if !execution.is_running() {
             continue;

@@ -2,11 +2,11 @@
 //!
 //! Owns the calls that find something. Must not change anything.
 
+use pipewright_pipeline::responses::{ActionExecutionDetail, GetPipelineStateOutput, PipelineExecutionSummary};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Server;
-use super::answer::{ActionExecutionDetail, ExecutionSummary, PipelineState};
 use crate::exit::Ended;
 
 /// The most that the API gives at once.
@@ -41,12 +41,12 @@ pub fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Ended> {
     read.map_err(|error| Ended::Host(anyhow::anyhow!("the server's answer has another form: {error}")))
 }
 
-pub async fn state(server: &Server, pipeline: &str) -> Result<PipelineState, Ended> {
+pub async fn state(server: &Server, pipeline: &str) -> Result<GetPipelineStateOutput, Ended> {
     read(server.call("GetPipelineState", json!({ "name": pipeline })).await?)
 }
 
 /// The newest first.
-pub async fn executions(server: &Server, pipeline: &str, count: usize) -> Result<Vec<ExecutionSummary>, Ended> {
+pub async fn executions(server: &Server, pipeline: &str, count: usize) -> Result<Vec<PipelineExecutionSummary>, Ended> {
     let input = json!({ "pipelineName": pipeline });
     let found = pages(server, "ListPipelineExecutions", input, "pipelineExecutionSummaries", count).await?;
     found.into_iter().map(read).collect()

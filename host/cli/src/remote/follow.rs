@@ -17,7 +17,7 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 /// Who shows things slower than they come makes the server wait.
 const HEARD_MAX: usize = 1_000;
 
-/// The events of a pipeline from now on, in EventBridge's shape (contract §7.12). The last one may be why there are no more.
+/// The events of a pipeline from now on, in EventBridge's shape (S141). The last one may be why there are no more.
 pub async fn events(
     server: &Server,
     pipeline: &str,
@@ -105,7 +105,7 @@ pub enum Heard {
 }
 
 /// One line of an action's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogLine {
     /// Milliseconds since 1970.
     pub at: u64,
@@ -114,13 +114,15 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// `<ms since 1970> <Level> <text>`; a line of another form is all text.
-    pub fn read(line: &str) -> Self {
+    /// The line that follows: `<ms since 1970> <Level> <text>`. One of another form goes on with what this one said.
+    pub fn then(&self, line: &str) -> Self {
+        const LEVELS: &[&str] = &["Debug", "Info", "Warn", "Error"];
         let parts = line.split_once(' ').and_then(|(at, rest)| {
             let (level, text) = rest.split_once(' ').unwrap_or((rest, ""));
-            Some(Self { at: at.parse().ok()?, level: level.to_owned(), text: text.to_owned() })
+            let at = at.parse().ok().filter(|_| LEVELS.contains(&level))?;
+            Some(Self { at, level: level.to_owned(), text: text.to_owned() })
         });
-        parts.unwrap_or_else(|| Self { at: 0, level: String::new(), text: line.to_owned() })
+        parts.unwrap_or_else(|| Self { text: line.to_owned(), ..self.clone() })
     }
 }
 
@@ -145,7 +147,7 @@ pub fn tail(server: &Server, action: Action, out: mpsc::Sender<Said>) {
 async fn to_the_end(client: &Client, action: &Action, out: &mpsc::Sender<Said>) -> Result<(), ClientError> {
     let path = action.log_path();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let (mut lines, mut attempt) = (0, 0);
+    let (mut lines, mut attempt, mut last) = (0, 0, LogLine::default());
     loop {
         // What was heard before the connection broke is not said again.
         let mut known: u64 = lines;
@@ -157,7 +159,8 @@ async fn to_the_end(client: &Client, action: &Action, out: &mpsc::Sender<Said>) 
                     Ok(Some(_)) if known > 0 => known -= 1,
                     Ok(Some(message)) => {
                         (lines, attempt) = (lines + 1, 0);
-                        let heard = Heard::Line(LogLine::read(&message.data));
+                        last = last.then(&message.data);
+                        let heard = Heard::Line(last.clone());
                         if out.send(Said { action: action.clone(), heard }).await.is_err() {
                             return Ok(());
                         }
@@ -187,4 +190,22 @@ fn delay(attempt: u32) -> Duration {
 /// A server that restarts says such things.
 fn is_passing(error: &ClientError) -> bool {
     matches!(error, ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::Failed { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_a_time_goes_on_with_the_one_before() {
+        let lines = ["7 Info first", "  second", "8 Warn", "3 apples", "9 Error last"];
+        let mut last = LogLine::default();
+        let read = lines.map(|line| {
+            last = last.then(line);
+            format!("{} {} {:?}", last.at, last.level, last.text)
+        });
+        let expected =
+            ["7 Info \"first\"", "7 Info \"  second\"", "8 Warn \"\"", "8 Warn \"3 apples\"", "9 Error \"last\""];
+        assert_eq!(read, expected);
+    }
 }

@@ -1,5 +1,6 @@
 //! `pipewright history`: a pipeline's executions, or its action executions, the newest first.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -19,8 +20,8 @@ pub struct Arguments {
     #[arg(long, value_name = "ID", requires = "actions")]
     execution: Option<String>,
     /// At most this many
-    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "NUMBER", default_value = "20")]
+    limit: NonZeroUsize,
     #[command(flatten)]
     connection: Connection,
 }
@@ -35,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         input["filter"] = json!({ "pipelineExecutionId": execution });
     }
     arguments.connection.run(async |server| {
-        let found = find::pages(server, operation, input, member, arguments.limit).await?;
+        let found = find::pages(server, operation, input, member, arguments.limit.get()).await?;
         if server.json {
             show::json(&json!({ member: found }));
         } else if arguments.actions {

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use pipewright_pipeline::responses::ActionExecutionDetail;
 use serde_json::{Value, json};
 
-use super::answer::ActionExecutionDetail;
 use super::follow::{self, Action, Heard, LogLine, Said};
 use super::show::{self, text};
 use super::{Connection, Server, find};
@@ -85,19 +85,23 @@ impl Logs<'_> {
         let path = action.log_path();
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let mut stream = self.server.client.stream(&path, LOG_BYTES_MAX).await?;
-        let mut rest = Vec::new();
+        let (mut rest, mut last) = (Vec::new(), LogLine::default());
+        let mut print = |bytes: &[u8]| {
+            last = last.then(&String::from_utf8_lossy(bytes));
+            self.print(action, &last);
+        };
         while let Some(piece) = stream.next().await? {
             rest.extend_from_slice(&piece);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                self.print(action, &LogLine::read(&String::from_utf8_lossy(&line[..end])));
+                print(&line[..end]);
             }
             if rest.len() > LINE_BYTES_MAX {
-                self.print(action, &LogLine::read(&String::from_utf8_lossy(&std::mem::take(&mut rest))));
+                print(&std::mem::take(&mut rest));
             }
         }
         if !rest.is_empty() {
-            self.print(action, &LogLine::read(&String::from_utf8_lossy(&rest)));
+            print(&rest);
         }
         Ok(())
     }

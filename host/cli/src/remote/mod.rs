@@ -3,7 +3,6 @@
 //! Owns the options that all of them have. Must not know what a command does, nor anything of the server but what
 //! `client` tells.
 
-mod answer;
 pub mod approve;
 pub mod artifacts;
 pub mod create;

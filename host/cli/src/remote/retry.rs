@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use pipewright_pipeline::machine::StageStatus;
+use pipewright_pipeline::responses::StageState;
 use serde_json::json;
 
-use super::answer::StageState;
 use super::{Connection, find, show};
 use crate::exit::{self, Ended};
 
@@ -54,7 +55,8 @@ fn choose<'a>(stages: &'a [StageState], pipeline: &str, named: Option<&str>) -> 
         return of(stage).ok_or_else(|| Ended::Usage(format!("the stage {named} of {pipeline} never ran")));
     }
     let is_retryable = |stage: &&StageState| {
-        stage.latest_execution.as_ref().is_some_and(|latest| matches!(latest.status.as_str(), "Failed" | "Stopped"))
+        let latest = stage.latest_execution.as_ref();
+        latest.is_some_and(|latest| matches!(latest.status, StageStatus::Failed | StageStatus::Stopped))
     };
     let found: Vec<_> = stages.iter().filter(is_retryable).filter_map(of).collect();
     match found[..] {

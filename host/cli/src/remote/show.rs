@@ -4,6 +4,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use pipewright_pipeline::responses::Time;
 use serde_json::Value;
 
 use crate::exit;
@@ -62,6 +63,12 @@ pub fn time(value: &Value) -> String {
     ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms as i64).ok())
         .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
         .unwrap_or_default()
+}
+
+/// The same, once it is read.
+pub fn time_of(time: Time) -> String {
+    let time = i64::try_from(time.0.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
 }
 
 /// The same for milliseconds, which logs have.

@@ -225,7 +225,7 @@ impl Follower<'_> {
     }
 }
 
-/// What an event in EventBridge's shape (contract §7.12) changes in the picture.
+/// What an event in EventBridge's shape (S141) changes in the picture.
 fn update(event: &Value) -> Option<Update> {
     let detail = &event["detail"];
     let status = match detail["state"].as_str()? {

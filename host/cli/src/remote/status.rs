@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::answer::{ActionState, PipelineState, StageState};
-use super::show::{self, time};
+use pipewright_pipeline::machine::{ActionStatus, StageStatus};
+use pipewright_pipeline::responses::{ActionState, GetPipelineStateOutput, StageState};
+
+use super::show::{self, time_of};
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
 
@@ -23,7 +25,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
             show::json(&output);
             return Ok(ExitCode::from(exit::SUCCEEDED));
         }
-        let state: PipelineState = find::read(output)?;
+        let state: GetPipelineStateOutput = find::read(output)?;
         let rows: Vec<_> = state.stage_states.iter().flat_map(rows).collect();
         show::table(["STAGE/ACTION", "STATUS", "CHANGED", "SUMMARY"], &rows);
         for advice in state.stage_states.iter().flat_map(|stage| advice(server, &arguments.name, stage)) {
@@ -46,9 +48,12 @@ fn hide_tokens(output: &mut serde_json::Value) {
 
 /// A stage, and each of its actions.
 fn rows(stage: &StageState) -> Vec<[String; 4]> {
-    let status = stage.latest_execution.as_ref().map_or("not started", |latest| &latest.status);
+    let latest = stage.latest_execution.as_ref();
+    let status = latest.map_or("not started".to_owned(), |latest| format!("{:?}", latest.status));
     let execution = stage.latest_execution.as_ref().map_or("", |latest| &latest.pipeline_execution_id);
-    let mut rows = vec![[stage.stage_name.clone(), status.to_owned(), String::new(), execution.to_owned()]];
+    let mut rows = vec![[stage.stage_name.clone(), status, String::new(), execution.to_owned()]];
+    let waits = |id: &str| [stage.stage_name.clone(), "waits in front".to_owned(), String::new(), id.to_owned()];
+    rows.extend(stage.inbound_executions.iter().map(|waiting| waits(&waiting.pipeline_execution_id)));
     rows.extend(stage.action_states.iter().map(|action| row(&stage.stage_name, action)));
     rows
 }
@@ -60,11 +65,11 @@ fn row(stage: &str, action: &ActionState) -> [String; 4] {
     };
     let status = match &latest.token {
         Some(_) => "waits for approval".to_owned(),
-        None => latest.status.clone().unwrap_or_default(),
+        None => format!("{:?}", latest.status),
     };
-    let error = latest.error_details.as_ref().and_then(|error| error.message.as_ref().or(error.code.as_ref()));
+    let error = latest.error_details.as_ref().map(|error| error.message.as_ref().unwrap_or(&error.code));
     let summary = error.or(latest.summary.as_ref()).and_then(|text| text.lines().next()).unwrap_or_default();
-    [name, status, time(&latest.last_status_change), summary.to_owned()]
+    [name, status, time_of(latest.last_status_change), summary.to_owned()]
 }
 
 /// What holds the pipeline up, and the command that helps.
@@ -74,10 +79,8 @@ fn advice(server: &Server, pipeline: &str, stage: &StageState) -> Vec<String> {
     let mut add = |why: String, command: String| lines.push(format!("\n{why}\n  {command}"));
     if let Some(transition) = stage.inbound_transition_state.as_ref().filter(|transition| !transition.enabled) {
         let reason = transition.disabled_reason.as_deref().unwrap_or("no reason was given");
-        let waiting = stage.inbound_executions.iter().chain(&stage.inbound_execution);
-        let waiting: Vec<_> = waiting.map(|execution| execution.pipeline_execution_id.as_str()).collect();
-        let waiting = match waiting.first() {
-            Some(first) => format!("; execution {first} waits there"),
+        let waiting = match stage.inbound_executions.first() {
+            Some(first) => format!("; execution {} waits there", first.pipeline_execution_id),
             None => String::new(),
         };
         add(
@@ -97,10 +100,10 @@ fn advice(server: &Server, pipeline: &str, stage: &StageState) -> Vec<String> {
         let answer = |word: &str| server.command(&format!("{word} {pipeline} {action}"));
         add(format!("{action} waits for approval."), format!("{}\n  {}", answer("approve"), answer("reject")));
     }
-    if let Some(latest) = stage.latest_execution.as_ref().filter(|latest| latest.status == "Failed") {
+    if let Some(latest) = stage.latest_execution.as_ref().filter(|latest| latest.status == StageStatus::Failed) {
         let failed = stage.action_states.iter().find(|action| {
             let latest = action.latest_execution.as_ref();
-            latest.is_some_and(|latest| latest.status.as_deref() == Some("Failed"))
+            latest.is_some_and(|latest| latest.status == ActionStatus::Failed)
         });
         let target = failed.map_or_else(|| name.clone(), |action| format!("{name}/{}", action.action_name));
         let execution = &latest.pipeline_execution_id;

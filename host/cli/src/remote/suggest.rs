@@ -2,6 +2,7 @@
 //! (`grants::suggest`).
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,8 +30,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     grants: PathBuf,
     /// How many executions to look at, the newest first
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    last: usize,
+    #[arg(long, value_name = "N", default_value = "10")]
+    last: NonZeroUsize,
     #[command(flatten)]
     connection: Connection,
 }
@@ -39,7 +40,7 @@ pub fn run(Command::Suggest(arguments): &Command) -> Result<ExitCode, Ended> {
     let grants = GrantsFile::read(&arguments.grants).map_err(Ended::usage)?;
     arguments.connection.run(async |server| {
         let mut used: BTreeMap<String, Used> = BTreeMap::new();
-        let executions = find::executions(server, &arguments.pipeline, arguments.last).await?;
+        let executions = find::executions(server, &arguments.pipeline, arguments.last.get()).await?;
         for execution in &executions {
             let id = &execution.pipeline_execution_id;
             for action in find::actions(server, &arguments.pipeline, id).await? {

@@ -225,8 +225,8 @@ fn resolve_grants(grants: &GrantsFile, declaration: &PipelineDeclaration, plugin
     let catalogue = plugins.catalogue(ACCOUNT);
     for stage in &declaration.stages {
         for action in &stage.actions {
-            if let Some(plugin) = catalogue.bound(&action.action_type_id) {
-                let (name, version) = (&plugin.description().name, &plugin.description().version);
+            if let Some(served) = catalogue.bound(&action.action_type_id) {
+                let (name, version) = (&served.about.name, &served.about.version);
                 grants.resolve(&format!("{}/{}", stage.name, action.name), name, version).map_err(Ended::usage)?;
             }
         }

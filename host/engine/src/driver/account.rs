@@ -322,7 +322,7 @@ mod tests {
         /// The names of the parts, as readers see them and as a host that starts now would.
         async fn parts(&self) -> Vec<String> {
             let names = |parts: &Parts| parts.keys().cloned().collect::<Vec<_>>();
-            let read = names(&*self.accounts.parts(&self.pen(), 7).await.unwrap());
+            let read = names(&self.accounts.parts(&self.pen(), 7).await.unwrap());
             let loaded = self.store.load(Aggregate::of_account(7)).await.unwrap();
             let stored = loaded.parts.iter().map(|(key, _)| match key {
                 PartKey::Live(key) => String::from_utf8(key.to_vec()).unwrap(),

@@ -15,6 +15,12 @@ impl Driver {
         self.0.store.history(pipeline, from, limit).await?.iter().map(Entry::read).collect()
     }
 
+    /// What one commit told; none where it was collected.
+    pub async fn entry(&self, pipeline: Aggregate, sequence: u64) -> Result<Option<Entry>, DriverError> {
+        let found = self.history(pipeline, sequence, 1).await?.pop();
+        Ok(found.filter(|entry| entry.sequence == sequence))
+    }
+
     /// The sequence of a pipeline's last commit; 0 where there is none.
     pub async fn sequence(&self, pipeline: Aggregate) -> Result<u64, DriverError> {
         Ok(self.0.store.load(pipeline).await?.sequence)
@@ -32,7 +38,7 @@ impl Driver {
         while low < high {
             let middle = low + (high - low) / 2;
             // Records that were collected are older than all that are left.
-            let entry = self.history(pipeline, middle, 1).await?.pop().filter(|entry| entry.sequence == middle);
+            let entry = self.entry(pipeline, middle).await?;
             match entry.is_none_or(|entry| entry.at.is_none_or(|at| at.0 < since)) {
                 true => low = middle + 1,
                 false => high = middle,
@@ -46,14 +52,25 @@ impl Driver {
         Walk::new(&*self.0.store, account, prefix, after)
     }
 
-    /// One page of them, of at most `limit` rows.
+    /// Rows of an account's index as [`Driver::walk`] gives them: as many as there are, at most `limit`.
     pub async fn rows<R: Row>(
         &self,
         account: u64,
         prefix: Bytes,
-        after: Option<Bytes>,
+        mut after: Option<Bytes>,
         limit: usize,
     ) -> Result<Vec<R>, DriverError> {
-        self.walk(account, prefix, after).by(limit.min(READ_ROWS_MAX)).page().await
+        let mut found = Vec::<R>::new();
+        while found.len() < limit {
+            let wanted = READ_ROWS_MAX.min(limit - found.len());
+            let page = self.walk::<R>(account, prefix.clone(), after.take()).by(wanted).page().await?;
+            let is_last = page.len() < wanted;
+            after = page.last().map(R::name);
+            found.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        Ok(found)
     }
 }

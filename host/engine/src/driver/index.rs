@@ -133,7 +133,7 @@ pub(super) fn token_row(pipeline: Aggregate, at: Timestamp, token: &str) -> Put 
     TokenRow { uid: pipeline.uid, at, digest: *Digest::of(token.as_bytes()).as_bytes() }.put()
 }
 
-/// The source actions that are looked at periodically: all that do not say otherwise (contract §7.11).
+/// The source actions that are looked at periodically: all that do not say otherwise (S91).
 pub fn polled_sources(declaration: &PipelineDeclaration) -> impl Iterator<Item = &str> {
     let actions = declaration.stages.first().into_iter().flat_map(|stage| &stage.actions);
     let sources = actions.filter(|action| action.action_type_id.category == ActionCategory::Source);

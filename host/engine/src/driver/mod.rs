@@ -12,6 +12,7 @@ mod entry;
 pub(crate) mod faults;
 mod history;
 pub mod index;
+mod lists;
 #[cfg(test)]
 mod pinned;
 pub mod points;
@@ -56,6 +57,7 @@ pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
 pub use catalog::GRANTS;
 pub use counts::Counts;
 pub use entry::Entry;
+pub use lists::{ActionRecords, Position};
 pub use pipewright_store::{Aggregate, Watcher};
 pub(crate) use quarantine::erase;
 
@@ -262,7 +264,7 @@ impl Driver {
     }
 
     /// Starts an execution and keeps notes with it. The same token again, within [`TOKEN_MILLISECONDS_MAX`], is answered with
-    /// the execution that it started (contract §7.11).
+    /// the execution that it started (S94).
     pub async fn start(
         &self,
         pipeline: Aggregate,

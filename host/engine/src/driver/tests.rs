@@ -58,7 +58,7 @@ pub(super) struct Script {
     /// The pipeline whose start panics.
     pub(super) panics: Option<&'static str>,
     pub(super) called: Arc<Mutex<Vec<Called>>>,
-    clock: Option<Simulated>,
+    pub(super) clock: Option<Simulated>,
 }
 
 impl Script {

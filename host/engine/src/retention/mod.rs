@@ -5,7 +5,7 @@
 //! next round. An execution's row in the list of executions goes last; its logs, its other rows and its archived form
 //! before that.
 //!
-//! An ended execution that is the latest of no stage stays ended: it cannot be retried (contract §7.4). Nobody writes its
+//! An ended execution that is the latest of no stage stays ended: it cannot be retried (S37). Nobody writes its
 //! parts any more, so that it is dropped without asking the pipeline's driver.
 
 mod logs;
@@ -39,8 +39,8 @@ const ACCOUNT_RECORDS_KEPT: u64 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
-    /// Executions that ended longer ago go, with their history, and so do pipelines that were deleted longer ago (contract
-    /// §6: 12 months). An execution that is the latest of a stage stays, for it may be retried.
+    /// Executions that ended longer ago go, with their history, and so do pipelines that were deleted longer ago (S150,
+    /// S152). An execution that is the latest of a stage stays, for it may be retried.
     pub executions_age_days: u32,
     /// Executions kept of each pipeline, whatever their age: the oldest go first. Stops a pipeline that is started every
     /// second from filling the disk.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use pipewright_pipeline::action_type::{ActionTypeInfo, ActionTypes};
 use pipewright_pipeline::declaration::ActionTypeId;
-use pipewright_sandbox::Plugin;
+use pipewright_sandbox::abi::Description;
 use serde::{Deserialize, Serialize};
 
-/// An audience of more accounts is refused, as CodePipeline refuses it (`allowedAccounts`, contract appendix A).
+/// An audience of more accounts is refused, as CodePipeline refuses it (`allowedAccounts`).
 pub const AUDIENCE_MAX: usize = 1000;
-/// Stands for every account (contract appendix A).
+/// Stands for every account, as in `allowedAccounts`.
 const EVERYBODY: &str = "*";
 
 /// The plugins of an account, by the action types that they serve there.
@@ -31,10 +31,12 @@ pub struct Binding {
     pub notice: Option<Notice>,
 }
 
-/// An action type and the plugin that serves it.
+/// An action type and what is known of the plugin that serves it.
 #[derive(Clone)]
 pub struct Served {
-    pub plugin: Plugin,
+    pub about: Arc<Description>,
+    /// Of the component.
+    pub digest: String,
     pub info: ActionTypeInfo,
 }
 
@@ -123,7 +125,7 @@ impl Known {
                 Whose::Own => Some(account),
                 Whose::Offered { by } => Some(by),
             };
-            let description = served.plugin.description();
+            let description = &served.about;
             let notice = of.and_then(|of| {
                 let key = (of, description.name.clone(), description.version.clone());
                 self.sharing.notices.get(&key).cloned()
@@ -167,17 +169,16 @@ fn visible<'a, T>(
 
 impl Catalogue {
     /// The plugin that serves an action type in this account today.
-    pub fn bound(&self, id: &ActionTypeId) -> Option<&Plugin> {
+    pub fn bound(&self, id: &ActionTypeId) -> Option<&Served> {
         self.types.get(id)?;
-        self.bindings.get(id).map(|binding| &binding.served.plugin)
+        self.bindings.get(id).map(|binding| &binding.served)
     }
 
     /// Why an action type cannot be used although it can be seen.
     pub fn yanked(&self, id: &ActionTypeId) -> Option<String> {
         let Binding { served, notice, .. } = self.bindings.get(id)?;
         let notice = notice.as_ref().filter(|notice| notice.kind == NoticeKind::Yanked)?;
-        let about = served.plugin.description();
-        Some(format!("{} {} was yanked: {}", about.name, about.version, notice.reason))
+        Some(format!("{} {} was yanked: {}", served.about.name, served.about.version, notice.reason))
     }
 
     /// Everything that can be seen, also what was yanked.

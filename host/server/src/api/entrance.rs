@@ -15,9 +15,9 @@ use super::permission::{Permission, Resource};
 use super::shares::{Answer, Taken};
 use super::{Api, SERVICE};
 use crate::connections::Peer;
+use crate::service::{Context, Service};
 use pipewright_aws::auth::{AuthError, Scope, claimed_key, verify};
 use pipewright_base::{Cause, Principal, Source, clock};
-use pipewright_packages::plugins::Catalogue;
 
 /// A larger body is refused before it is read; the largest declaration has less.
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -29,38 +29,30 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// One authenticated request. Only [`Api::enter`] makes one, so a function that takes a `Call` is not reached without a signature.
 #[derive(Clone)]
 pub struct Call {
-    pub api: Arc<Api>,
-    pub account: u64,
-    /// The ARN of who asks.
-    pub caller: String,
-    /// Kept with everything that the request changes.
-    pub cause: Cause,
-    _entered: Entered,
+    api: Arc<Api>,
+    context: Context,
 }
 
-#[derive(Clone, Copy)]
-struct Entered;
-
 impl Call {
-    pub fn account_id(&self) -> String {
-        format!("{:012}", self.account)
+    pub fn api(&self) -> &Arc<Api> {
+        &self.api
     }
 
-    /// What the account can use now.
-    pub fn catalogue(&self) -> Arc<Catalogue> {
-        self.api.host.actions.plugins.catalogue(self.account)
+    pub fn service(&self) -> &Arc<Service> {
+        &self.api.service
     }
 
-    pub fn arn(&self, pipeline: &str) -> String {
-        format!("arn:aws:codepipeline:{}:{}:{pipeline}", self.api.region, self.account_id())
+    /// On whose behalf it is, and why.
+    pub fn context(&self) -> &Context {
+        &self.context
     }
 
     fn may(&self, permission: &Permission) -> Result<(), ApiError> {
-        if permission.resource != Resource::Host || self.account == self.api.operator {
+        if permission.resource != Resource::Host || self.context.account == self.service().operator {
             return Ok(());
         }
-        let message = format!("{} may not do this: it is for the account of those who run the host", self.caller);
-        Err(ApiError::denied(message))
+        let by = &self.context.cause.principal;
+        Err(ApiError::denied(format!("{by} may not do this: it is for the account of those who run the host")))
     }
 }
 
@@ -92,10 +84,10 @@ impl Api {
         let body = read(body).await?;
         let call = self.authenticate(parts, &body, asked)?;
         if let Some(peer) = parts.extensions.get::<Arc<Peer>>() {
-            peer.recognize(call.account)?;
+            peer.recognize(call.context.account)?;
         }
         call.may(permission)?;
-        let taken = self.shares.answer(call.account, answer)?;
+        let taken = self.shares.answer(call.context.account, answer)?;
         Ok((call, body, taken))
     }
 
@@ -112,14 +104,12 @@ impl Api {
         body: &[u8],
         (request, source): (String, Source),
     ) -> Result<Call, ApiError> {
-        let scope = Scope { region: self.region.clone(), service: SERVICE };
+        let scope = Scope { region: self.service.region().to_owned(), service: SERVICE };
         let key = |id: &str| self.keys.iter().find(|(_, key)| key.id == id);
         let verified = verify(parts, body, &scope, clock::now_ms(), |id| key(id).map(|(_, key)| key.clone()))?;
         let (account, _) = key(&verified.access_key).ok_or(AuthError::Unrecognized)?;
-        let principal = Principal::user(*account, &verified.user);
-        let caller = principal.as_str().to_owned();
-        let cause = Cause { principal, request, source };
-        Ok(Call { api: Arc::clone(self), account: *account, caller, cause, _entered: Entered })
+        let cause = Cause { principal: Principal::user(*account, &verified.user), request, source };
+        Ok(Call { api: Arc::clone(self), context: Context { account: *account, cause } })
     }
 }
 

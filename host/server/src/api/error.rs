@@ -1,58 +1,34 @@
 //! Errors as AWS clients understand them: a code, a message for a person, and the HTTP status that says whether to retry.
 //!
-//! Owns which failure becomes which error. Must not know how an error is written (`wire`).
+//! Owns the codes and the statuses. Must not know how an error is written (`wire`).
 
 use axum::http::StatusCode;
-use pipewright_pipeline::machine::Refusal;
-use pipewright_pipeline::tags::TagError;
-use pipewright_pipeline::validate::{ErrorClass, Problems};
-
-use crate::catalogues::CatalogueError;
 use pipewright_aws::auth::AuthError;
-use pipewright_base::Scope;
-use pipewright_engine::driver::DriverError;
-use pipewright_packages::PackageError;
-use pipewright_store::StoreError;
+use pipewright_pipeline::validate::Problems;
+
+use crate::service::ServiceError;
 
 #[derive(Clone, Debug)]
 pub struct ApiError {
-    /// An exception of contract §3, or one of AWS's common ones.
+    /// One of CodePipeline's exceptions, or one that all of AWS has.
     pub code: &'static str,
     pub message: String,
     pub status: StatusCode,
 }
 
 impl ApiError {
-    /// A mistake of the caller: never a 5xx, for clients retry those (contract §13.10).
+    /// A mistake of the caller: never a 5xx, for clients retry those (S122).
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        let status = match code {
-            "ConflictException" => StatusCode::CONFLICT,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        Self { code, message: message.into(), status }
+        Self { code, message: message.into(), status: StatusCode::BAD_REQUEST }
     }
 
     /// What judges an input says it in AWS's words.
     pub fn problems(problems: &Problems) -> Self {
-        let (class, message) = problems.error();
-        Self::of_class(class, message)
-    }
-
-    pub fn of_class(class: ErrorClass, message: String) -> Self {
-        let code = match class {
-            ErrorClass::Validation => "ValidationException",
-            ErrorClass::InvalidStructure => "InvalidStructureException",
-            ErrorClass::InvalidStageDeclaration => "InvalidStageDeclarationException",
-            ErrorClass::InvalidActionDeclaration => "InvalidActionDeclarationException",
-            ErrorClass::InvalidBlockerDeclaration => "InvalidBlockerDeclarationException",
-            ErrorClass::TooManyTags => "TooManyTagsException",
-            ErrorClass::InvalidTags => "InvalidTagsException",
-        };
-        Self::new(code, message)
+        ServiceError::problems(problems).into()
     }
 
     pub fn validation(message: impl Into<String>) -> Self {
-        Self::new("ValidationException", message)
+        ServiceError::validation(message).into()
     }
 
     pub fn serialization(message: impl Into<String>) -> Self {
@@ -61,18 +37,6 @@ impl ApiError {
 
     pub fn unknown_operation(name: &str) -> Self {
         Self::new("UnknownOperationException", format!("This host does not offer the operation {name:?}"))
-    }
-
-    pub fn invalid_token() -> Self {
-        Self::new(
-            "InvalidNextTokenException",
-            "The next token is not one that a previous call of this operation returned",
-        )
-    }
-
-    /// Who asks may not have it, whatever it is.
-    pub fn denied(message: impl Into<String>) -> Self {
-        Self { code: "AccessDeniedException", message: message.into(), status: StatusCode::FORBIDDEN }
     }
 
     /// Something that plain HTTP asked for is not there.
@@ -88,6 +52,11 @@ impl ApiError {
     /// The account has as much open as it may: clients of AWS try again by themselves.
     pub fn throttled(message: impl Into<String>) -> Self {
         Self { code: "ThrottlingException", message: message.into(), status: StatusCode::TOO_MANY_REQUESTS }
+    }
+
+    /// Who asks may not have it, whatever it is.
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self { code: "AccessDeniedException", message: message.into(), status: StatusCode::FORBIDDEN }
     }
 
     pub fn timeout() -> Self {
@@ -117,58 +86,43 @@ impl From<AuthError> for ApiError {
     }
 }
 
-impl From<TagError> for ApiError {
-    fn from(error: TagError) -> Self {
-        Self::of_class(error.class(), error.to_string())
-    }
-}
-
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal.error_class() {
-            Some(code) => Self::new(code, refusal.to_string()),
-            None => Self::validation(refusal.to_string()),
-        }
-    }
-}
-
-impl From<CatalogueError> for ApiError {
-    fn from(error: CatalogueError) -> Self {
+/// The one place where what went wrong becomes what a client is told.
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        let status = match &error {
+            ServiceError::Refused { class: "ConflictException", .. } => StatusCode::CONFLICT,
+            ServiceError::Refused { .. } | ServiceError::Limit(_) => StatusCode::BAD_REQUEST,
+            ServiceError::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ServiceError::Host(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
         match error {
-            error @ CatalogueError::NoActionType { .. } => Self::new("ActionTypeNotFoundException", error.to_string()),
-            CatalogueError::NoPlugin(message) => Self::not_found(message),
-            CatalogueError::Invalid(message) => Self::validation(message),
-            CatalogueError::Package(PackageError::Host(error)) => Self::internal(&format!("{error:#}")),
-            CatalogueError::Package(error @ PackageError::Missing(_)) => Self::not_found(error.to_string()),
-            CatalogueError::Package(error) => Self::validation(error.to_string()),
-            CatalogueError::Plugin(error) => Self::validation(error.to_string()),
-            CatalogueError::Driver(error) => error.into(),
+            ServiceError::Refused { class, message } => Self { code: class, message, status },
+            ServiceError::Limit(message) => Self { code: "LimitExceededException", message, status },
+            ServiceError::Full(message) => Self { code: "ServiceUnavailableException", message, status },
+            // The log says more than the client is told.
+            ServiceError::Host(reason) => Self::internal(&reason),
         }
     }
 }
 
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        Self::from(DriverError::Store(error))
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl From<DriverError> for ApiError {
-    fn from(error: DriverError) -> Self {
-        match error {
-            DriverError::Refused(refusal) => refusal.into(),
-            DriverError::TooLarge(message) => Self::new("LimitExceededException", message),
-            DriverError::Full(message) => Self::unavailable(message),
-            DriverError::Unpinned(_) => Self::validation(error.to_string()),
-            // Never a 5xx: it stays so until somebody acts.
-            DriverError::Quarantined(_) => Self::validation(format!(
-                "{error}. Mend the cause and load it again with `pipewright reload`; until then it can be exported and deleted"
-            )),
-            error if error.scope() == Scope::Pipeline => {
-                tracing::error!("a request failed: {error}");
-                Self::validation(format!("What the host keeps of the pipeline cannot be used: {error}"))
-            }
-            DriverError::Store(_) | DriverError::Damaged(_) | DriverError::Defect(_) => Self::internal(&error),
-        }
+    #[test]
+    fn what_went_wrong_has_a_code_and_a_status() {
+        let check = |error: ServiceError, code: &str, status: u16, message: &str| {
+            let told = ApiError::from(error);
+            assert_eq!((told.code, told.status.as_u16(), &*told.message), (code, status, message));
+        };
+        let refused = |class| ServiceError::refused(class, "no");
+        check(refused("ValidationException"), "ValidationException", 400, "no");
+        check(refused("PipelineNotFoundException"), "PipelineNotFoundException", 400, "no");
+        check(refused("ConflictException"), "ConflictException", 409, "no");
+        check(ServiceError::Limit("no".to_owned()), "LimitExceededException", 400, "no");
+        check(ServiceError::Full("no".to_owned()), "ServiceUnavailableException", 503, "no");
+        // What only those who run the host can mend is in the log.
+        let reason = "The host could not answer; its log says why";
+        check(ServiceError::host("disk /dev/sda1 is broken"), "InternalFailure", 500, reason);
     }
 }

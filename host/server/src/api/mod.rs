@@ -1,23 +1,15 @@
 //! The API: CodePipeline's own operations, and beside them, over plain HTTP, what CodePipeline has no word for.
 //!
-//! Owns the way of a request from its bytes to an authenticated call. Must not know how an operation does its work, nor
+//! Owns the way of a request from its bytes to one function of the service, and back. Must not know how anything is done, nor
 //! what the driver, the store or a plugin is made of.
 
-mod action_types;
-mod actions;
 mod entrance;
 mod error;
-mod executions;
 mod metrics;
 mod operations;
-mod pages;
 mod permission;
-mod pipelines;
 mod plain;
 mod shares;
-mod state;
-mod tags;
-mod views;
 mod wire;
 
 use std::sync::Arc;
@@ -29,45 +21,30 @@ use axum::http::Response;
 use axum::routing::any;
 use tracing::Instrument as _;
 
-use crate::config::Quotas;
 use crate::connections;
+use crate::service::Service;
 pub use entrance::Call;
 pub use error::ApiError;
 pub use metrics::Metrics;
 pub use operations::OPERATIONS;
-pub use pages::Pages;
 pub use permission::{Permission, Resource};
 use pipewright_aws::auth::AccessKey;
-
 use pipewright_base::{Source, clock};
-
-use pipewright_runner::host::Host;
 pub use plain::{ROUTES, Route};
 use shares::Answer;
 pub use shares::Shares;
 use wire::Protocol;
 
-/// The service's name in signatures (contract §1).
+/// The service's name in signatures.
 pub const SERVICE: &str = "codepipeline";
 
 /// What every request needs.
 pub struct Api {
-    pub host: Host,
-    /// Of this account are those who run the host.
-    pub operator: u64,
-    pub region: String,
-    pub quotas: Quotas,
+    pub service: Arc<Service>,
     /// Each with the account whose it is.
     pub keys: Vec<(u64, AccessKey)>,
-    pub pages: Pages,
     pub shares: Shares,
     pub metrics: Arc<Metrics>,
-    /// Held while tags change: what they become depends on what they are.
-    pub tagging: tokio::sync::Mutex<()>,
-    /// Tells the poller that a pipeline's sources may have changed.
-    pub poller: crate::poll::Poller,
-    pub catalogues: Arc<crate::catalogues::Catalogues>,
-    pub exported: pipewright_engine::export::Exported,
 }
 
 impl Api {

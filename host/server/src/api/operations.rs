@@ -9,20 +9,18 @@ use pipewright_pipeline::requests::{self, Request};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Call;
 use super::error::ApiError;
 use super::permission::{Permission, Resource};
 use super::wire::Protocol;
-use super::{Call, action_types, actions, executions, pipelines, state, tags};
+use crate::service::pipelines::Document;
+use crate::service::{action_types, actions, executions, pipelines, state, tags};
 
 pub struct Operation {
     pub name: &'static str,
     pub permission: Permission,
     pub(super) run: fn(Call, Value, Protocol) -> BoxFuture<'static, Result<Bytes, ApiError>>,
 }
-
-/// The output of an operation that has none (contract §2): an empty body.
-#[derive(Serialize)]
-pub struct NoBody;
 
 macro_rules! operations {
     ($($name:ident on $resource:ident => $function:path,)*) => {
@@ -33,7 +31,7 @@ macro_rules! operations {
                 resource: Resource::$resource,
             },
             run: |call, document, protocol| async move {
-                let output = $function(&call, read(&document)?).await?;
+                let output = $function(call.service(), call.context(), read(&document)?).await?;
                 write(protocol, &output)
             }.boxed(),
         }),*];
@@ -79,11 +77,37 @@ impl<T: Request> Input for T {
     }
 }
 
+/// A declaration has rules beyond its shape.
+impl Input for Document {
+    fn read(document: &Value) -> Result<Self, ApiError> {
+        Ok(Self(document.clone()))
+    }
+}
+
 fn read<T: Input>(document: &Value) -> Result<T, ApiError> {
     T::read(document)
 }
 
 fn write<T: Serialize + 'static>(protocol: Protocol, output: &T) -> Result<Bytes, ApiError> {
-    let has_none = (output as &dyn std::any::Any).is::<NoBody>();
+    // An operation that has no output answers with an empty body (S2).
+    let has_none = (output as &dyn std::any::Any).is::<()>();
     protocol.write((!has_none).then_some(output))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_has_one_row_and_each_input_an_operation() {
+        for row in OPERATIONS {
+            let rows = OPERATIONS.iter().filter(|other| other.name == row.name);
+            assert_eq!(rows.count(), 1, "{}", row.name);
+            assert_eq!(row.permission.action, format!("codepipeline:{}", row.name));
+        }
+        for request in requests::REQUESTS {
+            assert!(find(request.operation).is_ok(), "{}", request.operation);
+        }
+        assert!(find("DropPipeline").is_err_and(|error| error.code == "UnknownOperationException"));
+    }
 }

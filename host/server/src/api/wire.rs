@@ -1,4 +1,4 @@
-//! How an operation is spoken: awsJson1_1 and Smithy rpc-v2-cbor (contract §1).
+//! How an operation is spoken: awsJson1_1 and Smithy rpc-v2-cbor.
 //!
 //! Owns reading a request down to the operation's name and a JSON document, and writing an output or an error. Must not
 //! know any operation.
@@ -139,20 +139,35 @@ struct ErrorBody<'a> {
 fn read_cbor(body: &[u8]) -> Result<Value, ApiError> {
     let mut rest = body;
     let document = ciborium::de::from_reader_with_recursion_limit(&mut rest, CBOR_DEPTH_MAX)
-        .map_err(|error| ApiError::serialization(format!("The body is not CBOR: {error}")))?;
+        .map_err(|error| ApiError::serialization(format!("The body is not CBOR: {}", in_words(&error))))?;
     match rest.is_empty() {
         true => from_cbor(document),
         false => Err(ApiError::serialization("There is something after the CBOR structure")),
     }
 }
 
-/// By hand, because ciborium reads keys of indefinite length, as some SDKs may send (contract §1), only into its own type.
+/// The library has no words of its own for it.
+fn in_words<T>(error: &ciborium::de::Error<T>) -> String {
+    use ciborium::de::Error as Cbor;
+    match error {
+        Cbor::Io(_) => "it ends too early".to_owned(),
+        Cbor::Syntax(at) => format!("byte {at} cannot be read"),
+        Cbor::Semantic(Some(at), message) => format!("{message}, at byte {at}"),
+        Cbor::Semantic(None, message) => message.clone(),
+        Cbor::RecursionLimitExceeded => format!("it is more than {CBOR_DEPTH_MAX} deep"),
+    }
+}
+
+/// By hand, because ciborium reads keys of indefinite length, as some SDKs may send, only into its own type.
 fn from_cbor(value: ciborium::Value) -> Result<Value, ApiError> {
     use ciborium::Value as Cbor;
     Ok(match value {
         Cbor::Null => Value::Null,
         Cbor::Bool(value) => value.into(),
         Cbor::Text(text) => text.into(),
+        Cbor::Float(number) if !number.is_finite() => {
+            return Err(ApiError::serialization(format!("{number} is no number that an input has")));
+        }
         Cbor::Float(number) => number.into(),
         Cbor::Integer(number) => match (i64::try_from(number), u64::try_from(number)) {
             (Ok(number), _) => number.into(),
@@ -171,4 +186,62 @@ fn from_cbor(value: ciborium::Value) -> Result<Value, ApiError> {
         // Nothing of CodePipeline's is bytes.
         _ => return Err(ApiError::serialization("A value is none that an input has")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn cbor(value: &ciborium::Value) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(value, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_document_is_read_from_cbor_as_from_json() {
+        let document =
+            json!({ "name": "site", "count": 7, "less": -7, "half": 0.5, "yes": true, "no": null, "list": [1, "a"] });
+        let bytes = cbor(&ciborium::Value::serialized(&document).unwrap());
+        assert_eq!(Protocol::Cbor.read(&bytes).unwrap(), document);
+        assert_eq!(Protocol::Json.read(document.to_string().as_bytes()).unwrap(), document);
+        for protocol in [Protocol::Json, Protocol::Cbor] {
+            assert_eq!(protocol.read(b"").unwrap(), json!({}));
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused_in_words() {
+        use ciborium::Value as Cbor;
+        let check = |protocol: Protocol, bytes: &[u8], expected: &str| {
+            let error = protocol.read(bytes).unwrap_err();
+            assert_eq!((error.code, &*error.message), ("SerializationException", expected), "{bytes:?}");
+        };
+        let map = |value| cbor(&Cbor::Map(vec![(Cbor::Text("count".to_owned()), value)]));
+        for (number, word) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf"), (f64::NEG_INFINITY, "-inf")] {
+            check(Protocol::Cbor, &map(Cbor::Float(number)), &format!("{word} is no number that an input has"));
+        }
+        check(Protocol::Cbor, &map(Cbor::Bytes(vec![1])), "A value is none that an input has");
+        let too_large = Cbor::Tag(2, Box::new(Cbor::Bytes(vec![1; 9])));
+        assert!(Protocol::Cbor.read(&map(too_large)).is_err());
+        check(Protocol::Cbor, &cbor(&Cbor::Map(vec![(Cbor::Bool(true), Cbor::Null)])), "A key is not a text");
+        check(Protocol::Cbor, &cbor(&Cbor::Array(Vec::new())), "The body must be a structure");
+        let longer = [map(Cbor::Null), vec![0]].concat();
+        check(Protocol::Cbor, &longer, "There is something after the CBOR structure");
+        check(Protocol::Cbor, &map(Cbor::Null)[..3], "The body is not CBOR: it ends too early");
+        let deep = [vec![0x81; 100], vec![0x80]].concat();
+        check(Protocol::Cbor, &deep, "The body is not CBOR: it is more than 64 deep");
+        check(Protocol::Json, b"[]", "The body must be a structure");
+        assert!(Protocol::Json.read(b"{").unwrap_err().message.starts_with("The body is not JSON: "));
+    }
+
+    #[test]
+    fn an_output_that_there_is_not_is_an_empty_body() {
+        for protocol in [Protocol::Json, Protocol::Cbor] {
+            assert!(protocol.write(None::<&()>).unwrap().is_empty());
+            assert!(!protocol.write(Some(&json!({}))).unwrap().is_empty());
+        }
+    }
 }

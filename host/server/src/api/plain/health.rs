@@ -8,19 +8,20 @@ use axum::response::IntoResponse;
 
 use super::super::Api;
 use super::super::error::ApiError;
+use crate::service::host;
 
 /// Prometheus's text format, which OpenMetrics extends.
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub async fn healthz(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError> {
-    match api.host.driver.has_failed() {
+    match host::failure(&api.service) {
         None => Ok("ok\n"),
         Some(reason) => Err(ApiError::unavailable(reason)),
     }
 }
 
 pub async fn metrics(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, ApiError> {
-    let driver = &api.host.driver;
-    let text = api.metrics.text(driver.counts(), driver.loaded(), &api.poller.counts);
+    let (counts, loaded) = host::counts(&api.service);
+    let text = api.metrics.text(counts, loaded, &api.service.changes.counts);
     Ok(([(header::CONTENT_TYPE, METRICS)], text.map_err(|error| ApiError::internal(&error))?))
 }

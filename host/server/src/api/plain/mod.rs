@@ -5,7 +5,6 @@
 //! does not exist, unless its row says that it is public. Must not know what lies behind one.
 
 mod artifacts;
-mod eventbridge;
 mod events;
 mod export;
 mod health;
@@ -20,22 +19,19 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderValue, Response, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use pipewright_pipeline::machine::{Execution, State};
 use serde::Serialize;
 use tracing::Instrument as _;
 
 use super::error::ApiError;
-use super::executions::Reading;
 use super::permission::{Permission, Resource};
 use super::shares::Answer;
-use super::{Api, Call, request_id};
+use super::{Api, request_id};
 use crate::connections::held;
 use pipewright_base::Source;
-use pipewright_store::Aggregate;
 
 /// One method of one path. Whole paths: a nested router would cut off what is signed.
 pub struct Route {
@@ -75,6 +71,7 @@ routes! {
     GET "/v1/export" (Export on Host) Stream => export::export,
     GET "/v1/plugins" (ListPlugins on Account) Document => plugins::list,
     GET "/v1/plugins/{team}/{plugin}/uses" (ListPluginUses on Account) Document => plugins::uses,
+    PUT "/v1/plugins/load" (LoadPlugins on Account) Document => plugins::load,
     PUT "/v1/plugins/consent" (ConsentToPlugin on Account) Document => plugins::consent,
     PUT "/v1/plugins/offer" (OfferActionType on ActionType) Document => plugins::offer,
     PUT "/v1/plugins/notice" (PutPluginNotice on Account) Document => plugins::notice,
@@ -125,6 +122,10 @@ async fn enter(
     .await
 }
 
+/// What a path names and is not there.
+const NOT_FOUND: &[&str] =
+    &["PipelineNotFoundException", "PipelineExecutionNotFoundException", "ResourceNotFoundException"];
+
 pub(super) async fn no_such_path() -> ApiError {
     ApiError::not_found("There is nothing at this path")
 }
@@ -138,7 +139,7 @@ impl IntoResponse for ApiError {
             message: &'a str,
         }
         let mut response = json(&Shown { code: self.code, message: &self.message });
-        *response.status_mut() = self.status;
+        *response.status_mut() = if NOT_FOUND.contains(&self.code) { StatusCode::NOT_FOUND } else { self.status };
         response
     }
 }
@@ -147,23 +148,4 @@ fn json(value: &impl Serialize) -> Response<Body> {
     let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// A pipeline that a path names.
-async fn pipeline(call: &Call, name: &str) -> Result<(Aggregate, Arc<State>), ApiError> {
-    call.pipeline(name).await.map_err(|error| match error.code {
-        "PipelineNotFoundException" => ApiError { status: axum::http::StatusCode::NOT_FOUND, ..error },
-        _ => error,
-    })
-}
-
-/// An execution that a path names.
-async fn execution(call: &Call, name: &str, id: &str) -> Result<(Aggregate, Arc<Execution>), ApiError> {
-    let (aggregate, state) = pipeline(call, name).await?;
-    let found = Reading::new(call, aggregate, state).named(id).await;
-    let found = found.map_err(|error| match error.code {
-        "PipelineExecutionNotFoundException" => ApiError { status: axum::http::StatusCode::NOT_FOUND, ..error },
-        _ => error,
-    });
-    Ok((aggregate, found?))
 }

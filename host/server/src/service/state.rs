@@ -7,121 +7,29 @@ use std::sync::Arc;
 
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionAddress, ActionRun, ActionStatus, Execution, ExecutionId, Head, StageHead, StageStatus, Transition, What,
+    ActionAddress, ActionRun, Execution, ExecutionId, Head, StageHead, StageStatus, Transition, What,
 };
 use pipewright_pipeline::requests;
-use serde::Serialize;
+use pipewright_pipeline::responses::{
+    ActionExecution, ActionRevision, ActionState, GetPipelineStateOutput, RetryStageMetadata, RetryTrigger,
+    StageExecution, StageState, Time, TransitionState,
+};
 
-use super::Call;
-use super::error::ApiError;
-use super::executions::Reading;
-use super::operations::NoBody;
-use super::views::{self, ErrorDetails, Time};
+use super::{Context, Service, ServiceError};
 
-/// Longest revisionChangeId (contract appendix A).
+use super::views;
+
+/// Longest revisionChangeId (S113).
 const CHANGE_ID_CHARS_MAX: usize = 100;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Got {
-    pipeline_name: String,
-    pipeline_version: u32,
-    stage_states: Vec<StageState>,
-    created: Time,
-    updated: Time,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StageState {
-    stage_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inbound_execution: Option<StageExecution>,
-    inbound_executions: Vec<StageExecution>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inbound_transition_state: Option<TransitionState>,
-    action_states: Vec<ActionState>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latest_execution: Option<StageExecution>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_stage_metadata: Option<RetryStageMetadata>,
-}
-
-#[derive(Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StageExecution {
-    pipeline_execution_id: String,
-    status: StageStatus,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TransitionState {
-    enabled: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_changed_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_changed_at: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disabled_reason: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RetryStageMetadata {
-    manual_stage_retry_attempt: u32,
-    latest_retry_trigger: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ActionState {
-    action_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    current_revision: Option<ActionRevision>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latest_execution: Option<ActionExecution>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entity_url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revision_url: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ActionRevision {
-    revision_id: String,
-    revision_change_id: String,
-    created: Time,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ActionExecution {
-    action_execution_id: String,
-    status: ActionStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary: Option<String>,
-    last_status_change: Time,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_updated_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    external_execution_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    external_execution_url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_details: Option<ErrorDetails>,
-}
-
-pub async fn get(call: &Call, input: requests::GetPipelineStateInput) -> Result<Got, ApiError> {
-    let (pipeline, state) = call.pipeline(&input.name).await?;
-    let (head, declaration) = (state.head.clone(), state.declaration.clone());
-    let (Some(head), Some(declaration)) = (head, declaration) else {
-        return Err(ApiError::internal(&"a pipeline without a declaration"));
-    };
-    let mut reading = Reading::new(call, pipeline, state);
+pub async fn get(
+    service: &Service,
+    context: &Context,
+    input: requests::GetPipelineStateInput,
+) -> Result<GetPipelineStateOutput, ServiceError> {
+    let mut reading = service.pipeline(context, &input.name).await?;
+    let declaration = Arc::clone(reading.current()?);
+    let Some(head) = reading.state.head.clone() else { return Err(ServiceError::host("a pipeline without a head")) };
     let mut latest = HashMap::new();
     for id in head.stages.iter().filter_map(|stage| stage.latest).map(|latest| latest.execution) {
         if let std::collections::hash_map::Entry::Vacant(entry) = latest.entry(id)
@@ -132,7 +40,7 @@ pub async fn get(call: &Call, input: requests::GetPipelineStateInput) -> Result<
         }
     }
     let stages = (0..declaration.stages.len()).map(|stage| stage_state(stage, &head, &declaration, &latest));
-    Ok(Got {
+    Ok(GetPipelineStateOutput {
         pipeline_name: declaration.name.clone(),
         pipeline_version: head.version,
         stage_states: stages.collect(),
@@ -190,7 +98,7 @@ fn stage_state(
         }),
         retry_stage_metadata: retries.filter(|retries| *retries > 0).map(|retries| RetryStageMetadata {
             manual_stage_retry_attempt: retries,
-            latest_retry_trigger: "ManualStageRetry",
+            latest_retry_trigger: RetryTrigger::ManualStageRetry,
         }),
     }
 }
@@ -238,24 +146,32 @@ fn action_execution(run: &ActionRun) -> ActionExecution {
         last_updated_by: decision.and_then(|decision| decision.by.clone()),
         external_execution_id: run.told.external_id.clone().filter(|id| !id.is_empty()),
         external_execution_url: views::summary(run.told.links.first().map(|link| &link.url)),
-        error_details: run.error.as_ref().map(ErrorDetails::from),
+        error_details: run.error.as_ref().map(views::error),
     }
 }
 
-pub async fn enable_transition(call: &Call, input: requests::EnableStageTransitionInput) -> Result<NoBody, ApiError> {
-    let by = Some(call.caller.clone());
+pub async fn enable_transition(
+    service: &Service,
+    context: &Context,
+    input: requests::EnableStageTransitionInput,
+) -> Result<(), ServiceError> {
+    let by = Some(context.principal());
     let what = What::EnableTransition { stage: input.stage_name, kind: input.transition_type, by };
-    change_transition(call, &input.pipeline_name, what).await
+    change_transition(service, context, &input.pipeline_name, what).await
 }
 
-pub async fn disable_transition(call: &Call, input: requests::DisableStageTransitionInput) -> Result<NoBody, ApiError> {
-    let (by, kind) = (Some(call.caller.clone()), input.transition_type);
+pub async fn disable_transition(
+    service: &Service,
+    context: &Context,
+    input: requests::DisableStageTransitionInput,
+) -> Result<(), ServiceError> {
+    let (by, kind) = (Some(context.principal()), input.transition_type);
     let what = What::DisableTransition { stage: input.stage_name, kind, reason: input.reason, by };
-    change_transition(call, &input.pipeline_name, what).await
+    change_transition(service, context, &input.pipeline_name, what).await
 }
 
-async fn change_transition(call: &Call, name: &str, what: What) -> Result<NoBody, ApiError> {
-    let (pipeline, _) = call.pipeline(name).await?;
-    let reply = call.api.host.driver.submit(pipeline, what, &call.cause).await;
-    reply.map_err(|error| call.refused(name, error)).map(|_| NoBody)
+async fn change_transition(service: &Service, context: &Context, name: &str, what: What) -> Result<(), ServiceError> {
+    let reading = service.pipeline(context, name).await?;
+    let reply = service.driver().submit(reading.pipeline, what, &context.cause).await;
+    reply.map_err(|error| context.refused(name, error)).map(drop)
 }

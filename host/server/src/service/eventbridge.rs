@@ -1,18 +1,19 @@
-//! The core's events in EventBridge's shape (contract §7.12).
+//! The core's events in EventBridge's shape.
 //!
 //! Owns the shape. What has no such event (a wait, a transition, the pipeline itself) has none here.
 
 use pipewright_pipeline::machine::{ActionEvent, ActionHappening, Event, ExecutionEvent, StageEvent, StageState, Told};
 use serde_json::{Map, Value, json};
 
-use super::super::Call;
+use super::{Context, Service};
 use pipewright_base::Cause;
 use pipewright_engine::driver::counts::{action_state, execution_state};
 use pipewright_pipeline::machine::Timestamp;
 
 /// Where an event stands, to be told to the client.
 pub struct At<'a> {
-    pub call: &'a Call,
+    pub service: &'a Service,
+    pub context: &'a Context,
     pub pipeline: &'a str,
     /// Unique among all events of the host.
     pub id: &'a str,
@@ -44,10 +45,10 @@ pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
         "id": at.id,
         "detail-type": format!("CodePipeline {kind} Execution State Change"),
         "source": "aws.codepipeline",
-        "account": at.call.account_id(),
+        "account": at.context.account_id(),
         "time": time(at.time.0),
-        "region": at.call.api.region,
-        "resources": [at.call.arn(at.pipeline)],
+        "region": at.service.region(),
+        "resources": [at.service.arn(at.context, at.pipeline)],
         "detail": detail,
     }))
 }
@@ -101,7 +102,7 @@ fn action(at: &At<'_>, event: &ActionEvent) -> Option<Value> {
         "action": event.action,
         "action-execution-id": event.action_execution.to_string(),
         "state": state,
-        "region": at.call.api.region,
+        "region": at.service.region(),
         "type": {
             "owner": event.action_type.owner,
             "provider": event.action_type.provider,

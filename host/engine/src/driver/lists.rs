@@ -1,0 +1,148 @@
+//! What lists show: the rows of the index, page by page, put together where one thing has several.
+//!
+//! Must not know the bytes of a row (`rows`), who asks, what is shown, or what a page token is.
+
+use bytes::Bytes;
+use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId};
+
+use super::rows::{ActionOfRow, ActionRow, DeletedRow, ExecutionRow, PipelineRow, Place, PolledRow, Row as _, Which};
+use super::{Driver, DriverError};
+use pipewright_store::Aggregate;
+
+/// Where a list goes on: the name of a row, without what all rows of the list have in common.
+pub type Position = Vec<u8>;
+
+/// Which records of a pipeline's history tell of an action execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActionRecords {
+    pub execution: ExecutionId,
+    pub place: Place,
+    /// The sequences of the records of its start and its end.
+    pub start: Option<u64>,
+    pub end: Option<u64>,
+}
+
+impl ActionRecords {
+    fn of(row: &ActionRow) -> Self {
+        let mut records = Self { execution: row.execution, place: row.place, start: None, end: None };
+        records.add(row);
+        records
+    }
+
+    fn add(&mut self, row: &ActionRow) {
+        match row.which {
+            Which::Start => self.start = Some(row.sequence),
+            Which::End => self.end = Some(row.sequence),
+        }
+    }
+
+    pub fn position(&self) -> Position {
+        self.place.to_bytes()
+    }
+}
+
+impl Driver {
+    /// The pipelines of an account, in the order of their names, after the one of a name.
+    pub async fn list_pipelines(
+        &self,
+        account: u64,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<PipelineRow>, DriverError> {
+        self.rows(account, Bytes::new(), after.map(Bytes::from), limit).await
+    }
+
+    /// The executions of a pipeline, the newest first, each with the position after it.
+    pub async fn list_executions(
+        &self,
+        pipeline: Aggregate,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<(Position, ExecutionId)>, DriverError> {
+        let of = ExecutionRow::of(&pipeline.uid);
+        let rows = self.rows::<ExecutionRow>(pipeline.account, of.clone(), behind(&of, after), limit).await?;
+        Ok(rows.into_iter().map(|row| (row.name()[of.len()..].to_vec(), row.execution)).collect())
+    }
+
+    /// The action executions of a pipeline, the newest first.
+    pub async fn list_actions(
+        &self,
+        pipeline: Aggregate,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<ActionRecords>, DriverError> {
+        let of = ActionRow::of(&pipeline.uid);
+        // Behind both rows of the last one.
+        let after = after.map(|after| [after, &[u8::MAX]].concat());
+        // Each has at most two rows.
+        let rows = self.rows::<ActionRow>(pipeline.account, of.clone(), behind(&of, after), 2 * limit).await?;
+        let mut found: Vec<ActionRecords> = Vec::new();
+        for row in rows {
+            match found.last_mut() {
+                Some(last) if last.place == row.place => last.add(&row),
+                _ => found.push(ActionRecords::of(&row)),
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// The action executions of one execution, the newest first.
+    pub async fn list_actions_of(
+        &self,
+        pipeline: Aggregate,
+        execution: ExecutionId,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<ActionRecords>, DriverError> {
+        let of = ActionOfRow::of(&pipeline.uid, execution);
+        let after = behind(&of, after.map(<[u8]>::to_vec));
+        let mut actions = Vec::new();
+        for row in self.rows::<ActionOfRow>(pipeline.account, of, after, limit).await? {
+            let at = ActionRow::at(&pipeline.uid, row.place);
+            let rows = self.rows::<ActionRow>(pipeline.account, at, None, 2).await?;
+            let Some(mut records) = rows.first().map(ActionRecords::of) else { continue };
+            rows.iter().for_each(|row| records.add(row));
+            actions.push(records);
+        }
+        Ok(actions)
+    }
+
+    /// Whether an execution has an action execution.
+    pub async fn has_action(
+        &self,
+        pipeline: Aggregate,
+        execution: ExecutionId,
+        action: ActionExecutionId,
+    ) -> Result<bool, DriverError> {
+        let of = ActionOfRow::of(&pipeline.uid, execution);
+        let mut rows = self.walk::<ActionOfRow>(pipeline.account, of, None);
+        loop {
+            let page = rows.page().await?;
+            if page.iter().any(|row| row.place.action == action) {
+                return Ok(true);
+            }
+            if page.is_empty() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The pipelines that have a source to look at.
+    pub async fn polled(&self, account: u64) -> Result<Vec<Aggregate>, DriverError> {
+        let rows = self.walk::<PolledRow>(account, Bytes::new(), None).all().await?;
+        Ok(rows.into_iter().map(|row| Aggregate { account, uid: row.uid }).collect())
+    }
+
+    /// The pipelines that were deleted since that time, each with the name that it had.
+    pub async fn deleted_since(&self, account: u64, since: u64) -> Result<Vec<(String, Aggregate)>, DriverError> {
+        let after = Some(DeletedRow::since(since));
+        let rows = self.walk::<DeletedRow>(account, Bytes::new(), after).all().await?;
+        Ok(rows.into_iter().map(|row| (row.pipeline, Aggregate { account, uid: row.uid })).collect())
+    }
+}
+
+/// Behind the row whose name goes on with `after` behind what all have in common.
+fn behind(of: &Bytes, after: Option<Position>) -> Option<Bytes> {
+    after.map(|after| [&of[..], &after].concat().into())
+}

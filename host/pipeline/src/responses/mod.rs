@@ -1,0 +1,28 @@
+//! The outputs of the API's operations, member by member as CodePipeline's model has them: one set of types for the server that
+//! writes them and the client that reads them.
+//!
+//! Owns their shape. Must not know where they are read from, or how they are spoken.
+
+mod action_types;
+mod actions;
+mod executions;
+mod pipelines;
+mod state;
+mod time;
+
+use serde::{Deserialize, Serialize};
+
+pub use action_types::*;
+pub use actions::*;
+pub use executions::*;
+pub use pipelines::*;
+pub use state::*;
+pub use time::Time;
+
+/// Of an action that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDetails {
+    pub code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}

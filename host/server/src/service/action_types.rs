@@ -1,0 +1,146 @@
+//! ListActionTypes, GetActionType, UpdateActionType: the action types that plugins serve in an account.
+//!
+//! Must not know plugins; it shows what they are bound to.
+
+use std::sync::Arc;
+
+use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
+use pipewright_pipeline::declaration::ActionTypeId;
+use pipewright_pipeline::requests;
+use pipewright_pipeline::responses::{
+    ActionConfigurationProperty, ActionConfigurationPropertyType, ActionType, ActionTypeDeclaration,
+    ActionTypeExecutor, ActionTypePermissions, ActionTypeProperty, ArtifactDetails, ExecutorConfiguration,
+    ExecutorType, GetActionTypeOutput, ListActionTypesOutput,
+};
+
+use super::{Context, Service, ServiceError, plugins, views};
+use crate::catalogues::Catalogues;
+use pipewright_packages::plugins::{Binding, Whose};
+
+/// CodePipeline's structures hold no more (S113).
+const PROPERTIES_MAX: usize = 10;
+const ARTIFACTS_MAX: u32 = 5;
+const RESULTS_PER_PAGE: usize = 100;
+const PROPERTY_CHARS_MAX: usize = 160;
+const DECLARED_PROPERTY_CHARS_MAX: usize = 250;
+const DESCRIPTION_CHARS_MAX: usize = 1024;
+
+fn count(count: ArtifactCount) -> ArtifactDetails {
+    ArtifactDetails { minimum_count: count.min.min(ARTIFACTS_MAX), maximum_count: count.max.min(ARTIFACTS_MAX) }
+}
+
+fn property(property: &Property) -> ActionConfigurationProperty {
+    let kind = match property.kind {
+        PropertyKind::Number => ActionConfigurationPropertyType::Number,
+        PropertyKind::Boolean => ActionConfigurationPropertyType::Boolean,
+        PropertyKind::String | PropertyKind::List => ActionConfigurationPropertyType::String,
+    };
+    let Property { name, required, secret, documentation, .. } = property.clone();
+    let description = views::text(Some(&documentation), PROPERTY_CHARS_MAX);
+    ActionConfigurationProperty { name, required, key: false, secret, queryable: false, description, kind }
+}
+
+pub async fn list(
+    service: &Service,
+    context: &Context,
+    input: requests::ListActionTypesInput,
+) -> Result<ListActionTypesOutput, ServiceError> {
+    const SCOPE: &str = "ListActionTypes";
+    let after = service.after(context, SCOPE, input.next_token.as_deref())?;
+    let after = after.and_then(|after| std::str::from_utf8(&after).ok()?.parse::<usize>().ok()).unwrap_or(0);
+    let catalogue = service.catalogue(context);
+    let here = input.region_filter.is_none_or(|region| region == service.region());
+    let wanted = |info: &&ActionTypeInfo| here && input.action_owner_filter.is_none_or(|owner| info.id.owner == owner);
+    let wanted: Vec<_> = catalogue.types().values().filter(wanted).collect();
+    let page = wanted.iter().skip(after).take(RESULTS_PER_PAGE).map(|info| ActionType {
+        id: info.id.clone(),
+        action_configuration_properties: info.properties.iter().take(PROPERTIES_MAX).map(property).collect(),
+        input_artifact_details: count(info.inputs),
+        output_artifact_details: count(info.outputs),
+    });
+    let end = after + RESULTS_PER_PAGE;
+    let next_token = (wanted.len() > end).then(|| service.token(context, SCOPE, end.to_string().as_bytes()));
+    Ok(ListActionTypesOutput { action_types: page.collect(), next_token })
+}
+
+pub async fn get(
+    service: &Service,
+    context: &Context,
+    input: requests::GetActionTypeInput,
+) -> Result<GetActionTypeOutput, ServiceError> {
+    Ok(GetActionTypeOutput { action_type: declaration(service, context, &input.id)? })
+}
+
+/// Changes who may use an action type. What else it is, its plugin says.
+pub async fn update(
+    service: &Service,
+    context: &Context,
+    input: requests::UpdateActionTypeInput,
+) -> Result<(), ServiceError> {
+    let member = |name: &str| input.action_type.get(name).filter(|value| !value.is_null());
+    let id: ActionTypeId = serde_json::from_value(input.action_type["id"].clone())
+        .map_err(|error| ServiceError::validation(format!("actionType.id: {error}")))?;
+    let known = serde_json::to_value(declaration(service, context, &id)?).map_err(ServiceError::host)?;
+    let given = input.action_type.as_object().into_iter().flatten().filter(|(name, _)| *name != "permissions");
+    if let Some((name, _)) =
+        given.filter(|(_, value)| !value.is_null()).find(|(name, value)| known.get(*name) != Some(*value))
+    {
+        return Err(ServiceError::validation(format!(
+            "Value at 'actionType.{name}' differs from what the plugin says of the action type: only its permissions can be updated"
+        )));
+    }
+    if let Some(permissions) = member("permissions") {
+        let accounts: Vec<String> = serde_json::from_value(permissions["allowedAccounts"].clone())
+            .map_err(|error| ServiceError::validation(format!("actionType.permissions: {error}")))?;
+        let others: Vec<String> = accounts.into_iter().filter(|account| *account != context.account_id()).collect();
+        let offer = move |catalogues: Arc<Catalogues>, account, cause| async move {
+            catalogues.offer(account, &id, &others, &cause).await
+        };
+        plugins::change(service, context, offer).await?;
+    }
+    Ok(())
+}
+
+fn declaration(service: &Service, context: &Context, id: &ActionTypeId) -> Result<ActionTypeDeclaration, ServiceError> {
+    let catalogue = service.catalogue(context);
+    let missing = |reason: &str| {
+        ServiceError::refused(
+            "ActionTypeNotFoundException",
+            format!("No plugin serves an action type {id} here{reason}"),
+        )
+    };
+    let binding = catalogue.bindings().get(id).ok_or_else(|| missing(""))?;
+    if let Some(reason) = catalogue.yanked(id) {
+        return Err(missing(&format!(": {reason}")));
+    }
+    let info = &binding.served.info;
+    let properties = info.properties.iter().take(PROPERTIES_MAX).map(|property| ActionTypeProperty {
+        name: property.name.clone(),
+        optional: !property.required,
+        key: false,
+        no_echo: property.secret,
+        queryable: false,
+        description: views::text(Some(&property.documentation), DECLARED_PROPERTY_CHARS_MAX),
+    });
+    let deprecated = binding.notice.as_ref().map(|notice| format!("Deprecated: {}\n\n", notice.reason));
+    let description = deprecated.unwrap_or_default() + &info.documentation;
+    Ok(ActionTypeDeclaration {
+        description: views::text(Some(&description), DESCRIPTION_CHARS_MAX),
+        id: id.clone(),
+        executor: ActionTypeExecutor { kind: ExecutorType::JobWorker, configuration: ExecutorConfiguration::default() },
+        input_artifact_details: count(info.inputs),
+        output_artifact_details: count(info.outputs),
+        permissions: ActionTypePermissions { allowed_accounts: allowed_accounts(service, context, binding, id) },
+        properties: properties.collect(),
+    })
+}
+
+fn allowed_accounts(service: &Service, context: &Context, binding: &Binding, id: &ActionTypeId) -> Vec<String> {
+    let mut allowed = vec![context.account_id()];
+    if binding.whose == Whose::Own {
+        let sharing = service.host.actions.plugins.sharing();
+        let offered = sharing.offers.get(&(context.account, id.clone()));
+        allowed.extend(offered.into_iter().flat_map(|offer| offer.0.keys().cloned()));
+    }
+    allowed
+}

@@ -1,0 +1,124 @@
+//! Why a command or query was not done, by what the caller may do about it.
+//!
+//! Owns which failure of the rooms below is which. Must not know how an error is spoken.
+
+use std::fmt::Display;
+
+use pipewright_base::Scope;
+use pipewright_engine::driver::DriverError;
+use pipewright_packages::PackageError;
+use pipewright_pipeline::machine::Refusal;
+use pipewright_pipeline::tags::TagError;
+use pipewright_pipeline::validate::{ErrorClass, Problems};
+
+use crate::catalogues::CatalogueError;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    /// Ask for something else: CodePipeline's class of error, and its words.
+    #[error("{message} ({class})")]
+    Refused { class: &'static str, message: String },
+    /// There may not be more of it, or it may not be larger.
+    #[error("{0}")]
+    Limit(String),
+    /// There is no room for it now; the same later may succeed.
+    #[error("{0}")]
+    Full(String),
+    /// The host's own failure, which those who run it have to mend: to be logged, not told.
+    #[error("{0}")]
+    Host(String),
+}
+
+impl ServiceError {
+    pub fn refused(class: &'static str, message: impl Into<String>) -> Self {
+        Self::Refused { class, message: message.into() }
+    }
+
+    pub fn validation(message: impl Into<String>) -> Self {
+        Self::refused("ValidationException", message)
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::refused("ResourceNotFoundException", message)
+    }
+
+    pub fn host(error: impl Display) -> Self {
+        Self::Host(error.to_string())
+    }
+
+    /// What judges an input says it in AWS's words.
+    pub fn problems(problems: &Problems) -> Self {
+        let (class, message) = problems.error();
+        Self::of_class(class, message)
+    }
+
+    pub fn of_class(class: ErrorClass, message: String) -> Self {
+        let class = match class {
+            ErrorClass::Validation => "ValidationException",
+            ErrorClass::InvalidStructure => "InvalidStructureException",
+            ErrorClass::InvalidStageDeclaration => "InvalidStageDeclarationException",
+            ErrorClass::InvalidActionDeclaration => "InvalidActionDeclarationException",
+            ErrorClass::InvalidBlockerDeclaration => "InvalidBlockerDeclarationException",
+            ErrorClass::TooManyTags => "TooManyTagsException",
+            ErrorClass::InvalidTags => "InvalidTagsException",
+        };
+        Self::refused(class, message)
+    }
+
+    /// The same, or another one where it says that a pipeline is not there.
+    pub(super) fn or_if_no_pipeline(self, other: impl FnOnce() -> Self) -> Self {
+        match &self {
+            Self::Refused { class: "PipelineNotFoundException", .. } => other(),
+            _ => self,
+        }
+    }
+}
+
+impl From<TagError> for ServiceError {
+    fn from(error: TagError) -> Self {
+        Self::of_class(error.class(), error.to_string())
+    }
+}
+
+impl From<Refusal> for ServiceError {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal.error_class().unwrap_or("ValidationException"), refusal.to_string())
+    }
+}
+
+impl From<CatalogueError> for ServiceError {
+    fn from(error: CatalogueError) -> Self {
+        match error {
+            error @ CatalogueError::NoActionType { .. } => {
+                Self::refused("ActionTypeNotFoundException", error.to_string())
+            }
+            CatalogueError::NoPlugin(message) => Self::not_found(message),
+            CatalogueError::Invalid(message) => Self::validation(message),
+            CatalogueError::Package(PackageError::Host(error)) => Self::host(format!("{error:#}")),
+            CatalogueError::Package(error @ PackageError::Missing(_)) => Self::not_found(error.to_string()),
+            CatalogueError::Package(error) => Self::validation(error.to_string()),
+            CatalogueError::Plugin(error) => Self::validation(error.to_string()),
+            CatalogueError::Driver(error) => error.into(),
+        }
+    }
+}
+
+impl From<DriverError> for ServiceError {
+    fn from(error: DriverError) -> Self {
+        match error {
+            DriverError::Refused(refusal) => refusal.into(),
+            DriverError::TooLarge(message) => Self::Limit(message),
+            DriverError::Full(message) => Self::Full(message),
+            DriverError::Unpinned(_) => Self::validation(error.to_string()),
+            // It stays so until somebody acts: to be told, and not to be tried again.
+            DriverError::Quarantined(_) => Self::validation(format!(
+                "{error}. Mend the cause and load it again with `pipewright reload`; until then it can be exported and deleted"
+            )),
+            error if error.scope() == Scope::Pipeline => {
+                tracing::error!("a request failed: {error}");
+                Self::validation(format!("What the host keeps of the pipeline cannot be used: {error}"))
+            }
+            DriverError::Store(_) | DriverError::Damaged(_) | DriverError::Defect(_) => Self::host(error),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! StartPipelineExecution, StopPipelineExecution, GetPipelineExecution, ListPipelineExecutions, RetryStageExecution,
+//! PutApprovalResult, and what a look at a source starts.
+//!
+//! Must not know the rules of an execution (the core's state machine).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pipewright_base::clock;
+use pipewright_engine::driver::{Aggregate, Note};
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{
+    ActionStatus, ApprovalAnswer, Execution, ExecutionId, Reply, RetryRequest, StageStatus, StartRequest, Timestamp,
+    Trigger, TriggerType, What,
+};
+use pipewright_pipeline::requests;
+use pipewright_pipeline::responses::{
+    ExecutionIdOutput, GetPipelineExecutionOutput, ListPipelineExecutionsOutput, PutApprovalResultOutput, Time,
+};
+
+use super::reading::Reading;
+use super::{Context, Service, ServiceError, views};
+
+/// A list gives this many where the caller does not say.
+pub const RESULTS_PER_PAGE: usize = 100;
+/// Executions that a page with a filter looks at; it may so be shorter than asked for, and the next one goes on. Stops a
+/// filter that fits nothing from reading all of history for one request.
+const FILTERED_ROWS_MAX: usize = 300;
+
+fn id(execution: ExecutionId) -> ExecutionIdOutput {
+    ExecutionIdOutput { pipeline_execution_id: execution.to_string() }
+}
+
+pub async fn start(
+    service: &Service,
+    context: &Context,
+    input: requests::StartPipelineExecutionInput,
+) -> Result<ExecutionIdOutput, ServiceError> {
+    let reading = service.pipeline(context, &input.name).await?;
+    let request = StartRequest {
+        trigger: Trigger { kind: TriggerType::StartPipelineExecution, detail: context.principal() },
+        variables: input.variables.into_iter().map(|variable| (variable.name, variable.value)).collect(),
+        source_revisions: input.source_revisions,
+        ..StartRequest::default()
+    };
+    let (driver, token) = (service.driver(), input.client_request_token);
+    let started = driver.start(reading.pipeline, request, token, Vec::new(), &context.cause).await;
+    started.map(id).map_err(|error| context.refused(&input.name, error))
+}
+
+pub async fn stop(
+    service: &Service,
+    context: &Context,
+    input: requests::StopPipelineExecutionInput,
+) -> Result<ExecutionIdOutput, ServiceError> {
+    let reading = service.pipeline(context, &input.pipeline_name).await?;
+    let unstoppable = || {
+        let message = format!("Unable to stop the pipeline execution with ID {}.", input.pipeline_execution_id);
+        ServiceError::refused("PipelineExecutionNotStoppableException", message)
+    };
+    let execution = input.pipeline_execution_id.parse().map_err(|_| unstoppable())?;
+    let what = What::Stop { execution, abandon: input.abandon, reason: input.reason, by: Some(context.principal()) };
+    let reply = service.driver().submit(reading.pipeline, what, &context.cause).await;
+    execution_of(reply.map_err(|error| context.refused(&input.pipeline_name, error))?)
+}
+
+fn execution_of(reply: Reply) -> Result<ExecutionIdOutput, ServiceError> {
+    match reply {
+        Reply::Execution(execution) => Ok(id(execution)),
+        other => Err(ServiceError::host(format!("an unexpected reply: {other:?}"))),
+    }
+}
+
+pub async fn get(
+    service: &Service,
+    context: &Context,
+    input: requests::GetPipelineExecutionInput,
+) -> Result<GetPipelineExecutionOutput, ServiceError> {
+    let mut reading = service.pipeline(context, &input.pipeline_name).await?;
+    let execution = reading.named(&input.pipeline_execution_id).await?;
+    let declaration = reading.declaration(execution.start.version).await?;
+    Ok(GetPipelineExecutionOutput { pipeline_execution: views::execution(&execution, &declaration) })
+}
+
+pub async fn list(
+    service: &Service,
+    context: &Context,
+    input: requests::ListPipelineExecutionsInput,
+) -> Result<ListPipelineExecutionsOutput, ServiceError> {
+    let mut reading = service.listed_pipeline(context, &input.pipeline_name).await?;
+    let stage = input.filter.and_then(|filter| filter.succeeded_in_stage).and_then(|filter| filter.stage_name);
+    let scope = format!("ListPipelineExecutions {} {}", reading.pipeline, stage.as_deref().unwrap_or_default());
+    let mut after = service.after(context, &scope, input.next_token.as_deref())?;
+    let limit = input.max_results.map_or(RESULTS_PER_PAGE, |max| max as usize);
+    let mut summaries = Vec::new();
+    let mut looked_at = 0;
+    loop {
+        // One more than wanted: only what is there makes another page.
+        let asked = limit + 1 - summaries.len();
+        let rows = service.driver().list_executions(reading.pipeline, after.clone(), asked).await?;
+        let is_last = rows.len() < asked;
+        for (position, id) in rows {
+            // It may have been collected meanwhile.
+            if let Some(execution) = reading.execution(id).await? {
+                let declaration = reading.declaration(execution.start.version).await?;
+                if stage.as_ref().is_none_or(|stage| succeeded_in(stage, &execution, &declaration, &reading)) {
+                    if summaries.len() == limit {
+                        let next_token = after.map(|after| service.token(context, &scope, &after));
+                        return Ok(ListPipelineExecutionsOutput {
+                            pipeline_execution_summaries: summaries,
+                            next_token,
+                        });
+                    }
+                    summaries.push(views::summary_of(&execution, &declaration));
+                }
+            }
+            looked_at += 1;
+            after = Some(position);
+        }
+        if is_last || looked_at >= FILTERED_ROWS_MAX {
+            let next_token = after.filter(|_| !is_last).map(|after| service.token(context, &scope, &after));
+            return Ok(ListPipelineExecutionsOutput { pipeline_execution_summaries: summaries, next_token });
+        }
+    }
+}
+
+/// An earlier version's stage of the same name is another stage.
+fn succeeded_in(stage: &str, execution: &Execution, declaration: &PipelineDeclaration, reading: &Reading<'_>) -> bool {
+    let index = declaration.stages.iter().position(|declared| declared.name == *stage);
+    let run = index.and_then(|index| execution.stage_run(index));
+    execution.start.version == reading.state.head.as_ref().map_or(0, |head| head.version)
+        && run.is_some_and(|run| run.status == StageStatus::Succeeded)
+}
+
+pub async fn retry_stage(
+    service: &Service,
+    context: &Context,
+    input: requests::RetryStageExecutionInput,
+) -> Result<ExecutionIdOutput, ServiceError> {
+    let reading = service.pipeline(context, &input.pipeline_name).await?;
+    let not_latest = || {
+        let message = format!("There is no execution with ID {} to retry", input.pipeline_execution_id);
+        ServiceError::refused("NotLatestPipelineExecutionException", message)
+    };
+    let execution = input.pipeline_execution_id.parse().map_err(|_| not_latest())?;
+    let request = RetryRequest { stage: input.stage_name, execution, mode: input.retry_mode, ended: None };
+    let reply = service.driver().submit(reading.pipeline, What::RetryStage(request), &context.cause).await;
+    execution_of(reply.map_err(|error| context.refused(&input.pipeline_name, error))?)
+}
+
+pub async fn put_approval_result(
+    service: &Service,
+    context: &Context,
+    input: requests::PutApprovalResultInput,
+) -> Result<PutApprovalResultOutput, ServiceError> {
+    let reading = service.pipeline(context, &input.pipeline_name).await?;
+    let approved_at = Time(Timestamp(clock::now_ms()));
+    let answer = ApprovalAnswer {
+        stage: input.stage_name,
+        action: input.action_name,
+        token: input.token,
+        status: input.result.status,
+        summary: input.result.summary,
+        by: Some(context.principal()),
+    };
+    let reply = service.driver().submit(reading.pipeline, What::PutApprovalResult(answer), &context.cause).await;
+    reply.map_err(|error| context.refused(&input.pipeline_name, error))?;
+    Ok(PutApprovalResultOutput { approved_at })
+}
+
+/// The note of the revision that was last seen of a source action.
+fn seen_note(action: &str) -> String {
+    format!("seen/{action}")
+}
+
+/// A source has `revision`: starts an execution if neither an earlier look nor the newest execution has seen it.
+pub async fn seen(
+    service: &Service,
+    context: &Context,
+    pipeline: Aggregate,
+    action: &str,
+    revision: &str,
+) -> Result<Option<ExecutionId>, ServiceError> {
+    let driver = service.driver();
+    let note = seen_note(action);
+    // Most often there is nothing new, and then the pipeline is not loaded.
+    if driver.kept(pipeline, &note).await?.as_deref() == Some(revision.as_bytes()) {
+        return Ok(None);
+    }
+    let state = driver.state(pipeline).await?;
+    let Some(declaration) = &state.declaration else { return Ok(None) };
+    let Some(place) = declaration.stages[0].actions.iter().position(|declared| declared.name == action) else {
+        return Ok(None);
+    };
+    let keep: Vec<Note> = vec![(note, Some(Bytes::copy_from_slice(revision.as_bytes())))];
+    let newest = state.head.as_ref().and_then(|head| head.stages.first()?.latest).map(|latest| latest.execution);
+    let newest = match newest.map(|id| (id, state.executions.get(&id))) {
+        None => None,
+        Some((_, Some(live))) => Some(Arc::clone(live)),
+        Some((id, None)) => driver.archived(pipeline, id).await?.map(Arc::new),
+    };
+    match newest.map_or(Fetched::Nothing, |execution| fetched(&execution, place)) {
+        // What it will fetch is not known yet: the next look tells.
+        Fetched::InProgress => return Ok(None),
+        Fetched::Revision(id) if id == revision => {
+            driver.keep(pipeline, keep, &context.cause).await?;
+            return Ok(None);
+        }
+        Fetched::Revision(_) | Fetched::Nothing => {}
+    }
+    let trigger = Trigger { kind: TriggerType::PollForSourceChanges, detail: action.to_owned() };
+    let request = StartRequest { trigger, ..StartRequest::default() };
+    Ok(Some(driver.start(pipeline, request, None, keep, &context.cause).await?))
+}
+
+/// What an execution has of a source.
+enum Fetched {
+    Nothing,
+    InProgress,
+    Revision(String),
+}
+
+fn fetched(execution: &Execution, place: usize) -> Fetched {
+    let mut runs = execution.stage_actions(0).filter(|(at, _)| usize::from(at.action) == place);
+    match runs.next().map(|(_, run)| (run.status, &run.revision)) {
+        Some((ActionStatus::InProgress, _)) => Fetched::InProgress,
+        Some((_, Some(revision))) => Fetched::Revision(revision.id.clone()),
+        _ => Fetched::Nothing,
+    }
+}

@@ -1,0 +1,129 @@
+//! Commands and queries: all that can be asked of a host, each a function of who asks, a typed input and a typed output.
+//!
+//! Owns who may see what, the words of refusals that need more than a state machine knows, and what is shown of what is kept. Must
+//! not know HTTP, a terminal or a wire protocol: the edges read a request, call one of these functions and write what it gives.
+
+pub mod action_types;
+pub mod actions;
+pub mod artifacts;
+mod error;
+pub mod eventbridge;
+pub mod events;
+pub mod executions;
+pub mod host;
+pub mod logs;
+mod pages;
+pub mod pipelines;
+pub mod plugins;
+pub mod quarantine;
+mod reading;
+pub mod state;
+pub mod tags;
+#[cfg(test)]
+mod tests;
+mod views;
+
+use std::sync::Arc;
+
+use pipewright_base::{Cause, Source};
+use pipewright_engine::driver::{Driver, DriverError};
+use pipewright_engine::export::Exported;
+use pipewright_packages::plugins::Catalogue;
+use pipewright_pipeline::machine::Refusal;
+use pipewright_runner::host::Host;
+use pipewright_runner::work::Work;
+
+use crate::catalogues::Catalogues;
+use crate::config::Quotas;
+use crate::poll::Changes;
+pub use error::ServiceError;
+pub use pages::Pages;
+
+/// What every command and query needs.
+pub struct Service {
+    pub host: Host,
+    /// Of this account are those who run the host.
+    pub operator: u64,
+    pub quotas: Quotas,
+    pub pages: Pages,
+    pub catalogues: Arc<Catalogues>,
+    pub exported: Exported,
+    /// Tells whoever looks at sources that they may have changed.
+    pub changes: Changes,
+    /// Held while tags change: what they become depends on what they are.
+    pub tagging: tokio::sync::Mutex<()>,
+}
+
+/// On whose behalf something is done, and why.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub account: u64,
+    pub cause: Cause,
+}
+
+impl Service {
+    pub fn region(&self) -> &str {
+        &self.host.actions.region
+    }
+
+    /// Where files are read, and whatever else must not keep a thread from a request.
+    pub fn work(&self) -> &Work {
+        &self.host.actions.work_runtime
+    }
+
+    fn driver(&self) -> &Driver {
+        &self.host.driver
+    }
+
+    /// What the account can use now.
+    fn catalogue(&self, context: &Context) -> Arc<Catalogue> {
+        self.host.actions.plugins.catalogue(context.account)
+    }
+
+    /// After which row a page of a list of this account starts.
+    fn after(&self, context: &Context, list: &str, token: Option<&str>) -> Result<Option<Vec<u8>>, ServiceError> {
+        self.pages.after(&format!("{} {list}", context.account), token)
+    }
+
+    fn token(&self, context: &Context, list: &str, after: &[u8]) -> String {
+        self.pages.token(&format!("{} {list}", context.account), after)
+    }
+
+    fn arn(&self, context: &Context, pipeline: &str) -> String {
+        format!("arn:aws:codepipeline:{}:{}:{pipeline}", self.region(), context.account_id())
+    }
+}
+
+impl Context {
+    /// What the host does by itself in an account.
+    pub fn of_host(part: &str, source: Source, account: u64) -> Self {
+        Self { account, cause: Cause::host(part, source) }
+    }
+
+    pub fn account_id(&self) -> String {
+        format!("{:012}", self.account)
+    }
+
+    /// The ARN of who asks.
+    pub fn principal(&self) -> String {
+        self.cause.principal.to_string()
+    }
+
+    /// A refused input, in the words of the API where the core does not know the account.
+    fn refused(&self, name: &str, error: DriverError) -> ServiceError {
+        let account = self.account_id();
+        match error {
+            DriverError::Refused(Refusal::PipelineNotFound) => self.no_pipeline(name),
+            DriverError::Refused(Refusal::PipelineNameInUse(name)) => ServiceError::refused(
+                "PipelineNameInUseException",
+                format!("A pipeline with the name '{name}' already exists in account '{account}'"),
+            ),
+            error => error.into(),
+        }
+    }
+
+    fn no_pipeline(&self, name: &str) -> ServiceError {
+        let message = format!("Account '{}' does not have a pipeline with name '{name}'", self.account_id());
+        ServiceError::refused("PipelineNotFoundException", message)
+    }
+}

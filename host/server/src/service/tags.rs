@@ -1,0 +1,91 @@
+//! TagResource, UntagResource, ListTagsForResource, on pipelines.
+//!
+//! Owns how a pipeline's tags are kept beside it. Must not know what a tag means.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use pipewright_engine::driver::{Aggregate, Note};
+use pipewright_pipeline::declaration::Tag;
+use pipewright_pipeline::responses::{ListTagsForResourceOutput, TagResourceOutput};
+use pipewright_pipeline::{requests, tags};
+
+use super::{Context, Service, ServiceError};
+
+const TAGS_PER_PAGE: usize = 100;
+const NOTE: &str = "tags";
+
+type Tags = BTreeMap<String, String>;
+
+/// The tags as they are kept with a new pipeline.
+pub fn note(tags: &[Tag]) -> Result<Note, ServiceError> {
+    write(&tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect())
+}
+
+fn write(tags: &Tags) -> Result<Note, ServiceError> {
+    let bytes = serde_json::to_vec(tags).map_err(ServiceError::host)?;
+    Ok((NOTE.to_owned(), Some(Bytes::from(bytes))))
+}
+
+async fn read(service: &Service, pipeline: Aggregate) -> Result<Tags, ServiceError> {
+    let kept = service.driver().kept(pipeline, NOTE).await?;
+    let tags = kept.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+    Ok(tags.map_err(ServiceError::host)?.unwrap_or_default())
+}
+
+/// The pipeline that an ARN names.
+async fn resource(service: &Service, context: &Context, arn: &str) -> Result<Aggregate, ServiceError> {
+    let mut parts = arn.splitn(6, ':').skip(3);
+    let (region, account, name) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+    if region != Some(service.region()) || account != Some(&context.account_id()) {
+        return Err(ServiceError::not_found(format!("There is no resource {arn} here")));
+    }
+    Ok(service.resource(context, name).await?.pipeline)
+}
+
+pub async fn tag(
+    service: &Service,
+    context: &Context,
+    input: requests::TagResourceInput,
+) -> Result<TagResourceOutput, ServiceError> {
+    tags::check_keys(&input.tags)?;
+    let pipeline = resource(service, context, &input.resource_arn).await?;
+    let _changing = service.tagging.lock().await;
+    let mut kept = read(service, pipeline).await?;
+    kept.extend(input.tags.into_iter().map(|tag| (tag.key, tag.value)));
+    tags::check_count(kept.len())?;
+    service.driver().keep(pipeline, vec![write(&kept)?], &context.cause).await?;
+    Ok(TagResourceOutput {})
+}
+
+pub async fn untag(
+    service: &Service,
+    context: &Context,
+    input: requests::UntagResourceInput,
+) -> Result<TagResourceOutput, ServiceError> {
+    let pipeline = resource(service, context, &input.resource_arn).await?;
+    let _changing = service.tagging.lock().await;
+    let mut kept = read(service, pipeline).await?;
+    let before = kept.len();
+    kept.retain(|key, _| !input.tag_keys.contains(key));
+    if kept.len() != before {
+        service.driver().keep(pipeline, vec![write(&kept)?], &context.cause).await?;
+    }
+    Ok(TagResourceOutput {})
+}
+
+pub async fn list(
+    service: &Service,
+    context: &Context,
+    input: requests::ListTagsForResourceInput,
+) -> Result<ListTagsForResourceOutput, ServiceError> {
+    let pipeline = resource(service, context, &input.resource_arn).await?;
+    let scope = format!("ListTagsForResource {pipeline}");
+    let after = service.after(context, &scope, input.next_token.as_deref())?;
+    let limit = input.max_results.map_or(TAGS_PER_PAGE, |max| max as usize);
+    let tags = read(service, pipeline).await?;
+    let mut page = tags.into_iter().filter(|(key, _)| after.as_ref().is_none_or(|after| key.as_bytes() > &after[..]));
+    let shown: Vec<_> = page.by_ref().take(limit).map(|(key, value)| Tag { key, value }).collect();
+    let next_token = page.next().and(shown.last()).map(|last| service.token(context, &scope, last.key.as_bytes()));
+    Ok(ListTagsForResourceOutput { tags: shown, next_token })
+}

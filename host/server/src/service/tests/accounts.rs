@@ -1,0 +1,118 @@
+//! Accounts apart: whatever one asks for, it neither sees nor changes what is another's.
+
+use serde_json::{Value, json};
+
+use super::world::{A, B, C, Deed, World, context, gated, pipeline, words};
+use crate::service::artifacts::Named;
+use crate::service::{artifacts, events, executions, logs, pipelines, state, tags};
+
+/// Everything that can be asked about one pipeline by its name, as another account's answer to it.
+#[test]
+fn another_account_s_pipeline_is_not_there() {
+    let world = World::new();
+    world.script.does("Ask", Deed::Ask("ship it?"));
+    world.ok(B, pipelines::create, json!({ "pipeline": gated("site") }));
+    let execution = world.newest(B, "site");
+    let token = world.token(B, "site", &execution);
+    let before = (world.state(B, "site"), world.actions(B, "site"));
+    let missing = "PipelineNotFoundException: Account '000000000000' does not have a pipeline with name 'site'";
+    let of = |more: Value| {
+        let mut input = json!({ "pipelineName": "site", "pipelineExecutionId": execution, "stageName": "Gate" });
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    };
+    world.refused(A, pipelines::get, json!({ "name": "site" }), missing);
+    world.refused(A, state::get, json!({ "name": "site" }), missing);
+    world.refused(A, executions::start, json!({ "name": "site" }), missing);
+    world.refused(A, executions::stop, of(json!({ "abandon": true })), missing);
+    world.refused(A, executions::get, of(json!({})), missing);
+    world.refused(A, executions::retry_stage, of(json!({ "retryMode": "ALL_ACTIONS" })), missing);
+    let inbound = json!({ "transitionType": "Inbound", "reason": "no" });
+    world.refused(A, state::disable_transition, of(inbound.clone()), missing);
+    world.refused(A, state::enable_transition, of(inbound), missing);
+    let result = json!({ "status": "Approved", "summary": "" });
+    let answer = of(json!({ "actionName": "Ask", "token": token, "result": result }));
+    world.refused(A, executions::put_approval_result, answer, missing);
+    assert_eq!(world.ok(A, pipelines::delete, json!({ "name": "site" })), Value::Null);
+    assert_eq!(world.ok(A, pipelines::list, json!({}))["pipelines"], json!([]));
+    let plain = [
+        world.run(artifacts::list(&world.service, &context(A), "site", &execution)).map(drop),
+        world.run(events::of_pipeline(&world.service, &context(A), "site", events::From::Start)).map(drop),
+    ];
+    for answer in plain {
+        assert_eq!(words(&answer.unwrap_err()), missing);
+    }
+    assert_eq!((world.state(B, "site"), world.actions(B, "site")), before);
+}
+
+#[test]
+fn the_same_name_in_two_accounts_is_two_pipelines() {
+    let world = World::new();
+    let (a, b) = (world.create(A, "site"), world.create(B, "site"));
+    let ids = |account| {
+        let listed = world.ok(account, executions::list, json!({ "pipelineName": "site" }));
+        let rows = listed["pipelineExecutionSummaries"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["pipelineExecutionId"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((ids(A), ids(B)), (vec![a.clone()], vec![b.clone()]));
+    let named = |execution: &str| logs::Named {
+        pipeline: "site".to_owned(),
+        execution: execution.to_owned(),
+        action: world.actions(B, "site")[0]["actionExecutionId"].as_str().unwrap().to_owned(),
+    };
+    // An id that is good in one account is none in the other, even under the same names.
+    let other = world.run(logs::log(&world.service, &context(A), &named(&b))).unwrap_err();
+    assert_eq!(
+        words(&other),
+        format!("PipelineExecutionNotFoundException: The pipeline 'site' does not have an execution with ID '{b}'")
+    );
+    let other = world.run(logs::log(&world.service, &context(A), &named(&a))).unwrap_err();
+    let action = named(&a).action;
+    let expected = format!("ResourceNotFoundException: The execution has no action execution with ID '{action}'");
+    assert_eq!(words(&other), expected);
+    let artifact = Named { pipeline: "site".to_owned(), execution: b.clone(), artifact: "Site".to_owned() };
+    assert!(world.run(artifacts::get(&world.service, &context(A), &artifact)).is_err());
+    world.ok(A, pipelines::delete, json!({ "name": "site" }));
+    assert_eq!(ids(B), [b]);
+}
+
+#[test]
+fn the_events_of_an_account_are_its_own() {
+    let world = World::new();
+    world.create(A, "mine");
+    world.create(B, "theirs");
+    let seen = |account| {
+        let mut seen = Vec::new();
+        let mut feed = world.run(events::of_account(&world.service, &context(account), events::From::Start)).unwrap();
+        while let Some(told) = world.run(async { futures::FutureExt::now_or_never(feed.event()) }) {
+            seen.push(told.unwrap().unwrap().event);
+        }
+        seen
+    };
+    for (account, name) in [(A, "mine"), (B, "theirs")] {
+        let events = seen(account);
+        assert!(!events.is_empty());
+        for event in events {
+            assert_eq!(event["account"], format!("{account:012}"));
+            assert_eq!(event["detail"]["pipeline"], name);
+        }
+    }
+    assert_eq!(seen(C), [Value::Null; 0]);
+}
+
+#[test]
+fn what_is_done_is_done_in_the_name_of_who_asked() {
+    let world = World::new();
+    world.ok(C, pipelines::create, json!({ "pipeline": pipeline("site") }));
+    let execution = world.newest(C, "site");
+    world.ended(C, "site", &execution);
+    let inbound = json!({ "pipelineName": "site", "stageName": "Build", "transitionType": "Inbound", "reason": "no" });
+    world.ok(C, state::disable_transition, inbound);
+    let principal = "arn:aws:iam::222222222222:user/ada";
+    let listed = world.ok(C, executions::list, json!({ "pipelineName": "site" }));
+    assert_eq!(listed["pipelineExecutionSummaries"][0]["trigger"]["triggerDetail"], principal);
+    let transition = world.state(C, "site")["stageStates"][1]["inboundTransitionState"].clone();
+    assert_eq!(transition["lastChangedBy"], principal);
+    let arn = "arn:aws:codepipeline:us-east-1:222222222222:site";
+    assert_eq!(world.ok(C, tags::list, json!({ "resourceArn": arn }))["tags"], json!([]));
+}

@@ -1,0 +1,68 @@
+//! The action types of the [`World`](super::world::World): what its plugins say of themselves.
+
+use pipewright_sandbox::abi::{
+    ActionType, Ask, Capability, Category, Count, Description, Owner, Setting, SettingKind, TypeId, Variable,
+};
+
+fn setting(name: &str, kind: SettingKind, secret: bool) -> Setting {
+    Setting {
+        name: name.to_owned(),
+        kind,
+        required: false,
+        secret,
+        default: None,
+        choices: Vec::new(),
+        documentation: format!("The {name}."),
+    }
+}
+
+fn action_type(
+    category: Category,
+    owner: Owner,
+    provider: &str,
+    counts: [u32; 4],
+    settings: Vec<Setting>,
+) -> ActionType {
+    let [inputs_min, inputs_max, outputs_min, outputs_max] = counts;
+    ActionType {
+        id: TypeId { category, owner, provider: provider.to_owned(), version: "1".to_owned() },
+        settings,
+        inputs: Count { min: inputs_min, max: inputs_max },
+        outputs: Count { min: outputs_min, max: outputs_max },
+        variables: vec![Variable { name: "Count".to_owned(), documentation: "how many".to_owned() }],
+        documentation: format!("{provider} does it."),
+    }
+}
+
+fn plugin(name: &str, action_types: Vec<ActionType>, digest: char) -> (Description, String) {
+    let ask = Ask { capability: Capability::Http("git.example".to_owned()), reason: "to fetch".to_owned() };
+    let description = Description {
+        name: name.to_owned(),
+        version: "1.2.3".to_owned(),
+        documentation: format!("The plugin {name}."),
+        action_types,
+        asks: vec![ask],
+        may_run_again: true,
+    };
+    (description, digest.to_string().repeat(64))
+}
+
+/// What comes with the host.
+pub fn host() -> Vec<(Description, String)> {
+    let text = |name| setting(name, SettingKind::Text, false);
+    let source = vec![text("Url"), setting("PollForSourceChanges", SettingKind::Boolean, false)];
+    let source = action_type(Category::Source, Owner::Custom, "Repo", [0, 0, 1, 1], source);
+    let build =
+        vec![text("Target"), setting("Password", SettingKind::Text, true), setting("Jobs", SettingKind::Number, false)];
+    let build = action_type(Category::Build, Owner::Custom, "Make", [0, 7, 0, 5], build);
+    let approval = vec![text("CustomData")];
+    let approval = action_type(Category::Approval, Owner::Aws, "Manual", [0, 0, 0, 0], approval);
+    vec![plugin("pipewright/tools", vec![source, build], 'a'), plugin("pipewright/approval", vec![approval], 'b')]
+}
+
+/// What the account [`B`](super::world::B) has installed.
+pub fn installed() -> Vec<(Description, String)> {
+    let many = (0..12).map(|number| setting(&format!("S{number:02}"), SettingKind::List, number == 11)).collect();
+    let deploy = action_type(Category::Deploy, Owner::ThirdParty, "Ship", [1, 1, 0, 0], many);
+    vec![plugin("team/ship", vec![deploy], 'c')]
+}

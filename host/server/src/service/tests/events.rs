@@ -1,0 +1,200 @@
+//! Feeds of events: all of them, in order, from any point on, and as they happen.
+
+use futures::FutureExt as _;
+use serde_json::{Value, json};
+
+use super::world::{A, Deed, World, context, pipeline, text, words};
+use crate::service::events::{self, Feed, From, Told};
+use crate::service::pipelines;
+
+impl World {
+    fn feed(&self, name: Option<&str>, from: From<'_>) -> Feed {
+        self.run(async {
+            match name {
+                Some(name) => events::of_pipeline(&self.service, &context(A), name, from).await,
+                None => events::of_account(&self.service, &context(A), from).await,
+            }
+        })
+        .unwrap_or_else(|error| panic!("{}", words(&error)))
+    }
+
+    /// What a feed has to tell now.
+    fn heard(&self, feed: &mut Feed) -> Vec<Told> {
+        let mut heard = Vec::new();
+        while let Some(told) = self.run(async { feed.event().now_or_never() }) {
+            match told.unwrap() {
+                Some(told) => heard.push(told),
+                None => break,
+            }
+        }
+        heard
+    }
+}
+
+/// An event in one word each: what it is of, and its state.
+fn short(told: &Told) -> String {
+    let (event, detail) = (&told.event, &told.event["detail"]);
+    let kind = text(&event["detail-type"]).split(' ').nth(1).unwrap().to_owned();
+    let of = detail.get("action").or(detail.get("stage")).unwrap_or(&detail["pipeline"]);
+    format!("{kind} {} {}", text(of), text(&detail["state"]))
+}
+
+const WHOLE: &[&str] = &[
+    "Pipeline site STARTED",
+    "Stage Source STARTED",
+    "Action Source STARTED",
+    "Action Source SUCCEEDED",
+    "Stage Source SUCCEEDED",
+    "Stage Build STARTED",
+    "Action Make STARTED",
+    "Action Make SUCCEEDED",
+    "Stage Build SUCCEEDED",
+    "Pipeline site SUCCEEDED",
+];
+
+#[test]
+fn a_feed_from_the_start_has_every_event_in_its_order() {
+    let world = World::new();
+    world.create(A, "site");
+    for name in [Some("site"), None] {
+        let heard = world.heard(&mut world.feed(name, From::Start));
+        assert_eq!(heard.iter().map(short).collect::<Vec<_>>(), WHOLE, "{name:?}");
+    }
+}
+
+#[test]
+fn an_event_has_eventbridge_s_shape() {
+    let world = World::new();
+    let execution = world.create(A, "site");
+    let heard = world.heard(&mut world.feed(Some("site"), From::Start));
+    let mut ids: Vec<_> = heard.iter().map(|told| text(&told.event["id"])).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), heard.len(), "ids are unique");
+    for told in &heard {
+        let event = &told.event;
+        assert_eq!((&event["version"], &event["source"]), (&json!("0"), &json!("aws.codepipeline")));
+        assert_eq!((&event["account"], &event["region"]), (&json!("000000000000"), &json!("us-east-1")));
+        assert_eq!(event["resources"], json!(["arn:aws:codepipeline:us-east-1:000000000000:site"]));
+        assert_eq!(event["detail"]["execution-id"], *execution);
+        assert_eq!(event["detail"]["version"], json!(1.0));
+        assert!(text(&event["time"]).ends_with('Z'), "{event}");
+    }
+    let made = heard.iter().find(|told| short(told) == "Action Make SUCCEEDED").unwrap();
+    assert_eq!(made.event["detail"]["output-artifacts"], json!([{ "name": "Site" }]));
+    let action_type = json!({ "owner": "Custom", "provider": "Make", "category": "Build", "version": "1" });
+    assert_eq!(made.event["detail"]["type"], action_type);
+    let started = heard.iter().find(|told| short(told) == "Action Make STARTED").unwrap();
+    assert_eq!(started.event["detail"]["input-artifacts"], json!([{ "name": "Code" }]));
+}
+
+#[test]
+fn a_failure_is_told_with_its_class_and_words() {
+    let world = World::new();
+    world.script.does("Make", Deed::Fail("no such target"));
+    world.create(A, "site");
+    let heard = world.heard(&mut world.feed(Some("site"), From::Start));
+    let failed = heard.iter().find(|told| short(told) == "Action Make FAILED").unwrap();
+    let result = json!({ "error-code": "JobFailed", "external-execution-summary": "no such target" });
+    assert_eq!(failed.event["detail"]["execution-result"], result);
+    assert_eq!(short(heard.last().unwrap()), "Pipeline site FAILED");
+}
+
+#[test]
+fn whoever_comes_back_with_a_cursor_misses_nothing() {
+    let world = World::new();
+    world.create(A, "site");
+    for name in [Some("site"), None] {
+        let heard = world.heard(&mut world.feed(name, From::Start));
+        let events: Vec<_> = heard.iter().map(|told| told.event.clone()).collect();
+        for (number, told) in heard.iter().enumerate() {
+            let again = world.heard(&mut world.feed(name, From::Cursor(&told.cursor)));
+            let again: Vec<_> = again.iter().map(|told| told.event.clone()).collect();
+            // What comes again is a part of one record at most; what was not heard comes in its order.
+            let rest = &events[number + 1..];
+            assert!(again.ends_with(rest), "{name:?} after {number}: {again:#?}");
+            assert!(events.ends_with(&again), "{name:?} after {number}");
+        }
+    }
+}
+
+#[test]
+fn a_cursor_of_nobody_is_refused() {
+    let world = World::new();
+    world.create(A, "site");
+    let expected = "ValidationException: The Last-Event-ID is not one that this stream gave";
+    let of_pipeline = |cursor: &str| {
+        world.run(events::of_pipeline(&world.service, &context(A), "site", From::Cursor(cursor))).map(drop)
+    };
+    let of_account =
+        |cursor: &str| world.run(events::of_account(&world.service, &context(A), From::Cursor(cursor))).map(drop);
+    for wrong in ["", "x", "-1", "now", "99999999999999999999"] {
+        assert_eq!(words(&of_pipeline(wrong).unwrap_err()), expected, "{wrong}");
+        assert_eq!(words(&of_account(wrong).unwrap_err()), expected, "{wrong}");
+    }
+    assert_eq!(words(&of_pipeline(&u64::MAX.to_string()).unwrap_err()), expected);
+}
+
+#[test]
+fn a_feed_from_now_has_only_what_follows() {
+    let world = World::new();
+    world.create(A, "site");
+    for name in [Some("site"), None] {
+        let mut feed = world.feed(name, From::Now);
+        let before = world.heard(&mut feed).len();
+        assert!(before == 0 || name.is_none(), "{before}");
+        let execution = world.whole(A, "site");
+        let heard: Vec<_> =
+            world.heard(&mut feed).into_iter().filter(|it| it.event["detail"]["execution-id"] == *execution).collect();
+        assert_eq!(heard.iter().map(short).collect::<Vec<_>>(), WHOLE, "{name:?}");
+    }
+}
+
+#[test]
+fn an_event_is_waited_for() {
+    let world = World::new();
+    world.script.does("Make", Deed::Hang);
+    world.create_running(A, "site");
+    world.until(A, "site", |_| world.script.calls().len() == 2);
+    let mut feed = world.feed(Some("site"), From::Now);
+    world.heard(&mut feed);
+    let started = async {
+        let input = serde_json::from_value(json!({ "name": "site" })).unwrap();
+        let context = context(A);
+        let start = crate::service::executions::start(&world.service, &context, input);
+        let (told, _) = tokio::join!(feed.event(), start);
+        told.unwrap().unwrap()
+    };
+    assert_eq!(short(&world.run(started)), "Pipeline site STARTED");
+}
+
+#[test]
+fn a_deleted_pipeline_s_feed_ends_and_the_account_s_tells_how_it_ended() {
+    let world = World::new();
+    world.script.does("Make", Deed::Hang);
+    world.create_running(A, "site");
+    world.until(A, "site", |_| world.script.calls().len() == 2);
+    let mut one = world.feed(Some("site"), From::Start);
+    let mut all = world.feed(None, From::Start);
+    world.ok(A, pipelines::delete, json!({ "name": "site" }));
+    let last = |heard: &[Told]| heard.last().map(short);
+    assert_eq!(last(&world.heard(&mut one)).as_deref(), Some("Pipeline site CANCELED"));
+    assert!(world.run(one.event()).unwrap().is_none(), "nothing follows");
+    assert_eq!(last(&world.heard(&mut all)).as_deref(), Some("Pipeline site CANCELED"));
+    // The same for who was away meanwhile.
+    let back = world.heard(&mut world.feed(None, From::Start));
+    assert_eq!(last(&back).as_deref(), Some("Pipeline site CANCELED"));
+}
+
+#[test]
+fn a_pipeline_that_is_made_later_is_in_the_account_s_feed_by_its_name() {
+    let world = World::new();
+    let mut feed = world.feed(None, From::Start);
+    assert_eq!(world.heard(&mut feed).len(), 0);
+    world.ok(A, pipelines::create, json!({ "pipeline": pipeline("docs") }));
+    let execution = world.newest(A, "docs");
+    world.ended(A, "docs", &execution);
+    let heard = world.heard(&mut feed);
+    let names: Vec<Value> = heard.iter().map(|told| told.event["detail"]["pipeline"].clone()).collect();
+    assert_eq!(names, vec![json!("docs"); WHOLE.len()]);
+}

@@ -1,0 +1,285 @@
+//! StartPipelineExecution, StopPipelineExecution, RetryStageExecution, PutApprovalResult, GetPipelineExecution.
+
+use pipewright_pipeline::machine::Success;
+use serde_json::{Value, json};
+
+use super::world::{A, B, Deed, World, gated, pipeline, revision, text, told};
+use crate::service::{actions, executions, pipelines};
+
+const NOBODY: &str = "11111111-2222-3333-4444-555555555555";
+
+#[test]
+fn an_execution_shows_what_it_fetched_and_with_what_it_started() {
+    let world = World::new();
+    let mut declared = pipeline("site");
+    declared["pipelineType"] = json!("V2");
+    declared["variables"] =
+        json!([{ "name": "Colour", "defaultValue": "red" }, { "name": "Size", "defaultValue": "L" }]);
+    world.ok(A, pipelines::create, json!({ "pipeline": declared }));
+    let first = world.newest(A, "site");
+    world.ended(A, "site", &first);
+    let variables = json!([{ "name": "Colour", "value": "blue" }]);
+    let started = world.ok(A, executions::start, json!({ "name": "site", "variables": variables }));
+    let id = text(&started["pipelineExecutionId"]);
+    world.ended(A, "site", &id);
+    let input = json!({ "pipelineName": "site", "pipelineExecutionId": id });
+    let shown = world.ok(A, executions::get, input)["pipelineExecution"].clone();
+    assert_eq!(
+        shown,
+        json!({
+            "pipelineName": "site",
+            "pipelineVersion": 1,
+            "pipelineExecutionId": id,
+            "status": "Succeeded",
+            "artifactRevisions": [{
+                "name": "Code",
+                "revisionId": "r1",
+                "revisionSummary": "commit r1",
+                "revisionUrl": "https://git.example/r1",
+            }],
+            "variables": [
+                { "name": "Colour", "resolvedValue": "blue" },
+                { "name": "Size", "resolvedValue": "L" },
+            ],
+            "trigger": {
+                "triggerType": "StartPipelineExecution",
+                "triggerDetail": "arn:aws:iam::000000000000:user/ada",
+            },
+            "executionMode": "SUPERSEDED",
+        })
+    );
+}
+
+#[test]
+fn what_is_too_long_to_be_shown_is_cut_and_what_is_empty_left_out() {
+    let world = World::new();
+    let long = "ä".repeat(3000);
+    let mut revision = revision("r2");
+    (revision.summary, revision.url) = (Some(long.clone()), Some(String::new()));
+    world.script.does("Source", Deed::Tell(Box::new(Success { revision: Some(revision), ..Success::default() })));
+    world.create(A, "site");
+    let summaries = world.ok(A, executions::list, json!({ "pipelineName": "site" }));
+    let shown = &summaries["pipelineExecutionSummaries"][0]["sourceRevisions"][0];
+    assert!(text(&shown["revisionSummary"]).chars().count() <= 2048);
+    assert!(long.starts_with(&text(&shown["revisionSummary"])));
+    assert!(shown.get("revisionUrl").is_none(), "{shown}");
+}
+
+#[test]
+fn a_start_is_refused_where_there_is_nothing_to_start() {
+    let world = World::new();
+    let missing = "PipelineNotFoundException: Account '000000000000' does not have a pipeline with name 'site'";
+    world.refused(A, executions::start, json!({ "name": "site" }), missing);
+    world.create(B, "site");
+    world.refused(A, executions::start, json!({ "name": "site" }), missing);
+}
+
+#[test]
+fn the_same_request_token_starts_one_execution() {
+    let world = World::new();
+    world.create(A, "site");
+    let start = |account, token: &str| {
+        let started = world.ok(account, executions::start, json!({ "name": "site", "clientRequestToken": token }));
+        let execution = text(&started["pipelineExecutionId"]);
+        world.ended(account, "site", &execution);
+        execution
+    };
+    let first = start(A, "token-1");
+    assert_eq!(start(A, "token-1"), first);
+    assert_ne!(start(A, "token-2"), first);
+    // A token is a name within its pipeline.
+    world.create(B, "site");
+    assert_ne!(start(B, "token-1"), first);
+}
+
+#[test]
+fn an_execution_that_runs_is_stopped_with_its_reason() {
+    let world = World::new();
+    world.script.does("Make", Deed::Hang);
+    let execution = world.create_running(A, "site");
+    let stop = |abandon: bool| json!({ "pipelineName": "site", "pipelineExecutionId": execution, "abandon": abandon, "reason": "wrong commit" });
+    world.until(A, "site", |_| world.script.calls().len() == 2);
+    assert_eq!(world.ok(A, executions::stop, stop(false)), json!({ "pipelineExecutionId": execution }));
+    assert_eq!(world.status(A, "site", &execution), "Stopping");
+    let twice = format!(
+        "DuplicatedStopRequestException: The execution with ID {execution} in site is already in a stopping state. If you \
+         already chose to stop and wait, you cannot make that request again. You can choose to stop and abandon now, but be \
+         aware that this option can lead to failed actions. If you already chose to stop and abandon, you cannot make that \
+         request again."
+    );
+    world.refused(A, executions::stop, stop(false), &twice);
+    world.ok(A, executions::stop, stop(true));
+    world.ended(A, "site", &execution);
+    assert_eq!(world.status(A, "site", &execution), "Stopped");
+    let listed = world.ok(A, executions::list, json!({ "pipelineName": "site" }));
+    assert_eq!(listed["pipelineExecutionSummaries"][0]["stopTrigger"], json!({ "reason": "wrong commit" }));
+    let over = format!(
+        "PipelineExecutionNotStoppableException: Unable to stop the pipeline execution with ID {execution}. The execution \
+         might already be in a Stopped state, or it might no longer be in progress."
+    );
+    world.refused(A, executions::stop, stop(true), &over);
+    assert_eq!(world.action(A, "site", "Make")["status"], "Abandoned");
+}
+
+#[test]
+fn a_stop_needs_an_execution() {
+    let world = World::new();
+    let input = |id: &str| json!({ "pipelineName": "site", "pipelineExecutionId": id });
+    let missing = "PipelineNotFoundException: Account '000000000000' does not have a pipeline with name 'site'";
+    world.refused(A, executions::stop, input(NOBODY), missing);
+    world.create(A, "site");
+    let unknown = format!(
+        "PipelineExecutionNotStoppableException: Unable to stop the pipeline execution with ID {NOBODY}. The execution might \
+         already be in a Stopped state, or it might no longer be in progress."
+    );
+    world.refused(A, executions::stop, input(NOBODY), &unknown);
+}
+
+#[test]
+fn a_failed_stage_is_retried_with_the_same_execution() {
+    let world = World::new();
+    world.script.does("Make", Deed::Fail("no such target"));
+    let execution = world.create(A, "site");
+    assert_eq!(world.status(A, "site", &execution), "Failed");
+    let retry = |stage: &str, id: &str| json!({ "pipelineName": "site", "stageName": stage, "pipelineExecutionId": id, "retryMode": "FAILED_ACTIONS" });
+    world.script.succeeds("Make");
+    let answered = world.ok(A, executions::retry_stage, retry("Build", &execution));
+    assert_eq!(answered, json!({ "pipelineExecutionId": execution }));
+    world.ended(A, "site", &execution);
+    assert_eq!(world.status(A, "site", &execution), "Succeeded");
+    assert_eq!(world.script.calls(), ["Source", "Make", "Make"]);
+    let metadata = &world.state(A, "site")["stageStates"][1]["retryStageMetadata"];
+    assert_eq!(*metadata, json!({ "manualStageRetryAttempt": 1, "latestRetryTrigger": "ManualStageRetry" }));
+    let mut statuses: Vec<_> = world.actions(A, "site").iter().map(|action| text(&action["status"])).collect();
+    statuses.sort();
+    assert_eq!(statuses, ["Failed", "Succeeded", "Succeeded"]);
+}
+
+#[test]
+fn a_retry_is_refused_where_there_is_nothing_to_retry() {
+    let world = World::new();
+    world.script.does("Make", Deed::Fail("no"));
+    let first = world.create(A, "site");
+    let second = world.whole(A, "site");
+    let retry = |stage: &str, id: &str| json!({ "pipelineName": "site", "stageName": stage, "pipelineExecutionId": id, "retryMode": "ALL_ACTIONS" });
+    let refused = |stage: &str, id: &str, expected: &str| {
+        world.refused(A, executions::retry_stage, retry(stage, id), expected);
+    };
+    let later = format!(
+        "NotLatestPipelineExecutionException: The stage 'Build' has run in a later execution of the pipeline, and the \
+         pipelineExecutionId {first} associated with the request is out of date."
+    );
+    refused("Build", &first, &later);
+    refused(
+        "Nowhere",
+        &second,
+        "StageNotFoundException: The pipeline 'site' does not have a stage with name 'Nowhere'",
+    );
+    let error = world.ask(A, executions::retry_stage, retry("Source", &second)).unwrap_err();
+    assert!(
+        matches!(&error, crate::service::ServiceError::Refused { class: "StageNotRetryableException", .. }),
+        "{error}"
+    );
+    let elsewhere = "PipelineNotFoundException: Account '111111111111' does not have a pipeline with name 'site'";
+    world.refused(B, executions::retry_stage, retry("Build", &second), elsewhere);
+}
+
+fn answer(action: &str, token: &str, status: &str) -> Value {
+    let result = json!({ "status": status, "summary": "looks good" });
+    json!({ "pipelineName": "site", "stageName": "Gate", "actionName": action, "token": token, "result": result })
+}
+
+#[test]
+fn an_approval_is_answered_once_by_its_token() {
+    let world = World::new();
+    world.script.does("Ask", Deed::Ask("ship it?"));
+    world.ok(A, pipelines::create, json!({ "pipeline": gated("site") }));
+    let execution = world.newest(A, "site");
+    let token = world.token(A, "site", &execution);
+    let shown = world.state(A, "site")["stageStates"][2]["actionStates"][0]["latestExecution"].clone();
+    assert_eq!((&shown["status"], &shown["token"]), (&json!("InProgress"), &json!(token)));
+    assert_eq!(shown["summary"], "ship it?");
+    let refused = |input: Value, expected: &str| world.refused(A, executions::put_approval_result, input, expected);
+    refused(
+        answer("Ask", NOBODY, "Approved"),
+        "InvalidApprovalTokenException: The approval request already received a response or has expired.",
+    );
+    refused(
+        answer("Nothing", &token, "Approved"),
+        "ActionNotFoundException: The stage 'Gate' of pipeline 'site' does not have an action with name 'Nothing'",
+    );
+    let mut elsewhere = answer("Ask", &token, "Approved");
+    elsewhere["stageName"] = json!("Nowhere");
+    refused(elsewhere, "StageNotFoundException: The pipeline 'site' does not have a stage with name 'Nowhere'");
+    let answered = world.ok(A, executions::put_approval_result, answer("Ask", &token, "Approved"));
+    assert!(answered["approvedAt"].as_f64().unwrap() > 1_600_000_000.0, "{answered}");
+    world.ended(A, "site", &execution);
+    assert_eq!(world.status(A, "site", &execution), "Succeeded");
+    let error = world.ask(A, executions::put_approval_result, answer("Ask", &token, "Approved")).unwrap_err();
+    let twice = ["ApprovalAlreadyCompletedException", "InvalidApprovalTokenException"];
+    let class = super::world::words(&error).split(':').next().unwrap().to_owned();
+    assert!(twice.contains(&class.as_str()), "{error}");
+}
+
+#[test]
+fn who_answered_an_approval_is_kept_when_all_is_over() {
+    let world = World::new();
+    world.script.does("Ask", Deed::Ask("ship it?"));
+    world.ok(A, pipelines::create, json!({ "pipeline": gated("site") }));
+    let execution = world.newest(A, "site");
+    let token = world.token(A, "site", &execution);
+    let by_whom = |execution: &str| {
+        let filter = json!({ "pipelineExecutionId": execution });
+        let listed = world.ok(A, actions::list, json!({ "pipelineName": "site", "filter": filter }));
+        let details = listed["actionExecutionDetails"].as_array().unwrap().clone();
+        let updated = |detail: &Value| (text(&detail["actionName"]), detail.get("updatedBy").cloned());
+        details.iter().map(updated).filter(|(name, _)| name == "Ask").map(|(_, by)| by).collect::<Vec<_>>()
+    };
+    assert_eq!(by_whom(&execution), [None]);
+    world.ok(A, executions::put_approval_result, answer("Ask", &token, "Rejected"));
+    world.ended(A, "site", &execution);
+    let ada = Some(json!("arn:aws:iam::000000000000:user/ada"));
+    assert_eq!(by_whom(&execution), [ada.clone()]);
+    // A retry asks again: what was answered the first time stays.
+    let retry = json!({
+        "pipelineName": "site", "stageName": "Gate", "pipelineExecutionId": execution, "retryMode": "FAILED_ACTIONS",
+    });
+    if world.ask(A, executions::retry_stage, retry).is_ok() {
+        world.token(A, "site", &execution);
+        assert_eq!(by_whom(&execution), [None, ada]);
+    }
+}
+
+#[test]
+fn an_execution_that_is_not_there_is_told_by_its_pipeline() {
+    let world = World::new();
+    world.create(A, "site");
+    let other = world.create(A, "docs");
+    let get = |id: &str| json!({ "pipelineName": "site", "pipelineExecutionId": id });
+    for id in [NOBODY, &other] {
+        let expected = format!(
+            "PipelineExecutionNotFoundException: The pipeline 'site' does not have an execution with ID '{id}'"
+        );
+        world.refused(A, executions::get, get(id), &expected);
+    }
+}
+
+#[test]
+fn what_an_action_tells_is_shown_in_the_state_and_the_history() {
+    let world = World::new();
+    let success = Success { told: told(), ..Success::default() };
+    world.script.does("Make", Deed::Tell(Box::new(success)));
+    world.create(A, "site");
+    let shown = world.state(A, "site")["stageStates"][1]["actionStates"][0]["latestExecution"].clone();
+    let result = world.action(A, "site", "Make")["output"]["executionResult"].clone();
+    for (member, value) in [("ExecutionId", "job-7"), ("ExecutionUrl", "https://ci.example/7")] {
+        assert_eq!(
+            (&shown[format!("external{member}")], &result[format!("external{member}")]),
+            (&json!(value), &json!(value))
+        );
+    }
+    assert_eq!(
+        (&shown["summary"], &result["externalExecutionSummary"]),
+        (&json!("all is well"), &json!("all is well"))
+    );
+}

@@ -1,0 +1,211 @@
+//! CreatePipeline, GetPipeline, UpdatePipeline, DeletePipeline.
+
+use serde_json::{Value, json};
+
+use super::world::{A, B, Deed, World, gated, pipeline, text, words};
+use crate::config::Quotas;
+use crate::service::{executions, pipelines, state};
+
+#[test]
+fn a_pipeline_is_read_back_as_it_was_made_without_its_secrets() {
+    let world = World::new();
+    let tags = json!([{ "key": "team", "value": "web" }]);
+    let created = world.ok(A, pipelines::create, json!({ "pipeline": pipeline("site"), "tags": tags }));
+    assert_eq!(created["tags"], tags);
+    assert_eq!(created["pipeline"]["version"], 1);
+    let got = world.ok(A, pipelines::get, json!({ "name": "site" }));
+    assert_eq!(got["pipeline"], created["pipeline"]);
+    assert_eq!(got["metadata"]["pipelineArn"], "arn:aws:codepipeline:us-east-1:000000000000:site");
+    assert_eq!(got["metadata"]["created"], got["metadata"]["updated"]);
+    let configuration = &got["pipeline"]["stages"][1]["actions"][0]["configuration"];
+    assert_eq!(*configuration, json!({ "Target": "all", "Password": "****" }));
+    for (member, default) in [("executionMode", "SUPERSEDED"), ("pipelineType", "V1")] {
+        assert_eq!(got["pipeline"][member], default);
+    }
+}
+
+#[test]
+fn a_new_pipeline_starts_at_once_in_the_name_of_who_made_it() {
+    let world = World::new();
+    let execution = world.create(A, "site");
+    assert_eq!(world.status(A, "site", &execution), "Succeeded");
+    let input = json!({ "pipelineName": "site", "pipelineExecutionId": execution });
+    let trigger = &world.ok(A, executions::get, input)["pipelineExecution"]["trigger"];
+    let detail = "arn:aws:iam::000000000000:user/ada";
+    assert_eq!(*trigger, json!({ "triggerType": "CreatePipeline", "triggerDetail": detail }));
+    assert_eq!(world.script.calls(), ["Source", "Make"]);
+}
+
+fn changed(change: impl FnOnce(&mut Value)) -> Value {
+    let mut changed = pipeline("site");
+    change(&mut changed);
+    json!({ "pipeline": changed })
+}
+
+#[test]
+fn what_cannot_be_a_pipeline_is_not_made() {
+    let world = World::new();
+    let refused = |change: fn(&mut Value), expected: &str| {
+        world.refused(A, pipelines::create, changed(change), expected);
+        world.refused(
+            A,
+            state::get,
+            json!({ "name": "site" }),
+            "PipelineNotFoundException: Account '000000000000' does not have a pipeline with name 'site'",
+        );
+    };
+    refused(
+        |it| it["stages"][1]["actions"][0]["actionTypeId"]["provider"] = json!("Nobody"),
+        "InvalidActionDeclarationException: ActionType (Category: 'Build', Provider: 'Nobody', Owner: 'Custom', Version: \
+         '1') in action 'Make' is not available in region us-east-1",
+    );
+    // What another account installed is not there for this one.
+    refused(
+        |it| {
+            let ship = json!({ "category": "Deploy", "owner": "ThirdParty", "provider": "Ship", "version": "1" });
+            it["stages"][1]["actions"][0]["actionTypeId"] = ship;
+            it["stages"][1]["actions"][0]["outputArtifacts"] = json!([]);
+            it["stages"][1]["actions"][0]["configuration"] = json!({});
+        },
+        "InvalidActionDeclarationException: ActionType (Category: 'Deploy', Provider: 'Ship', Owner: 'ThirdParty', \
+         Version: '1') in action 'Make' is not available in region us-east-1",
+    );
+    let class = |change: fn(&mut Value)| {
+        let error = world.ask(A, pipelines::create, changed(change)).unwrap_err();
+        words(&error).split(':').next().unwrap().to_owned()
+    };
+    assert_eq!(class(|it| it["stages"] = json!([])), "InvalidStructureException");
+    assert_eq!(class(|it| it["stages"][1]["name"] = json!("Source")), "InvalidStageDeclarationException");
+    assert_eq!(class(|it| drop(it.as_object_mut().unwrap().remove("roleArn"))), "ValidationException");
+    assert_eq!(class(|it| it["name"] = json!("no blanks please")), "ValidationException");
+    let unknown: fn(&mut Value) = |it| it["stages"][1]["actions"][0]["configuration"]["Colour"] = json!("red");
+    assert_eq!(class(unknown), "InvalidActionDeclarationException");
+    let number: fn(&mut Value) = |it| it["stages"][1]["actions"][0]["configuration"]["Jobs"] = json!("many");
+    assert_eq!(class(number), "InvalidActionDeclarationException");
+    assert_eq!(world.script.calls(), [""; 0]);
+}
+
+#[test]
+fn a_name_is_one_pipeline_s_in_an_account() {
+    let world = World::new();
+    world.create(A, "site");
+    world.refused(
+        A,
+        pipelines::create,
+        json!({ "pipeline": pipeline("site") }),
+        "PipelineNameInUseException: A pipeline with the name 'site' already exists in account '000000000000'",
+    );
+    world.create(B, "site");
+    world.ok(A, pipelines::delete, json!({ "name": "site" }));
+    let again = world.create(A, "site");
+    // The new one knows nothing of the old one's history.
+    let listed = world.ok(A, executions::list, json!({ "pipelineName": "site" }));
+    assert_eq!(listed["pipelineExecutionSummaries"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["pipelineExecutionSummaries"][0]["pipelineExecutionId"], *again);
+    assert_eq!(world.ok(A, pipelines::get, json!({ "name": "site" }))["pipeline"]["version"], 1);
+}
+
+#[test]
+fn an_account_has_as_many_pipelines_as_its_quota_says() {
+    let world = World::with(Quotas { pipelines: 2 });
+    world.create(A, "one");
+    world.create(A, "two");
+    let third = json!({ "pipeline": pipeline("three") });
+    world.refused(A, pipelines::create, third.clone(), "limit: The account has 2 pipelines, which is its limit");
+    // Each account has its own, and a deleted one makes room.
+    world.create(B, "three");
+    world.ok(A, pipelines::delete, json!({ "name": "one" }));
+    world.ok(A, pipelines::create, third);
+}
+
+#[test]
+fn each_update_is_a_version_that_stays_readable() {
+    let world = World::new();
+    world.create(A, "site");
+    let target = |text: &str| changed(|it| it["stages"][1]["actions"][0]["configuration"]["Target"] = json!(text));
+    let updated = world.ok(A, pipelines::update, target("docs"));
+    assert_eq!(updated["pipeline"]["version"], 2);
+    assert!(updated.get("tags").is_none());
+    let shown = |version: Option<u32>| {
+        let got = world.ok(A, pipelines::get, json!({ "name": "site", "version": version }));
+        (
+            got["pipeline"]["version"].clone(),
+            got["pipeline"]["stages"][1]["actions"][0]["configuration"]["Target"].clone(),
+        )
+    };
+    assert_eq!(shown(None), (json!(2), json!("docs")));
+    assert_eq!(shown(Some(2)), (json!(2), json!("docs")));
+    assert_eq!(shown(Some(1)), (json!(1), json!("all")));
+    world.refused(
+        A,
+        pipelines::get,
+        json!({ "name": "site", "version": 3 }),
+        "PipelineVersionNotFoundException: Pipeline 'site' does not have a version '3'",
+    );
+}
+
+#[test]
+fn a_secret_that_comes_back_masked_stays_what_it_was() {
+    let world = World::new();
+    world.create(A, "site");
+    let got = world.ok(A, pipelines::get, json!({ "name": "site" }));
+    world.ok(A, pipelines::update, json!({ "pipeline": got["pipeline"] }));
+    let pipeline = world.aggregate(A, "site");
+    let stored = world.run(world.service.host.driver.declaration(pipeline)).unwrap().unwrap();
+    assert_eq!(stored.stages[1].actions[0].configuration.as_ref().unwrap()["Password"], "hunter22");
+    assert_eq!(stored.version, Some(2));
+}
+
+#[test]
+fn what_is_not_there_cannot_be_updated_and_is_deleted_already() {
+    let world = World::new();
+    world.refused(
+        A,
+        pipelines::update,
+        json!({ "pipeline": pipeline("site") }),
+        "ResourceNotFoundException: The account with id '000000000000' does not include a pipeline with the name 'site'",
+    );
+    world.refused(
+        A,
+        pipelines::get,
+        json!({ "name": "site" }),
+        "PipelineNotFoundException: Account '000000000000' does not have a pipeline with name 'site'",
+    );
+    assert_eq!(world.ok(A, pipelines::delete, json!({ "name": "site" })), Value::Null);
+    world.create(A, "site");
+    for _ in 0..2 {
+        world.ok(A, pipelines::delete, json!({ "name": "site" }));
+    }
+    world.refused(
+        A,
+        pipelines::update,
+        json!({ "pipeline": pipeline("site") }),
+        "ResourceNotFoundException: The account with id '000000000000' does not include a pipeline with the name 'site'",
+    );
+}
+
+#[test]
+fn a_pipeline_that_runs_can_be_deleted_and_its_late_answers_change_nothing() {
+    let world = World::new();
+    for _ in 0..20 {
+        world.ok(A, pipelines::create, json!({ "pipeline": pipeline("site") }));
+        world.ok(A, pipelines::delete, json!({ "name": "site" }));
+    }
+    world.create(A, "site");
+    assert_eq!(world.service.host.driver.has_failed(), None);
+}
+
+#[test]
+fn an_update_ends_what_runs_and_keeps_what_waits_for_nobody() {
+    let world = World::new();
+    world.script.does("Ask", Deed::Ask("ship it?"));
+    world.ok(A, pipelines::create, json!({ "pipeline": gated("site") }));
+    let first = world.newest(A, "site");
+    world.token(A, "site", &first);
+    world.ok(A, pipelines::update, json!({ "pipeline": gated("site") }));
+    world.ended(A, "site", &first);
+    assert_eq!(world.status(A, "site", &first), "Cancelled");
+    let listed = world.ok(A, pipelines::list, json!({}));
+    assert_eq!(text(&listed["pipelines"][0]["name"]), "site");
+    assert_eq!(listed["pipelines"][0]["version"], 2);
+}
