@@ -1,6 +1,7 @@
 //! Exports of pipelines with history, read into empty directories; the form of today stays readable.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -139,6 +140,7 @@ async fn what_is_not_whole_is_not_imported() {
     check(&format!("{text}{}", lines[1]), "there is more after the last line").await;
 
     let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(dir.path().join("something"), "").unwrap();
     let (_, imported) = import_into(&dir, text.clone()).await;
     assert!(matches!(imported, Err(ImportError::NotEmpty { .. })));
