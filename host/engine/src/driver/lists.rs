@@ -7,8 +7,8 @@ use bytes::Bytes;
 use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId, Timestamp};
 
 use super::index::{self, Kind, PipelineRow};
-use super::{Driver, DriverError, Entry};
-use pipewright_store::{Aggregate, List, READ_ROWS_MAX, Record, Watcher};
+use super::{Driver, DriverError, Entry, Record};
+use pipewright_store::{Aggregate, List, READ_ROWS_MAX, Watcher};
 
 /// Where a list goes on: the name of a row, without what all rows of the list have in common.
 pub type Position = Vec<u8>;

@@ -50,7 +50,7 @@ pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
 pub use counts::Counts;
 pub use entry::Entry;
 pub use lists::{ActionRow, Position};
-pub use pipewright_store::{Aggregate, Watcher};
+pub use pipewright_store::{Aggregate, Record, Watcher};
 pub(crate) use quarantine::erase;
 
 /// Commands and answers that wait for one pipeline's actor; more senders wait. Stops a flood of commands from filling

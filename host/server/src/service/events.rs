@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _};
 use pipewright_base::clock;
-use pipewright_engine::driver::{Aggregate, DriverError, Entry, Watcher};
+use pipewright_engine::driver::{Aggregate, DriverError, Entry, Record, Watcher};
 use pipewright_pipeline::machine::Event;
-use pipewright_store::Record;
 use serde_json::Value;
 
 use super::eventbridge::{self, At};
