@@ -122,3 +122,31 @@ impl From<DriverError> for ServiceError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_refuses_is_told_by_what_can_be_done() {
+        let check = |error: DriverError, expected: &str| {
+            let told = match ServiceError::from(error) {
+                ServiceError::Host(_) => "host".to_owned(),
+                error => error.to_string(),
+            };
+            assert!(told.starts_with(expected), "{told}");
+        };
+        check(DriverError::TooLarge("too large".to_owned()), "too large");
+        check(DriverError::Full("no room".to_owned()), "no room");
+        check(DriverError::Unpinned("no grants".to_owned()), "no execution can start: no grants (ValidationException)");
+        check(
+            DriverError::Quarantined("odd".into()),
+            "the pipeline is quarantined: odd. Mend the cause and load it again with `pipewright reload`",
+        );
+        // What is one pipeline's is told, and is no failure of the host.
+        for error in [DriverError::Damaged("odd".to_owned()), DriverError::Defect("odd".to_owned())] {
+            check(error, "What the host keeps of the pipeline cannot be used: ");
+        }
+        check(DriverError::Store(pipewright_store::StoreError::Stopped { reason: "gone".into() }), "host");
+    }
+}

@@ -1,7 +1,5 @@
 //! The artifacts of an execution, and what is in them.
 
-use pipewright_pipeline::machine::Success;
-
 use super::world::{A, Deed, World, context, words};
 use crate::service::artifacts::{self, Named};
 
@@ -25,7 +23,7 @@ fn an_artifact_that_was_not_made_is_not_there() {
 #[test]
 fn an_artifact_whose_manifest_is_gone_is_the_host_s_failure() {
     let world = World::new();
-    world.script.does("Make", Deed::Tell(Box::new(Success::default())));
+    world.script.does("Make", Deed::Tell(Box::default()));
     // The script names a digest, and nobody made the artifact.
     let execution = world.create(A, "site");
     let listed = world.run(artifacts::list(&world.service, &context(A), "site", &execution)).unwrap_err();

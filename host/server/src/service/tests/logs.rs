@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use pipewright_sandbox::seam::{Level, Sink as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{A, Deed, World, context, text, words};
 use crate::service::executions;
@@ -13,7 +13,8 @@ use crate::service::logs::{self, Named};
 
 impl World {
     fn made(&self, execution: &str) -> Named {
-        let action = self.actions(A, "site").into_iter().find(|it| it["actionName"] == "Make").unwrap();
+        let is_it = |it: &Value| it["actionName"] == "Make" && it["pipelineExecutionId"] == *execution;
+        let action = self.actions(A, "site").into_iter().find(is_it).unwrap();
         let action = text(&action["actionExecutionId"]);
         Named { pipeline: "site".to_owned(), execution: execution.to_owned(), action }
     }

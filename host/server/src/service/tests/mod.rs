@@ -12,6 +12,7 @@ mod logs;
 mod pipelines;
 mod plugins;
 mod polls;
+mod quarantine;
 mod state;
 mod tags;
 mod world;

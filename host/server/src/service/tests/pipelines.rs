@@ -68,7 +68,7 @@ fn what_cannot_be_a_pipeline_is_not_made() {
             it["stages"][1]["actions"][0]["configuration"] = json!({});
         },
         "InvalidActionDeclarationException: ActionType (Category: 'Deploy', Provider: 'Ship', Owner: 'ThirdParty', \
-         Version: '1') in action 'Make' is not available in region us-east-1",
+         Version: '1') in action 'Make' is not available in region us-east-1. The nearest that there is: Invoke/ThirdParty/Snyk/1",
     );
     let class = |change: fn(&mut Value)| {
         let error = world.ask(A, pipelines::create, changed(change)).unwrap_err();

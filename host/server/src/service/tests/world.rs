@@ -1,7 +1,7 @@
 //! A host without a socket, a disk for its state or plugins: the memory store, actions that follow a script, and a fixed catalogue
 //! of action types. Nothing sleeps: who waits for something is woken by the commit that brings it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,14 +11,16 @@ use futures::future::BoxFuture;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::home::DataDirectory;
 use pipewright_base::{Cause, Principal, Source};
-use pipewright_engine::driver::{Actions, Aggregate};
+use pipewright_engine::driver::{Actions, Aggregate, Granted};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::{Keeper, Retention};
 use pipewright_packages::plugins::Plugins;
+use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
     Awaited, FailureType, Link, Report, Revision, RunAction, State, Success, Told, Wait,
 };
 use pipewright_pipeline::requests::{self, Request};
+use pipewright_runner::actions::Runner;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{Host, Identity};
 use pipewright_sandbox::files::BlobDir;
@@ -93,11 +95,14 @@ pub fn told() -> Told {
     }
 }
 
-impl Actions for Script {
+/// Follows the script, and pins what a host pins.
+struct Scripted(Script, Runner);
+
+impl Actions for Scripted {
     fn run(&self, _: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
         let name = run.action().name.clone();
-        self.calls.lock().unwrap().push(name.clone());
-        let deed = self.deeds.lock().unwrap().get(&name).cloned();
+        self.0.calls.lock().unwrap().push(name.clone());
+        let deed = self.0.deeds.lock().unwrap().get(&name).cloned();
         async move {
             let artifacts = run.action().outputs().map(|name| (name.to_owned(), "0".repeat(64))).collect();
             let success = match deed {
@@ -120,6 +125,14 @@ impl Actions for Script {
 
     fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {
         async { true }.boxed()
+    }
+
+    fn grants(&self, account: u64, pipeline: &str) -> BoxFuture<'static, Granted> {
+        self.1.grants(account, pipeline)
+    }
+
+    fn pins(&self, account: u64, declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
+        self.1.pins(account, declaration)
     }
 }
 
@@ -183,9 +196,9 @@ impl World {
         let plugins = Plugins::described(catalogue::host()).unwrap();
         plugins.know_installed(B, catalogue::installed()).unwrap();
         let identity = Identity { accounts: vec![A, B, C], ..Identity::default() };
-        let (grants, runner) = (GrantBook::many(Default::default()), script.clone());
-        let (sandbox, runner) = (Sandbox::new(sandbox).unwrap(), Arc::new(runner));
-        let host = Host::with_runner(&data, Arc::clone(&store), identity, sandbox, plugins, grants, |_| runner);
+        let (grants, sandbox) = (GrantBook::many(Default::default()), Sandbox::new(sandbox).unwrap());
+        let follow = |actions| Arc::new(Scripted(script.clone(), Runner(actions))) as _;
+        let host = Host::with_runner(&data, Arc::clone(&store), identity, sandbox, plugins, grants, follow);
         let host = host.unwrap();
         let artifacts: Arc<Artifacts> = Arc::clone(&host.actions.artifacts);
         let clock = Arc::clone(host.driver.clock());
@@ -283,7 +296,7 @@ impl World {
         let (driver, pipeline) = (&self.service.host.driver, self.aggregate(account, name));
         self.run(async {
             let mut watcher = driver.watch(Some(pipeline));
-            while !wanted(&*driver.state(pipeline).await.unwrap()) {
+            while !wanted(&driver.state(pipeline).await.unwrap()) {
                 watcher.changed().await;
             }
         });

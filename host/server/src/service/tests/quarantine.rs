@@ -1,0 +1,70 @@
+//! A pipeline that stopped by itself: who asks is told why and what to do, and it is loaded again.
+
+use pipewright_store::Commit;
+use serde_json::{Value, json};
+
+use super::world::{A, B, World, context, words};
+use crate::service::{executions, pipelines, quarantine};
+
+const WHY: &str = "two hosts write one store";
+
+impl World {
+    /// Writes to a pipeline as another host would, which stops it at its next commit.
+    fn disturb(&self, name: &str) {
+        let (store, aggregate) = (self.service.host.driver.store(), self.aggregate(A, name));
+        self.run(async {
+            let expected = store.load(aggregate).await.unwrap().sequence;
+            let commit = Commit { aggregate, expected, puts: Vec::new(), events: Vec::new(), index: Vec::new() };
+            store.commit(commit).await.unwrap();
+        });
+    }
+
+    fn quarantined(&self, account: u64) -> Value {
+        serde_json::to_value(self.run(quarantine::list(&self.service, &context(account))).unwrap()).unwrap()
+    }
+
+    fn reload(&self, account: u64, name: &str) -> Result<(), String> {
+        self.run(quarantine::reload(&self.service, &context(account), name)).map_err(|error| words(&error))
+    }
+}
+
+#[test]
+fn a_quarantined_pipeline_is_told_loaded_again_and_in_nobody_s_way() {
+    let world = World::new();
+    world.create(A, "site");
+    world.create(A, "docs");
+    assert_eq!(world.quarantined(A), json!({ "pipelines": [] }));
+    world.disturb("site");
+    for _ in 0..2 {
+        let error = world.ask(A, executions::start, json!({ "name": "site" })).unwrap_err();
+        let told = words(&error);
+        assert!(told.starts_with("ValidationException: the pipeline is quarantined: "), "{told}");
+        assert!(told.contains(WHY) && told.contains("`pipewright reload`"), "{told}");
+    }
+    let listed = world.quarantined(A);
+    assert_eq!(listed["pipelines"][0]["name"], "site");
+    assert!(listed["pipelines"][0]["reason"].as_str().unwrap().contains(WHY), "{listed}");
+    assert_eq!(listed["pipelines"].as_array().unwrap().len(), 1);
+    world.whole(A, "docs");
+    // It is in the list of pipelines, and another account knows nothing of it.
+    assert_eq!(world.ok(A, pipelines::list, json!({}))["pipelines"].as_array().unwrap().len(), 2);
+    assert_eq!(world.quarantined(B), json!({ "pipelines": [] }));
+    let missing = "PipelineNotFoundException: Account '111111111111' does not have a pipeline with name 'site'";
+    assert_eq!(world.reload(B, "site"), Err(missing.to_owned()));
+
+    assert_eq!(world.reload(A, "site"), Ok(()));
+    assert_eq!(world.quarantined(A), json!({ "pipelines": [] }));
+    world.whole(A, "site");
+    assert_eq!(world.reload(A, "site"), Ok(()), "of one that goes on nothing changes");
+}
+
+#[test]
+fn a_quarantined_pipeline_can_be_deleted() {
+    let world = World::new();
+    world.create(A, "site");
+    world.disturb("site");
+    assert!(world.ask(A, executions::start, json!({ "name": "site" })).is_err());
+    world.ok(A, pipelines::delete, json!({ "name": "site" }));
+    assert_eq!(world.ok(A, pipelines::list, json!({}))["pipelines"], json!([]));
+    world.create(A, "site");
+}
