@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use pipewright_server::connections::{Bounds, raise_open_files};
 use pipewright_server::api::{OPERATIONS, ROUTES};
+use pipewright_server::connections::{Bounds, raise_open_files};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
