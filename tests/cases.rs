@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};
 use pipewright_author::cases::{self, CaseResult, CasesError};
-use pipewright_sandbox::capabilities::CAPABILITIES;
+use pipewright_sandbox::capabilities::{CAPABILITIES, Row};
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
 pub(crate) fn sandbox() -> Sandbox {
@@ -55,15 +55,29 @@ async fn first_party_plugins_pass_their_cases() {
     assert!(failed.is_empty(), "{failed}");
 }
 
-/// `without-NAME` is the denial case of a capability.
+/// Of what has to be granted: `without-NAME` is its denial case, `made-up-NAME` the one in which its answers are made up, if
+/// they can be, and the documentation has its row.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_capability_has_a_denial_case() {
+async fn every_capability_is_whole() {
     let folder = workspace().join("tests/guests/reach").join(cases::FOLDER);
-    for capability in CAPABILITIES.iter().filter(|capability| capability.grant.is_some()) {
-        let case = folder.join(format!("without-{}", capability.name)).join("case.toml");
-        let text = fs::read_to_string(&case).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
-        assert!(!text.contains("grants"), "{} grants something", case.display());
-        assert!(text.contains(&format!("Capability = \"{}\"", capability.name)), "{}", case.display());
+    let documentation = fs::read_to_string(workspace().join("docs/plugins.md")).unwrap();
+    for Row { name, asks, grant, without, can_be_made_up } in CAPABILITIES {
+        let Some(grant) = grant else { continue };
+        let case = |kind: &str| {
+            let case = folder.join(format!("{kind}-{name}")).join("case.toml");
+            let text = fs::read_to_string(&case).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+            assert!(text.contains(&format!("Capability = \"{name}\"")), "{}", case.display());
+            text
+        };
+        assert!(!case("without").contains("grants"), "without-{name} grants something");
+        if *can_be_made_up {
+            let made_up = format!("[[host-calls]]\ncapability = \"{name}\"");
+            let has = case("made-up");
+            assert!(has.contains(&made_up) || has.contains(&format!("[[{name}]]")), "made-up-{name} makes nothing up");
+        }
+        let asks: Vec<String> = asks.iter().map(|ask| format!("`{ask}`")).collect();
+        let row = format!("| {name} | {} | `{grant}` | {without} |", asks.join(", "));
+        assert!(documentation.contains(&row), "docs/plugins.md has no {row}");
     }
     let sandbox = sandbox();
     let plugin = sandbox.load(pipewright_guests::get("reach").into()).await.unwrap();

@@ -238,7 +238,7 @@ fn an_action_by_itself_is_recorded() {
     fs::set_permissions(home.write("token", TOKEN), fs::Permissions::from_mode(0o600)).unwrap();
     let cases = [
         ("clock", "clock = true", "clock now"),
-        ("randomness", "randomness = true", "same"),
+        ("randomness", "randomness = true", "randomness bytes"),
         ("secrets", "secrets.token = { file = \"token\", hosts = [], reveal = true }", "secrets reveal token"),
         ("directories", "directories.shelf = { path = \"shelf\", access = \"read\" }", "directories open"),
     ];

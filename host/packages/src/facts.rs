@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use pipewright_sandbox::Plugin;
 use pipewright_sandbox::abi::{Ask, Capability, Description};
 use pipewright_sandbox::binary::{Interfaces, Metadata};
+use pipewright_sandbox::capabilities::asked;
 use serde::Serialize;
 
 use super::package::Head;
@@ -173,13 +174,5 @@ fn setting_in_words(setting: &pipewright_sandbox::abi::Setting) -> String {
 
 /// As a lock and a comparison write it: `http api.example.com`.
 pub(super) fn ask_in_short(capability: &Capability) -> String {
-    match capability {
-        Capability::Http(host) => format!("http {host}"),
-        Capability::ReadDirectory(name) => format!("read-directory {name}"),
-        Capability::WriteDirectory(name) => format!("write-directory {name}"),
-        Capability::Secret(name) => format!("secret {name}"),
-        Capability::RevealSecret(name) => format!("reveal-secret {name}"),
-        Capability::Clock => "clock".to_owned(),
-        Capability::Randomness => "randomness".to_owned(),
-    }
+    asked(capability).in_short()
 }

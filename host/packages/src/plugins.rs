@@ -14,6 +14,7 @@ use pipewright_base::fair::Permits;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 use pipewright_sandbox::abi::{ActionType, Capability, Category, Description, Owner, SettingKind, TypeId};
+use pipewright_sandbox::capabilities::asked;
 use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
@@ -388,16 +389,7 @@ pub fn label(id: &TypeId) -> String {
 
 /// What a plugin asks for, in the words of a grants file where it has some.
 pub fn ask_in_words(capability: &Capability) -> String {
-    match capability {
-        Capability::Http(host) if host == "*" => "requests to hosts that its settings name".to_owned(),
-        Capability::Http(host) => format!("requests to {host}"),
-        Capability::ReadDirectory(name) => format!("to read the directory {name}"),
-        Capability::WriteDirectory(name) => format!("to write to the directory {name}"),
-        Capability::Secret(name) => format!("to use the secret {name}"),
-        Capability::RevealSecret(name) => format!("to read the secret {name} itself"),
-        Capability::Clock => "the time of day".to_owned(),
-        Capability::Randomness => "randomness".to_owned(),
-    }
+    asked(capability).words
 }
 
 /// The same id in the ABI's words.

@@ -1,8 +1,7 @@
 //! The grants file: what an operator lets the actions of a pipeline reach.
 //!
-//! Owns the file's format, its reading, the words in which it is shown to a person, and the resolving of its paths and
-//! secrets into what the sandbox takes. Must not know how consent is given (`consent`) or how a grant is enforced (the
-//! sandbox).
+//! Owns the file, and which grants are whose. Must not know how consent is given (`consent`), nor what a grant of any one
+//! capability says, means or looks like in words (the sandbox).
 //!
 //! ```toml
 //! [action."Publish/Site"]                       # Stage/Action
@@ -17,18 +16,20 @@
 pub mod suggest;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use pipewright_base::hex;
-use pipewright_sandbox::grants::{Access, DirectoryGrant, Grants, HttpGrant, SecretGrant, SecretValue};
-use serde::Deserialize;
+use pipewright_sandbox::capabilities::Capability as _;
+use pipewright_sandbox::capabilities::secrets::Secrets;
+use pipewright_sandbox::grants::{Access, Directory, Grants, SecretValue, Written, tidy};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest as _, Sha256};
 
 /// A larger grants file is refused: it would never be read by a person either.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
-/// A secret from a file is refused above this size.
-const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// A grants file as it was read.
 #[derive(Clone, Debug, Default)]
@@ -49,61 +50,52 @@ struct Document {
 }
 
 /// The grants of one action as they are written; also the `grants` table of a plugin's test case.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub struct ActionGrants {
-    #[serde(default)]
     plugin: Option<String>,
-    #[serde(default)]
-    directories: BTreeMap<String, Directory>,
-    #[serde(default)]
-    http: Vec<Origin>,
-    #[serde(default)]
-    secrets: BTreeMap<String, Secret>,
-    #[serde(default)]
-    clock: bool,
-    #[serde(default)]
-    randomness: bool,
+    written: Written,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Directory {
-    path: PathBuf,
-    access: FileAccess,
+/// The key that is not a capability's.
+const PLUGIN: &str = "plugin";
+
+impl<'de> Deserialize<'de> for ActionGrants {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+        impl<'de> Visitor<'de> for Table {
+            type Value = ActionGrants;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of grants")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<ActionGrants, M::Error> {
+                let mut grants = ActionGrants::default();
+                while let Some(Key(key)) = map.next_key()? {
+                    match key.as_str() {
+                        PLUGIN => grants.plugin = map.next_value()?,
+                        key => grants.written.read(key, &mut map)?,
+                    }
+                }
+                Ok(grants)
+            }
+        }
+        deserializer.deserialize_map(Table)
+    }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum FileAccess {
-    Read,
-    Write,
-}
+/// Refused where it stands if it is none.
+struct Key(String);
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected \"https://host\", or { origin = \"http://host:port\", private = true }")]
-enum Origin {
-    Public(String),
-    Detailed(DetailedOrigin),
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DetailedOrigin {
-    origin: String,
-    #[serde(default)]
-    private: bool,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Secret {
-    env: Option<String>,
-    file: Option<PathBuf>,
-    #[serde(default)]
-    hosts: Vec<String>,
-    #[serde(default)]
-    reveal: bool,
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        if key == PLUGIN || Written::KEYS.contains(&key.as_str()) {
+            return Ok(Self(key));
+        }
+        let known: Vec<String> = [&[PLUGIN], Written::KEYS].concat().iter().map(|key| format!("`{key}`")).collect();
+        Err(D::Error::custom(format_args!("unknown field `{key}`, expected one of {}", known.join(", "))))
+    }
 }
 
 /// Every one of these is the operator's to mend; nothing was granted.
@@ -163,8 +155,8 @@ impl GrantsFile {
 
     /// Adds a read-only directory to one action's grants: what `--source` means.
     pub fn add_directory(&mut self, action: &str, name: &str, path: PathBuf) {
-        let directory = Directory { path, access: FileAccess::Read };
-        self.actions.entry(action.to_owned()).or_default().directories.insert(name.to_owned(), directory);
+        let directory = Directory { path, access: Access::Read };
+        self.actions.entry(action.to_owned()).or_default().written.directories.insert(name.to_owned(), directory);
     }
 
     /// The `Stage/Action` names that the file grants something to.
@@ -188,7 +180,7 @@ impl GrantsFile {
     /// One of them is not there any more.
     pub fn secrets(&self) -> Result<Vec<SecretValue>, GrantsError> {
         let of_action = |(action, grants): (&String, &ActionGrants)| {
-            let resolved = each(&grants.secrets, |name, secret| secret.resolve(name, &self.base));
+            let resolved = Secrets::resolve(&grants.written.secrets, &self.base);
             resolved.map_err(|message| GrantsError::Action { action: action.clone(), message })
         };
         let secrets = self.actions.iter().map(of_action).collect::<Result<Vec<_>, _>>()?;
@@ -201,7 +193,7 @@ impl GrantsFile {
             Some((name, rest)) => (name, rest),
             None => (guest_path.strip_prefix("/directories/")?, ""),
         };
-        let directory = self.actions.get(action)?.directories.get(name)?;
+        let directory = self.actions.get(action)?.written.directories.get(name)?;
         Some(tidy(&self.base.join(&directory.path)).join(rest).display().to_string())
     }
 
@@ -210,7 +202,7 @@ impl GrantsFile {
         let mut text = String::new();
         for (action, grants) in &self.actions {
             let _ = writeln!(text, "  {action} may");
-            for line in grants.in_words(&self.base) {
+            for line in grants.written.in_words(&self.base) {
                 let _ = writeln!(text, "    - {line}");
             }
         }
@@ -233,182 +225,54 @@ impl ActionGrants {
         name == plugin && major.is_none_or(|major| version.split('.').next() == Some(major))
     }
 
-    /// Paths are taken from `base`; the directories must exist, and a writable one is made if it does not.
+    /// Paths are taken from `base`.
     pub fn resolve(&self, base: &Path) -> Result<Grants, String> {
-        Ok(Grants {
-            http: self.http.iter().map(Origin::resolve).collect::<Result<_, _>>()?,
-            directories: each(&self.directories, |name, directory| directory.resolve(name, base))?,
-            secrets: each(&self.secrets, |name, secret| secret.resolve(name, base))?,
-            clock: self.clock,
-            randomness: self.randomness,
-        })
+        self.written.resolve(base)
     }
 
     /// What in these grants takes something from outside of the folder `base`: for a plugin's test cases, to which nobody
     /// consented.
     pub fn leaving(&self, base: &Path) -> Vec<String> {
-        let mut problems = Vec::new();
-        let files = self.secrets.iter().filter_map(|(name, secret)| Some((name, secret.file.as_ref()?)));
-        let paths = (self.directories.iter().map(|(name, directory)| (format!("directories.{name}"), &directory.path)))
-            .chain(files.map(|(name, file)| (format!("secrets.{name}"), file)));
-        for (key, path) in paths {
-            if !stays_below(base, path) {
-                problems.push(format!("{key}: {} leads out of the case's folder", path.display()));
-            }
-        }
-        for name in self.secrets.iter().filter(|(_, secret)| secret.env.is_some()).map(|(name, _)| name) {
-            problems.push(format!("secrets.{name}: give file = \"PATH\", not an environment variable"));
-        }
-        problems
+        self.written.leaving(base)
     }
+}
 
-    fn in_words(&self, base: &Path) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (name, directory) in &self.directories {
-            let verb = match directory.access {
-                FileAccess::Read => "read",
-                FileAccess::Write => "read and write",
+#[cfg(test)]
+mod tests {
+    use pipewright_sandbox::capabilities::CAPABILITIES;
+
+    use super::*;
+
+    #[test]
+    fn the_example_of_each_capability_is_a_grant() {
+        for row in CAPABILITIES {
+            let Some(example) = row.grant else {
+                assert!(!Written::KEYS.contains(&row.name), "{row:?}");
+                continue;
             };
-            lines.push(format!("{verb} everything in {} (as \"{name}\")", tidy(&base.join(&directory.path)).display()));
+            let grants: ActionGrants = toml::from_str(example).unwrap_or_else(|error| panic!("{row:?}: {error}"));
+            assert_eq!(grants.written.in_words(Path::new("/")).len(), 1, "{row:?}: one line for one thing");
+            let written = toml::Table::try_from(&grants.written).unwrap();
+            assert_eq!(written.keys().collect::<Vec<_>>(), [row.name], "{row:?}");
+            let mut unused = grants.written.clone();
+            unused.least(&std::collections::BTreeSet::new());
+            assert_eq!(unused, Written::default(), "{row:?}: what is not used is not needed");
         }
-        for origin in &self.http {
-            let (origin, private) = origin.parts();
-            let private = if private { ", even at a private address" } else { "" };
-            lines.push(format!("send requests to {origin}{private}"));
-        }
-        for (name, secret) in &self.secrets {
-            let from = match (&secret.env, &secret.file) {
-                (Some(env), _) => format!("environment variable {env}"),
-                (None, Some(file)) => format!("file {}", base.join(file).display()),
-                (None, None) => "nowhere".to_owned(),
-            };
-            let to = if secret.hosts.is_empty() { "no host".to_owned() } else { secret.hosts.join(", ") };
-            let reveal = if secret.reveal { ", and read its value" } else { "" };
-            lines.push(format!("use the secret \"{name}\" ({from}) in requests to {to}{reveal}"));
-        }
-        if self.clock {
-            lines.push("read the time of day".to_owned());
-        }
-        if self.randomness {
-            lines.push("use randomness".to_owned());
-        }
-        lines
     }
-}
 
-fn each<T, U>(
-    map: &BTreeMap<String, T>,
-    resolve: impl Fn(&str, &T) -> Result<U, String>,
-) -> Result<BTreeMap<String, U>, String> {
-    map.iter().map(|(name, value)| Ok((name.clone(), resolve(name, value)?))).collect()
-}
-
-impl Directory {
-    fn resolve(&self, name: &str, base: &Path) -> Result<DirectoryGrant, String> {
-        if name.is_empty() || name.starts_with('.') || name.contains('/') {
-            return Err(format!("directories.{name}: a name is one path component that does not start with a dot"));
-        }
-        let path = tidy(&base.join(&self.path));
-        let access = match self.access {
-            FileAccess::Read => Access::Read,
-            FileAccess::Write => Access::Write,
+    #[test]
+    fn what_is_no_grant_is_told_where_it_stands() {
+        let check = |text: &str, wanted: &str| {
+            let error = GrantsFile::parse("/".into(), text.to_owned()).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
         };
-        if access == Access::Write {
-            std::fs::create_dir_all(&path).map_err(|e| format!("directories.{name}: {}: {e}", path.display()))?;
-        }
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => Ok(DirectoryGrant { path, access }),
-            Ok(_) => Err(format!("directories.{name}: {} is not a directory", path.display())),
-            Err(error) => Err(format!("directories.{name}: {}: {error}", path.display())),
-        }
+        check(
+            "[action.\"A/B\"]\nclock = true\ntelepathy = true\n",
+            "line 3, column 1\n  |\n3 | telepathy = true\n  | ^^^^^^^^^\nunknown field `telepathy`, expected one of `plugin`, ",
+        );
+        check("[action.\"A/B\"]\nclock = 7\n", "line 2, column 9");
+        check("[action.\"A/B\"]\nsecrets.a = { hots = [] }\n", "unknown field `hots`");
+        check("[action.\"A/B\"]\nhttp = [7]\n", "expected \"https://host\"");
+        check("[action.A]\nclock = true\n", "write it as \"Stage/Action\"");
     }
-}
-
-impl Origin {
-    fn parts(&self) -> (&str, bool) {
-        match self {
-            Self::Public(origin) => (origin, false),
-            Self::Detailed(DetailedOrigin { origin, private }) => (origin, *private),
-        }
-    }
-
-    fn resolve(&self) -> Result<HttpGrant, String> {
-        let (origin, private) = self.parts();
-        let wrong = || format!("http: \"{origin}\": write an origin as \"https://host\" or \"http://host:port\"");
-        let (scheme, authority) = origin.split_once("://").ok_or_else(wrong)?;
-        let (tls, default_port) = match scheme {
-            "https" => (true, 443),
-            "http" => (false, 80),
-            _ => return Err(wrong()),
-        };
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| wrong())?),
-            _ => (authority, default_port),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
-        if host.is_empty() || host.contains(['/', '@', '*', '?', '#']) {
-            return Err(wrong());
-        }
-        Ok(HttpGrant { tls, host, port, private })
-    }
-}
-
-impl Secret {
-    fn resolve(&self, name: &str, base: &Path) -> Result<SecretGrant, String> {
-        let value = match (&self.env, &self.file) {
-            (Some(variable), None) => std::env::var(variable)
-                .map_err(|_| format!("secrets.{name}: the environment variable {variable} is not set"))?,
-            (None, Some(file)) => secret_file(name, &base.join(file))?,
-            _ => return Err(format!("secrets.{name}: give either env = \"NAME\" or file = \"PATH\"")),
-        };
-        if value.is_empty() {
-            return Err(format!("secrets.{name}: the value is empty"));
-        }
-        let hosts = self.hosts.iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
-        Ok(SecretGrant { value: SecretValue::new(value), hosts, reveal: self.reveal })
-    }
-}
-
-/// Reads a secret from a file that only its owner can read; a last line feed does not count.
-fn secret_file(name: &str, path: &Path) -> Result<String, String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let wrong = |error: std::io::Error| format!("secrets.{name}: {}: {error}", path.display());
-    let metadata = std::fs::metadata(path).map_err(wrong)?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(format!("secrets.{name}: {} can be read by others; run chmod 600 on it", path.display()));
-    }
-    if metadata.len() > SECRET_BYTES_MAX {
-        return Err(format!("secrets.{name}: {} is larger than {SECRET_BYTES_MAX} bytes", path.display()));
-    }
-    let text = std::fs::read_to_string(path).map_err(wrong)?;
-    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
-}
-
-/// Whether a relative path leads to something below `base`: no `..`, and no link on the way.
-fn stays_below(base: &Path, path: &Path) -> bool {
-    use std::path::Component;
-    let mut at = base.to_owned();
-    path.components().all(|component| match component {
-        Component::CurDir => true,
-        Component::Normal(name) => {
-            at.push(name);
-            !at.is_symlink()
-        }
-        _ => false,
-    })
-}
-
-/// The path without `.` and `..`, so that a person sees where it leads; links are left alone.
-fn tidy(path: &Path) -> PathBuf {
-    use std::path::Component;
-    path.components().fold(PathBuf::new(), |mut tidy, component| {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                tidy.pop();
-            }
-            other => tidy.push(other),
-        }
-        tidy
-    })
 }

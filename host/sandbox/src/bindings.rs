@@ -10,9 +10,7 @@ wasmtime::component::bindgen!({
     inline: "
         package pipewright:host;
         world host {
-            import pipewright:plugin/log@0.1.0;
-            import pipewright:plugin/artifacts@0.1.0;
-            import pipewright:plugin/secrets@0.1.0;
+            include pipewright:plugin/imports@0.1.0;
             export pipewright:plugin/plugin@0.1.0;
             export pipewright:plugin/source@0.1.0;
             export pipewright:plugin/build@0.1.0;
@@ -32,6 +30,6 @@ wasmtime::component::bindgen!({
     },
     exports: { default: async },
     additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
-    with: { "wasi": wasmtime_wasi::p2::bindings },
+    with: { "wasi:http": wasmtime_wasi_http::p2::bindings::http, "wasi": wasmtime_wasi::p2::bindings },
     require_store_data_send: true,
 });

@@ -16,24 +16,24 @@ use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use crate::abi::{Description, Entry, Failure, Outcome, Request};
 use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
-use crate::clock::{self, CpuMeter};
+use crate::capabilities::secrets::Secrets;
+use crate::capabilities::{Held, Setup};
+use crate::clock::CpuMeter;
 use crate::files::{self, Files, FilesConfig, Finished};
 use crate::grants::Grants;
-use crate::http::Http;
 use crate::limiter::Limiter;
 use crate::limits::{CallLimits, LimitReached, STACK_BYTES_MAX, Usage};
 use crate::log::Log;
 use crate::masks::{Masks, SECRET_BYTES_MIN};
 use crate::memory::HostMemory;
+use crate::outcome;
 use crate::outside::{Difference, Outside, REVEALED, Recorded};
 use crate::plugin::{Code, Exports, Plugin, Ready};
 use crate::rights::Asks;
 use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
-use crate::secrets::Secrets;
 use crate::state::State;
 use crate::symbols::{self, Symbols};
-use crate::{outcome, random};
 
 /// What a plugin is called with.
 pub struct Call {
@@ -136,7 +136,7 @@ impl Sandbox {
         let masks = Masks::of(secrets.iter().map(|(_, value)| *value).chain(revealed));
         let short = too_short(&secrets);
         let asks = Asks::of(description, &request);
-        let grants = asks.narrow(grants);
+        let grants = grants.narrowed(&asks);
         let seam = Seam::new(&description.name, &action, sink, masks, asks, outside);
         seam.journaled_before(limits.spent.host_calls);
         short.iter().for_each(|told| seam.log(Level::Warn, told));
@@ -152,11 +152,11 @@ impl Sandbox {
         };
         let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
         let symbols = plugin.symbols.as_deref();
-        let setup = Setup { seam, limits, memory, grants, time, idempotency_key, files, symbols };
+        let making = Making { seam, limits, memory, grants, time, idempotency_key, files, symbols };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await
         };
-        let ran = self.run(code, setup, run).await;
+        let ran = self.run(code, making, run).await;
         let used_up = ran.files.as_ref().and_then(Files::used_up);
         let result = match ran.result {
             Ok(Ok(mut outcome)) => match outcome::check(&mut outcome) {
@@ -198,16 +198,16 @@ impl Sandbox {
     async fn run<T>(
         &self,
         code: &Code,
-        setup: Setup<'_>,
+        making: Making<'_>,
         work: impl AsyncFnOnce(&mut Store<State>, Instance, &Exports) -> wasmtime::Result<T>,
     ) -> Ran<T> {
-        let (seam, limits, symbols) = (Arc::clone(&setup.seam), setup.limits.clone(), setup.symbols);
+        let (seam, limits, symbols) = (Arc::clone(&making.seam), making.limits.clone(), making.symbols);
         let Ok(_permit) = self.0.calls.acquire().await else {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
             return Ran { result, files: None, seam, usage: Usage::default() };
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
-        let state = self.state(setup);
+        let state = self.state(making);
         let log = state.log.clone();
         // The store is kept out here, so that it outlives the work that is dropped when its time is up.
         let mut slot = None;
@@ -256,25 +256,32 @@ impl Sandbox {
         Ran { result, files: state.map(|state| state.files), seam, usage }
     }
 
-    fn state(&self, setup: Setup<'_>) -> State {
-        let Setup { seam, limits, memory, grants, time, idempotency_key, files, .. } = setup;
+    fn state(&self, making: Making<'_>) -> State {
+        let Making { seam, limits, memory, grants, time, idempotency_key, files, .. } = making;
         let mut wasi = WasiCtx::builder();
         // Not even made: a socket is a descriptor of the host.
         wasi.allow_tcp(false).allow_udp(false);
         let log = Log::new(&limits, Arc::clone(&seam));
         log.configure(&mut wasi);
-        clock::configure(&mut wasi, &grants, time, &seam);
-        random::configure(&mut wasi, &grants, idempotency_key, &seam);
+        let held = Held::new(Setup {
+            seam: &seam,
+            grants: &grants,
+            limits: &limits,
+            memory: &memory,
+            wasi: &mut wasi,
+            time,
+            idempotency_key,
+            connector: &self.0.connector,
+            secrets: Secrets::of(&grants, &seam),
+        });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);
-        let secrets = Secrets::new(&grants, Arc::clone(&seam));
         State {
             wasi: wasi.build(),
             table,
             log,
             files,
-            http: Http::new(&self.0.connector, &grants, &secrets, &limits, &memory, Arc::clone(&seam)),
-            secrets,
+            held,
             limiter: Limiter::new(&limits, Arc::clone(&self.0.memory)),
             seam,
         }
@@ -308,14 +315,15 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         seam: Arc::clone(&seam),
     };
     let (grants, files) = (Grants::default(), Files::new(files));
-    let setup = Setup { seam, limits, memory, grants, time: None, idempotency_key: "describe", files, symbols: None };
+    let making = Making { seam, limits, memory, grants, time: None, idempotency_key: "describe", files, symbols: None };
     let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
         exports.plugin.load(&mut *store, &instance)?.call_describe(store).await
     };
-    sandbox.run(code, setup, run).await.result
+    sandbox.run(code, making, run).await.result
 }
 
-struct Setup<'a> {
+/// What the state of a call is made of.
+struct Making<'a> {
     seam: Arc<Seam>,
     limits: CallLimits,
     memory: Arc<HostMemory>,

@@ -1,55 +1,40 @@
 //! What an operator granted to one action: the only way to anything outside of its own artifacts.
 //!
-//! Owns the types. Each capability's own file holds its check; what is missing here is refused there.
+//! Owns what is the same for the grants of all capabilities; each capability's own file says what its grant is, and
+//! refuses what is missing.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// The grants of one action. The default is none.
-#[derive(Clone, Debug, Default)]
-pub struct Grants {
-    pub http: Vec<HttpGrant>,
-    /// By the name under which the plugin sees the directory: `/directories/NAME`.
-    pub directories: BTreeMap<String, DirectoryGrant>,
-    pub secrets: BTreeMap<String, SecretGrant>,
-    /// The time of day. Without it, it stands still at the start of the call.
-    pub clock: bool,
-    /// Randomness. Without it, what looks random derives from the idempotency key.
-    pub randomness: bool,
+pub use crate::capabilities::directories::{Access, Directory, DirectoryGrant};
+pub use crate::capabilities::http::HttpGrant;
+pub use crate::capabilities::secrets::SecretGrant;
+pub use crate::capabilities::{Grants, Written};
+
+impl Grants {
+    /// As recordings keep them: without values and places.
+    pub fn recorded(&self) -> Self {
+        let kept = serde_json::to_value(self).and_then(serde_json::from_value);
+        kept.expect("what is written of grants is read again")
+    }
 }
 
-/// One origin that requests may go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpGrant {
-    pub tls: bool,
-    /// Lower case, without a trailing dot; an address in its usual text form, without brackets.
-    pub host: String,
-    pub port: u16,
-    /// The host may resolve to a loopback, link-local or private address.
-    pub private: bool,
+/// One use of a capability, as a journal has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Use {
+    pub capability: String,
+    pub operation: String,
+    pub target: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirectoryGrant {
-    pub path: PathBuf,
-    pub access: Access,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    Read,
-    Write,
-}
-
-#[derive(Clone, Debug)]
-pub struct SecretGrant {
-    pub value: SecretValue,
-    /// Where the value may be sent, out of what `Grants::http` allows: host names.
-    pub hosts: Vec<String>,
-    /// The plugin may read the value itself.
-    pub reveal: bool,
+/// Where a test case that is made of a recording has its files.
+#[derive(Clone, Copy, Debug)]
+pub struct CaseFolder<'a> {
+    /// The folder with a folder for each directory.
+    pub directories: &'a str,
+    /// The file with what stands for a secret's value.
+    pub secret: &'a str,
 }
 
 /// A secret's value, which no Debug output shows.
@@ -70,4 +55,37 @@ impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretValue(****)")
     }
+}
+
+/// A key of a TOML table, in quotes where it needs them.
+pub(crate) fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
+    if bare { name.to_owned() } else { format!("{name:?}") }
+}
+
+/// Whether a relative path leads to something below `base`: no `..`, and no link on the way.
+pub(crate) fn stays_below(base: &Path, path: &Path) -> bool {
+    let mut at = base.to_owned();
+    path.components().all(|component| match component {
+        Component::CurDir => true,
+        Component::Normal(name) => {
+            at.push(name);
+            !at.is_symlink()
+        }
+        _ => false,
+    })
+}
+
+/// The path without `.` and `..`, so that a person sees where it leads; links are left alone.
+pub fn tidy(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut tidy, component| {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                tidy.pop();
+            }
+            other => tidy.push(other),
+        }
+        tidy
+    })
 }

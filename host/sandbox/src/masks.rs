@@ -30,6 +30,7 @@ use aho_corasick::automaton::{Automaton as _, StateID};
 use aho_corasick::nfa::noncontiguous::NFA;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use serde_json::Value;
 
 use self::escapes::{Decoder, Escapes};
 use pipewright_base::hex;
@@ -103,6 +104,16 @@ impl Masks {
             Cow::Borrowed(_) => Cow::Borrowed(text),
             // What is found are whole characters.
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+
+    /// The same of every text in it.
+    pub(crate) fn texts(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.text(text).into_owned()),
+            Value::Array(values) => values.iter().map(|value| self.texts(value)).collect(),
+            Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), self.texts(value))).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }
 

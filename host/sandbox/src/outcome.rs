@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::abi::{Failure, Outcome, Report, Request, Wait, Wake};
 use crate::description::is_variable_name;
@@ -100,20 +99,8 @@ fn masked_texts<T: Serialize + DeserializeOwned>(told: T, seam: &Seam) -> T {
     if seam.masks().is_empty() {
         return told;
     }
-    let masked = serde_json::to_value(&told).map(|mut value| {
-        mask(&mut value, seam);
-        value
-    });
+    let masked = serde_json::to_value(&told).map(|value| seam.masks().texts(&value));
     masked.and_then(serde_json::from_value).unwrap_or(told)
-}
-
-fn mask(value: &mut Value, seam: &Seam) {
-    match value {
-        Value::String(text) => *text = seam.masked(text).into_owned(),
-        Value::Array(values) => values.iter_mut().for_each(|value| mask(value, seam)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| mask(value, seam)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }
 
 fn check_revision(revision: &crate::abi::Revision) -> Result<(), String> {

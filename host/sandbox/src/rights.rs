@@ -1,89 +1,73 @@
-//! What a call may reach: what its plugin asks for, what the operator granted and what the action's settings name, all three together.
+//! What a plugin asks for, for one action. A call may reach what its plugin asks for, what the operator granted and what the
+//! action's settings name, all three together.
 //!
-//! Pure. Owns the rule; each capability enforces what follows from it. Must not know how.
+//! Pure. Owns how an ask is read; each capability narrows its grants by it, and enforces what follows. Must not know how.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::abi::{Capability, Description, Request};
-use crate::grants::{Access, Grants, HttpGrant};
-use crate::http::origin::normal_host;
+use crate::abi::{Description, Request};
+use crate::capabilities;
 
-/// What a plugin asks for, for one action: a name in an ask means what the setting of this name says, or else itself.
-#[derive(Debug, Default)]
-pub(crate) struct Asks {
-    /// Normal forms, each with the port if one is asked for.
-    hosts: BTreeSet<(String, Option<u16>)>,
-    /// Whichever the settings name: the operator says which those are.
-    any_host: bool,
-    read: BTreeSet<String>,
-    write: BTreeSet<String>,
-    secrets: BTreeSet<String>,
-    revealed: BTreeSet<String>,
-    clock: bool,
-    randomness: bool,
+/// An ask in parts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The case of the WIT variant.
+    pub case: &'static str,
+    /// What of it; empty where there is nothing to name.
+    pub name: &'a str,
+    /// The name means what the setting of this name says, if there is one.
+    is_setting: bool,
+    /// For a person, after "asks for".
+    pub words: String,
 }
+
+impl<'a> Asked<'a> {
+    /// Of what has no parts.
+    pub(crate) fn of_all(case: &'static str, words: &str) -> Self {
+        Self { case, name: "", is_setting: false, words: words.to_owned() }
+    }
+
+    /// `http api.example.com`
+    pub fn in_short(&self) -> String {
+        format!("{} {}", self.case, self.name).trim_end().to_owned()
+    }
+
+    pub(crate) fn by_name(case: &'static str, name: &'a str, words: String) -> Self {
+        Self { case, name, is_setting: false, words }
+    }
+
+    pub(crate) fn by_setting(case: &'static str, name: &'a str, words: String) -> Self {
+        Self { case, name, is_setting: true, words }
+    }
+}
+
+/// The names that are asked for, by the case of the ask.
+#[derive(Debug, Default)]
+pub struct Asks(BTreeMap<&'static str, BTreeSet<String>>);
 
 impl Asks {
     pub(crate) fn of(description: &Description, request: &Request) -> Self {
         let mut asks = Self::default();
-        for ask in &description.asks {
-            let mut named = |name: &str, names: fn(&mut Self) -> &mut BTreeSet<String>| {
-                names(&mut asks).extend(meant(name, description, request));
-            };
-            match &ask.capability {
-                Capability::Http(host) if host == "*" => asks.any_host = true,
-                Capability::Http(host) => {
-                    let (name, port) = match host.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
-                        Some((name, Ok(port))) if !name.contains(':') || name.ends_with(']') => (name, Some(port)),
-                        _ => (host.as_str(), None),
-                    };
-                    let name = name.trim_start_matches('[').trim_end_matches(']');
-                    asks.hosts.insert((normal_host(name), port));
-                }
-                Capability::ReadDirectory(name) => named(name, |asks| &mut asks.read),
-                Capability::WriteDirectory(name) => named(name, |asks| &mut asks.write),
-                Capability::Secret(name) => named(name, |asks| &mut asks.secrets),
-                Capability::RevealSecret(name) => named(name, |asks| &mut asks.revealed),
-                Capability::Clock => asks.clock = true,
-                Capability::Randomness => asks.randomness = true,
+        for asked in description.asks.iter().map(|ask| capabilities::asked(&ask.capability)) {
+            let names = asks.0.entry(asked.case).or_default();
+            match asked.is_setting {
+                true => names.extend(meant(asked.name, description, request)),
+                false => drop(names.insert(asked.name.to_owned())),
             }
         }
         asks
     }
 
-    /// Of what was granted, what counts.
-    pub(crate) fn narrow(&self, mut granted: Grants) -> Grants {
-        granted.http.retain(|HttpGrant { host, port, .. }| self.host(&normal_host(host), *port));
-        granted.directories.retain(|name, grant| {
-            if !self.directory(name, Access::Write) {
-                grant.access = Access::Read;
-            }
-            self.directory(name, Access::Read)
-        });
-        granted.secrets.retain(|name, grant| {
-            grant.reveal &= self.reveals(name);
-            self.secret(name)
-        });
-        granted.clock &= self.clock;
-        granted.randomness &= self.randomness;
-        granted
+    pub(crate) fn has(&self, case: &str, name: &str) -> bool {
+        self.0.get(case).is_some_and(|names| names.contains(name))
     }
 
-    /// Of a host in its normal form.
-    pub(crate) fn host(&self, host: &str, port: u16) -> bool {
-        self.any_host || [None, Some(port)].iter().any(|port| self.hosts.contains(&(host.to_owned(), *port)))
+    pub(crate) fn any(&self, case: &str) -> bool {
+        self.0.contains_key(case)
     }
 
-    pub(crate) fn directory(&self, name: &str, access: Access) -> bool {
-        self.write.contains(name) || access == Access::Read && self.read.contains(name)
-    }
-
-    pub(crate) fn secret(&self, name: &str) -> bool {
-        self.secrets.contains(name) || self.reveals(name)
-    }
-
-    pub(crate) fn reveals(&self, name: &str) -> bool {
-        self.revealed.contains(name)
+    pub(crate) fn names(&self, case: &str) -> impl Iterator<Item = &str> {
+        self.0.get(case).into_iter().flatten().map(String::as_str)
     }
 }
 
@@ -92,8 +76,9 @@ impl Asks {
     /// For every host, for all that these names may be, and for reading what others are.
     pub(crate) fn everything(names: &[&str], read: &[&str]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        let (read, write, secrets, revealed) = (owned(read), owned(names), owned(names), owned(names));
-        Self { any_host: true, read, write, secrets, revealed, clock: true, randomness: true, ..Self::default() }
+        let asks = ["write-directory", "secret", "reveal-secret"].map(|case| (case, owned(names)));
+        let others = [("http", owned(&["*"])), ("read-directory", owned(read)), ("clock", owned(&[""]))];
+        Self(asks.into_iter().chain(others).chain([("randomness", owned(&[""]))]).collect())
     }
 }
 
@@ -112,9 +97,10 @@ fn meant(name: &str, description: &Description, request: &Request) -> Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::{ActionType, Ask, Category, Context, Count, NamedValue, Owner, Setting, SettingKind, TypeId};
-    use crate::grants::{DirectoryGrant, SecretGrant, SecretValue};
-    use std::collections::BTreeMap;
+    use crate::abi::{
+        ActionType, Ask, Capability, Category, Context, Count, NamedValue, Owner, Setting, SettingKind, TypeId,
+    };
+    use crate::grants::{Access, DirectoryGrant, Grants, HttpGrant, SecretGrant, SecretValue};
 
     fn id() -> TypeId {
         TypeId { category: Category::Deploy, owner: Owner::Custom, provider: "Post".into(), version: "1".into() }
@@ -191,7 +177,7 @@ mod tests {
 
     fn check(asks: &[Capability], settings: &[(&str, &str)], expected: &[&str]) {
         let asks = Asks::of(&description(asks), &request(settings));
-        let grants = asks.narrow(granted());
+        let grants = granted().narrowed(&asks);
         let mut shown: Vec<String> = grants.http.iter().map(|grant| format!("{} {}", grant.host, grant.port)).collect();
         shown.extend(grants.directories.iter().map(|(name, grant)| format!("{:?} {name}", grant.access)));
         shown.extend(
@@ -227,5 +213,30 @@ mod tests {
         check(&[Secret("Secret".into())], &[("Secret", "token")], &["use token"]);
         check(&[Secret("token".into()), RevealSecret("other".into())], &[], &["reveal other", "use token"]);
         check(&[RevealSecret("token".into())], &[], &["reveal token"]);
+    }
+
+    /// As the WIT's variant `capability` has them.
+    #[test]
+    fn each_ask_is_one_of_a_capability() {
+        let wit = include_str!("../../../wit/plugin.wit");
+        let cases = wit.split_once("variant capability {").and_then(|(_, rest)| rest.split_once('}')).unwrap().0;
+        let cases = cases.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("///"));
+        let mut known: Vec<&str> = capabilities::CAPABILITIES.iter().flat_map(|row| row.asks).copied().collect();
+        for case in cases {
+            let (name, has_name) = match case.split_once('(') {
+                Some((name, _)) => (name, true),
+                None => (case.trim_end_matches(','), false),
+            };
+            let word = |word: &str| [&word[..1].to_uppercase(), &word[1..]].concat();
+            let camel: String = name.split('-').map(word).collect();
+            let ask = if has_name { serde_json::json!({ camel: "x" }) } else { camel.into() };
+            let ask: Capability = serde_json::from_value(ask).unwrap();
+            let asked = capabilities::asked(&ask);
+            assert_eq!((asked.case, asked.name), (name, if has_name { "x" } else { "" }));
+            assert!(!asked.words.is_empty(), "{asked:?}");
+            let at = known.iter().position(|known| *known == name);
+            known.remove(at.unwrap_or_else(|| panic!("no row asks for {name}, or two do")));
+        }
+        assert!(known.is_empty(), "the WIT has no {known:?}");
     }
 }

@@ -14,6 +14,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::abi::Description;
 use crate::cache::{Cache, Entry};
+use crate::capabilities::http;
 use crate::codes::Codes;
 use crate::compile::{CompileError, Compiler, CompilerCommand};
 use crate::guests::Guests;
@@ -21,7 +22,7 @@ use crate::limiter::Budget;
 use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
 use crate::state::{self, State};
-use crate::{call, description, engine, http};
+use crate::{call, description, engine};
 use pipewright_base::hex;
 
 /// What a sandbox is made of.

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+use crate::capabilities::{Exchange, Tabled};
 use crate::clock;
 use crate::masks::Masks;
-use crate::outside::{Difference, Outside, Recorded, Step};
+use crate::outside::{Difference, Exchanged, Observed, Outside, Recorded, masked_outcome};
 use crate::rights::Asks;
 
 /// Where what a call says and does goes to. Called from the thread that runs the guest: must not block.
@@ -53,12 +54,29 @@ pub enum HostCallOutcome {
     Failed(String),
 }
 
+impl HostCallOutcome {
+    /// Why it is not done.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Done => None,
+            Self::Denied(text) | Self::Limit(text) | Self::Failed(text) => Some(text),
+        }
+    }
+}
+
 /// The first this many host calls of an action execution are journaled whole, the rest only counted: stops a journal that grows with
 /// a loop in a guest.
 pub const JOURNAL_CALLS_MAX: u64 = 1_000;
 
-/// The capability of granted directories, in the journal and in grants files.
-pub(crate) const DIRECTORIES: &str = "directories";
+/// What was tried without a grant.
+pub struct Denied {
+    /// After "tried".
+    pub(crate) tried: String,
+    /// The grant that would allow it, in the words of a grants file.
+    pub(crate) grant: String,
+    /// What the plugin does not ask for no grant allows.
+    pub(crate) is_asked: bool,
+}
 
 /// One per call of a plugin.
 pub struct Seam {
@@ -112,10 +130,41 @@ impl Seam {
         HostCallTimer { seam: Arc::clone(self), capability, operation, started: clock::monotonic() }
     }
 
-    /// The text of a denial: who, what, and the grant that would allow it, in the words of a grants file. What the plugin does not
-    /// ask for no grant allows.
-    pub fn denial(&self, tried: &str, grant: &str, is_asked: bool) -> String {
+    /// One use of a capability that is a request and its response: checked against the grants, asked of what is outside, or
+    /// given from what was kept or made up; timed and journaled. An error is in the words of its outcome.
+    pub(crate) fn exchange<C: Exchange>(
+        self: &Arc<Self>,
+        capability: &C,
+        request: C::Request,
+    ) -> Result<C::Response, String> {
+        let timer = self.begin(C::ROW.name, C::operation(&request));
+        let live = || {
+            capability.check(&request).map_err(|denied| HostCallOutcome::Denied(self.denial(&denied)))?;
+            let made_up = match &self.outside {
+                Outside::Faked(fakes) => fakes.exchange::<C>(&request),
+                _ => None,
+            };
+            made_up.unwrap_or_else(|| capability.exchange(&request))
+        };
+        let answer = match &self.outside {
+            Outside::Replayed(replay) => replay.exchange::<C>(&request, &self.masks).unwrap_or_else(|| {
+                // The call ends at once.
+                Err(HostCallOutcome::Failed("it is not what was kept".to_owned()))
+            }),
+            _ => live(),
+        };
+        if let Outside::Recorded(recorder) = &self.outside {
+            recorder.step(|| C::step(Exchanged::of(&request, &answer, C::IS_SURE)));
+        }
+        let (target, bytes) = C::journaled(&request, answer.as_ref().ok());
+        timer.end(target, answer.as_ref().err().cloned().unwrap_or(HostCallOutcome::Done), bytes);
+        answer.map_err(|outcome| outcome.text().unwrap_or_default().to_owned())
+    }
+
+    /// The text of a denial: who, what, and the grant that would allow it.
+    pub(crate) fn denial(&self, denied: &Denied) -> String {
         let Self { plugin, action, .. } = self;
+        let Denied { tried, grant, is_asked } = denied;
         match is_asked {
             true => format!(
                 "{plugin} (action {action}) tried {tried}, which it was not granted. To allow it, grant the action \"{action}\": {grant}"
@@ -195,26 +244,19 @@ impl Seam {
         }
     }
 
-    fn journal(&self, mut call: HostCall) {
-        let mask = |text: &mut String| {
-            if let Cow::Owned(masked) = self.masked(text) {
-                *text = masked;
-            }
-        };
-        mask(&mut call.target);
-        if let HostCallOutcome::Denied(text) | HostCallOutcome::Limit(text) | HostCallOutcome::Failed(text) =
-            &mut call.outcome
-        {
-            mask(text);
+    /// Keeps what was done, or compares it with what was kept.
+    fn observe<C: Tabled<Kept = Observed>>(&self, call: &HostCall) {
+        let HostCall { operation, target, outcome, bytes, .. } = call.clone();
+        let observed = Observed { operation: operation.to_owned(), target, bytes, outcome };
+        match &self.outside {
+            Outside::Recorded(recorder) => recorder.step(|| C::step(observed)),
+            Outside::Replayed(replay) => replay.observed::<C>(&observed),
+            Outside::Live | Outside::Faked(_) => {}
         }
-        // What comes of these follows from the directories' content; the other capabilities ask before they answer.
-        if call.capability == DIRECTORIES {
-            match &self.outside {
-                Outside::Recorded(recorder) => recorder.step(call.target.len(), || Step::of_directories(&call)),
-                Outside::Replayed(replay) => replay.directories(&call),
-                Outside::Live | Outside::Faked(_) => {}
-            }
-        }
+    }
+
+    /// `call` has no secret value.
+    fn journal(&self, call: HostCall) {
         if let HostCallOutcome::Denied(text) = &call.outcome {
             let mut denials = self.denials.lock().expect("no panic while held");
             // A guest that tries again is told again; its log and its end need it once.
@@ -242,8 +284,23 @@ pub struct HostCallTimer {
 
 impl HostCallTimer {
     pub fn end(self, target: impl Into<String>, outcome: HostCallOutcome, bytes: u64) {
+        let seam = Arc::clone(&self.seam);
+        seam.journal(self.call(target.into(), outcome, bytes));
+    }
+
+    /// The same for a use whose answer follows from what is kept otherwise, so that a replay makes it again: it must end as it
+    /// did.
+    pub(crate) fn end_observed<C: Tabled<Kept = Observed>>(self, target: String, outcome: HostCallOutcome, bytes: u64) {
+        let seam = Arc::clone(&self.seam);
+        let call = self.call(target, outcome, bytes);
+        seam.observe::<C>(&call);
+        seam.journal(call);
+    }
+
+    fn call(self, target: String, outcome: HostCallOutcome, bytes: u64) -> HostCall {
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (capability, operation) = (self.capability, self.operation);
-        self.seam.journal(HostCall { capability, operation, target: target.into(), outcome, bytes, micros });
+        let (target, outcome) = (self.seam.masked(&target).into_owned(), masked_outcome(&outcome, &self.seam.masks));
+        HostCall { capability, operation, target, outcome, bytes, micros }
     }
 }

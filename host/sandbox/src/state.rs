@@ -10,16 +10,15 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::limiter::Limiter;
 use crate::seam::Seam;
-use crate::{files, http, log, secrets};
+use crate::{capabilities, files, log};
 
-pub(crate) struct State {
+pub struct State {
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
     pub(crate) seam: Arc<Seam>,
     pub(crate) log: log::Log,
     pub(crate) files: files::Files,
-    pub(crate) http: http::Http,
-    pub(crate) secrets: secrets::Secrets,
+    pub(crate) held: capabilities::Held,
     pub(crate) limiter: Limiter,
 }
 
@@ -39,7 +38,6 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     files::add_to_linker(&mut linker)?;
     linker.allow_shadowing(false);
     log::add_to_linker(&mut linker)?;
-    http::add_to_linker(&mut linker)?;
-    secrets::add_to_linker(&mut linker)?;
+    capabilities::link(&mut linker)?;
     Ok(linker)
 }

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use pipewright_pipeline::machine::FailureType;
+use pipewright_sandbox::capabilities::http::{Fake, FakeAnswer, FakeBody};
+use pipewright_sandbox::capabilities::{CAPABILITIES, Step};
 use pipewright_sandbox::files::Digest;
-use pipewright_sandbox::outside::{Fake, FakeAnswer, FakeBody};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,6 +46,9 @@ pub(super) struct CaseFile {
     pub(super) grants: ActionGrants,
     /// Answers to requests, in the order in which those are to come, over all calls of the case.
     pub(super) http: Option<Vec<Answer>>,
+    /// Answers to other host calls as a recording has them, those of one capability in the order in which they are to come.
+    #[serde(default)]
+    pub(super) host_calls: Vec<Step>,
     /// A file beside `case.toml` with what is outside of each call: a recording.
     pub(super) recorded: Option<String>,
     #[serde(default)]
@@ -378,6 +382,18 @@ impl CaseFile {
         }
         if self.recorded.is_some() && self.http.is_some() {
             problems.push("recorded: give it or http, not both".to_owned());
+        }
+        if self.recorded.is_some() && !self.host_calls.is_empty() {
+            problems.push("recorded: give it or host-calls, not both".to_owned());
+        }
+        for (step, number) in self.host_calls.iter().zip(1..) {
+            let name = step.capability();
+            let instead = match CAPABILITIES.iter().find(|row| row.name == name) {
+                _ if name == "http" => "give it as [[http]]",
+                Some(row) if !row.can_be_made_up => "what it reaches is in the case's folder",
+                _ => continue,
+            };
+            problems.push(format!("host-calls.{number}: {name} cannot be made up here: {instead}"));
         }
         if self.recorded.as_ref().is_some_and(|file| file.contains('/')) {
             problems.push("recorded: the name of a file beside case.toml".to_owned());

@@ -94,8 +94,8 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
         check.call(expected, &seen);
         stage.check_files(expected, &seen, &mut check).map_err(invalid)?;
         if number == case.file.then.len() {
-            for request in answers.left() {
-                check.differ("http", request, "it was not made");
+            for call in answers.left() {
+                check.differ("host calls", call, "it was not made");
             }
         }
         ran.differences.append(&mut check.differences);
@@ -120,9 +120,12 @@ impl Answers {
             let bundle = Bundle::read(&case.folder.join(file)).map_err(|error| format!("recorded: {error}"))?;
             return Ok(Self::Recorded(bundle));
         }
-        let Some(answers) = &case.file.http else { return Ok(Self::Nothing) };
-        let fakes: Result<Vec<_>, String> = answers.iter().map(Answer::fake).collect();
-        fakes.map(|fakes| Self::MadeUp(Fakes::new(fakes)))
+        let http = case.file.http.as_ref();
+        let http = http.map(|answers| answers.iter().map(Answer::fake).collect::<Result<Vec<_>, _>>()).transpose()?;
+        if http.is_none() && case.file.host_calls.is_empty() {
+            return Ok(Self::Nothing);
+        }
+        Ok(Self::MadeUp(Fakes::new(http, case.file.host_calls.clone())))
     }
 
     fn outside(&self, number: usize) -> Result<Outside, String> {
@@ -136,10 +139,10 @@ impl Answers {
         }
     }
 
-    /// The requests that were to come and did not.
+    /// What was to come and did not.
     fn left(&self) -> Vec<String> {
         match self {
-            Self::MadeUp(fakes) => fakes.left().collect(),
+            Self::MadeUp(fakes) => fakes.left(),
             Self::Nothing | Self::Recorded(_) => Vec::new(),
         }
     }

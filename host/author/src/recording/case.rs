@@ -9,14 +9,13 @@ use anyhow::Context as _;
 use pipewright_pipeline::machine;
 use pipewright_sandbox::abi::{Entry, Outcome, Request, Wake};
 use pipewright_sandbox::files::{BlobDir, Digest};
+use pipewright_sandbox::grants::CaseFolder;
 use toml::{Table, Value};
 
 use crate::cases::folder;
 use pipewright_packages::plugins;
 use pipewright_runner::outcome;
-use pipewright_runner::recording::{
-    Bundle, RecordedAccess, RecordedCall, RecordedGrants, RecordedResult, RecordingError,
-};
+use pipewright_runner::recording::{Bundle, RecordedCall, RecordedResult, RecordingError};
 
 /// Where the case keeps what was recorded.
 pub const OUTSIDE: &str = "outside.zip";
@@ -55,7 +54,7 @@ pub fn write_case(bundle: &Bundle, folder: &Path) -> Result<(), RecordingError> 
         fs::write(folder.join(SECRET_FILE), pipewright_sandbox::outside::REVEALED).map_err(anyhow::Error::from)?;
     }
     fs::write(folder.join(OUTSIDE), outside(bundle).to_bytes()?).map_err(anyhow::Error::from)?;
-    let text = toml::to_string(&table(&bundle.recording.calls)).map_err(anyhow::Error::from)?;
+    let text = table(&bundle.recording.calls).and_then(|case| toml::to_string(&case)).map_err(anyhow::Error::from)?;
     fs::write(folder.join("case.toml"), text).map_err(anyhow::Error::from)?;
     Ok(())
 }
@@ -68,7 +67,7 @@ fn outside(bundle: &Bundle) -> Bundle {
     outside
 }
 
-fn table(calls: &[RecordedCall]) -> Table {
+fn table(calls: &[RecordedCall]) -> Result<Table, toml::ser::Error> {
     let first = &calls[0];
     let request = &first.request;
     let mut case = Table::new();
@@ -114,15 +113,16 @@ fn table(calls: &[RecordedCall]) -> Table {
     if !request.settings.is_empty() {
         case.insert("settings".into(), named(&request.settings));
     }
-    if first.grants != RecordedGrants::default() {
-        case.insert("grants".into(), grants(&first.grants));
+    if !first.grants.is_nothing() {
+        let folder = CaseFolder { directories: folder::DIRECTORIES, secret: SECRET_FILE };
+        case.insert("grants".into(), Value::try_from(first.grants.in_case(&folder))?);
     }
     case.insert("expected".into(), expected(first));
     let then: Vec<Value> = calls[1..].iter().map(then).collect();
     if !then.is_empty() {
         case.insert("then".into(), array(then));
     }
-    case
+    Ok(case)
 }
 
 fn array<T: Into<Value>>(items: impl IntoIterator<Item = T>) -> Value {
@@ -159,38 +159,6 @@ fn then(call: &RecordedCall) -> Value {
     then.insert("time".into(), milliseconds(call.outside.time));
     then.insert("expected".into(), expected(call));
     Value::Table(then)
-}
-
-fn grants(grants: &RecordedGrants) -> Value {
-    let table = |pairs: Vec<(&str, Value)>| -> Value {
-        Value::Table(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
-    };
-    let origins = grants.http.iter().map(|origin| {
-        let scheme = if origin.tls { "https" } else { "http" };
-        let host = if origin.host.contains(':') { format!("[{}]", origin.host) } else { origin.host.clone() };
-        let address = format!("{scheme}://{host}:{}", origin.port);
-        table(vec![("origin", address.into()), ("private", origin.private.into())])
-    });
-    let directories = grants.directories.iter().map(|(name, access)| {
-        let access = match access {
-            RecordedAccess::Read => "read",
-            RecordedAccess::Write => "write",
-        };
-        let path = format!("{}/{name}", folder::DIRECTORIES);
-        (name.clone(), table(vec![("path", path.into()), ("access", access.into())]))
-    });
-    let secrets = grants.secrets.iter().map(|(name, secret)| {
-        let hosts = array(secret.hosts.iter().map(String::as_str));
-        let secret = vec![("file", SECRET_FILE.into()), ("hosts", hosts), ("reveal", secret.reveal.into())];
-        (name.clone(), table(secret))
-    });
-    table(vec![
-        ("http", array(origins)),
-        ("directories", Value::Table(directories.collect())),
-        ("secrets", Value::Table(secrets.collect())),
-        ("clock", grants.clock.into()),
-        ("randomness", grants.randomness.into()),
-    ])
 }
 
 /// What the call ended with. Of what its outputs are, only the digests are known.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pipewright_pipeline::machine;
 use pipewright_sandbox::files::{BlobDir, Input, Tree, collect};
+use pipewright_sandbox::grants::Access;
 use pipewright_sandbox::outside::{Outside, Recorded, Replay};
 use pipewright_sandbox::seam::Sink;
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox};
@@ -19,7 +20,7 @@ use super::diff::{differ, trees, values};
 use crate::cases::folder::{self, Names};
 use pipewright_runner::outcome;
 use pipewright_runner::outcome::failure_of;
-use pipewright_runner::recording::{Bundle, RecordedAccess, RecordedCall, RecordedResult, RecordingError};
+use pipewright_runner::recording::{Bundle, RecordedCall, RecordedResult, RecordingError};
 
 /// What came of it.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl Stage<'_> {
         Ok(Call {
             entry: call.entry.clone(),
             request: call.request.clone(),
-            grants: call.grants.to_grants(&directories),
+            grants: call.grants_in(&directories),
             time: Some(call.outside.time),
             inputs,
             work_dir: self.folder.join("work"),
@@ -144,7 +145,7 @@ impl Stage<'_> {
 
     fn directories(&self, call: &RecordedCall, found: &mut Vec<Difference>) -> Result<(), RecordingError> {
         for (name, directory) in &call.outside.directories {
-            if call.grants.directories.get(name) != Some(&RecordedAccess::Write) {
+            if call.grants.directories.get(name).is_none_or(|grant| grant.access != Access::Write) {
                 continue;
             }
             let Some(after) = &directory.after else { continue };

@@ -1,18 +1,17 @@
 //! The least grant: what of a grants file the journals of its actions show to be needed.
 //!
-//! Owns which line of a journal needs which line of a grants file. It narrows what an operator wrote, and adds nothing. Must not know
-//! where journals come from.
+//! Owns how a grants file is narrowed to what a plugin used, and stays as its operator wrote it. Adds nothing to it. Must not
+//! know where journals come from, nor what a use of any one capability needs (the sandbox).
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pipewright_sandbox::grants::Use;
 use pipewright_sandbox::seam::JOURNAL_CALLS_MAX;
 use serde::Deserialize;
+use toml::{Table, Value};
 use toml_edit::{DocumentMut, Item, TableLike};
 
-use super::Origin;
-
-/// Of granted directories; everything else may write. A copy reads its first place and writes to its second.
-const READING: &[&str] = &["open", "read", "list", "digest"];
+use super::{Document, PLUGIN};
 
 /// What a journal says of one use of a capability.
 #[derive(Debug, Deserialize)]
@@ -27,14 +26,7 @@ struct HostCall {
 /// What an action used, by its journals.
 #[derive(Debug, Default)]
 pub struct Used {
-    /// By name; whether it was written to.
-    directories: BTreeMap<String, bool>,
-    /// Scheme, host and port.
-    origins: BTreeSet<(bool, String, u16)>,
-    /// By name; whether the plugin read the value.
-    secrets: BTreeMap<String, bool>,
-    clock: bool,
-    randomness: bool,
+    uses: BTreeSet<Use>,
     /// What it wanted and was not granted.
     pub refused: BTreeSet<String>,
     calls: usize,
@@ -52,54 +44,25 @@ impl Used {
         self.calls += calls;
         self.is_cut |= calls as u64 >= JOURNAL_CALLS_MAX;
         for line in journal.lines() {
-            let call: HostCall = serde_json::from_str(line)?;
-            match call.outcome.as_str() {
-                "denied" => self.refused.extend(call.why),
-                _ => self.add_call(&call),
+            let HostCall { capability, operation, target, outcome, why } = serde_json::from_str(line)?;
+            if outcome == "denied" {
+                self.refused.extend(why);
+            } else {
+                self.uses.insert(Use { capability, operation, target });
             }
         }
         Ok(())
     }
-
-    fn add_call(&mut self, call: &HostCall) {
-        match call.capability.as_str() {
-            "directories" => {
-                let places: Vec<&str> = call.target.split(" → ").collect();
-                let reads_first = READING.contains(&call.operation.as_str()) || places.len() > 1;
-                for (place, path) in places.iter().enumerate() {
-                    let name = path.strip_prefix("/directories/").and_then(|path| path.split('/').next());
-                    if let Some(name) = name {
-                        let writes = !(reads_first && place == 0) || call.operation == "rename";
-                        *self.directories.entry(name.to_owned()).or_default() |= writes;
-                    }
-                }
-            }
-            "http" => self.origins.extend(call.target.split(' ').nth(1).and_then(origin)),
-            "secrets" => {
-                *self.secrets.entry(call.target.clone()).or_default() |= call.operation == "reveal";
-            }
-            "clock" => self.clock = true,
-            "randomness" => self.randomness = true,
-            _ => {}
-        }
-    }
-}
-
-/// Of a URL, or of an origin in a grants file.
-fn origin(url: &str) -> Option<(bool, String, u16)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let grant = Origin::Public(format!("{scheme}://{authority}")).resolve().ok()?;
-    Some((grant.tls, grant.host, grant.port))
 }
 
 /// The grants file with no more than what was used, by `Stage/Action`; and what a person is to know of it. All else in the file,
 /// comments too, stays as it is.
 ///
 /// # Errors
-/// It is no TOML.
-pub fn least(text: &str, used: &BTreeMap<String, Used>) -> Result<(String, Vec<String>), toml_edit::TomlError> {
+/// It is no grants file.
+pub fn least(text: &str, used: &BTreeMap<String, Used>) -> Result<(String, Vec<String>), toml_edit::de::Error> {
     let mut document: DocumentMut = text.parse()?;
+    let mut written: Document = toml_edit::de::from_str(text)?;
     let mut notes = Vec::new();
     if let Some(actions) = document.get_mut("action").and_then(Item::as_table_like_mut) {
         let names: Vec<String> = actions.iter().map(|(name, _)| name.to_owned()).collect();
@@ -114,9 +77,14 @@ pub fn least(text: &str, used: &BTreeMap<String, Used>) -> Result<(String, Vec<S
                     "{name} made more than {JOURNAL_CALLS_MAX} host calls, which is where a journal ends: its grants are left as \
                      they are"
                 )),
-                Some(used) => narrow(grants, used),
+                Some(used) => {
+                    let mut action = written.action.remove(&name).unwrap_or_default();
+                    action.written.least(&used.uses);
+                    let least = Table::try_from(action.written).unwrap_or_default();
+                    narrow(grants, &least, |key| key == PLUGIN);
+                }
             }
-            if grants.iter().all(|(key, _)| key == "plugin") {
+            if grants.iter().all(|(key, _)| key == PLUGIN) {
                 actions.remove(&name);
                 notes.push(format!("{name} used none of its grants"));
             }
@@ -128,58 +96,51 @@ pub fn least(text: &str, used: &BTreeMap<String, Used>) -> Result<(String, Vec<S
     Ok((document.to_string(), notes))
 }
 
-fn narrow(grants: &mut dyn TableLike, used: &Used) {
-    retain(grants, "directories", |name, directory| {
-        let Some(writes) = used.directories.get(name) else { return false };
-        if let Some(access) = directory.get_mut("access").filter(|_| !writes) {
-            *access = toml_edit::value("read");
-        }
-        true
-    });
-    retain(grants, "secrets", |name, secret| {
-        let Some(revealed) = used.secrets.get(name) else { return false };
-        if !revealed && secret.remove("reveal").is_some() {
-            secret.fmt();
-        }
-        let is_asked = |host: &toml_edit::Value| {
-            let host = host.as_str().map(|host| host.trim_end_matches('.').to_ascii_lowercase());
-            host.is_some_and(|host| used.origins.iter().any(|(_, asked, _)| *asked == host))
-        };
-        if let Some(hosts) = secret.get_mut("hosts").and_then(Item::as_array_mut)
-            && hosts.iter().any(is_asked)
-        {
-            hosts.retain(is_asked);
-        }
-        true
-    });
-    if let Some(origins) = grants.get_mut("http").and_then(Item::as_array_mut) {
-        origins.retain(|granted| {
-            let text = granted.as_str().or_else(|| granted.as_inline_table()?.get("origin")?.as_str());
-            text.and_then(origin).is_some_and(|granted| used.origins.contains(&granted))
-        });
-        if origins.is_empty() {
-            grants.remove("http");
-        }
-    }
-    for (key, is_used) in [("clock", used.clock), ("randomness", used.randomness)] {
-        if !is_used {
-            grants.remove(key);
+/// Leaves of a table what is in the least one, and the keys to `keep`.
+fn narrow(table: &mut dyn TableLike, least: &Table, keep: fn(&str) -> bool) {
+    let keys: Vec<String> = table.iter().map(|(key, _)| key.to_owned()).filter(|key| !keep(key)).collect();
+    for key in keys {
+        match (table.get_mut(&key), least.get(&key)) {
+            (Some(item), Some(least)) => narrow_item(item, least),
+            _ => drop(table.remove(&key)),
         }
     }
 }
 
-/// Keeps what is to be kept of a table in the grants, and the table if something is left.
-fn retain(grants: &mut dyn TableLike, key: &str, mut keep: impl FnMut(&str, &mut dyn TableLike) -> bool) {
-    let Some(table) = grants.get_mut(key).and_then(Item::as_table_like_mut) else { return };
-    let names: Vec<String> = table.iter().map(|(name, _)| name.to_owned()).collect();
-    for name in names {
-        let is_kept = table.get_mut(&name).and_then(Item::as_table_like_mut).is_some_and(|value| keep(&name, value));
-        if !is_kept {
-            table.remove(&name);
+fn narrow_item(item: &mut Item, least: &Value) {
+    match least {
+        Value::Table(least) => {
+            let keys = |item: &Item| item.as_table_like().map_or(0, TableLike::len);
+            let before = keys(item);
+            if let Some(table) = item.as_table_like_mut() {
+                narrow(table, least, |_| false);
+            }
+            if keys(item) < before
+                && let Some(table) = item.as_inline_table_mut()
+            {
+                table.fmt();
+            }
         }
+        Value::Array(least) => {
+            if let Some(written) = item.as_array_mut() {
+                written.retain(|element| least.iter().any(|least| says_no_more(element, least)));
+            }
+        }
+        Value::String(least) if item.as_str() != Some(least) => *item = toml_edit::value(least),
+        _ => {}
     }
-    if table.is_empty() {
-        grants.remove(key);
+}
+
+/// An element of an array is left as it is, or taken out.
+fn says_no_more(element: &toml_edit::Value, least: &Value) -> bool {
+    match least {
+        Value::String(least) => element.as_str() == Some(least),
+        Value::Boolean(least) => element.as_bool() == Some(*least),
+        Value::Integer(least) => element.as_integer() == Some(*least),
+        Value::Table(least) => element.as_inline_table().is_some_and(|element| {
+            element.iter().all(|(key, value)| least.get(key).is_some_and(|least| says_no_more(value, least)))
+        }),
+        _ => false,
     }
 }
 

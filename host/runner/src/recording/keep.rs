@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipewright_sandbox::abi::{Entry, Outcome};
 use pipewright_sandbox::files::{BlobDir, Digest, Input, Node, Tree};
+use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::{Call, CallEnd, Masks, Plugin};
 
 use super::bundle::{BUNDLE_BYTES_MAX, Bundle};
-use super::{Component, FORMAT, RecordedCall, RecordedGrants, RecordedResult, Recording};
+use super::{Component, FORMAT, RecordedCall, RecordedResult, Recording};
 use crate::outcome::failure_of;
 
 /// One file of an input that is larger is left out, whatever room there is.
@@ -23,7 +24,7 @@ const LEFT_OUT_MAX: usize = 100;
 /// What a call is made with, taken down before it is made.
 pub struct Made {
     entry: Entry,
-    grants: RecordedGrants,
+    grants: Grants,
     limits: CallLimits,
     inputs: Vec<(String, Digest)>,
 }
@@ -33,7 +34,7 @@ impl Made {
         let digest = |input: &Input| (input.name.clone(), input.tree.digest());
         Self {
             entry: call.entry.clone(),
-            grants: RecordedGrants::of(&call.grants),
+            grants: call.grants.recorded(),
             limits: call.limits.clone(),
             inputs: call.inputs.iter().map(digest).collect(),
         }

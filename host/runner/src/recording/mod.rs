@@ -16,9 +16,9 @@ use pipewright_pipeline::machine::FailureType;
 use pipewright_sandbox::Usage;
 use pipewright_sandbox::abi::{Entry, Outcome, Request};
 use pipewright_sandbox::files::Digest;
-use pipewright_sandbox::grants::{Access, DirectoryGrant, Grants, HttpGrant, SecretGrant, SecretValue};
+use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
-use pipewright_sandbox::outside::{REVEALED, Recorded};
+use pipewright_sandbox::outside::Recorded;
 use serde::{Deserialize, Serialize};
 
 pub use self::bundle::{BUNDLE_BYTES_MAX, Bundle, RecordingError};
@@ -61,7 +61,8 @@ pub struct Component {
 pub struct RecordedCall {
     pub entry: Entry,
     pub request: Request,
-    pub grants: RecordedGrants,
+    /// Without any value or place of the machine.
+    pub grants: Grants,
     pub limits: CallLimits,
     /// The input artifacts and the digests of their manifests.
     pub inputs: Vec<(String, Digest)>,
@@ -79,92 +80,13 @@ pub enum RecordedResult {
     Failure { kind: FailureType, message: String },
 }
 
-/// What the call was granted, without any value or place of this machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RecordedGrants {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub http: Vec<RecordedOrigin>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub directories: BTreeMap<String, RecordedAccess>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub secrets: BTreeMap<String, RecordedSecret>,
-    #[serde(default)]
-    pub clock: bool,
-    #[serde(default)]
-    pub randomness: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RecordedOrigin {
-    pub tls: bool,
-    pub host: String,
-    pub port: u16,
-    pub private: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RecordedAccess {
-    Read,
-    Write,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct RecordedSecret {
-    pub hosts: Vec<String>,
-    pub reveal: bool,
-}
-
-impl RecordedGrants {
-    fn of(grants: &Grants) -> Self {
-        let origin = |HttpGrant { tls, host, port, private }: &HttpGrant| RecordedOrigin {
-            tls: *tls,
-            host: host.clone(),
-            port: *port,
-            private: *private,
-        };
-        let access = |grant: &DirectoryGrant| match grant.access {
-            Access::Read => RecordedAccess::Read,
-            Access::Write => RecordedAccess::Write,
-        };
-        let secret = |grant: &SecretGrant| RecordedSecret { hosts: grant.hosts.clone(), reveal: grant.reveal };
-        Self {
-            http: grants.http.iter().map(origin).collect(),
-            directories: grants.directories.iter().map(|(name, grant)| (name.clone(), access(grant))).collect(),
-            secrets: grants.secrets.iter().map(|(name, grant)| (name.clone(), secret(grant))).collect(),
-            clock: grants.clock,
-            randomness: grants.randomness,
+impl RecordedCall {
+    /// What it was granted, for a call that is replayed and whose directories lie in `directories`.
+    pub fn grants_in(&self, directories: &Path) -> Grants {
+        let mut grants = self.grants.clone();
+        for (name, grant) in &mut grants.directories {
+            grant.path = directories.join(name);
         }
-    }
-
-    /// The same for a call that is replayed, whose directories lie in `directories`.
-    pub fn to_grants(&self, directories: &Path) -> Grants {
-        let origin = |RecordedOrigin { tls, host, port, private }: &RecordedOrigin| HttpGrant {
-            tls: *tls,
-            host: host.clone(),
-            port: *port,
-            private: *private,
-        };
-        let directory = |(name, access): (&String, &RecordedAccess)| {
-            let access = match access {
-                RecordedAccess::Read => Access::Read,
-                RecordedAccess::Write => Access::Write,
-            };
-            (name.clone(), DirectoryGrant { path: directories.join(name), access })
-        };
-        let secret = |(name, secret): (&String, &RecordedSecret)| {
-            let RecordedSecret { hosts, reveal } = secret.clone();
-            (name.clone(), SecretGrant { value: SecretValue::new(REVEALED), hosts, reveal })
-        };
-        Grants {
-            http: self.http.iter().map(origin).collect(),
-            directories: self.directories.iter().map(directory).collect(),
-            secrets: self.secrets.iter().map(secret).collect(),
-            clock: self.clock,
-            randomness: self.randomness,
-        }
+        grants
     }
 }

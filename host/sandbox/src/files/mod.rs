@@ -52,10 +52,11 @@ use self::quota::Budget;
 use self::stat::{FileKind, Stat};
 use self::tree::{Found, Missing};
 use self::wasi::ErrorCode;
+use crate::capabilities::directories;
 use crate::grants::{Access, DirectoryGrant};
 use crate::memory::HostMemory;
 use crate::outside::Outside;
-use crate::seam::{DIRECTORIES, HostCallOutcome, Seam};
+use crate::seam::{HostCallOutcome, Seam};
 use crate::state::State;
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -76,7 +77,6 @@ pub(crate) struct FilesConfig {
     /// The names of the output artifacts.
     pub(crate) outputs: Vec<String>,
     pub(crate) directories: BTreeMap<String, DirectoryGrant>,
-    /// The plugin asks for directories to write to: what a denial suggests, for its first try is often a look.
     /// The host's directory in which outputs and scratch are made, when they are used. Nothing may be in it yet, and it
     /// must be on the file system of the blob store.
     pub(crate) work_dir: PathBuf,
@@ -279,21 +279,7 @@ impl Shared {
     }
 
     fn denied(&self, location: &str, name: &str, access: Access, operation: &'static str) -> FileError {
-        let verb = match access {
-            Access::Read => "use",
-            Access::Write => "write to",
-        };
-        let asks = self.seam.asks();
-        let is_asked = asks.directory(name, access);
-        let access = if asks.directory(name, Access::Write) { "write" } else { "read" };
-        // TOML takes other names than these only in quotes.
-        let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        let key = if bare { name.to_owned() } else { format!("{name:?}") };
-        let grant = format!("directories.{key} = {{ path = \"…\", access = \"{access}\" }}");
-        let text = self.seam.denial(&format!("to {verb} the directory /{location}"), &grant, is_asked);
-        let denied = HostCallOutcome::Denied(text.clone());
-        self.seam.begin(DIRECTORIES, operation).end(format!("/{location}"), denied, 0);
-        FileError::denied(text)
+        FileError::denied(directories::denied(&self.seam, location, name, access, operation))
     }
 
     /// Does what was asked, and journals it if one of the places is a granted directory. What is done with artifacts is
@@ -311,14 +297,14 @@ impl Shared {
             return work();
         }
         let target: Vec<String> = places.iter().map(|(_, location)| format!("/{location}")).collect();
-        let timer = self.seam.begin(DIRECTORIES, operation);
+        let timer = directories::begin(&self.seam, operation);
         let result = work();
         let (outcome, bytes) = match &result {
             Ok(done) => (HostCallOutcome::Done, bytes(done)),
             Err(error) if error.kind == error::Kind::Quota => (HostCallOutcome::Limit(error.message.clone()), 0),
             Err(error) => (HostCallOutcome::Failed(error.message.clone()), 0),
         };
-        timer.end(target.join(" → "), outcome, bytes);
+        directories::end(timer, target.join(" → "), outcome, bytes);
         result
     }
 

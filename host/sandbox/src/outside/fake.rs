@@ -1,119 +1,52 @@
-//! Answers to requests that somebody made up, in the order in which the requests are to come.
+//! Answers that somebody made up, in the order in which they are to be asked for.
 //!
-//! Owns the comparing of a request with what was expected of it. Requests are checked against the grants as ever, and
-//! nothing is connected to. Must not know where answers are written down.
+//! Uses are checked against the grants as ever, and of a capability with made-up answers nothing outside is reached. Must
+//! not know where answers are written down.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::http::{HeaderMap, Method, Uri};
-use bytes::Bytes;
-use serde_json::Value;
-
-use super::{HttpError, Stop, codes, recorder, shown_request};
+use super::Stop;
+use super::step::Step;
+use crate::capabilities::Exchange;
+use crate::capabilities::http::{Answers, Fake};
+use crate::seam::HostCallOutcome;
 
 /// For all calls of one test: what one of them did not ask for, the next one may.
 pub struct Fakes {
-    fakes: Vec<Fake>,
-    /// How many were asked for.
-    asked: Mutex<usize>,
+    /// None: requests are not made up.
+    pub(crate) http: Option<Answers>,
+    /// As a recording would have them, those of one capability in their order.
+    steps: Vec<Step>,
+    /// Which of them were asked for.
+    asked: Mutex<Vec<bool>>,
     pub(crate) stop: Stop,
 }
 
-/// A request that is to come, and its answer.
-#[derive(Clone, Debug)]
-pub struct Fake {
-    pub method: String,
-    pub url: String,
-    /// Those that it must have; others may be there. Secrets are in their places.
-    pub headers: Vec<(String, String)>,
-    pub body: FakeBody,
-    pub answer: FakeAnswer,
-}
-
-/// What a request's body must be.
-#[derive(Clone, Debug)]
-pub enum FakeBody {
-    Any,
-    Bytes(Bytes),
-    /// The same value, however it is written.
-    Json(Value),
-}
-
-#[derive(Clone, Debug)]
-pub enum FakeAnswer {
-    Response {
-        status: u16,
-        headers: Vec<(String, String)>,
-        body: Bytes,
-    },
-    /// One of wasi:http's error codes.
-    Error(HttpError),
-}
-
-impl FakeAnswer {
-    /// The error of this name in the WIT; none if there is no such code.
-    pub fn error(code: &str) -> Option<Self> {
-        let error = HttpError { code: code.to_owned(), text: None, number: None };
-        codes::error(&error).map(|_| Self::Error(error))
-    }
-}
-
 impl Fakes {
-    pub fn new(fakes: Vec<Fake>) -> Arc<Self> {
-        Arc::new(Self { fakes, asked: Mutex::default(), stop: Stop::default() })
+    pub fn new(http: Option<Vec<Fake>>, steps: Vec<Step>) -> Arc<Self> {
+        let asked = Mutex::new(vec![false; steps.len()]);
+        Arc::new(Self { http: http.map(Answers::new), steps, asked, stop: Stop::default() })
     }
 
-    /// The requests that nobody made.
-    pub fn left(&self) -> impl Iterator<Item = String> {
-        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        self.fakes.iter().skip(asked).map(|fake| format!("{} {}", fake.method, fake.url))
+    /// What nobody asked for.
+    pub fn left(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let steps = self.steps.iter().zip(asked.iter()).filter(|(_, asked)| !**asked).map(|(step, _)| step.shown());
+        self.http.iter().flat_map(Answers::left).chain(steps).collect()
     }
 
-    /// The answer to a request that is started, with its number, if it is the one that was to come.
-    pub(crate) fn next(&self, method: &Method, url: &Uri, headers: &HeaderMap) -> Option<(usize, &Fake)> {
+    /// The answer to what is asked, if it is what was to be asked. None if those of this capability are not made up.
+    pub(crate) fn exchange<C: Exchange>(&self, request: &C::Request) -> Option<Result<C::Response, HostCallOutcome>> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.stop.difference().is_some() {
-            return None;
+        let mut made_up = self.steps.iter().enumerate().filter_map(|(at, step)| Some((at, C::kept(step)?))).peekable();
+        made_up.peek()?;
+        let next = made_up.find(|(at, _)| !asked[*at]);
+        if let Some((at, kept)) = next.filter(|(_, kept)| kept.request == *request) {
+            asked[at] = true;
+            return Some(kept.answer());
         }
-        let (number, url, made) = (*asked + 1, url.to_string(), recorder::sorted(headers));
-        let found = self.fakes.get(*asked);
-        let same = found.filter(|fake| {
-            let has = |(name, value): &(String, String)| {
-                made.iter().any(|(made, is)| made.eq_ignore_ascii_case(name) && is == value)
-            };
-            fake.method == method.as_str() && same_url(&fake.url, &url) && fake.headers.iter().all(has)
-        });
-        if let Some(fake) = same {
-            *asked = number;
-            return Some((number, fake));
-        }
-        let expected = match found {
-            Some(fake) => shown_request(&fake.method, &fake.url, &fake.headers, None),
-            None => "no further request".to_owned(),
-        };
-        self.stop.at(number, expected, shown_request(method.as_str(), &url, &made, None));
-        None
+        let expected = next.map_or_else(|| "no further use".to_owned(), |(_, kept)| kept.request.to_string());
+        self.stop.at(next.map_or(self.steps.len(), |(at, _)| at) + 1, expected, request.to_string());
+        Some(Err(HostCallOutcome::Failed("it is not what was to be asked".to_owned())))
     }
-
-    /// Whether a request's body is as expected.
-    pub(crate) fn check_body(&self, number: usize, fake: &Fake, body: &[u8]) -> bool {
-        let (same, expected) = match &fake.body {
-            FakeBody::Any => return true,
-            FakeBody::Bytes(expected) => (**expected == *body, expected.clone()),
-            FakeBody::Json(expected) => {
-                let same = serde_json::from_slice::<Value>(body).is_ok_and(|made| made == *expected);
-                (same, Bytes::from(expected.to_string()))
-            }
-        };
-        if !same {
-            let shown = |body: &[u8]| shown_request(&fake.method, &fake.url, &[], Some(body));
-            self.stop.at(number, shown(&expected), shown(body));
-        }
-        same
-    }
-}
-
-/// `https://example.com` and `https://example.com/` are the same.
-fn same_url(expected: &str, made: &str) -> bool {
-    expected == made || expected.parse::<Uri>().is_ok_and(|expected| expected == *made)
 }

@@ -14,21 +14,26 @@
 //! at once: of two requests under way, the one that was started first is answered first. A request is answered when its
 //! body has ended. The monotonic clock is everybody's and is not kept: a guest that sleeps, sleeps again.
 
-pub(crate) mod codes;
+mod body;
 mod fake;
 mod recorder;
 mod replay;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-pub use self::fake::{Fake, FakeAnswer, FakeBody, Fakes};
+pub use self::body::Body;
+pub(crate) use self::body::Reel;
+pub use self::fake::Fakes;
+pub(crate) use self::recorder::{Cleaner, Open, Snapshot};
 pub use self::recorder::{Recorder, Room};
-pub(crate) use self::recorder::{Snapshot, Tape};
 pub use self::replay::Replay;
-pub use self::step::{Body, HttpError, HttpRequest, HttpResponse, HttpStep, Recorded, RecordedDirectory, Step};
+pub use self::step::{Exchanged, Kept, Observed, Recorded, RecordedDirectory, Step};
+pub(crate) use self::step::{masked_outcome, shown_denial};
 
 /// How a call faces what is outside of it.
 #[derive(Clone, Default)]
@@ -40,7 +45,7 @@ pub enum Outside {
     Recorded(Arc<Recorder>),
     /// It reaches nothing, and is given what was kept.
     Replayed(Arc<Replay>),
-    /// Its requests get answers that somebody made up; all else is live.
+    /// The uses of some capabilities get answers that somebody made up; all else is live.
     Faked(Arc<Fakes>),
 }
 
@@ -94,25 +99,4 @@ impl Stop {
             set.await;
         }
     }
-}
-
-/// What a person is shown of a request's content.
-const SHOWN_BYTES_MAX: usize = 2 << 10;
-
-/// A request in words: its first line, its headers, and its body if that is text.
-pub(crate) fn shown_request(method: &str, url: &str, headers: &[(String, String)], body: Option<&[u8]>) -> String {
-    let mut text = format!("{method} {url}");
-    for (name, value) in headers {
-        text.push_str(&format!("\n{name}: {value}"));
-    }
-    match body.map(str::from_utf8) {
-        None | Some(Ok("")) => {}
-        Some(Ok(body)) => text.push_str(&format!("\n\n{body}")),
-        Some(Err(_)) => text.push_str(&format!("\n\n({} bytes that are no text)", body.map_or(0, <[u8]>::len))),
-    }
-    if text.len() > SHOWN_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(SHOWN_BYTES_MAX));
-        text.push('…');
-    }
-    text
 }

@@ -3,25 +3,19 @@
 //! Owns what fits, and that no secret value is left in it. Must not know what a capability does with what it got.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ::http::{HeaderMap, Method, Uri};
 use bytes::Bytes;
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use sha2::{Digest as _, Sha256};
+use sha2::Digest as _;
 
-use super::codes;
-use super::step::{Body, HttpRequest, HttpResponse, HttpStep, Recorded, RecordedDirectory, Step};
+use super::body::{Body, Reel, may_be_kept};
+use super::step::{Recorded, RecordedDirectory, Step};
 use crate::files::{Digest, Tree};
 use crate::masks::Masks;
-use crate::seam::HostCallOutcome;
 
-/// What a step takes besides its texts.
+/// What a step takes besides what is written of it.
 const STEP_BYTES: u64 = 64;
-/// A compressed body is looked into up to this size; what is larger is left out. Stops a bomb.
-const DECODED_BYTES_MAX: u64 = 64 << 20;
 /// Sentences about what was left out; after these nothing more is said. Stops a list that grows with a loop in a guest.
 const LEFT_OUT_MAX: usize = 100;
 
@@ -63,7 +57,12 @@ struct Kept {
 
 enum Made {
     Step(Step),
-    Http(Tape),
+    Open(Arc<dyn Open>),
+}
+
+/// A use that goes on while others are made; what is kept of it is taken when the guest is gone.
+pub(crate) trait Open: Send + Sync {
+    fn close(&self, cleaner: &mut Cleaner<'_>) -> Step;
 }
 
 /// A granted directory: what it was, and became, or why that is not kept.
@@ -88,7 +87,7 @@ impl Recorder {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, bytes: u64) -> bool {
+    pub(super) fn take(&self, bytes: u64) -> bool {
         let takes = take(&self.room.0, bytes);
         let taken = takes && take(&self.bytes_left, bytes);
         if takes && !taken {
@@ -97,7 +96,7 @@ impl Recorder {
         taken
     }
 
-    fn give_back(&self, bytes: u64) {
+    pub(super) fn give_back(&self, bytes: u64) {
         self.bytes_left.fetch_add(bytes, Relaxed);
         self.room.0.fetch_add(bytes, Relaxed);
     }
@@ -114,37 +113,28 @@ impl Recorder {
         self.kept().looked_at_time = true;
     }
 
-    pub(crate) fn step(&self, bytes: usize, step: impl FnOnce() -> Step) {
-        if self.take(STEP_BYTES + bytes as u64) && self.kept().steps_left_out == 0 {
+    pub(crate) fn step(&self, step: impl FnOnce() -> Step) {
+        if self.kept().steps_left_out == 0 {
             let step = step();
-            self.kept().steps.push(Made::Step(step));
-        } else {
-            self.kept().steps_left_out += 1;
+            let bytes = serde_json::to_vec(&step).map_or(0, |written| written.len());
+            if self.take(STEP_BYTES + bytes as u64) {
+                return self.kept().steps.push(Made::Step(step));
+            }
         }
+        self.kept().steps_left_out += 1;
     }
 
-    /// Begins to keep a request, as the guest wrote it.
-    pub(crate) fn tape(self: &Arc<Self>, method: &Method, url: &Uri, headers: &HeaderMap) -> Option<Tape> {
-        let (url, headers) = (url.to_string(), sorted(headers));
-        let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if !self.take(STEP_BYTES + (bytes + url.len()) as u64) || self.kept().steps_left_out > 0 {
-            self.kept().steps_left_out += 1;
-            return None;
+    /// Keeps the place of a use that goes on while others are made. False if it does not fit.
+    pub(crate) fn open(&self, bytes: usize, open: Arc<dyn Open>) -> bool {
+        let takes = self.take(STEP_BYTES + bytes as u64);
+        let mut kept = self.kept();
+        let fits = takes && kept.steps_left_out == 0;
+        if fits {
+            kept.steps.push(Made::Open(open));
+        } else {
+            kept.steps_left_out += 1;
         }
-        let exchange = Exchange {
-            method: method.to_string(),
-            url,
-            headers,
-            sent: Reel::default(),
-            response: None,
-            received: Reel::default(),
-            error: None,
-            ended: false,
-            outcome: None,
-        };
-        let tape = Tape { recorder: Arc::clone(self), exchange: Arc::new(Mutex::new(exchange)) };
-        self.kept().steps.push(Made::Http(tape.clone()));
-        Some(tape)
+        fits
     }
 
     /// What a granted directory is, before the guest sees anything of it.
@@ -173,13 +163,24 @@ impl Recorder {
 
     /// All that was kept, without secret values. To be asked when the guest is gone.
     pub(crate) fn finish(&self, masks: &Masks) -> Recorded {
-        let Kept { time, looked_at_time, steps, steps_left_out, directories } = std::mem::take(&mut *self.kept());
+        let Kept { time, looked_at_time, steps: made, mut steps_left_out, directories } =
+            std::mem::take(&mut *self.kept());
         let mut cleaner = Cleaner { masks, too_much: self.too_much(), recorded: Recorded::default() };
-        let steps = steps.into_iter().map(|made| match made {
-            Made::Step(step) => cleaner.step(step),
-            Made::Http(tape) => Step::Http(Box::new(cleaner.exchange(&mut tape.exchange()))),
-        });
-        let steps = steps.collect();
+        let mut steps = Vec::with_capacity(made.len());
+        let mut left = made.into_iter();
+        while let Some(made) = left.next() {
+            let step = match made {
+                Made::Step(step) => step.masked(masks),
+                Made::Open(open) => Some(open.close(&mut cleaner)),
+            };
+            let Some(step) = step else {
+                // Without it, nothing that follows could be given again.
+                steps_left_out += 1 + left.len() as u64;
+                cleaner.too_much = "a secret's value is in the first of them, where it cannot be masked".to_owned();
+                break;
+            };
+            steps.push(step);
+        }
         let directories = directories
             .into_iter()
             .map(|(name, Directory { before, after })| {
@@ -189,179 +190,36 @@ impl Recorder {
             })
             .collect();
         if steps_left_out > 0 {
-            cleaner.leave_out(format!("the last {steps_left_out} host calls: {}", self.too_much()));
+            cleaner.leave_out(format!("the last {steps_left_out} host calls: {}", cleaner.too_much));
         }
         Recorded { time, looked_at_time, steps, steps_left_out, directories, ..cleaner.recorded }
     }
 }
 
-/// Headers in the order of their names, those of one name in their own order.
-pub(crate) fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let mut sorted: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-    sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
-    sorted
-}
-
-/// A request under way, and its answer.
-#[derive(Clone)]
-pub(crate) struct Tape {
-    recorder: Arc<Recorder>,
-    exchange: Arc<Mutex<Exchange>>,
-}
-
-struct Exchange {
-    method: String,
-    url: String,
-    headers: Vec<(String, String)>,
-    sent: Reel,
-    response: Option<(u16, Vec<(String, String)>)>,
-    received: Reel,
-    error: Option<super::HttpError>,
-    ended: bool,
-    outcome: Option<HostCallOutcome>,
-}
-
-/// A body as it passes by.
-struct Reel {
-    bytes: u64,
-    hasher: Sha256,
-    /// None once it does not fit.
-    kept: Option<Vec<u8>>,
-}
-
-impl Default for Reel {
-    fn default() -> Self {
-        Self { bytes: 0, hasher: Sha256::new(), kept: Some(Vec::new()) }
-    }
-}
-
-impl Reel {
-    fn pass(&mut self, data: &[u8], recorder: &Recorder) {
-        self.bytes += data.len() as u64;
-        self.hasher.update(data);
-        if let Some(kept) = &mut self.kept {
-            if recorder.take(data.len() as u64) {
-                kept.extend_from_slice(data);
-            } else {
-                recorder.give_back(kept.len() as u64);
-                self.kept = None;
-            }
-        }
-    }
-}
-
-impl Tape {
-    fn exchange(&self) -> MutexGuard<'_, Exchange> {
-        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn sent(&self, data: &[u8]) {
-        self.exchange().sent.pass(data, &self.recorder);
-    }
-
-    pub(crate) fn response(&self, status: u16, headers: &HeaderMap) {
-        let headers = sorted(headers);
-        self.exchange().response = Some((status, headers));
-    }
-
-    pub(crate) fn received(&self, data: &[u8]) {
-        self.exchange().received.pass(data, &self.recorder);
-    }
-
-    /// The response's body ended, or there was an error.
-    pub(crate) fn ended(&self, error: Option<&wasmtime_wasi_http::Error>) {
-        let mut exchange = self.exchange();
-        exchange.ended = true;
-        exchange.error = error.map(codes::told);
-    }
-
-    pub(crate) fn outcome(&self, outcome: HostCallOutcome) {
-        self.exchange().outcome = Some(outcome);
-    }
-}
-
 /// Takes secret values out of what was kept.
-struct Cleaner<'a> {
+pub(crate) struct Cleaner<'a> {
     masks: &'a Masks,
     too_much: String,
     recorded: Recorded,
 }
 
 impl Cleaner<'_> {
-    fn leave_out(&mut self, what: String) {
+    pub(crate) fn leave_out(&mut self, what: String) {
         if self.recorded.left_out.len() < LEFT_OUT_MAX {
             self.recorded.left_out.push(what);
         }
     }
 
-    fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         self.masks.text(text).into_owned()
     }
 
-    fn outcome(&self, outcome: HostCallOutcome) -> HostCallOutcome {
-        match outcome {
-            HostCallOutcome::Done => HostCallOutcome::Done,
-            HostCallOutcome::Denied(text) => HostCallOutcome::Denied(self.text(&text)),
-            HostCallOutcome::Limit(text) => HostCallOutcome::Limit(self.text(&text)),
-            HostCallOutcome::Failed(text) => HostCallOutcome::Failed(self.text(&text)),
-        }
+    pub(crate) fn masks(&self) -> &Masks {
+        self.masks
     }
 
-    fn step(&self, step: Step) -> Step {
-        match step {
-            Step::Secrets { operation, name, user, stand_in, outcome } => {
-                let (name, user) = (self.text(&name), user.map(|user| self.text(&user)));
-                Step::Secrets { operation, name, user, stand_in, outcome: self.outcome(outcome) }
-            }
-            Step::Directories { operation, target, bytes, outcome } => {
-                let target = self.text(&target);
-                Step::Directories { operation, target, bytes, outcome: self.outcome(outcome) }
-            }
-            step => step,
-        }
-    }
-
-    fn exchange(&mut self, exchange: &mut Exchange) -> HttpStep {
-        let url = self.text(&exchange.url);
-        let shown = format!("{} {url}", exchange.method);
-        let sent = std::mem::take(&mut exchange.sent);
-        let body = self.body(&format!("the body of the request {shown}"), sent, &exchange.headers);
-        let headers = self.headers(&exchange.headers);
-        let request = HttpRequest { method: exchange.method.clone(), url, headers, body };
-        let received = std::mem::take(&mut exchange.received);
-        let has_response = exchange.response.is_some();
-        let response = exchange.response.take().map(|(status, headers)| {
-            let body = self.body(&format!("the body of the answer to {shown}"), received, &headers);
-            let mut masked = self.headers(&headers);
-            if masked != headers {
-                self.leave_out(format!("a secret's value in the headers of the answer to {shown}: it is masked"));
-            }
-            if body.masked {
-                let length = self.recorded.blobs.get(&body.sha256).map_or(0, Bytes::len);
-                let lengths = masked.iter_mut().filter(|(name, _)| name == "content-length");
-                lengths.for_each(|(_, value)| *value = length.to_string());
-            }
-            HttpResponse { status, headers: masked, body }
-        });
-        let given_up = if has_response {
-            HostCallOutcome::Done
-        } else {
-            HostCallOutcome::Failed("the plugin gave it up before a response came".to_owned())
-        };
-        let outcome = self.outcome(exchange.outcome.take().unwrap_or(given_up));
-        let error = exchange
-            .error
-            .take()
-            .map(|error| super::HttpError { text: error.text.as_deref().map(|text| self.text(text)), ..error });
-        HttpStep { request, response, error, ended: exchange.ended, outcome }
-    }
-
-    fn headers(&self, headers: &[(String, String)]) -> Vec<(String, String)> {
-        headers.iter().map(|(name, value)| (name.clone(), self.text(value))).collect()
-    }
-
-    fn body(&mut self, what: &str, reel: Reel, headers: &[(String, String)]) -> Body {
+    /// `encoding` is how its bytes are compressed, as HTTP names it; empty if they are not.
+    pub(crate) fn body(&mut self, what: &str, reel: Reel, encoding: &str) -> Body {
         let Reel { bytes, hasher, kept } = reel;
         let left_out = |sha256: [u8; 32]| Body { bytes, sha256: sha256.into(), masked: false, left_out: true };
         let Some(kept) = kept else {
@@ -369,7 +227,7 @@ impl Cleaner<'_> {
             self.leave_out(format!("{what}: {too_much}"));
             return left_out(hasher.finalize().into());
         };
-        if let Err(why) = self.within(&kept, headers) {
+        if let Err(why) = may_be_kept(&kept, encoding, self.masks) {
             self.leave_out(format!("{what}: {why}"));
             return left_out(hasher.finalize().into());
         }
@@ -379,32 +237,15 @@ impl Cleaner<'_> {
         if masked {
             self.leave_out(format!("a secret's value in {what}: it is masked"));
         }
-        Body { bytes, sha256: self.blob(clean.into()), masked, left_out: false }
+        Body { bytes, sha256: self.keep(clean.into()), masked, left_out: false }
     }
 
-    /// Whether a compressed body may be kept: what is in it cannot be masked.
-    fn within(&self, body: &[u8], headers: &[(String, String)]) -> Result<(), &'static str> {
-        if self.masks.is_empty() || body.is_empty() {
-            return Ok(());
-        }
-        let encoding = headers.iter().find(|(name, _)| name == "content-encoding");
-        let encoding = encoding.map(|(_, value)| value.trim().to_ascii_lowercase()).unwrap_or_default();
-        let decoded = match encoding.as_str() {
-            "gzip" | "x-gzip" => decoded(MultiGzDecoder::new(body)),
-            _ if body.starts_with(b"\x1f\x8b") => decoded(MultiGzDecoder::new(body)),
-            // In practice with or without zlib's header.
-            "deflate" => decoded(ZlibDecoder::new(body)).or_else(|| decoded(DeflateDecoder::new(body))),
-            "" | "identity" => return Ok(()),
-            _ => return Err("it is compressed in a way in which no secrets can be looked for"),
-        };
-        match decoded.as_deref().map(|decoded| self.masks.bytes(decoded)) {
-            Some(std::borrow::Cow::Borrowed(_)) => Ok(()),
-            Some(std::borrow::Cow::Owned(_)) => Err("it has a secret's value, compressed"),
-            None => Err("no secrets can be looked for in it, compressed as it is"),
-        }
+    /// What was kept of it.
+    pub(crate) fn blob(&self, digest: &Digest) -> Option<&Bytes> {
+        self.recorded.blobs.get(digest)
     }
 
-    fn blob(&mut self, bytes: Bytes) -> Digest {
+    fn keep(&mut self, bytes: Bytes) -> Digest {
         let digest = Digest::of(&bytes);
         self.recorded.blobs.insert(digest, bytes);
         digest
@@ -426,14 +267,8 @@ impl Cleaner<'_> {
             return None;
         }
         for file in files {
-            self.blob(file);
+            self.keep(file);
         }
-        Some(self.blob(manifest.into()))
+        Some(self.keep(manifest.into()))
     }
-}
-
-fn decoded(decoder: impl std::io::Read) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    decoder.take(DECODED_BYTES_MAX + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 <= DECODED_BYTES_MAX).then_some(bytes)
 }

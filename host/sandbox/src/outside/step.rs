@@ -1,18 +1,23 @@
 //! What is kept of a call: each use of what is outside, with its answer, in the order in which the guest made them.
 //!
-//! Owns the record's shape, which the server writes into recordings. Holds no secret value. Must not know how it is made
-//! or used.
+//! Owns the record's shape, which the server writes into recordings, and the two shapes of a use that a capability need not
+//! make itself. Holds no secret value. Must not know how it is made or used.
 
 use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+pub use crate::capabilities::Step;
 use crate::files::Digest;
+use crate::masks::Masks;
 use crate::seam::HostCallOutcome;
 
 /// Everything that came from outside in one call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Recorded {
     /// The time of day at which the call started, in milliseconds since 1970-01-01 UTC.
@@ -40,35 +45,18 @@ impl Recorded {
     pub fn is_empty(&self) -> bool {
         !self.looked_at_time && self.steps.is_empty() && self.steps_left_out == 0 && self.directories.is_empty()
     }
-}
 
-impl Recorded {
     /// The digests of the bodies that were kept.
     pub fn bodies(&self) -> Vec<Digest> {
-        let requests = self.steps.iter().filter_map(|step| match step {
-            Step::Http(step) => Some(step),
-            _ => None,
-        });
-        requests
-            .flat_map(|step| [Some(&step.request.body), step.response.as_ref().map(|response| &response.body)])
-            .flatten()
-            .map(|body| body.sha256)
-            .collect()
+        self.steps.iter().flat_map(Step::bodies).collect()
     }
 
     /// The words of each refusal, once.
     pub fn denials(&self) -> Vec<String> {
-        let mut denials = Vec::new();
-        for step in &self.steps {
-            let outcome = match step {
-                Step::Secrets { outcome, .. } | Step::Directories { outcome, .. } => outcome,
-                Step::Http(step) => &step.outcome,
-                Step::Clock { .. } | Step::Randomness { .. } => continue,
-            };
-            if let HostCallOutcome::Denied(text) = outcome
-                && !denials.contains(text)
-            {
-                denials.push(text.clone());
+        let mut denials: Vec<String> = Vec::new();
+        for denial in self.steps.iter().filter_map(Step::denial) {
+            if !denials.iter().any(|known| known == denial) {
+                denials.push(denial.to_owned());
             }
         }
         denials
@@ -85,127 +73,125 @@ pub struct RecordedDirectory {
     pub after: Option<Digest>,
 }
 
-/// One use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "capability", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum Step {
-    Clock {
-        /// since 1970-01-01 UTC
-        milliseconds: u64,
-    },
-    Randomness {
-        /// The bytes, in hexadecimal.
-        bytes: String,
-    },
-    Secrets {
-        operation: String,
-        name: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        user: Option<String>,
-        /// The stand-in. None for a value that was revealed, and for a refusal.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        stand_in: Option<String>,
-        outcome: HostCallOutcome,
-    },
-    /// The answer follows from the directory's content.
-    Directories {
-        operation: String,
-        target: String,
-        bytes: u64,
-        outcome: HostCallOutcome,
-    },
-    Http(Box<HttpStep>),
+/// What a recording keeps of one use of a capability.
+pub trait Kept: Clone + Debug + Serialize + DeserializeOwned {
+    /// What was asked for, in words, for whoever compares two.
+    fn shown(&self) -> String;
+
+    /// The words of a refusal.
+    fn denial(&self) -> Option<&str>;
+
+    /// The digests of what is kept beside it.
+    fn bodies(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+
+    /// Without secret values. None where one is in what cannot be masked.
+    fn masked(&self, masks: &Masks) -> Option<Self>;
 }
 
-/// A request, in the order in which they were started, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct HttpStep {
-    pub request: HttpRequest,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<HttpResponse>,
-    /// Instead of a response, or after what came of its body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<HttpError>,
-    /// Whether the guest read the response's body to its end, or to the error.
-    pub ended: bool,
-    pub outcome: HostCallOutcome,
+/// A request and its response, whose fields stand side by side.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Value", bound(deserialize = "Q: DeserializeOwned, A: DeserializeOwned"))]
+pub struct Exchanged<Q, A> {
+    #[serde(flatten)]
+    pub request: Q,
+    /// None if it was refused, or failed.
+    #[serde(flatten)]
+    pub response: Option<A>,
+    /// None where all are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<HostCallOutcome>,
 }
 
-/// As the guest wrote it: secrets as stand-ins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct HttpRequest {
-    pub method: String,
-    pub url: String,
-    /// In the order of their names.
-    pub headers: Vec<(String, String)>,
-    pub body: Body,
-}
+impl<Q: DeserializeOwned, A: DeserializeOwned> TryFrom<Value> for Exchanged<Q, A> {
+    type Error = serde_json::Error;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct HttpResponse {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Body,
-}
-
-/// A body; its bytes are a blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Body {
-    /// How many there were.
-    pub bytes: u64,
-    /// Of what is kept; of what there was, where it is left out.
-    pub sha256: Digest,
-    /// A secret's value in it was replaced.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub masked: bool,
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub left_out: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-/// One of wasi:http's error codes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct HttpError {
-    /// As the WIT names it: `connection-refused`, `HTTP-response-timeout`.
-    pub code: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number: Option<u64>,
-}
-
-impl Step {
-    /// In words, for whoever compares two.
-    pub(crate) fn shown(&self) -> String {
-        match self {
-            Self::Clock { .. } => "a look at the clock".to_owned(),
-            Self::Randomness { bytes } => format!("{} bytes of randomness", bytes.len() / 2),
-            Self::Secrets { operation, name, user, .. } => {
-                let user = user.as_ref().map(|user| format!(" for the user {user:?}")).unwrap_or_default();
-                format!("the secret \"{name}\" ({operation}{user})")
-            }
-            Self::Directories { operation, target, bytes, outcome } => {
-                format!("{operation} {target} ({bytes} bytes): {}", shown_outcome(outcome))
-            }
-            Self::Http(step) => {
-                super::shown_request(&step.request.method, &step.request.url, &step.request.headers, None)
-            }
-        }
+    fn try_from(kept: Value) -> Result<Self, Self::Error> {
+        let outcome = kept.get("outcome").map(HostCallOutcome::deserialize).transpose()?;
+        let is_done = outcome.as_ref().is_none_or(|outcome| *outcome == HostCallOutcome::Done);
+        let response = is_done.then(|| A::deserialize(&kept)).transpose()?;
+        Ok(Self { request: Q::deserialize(&kept)?, response, outcome })
     }
 }
 
-fn shown_outcome(outcome: &HostCallOutcome) -> String {
+impl<Q: Clone, A: Clone> Exchanged<Q, A> {
+    pub(crate) fn of(request: &Q, answer: &Result<A, HostCallOutcome>, is_sure: bool) -> Self {
+        let outcome = answer.as_ref().err().cloned().or((!is_sure).then_some(HostCallOutcome::Done));
+        Self { request: request.clone(), response: answer.as_ref().ok().cloned(), outcome }
+    }
+
+    pub(crate) fn answer(&self) -> Result<A, HostCallOutcome> {
+        self.response.clone().ok_or_else(|| self.outcome.clone().unwrap_or(HostCallOutcome::Done))
+    }
+}
+
+impl<Q, A> Kept for Exchanged<Q, A>
+where
+    Q: Clone + Debug + Display + Serialize + DeserializeOwned,
+    A: Clone + Debug + Serialize + DeserializeOwned,
+{
+    fn shown(&self) -> String {
+        self.request.to_string()
+    }
+
+    fn denial(&self) -> Option<&str> {
+        self.outcome.as_ref().and_then(shown_denial)
+    }
+
+    fn masked(&self, masks: &Masks) -> Option<Self> {
+        if masks.is_empty() {
+            return Some(self.clone());
+        }
+        let outcome = self.outcome.as_ref().map(|outcome| masked_outcome(outcome, masks));
+        let unsaid = Self { outcome: None, ..self.clone() };
+        let mut masked = masks.texts(&serde_json::to_value(unsaid).ok()?);
+        if let (Value::Object(fields), Some(outcome)) = (&mut masked, &outcome) {
+            fields.insert("outcome".to_owned(), serde_json::to_value(outcome).ok()?);
+        }
+        Self::try_from(masked).ok()
+    }
+}
+
+/// A use whose answer follows from what is kept otherwise: a replay does the same again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    pub operation: String,
+    pub target: String,
+    pub bytes: u64,
+    pub outcome: HostCallOutcome,
+}
+
+impl Kept for Observed {
+    fn shown(&self) -> String {
+        let Self { operation, target, bytes, outcome } = self;
+        let outcome = outcome.text().unwrap_or("done");
+        format!("{operation} {target} ({bytes} bytes): {outcome}")
+    }
+
+    fn denial(&self) -> Option<&str> {
+        shown_denial(&self.outcome)
+    }
+
+    fn masked(&self, masks: &Masks) -> Option<Self> {
+        let (target, outcome) = (masks.text(&self.target).into_owned(), masked_outcome(&self.outcome, masks));
+        Some(Self { target, outcome, ..self.clone() })
+    }
+}
+
+pub(crate) fn shown_denial(outcome: &HostCallOutcome) -> Option<&str> {
     match outcome {
-        HostCallOutcome::Done => "done".to_owned(),
-        HostCallOutcome::Denied(text) | HostCallOutcome::Limit(text) | HostCallOutcome::Failed(text) => text.clone(),
+        HostCallOutcome::Denied(text) => Some(text),
+        _ => None,
+    }
+}
+
+pub(crate) fn masked_outcome(outcome: &HostCallOutcome, masks: &Masks) -> HostCallOutcome {
+    let text = |text: &str| masks.text(text).into_owned();
+    match outcome {
+        HostCallOutcome::Done => HostCallOutcome::Done,
+        HostCallOutcome::Denied(told) => HostCallOutcome::Denied(text(told)),
+        HostCallOutcome::Limit(told) => HostCallOutcome::Limit(text(told)),
+        HostCallOutcome::Failed(told) => HostCallOutcome::Failed(text(told)),
     }
 }

@@ -1,8 +1,6 @@
 //! Reaches for the capability that its setting names; what it gets hold of goes into the variable `found`. Its cases show
 //! what each capability is without its grant.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pipewright_sdk::prelude::*;
@@ -28,7 +26,7 @@ fn reach(_: &Action, asked: Asked) -> Result<Report<Told>> {
             std::thread::sleep(Duration::from_millis(2));
             format!("{before} and {}", milliseconds())
         }
-        "randomness" => RandomState::new().hash_one(0).to_string(),
+        "randomness" => getrandom::u64().map_err(|error| Failure::job(error.to_string()))?.to_string(),
         "secrets" => secrets::reveal("token")?,
         "http" => http::get("https://example.com/").send()?.status().to_string(),
         "directories" => std::fs::read_to_string("/directories/shelf/note.txt")?,

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use wasmtime_wasi::WasiCtx;
 
 use super::server::Server;
 use super::*;
-use crate::grants::{SecretGrant, SecretValue};
+use crate::grants::{Grants, SecretGrant, SecretValue};
+use crate::limits::CallLimits;
 use crate::masks::Masks;
 use crate::memory::HostMemory;
 use crate::outside::Outside;
@@ -178,20 +180,19 @@ impl World {
             Asks::everything(&["token"], &[]),
             outside,
         );
-        let secrets = Secrets::new(&grants, Arc::clone(&seam));
-        Calling {
-            http: Http::new(
-                &self.connector,
-                &grants,
-                &secrets,
-                &all,
-                &HostMemory::alone(usize::MAX),
-                Arc::clone(&seam),
-            ),
-            secrets,
-            seam,
-            journal,
-        }
+        let secrets = Secrets::of(&grants, &seam);
+        let http = Http::of(&Setup {
+            seam: &seam,
+            grants: &grants,
+            limits: &all,
+            memory: &HostMemory::alone(usize::MAX),
+            wasi: &mut WasiCtx::builder(),
+            time: None,
+            idempotency_key: "",
+            connector: &self.connector,
+            secrets: secrets.clone(),
+        });
+        Calling { http, secrets, seam, journal }
     }
 
     pub(super) fn connections(&self) -> usize {
@@ -205,9 +206,9 @@ impl World {
     pub(super) async fn run(&self, case: &Case) {
         let Calling { mut http, secrets, journal, .. } = self.call(case.limits, Outside::Live);
         let stand_ins = [
-            ("{token}", secrets.stand_in("token").ok().unwrap()),
-            ("{basic}", secrets.basic("me".to_owned(), "token").ok().unwrap()),
-            ("{elsewhere}", secrets.stand_in("elsewhere").ok().unwrap()),
+            ("{token}", secrets.stand_in("token", None)),
+            ("{basic}", secrets.stand_in("token", Some("me"))),
+            ("{elsewhere}", secrets.stand_in("elsewhere", None)),
         ];
         let filled = |text: &str| {
             let text = stand_ins.iter().fold(text.to_owned(), |text, (name, stand_in)| text.replace(name, stand_in));

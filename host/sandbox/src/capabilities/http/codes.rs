@@ -2,7 +2,7 @@
 
 use wasmtime_wasi_http::Error;
 
-use super::step::HttpError;
+use super::tape::HttpError;
 
 macro_rules! plain {
     ($($name:literal = $code:ident,)*) => {
@@ -53,7 +53,7 @@ const RESPONSE_BODY_SIZE: &str = "HTTP-response-body-size";
 const RESPONSE_HEADERS_SIZE: &str = "HTTP-response-header-section-size";
 const INTERNAL: &str = "internal-error";
 
-pub(crate) fn told(error: &Error) -> HttpError {
+pub(super) fn told(error: &Error) -> HttpError {
     let told = |code: &str, text: Option<&String>, number: Option<u64>| HttpError {
         code: code.to_owned(),
         text: text.cloned(),
@@ -75,7 +75,7 @@ pub(crate) fn told(error: &Error) -> HttpError {
 }
 
 /// None for a code that the host never gives.
-pub(crate) fn error(told: &HttpError) -> Option<Error> {
+pub(super) fn error(told: &HttpError) -> Option<Error> {
     let HttpError { code, text, number } = told;
     let (text, number) = (text.clone(), *number);
     let small = || number.and_then(|number| u32::try_from(number).ok());

@@ -5,10 +5,14 @@
 
 mod body;
 mod charged;
+mod codes;
 mod exchange;
 mod failure;
+mod fake;
 mod given;
-pub(crate) mod origin;
+mod grant;
+mod origin;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -21,29 +25,33 @@ use std::sync::atomic::AtomicU64;
 use ::http::{Request, Response};
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::Semaphore;
-use wasmtime::component::Linker;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks};
 
-use crate::grants::{Grants, HttpGrant};
-use crate::limits::{CallLimits, HttpLimits};
-use crate::memory::{Charge, HostMemory};
+use super::Setup;
+use super::secrets::Secrets;
+use crate::limits::HttpLimits;
+use crate::memory::Charge;
 use crate::outside::Outside;
 use crate::seam::Seam;
-use crate::secrets::Secrets;
-use crate::state::State;
 use charged::Weights;
 use trust::Trust;
 
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    charged::add_to_linker(linker)
-}
+pub(crate) use self::fake::Answers;
+pub use self::fake::{Fake, FakeAnswer, FakeBody};
+pub(crate) use self::grant::hosts;
+pub use self::grant::{DetailedOrigin, HttpGrant, Origin};
+pub(crate) use self::origin::normal_host;
+use self::tape::Tape;
+pub use self::tape::{HttpError, HttpRequest, HttpResponse, HttpStep};
+
+const HTTP: &str = "http";
 
 /// Looks a host name up.
 type Resolve = dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> + Send + Sync;
 
 /// What all calls share: made once per sandbox.
 #[derive(Clone)]
-pub(crate) struct Connector {
+pub struct Connector {
     resolve: Arc<Resolve>,
     trust: Arc<Trust>,
 }
@@ -61,33 +69,26 @@ impl Connector {
 }
 
 /// One per call.
-pub(crate) struct Http {
+pub struct Http {
     ctx: WasiHttpCtx,
     hooks: Hooks,
     weights: Weights,
 }
 
 impl Http {
-    pub(crate) fn new(
-        connector: &Connector,
-        grants: &Grants,
-        secrets: &Secrets,
-        limits: &CallLimits,
-        memory: &Arc<HostMemory>,
-        seam: Arc<Seam>,
-    ) -> Self {
-        let limits = limits.http;
+    fn of(setup: &Setup<'_>) -> Self {
+        let limits = setup.limits.http;
         let call = Call {
-            connector: connector.clone(),
-            grants: grants.http.clone(),
-            secrets: secrets.clone(),
-            seam,
+            connector: setup.connector.clone(),
+            grants: setup.grants.http.clone(),
+            secrets: setup.secrets.clone(),
+            seam: Arc::clone(setup.seam),
             limits,
             requests: AtomicU64::new(0),
             in_flight: Arc::new(Semaphore::new(limits.requests_in_flight_max)),
         };
         let hooks = Hooks { call: Arc::new(call), weight: None };
-        Self { ctx: WasiHttpCtx::new(), hooks, weights: Weights::new(Arc::clone(memory)) }
+        Self { ctx: WasiHttpCtx::new(), hooks, weights: Weights::new(Arc::clone(setup.memory)) }
     }
 }
 
@@ -125,10 +126,12 @@ impl WasiHttpHooks for Hooks {
         let weight = self.weight.take();
         let answered = match call.seam.outside().clone() {
             Outside::Replayed(replay) => given::replayed(call, replay, request).boxed(),
-            Outside::Faked(fakes) => given::faked(call, fakes, request).boxed(),
+            Outside::Faked(fakes) if fakes.http.is_some() => given::faked(call, fakes, request).boxed(),
             outside => {
                 let tape = match &outside {
-                    Outside::Recorded(recorder) => recorder.tape(request.method(), request.uri(), request.headers()),
+                    Outside::Recorded(recorder) => {
+                        Tape::begin(recorder, request.method(), request.uri(), request.headers())
+                    }
                     _ => None,
                 };
                 async move { exchange::send(&call, request, options.unwrap_or_default(), tape, weight).await }.boxed()

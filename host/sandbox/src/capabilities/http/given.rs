@@ -1,11 +1,11 @@
 //! Answers that are given without a connection: those that were kept of another call, and those that somebody made up.
 //!
-//! Owns how such an answer reaches the guest, and its journal entry. Must not know how a request is compared (`outside`).
+//! Owns the comparing of a request with the one that was kept, how an answer reaches the guest, and its journal entry.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -15,7 +15,13 @@ use super::Call;
 use super::body::Entry;
 use super::exchange::{complete, granted, shown};
 use super::failure::Failure;
-use crate::outside::{FakeAnswer, Fakes, Replay, codes};
+use super::fake::{Answers, FakeAnswer};
+use super::tape::{self, HttpStep, sorted};
+use super::{Http, codes};
+use crate::capabilities::{Step, Tabled as _};
+use crate::files::Digest;
+use crate::masks::Masks;
+use crate::outside::{Fakes, Replay};
 use crate::seam::HostCallOutcome;
 
 /// How much of a given body a guest gets at once.
@@ -34,6 +40,53 @@ struct Given {
 
 type Answer = Result<Response<WasiBody>, Error>;
 
+/// A request that was made as it was kept, up to its body.
+struct Matched {
+    number: usize,
+    step: HttpStep,
+}
+
+impl Matched {
+    fn of(replay: &Replay, method: &Method, url: &Uri, headers: &HeaderMap, masks: &Masks) -> Option<Self> {
+        let url = masks.text(&url.to_string()).into_owned();
+        let headers: Vec<_> =
+            sorted(headers).into_iter().map(|(name, value)| (name, masks.text(&value).into_owned())).collect();
+        let made = || tape::shown(method.as_str(), &url, &headers, None);
+        let same = |step: &Step| {
+            let step = Http::kept(step)?;
+            is_same_head(step, method.as_str(), &url, &headers).then(|| (**step).clone())
+        };
+        // In full where only the headers differ.
+        replay.next(made, same).map(|(number, step)| Self { number, step })
+    }
+
+    /// Whether the request's body is the one that was kept.
+    fn check_body(&self, replay: &Replay, body: &[u8], masks: &Masks) -> bool {
+        let request = &self.step.request;
+        let masked = masks.bytes(body);
+        let same = if request.body.left_out {
+            request.body.bytes == body.len() as u64 && request.body.sha256 == Digest::of(body)
+        } else {
+            request.body.sha256 == Digest::of(&masked)
+        };
+        if !same {
+            let shown = |body: Option<&[u8]>| tape::shown(&request.method, &request.url, &request.headers, body);
+            let kept = replay.blob(&request.body);
+            replay.stop.at(self.number, shown(kept.as_deref()), shown(Some(&masked)));
+        }
+        same
+    }
+}
+
+/// The length of a body in which a value was masked says nothing.
+fn is_same_head(step: &HttpStep, method: &str, url: &str, headers: &[(String, String)]) -> bool {
+    let request = &step.request;
+    let counts = |(name, _): &&(String, String)| !(request.body.masked && name == "content-length");
+    request.method == method
+        && request.url == url
+        && request.headers.iter().filter(counts).eq(headers.iter().filter(counts))
+}
+
 /// What was kept, if the request is the one that was kept. Begins at once: the order is that in which requests are started.
 pub(super) fn replayed(
     call: Arc<Call>,
@@ -41,12 +94,12 @@ pub(super) fn replayed(
     request: Request<WasiBody>,
 ) -> impl Future<Output = Answer> + Send {
     let masks = call.seam.masks();
-    let matched = replay.http(request.method(), request.uri(), request.headers(), masks);
+    let matched = Matched::of(&replay, request.method(), request.uri(), request.headers(), masks);
     let mut entry = Entry::begin(&call.seam, shown(request.method(), request.uri()), true, None);
     async move {
         let Some(matched) = matched else { return ends().await };
         let body = whole(request.into_body()).await;
-        if !replay.check_body(&matched, &body, call.seam.masks()) {
+        if !matched.check_body(&replay, &body, call.seam.masks()) {
             return ends().await;
         }
         let step = matched.step.clone();
@@ -90,9 +143,12 @@ pub(super) fn faked(
     } else {
         granted(&call, &request, &entry.target).and_then(|(origin, _)| complete(&call, &mut request, &origin))
     };
-    let next = match &checked {
-        Ok(()) => fakes.next(request.method(), &url, request.headers()).map(|(number, fake)| (number, fake.clone())),
-        Err(_) => None,
+    let next = match (&checked, &fakes.http) {
+        (Ok(()), Some(answers)) => {
+            let next = answers.next(request.method(), &url, request.headers(), &fakes.stop);
+            next.map(|(number, fake)| (number, fake.clone()))
+        }
+        _ => None,
     };
     async move {
         if let Err(failure) = checked {
@@ -101,7 +157,7 @@ pub(super) fn faked(
         }
         let Some((number, fake)) = next else { return ends().await };
         let body = whole(request.into_body()).await;
-        if !fakes.check_body(number, &fake, &body) {
+        if !Answers::check_body(number, &fake, &body, &fakes.stop) {
             return ends().await;
         }
         entry.progress.add(body.len() as u64);

@@ -8,8 +8,8 @@ use flate2::write::GzEncoder;
 
 use super::world::{Calling, SECRET, body};
 use super::*;
-use crate::outside::{Difference, Fake, FakeAnswer, FakeBody, Fakes, Recorded, Recorder, Replay, Room, Step};
-use crate::secrets::Asked;
+use crate::capabilities::secrets::Operation;
+use crate::outside::{Difference, Fakes, Recorded, Recorder, Replay, Room};
 
 /// A request of a guest: method, URL, header, body.
 type Wanted = (&'static str, &'static str, (&'static str, &'static str), Sent);
@@ -30,8 +30,8 @@ const REQUESTS: &[Wanted] = &[
 
 /// What a guest gets, and what the journal says of it.
 async fn make(calling: &mut Calling, world: &World, requests: &[Wanted]) -> Vec<String> {
-    let token = calling.secrets.told(Asked::StandIn, "token").ok().unwrap();
-    let basic = calling.secrets.told(Asked::Basic { user: "me".to_owned() }, "token").ok().unwrap();
+    let token = calling.secrets.told(Operation::StandIn, "token", None).ok().unwrap();
+    let basic = calling.secrets.told(Operation::Basic, "token", Some("me".to_owned())).ok().unwrap();
     let filled = |text: &str| world.url(&text.replace("{token}", &token).replace("{basic}", &basic));
     let mut told = Vec::new();
     for (method, url, (name, value), sent) in requests {
@@ -142,24 +142,6 @@ async fn what_does_not_fit_is_named() {
     assert!(found.expected.contains("the recording ends here"), "{found}");
 }
 
-/// What is dropped makes room for others.
-#[test]
-fn recorders_share_their_room() {
-    let room = Room::new(300);
-    let step = || Step::Clock { milliseconds: 7 };
-    let steps = |recorder: &Recorder| {
-        for _ in 0..10 {
-            recorder.step(0, step);
-        }
-        recorder.finish(&crate::masks::Masks::default()).steps.len()
-    };
-    let first = Recorder::new(200, &room);
-    assert_eq!(steps(&first), 3);
-    assert_eq!(steps(&Recorder::new(200, &room)), 1);
-    drop(first);
-    assert_eq!(steps(&Recorder::new(200, &room)), 3);
-}
-
 #[tokio::test]
 async fn answers_can_be_made_up() {
     let world = World::start().await;
@@ -180,30 +162,15 @@ async fn answers_can_be_made_up() {
         ("GET", jobs, header, Sent::Nothing),
         ("GET", jobs, header, Sent::Nothing),
     ];
-    let fakes = Fakes::new(vec![fake("POST", jobs, created), fake("GET", jobs, refused)]);
+    let fakes = Fakes::new(Some(vec![fake("POST", jobs, created), fake("GET", jobs, refused)]), Vec::new());
     let mut calling = world.call(|_| (), Outside::Faked(Arc::clone(&fakes)));
     let told = make(&mut calling, &world, requests).await;
     assert_eq!(told, ["Ok(\"201 Created, whole: true\")", "Err(HttpRequestDenied)", "Err(ConnectionRefused)", "ended"]);
-    assert_eq!(fakes.left().count(), 0);
+    assert_eq!(fakes.left(), Vec::<String>::new());
     let found = calling.seam.difference(None).unwrap();
     assert!(found.expected == "no further request" && found.made.contains("/jobs"), "{found}");
     assert!(!found.to_string().contains(SECRET), "{found}");
     assert_eq!(world.connections(), 0, "nothing is connected to");
-}
-
-/// The clock, randomness and a revealed value are given again, too.
-#[tokio::test]
-async fn what_is_no_request_is_given_again() {
-    let recorder = Recorder::new(1 << 20, &Room::new(1 << 20));
-    recorder.step(0, || Step::Clock { milliseconds: 7 });
-    recorder.step(4, || Step::Randomness { bytes: "00ff".to_owned() });
-    let replay = Replay::new(recorder.finish(&crate::masks::Masks::default()));
-    assert_eq!(replay.clock(), Some(7));
-    assert_eq!(replay.randomness(2), Some(vec![0, 0xff]));
-    assert!(replay.stop.difference().is_none());
-    assert_eq!(replay.clock(), None);
-    let found = replay.stop.difference().unwrap();
-    assert_eq!((found.expected.as_str(), found.made.as_str()), ("no further host call", "a look at the clock"));
 }
 
 /// A body as a server compresses it.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ::http::Uri;
 use ::http::uri::Scheme;
 
-use crate::grants::HttpGrant;
+use super::grant::HttpGrant;
 
 /// Scheme, host and port in the one form in which grants are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]

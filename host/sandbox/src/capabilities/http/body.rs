@@ -15,9 +15,10 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::HTTP;
 use super::failure::Failure;
+use super::tape::Tape;
 use crate::limits::HttpLimits;
-use crate::outside::Tape;
 use crate::seam::{HostCallOutcome, HostCallTimer, Level, Seam};
 
 /// How far an exchange has come; shared by its two directions.
@@ -62,7 +63,7 @@ impl Entry {
     pub(super) fn begin(seam: &Arc<Seam>, target: String, logged: bool, tape: Option<Tape>) -> Self {
         Self {
             seam: Arc::clone(seam),
-            timer: Some(seam.begin("http", "request")),
+            timer: Some(seam.begin(HTTP, "request")),
             target,
             logged,
             on_drop: HostCallOutcome::Failed("the plugin gave it up before a response came".to_owned()),

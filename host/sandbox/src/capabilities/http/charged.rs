@@ -43,7 +43,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
         type Data<'a> = Charged<'a>;
     }
     fn charged(state: &mut State) -> Charged<'_> {
-        Charged { http: &mut state.http, table: &mut state.table }
+        Charged { http: &mut state.held.http, table: &mut state.table }
     }
     outgoing_handler::add_to_linker::<_, HasHttp>(linker, charged)?;
     types::add_to_linker::<_, HasHttp>(linker, &LinkOptions::default().into(), charged)

@@ -24,13 +24,14 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 use super::Call;
 use super::body::{Entry, Progress, RequestBody, ResponseBody};
 use super::failure::Failure;
+use super::grant::{HttpGrant, is_asked};
 use super::origin::{Origin, is_public};
+use super::tape::Tape;
+use crate::capabilities::secrets::Refusal;
 use crate::clock;
-use crate::grants::HttpGrant;
 use crate::limits::HttpLimits;
 use crate::memory::Charge;
-use crate::outside::Tape;
-use crate::secrets::Refusal;
+use crate::seam::Denied;
 
 /// Stops URLs that fill the journal; servers do not take longer ones either.
 const URL_BYTES_MAX: usize = 8 * 1024;
@@ -161,8 +162,11 @@ pub(super) fn granted<'call>(
     match call.grants.iter().find(|grant| origin.is_granted_by(grant)) {
         Some(grant) => Ok((origin, grant)),
         None => {
-            let is_asked = call.seam.asks().host(&origin.host, origin.port);
-            let text = call.seam.denial(tried, &origin.grant_line(origin.looks_private()), is_asked);
+            let text = call.seam.denial(&Denied {
+                tried: tried.to_owned(),
+                grant: origin.grant_line(origin.looks_private()),
+                is_asked: is_asked(call.seam.asks(), &origin.host, origin.port),
+            });
             Err(Failure::denied(Error::HttpRequestDenied, text))
         }
     }
@@ -220,7 +224,7 @@ async fn checked_addresses(
         (true, None) => Err(Failure::failed(Error::DestinationNotFound, format!("{} has no address", origin.host))),
         (true, Some(address)) => {
             let tried = format!("{tried} at {address}, which is not a public address");
-            let text = call.seam.denial(&tried, &origin.grant_line(true), true);
+            let text = call.seam.denial(&Denied { tried, grant: origin.grant_line(true), is_asked: true });
             Err(Failure::denied(Error::DestinationIpProhibited, text))
         }
     }

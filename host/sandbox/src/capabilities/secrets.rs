@@ -1,0 +1,577 @@
+//! The secrets capability: a plugin gets stand-ins, and the host puts the values into requests.
+//!
+//! Owns the stand-ins of one call, and where each may be replaced. Must not know how requests are sent.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::{env, fmt, fs};
+
+use ::http::{HeaderMap, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{HasSelf, Linker};
+
+use super::http::{hosts, normal_host};
+use super::{Capability, Exchange, Row, Setup};
+use crate::abi as plugin;
+use crate::bindings::pipewright::plugin::secrets as abi;
+use crate::grants::{CaseFolder, Grants, SecretValue, Use, key, stays_below};
+use crate::outside::{Exchanged, REVEALED};
+use crate::rights::{Asked, Asks};
+use crate::seam::{Denied, HostCallOutcome, Seam};
+use crate::state::State;
+
+const SECRETS: &str = "secrets";
+const USE: &str = "secret";
+const REVEAL: &str = "reveal-secret";
+
+/// A secret from a file is refused above this size.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+const STAND_IN_PREFIX: &str = "pipewright-secret-";
+const STAND_IN_DIGITS: usize = 32;
+/// Stops a plugin that asks for a stand-in for every user name it can think of.
+const STAND_INS_MAX: usize = 1_000;
+/// Stops names and user names that fill the journal.
+const NAME_BYTES_MAX: usize = 256;
+
+/// The secrets of one call.
+#[derive(Clone)]
+pub struct Secrets(Arc<Inner>);
+
+struct Inner {
+    grants: BTreeMap<String, SecretGrant>,
+    seam: Arc<Seam>,
+    stand_ins: Mutex<StandIns>,
+}
+
+#[derive(Default)]
+struct StandIns {
+    texts: HashMap<StandsFor, String>,
+    uses: HashMap<String, StandsFor>,
+}
+
+/// What a stand-in stands for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct StandsFor {
+    name: String,
+    /// For basic authentication; without one, it is the value alone.
+    user: Option<String>,
+}
+
+/// Why headers were not completed.
+pub(crate) enum Refusal {
+    /// A secret may not go to this host; the text names the grant that would allow it.
+    Denied(String),
+    TooLarge,
+}
+
+/// What a grants file says of one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secret {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    env: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    #[serde(default)]
+    hosts: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reveal: bool,
+}
+
+/// Recordings keep all but the value, for which something stands when it is read again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretGrant {
+    #[serde(skip, default = "revealed")]
+    pub value: SecretValue,
+    /// Where the value may be sent, out of what `Grants::http` allows: host names.
+    pub hosts: Vec<String>,
+    /// The plugin may read the value itself.
+    pub reveal: bool,
+}
+
+fn revealed() -> SecretValue {
+    SecretValue::new(REVEALED)
+}
+
+/// What a plugin wants of a secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wanted {
+    operation: Operation,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Operation {
+    StandIn,
+    Basic,
+    Reveal,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::StandIn => "stand-in",
+            Self::Basic => "basic",
+            Self::Reveal => "reveal",
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.user.as_ref().map(|user| format!(" for the user {user:?}")).unwrap_or_default();
+        write!(f, "the secret \"{}\" ({}{user})", self.name, self.operation.name())
+    }
+}
+
+/// What it gets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Given {
+    #[serde(rename = "stand-in", default, skip_serializing_if = "Option::is_none")]
+    stand_in: Option<String>,
+    /// Never kept.
+    #[serde(skip)]
+    value: Option<SecretValue>,
+}
+
+impl Given {
+    fn text(&self) -> &str {
+        let value = || self.value.as_ref().map_or(REVEALED, SecretValue::expose);
+        self.stand_in.as_deref().unwrap_or_else(value)
+    }
+}
+
+impl Capability for Secrets {
+    const ROW: Row = Row {
+        name: SECRETS,
+        asks: &[USE, REVEAL],
+        grant: Some("secrets.NAME = { env = \"VARIABLE\", hosts = [\"example.com\"] }"),
+        without: "the error `denied`",
+        can_be_made_up: true,
+    };
+    type Written = BTreeMap<String, Secret>;
+    type Grant = BTreeMap<String, SecretGrant>;
+    type Kept = Exchanged<Wanted, Given>;
+
+    fn asked(ask: &plugin::Capability) -> Option<Asked<'_>> {
+        match ask {
+            plugin::Capability::Secret(name) => Some(Asked::by_setting(USE, name, format!("to use the secret {name}"))),
+            plugin::Capability::RevealSecret(name) => {
+                Some(Asked::by_setting(REVEAL, name, format!("to read the secret {name} itself")))
+            }
+            _ => None,
+        }
+    }
+
+    fn narrow(granted: &mut Self::Grant, asks: &Asks) {
+        granted.retain(|name, grant| {
+            grant.reveal &= asks.has(REVEAL, name);
+            is_asked(asks, name)
+        });
+    }
+
+    fn resolve(written: &Self::Written, base: &Path) -> Result<Self::Grant, String> {
+        written.iter().map(|(name, secret)| Ok((name.clone(), secret.resolve(name, base)?))).collect()
+    }
+
+    fn in_words(written: &Self::Written, base: &Path) -> Vec<String> {
+        let line = |(name, secret): (&String, &Secret)| {
+            let from = match (&secret.env, &secret.file) {
+                (Some(env), _) => format!("environment variable {env}"),
+                (None, Some(file)) => format!("file {}", base.join(file).display()),
+                (None, None) => "nowhere".to_owned(),
+            };
+            let to = if secret.hosts.is_empty() { "no host".to_owned() } else { secret.hosts.join(", ") };
+            let reveal = if secret.reveal { ", and read its value" } else { "" };
+            format!("use the secret \"{name}\" ({from}) in requests to {to}{reveal}")
+        };
+        written.iter().map(line).collect()
+    }
+
+    fn leaving(written: &Self::Written, base: &Path) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, secret) in written {
+            if let Some(file) = secret.file.as_ref().filter(|file| !stays_below(base, file)) {
+                problems.push(format!("secrets.{name}: {} leads out of the case's folder", file.display()));
+            }
+            if secret.env.is_some() {
+                problems.push(format!("secrets.{name}: give file = \"PATH\", not an environment variable"));
+            }
+        }
+        problems
+    }
+
+    fn least(written: &mut Self::Written, uses: &BTreeSet<Use>) {
+        let mut used: BTreeMap<&str, bool> = BTreeMap::new();
+        for once in uses.iter().filter(|used| used.capability == SECRETS) {
+            *used.entry(&once.target).or_default() |= once.operation == Operation::Reveal.name();
+        }
+        let reached = hosts(uses);
+        let is_reached = |host: &String| reached.contains(&lower(host));
+        written.retain(|name, secret| {
+            secret.reveal &= used.get(name.as_str()) == Some(&true);
+            if secret.hosts.iter().any(is_reached) {
+                secret.hosts.retain(is_reached);
+            }
+            used.contains_key(name.as_str())
+        });
+    }
+
+    fn in_case(granted: &Self::Grant, folder: &CaseFolder<'_>) -> Self::Written {
+        let secret = |SecretGrant { hosts, reveal, .. }: &SecretGrant| Secret {
+            env: None,
+            file: Some(folder.secret.into()),
+            hosts: hosts.clone(),
+            reveal: *reveal,
+        };
+        granted.iter().map(|(name, grant)| (name.clone(), secret(grant))).collect()
+    }
+
+    fn new(setup: &mut Setup<'_>) -> Self {
+        setup.secrets.clone()
+    }
+
+    fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+        abi::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    }
+}
+
+impl Exchange for Secrets {
+    type Request = Wanted;
+    type Response = Given;
+
+    fn operation(wanted: &Wanted) -> &'static str {
+        wanted.operation.name()
+    }
+
+    fn journaled(wanted: &Wanted, _: Option<&Given>) -> (String, u64) {
+        (wanted.name.clone(), 0)
+    }
+
+    fn check(&self, wanted: &Wanted) -> Result<(), Denied> {
+        let (name, asks) = (&wanted.name, self.0.seam.asks());
+        let is_revealed = wanted.operation == Operation::Reveal;
+        let (verb, what) = if is_revealed { ("read", "reveal = true") } else { ("use", "hosts = [\"…\"]") };
+        match self.0.grants.get(name) {
+            Some(grant) if grant.reveal || !is_revealed => Ok(()),
+            Some(_) => Err(Denied {
+                tried: format!("to read the value of the secret \"{name}\""),
+                grant: format!("secrets.{} = {{ …, reveal = true }}", key(name)),
+                is_asked: asks.has(REVEAL, name),
+            }),
+            None => Err(Denied {
+                tried: format!("to {verb} the secret \"{name}\""),
+                grant: format!("secrets.{} = {{ env = \"…\", {what} }}", key(name)),
+                is_asked: is_asked(asks, name),
+            }),
+        }
+    }
+
+    fn exchange(&self, wanted: &Wanted) -> Result<Given, HostCallOutcome> {
+        let Wanted { operation, name, user } = wanted;
+        let grant = self.0.grants.get(name).ok_or_else(|| HostCallOutcome::Failed(format!("no secret {name:?}")))?;
+        if *operation == Operation::Reveal {
+            return Ok(Given { stand_in: None, value: Some(grant.value.clone()) });
+        }
+        if let Some(user) = user {
+            if user.len() > NAME_BYTES_MAX || user.contains(|c: char| c == ':' || c.is_control()) {
+                return Err(HostCallOutcome::Failed(format!(
+                    "a user name for basic authentication has at most {NAME_BYTES_MAX} bytes, and no colon or control character"
+                )));
+            }
+        } else if HeaderValue::from_str(grant.value.expose()).is_err() {
+            return Err(HostCallOutcome::Failed(format!(
+                "the value of the secret \"{name}\" has a line break or another character that a header cannot carry: \
+                 store it without"
+            )));
+        }
+        let stand_in = self.text_for(StandsFor { name: name.clone(), user: user.clone() })?;
+        Ok(Given { stand_in: Some(stand_in), value: None })
+    }
+}
+
+fn is_asked(asks: &Asks, name: &str) -> bool {
+    asks.has(USE, name) || asks.has(REVEAL, name)
+}
+
+fn lower(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+impl Secret {
+    fn resolve(&self, name: &str, base: &Path) -> Result<SecretGrant, String> {
+        let value = match (&self.env, &self.file) {
+            (Some(variable), None) => env::var(variable)
+                .map_err(|_| format!("secrets.{name}: the environment variable {variable} is not set"))?,
+            (None, Some(file)) => secret_file(name, &base.join(file))?,
+            _ => return Err(format!("secrets.{name}: give either env = \"NAME\" or file = \"PATH\"")),
+        };
+        if value.is_empty() {
+            return Err(format!("secrets.{name}: the value is empty"));
+        }
+        let hosts = self.hosts.iter().map(|host| lower(host)).collect();
+        Ok(SecretGrant { value: SecretValue::new(value), hosts, reveal: self.reveal })
+    }
+}
+
+/// Reads a secret from a file that only its owner can read; a last line feed does not count.
+fn secret_file(name: &str, path: &Path) -> Result<String, String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let wrong = |error: std::io::Error| format!("secrets.{name}: {}: {error}", path.display());
+    let metadata = fs::metadata(path).map_err(wrong)?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(format!("secrets.{name}: {} can be read by others; run chmod 600 on it", path.display()));
+    }
+    if metadata.len() > SECRET_BYTES_MAX {
+        return Err(format!("secrets.{name}: {} is larger than {SECRET_BYTES_MAX} bytes", path.display()));
+    }
+    let text = fs::read_to_string(path).map_err(wrong)?;
+    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+}
+
+impl Secrets {
+    pub(crate) fn of(grants: &Grants, seam: &Arc<Seam>) -> Self {
+        Self(Arc::new(Inner { grants: grants.secrets.clone(), seam: Arc::clone(seam), stand_ins: Mutex::default() }))
+    }
+
+    pub(crate) fn told(&self, operation: Operation, name: &str, user: Option<String>) -> Result<String, abi::Error> {
+        let name = name[..name.floor_char_boundary(NAME_BYTES_MAX)].to_owned();
+        let given = self.0.seam.exchange(self, Wanted { operation, name, user });
+        given.map(|given| given.text().to_owned()).map_err(abi::Error::Denied)
+    }
+
+    /// The same text for the same use, all through the call.
+    fn text_for(&self, wanted: StandsFor) -> Result<String, HostCallOutcome> {
+        let mut stand_ins = self.0.stand_ins.lock().expect("no panic while held");
+        if let Some(text) = stand_ins.texts.get(&wanted) {
+            return Ok(text.clone());
+        }
+        if stand_ins.texts.len() >= STAND_INS_MAX {
+            return Err(HostCallOutcome::Limit(format!("more than {STAND_INS_MAX} stand-ins in one call")));
+        }
+        let random = getrandom::u64().and_then(|high| Ok((high, getrandom::u64()?)));
+        let (high, low) =
+            random.map_err(|error| HostCallOutcome::Failed(format!("this host gives no randomness: {error}")))?;
+        let text = format!("{STAND_IN_PREFIX}{high:016x}{low:016x}");
+        stand_ins.texts.insert(wanted.clone(), text.clone());
+        stand_ins.uses.insert(text.clone(), wanted);
+        Ok(text)
+    }
+
+    /// Puts the values in the place of their stand-ins, for a request to `host` (in its normal form) that is granted by
+    /// itself. Together the headers may then have `bytes_max` bytes.
+    pub(crate) fn put_into(&self, headers: &mut HeaderMap, host: &str, bytes_max: usize) -> Result<(), Refusal> {
+        let mut bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if bytes > bytes_max {
+            return Err(Refusal::TooLarge);
+        }
+        let stand_ins = self.0.stand_ins.lock().expect("no panic while held");
+        if stand_ins.uses.is_empty() {
+            return Ok(());
+        }
+        for value in headers.values_mut() {
+            let others = bytes - value.len();
+            let replaced = self.replaced(&stand_ins, value.as_bytes(), host, bytes_max - others)?;
+            if replaced != value.as_bytes() {
+                bytes = others + replaced.len();
+                let invalid = |_| Refusal::Denied("a secret's value cannot be put into a header".to_owned());
+                *value = HeaderValue::from_bytes(&replaced).map_err(invalid)?;
+                value.set_sensitive(true);
+            }
+        }
+        Ok(())
+    }
+
+    fn replaced(&self, stand_ins: &StandIns, value: &[u8], host: &str, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+        let mut replaced = Vec::with_capacity(value.len());
+        let mut rest = value;
+        while let Some(start) = rest.windows(STAND_IN_PREFIX.len()).position(|text| text == STAND_IN_PREFIX.as_bytes())
+        {
+            let (before, text) = rest.split_at(start);
+            replaced.extend_from_slice(before);
+            let whole = text.get(..STAND_IN_PREFIX.len() + STAND_IN_DIGITS);
+            let known =
+                whole.and_then(|text| str::from_utf8(text).ok()).and_then(|text| stand_ins.uses.get_key_value(text));
+            let taken = match known {
+                Some((text, used)) => {
+                    replaced.extend_from_slice(self.value_for(used, host)?.as_bytes());
+                    text.len()
+                }
+                None => {
+                    replaced.extend_from_slice(STAND_IN_PREFIX.as_bytes());
+                    STAND_IN_PREFIX.len()
+                }
+            };
+            rest = &text[taken..];
+            // Also in between: many stand-ins of a long value are far longer than their header.
+            if replaced.len() > bytes_max {
+                return Err(Refusal::TooLarge);
+            }
+        }
+        replaced.extend_from_slice(rest);
+        if replaced.len() > bytes_max { Err(Refusal::TooLarge) } else { Ok(replaced) }
+    }
+
+    fn value_for(&self, used: &StandsFor, host: &str) -> Result<String, Refusal> {
+        let name = &used.name;
+        let grant =
+            self.0.grants.get(name).filter(|grant| grant.hosts.iter().any(|granted| normal_host(granted) == host));
+        let Some(grant) = grant else {
+            let granted = self.0.grants.get(name).map_or(&[][..], |grant| &grant.hosts);
+            let hosts: Vec<String> =
+                granted.iter().map(String::as_str).chain([host]).map(|host| format!("\"{host}\"")).collect();
+            let line = format!("secrets.{} = {{ …, hosts = [{}] }}", key(name), hosts.join(", "));
+            return Err(Refusal::Denied(self.0.seam.denial(&Denied {
+                tried: format!("to send the secret \"{name}\" to {host}"),
+                grant: line,
+                is_asked: is_asked(self.0.seam.asks(), name),
+            })));
+        };
+        let value = grant.value.expose();
+        Ok(match &used.user {
+            None => value.to_owned(),
+            Some(user) => format!("Basic {}", STANDARD.encode(format!("{user}:{value}"))),
+        })
+    }
+}
+
+impl abi::Host for State {
+    fn stand_in(&mut self, name: String) -> wasmtime::Result<Result<String, abi::Error>> {
+        Ok(self.held.secrets.told(Operation::StandIn, &name, None))
+    }
+
+    fn basic(&mut self, user: String, name: String) -> wasmtime::Result<Result<String, abi::Error>> {
+        Ok(self.held.secrets.told(Operation::Basic, &name, Some(user)))
+    }
+
+    fn reveal(&mut self, name: String) -> wasmtime::Result<Result<String, abi::Error>> {
+        Ok(self.held.secrets.told(Operation::Reveal, &name, None))
+    }
+}
+
+#[cfg(test)]
+impl Secrets {
+    /// Without a journal.
+    pub(crate) fn stand_in(&self, name: &str, user: Option<&str>) -> String {
+        let operation = if user.is_some() { Operation::Basic } else { Operation::StandIn };
+        let wanted = Wanted { operation, name: name.to_owned(), user: user.map(str::to_owned) };
+        self.exchange(&wanted).unwrap().text().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::masks::Masks;
+    use crate::outside::Outside;
+    use crate::seam::{HostCall, Level, Sink};
+
+    #[derive(Default)]
+    struct Journal(Mutex<Vec<HostCall>>);
+
+    impl Sink for Journal {
+        fn log(&self, _: Level, _: &str) {}
+
+        fn progress(&self, _: Option<u8>, _: &str) {}
+
+        fn host_call(&self, call: HostCall) {
+            self.0.lock().unwrap().push(call);
+        }
+    }
+
+    fn grants(values: &[(&str, &str, bool)]) -> Grants {
+        let secret = |(name, value, reveal): &(&str, &str, bool)| {
+            let value = SecretValue::new(*value);
+            ((*name).to_owned(), SecretGrant { value, hosts: vec!["a.test".to_owned()], reveal: *reveal })
+        };
+        Grants { secrets: values.iter().map(secret).collect(), ..Grants::default() }
+    }
+
+    fn seam(sink: Arc<dyn Sink>, masks: Masks) -> Arc<Seam> {
+        Seam::new(
+            "acme/x",
+            "Build/It",
+            sink,
+            masks,
+            Asks::everything(&["token", "open", "my other", "other"], &[]),
+            Outside::Live,
+        )
+    }
+
+    fn values(grants: &Grants) -> impl Iterator<Item = &str> {
+        grants.secrets.values().map(|grant| grant.value.expose())
+    }
+
+    /// Operation and name, with what must come of it: what the plugin gets begins so.
+    const CASES: &[(&str, &str, &str)] = &[
+        ("stand-in", "token", "pipewright-secret-"),
+        ("basic", "token", "pipewright-secret-"),
+        (
+            "reveal",
+            "token",
+            "acme/x (action Build/It) tried to read the value of the secret \"token\", which it was not granted. To allow it, \
+             grant the action \"Build/It\": secrets.token = { …, reveal = true }",
+        ),
+        ("reveal", "open", "the value"),
+        (
+            "stand-in",
+            "my other",
+            "acme/x (action Build/It) tried to use the secret \"my other\", which it was not granted. To allow it, grant the \
+             action \"Build/It\": secrets.\"my other\" = { env = \"…\", hosts = [\"…\"] }",
+        ),
+        (
+            "reveal",
+            "other",
+            "acme/x (action Build/It) tried to read the secret \"other\", which it was not granted. To allow it, grant the \
+             action \"Build/It\": secrets.other = { env = \"…\", reveal = true }",
+        ),
+        ("stand-in", "lines", "the value of the secret \"lines\" has a line break"),
+        ("basic", "lines", "pipewright-secret-"),
+        ("basic with a:b", "token", "a user name for basic authentication has"),
+    ];
+
+    #[test]
+    fn secrets_are_given_as_granted() {
+        let grants = grants(&[("token", "s3cret", false), ("open", "the value", true), ("lines", "one\ntwo", false)]);
+        for (operation, name, wanted) in CASES {
+            let journal = Arc::new(Journal::default());
+            let sink = Arc::clone(&journal) as Arc<dyn Sink>;
+            let secrets = Secrets::of(&grants, &seam(sink, Masks::of(values(&grants))));
+            let ask = || {
+                let (operation, user) = match *operation {
+                    "stand-in" => (Operation::StandIn, None),
+                    "basic" => (Operation::Basic, Some("me")),
+                    "reveal" => (Operation::Reveal, None),
+                    _ => (Operation::Basic, Some("a:b")),
+                };
+                secrets.told(operation, name, user.map(str::to_owned))
+            };
+            let (Ok(got) | Err(abi::Error::Denied(got))) = ask();
+            assert!(got.starts_with(wanted), "{operation} {name}: {got}");
+            let (Ok(again) | Err(abi::Error::Denied(again))) = ask();
+            assert_eq!(got, again, "{operation} {name}: the same all through the call");
+            let calls = format!("{:?}", journal.0.lock().unwrap());
+            assert!(calls.contains(name), "{operation} {name}: {calls}");
+            assert!(!calls.contains("the value\"") && !calls.contains("s3cret"), "{operation} {name}: {calls}");
+        }
+    }
+
+    #[test]
+    fn stand_ins_differ_from_call_to_call_and_are_bounded() {
+        let grants = grants(&[("token", "s3cret", false)]);
+        let new = || Secrets::of(&grants, &seam(Arc::new(Journal::default()), Masks::default()));
+        let (one, other) = (new(), new());
+        let stand_in = |secrets: &Secrets| secrets.told(Operation::StandIn, "token", None).unwrap();
+        assert_ne!(stand_in(&one), stand_in(&other));
+        let basic = |user: &usize| one.told(Operation::Basic, "token", Some(user.to_string())).is_ok();
+        let given = (0..STAND_INS_MAX + 10).filter(basic).count();
+        assert_eq!(given + 1, STAND_INS_MAX);
+    }
+}
