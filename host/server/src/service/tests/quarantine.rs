@@ -11,10 +11,11 @@ const WHY: &str = "two hosts write one store";
 impl World {
     /// Writes to a pipeline as another host would, which stops it at its next commit.
     fn disturb(&self, name: &str) {
-        let (store, aggregate) = (self.service.host.driver.store(), self.aggregate(A, name));
+        let (store, aggregate) = (&self.service.exported.store, self.aggregate(A, name));
         self.run(async {
             let expected = store.load(aggregate).await.unwrap().sequence;
-            let commit = Commit { aggregate, expected, puts: Vec::new(), events: Vec::new(), index: Vec::new() };
+            let (puts, events, index) = (Vec::new(), Vec::new(), Vec::new());
+            let commit = Commit { aggregate, expected, puts, events, index, fence: None };
             store.commit(commit).await.unwrap();
         });
     }
