@@ -1,6 +1,6 @@
 //! What is known of an action type before it runs: how many artifacts it takes and makes, and which configuration keys.
 //!
-//! Owns the description that a plugin gives of its types (`ActionTypeInfo`) and the table of AWS's own types (contract §8),
+//! Owns the description that a plugin gives of its types (`ActionTypeInfo`) and the table of AWS's own types (S22),
 //! which counts where no plugin serves a type. Must not know how a declaration is checked against them (`validate`).
 
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ impl Property {
     }
 }
 
-/// A row of contract §8: one of AWS's own action types, or of its partners'; all of them are of version 1.
+/// One row (S22): one of AWS's own action types, or of its partners'; all of them are of version 1.
 #[derive(Debug)]
 pub(crate) struct AwsActionType {
     category: ActionCategory,
@@ -88,7 +88,7 @@ pub(crate) struct AwsActionType {
 #[derive(Debug)]
 pub(crate) enum Optional {
     Known(&'static [&'static str]),
-    /// the contract does not know them all, so that no key can be called unknown
+    /// not all of them are known, so that no key can be called unknown
     Open,
 }
 
@@ -144,7 +144,7 @@ fn edits(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
-/// Whether AWS refuses the type in pipelines of type V1 (contract §8).
+/// Whether AWS refuses the type in pipelines of type V1 (S22).
 pub(crate) fn is_v2_only(id: &ActionTypeId) -> bool {
     id.owner == AWS && V2_ONLY.contains(&(id.category, id.provider.as_str()))
 }
@@ -170,12 +170,12 @@ use ActionCategory::{Approval, Build, Compute, Deploy, Invoke, Source, Test};
 use ActionOwner::{AWS, Custom, ThirdParty};
 use Optional::{Known, Open};
 
-/// A custom type that nothing else is known of: up to five artifacts each way (contract §8).
+/// A custom type that nothing else is known of: up to five artifacts each way (S16).
 static CUSTOM: AwsActionType = row(Build, Custom, "", (0, 5), (0, 5), &[], Open);
 
 const CODE_BUILD: Keys = &["PrimarySource", "BatchEnabled", "CombineArtifacts", "EnvironmentVariables"];
 
-/// Contract §8. Where that has a question mark, the row is the laxer reading.
+/// Where AWS's documents leave something open, the row is the laxer reading (S22).
 static AWS_TYPES: &[AwsActionType] = &[
     row(
         Source,

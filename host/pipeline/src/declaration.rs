@@ -1,4 +1,4 @@
-//! The pipeline declaration, to the leaf (contract §5): the shape that CodePipeline's API reads and writes.
+//! The pipeline declaration, to the leaf (S10): the shape that CodePipeline's API reads and writes.
 //!
 //! Owns the types and their JSON. Must not know which values are allowed (`validate`) or what a run does (`machine`).
 
@@ -143,7 +143,7 @@ pub struct ActionDeclaration {
 }
 
 impl ActionDeclaration {
-    /// The run order, 1 where the declaration does not say (contract §5).
+    /// The run order, 1 where the declaration does not say (S23).
     pub fn run_order(&self) -> u32 {
         self.run_order.unwrap_or(1)
     }

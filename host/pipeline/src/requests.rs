@@ -1,4 +1,4 @@
-//! The inputs of the API's operations, to the leaf (contract §2, Appendix A): their types, and the table of their shapes.
+//! The inputs of the API's operations, to the leaf (S4): their types, and the table of their shapes.
 //!
 //! CreatePipeline and UpdatePipeline are not here: a declaration has rules beyond its shape, and `validate` judges it.
 //!
@@ -31,7 +31,7 @@ pub struct Row {
     shape: &'static Shape,
 }
 
-/// Reads an operation's input. Unknown members are ignored, and null is absent (contract §2). `Problems::error` has all
+/// Reads an operation's input. Unknown members are ignored, and null is absent (S4). `Problems::error` has all
 /// that is wrong in AWS's words.
 pub fn read<T: Request>(document: &Value) -> Result<T, Problems> {
     validate::read(T::ROW.shape, document)
@@ -138,7 +138,7 @@ pub struct LatestInPipelineExecutionFilter {
     pub start_time_range: StartTimeRange,
 }
 
-/// Since the latest attempt of the execution, or since its first (contract §9).
+/// Since the latest attempt of the execution, or since its first (S103).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StartTimeRange {
     Latest,
@@ -195,7 +195,7 @@ pub struct ListActionTypesInput {
     pub region_filter: Option<String>,
 }
 
-/// The owner is never `Custom`: GetActionType does not know the older kind of action type (contract §8).
+/// The owner is never `Custom`: GetActionType does not know the older kind of action type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GetActionTypeInput {
@@ -349,7 +349,7 @@ static TRANSITION_TYPE: Shape = Choice(&["Inbound", "Outbound"]);
 
 static ACTION_TYPE_OWNER: Shape = pattern(0, ANY, &AWS_OWNER);
 
-/// ActionTypeDeclaration (contract, appendix A).
+/// ActionTypeDeclaration.
 static ACTION_TYPE_DECLARATION: Shape = Structure(&[
     optional("description", &text(1, 1024)),
     required("executor", &ACTION_TYPE_EXECUTOR),

@@ -1,4 +1,4 @@
-//! The rules of tags (contract §3, §6): at most 50 on a resource, keys unique and not AWS's own.
+//! The rules of tags (S25): at most 50 on a resource, keys unique and not AWS's own.
 //!
 //! Owns the rules and their words, for CreatePipeline as for TagResource. Must not know which tags a resource has.
 

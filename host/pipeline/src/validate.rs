@@ -36,7 +36,7 @@ const PROBLEMS_MAX: usize = 1000;
 pub struct Context<'a> {
     /// The region that the pipeline lives in; where there is none, what depends on it is not judged.
     pub region: Option<&'a str>,
-    /// The action types that plugins serve; where none serves a type, contract §8 counts.
+    /// The action types that plugins serve; where none serves a type, the table of AWS's own counts (S22).
     pub action_types: &'a ActionTypes,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The exceptions of CreatePipeline and UpdatePipeline that a declaration by itself can cause (contract §3).
+/// The exceptions of CreatePipeline and UpdatePipeline that a declaration by itself can cause (S120).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorClass {
     Validation,
@@ -110,7 +110,7 @@ impl Problems {
         self.problems.iter()
     }
 
-    /// What the API answers with: all problems of shape in one ValidationException, else the first of the others (contract §9).
+    /// What the API answers with: all problems of shape in one ValidationException, else the first of the others (S121).
     pub fn error(&self) -> (ErrorClass, String) {
         match (self.constraints.len(), self.problems.first()) {
             (0, Some(first)) => (first.class, first.message.clone()),
@@ -123,7 +123,7 @@ impl Problems {
     }
 }
 
-/// Judges a PipelineDeclaration. A `version` is read and forgotten: the server gives it (contract §6.7).
+/// Judges a PipelineDeclaration. A `version` is read and forgotten: the server gives it (S17).
 pub fn validate(pipeline: &Value, context: &Context<'_>) -> Result<PipelineDeclaration, Problems> {
     validate_input(&serde_json::json!({ "pipeline": pipeline }), context).map(|input| input.pipeline)
 }
@@ -202,7 +202,7 @@ pub fn unbound(pipeline: &PipelineDeclaration, context: &Context<'_>) -> Vec<Unb
     unbound.map(|at| Unbound { path: at.path("actionTypeId"), id: at.action.action_type_id.clone() }).collect()
 }
 
-/// The declaration as CodePipeline gives it back, with the defaults filled in (contract §9, §13.3).
+/// The declaration as CodePipeline gives it back, with the defaults filled in (S23).
 pub fn with_defaults(pipeline: &PipelineDeclaration) -> PipelineDeclaration {
     let mut pipeline = pipeline.clone();
     pipeline.version.get_or_insert(1);

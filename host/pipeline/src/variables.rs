@@ -1,4 +1,4 @@
-//! Variables (contract §7.7): the `#{namespace.key}` syntax, its resolution, and the values of pipeline-level variables.
+//! Variables (S80 to S83): the `#{namespace.key}` syntax, its resolution, and the values of pipeline-level variables.
 //!
 //! Owns the one parser that validation and resolution share. Must not know where a value comes from (the caller's lookup).
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::declaration::PipelineDeclaration;
 
-/// What one template may grow to when it is resolved (contract §6: resolved action configuration 100 KB). Stops a short
+/// What one template may grow to when it is resolved (S112). Stops a short
 /// template that names one large variable many times.
 pub const RESOLVED_BYTES_MAX: usize = 100 * 1024;
 
@@ -103,7 +103,7 @@ pub fn resolve<'v>(
     Ok(resolved)
 }
 
-/// Why an execution cannot get its pipeline-level variables; the words are CodePipeline's (contract §7.7, §9).
+/// Why an execution cannot get its pipeline-level variables; the words are CodePipeline's (S82, S83).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariablesError {
     #[error("Values for required variables haven't been provided: {}", .names.join(","))]

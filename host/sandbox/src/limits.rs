@@ -204,7 +204,7 @@ pub(crate) const PROGRESS_BYTES_MAX: usize = 1_024;
 
 /// One line for a person: summaries, titles, names. WIT: `report.summary`.
 pub(crate) const SUMMARY_BYTES_MAX: usize = 2_048;
-/// Output variables of one action, names and values together. Contract: quota of 122,880 bytes.
+/// Output variables of one action, names and values together (S111).
 pub(crate) const VARIABLES_BYTES_MAX: usize = 122_880;
 /// What a waiting action may keep.
 pub(crate) const CONTINUATION_BYTES_MAX: usize = 16 << 10;

@@ -1,4 +1,4 @@
-//! The rules that an action's type makes: artifact counts, configuration keys and values, pipeline type (contract §6.6, §8).
+//! The rules that an action's type makes: artifact counts, configuration keys and values, pipeline type (S16, S22).
 //!
 //! Owns one function for each row of `rules::RULES` that names it, and what two sources say of one type together: the plugin
 //! that serves it, and AWS's own table. A type that neither knows is not judged.
@@ -11,7 +11,7 @@ use super::structure::MAKE_V2;
 use crate::action_type::{ArtifactCount, Optional, Property, aws, is_v2_only};
 use crate::declaration::{ActionDeclaration, ActionOwner, ActionTypeId};
 
-/// The whole configuration of an action (contract §6: resolved action configuration 100 KB).
+/// The whole configuration of an action (S112).
 const CONFIGURATION_BYTES_MAX: usize = 100 * 1024;
 
 /// What is known of the type of an action.
@@ -110,7 +110,7 @@ pub(super) fn required(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     }
 }
 
-/// A key of an AWS type that is required only sometimes (contract §8).
+/// A key of an AWS type that is required only sometimes (S16).
 struct SometimesRequired {
     provider: &'static str,
     key: &'static str,

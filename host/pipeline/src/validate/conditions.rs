@@ -1,7 +1,7 @@
-//! The rules about stage conditions (contract §7.6).
+//! The rules about stage conditions (S40).
 //!
 //! Owns one function for each row of `rules::RULES` that names it, and what a rule type must have. On failure, any result may
-//! stand in a condition: the contract finds AWS's documents contradicting each other there, and this is the laxer reading.
+//! stand in a condition: AWS's documents contradict each other there, and this is the laxer reading.
 
 use super::rules::{Sink, Subject, Turn};
 use super::structure::MAKE_V2;

@@ -1,4 +1,4 @@
-//! The rules about `#{namespace.key}` references (contract §7.7, §9).
+//! The rules about `#{namespace.key}` references (S80, S81).
 //!
 //! Owns one function for each row of `rules::RULES` that names it, and where references may stand. Must not know how they are
 //! parsed (`crate::variables`).

@@ -1,4 +1,4 @@
-//! Reads JSON against a table of shapes: type, presence, length, pattern, enumeration, range (contract §5, §9).
+//! Reads JSON against a table of shapes: type, presence, length, pattern, enumeration, range (S4).
 //!
 //! Owns how a shape is written down, the walk, the words of what is wrong, and AWS's words for the same. Must not know any
 //! shape of CodePipeline's (`shapes`, `requests`) or a rule between members (`rules`).
@@ -27,7 +27,7 @@ pub(crate) enum Shape {
     Structure(&'static [Member]),
 }
 
-/// A member of a structure; members that are not in the table are ignored (contract §2).
+/// A member of a structure; members that are not in the table are ignored (S4).
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) name: &'static str,

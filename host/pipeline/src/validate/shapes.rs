@@ -1,4 +1,4 @@
-//! The shapes of CreatePipelineInput, UpdatePipelineInput and all that they hold, to the leaf (contract §5).
+//! The shapes of CreatePipelineInput, UpdatePipelineInput and all that they hold, to the leaf (S10).
 //!
 //! Owns the table. Must not know how it is read (`shape`).
 
