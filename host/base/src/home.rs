@@ -18,8 +18,20 @@ const OTHERS: u32 = 0o077;
 pub struct DataDirectory(PathBuf);
 
 /// What lies in a data directory, and nothing else does.
-const ENTRIES: &[&str] =
-    &["store", "artifacts", "work", "logs", "compiled", "components", "plugins", "credentials", "endpoint"];
+const ENTRIES: &[&str] = &[
+    "store",
+    "artifacts",
+    "work",
+    "logs",
+    "compiled",
+    "components",
+    "plugins",
+    "credentials",
+    "stopped",
+    "endpoint",
+    // What an import leaves that was killed.
+    "importing",
+];
 
 impl DataDirectory {
     /// Makes the directory, open to its owner only, if it is missing. One that is there and open to others is closed to them.

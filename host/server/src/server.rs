@@ -28,7 +28,7 @@ use pipewright_aws::auth::{AccessKey, profile};
 use pipewright_base::home::{DataDirectory, write_private};
 use pipewright_base::{Cause, Source};
 use pipewright_engine::export::Exported;
-use pipewright_engine::retention::Keeper;
+use pipewright_engine::retention::{Keeper, Retention};
 use pipewright_packages::plugins::Plugins;
 use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
@@ -97,17 +97,8 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let (artifacts, logs) = (Arc::clone(&host.actions.artifacts), data.logs());
-        let keeper = Keeper::new(
-            Arc::clone(&store),
-            Arc::clone(host.driver.clock()),
-            Arc::clone(&artifacts),
-            logs.clone(),
-            config.retention,
-        );
-        let keeper = Arc::new(keeper.with_pins(host.driver.clone(), Arc::clone(&host.actions) as _));
-        let components = BlobDir::new(data.components())?;
-        let exported = Exported { store, artifacts, components, logs, keeper: Arc::clone(&keeper) };
+        let exported = exported(&host, store, &data, config.retention)?;
+        let keeper = Arc::clone(&exported.keeper);
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
         let service = Arc::new(Service {
             host,
@@ -180,6 +171,21 @@ impl Server {
             Some(reason) => Err(anyhow::anyhow!(reason)),
         }
     }
+}
+
+/// All that is kept, and what keeps it within its retention.
+fn exported(
+    host: &Host,
+    store: Arc<dyn Store>,
+    data: &DataDirectory,
+    retention: Retention,
+) -> anyhow::Result<Exported> {
+    let (artifacts, logs) = (Arc::clone(&host.actions.artifacts), data.logs());
+    let clock = Arc::clone(host.driver.clock());
+    let keeper = Keeper::new(Arc::clone(&store), clock, Arc::clone(&artifacts), logs.clone(), retention);
+    let keeper = Arc::new(keeper.with_pins(host.driver.clone(), Arc::clone(&host.actions) as _));
+    let components = BlobDir::new(data.components())?;
+    Ok(Exported { store, artifacts, components, logs, keeper })
 }
 
 /// The components of a folder, in the order of their names.

@@ -312,13 +312,17 @@ fn what_cannot_be_committed_ends_the_pipeline_or_the_request() {
 /// Nobody would hear the refusal of a report or of a timer.
 #[test]
 fn what_the_host_itself_cannot_keep_ends_the_pipeline() {
-    for deed in [Deed::Sleep(300), Deed::Slow(300)] {
+    for deed in [Deed::Sleep(1_000), Deed::Slow(300)] {
         let store = Arc::<Faulty>::default();
         let host = Host::start(&seen(&store), Script::new(&[("Build", deed)]));
         let sick = host.create("sick");
         host.begin(sick);
         host.until_called("Build", 1);
+        if matches!(deed, Deed::Sleep(_)) {
+            host.waits(sick, "Build");
+        }
         store.set(Some((sick, Fault::TooLarge)));
+        host.pass(1_000);
         host.until_quarantined(sick);
         let why = host.runtime.block_on(host.driver.state(sick)).unwrap_err();
         assert!(why.to_string().contains("over the limit of 1"), "{why}");

@@ -47,14 +47,14 @@ fn entries(host: &Host, pipeline: Aggregate) -> Vec<Entry> {
 #[test]
 fn every_input_and_every_note_tells_its_cause() {
     let store = store();
-    let deeds = [("Source", Deed::Sleep(20)), ("Build", Deed::AwaitSignal), ("Gate", Deed::AwaitRejection)];
+    let deeds = [("Source", Deed::Sleep(1_000)), ("Build", Deed::AwaitSignal), ("Gate", Deed::AwaitRejection)];
     let host = Host::start(&store, Script::new(&deeds));
     let p = host.runtime.block_on(host.driver.named(0, "p", &cause("name"))).unwrap();
     submit(&host, p, What::Create { declaration: pipeline("p") });
     submit(&host, p, What::Update { declaration: pipeline("p") });
     submit(&host, p, What::Start(StartRequest::default()));
     host.waits(p, "Source");
-    host.pass(20);
+    host.pass(1_000);
     let (execution, action) = host.waits(p, "Build");
     submit(&host, p, What::Signal { action, kind: "go".to_owned(), payload: Vec::new() });
     let (_, token) = host.waits(p, "Gate");

@@ -1,5 +1,6 @@
 //! Rounds of retention over pipelines whose executions make real artifacts, at times that pass as the tests say.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,6 +33,7 @@ pub(crate) struct Told {
     pub(crate) gate_waits: AtomicBool,
     /// What starts pin.
     grants: std::sync::Mutex<Option<Bytes>>,
+    pins: std::sync::Mutex<BTreeMap<String, String>>,
 }
 
 fn store_artifact(folder: &std::path::Path, own: &str) -> Digest {
@@ -69,6 +71,10 @@ impl Actions for Script {
             Report::succeeded(success)
         }
         .boxed()
+    }
+
+    fn pins(&self, _: u64, _: &PipelineDeclaration) -> BTreeMap<String, String> {
+        self.0.pins.lock().unwrap().clone()
     }
 
     fn may_run_again(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, bool> {
@@ -126,6 +132,7 @@ impl World {
             builds_fail: AtomicBool::new(false),
             gate_waits: AtomicBool::new(false),
             grants: std::sync::Mutex::default(),
+            pins: std::sync::Mutex::default(),
         });
         // Files have the times of this machine.
         let clock = Simulated::new(clock::now_ms());
@@ -143,9 +150,9 @@ impl World {
 
     async fn execute_with(&self, pins: &[(&str, Digest)]) -> ExecutionId {
         let pins = pins.iter().map(|(name, digest)| ((*name).to_owned(), digest.to_string())).collect();
-        let request = StartRequest { pins, ..StartRequest::default() };
-        let Reply::Execution(id) = self.driver.submit(self.pipeline, What::Start(request), &cause()).await.unwrap()
-        else {
+        *self.told.pins.lock().unwrap() = pins;
+        let start = What::Start(StartRequest::default());
+        let Reply::Execution(id) = self.driver.submit(self.pipeline, start, &cause()).await.unwrap() else {
             panic!("a start gives an execution")
         };
         let mut watcher = self.store.watch(Some(self.pipeline));
