@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::server::Server;
 use crate::tools;
 
 /// A home of its own for one test, with the compile cache that all tests share.
@@ -322,4 +323,28 @@ fn ctrl_c_stops_and_the_next_run_starts_anew() {
             assert!(rest.iter().any(|line| line.contains("test stopped")), "{rest:?}");
         }
     }
+}
+
+/// Each call of an action that waits again and again would have a second of its own.
+#[test]
+fn the_calls_of_an_action_share_its_cpu_time() {
+    let home = Home::new();
+    home.write("source/a.md", "");
+    home.write(
+        "grants.toml",
+        "[action.\"Source/Source\"]\ndirectories.source = { path = \"source\", access = \"read\" }\n",
+    );
+    let limits = "[limits]\ncpu_seconds_max = 1\n";
+    home.write("serve.toml", &format!("plugins = \"plugins\"\n\n[grants]\ntest = \"grants.toml\"\n\n{limits}"));
+    fs::create_dir(home.path("plugins")).unwrap();
+    fs::write(home.path("plugins/deeds.wasm"), pipewright_guests::get("deeds")).unwrap();
+    let mut compute = action("Invoke", "Custom", "Deed", "Compute");
+    compute["configuration"] = json!({ "Deed": "compute and wait", "Amount": "400" });
+    let mut declaration: Value = serde_json::from_str(&pipeline(&[compute])).unwrap();
+    declaration["stages"][0]["actions"][0]["configuration"] = json!({ "Directory": "source" });
+    home.write("test.json", &json!({ "pipeline": declaration }).to_string());
+    let _server = Server::start(&home.path(""));
+    home.run(&["create", "test.json", "--data", "data"]).check(0, &[]);
+    home.run(&["logs", "test", "--follow", "--data", "data"]).check(0, &[]);
+    home.run(&["status", "test", "--data", "data"]).check(0, &["cpu_seconds_max"]);
 }

@@ -233,7 +233,7 @@ impl SandboxActions {
             folder.empty().await;
         }
         let log = self.logs.of(&run.execution.to_string(), &run.action_execution.to_string(), stage, &action.name);
-        let limits = self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent(&log).await);
+        let limits = self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent(&log, run.spent).await);
         let quota = limits.files.clone();
         let call = Call {
             entry: Entry::of(
@@ -258,7 +258,8 @@ impl SandboxActions {
         if let Some(keeper) = &mut keeper {
             keeper.add(made, &mut end);
         }
-        let report = self.report(action, end, &quota).await;
+        let usage = used(&end.usage);
+        let report = Report { usage, ..self.report(action, end, &quota).await };
         folder.empty().await;
         if let Some(keeper) = keeper {
             self.recordings.keep(&run, keeper, &report).await;
@@ -426,15 +427,28 @@ fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
     Report::failed(kind, message)
 }
 
-/// What earlier calls of this action execution used of its limits, as far as its files tell: of the CPU time they know
-/// nothing. The log also holds the times of its lines, so that it counts for a little more than was said.
-async fn spent(log: &Arc<ActionLog>) -> Usage {
-    if !log.was_written() {
-        return Usage::default();
+/// What earlier calls of this action execution used of its limits: as they reported, or more of what its files tell, which
+/// know of calls that a crash interrupted, too. The log also holds the times of its lines, so that it counts for a little more
+/// than was said.
+async fn spent(log: &Arc<ActionLog>, reported: machine::Usage) -> Usage {
+    let (log_bytes, host_calls) = if log.was_written() {
+        let log = Arc::clone(log);
+        tokio::task::spawn_blocking(move || log.written()).await.unwrap_or_default()
+    } else {
+        (0, 0)
+    };
+    Usage {
+        cpu_micros: reported.cpu_ms.saturating_mul(1_000),
+        log_bytes: reported.log_bytes.max(log_bytes),
+        host_calls: reported.host_calls.max(host_calls),
+        ..Usage::default()
     }
-    let log = Arc::clone(log);
-    let (log_bytes, host_calls) = tokio::task::spawn_blocking(move || log.written()).await.unwrap_or_default();
-    Usage { log_bytes, host_calls, ..Usage::default() }
+}
+
+/// What a call reports of it. Rounded up: a thousand short calls are not for nothing.
+fn used(usage: &Usage) -> machine::Usage {
+    let Usage { cpu_micros, memory_bytes: _, log_bytes, host_calls } = *usage;
+    machine::Usage { cpu_ms: cpu_micros.div_ceil(1_000), log_bytes, host_calls }
 }
 
 /// An action's own folder, gone when its call is.

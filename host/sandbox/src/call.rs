@@ -19,7 +19,7 @@ use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invo
 use crate::capabilities::secrets::Secrets;
 use crate::capabilities::{Held, Setup};
 use crate::clock::CpuMeter;
-use crate::files::{self, Files, FilesConfig, Finished};
+use crate::files::{self, Files, FilesConfig, Finished, Floor};
 use crate::grants::Grants;
 use crate::limiter::Limiter;
 use crate::limits::{CallLimits, LimitReached, STACK_BYTES_MAX, Usage};
@@ -148,6 +148,7 @@ impl Sandbox {
             work_dir,
             quota: limits.files.clone(),
             memory: Arc::clone(&memory),
+            floor: Floor::of_disks(),
             seam: Arc::clone(&seam),
         };
         let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
@@ -312,6 +313,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         work_dir: PathBuf::new(),
         quota: limits.files.clone(),
         memory: Arc::clone(&memory),
+        floor: Floor::of_disks(),
         seam: Arc::clone(&seam),
     };
     let (grants, files) = (Grants::default(), Files::new(files));

@@ -192,6 +192,10 @@ pub const COMPILED_BYTES_MAX: u64 = 512 << 20;
 /// Stops a cache that grows with every component ever seen; the entries not used for longest go first.
 pub const CACHE_BYTES_MAX: u64 = 4 << 30;
 
+/// Of each disk that guests write to. Stops guests that together, each within its own limits, fill the disk on which
+/// everybody's state, artifacts and logs lie: guests stop while there is still twice what the store keeps for itself.
+pub(crate) const FREE_DISK_BYTES_MIN: u64 = 256 << 20;
+
 /// The stack of the guest. Stops endless recursion; the host's own stack lies behind it.
 pub(crate) const STACK_BYTES_MAX: usize = 1 << 20;
 /// How often a computing guest gives way to others, and its CPU limit is looked at.

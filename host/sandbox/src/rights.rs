@@ -162,6 +162,7 @@ mod tests {
     }
 
     /// Everything, with two of each where there are names.
+    #[allow(clippy::needless_update, reason = "the table may grow")]
     fn granted() -> Grants {
         let http = |host: &str, port| HttpGrant { tls: port == 443, host: host.into(), port, private: false };
         let directory = || DirectoryGrant { path: "/".into(), access: Access::Write };
@@ -172,6 +173,7 @@ mod tests {
             secrets: BTreeMap::from([("token".into(), secret()), ("other".into(), secret())]),
             clock: true,
             randomness: true,
+            ..Grants::default()
         }
     }
 

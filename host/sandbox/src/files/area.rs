@@ -86,16 +86,16 @@ impl OpenFile {
     /// Writes all of it, or as much as an error left; charged before it is written.
     pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> FileResult<()> {
         let area = self.for_writing()?;
-        area.budget.write(bytes.len() as u64)?;
+        area.budget.write(bytes.len() as u64, &self.file)?;
         // Bytes far behind the end make a hole, which reads as bytes and is collected as bytes.
         let end = self.size()?;
-        area.budget.write(offset.saturating_sub(end))?;
+        area.budget.write(offset.saturating_sub(end), &self.file)?;
         self.file.write_all_at(bytes, offset).map_err(|error| FileError::io(&area.name, &error))
     }
 
     pub(super) fn set_size(&self, size: u64) -> FileResult<()> {
         let area = self.for_writing()?;
-        area.budget.write(size.saturating_sub(self.size()?))?;
+        area.budget.write(size.saturating_sub(self.size()?), &self.file)?;
         self.changed();
         self.file.set_len(size).map_err(|error| FileError::io(&area.name, &error))
     }
@@ -170,7 +170,7 @@ impl Area {
         if let Some(top) = self.top()? {
             return Ok(top);
         }
-        self.budget.make()?;
+        self.budget.make_first()?;
         let fail = |error: io::Error| FileError::broken(format!("{}: cannot make it: {error}", self.name));
         if let Some(parent) = self.host_path.parent() {
             std::fs::create_dir_all(parent).map_err(fail)?;
@@ -217,10 +217,11 @@ impl Area {
         }
         if how.create {
             self.check_place(path)?;
-            self.budget.make()?;
+            let top = self.made()?;
+            self.budget.make(top)?;
             let mut options = options(true);
             options.create_new(true);
-            match self.made()?.open_with(path, &options) {
+            match top.open_with(path, &options) {
                 Ok(file) => return self.opened(path, file.into_std(), how, held),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !how.exclusive => self.budget.not_made(),
                 Err(error) => {
@@ -310,7 +311,7 @@ impl Area {
             let exists = format!("{} is there already", self.name);
             return Err(FileError::invalid(ErrorCode::Exist, exists));
         }
-        self.budget.make()?;
+        self.budget.make(top)?;
         top.create_dir(path).inspect_err(|_| self.budget.not_made()).map_err(self.fail(path))
     }
 
@@ -338,7 +339,7 @@ impl Area {
         let top = self.made()?;
         self.check_place(path)?;
         self.check_link(path, target)?;
-        self.budget.make()?;
+        self.budget.make(top)?;
         self.may_have_links();
         match top.symlink(target, path) {
             Ok(()) => return Ok(()),
@@ -538,7 +539,7 @@ fn options(write: bool) -> OpenOptions {
 
 /// Makes a directory unless it is there, or, if `follow`, a link to one; whatever else is there is in the way.
 pub(super) fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSymlinks) -> FileResult<()> {
-    budget.make()?;
+    budget.make(top)?;
     let Err(error) = top.create_dir(path) else { return Ok(()) };
     budget.not_made();
     if error.kind() == io::ErrorKind::AlreadyExists {
@@ -556,7 +557,7 @@ pub(super) fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) ->
     let fail = |error: io::Error| FileError::io(path, &error);
     let mut options = options(true);
     options.create_new(true).mode(if executable { 0o777 } else { 0o666 });
-    budget.make()?;
+    budget.make(top)?;
     match top.open_with(path, &options) {
         Ok(file) => Ok(file.into_std()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

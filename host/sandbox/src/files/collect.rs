@@ -12,6 +12,7 @@ use super::area::Area;
 use super::blobs::{self, BlobDir};
 use super::copy;
 use super::error::{FileError, FileResult};
+use super::floor::Floor;
 use super::hashed::Hashed;
 use super::quota::{Budget, FileQuota};
 use super::tree::{Entry, Node, Tree, TreeError};
@@ -60,7 +61,7 @@ pub fn collect(made: &MadeOutput, into: &BlobDir, quota: &FileQuota) -> Result<T
     let of_tree = |error| CollectError::Tree { name: made.name.clone(), error };
     let open = |error| FileError::io(&made.directory.display().to_string(), &error);
     let top = Dir::open_ambient_dir(&made.directory, ambient_authority()).map_err(open).map_err(of_file)?;
-    let budget = Budget::new(quota.clone(), HostMemory::alone(LISTING_BYTES_MAX));
+    let budget = Budget::new(quota.clone(), HostMemory::alone(LISTING_BYTES_MAX), Floor::default());
     let walk = Walk { refuse_others: true, ..Walk::all() };
     let items = walk::directory_items(&top, &mut budget.listing(), &walk).map_err(of_file)?;
     // Checked whole before the first file moves: the digests are not known yet, and any will do.

@@ -192,7 +192,7 @@ pub(super) fn write_file(
     };
     let mut hasher = (inode.is_some() || expected.is_some()).then(Hasher::default);
     let bytes = each_chunk(from, path, target.stop, buffer, |chunk| {
-        target.budget.write(chunk.len() as u64)?;
+        target.budget.write(chunk.len() as u64, target.directory)?;
         if let Some(hasher) = &mut hasher {
             hasher.update(chunk);
         }
@@ -267,7 +267,7 @@ pub(super) fn check_link(target: &Target<'_>, path: &str, to: &str) -> FileResul
 pub(super) fn make_link(target: &Target<'_>, path: &str, to: &str) -> FileResult<()> {
     check_link(target, path, to)?;
     let fail = |error: io::Error| FileError::io(path, &error);
-    target.budget.make()?;
+    target.budget.make(target.directory)?;
     match target.directory.symlink(to, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             target.directory.remove_file(path).map_err(fail)?;

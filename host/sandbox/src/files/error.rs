@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::wasi::ErrorCode;
 use crate::bindings::pipewright::plugin::artifacts as abi;
-use crate::limits::LimitReached;
+use crate::limits::{FREE_DISK_BYTES_MIN, LimitReached};
 
 /// Why the host did not do what was asked with a file. The text names the file and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,14 @@ impl FileError {
     pub(super) fn quota(limit: &str, value: u64) -> Self {
         let message = format!("the limit {limit} ({value}) of this action is used up");
         Self { kind: Kind::Quota, code: ErrorCode::Quota, message }
+    }
+
+    pub(super) fn disk_full() -> Self {
+        let message = format!(
+            "the disk is nearly full: {FREE_DISK_BYTES_MIN} bytes of it are kept free for everybody (FREE_DISK_BYTES_MIN). \
+             Whoever runs this host makes room on it"
+        );
+        Self { kind: Kind::Quota, code: ErrorCode::InsufficientSpace, message }
     }
 
     pub(super) fn invalid(code: ErrorCode, message: impl Into<String>) -> Self {

@@ -16,6 +16,7 @@ mod collect;
 mod copy;
 
 mod error;
+mod floor;
 mod hashed;
 mod paths;
 mod quota;
@@ -41,6 +42,7 @@ pub use self::blobs::{BlobDir, BlobError};
 pub use self::collect::{CollectError, MadeOutput, collect};
 pub use self::copy::Copied;
 pub use self::error::FileError;
+pub(crate) use self::floor::Floor;
 pub use self::quota::FileQuota;
 pub use self::remove::remove_tree;
 pub use self::tree::{Entry, Node, Tree, TreeError, TreeLimits};
@@ -82,6 +84,7 @@ pub(crate) struct FilesConfig {
     pub(crate) work_dir: PathBuf,
     pub(crate) quota: FileQuota,
     pub(crate) memory: Arc<HostMemory>,
+    pub(crate) floor: Floor,
     pub(crate) seam: Arc<Seam>,
 }
 
@@ -139,8 +142,8 @@ enum Want {
 impl Files {
     /// Touches no file.
     pub(crate) fn new(config: FilesConfig) -> Self {
-        let FilesConfig { inputs, outputs, directories, work_dir, quota, memory, seam } = config;
-        let budget = Budget::new(quota, memory);
+        let FilesConfig { inputs, outputs, directories, work_dir, quota, memory, floor, seam } = config;
+        let budget = Budget::new(quota, memory, floor);
         let area = |role, name, path| Area::new(role, name, path, Arc::clone(&budget));
         let shared = Shared {
             inputs: inputs.into_iter().map(|input| (input.name.clone(), input)).collect(),

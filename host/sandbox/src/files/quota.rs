@@ -1,12 +1,14 @@
 //! What one call may use of files, and how much of that is left. One budget for everything that a call writes: its
 //! outputs, its scratch and the granted directories together.
 
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::{FileError, FileResult};
+use super::floor::Floor;
 use crate::memory::{Charge, HostMemory};
 
 /// The limits of one call on files.
@@ -46,6 +48,7 @@ pub(super) struct Budget {
     entries_left: AtomicU64,
     open_left: AtomicU64,
     memory: Arc<HostMemory>,
+    floor: Floor,
     /// The first limit that was used up, in words.
     used_up: OnceLock<String>,
 }
@@ -60,12 +63,13 @@ impl Drop for Held {
 }
 
 impl Budget {
-    pub(super) fn new(quota: FileQuota, memory: Arc<HostMemory>) -> Arc<Self> {
+    pub(super) fn new(quota: FileQuota, memory: Arc<HostMemory>, floor: Floor) -> Arc<Self> {
         Arc::new(Self {
             bytes_left: quota.bytes_max.into(),
             entries_left: quota.entries_max.into(),
             open_left: quota.open_files_max.into(),
             memory,
+            floor,
             used_up: OnceLock::new(),
             quota,
         })
@@ -81,7 +85,7 @@ impl Budget {
             directory_depth_max: path_bytes_max,
             open_files_max: u64::MAX,
         };
-        Self::new(quota, HostMemory::alone(usize::MAX))
+        Self::new(quota, HostMemory::alone(usize::MAX), Floor::default())
     }
 
     /// The first limit that was used up, in words.
@@ -90,18 +94,34 @@ impl Budget {
     }
 
     fn refuse(&self, limit: &str, value: u64) -> FileError {
-        let error = FileError::quota(limit, value);
+        self.refused(FileError::quota(limit, value))
+    }
+
+    fn refused(&self, error: FileError) -> FileError {
         self.used_up.get_or_init(|| error.message.clone());
         error
     }
 
-    /// To be asked before the bytes are written.
-    pub(super) fn write(&self, bytes: u64) -> FileResult<()> {
-        take(&self.bytes_left, bytes).ok_or_else(|| self.refuse("bytes_max", self.quota.bytes_max))
+    /// To be asked before the bytes are written to the disk on which `on` is.
+    pub(super) fn write(&self, bytes: u64, on: impl AsFd) -> FileResult<()> {
+        take(&self.bytes_left, bytes).ok_or_else(|| self.refuse("bytes_max", self.quota.bytes_max))?;
+        self.floor.check(bytes, on).map_err(|error| {
+            self.bytes_left.fetch_add(bytes, Relaxed);
+            self.refused(error)
+        })
     }
 
-    /// To be asked before an entry is made.
-    pub(super) fn make(&self) -> FileResult<()> {
+    /// To be asked before an entry is made on the disk on which `on` is.
+    pub(super) fn make(&self, on: impl AsFd) -> FileResult<()> {
+        self.make_first()?;
+        self.floor.check(0, on).map_err(|error| {
+            self.not_made();
+            self.refused(error)
+        })
+    }
+
+    /// The same where there is nothing yet.
+    pub(super) fn make_first(&self) -> FileResult<()> {
         take(&self.entries_left, 1).ok_or_else(|| self.refuse("entries_max", self.quota.entries_max))
     }
 

@@ -11,6 +11,7 @@ use super::area::Area;
 use super::collect::entries;
 use super::copy;
 use super::error::FileResult;
+use super::floor::Floor;
 use super::quota::{Budget, FileQuota};
 use super::tree::Tree;
 use super::walk::{self, Item, ItemKind, Walk};
@@ -33,7 +34,7 @@ pub(super) fn take(area: &Area, bytes_max: u64) -> Result<Snapshot, String> {
         Err(error) => return Err(error.to_string()),
     };
     let quota = FileQuota { entries_max: ENTRIES_MAX, ..FileQuota::default() };
-    let budget = Budget::new(quota, HostMemory::alone(LISTING_BYTES_MAX));
+    let budget = Budget::new(quota, HostMemory::alone(LISTING_BYTES_MAX), Floor::default());
     let items = walk::directory_items(&top, &mut budget.listing(), &Walk::all()).map_err(|error| error.to_string())?;
     let size = |item: &Item| if let ItemKind::File { size, .. } = item.kind { size } else { 0 };
     let bytes: u64 = items.iter().map(size).sum();

@@ -1,7 +1,7 @@
 //! What comes to a call from outside and is not determined by a digest: kept while the call runs, or given to it again.
 //!
-//! Owns the three ways in which a call may face its outside, and where one that is given again ends the call. The
-//! capabilities ask here before they reach out. Must not know how a capability works.
+//! Owns the four ways in which a call may face its outside, and where one that is given again ends the call. The seam asks
+//! here before a capability reaches out. Must not know how a capability works.
 //!
 //! # What is kept
 //! Requests with their answers; the clock and randomness, where they are granted; stand-ins; uses of granted directories,

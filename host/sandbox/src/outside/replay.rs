@@ -48,7 +48,7 @@ impl Replay {
                 None => step.shown(),
             },
             None if self.recorded.steps_left_out > 0 => {
-                "the recording ends here: what followed did not fit into it (recording_bytes_max)".to_owned()
+                "the recording ends here: what followed was left out of it".to_owned()
             }
             None => "no further host call".to_owned(),
         };

@@ -26,7 +26,7 @@ pub struct Recorded {
     #[serde(default)]
     pub looked_at_time: bool,
     pub steps: Vec<Step>,
-    /// Further ones that were made when the limit on bytes was reached.
+    /// Further ones, which did not fit, or from the first one on in which a secret's value cannot be masked.
     #[serde(default)]
     pub steps_left_out: u64,
     /// The granted directories that the guest looked at, by name.

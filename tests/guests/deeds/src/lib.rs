@@ -90,6 +90,12 @@ fn deed(_: &Action, asked: Asked) -> Result<Step<Report<Told>>> {
             Err(error) => error.kind().to_string(),
         },
         "make a large variable" => "x".repeat(amount),
+        // Until a limit ends it.
+        "compute and wait" => {
+            let started = std::time::Instant::now();
+            while started.elapsed() < Duration::from_millis(asked.amount) {}
+            return Ok(Step::Waiting(Wait::until_time(0)));
+        }
         "wait" => return Ok(Step::Waiting(Wait::for_signal("go").continuation(&"x".repeat(amount))?)),
         other => return Err(Failure::configuration(format!("no deed {other:?}"))),
     };

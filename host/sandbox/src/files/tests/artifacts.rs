@@ -3,6 +3,9 @@
 use super::*;
 use crate::files::area::{Open, Opened};
 use crate::files::error::Kind;
+use crate::files::wasi::ErrorCode;
+use crate::limits::FREE_DISK_BYTES_MIN;
+use std::sync::atomic::AtomicU64;
 
 const INPUT: &[(&str, &str)] =
     &[("bin/run*", "#!x"), ("docs/a", "aa"), ("docs/sub/b", "bbb"), ("link", "→ docs/a"), ("void/", "")];
@@ -134,6 +137,41 @@ fn a_remembered_digest_never_outlives_a_change() {
         let create = Open { create: true, ..write };
         open(world, "outputs/out/a", create).unwrap().write_at(b"two", 0).unwrap();
     });
+}
+
+/// Whatever its own limits are, and whoever fills the disk.
+#[test]
+fn guests_leave_some_of_the_disk_free() {
+    let free = Arc::new(AtomicU64::new(FREE_DISK_BYTES_MIN + 1_000));
+    let floor = Floor::new({
+        let free = Arc::clone(&free);
+        move |_| Ok(free.load(Relaxed))
+    });
+    let world = World::on(floor, FileQuota::default(), 64 << 20, &[("a", "aa")]);
+    world.write("/scratch/a", &"x".repeat(1_000)).unwrap();
+    let open_file = open(&world, "scratch/a", Open { write: true, ..Open::default() }).unwrap();
+    let shared = world.shared();
+    let check = |result: Result<(), FileError>| {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind, error.code), (Kind::Quota, ErrorCode::InsufficientSpace), "{error}");
+        assert!(error.to_string().contains("FREE_DISK_BYTES_MIN"), "{error}");
+    };
+    check(world.write("/outputs/out/a", &"x".repeat(1_001)));
+    check(open_file.set_size(1 << 20));
+    check(open_file.write_at(b"x", 1 << 20));
+    free.store(FREE_DISK_BYTES_MIN - 1, Relaxed);
+    check(world.write("/scratch/b", ""));
+    check(open_file.write_at(b"x", 0));
+    check(world.write("/directories/write/a", ""));
+    check(shared.change("/scratch/d", "mkdir", |area, path| area.create_directory(path)));
+    check(shared.change("/scratch/l", "link", |area, path| area.make_link(path, "x", true)));
+    check(shared.copy("/inputs/in", "/outputs/out/copy", Vec::new()).map(drop));
+    assert!(world.files.used_up().is_some_and(|told| told.contains("FREE_DISK_BYTES_MIN")));
+    // What makes room is allowed, and then there is room.
+    shared.change("/scratch/a", "remove", |area, path| area.remove_file(path)).unwrap();
+    free.store(FREE_DISK_BYTES_MIN + 1_000, Relaxed);
+    world.write("/scratch/b", "x").unwrap();
+    assert!(Floor::of_disks().check(0, fs::File::open(world.host("write")).unwrap()).is_ok(), "the disk of this test");
 }
 
 #[test]

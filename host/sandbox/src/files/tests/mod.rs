@@ -48,6 +48,11 @@ impl World {
 
     /// The same with so much memory of the host.
     fn with_memory(quota: FileQuota, host_memory_bytes_max: usize, input: &[(&str, &str)]) -> Self {
+        Self::on(Floor::default(), quota, host_memory_bytes_max, input)
+    }
+
+    /// The same on a disk that must not fill up.
+    fn on(floor: Floor, quota: FileQuota, host_memory_bytes_max: usize, input: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let blobs = BlobDir::new(dir.path().join("blobs")).unwrap();
         let tree = Arc::new(tree_of(input, &blobs));
@@ -63,6 +68,7 @@ impl World {
             work_dir: dir.path().join("work"),
             quota,
             memory: HostMemory::alone(host_memory_bytes_max),
+            floor,
             seam: Seam::new(
                 "test/plugin",
                 "Build/Pack",
