@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_base::{Cause, Source};
 use pipewright_engine::driver::{Actions, Driver};
-use pipewright_pipeline::machine::{FailureType, Report, RunAction, TransitionKind, What};
+use pipewright_pipeline::machine::{FailureType, InputKind, Report, RunAction, TransitionKind};
 use pipewright_store::{Aggregate, SledStore};
 use serde_json::json;
 
@@ -48,13 +48,13 @@ fn traced_process() {
         let declaration =
             json!({ "name": "p", "roleArn": "arn", "stages": [stage("S", "Source"), stage("D", "Deploy")] });
         let declaration = Arc::new(serde_json::from_value(declaration).unwrap());
-        driver.submit(pipeline, What::Create { declaration }, &cause).await.unwrap();
+        driver.submit(pipeline, InputKind::Create { declaration }, &cause).await.unwrap();
         println!("acknowledged create");
         for number in 0..COMMANDS {
             let (stage, kind, by) = ("D".to_owned(), TransitionKind::Inbound, None);
             let what = match number % 2 {
-                0 => What::DisableTransition { stage, kind, reason: format!("reason {number}"), by },
-                _ => What::EnableTransition { stage, kind, by },
+                0 => InputKind::DisableTransition { stage, kind, reason: format!("reason {number}"), by },
+                _ => InputKind::EnableTransition { stage, kind, by },
             };
             driver.submit(pipeline, what, &cause).await.unwrap();
             println!("acknowledged {number}");

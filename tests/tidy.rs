@@ -88,7 +88,7 @@ const LAWS: &[Law] = &[
     Law {
         name: "the edges reach the store through the engine, which alone reads its bytes",
         patterns: &["pipewright_store"],
-        within: &["host/server/src/api", "host/server/src/catalogues.rs"],
+        within: &["host/server/src/api", "host/server/src/account_plugins.rs"],
         except: &[],
     },
     Law {

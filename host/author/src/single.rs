@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::cases::folder::{self, Names};
 use pipewright_runner::host::{ACCOUNT, REGION};
-use pipewright_runner::recording::{self, Bundle, Keeper, Made, RECORDING_BYTES_MAX};
+use pipewright_runner::recording::{self, Bundle, CallParameters, Keeper, RECORDING_BYTES_MAX};
 
 /// The names of the stage and the action, as grants have them.
 pub const STAGE: &str = "Plugin";
@@ -86,7 +86,7 @@ impl Place {
         // What the call before made is not this one's.
         let work = self.work();
         tokio::task::spawn_blocking(move || remove_tree(&work)).await??;
-        let made = Made::of(&call);
+        let made = CallParameters::of(&call);
         let mut end = sandbox.call(plugin, call).await;
         if let Some(keeper) = keeper {
             keeper.add(made, &mut end);

@@ -19,7 +19,7 @@ use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
 use catalogue::Known;
-pub use catalogue::{Binding, Catalogue, Notice, NoticeKind, Offer, Served, Sharing, Whose};
+pub use catalogue::{Binding, Catalogue, Notice, NoticeKind, Offer, Provenance, Served, Sharing};
 
 /// Larger files are refused before they are read into memory; a Python component has about 18 MB.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;

@@ -25,7 +25,7 @@ use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
 use crate::logs::{ActionLog, Logs};
 use crate::outcome;
-use crate::recording::{self, Keeper, Made, Recordings, did_nothing};
+use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
 use crate::work::Work;
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_base::Digest;
@@ -249,7 +249,7 @@ impl SandboxActions {
             sink: log.clone(),
             outside: Outside::Recorded(self.recordings.recorder(&run)),
         };
-        let made = Made::of(&call);
+        let made = CallParameters::of(&call);
         let turn = self.calls.acquire(pipeline.account).await;
         let mut end = self.sandbox.call(&plugin, call).await;
         drop(turn);

@@ -26,16 +26,16 @@ const JOURNAL: &str = "calls";
 
 /// Something an action said while it ran.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct LogMessage {
     /// The action execution.
     pub id: Arc<str>,
     pub stage: Arc<str>,
     pub action: Arc<str>,
-    pub what: Speech,
+    pub what: LogContent,
 }
 
 #[derive(Clone, Debug)]
-pub enum Speech {
+pub enum LogContent {
     Line(Level, String),
     Progress(Option<u8>, String),
 }
@@ -43,7 +43,7 @@ pub enum Speech {
 /// The folder of logs, and the live copy.
 pub struct Logs {
     folder: PathBuf,
-    live: broadcast::Sender<Said>,
+    live: broadcast::Sender<LogMessage>,
     open: Arc<Open>,
 }
 
@@ -82,7 +82,7 @@ impl Logs {
     }
 
     /// What actions say from now on.
-    pub fn listen(&self) -> broadcast::Receiver<Said> {
+    pub fn listen(&self) -> broadcast::Receiver<LogMessage> {
         self.live.subscribe()
     }
 
@@ -208,7 +208,7 @@ pub struct ActionLog {
     open: Arc<Open>,
     stage: Arc<str>,
     action: Arc<str>,
-    live: broadcast::Sender<Said>,
+    live: broadcast::Sender<LogMessage>,
     /// Those who listen to this one.
     said: watch::Sender<()>,
     files: Mutex<Files>,
@@ -248,9 +248,9 @@ impl ActionLog {
         (bytes, calls as u64)
     }
 
-    fn say(&self, what: Speech) {
+    fn say(&self, what: LogContent) {
         // Nobody listening is the usual case.
-        let _ = self.live.send(Said {
+        let _ = self.live.send(LogMessage {
             id: Arc::clone(&self.id),
             stage: Arc::clone(&self.stage),
             action: Arc::clone(&self.action),
@@ -309,11 +309,11 @@ impl Sink for ActionLog {
             self.append(|files| &mut files.lines, LOG, &format!("{now} {level:?} {piece}"));
         }
         self.said.send_replace(());
-        self.say(Speech::Line(level, line.to_owned()));
+        self.say(LogContent::Line(level, line.to_owned()));
     }
 
     fn progress(&self, percent: Option<u8>, summary: &str) {
-        self.say(Speech::Progress(percent, summary.to_owned()));
+        self.say(LogContent::Progress(percent, summary.to_owned()));
     }
 
     fn host_call(&self, call: HostCall) {

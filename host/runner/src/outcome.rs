@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use pipewright_pipeline::machine::{
-    self, APPROVAL_SIGNAL, ActionError, Awaited, Decision, Failure, FailureType, Link, Report, Resumption, Revision,
-    Success, Timestamp, Told, Wait, Wake,
+    self, APPROVAL_SIGNAL, ActionError, Awaited, Decision, ExecutionDetails, Failure, FailureType, Link, Report,
+    Resumption, Revision, Success, Timestamp, Wait, Wake,
 };
 use pipewright_sandbox::CallFailure;
 use pipewright_sandbox::abi::{self, FailureKind, Outcome, Status, TargetStatus};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// Failed cases that the failure's message names; the rest are counted.
 const FAILED_CASES_NAMED_MAX: usize = 50;
 
-/// The keys of `Told::details`.
+/// The keys of `ExecutionDetails::details`.
 pub const TARGETS: &str = "targets";
 pub const CASES: &str = "cases";
 
@@ -111,9 +111,9 @@ pub fn revision(found: abi::Revision) -> Revision {
     Revision { id, summary, url, created: created.map(Timestamp) }
 }
 
-fn told(report: abi::Report, details: BTreeMap<String, Value>) -> Told {
+fn told(report: abi::Report, details: BTreeMap<String, Value>) -> ExecutionDetails {
     let links = report.links.into_iter().map(|link| Link { title: link.title, url: link.url }).collect();
-    Told { summary: report.summary, external_id: report.external_id, links, details }
+    ExecutionDetails { summary: report.summary, external_id: report.external_id, links, details }
 }
 
 fn target(target: &abi::Target) -> Value {
@@ -154,7 +154,7 @@ fn tested_report(tested: abi::Tested) -> Report {
 
 fn decided(yes: bool, no: &str, summary: Option<String>) -> Report {
     if yes {
-        let told = Told { summary, ..Told::default() };
+        let told = ExecutionDetails { summary, ..ExecutionDetails::default() };
         return Report::succeeded(Success { told, ..Success::default() });
     }
     Report::failed(FailureType::JobFailed, summary.map_or(no.to_owned(), |summary| format!("{no}: {summary}")))

@@ -2,8 +2,8 @@
 //!
 //! Knows no terminal. Edges (`api`, `poll`) → `service` → the engine, packages and the runner; nothing points back.
 
+pub mod account_plugins;
 pub mod api;
-pub mod catalogues;
 pub mod config;
 pub mod connections;
 pub mod poll;

@@ -71,7 +71,7 @@ impl Changes {
     }
 
     /// Other action types can be used now, and what is polled is a matter of the type.
-    pub fn of_catalogues(&self) {
+    pub fn of_plugins(&self) {
         let _ = self.changed.send(None);
     }
 }

@@ -18,8 +18,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use pipewright_sandbox::files::BlobDir;
 use tokio::net::TcpListener;
 
+use crate::account_plugins::AccountPlugins;
 use crate::api::{Api, Metrics, Shares};
-use crate::catalogues::Catalogues;
 use crate::config::Config;
 use crate::connections::{self, Bounds};
 use crate::poll::{Changes, Poller};
@@ -91,7 +91,7 @@ impl Server {
         faults.iter().for_each(|fault| tracing::error!("{fault}; it is left out"));
         let host = Host::new(&data, Arc::clone(&store), identity, sandbox, plugins, grants)?;
         host.index_events().await?;
-        let catalogues = Arc::new(Catalogues::load(&host, &data, config.operator()).await?);
+        let account_plugins = Arc::new(AccountPlugins::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;
         let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
         let listener = TcpListener::bind(config.listen).await;
@@ -105,7 +105,7 @@ impl Server {
             operator: config.operator(),
             quotas: config.quotas,
             pages,
-            catalogues,
+            account_plugins,
             exported,
             changes,
             tagging: tokio::sync::Mutex::default(),

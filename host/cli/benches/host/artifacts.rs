@@ -12,7 +12,7 @@ use pipewright_base::clock::monotonic;
 use pipewright_base::home::DataDirectory;
 use pipewright_packages::plugins::Plugins;
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::{StartRequest, What};
+use pipewright_pipeline::machine::{InputKind, StartRequest};
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::grants::GrantsFile;
 use pipewright_runner::host::{ACCOUNT, Host, Identity};
@@ -86,7 +86,7 @@ async fn host(sandbox: &Sandbox, plugin: &Path, source: &Path, folder: &Path) ->
     let host =
         Host::open(&data, Identity::default(), sandbox.clone(), plugins, GrantBook::one(GrantsFile::read(&grants)?))?;
     let pipeline = host.driver.named(ACCOUNT, "bench", &cause()).await?;
-    host.driver.submit(pipeline, What::Create { declaration: declaration() }, &cause()).await?;
+    host.driver.submit(pipeline, InputKind::Create { declaration: declaration() }, &cause()).await?;
     Ok(host)
 }
 
@@ -114,7 +114,7 @@ async fn pipeline(host: &Host, folder: &Path) -> anyhow::Result<Duration> {
     let pipeline = host.driver.named(ACCOUNT, "bench", &cause()).await?;
     let mut watcher = host.driver.watch(Some(pipeline));
     let start = monotonic();
-    host.driver.submit(pipeline, What::Start(StartRequest::default()), &cause()).await?;
+    host.driver.submit(pipeline, InputKind::Start(StartRequest::default()), &cause()).await?;
     while !host.driver.state(pipeline).await?.executions.is_empty() {
         watcher.changed().await;
     }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipewright_engine::driver::Driver;
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::{StartRequest, What};
+use pipewright_pipeline::machine::{InputKind, StartRequest};
 use pipewright_runner::actions::Runner;
 use pipewright_runner::host::Host;
 use pipewright_store::{
@@ -72,7 +72,7 @@ async fn open(host: &Host, folder: &Path, pipelines: usize) -> anyhow::Result<(R
         .collect();
     let declaration = declaration();
     for pipeline in &pipelines {
-        driver.submit(*pipeline, What::Create { declaration: Arc::clone(&declaration) }, &cause()).await?;
+        driver.submit(*pipeline, InputKind::Create { declaration: Arc::clone(&declaration) }, &cause()).await?;
     }
     let runs = Runs::new(driver, pipelines, StartRequest::default()).await?;
     store.take();

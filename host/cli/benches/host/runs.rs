@@ -5,7 +5,7 @@ use std::time::Duration;
 use pipewright_base::clock::monotonic;
 use pipewright_base::{Cause, Source};
 use pipewright_engine::driver::Driver;
-use pipewright_pipeline::machine::{StartRequest, What};
+use pipewright_pipeline::machine::{InputKind, StartRequest};
 use pipewright_store::Aggregate;
 
 pub(crate) fn cause() -> Cause {
@@ -34,7 +34,7 @@ impl Runs {
         let pipeline = self.pipelines[0];
         let before = self.driver.sequence(pipeline).await?;
         let mut watcher = self.driver.watch(Some(pipeline));
-        self.driver.submit(pipeline, What::Start(self.request.clone()), &cause()).await?;
+        self.driver.submit(pipeline, InputKind::Start(self.request.clone()), &cause()).await?;
         while !self.driver.state(pipeline).await?.executions.is_empty() {
             watcher.changed().await;
         }
@@ -56,7 +56,7 @@ impl Runs {
                 tokio::spawn(async move {
                     for _ in 0..runs {
                         let end = sequence + commits;
-                        driver.submit(pipeline, What::Start(request.clone()), &cause()).await?;
+                        driver.submit(pipeline, InputKind::Start(request.clone()), &cause()).await?;
                         while sequence < end {
                             let change = watcher.changed().await;
                             sequence = change.ok_or_else(|| anyhow::anyhow!("the store was closed"))?.1;

@@ -11,7 +11,7 @@ use pipewright_base::home::DataDirectory;
 use pipewright_base::{Cause, Source};
 use pipewright_engine::driver::Driver;
 use pipewright_packages::plugins::Plugins;
-use pipewright_pipeline::machine::{StartRequest, What};
+use pipewright_pipeline::machine::{InputKind, StartRequest};
 use pipewright_runner::actions::Runner;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::grants::GrantsFile;
@@ -131,7 +131,7 @@ async fn without_http(bench: &Bench, folder: &Path) -> anyhow::Result<Runs> {
             .named(pipewright_runner::host::ACCOUNT, &name(number), &Cause::host("bench", Source::CommandLine))
             .await?;
         let declaration = serde_json::from_value(crate::pipelines::of_nothing(&name(number)))?;
-        driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }, &cause()).await?;
+        driver.submit(pipeline, InputKind::Create { declaration: Arc::new(declaration) }, &cause()).await?;
         pipelines.push(pipeline);
     }
     Runs::new(driver, pipelines, StartRequest::default()).await

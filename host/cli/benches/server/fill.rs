@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use pipewright_base::{Cause, Source};
 use pipewright_engine::driver::{Actions, Driver};
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::{Report, RunAction, StartRequest, Success, Told, What};
+use pipewright_pipeline::machine::{ExecutionDetails, InputKind, Report, RunAction, StartRequest, Success};
 use pipewright_runner::actions::plugin_pin;
 use pipewright_runner::host::ACCOUNT;
 use pipewright_store::{Aggregate, SledStore};
@@ -60,7 +60,7 @@ pub(crate) async fn run(store: &Path, runs: &str) -> anyhow::Result<()> {
     for number in 0..runs.len() {
         let pipeline = driver.named(ACCOUNT, &name(number), &Cause::host("bench", Source::CommandLine)).await?;
         let declaration = serde_json::from_value(crate::pipelines::of_nothing(&name(number)))?;
-        driver.submit(pipeline, What::Create { declaration: Arc::new(declaration) }, &cause()).await?;
+        driver.submit(pipeline, InputKind::Create { declaration: Arc::new(declaration) }, &cause()).await?;
         pipelines.push(pipeline);
     }
     let mut all = Runs::new(driver, pipelines, StartRequest::default()).await?;
@@ -81,7 +81,7 @@ struct Scripted;
 
 impl Actions for Scripted {
     fn run(&self, _: Aggregate, _: RunAction) -> BoxFuture<'static, Report> {
-        let told = Told { summary: Some("done".to_owned()), ..Told::default() };
+        let told = ExecutionDetails { summary: Some("done".to_owned()), ..ExecutionDetails::default() };
         std::future::ready(Report::succeeded(Success { told, ..Success::default() })).boxed()
     }
 

@@ -10,7 +10,7 @@ use pipewright_base::clock::monotonic;
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::driver::Actions as _;
 use pipewright_packages::Installed;
-use pipewright_packages::plugins::{Plugins, Whose};
+use pipewright_packages::plugins::{Plugins, Provenance};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
     ActionAddress, ActionExecutionId, ExecutionId, ExecutionType, Outcome, RunAction, Start, Timestamp, Trigger, Usage,
@@ -83,8 +83,8 @@ fn installed(bench: &Bench, folder: &Path) -> anyhow::Result<Line> {
     std::fs::write(folder.join("component.wasm"), component)?;
     command(folder, &["plugin", "add", "component.wasm", "--yes", "--data", "added"])?;
 
-    let added = bench.runtime.block_on(Caller::new(&folder.join("added"), Whose::Own))?;
-    let bundled = bench.runtime.block_on(Caller::new(&folder.join("bundled"), Whose::Host))?;
+    let added = bench.runtime.block_on(Caller::new(&folder.join("added"), Provenance::Own))?;
+    let bundled = bench.runtime.block_on(Caller::new(&folder.join("bundled"), Provenance::Host))?;
     let rounds = bench.choose(CALL_ROUNDS_QUICK, CALL_ROUNDS);
     compare("a call of an installed plugin, against a bundled one", CALL_GOAL, (rounds, CALLS), |round| {
         bench.runtime.block_on(async {
@@ -107,7 +107,7 @@ struct Caller {
 
 impl Caller {
     /// Over a data directory where the plugin is whose.
-    async fn new(data: &Path, whose: Whose) -> anyhow::Result<Self> {
+    async fn new(data: &Path, whose: Provenance) -> anyhow::Result<Self> {
         let data = DataDirectory::open(data)?;
         let sandbox = sandbox_with_compiler(data.compiled(), env!("CARGO_BIN_EXE_pipewright").into())?;
         let plugins = Plugins::load(&sandbox, &[], None).await?;

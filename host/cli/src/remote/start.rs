@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::follow::{self, Action, Heard, Said};
+use super::follow::{self, Action, Heard, LogLine};
 use super::show::{self, text};
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
@@ -113,8 +113,8 @@ struct Follower<'a> {
     execution: String,
     form: Form,
     view: View,
-    ears: mpsc::Sender<Said>,
-    said: mpsc::Receiver<Said>,
+    ears: mpsc::Sender<LogLine>,
+    said: mpsc::Receiver<LogLine>,
     /// The action executions whose logs are being followed.
     speaking: Vec<String>,
 }
@@ -200,7 +200,7 @@ impl Follower<'_> {
         let _ = tokio::time::timeout(LAST_WORDS_TIME_MAX, heard).await;
     }
 
-    fn hear(&mut self, Said { action, heard }: Said) {
+    fn hear(&mut self, LogLine { action, heard }: LogLine) {
         let line = match heard {
             Heard::Line(line) => line,
             Heard::End => return self.speaking.retain(|speaking| *speaking != action.id),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
     ActionEvent, ActionHappening, ApprovalAnswer, ApprovalStatus, Awaited, Event, ExecutionId, ExecutionState,
-    StageState, What,
+    InputKind, StageState,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
@@ -22,7 +22,7 @@ use crate::exit;
 use pipewright_engine::driver::{Aggregate, Driver, DriverError, Watcher};
 use pipewright_runner::grants::GrantsFile;
 use pipewright_runner::host::Host;
-use pipewright_runner::logs::{Said, Speech};
+use pipewright_runner::logs::{LogContent, LogMessage};
 use pipewright_runner::outcome::TARGETS;
 
 /// How often durations on the terminal move on.
@@ -53,7 +53,7 @@ pub(super) struct Follower {
     driver: Driver,
     pipeline: Aggregate,
     watcher: Watcher,
-    said: broadcast::Receiver<Said>,
+    said: broadcast::Receiver<LogMessage>,
     /// The next record to read.
     next: u64,
     view: View,
@@ -163,19 +163,19 @@ impl Follower {
         }
     }
 
-    fn said(&mut self, said: Result<Said, broadcast::error::RecvError>) {
+    fn said(&mut self, said: Result<LogMessage, broadcast::error::RecvError>) {
         // Who lags behind misses lines here; the log file has them.
-        let Ok(Said { stage, action, what, .. }) = said else { return };
+        let Ok(LogMessage { stage, action, what, .. }) = said else { return };
         let (stage, action) = (stage.to_string(), action.to_string());
         self.view.update(&match what {
-            Speech::Line(level, line) => Update::Log { stage, action, level: level_name(level), line },
-            Speech::Progress(percent, summary) => Update::Progress { stage, action, percent, summary },
+            LogContent::Line(level, line) => Update::Log { stage, action, level: level_name(level), line },
+            LogContent::Progress(percent, summary) => Update::Progress { stage, action, percent, summary },
         });
     }
 
     async fn stop(&mut self, execution: ExecutionId) -> Result<(), Ended> {
         let reason = Some("interrupted".to_owned());
-        let stop = What::Stop { execution, abandon: true, reason, by: None };
+        let stop = InputKind::Stop { execution, abandon: true, reason, by: None };
         match self.driver.submit(self.pipeline, stop, &cause()).await {
             // It ended in the same moment.
             Ok(_) | Err(DriverError::Refused(_)) => Ok(()),
@@ -225,7 +225,7 @@ impl Follower {
             summary: String::new(),
             by: std::env::var("USER").ok(),
         };
-        match self.driver.submit(self.pipeline, What::PutApprovalResult(answer), &cause()).await {
+        match self.driver.submit(self.pipeline, InputKind::PutApprovalResult(answer), &cause()).await {
             // It timed out or was stopped meanwhile.
             Ok(_) | Err(DriverError::Refused(_)) => Ok(()),
             Err(error) => Err(failed(error)),

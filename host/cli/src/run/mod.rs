@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::{Reply, StartRequest, What};
+use pipewright_pipeline::machine::{InputKind, Reply, StartRequest};
 
 use super::exit::Ended;
 use pipewright_base::home::DataDirectory;
@@ -73,7 +73,7 @@ async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, E
 
     let follower = follow::Follower::new(&host, pipeline, &declaration, form, granted).await.map_err(failed)?;
     let start = StartRequest { variables, ..StartRequest::default() };
-    let reply = host.driver.submit(pipeline, What::Start(start), &cause()).await;
+    let reply = host.driver.submit(pipeline, InputKind::Start(start), &cause()).await;
     let Reply::Execution(execution) = reply.map_err(refused)? else {
         return Err(Ended::Host(anyhow::anyhow!("the start was answered with something else")));
     };
@@ -91,7 +91,7 @@ async fn abandon_interrupted(driver: &Driver, pipeline: Aggregate) -> Result<(),
     let state = driver.state(pipeline).await.map_err(failed)?;
     for &execution in state.executions.keys() {
         let reason = Some("the run was interrupted, and another was started".to_owned());
-        let stop = What::Stop { execution, abandon: true, reason, by: None };
+        let stop = InputKind::Stop { execution, abandon: true, reason, by: None };
         driver.submit(pipeline, stop, &cause()).await.map_err(failed)?;
         tracing::warn!("execution {execution} was interrupted; it is abandoned");
     }
@@ -105,8 +105,8 @@ async fn put(driver: &Driver, pipeline: Aggregate, declaration: &PipelineDeclara
     let declaration = std::sync::Arc::new(declaration.clone());
     let what = match &state.declaration {
         Some(known) if same(known) => return Ok(()),
-        Some(_) => What::Update { declaration },
-        None => What::Create { declaration },
+        Some(_) => InputKind::Update { declaration },
+        None => InputKind::Create { declaration },
     };
     driver.submit(pipeline, what, &cause()).await.map_err(refused).map(drop)
 }

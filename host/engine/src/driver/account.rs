@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use super::DriverError;
-use super::entry::{self, Told};
-use super::rows::Put;
-use super::writer::{Pen, Writer};
+use super::entry::{self, HeadedRecord};
+use super::rows::RowChange;
+use super::writer::{Writer, WriterContext};
 use pipewright_base::clock::Clock;
 use pipewright_store::{Aggregate, PartKey, Record};
 
@@ -50,7 +50,7 @@ pub(super) enum Change {
     /// Takes the parts of a prefix away that are not needed, and were last kept before a time, in milliseconds since 1970.
     Forget { prefix: String, needed: HashSet<String>, before: u64 },
     /// Puts rows that a first version did not write.
-    Index { rows: Vec<Put> },
+    Index { rows: Vec<RowChange> },
 }
 
 struct Message {
@@ -82,7 +82,7 @@ impl AccountEntry {
     /// `None` for a record of the first versions, which told nothing.
     pub(super) fn read(record: &Record) -> Result<Option<Self>, DriverError> {
         let told = entry::told(record)?;
-        Ok(told.map(|Told { at, cause, events, .. }| Self { sequence: record.sequence, at, cause, events }))
+        Ok(told.map(|HeadedRecord { at, cause, events, .. }| Self { sequence: record.sequence, at, cause, events }))
     }
 }
 
@@ -93,7 +93,7 @@ impl Accounts {
     }
 
     /// What is there now.
-    pub(super) async fn parts(&self, pen: &Pen, account: u64) -> Result<Arc<Parts>, DriverError> {
+    pub(super) async fn parts(&self, pen: &WriterContext, account: u64) -> Result<Arc<Parts>, DriverError> {
         let cell = self.cell(account);
         let loaded = cell.get_or_try_init(|| Account::load(pen, account)).await?;
         Ok(Arc::clone(&loaded.parts.read().unwrap_or_else(PoisonError::into_inner)))
@@ -102,7 +102,7 @@ impl Accounts {
     /// Makes a change, durable before this returns, and gives what the part is afterwards.
     pub(super) async fn change(
         &self,
-        pen: &Pen,
+        pen: &WriterContext,
         account: u64,
         change: Change,
         cause: Cause,
@@ -128,7 +128,7 @@ impl Accounts {
 }
 
 impl Account {
-    async fn load(pen: &Pen, account: u64) -> Result<Self, DriverError> {
+    async fn load(pen: &WriterContext, account: u64) -> Result<Self, DriverError> {
         let (writer, loaded) = Writer::load(pen.clone(), Aggregate::of_account(account)).await?;
         let text = |(key, value)| match key {
             PartKey::Live(key) => String::from_utf8(key.into()).ok().map(|key| (key, value)),
@@ -155,7 +155,7 @@ impl Account {
 struct Decided {
     puts: Vec<(String, Option<Bytes>)>,
     events: Vec<AccountEvent>,
-    rows: Vec<Put>,
+    rows: Vec<RowChange>,
     /// What the part is afterwards.
     answer: Option<Bytes>,
 }
@@ -311,8 +311,8 @@ mod tests {
             Self { store, clock, accounts: Accounts::default() }
         }
 
-        fn pen(&self) -> Pen {
-            Pen { store: Arc::clone(&self.store), clock: Arc::new(self.clock.clone()) }
+        fn pen(&self) -> WriterContext {
+            WriterContext { store: Arc::clone(&self.store), clock: Arc::new(self.clock.clone()) }
         }
 
         async fn change(&self, change: Change) -> Result<Option<Bytes>, DriverError> {

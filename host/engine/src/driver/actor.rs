@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use pipewright_pipeline::machine::{
-    self, ActionExecutionId, Effect, Entropy, Event, FailureType, Input, Refusal, Reply, Report, RunAction, State,
-    Step, TimerId, Timestamp, What,
+    self, ActionExecutionId, Effect, Entropy, Event, FailureType, Input, InputKind, Refusal, Reply, Report, RunAction,
+    State, Step, TimerId, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -36,7 +36,7 @@ pub const TOKEN_MILLISECONDS_MAX: u64 = 24 * 60 * 60 * 1000;
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) enum Message {
-    Input(Box<Asked>),
+    Input(Box<Submission>),
     /// Keep notes, with or without a pipeline.
     Note {
         notes: Vec<Note>,
@@ -58,17 +58,17 @@ pub(super) enum Message {
 }
 
 /// An input of somebody who waits for its answer.
-pub(super) struct Asked {
-    pub what: What,
-    pub with: With,
+pub(super) struct Submission {
+    pub what: InputKind,
+    pub with: SubmitOptions,
     pub cause: Cause,
     pub reply: oneshot::Sender<Result<Reply, DriverError>>,
 }
 
 /// What becomes durable together with an input, or not at all.
-pub(super) struct With {
+pub(super) struct SubmitOptions {
     /// Done next: the first start of a new pipeline.
-    pub then: Option<What>,
+    pub then: Option<InputKind>,
     /// The client's name for this start: the same again, within [`TOKEN_MILLISECONDS_MAX`], is answered with the execution
     /// that the first one started.
     pub token: Option<String>,
@@ -77,7 +77,7 @@ pub(super) struct With {
     pub grants: Granted,
 }
 
-impl Default for With {
+impl Default for SubmitOptions {
     fn default() -> Self {
         Self { then: None, token: None, notes: Vec::new(), grants: Ok(None) }
     }
@@ -103,11 +103,11 @@ pub(super) struct Actor {
     state: Arc<State>,
     calls: JoinSet<Answer>,
     /// Starts whose grants are being read.
-    preparing: JoinSet<Box<Asked>>,
+    preparing: JoinSet<Box<Submission>>,
     running: HashMap<ActionExecutionId, Running>,
     timers: Timers<TimerId>,
     /// What happened while the store had no room to keep it, in its order.
-    postponed: VecDeque<(What, &'static Cause)>,
+    postponed: VecDeque<(InputKind, &'static Cause)>,
 }
 
 /// What the host does by itself.
@@ -123,7 +123,7 @@ struct Running {
 enum Next {
     Message(Option<Message>),
     Answer(Answer),
-    Prepared(Box<Asked>),
+    Prepared(Box<Submission>),
     Timer,
     Renew,
     /// Try to keep what was postponed.
@@ -186,12 +186,12 @@ impl Actor {
     async fn restart(&mut self, run: RunAction, crashed: bool) -> Result<(), DriverError> {
         let (action, call) = (run.action_execution, run.call);
         let what = if self.shared.actions.may_run_again(self.aggregate, run).await {
-            What::ActionRestarted { action, crashed }
+            InputKind::ActionRestarted { action, crashed }
         } else {
             let message = "the host died while the action ran, and its plugin says that it may not run again; \
                            check what it did, then retry the stage";
             let report = Report::failed(FailureType::SystemUnavailable, message);
-            What::ActionReported { action, call, report }
+            InputKind::ActionReported { action, call, report }
         };
         self.happened(what, &START).await
     }
@@ -275,10 +275,10 @@ impl Actor {
     }
 
     /// A start pins grants, which are read beside what the pipeline does meanwhile; gives what is ready.
-    fn prepare(&mut self, mut asked: Box<Asked>) -> Option<Box<Asked>> {
+    fn prepare(&mut self, mut asked: Box<Submission>) -> Option<Box<Submission>> {
         let name = match (&asked.what, &asked.with.then) {
-            (What::Start(_), _) => self.state.declaration.as_ref().map(|declaration| declaration.name.clone()),
-            (What::Create { declaration }, Some(_)) => Some(declaration.name.clone()),
+            (InputKind::Start(_), _) => self.state.declaration.as_ref().map(|declaration| declaration.name.clone()),
+            (InputKind::Create { declaration }, Some(_)) => Some(declaration.name.clone()),
             _ => None,
         };
         let Some(name) = name else { return Some(asked) };
@@ -294,7 +294,7 @@ impl Actor {
         None
     }
 
-    async fn asked(&mut self, Asked { what, with, cause, reply }: Asked) -> Result<(), DriverError> {
+    async fn asked(&mut self, Submission { what, with, cause, reply }: Submission) -> Result<(), DriverError> {
         let done = guarded(self.command(what, with, &cause)).await;
         self.answer(reply, done)
     }
@@ -322,7 +322,7 @@ impl Actor {
     }
 
     /// A retry of an execution that has left the live state brings it along; a start that was made before is not made again.
-    async fn command(&mut self, mut what: What, with: With, cause: &Cause) -> Result<Reply, DriverError> {
+    async fn command(&mut self, mut what: InputKind, with: SubmitOptions, cause: &Cause) -> Result<Reply, DriverError> {
         if let Some(token) = &with.token
             && let Some(bytes) = self.get(&record::token(token)).await?
         {
@@ -331,7 +331,7 @@ impl Actor {
                 return Ok(Reply::Execution(execution));
             }
         }
-        if let What::RetryStage(retry) = &mut what
+        if let InputKind::RetryStage(retry) = &mut what
             && retry.ended.is_none()
             && !self.state.executions.contains_key(&retry.execution)
             && let Some(bytes) = self.get(&record::archived(retry.execution)).await?
@@ -347,11 +347,11 @@ impl Actor {
         if self.running.get(&action).is_some_and(|running| running.call == call) {
             self.running.remove(&action);
         }
-        match self.happened(What::ActionReported { action, call, report }, &REPORT).await {
+        match self.happened(InputKind::ActionReported { action, call, report }, &REPORT).await {
             Err(DriverError::TooLarge(why)) => {
                 let report =
                     Report::failed(FailureType::JobFailed, format!("what the action returned cannot be kept: {why}"));
-                self.happened(What::ActionReported { action, call, report }, &REPORT).await
+                self.happened(InputKind::ActionReported { action, call, report }, &REPORT).await
             }
             other => other,
         }
@@ -359,8 +359,8 @@ impl Actor {
 
     /// Something that happened, and that nobody would tell again: kept as soon as there is room. What comes too late, such as
     /// the answer of an action that was stopped meanwhile or whose pipeline is gone, has no effect.
-    async fn happened(&mut self, what: What, cause: &'static Cause) -> Result<(), DriverError> {
-        match self.input(what.clone(), With::default(), cause).await {
+    async fn happened(&mut self, what: InputKind, cause: &'static Cause) -> Result<(), DriverError> {
+        match self.input(what.clone(), SubmitOptions::default(), cause).await {
             Ok(_) | Err(DriverError::Refused(Refusal::Stale | Refusal::PipelineNotFound)) => Ok(()),
             Err(DriverError::Refused(refusal)) => {
                 tracing::warn!(aggregate = %self.aggregate, "what happened has no effect: {refusal}");
@@ -377,13 +377,13 @@ impl Actor {
 
     async fn timers_due(&mut self) -> Result<(), DriverError> {
         while let Some((timer, _)) = self.timers.take(self.now()) {
-            self.happened(What::TimerDue { timer }, &TIMER).await?;
+            self.happened(InputKind::TimerDue { timer }, &TIMER).await?;
         }
         Ok(())
     }
 
     /// The heart: decide, make durable, and only then believe it and act on it.
-    async fn input(&mut self, what: What, with: With, cause: &Cause) -> Result<Reply, DriverError> {
+    async fn input(&mut self, what: InputKind, with: SubmitOptions, cause: &Cause) -> Result<Reply, DriverError> {
         let at = Timestamp(self.shared.clock.now_ms());
         let mut decided = Decided { state: State::clone(&self.state), ..Decided::default() };
         let reply = self.decide(&mut decided, what, &with.grants, at)?;
@@ -425,12 +425,12 @@ impl Actor {
     fn decide(
         &self,
         decided: &mut Decided,
-        mut what: What,
+        mut what: InputKind,
         grants: &Granted,
         at: Timestamp,
     ) -> Result<Reply, DriverError> {
         let mut kept = None;
-        if let (What::Start(request), Some(declaration)) = (&mut what, &decided.state.declaration) {
+        if let (InputKind::Start(request), Some(declaration)) = (&mut what, &decided.state.declaration) {
             request.pins = self.shared.actions.pins(self.aggregate.account, declaration);
             if let Some(bytes) = grants.clone().map_err(DriverError::Unpinned)? {
                 let digest = Digest::of(&bytes).to_string();
@@ -533,7 +533,7 @@ struct Decided {
 }
 
 impl Decided {
-    fn take(&mut self, what: What, at: Timestamp) -> Result<Reply, DriverError> {
+    fn take(&mut self, what: InputKind, at: Timestamp) -> Result<Reply, DriverError> {
         let input = Input { entropy: Entropy(super::random()?), what };
         let Step { changes, events, effects, reply } = machine::step(&self.state, input, at)?;
         self.puts.extend(record::puts(&changes)?);

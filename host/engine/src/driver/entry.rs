@@ -91,7 +91,7 @@ impl Entry {
 }
 
 /// A record that begins with a header.
-pub(super) struct Told<E> {
+pub(super) struct HeadedRecord<E> {
     pub at: Timestamp,
     pub cause: Cause,
     pub notes: Vec<String>,
@@ -99,14 +99,14 @@ pub(super) struct Told<E> {
 }
 
 /// None of a record of the versions before there were headers.
-pub(super) fn told<E: DeserializeOwned>(record: &Record) -> Result<Option<Told<E>>, DriverError> {
+pub(super) fn told<E: DeserializeOwned>(record: &Record) -> Result<Option<HeadedRecord<E>>, DriverError> {
     let Some((first, events)) = record.events.split_first().filter(|(first, _)| first.starts_with(HEADER)) else {
         return Ok(None);
     };
     let Header { by, request, from, at, notes } = read("the header of a record", first)?;
     let cause = Cause { principal: by.into_owned(), request: request.into_owned(), source: from };
     let events = events.iter().map(|bytes| read("an event", bytes)).collect::<Result<_, _>>()?;
-    Ok(Some(Told { at, cause, notes: notes.into_owned(), events }))
+    Ok(Some(HeadedRecord { at, cause, notes: notes.into_owned(), events }))
 }
 
 /// The entries of the record that a commit becomes.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipewright_base::Scope;
-use pipewright_pipeline::machine::{ExecutionId, ExecutionState, Refusal, StartRequest, What};
+use pipewright_pipeline::machine::{ExecutionId, ExecutionState, InputKind, Refusal, StartRequest};
 use pipewright_store::{
     Aggregate, Commit, CommitError, Holder, Lease, LeaseError, List, Loaded, MemoryStore, PartKey, Record, Snapshot,
     Store, StoreError, Trim, Verified, Watcher,
@@ -185,7 +185,7 @@ impl World {
 
     /// A command that meets the fault, if one must come for it to show.
     fn provoke(&self) {
-        let stop = What::Stop { execution: self.execution, abandon: true, reason: None, by: None };
+        let stop = InputKind::Stop { execution: self.execution, abandon: true, reason: None, by: None };
         self.host.submit(self.sick, stop).unwrap_err();
     }
 
@@ -236,8 +236,8 @@ fn script() -> Script {
     Script::new(&[("Gate", Deed::AwaitApproval)])
 }
 
-fn start() -> What {
-    What::Start(StartRequest::default())
+fn start() -> InputKind {
+    InputKind::Start(StartRequest::default())
 }
 
 #[test]

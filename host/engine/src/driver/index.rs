@@ -8,12 +8,12 @@ use pipewright_pipeline::declaration::{ActionCategory, PipelineDeclaration};
 use pipewright_pipeline::machine::{ActionEvent, ActionHappening, Event, ExecutionState, State, Timestamp};
 
 use super::rows::{
-    ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, EventRow, ExecutionRow, PipelineRow, Place, PolledRow,
-    Put, Row as _, TokenRow, Which,
+    ActionEdge, ActionKey, ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, EventRow, ExecutionRow,
+    PipelineRow, PolledRow, Row as _, RowChange, TokenRow,
 };
 use pipewright_store::Aggregate;
 
-pub type Rows = Vec<Put>;
+pub type Rows = Vec<RowChange>;
 
 /// What a step did, for the rows that follow from it.
 pub(super) struct Stepped<'a> {
@@ -102,21 +102,21 @@ impl Stepped<'_> {
     fn action(&self, event: &ActionEvent, rows: &mut Rows) {
         let (uid, execution) = (self.uid(), event.execution);
         let which = match &event.what {
-            ActionHappening::Started { .. } => Which::Start,
+            ActionHappening::Started { .. } => ActionEdge::Start,
             ActionHappening::Succeeded { artifacts, .. } => {
                 let digests = artifacts.values().filter_map(|digest| artifact_digest(digest));
                 rows.extend(digests.map(|digest| ArtifactRow { digest, uid, execution }.put()));
-                Which::End
+                ActionEdge::End
             }
-            ActionHappening::Failed { .. } | ActionHappening::Abandoned | ActionHappening::Canceled => Which::End,
+            ActionHappening::Failed { .. } | ActionHappening::Abandoned | ActionHappening::Canceled => ActionEdge::End,
             ActionHappening::Waiting { .. }
             | ActionHappening::Decided(_)
             | ActionHappening::Resumed { .. }
             | ActionHappening::Restarted { .. } => return,
         };
-        let place = Place { started: self.started(event), action: event.action_execution };
+        let place = ActionKey { started: self.started(event), action: event.action_execution };
         rows.push(ActionRow { uid, place, which, execution, sequence: self.sequence }.put());
-        if which == Which::Start {
+        if which == ActionEdge::Start {
             rows.push(ActionOfRow { uid, execution, place }.put());
         }
     }
@@ -129,7 +129,7 @@ impl Stepped<'_> {
 }
 
 /// For retention, which drops tokens that are no longer good.
-pub(super) fn token_row(pipeline: Aggregate, at: Timestamp, token: &str) -> Put {
+pub(super) fn token_row(pipeline: Aggregate, at: Timestamp, token: &str) -> RowChange {
     TokenRow { uid: pipeline.uid, at, digest: *Digest::of(token.as_bytes()).as_bytes() }.put()
 }
 

@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId};
 
-use super::rows::{ActionOfRow, ActionRow, DeletedRow, ExecutionRow, PipelineRow, Place, PolledRow, Row as _, Which};
+use super::rows::{
+    ActionEdge, ActionKey, ActionOfRow, ActionRow, DeletedRow, ExecutionRow, PipelineRow, PolledRow, Row as _,
+};
 use super::{Driver, DriverError};
 use pipewright_store::Aggregate;
 
@@ -16,7 +18,7 @@ pub type Position = Vec<u8>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActionRecords {
     pub execution: ExecutionId,
-    pub place: Place,
+    pub place: ActionKey,
     /// The sequences of the records of its start and its end.
     pub start: Option<u64>,
     pub end: Option<u64>,
@@ -31,8 +33,8 @@ impl ActionRecords {
 
     fn add(&mut self, row: &ActionRow) {
         match row.which {
-            Which::Start => self.start = Some(row.sequence),
-            Which::End => self.end = Some(row.sequence),
+            ActionEdge::Start => self.start = Some(row.sequence),
+            ActionEdge::End => self.end = Some(row.sequence),
         }
     }
 

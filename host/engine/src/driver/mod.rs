@@ -4,8 +4,8 @@
 //! restart. Must not know how a store keeps records, how an action runs, or who asks.
 
 mod account;
+mod accounts;
 mod actor;
-mod catalog;
 pub mod counts;
 mod entry;
 #[cfg(test)]
@@ -37,12 +37,12 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    Execution, ExecutionId, Refusal, Reply, Report, RunAction, StartRequest, State, What,
+    Execution, ExecutionId, InputKind, Refusal, Reply, Report, RunAction, StartRequest, State,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use account::Accounts;
-use actor::{Actor, Asked, Message, With};
+use actor::{Actor, Message, Submission, SubmitOptions};
 use pipewright_base::clock::Clock;
 use pipewright_base::{Cause, Scope};
 use pipewright_store::{CommitError, LeaseError, Store, StoreError};
@@ -50,11 +50,11 @@ use quarantine::Quarantine;
 use rows::DueRow;
 use timers::Now;
 use wakeups::Wakeups;
-use writer::Pen;
+use writer::WriterContext;
 
 pub use account::{AccountEntry, AccountEvent};
+pub use accounts::GRANTS;
 pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
-pub use catalog::GRANTS;
 pub use counts::Counts;
 pub use entry::Entry;
 pub use lists::{ActionRecords, Position};
@@ -216,19 +216,19 @@ impl Driver {
     }
 
     /// Hands one input to a pipeline. Its success is durable before this returns.
-    pub async fn submit(&self, pipeline: Aggregate, what: What, cause: &Cause) -> Result<Reply, DriverError> {
-        self.submit_with(pipeline, what, With::default(), cause).await
+    pub async fn submit(&self, pipeline: Aggregate, what: InputKind, cause: &Cause) -> Result<Reply, DriverError> {
+        self.submit_with(pipeline, what, SubmitOptions::default(), cause).await
     }
 
     async fn submit_with(
         &self,
         pipeline: Aggregate,
-        what: What,
-        with: With,
+        what: InputKind,
+        with: SubmitOptions,
         cause: &Cause,
     ) -> Result<Reply, DriverError> {
         let cause = cause.clone();
-        self.ask(pipeline, |reply| Message::Input(Box::new(Asked { what, with, cause, reply }))).await
+        self.ask(pipeline, |reply| Message::Input(Box::new(Submission { what, with, cause, reply }))).await
     }
 
     /// Makes a pipeline with its notes and its first start, all or nothing.
@@ -249,14 +249,14 @@ impl Driver {
             self.rename(account, &name, Some(found), Some(random()?), cause).await?;
         }
         let pipeline = self.named(account, &name, cause).await?;
-        let with = With { then: Some(What::Start(first)), notes, ..With::default() };
-        self.submit_with(pipeline, What::Create { declaration }, with, cause).await?;
+        let with = SubmitOptions { then: Some(InputKind::Start(first)), notes, ..SubmitOptions::default() };
+        self.submit_with(pipeline, InputKind::Create { declaration }, with, cause).await?;
         Ok(pipeline)
     }
 
     /// Deletes a pipeline, and lets go of its name; also one that is quarantined.
     pub async fn delete(&self, pipeline: Aggregate, name: &str, cause: &Cause) -> Result<(), DriverError> {
-        match self.submit(pipeline, What::Delete, cause).await {
+        match self.submit(pipeline, InputKind::Delete, cause).await {
             Ok(_) => self.rename(pipeline.account, name, Some(pipeline), None, cause).await,
             Err(DriverError::Quarantined(_)) => self.delete_quarantined(pipeline, name, cause).await,
             Err(error) => Err(error),
@@ -273,8 +273,8 @@ impl Driver {
         notes: Vec<Note>,
         cause: &Cause,
     ) -> Result<ExecutionId, DriverError> {
-        let with = With { token, notes, ..With::default() };
-        match self.submit_with(pipeline, What::Start(request), with, cause).await? {
+        let with = SubmitOptions { token, notes, ..SubmitOptions::default() };
+        match self.submit_with(pipeline, InputKind::Start(request), with, cause).await? {
             Reply::Execution(execution) => Ok(execution),
             other => Err(DriverError::Damaged(format!("a start was answered with {other:?}"))),
         }
@@ -392,8 +392,8 @@ impl Driver {
 }
 
 impl Shared {
-    fn pen(&self) -> Pen {
-        Pen { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock) }
+    fn pen(&self) -> WriterContext {
+        WriterContext { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock) }
     }
 
     /// Delivers to the pipeline's actor, starting one where there is none. What is for a pipeline that stopped is dropped.

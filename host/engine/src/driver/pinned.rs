@@ -1,7 +1,7 @@
 //! What a start pins: in its own commit, whoever starts, and not at all where it cannot be had.
 
 use bytes::Bytes;
-use pipewright_pipeline::machine::{Start, StartRequest, What};
+use pipewright_pipeline::machine::{InputKind, Start, StartRequest};
 use pipewright_sandbox::files::Digest;
 use pipewright_store::Aggregate;
 
@@ -62,11 +62,11 @@ fn every_start_pins_what_counts_then() {
     check(p, None);
     // What comes in from outside is not pinned.
     let pins = [(GRANTS_PIN.to_owned(), "forged".to_owned())].into();
-    host.submit(p, What::Start(StartRequest { pins, ..StartRequest::default() })).unwrap();
+    host.submit(p, InputKind::Start(StartRequest { pins, ..StartRequest::default() })).unwrap();
     check(p, None);
 
     grant(&host, Err("site.toml: cannot be read".to_owned()));
-    let refused = host.submit(p, What::Start(StartRequest::default())).unwrap_err();
+    let refused = host.submit(p, InputKind::Start(StartRequest::default())).unwrap_err();
     assert!(matches!(&refused, DriverError::Unpinned(why) if why.contains("site.toml")), "{refused}");
     // One that was started before is answered as before.
     assert_eq!(start().unwrap(), started);

@@ -45,7 +45,7 @@ pub enum Kind {
 }
 
 /// A row, or the name of one that goes.
-pub type Put = (IndexKey, Option<Bytes>);
+pub type RowChange = (IndexKey, Option<Bytes>);
 
 /// One kind of row.
 pub trait Row: Sized {
@@ -64,11 +64,11 @@ pub trait Row: Sized {
         IndexKey { kind: Self::KIND as u8, name: self.name() }
     }
 
-    fn put(&self) -> Put {
+    fn put(&self) -> RowChange {
         (self.key(), Some(self.value()))
     }
 
-    fn delete(&self) -> Put {
+    fn delete(&self) -> RowChange {
         (self.key(), None)
     }
 }
@@ -203,12 +203,12 @@ impl Row for ExecutionRow {
 
 /// An action execution's place among those of its pipeline or of its execution, the newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ActionKey {
     pub started: Timestamp,
     pub action: ActionExecutionId,
 }
 
-impl Place {
+impl ActionKey {
     pub fn to_bytes(self) -> Vec<u8> {
         [&newest_first(self.started.0)[..], self.action.as_bytes()].concat()
     }
@@ -222,7 +222,7 @@ impl Place {
 
 /// What a row of an action execution is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Which {
+pub enum ActionEdge {
     Start = 0,
     End = 1,
 }
@@ -230,8 +230,8 @@ pub enum Which {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionRow {
     pub uid: Uid,
-    pub place: Place,
-    pub which: Which,
+    pub place: ActionKey,
+    pub which: ActionEdge,
     pub execution: ExecutionId,
     /// Of the record that tells of it.
     pub sequence: u64,
@@ -243,12 +243,12 @@ impl ActionRow {
     }
 
     /// Of one action execution.
-    pub fn at(uid: &Uid, place: Place) -> Bytes {
+    pub fn at(uid: &Uid, place: ActionKey) -> Bytes {
         join(&[uid, &place.to_bytes()])
     }
 
     /// Behind both rows of an action execution.
-    pub fn behind(uid: &Uid, place: Place) -> Bytes {
+    pub fn behind(uid: &Uid, place: ActionKey) -> Bytes {
         join(&[uid, &place.to_bytes(), &[u8::MAX]])
     }
 }
@@ -270,8 +270,8 @@ impl Row for ActionRow {
             uid: name.take()?,
             place: name.place()?,
             which: match name.take::<1>()? {
-                [0] => Which::Start,
-                [1] => Which::End,
+                [0] => ActionEdge::Start,
+                [1] => ActionEdge::End,
                 _ => return None,
             },
             execution: ExecutionId::from_bytes(value.take()?),
@@ -285,7 +285,7 @@ impl Row for ActionRow {
 pub struct ActionOfRow {
     pub uid: Uid,
     pub execution: ExecutionId,
-    pub place: Place,
+    pub place: ActionKey,
 }
 
 impl ActionOfRow {
@@ -484,9 +484,9 @@ impl Fields<'_> {
         self.take().map(u64::from_be_bytes)
     }
 
-    fn place(&mut self) -> Option<Place> {
+    fn place(&mut self) -> Option<ActionKey> {
         let started = Timestamp(!self.number()?);
-        Some(Place { started, action: ActionExecutionId::from_bytes(self.take()?) })
+        Some(ActionKey { started, action: ActionExecutionId::from_bytes(self.take()?) })
     }
 
     fn end(&self) -> Option<()> {
@@ -516,14 +516,14 @@ mod tests {
     fn rows_are_written_and_read_as_ever() {
         let uid = [0x11; 16];
         let (execution, action) = (ExecutionId::from_bytes([0x22; 16]), ActionExecutionId::from_bytes([0x33; 16]));
-        let place = Place { started: Timestamp(1), action };
+        let place = ActionKey { started: Timestamp(1), action };
         let (u, e, a) = ("11".repeat(16), "22".repeat(16), "33".repeat(16));
         check(
             &ExecutionRow { uid, number: 5, execution, start: 9 },
             &format!("{u} fffffffffffffffa"),
             &format!("{e} 0000000000000009"),
         );
-        for (which, last) in [(Which::Start, "00"), (Which::End, "01")] {
+        for (which, last) in [(ActionEdge::Start, "00"), (ActionEdge::End, "01")] {
             let name = format!("{u} fffffffffffffffe {a} {last}");
             check(&ActionRow { uid, place, which, execution, sequence: 9 }, &name, &format!("{e} 0000000000000009"));
         }
@@ -547,6 +547,6 @@ mod tests {
         let row = PipelineRow { name: "p".to_owned(), version: 3, created, updated, pipeline_type, execution_mode };
         let json = pipewright_base::hex::encode(serde_json::to_vec(&row).unwrap());
         check(&row, "70", &json);
-        assert_eq!(Place::read(&place.to_bytes()), Some(place));
+        assert_eq!(ActionKey::read(&place.to_bytes()), Some(place));
     }
 }

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
     ActionExecutionId, ActionHappening, ApprovalAnswer, ApprovalStatus, Awaited, Event, ExecutionId, ExecutionState,
-    FailureType, Refusal, Reply, Report, RunAction, StartRequest, Success, Timestamp, Wait, What,
+    FailureType, InputKind, Refusal, Reply, Report, RunAction, StartRequest, Success, Timestamp, Wait,
 };
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -194,19 +194,19 @@ impl Host {
     pub(super) fn create(&self, name: &str) -> Aggregate {
         self.runtime.block_on(async {
             let pipeline_id = self.driver.named(0, name, &cause()).await.unwrap();
-            self.driver.submit(pipeline_id, What::Create { declaration: pipeline(name) }, &cause()).await.unwrap();
+            self.driver.submit(pipeline_id, InputKind::Create { declaration: pipeline(name) }, &cause()).await.unwrap();
             pipeline_id
         })
     }
 
     pub(super) fn begin(&self, pipeline: Aggregate) -> ExecutionId {
-        match self.submit(pipeline, What::Start(StartRequest::default())).unwrap() {
+        match self.submit(pipeline, InputKind::Start(StartRequest::default())).unwrap() {
             Reply::Execution(execution) => execution,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) fn submit(&self, pipeline: Aggregate, what: What) -> Result<Reply, DriverError> {
+    pub(super) fn submit(&self, pipeline: Aggregate, what: InputKind) -> Result<Reply, DriverError> {
         self.runtime.block_on(self.driver.submit(pipeline, what, &cause()))
     }
 
@@ -285,7 +285,7 @@ impl Host {
             summary: String::new(),
             by: None,
         };
-        self.submit(pipeline, What::PutApprovalResult(answer))
+        self.submit(pipeline, InputKind::PutApprovalResult(answer))
     }
 }
 
@@ -411,7 +411,7 @@ fn an_abandoned_action_is_stopped_and_not_run_again() {
     let pipeline = host.create("p");
     let execution = host.begin(pipeline);
     host.until(pipeline, |event| matches!(event, Event::Action(action) if action.action == "Build").then_some(()));
-    let stop = |abandon| What::Stop { execution, abandon, reason: None, by: None };
+    let stop = |abandon| InputKind::Stop { execution, abandon, reason: None, by: None };
     host.submit(pipeline, stop(true)).unwrap();
     assert_eq!(host.end(pipeline), ExecutionState::Stopped);
     let again = host.submit(pipeline, stop(true)).unwrap_err();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_pipeline::declaration::StageRetryMode;
 use pipewright_pipeline::machine::{
-    ApprovalAnswer, ApprovalStatus, ExecutionState, RetryRequest, StartRequest, TransitionKind, What,
+    ApprovalAnswer, ApprovalStatus, ExecutionState, InputKind, RetryRequest, StartRequest, TransitionKind,
 };
 use pipewright_store::{Aggregate, Record};
 
@@ -14,19 +14,21 @@ use super::Entry;
 use super::tests::{Deed, Host, Script, pipeline, store};
 
 /// By which name the test asks for an input; none where only the host itself brings it.
-fn asked(what: &What) -> Option<&'static str> {
+fn asked(what: &InputKind) -> Option<&'static str> {
     Some(match what {
-        What::Create { .. } => "create",
-        What::Update { .. } => "update",
-        What::Delete => "delete",
-        What::Start(_) => "start",
-        What::Stop { .. } => "stop",
-        What::RetryStage(_) => "retry",
-        What::DisableTransition { .. } => "disable",
-        What::EnableTransition { .. } => "enable",
-        What::PutApprovalResult(_) => "approval",
-        What::Signal { .. } => "signal",
-        What::ActionReported { .. } | What::ActionRestarted { .. } | What::TimerDue { .. } => return None,
+        InputKind::Create { .. } => "create",
+        InputKind::Update { .. } => "update",
+        InputKind::Delete => "delete",
+        InputKind::Start(_) => "start",
+        InputKind::Stop { .. } => "stop",
+        InputKind::RetryStage(_) => "retry",
+        InputKind::DisableTransition { .. } => "disable",
+        InputKind::EnableTransition { .. } => "enable",
+        InputKind::PutApprovalResult(_) => "approval",
+        InputKind::Signal { .. } => "signal",
+        InputKind::ActionReported { .. } | InputKind::ActionRestarted { .. } | InputKind::TimerDue { .. } => {
+            return None;
+        }
     })
 }
 
@@ -35,7 +37,7 @@ fn cause(request: &str) -> Cause {
     Cause { principal: Principal::user(7, "tester"), request: request.to_owned(), source: Source::Http }
 }
 
-fn submit(host: &Host, pipeline: Aggregate, what: What) {
+fn submit(host: &Host, pipeline: Aggregate, what: InputKind) {
     let cause = cause(asked(&what).expect("a command"));
     host.runtime.block_on(host.driver.submit(pipeline, what, &cause)).unwrap();
 }
@@ -50,13 +52,13 @@ fn every_input_and_every_note_tells_its_cause() {
     let deeds = [("Source", Deed::Sleep(1_000)), ("Build", Deed::AwaitSignal), ("Gate", Deed::AwaitRejection)];
     let host = Host::start(&store, Script::new(&deeds));
     let p = host.runtime.block_on(host.driver.named(0, "p", &cause("name"))).unwrap();
-    submit(&host, p, What::Create { declaration: pipeline("p") });
-    submit(&host, p, What::Update { declaration: pipeline("p") });
-    submit(&host, p, What::Start(StartRequest::default()));
+    submit(&host, p, InputKind::Create { declaration: pipeline("p") });
+    submit(&host, p, InputKind::Update { declaration: pipeline("p") });
+    submit(&host, p, InputKind::Start(StartRequest::default()));
     host.waits(p, "Source");
     host.pass(1_000);
     let (execution, action) = host.waits(p, "Build");
-    submit(&host, p, What::Signal { action, kind: "go".to_owned(), payload: Vec::new() });
+    submit(&host, p, InputKind::Signal { action, kind: "go".to_owned(), payload: Vec::new() });
     let (_, token) = host.waits(p, "Gate");
     let (stage, token) = ("Gate".to_owned(), token.to_string());
     let answer = ApprovalAnswer {
@@ -67,27 +69,27 @@ fn every_input_and_every_note_tells_its_cause() {
         summary: String::new(),
         by: None,
     };
-    submit(&host, p, What::PutApprovalResult(answer));
+    submit(&host, p, InputKind::PutApprovalResult(answer));
     assert_eq!(host.end(p), ExecutionState::Failed);
     let retry = RetryRequest { stage: stage.clone(), execution, mode: StageRetryMode::FailedActions, ended: None };
-    submit(&host, p, What::RetryStage(retry));
-    submit(&host, p, What::Stop { execution, abandon: true, reason: None, by: None });
+    submit(&host, p, InputKind::RetryStage(retry));
+    submit(&host, p, InputKind::Stop { execution, abandon: true, reason: None, by: None });
     let kind = TransitionKind::Inbound;
     let reason = "closed".to_owned();
-    submit(&host, p, What::DisableTransition { stage: stage.clone(), kind, reason, by: None });
-    submit(&host, p, What::EnableTransition { stage, kind, by: None });
+    submit(&host, p, InputKind::DisableTransition { stage: stage.clone(), kind, reason, by: None });
+    submit(&host, p, InputKind::EnableTransition { stage, kind, by: None });
     let notes = vec![("tags".to_owned(), Some(Bytes::from_static(b"secret"))), ("seen/Source".to_owned(), None)];
     host.runtime.block_on(host.driver.keep(p, notes, &cause("keep"))).unwrap();
     // One that is interrupted, and goes on.
     host.die();
     let hangs = || Script::new(&[("Source", Deed::Hang)]);
     let host = Host::start(&store, hangs());
-    submit(&host, p, What::Start(StartRequest::default()));
+    submit(&host, p, InputKind::Start(StartRequest::default()));
     host.until_called("Source", 1);
     host.die();
     let host = Host::start_after(&store, hangs(), true);
     host.until_called("Source", 1);
-    submit(&host, p, What::Delete);
+    submit(&host, p, InputKind::Delete);
 
     let entries = entries(&host, p);
     let told: BTreeSet<_> =

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::DriverError;
-use super::rows::Put;
+use super::rows::RowChange;
 use pipewright_base::clock::{Clock, Sleep};
 use pipewright_store::{Aggregate, Commit, Holder, Lease, Loaded, PartKey, Store};
 
@@ -22,13 +22,13 @@ const THIS_PROCESS: Holder = [0; 16];
 
 /// What a host writes with.
 #[derive(Clone)]
-pub(crate) struct Pen {
+pub(crate) struct WriterContext {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
 }
 
 pub(super) struct Writer {
-    pen: Pen,
+    pen: WriterContext,
     lease: Lease,
     renew_at: Instant,
     sequence: u64,
@@ -36,7 +36,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Takes the lease, and loads what there is.
-    pub(super) async fn load(pen: Pen, aggregate: Aggregate) -> Result<(Self, Loaded), DriverError> {
+    pub(super) async fn load(pen: WriterContext, aggregate: Aggregate) -> Result<(Self, Loaded), DriverError> {
         let renew_at = pen.clock.monotonic() + RENEW_AFTER;
         let lease = pen.store.acquire(aggregate, THIS_PROCESS, TERM).await?;
         let loaded = pen.store.load(aggregate).await?;
@@ -65,7 +65,7 @@ impl Writer {
         &mut self,
         puts: Vec<(PartKey, Option<Bytes>)>,
         events: Vec<Bytes>,
-        index: Vec<Put>,
+        index: Vec<RowChange>,
     ) -> Result<(), DriverError> {
         self.renew().await?;
         let (aggregate, expected, fence) = (self.lease.aggregate, self.sequence, Some(self.lease.fence));

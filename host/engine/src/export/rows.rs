@@ -12,8 +12,8 @@ use super::write::Writer;
 use crate::driver::index;
 use crate::driver::record;
 use crate::driver::rows::{
-    ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, Kind, PipelineRow, PolledRow, Put, Row as _,
-    TokenRow, Walk,
+    ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, Kind, PipelineRow, PolledRow, Row as _,
+    RowChange, TokenRow, Walk,
 };
 use pipewright_store::{Aggregate, IndexKey, List, Loaded, READ_ROWS_MAX, Snapshot, Store};
 
@@ -128,7 +128,7 @@ fn is_exported_here(kind: u8) -> bool {
 }
 
 impl Writer {
-    async fn row(&mut self, account: u64, (key, value): Put) -> Result<(), ExportError> {
+    async fn row(&mut self, account: u64, (key, value): RowChange) -> Result<(), ExportError> {
         let value = value.unwrap_or_default();
         self.line(&Line::Row(RowLine::of(account, key.kind, &key.name, &value))).await
     }

@@ -9,7 +9,8 @@ use pipewright_pipeline::machine::{ActionHappening, Event, Execution, ExecutionI
 use super::{Collected, Cutoffs, Keeper, RetentionError, logs};
 use crate::driver::index::artifact_digest;
 use crate::driver::rows::{
-    ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, PolledRow, Row as _, TokenRow, Walk, Which,
+    ActionEdge, ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, PolledRow, Row as _, TokenRow,
+    Walk,
 };
 use crate::driver::{Entry, GRANTS_PIN, TOKEN_MILLISECONDS_MAX, erase, record};
 use bytes::Bytes;
@@ -261,7 +262,7 @@ impl Keeper {
         for of in Walk::<ActionOfRow>::new(&*self.store, account, of_execution, None).all().await? {
             let at = ActionRow::at(&uid, of.place);
             for action in Walk::<ActionRow>::new(&*self.store, account, at, None).all().await? {
-                if action.which == Which::End {
+                if action.which == ActionEdge::End {
                     artifacts.extend(self.artifacts_made(pipeline, &action).await?);
                 }
                 actions.push(action.key());

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    Awaited, ExecutionId, FailureType, Reply, Report, RunAction, StartRequest, Success, Wait, What,
+    Awaited, ExecutionId, FailureType, InputKind, Reply, Report, RunAction, StartRequest, Success, Wait,
 };
 use pipewright_sandbox::files::{BlobDir, Digest, Entry, Node, Tree};
 use serde_json::json;
@@ -25,9 +25,9 @@ use pipewright_store::{List, MemoryStore};
 
 /// Source makes an artifact of a file of its own and one that all have in common; Build fails and Gate waits when told to.
 #[derive(Clone)]
-struct Script(Arc<Told>);
+struct Script(Arc<Behaviour>);
 
-pub(crate) struct Told {
+pub(crate) struct Behaviour {
     pub(crate) folder: PathBuf,
     builds_fail: AtomicBool,
     pub(crate) gate_waits: AtomicBool,
@@ -118,7 +118,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Simulated,
     pub(crate) driver: Driver,
-    pub(crate) told: Arc<Told>,
+    pub(crate) told: Arc<Behaviour>,
     pub(crate) pipeline: Aggregate,
 }
 
@@ -127,7 +127,7 @@ impl World {
         let dir = TempDir::new().unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let folder = dir.path().join("artifacts");
-        let told = Arc::new(Told {
+        let told = Arc::new(Behaviour {
             folder,
             builds_fail: AtomicBool::new(false),
             gate_waits: AtomicBool::new(false),
@@ -139,7 +139,7 @@ impl World {
         let (actions, time) = (Arc::new(Script(Arc::clone(&told))), Arc::new(clock.clone()));
         let driver = Driver::new(Arc::clone(&store), actions, time);
         let pipeline = driver.named(0, "p", &cause()).await.unwrap();
-        driver.submit(pipeline, What::Create { declaration: declaration() }, &cause()).await.unwrap();
+        driver.submit(pipeline, InputKind::Create { declaration: declaration() }, &cause()).await.unwrap();
         Self { dir, store, clock, driver, told, pipeline }
     }
 
@@ -151,7 +151,7 @@ impl World {
     async fn execute_with(&self, pins: &[(&str, Digest)]) -> ExecutionId {
         let pins = pins.iter().map(|(name, digest)| ((*name).to_owned(), digest.to_string())).collect();
         *self.told.pins.lock().unwrap() = pins;
-        let start = What::Start(StartRequest::default());
+        let start = InputKind::Start(StartRequest::default());
         let Reply::Execution(id) = self.driver.submit(self.pipeline, start, &cause()).await.unwrap() else {
             panic!("a start gives an execution")
         };
@@ -413,7 +413,7 @@ async fn plugins_and_grants_go_that_no_execution_pins() {
     assert_eq!(there().await, sorted(vec![old, live]));
     world.collect(AGE, 2 * DAY).await;
     assert_eq!(there().await, [live], "however long it waits");
-    let stop = What::Stop { execution: waiting, abandon: true, reason: None, by: None };
+    let stop = InputKind::Stop { execution: waiting, abandon: true, reason: None, by: None };
     world.driver.submit(world.pipeline, stop, &cause()).await.unwrap();
     world.told.gate_waits.store(false, Ordering::SeqCst);
     world.execute().await;
@@ -426,7 +426,7 @@ async fn declarations_go_that_no_execution_runs() {
     let world = World::new().await;
     let update = async |role: &str| {
         let declaration = PipelineDeclaration { role_arn: role.to_owned(), ..(*declaration()).clone() };
-        let what = What::Update { declaration: Arc::new(declaration) };
+        let what = InputKind::Update { declaration: Arc::new(declaration) };
         world.driver.submit(world.pipeline, what, &cause()).await.unwrap();
     };
     let versions = async || {

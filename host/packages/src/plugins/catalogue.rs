@@ -27,7 +27,7 @@ pub struct Catalogue {
 #[derive(Clone)]
 pub struct Binding {
     pub served: Served,
-    pub whose: Whose,
+    pub whose: Provenance,
     pub notice: Option<Notice>,
 }
 
@@ -42,7 +42,7 @@ pub struct Served {
 
 /// Through whom an account has a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum Provenance {
     /// It comes with the host, or the operator named its file.
     Host,
     /// The account installed it.
@@ -121,9 +121,9 @@ impl Known {
         }
         for (id, (whose, served)) in visible(account, &self.host, &self.installed, &self.sharing.offers) {
             let of = match whose {
-                Whose::Host => None,
-                Whose::Own => Some(account),
-                Whose::Offered { by } => Some(by),
+                Provenance::Host => None,
+                Provenance::Own => Some(account),
+                Provenance::Offered { by } => Some(by),
             };
             let description = &served.about;
             let notice = of.and_then(|of| {
@@ -147,21 +147,21 @@ fn visible<'a, T>(
     host: &'a BTreeMap<ActionTypeId, T>,
     installed: &'a BTreeMap<u64, BTreeMap<ActionTypeId, T>>,
     offers: &BTreeMap<(u64, ActionTypeId), Offer>,
-) -> BTreeMap<&'a ActionTypeId, (Whose, &'a T)> {
+) -> BTreeMap<&'a ActionTypeId, (Provenance, &'a T)> {
     let mut seen = BTreeMap::new();
     let own = installed.get(&account).into_iter().flatten();
     for (id, served) in own {
-        seen.insert(id, (Whose::Own, served));
+        seen.insert(id, (Provenance::Own, served));
     }
     for (id, served) in host {
-        seen.entry(id).or_insert((Whose::Host, served));
+        seen.entry(id).or_insert((Provenance::Host, served));
     }
     let since = |((by, id), offer): (&'_ (u64, ActionTypeId), &Offer)| Some((offer.since(account)?, *by, id.clone()));
     let mut to_account: Vec<_> = offers.iter().filter_map(since).collect();
     to_account.sort();
     for (_, by, id) in &to_account {
         if let Some((id, served)) = installed.get(by).and_then(|theirs| theirs.get_key_value(id)) {
-            seen.entry(id).or_insert((Whose::Offered { by: *by }, served));
+            seen.entry(id).or_insert((Provenance::Offered { by: *by }, served));
         }
     }
     seen

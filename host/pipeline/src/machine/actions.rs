@@ -13,8 +13,8 @@ use super::ids::{ActionExecutionId, TimerId, TimerKind};
 use super::input::{ApprovalStatus, SIGNAL_PAYLOAD_BYTES_MAX};
 use super::refusal::Refusal;
 use super::report::{
-    ActionError, Awaited, CALLS_COUNT_MAX, CONTINUATION_BYTES_MAX, Failure, FailureType, Outcome, Report, Resumption,
-    SIGNAL_KIND_BYTES_MAX, Success, Told, Usage, WAIT_MILLISECONDS_MIN, Wait, Wake,
+    ActionError, Awaited, CALLS_COUNT_MAX, CONTINUATION_BYTES_MAX, ExecutionDetails, Failure, FailureType, Outcome,
+    Report, Resumption, SIGNAL_KIND_BYTES_MAX, Success, Usage, WAIT_MILLISECONDS_MIN, Wait, Wake,
 };
 use super::resolve::{self, timers};
 use super::stages;
@@ -59,7 +59,7 @@ pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, address: Act
         wait: None,
         resumed: None,
         decision: None,
-        told: Told::default(),
+        told: ExecutionDetails::default(),
         variables: Default::default(),
         artifacts: Default::default(),
         revision: None,
@@ -246,7 +246,7 @@ fn end_as_decided(
 ) {
     let Some(decision) = &run.decision else { return };
     let words = Some(decision.summary.clone()).filter(|words| !words.is_empty());
-    let told = Told { summary: words.clone(), links: success.told.links, ..Told::default() };
+    let told = ExecutionDetails { summary: words.clone(), links: success.told.links, ..ExecutionDetails::default() };
     match decision.status {
         ApprovalStatus::Approved => {
             let are_kept = work.action(address).namespace.is_some();

@@ -8,7 +8,7 @@ use crate::declaration::PipelineDeclaration;
 
 use super::address::ActionAddress;
 use super::execution::{ActionRun, Execution, Start};
-use super::report::{Revision, Told, Variables};
+use super::report::{ExecutionDetails, Revision, Variables};
 
 /// What the store takes as one value, and as one commit.
 pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
@@ -131,7 +131,7 @@ pub(super) fn trim(execution: &Execution, address: ActionAddress, run: &mut Acti
     let others = execution.actions().filter(|(other, _)| *other != address);
     let kept = others.map(|(_, run)| read_bytes(run)).sum::<usize>();
     if kept + own > EXECUTION_TEXT_BYTES_MAX {
-        run.told = Told::default();
+        run.told = ExecutionDetails::default();
         if let Some(error) = &mut run.error {
             error.message.clear();
         }
@@ -155,13 +155,13 @@ fn read_bytes(run: &ActionRun) -> usize {
     texts.map(|text| text_bytes(text) + 10).sum::<usize>() + told_bytes(&run.told)
 }
 
-fn told_bytes(told: &Told) -> usize {
+fn told_bytes(told: &ExecutionDetails) -> usize {
     let texts = [&told.summary, &told.external_id].into_iter().flatten();
     let links = told.links.iter().map(|link| text_bytes(&link.title) + text_bytes(&link.url) + 20);
     texts.map(|text| text_bytes(text) + 20).sum::<usize>() + links.sum::<usize>() + details_bytes(told)
 }
 
-fn details_bytes(told: &Told) -> usize {
+fn details_bytes(told: &ExecutionDetails) -> usize {
     if told.details.is_empty() {
         0
     } else {
@@ -183,7 +183,7 @@ pub(crate) fn text_bytes(text: &str) -> usize {
     text.len() + escapes.sum::<usize>() + 2
 }
 
-impl Told {
+impl ExecutionDetails {
     /// Cuts each member to its limit.
     pub(super) fn clamp(&mut self) {
         cut(&mut self.summary, SUMMARY_CHARS_MAX);

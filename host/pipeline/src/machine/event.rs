@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::execution::Decision;
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use super::input::{TransitionKind, Trigger};
-use super::report::{ActionError, Awaited, Revision, Told, Variables};
+use super::report::{ActionError, Awaited, ExecutionDetails, Revision, Variables};
 use super::state::Transition;
 use super::stored::v1::AnyWaiting;
 use crate::declaration::{ActionTypeId, PipelineDeclaration};
@@ -140,11 +140,11 @@ pub enum ActionHappening {
         variables: Arc<Variables>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revision: Option<Revision>,
-        told: Told,
+        told: ExecutionDetails,
     },
     Failed {
         error: ActionError,
-        told: Told,
+        told: ExecutionDetails,
     },
     Abandoned,
     Canceled,

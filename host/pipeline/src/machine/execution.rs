@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::address::{ActionAddress, Address};
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use super::input::{ApprovalStatus, SourceRevisionOverride, Trigger};
-use super::report::{ActionError, Awaited, Resumption, Revision, Told, Usage, Variables, Wait};
+use super::report::{ActionError, Awaited, ExecutionDetails, Resumption, Revision, Usage, Variables, Wait};
 
 /// An execution. Its three kinds of parts are stored one by one, so that a step writes only what it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,7 +171,7 @@ pub struct ActionRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
     #[serde(default, skip_serializing_if = "is_default")]
-    pub told: Told,
+    pub told: ExecutionDetails,
     /// The output variables, where the action has a namespace by which others may refer to them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub variables: Arc<Variables>,

@@ -19,11 +19,11 @@ pub const SIGNAL_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct Input {
     pub entropy: Entropy,
-    pub what: What,
+    pub what: InputKind,
 }
 
 #[derive(Clone, Debug)]
-pub enum What {
+pub enum InputKind {
     /// The declaration has passed validation; its `version` is ignored and becomes 1.
     Create {
         declaration: Arc<PipelineDeclaration>,
@@ -107,12 +107,15 @@ pub struct ApprovalAnswer {
     pub by: Option<String>,
 }
 
-impl What {
+impl InputKind {
     /// Asked by somebody who hears the answer; the others are answers themselves, which may come too late.
     pub(super) fn is_command(&self) -> bool {
         !matches!(
             self,
-            What::Signal { .. } | What::ActionReported { .. } | What::ActionRestarted { .. } | What::TimerDue { .. }
+            InputKind::Signal { .. }
+                | InputKind::ActionReported { .. }
+                | InputKind::ActionRestarted { .. }
+                | InputKind::TimerDue { .. }
         )
     }
 }

@@ -45,14 +45,15 @@ pub use execution::{
 };
 pub use ids::{ActionExecutionId, Entropy, ExecutionId, TimerId, TimerKind, Timestamp};
 pub use input::{
-    ApprovalAnswer, ApprovalStatus, Input, RetryRequest, SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride,
-    SourceRevisionType, StartRequest, TransitionKind, Trigger, TriggerType, What,
+    ApprovalAnswer, ApprovalStatus, Input, InputKind, RetryRequest, SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride,
+    SourceRevisionType, StartRequest, TransitionKind, Trigger, TriggerType,
 };
 pub use lifecycle::OUTDATED_APPROVALS_COUNT_MAX;
 pub use refusal::Refusal;
 pub use report::{
-    APPROVAL_SIGNAL, ActionError, Awaited, CALLS_COUNT_MAX, CONTINUATION_BYTES_MAX, Failure, FailureType, Link,
-    Outcome, Report, Resumption, Revision, Success, Told, Usage, Variables, WAIT_MILLISECONDS_MIN, Wait, Wake,
+    APPROVAL_SIGNAL, ActionError, Awaited, CALLS_COUNT_MAX, CONTINUATION_BYTES_MAX, ExecutionDetails, Failure,
+    FailureType, Link, Outcome, Report, Resumption, Revision, Success, Usage, Variables, WAIT_MILLISECONDS_MIN, Wait,
+    Wake,
 };
 pub use resolve::CONFIGURATION_BYTES_MAX;
 pub use state::{BrokenState, Change, Head, Latest, Part, StageHead, State, Transition, Waiting};

@@ -55,20 +55,20 @@ pub struct Success {
     pub artifacts: BTreeMap<String, String>,
     /// Of a source action.
     pub revision: Option<Revision>,
-    pub told: Told,
+    pub told: ExecutionDetails,
 }
 
 /// An end in failure, with what the action told nevertheless (a test's report, for example).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub error: ActionError,
-    pub told: Told,
+    pub told: ExecutionDetails,
 }
 
 /// What a finished action tells a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Told {
+pub struct ExecutionDetails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,7 +244,7 @@ impl ActionError {
 impl From<ActionError> for Failure {
     /// A failure of which nothing more is told.
     fn from(error: ActionError) -> Failure {
-        Failure { error, told: Told::default() }
+        Failure { error, told: ExecutionDetails::default() }
     }
 }
 

@@ -5,7 +5,7 @@
 use super::effect::Effect;
 use super::event::Event;
 use super::ids::{ExecutionId, Timestamp};
-use super::input::{Input, What};
+use super::input::{Input, InputKind};
 use super::refusal::Refusal;
 use super::state::{Change, State};
 use super::work::Work;
@@ -32,28 +32,30 @@ pub enum Reply {
 
 /// Decides what an input does to a pipeline at a time.
 pub fn step(state: &State, input: Input, at: Timestamp) -> Result<Step, Refusal> {
-    if let What::Create { declaration } = input.what {
+    if let InputKind::Create { declaration } = input.what {
         return lifecycle::create(state, declaration, at);
     }
     let is_command = input.what.is_command();
     let gone = if is_command { Refusal::PipelineNotFound } else { Refusal::Stale };
     let mut work = Work::new(state, input.entropy, at).ok_or(gone)?;
     let reply = match input.what {
-        What::Create { .. } => Reply::Done,
-        What::Update { declaration } => lifecycle::update(&mut work, declaration)?,
-        What::Delete => return Ok(lifecycle::delete(work)),
-        What::DisableTransition { stage, kind, reason, by } => {
+        InputKind::Create { .. } => Reply::Done,
+        InputKind::Update { declaration } => lifecycle::update(&mut work, declaration)?,
+        InputKind::Delete => return Ok(lifecycle::delete(work)),
+        InputKind::DisableTransition { stage, kind, reason, by } => {
             lifecycle::change_transition(&mut work, &stage, kind, Some(reason), by)?
         }
-        What::EnableTransition { stage, kind, by } => lifecycle::change_transition(&mut work, &stage, kind, None, by)?,
-        What::Start(request) => start::start(&mut work, request)?,
-        What::Stop { execution, abandon, reason, by } => stop::stop(&mut work, execution, abandon, reason, by)?,
-        What::RetryStage(request) => retry::retry_stage(&mut work, request)?,
-        What::PutApprovalResult(answer) => approvals::put_result(&mut work, answer)?,
-        What::Signal { action, kind, payload } => actions::signal(&mut work, action, kind, payload)?,
-        What::ActionReported { action, call, report } => actions::reported(&mut work, action, call, report)?,
-        What::ActionRestarted { action, crashed } => actions::restarted(&mut work, action, crashed)?,
-        What::TimerDue { timer } => actions::timer_due(&mut work, timer)?,
+        InputKind::EnableTransition { stage, kind, by } => {
+            lifecycle::change_transition(&mut work, &stage, kind, None, by)?
+        }
+        InputKind::Start(request) => start::start(&mut work, request)?,
+        InputKind::Stop { execution, abandon, reason, by } => stop::stop(&mut work, execution, abandon, reason, by)?,
+        InputKind::RetryStage(request) => retry::retry_stage(&mut work, request)?,
+        InputKind::PutApprovalResult(answer) => approvals::put_result(&mut work, answer)?,
+        InputKind::Signal { action, kind, payload } => actions::signal(&mut work, action, kind, payload)?,
+        InputKind::ActionReported { action, call, report } => actions::reported(&mut work, action, call, report)?,
+        InputKind::ActionRestarted { action, crashed } => actions::restarted(&mut work, action, crashed)?,
+        InputKind::TimerDue { timer } => actions::timer_due(&mut work, timer)?,
     };
     while let Some(stage) = work.freed.pop_first() {
         admission::let_in(&mut work, stage);

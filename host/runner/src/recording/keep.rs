@@ -22,14 +22,14 @@ const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const LEFT_OUT_MAX: usize = 100;
 
 /// What a call is made with, taken down before it is made.
-pub struct Made {
+pub struct CallParameters {
     entry: Entry,
     grants: Grants,
     limits: CallLimits,
     inputs: Vec<(String, Digest)>,
 }
 
-impl Made {
+impl CallParameters {
     pub fn of(call: &Call) -> Self {
         let digest = |input: &Input| (input.name.clone(), input.tree.digest());
         Self {
@@ -68,7 +68,7 @@ impl Keeper {
     }
 
     /// A call that was made with `Outside::Recorded`.
-    pub fn add(&mut self, made: Made, end: &mut CallEnd) {
+    pub fn add(&mut self, made: CallParameters, end: &mut CallEnd) {
         let Some(mut kept) = end.kept.take() else { return };
         let result = match (&end.result, kept.outcome) {
             (Err(failure), _) => {

@@ -22,7 +22,7 @@ use pipewright_sandbox::outside::Recorded;
 use serde::{Deserialize, Serialize};
 
 pub use self::bundle::{BUNDLE_BYTES_MAX, Bundle, RecordingError};
-pub use self::keep::{Keeper, Made, complete, did_nothing};
+pub use self::keep::{CallParameters, Keeper, complete, did_nothing};
 pub use self::kept::Recordings;
 
 /// The version of the format.

@@ -14,8 +14,8 @@ use pipewright_pipeline::responses::{
 };
 
 use super::{Context, Service, ServiceError, plugins, views};
-use crate::catalogues::Catalogues;
-use pipewright_packages::plugins::{Binding, Whose};
+use crate::account_plugins::AccountPlugins;
+use pipewright_packages::plugins::{Binding, Provenance};
 
 /// CodePipeline's structures hold no more (S113).
 const PROPERTIES_MAX: usize = 10;
@@ -93,8 +93,8 @@ pub async fn update(
         let accounts: Vec<String> = serde_json::from_value(permissions["allowedAccounts"].clone())
             .map_err(|error| ServiceError::validation(format!("actionType.permissions: {error}")))?;
         let others: Vec<String> = accounts.into_iter().filter(|account| *account != context.account_id()).collect();
-        let offer = move |catalogues: Arc<Catalogues>, account, cause| async move {
-            catalogues.offer(account, &id, &others, &cause).await
+        let offer = move |account_plugins: Arc<AccountPlugins>, account, cause| async move {
+            account_plugins.offer(account, &id, &others, &cause).await
         };
         plugins::change(service, context, offer).await?;
     }
@@ -137,7 +137,7 @@ fn declaration(service: &Service, context: &Context, id: &ActionTypeId) -> Resul
 
 fn allowed_accounts(service: &Service, context: &Context, binding: &Binding, id: &ActionTypeId) -> Vec<String> {
     let mut allowed = vec![context.account_id()];
-    if binding.whose == Whose::Own {
+    if binding.whose == Provenance::Own {
         let sharing = service.host.actions.plugins.sharing();
         let offered = sharing.offers.get(&(context.account, id.clone()));
         allowed.extend(offered.into_iter().flat_map(|offer| offer.0.keys().cloned()));

@@ -10,7 +10,7 @@ use pipewright_engine::driver::{ActionRecords, Entry};
 use pipewright_pipeline::action_type::ActionTypes;
 use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionHappening, ActionRun, ActionStatus, Event, Execution, Timestamp, Told,
+    ActionEvent, ActionHappening, ActionRun, ActionStatus, Event, Execution, ExecutionDetails, Timestamp,
 };
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
@@ -243,7 +243,7 @@ fn output(what: &ActionHappening, declaration: &PipelineDeclaration) -> (ActionS
     }
 }
 
-fn result(told: &Told, error_details: Option<ErrorDetails>) -> ActionExecutionResult {
+fn result(told: &ExecutionDetails, error_details: Option<ErrorDetails>) -> ActionExecutionResult {
     ActionExecutionResult {
         external_execution_id: told.external_id.clone(),
         external_execution_summary: views::summary(told.summary.as_ref()),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Context, Service, ServiceError};
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Listed {
+pub struct ArtifactSummary {
     pub artifacts: Vec<Artifact>,
 }
 
@@ -85,7 +85,7 @@ pub async fn list(
     context: &Context,
     pipeline: &str,
     execution: &str,
-) -> Result<Listed, ServiceError> {
+) -> Result<ArtifactSummary, ServiceError> {
     let (_, execution) = service.execution(context, pipeline, execution).await?;
     let mut artifacts = Vec::new();
     for (name, (action, digest)) in made(&execution) {
@@ -98,7 +98,7 @@ pub async fn list(
             action_execution_id: action.to_string(),
         });
     }
-    Ok(Listed { artifacts })
+    Ok(ArtifactSummary { artifacts })
 }
 
 /// All of an artifact.

@@ -11,7 +11,7 @@ use pipewright_pipeline::machine::Refusal;
 use pipewright_pipeline::tags::TagError;
 use pipewright_pipeline::validate::{ErrorClass, Problems};
 
-use crate::catalogues::CatalogueError;
+use crate::account_plugins::AccountPluginsError;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
@@ -86,19 +86,19 @@ impl From<Refusal> for ServiceError {
     }
 }
 
-impl From<CatalogueError> for ServiceError {
-    fn from(error: CatalogueError) -> Self {
+impl From<AccountPluginsError> for ServiceError {
+    fn from(error: AccountPluginsError) -> Self {
         match error {
-            error @ CatalogueError::NoActionType { .. } => {
+            error @ AccountPluginsError::NoActionType { .. } => {
                 Self::refused("ActionTypeNotFoundException", error.to_string())
             }
-            CatalogueError::NoPlugin(message) => Self::not_found(message),
-            CatalogueError::Invalid(message) => Self::validation(message),
-            CatalogueError::Package(PackageError::Host(error)) => Self::host(format!("{error:#}")),
-            CatalogueError::Package(error @ PackageError::Missing(_)) => Self::not_found(error.to_string()),
-            CatalogueError::Package(error) => Self::validation(error.to_string()),
-            CatalogueError::Plugin(error) => Self::validation(error.to_string()),
-            CatalogueError::Driver(error) => error.into(),
+            AccountPluginsError::NoPlugin(message) => Self::not_found(message),
+            AccountPluginsError::Invalid(message) => Self::validation(message),
+            AccountPluginsError::Package(PackageError::Host(error)) => Self::host(format!("{error:#}")),
+            AccountPluginsError::Package(error @ PackageError::Missing(_)) => Self::not_found(error.to_string()),
+            AccountPluginsError::Package(error) => Self::validation(error.to_string()),
+            AccountPluginsError::Plugin(error) => Self::validation(error.to_string()),
+            AccountPluginsError::Driver(error) => error.into(),
         }
     }
 }

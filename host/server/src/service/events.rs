@@ -36,7 +36,7 @@ pub enum From<'a> {
 
 /// An event in EventBridge's shape, and the cursor after it.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct FeedEvent {
     pub cursor: String,
     pub event: Value,
 }
@@ -107,7 +107,7 @@ pub struct Feed {
     backlog: Option<Bytes>,
     /// Pipelines that went on since then, each with the last record that is known to be there.
     behind: VecDeque<(Aggregate, u64)>,
-    ready: VecDeque<Told>,
+    ready: VecDeque<FeedEvent>,
     /// The feed of one pipeline, whose cursors need no time.
     one: bool,
     /// The one pipeline was deleted: nothing will follow.
@@ -132,7 +132,7 @@ impl Feed {
     }
 
     /// The next event, once it has happened; none when nothing will follow.
-    pub async fn event(&mut self) -> Result<Option<Told>, ServiceError> {
+    pub async fn event(&mut self) -> Result<Option<FeedEvent>, ServiceError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
@@ -231,7 +231,7 @@ impl Feed {
                 true => format!("{}.{number}", entry.sequence),
                 false => format!("{}.{id}", time.0),
             };
-            self.ready.push_back(Told { cursor, event });
+            self.ready.push_back(FeedEvent { cursor, event });
         }
     }
 }

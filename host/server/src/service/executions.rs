@@ -10,8 +10,8 @@ use pipewright_base::clock;
 use pipewright_engine::driver::{Aggregate, Note};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    ActionStatus, ApprovalAnswer, Execution, ExecutionId, Reply, RetryRequest, StageStatus, StartRequest, Timestamp,
-    Trigger, TriggerType, What,
+    ActionStatus, ApprovalAnswer, Execution, ExecutionId, InputKind, Reply, RetryRequest, StageStatus, StartRequest,
+    Timestamp, Trigger, TriggerType,
 };
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
@@ -59,7 +59,8 @@ pub async fn stop(
         ServiceError::refused("PipelineExecutionNotStoppableException", message)
     };
     let execution = input.pipeline_execution_id.parse().map_err(|_| unstoppable())?;
-    let what = What::Stop { execution, abandon: input.abandon, reason: input.reason, by: Some(context.principal()) };
+    let what =
+        InputKind::Stop { execution, abandon: input.abandon, reason: input.reason, by: Some(context.principal()) };
     let reply = service.driver().submit(reading.pipeline, what, &context.cause).await;
     execution_of(reply.map_err(|error| context.refused(&input.pipeline_name, error))?)
 }
@@ -144,7 +145,7 @@ pub async fn retry_stage(
     };
     let execution = input.pipeline_execution_id.parse().map_err(|_| not_latest())?;
     let request = RetryRequest { stage: input.stage_name, execution, mode: input.retry_mode, ended: None };
-    let reply = service.driver().submit(reading.pipeline, What::RetryStage(request), &context.cause).await;
+    let reply = service.driver().submit(reading.pipeline, InputKind::RetryStage(request), &context.cause).await;
     execution_of(reply.map_err(|error| context.refused(&input.pipeline_name, error))?)
 }
 
@@ -163,7 +164,7 @@ pub async fn put_approval_result(
         summary: input.result.summary,
         by: Some(context.principal()),
     };
-    let reply = service.driver().submit(reading.pipeline, What::PutApprovalResult(answer), &context.cause).await;
+    let reply = service.driver().submit(reading.pipeline, InputKind::PutApprovalResult(answer), &context.cause).await;
     reply.map_err(|error| context.refused(&input.pipeline_name, error))?;
     Ok(PutApprovalResultOutput { approved_at })
 }

@@ -28,7 +28,7 @@ pub struct Named {
 }
 
 /// An action execution that was named.
-struct Place {
+struct LogLocation {
     pipeline: Aggregate,
     execution: ExecutionId,
     action: ActionExecutionId,
@@ -36,7 +36,7 @@ struct Place {
     start: Arc<Start>,
 }
 
-impl Place {
+impl LogLocation {
     async fn find(service: &Service, context: &Context, named: &Named) -> Result<Self, ServiceError> {
         let (pipeline, execution) = service.execution(context, &named.pipeline, &named.execution).await?;
         let not_found =
@@ -89,7 +89,7 @@ async fn written(
     named: &Named,
     path: fn(&Logs, &str, &str) -> PathBuf,
 ) -> Result<Option<Written>, ServiceError> {
-    let place = Place::find(service, context, named).await?;
+    let place = LogLocation::find(service, context, named).await?;
     let (actions, execution, action) =
         (Arc::clone(&service.host.actions), place.execution.to_string(), place.action.to_string());
     let opened = service.work().blocking(move || {
@@ -101,7 +101,7 @@ async fn written(
 
 /// What was kept of an action's calls, with what they need to be made again, as a zip file.
 pub async fn recording(service: &Service, context: &Context, named: &Named) -> Result<Bytes, ServiceError> {
-    let place = Place::find(service, context, named).await?;
+    let place = LogLocation::find(service, context, named).await?;
     let (execution, action) = (place.execution.to_string(), place.action.to_string());
     let declaration = service.driver().version(place.pipeline, place.start.version).await?;
     let catalogue = service.catalogue(context);
@@ -122,7 +122,7 @@ pub async fn recording(service: &Service, context: &Context, named: &Named) -> R
 /// A log that is read as it grows.
 pub struct Following {
     service: Arc<Service>,
-    place: Place,
+    place: LogLocation,
     listener: Listener,
     file: Option<Arc<File>>,
     /// How far the file is read.
@@ -134,7 +134,7 @@ pub struct Following {
 }
 
 pub async fn follow(service: &Arc<Service>, context: &Context, named: &Named) -> Result<Following, ServiceError> {
-    let place = Place::find(service, context, named).await?;
+    let place = LogLocation::find(service, context, named).await?;
     let listener = service.host.actions.logs.listen_to(&place.execution.to_string(), &place.action.to_string());
     Ok(Following {
         service: Arc::clone(service),

@@ -33,7 +33,7 @@ use pipewright_pipeline::machine::Refusal;
 use pipewright_runner::host::Host;
 use pipewright_runner::work::Work;
 
-use crate::catalogues::Catalogues;
+use crate::account_plugins::AccountPlugins;
 use crate::config::Quotas;
 use crate::poll::Changes;
 pub use error::ServiceError;
@@ -46,7 +46,7 @@ pub struct Service {
     pub operator: u64,
     pub quotas: Quotas,
     pub pages: Pages,
-    pub catalogues: Arc<Catalogues>,
+    pub account_plugins: Arc<AccountPlugins>,
     pub exported: Exported,
     /// Tells whoever looks at sources that they may have changed.
     pub changes: Changes,

@@ -8,7 +8,7 @@ use pipewright_engine::driver::DriverError;
 use pipewright_engine::driver::rows::PipelineRow;
 use pipewright_pipeline::action_type::{is_of_plugins, nearest};
 use pipewright_pipeline::declaration::{ActionTypeId, CreatePipelineInput, PipelineDeclaration};
-use pipewright_pipeline::machine::{Refusal, Reply, StartRequest, Trigger, TriggerType, What};
+use pipewright_pipeline::machine::{InputKind, Refusal, Reply, StartRequest, Trigger, TriggerType};
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
     CreatePipelineOutput, GetPipelineOutput, ListPipelinesOutput, PipelineMetadata, PipelineSummary, Time,
@@ -130,7 +130,8 @@ pub async fn update(
     let catalogue = service.catalogue(context);
     views::unmask(&mut declaration, reading.current()?, catalogue.described());
     let updated = Arc::new(declaration.clone());
-    let reply = service.driver().submit(reading.pipeline, What::Update { declaration: updated }, &context.cause).await;
+    let reply =
+        service.driver().submit(reading.pipeline, InputKind::Update { declaration: updated }, &context.cause).await;
     if let Reply::Version(version) = reply.map_err(|error| context.refused(&name, error))? {
         declaration.version = Some(version);
     }

@@ -1,7 +1,7 @@
 //! The plugins of an account: what it can use, what it offers to others and says of its versions, who uses them, and the consent to
 //! an upgrade that asks for more.
 //!
-//! Must not know who sees what (`plugins`), nor what is kept of it (`catalogues`).
+//! Must not know who sees what (`plugins`), nor what is kept of it (`account_plugins`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pipewright_base::Cause;
 use pipewright_engine::driver::Aggregate;
 use pipewright_packages::Entry;
-use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Whose, ask_in_words, label};
+use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Provenance, ask_in_words, label};
 use pipewright_pipeline::action_type::Property;
 use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_runner::actions::plugin_pin;
@@ -19,7 +19,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Service, ServiceError};
-use crate::catalogues::{CatalogueError, Catalogues};
+use crate::account_plugins::{AccountPlugins, AccountPluginsError};
 use crate::config::account_number;
 
 /// Pipelines that one page of uses goes over.
@@ -27,8 +27,8 @@ const PIPELINES_PER_PAGE: usize = 100;
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Listed {
-    pub plugins: Vec<Listing>,
+pub struct PluginList {
+    pub plugins: Vec<PluginSummary>,
     /// What the account installed, also what is pending.
     pub installed: Vec<Entry>,
 }
@@ -36,7 +36,7 @@ pub struct Listed {
 /// A plugin as the account sees it: of another account's, the action types that are offered and no others.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Listing {
+pub struct PluginSummary {
     pub name: String,
     pub version: String,
     /// Of the component.
@@ -85,41 +85,43 @@ pub struct Use {
     pub execution: Option<String>,
 }
 
-pub async fn list(service: &Service, context: &Context) -> Result<Listed, ServiceError> {
+pub async fn list(service: &Service, context: &Context) -> Result<PluginList, ServiceError> {
     let catalogue = service.catalogue(context);
     let sharing = service.host.actions.plugins.sharing();
-    let mut plugins: BTreeMap<(String, String, String), Listing> = BTreeMap::new();
+    let mut plugins: BTreeMap<(String, String, String), PluginSummary> = BTreeMap::new();
     for (id, binding) in catalogue.bindings() {
         let about = &binding.served.about;
         let from = from(context, binding);
         let digest = format!("sha256:{}", binding.served.digest);
-        let listing = plugins.entry((about.name.clone(), digest.clone(), from.clone())).or_insert_with(|| Listing {
-            name: about.name.clone(),
-            version: about.version.clone(),
-            digest,
-            from,
-            documentation: about.documentation.clone(),
-            asks: about.asks.iter().map(|ask| ask_in_words(&ask.capability)).collect(),
-            notice: binding.notice.clone(),
-            action_types: Vec::new(),
-        });
+        let listing =
+            plugins.entry((about.name.clone(), digest.clone(), from.clone())).or_insert_with(|| PluginSummary {
+                name: about.name.clone(),
+                version: about.version.clone(),
+                digest,
+                from,
+                documentation: about.documentation.clone(),
+                asks: about.asks.iter().map(|ask| ask_in_words(&ask.capability)).collect(),
+                notice: binding.notice.clone(),
+                action_types: Vec::new(),
+            });
         let mut offered = offered(id, binding, about);
-        if binding.whose == Whose::Own {
+        if binding.whose == Provenance::Own {
             let offer = sharing.offers.get(&(context.account, id.clone()));
             offered.offered_to = offer.into_iter().flat_map(|offer| offer.0.keys().cloned()).collect();
         }
         listing.action_types.push(offered);
     }
-    let (catalogues, account) = (Arc::clone(&service.catalogues), context.account);
-    let installed = service.work().blocking(move || catalogues.installed(account)).await.map_err(ServiceError::host)?;
-    Ok(Listed { plugins: plugins.into_values().collect(), installed: installed.entries().to_vec() })
+    let (account_plugins, account) = (Arc::clone(&service.account_plugins), context.account);
+    let installed =
+        service.work().blocking(move || account_plugins.installed(account)).await.map_err(ServiceError::host)?;
+    Ok(PluginList { plugins: plugins.into_values().collect(), installed: installed.entries().to_vec() })
 }
 
 fn from(context: &Context, binding: &Binding) -> String {
     match binding.whose {
-        Whose::Host => "host".to_owned(),
-        Whose::Own => context.account_id(),
-        Whose::Offered { by } => format!("{by:012}"),
+        Provenance::Host => "host".to_owned(),
+        Provenance::Own => context.account_id(),
+        Provenance::Offered { by } => format!("{by:012}"),
     }
 }
 
@@ -138,8 +140,10 @@ fn offered(id: &ActionTypeId, binding: &Binding, about: &Description) -> Offered
 
 /// Takes up what was installed on the host's machine since.
 pub async fn load(service: &Service, context: &Context) -> Result<(), ServiceError> {
-    change(service, context, |catalogues, account, cause| async move { catalogues.load_account(account, &cause).await })
-        .await
+    change(service, context, |account_plugins, account, cause| async move {
+        account_plugins.load_account(account, &cause).await
+    })
+    .await
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -156,8 +160,8 @@ pub async fn consent(service: &Service, context: &Context, input: Consent) -> Re
     let digest =
         digest.ok_or_else(|| ServiceError::validation("digest: write it as `sha256:` and 64 hexadecimal digits"))?;
     let Consent { name, version, .. } = input;
-    change(service, context, move |catalogues, account, cause| async move {
-        catalogues.consent(account, &name, &version, &digest, &cause).await
+    change(service, context, move |account_plugins, account, cause| async move {
+        account_plugins.consent(account, &name, &version, &digest, &cause).await
     })
     .await
 }
@@ -178,15 +182,15 @@ pub async fn offer(service: &Service, context: &Context, input: Offer) -> Result
         return Err(ServiceError::validation(message));
     }
     let Offer { action_type, accounts } = input;
-    change(service, context, move |catalogues, account, cause| async move {
-        catalogues.offer(account, &action_type, &accounts, &cause).await
+    change(service, context, move |account_plugins, account, cause| async move {
+        account_plugins.offer(account, &action_type, &accounts, &cause).await
     })
     .await
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Said {
+pub struct PutNotice {
     pub name: String,
     pub version: String,
     /// None takes back what was said.
@@ -195,11 +199,11 @@ pub struct Said {
     pub reason: String,
 }
 
-pub async fn notice(service: &Service, context: &Context, input: Said) -> Result<(), ServiceError> {
+pub async fn notice(service: &Service, context: &Context, input: PutNotice) -> Result<(), ServiceError> {
     let notice = input.kind.map(|kind| Notice { kind, reason: input.reason });
-    let Said { name, version, .. } = input;
-    change(service, context, move |catalogues, account, cause| async move {
-        catalogues.notice(account, &name, &version, notice, &cause).await
+    let PutNotice { name, version, .. } = input;
+    change(service, context, move |account_plugins, account, cause| async move {
+        account_plugins.notice(account, &name, &version, notice, &cause).await
     })
     .await
 }
@@ -209,13 +213,13 @@ pub async fn notice(service: &Service, context: &Context, input: Said) -> Result
 pub(super) async fn change<F>(
     service: &Service,
     context: &Context,
-    what: impl FnOnce(Arc<Catalogues>, u64, Cause) -> F + Send + 'static,
+    what: impl FnOnce(Arc<AccountPlugins>, u64, Cause) -> F + Send + 'static,
 ) -> Result<(), ServiceError>
 where
-    F: Future<Output = Result<(), CatalogueError>> + Send + 'static,
+    F: Future<Output = Result<(), AccountPluginsError>> + Send + 'static,
 {
-    service.work().run(what(Arc::clone(&service.catalogues), context.account, context.cause.clone())).await?;
-    service.changes.of_catalogues();
+    service.work().run(what(Arc::clone(&service.account_plugins), context.account, context.cause.clone())).await?;
+    service.changes.of_plugins();
     Ok(())
 }
 
@@ -273,9 +277,9 @@ async fn uses_of(
             let Some(binding) = catalogue.bindings().get(id) else { continue };
             let is_told = match binding.whose {
                 _ if context.account == pipeline.account => true,
-                Whose::Host => context.account == service.operator,
-                Whose::Own => false,
-                Whose::Offered { by } => context.account == by,
+                Provenance::Host => context.account == service.operator,
+                Provenance::Own => false,
+                Provenance::Offered { by } => context.account == by,
             };
             if !is_told {
                 continue;

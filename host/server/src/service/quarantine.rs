@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Context, Service, ServiceError};
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Listed {
+pub struct QuarantineList {
     pub pipelines: Vec<Quarantined>,
 }
 
@@ -18,13 +18,13 @@ pub struct Quarantined {
 }
 
 /// Those that somebody has met since the host started.
-pub async fn list(service: &Service, context: &Context) -> Result<Listed, ServiceError> {
+pub async fn list(service: &Service, context: &Context) -> Result<QuarantineList, ServiceError> {
     let quarantined = |(name, pipeline)| {
         let reason = service.driver().quarantined(pipeline)?.to_string();
         Some(Quarantined { name, reason })
     };
     let pipelines = service.driver().pipelines(context.account).await?.into_iter().filter_map(quarantined).collect();
-    Ok(Listed { pipelines })
+    Ok(QuarantineList { pipelines })
 }
 
 pub async fn reload(service: &Service, context: &Context, name: &str) -> Result<(), ServiceError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionAddress, ActionRun, Execution, ExecutionId, Head, StageHead, StageStatus, Transition, What,
+    ActionAddress, ActionRun, Execution, ExecutionId, Head, InputKind, StageHead, StageStatus, Transition,
 };
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
@@ -156,7 +156,7 @@ pub async fn enable_transition(
     input: requests::EnableStageTransitionInput,
 ) -> Result<(), ServiceError> {
     let by = Some(context.principal());
-    let what = What::EnableTransition { stage: input.stage_name, kind: input.transition_type, by };
+    let what = InputKind::EnableTransition { stage: input.stage_name, kind: input.transition_type, by };
     change_transition(service, context, &input.pipeline_name, what).await
 }
 
@@ -166,11 +166,16 @@ pub async fn disable_transition(
     input: requests::DisableStageTransitionInput,
 ) -> Result<(), ServiceError> {
     let (by, kind) = (Some(context.principal()), input.transition_type);
-    let what = What::DisableTransition { stage: input.stage_name, kind, reason: input.reason, by };
+    let what = InputKind::DisableTransition { stage: input.stage_name, kind, reason: input.reason, by };
     change_transition(service, context, &input.pipeline_name, what).await
 }
 
-async fn change_transition(service: &Service, context: &Context, name: &str, what: What) -> Result<(), ServiceError> {
+async fn change_transition(
+    service: &Service,
+    context: &Context,
+    name: &str,
+    what: InputKind,
+) -> Result<(), ServiceError> {
     let reading = service.pipeline(context, name).await?;
     let reply = service.driver().submit(reading.pipeline, what, &context.cause).await;
     reply.map_err(|error| context.refused(name, error)).map(drop)

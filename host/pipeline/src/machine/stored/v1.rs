@@ -16,7 +16,7 @@ use super::super::execution::{
 };
 use super::super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use super::super::report::{
-    APPROVAL_SIGNAL, ActionError, Awaited, Resumption, Revision, Told, Usage, Variables, Wait, base64,
+    APPROVAL_SIGNAL, ActionError, Awaited, ExecutionDetails, Resumption, Revision, Usage, Variables, Wait, base64,
 };
 use super::super::state::{Change, Head, Latest, StageHead, Transition, Waiting};
 use crate::declaration::PipelineDeclaration;
@@ -110,7 +110,7 @@ struct OldRun {
     resumed: Option<Resumption>,
     decision: Option<Decision>,
     #[serde(default)]
-    told: Told,
+    told: ExecutionDetails,
     #[serde(default)]
     variables: Arc<Variables>,
     #[serde(default)]

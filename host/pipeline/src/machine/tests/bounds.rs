@@ -133,7 +133,7 @@ fn report(call: &RunAction, odd: &str, bytes: usize) -> Report {
                 url: Some(told(10_000)),
                 created: Some(Timestamp(u64::MAX)),
             }),
-            told: Told {
+            told: ExecutionDetails {
                 summary: Some(told(10_000)),
                 external_id: Some(told(10_000)),
                 links: vec![link; 100],
@@ -160,7 +160,7 @@ fn run(machine: &mut Machine, odd: &str, bytes: usize, enough: impl Fn(&RunActio
                 summary: odd.repeat(10_000),
                 by: Some(odd.repeat(10_000)),
             };
-            check(&machine.submit(What::PutApprovalResult(answer)).expect("it waits"));
+            check(&machine.submit(InputKind::PutApprovalResult(answer)).expect("it waits"));
         }
     }
     largest
@@ -177,11 +177,11 @@ fn whatever_is_sent_every_step_can_be_stored() {
         assert!(unsupported(&declaration).is_empty(), "it can be kept");
         for (odd, bytes) in [("\u{1}", 6), ("🦀", 4), ("\"", 2), ("漢", 3)] {
             let mut machine = Machine::created(Arc::new(declaration.clone()));
-            let refused = machine.submit(What::Start(start(&declaration, odd, 1000)));
+            let refused = machine.submit(InputKind::Start(start(&declaration, odd, 1000)));
             assert!(matches!(refused, Err(Refusal::StartTooLarge(_))) == (bytes > 2), "{odd:?}: {refused:?}");
             // As much as is taken: 60 texts, the names of which take 160 bytes each.
             let chars = ((START_BYTES_MAX - 60 * 260) / 60 / bytes).min(1000);
-            let first = machine.submit(What::Start(start(&declaration, odd, chars))).expect("it is not too large");
+            let first = machine.submit(InputKind::Start(start(&declaration, odd, chars))).expect("it is not too large");
             check(&first);
             let largest = run(&mut machine, odd, bytes, |_| false);
             assert!(machine.state.executions.is_empty(), "the execution ended, and was archived");
@@ -196,7 +196,7 @@ fn however_much_is_in_progress_it_can_be_ended_in_one_step() {
     let declaration = Arc::new(largest(false));
     let mut machine = Machine::created(declaration.clone());
     let chars = (START_BYTES_MAX - 60 * 260) / 60 / 6;
-    let request = || What::Start(start(&declaration, "\u{1}", chars));
+    let request = || InputKind::Start(start(&declaration, "\u{1}", chars));
     machine.submit(request()).expect("there is room");
     run(&mut machine, "\u{1}", 6, |call| usize::from(call.address.stage) + 1 == STAGES);
     let full = machine.state.executions.values().next().expect("one runs").clone();
@@ -208,7 +208,7 @@ fn however_much_is_in_progress_it_can_be_ended_in_one_step() {
     for execution in machine.state.executions.values_mut() {
         *execution = Arc::new(Execution { id: execution.id, ..(*full).clone() });
     }
-    let update = machine.submit(What::Update { declaration: declaration.clone() }).expect("it can be updated");
+    let update = machine.submit(InputKind::Update { declaration: declaration.clone() }).expect("it can be updated");
     let (_, whole) = check(&update);
     assert!(whole > COMMIT_BYTES_MAX / 2, "the whole has only {whole} bytes");
 }
@@ -223,7 +223,7 @@ fn the_head_of_a_pipeline_is_bounded() {
     for stage in stages {
         for kind in [TransitionKind::Inbound, TransitionKind::Outbound] {
             let (stage, reason, by) = (stage.clone(), "\u{1}".repeat(10_000), Some("\u{1}".repeat(10_000)));
-            if let Ok(step) = machine.submit(What::DisableTransition { stage, kind, reason, by }) {
+            if let Ok(step) = machine.submit(InputKind::DisableTransition { stage, kind, reason, by }) {
                 check(&step);
             }
         }

@@ -12,7 +12,7 @@ fn a_step_costs_little() {
         let mut inputs = 0_u64;
         let mut spent = std::time::Duration::ZERO;
         let mut steps = 0;
-        let mut submit = |state: &mut State, what: What| {
+        let mut submit = |state: &mut State, what: InputKind| {
             inputs += 1;
             let mut entropy = [0; 32];
             entropy[..8].copy_from_slice(&inputs.to_le_bytes());
@@ -25,9 +25,9 @@ fn a_step_costs_little() {
             *state = after;
             step.effects
         };
-        submit(&mut state, What::Create { declaration: pipeline(text) });
+        submit(&mut state, InputKind::Create { declaration: pipeline(text) });
         for _ in 0..2000 {
-            let mut effects = submit(&mut state, What::Start(StartRequest::default()));
+            let mut effects = submit(&mut state, InputKind::Start(StartRequest::default()));
             while let Some(effect) = effects.pop() {
                 let Effect::RunAction(call) = effect else { continue };
                 if usize::from(call.address.stage) + live >= state.declaration.as_ref().expect("created").stages.len() {
@@ -35,7 +35,7 @@ fn a_step_costs_little() {
                 }
                 let artifacts = call.action().outputs().map(|name| (name.to_owned(), "d".repeat(71))).collect();
                 let report = Report::succeeded(Success { artifacts, ..Default::default() });
-                let what = What::ActionReported { action: call.action_execution, call: call.call, report };
+                let what = InputKind::ActionReported { action: call.action_execution, call: call.call, report };
                 effects.extend(submit(&mut state, what));
             }
         }

@@ -18,17 +18,17 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn created(declaration: Arc<PipelineDeclaration>) -> Machine {
         let mut machine = Machine { state: State::default(), inputs: 0 };
-        machine.submit(What::Create { declaration }).expect("created");
+        machine.submit(InputKind::Create { declaration }).expect("created");
         machine
     }
 
     fn started(text: &str) -> Machine {
         let mut machine = Machine::created(pipeline(text));
-        machine.submit(What::Start(StartRequest::default())).expect("started");
+        machine.submit(InputKind::Start(StartRequest::default())).expect("started");
         machine
     }
 
-    pub(super) fn submit(&mut self, what: What) -> Result<Step, Refusal> {
+    pub(super) fn submit(&mut self, what: InputKind) -> Result<Step, Refusal> {
         self.inputs += 1;
         let mut entropy = [0; 32];
         entropy[..8].copy_from_slice(&self.inputs.to_le_bytes());
@@ -44,7 +44,8 @@ impl Machine {
 
     pub(super) fn report(&mut self, report: Report) -> Step {
         let call = self.call().expect("a call runs");
-        self.submit(What::ActionReported { action: call.action_execution, call: call.call, report }).expect("reported")
+        self.submit(InputKind::ActionReported { action: call.action_execution, call: call.call, report })
+            .expect("reported")
     }
 }
 
@@ -101,7 +102,7 @@ fn a_signal_has_a_limit() {
         let mut machine = Machine::started("S: A\nT: B");
         let action = machine.call().expect("a call runs").action_execution;
         machine.report(Report::waiting(Wait { awaits: vec![ready()], ..Default::default() }));
-        let refusal = machine.submit(What::Signal { action, kind: "ready".into(), payload: vec![0; bytes] }).err();
+        let refusal = machine.submit(InputKind::Signal { action, kind: "ready".into(), payload: vec![0; bytes] }).err();
         let too_large = Refusal::SignalTooLarge { bytes, bytes_max: SIGNAL_PAYLOAD_BYTES_MAX };
         assert_eq!(refusal, (!is_taken).then_some(too_large));
     };
@@ -134,7 +135,7 @@ fn waits_have_a_least_time_and_calls_a_most_number() {
     let wait = || Report::waiting(Wait { awaits: vec![ready()], ..Default::default() });
     assert_eq!(errors(&machine.report(wait())), [""; 0]);
     machine
-        .submit(What::Signal { action: call.action_execution, kind: "ready".into(), payload: Vec::new() })
+        .submit(InputKind::Signal { action: call.action_execution, kind: "ready".into(), payload: Vec::new() })
         .expect("it waits");
     let refused = "JobFailed: The action was called 100000 times and waits again: it must wait longer, or end";
     assert_eq!(errors(&machine.report(wait())), [refused]);
@@ -152,7 +153,7 @@ fn usage_counts_for_all_calls_of_an_action_execution() {
         let wait = Wait { awaits: vec![ready()], ..Default::default() };
         machine.report(Report { usage, ..Report::waiting(wait) });
         let action = call.action_execution;
-        machine.submit(What::Signal { action, kind: "ready".into(), payload: Vec::new() }).expect("it waits");
+        machine.submit(InputKind::Signal { action, kind: "ready".into(), payload: Vec::new() }).expect("it waits");
     }
     let step = machine.report(Report { usage, ..Report::failed(FailureType::JobFailed, "no") });
     let archived = step.changes.iter().find_map(|change| match change {
@@ -172,24 +173,24 @@ fn ready() -> Awaited {
 fn what_comes_when_the_pipeline_is_gone_is_stale() {
     let mut machine = Machine::started("S: A\nT: B");
     let call = machine.call().expect("a call runs");
-    machine.submit(What::Delete).expect("deleted");
+    machine.submit(InputKind::Delete).expect("deleted");
     let action = call.action_execution;
     let report = Report::succeeded(Success::default());
-    let mut check = |what: What, refused: Refusal| assert_eq!(machine.submit(what).err(), Some(refused));
-    check(What::ActionReported { action, call: 1, report }, Refusal::Stale);
-    check(What::ActionRestarted { action, crashed: true }, Refusal::Stale);
-    check(What::TimerDue { timer: TimerId { action, kind: TimerKind::Timeout } }, Refusal::Stale);
-    check(What::Signal { action, kind: "ready".into(), payload: Vec::new() }, Refusal::Stale);
-    check(What::Start(StartRequest::default()), Refusal::PipelineNotFound);
-    check(What::Delete, Refusal::PipelineNotFound);
-    check(What::Update { declaration: pipeline("S: A\nT: B") }, Refusal::PipelineNotFound);
+    let mut check = |what: InputKind, refused: Refusal| assert_eq!(machine.submit(what).err(), Some(refused));
+    check(InputKind::ActionReported { action, call: 1, report }, Refusal::Stale);
+    check(InputKind::ActionRestarted { action, crashed: true }, Refusal::Stale);
+    check(InputKind::TimerDue { timer: TimerId { action, kind: TimerKind::Timeout } }, Refusal::Stale);
+    check(InputKind::Signal { action, kind: "ready".into(), payload: Vec::new() }, Refusal::Stale);
+    check(InputKind::Start(StartRequest::default()), Refusal::PipelineNotFound);
+    check(InputKind::Delete, Refusal::PipelineNotFound);
+    check(InputKind::Update { declaration: pipeline("S: A\nT: B") }, Refusal::PipelineNotFound);
 }
 
 #[test]
 fn executions_in_progress_have_a_limit_in_queued_and_parallel() {
     let check = |mode: &str, count_max: Option<usize>| {
         let mut machine = Machine::created(pipeline(&format!("mode {mode}\nS: A\nT: B")));
-        let mut start = || machine.submit(What::Start(StartRequest::default()));
+        let mut start = || machine.submit(InputKind::Start(StartRequest::default()));
         for _ in 0..EXECUTIONS_COUNT_MAX {
             start().expect("there is room");
         }
@@ -246,8 +247,8 @@ fn what_cannot_be_run_yet_is_refused_when_a_pipeline_is_made_or_changed() {
     fn check(change: impl Fn(&mut PipelineDeclaration), refused: Option<&str>) {
         let mut declaration = pipeline("S: A\nT: B");
         change(Arc::make_mut(&mut declaration));
-        let update = What::Update { declaration: declaration.clone() };
-        let create = What::Create { declaration };
+        let update = InputKind::Update { declaration: declaration.clone() };
+        let create = InputKind::Create { declaration };
         let mut existing = Machine::started("S: A\nT: B");
         let before = existing.state.clone();
         let mut none = Machine { state: State::default(), inputs: 0 };
@@ -304,7 +305,7 @@ fn a_pipeline_with_conditions_that_is_there_already_does_not_start() {
     let conditions = vec![Condition { result: None, rules: None }];
     Arc::make_mut(&mut declaration).stages[1].before_entry = Some(StageConditions { conditions });
     machine.state.apply([Change::Declaration(declaration)]).expect("it fits");
-    let refusal = machine.submit(What::Start(StartRequest::default())).err();
+    let refusal = machine.submit(InputKind::Start(StartRequest::default())).err();
     assert!(matches!(refusal, Some(Refusal::NotSupported(_))), "{refusal:?}");
 }
 
@@ -313,7 +314,7 @@ fn variables_are_for_pipelines_of_type_v2() {
     let mut declaration = pipeline("S: A\nT: B");
     Arc::make_mut(&mut declaration).pipeline_type = Some(PipelineType::V1);
     let variables = vec![("Name".to_owned(), "value".to_owned())];
-    let start = What::Start(StartRequest { variables, ..Default::default() });
+    let start = InputKind::Start(StartRequest { variables, ..Default::default() });
     let refusal = Machine::created(declaration).submit(start).expect_err("it is refused");
     assert_eq!(refusal.error_class(), Some("ValidationException"));
     assert_eq!(refusal.to_string(), "Pipeline variable can only be used with V2 pipelines");

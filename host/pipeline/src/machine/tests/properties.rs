@@ -144,7 +144,7 @@ fn report(call: &RunAction, how: How, now: Timestamp) -> Report {
 }
 
 /// What a move means where the pipeline stands; none where there is nothing to choose from.
-fn input(world: &World, a_move: &Move) -> Option<What> {
+fn input(world: &World, a_move: &Move) -> Option<InputKind> {
     let stage_name = |stage: usize| world.declaration.stages[stage % world.declaration.stages.len()].name.clone();
     let live = || world.state.executions.values();
     let waiting = || -> Vec<(ActionAddress, ActionRun)> {
@@ -152,27 +152,27 @@ fn input(world: &World, a_move: &Move) -> Option<What> {
         runs.filter(|(_, run)| run.wait.is_some()).collect()
     };
     Some(match *a_move {
-        Move::Start => What::Start(StartRequest::default()),
+        Move::Start => InputKind::Start(StartRequest::default()),
         Move::Answer { which, how } => {
             let call = pick(&calls(world), which)?;
             let report = report(&call, how, world.now);
-            What::ActionReported { action: call.action_execution, call: call.call, report }
+            InputKind::ActionReported { action: call.action_execution, call: call.call, report }
         }
         Move::Timer { which } => {
             let timers = world.state.outstanding().into_iter();
             let timers: Vec<TimerId> = timers
                 .filter_map(|effect| if let Effect::SetTimer { id, .. } = effect { Some(id) } else { None })
                 .collect();
-            What::TimerDue { timer: pick(&timers, which)? }
+            InputKind::TimerDue { timer: pick(&timers, which)? }
         }
         Move::Signal { which } => {
             let (_, run) = pick(&waiting(), which)?;
-            What::Signal { action: run.id, kind: "ready".into(), payload: b"{}".to_vec() }
+            InputKind::Signal { action: run.id, kind: "ready".into(), payload: b"{}".to_vec() }
         }
         Move::Decide { which, approve } => {
             let (address, run) = pick(&waiting(), which)?;
             let stage = &world.declaration.stages[usize::from(address.stage)];
-            What::PutApprovalResult(ApprovalAnswer {
+            InputKind::PutApprovalResult(ApprovalAnswer {
                 stage: stage.name.clone(),
                 action: stage.actions[usize::from(address.action)].name.clone(),
                 token: run.id.to_string(),
@@ -182,11 +182,11 @@ fn input(world: &World, a_move: &Move) -> Option<What> {
             })
         }
         Move::Stop { which, abandon } => {
-            What::Stop { execution: pick(&world.started, which)?, abandon, reason: None, by: None }
+            InputKind::Stop { execution: pick(&world.started, which)?, abandon, reason: None, by: None }
         }
         Move::Retry { which, stage, all } => {
             let execution = pick(&world.started, world.started.len().saturating_sub(1 + which % 3))?;
-            What::RetryStage(RetryRequest {
+            InputKind::RetryStage(RetryRequest {
                 stage: stage_name(stage),
                 execution,
                 mode: if all { StageRetryMode::AllActions } else { StageRetryMode::FailedActions },
@@ -196,17 +196,19 @@ fn input(world: &World, a_move: &Move) -> Option<What> {
         Move::Transition { stage, outbound, enable } => {
             let kind = if outbound { TransitionKind::Outbound } else { TransitionKind::Inbound };
             match enable {
-                true => What::EnableTransition { stage: stage_name(stage), kind, by: None },
-                false => What::DisableTransition { stage: stage_name(stage), kind, reason: "freeze".into(), by: None },
+                true => InputKind::EnableTransition { stage: stage_name(stage), kind, by: None },
+                false => {
+                    InputKind::DisableTransition { stage: stage_name(stage), kind, reason: "freeze".into(), by: None }
+                }
             }
         }
         Move::Restart { which, crashed } => {
-            What::ActionRestarted { action: pick(&calls(world), which)?.action_execution, crashed }
+            InputKind::ActionRestarted { action: pick(&calls(world), which)?.action_execution, crashed }
         }
-        Move::Update => What::Update { declaration: world.declaration.clone() },
+        Move::Update => InputKind::Update { declaration: world.declaration.clone() },
         Move::Late { which } => {
             let (action, call) = late(world, which)?;
-            What::ActionReported { action, call, report: Report::succeeded(Success::default()) }
+            InputKind::ActionReported { action, call, report: Report::succeeded(Success::default()) }
         }
     })
 }

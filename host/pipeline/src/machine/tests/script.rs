@@ -55,7 +55,7 @@ pub(super) fn check(declaration: &str, script: &str, trace: Expect) {
     trace.assert_eq(&out);
 }
 
-fn command(world: &World, words: &[&str]) -> What {
+fn command(world: &World, words: &[&str]) -> InputKind {
     let (name, words) = words.split_first().expect("a command");
     match (*name, words) {
         ("start", [_, given @ ..]) => {
@@ -67,7 +67,7 @@ fn command(world: &World, words: &[&str]) -> What {
                 revision_value: value,
             });
             let source_revisions = source_revisions.collect();
-            What::Start(StartRequest { variables: pairs(&variables), source_revisions, ..Default::default() })
+            InputKind::Start(StartRequest { variables: pairs(&variables), source_revisions, ..Default::default() })
         }
         ("ok" | "ok-without-artifacts" | "fail" | "wait", [execution, action, words @ ..]) => {
             let run = Run::find(world, execution, action);
@@ -75,11 +75,11 @@ fn command(world: &World, words: &[&str]) -> What {
         }
         ("signal", [execution, action, kind]) => {
             let action = Run::find(world, execution, action).id;
-            What::Signal { action, kind: (*kind).into(), payload: b"news".to_vec() }
+            InputKind::Signal { action, kind: (*kind).into(), payload: b"news".to_vec() }
         }
         ("approve" | "reject", [execution, action]) => {
             let (stage, action_name) = action.split_once('/').expect("Stage/Action");
-            What::PutApprovalResult(ApprovalAnswer {
+            InputKind::PutApprovalResult(ApprovalAnswer {
                 stage: stage.into(),
                 action: action_name.into(),
                 token: Run::try_find(world, execution, action).map_or("no-token".into(), |run| run.id.to_string()),
@@ -91,35 +91,35 @@ fn command(world: &World, words: &[&str]) -> What {
         ("due", [execution, action, kind]) => {
             let run = Run::find(world, execution, action);
             let kind = if *kind == "timeout" { TimerKind::Timeout } else { TimerKind::Wake { call: run.call } };
-            What::TimerDue { timer: TimerId { action: run.id, kind } }
+            InputKind::TimerDue { timer: TimerId { action: run.id, kind } }
         }
         ("restart" | "crash", [execution, action]) => {
-            What::ActionRestarted { action: Run::find(world, execution, action).id, crashed: *name == "crash" }
+            InputKind::ActionRestarted { action: Run::find(world, execution, action).id, crashed: *name == "crash" }
         }
-        ("stop" | "abandon", [execution]) => What::Stop {
+        ("stop" | "abandon", [execution]) => InputKind::Stop {
             execution: id(world, execution),
             abandon: *name == "abandon",
             reason: Some("enough".into()),
             by: None,
         },
-        ("retry", [execution, stage, mode]) => What::RetryStage(RetryRequest {
+        ("retry", [execution, stage, mode]) => InputKind::RetryStage(RetryRequest {
             stage: (*stage).into(),
             execution: id(world, execution),
             mode: if *mode == "all" { StageRetryMode::AllActions } else { StageRetryMode::FailedActions },
             ended: world.archive.get(&id(world, execution)).map(|ended| Box::new((**ended).clone())),
         }),
-        ("disable", [stage, kind]) => What::DisableTransition {
+        ("disable", [stage, kind]) => InputKind::DisableTransition {
             stage: (*stage).into(),
             kind: transition(kind),
             reason: "freeze".into(),
             by: None,
         },
         ("enable", [stage, kind]) => {
-            What::EnableTransition { stage: (*stage).into(), kind: transition(kind), by: None }
+            InputKind::EnableTransition { stage: (*stage).into(), kind: transition(kind), by: None }
         }
-        ("update", []) => What::Update { declaration: world.declaration.clone() },
-        ("update", stages) => What::Update { declaration: pipeline(&stages.join(" ").replace(';', "\n")) },
-        ("delete", []) => What::Delete,
+        ("update", []) => InputKind::Update { declaration: world.declaration.clone() },
+        ("update", stages) => InputKind::Update { declaration: pipeline(&stages.join(" ").replace(';', "\n")) },
+        ("delete", []) => InputKind::Delete,
         _ => panic!("no such command: {name} {words:?}"),
     }
 }
@@ -176,8 +176,8 @@ impl Run {
         Run::try_find(world, execution, action).expect("the action has run")
     }
 
-    fn reported(&self, report: Report) -> What {
-        What::ActionReported { action: self.id, call: self.call, report }
+    fn reported(&self, report: Report) -> InputKind {
+        InputKind::ActionReported { action: self.id, call: self.call, report }
     }
 
     fn success(&self, variables: &[&str]) -> Success {

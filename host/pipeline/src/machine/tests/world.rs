@@ -44,20 +44,20 @@ impl World {
             now: Timestamp(0),
             inputs: 0,
         };
-        world.submit(What::Create { declaration }).expect("an empty state takes a pipeline");
+        world.submit(InputKind::Create { declaration }).expect("an empty state takes a pipeline");
         world
     }
 
     /// One step of the machine, made durable and checked.
-    pub(super) fn submit(&mut self, what: What) -> Result<Step, Refusal> {
+    pub(super) fn submit(&mut self, what: InputKind) -> Result<Step, Refusal> {
         self.inputs += 1;
         let mut entropy = [7; 32];
         entropy[..8].copy_from_slice(&self.inputs.to_le_bytes());
         let answered = answered(&what);
-        let retried = if let What::RetryStage(request) = &what { Some(request.execution) } else { None };
+        let retried = if let InputKind::RetryStage(request) = &what { Some(request.execution) } else { None };
         let before = self.state.clone();
-        let is_of_all = matches!(what, What::Update { .. } | What::Delete);
-        let restarted = if let What::ActionRestarted { action, .. } = &what { Some(*action) } else { None };
+        let is_of_all = matches!(what, InputKind::Update { .. } | InputKind::Delete);
+        let restarted = if let InputKind::ActionRestarted { action, .. } = &what { Some(*action) } else { None };
         let step = match step(&self.state, Input { entropy: Entropy(entropy), what }, self.now) {
             Ok(step) => step,
             Err(refusal) => {
@@ -250,10 +250,10 @@ impl World {
 }
 
 /// The effect that an input answers.
-fn answered(what: &What) -> Option<String> {
+fn answered(what: &InputKind) -> Option<String> {
     match what {
-        What::ActionReported { action, .. } => Some(format!("run {action}")),
-        What::TimerDue { timer } => Some(format!("timer {timer:?}")),
+        InputKind::ActionReported { action, .. } => Some(format!("run {action}")),
+        InputKind::TimerDue { timer } => Some(format!("timer {timer:?}")),
         _ => None,
     }
 }

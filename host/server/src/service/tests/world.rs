@@ -17,7 +17,7 @@ use pipewright_engine::retention::{Keeper, Retention};
 use pipewright_packages::plugins::Plugins;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    Awaited, FailureType, Link, Report, Revision, RunAction, State, Success, Told, Wait,
+    Awaited, ExecutionDetails, FailureType, Link, Report, Revision, RunAction, State, Success, Wait,
 };
 use pipewright_pipeline::requests::{self, Request};
 use pipewright_runner::actions::Runner;
@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::catalogue;
-use crate::catalogues::Catalogues;
+use crate::account_plugins::AccountPlugins;
 use crate::config::Quotas;
 use crate::poll::{Changes, Poller};
 use crate::service::pipelines::{self, Document};
@@ -86,12 +86,12 @@ pub fn revision(id: &str) -> Revision {
 }
 
 /// What an action tells in a test that looks at what is shown of it.
-pub fn told() -> Told {
-    Told {
+pub fn told() -> ExecutionDetails {
+    ExecutionDetails {
         summary: Some("all is well".to_owned()),
         external_id: Some("job-7".to_owned()),
         links: vec![Link { title: "log".to_owned(), url: "https://ci.example/7".to_owned() }],
-        ..Told::default()
+        ..ExecutionDetails::default()
     }
 }
 
@@ -205,13 +205,13 @@ impl World {
         let keeper = Keeper::new(Arc::clone(&store), clock, Arc::clone(&artifacts), data.logs(), Retention::default());
         let components = BlobDir::new(data.components()).unwrap();
         let exported = Exported { store, artifacts, components, logs: data.logs(), keeper: Arc::new(keeper) };
-        let catalogues =
-            Arc::new(runtime.block_on(Catalogues::load(&host, &data, A)).unwrap_or_else(|e| panic!("{e}")));
+        let account_plugins =
+            Arc::new(runtime.block_on(AccountPlugins::load(&host, &data, A)).unwrap_or_else(|e| panic!("{e}")));
         // Loading put what is installed on the disk, which is nothing, in its place.
         host.actions.plugins.know_installed(B, catalogue::installed()).unwrap();
         let (changes, poller) = Changes::channel(Duration::from_secs(60));
         let (pages, tagging) = (Pages([7; 32]), tokio::sync::Mutex::default());
-        let service = Service { host, operator: A, quotas, pages, catalogues, exported, changes, tagging };
+        let service = Service { host, operator: A, quotas, pages, account_plugins, exported, changes, tagging };
         drop(entered);
         Self { runtime, service: Arc::new(service), script, _poller: poller, _folder: folder }
     }

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use pipewright_base::home::DataDirectory;
 use pipewright_base::{Cause, Scope, Source};
 use pipewright_engine::driver::DriverError;
-use pipewright_packages::plugins::{Notice, Offer, PluginError, Whose};
+use pipewright_packages::plugins::{Notice, Offer, PluginError, Provenance};
 use pipewright_packages::{Installed, PackageError};
 use pipewright_runner::host::Host;
 
@@ -32,7 +32,7 @@ const NOTICES_MAX: usize = 1000;
 
 /// Nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum CatalogueError {
+pub enum AccountPluginsError {
     /// Name an action type that the account has.
     #[error("No plugin that account {account:012} installed serves an action type {id}")]
     NoActionType { account: u64, id: ActionTypeId },
@@ -50,7 +50,7 @@ pub enum CatalogueError {
     Driver(#[from] DriverError),
 }
 
-pub struct Catalogues {
+pub struct AccountPlugins {
     host: Host,
     data: DataDirectory,
     operator: u64,
@@ -74,9 +74,9 @@ struct KeptNotice {
     notice: Notice,
 }
 
-impl Catalogues {
+impl AccountPlugins {
     pub async fn load(host: &Host, data: &DataDirectory, operator: u64) -> anyhow::Result<Self> {
-        let catalogues = Self {
+        let account_plugins = Self {
             host: host.clone(),
             data: data.clone(),
             operator,
@@ -92,17 +92,17 @@ impl Catalogues {
             );
         }
         for account in host.accounts().iter() {
-            let loaded = catalogues.load_account(*account, &Cause::host("catalogues", Source::Start)).await;
-            let remembered = catalogues.remember(*account).await.map_err(CatalogueError::from);
+            let loaded = account_plugins.load_account(*account, &Cause::host("plugins", Source::Start)).await;
+            let remembered = account_plugins.remember(*account).await.map_err(AccountPluginsError::from);
             for error in [loaded.err(), remembered.err()].into_iter().flatten() {
                 match error {
-                    CatalogueError::Driver(error) if error.scope() == Scope::Host => return Err(error.into()),
+                    AccountPluginsError::Driver(error) if error.scope() == Scope::Host => return Err(error.into()),
                     // Its other plugins, and those of other accounts, go on.
                     error => tracing::error!("account {account:012}: {error}; it goes without"),
                 }
             }
         }
-        Ok(catalogues)
+        Ok(account_plugins)
     }
 
     /// What an account has installed.
@@ -116,7 +116,7 @@ impl Catalogues {
     }
 
     /// Takes up what an account has installed now.
-    pub async fn load_account(&self, account: u64, cause: &Cause) -> Result<(), CatalogueError> {
+    pub async fn load_account(&self, account: u64, cause: &Cause) -> Result<(), AccountPluginsError> {
         let _alone = match self.loading.get(&account) {
             Some(loading) => Some(loading.lock().await),
             None => None,
@@ -150,7 +150,7 @@ impl Catalogues {
         version: &Version,
         manifest: &Digest,
         cause: &Cause,
-    ) -> Result<(), CatalogueError> {
+    ) -> Result<(), AccountPluginsError> {
         self.installed(account)?.consent(name, version, manifest).await?;
         self.load_account(account, cause).await
     }
@@ -162,17 +162,18 @@ impl Catalogues {
         id: &ActionTypeId,
         accounts: &[String],
         cause: &Cause,
-    ) -> Result<(), CatalogueError> {
+    ) -> Result<(), AccountPluginsError> {
         let _alone = self.saying.lock().await;
         let plugins = &self.host.actions.plugins;
-        let is_own = plugins.catalogue(account).bindings().get(id).is_some_and(|binding| binding.whose == Whose::Own);
+        let is_own =
+            plugins.catalogue(account).bindings().get(id).is_some_and(|binding| binding.whose == Provenance::Own);
         if !is_own {
-            return Err(CatalogueError::NoActionType { account, id: id.clone() });
+            return Err(AccountPluginsError::NoActionType { account, id: id.clone() });
         }
         let key = (account, id.clone());
         let before = plugins.sharing().offers.get(&key).cloned().unwrap_or_default();
         let offer = before.to(accounts, self.host.driver.clock().now_ms()).ok_or_else(|| {
-            CatalogueError::Invalid(
+            AccountPluginsError::Invalid(
                 "Offer it to at most 1000 accounts, each of them 12 digits, or `*` for all".to_owned(),
             )
         })?;
@@ -193,7 +194,7 @@ impl Catalogues {
         version: &str,
         notice: Option<Notice>,
         cause: &Cause,
-    ) -> Result<(), CatalogueError> {
+    ) -> Result<(), AccountPluginsError> {
         let _alone = self.saying.lock().await;
         let plugins = &self.host.actions.plugins;
         let key = (account, name.to_owned(), version.to_owned());
@@ -202,21 +203,23 @@ impl Catalogues {
             let installed = self.installed(account)?;
             if !installed.entries().iter().any(|entry| entry.name == name && entry.version.to_string() == version) {
                 let message = format!("Account {account:012} has no plugin {name} {version} installed");
-                return Err(CatalogueError::NoPlugin(message));
+                return Err(AccountPluginsError::NoPlugin(message));
             }
             if notice.reason.trim().is_empty()
                 || notice.reason.chars().count() > REASON_CHARS_MAX
                 || notice.reason.chars().any(char::is_control)
             {
                 let message = format!("Give a reason, in one line of at most {REASON_CHARS_MAX} characters");
-                return Err(CatalogueError::Invalid(message));
+                return Err(AccountPluginsError::Invalid(message));
             }
             let of_account = known.keys().filter(|(of, ..)| *of == account).count();
             if of_account >= NOTICES_MAX && !known.contains_key(&key) {
-                return Err(CatalogueError::Invalid(format!("There are {NOTICES_MAX} notices; take one of them back")));
+                return Err(AccountPluginsError::Invalid(format!(
+                    "There are {NOTICES_MAX} notices; take one of them back"
+                )));
             }
         } else if !known.contains_key(&key) {
-            return Err(CatalogueError::NoPlugin(format!("Nothing was said of {name} {version}")));
+            return Err(AccountPluginsError::NoPlugin(format!("Nothing was said of {name} {version}")));
         }
         let kept = notice.clone().map(|notice| KeptNotice { name: key.1.clone(), version: key.2.clone(), notice });
         self.put(account, &format!("{NOTICE}{name}@{version}"), kept, cause).await?;
