@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipewright_pipeline::machine::{self, Told};
+use pipewright_pipeline::machine::{self, ExecutionDetails};
 use pipewright_sandbox::abi::{NamedValue, Outcome, Resumption, Signal, TypeId, Wait, Wake};
 use pipewright_sandbox::files::{Node, Tree};
 use pipewright_sandbox::limits::CallLimits;
@@ -275,7 +275,7 @@ fn ended(
     Ok(exit::SUCCEEDED)
 }
 
-fn told(told: &Told) {
+fn told(told: &ExecutionDetails) {
     if let Some(summary) = &told.summary {
         println!("summary    {summary}");
     }

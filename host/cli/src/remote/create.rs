@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::show::{self, text};
-use super::{Connection, Server};
+use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
 use crate::run::prepare::read_document;
 
@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
         let operation = if arguments.update { "UpdatePipeline" } else { "CreatePipeline" };
         let output = server.call(operation, input).await?;
-        tell(server, &output, arguments.update);
+        tell(server, &output, arguments.update).await?;
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
 }
@@ -44,15 +44,20 @@ fn input(document: Value, file: &Path, is_update: bool) -> Result<Value, Ended> 
     Ok(Value::Object(members))
 }
 
-fn tell(server: &Server, output: &Value, is_update: bool) {
+async fn tell(server: &Server, output: &Value, is_update: bool) -> Result<(), Ended> {
     if server.json {
-        return show::json(output);
+        show::json(output);
+        return Ok(());
     }
     let (name, version) = (text(&output["pipeline"]["name"]), text(&output["pipeline"]["version"]));
     if is_update {
         show::line(&format!("{name} is updated to version {version}"));
+    } else if find::executions(server, &name, 1).await?.is_empty() {
+        show::line(&format!("{name} is created, and no execution of it started; why, this says:"));
+        show::line(&format!("  {}", server.command(&format!("start {name}"))));
     } else {
         show::line(&format!("{name} is created, and its first execution started"));
         show::line(&format!("  {}", server.command(&format!("status {name}"))));
     }
+    Ok(())
 }

@@ -91,7 +91,7 @@ impl Action {
 }
 
 /// Something about an action's log.
-pub struct LogLine {
+pub struct LogUpdate {
     pub action: Action,
     pub heard: Heard,
 }
@@ -127,12 +127,12 @@ impl LogLine {
 }
 
 /// Where followed actions are heard.
-pub fn ears() -> (mpsc::Sender<LogLine>, mpsc::Receiver<LogLine>) {
+pub fn ears() -> (mpsc::Sender<LogUpdate>, mpsc::Receiver<LogUpdate>) {
     mpsc::channel(HEARD_MAX)
 }
 
 /// Hears an action from its first line to its end.
-pub fn tail(server: &Server, action: Action, out: mpsc::Sender<LogLine>) {
+pub fn tail(server: &Server, action: Action, out: mpsc::Sender<LogUpdate>) {
     let client = server.client.clone();
     tokio::spawn(async move {
         let heard = match to_the_end(&client, &action, &out).await {
@@ -140,11 +140,11 @@ pub fn tail(server: &Server, action: Action, out: mpsc::Sender<LogLine>) {
             Err(error) => Heard::Lost(error),
         };
         // Nobody may be there to hear it.
-        let _ = out.send(LogLine { action, heard }).await;
+        let _ = out.send(LogUpdate { action, heard }).await;
     });
 }
 
-async fn to_the_end(client: &Client, action: &Action, out: &mpsc::Sender<LogLine>) -> Result<(), ClientError> {
+async fn to_the_end(client: &Client, action: &Action, out: &mpsc::Sender<LogUpdate>) -> Result<(), ClientError> {
     let path = action.log_path();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let (mut lines, mut attempt, mut last) = (0, 0, LogLine::default());
@@ -161,7 +161,7 @@ async fn to_the_end(client: &Client, action: &Action, out: &mpsc::Sender<LogLine
                         (lines, attempt) = (lines + 1, 0);
                         last = last.then(&message.data);
                         let heard = Heard::Line(last.clone());
-                        if out.send(LogLine { action: action.clone(), heard }).await.is_err() {
+                        if out.send(LogUpdate { action: action.clone(), heard }).await.is_err() {
                             return Ok(());
                         }
                     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use pipewright_pipeline::responses::ActionExecutionDetail;
 use serde_json::{Value, json};
 
-use super::follow::{self, Action, Heard, LogLine};
+use super::follow::{self, Action, Heard, LogLine, LogUpdate};
 use super::show::{self, text};
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
@@ -139,7 +139,7 @@ impl Logs<'_> {
                     }
                     runs = !self.is_end(&event);
                 }
-                Some(LogLine { action, heard }) = said.recv() => match heard {
+                Some(LogUpdate { action, heard }) = said.recv() => match heard {
                     Heard::Line(line) => self.print(&action, &line),
                     Heard::End => speaking.retain(|speaking| *speaking != action.id),
                     Heard::Lost(error) => return Err(error.into()),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::follow::{self, Action, Heard, LogLine};
+use super::follow::{self, Action, Heard, LogUpdate};
 use super::show::{self, text};
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
@@ -113,8 +113,8 @@ struct Follower<'a> {
     execution: String,
     form: Form,
     view: View,
-    ears: mpsc::Sender<LogLine>,
-    said: mpsc::Receiver<LogLine>,
+    ears: mpsc::Sender<LogUpdate>,
+    said: mpsc::Receiver<LogUpdate>,
     /// The action executions whose logs are being followed.
     speaking: Vec<String>,
 }
@@ -200,7 +200,7 @@ impl Follower<'_> {
         let _ = tokio::time::timeout(LAST_WORDS_TIME_MAX, heard).await;
     }
 
-    fn hear(&mut self, LogLine { action, heard }: LogLine) {
+    fn hear(&mut self, LogUpdate { action, heard }: LogUpdate) {
         let line = match heard {
             Heard::Line(line) => line,
             Heard::End => return self.speaking.retain(|speaking| *speaking != action.id),

@@ -65,6 +65,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
 async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, Ended> {
     let Prepared { declaration, data, sandbox, plugins, grants, variables, stdin_asks, form } = prepared;
     let data = DataDirectory::open(&data)?;
+    // A server made them. What runs here would end what waits there, and change its pipelines.
+    if data.credentials().exists() {
+        let place = data.path().display();
+        return Err(Ended::Usage(format!(
+            "{place} is the data directory of a server: start the pipeline there (`pipewright start`), or name another \
+             directory for a run of your own"
+        )));
+    }
     let granted = grants.clone();
     let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(grants))?;
     let pipeline = host.driver.named(ACCOUNT, &declaration.name, &cause()).await.map_err(failed)?;

@@ -2,7 +2,9 @@
 //!
 //! Owns the shape. What has no such event (a wait, a transition, the pipeline itself) has none here.
 
-use pipewright_pipeline::machine::{ActionEvent, ActionHappening, Event, ExecutionEvent, StageEvent, StageState, Told};
+use pipewright_pipeline::machine::{
+    ActionEvent, ActionHappening, Event, ExecutionDetails, ExecutionEvent, StageEvent, StageState,
+};
 use serde_json::{Map, Value, json};
 
 use super::{Context, Service};
@@ -132,7 +134,7 @@ fn action(at: &At<'_>, event: &ActionEvent) -> Option<Value> {
     Some(detail)
 }
 
-fn result(told: &Told) -> Map<String, Value> {
+fn result(told: &ExecutionDetails) -> Map<String, Value> {
     let url = told.links.first().map(|link| &link.url);
     let members = [
         ("external-execution-id", told.external_id.as_ref()),

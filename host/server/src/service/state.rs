@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
+use pipewright_pipeline::declaration::{ActionDeclaration, ExecutionMode, PipelineDeclaration};
 use pipewright_pipeline::machine::{
     ActionAddress, ActionRun, Execution, ExecutionId, Head, InputKind, StageHead, StageStatus, Transition,
 };
@@ -83,7 +83,15 @@ fn stage_state(
         .collect();
     let ran = here.latest.and_then(|latest| executions.get(&latest.execution));
     let actions = declared.actions.iter();
-    let actions = actions.map(|action| action_state(action, ran.and_then(|ran| ran.action(&declared.name, action))));
+    // Executions that run side by side may wait for one approval each, and the state shows one of them (S63).
+    let has_tokens = declaration.execution_mode != Some(ExecutionMode::Parallel);
+    let actions = actions.map(|action| {
+        let mut state = action_state(action, ran.and_then(|ran| ran.action(&declared.name, action)));
+        if let Some(latest) = state.latest_execution.as_mut().filter(|_| !has_tokens) {
+            latest.token = None;
+        }
+        state
+    });
     let stage_run = ran.and_then(|ran| ran.execution.stage_run(ran.stage(&declared.name)?));
     let retries = stage_run.map(|run| run.manual_retries);
     StageState {

@@ -4,7 +4,7 @@ use futures::FutureExt as _;
 use serde_json::{Value, json};
 
 use super::world::{A, Deed, World, context, pipeline, text, words};
-use crate::service::events::{self, ExecutionDetails, Feed, From};
+use crate::service::events::{self, Feed, FeedEvent, From};
 use crate::service::pipelines;
 
 impl World {
@@ -19,7 +19,7 @@ impl World {
     }
 
     /// What a feed has to tell now.
-    fn heard(&self, feed: &mut Feed) -> Vec<ExecutionDetails> {
+    fn heard(&self, feed: &mut Feed) -> Vec<FeedEvent> {
         let mut heard = Vec::new();
         while let Some(told) = self.run(async { feed.event().now_or_never() }) {
             match told.unwrap() {
@@ -32,7 +32,7 @@ impl World {
 }
 
 /// An event in one word each: what it is of, and its state.
-fn short(told: &ExecutionDetails) -> String {
+fn short(told: &FeedEvent) -> String {
     let (event, detail) = (&told.event, &told.event["detail"]);
     let kind = text(&event["detail-type"]).split(' ').nth(1).unwrap().to_owned();
     let of = detail.get("action").or(detail.get("stage")).unwrap_or(&detail["pipeline"]);
@@ -177,7 +177,7 @@ fn a_deleted_pipeline_s_feed_ends_and_the_account_s_tells_how_it_ended() {
     let mut one = world.feed(Some("site"), From::Start);
     let mut all = world.feed(None, From::Start);
     world.ok(A, pipelines::delete, json!({ "name": "site" }));
-    let last = |heard: &[ExecutionDetails]| heard.last().map(short);
+    let last = |heard: &[FeedEvent]| heard.last().map(short);
     assert_eq!(last(&world.heard(&mut one)).as_deref(), Some("Pipeline site CANCELED"));
     assert!(world.run(one.event()).unwrap().is_none(), "nothing follows");
     assert_eq!(last(&world.heard(&mut all)).as_deref(), Some("Pipeline site CANCELED"));

@@ -120,3 +120,19 @@ fn a_stopped_execution_stays_the_latest_of_its_stage() {
     assert_eq!(shown["stageStates"][1]["latestExecution"], latest);
     assert_eq!(shown["stageStates"][1]["actionStates"][0]["latestExecution"]["status"], "Abandoned");
 }
+
+/// Of several approvals that wait side by side it would show one (S63).
+#[test]
+fn the_state_of_executions_side_by_side_has_no_tokens() {
+    let world = World::new();
+    world.script.does("Ask", Deed::Ask("ship it?"));
+    let mut pipeline = gated("site");
+    pipeline["executionMode"] = json!("PARALLEL");
+    pipeline["pipelineType"] = json!("V2");
+    world.ok(A, pipelines::create, json!({ "pipeline": pipeline }));
+    let token = world.token(A, "site", &world.newest(A, "site"));
+    let shown = &world.state(A, "site")["stageStates"][2]["actionStates"][0]["latestExecution"];
+    assert_eq!((&shown["status"], shown.get("token")), (&json!("InProgress"), None));
+    let listed = world.action(A, "site", "Ask");
+    assert_eq!(listed["output"]["executionResult"]["externalExecutionId"], token);
+}
