@@ -10,15 +10,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use super::registry::{self, answer, server};
 use super::world::World;
 
-/// Asks this server for a package, within short limits.
-async fn ask(address: &str) -> PackageError {
+/// Asks this server for a package.
+async fn ask(address: &str, limits: Limits) -> PackageError {
     let reference: Reference = format!("{address}/team/packaged:1.0.0").parse().unwrap();
-    let limits = Limits {
-        connect: Duration::from_secs(5),
-        idle: Duration::from_millis(300),
-        document: Duration::from_secs(2),
-        component: Duration::from_secs(2),
-    };
     let options = Options { limits, ..Options::default() };
     let registry = Box::new(Registry::new(&reference, &options).await.unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -26,9 +20,21 @@ async fn ask(address: &str) -> PackageError {
     Candidate::read(Origin::Registry { registry, reference }, &policy).await.err().expect("nothing of it is a package")
 }
 
+/// Far more than anything here takes on a busy machine, but for what a test is about.
+const PATIENT: Duration = Duration::from_secs(60);
+const LIMITS: Limits = Limits { connect: PATIENT, idle: PATIENT, document: PATIENT, component: PATIENT };
+
 async fn check(said: &str, how: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Clone + 'static) {
+    check_within(LIMITS, said, how).await;
+}
+
+async fn check_within(
+    limits: Limits,
+    said: &str,
+    how: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Clone + 'static,
+) {
     let (address, _requests) = server(how);
-    let error = ask(&address).await.to_string();
+    let error = ask(&address, limits).await.to_string();
     assert!(error.contains(said), "{error:?} instead of {said:?}");
 }
 
@@ -85,7 +91,8 @@ async fn a_registry_that_never_ends_is_left() {
         }
     })
     .await;
-    check("the answer is not complete after 2 s", |_, stream| {
+    let short = Limits { document: Duration::from_secs(2), ..LIMITS };
+    check_within(short, "the answer is not complete after 2 s", |_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")?;
         loop {
             stream.write_all(b" ")?;
@@ -100,14 +107,15 @@ async fn a_registry_that_never_ends_is_left() {
 async fn a_registry_that_does_not_answer_is_left() {
     let (_hold, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Arc::new(std::sync::Mutex::new(held));
-    check("nothing came for 0.3 s", move |_, _| {
+    let short = Limits { idle: Duration::from_millis(300), ..LIMITS };
+    check_within(short, "nothing came for 0.3 s", move |_, _| {
         // Until the test is over.
         let _ = held.lock().unwrap().recv();
         Ok(())
     })
     .await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = ask(&format!("127.0.0.1:{closed}")).await;
+    let error = ask(&format!("127.0.0.1:{closed}"), LIMITS).await;
     assert!(matches!(error, PackageError::Registry { .. }), "{error:?}");
     assert!(error.to_string().contains("Connection refused"), "{error}");
 }
@@ -127,7 +135,7 @@ async fn a_token_is_fetched_where_one_is_wanted() {
             format!("WWW-Authenticate: Bearer realm=\"http://localhost:{}/token\",service=\"s\"\r\n", host.port());
         answer(stream, "401 Unauthorized", &realm, b"")
     });
-    assert!(ask(&address).await.to_string().contains("is not there"));
+    assert!(ask(&address, LIMITS).await.to_string().contains("is not there"));
     let requests: Vec<String> = requests.try_iter().collect();
     assert_eq!(requests.len(), 3, "{requests:?}");
     assert!(requests[1].contains("scope=repository%3Ateam%2Fpackaged%3Apull&service=s"), "{requests:?}");
