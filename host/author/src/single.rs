@@ -70,6 +70,7 @@ impl Place {
         keeper: Option<&mut Keeper>,
     ) -> anyhow::Result<CallEnd> {
         let call = Call {
+            tenant: 0,
             entry: single.entry(),
             request: single.request(resumed),
             grants: single.grants.clone(),

@@ -180,6 +180,7 @@ impl SandboxActions {
         let request =
             self.bare_request(pipeline, declaration, stage, action, action.configuration.as_ref().unwrap_or(&empty));
         let call = Call {
+            tenant: pipeline.account,
             entry: Entry::SourceLatest,
             request,
             grants: grants.map_err(|error| error.to_string())?,
@@ -236,6 +237,7 @@ impl SandboxActions {
         let limits = self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent(&log, run.spent).await);
         let quota = limits.files.clone();
         let call = Call {
+            tenant: pipeline.account,
             entry: Entry::of(
                 abi_type_id(&action.action_type_id).category,
                 run.source_revision.as_ref().map(|revision| revision.revision_value.clone()),

@@ -37,6 +37,8 @@ use crate::symbols::{self, Symbols};
 
 /// What a plugin is called with.
 pub struct Call {
+    /// For whom: what calls share is shared by these.
+    pub tenant: u64,
     pub entry: Entry,
     pub request: Request,
     pub grants: Grants,
@@ -127,7 +129,7 @@ impl Sandbox {
     }
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
-        let Call { entry, request, grants, time, inputs, work_dir, limits, sink, outside } = call;
+        let Call { tenant, entry, request, grants, time, inputs, work_dir, limits, sink, outside } = call;
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
         let secrets = secrets(description, &request, &grants);
@@ -140,7 +142,7 @@ impl Sandbox {
         let seam = Seam::new(&description.name, &action, sink, masks, asks, outside);
         seam.journaled_before(limits.spent.host_calls);
         short.iter().for_each(|told| seam.log(Level::Warn, told));
-        let memory = limits.host_memory(&self.0.memory);
+        let memory = limits.host_memory(&self.0.memory.share(tenant));
         let files = FilesConfig {
             inputs,
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
@@ -277,15 +279,7 @@ impl Sandbox {
         });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);
-        State {
-            wasi: wasi.build(),
-            table,
-            log,
-            files,
-            held,
-            limiter: Limiter::new(&limits, Arc::clone(&self.0.memory)),
-            seam,
-        }
+        State { wasi: wasi.build(), table, log, files, held, limiter: Limiter::new(&limits, memory.budget()), seam }
     }
 }
 
@@ -305,7 +299,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
     }
     let seam = Seam::new("the plugin", "describe", Arc::new(Nowhere), Masks::default(), Asks::default(), Outside::Live);
     let limits = CallLimits::describe();
-    let memory = limits.host_memory(&sandbox.0.memory);
+    let memory = limits.host_memory(&sandbox.0.memory.whole);
     let files = FilesConfig {
         inputs: Vec::new(),
         outputs: Vec::new(),

@@ -24,6 +24,11 @@ impl HostMemory {
         Arc::new(Self { bytes_max, reserved, held: AtomicUsize::new(reserved), all })
     }
 
+    /// What it comes out of.
+    pub(crate) fn budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.all)
+    }
+
     /// For work of the host that belongs to no call.
     pub(crate) fn alone(bytes_max: usize) -> Arc<Self> {
         Self::new(bytes_max, 0, Budget::new(bytes_max))

@@ -18,7 +18,7 @@ use crate::capabilities::http;
 use crate::codes::Codes;
 use crate::compile::{CompileError, Compiler, CompilerCommand};
 use crate::guests::Guests;
-use crate::limiter::Budget;
+use crate::limiter::Budgets;
 use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
 use crate::state::{self, State};
@@ -41,7 +41,8 @@ pub struct SandboxConfig {
     pub pooled_calls_max: u32,
     /// The threads that guests run on. More than cores, for a guest may wait for the disk on one.
     pub guest_threads: usize,
-    /// The memory of all plugins that run at once, together, and what the host holds for them. Stops a thousand calls that each keep to their own limit.
+    /// The memory of all plugins that run at once, together, and what the host holds for them. Stops a thousand calls that each keep to
+    /// their own limit. A tenant has half of it at most.
     pub guest_memory_bytes_max: usize,
     /// Compiled plugins that are kept in memory; others are read again from the cache when they are called. Stops a host that
     /// grows with every plugin that was ever called.
@@ -111,7 +112,7 @@ pub(crate) struct Shared {
     compiler: Compiler,
     pub(crate) connector: http::Connector,
     pub(crate) calls: Semaphore,
-    pub(crate) memory: Arc<Budget>,
+    pub(crate) memory: Budgets,
     pub(crate) guests: Guests,
     codes: Codes,
     /// By digest. The lock of each is held while it is loaded, so that nothing is compiled twice.
@@ -142,7 +143,7 @@ impl Sandbox {
             compiler: Compiler::new(config.compiler, config.compile_limits),
             connector: http::Connector::new(&config.certificate_authorities)?,
             calls: Semaphore::new(config.calls_max),
-            memory: Budget::new(config.guest_memory_bytes_max),
+            memory: Budgets::new(config.guest_memory_bytes_max),
             guests: Guests::new(config.guest_threads)?,
             codes: Codes::new(config.compiled_bytes_max),
             plugins: Mutex::default(),

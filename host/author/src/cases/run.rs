@@ -77,6 +77,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
         };
         let log = Arc::new(KeptLog::default());
         let call = Call {
+            tenant: 0,
             entry: entry(case),
             request: given.request(case, resumed),
             grants: grants.clone(),

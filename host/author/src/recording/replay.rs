@@ -83,6 +83,7 @@ impl Stage<'_> {
             exported.map_err(|error| RecordingError::Malformed(format!("{what}: {error}")))?;
         }
         Ok(Call {
+            tenant: 0,
             entry: call.entry.clone(),
             request: call.request.clone(),
             grants: call.grants_in(&directories),

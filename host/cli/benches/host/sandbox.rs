@@ -95,6 +95,7 @@ impl<'a> Ours<'a> {
         let limits = CallLimits::default();
         let quota = limits.files.clone();
         let call = Call {
+            tenant: 0,
             entry: Entry::Build,
             request: request(key),
             grants: Grants::default(),

@@ -18,10 +18,10 @@ use super::streams::{Reader, Writer};
 use super::tree::Found;
 use super::walk::{self, Item, ItemKind, Walk};
 use super::wasi::ErrorCode;
-use super::{Input, Place, Shared, Want, archive, blobs, not_in, paths};
+use super::{Input, Place, Shared, Want, archive, not_in, paths};
 use crate::bindings::pipewright::plugin::artifacts as abi;
 use crate::state::State;
-use pipewright_base::Digest;
+use pipewright_base::{Digest, Hasher};
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     abi::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
@@ -253,8 +253,12 @@ impl Shared {
                 // The manifest knows it; the blob is checked whenever it leaves.
                 Readable::File { expected: Some((_, digest)), .. } => Ok(digest.to_string()),
                 Readable::File { mut file, .. } => {
-                    let hashed = blobs::hash(&mut file.file, &mut vec![0; CHUNK_BYTES]);
-                    Ok(hashed.map_err(|error| FileError::io(path, &error))?.0.to_string())
+                    let (mut hasher, mut buffer) = (Hasher::default(), vec![0; CHUNK_BYTES]);
+                    copy::each_chunk(&mut file.file, path, &self.stop, &mut buffer, |chunk| {
+                        hasher.update(chunk);
+                        Ok(())
+                    })?;
+                    Ok(hasher.finish().to_string())
                 }
                 _ => Err(is_directory(&location)),
             },

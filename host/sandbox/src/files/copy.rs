@@ -210,7 +210,7 @@ pub(super) fn write_file(
     Ok(bytes)
 }
 
-fn each_chunk(
+pub(super) fn each_chunk(
     from: &mut impl Read,
     path: &str,
     stop: &AtomicBool,

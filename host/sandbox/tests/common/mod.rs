@@ -78,6 +78,7 @@ pub fn call(provider: &str, settings: &[(&str, &str)], sink: Arc<dyn Sink>) -> C
         resumed: None,
     };
     Call {
+        tenant: 0,
         entry: Entry::Invoke,
         request,
         grants: Grants::default(),
