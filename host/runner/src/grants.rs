@@ -114,7 +114,12 @@ pub enum GrantsError {
 impl GrantsFile {
     pub fn read(path: &Path) -> Result<Self, GrantsError> {
         let unreadable = |source| GrantsError::Unreadable { path: path.to_owned(), source };
-        if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+        let metadata = std::fs::metadata(path).map_err(unreadable)?;
+        // Whoever opens a pipe waits for somebody to write.
+        if !metadata.is_file() {
+            return Err(unreadable(std::io::Error::other("it is no regular file")));
+        }
+        if metadata.len() > FILE_BYTES_MAX {
             return Err(GrantsError::TooLarge { path: path.to_owned() });
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
@@ -257,6 +262,17 @@ mod tests {
             let mut unused = grants.written.clone();
             unused.least(&std::collections::BTreeSet::new());
             assert_eq!(unused, Written::default(), "{row:?}: what is not used is not needed");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("grants.toml");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe.as_path(), folder.path()] {
+            let error = GrantsFile::read(path).unwrap_err().to_string();
+            assert!(error.contains("it is no regular file"), "{error}");
         }
     }
 

@@ -182,6 +182,26 @@ fn a_truncated_data_file_is_noticed() {
     }
 }
 
+/// Whatever stands in sled's own files, opening them ends with words.
+#[test]
+fn files_that_are_not_what_sled_wrote_are_told() {
+    for (every, byte) in [(7, 0xff), (64, 0), (512, 0xfe), (4096, 1)] {
+        let dir = TempDir::new().expect("a directory");
+        runtime().block_on(async {
+            let store = open(dir.path());
+            for sequence in 0..50 {
+                store.commit(commit(PIPELINE, sequence, "a=1 b=2")).await.expect("it commits");
+            }
+        });
+        let data = dir.path().join("db");
+        let mut content = std::fs::read(&data).expect("the data file");
+        content.iter_mut().step_by(every).for_each(|at| *at = byte);
+        std::fs::write(&data, content).expect("it is altered");
+        let error = SledStore::open(dir.path(), SledStore::CACHE_BYTES_DEFAULT).err();
+        assert!(matches!(error, Some(OpenError::Truncated { .. } | OpenError::Damaged { .. })), "{every}: {error:?}");
+    }
+}
+
 /// Names the directory for the child process that commits until it is killed.
 const CHILD_DIR: &str = "PIPEWRIGHT_TEST_STORE";
 const WRITERS: u8 = 20;

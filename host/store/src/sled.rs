@@ -21,6 +21,7 @@ use pipewright_base::clock::{self, Clock};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -363,7 +364,10 @@ pub(super) fn open_db(dir: &Path, cache_bytes: u64) -> Result<sled::Db, OpenErro
     let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
     let mut attempts = 1;
     loop {
-        match config.open() {
+        // sled panics at some of what it cannot read.
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| config.open()));
+        let damaged = |problem: String| OpenError::Damaged { dir: dir.to_owned(), problem };
+        match opened.map_err(|_| damaged("its files are not what sled wrote".to_owned()))? {
             Ok(db) => return Ok(db),
             Err(sled::Error::Io(error))
                 if attempts < LOCK_ATTEMPTS_MAX && error.to_string().starts_with("could not acquire lock") =>
@@ -372,7 +376,7 @@ pub(super) fn open_db(dir: &Path, cache_bytes: u64) -> Result<sled::Db, OpenErro
                 thread::sleep(LOCK_RETRY);
             }
             Err(sled::Error::Io(source)) => return Err(OpenError::Io { path: dir.to_owned(), source }),
-            Err(other) => return Err(OpenError::Damaged { dir: dir.to_owned(), problem: other.to_string() }),
+            Err(other) => return Err(damaged(other.to_string())),
         }
     }
 }
