@@ -104,7 +104,7 @@ impl Driver {
             let at = ActionRow::at(&pipeline.uid, row.place);
             let rows = self.rows::<ActionRow>(pipeline.account, at, None, 2).await?;
             let Some(mut records) = rows.first().map(ActionRecords::of) else { continue };
-            rows.iter().for_each(|row| records.add(row));
+            rows.iter().skip(1).for_each(|row| records.add(row));
             actions.push(records);
         }
         Ok(actions)
@@ -119,15 +119,12 @@ impl Driver {
     ) -> Result<bool, DriverError> {
         let of = ActionOfRow::of(&pipeline.uid, execution);
         let mut rows = self.walk::<ActionOfRow>(pipeline.account, of, None);
-        loop {
-            let page = rows.page().await?;
+        while let Some(page) = rows.next().await? {
             if page.iter().any(|row| row.place.action == action) {
                 return Ok(true);
             }
-            if page.is_empty() {
-                return Ok(false);
-            }
         }
+        Ok(false)
     }
 
     /// The pipelines that have a source to look at.

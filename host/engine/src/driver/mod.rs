@@ -320,11 +320,7 @@ impl Driver {
     /// Where the host died, and did not stop in an orderly way, that counts against what ran then.
     pub async fn resume(&self, account: u64, died: bool) -> Result<(), DriverError> {
         let mut rows = self.walk::<DueRow>(account, Bytes::new(), None);
-        loop {
-            let page = rows.page().await?;
-            if page.is_empty() {
-                return Ok(());
-            }
+        while let Some(page) = rows.next().await? {
             for DueRow { uid, at } in page {
                 let pipeline = Aggregate { account, uid };
                 let resumed = match at {
@@ -341,6 +337,7 @@ impl Driver {
                 }
             }
         }
+        Ok(())
     }
 
     async fn ask<T>(

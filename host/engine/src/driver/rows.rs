@@ -105,16 +105,19 @@ impl<'a, R: Row> Walk<'a, R> {
         rows.iter().map(|(name, value)| R::parse(name, value).ok_or_else(|| malformed(name))).collect()
     }
 
+    /// The next page that has rows, until none are left.
+    pub async fn next(&mut self) -> Result<Option<Vec<R>>, DriverError> {
+        let page = self.page().await?;
+        Ok((!page.is_empty()).then_some(page))
+    }
+
     /// All that are left: for prefixes that have few.
     pub(crate) async fn all(mut self) -> Result<Vec<R>, DriverError> {
         let mut all = Vec::new();
-        loop {
-            let page = self.page().await?;
-            if page.is_empty() {
-                return Ok(all);
-            }
+        while let Some(page) = self.next().await? {
             all.extend(page);
         }
+        Ok(all)
     }
 }
 

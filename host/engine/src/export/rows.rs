@@ -48,19 +48,19 @@ pub(super) async fn of_pipeline(
         }
     }
     let mut rows = Walk::<ExecutionRow>::new(store, account, ExecutionRow::of(&uid), None);
-    while let Some(page) = some(rows.page().await?) {
+    while let Some(page) = rows.next().await? {
         for row in page.iter().filter(|row| row.start <= snapshot.sequence) {
             to.row(account, row.put()).await?;
         }
     }
     let mut rows = Walk::<ActionRow>::new(store, account, ActionRow::of(&uid), None);
-    while let Some(page) = some(rows.page().await?) {
+    while let Some(page) = rows.next().await? {
         for row in page.iter().filter(|row| row.sequence <= snapshot.sequence) {
             to.row(account, row.put()).await?;
         }
     }
     let mut rows = Walk::<ActionOfRow>::new(store, account, Bytes::copy_from_slice(&uid), None);
-    while let Some(page) = some(rows.page().await?) {
+    while let Some(page) = rows.next().await? {
         for row in page {
             let at = ActionRow::at(&uid, row.place);
             let started = Walk::<ActionRow>::new(store, account, at, None).by(1).page().await?;
@@ -76,10 +76,6 @@ pub(super) async fn of_pipeline(
     Ok(state.map_or(name.is_some(), |state| state.head.is_some()))
 }
 
-fn some<T>(page: Vec<T>) -> Option<Vec<T>> {
-    (!page.is_empty()).then_some(page)
-}
-
 /// The rows of one account that are in no pipeline's order, and those of kinds that the driver does not know.
 pub(super) async fn of_account(
     store: &dyn Store,
@@ -90,8 +86,10 @@ pub(super) async fn of_account(
     let exists = |uid: &[u8; 16]| pipelines.get(uid).copied();
     for kind in (0..=u8::MAX).filter(|kind| is_exported_here(*kind)) {
         let mut list = List { account, kind, limit: READ_ROWS_MAX, ..List::default() };
-        while let Some(page) = some(store.list(list.clone()).await?) {
-            list.after = page.last().map(|(name, _)| name.clone());
+        loop {
+            let page = store.list(list.clone()).await?;
+            let Some((last, _)) = page.last() else { break };
+            list.after = Some(last.clone());
             for (name, value) in page {
                 let is_exported = match kind {
                     // One of an action that ended after the exported step only keeps its artifact.

@@ -46,11 +46,7 @@ impl Keeper {
         let mut kept = Vec::new();
         let behind = ExecutionRow::behind(&pipeline.uid, boundary.number + 1);
         let mut rows = self.executions(pipeline, Some(behind));
-        loop {
-            let page = rows.page().await?;
-            if page.is_empty() {
-                break;
-            }
+        while let Some(page) = rows.next().await? {
             for row in &page {
                 if needed.contains(&row.execution) || !self.may_go(pipeline, row, &boundary, cutoffs).await? {
                     oldest = Some(oldest.map_or(row.start, |start| start.min(row.start)));
@@ -88,11 +84,7 @@ impl Keeper {
         };
         state.executions.values().for_each(|execution| needed(execution));
         let mut rows = self.executions(pipeline, None);
-        loop {
-            let page = rows.page().await?;
-            if page.is_empty() {
-                break;
-            }
+        while let Some(page) = rows.next().await? {
             for row in &page {
                 self.ended(pipeline, row.execution).await?.iter().for_each(&mut needed);
             }

@@ -53,13 +53,10 @@ pub(super) async fn all(store: &dyn Store) -> Result<References, RetentionError>
 
 async fn of_rows(store: &dyn Store, account: u64, digests: &mut HashSet<[u8; 32]>) -> Result<(), RetentionError> {
     let mut rows = Walk::<ArtifactRow>::new(store, account, Bytes::new(), None);
-    loop {
-        let page = rows.page().await?;
-        if page.is_empty() {
-            return Ok(());
-        }
+    while let Some(page) = rows.next().await? {
         digests.extend(page.iter().map(|row| row.digest));
     }
+    Ok(())
 }
 
 async fn of_pipeline(store: &dyn Store, pipeline: Aggregate, found: &mut References) -> Result<(), RetentionError> {
