@@ -3,12 +3,12 @@
 //!
 //! Owns the times, which are of the clock that nobody can set. Must not know what a source is, nor what is done with what is seen.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -18,6 +18,7 @@ use super::{Counts, Source};
 use pipewright_base::clock::Clock;
 use pipewright_base::fair::Permits;
 use pipewright_engine::driver::Aggregate;
+use pipewright_engine::driver::timers::{Now, Timers};
 
 /// Sources that are looked at at once; more of them wait. Stops a thousand slow servers from taking all connections.
 const POLLS_AT_ONCE_MAX: usize = 32;
@@ -35,14 +36,14 @@ pub(super) struct Schedule {
     look: Look,
     permits: Permits,
     plans: HashMap<Source, Plan>,
-    due: BTreeSet<(Instant, Source)>,
+    due: Timers<Source>,
     running: JoinSet<(Source, Result<(), String>)>,
     counts: Arc<Counts>,
 }
 
 struct Plan {
-    /// None while it is being looked at, or waits for its turn.
-    due: Option<Instant>,
+    /// Or waits for its turn.
+    is_looked_at: bool,
     failures: u32,
 }
 
@@ -54,7 +55,7 @@ impl Schedule {
             look,
             permits: Permits::new(POLLS_AT_ONCE_MAX, POLLS_OF_ACCOUNT_MAX),
             plans: HashMap::new(),
-            due: BTreeSet::new(),
+            due: Timers::default(),
             running: JoinSet::new(),
             counts,
         }
@@ -64,13 +65,12 @@ impl Schedule {
     pub(super) fn plan(&mut self, pipeline: Aggregate, wanted: Vec<Arc<str>>) {
         let gone = |source: &Source| source.pipeline == pipeline && !wanted.contains(&source.action);
         self.plans.retain(|source, _| !gone(source));
-        self.due.retain(|(_, source)| !gone(source));
+        self.due.retain(|source| !gone(source));
         for action in wanted {
             let source = Source { pipeline, action };
             if !self.plans.contains_key(&source) {
-                let first = self.clock.monotonic() + spread(&source, self.interval);
-                self.due.insert((first, source.clone()));
-                self.plans.insert(source, Plan { due: Some(first), failures: 0 });
+                self.due.set_in(source.clone(), spread(&source, self.interval), Now::read(&*self.clock));
+                self.plans.insert(source, Plan { is_looked_at: false, failures: 0 });
             }
         }
         self.counts.sources.store(self.plans.len() as u64, Ordering::Relaxed);
@@ -79,20 +79,19 @@ impl Schedule {
     /// Begins to look at what is due, and waits until a look has ended or more is due. Dropping the future loses nothing.
     pub(super) async fn turn(&mut self) {
         self.begin();
-        let next = self.due.first().map(|(at, _)| *at);
+        let next = self.due.wait(Now::read(&*self.clock));
         tokio::select! {
             Some(Ok((source, result))) = self.running.join_next() => self.looked(source, &result),
-            () = self.clock.sleep_until(next.unwrap_or_else(|| self.clock.monotonic())), if next.is_some() => {}
+            () = self.clock.sleep(next.unwrap_or_default()), if next.is_some() => {}
             else => std::future::pending().await,
         }
     }
 
     fn begin(&mut self) {
-        let now = self.clock.monotonic();
-        while self.due.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, source)) = self.due.pop_first() else { return };
+        let now = Now::read(&*self.clock);
+        while let Some((source, _)) = self.due.take(now) {
             if let Some(plan) = self.plans.get_mut(&source) {
-                plan.due = None;
+                plan.is_looked_at = true;
             }
             let (look, permits, counts) = (Arc::clone(&self.look), self.permits.clone(), Arc::clone(&self.counts));
             self.running.spawn(async move {
@@ -107,7 +106,7 @@ impl Schedule {
 
     fn looked(&mut self, source: Source, result: &Result<(), String>) {
         // It may be gone, or have gone and come back meanwhile: then it has its turn already.
-        let Some(plan) = self.plans.get_mut(&source).filter(|plan| plan.due.is_none()) else { return };
+        let Some(plan) = self.plans.get_mut(&source).filter(|plan| plan.is_looked_at) else { return };
         match result {
             Ok(()) => plan.failures = 0,
             Err(error) => {
@@ -118,9 +117,8 @@ impl Schedule {
         }
         let factor = 1_u32.checked_shl(plan.failures).unwrap_or(u32::MAX);
         let wait = self.interval.saturating_mul(factor).min(self.interval.max(BACKOFF_MAX));
-        let due = self.clock.monotonic() + wait;
-        plan.due = Some(due);
-        self.due.insert((due, source));
+        plan.is_looked_at = false;
+        self.due.set_in(source, wait, Now::read(&*self.clock));
     }
 }
 
