@@ -199,7 +199,7 @@ impl Actor {
         loop {
             tokio::select! {
                 message = inbox.recv() => return message,
-                () = self.writer.to_renew() => {
+                () = self.clock.sleep_until(self.writer.renew_at()) => {
                     if let Err(error) = self.writer.renew().await {
                         tracing::warn!(account = self.account, "{error}");
                     }

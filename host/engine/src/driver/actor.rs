@@ -223,10 +223,18 @@ impl Actor {
     }
 
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Next {
-        let timer = self.timers.wait(self.now()).map(|wait| wait.min(SLEEP_MAX));
-        let clock = &self.shared.clock;
+        let now = self.now();
         let postponed = !self.postponed.is_empty();
         let idle = self.running.is_empty() && self.preparing.is_empty() && !postponed;
+        let waits = [
+            self.timers.wait(now).map(|wait| (wait.min(SLEEP_MAX), Next::Timer)),
+            postponed.then_some((FULL_RETRY, Next::Again)),
+            idle.then_some((IDLE_MAX, Next::Idle)),
+        ];
+        // One sleep, for whatever comes first: it is made anew with each message.
+        let renew = (self.writer.renew_at().saturating_duration_since(now.monotonic), Next::Renew);
+        let first = |first: (Duration, Next), other: (Duration, Next)| if other.0 < first.0 { other } else { first };
+        let (wait, then) = waits.into_iter().flatten().fold(renew, first);
         tokio::select! {
             message = inbox.recv() => Next::Message(message),
             Some(answer) = self.calls.join_next() => match answer {
@@ -239,10 +247,7 @@ impl Actor {
                 // It panicked: whoever asked was told.
                 Err(_) => Next::Timer,
             },
-            () = clock.sleep(timer.unwrap_or_default()), if timer.is_some() => Next::Timer,
-            () = self.writer.to_renew() => Next::Renew,
-            () = clock.sleep(FULL_RETRY), if postponed => Next::Again,
-            () = clock.sleep(IDLE_MAX), if idle => Next::Idle,
+            () = self.shared.clock.sleep(wait) => then,
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::DriverError;
 use super::rows::RowChange;
-use pipewright_base::clock::{Clock, Sleep};
+use pipewright_base::clock::Clock;
 use pipewright_store::{Aggregate, Commit, Holder, Lease, Loaded, PartKey, Store};
 
 /// How long a host that died keeps others from writing what it wrote.
@@ -47,9 +47,9 @@ impl Writer {
         self.sequence
     }
 
-    /// Until the lease is to be renewed.
-    pub(super) fn to_renew(&self) -> Sleep {
-        self.pen.clock.sleep_until(self.renew_at)
+    /// When the lease is to be renewed.
+    pub(super) fn renew_at(&self) -> Instant {
+        self.renew_at
     }
 
     pub(super) async fn renew(&mut self) -> Result<(), DriverError> {
