@@ -239,14 +239,9 @@ impl Plugins {
         self.known.read().expect("no panic while held").sharing.clone()
     }
 
-    /// The plugin that an execution pinned, if it is loaded.
-    pub fn pinned(&self, digest: &str) -> Option<Plugin> {
-        self.loaded().get(digest)
-    }
-
-    /// The same, loaded again if it was loaded here before. None where nothing of this digest was kept.
+    /// The plugin that an execution pinned, loaded again if it was loaded here before. None where nothing of this digest was kept.
     pub async fn load_pinned(&self, sandbox: &Sandbox, digest: &str) -> Option<Plugin> {
-        if let Some(plugin) = self.pinned(digest) {
+        if let Some(plugin) = self.loaded().get(digest) {
             return Some(plugin);
         }
         let plugin = sandbox.load(self.component(&digest.parse().ok()?)?.to_vec().into()).await;
