@@ -5,6 +5,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use pipewright_pipeline::responses::Time;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::exit;
@@ -58,11 +59,7 @@ pub fn text(value: &Value) -> String {
 
 /// A time of an answer, which is in seconds since 1970, as UTC.
 pub fn time(value: &Value) -> String {
-    let ms = value.as_f64().map(|seconds| (seconds * 1000.0).round());
-    #[expect(clippy::cast_possible_truncation, reason = "a time that is out of range shows as none")]
-    ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms as i64).ok())
-        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-        .unwrap_or_default()
+    Time::deserialize(value).map(time_of).unwrap_or_default()
 }
 
 /// The same, once it is read.
