@@ -149,11 +149,7 @@ impl Host {
     /// Gives the events that earlier versions kept their rows: before anybody asks.
     pub async fn index_events(&self) -> Result<(), DriverError> {
         for account in &*self.accounts {
-            match self.driver.index_events(*account).await {
-                Err(error) if error.scope() == Scope::Host => return Err(error),
-                Err(error) => tracing::error!(account, "some events have no rows: {error}"),
-                Ok(()) => {}
-            }
+            go_on(*account, "some events have no rows", self.driver.index_events(*account).await)?;
         }
         Ok(())
     }
@@ -162,12 +158,19 @@ impl Host {
     /// this one died, that counts against what ran then.
     pub async fn resume(&self, died: bool) -> Result<(), DriverError> {
         for account in &*self.accounts {
-            match self.driver.resume(*account, died).await {
-                Err(error) if error.scope() == Scope::Host => return Err(error),
-                Err(error) => tracing::error!(account, "what was interrupted cannot be found: {error}"),
-                Ok(()) => {}
-            }
+            go_on(*account, "what was interrupted cannot be found", self.driver.resume(*account, died).await)?;
         }
         Ok(())
+    }
+}
+
+/// What cannot be done for one account is told, and done for the others; only a failed host goes no further.
+fn go_on(account: u64, what: &str, done: Result<(), DriverError>) -> Result<(), DriverError> {
+    match done {
+        Err(error) if error.scope() < Scope::Host => {
+            tracing::error!(account, "{what}: {error}");
+            Ok(())
+        }
+        done => done,
     }
 }
