@@ -30,6 +30,27 @@ pub enum Level {
     Error,
 }
 
+/// Keeps what a call said and did, for the tests of this crate.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Journal {
+    pub(crate) calls: Mutex<Vec<HostCall>>,
+    pub(crate) lines: Mutex<Vec<String>>,
+}
+
+#[cfg(test)]
+impl Sink for Journal {
+    fn log(&self, _: Level, line: &str) {
+        self.lines.lock().unwrap().push(line.to_owned());
+    }
+
+    fn progress(&self, _: Option<u8>, _: &str) {}
+
+    fn host_call(&self, call: HostCall) {
+        self.calls.lock().unwrap().push(call);
+    }
+}
+
 /// One use of a capability.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostCall {

@@ -471,20 +471,7 @@ mod tests {
     use super::*;
     use crate::masks::Masks;
     use crate::outside::Outside;
-    use crate::seam::{HostCall, Level, Sink};
-
-    #[derive(Default)]
-    struct Journal(Mutex<Vec<HostCall>>);
-
-    impl Sink for Journal {
-        fn log(&self, _: Level, _: &str) {}
-
-        fn progress(&self, _: Option<u8>, _: &str) {}
-
-        fn host_call(&self, call: HostCall) {
-            self.0.lock().unwrap().push(call);
-        }
-    }
+    use crate::seam::{Journal, Sink};
 
     fn grants(values: &[(&str, &str, bool)]) -> Grants {
         let secret = |(name, value, reveal): &(&str, &str, bool)| {
@@ -557,7 +544,7 @@ mod tests {
             assert!(got.starts_with(wanted), "{operation} {name}: {got}");
             let (Ok(again) | Err(abi::Error::Denied(again))) = ask();
             assert_eq!(got, again, "{operation} {name}: the same all through the call");
-            let calls = format!("{:?}", journal.0.lock().unwrap());
+            let calls = format!("{:?}", journal.calls.lock().unwrap());
             assert!(calls.contains(name), "{operation} {name}: {calls}");
             assert!(!calls.contains("the value\"") && !calls.contains("s3cret"), "{operation} {name}: {calls}");
         }

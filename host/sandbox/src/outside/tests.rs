@@ -1,6 +1,6 @@
 //! What is kept, given again and made up of uses that are a request and its response: of two that every guest can have.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wasmtime_wasi::WasiCtx;
@@ -15,7 +15,7 @@ use crate::limits::CallLimits;
 use crate::masks::Masks;
 use crate::memory::HostMemory;
 use crate::rights::Asks;
-use crate::seam::{HostCall, Level, Seam, Sink};
+use crate::seam::{Journal, Seam, Sink};
 
 /// As recordings have had them since their first format.
 const WRITTEN: &str = r#"[
@@ -34,19 +34,6 @@ const WRITTEN: &str = r#"[
       "error": { "code": "connection-refused" },
       "ended": true, "outcome": { "failed": "cannot connect" } }
 ]"#;
-
-#[derive(Default)]
-struct Journal(Mutex<Vec<HostCall>>);
-
-impl Sink for Journal {
-    fn log(&self, _: Level, _: &str) {}
-
-    fn progress(&self, _: Option<u8>, _: &str) {}
-
-    fn host_call(&self, call: HostCall) {
-        self.0.lock().unwrap().push(call);
-    }
-}
 
 /// A call that has the clock and two secrets, of which it may read one.
 struct Calling {
@@ -99,7 +86,7 @@ impl Calling {
             self.secret(Operation::Reveal, "other"),
             self.secret(Operation::StandIn, &format!("of {VALUE}")),
         ];
-        let journal = self.journal.0.lock().unwrap();
+        let journal = self.journal.calls.lock().unwrap();
         told.extend(journal.iter().map(|call| format!("{} {} {:?}", call.capability, call.target, call.outcome)));
         told
     }

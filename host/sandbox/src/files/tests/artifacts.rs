@@ -247,7 +247,7 @@ fn denials_name_the_grant() {
     check(world.read("/directories/unasked/x").unwrap_err(), "which it does not ask for, so that no grant allows it");
     world.write("/directories/write/x", "y").unwrap();
     assert_eq!(fs::read_to_string(world.host("write/x")).unwrap(), "y");
-    let journal = world.journal.0.lock().unwrap();
+    let journal = world.journal.calls.lock().unwrap();
     let told: Vec<_> = journal.iter().map(|call| (call.operation, call.target.as_str())).collect();
     let read = ("read", "/directories/other/x");
     assert_eq!(

@@ -9,30 +9,19 @@ mod tree;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::*;
 use crate::masks::Masks;
 use crate::outside::Outside;
 use crate::rights::Asks;
-use crate::seam::{HostCall, Level, Sink};
+use crate::seam::Journal;
 
 /// One call's files, in a directory of its own.
 struct World {
     dir: tempfile::TempDir,
     files: Files,
     journal: Arc<Journal>,
-}
-
-#[derive(Default)]
-struct Journal(Mutex<Vec<HostCall>>);
-
-impl Sink for Journal {
-    fn log(&self, _: Level, _: &str) {}
-    fn progress(&self, _: Option<u8>, _: &str) {}
-    fn host_call(&self, call: HostCall) {
-        self.0.lock().unwrap().push(call);
-    }
 }
 
 impl World {

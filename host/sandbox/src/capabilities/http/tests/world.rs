@@ -19,7 +19,7 @@ use crate::masks::Masks;
 use crate::memory::HostMemory;
 use crate::outside::Outside;
 use crate::rights::Asks;
-use crate::seam::{HostCall, HostCallOutcome, Level, Sink};
+use crate::seam::{HostCallOutcome, Journal, Sink};
 
 pub(super) const SECRET: &str = "s3cret/value+1234";
 
@@ -67,24 +67,6 @@ pub(super) struct World {
     server: Server,
     pub(super) connector: Connector,
     pub(super) lookups: Arc<Mutex<HashMap<String, usize>>>,
-}
-
-#[derive(Default)]
-struct Journal {
-    calls: Mutex<Vec<HostCall>>,
-    lines: Mutex<Vec<String>>,
-}
-
-impl Sink for Journal {
-    fn log(&self, _: Level, line: &str) {
-        self.lines.lock().unwrap().push(line.to_owned());
-    }
-
-    fn progress(&self, _: Option<u8>, _: &str) {}
-
-    fn host_call(&self, call: HostCall) {
-        self.calls.lock().unwrap().push(call);
-    }
 }
 
 /// A call of a plugin.
