@@ -82,12 +82,11 @@ impl Actions for Runner {
         let action = tracing::info_span!(
             parent: &execution, "action", stage, name, id = %run.action_execution, call = run.call, attempt = run.attempt
         );
-        async move {
-            let work = actions.work_runtime.clone();
-            work.run(async move { actions.run(pipeline, run).await }.in_current_span()).await
-        }
-        .instrument(action)
-        .boxed()
+        async move { actions.run(pipeline, run).await }.instrument(action).boxed()
+    }
+
+    fn runtime(&self) -> Option<tokio::runtime::Handle> {
+        self.0.sandbox.runtime().cloned()
     }
 
     fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool> {

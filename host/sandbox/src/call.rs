@@ -34,6 +34,7 @@ use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
 use crate::state::State;
 use crate::symbols::{self, Symbols};
+use tokio::runtime::Handle;
 
 /// What a plugin is called with.
 pub struct Call {
@@ -116,6 +117,11 @@ pub enum CallFailure {
 }
 
 impl Sandbox {
+    /// Where guests run: what is done there for a call, around it, needs no way there and back.
+    pub fn runtime(&self) -> Option<&Handle> {
+        self.0.guests.handle()
+    }
+
     /// Calls a plugin, on the threads of the sandbox. Dropping the future stops the plugin, at the latest at its next epoch.
     pub async fn call(&self, plugin: &Plugin, call: Call) -> CallEnd {
         let (sandbox, plugin) = (self.clone(), plugin.clone());

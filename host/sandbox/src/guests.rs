@@ -7,7 +7,7 @@
 use std::io;
 use std::panic::resume_unwind;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
@@ -19,9 +19,18 @@ impl Guests {
         Ok(Self(Some(runtime.worker_threads(threads).thread_name("guest").enable_all().build()?)))
     }
 
+    pub(crate) fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref().map(Runtime::handle)
+    }
+
     /// Runs it there. Dropping this future ends it, at the latest when it waits next; none if the sandbox is gone.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        let mut running = Running(self.0.as_ref()?.spawn(work.in_current_span()));
+        let there = self.0.as_ref()?.handle();
+        // Whoever is there already needs no way there and back: two threads woken are what a small call costs.
+        if Handle::try_current().is_ok_and(|here| here.id() == there.id()) {
+            return Some(work.await);
+        }
+        let mut running = Running(there.spawn(work.in_current_span()));
         match (&mut running.0).await {
             Ok(done) => Some(done),
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),

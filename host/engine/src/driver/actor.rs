@@ -482,14 +482,18 @@ impl Actor {
         let (action, call) = (run.action_execution, run.call);
         let future = self.shared.actions.run(self.aggregate, run);
         let counted = Counted::new(&self.shared);
-        let handle = self.calls.spawn(async move {
+        let called = async move {
             let _counted = counted;
             // A panic is a defect of the host, but not a reason for the pipeline to hang.
             let report = AssertUnwindSafe(future).catch_unwind().await.unwrap_or_else(|_| {
                 Report::failed(FailureType::SystemUnavailable, "the host failed while the action ran; its log says how")
             });
             Answer { action, call, report }
-        });
+        };
+        let handle = match self.shared.actions.runtime() {
+            Some(runtime) => self.calls.spawn_on(called, &runtime),
+            None => self.calls.spawn(called),
+        };
         self.running.insert(action, Running { call, handle });
     }
 }

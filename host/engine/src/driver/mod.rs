@@ -70,6 +70,11 @@ pub trait Actions: Send + Sync {
     /// One call of one action, to its end. Dropping the future stops the call.
     fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report>;
 
+    /// Where calls run; none: where the driver does.
+    fn runtime(&self) -> Option<tokio::runtime::Handle> {
+        None
+    }
+
     /// Whether an action that a crash interrupted may run again.
     fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool>;
 
