@@ -1,9 +1,9 @@
-//! Where guests run and files are read: on a runtime apart from the one that answers requests.
+//! Where large files are read: on a runtime apart from the one that answers requests.
 //!
 //! Owns the way there. Must not know what is done there.
 //!
-//! A guest computes and calls for files on the very threads that it runs on, and a download that is read slowly reads a great
-//! deal. None of it must keep a thread from a request, so a server has two runtimes; a local run does all on one.
+//! A download that is read slowly reads a great deal, and must not keep a thread from a request; a local run does all on one
+//! runtime. Guests have threads of their own, those of the sandbox.
 
 use std::panic::resume_unwind;
 
