@@ -3,10 +3,10 @@
 
 use std::fs;
 
+use pipewright_base::Digest;
 use pipewright_base::home::DataDirectory;
 use pipewright_packages::plugins::Plugins;
 use pipewright_packages::{Installed, Options, Package, Reference, Signature, SigningKey};
-use pipewright_sandbox::files::Digest;
 
 use crate::cases::sandbox;
 

@@ -4,19 +4,24 @@
 //! execution made or uses an artifact.
 //!
 //! A blob is referred to by a tree, and a tree by executions: the rule by which blobs are collected beside running actions
-//! (`pipewright_sandbox::files::BlobDir`) is followed twice, first for trees and then for blobs. It needs that an action's
+//! ([`Blobs`]) is followed twice, first for trees and then for blobs. It needs that an action's
 //! outputs are taken in, and its success is committed, within [`COLLECT_GRACE_MILLISECONDS`] of the first file.
+
+pub mod files;
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use pipewright_sandbox::files::{
-    BlobDir, BlobError, CollectError, Digest, FileQuota, MadeOutput, Node, Tree, TreeError, TreeLimits, collect,
+use pipewright_base::Digest;
+
+use crate::files::{
+    BlobDir, BlobError, BlobMemory, Blobs, CollectError, FileQuota, MadeOutput, Node, Tree, TreeError, TreeLimits,
+    collect,
 };
 
-/// What was stored less than an hour ago is not collected, whether or not something refers to it: see `BlobDir`. Taking in
+/// What was stored less than an hour ago is not collected, whether or not something refers to it: see `Blobs`. Taking in
 /// the largest outputs takes minutes.
 pub const COLLECT_GRACE_MILLISECONDS: u64 = 60 * 60 * 1000;
 /// Trees kept in memory, so that the stages of a pipeline do not read a manifest again and again.
@@ -60,24 +65,32 @@ pub struct Removed {
 
 pub struct Artifacts {
     /// Manifests, by the digest of the artifact.
-    trees: BlobDir,
+    trees: Arc<dyn Blobs>,
     /// Contents of files.
-    blobs: BlobDir,
+    blobs: Arc<dyn Blobs>,
     recent: Mutex<VecDeque<(Digest, Arc<Tree>)>>,
 }
 
 impl Artifacts {
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let (trees, blobs) = (BlobDir::new(folder.join("trees"))?, BlobDir::new(folder.join("blobs"))?);
-        Ok(Self { trees, blobs, recent: Mutex::default() })
+        let [trees, blobs] = [BlobDir::new(folder.join("trees"))?, BlobDir::new(folder.join("blobs"))?];
+        Ok(Self::on(Arc::new(trees), Arc::new(blobs)))
     }
 
-    pub fn blobs(&self) -> &BlobDir {
+    pub fn in_memory() -> Self {
+        Self::on(Arc::new(BlobMemory::default()), Arc::new(BlobMemory::default()))
+    }
+
+    fn on(trees: Arc<dyn Blobs>, blobs: Arc<dyn Blobs>) -> Self {
+        Self { trees, blobs, recent: Mutex::default() }
+    }
+
+    pub fn blobs(&self) -> &Arc<dyn Blobs> {
         &self.blobs
     }
 
     /// The manifests of the artifacts, by the digests of the artifacts.
-    pub fn manifests(&self) -> &BlobDir {
+    pub fn manifests(&self) -> &Arc<dyn Blobs> {
         &self.trees
     }
 
@@ -85,7 +98,7 @@ impl Artifacts {
     pub fn take_in(&self, made: &[MadeOutput], quota: &FileQuota) -> Result<Vec<(String, String)>, ArtifactError> {
         let mut digests = Vec::with_capacity(made.len());
         for output in made {
-            let tree = collect(output, &self.blobs, quota)?;
+            let tree = collect(output, &*self.blobs, quota)?;
             let digest = self.trees.put(&tree.to_bytes())?;
             self.remember(digest, Arc::new(tree));
             digests.push((output.name.clone(), digest.to_string()));
@@ -133,7 +146,7 @@ impl Artifacts {
 
     /// Removes artifacts that nothing refers to, unless they were stored again since `before`.
     pub fn remove(&self, unused: &[Digest], before: u64) -> Result<Removed, ArtifactError> {
-        let (artifacts, bytes) = self.trees.remove_unused(unused.iter().copied(), before)?;
+        let (artifacts, bytes) = self.trees.remove_unused(unused, before)?;
         let mut recent = self.recent.lock().expect("no panic while held");
         recent.retain(|(digest, _)| !unused.contains(digest));
         Ok(Removed { artifacts, blobs: 0, bytes })
@@ -157,7 +170,7 @@ impl Artifacts {
         }
         let mut used = used.into_iter();
         unused.retain(|_| used.next() == Some(false));
-        let (blobs, bytes) = self.blobs.remove_unused(unused, before)?;
+        let (blobs, bytes) = self.blobs.remove_unused(&unused, before)?;
         Ok(Removed { artifacts: 0, blobs, bytes })
     }
 

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use pipewright_artifacts::files::{BlobDir, Blobs, FileQuota, Tree, collect, remove_tree};
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, TypeId};
-use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect, remove_tree};
+use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::{Outside, Recorder, Room};
@@ -46,13 +47,13 @@ pub struct Single {
 /// Where one runs; gone when it is dropped.
 pub struct Place {
     directory: TempDir,
-    pub blobs: BlobDir,
+    pub blobs: Arc<dyn Blobs>,
 }
 
 impl Place {
     pub fn new() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("pipewright-run-").tempdir()?;
-        let blobs = BlobDir::new(directory.path().join("blobs"))?;
+        let blobs = Arc::new(BlobDir::new(directory.path().join("blobs"))?);
         Ok(Self { directory, blobs })
     }
 
@@ -109,7 +110,7 @@ impl Place {
 
     /// The artifacts that the last call made.
     pub fn outputs(&self, end: &CallEnd, quota: &FileQuota) -> anyhow::Result<Vec<(String, Tree)>> {
-        end.outputs.iter().map(|made| Ok((made.name.clone(), collect(made, &self.blobs, quota)?))).collect()
+        end.outputs.iter().map(|made| Ok((made.name.clone(), collect(made, &*self.blobs, quota)?))).collect()
     }
 
     fn work(&self) -> PathBuf {
@@ -118,7 +119,7 @@ impl Place {
 
     fn inputs(&self, single: &Single) -> anyhow::Result<Vec<Input>> {
         let input = |(name, folder): &(String, PathBuf)| {
-            let tree = folder::tree(folder, Names::AsTheyAre, &self.blobs);
+            let tree = folder::tree(folder, Names::AsTheyAre, &*self.blobs);
             let tree = tree.with_context(|| format!("the input artifact {name}"))?;
             Ok(Input { name: name.clone(), tree: Arc::new(tree), blobs: self.blobs.clone() })
         };

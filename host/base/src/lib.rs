@@ -1,4 +1,4 @@
-//! The words that every room shares: digests, hexadecimal text, the clock, fair shares, and where things lie on a machine.
+//! The words that every room shares: digests, hexadecimal text, the clock, fair shares, memory, and where things lie on a machine.
 //!
 //! Depends on nothing of this project.
 
@@ -8,6 +8,7 @@ mod digest;
 pub mod fair;
 pub mod hex;
 pub mod home;
+pub mod memory;
 mod scope;
 pub mod trust;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
-use pipewright_sandbox::files::BlobDir;
+use pipewright_artifacts::files::BlobDir;
 
 use super::exit::{self, Ended};
 use super::remote::{Connection, Server};
@@ -78,7 +78,7 @@ async fn offline(data: &DataDirectory, store: SledStore, output: Option<&Path>) 
     let exported = Exported {
         store,
         artifacts,
-        components: BlobDir::new(data.components())?,
+        components: Arc::new(BlobDir::new(data.components())?),
         logs: data.logs(),
         keeper: Arc::new(keeper),
     };

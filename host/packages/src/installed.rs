@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 
-use pipewright_sandbox::files::{BlobDir, Digest};
+use pipewright_artifacts::files::{BlobDir, Blobs as _};
+use pipewright_base::Digest;
 use rustix::fs::FlockOperation;
 use semver::Version;
 
@@ -267,8 +268,9 @@ impl Installed {
             let Ok(parts) = self.parts(entry).await else { return Ok(()) };
             used.extend(parts);
         }
-        let unused = self.blobs.digests()?.into_iter().filter(|digest| !used.contains(digest));
-        self.blobs.remove_unused(unused, u64::MAX)?;
+        let mut unused = self.blobs.digests()?;
+        unused.retain(|digest| !used.contains(digest));
+        self.blobs.remove_unused(&unused, u64::MAX)?;
         Ok(())
     }
 

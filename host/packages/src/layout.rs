@@ -9,7 +9,8 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use pipewright_sandbox::files::{BlobDir, Digest};
+use pipewright_artifacts::files::{BlobDir, Blobs as _};
+use pipewright_base::Digest;
 use tar::{Archive, EntryType, Header};
 
 use super::oci::{self, Descriptor, Index};

@@ -39,8 +39,9 @@ pub use reference::{Reference, tag_of, version_of};
 pub use registry::{Limits, Options, Registry};
 pub use signature::Signature;
 
+use pipewright_artifacts::files::BlobError;
+use pipewright_base::Digest;
 use pipewright_sandbox::LoadError;
-use pipewright_sandbox::files::{BlobError, Digest};
 
 /// Why something of a package was not done, by what the caller may do about it. Nothing was installed.
 #[derive(Debug, thiserror::Error)]

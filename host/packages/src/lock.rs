@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use pipewright_sandbox::files::Digest;
+use pipewright_base::Digest;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 

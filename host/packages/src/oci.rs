@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use pipewright_sandbox::files::Digest;
+use pipewright_base::Digest;
 use serde::{Deserialize, Serialize};
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -2,7 +2,8 @@
 //!
 //! Owns reading the parts of a package, each within its limit and checked against its digest. Must not know who is trusted.
 
-use pipewright_sandbox::files::{BlobDir, Digest};
+use pipewright_artifacts::files::{BlobDir, Blobs as _};
+use pipewright_base::Digest;
 
 use super::oci::{self, Descriptor};
 use super::package::{CONFIG_BYTES_MAX, Head, MANIFEST_BYTES_MAX, Package};

@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
+use pipewright_base::Digest;
 use pipewright_sandbox::abi::Description;
 use pipewright_sandbox::binary::{Interfaces, Metadata};
-use pipewright_sandbox::files::Digest;
 use pipewright_sandbox::{ABI_VERSION, Plugin};
 use semver::Version;
 use serde::{Deserialize, Serialize};

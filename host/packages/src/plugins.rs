@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use bytes::Bytes;
+use pipewright_artifacts::files::Blobs;
+use pipewright_base::Digest;
 use pipewright_base::fair::Permits;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 use pipewright_sandbox::abi::{ActionType, Capability, Category, Description, Owner, SettingKind, TypeId};
 use pipewright_sandbox::capabilities::asked;
-use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
 use catalogue::Known;
@@ -98,13 +99,13 @@ pub struct Plugins {
     /// Each account's turn to have its components compiled.
     loading: Loading,
     /// Every component that was ever loaded here: an execution that waits may have pinned one that is bound no more.
-    kept: Option<BlobDir>,
+    kept: Option<Arc<dyn Blobs>>,
 }
 
 impl Plugins {
     /// The bundle, and the files that the operator named: such a file may take over a type that the bundle offers, for the
     /// operator chose it; two files may not offer the same.
-    pub async fn load(sandbox: &Sandbox, files: &[PathBuf], kept: Option<BlobDir>) -> Result<Self, PluginError> {
+    pub async fn load(sandbox: &Sandbox, files: &[PathBuf], kept: Option<Arc<dyn Blobs>>) -> Result<Self, PluginError> {
         if pipewright_bundle::PLUGINS.is_empty() {
             return Err(PluginError::NoBundle);
         }
@@ -123,7 +124,7 @@ impl Plugins {
     pub async fn load_usable(
         sandbox: &Sandbox,
         files: &[PathBuf],
-        kept: Option<BlobDir>,
+        kept: Option<Arc<dyn Blobs>>,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         let plugins = Self::load(sandbox, &[], kept).await?;
         let load = async |path: &PathBuf| {
@@ -270,7 +271,7 @@ impl Plugins {
 
     /// Removes components that nothing needs, unless they were kept again since; says how many went and their bytes.
     pub fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
-        self.kept.as_ref().map_or(Ok((0, 0)), |kept| kept.remove_unused(unneeded, before))
+        self.kept.as_ref().map_or(Ok((0, 0)), |kept| kept.remove_unused(&unneeded, before))
     }
 
     /// The component of this digest, if it was ever loaded here.

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use pipewright_sandbox::files::Digest;
+use pipewright_base::Digest;
 use serde::Deserialize;
 
 use super::package::is_name;

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use pipewright_sandbox::files::Digest;
+use pipewright_base::Digest;
 use semver::Version;
 
 use super::PackageError;

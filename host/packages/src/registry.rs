@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE};
+use pipewright_base::Digest;
 use pipewright_base::trust;
-use pipewright_sandbox::files::Digest;
 use reqwest::{Client, RequestBuilder, Response, Url};
 use serde::Deserialize;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pipewright_sandbox::files::Digest;
+use pipewright_base::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::oci::{self, Descriptor, Manifest};

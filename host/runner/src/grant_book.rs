@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
+use pipewright_base::Digest;
 use pipewright_engine::driver::GRANTS_PIN;
-use pipewright_sandbox::files::Digest;
 
 use crate::grants::GrantsFile;
 

@@ -19,13 +19,16 @@ use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invo
 use crate::capabilities::secrets::Secrets;
 use crate::capabilities::{Held, Setup};
 use crate::clock::CpuMeter;
-use crate::files::{self, Files, FilesConfig, Finished, Floor};
+use pipewright_artifacts::files::{Floor, MadeOutput};
+
+use crate::files::{self, Files, FilesConfig, Finished};
 use crate::grants::Grants;
 use crate::limiter::Limiter;
-use crate::limits::{CallLimits, LimitReached, STACK_BYTES_MAX, Usage};
+use pipewright_base::memory::LimitReached;
+
+use crate::limits::{CallLimits, STACK_BYTES_MAX, Usage};
 use crate::log::Log;
 use crate::masks::{Masks, SECRET_BYTES_MIN};
-use crate::memory::HostMemory;
 use crate::outcome;
 use crate::outside::{Difference, Outside, REVEALED, Recorded};
 use crate::plugin::{Code, Exports, Plugin, Ready};
@@ -34,6 +37,7 @@ use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
 use crate::state::State;
 use crate::symbols::{self, Symbols};
+use pipewright_base::memory::HostMemory;
 use tokio::runtime::Handle;
 
 /// What a plugin is called with.
@@ -61,7 +65,7 @@ pub struct Call {
 pub struct CallEnd {
     pub result: Result<Outcome, CallFailure>,
     /// What the plugin made, if it succeeded.
-    pub outputs: Vec<files::MadeOutput>,
+    pub outputs: Vec<MadeOutput>,
     /// The names of outputs that the plugin tried to write and that the request does not have.
     pub undeclared: Vec<String>,
     /// What the plugin tried and was not granted, in order, each with the grant that would allow it.

@@ -21,7 +21,6 @@ mod limiter;
 pub mod limits;
 mod log;
 mod masks;
-mod memory;
 mod outcome;
 pub mod outside;
 mod plugin;

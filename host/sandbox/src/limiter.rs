@@ -1,81 +1,12 @@
 //! Counts the memory and tables of one call, as wasmtime asks whether they may grow.
 //!
-//! Owns the per-call counts and the budget that all calls of a sandbox share, which the host's memory that guests cause
-//! comes out of, too (memory.rs). Must not know what the guest does.
+//! Owns the per-call counts. The budget that all calls share is `pipewright_base::memory`'s. Must not know what the guest does.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
-use crate::limits::{CallLimits, LimitReached};
+use pipewright_base::memory::{Budget, LimitReached};
 
-/// The memory of all guests together, and what the host holds for them; or one tenant's share of it.
-pub(crate) struct Budget {
-    left: AtomicUsize,
-    max: usize,
-    /// What this is a share of, and comes out of as well.
-    whole: Option<Arc<Budget>>,
-}
-
-impl Budget {
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(max), max, whole: None })
-    }
-
-    /// Half of it: whoever has all of that leaves as much to everybody else.
-    fn share(whole: &Arc<Self>) -> Arc<Self> {
-        let max = whole.max / 2;
-        Arc::new(Self { left: AtomicUsize::new(max), max, whole: Some(Arc::clone(whole)) })
-    }
-
-    pub(crate) fn take_or_refuse(&self, bytes: usize) -> Result<(), LimitReached> {
-        if self.left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_err() {
-            let (who, what) = match self.whole {
-                Some(_) => ("the plugins of this account that run now", "its share of guest_memory_bytes_max"),
-                None => ("all plugins that run now", "guest_memory_bytes_max"),
-            };
-            let message = format!(
-                "the plugin wanted {bytes} more bytes of memory, and {who} together have used up {what}, {}",
-                self.max
-            );
-            return Err(LimitReached::new("guest_memory_bytes_max", message));
-        }
-        let Some(whole) = &self.whole else { return Ok(()) };
-        whole.take_or_refuse(bytes).inspect_err(|_| {
-            self.left.fetch_add(bytes, Ordering::Relaxed);
-        })
-    }
-
-    pub(crate) fn give_back(&self, bytes: usize) {
-        self.left.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(whole) = &self.whole {
-            whole.give_back(bytes);
-        }
-    }
-}
-
-/// One budget, and the shares of those who have calls now.
-pub(crate) struct Budgets {
-    pub(crate) whole: Arc<Budget>,
-    shares: Mutex<HashMap<u64, Weak<Budget>>>,
-}
-
-impl Budgets {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { whole: Budget::new(max), shares: Mutex::default() }
-    }
-
-    pub(crate) fn share(&self, tenant: u64) -> Arc<Budget> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = shares.get(&tenant).and_then(Weak::upgrade) {
-            return share;
-        }
-        shares.retain(|_, share| share.strong_count() > 0);
-        let share = Budget::share(&self.whole);
-        shares.insert(tenant, Arc::downgrade(&share));
-        share
-    }
-}
+use crate::limits::CallLimits;
 
 pub(crate) struct Limiter {
     memory_bytes_max: usize,
@@ -172,28 +103,5 @@ impl wasmtime::ResourceLimiter for Limiter {
 
     fn memories(&self) -> usize {
         self.instances_max
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_takes_all_that_is_theirs_leaves_as_much_to_others() {
-        let budgets = Budgets::new(100);
-        let (one, two) = (budgets.share(1), budgets.share(2));
-        let refused = |share: &Arc<Budget>, bytes| share.take_or_refuse(bytes).unwrap_err().message;
-        one.take_or_refuse(30).unwrap();
-        assert!(refused(&one, 21).contains("the plugins of this account that run now together"));
-        budgets.share(1).take_or_refuse(20).unwrap();
-        assert!(refused(&one, 1).contains("its share of guest_memory_bytes_max, 50"));
-        two.take_or_refuse(50).unwrap();
-        assert!(refused(&budgets.share(3), 1).contains("all plugins that run now"));
-        one.give_back(50);
-        budgets.share(3).take_or_refuse(50).unwrap();
-        // A share that nobody holds any more is forgotten.
-        drop(one);
-        assert!(Arc::ptr_eq(&two, &budgets.share(2)) && budgets.share(1).take_or_refuse(0).is_ok());
     }
 }

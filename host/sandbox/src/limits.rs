@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::FileQuota;
-use crate::limiter::Budget;
-use crate::memory::HostMemory;
+use pipewright_artifacts::files::FileQuota;
+use pipewright_base::memory::Budget;
+use pipewright_base::memory::HostMemory;
 
 /// The limits of one call of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,10 +192,6 @@ pub const COMPILED_BYTES_MAX: u64 = 512 << 20;
 /// Stops a cache that grows with every component ever seen; the entries not used for longest go first.
 pub const CACHE_BYTES_MAX: u64 = 4 << 30;
 
-/// Of each disk that guests write to. Stops guests that together, each within its own limits, fill the disk on which
-/// everybody's state, artifacts and logs lie: guests stop while there is still twice what the store keeps for itself.
-pub(crate) const FREE_DISK_BYTES_MIN: u64 = 256 << 20;
-
 /// The stack of the guest. Stops endless recursion; the host's own stack lies behind it.
 pub(crate) const STACK_BYTES_MAX: usize = 1 << 20;
 /// How often a computing guest gives way to others, and its CPU limit is looked at.
@@ -227,18 +223,3 @@ pub(crate) const ACTION_TYPES_MAX: usize = 32;
 pub(crate) const SETTINGS_MAX: usize = 100;
 pub(crate) const CHOICES_MAX: usize = 100;
 pub(crate) const ASKS_MAX: usize = 64;
-
-/// A limit that a call used up. Host functions end the call with it; `call` finds it in the error.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct LimitReached {
-    /// The name of the field or constant above.
-    pub limit: &'static str,
-    pub message: String,
-}
-
-impl LimitReached {
-    pub(crate) fn new(limit: &'static str, message: impl Into<String>) -> Self {
-        Self { limit, message: message.into() }
-    }
-}

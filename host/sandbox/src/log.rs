@@ -11,7 +11,9 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::bindings::pipewright::plugin::log as abi;
-use crate::limits::{CallLimits, LOG_LINE_BYTES_MAX, LimitReached, PROGRESS_BYTES_MAX};
+use pipewright_base::memory::LimitReached;
+
+use crate::limits::{CallLimits, LOG_LINE_BYTES_MAX, PROGRESS_BYTES_MAX};
 use crate::masks::{Masks, Stream};
 use crate::seam::{Level, Seam};
 use crate::state::State;

@@ -18,12 +18,12 @@ use crate::capabilities::http;
 use crate::codes::Codes;
 use crate::compile::{CompileError, Compiler, CompilerCommand};
 use crate::guests::Guests;
-use crate::limiter::Budgets;
 use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
 use crate::state::{self, State};
 use crate::{call, description, engine};
 use pipewright_base::hex;
+use pipewright_base::memory::Budgets;
 
 /// What a sandbox is made of.
 #[derive(Clone, Debug)]

@@ -14,8 +14,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use common::Memory;
+use pipewright_artifacts::files;
+use pipewright_artifacts::files::{BlobDir, Blobs, Entry, FileQuota, Node, Tree};
 use pipewright_sandbox::abi::Output;
-use pipewright_sandbox::files::{self, BlobDir, Entry, FileQuota, Input, Node, Tree};
+use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::{Access, DirectoryGrant, Grants, HttpGrant, SecretGrant, SecretValue};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::seam::Sink;
@@ -77,7 +79,7 @@ impl World {
         let mut call = common::call("Steps", &[("Script", script)], sink);
         call.request.inputs = vec!["in".to_owned()];
         call.request.outputs = vec![Output { name: "out".to_owned(), files: Vec::new() }];
-        let input = Input { name: "in".to_owned(), tree: Arc::new(input.clone()), blobs: self.blobs.clone() };
+        let input = Input { name: "in".to_owned(), tree: Arc::new(input.clone()), blobs: Arc::new(self.blobs.clone()) };
         let work_dir = self.host(&format!("work/{}", self.calls.fetch_add(1, Relaxed)));
         let limits = CallLimits { wall_seconds_max: 60, files: self.quota.clone(), ..CallLimits::default() };
         Call { grants, inputs: vec![input], work_dir, limits, ..call }
@@ -503,7 +505,7 @@ async fn outputs_keep_modes_and_links() {
         .await;
     let tree = files::collect(&end.outputs[0], &world.blobs, &world.quota).unwrap();
     let file = |path: &str, bytes: &[u8], executable| {
-        let digest = files::Digest::of(bytes);
+        let digest = pipewright_base::Digest::of(bytes);
         Entry { path: path.to_owned(), node: Node::File { digest, size: bytes.len() as u64, executable } }
     };
     let link =

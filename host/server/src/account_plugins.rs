@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
+use pipewright_base::Digest;
 use pipewright_pipeline::declaration::ActionTypeId;
-use pipewright_sandbox::files::Digest;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use axum::Router;
 use bytes::Bytes;
 use hyper_util::server::graceful::GracefulShutdown;
-use pipewright_sandbox::files::BlobDir;
+use pipewright_artifacts::files::{BlobDir, Blobs};
 use tokio::net::TcpListener;
 
 use crate::account_plugins::AccountPlugins;
@@ -86,8 +86,8 @@ impl Server {
         let store: Arc<dyn Store> = host::open_store(&data, &identity)?;
         // Of a new directory it is the same: nothing ran in it.
         let died = ending::begin(&data)?;
-        let kept = Some(BlobDir::new(data.components())?);
-        let (plugins, faults) = Plugins::load_usable(&sandbox, &files, kept).await?;
+        let kept: Arc<dyn Blobs> = Arc::new(BlobDir::new(data.components())?);
+        let (plugins, faults) = Plugins::load_usable(&sandbox, &files, Some(kept)).await?;
         faults.iter().for_each(|fault| tracing::error!("{fault}; it is left out"));
         let host = Host::new(&data, Arc::clone(&store), identity, sandbox, plugins, grants)?;
         host.index_events().await?;
@@ -184,7 +184,7 @@ fn exported(
     let clock = Arc::clone(host.driver.clock());
     let keeper = Keeper::new(Arc::clone(&store), clock, Arc::clone(&artifacts), logs.clone(), retention);
     let keeper = Arc::new(keeper.with_pins(host.driver.clone(), Arc::clone(&host.actions) as _));
-    let components = BlobDir::new(data.components())?;
+    let components = Arc::new(BlobDir::new(data.components())?);
     Ok(Exported { store, artifacts, components, logs, keeper })
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use pipewright_sandbox::files::{BlobDir, Node, Tree};
+use pipewright_artifacts::files::{Blobs, Node, Tree};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -38,12 +38,12 @@ impl fmt::Display for Difference {
 pub(super) struct Check<'a> {
     /// The key of the call's expectations.
     key: String,
-    blobs: &'a BlobDir,
+    blobs: &'a dyn Blobs,
     pub(super) differences: Vec<Difference>,
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(key: impl Into<String>, blobs: &'a BlobDir) -> Self {
+    pub(super) fn new(key: impl Into<String>, blobs: &'a dyn Blobs) -> Self {
         Self { key: key.into(), blobs, differences: Vec::new() }
     }
 

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use pipewright_base::Digest;
 use pipewright_pipeline::machine::FailureType;
 use pipewright_sandbox::capabilities::http::{Fake, FakeAnswer, FakeBody};
 use pipewright_sandbox::capabilities::{CAPABILITIES, Step};
-use pipewright_sandbox::files::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use pipewright_sandbox::files::{BlobDir, Entry, Node, Tree};
+use pipewright_artifacts::files::{Blobs, Entry, Node, Tree};
 
 use super::CASE_FILE;
 
@@ -78,7 +78,7 @@ fn copy(from: &Path, to: &Path, depth: usize) -> anyhow::Result<()> {
 }
 
 /// A folder as an artifact, without its empty folders; the contents go into `blobs`.
-pub(crate) fn tree(folder: &Path, names: Names, blobs: &BlobDir) -> anyhow::Result<Tree> {
+pub(crate) fn tree(folder: &Path, names: Names, blobs: &dyn Blobs) -> anyhow::Result<Tree> {
     let mut entries = Vec::new();
     take(folder, "", names, blobs, &mut entries, 0)?;
     Tree::new(entries).with_context(|| folder.display().to_string())
@@ -88,7 +88,7 @@ fn take(
     folder: &Path,
     below: &str,
     names: Names,
-    blobs: &BlobDir,
+    blobs: &dyn Blobs,
     entries: &mut Vec<Entry>,
     depth: usize,
 ) -> anyhow::Result<()> {

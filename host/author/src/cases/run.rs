@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pipewright_artifacts::files::{BlobDir, Blobs, FileQuota, Tree, collect};
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, Signal, Wait, Wake};
-use pipewright_sandbox::files::{BlobDir, FileQuota, Input, Tree, collect};
+use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::{Fakes, Outside, Replay};
@@ -59,7 +60,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
             None => ("expected".to_owned(), &case.file.expected),
             Some(then) => (format!("then.{number}.expected"), &then.expected),
         };
-        let mut check = Check::new(key, &stage.blobs);
+        let mut check = Check::new(key, &*stage.blobs);
         if let Some(then) = then {
             given.change(then);
         }
@@ -271,14 +272,14 @@ fn place() -> PathBuf {
 /// Where a case runs; gone when it is dropped.
 struct Stage {
     directory: TempDir,
-    blobs: BlobDir,
+    blobs: Arc<dyn Blobs>,
 }
 
 impl Stage {
     fn new() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("pipewright-case-").tempdir_in(place())?;
         // Its folders have two letters: they lie beside the others, and spare one to make and remove for each case.
-        let blobs = BlobDir::new(directory.path())?;
+        let blobs = Arc::new(BlobDir::new(directory.path())?);
         Ok(Self { directory, blobs })
     }
 
@@ -304,7 +305,7 @@ impl Stage {
     fn inputs(&self, case: &Case, inputs: &[(String, String)]) -> anyhow::Result<Vec<Input>> {
         let input = |(name, folder): &(String, String)| {
             let folder = case.folder.join(folder::INPUTS).join(folder);
-            let tree = folder::tree(&folder, Names::Fixture, &self.blobs)?;
+            let tree = folder::tree(&folder, Names::Fixture, &*self.blobs)?;
             Ok(Input { name: name.clone(), tree: Arc::new(tree), blobs: self.blobs.clone() })
         };
         inputs.iter().map(input).collect()
@@ -342,7 +343,7 @@ impl Stage {
                 .outputs
                 .iter()
                 .find(|made| made.name == output.name)
-                .map(|made| collect(made, &self.blobs, &quota))
+                .map(|made| collect(made, &*self.blobs, &quota))
             {
                 Some(Ok(tree)) => drop(outputs.insert(output.name, tree)),
                 Some(Err(error)) => check.differ(&key, "an artifact", error.to_string()),
@@ -365,9 +366,9 @@ impl Stage {
 
     /// The folders that say what outputs and directories must be after the last call.
     fn check_after(&self, case: &Case, seen: &Seen) -> anyhow::Result<Vec<Difference>> {
-        let mut check = Check::new("", &self.blobs);
+        let mut check = Check::new("", &*self.blobs);
         let wanted =
-            |folder: &str, name: &str| folder::tree(&case.folder.join(folder).join(name), Names::Fixture, &self.blobs);
+            |folder: &str, name: &str| folder::tree(&case.folder.join(folder).join(name), Names::Fixture, &*self.blobs);
         for name in case.names(folder::OUTPUTS)? {
             let key = format!("{}/{name}", folder::OUTPUTS);
             match seen.outputs.get(&name) {
@@ -385,6 +386,6 @@ impl Stage {
     /// A directory of the host as it is now.
     fn directory_tree(&self, name: &str) -> anyhow::Result<Tree> {
         let directory = self.host().join(folder::DIRECTORIES).join(name);
-        folder::tree(&directory, Names::AsTheyAre, &self.blobs)
+        folder::tree(&directory, Names::AsTheyAre, &*self.blobs)
     }
 }

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use pipewright_artifacts::files::Tree;
 use pipewright_pipeline::machine::{self, FailureType};
 use pipewright_sandbox::CallFailure;
 use pipewright_sandbox::abi::{self, Outcome, Wait};
-use pipewright_sandbox::files::Tree;
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
 
 use super::file::{Link, OutcomeKind, Revision, Target, TargetStatus, TestCase, TestStatus};

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use pipewright_artifacts::files::{BlobDir, export};
+use pipewright_base::Digest;
 use pipewright_pipeline::machine;
 use pipewright_sandbox::abi::{Entry, Outcome, Request, Wake};
-use pipewright_sandbox::files::{BlobDir, Digest};
 use pipewright_sandbox::grants::CaseFolder;
 use toml::{Table, Value};
 
@@ -34,7 +35,7 @@ pub fn write_case(bundle: &Bundle, folder: &Path) -> Result<(), RecordingError> 
     let blobs = BlobDir::new(store.path()).map_err(anyhow::Error::from)?;
     let write = |digest: &Digest, what: &str, to: &Path| -> Result<(), RecordingError> {
         let tree = bundle.unpacked(digest, what, &blobs)?;
-        let exported = blobs.export(&tree, what, to);
+        let exported = export(&blobs, &tree, what, to);
         exported.map(drop).map_err(|error| RecordingError::Malformed(format!("{what}: {error}")))
     };
     for (name, digest) in &first.inputs {

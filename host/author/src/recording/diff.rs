@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use pipewright_sandbox::files::{Digest, Node, Tree};
+use pipewright_artifacts::files::{Node, Tree};
+use pipewright_base::Digest;
 use serde_json::Value;
 
 use pipewright_runner::recording::Bundle;

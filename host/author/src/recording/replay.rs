@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use pipewright_artifacts::files::{BlobDir, Blobs, Tree, collect, export};
 use pipewright_pipeline::machine;
-use pipewright_sandbox::files::{BlobDir, Input, Tree, collect};
+use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::Access;
 use pipewright_sandbox::outside::{Outside, Recorded, Replay};
 use pipewright_sandbox::seam::Sink;
@@ -42,7 +43,7 @@ pub async fn replay(
     sink: Arc<dyn Sink>,
 ) -> Result<Replayed, RecordingError> {
     let place = tempfile::Builder::new().prefix("pipewright-replay-").tempdir().map_err(anyhow::Error::from)?;
-    let blobs = BlobDir::new(place.path().join("blobs")).map_err(anyhow::Error::from)?;
+    let blobs: Arc<dyn Blobs> = Arc::new(BlobDir::new(place.path().join("blobs")).map_err(anyhow::Error::from)?);
     let recorded = &bundle.recording.calls;
     for (number, call) in recorded.iter().enumerate() {
         let stage = Stage { bundle, blobs: &blobs, folder: &place.path().join(number.to_string()) };
@@ -62,7 +63,7 @@ pub async fn replay(
 /// Where one call is made.
 struct Stage<'a> {
     bundle: &'a Bundle,
-    blobs: &'a BlobDir,
+    blobs: &'a Arc<dyn Blobs>,
     folder: &'a Path,
 }
 
@@ -70,7 +71,7 @@ impl Stage<'_> {
     fn prepare(&self, call: &RecordedCall, sink: Arc<dyn Sink>) -> Result<Call, RecordingError> {
         let mut inputs = Vec::new();
         for (name, digest) in &call.inputs {
-            let tree = self.bundle.unpacked(digest, &format!("the input artifact {name}"), self.blobs)?;
+            let tree = self.bundle.unpacked(digest, &format!("the input artifact {name}"), &**self.blobs)?;
             inputs.push(Input { name: name.clone(), tree: Arc::new(tree), blobs: self.blobs.clone() });
         }
         let outside = Recorded { blobs: self.bundle.blobs.clone(), ..call.outside.clone() };
@@ -78,8 +79,8 @@ impl Stage<'_> {
         for (name, directory) in &call.outside.directories {
             let what = format!("the directory {name}, as it was before the call");
             let Some(before) = &directory.before else { return Err(RecordingError::LeftOut(what)) };
-            let tree = self.bundle.unpacked(before, &what, self.blobs)?;
-            let exported = self.blobs.export(&tree, name, &directories.join(name));
+            let tree = self.bundle.unpacked(before, &what, &**self.blobs)?;
+            let exported = export(&**self.blobs, &tree, name, &directories.join(name));
             exported.map_err(|error| RecordingError::Malformed(format!("{what}: {error}")))?;
         }
         Ok(Call {
@@ -138,7 +139,7 @@ impl Stage<'_> {
             return Ok(BTreeMap::new());
         }
         let taken = |made| {
-            let tree = collect(made, self.blobs, &call.limits.files).map_err(anyhow::Error::from)?;
+            let tree = collect(made, &**self.blobs, &call.limits.files).map_err(anyhow::Error::from)?;
             Ok((made.name.clone(), tree))
         };
         end.outputs.iter().map(taken).collect()
@@ -152,11 +153,11 @@ impl Stage<'_> {
             let Some(after) = &directory.after else { continue };
             let what = format!("directories/{name}");
             let path = self.folder.join("directories").join(name);
-            let now = folder::tree(&path, Names::AsTheyAre, self.blobs)?;
+            let now = folder::tree(&path, Names::AsTheyAre, &**self.blobs)?;
             let recorded = self.bundle.tree(after, &what)?;
             let files = |tree: &Tree| {
                 let kept =
-                    tree.entries().iter().filter(|entry| entry.node != pipewright_sandbox::files::Node::Directory);
+                    tree.entries().iter().filter(|entry| entry.node != pipewright_artifacts::files::Node::Directory);
                 Tree::new(kept.cloned().collect()).map_err(anyhow::Error::from)
             };
             // Empty folders do not count.

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pipewright_artifacts::files::{BlobDir, Blobs as _, Node, Tree, collect, remove_tree};
+use pipewright_base::Digest;
 use pipewright_base::clock::monotonic;
 use pipewright_runner::logs::Logs;
 use pipewright_sandbox::abi::{self, Category, Entry, Owner, Request};
-use pipewright_sandbox::files::{BlobDir, Digest, Input, Node, Tree, collect, remove_tree};
+use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
@@ -75,11 +77,11 @@ impl<'a> Ours<'a> {
     fn new(sandbox: &'a Sandbox, plugin: Plugin, folder: &Path) -> anyhow::Result<Self> {
         let blobs = BlobDir::new(folder.join("blobs"))?;
         let node = Node::File { digest: blobs.put(CONTENT)?, size: CONTENT.len() as u64, executable: false };
-        let tree = Tree::new(vec![pipewright_sandbox::files::Entry { path: "file".to_owned(), node }])?;
+        let tree = Tree::new(vec![pipewright_artifacts::files::Entry { path: "file".to_owned(), node }])?;
         Ok(Self {
             sandbox,
             plugin,
-            input: Input { name: INPUT.to_owned(), tree: Arc::new(tree), blobs: blobs.clone() },
+            input: Input { name: INPUT.to_owned(), tree: Arc::new(tree), blobs: Arc::new(blobs.clone()) },
             blobs,
             trees: BlobDir::new(folder.join("trees"))?,
             logs: Logs::new(folder.join("logs")),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pipewright_sandbox::files::Digest;
+use pipewright_base::Digest;
 use semver::Version;
 
 use super::super::exit::{self, Ended};

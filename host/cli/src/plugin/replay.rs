@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use pipewright_sandbox::files::Digest;
+use pipewright_base::Digest;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::{self, Ended};

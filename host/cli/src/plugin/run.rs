@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pipewright_artifacts::files::{Node, Tree, export};
 use pipewright_pipeline::machine::{self, ExecutionDetails};
 use pipewright_sandbox::abi::{NamedValue, Outcome, Resumption, Signal, TypeId, Wait, Wake};
-use pipewright_sandbox::files::{Node, Tree};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
 use pipewright_sandbox::{CallEnd, Plugin, Sandbox, Usage};
@@ -302,9 +302,7 @@ fn output(place: &Place, name: &str, tree: &Tree, into: Option<&Path>) -> Result
     if let Some(into) = into {
         let folder = into.join(name);
         std::fs::create_dir_all(into).map_err(anyhow::Error::from)?;
-        place
-            .blobs
-            .export(tree, name, &folder)
+        export(&*place.blobs, tree, name, &folder)
             .map_err(|error| Ended::usage(format!("{}: {error}", folder.display())))?;
     }
     Ok(())

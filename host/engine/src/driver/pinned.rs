@@ -1,8 +1,8 @@
 //! What a start pins: in its own commit, whoever starts, and not at all where it cannot be had.
 
 use bytes::Bytes;
+use pipewright_base::Digest;
 use pipewright_pipeline::machine::{InputKind, Start, StartRequest};
-use pipewright_sandbox::files::Digest;
 use pipewright_store::Aggregate;
 
 use super::rows::ExecutionRow;

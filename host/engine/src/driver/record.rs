@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pipewright_base::Digest;
 use pipewright_base::hex;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{self, Change, Execution, ExecutionId, Part, State, Timestamp, stored};
-use pipewright_sandbox::files::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

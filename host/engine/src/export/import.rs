@@ -5,12 +5,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use pipewright_base::hex;
-use pipewright_sandbox::files::{BlobDir, DigestError, remove_tree};
-use sha2::{Digest as _, Sha256};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use pipewright_artifacts::files::{BlobDir, Blobs, remove_tree};
+use pipewright_base::{Digest, DigestError, Hasher};
 
 use super::lines::{self, EndLine, FORMAT, FileLine, Header, Line, LogLine, Malformed, UnreadLine, VERSION};
 use crate::driver::Entry;
@@ -25,6 +26,8 @@ use pipewright_store::{
 const LINE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Where everything is written first.
 const ASIDE: &str = "importing";
+/// A file there that is no blob yet.
+const UNDER_WAY: &str = "under-way";
 
 /// What was read and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub enum ImportError {
     Artifacts(#[from] ArtifactError),
     #[error("the imported artifacts are damaged: {0}")]
     Damaged(String),
+    #[error("what is imported cannot be written: {0}")]
+    File(io::Error),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -100,8 +105,10 @@ fn import_aside(aside: &Path, from: impl BufRead) -> Result<Imported, ImportErro
     let at = |source| ImportError::Io { path: aside.to_owned(), source };
     let store = Restore::begin(&places.store()).map_err(|error| of_restore(error, 0))?;
     let artifacts = Artifacts::open(&places.artifacts()).map_err(at)?;
-    let components = BlobDir::new(places.components()).map_err(at)?;
+    let components = Arc::new(BlobDir::new(places.components()).map_err(at)?);
+    let aside = Dir::open_ambient_dir(aside, ambient_authority()).map_err(at)?;
     let mut reading = Reading {
+        aside,
         logs: places.logs(),
         store,
         artifacts,
@@ -143,9 +150,11 @@ fn settle(data: &DataDirectory, aside: &Path) -> Result<(), ImportError> {
 }
 
 struct Reading {
+    /// Where everything is written first.
+    aside: Dir,
     store: Restore,
     artifacts: Artifacts,
-    components: BlobDir,
+    components: Arc<dyn Blobs>,
     /// The folder of logs.
     logs: PathBuf,
     /// What parts and records belong to.
@@ -160,15 +169,15 @@ struct Reading {
 struct Writing {
     file: File,
     left: u64,
-    /// What its bytes are to have.
-    sha256: Option<String>,
-    hash: Sha256,
+    hasher: Hasher,
+    /// The blob that it is to be, and where.
+    blob: Option<(Digest, Arc<dyn Blobs>)>,
 }
 
 impl Reading {
     /// Gives the number of lines.
     fn all(&mut self, mut from: impl BufRead) -> Result<u64, ImportError> {
-        let mut hash = Sha256::new();
+        let mut hash = Hasher::default();
         let mut text = Vec::new();
         loop {
             text.clear();
@@ -192,9 +201,9 @@ impl Reading {
         }
     }
 
-    fn end(&self, end: EndLine, hash: &Sha256, mut from: impl BufRead) -> Result<u64, ImportError> {
+    fn end(&self, end: EndLine, hash: &Hasher, mut from: impl BufRead) -> Result<u64, ImportError> {
         self.check_file_ended()?;
-        if end.lines + 1 != self.line || end.sha256 != hex::encode(hash.clone().finalize()) {
+        if end.lines + 1 != self.line || end.sha256 != hash.clone().finish().to_string() {
             return Err(ImportError::Altered);
         }
         match from.fill_buf().map(<[u8]>::is_empty) {
@@ -235,9 +244,9 @@ impl Reading {
                 let (key, value) = line.row().map_err(malformed)?;
                 self.store.row(account, &key, &value).map_err(restore)?;
             }
-            Line::Manifest(file) => self.begin_blob(self.artifacts.manifests().clone(), file)?,
-            Line::Blob(file) => self.begin_blob(self.artifacts.blobs().clone(), file)?,
-            Line::Component(file) => self.begin_blob(self.components.clone(), file)?,
+            Line::Manifest(file) => self.begin_blob(Arc::clone(self.artifacts.manifests()), &file)?,
+            Line::Blob(file) => self.begin_blob(Arc::clone(self.artifacts.blobs()), &file)?,
+            Line::Component(file) => self.begin_blob(Arc::clone(&self.components), &file)?,
             Line::Log(log) => self.begin_log(&log)?,
             Line::Chunk(text) => {
                 let bytes = lines::chunk(&text).map_err(malformed)?;
@@ -263,9 +272,10 @@ impl Reading {
         self.aggregate.ok_or_else(|| self.wrong("it is of no aggregate".to_owned()))
     }
 
-    fn begin_blob(&mut self, folder: BlobDir, file: FileLine) -> Result<(), ImportError> {
+    fn begin_blob(&mut self, blobs: Arc<dyn Blobs>, file: &FileLine) -> Result<(), ImportError> {
         let digest = file.sha256.parse().map_err(|error: DigestError| self.wrong(error.to_string()))?;
-        self.begin_file(&folder.path(&digest), file.size, Some(file.sha256), 0o444)
+        let begun = self.aside.create(UNDER_WAY).map_err(ImportError::File)?;
+        self.begin_file(begun.into_std(), file.size, Some((digest, blobs)))
     }
 
     fn begin_log(&mut self, log: &LogLine) -> Result<(), ImportError> {
@@ -276,15 +286,16 @@ impl Reading {
         if !is_name(&log.execution) || !is_name(&log.file) {
             return Err(self.wrong("not the name of a log".to_owned()));
         }
-        self.begin_file(&self.logs.join(&log.execution).join(&log.file), log.size, None, 0o644)
+        let folder = self.logs.join(&log.execution);
+        let path = folder.join(&log.file);
+        let at = |source| ImportError::Io { path: path.clone(), source };
+        fs::create_dir_all(&folder).map_err(at)?;
+        let file = File::create_new(&path).map_err(at)?;
+        self.begin_file(file, log.size, None)
     }
 
-    fn begin_file(&mut self, path: &Path, size: u64, sha256: Option<String>, mode: u32) -> Result<(), ImportError> {
-        let at = |source| ImportError::Io { path: path.to_owned(), source };
-        fs::create_dir_all(path.parent().unwrap_or(path)).map_err(at)?;
-        let file = File::create_new(path).map_err(at)?;
-        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at)?;
-        self.file = Some(Writing { file, left: size, sha256, hash: Sha256::new() });
+    fn begin_file(&mut self, file: File, size: u64, blob: Option<(Digest, Arc<dyn Blobs>)>) -> Result<(), ImportError> {
+        self.file = Some(Writing { file, left: size, hasher: Hasher::default(), blob });
         self.check_whole()
     }
 
@@ -294,20 +305,19 @@ impl Reading {
         let writing = self.file.as_mut().ok_or_else(|| wrong("it is of no file"))?;
         writing.left =
             writing.left.checked_sub(bytes.len() as u64).ok_or_else(|| wrong("it is more than its file has"))?;
-        writing.hash.update(bytes);
-        writing.file.write_all(bytes).map_err(|source| ImportError::Io { path: self.logs.clone(), source })?;
+        writing.hasher.update(bytes);
+        writing.file.write_all(bytes).map_err(ImportError::File)?;
         self.check_whole()
     }
 
     /// Closes the file if all of it is there.
     fn check_whole(&mut self) -> Result<(), ImportError> {
         let Some(writing) = self.file.take_if(|writing| writing.left == 0) else { return Ok(()) };
-        match writing.sha256 {
-            Some(sha256) if sha256 != hex::encode(writing.hash.finalize()) => {
-                Err(self.wrong("the file that ends here does not have its digest".to_owned()))
-            }
-            _ => Ok(()),
+        let Some((digest, blobs)) = writing.blob else { return Ok(()) };
+        if writing.hasher.finish() != digest {
+            return Err(self.wrong(format!("the file that ends here does not have its digest, {digest}")));
         }
+        blobs.adopt(&digest, &self.aside, UNDER_WAY).map_err(ImportError::File)
     }
 
     fn check_file_ended(&self) -> Result<(), ImportError> {

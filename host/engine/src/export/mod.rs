@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
-use pipewright_sandbox::files::BlobDir;
+use pipewright_artifacts::files::Blobs;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
@@ -58,8 +58,8 @@ pub enum ExportError {
     Driver(#[from] DriverError),
     #[error("the files of artifacts and plugins: {0}")]
     Files(std::io::Error),
-    #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    #[error("{what}: {source}")]
+    File { what: String, source: std::io::Error },
     #[error("a line cannot be written: {0}")]
     Line(#[from] serde_json::Error),
     /// Nobody is told.
@@ -73,7 +73,7 @@ pub struct Exported {
     pub store: Arc<dyn Store>,
     pub artifacts: Arc<Artifacts>,
     /// The components of plugins that were ever loaded.
-    pub components: BlobDir,
+    pub components: Arc<dyn Blobs>,
     /// The folder of logs.
     pub logs: PathBuf,
     /// Collects nothing meanwhile.
@@ -261,12 +261,11 @@ impl Exported {
     async fn files(&self, to: &mut Writer) -> Result<(), ExportError> {
         let folders = [self.artifacts.manifests(), self.artifacts.blobs(), &self.components];
         for (blobs, kind) in folders.into_iter().zip([Line::Manifest, Line::Blob, Line::Component]) {
-            let listed = blobs.clone();
-            let digests = tokio::task::spawn_blocking(move || listed.digests()).await;
-            let digests = digests.unwrap_or_else(|error| Err(error.into())).map_err(ExportError::Files)?;
+            let digests = of_blobs(blobs, |blobs| blobs.digests()).await.map_err(ExportError::Files)?;
             for digest in digests {
                 let line = |size| kind(FileLine { sha256: digest.to_string(), size });
-                file(&blobs.path(&digest), line, to).await?;
+                let opened = of_blobs(blobs, move |blobs| blobs.open(&digest)).await;
+                file(opened.map(Into::into), &format!("blob {digest}"), line, to).await?;
             }
         }
         Ok(())
@@ -276,17 +275,31 @@ impl Exported {
         for (execution, folder) in names_in(&self.logs).await? {
             for (name, path) in names_in(&folder).await? {
                 let line = |size| Line::Log(LogLine { execution: execution.clone(), file: name.clone(), size });
-                file(&path, line, to).await?;
+                let opened = tokio::fs::File::open(&path).await;
+                file(opened, &path.display().to_string(), line, to).await?;
             }
         }
         Ok(())
     }
 }
 
+async fn of_blobs<T: Send + 'static>(
+    blobs: &Arc<dyn Blobs>,
+    work: impl FnOnce(&dyn Blobs) -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let blobs = Arc::clone(blobs);
+    tokio::task::spawn_blocking(move || work(&*blobs)).await.unwrap_or_else(|error| Err(error.into()))
+}
+
 /// A file of the size that it has now: a log may grow meanwhile.
-async fn file(path: &Path, line: impl FnOnce(u64) -> Line, to: &mut Writer) -> Result<(), ExportError> {
-    let at = |source| ExportError::File { path: path.to_owned(), source };
-    let mut file = tokio::fs::File::open(path).await.map_err(at)?;
+async fn file(
+    opened: std::io::Result<tokio::fs::File>,
+    what: &str,
+    line: impl FnOnce(u64) -> Line,
+    to: &mut Writer,
+) -> Result<(), ExportError> {
+    let at = |source| ExportError::File { what: what.to_owned(), source };
+    let mut file = opened.map_err(at)?;
     let size = file.metadata().await.map_err(at)?.len();
     to.line(&line(size)).await?;
     let mut left = size;
@@ -302,7 +315,7 @@ async fn file(path: &Path, line: impl FnOnce(u64) -> Line, to: &mut Writer) -> R
 
 /// What is in a folder, in the order of the names; nothing in one that is not there.
 async fn names_in(folder: &Path) -> Result<Vec<(String, PathBuf)>, ExportError> {
-    let at = |source| ExportError::File { path: folder.to_owned(), source };
+    let at = |source| ExportError::File { what: folder.display().to_string(), source };
     let mut entries = match tokio::fs::read_dir(folder).await {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

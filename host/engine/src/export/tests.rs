@@ -9,6 +9,8 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use tempfile::TempDir;
 
+use pipewright_artifacts::files::BlobDir;
+
 use super::*;
 use crate::driver::Entry;
 use crate::driver::faults::Faulty;
@@ -23,7 +25,7 @@ fn exported(store: Arc<dyn Store>, artifacts: &Path, logs: &Path, components: &P
     let artifacts = Arc::new(Artifacts::open(artifacts).unwrap());
     let (of, time) = (Arc::clone(&store), clock::system());
     let keeper = Keeper::new(of, time, Arc::clone(&artifacts), logs.to_owned(), Retention::default());
-    let components = BlobDir::new(components).unwrap();
+    let components = Arc::new(BlobDir::new(components).unwrap());
     Exported { store, artifacts, components, logs: logs.to_owned(), keeper: Arc::new(keeper) }
 }
 

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use pipewright_artifacts::files::{BlobDir, Blobs as _, Entry, Node, Tree};
+use pipewright_base::Digest;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
     Awaited, ExecutionId, FailureType, InputKind, Reply, Report, RunAction, StartRequest, Success, Wait,
 };
-use pipewright_sandbox::files::{BlobDir, Digest, Entry, Node, Tree};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -109,7 +110,7 @@ impl Pinned for Components {
     }
 
     fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
-        self.0.remove_unused(unneeded, before)
+        self.0.remove_unused(&unneeded, before)
     }
 }
 

@@ -7,7 +7,8 @@ use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use pipewright_sandbox::files::{BlobDir, Digest, Tree, TreeLimits};
+use pipewright_artifacts::files::{Blobs, Tree, TreeLimits};
+use pipewright_base::Digest;
 use pipewright_sandbox::outside::Recorded;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
@@ -137,10 +138,10 @@ impl Bundle {
     }
 
     /// A tree whose files are put into `blobs`.
-    pub fn unpacked(&self, digest: &Digest, what: &str, blobs: &BlobDir) -> Result<Tree, RecordingError> {
+    pub fn unpacked(&self, digest: &Digest, what: &str, blobs: &dyn Blobs) -> Result<Tree, RecordingError> {
         let tree = self.tree(digest, what)?;
         for entry in tree.entries() {
-            if let pipewright_sandbox::files::Node::File { digest, .. } = &entry.node {
+            if let pipewright_artifacts::files::Node::File { digest, .. } = &entry.node {
                 let left_out = || RecordingError::LeftOut(format!("{what}: {}", entry.path));
                 blobs.put(self.blobs.get(digest).ok_or_else(left_out)?).map_err(anyhow::Error::from)?;
             }

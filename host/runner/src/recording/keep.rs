@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pipewright_artifacts::files::{Blobs, Node, Tree};
+use pipewright_base::Digest;
 use pipewright_sandbox::abi::{Entry, Outcome};
-use pipewright_sandbox::files::{BlobDir, Digest, Input, Node, Tree};
+use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::{Call, CallEnd, Masks, Plugin};
@@ -120,7 +122,7 @@ pub fn complete(
     bundle: &mut Bundle,
     component: Option<Bytes>,
     masks: Option<&Masks>,
-    artifact: impl Fn(&Digest) -> Option<(Arc<Tree>, BlobDir)>,
+    artifact: impl Fn(&Digest) -> Option<(Arc<Tree>, Arc<dyn Blobs>)>,
 ) {
     let holds_secret = |bytes: &[u8]| masks.is_some_and(|masks| masks.find(bytes));
     let kept = bundle.blobs.len();
@@ -148,7 +150,7 @@ pub fn complete(
     for (name, digest) in inputs {
         let what = format!("the input artifact {name}");
         match (artifact(&digest), masks) {
-            (Some((tree, blobs)), Some(masks)) => room.artifact(&what, &tree, &blobs, masks),
+            (Some((tree, blobs)), Some(masks)) => room.artifact(&what, &tree, &*blobs, masks),
             (Some(_), None) => room.leave_out(format!("{what}: the secrets cannot be read that may be in it")),
             (None, _) => room.leave_out(format!("{what}: it is not here any more")),
         }
@@ -187,7 +189,7 @@ impl Room<'_> {
         }
     }
 
-    fn artifact(&mut self, what: &str, tree: &Tree, blobs: &BlobDir, masks: &Masks) {
+    fn artifact(&mut self, what: &str, tree: &Tree, blobs: &dyn Blobs, masks: &Masks) {
         let manifest = tree.to_bytes();
         if masks.find(&manifest) {
             return self.leave_out(format!("{what}: a secret's value is in the name of a file"));

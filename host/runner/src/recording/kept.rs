@@ -8,8 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pipewright_base::Digest;
 use pipewright_pipeline::machine::{Outcome, Report, RunAction};
-use pipewright_sandbox::files::Digest;
 use pipewright_sandbox::outside::{Recorder, Room};
 
 use super::{Bundle, Keeper, RECORDING_BYTES_MAX};

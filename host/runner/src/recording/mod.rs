@@ -12,10 +12,10 @@ mod kept;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pipewright_base::Digest;
 use pipewright_pipeline::machine::FailureType;
 use pipewright_sandbox::Usage;
 use pipewright_sandbox::abi::{Entry, Outcome, Request};
-use pipewright_sandbox::files::Digest;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Recorded;

@@ -25,11 +25,11 @@ use wasmtime_wasi::WasiCtxBuilder;
 use crate::abi;
 use crate::grants::{CaseFolder, Use};
 use crate::limits::CallLimits;
-use crate::memory::HostMemory;
 use crate::outside::{Exchanged, Kept};
 use crate::rights::{Asked, Asks};
 use crate::seam::{Denied, HostCallOutcome, Seam};
 use crate::state::State;
+use pipewright_base::memory::HostMemory;
 
 use self::clock::Clock;
 use self::directories::Directories;

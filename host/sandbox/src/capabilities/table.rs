@@ -115,7 +115,7 @@ macro_rules! capabilities {
                 }
             }
 
-            pub(crate) fn bodies(&self) -> Vec<crate::files::Digest> {
+            pub(crate) fn bodies(&self) -> Vec<pipewright_base::Digest> {
                 match self {
                     $(Self::$type(kept) => kept.bodies(),)*
                 }

@@ -10,15 +10,14 @@ use cap_std::fs::Dir;
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
-use super::area::{Area, OpenFile, Role};
-use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
-use super::error::{FileError, FileResult};
-use super::stat::FileKind;
+use pipewright_artifacts::files::{
+    Area, CHUNK_BYTES, Copied, FileError, FileErrorKind, FileKind, FileResult, Found, Item, ItemKind, OpenFile, Role,
+    Source, Target, Walk, copy, directory_items, each_chunk, missing_blob, paths, tree_items, unzip, write_file, zip,
+};
+use rustix::io::Errno;
+
 use super::streams::{Reader, Writer};
-use super::tree::Found;
-use super::walk::{self, Item, ItemKind, Walk};
-use super::wasi::ErrorCode;
-use super::{Input, Place, Shared, Want, archive, not_in, paths};
+use super::{Input, Place, Shared, Want, not_in};
 use crate::bindings::pipewright::plugin::artifacts as abi;
 use crate::state::State;
 use pipewright_base::{Digest, Hasher};
@@ -53,7 +52,17 @@ fn answered<T>(done: FileResult<T>) -> Answer<T> {
     match done.map_err(|error| error.ends().ok_or(error)) {
         Ok(done) => Ok(Ok(done)),
         Err(Ok(limit)) => Err(limit.into()),
-        Err(Err(error)) => Ok(Err(error.into())),
+        Err(Err(error)) => Ok(Err(in_words(error))),
+    }
+}
+
+fn in_words(error: FileError) -> abi::Error {
+    match error.kind {
+        FileErrorKind::NotFound => abi::Error::NotFound(error.message),
+        FileErrorKind::Denied => abi::Error::Denied(error.message),
+        FileErrorKind::Quota => abi::Error::Quota(error.message),
+        FileErrorKind::Invalid => abi::Error::Invalid(error.message),
+        FileErrorKind::Io | FileErrorKind::Ends(_) => abi::Error::Io(error.message),
     }
 }
 
@@ -182,18 +191,18 @@ impl Shared {
     fn readable<'a>(&self, place: &Place<'a>, location: &str) -> FileResult<Readable<'a>> {
         match *place {
             Place::Names(_) => Err(FileError::invalid(
-                ErrorCode::Invalid,
+                Errno::INVAL,
                 format!("/{location} is only a folder of names: name one artifact or directory below it"),
             )),
             Place::Input(input, path) => match input.tree.find(path, true) {
                 Err(missing) => Err(not_in(input, path, missing)),
                 Ok(Found::Directory(directory)) => Ok(Readable::Input { input, directory }),
                 // Only the last name of a path is ever given as a link, and only if it is not to be followed.
-                Ok(Found::Link(_)) => Err(FileError::invalid(ErrorCode::Loop, format!("/{location} is a link"))),
+                Ok(Found::Link(_)) => Err(FileError::invalid(Errno::LOOP, format!("/{location} is a link"))),
                 Ok(Found::File { digest, executable, .. }) => {
                     let held = self.budget.open()?;
                     let file = input.blobs.open(digest);
-                    let file = file.map_err(|error| copy::missing_blob(&input.name, path, digest, &error))?;
+                    let file = file.map_err(|error| missing_blob(&input.name, path, digest, &error))?;
                     let expected = Some((input.name.as_str(), *digest));
                     Ok(Readable::File { file: OpenFile::of_input(file, held), executable, expected })
                 }
@@ -213,10 +222,10 @@ impl Shared {
         let mut listing = self.budget.listing();
         let walk = Walk { except, refuse_others: false, stop: Some(&self.stop) };
         match readable {
-            Readable::File { .. } => Err(FileError::invalid(ErrorCode::NotDirectory, "it is a file")),
-            Readable::Input { input, directory } => walk::tree_items(&input.tree, directory, &mut listing, &walk),
+            Readable::File { .. } => Err(FileError::invalid(Errno::NOTDIR, "it is a file")),
+            Readable::Input { input, directory } => tree_items(&input.tree, directory, &mut listing, &walk),
             Readable::Directory { area, directory } => {
-                walk::directory_items(directory, &mut listing, &walk).map_err(|error| error.within(&area.name))
+                directory_items(directory, &mut listing, &walk).map_err(|error| error.within(&area.name))
             }
         }
     }
@@ -254,7 +263,7 @@ impl Shared {
                 Readable::File { expected: Some((_, digest)), .. } => Ok(digest.to_string()),
                 Readable::File { mut file, .. } => {
                     let (mut hasher, mut buffer) = (Hasher::default(), vec![0; CHUNK_BYTES]);
-                    copy::each_chunk(&mut file.file, path, &self.stop, &mut buffer, |chunk| {
+                    each_chunk(&mut file.file, path, &self.stop, &mut buffer, |chunk| {
                         hasher.update(chunk);
                         Ok(())
                     })?;
@@ -284,14 +293,14 @@ impl Shared {
                     let into = Into::open(area, parent)?;
                     let mut buffer = vec![0; CHUNK_BYTES];
                     let target = into.target(self);
-                    let bytes = copy::write_file(&mut file.file, expected, executable, name, &target, &mut buffer)?;
+                    let bytes = write_file(&mut file.file, expected, executable, name, &target, &mut buffer)?;
                     Ok(Copied { files: 1, bytes })
                 }
                 readable => {
                     let except: HashSet<String> = except.into_iter().collect();
                     let items = self.items(&readable, &except)?;
                     let into = Into::open(area, path)?;
-                    copy::copy(readable.source()?, &items, &into.target(self))
+                    copy(readable.source()?, &items, &into.target(self))
                         .map_err(|error| error.within(&format!("copying {source} to {destination}")))
                 }
             },
@@ -315,7 +324,7 @@ impl Shared {
                 let readable = self.readable(&from_place, &from)?;
                 let items = self.items(&readable, &HashSet::new()).map_err(|error| error.within(source))?;
                 let file = area.make_file(path, false)?;
-                archive::zip(readable.source()?, &items, &file, &self.stop).map_err(|error| error.within(destination))
+                zip(readable.source()?, &items, &file, &self.stop).map_err(|error| error.within(destination))
             },
         )
     }
@@ -335,7 +344,7 @@ impl Shared {
                     return Err(is_directory(&from));
                 };
                 let into = Into::open(area, path)?;
-                archive::unzip(&file.file, &into.target(self)).map_err(|error| error.within(source))
+                unzip(&file.file, &into.target(self)).map_err(|error| error.within(source))
             },
         )
     }
@@ -345,10 +354,10 @@ impl<'a> Readable<'a> {
     fn source(&self) -> FileResult<Source<'_>> {
         match self {
             Self::Input { input, directory } => {
-                Ok(Source::Blobs { blobs: &input.blobs, artifact: &input.name, directory })
+                Ok(Source::Blobs { blobs: &*input.blobs, artifact: &input.name, directory })
             }
             Self::Directory { directory, .. } => Ok(Source::Directory(directory)),
-            Self::File { .. } => Err(FileError::invalid(ErrorCode::NotDirectory, "it is a file")),
+            Self::File { .. } => Err(FileError::invalid(Errno::NOTDIR, "it is a file")),
         }
     }
 }
@@ -388,9 +397,9 @@ fn entry(item: Item) -> abi::Entry {
 }
 
 fn not_writable(location: &str) -> FileError {
-    FileError::invalid(ErrorCode::NotPermitted, format!("/{location} cannot be written"))
+    FileError::invalid(Errno::PERM, format!("/{location} cannot be written"))
 }
 
 fn is_directory(location: &str) -> FileError {
-    FileError::invalid(ErrorCode::IsDirectory, format!("/{location} is a directory"))
+    FileError::invalid(Errno::ISDIR, format!("/{location} is a directory"))
 }

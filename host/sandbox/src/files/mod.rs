@@ -1,33 +1,18 @@
 //! The file capability: the one root under which a guest sees its artifacts, its scratch and the granted directories.
 //!
 //! Owns which name leads where, who may read or write there, and the denial of the rest. wasi.rs and artifacts.rs are the
-//! two languages in which guests ask; area.rs is a real directory, tree.rs with blobs.rs an input. Must not know what an
+//! two languages in which guests ask; a real directory is an `Area`, an input is a `Tree` with `Blobs`. Must not know what an
 //! action is, nor what becomes of an output.
 //!
 //! Inputs are served from their manifest and the blob store: handing an artifact to a call copies nothing and makes
 //! nothing. Outputs and scratch become real directories when they are first written to. `..` in a path is resolved in its
 //! text, before any link is followed.
 
-mod archive;
-mod area;
 mod artifacts;
-mod blobs;
-mod collect;
-mod copy;
-
-mod error;
-mod floor;
-mod hashed;
-mod paths;
-mod quota;
-mod remove;
 mod snapshot;
-mod stat;
 mod streams;
 #[cfg(test)]
 mod tests;
-mod tree;
-mod walk;
 mod wasi;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,26 +22,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::Linker;
 
-pub use self::archive::ZipOfTree;
-pub use self::blobs::{BlobDir, BlobError};
-pub use self::collect::{CollectError, MadeOutput, collect};
-pub use self::copy::Copied;
-pub use self::error::FileError;
-pub(crate) use self::floor::Floor;
-pub use self::quota::FileQuota;
-pub use self::remove::remove_tree;
-pub use self::tree::{Entry, Node, Tree, TreeError, TreeLimits};
-pub use pipewright_base::{Digest, DigestError};
+use pipewright_artifacts::files::{
+    Area, Blobs, Budget, FileError, FileErrorKind, FileKind, FileQuota, FileResult, Floor, Found, MadeOutput, Missing,
+    Role, Stat, Tree, identity_of, paths,
+};
+use pipewright_base::memory::HostMemory;
+use rustix::io::Errno;
 
-use self::area::{Area, Role};
-use self::error::FileResult;
-use self::quota::Budget;
-use self::stat::{FileKind, Stat};
-use self::tree::{Found, Missing};
-use self::wasi::ErrorCode;
 use crate::capabilities::directories;
 use crate::grants::{Access, DirectoryGrant};
-use crate::memory::HostMemory;
 use crate::outside::Outside;
 use crate::seam::{HostCallOutcome, Seam};
 use crate::state::State;
@@ -71,7 +45,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 pub struct Input {
     pub name: String,
     pub tree: Arc<Tree>,
-    pub blobs: BlobDir,
+    pub blobs: Arc<dyn Blobs>,
 }
 
 pub(crate) struct FilesConfig {
@@ -157,7 +131,11 @@ impl Files {
             directories: directories
                 .into_iter()
                 .map(|(name, grant)| {
-                    let area = area(Role::Granted(grant.access), format!("/directories/{name}"), grant.path);
+                    let area = area(
+                        Role::Granted { writable: grant.access == Access::Write },
+                        format!("/directories/{name}"),
+                        grant.path,
+                    );
                     (name, area)
                 })
                 .collect(),
@@ -190,10 +168,10 @@ impl Shared {
     /// The path that a guest means by `path` in the directory `base`, both without the leading `/`.
     fn resolve(&self, base: &str, path: &str) -> FileResult<String> {
         if path.contains('\0') {
-            return Err(FileError::invalid(ErrorCode::Invalid, "a path has a NUL in it"));
+            return Err(FileError::invalid(Errno::INVAL, "a path has a NUL in it"));
         }
         let resolved = paths::follow(base, path).ok_or_else(|| {
-            FileError::invalid(ErrorCode::NotPermitted, format!("{path} leads above the root of this action's files"))
+            FileError::invalid(Errno::PERM, format!("{path} leads above the root of this action's files"))
         })?;
         self.budget.check_path(&resolved)?;
         Ok(resolved)
@@ -207,14 +185,14 @@ impl Shared {
         let place = self.find(location, operation)?;
         match place {
             Place::Names(name) if want == Want::Write => Err(FileError::invalid(
-                ErrorCode::NotPermitted,
+                Errno::PERM,
                 format!("nothing can be made or changed in /{name}: write to /outputs/NAME or /scratch"),
             )),
             Place::Input(input, _) if want == Want::Write => Err(FileError::invalid(
-                ErrorCode::ReadOnly,
+                Errno::ROFS,
                 format!("the input artifact {} is read-only: copy it to /outputs/NAME or /scratch first", input.name),
             )),
-            Place::Area(area, _) if want == Want::Write && area.role == Role::Granted(Access::Read) => {
+            Place::Area(area, _) if want == Want::Write && area.role == (Role::Granted { writable: false }) => {
                 let name = area.name.trim_start_matches("/directories/");
                 Err(self.denied(location, name, Access::Write, operation))
             }
@@ -262,7 +240,7 @@ impl Shared {
     fn keep_after(&self) {
         let Outside::Recorded(recorder) = self.seam.outside() else { return };
         for (name, area) in &self.directories {
-            if area.role == Role::Granted(Access::Write) && !area.is_first_look() {
+            if area.role == (Role::Granted { writable: true }) && !area.is_first_look() {
                 recorder.directory_after(name, snapshot::take(area, recorder.bytes_left()));
             }
         }
@@ -295,7 +273,7 @@ impl Shared {
         work: impl FnOnce() -> FileResult<T>,
     ) -> FileResult<T> {
         let is_granted =
-            |place: &Place<'_>| matches!(place, Place::Area(area, _) if matches!(area.role, Role::Granted(_)));
+            |place: &Place<'_>| matches!(place, Place::Area(area, _) if matches!(area.role, Role::Granted { .. }));
         if !places.iter().any(|(place, _)| is_granted(place)) {
             return work();
         }
@@ -304,7 +282,7 @@ impl Shared {
         let result = work();
         let (outcome, bytes) = match &result {
             Ok(done) => (HostCallOutcome::Done, bytes(done)),
-            Err(error) if error.kind == error::Kind::Quota => (HostCallOutcome::Limit(error.message.clone()), 0),
+            Err(error) if error.kind == FileErrorKind::Quota => (HostCallOutcome::Limit(error.message.clone()), 0),
             Err(error) => (HostCallOutcome::Failed(error.message.clone()), 0),
         };
         directories::end(timer, target.join(" → "), outcome, bytes);
@@ -322,7 +300,7 @@ impl Shared {
                     Found::Link(target) => (FileKind::Link, target.len() as u64, false),
                     Found::Directory(_) => (FileKind::Directory, 0, false),
                 };
-                let identity = stat::identity_of(location);
+                let identity = identity_of(location);
                 Ok(Stat { kind, size, links: 1, executable, times: None, identity })
             }
         }
@@ -349,8 +327,8 @@ fn not_in(input: &Input, path: &str, missing: Missing) -> FileError {
     match missing {
         Missing::NotFound => FileError::not_found(format!("{shown} does not exist")),
         Missing::NotDirectory => {
-            FileError::invalid(ErrorCode::NotDirectory, format!("{shown}: a file is where a directory should be"))
+            FileError::invalid(Errno::NOTDIR, format!("{shown}: a file is where a directory should be"))
         }
-        Missing::Loop => FileError::invalid(ErrorCode::Loop, format!("{shown}: its links lead in a circle")),
+        Missing::Loop => FileError::invalid(Errno::LOOP, format!("{shown}: its links lead in a circle")),
     }
 }

@@ -7,17 +7,14 @@ use std::io::Read as _;
 use bytes::Bytes;
 use cap_std::fs::Dir;
 
-use super::area::Area;
-use super::collect::entries;
-use super::copy;
-use super::error::FileResult;
-use super::floor::Floor;
-use super::quota::{Budget, FileQuota};
-use super::tree::Tree;
-use super::walk::{self, Item, ItemKind, Walk};
-use crate::memory::HostMemory;
-use crate::outside::Snapshot;
+use pipewright_artifacts::files::{
+    Area, Budget, FileError, FileQuota, FileResult, Floor, Item, ItemKind, Tree, Walk, directory_items, entries,
+    open_regular,
+};
 use pipewright_base::Digest;
+use pipewright_base::memory::HostMemory;
+
+use crate::outside::Snapshot;
 
 /// A directory with more entries is not kept. Stops a walk through a whole disk, before a guest's first look at it.
 const ENTRIES_MAX: u64 = 20_000;
@@ -35,7 +32,7 @@ pub(super) fn take(area: &Area, bytes_max: u64) -> Result<Snapshot, String> {
     };
     let quota = FileQuota { entries_max: ENTRIES_MAX, ..FileQuota::default() };
     let budget = Budget::new(quota, HostMemory::alone(LISTING_BYTES_MAX), Floor::default());
-    let items = walk::directory_items(&top, &mut budget.listing(), &Walk::all()).map_err(|error| error.to_string())?;
+    let items = directory_items(&top, &mut budget.listing(), &Walk::all()).map_err(|error| error.to_string())?;
     let size = |item: &Item| if let ItemKind::File { size, .. } = item.kind { size } else { 0 };
     let bytes: u64 = items.iter().map(size).sum();
     if bytes > bytes_max {
@@ -57,7 +54,7 @@ pub(super) fn take(area: &Area, bytes_max: u64) -> Result<Snapshot, String> {
 
 fn read(top: &Dir, item: &Item, size: u64) -> FileResult<Bytes> {
     let mut content = Vec::new();
-    let file = copy::open_regular(top, &item.path)?;
-    file.take(size).read_to_end(&mut content).map_err(|error| super::FileError::io(&item.path, &error))?;
+    let file = open_regular(top, &item.path)?;
+    file.take(size).read_to_end(&mut content).map_err(|error| FileError::io(&item.path, &error))?;
     Ok(content.into())
 }

@@ -5,12 +5,10 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use pipewright_artifacts::files::{CHUNK_BYTES, FileError, OpenFile};
+use pipewright_base::Hasher;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
-
-use super::area::OpenFile;
-use super::copy::CHUNK_BYTES;
-use pipewright_base::Hasher;
 
 pub(super) struct Reader {
     file: Arc<OpenFile>,
@@ -86,7 +84,7 @@ impl Pollable for Writer {
 #[async_trait]
 impl OutputStream for Writer {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let failed = |error: super::error::FileError| StreamError::LastOperationFailed(wasmtime::Error::from(error));
+        let failed = |error: FileError| StreamError::LastOperationFailed(wasmtime::Error::from(error));
         match &mut self.to {
             To::Position(position) => {
                 self.file.changed();

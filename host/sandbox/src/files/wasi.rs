@@ -5,22 +5,21 @@
 
 use std::sync::Arc;
 
+use pipewright_artifacts::files::{
+    CHUNK_BYTES, ChildKind, FileError, FileKind, Found, Held, Listing, Open, OpenFile, Opened, Stat, kind_of,
+    missing_blob,
+};
+use rustix::io::Errno;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTableError};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 pub(super) use self::bindings::wasi::filesystem::types::ErrorCode;
 use self::bindings::wasi::filesystem::{preopens, types as abi};
-use super::area::{Open, OpenFile, Opened};
-use super::copy::CHUNK_BYTES;
-use super::error::{FileError, code_of_stream_error};
-use super::quota::{Held, Listing};
-use super::stat::{FileKind, Stat, kind_of};
 use super::streams::{Reader, Writer};
-use super::tree::{ChildKind, Found};
-use super::{Place, Shared, Want, copy, not_in};
-use crate::memory::Charge;
+use super::{Place, Shared, Want, not_in};
 use crate::state::State;
+use pipewright_base::memory::Charge;
 
 mod bindings {
     #![allow(unreachable_pub, missing_debug_implementations, dead_code, reason = "generated")]
@@ -83,7 +82,7 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         match error.ends() {
             Some(limit) => Self::Trap(limit.into()),
-            None => Self::Code(error.code),
+            None => Self::Code(code_of(error.errno)),
         }
     }
 }
@@ -186,7 +185,7 @@ impl Shared {
                 Ok(Found::File { digest, .. }) => {
                     let held = self.budget.open()?;
                     let file = input.blobs.open(digest);
-                    let file = file.map_err(|error| copy::missing_blob(&input.name, path, digest, &error))?;
+                    let file = file.map_err(|error| missing_blob(&input.name, path, digest, &error))?;
                     Opened::File(OpenFile::of_input(file, held))
                 }
             },
@@ -523,4 +522,40 @@ fn time_of(time: abi::NewTimestamp) -> Outcome<Option<cap_fs_ext::SystemTimeSpec
             Some(SystemTimeSpec::Absolute(cap_std::time::SystemTime::from_std(time)))
         }
     })
+}
+
+/// WASI's code for an error that a stream carried.
+fn code_of_stream_error(error: &wasmtime::Error) -> Option<ErrorCode> {
+    if let Some(error) = error.downcast_ref::<FileError>() {
+        return Some(code_of(error.errno));
+    }
+    error.downcast_ref::<std::io::Error>().and_then(Errno::from_io_error).map(code_of)
+}
+
+fn code_of(errno: Errno) -> ErrorCode {
+    match errno {
+        Errno::ACCESS => ErrorCode::Access,
+        Errno::PERM | Errno::XDEV => ErrorCode::NotPermitted,
+        Errno::NOENT => ErrorCode::NoEntry,
+        Errno::EXIST => ErrorCode::Exist,
+        Errno::ISDIR => ErrorCode::IsDirectory,
+        Errno::NOTDIR => ErrorCode::NotDirectory,
+        Errno::NOTEMPTY => ErrorCode::NotEmpty,
+        Errno::LOOP => ErrorCode::Loop,
+        Errno::ILSEQ => ErrorCode::IllegalByteSequence,
+        Errno::NAMETOOLONG => ErrorCode::NameTooLong,
+        Errno::INVAL => ErrorCode::Invalid,
+        Errno::BADF => ErrorCode::BadDescriptor,
+        Errno::BUSY => ErrorCode::Busy,
+        Errno::FBIG => ErrorCode::FileTooLarge,
+        Errno::NOSPC => ErrorCode::InsufficientSpace,
+        Errno::DQUOT => ErrorCode::Quota,
+        Errno::ROFS => ErrorCode::ReadOnly,
+        Errno::TXTBSY => ErrorCode::TextFileBusy,
+        Errno::MLINK => ErrorCode::TooManyLinks,
+        Errno::NXIO => ErrorCode::NoSuchDevice,
+        Errno::INTR => ErrorCode::Interrupted,
+        Errno::NOMEM => ErrorCode::InsufficientMemory,
+        _ => ErrorCode::Io,
+    }
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::recorder::Recorder;
-use crate::files::Digest;
 use crate::masks::Masks;
+use pipewright_base::Digest;
 
 /// A compressed body is looked into up to this size; what is larger is left out. Stops a bomb.
 const DECODED_BYTES_MAX: u64 = 64 << 20;

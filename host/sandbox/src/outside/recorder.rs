@@ -11,8 +11,9 @@ use sha2::Digest as _;
 
 use super::body::{Body, Reel, may_be_kept};
 use super::step::{Recorded, RecordedDirectory, Step};
-use crate::files::{Digest, Tree};
 use crate::masks::Masks;
+use pipewright_artifacts::files::Tree;
+use pipewright_base::Digest;
 
 /// What a step takes besides what is written of it.
 const STEP_BYTES: u64 = 64;

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use crate::capabilities::Step;
-use crate::files::Digest;
 use crate::masks::Masks;
 use crate::seam::HostCallOutcome;
+use pipewright_base::Digest;
 
 /// Everything that came from outside in one call.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -13,9 +13,9 @@ use crate::capabilities::{Capability as _, Setup};
 use crate::grants::{Grants, SecretGrant, SecretValue};
 use crate::limits::CallLimits;
 use crate::masks::Masks;
-use crate::memory::HostMemory;
 use crate::rights::Asks;
 use crate::seam::{Journal, Seam, Sink};
+use pipewright_base::memory::HostMemory;
 
 /// As recordings have had them since their first format.
 const WRITTEN: &str = r#"[

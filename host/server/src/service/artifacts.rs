@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
+use pipewright_artifacts::files::{Entry, Node, Tree, ZipOfTree};
 use pipewright_pipeline::machine::{ActionExecutionId, Execution};
-use pipewright_sandbox::files::{Entry, Node, Tree, ZipOfTree};
 use serde::Serialize;
 
 use super::{Context, Service, ServiceError};

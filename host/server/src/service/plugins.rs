@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipewright_base::Cause;
+use pipewright_base::Digest;
 use pipewright_engine::driver::Aggregate;
 use pipewright_packages::Entry;
 use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Provenance, ask_in_words, label};
@@ -14,7 +15,6 @@ use pipewright_pipeline::action_type::Property;
 use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_runner::actions::plugin_pin;
 use pipewright_sandbox::abi::Description;
-use pipewright_sandbox::files::Digest;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 

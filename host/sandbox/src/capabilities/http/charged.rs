@@ -21,9 +21,9 @@ use wasmtime_wasi_http::p2::{HeaderError, HeaderResult, HttpError, HttpResult};
 use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView};
 
 use super::Http;
-use crate::limits::LimitReached;
-use crate::memory::{Charge, HostMemory};
 use crate::state::State;
+use pipewright_base::memory::LimitReached;
+use pipewright_base::memory::{Charge, HostMemory};
 
 /// What a field costs besides its text: maps grow by doubling.
 const FIELD_BYTES: usize = 256;

@@ -30,8 +30,8 @@ use super::tape::Tape;
 use crate::capabilities::secrets::Refusal;
 use crate::clock;
 use crate::limits::HttpLimits;
-use crate::memory::Charge;
 use crate::seam::Denied;
+use pipewright_base::memory::Charge;
 
 /// Stops URLs that fill the journal; servers do not take longer ones either.
 const URL_BYTES_MAX: usize = 8 * 1024;

@@ -19,10 +19,10 @@ use super::fake::{Answers, FakeAnswer};
 use super::tape::{self, HttpStep, sorted};
 use super::{Http, codes};
 use crate::capabilities::{Step, Tabled as _};
-use crate::files::Digest;
 use crate::masks::Masks;
 use crate::outside::{Fakes, Replay};
 use crate::seam::HostCallOutcome;
+use pipewright_base::Digest;
 
 /// How much of a given body a guest gets at once.
 const CHUNK_BYTES: usize = 64 << 10;

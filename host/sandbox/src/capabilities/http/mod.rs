@@ -30,10 +30,10 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpH
 use super::Setup;
 use super::secrets::Secrets;
 use crate::limits::HttpLimits;
-use crate::memory::Charge;
 use crate::outside::Outside;
 use crate::seam::Seam;
 use charged::Weights;
+use pipewright_base::memory::Charge;
 use trust::Trust;
 
 pub(crate) use self::fake::Answers;

@@ -11,10 +11,10 @@ use wasmtime_wasi_http::Error;
 
 use super::{Http, codes};
 use crate::capabilities::{Step, Tabled as _};
-use crate::files::Digest;
 use crate::masks::Masks;
 use crate::outside::{Body, Cleaner, Kept, Open, Recorder, Reel, masked_outcome, shown_denial};
 use crate::seam::HostCallOutcome;
+use pipewright_base::Digest;
 
 /// A request, in the order in which they were started, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use pipewright_artifacts::files::Copied;
+
 use super::*;
 
 const FILES: &[(&str, &str)] =

@@ -1,17 +1,15 @@
 //! Reading inputs, writing outputs, copies, quotas, denials, and taking outputs in.
 
 use super::*;
-use crate::files::area::{Open, Opened};
-use crate::files::error::Kind;
-use crate::files::wasi::ErrorCode;
-use crate::limits::FREE_DISK_BYTES_MIN;
+use pipewright_artifacts::files::{Copied, FREE_DISK_BYTES_MIN, FileErrorKind as Kind, Open, OpenFile, Opened, export};
+use pipewright_base::Digest;
 use std::sync::atomic::AtomicU64;
 
 const INPUT: &[(&str, &str)] =
     &[("bin/run*", "#!x"), ("docs/a", "aa"), ("docs/sub/b", "bbb"), ("link", "→ docs/a"), ("void/", "")];
 
 /// Opens for writing as WASI does.
-fn open(world: &World, path: &str, how: Open) -> Result<area::OpenFile, FileError> {
+fn open(world: &World, path: &str, how: Open) -> Result<OpenFile, FileError> {
     let place = world.shared().place(path, Want::Write, "open")?;
     let Place::Area(area, path) = place else { panic!("{path} is not writable") };
     match area.open(path, how)? {
@@ -55,7 +53,7 @@ fn copies_keep_bits_links_and_order() {
         }
     }
     let out = world.host("exported");
-    world.blobs().export(&tree, "out", &out).unwrap();
+    export(&world.blobs(), &tree, "out", &out).unwrap();
     assert_eq!(contents(&out).get("x/docs/sub/b").unwrap(), "bbb");
 }
 
@@ -153,7 +151,7 @@ fn guests_leave_some_of_the_disk_free() {
     let shared = world.shared();
     let check = |result: Result<(), FileError>| {
         let error = result.unwrap_err();
-        assert_eq!((error.kind, error.code), (Kind::Quota, ErrorCode::InsufficientSpace), "{error}");
+        assert_eq!((error.kind, error.errno), (Kind::Quota, Errno::NOSPC), "{error}");
         assert!(error.to_string().contains("FREE_DISK_BYTES_MIN"), "{error}");
     };
     check(world.write("/outputs/out/a", &"x".repeat(1_001)));

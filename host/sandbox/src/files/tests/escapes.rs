@@ -3,7 +3,7 @@
 use std::os::unix::fs::{FileTypeExt as _, symlink};
 
 use super::*;
-use crate::files::area::{Open, Opened};
+use pipewright_artifacts::files::{Open, Opened};
 
 fn link(world: &World, path: &str, target: &str) -> Result<(), FileError> {
     world.shared().change(path, "link", |area, path| area.make_link(path, target, true))
@@ -117,45 +117,6 @@ fn links_that_lead_out_are_not_copied() {
     let except = ["absolute", "relative", "root", "magic", "up", "dangling"].map(str::to_owned);
     world.shared().copy("/directories/write", "/outputs/out", except.into()).unwrap();
     assert_eq!(world.list("/outputs/out"), "hard 6\nloop → loop\n", "a FIFO is no content");
-}
-
-#[test]
-fn collecting_takes_only_what_is_an_artifact() {
-    let check = |plant: &dyn Fn(&Path), wrong: &str| {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("out");
-        fs::create_dir_all(out.join("sub")).unwrap();
-        fs::write(out.join("fine"), "fine").unwrap();
-        plant(&out);
-        let blobs = BlobDir::new(dir.path().join("blobs")).unwrap();
-        let made = MadeOutput::of_directory("out", out);
-        let error = collect(&made, &blobs, &FileQuota { bytes_max: 100, ..FileQuota::default() }).unwrap_err();
-        assert!(error.to_string().contains(wrong), "{error}");
-        assert!(
-            contents(blobs.path(&Digest::of(b"")).parent().unwrap().parent().unwrap()).is_empty(),
-            "no half-made state"
-        );
-    };
-    check(&|out| symlink("/etc/passwd", out.join("l")).unwrap(), "`l` has an absolute target");
-    check(&|out| symlink("../x", out.join("l")).unwrap(), "`l` leads outside");
-    check(&|out| symlink("../../x", out.join("sub/l")).unwrap(), "`sub/l` leads outside");
-    check(&|out| symlink("sub/../../x", out.join("l")).unwrap(), "`..` after a name");
-    check(&|out| fs::hard_link(out.join("fine"), out.join("hard")).unwrap(), "hard links");
-    check(&|out| fs::write(out.join("big"), [0; 200]).unwrap(), "bytes_max");
-    check(
-        &|out| {
-            let kind = rustix::fs::FileType::Fifo;
-            rustix::fs::mknodat(rustix::fs::CWD, out.join("fifo"), kind, rustix::fs::Mode::RUSR, 0).unwrap();
-        },
-        "neither a file",
-    );
-    check(
-        &|out| {
-            use std::os::unix::ffi::OsStrExt as _;
-            fs::write(out.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
-        },
-        "not UTF-8",
-    );
 }
 
 /// However a directory gets to where it lies, it lies no deeper than the limit.

@@ -2,14 +2,14 @@
 
 mod archive;
 mod artifacts;
-mod blobs;
 mod escapes;
-mod tree;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use pipewright_artifacts::files::{BlobDir, CollectError, Entry, Node, collect};
 
 use super::*;
 use crate::masks::Masks;
@@ -51,7 +51,7 @@ impl World {
         let grant = |name, access| (String::from(name), DirectoryGrant { path: dir.path().join(name), access });
         let journal = Arc::new(Journal::default());
         let files = Files::new(FilesConfig {
-            inputs: vec![Input { name: "in".to_owned(), tree, blobs }],
+            inputs: vec![Input { name: "in".to_owned(), tree, blobs: Arc::new(blobs) }],
             outputs: vec!["out".to_owned()],
             directories: BTreeMap::from([grant("read", Access::Read), grant("write", Access::Write)]),
             work_dir: dir.path().join("work"),

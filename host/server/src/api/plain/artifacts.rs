@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
 use axum::http::{Response, header};
-use pipewright_sandbox::files::{Entry, Tree, ZipOfTree};
+use pipewright_artifacts::files::{Entry, Tree, ZipOfTree};
 
 use super::super::Call;
 use super::super::error::ApiError;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::Artifacts;
+use pipewright_artifacts::files::BlobDir;
 use pipewright_base::home::DataDirectory;
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_engine::driver::{Actions, Aggregate, Granted};
@@ -23,7 +24,6 @@ use pipewright_pipeline::requests::{self, Request};
 use pipewright_runner::actions::Runner;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{Host, Identity};
-use pipewright_sandbox::files::BlobDir;
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 use pipewright_store::{MemoryStore, Store};
 use serde::Serialize;
@@ -203,7 +203,7 @@ impl World {
         let artifacts: Arc<Artifacts> = Arc::clone(&host.actions.artifacts);
         let clock = Arc::clone(host.driver.clock());
         let keeper = Keeper::new(Arc::clone(&store), clock, Arc::clone(&artifacts), data.logs(), Retention::default());
-        let components = BlobDir::new(data.components()).unwrap();
+        let components = Arc::new(BlobDir::new(data.components()).unwrap());
         let exported = Exported { store, artifacts, components, logs: data.logs(), keeper: Arc::new(keeper) };
         let account_plugins =
             Arc::new(runtime.block_on(AccountPlugins::load(&host, &data, A)).unwrap_or_else(|e| panic!("{e}")));

@@ -16,10 +16,10 @@ use super::*;
 use crate::grants::{Grants, SecretGrant, SecretValue};
 use crate::limits::CallLimits;
 use crate::masks::Masks;
-use crate::memory::HostMemory;
 use crate::outside::Outside;
 use crate::rights::Asks;
 use crate::seam::{HostCallOutcome, Journal, Sink};
+use pipewright_base::memory::HostMemory;
 
 pub(super) const SECRET: &str = "s3cret/value+1234";
 

@@ -11,19 +11,19 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::OFlags;
 
 use super::area;
-use super::blobs::BlobDir;
+use super::blobs::Blobs;
 use super::error::{FileError, FileResult};
 use super::hashed::Hashed;
 use super::paths;
 use super::quota::Budget;
 use super::walk::{Item, ItemKind, Origin};
-use super::wasi::ErrorCode;
 use pipewright_base::{Digest, Hasher};
+use rustix::io::Errno;
 
 /// How much is read and written at once.
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
+pub const CHUNK_BYTES: usize = 256 << 10;
 /// Work with many files is shared by this many threads: one reads while the other hashes.
-pub(super) const THREADS: usize = 2;
+pub const THREADS: usize = 2;
 /// From this many files on.
 const FILES_FOR_THREADS_MIN: usize = 16;
 
@@ -37,10 +37,10 @@ pub struct Copied {
 
 /// Where the files come from.
 #[derive(Clone, Copy)]
-pub(super) enum Source<'a> {
+pub enum Source<'a> {
     /// Of an artifact; `directory` is the one in it that the items are below.
     Blobs {
-        blobs: &'a BlobDir,
+        blobs: &'a dyn Blobs,
         artifact: &'a str,
         directory: &'a str,
     },
@@ -48,25 +48,25 @@ pub(super) enum Source<'a> {
 }
 
 /// Where they go.
-pub(super) struct Target<'a> {
-    pub(super) directory: &'a Dir,
+pub struct Target<'a> {
+    pub directory: &'a Dir,
     /// How deep the directory lies in what its links must not leave.
-    pub(super) depth: usize,
-    pub(super) budget: &'a Arc<Budget>,
+    pub depth: usize,
+    pub budget: &'a Arc<Budget>,
     /// Takes the digests, where they are wanted.
-    pub(super) hashed: Option<&'a Hashed>,
+    pub hashed: Option<&'a Hashed>,
     /// Set when nobody waits for the result any more.
-    pub(super) stop: &'a AtomicBool,
+    pub stop: &'a AtomicBool,
 }
 
 impl Target<'_> {
-    pub(super) fn check_depth(&self, path: &str) -> FileResult<()> {
+    pub fn check_depth(&self, path: &str) -> FileResult<()> {
         self.budget.check_depth(path, self.depth + paths::depth(path))
     }
 }
 
 /// Copies the items, which are in order, from below the source to below the target.
-pub(super) fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> FileResult<Copied> {
+pub fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> FileResult<Copied> {
     for item in items {
         target.budget.check_path(&item.path)?;
         target.check_depth(&item.path)?;
@@ -88,7 +88,7 @@ pub(super) fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> F
 }
 
 /// Does the work for each index below `count` in a few threads, and adds up what it gives. The first error ends it.
-pub(super) fn in_threads(
+pub fn in_threads(
     count: usize,
     stop: &AtomicBool,
     work: impl Fn(usize, &mut [u8]) -> FileResult<u64> + Sync,
@@ -152,7 +152,7 @@ fn copy_item(source: Source<'_>, item: &Item, target: &Target<'_>, buffer: &mut 
 }
 
 /// Passes the bytes of a file on, checked where the digest is known; gives how many there were.
-pub(super) fn read_item(
+pub fn read_item(
     source: Source<'_>,
     item: &Item,
     stop: &AtomicBool,
@@ -172,7 +172,7 @@ pub(super) fn read_item(
 }
 
 /// Writes a new file, in the place of a file or link that was there, and checks the digest where it is known.
-pub(super) fn write_file(
+pub fn write_file(
     from: &mut impl Read,
     expected: Expected<'_>,
     executable: bool,
@@ -210,7 +210,7 @@ pub(super) fn write_file(
     Ok(bytes)
 }
 
-pub(super) fn each_chunk(
+pub fn each_chunk(
     from: &mut impl Read,
     path: &str,
     stop: &AtomicBool,
@@ -243,28 +243,28 @@ fn check_digest(found: Option<Digest>, expected: Expected<'_>, path: &str) -> Fi
     }
 }
 
-pub(super) fn missing_blob(artifact: &str, path: &str, digest: &Digest, error: &io::Error) -> FileError {
+pub fn missing_blob(artifact: &str, path: &str, digest: &Digest, error: &io::Error) -> FileError {
     FileError::broken(format!("the file {path} of the artifact {artifact} cannot be read: blob {digest}: {error}"))
 }
 
 /// Opens a file of a walk again, if it still is one.
-pub(super) fn open_regular(directory: &Dir, path: &str) -> FileResult<File> {
+pub fn open_regular(directory: &Dir, path: &str) -> FileResult<File> {
     let mut options = OpenOptions::new();
     options.read(true).follow(FollowSymlinks::No).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     let file = directory.open_with(path, &options).map_err(|error| FileError::io(path, &error))?.into_std();
     if !file.metadata().map_err(|error| FileError::io(path, &error))?.is_file() {
-        return Err(FileError::invalid(ErrorCode::NotPermitted, format!("{path} is no longer a file")));
+        return Err(FileError::invalid(Errno::PERM, format!("{path} is no longer a file")));
     }
     Ok(file)
 }
 
-pub(super) fn check_link(target: &Target<'_>, path: &str, to: &str) -> FileResult<()> {
+pub fn check_link(target: &Target<'_>, path: &str, to: &str) -> FileResult<()> {
     paths::check_target(target.depth + paths::depth(path), to)
-        .map_err(|fault| FileError::invalid(ErrorCode::NotPermitted, format!("the link {path} {fault}")))
+        .map_err(|fault| FileError::invalid(Errno::PERM, format!("the link {path} {fault}")))
 }
 
 /// Makes a link of a copy, in the place of a file or link that was there.
-pub(super) fn make_link(target: &Target<'_>, path: &str, to: &str) -> FileResult<()> {
+pub fn make_link(target: &Target<'_>, path: &str, to: &str) -> FileResult<()> {
     check_link(target, path, to)?;
     let fail = |error: io::Error| FileError::io(path, &error);
     target.budget.make(target.directory)?;

@@ -12,7 +12,7 @@ use pipewright_base::Digest;
 
 /// One per output.
 #[derive(Debug, Default)]
-pub(super) struct Hashed(Mutex<HashMap<u64, State>>);
+pub struct Hashed(Mutex<HashMap<u64, State>>);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -26,7 +26,7 @@ enum State {
 
 impl Hashed {
     /// The host begins to write this file, which it just made.
-    pub(super) fn begin(&self, inode: u64, budget: &Budget) -> FileResult<()> {
+    pub fn begin(&self, inode: u64, budget: &Budget) -> FileResult<()> {
         // Of an entry, in a map that has grown by doubling.
         const ENTRY_BYTES: usize = 128;
         budget.hold(ENTRY_BYTES)?;
@@ -35,7 +35,7 @@ impl Hashed {
     }
 
     /// The host wrote the file to its end. Counts only if nobody else changed it meanwhile.
-    pub(super) fn finish(&self, inode: u64, digest: Digest, size: u64) {
+    pub fn finish(&self, inode: u64, digest: Digest, size: u64) {
         if let Some(state) = self.states().get_mut(&inode)
             && matches!(state, State::Writing)
         {
@@ -44,11 +44,11 @@ impl Hashed {
     }
 
     /// Somebody else may change the file, or did.
-    pub(super) fn forget(&self, inode: u64) {
+    pub fn forget(&self, inode: u64) {
         self.states().remove(&inode);
     }
 
-    pub(super) fn get(&self, inode: u64, size: u64) -> Option<Digest> {
+    pub fn get(&self, inode: u64, size: u64) -> Option<Digest> {
         match self.states().get(&inode) {
             Some(State::Done { digest, size: hashed }) if *hashed == size => Some(*digest),
             _ => None,

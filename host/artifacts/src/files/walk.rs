@@ -13,17 +13,17 @@ use super::paths;
 use super::quota::Listing;
 use super::stat::{FileKind, kind_of};
 use super::tree::{Node, Tree};
-use super::wasi::ErrorCode;
 use pipewright_base::Digest;
+use rustix::io::Errno;
 
 /// Something below the listed directory.
-pub(super) struct Item {
+pub struct Item {
     /// Below the listed directory.
-    pub(super) path: String,
-    pub(super) kind: ItemKind,
+    pub path: String,
+    pub kind: ItemKind,
 }
 
-pub(super) enum ItemKind {
+pub enum ItemKind {
     File { size: u64, executable: bool, origin: Origin },
     Link { target: String },
     Directory,
@@ -31,25 +31,25 @@ pub(super) enum ItemKind {
 
 /// Where a file's bytes are.
 #[derive(Clone, Copy)]
-pub(super) enum Origin {
+pub enum Origin {
     Blob(Digest),
     Real { inode: u64, links: u64 },
 }
 
 /// How to walk.
-pub(super) struct Walk<'a> {
+pub struct Walk<'a> {
     /// Paths below the listed directory, left out with all that is below them.
-    pub(super) except: &'a HashSet<String>,
+    pub except: &'a HashSet<String>,
     /// What is neither file, directory nor link is an error; otherwise it is left out, as git does.
-    pub(super) refuse_others: bool,
+    pub refuse_others: bool,
     /// Set when nobody waits for the result any more.
-    pub(super) stop: Option<&'a AtomicBool>,
+    pub stop: Option<&'a AtomicBool>,
 }
 
 static NOTHING: std::sync::LazyLock<HashSet<String>> = std::sync::LazyLock::new(HashSet::new);
 
 impl Walk<'static> {
-    pub(super) fn all() -> Self {
+    pub fn all() -> Self {
         Self { except: &NOTHING, refuse_others: false, stop: None }
     }
 }
@@ -64,12 +64,7 @@ impl Walk<'_> {
 }
 
 /// Below a directory of an artifact; `directory` is one that `Tree::find` gave.
-pub(super) fn tree_items(
-    tree: &Tree,
-    directory: &str,
-    listing: &mut Listing,
-    walk: &Walk<'_>,
-) -> FileResult<Vec<Item>> {
+pub fn tree_items(tree: &Tree, directory: &str, listing: &mut Listing, walk: &Walk<'_>) -> FileResult<Vec<Item>> {
     let skip = if directory.is_empty() { 0 } else { directory.len() + 1 };
     let mut items: Vec<Item> = Vec::new();
     // The directories of the entry before: those that an entry shares with it are listed already.
@@ -102,7 +97,7 @@ pub(super) fn tree_items(
 }
 
 /// How many levels of directories lie below a directory; one more than `levels_max` where there are more.
-pub(super) fn levels_below(top: &Dir, levels_max: usize) -> io::Result<usize> {
+pub fn levels_below(top: &Dir, levels_max: usize) -> io::Result<usize> {
     let mut deepest = 0;
     let mut open = vec![(top.try_clone()?, top.entries()?)];
     while let Some((_, entries)) = open.last_mut() {
@@ -132,7 +127,7 @@ fn is_left_out(path: &str, except: &HashSet<String>) -> bool {
 }
 
 /// Below a real directory. Follows no link.
-pub(super) fn directory_items(top: &Dir, listing: &mut Listing, walk: &Walk<'_>) -> FileResult<Vec<Item>> {
+pub fn directory_items(top: &Dir, listing: &mut Listing, walk: &Walk<'_>) -> FileResult<Vec<Item>> {
     let mut items = Vec::new();
     let io = |path: &str| {
         let path = path.to_owned();
@@ -151,14 +146,14 @@ pub(super) fn directory_items(top: &Dir, listing: &mut Listing, walk: &Walk<'_>)
             let entry = entry.map_err(io(&path))?;
             let name = entry.file_name().into_string().map_err(|name| {
                 let text = format!("{path}/{}: a name is not UTF-8: rename it", name.display());
-                FileError::invalid(ErrorCode::IllegalByteSequence, text)
+                FileError::invalid(Errno::ILSEQ, text)
             })?;
             let below = paths::join(&path, &name);
             if walk.except.contains(&below) {
                 continue;
             }
             paths::check_entry(&below)
-                .map_err(|fault| FileError::invalid(ErrorCode::NameTooLong, format!("{below} {fault}")))?;
+                .map_err(|fault| FileError::invalid(Errno::NAMETOOLONG, format!("{below} {fault}")))?;
             let metadata = entry.metadata().map_err(io(&below))?;
             let kind = match kind_of(&metadata) {
                 FileKind::File => ItemKind::File {
@@ -174,13 +169,13 @@ pub(super) fn directory_items(top: &Dir, listing: &mut Listing, walk: &Walk<'_>)
                     let target = directory.read_link_contents(&name).map_err(io(&below))?;
                     let target = target.into_os_string().into_string().map_err(|_| {
                         let text = format!("{below}: the link's target is not UTF-8");
-                        FileError::invalid(ErrorCode::IllegalByteSequence, text)
+                        FileError::invalid(Errno::ILSEQ, text)
                     })?;
                     ItemKind::Link { target }
                 }
                 FileKind::Other if walk.refuse_others => {
                     let text = format!("{below} is neither a file, a directory nor a link");
-                    return Err(FileError::invalid(ErrorCode::NotPermitted, text));
+                    return Err(FileError::invalid(Errno::PERM, text));
                 }
                 FileKind::Other => continue,
             };

@@ -14,19 +14,19 @@ use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipReadOptions, ZipWriter};
 
 use super::area::{self, OpenFile};
-use super::blobs::BlobDir;
+use super::blobs::Blobs;
 use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
 use super::error::{FileError, FileResult};
 use super::paths;
 use super::tree::{Entry, Node, Tree};
 use super::walk::{Item, ItemKind};
-use super::wasi::ErrorCode;
+use rustix::io::Errno;
 
 /// What the writer keeps of an entry besides its name.
 const ENTRY_BYTES: usize = 512;
 
 /// Packs the items, in their order, with times of 1980-01-01, executable bits, and links as links.
-pub(super) fn zip(source: Source<'_>, items: &[Item], into: &OpenFile, stop: &AtomicBool) -> FileResult<Copied> {
+pub fn zip(source: Source<'_>, items: &[Item], into: &OpenFile, stop: &AtomicBool) -> FileResult<Copied> {
     let mut writer = ZipWriter::new(BufWriter::with_capacity(CHUNK_BYTES, Charged { file: into, position: 0 }));
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut copied = Copied::default();
@@ -61,7 +61,7 @@ pub(super) fn zip(source: Source<'_>, items: &[Item], into: &OpenFile, stop: &At
 /// some hundred bytes for each entry that was packed, as the directory comes last.
 pub struct ZipOfTree {
     tree: Arc<Tree>,
-    blobs: BlobDir,
+    blobs: Arc<dyn Blobs>,
     /// The next entry.
     next: usize,
     /// The content of the last one, where it is a file that is not packed whole yet.
@@ -93,7 +93,7 @@ impl Write for Packed {
 }
 
 impl ZipOfTree {
-    pub fn new(tree: Arc<Tree>, blobs: BlobDir) -> Self {
+    pub fn new(tree: Arc<Tree>, blobs: Arc<dyn Blobs>) -> Self {
         let packed = Packed::default();
         let writer = Some(ZipWriter::new_stream(packed.clone()));
         Self { tree, blobs, next: 0, content: None, packed, writer }
@@ -109,7 +109,7 @@ impl ZipOfTree {
                 }
             } else if let Some(entry) = self.tree.entries().get(self.next) {
                 self.next += 1;
-                self.content = begin(writer, entry, &self.blobs)?;
+                self.content = begin(writer, entry, &*self.blobs)?;
             } else if let Some(writer) = self.writer.take() {
                 writer.finish()?;
             }
@@ -120,7 +120,7 @@ impl ZipOfTree {
 }
 
 /// Begins an entry; gives what its content is read from.
-fn begin<W: Write + Seek>(writer: &mut ZipWriter<W>, entry: &Entry, blobs: &BlobDir) -> io::Result<Option<File>> {
+fn begin<W: Write + Seek>(writer: &mut ZipWriter<W>, entry: &Entry, blobs: &dyn Blobs) -> io::Result<Option<File>> {
     let Entry { path, node } = entry;
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
@@ -139,7 +139,7 @@ fn begin<W: Write + Seek>(writer: &mut ZipWriter<W>, entry: &Entry, blobs: &Blob
 }
 
 /// Unpacks into a directory. What is there already and has the same name is replaced.
-pub(super) fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
+pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
     let clone = || archive.try_clone().map_err(|error| FileError::io("the zip file", &error));
     // Two readers of their own position each: of the directory, and of the content.
     let mut central =
@@ -197,7 +197,7 @@ fn check_name(path: &str) -> FileResult<()> {
     match fault {
         None => Ok(()),
         Some(fault) => Err(FileError::invalid(
-            ErrorCode::NotPermitted,
+            Errno::PERM,
             format!("the entry `{}` {fault}: it is not unpacked", path.chars().take(200).collect::<String>()),
         )),
     }
@@ -215,7 +215,7 @@ fn make_parents(target: &Target<'_>, parent: &str) -> FileResult<()> {
 fn fault(error: zip::result::ZipError) -> FileError {
     match error {
         zip::result::ZipError::Io(error) => of_io("the zip file", error),
-        error => FileError::invalid(ErrorCode::Invalid, format!("not a usable zip file: {error}")),
+        error => FileError::invalid(Errno::INVAL, format!("not a usable zip file: {error}")),
     }
 }
 
@@ -224,7 +224,7 @@ fn of_io(path: &str, error: io::Error) -> FileError {
     match error.downcast::<FileError>() {
         Ok(error) => error,
         Err(error) if error.raw_os_error().is_some() => FileError::io(path, &error),
-        Err(error) => FileError::invalid(ErrorCode::Invalid, format!("{path}: {error}")),
+        Err(error) => FileError::invalid(Errno::INVAL, format!("{path}: {error}")),
     }
 }
 

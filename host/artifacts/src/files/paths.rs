@@ -1,17 +1,17 @@
 //! The text of paths: what a path may be, where `..` leads, and which targets a link may have. Touches no file.
 
 /// Longest path of an entry of an artifact: what Linux takes. Stops a tree that no host can write out.
-pub(crate) const PATH_BYTES_MAX: usize = 4_096;
+pub const PATH_BYTES_MAX: usize = 4_096;
 /// Longest name of one entry, as on every usual file system.
 const NAME_BYTES_MAX: usize = 255;
 /// Deepest directory of an artifact. Stops trees that make everything that walks them recurse without end.
-pub(crate) const DEPTH_MAX: usize = 128;
+pub const DEPTH_MAX: usize = 128;
 
 /// What is wrong with a path or with the target of a link; a phrase that follows the path.
-pub(crate) type Fault = &'static str;
+pub type Fault = &'static str;
 
 /// Checks the path of an entry: names joined by `/`, with no empty one, `.` or `..`.
-pub(crate) fn check_entry(path: &str) -> Result<(), Fault> {
+pub fn check_entry(path: &str) -> Result<(), Fault> {
     if path.len() > PATH_BYTES_MAX {
         return Err("is longer than 4,096 bytes");
     }
@@ -34,7 +34,7 @@ pub(crate) fn check_entry(path: &str) -> Result<(), Fault> {
 ///
 /// A target may climb only at its start: `../../a/b`. Then no chain of such links leads out, whatever else becomes a
 /// link later: `a/../b` would, where `a` is a link to `.`.
-pub(crate) fn check_target(depth: usize, target: &str) -> Result<(), Fault> {
+pub fn check_target(depth: usize, target: &str) -> Result<(), Fault> {
     if target.is_empty() || target.len() > PATH_BYTES_MAX || target.contains('\0') {
         return Err("has a target that is empty, longer than 4,096 bytes, or has a NUL in it");
     }
@@ -55,22 +55,22 @@ pub(crate) fn check_target(depth: usize, target: &str) -> Result<(), Fault> {
 }
 
 /// How many directories lie above this path.
-pub(crate) fn depth(path: &str) -> usize {
+pub fn depth(path: &str) -> usize {
     path.bytes().filter(|byte| *byte == b'/').count()
 }
 
 /// The directory of a path, empty for the top, and its last name.
-pub(crate) fn split(path: &str) -> (&str, &str) {
+pub fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-pub(crate) fn join(directory: &str, name: &str) -> String {
+pub fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 
 /// Follows `path` from the directory `base` in the text alone: `..` undoes the name before it, without looking whether
 /// that is a link. `None` where it would climb above the root.
-pub(crate) fn follow(base: &str, path: &str) -> Option<String> {
+pub fn follow(base: &str, path: &str) -> Option<String> {
     let mut at = String::with_capacity(base.len() + 1 + path.len());
     at.push_str(base);
     for name in path.split('/') {

@@ -3,7 +3,7 @@
 use cap_std::fs::{Metadata, MetadataExt as _};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FileKind {
+pub enum FileKind {
     File,
     Directory,
     Link,
@@ -13,19 +13,19 @@ pub(super) enum FileKind {
 
 /// What the file capability tells of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Stat {
-    pub(super) kind: FileKind,
-    pub(super) size: u64,
-    pub(super) links: u64,
-    pub(super) executable: bool,
+pub struct Stat {
+    pub kind: FileKind,
+    pub size: u64,
+    pub links: u64,
+    pub executable: bool,
     /// Accessed, modified, changed, as seconds and nanoseconds since 1970; `None` where times are fixed.
-    pub(super) times: Option<[(i64, i64); 3]>,
+    pub times: Option<[(i64, i64); 3]>,
     /// Names the file among all others that this call sees.
-    pub(super) identity: (u64, u64),
+    pub identity: (u64, u64),
 }
 
 impl Stat {
-    pub(super) fn of(metadata: &Metadata, times: bool) -> Self {
+    pub fn of(metadata: &Metadata, times: bool) -> Self {
         let kind = kind_of(metadata);
         // A directory's size and link count say how the file system keeps it, which must not reach an artifact.
         let (size, links) = if kind == FileKind::Directory { (0, 1) } else { (metadata.size(), metadata.nlink()) };
@@ -46,13 +46,13 @@ impl Stat {
     }
 
     /// A directory that nobody made yet, or that is only a name.
-    pub(super) fn unmade(name: &str) -> Self {
+    pub fn unmade(name: &str) -> Self {
         let kind = FileKind::Directory;
         Self { kind, size: 0, links: 1, executable: false, times: None, identity: identity_of(name) }
     }
 }
 
-pub(super) fn kind_of(metadata: &Metadata) -> FileKind {
+pub fn kind_of(metadata: &Metadata) -> FileKind {
     let kind = metadata.file_type();
     if kind.is_file() {
         FileKind::File
@@ -66,7 +66,7 @@ pub(super) fn kind_of(metadata: &Metadata) -> FileKind {
 }
 
 /// An identity for what has no inode.
-pub(super) fn identity_of(name: &str) -> (u64, u64) {
+pub fn identity_of(name: &str) -> (u64, u64) {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);

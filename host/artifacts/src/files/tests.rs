@@ -1,11 +1,15 @@
-//! Manifests: their text, and lookups in them.
+//! Manifests: their text, and lookups in them; and what may become one.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use pipewright_base::Digest;
 
 use super::*;
-use crate::files::tree::{Found, Missing, TreeLimits};
 
-fn sample() -> (tempfile::TempDir, Tree) {
-    let dir = tempfile::tempdir().unwrap();
-    let blobs = BlobDir::new(dir.path()).unwrap();
+/// Entries by their names: one that ends in `*` is executable, in `/` an empty directory; a content `→ x` is a link to `x`.
+fn sample() -> Tree {
     let entries = [
         ("bin/tool*", "#!"),
         ("bin-old", "x"),
@@ -19,13 +23,24 @@ fn sample() -> (tempfile::TempDir, Tree) {
         ("pool", "→ loop"),
         ("self", "→ ."),
     ];
-    let tree = tree_of(&entries, &blobs);
-    (dir, tree)
+    let entry = |(name, content): (&str, &str)| {
+        let node = match content.strip_prefix("→ ") {
+            Some(target) => Node::Link { target: target.to_owned() },
+            None if name.ends_with('/') => Node::Directory,
+            None => Node::File {
+                digest: Digest::of(content.as_bytes()),
+                size: content.len() as u64,
+                executable: name.ends_with('*'),
+            },
+        };
+        Entry { path: name.trim_end_matches(['*', '/']).to_owned(), node }
+    };
+    Tree::new(entries.map(entry).into()).unwrap()
 }
 
 #[test]
 fn text() {
-    let (_dir, tree) = sample();
+    let tree = sample();
     let text = tree.to_bytes();
     let lines: Vec<&str> = std::str::from_utf8(&text).unwrap().lines().collect();
     assert_eq!(lines[0], "pipewright-tree 1");
@@ -66,7 +81,7 @@ fn other_texts_are_refused() {
 
 #[test]
 fn lookups() {
-    let (_dir, tree) = sample();
+    let tree = sample();
     let check = |path: &str, follow, wanted: &str| {
         let found = match tree.find(path, follow) {
             Ok(Found::File { size, executable, .. }) => format!("file {size} {executable}"),
@@ -97,7 +112,7 @@ fn lookups() {
 
 #[test]
 fn children_in_order() {
-    let (_dir, tree) = sample();
+    let tree = sample();
     let names = |directory| tree.children(directory).into_keys().collect::<Vec<_>>().join(" ");
     assert_eq!(names(""), "bin bin-old docs docs.txt empty latest loop pool self");
     assert_eq!(names("docs"), "a.md deep up");
@@ -124,4 +139,40 @@ fn blobs_are_checked() {
     fs::write(blobs.path(&digest), "").unwrap();
     blobs.put(b"content").unwrap();
     blobs.verify(&digest).unwrap();
+}
+
+#[test]
+fn collecting_takes_only_what_is_an_artifact() {
+    let check = |plant: &dyn Fn(&Path), wrong: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        fs::create_dir_all(out.join("sub")).unwrap();
+        fs::write(out.join("fine"), "fine").unwrap();
+        plant(&out);
+        let blobs = BlobDir::new(dir.path().join("blobs")).unwrap();
+        let made = MadeOutput::of_directory("out", out);
+        let error = collect(&made, &blobs, &FileQuota { bytes_max: 100, ..FileQuota::default() }).unwrap_err();
+        assert!(error.to_string().contains(wrong), "{error}");
+        assert_eq!(blobs.digests().unwrap(), [], "no half-made state");
+    };
+    check(&|out| symlink("/etc/passwd", out.join("l")).unwrap(), "`l` has an absolute target");
+    check(&|out| symlink("../x", out.join("l")).unwrap(), "`l` leads outside");
+    check(&|out| symlink("../../x", out.join("sub/l")).unwrap(), "`sub/l` leads outside");
+    check(&|out| symlink("sub/../../x", out.join("l")).unwrap(), "`..` after a name");
+    check(&|out| fs::hard_link(out.join("fine"), out.join("hard")).unwrap(), "hard links");
+    check(&|out| fs::write(out.join("big"), [0; 200]).unwrap(), "bytes_max");
+    check(
+        &|out| {
+            let kind = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, out.join("fifo"), kind, rustix::fs::Mode::RUSR, 0).unwrap();
+        },
+        "neither a file",
+    );
+    check(
+        &|out| {
+            use std::os::unix::ffi::OsStrExt as _;
+            fs::write(out.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        },
+        "not UTF-8",
+    );
 }

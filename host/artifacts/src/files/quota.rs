@@ -5,11 +5,12 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use pipewright_base::memory::{Charge, HostMemory};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::error::{FileError, FileResult};
 use super::floor::Floor;
-use crate::memory::{Charge, HostMemory};
 
 /// The limits of one call on files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +43,7 @@ impl Default for FileQuota {
 }
 
 /// What is left.
-pub(super) struct Budget {
+pub struct Budget {
     quota: FileQuota,
     bytes_left: AtomicU64,
     entries_left: AtomicU64,
@@ -54,7 +55,7 @@ pub(super) struct Budget {
 }
 
 /// An open file's or directory's part of a budget, given back when it is dropped.
-pub(super) struct Held(Arc<Budget>);
+pub struct Held(Arc<Budget>);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -63,7 +64,7 @@ impl Drop for Held {
 }
 
 impl Budget {
-    pub(super) fn new(quota: FileQuota, memory: Arc<HostMemory>, floor: Floor) -> Arc<Self> {
+    pub fn new(quota: FileQuota, memory: Arc<HostMemory>, floor: Floor) -> Arc<Self> {
         Arc::new(Self {
             bytes_left: quota.bytes_max.into(),
             entries_left: quota.entries_max.into(),
@@ -76,7 +77,7 @@ impl Budget {
     }
 
     /// For what the host itself writes.
-    pub(super) fn unlimited() -> Arc<Self> {
+    pub fn unlimited() -> Arc<Self> {
         let path_bytes_max = super::paths::PATH_BYTES_MAX;
         let quota = FileQuota {
             bytes_max: u64::MAX,
@@ -89,7 +90,7 @@ impl Budget {
     }
 
     /// The first limit that was used up, in words.
-    pub(super) fn used_up(&self) -> Option<&str> {
+    pub fn used_up(&self) -> Option<&str> {
         self.used_up.get().map(String::as_str)
     }
 
@@ -103,7 +104,7 @@ impl Budget {
     }
 
     /// To be asked before the bytes are written to the disk on which `on` is.
-    pub(super) fn write(&self, bytes: u64, on: impl AsFd) -> FileResult<()> {
+    pub fn write(&self, bytes: u64, on: impl AsFd) -> FileResult<()> {
         take(&self.bytes_left, bytes).ok_or_else(|| self.refuse("bytes_max", self.quota.bytes_max))?;
         self.floor.check(bytes, on).map_err(|error| {
             self.bytes_left.fetch_add(bytes, Relaxed);
@@ -112,7 +113,7 @@ impl Budget {
     }
 
     /// To be asked before an entry is made on the disk on which `on` is.
-    pub(super) fn make(&self, on: impl AsFd) -> FileResult<()> {
+    pub fn make(&self, on: impl AsFd) -> FileResult<()> {
         self.make_first()?;
         self.floor.check(0, on).map_err(|error| {
             self.not_made();
@@ -121,68 +122,66 @@ impl Budget {
     }
 
     /// The same where there is nothing yet.
-    pub(super) fn make_first(&self) -> FileResult<()> {
+    pub fn make_first(&self) -> FileResult<()> {
         take(&self.entries_left, 1).ok_or_else(|| self.refuse("entries_max", self.quota.entries_max))
     }
 
     /// The entry that was asked for was not made after all.
-    pub(super) fn not_made(&self) {
+    pub fn not_made(&self) {
         self.entries_left.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn open(self: &Arc<Self>) -> FileResult<Held> {
+    pub fn open(self: &Arc<Self>) -> FileResult<Held> {
         take(&self.open_left, 1).ok_or_else(|| self.refuse("open_files_max", self.quota.open_files_max))?;
         Ok(Held(Arc::clone(self)))
     }
 
     /// A listing that holds no names yet.
-    pub(super) fn listing(self: &Arc<Self>) -> Listing {
+    pub fn listing(self: &Arc<Self>) -> Listing {
         Listing { budget: Arc::clone(self), charge: None, entries: 0 }
     }
 
     /// Memory of the host that is held until the charge is dropped.
-    pub(super) fn charge(&self, bytes: usize) -> FileResult<Charge> {
+    pub fn charge(&self, bytes: usize) -> FileResult<Charge> {
         Ok(self.memory.charge(bytes)?)
     }
 
     /// Memory of the host that is held until the call ends.
-    pub(super) fn hold(&self, bytes: usize) -> FileResult<()> {
+    pub fn hold(&self, bytes: usize) -> FileResult<()> {
         Ok(self.memory.take(bytes)?)
     }
 
-    pub(super) fn check_path(&self, path: &str) -> FileResult<()> {
-        use super::wasi::ErrorCode;
+    pub fn check_path(&self, path: &str) -> FileResult<()> {
         if path.len() > self.quota.path_bytes_max {
             let message = format!("a path is longer than path_bytes_max ({})", self.quota.path_bytes_max);
-            return Err(FileError::invalid(ErrorCode::NameTooLong, message));
+            return Err(FileError::invalid(Errno::NAMETOOLONG, message));
         }
         self.check_depth(path, super::paths::depth(path))
     }
 
     /// The same for where the path leads: below so many directories.
-    pub(super) fn check_depth(&self, path: &str, depth: usize) -> FileResult<()> {
-        use super::wasi::ErrorCode;
+    pub fn check_depth(&self, path: &str, depth: usize) -> FileResult<()> {
         if depth > self.quota.directory_depth_max {
             let message = format!("{path} is deeper than directory_depth_max ({})", self.quota.directory_depth_max);
-            return Err(FileError::invalid(ErrorCode::NameTooLong, message));
+            return Err(FileError::invalid(Errno::NAMETOOLONG, message));
         }
         Ok(())
     }
 
-    pub(super) fn directory_depth_max(&self) -> usize {
+    pub fn directory_depth_max(&self) -> usize {
         self.quota.directory_depth_max
     }
 }
 
 /// Counts the names that a listing holds; their memory is given back when it is dropped.
-pub(super) struct Listing {
+pub struct Listing {
     budget: Arc<Budget>,
     charge: Option<Charge>,
     entries: u64,
 }
 
 impl Listing {
-    pub(super) fn add(&mut self, name: &str) -> FileResult<()> {
+    pub fn add(&mut self, name: &str) -> FileResult<()> {
         // What a name costs besides its text.
         const ENTRY_BYTES: usize = 96;
         let budget = &self.budget;

@@ -21,48 +21,47 @@ use super::hashed::Hashed;
 use super::paths;
 use super::quota::{Budget, Held};
 use super::stat::{FileKind, Stat, kind_of};
-use super::wasi::ErrorCode;
-use crate::grants::Access;
+use rustix::io::Errno;
 
-pub(super) struct Area {
-    pub(super) role: Role,
+pub struct Area {
+    pub role: Role,
     /// As the guest sees it: `/outputs/Site`.
-    pub(super) name: String,
+    pub name: String,
     host_path: PathBuf,
     top: OnceLock<Dir>,
-    pub(super) budget: Arc<Budget>,
-    pub(super) hashed: Arc<Hashed>,
+    pub budget: Arc<Budget>,
+    pub hashed: Arc<Hashed>,
     looked_at: AtomicBool,
     /// A link may lie in it, so that a path may lead deeper than its text says.
     has_links: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub enum Role {
     Output,
     Scratch,
-    Granted(Access),
+    Granted { writable: bool },
 }
 
 /// How to open.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Open {
-    pub(super) write: bool,
-    pub(super) create: bool,
-    pub(super) exclusive: bool,
-    pub(super) truncate: bool,
-    pub(super) follow: bool,
+pub struct Open {
+    pub write: bool,
+    pub create: bool,
+    pub exclusive: bool,
+    pub truncate: bool,
+    pub follow: bool,
 }
 
-pub(super) enum Opened {
+pub enum Opened {
     Directory,
     File(OpenFile),
 }
 
 /// A regular file that is open for a guest.
-pub(super) struct OpenFile {
-    pub(super) file: File,
-    pub(super) writable: bool,
+pub struct OpenFile {
+    pub file: File,
+    pub writable: bool,
     inode: u64,
     /// `None` for a file of an input.
     area: Option<Arc<Area>>,
@@ -71,20 +70,20 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    pub(super) fn of_input(file: File, held: Held) -> Self {
+    pub fn of_input(file: File, held: Held) -> Self {
         Self { file, writable: false, inode: 0, area: None, _held: held }
     }
 
-    pub(super) fn area(&self) -> Option<&Arc<Area>> {
+    pub fn area(&self) -> Option<&Arc<Area>> {
         self.area.as_ref()
     }
 
-    pub(super) fn inode(&self) -> u64 {
+    pub fn inode(&self) -> u64 {
         self.inode
     }
 
     /// Writes all of it, or as much as an error left; charged before it is written.
-    pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> FileResult<()> {
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> FileResult<()> {
         let area = self.for_writing()?;
         area.budget.write(bytes.len() as u64, &self.file)?;
         // Bytes far behind the end make a hole, which reads as bytes and is collected as bytes.
@@ -93,19 +92,19 @@ impl OpenFile {
         self.file.write_all_at(bytes, offset).map_err(|error| FileError::io(&area.name, &error))
     }
 
-    pub(super) fn set_size(&self, size: u64) -> FileResult<()> {
+    pub fn set_size(&self, size: u64) -> FileResult<()> {
         let area = self.for_writing()?;
         area.budget.write(size.saturating_sub(self.size()?), &self.file)?;
         self.changed();
         self.file.set_len(size).map_err(|error| FileError::io(&area.name, &error))
     }
 
-    pub(super) fn size(&self) -> FileResult<u64> {
+    pub fn size(&self) -> FileResult<u64> {
         Ok(self.file.metadata().map_err(|error| FileError::io("an open file", &error))?.len())
     }
 
     /// The guest changes the file: what the host knows of its content is void.
-    pub(super) fn changed(&self) {
+    pub fn changed(&self) {
         if let Some(area) = &self.area {
             area.hashed.forget(self.inode);
         }
@@ -113,12 +112,12 @@ impl OpenFile {
 
     fn for_writing(&self) -> FileResult<&Arc<Area>> {
         let area = self.area.as_ref().filter(|_| self.writable);
-        area.ok_or_else(|| FileError::invalid(ErrorCode::BadDescriptor, "the file is not open for writing"))
+        area.ok_or_else(|| FileError::invalid(Errno::BADF, "the file is not open for writing"))
     }
 }
 
 impl Area {
-    pub(super) fn new(role: Role, name: String, host_path: PathBuf, budget: Arc<Budget>) -> Arc<Self> {
+    pub fn new(role: Role, name: String, host_path: PathBuf, budget: Arc<Budget>) -> Arc<Self> {
         Arc::new(Self {
             role,
             name,
@@ -127,35 +126,35 @@ impl Area {
             budget,
             hashed: Arc::default(),
             looked_at: AtomicBool::new(false),
-            has_links: AtomicBool::new(matches!(role, Role::Granted(_))),
+            has_links: AtomicBool::new(matches!(role, Role::Granted { .. })),
         })
     }
 
     /// True once.
-    pub(super) fn is_first_look(&self) -> bool {
+    pub fn is_first_look(&self) -> bool {
         !self.looked_at.swap(true, Relaxed)
     }
 
-    pub(super) fn host_path(&self) -> &PathBuf {
+    pub fn host_path(&self) -> &PathBuf {
         &self.host_path
     }
 
     /// Whether the directory was made, or is somebody else's anyway.
-    pub(super) fn exists(&self) -> bool {
-        self.top.get().is_some() || matches!(self.role, Role::Granted(_))
+    pub fn exists(&self) -> bool {
+        self.top.get().is_some() || matches!(self.role, Role::Granted { .. })
     }
 
     /// Whether times are shown as they are. Those of artifacts are fixed: they are no part of them.
     fn shows_times(&self) -> bool {
-        matches!(self.role, Role::Granted(_))
+        matches!(self.role, Role::Granted { .. })
     }
 
     /// The directory itself; `None` while an output or the scratch was not yet written to.
-    pub(super) fn top(&self) -> FileResult<Option<&Dir>> {
+    pub fn top(&self) -> FileResult<Option<&Dir>> {
         if let Some(top) = self.top.get() {
             return Ok(Some(top));
         }
-        if !matches!(self.role, Role::Granted(_)) {
+        if !matches!(self.role, Role::Granted { .. }) {
             return Ok(None);
         }
         let top = Dir::open_ambient_dir(&self.host_path, ambient_authority()).map_err(|error| {
@@ -166,7 +165,7 @@ impl Area {
     }
 
     /// The directory itself, made if need be.
-    pub(super) fn made(&self) -> FileResult<&Dir> {
+    pub fn made(&self) -> FileResult<&Dir> {
         if let Some(top) = self.top()? {
             return Ok(top);
         }
@@ -182,11 +181,11 @@ impl Area {
     }
 
     /// The whole path, for people.
-    pub(super) fn show(&self, path: &str) -> String {
+    pub fn show(&self, path: &str) -> String {
         paths::join(&self.name, path).trim_end_matches('/').to_owned()
     }
 
-    pub(super) fn fail(&self, path: &str) -> impl FnOnce(io::Error) -> FileError {
+    pub fn fail(&self, path: &str) -> impl FnOnce(io::Error) -> FileError {
         let shown = self.show(path);
         move |error| FileError::io(&shown, &error)
     }
@@ -195,7 +194,7 @@ impl Area {
         self.top()?.ok_or_else(|| FileError::not_found(format!("{}: there is nothing yet", self.show(path))))
     }
 
-    pub(super) fn stat(&self, path: &str, follow: bool) -> FileResult<Stat> {
+    pub fn stat(&self, path: &str, follow: bool) -> FileResult<Stat> {
         if path.is_empty() && self.top()?.is_none() {
             return Ok(Stat::unmade(&self.name));
         }
@@ -204,13 +203,13 @@ impl Area {
         Ok(Stat::of(&metadata.map_err(self.fail(path))?, self.shows_times()))
     }
 
-    pub(super) fn stat_open(&self, file: &File) -> FileResult<Stat> {
+    pub fn stat_open(&self, file: &File) -> FileResult<Stat> {
         let metadata = Metadata::from_file(file).map_err(self.fail(""))?;
         Ok(Stat::of(&metadata, self.shows_times()))
     }
 
     /// Opens a regular file, or finds that the path is a directory.
-    pub(super) fn open(self: &Arc<Self>, path: &str, how: Open) -> FileResult<Opened> {
+    pub fn open(self: &Arc<Self>, path: &str, how: Open) -> FileResult<Opened> {
         let held = self.budget.open()?;
         if path.is_empty() {
             return if how.write { Err(self.is_directory(path)) } else { Ok(Opened::Directory) };
@@ -231,7 +230,7 @@ impl Area {
             }
         }
         let top = self.existing(path)?;
-        if matches!(self.role, Role::Granted(_)) {
+        if matches!(self.role, Role::Granted { .. }) {
             // Before it is opened: opening alone does something to a FIFO or a device. Nobody can make those in an
             // output or the scratch.
             let metadata = if how.follow { top.metadata(path) } else { top.symlink_metadata(path) };
@@ -266,7 +265,7 @@ impl Area {
     }
 
     /// Opens a regular file for the host to read.
-    pub(super) fn open_file(self: &Arc<Self>, path: &str) -> FileResult<OpenFile> {
+    pub fn open_file(self: &Arc<Self>, path: &str) -> FileResult<OpenFile> {
         match self.open(path, Open { follow: true, ..Open::default() })? {
             Opened::File(file) => Ok(file),
             Opened::Directory => Err(self.is_directory(path)),
@@ -274,7 +273,7 @@ impl Area {
     }
 
     /// Makes a file for the host to write, in the place of what was there; and the directories above it.
-    pub(super) fn make_file(self: &Arc<Self>, path: &str, executable: bool) -> FileResult<OpenFile> {
+    pub fn make_file(self: &Arc<Self>, path: &str, executable: bool) -> FileResult<OpenFile> {
         self.make_directories(paths::split(path).0)?;
         self.check_place(path)?;
         let file = fresh(self.made()?, path, executable, &self.budget).map_err(|error| error.within(&self.name))?;
@@ -284,12 +283,12 @@ impl Area {
     }
 
     /// A directory, for what works on all that is below it.
-    pub(super) fn directory(&self, path: &str) -> FileResult<Dir> {
+    pub fn directory(&self, path: &str) -> FileResult<Dir> {
         self.existing(path)?.open_dir(at(path)).map_err(self.fail(path))
     }
 
     /// A directory and all above it, made if need be.
-    pub(super) fn make_directories(&self, path: &str) -> FileResult<()> {
+    pub fn make_directories(&self, path: &str) -> FileResult<()> {
         self.budget.check_path(path)?;
         let top = self.made()?;
         // The usual case is that it is there.
@@ -304,37 +303,37 @@ impl Area {
         Ok(())
     }
 
-    pub(super) fn create_directory(&self, path: &str) -> FileResult<()> {
+    pub fn create_directory(&self, path: &str) -> FileResult<()> {
         self.check_place(path)?;
         let top = self.made()?;
         if path.is_empty() {
             let exists = format!("{} is there already", self.name);
-            return Err(FileError::invalid(ErrorCode::Exist, exists));
+            return Err(FileError::invalid(Errno::EXIST, exists));
         }
         self.budget.make(top)?;
         top.create_dir(path).inspect_err(|_| self.budget.not_made()).map_err(self.fail(path))
     }
 
-    pub(super) fn remove_file(&self, path: &str) -> FileResult<()> {
+    pub fn remove_file(&self, path: &str) -> FileResult<()> {
         self.not_the_top(path)?;
         self.existing(path)?.remove_file(path).map_err(self.fail(path))
     }
 
-    pub(super) fn remove_directory(&self, path: &str) -> FileResult<()> {
+    pub fn remove_directory(&self, path: &str) -> FileResult<()> {
         self.not_the_top(path)?;
         self.existing(path)?.remove_dir(path).map_err(self.fail(path))
     }
 
-    pub(super) fn read_link(&self, path: &str) -> FileResult<String> {
+    pub fn read_link(&self, path: &str) -> FileResult<String> {
         let target = self.existing(path)?.read_link_contents(at(path)).map_err(self.fail(path))?;
         target
             .into_os_string()
             .into_string()
-            .map_err(|_| FileError::invalid(ErrorCode::IllegalByteSequence, format!("{}: not UTF-8", self.show(path))))
+            .map_err(|_| FileError::invalid(Errno::ILSEQ, format!("{}: not UTF-8", self.show(path))))
     }
 
     /// Makes a link whose target was checked here; with `replace` in the place of another link, atomically.
-    pub(super) fn make_link(&self, path: &str, target: &str, replace: bool) -> FileResult<()> {
+    pub fn make_link(&self, path: &str, target: &str, replace: bool) -> FileResult<()> {
         self.not_the_top(path)?;
         let top = self.made()?;
         self.check_place(path)?;
@@ -351,7 +350,7 @@ impl Area {
         }
         if !top.symlink_metadata(path).map_err(self.fail(path))?.is_symlink() {
             let text = format!("{} is there and is not a link", self.show(path));
-            return Err(FileError::invalid(ErrorCode::Exist, text));
+            return Err(FileError::invalid(Errno::EXIST, text));
         }
         let (parent, name) = paths::split(path);
         let mut attempt = 0_u32;
@@ -367,7 +366,7 @@ impl Area {
     }
 
     /// From now on paths are not taken at their word.
-    pub(super) fn may_have_links(&self) {
+    pub fn may_have_links(&self) {
         self.has_links.store(true, Relaxed);
     }
 
@@ -386,7 +385,7 @@ impl Area {
     }
 
     /// How deep a directory really lies, links followed: 0 for the top, 1 for those in it.
-    pub(super) fn depth_of(&self, directory: &str) -> FileResult<usize> {
+    pub fn depth_of(&self, directory: &str) -> FileResult<usize> {
         if directory.is_empty() {
             return Ok(0);
         }
@@ -395,12 +394,11 @@ impl Area {
     }
 
     fn check_link(&self, path: &str, target: &str) -> FileResult<()> {
-        paths::check_target(self.depth_of_parent(path)?, target).map_err(|fault| {
-            FileError::invalid(ErrorCode::NotPermitted, format!("the link {} {fault}", self.show(path)))
-        })
+        paths::check_target(self.depth_of_parent(path)?, target)
+            .map_err(|fault| FileError::invalid(Errno::PERM, format!("the link {} {fault}", self.show(path))))
     }
 
-    pub(super) fn rename(&self, from: &str, to: &str) -> FileResult<()> {
+    pub fn rename(&self, from: &str, to: &str) -> FileResult<()> {
         self.not_the_top(from)?;
         self.not_the_top(to)?;
         let top = self.existing(from)?;
@@ -438,14 +436,14 @@ impl Area {
             if let super::walk::ItemKind::Link { target } = &item.kind {
                 paths::check_target(new_depth + 1 + paths::depth(&item.path), target).map_err(|fault| {
                     let text = format!("{}: after the move, the link {} {fault}", self.show(path), item.path);
-                    FileError::invalid(ErrorCode::NotPermitted, text)
+                    FileError::invalid(Errno::PERM, text)
                 })?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn set_executable(self: &Arc<Self>, path: &str, executable: bool) -> FileResult<()> {
+    pub fn set_executable(self: &Arc<Self>, path: &str, executable: bool) -> FileResult<()> {
         use std::os::unix::fs::PermissionsExt as _;
         let file = self.open_file(path)?.file;
         let metadata = file.metadata().map_err(self.fail(path))?;
@@ -463,8 +461,8 @@ impl Area {
 
     /// Makes what was written below a path durable. Outputs and scratch need it not: the host syncs an output when it
     /// takes it in, and the rest does not outlive the call.
-    pub(super) fn sync(self: &Arc<Self>, path: &str) -> FileResult<()> {
-        if !matches!(self.role, Role::Granted(_)) {
+    pub fn sync(self: &Arc<Self>, path: &str) -> FileResult<()> {
+        if !matches!(self.role, Role::Granted { .. }) {
             return Ok(());
         }
         let parent = self.directory(paths::split(path).0)?;
@@ -479,12 +477,12 @@ impl Area {
     }
 
     /// Of an open file, as `sync`.
-    pub(super) fn sync_open(&self, file: &OpenFile) -> FileResult<()> {
-        if matches!(self.role, Role::Granted(_)) { file.file.sync_all().map_err(self.fail("")) } else { Ok(()) }
+    pub fn sync_open(&self, file: &OpenFile) -> FileResult<()> {
+        if matches!(self.role, Role::Granted { .. }) { file.file.sync_all().map_err(self.fail("")) } else { Ok(()) }
     }
 
     /// Sets the times where they are shown; elsewhere it does nothing.
-    pub(super) fn set_times(
+    pub fn set_times(
         &self,
         path: &str,
         follow: bool,
@@ -505,28 +503,28 @@ impl Area {
 
     fn not_the_top(&self, path: &str) -> FileResult<()> {
         if path.is_empty() {
-            return Err(FileError::invalid(ErrorCode::Busy, format!("{} itself cannot be changed", self.name)));
+            return Err(FileError::invalid(Errno::BUSY, format!("{} itself cannot be changed", self.name)));
         }
         Ok(())
     }
 
-    pub(super) fn is_directory(&self, path: &str) -> FileError {
-        FileError::invalid(ErrorCode::IsDirectory, format!("{} is a directory", self.show(path)))
+    pub fn is_directory(&self, path: &str) -> FileError {
+        FileError::invalid(Errno::ISDIR, format!("{} is a directory", self.show(path)))
     }
 
     fn neither(&self, path: &str) -> FileError {
         let text = format!("{} is neither a file nor a directory: it is not opened", self.show(path));
-        FileError::invalid(ErrorCode::NotPermitted, text)
+        FileError::invalid(Errno::PERM, text)
     }
 
     fn has_other_names(&self, path: &str) -> FileError {
         let text = format!("{} has other names (hard links), and is not changed: copy it first", self.show(path));
-        FileError::invalid(ErrorCode::NotPermitted, text)
+        FileError::invalid(Errno::PERM, text)
     }
 }
 
 /// The path as the system wants it.
-pub(super) fn at(path: &str) -> &str {
+pub fn at(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
 }
 
@@ -538,7 +536,7 @@ fn options(write: bool) -> OpenOptions {
 }
 
 /// Makes a directory unless it is there, or, if `follow`, a link to one; whatever else is there is in the way.
-pub(super) fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSymlinks) -> FileResult<()> {
+pub fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSymlinks) -> FileResult<()> {
     budget.make(top)?;
     let Err(error) = top.create_dir(path) else { return Ok(()) };
     budget.not_made();
@@ -553,7 +551,7 @@ pub(super) fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: Fol
 
 /// Makes a new file, in the place of a file or link that was there: a new inode, which nobody else has open, and which
 /// has no other name.
-pub(super) fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) -> FileResult<File> {
+pub fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) -> FileResult<File> {
     let fail = |error: io::Error| FileError::io(path, &error);
     let mut options = options(true);
     options.create_new(true).mode(if executable { 0o777 } else { 0o666 });

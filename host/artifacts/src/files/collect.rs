@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use rustix::fs::{AtFlags, CWD, Mode};
+use rustix::fs::{AtFlags, unlinkat};
 
 use super::area::Area;
-use super::blobs::{self, BlobDir};
+use super::blobs::{self, Blobs};
 use super::copy;
 use super::error::{FileError, FileResult};
 use super::floor::Floor;
@@ -17,9 +17,9 @@ use super::hashed::Hashed;
 use super::quota::{Budget, FileQuota};
 use super::tree::{Entry, Node, Tree, TreeError};
 use super::walk::{self, Item, ItemKind, Origin, Walk};
-use super::wasi::ErrorCode;
-use crate::memory::HostMemory;
 use pipewright_base::Digest;
+use pipewright_base::memory::HostMemory;
+use rustix::io::Errno;
 
 /// Stops an output of a great many long names, which are held at once: as much as the call itself could list.
 const LISTING_BYTES_MAX: usize = 128 << 20;
@@ -43,20 +43,20 @@ pub enum CollectError {
 }
 
 impl MadeOutput {
-    pub(super) fn new(name: &str, area: &Area) -> Self {
+    pub fn new(name: &str, area: &Area) -> Self {
         let hashed = Arc::clone(&area.hashed);
         Self { name: name.to_owned(), directory: area.host_path().clone(), hashed }
     }
 
     #[cfg(test)]
-    pub(super) fn of_directory(name: &str, directory: PathBuf) -> Self {
+    pub fn of_directory(name: &str, directory: PathBuf) -> Self {
         Self { name: name.to_owned(), directory, hashed: Arc::default() }
     }
 }
 
-/// Moves the files of an output into the blob store, which must be on the same file system, and gives the artifact's tree.
-/// Durable after `BlobDir::sync`. Only regular files with one name, directories, and links that stay inside are taken.
-pub fn collect(made: &MadeOutput, into: &BlobDir, quota: &FileQuota) -> Result<Tree, CollectError> {
+/// Moves the files of an output into the blob store and gives the artifact's tree.
+/// Durable after `Blobs::sync`. Only regular files with one name, directories, and links that stay inside are taken.
+pub fn collect(made: &MadeOutput, into: &dyn Blobs, quota: &FileQuota) -> Result<Tree, CollectError> {
     let of_file = |error| CollectError::File { name: made.name.clone(), error };
     let of_tree = |error| CollectError::Tree { name: made.name.clone(), error };
     let open = |error| FileError::io(&made.directory.display().to_string(), &error);
@@ -82,14 +82,14 @@ fn check(items: &[Item], quota: &FileQuota) -> FileResult<()> {
         }
         if matches!(origin, Origin::Real { links, .. } if links > 1) {
             let text = format!("{} has other names (hard links)", item.path);
-            return Err(FileError::invalid(ErrorCode::NotPermitted, text));
+            return Err(FileError::invalid(Errno::PERM, text));
         }
     }
     Ok(())
 }
 
 /// Files, links and empty directories.
-pub(super) fn entries(items: &[Item], digest: impl Fn(usize) -> Digest) -> Vec<Entry> {
+pub fn entries(items: &[Item], digest: impl Fn(usize) -> Digest) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let node = match &item.kind {
@@ -114,7 +114,7 @@ fn is_empty(items: &[Item], index: usize) -> bool {
     !rest.get(first).is_some_and(|item| item.path.starts_with(&below))
 }
 
-fn take_in(items: &[Item], top: &Dir, made: &MadeOutput, into: &BlobDir) -> FileResult<Vec<Digest>> {
+fn take_in(items: &[Item], top: &Dir, made: &MadeOutput, into: &dyn Blobs) -> FileResult<Vec<Digest>> {
     let files: Vec<usize> =
         (0..items.len()).filter(|index| matches!(items[*index].kind, ItemKind::File { .. })).collect();
     let digests = Mutex::new(vec![Digest::of(b""); items.len()]);
@@ -128,7 +128,7 @@ fn take_in(items: &[Item], top: &Dir, made: &MadeOutput, into: &BlobDir) -> File
     Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn take_file(item: &Item, top: &Dir, hashed: &Hashed, into: &BlobDir, buffer: &mut [u8]) -> FileResult<Digest> {
+fn take_file(item: &Item, top: &Dir, hashed: &Hashed, into: &dyn Blobs, buffer: &mut [u8]) -> FileResult<Digest> {
     let ItemKind::File { size, origin: Origin::Real { inode, .. }, .. } = item.kind else {
         return Err(FileError::broken(format!("{} is not a real file", item.path)));
     };
@@ -144,13 +144,11 @@ fn take_file(item: &Item, top: &Dir, hashed: &Hashed, into: &BlobDir, buffer: &m
             digest
         }
     };
-    // The walk checked the path, and only the host has the directory now: plain calls will do.
+    // The walk checked the path, and only the host has the directory now.
     if into.renew(&digest, size) {
-        rustix::fs::unlinkat(top, &item.path, AtFlags::empty()).map_err(|error| fail(error.into()))?;
+        unlinkat(top, &item.path, AtFlags::empty()).map_err(|error| fail(error.into()))?;
         return Ok(digest);
     }
-    let read_only = Mode::RUSR | Mode::RGRP | Mode::ROTH;
-    rustix::fs::chmodat(top, &item.path, read_only, AtFlags::empty()).map_err(|error| fail(error.into()))?;
-    into.rename_in(&digest, |to| Ok(rustix::fs::renameat(top, &item.path, CWD, to)?)).map_err(fail)?;
+    into.adopt(&digest, top, &item.path).map_err(fail)?;
     Ok(digest)
 }

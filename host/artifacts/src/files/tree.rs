@@ -88,7 +88,7 @@ pub enum TreeError {
 
 /// What a lookup found.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found<'a> {
+pub enum Found<'a> {
     File {
         digest: &'a Digest,
         size: u64,
@@ -100,14 +100,14 @@ pub(crate) enum Found<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
+pub enum Missing {
     NotFound,
     NotDirectory,
     Loop,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ChildKind {
+pub enum ChildKind {
     File,
     Link,
     Directory,
@@ -222,7 +222,7 @@ impl Tree {
     }
 
     /// Looks a path up, empty for the top, and follows links inside of the tree; the last one only if `follow_last`.
-    pub(crate) fn find(&self, path: &str, follow_last: bool) -> Result<Found<'_>, Missing> {
+    pub fn find(&self, path: &str, follow_last: bool) -> Result<Found<'_>, Missing> {
         if !self.has_links {
             return self.at(path);
         }
@@ -255,7 +255,7 @@ impl Tree {
     }
 
     /// The names in a directory, in the order of their bytes. The path is one that `find` gave.
-    pub(crate) fn children(&self, directory: &str) -> BTreeMap<&str, ChildKind> {
+    pub fn children(&self, directory: &str) -> BTreeMap<&str, ChildKind> {
         let skip = if directory.is_empty() { 0 } else { directory.len() + 1 };
         let mut children = BTreeMap::new();
         let mut rest = self.below(directory);
@@ -279,7 +279,7 @@ impl Tree {
     }
 
     /// Everything below a directory.
-    pub(crate) fn below(&self, directory: &str) -> &[Entry] {
+    pub fn below(&self, directory: &str) -> &[Entry] {
         if directory.is_empty() {
             return &self.entries;
         }
