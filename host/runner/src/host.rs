@@ -68,6 +68,12 @@ impl Default for Identity {
     }
 }
 
+/// Where a host keeps what outlives it.
+pub struct Kept {
+    pub store: Arc<dyn Store>,
+    pub artifacts: Arc<Artifacts>,
+}
+
 /// The sandbox, with this very binary as its compiler.
 pub fn sandbox(compiled: PathBuf, certificate_authorities: Vec<PathBuf>) -> anyhow::Result<Sandbox> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
@@ -111,23 +117,25 @@ impl Host {
         plugins: Plugins,
         grants: GrantBook,
     ) -> anyhow::Result<Self> {
-        Self::with_runner(data, store, identity, sandbox, plugins, grants, |actions| Arc::new(Runner(actions)))
+        let kept = Kept { store, artifacts: Arc::new(Artifacts::open(&data.artifacts())?) };
+        Ok(Self::with_runner(data, kept, identity, sandbox, plugins, grants, |actions| Arc::new(Runner(actions))))
     }
 
-    /// The same, where something else runs the actions.
+    /// The same, where something else runs the actions or keeps things.
     pub fn with_runner(
         data: &DataDirectory,
-        store: Arc<dyn Store>,
+        kept: Kept,
         identity: Identity,
         sandbox: Sandbox,
         plugins: Plugins,
         grants: GrantBook,
         runner: impl FnOnce(Arc<SandboxActions>) -> Arc<dyn Actions>,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
+        let Kept { store, artifacts } = kept;
         let actions = Arc::new(SandboxActions {
             sandbox,
             plugins,
-            artifacts: Arc::new(Artifacts::open(&data.artifacts())?),
+            artifacts,
             grants,
             store: Arc::clone(&store) as _,
             logs: Logs::new(data.logs()),
@@ -139,7 +147,7 @@ impl Host {
             calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
         });
         let driver = Driver::new(store, runner(Arc::clone(&actions)), identity.clock);
-        Ok(Self { driver, actions, accounts: identity.accounts.into() })
+        Self { driver, actions, accounts: identity.accounts.into() }
     }
 
     pub fn accounts(&self) -> &Arc<[u64]> {

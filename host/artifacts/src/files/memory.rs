@@ -10,34 +10,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::fs::Dir;
 use pipewright_base::Digest;
-use pipewright_base::clock::{self, Clock};
+use pipewright_base::clock::now_ms;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::blobs::Blobs;
 
 /// Clones are of the same blobs.
-#[derive(Clone)]
-pub struct BlobMemory {
-    blobs: Arc<Mutex<BTreeMap<Digest, Blob>>>,
-    clock: Arc<dyn Clock>,
-}
+#[derive(Clone, Default)]
+pub struct BlobMemory(Arc<Mutex<BTreeMap<Digest, Blob>>>);
 
 struct Blob {
     bytes: Vec<u8>,
     stored_at: u64,
 }
 
-impl Default for BlobMemory {
-    fn default() -> Self {
-        Self::on(clock::system())
-    }
-}
-
 impl BlobMemory {
-    pub fn on(clock: Arc<dyn Clock>) -> Self {
-        Self { blobs: Arc::default(), clock }
-    }
-
     /// Lets the grace period pass for a blob.
     #[cfg(test)]
     pub fn age(&self, digest: &Digest) {
@@ -47,7 +34,7 @@ impl BlobMemory {
     }
 
     fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, Blob>> {
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,7 +56,7 @@ impl Blobs for BlobMemory {
 
     fn put(&self, bytes: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(bytes);
-        let stored_at = self.clock.now_ms();
+        let stored_at = now_ms();
         self.blobs().entry(digest).or_insert_with(|| Blob { bytes: bytes.to_vec(), stored_at }).stored_at = stored_at;
         Ok(digest)
     }
@@ -77,7 +64,7 @@ impl Blobs for BlobMemory {
     fn renew(&self, digest: &Digest, size: u64) -> bool {
         match self.blobs().get_mut(digest) {
             Some(blob) if blob.bytes.len() as u64 == size => {
-                blob.stored_at = self.clock.now_ms();
+                blob.stored_at = now_ms();
                 true
             }
             _ => false,
@@ -87,7 +74,7 @@ impl Blobs for BlobMemory {
     fn adopt(&self, digest: &Digest, top: &Dir, path: &str) -> io::Result<()> {
         let mut bytes = Vec::new();
         top.open(path)?.read_to_end(&mut bytes)?;
-        self.blobs().insert(*digest, Blob { bytes, stored_at: self.clock.now_ms() });
+        self.blobs().insert(*digest, Blob { bytes, stored_at: now_ms() });
         top.remove_file(path)
     }
 

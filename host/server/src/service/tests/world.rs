@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::Artifacts;
-use pipewright_artifacts::files::BlobDir;
+use pipewright_artifacts::files::BlobMemory;
 use pipewright_base::home::DataDirectory;
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_engine::driver::{Actions, Aggregate, Granted};
@@ -23,7 +23,7 @@ use pipewright_pipeline::machine::{
 use pipewright_pipeline::requests::{self, Request};
 use pipewright_runner::actions::Runner;
 use pipewright_runner::grant_book::GrantBook;
-use pipewright_runner::host::{Host, Identity};
+use pipewright_runner::host::{Host, Identity, Kept};
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 use pipewright_store::{MemoryStore, Store};
 use serde::Serialize;
@@ -198,12 +198,12 @@ impl World {
         let identity = Identity { accounts: vec![A, B, C], ..Identity::default() };
         let (grants, sandbox) = (GrantBook::many(Default::default()), Sandbox::new(sandbox).unwrap());
         let follow = |actions| Arc::new(Scripted(script.clone(), Runner(actions))) as _;
-        let host = Host::with_runner(&data, Arc::clone(&store), identity, sandbox, plugins, grants, follow);
-        let host = host.unwrap();
-        let artifacts: Arc<Artifacts> = Arc::clone(&host.actions.artifacts);
+        let artifacts = Arc::new(Artifacts::in_memory());
+        let kept = Kept { store: Arc::clone(&store), artifacts: Arc::clone(&artifacts) };
+        let host = Host::with_runner(&data, kept, identity, sandbox, plugins, grants, follow);
         let clock = Arc::clone(host.driver.clock());
         let keeper = Keeper::new(Arc::clone(&store), clock, Arc::clone(&artifacts), data.logs(), Retention::default());
-        let components = Arc::new(BlobDir::new(data.components()).unwrap());
+        let components = Arc::new(BlobMemory::default());
         let exported = Exported { store, artifacts, components, logs: data.logs(), keeper: Arc::new(keeper) };
         let account_plugins =
             Arc::new(runtime.block_on(AccountPlugins::load(&host, &data, A)).unwrap_or_else(|e| panic!("{e}")));
