@@ -162,7 +162,7 @@ pub fn verify(
         Some(_) if parts.headers.contains_key(X_AMZ_SECURITY_TOKEN) => Err(AuthError::Unrecognized),
         Some(_) if !matches => Err(AuthError::Mismatch),
         Some(key) => {
-            let signature = hex::encode(&authorization.signature);
+            let signature = hex::encode(authorization.signature);
             Ok(Verified { access_key: key.id, user: key.user, signature })
         }
     }
