@@ -22,5 +22,6 @@ mod quickstart;
 mod recordings;
 mod run;
 mod server;
+mod terminal;
 mod tidy;
 mod tools;
