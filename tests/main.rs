@@ -22,6 +22,7 @@ mod quickstart;
 mod recordings;
 mod run;
 mod server;
+mod terminal;
 mod tidy;
 mod tls;
 mod tools;

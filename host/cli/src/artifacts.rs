@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::exit::{self, Ended};
 use super::remote;
+use crate::out::say;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::home::DataDirectory;
 use pipewright_store::{Claim, OpenError};
@@ -36,9 +37,9 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
     })?;
     let artifacts = Artifacts::open(&data.artifacts()).map_err(|error| Ended::Host(error.into()))?;
     let checked = artifacts.check().map_err(|error| Ended::Host(error.into()))?;
-    println!("{} artifacts, {} files, {} bytes", checked.artifacts, checked.blobs, checked.bytes);
+    say!("{} artifacts, {} files, {} bytes", checked.artifacts, checked.blobs, checked.bytes);
     for damage in &checked.damage {
-        println!("{damage}");
+        say!("{damage}");
     }
     Ok(ExitCode::from(if checked.damage.is_empty() { exit::SUCCEEDED } else { exit::FAILED }))
 }

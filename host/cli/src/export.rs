@@ -15,6 +15,7 @@ use pipewright_artifacts::files::BlobDir;
 
 use super::exit::{self, Ended};
 use super::remote::{Connection, Server};
+use crate::out::note;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::clock;
 use pipewright_base::home::DataDirectory;
@@ -125,7 +126,7 @@ impl Output {
                 if self.line.starts_with(UNREAD)
                     && let Ok(Line::Unread(unread)) = serde_json::from_slice(&self.line)
                 {
-                    eprintln!("{unread}");
+                    note!("{unread}");
                 }
                 self.line.clear();
             }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::exit::{self, Ended};
+use crate::out::{note, say};
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::export::{ImportError, import};
 
@@ -32,12 +33,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         _ => Ended::usage(error),
     })?;
     let pipewright_store::Verified { aggregates, records, parts } = imported.store;
-    println!(
+    say!(
         "{} lines: {aggregates} accounts and pipelines, {records} records, {parts} parts, {} artifacts",
-        imported.lines, imported.artifacts
+        imported.lines,
+        imported.artifacts
     );
     for unread in &imported.unread {
-        eprintln!("{unread}");
+        note!("{unread}");
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -1,5 +1,4 @@
 //! The command line: its arguments, and which command does what. Everything is printed from this folder.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line is what prints")]
 
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ mod consent;
 pub mod exit;
 mod export;
 mod import;
+mod out;
 mod plugin;
 mod remote;
 mod run;
@@ -81,7 +81,8 @@ pub fn main() -> ExitCode {
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("PIPEWRIGHT_LOG").unwrap_or_else(|_| "warn".into()),
         )
-        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_writer(|| out::LogLines)
         .init();
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
@@ -105,7 +106,7 @@ pub fn main() -> ExitCode {
         Command::Compile => return pipewright_sandbox::compile_child(),
     };
     ended.unwrap_or_else(|ended: Ended| {
-        eprintln!("pipewright: {ended}");
+        out::aside(&format!("pipewright: {ended}"));
         ended.code()
     })
 }

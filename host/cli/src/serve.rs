@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Ended;
+use crate::out::say;
 use pipewright_base::home::UserFolders;
 use pipewright_runner::work::Work;
 use pipewright_server::config::{Config, ConfigError};
@@ -66,7 +67,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
         let server = Server::open(&data, config, work).await?;
         let store = server.store();
-        println!("{}", ready(&server));
+        say!("{}", ready(&server));
         server
             .run(async move {
                 tokio::select! {

@@ -13,6 +13,7 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE};
 use pipewright_base::Digest;
 use pipewright_base::trust;
+use pipewright_text::{cut_chars, printable};
 use reqwest::{Client, RequestBuilder, Response, Url};
 use serde::Deserialize;
 
@@ -346,11 +347,8 @@ impl Registry {
             404 => Err(PackageError::Missing(format!("{what} at {}", self.registry))),
             code => {
                 let complaint = self.body(answer, what, ANSWER_BYTES_MAX).await.unwrap_or_default();
-                let complaint: String = String::from_utf8_lossy(&complaint)
-                    .chars()
-                    .map(|c| if c.is_control() { ' ' } else { c })
-                    .take(COMPLAINT_CHARS_MAX)
-                    .collect();
+                let mut complaint = printable(&String::from_utf8_lossy(&complaint)).into_owned();
+                cut_chars(&mut complaint, COMPLAINT_CHARS_MAX);
                 Err(self.broken(format!("{what}: it answers with status {code}: {}", complaint.trim())))
             }
         }

@@ -7,6 +7,7 @@ pub mod declaration;
 pub mod machine;
 pub mod requests;
 pub mod responses;
+pub mod secrets;
 pub mod tags;
 pub mod validate;
 pub mod variables;

@@ -1,8 +1,12 @@
 //! Variables (S80 to S83): the `#{namespace.key}` syntax, its resolution, and the values of pipeline-level variables.
 //!
-//! Owns the one parser that validation and resolution share. Must not know where a value comes from (the caller's lookup).
+//! Owns the one parser that validation and resolution share, and what a value becomes in the text around it. Must not know where a value comes from (the caller's lookup).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use pipewright_text::{Hole, holes};
+use serde::de::IgnoredAny;
 
 use crate::declaration::PipelineDeclaration;
 
@@ -45,6 +49,10 @@ pub enum TemplateError {
     Unknown { text: String },
     #[error("the resolved value is larger than {RESOLVED_BYTES_MAX} bytes: use smaller variables, or an artifact")]
     TooLarge,
+    #[error(
+        "`#{{{text}}}` stands for a whole JSON value here, and what it has is not one: put it between quotes, to take it as text"
+    )]
+    NotJson { text: String },
 }
 
 /// Splits a template into text and references.
@@ -87,20 +95,73 @@ pub fn resolve<'v>(
     template: &str,
     lookup: impl Fn(&Reference<'_>) -> Option<&'v str>,
 ) -> Result<String, TemplateError> {
-    let mut resolved = String::with_capacity(template.len());
-    for part in parse(template)? {
+    fill(&parse(template)?, None, lookup)
+}
+
+/// The same for a setting. In JSON, a value stays the one value that it stands for: within a string it is escaped, and anywhere
+/// else it is JSON itself.
+pub fn resolve_setting<'v>(
+    template: &str,
+    lookup: impl Fn(&Reference<'_>) -> Option<&'v str>,
+) -> Result<String, TemplateError> {
+    let parts = parse(template)?;
+    let holes = json_holes(&parts);
+    fill(&parts, holes, lookup)
+}
+
+fn fill<'v>(
+    parts: &[Part<'_>],
+    holes: Option<Vec<Hole>>,
+    lookup: impl Fn(&Reference<'_>) -> Option<&'v str>,
+) -> Result<String, TemplateError> {
+    let mut resolved = String::new();
+    let mut holes = holes.into_iter().flatten();
+    for part in parts {
         let text = match part {
-            Part::Text(text) => text,
+            Part::Text(text) => Cow::Borrowed(*text),
             Part::Reference(reference) => {
-                lookup(&reference).ok_or_else(|| TemplateError::Unknown { text: reference.text.to_owned() })?
+                let unknown = || TemplateError::Unknown { text: reference.text.to_owned() };
+                let value = lookup(reference).ok_or_else(unknown)?;
+                match holes.next() {
+                    Some(Hole::InString) => Cow::Owned(in_json_string(value)),
+                    Some(Hole::Value) if !is_json(value) => {
+                        return Err(TemplateError::NotJson { text: reference.text.to_owned() });
+                    }
+                    Some(Hole::Value) | None => Cow::Borrowed(value),
+                }
             }
         };
         if resolved.len() + text.len() > RESOLVED_BYTES_MAX {
             return Err(TemplateError::TooLarge);
         }
-        resolved.push_str(text);
+        resolved.push_str(&text);
     }
     Ok(resolved)
+}
+
+/// Where in a JSON array or object the references stand; none where the template is something else.
+fn json_holes(parts: &[Part<'_>]) -> Option<Vec<Hole>> {
+    let mut pieces = vec![String::new()];
+    for part in parts {
+        match part {
+            Part::Text(text) => pieces.last_mut()?.push_str(text),
+            Part::Reference(_) => pieces.push(String::new()),
+        }
+    }
+    let holes = holes(pieces.iter().map(String::as_str));
+    let filled = |hole: &Hole| if *hole == Hole::Value { "null" } else { "" };
+    let fillings = holes.iter().map(filled).chain([""]);
+    let whole: String = pieces.iter().zip(fillings).flat_map(|(piece, filling)| [piece, filling]).collect();
+    (whole.trim_start().starts_with(['[', '{']) && is_json(&whole)).then_some(holes)
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+fn in_json_string(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 /// Why an execution cannot get its pipeline-level variables; the words are CodePipeline's (S82, S83).

@@ -24,6 +24,7 @@ use pipewright_base::hex;
 use pipewright_sandbox::capabilities::Capability as _;
 use pipewright_sandbox::capabilities::secrets::Secrets;
 use pipewright_sandbox::grants::{Access, Directory, Grants, SecretValue, Written, tidy};
+use pipewright_text::printable;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest as _, Sha256};
@@ -206,9 +207,9 @@ impl GrantsFile {
     pub fn in_words(&self) -> String {
         let mut text = String::new();
         for (action, grants) in &self.actions {
-            let _ = writeln!(text, "  {action} may");
+            let _ = writeln!(text, "  {} may", printable(action));
             for line in grants.written.in_words(&self.base) {
-                let _ = writeln!(text, "    - {line}");
+                let _ = writeln!(text, "    - {}", printable(&line));
             }
         }
         text

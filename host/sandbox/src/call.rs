@@ -172,10 +172,10 @@ impl Sandbox {
         let ran = self.run(code, making, run).await;
         let used_up = ran.files.as_ref().and_then(Files::used_up);
         let result = match ran.result {
-            Ok(Ok(mut outcome)) => match outcome::check(&mut outcome) {
-                Ok(()) => Ok(outcome::masked(outcome, &ran.seam)),
-                Err(problem) => Err(CallFailure::Interface(ran.seam.masked(&problem).into_owned())),
-            },
+            Ok(Ok(outcome)) => {
+                let mut outcome = outcome::masked(outcome, &ran.seam);
+                outcome::check(&mut outcome, &ran.seam).map(|()| outcome).map_err(CallFailure::Interface)
+            }
             Ok(Err(failure)) => {
                 let mut message = ran.seam.masked(&failure.message).into_owned();
                 // A guest often knows no more than that writing failed.

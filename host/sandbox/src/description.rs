@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use pipewright_text::is_printable;
+
 use crate::abi::{ActionType, Category, Description, Setting, SettingKind};
-use crate::limits::{
-    ACTION_TYPES_MAX, ASKS_MAX, CHOICES_MAX, DOCUMENTATION_BYTES_MAX, SETTINGS_MAX, SUMMARY_BYTES_MAX,
-};
+use crate::limits::{ACTION_TYPES_MAX, ASKS_MAX, CHOICES_MAX, DOCUMENTATION_BYTES_MAX, REASON_BYTES_MAX, SETTINGS_MAX};
 
 /// `MaximumActionTypeArtifactCount`.
 const ARTIFACTS_MAX: u32 = 10;
@@ -35,7 +35,7 @@ pub(crate) fn problems(description: &Description, exported: &[&str]) -> Vec<Stri
     rule(action_types.len() <= ACTION_TYPES_MAX, &|| format!("it offers more than {ACTION_TYPES_MAX} action types"));
     rule(asks.len() <= ASKS_MAX, &|| format!("it has more than {ASKS_MAX} asks"));
     for ask in asks {
-        rule(ask.reason.len() <= SUMMARY_BYTES_MAX, &|| too_long("the reason of an ask", SUMMARY_BYTES_MAX));
+        rule(ask.reason.len() <= REASON_BYTES_MAX, &|| too_long("the reason of an ask", REASON_BYTES_MAX));
     }
     let wanted: BTreeSet<&str> = action_types.iter().map(|offered| interface(offered.id.category)).collect();
     for name in exported {
@@ -97,7 +97,7 @@ fn check_action_type(action_type: &ActionType, rule: &mut Rule<'_>) {
 
 fn check_setting(setting: &Setting, rule: &mut Rule<'_>) {
     let Setting { name, kind, required, secret: _, default, choices, documentation } = setting;
-    rule((1..=SETTING_NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control), &|| {
+    rule((1..=SETTING_NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(is_printable), &|| {
         format!("the name must be 1 to {SETTING_NAME_BYTES_MAX} characters")
     });
     rule(documentation.len() <= DOCUMENTATION_BYTES_MAX, &|| too_long("the documentation", DOCUMENTATION_BYTES_MAX));

@@ -202,8 +202,14 @@ pub(crate) const LOG_LINE_BYTES_MAX: usize = 16 << 10;
 /// Stops progress reports that are a log of their own; what is longer is cut.
 pub(crate) const PROGRESS_BYTES_MAX: usize = 1_024;
 
-/// One line for a person: summaries, titles, names. WIT: `report.summary`.
-pub(crate) const SUMMARY_BYTES_MAX: usize = 2_048;
+/// What a person reads at a glance: summaries, titles, names; and URLs. As CodePipeline counts them; what is longer is cut.
+pub(crate) const SUMMARY_CHARS_MAX: usize = 2_048;
+/// An id of an outside system; what is longer is cut. And of a revision, which is refused.
+pub(crate) const ID_CHARS_MAX: usize = 1_500;
+/// The kind of a signal that an action waits for.
+pub(crate) const SIGNAL_BYTES_MAX: usize = 2_048;
+/// The reason of an ask.
+pub(crate) const REASON_BYTES_MAX: usize = 2_048;
 /// Output variables of one action, names and values together (S111).
 pub(crate) const VARIABLES_BYTES_MAX: usize = 122_880;
 /// What a waiting action may keep.

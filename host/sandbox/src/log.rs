@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use pipewright_text::first_bytes;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -146,7 +147,7 @@ impl Log {
         self.count(&mut self.written(), message.len(), lines)?;
         // Masked before it is cut, so that no cut goes through a secret.
         for line in self.0.seam.masked(message).split('\n') {
-            pieces(line).for_each(|piece| self.0.seam.log_masked(level, piece));
+            pieces(line.trim_end_matches('\r')).for_each(|piece| self.0.seam.log_masked(level, piece));
         }
         Ok(())
     }
@@ -167,7 +168,7 @@ fn pieces(line: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
         let line = rest?;
-        let (piece, after) = line.split_at(line.floor_char_boundary(LOG_LINE_BYTES_MAX));
+        let (piece, after) = line.split_at(first_bytes(line, LOG_LINE_BYTES_MAX).len());
         rest = (!after.is_empty()).then_some(after);
         Some(piece)
     })
@@ -187,8 +188,7 @@ impl abi::Host for State {
     fn progress(&mut self, percent: Option<u8>, summary: String) -> wasmtime::Result<()> {
         self.log.count(&mut self.log.written(), summary.len(), 1)?;
         let summary = self.seam.masked(&summary);
-        let summary = &summary[..summary.floor_char_boundary(PROGRESS_BYTES_MAX)];
-        self.seam.progress(percent.map(|percent| percent.min(100)), summary);
+        self.seam.progress(percent.map(|percent| percent.min(100)), first_bytes(&summary, PROGRESS_BYTES_MAX));
         Ok(())
     }
 }

@@ -3,14 +3,16 @@
 //! Owns the forms, and the finding of them. Must not know where secrets come from, nor who shows what.
 //!
 //! A value is found as it is; with any of its characters percent-encoded, as URLs and forms have them; with any of them
-//! escaped, as JSON has them; in hexadecimal; and within base64 of either alphabet, wherever in it the value begins. So
-//! are the single lines of a value that has several. Hexadecimal and base64 are found with blanks, line breaks and colons
+//! escaped, as JSON has them; in hexadecimal; and within base64 of either alphabet, wherever in it the value begins. The
+//! single lines of a value that has several are found as they are, without the blanks around them. Hexadecimal and base64 are found with blanks, line breaks and colons
 //! in them, too.
 //!
 //! # Where it ends
 //! * A value shorter than [`SECRET_BYTES_MIN`] bytes is not hidden: it would take ordinary words apart. The log of each call
 //!   that is given one says so.
-//! * Forms other than the value as it is are hidden from 8 bytes on, and so are the single lines of a value.
+//! * Forms other than the value as it is are hidden from 8 bytes on.
+//! * Of a value with several lines, a line shorter than [`SECRET_BYTES_MIN`] bytes, or of nothing but signs, is not hidden by
+//!   itself: in a value that is JSON or YAML, it would be every bracket.
 //! * What is encoded twice, encrypted, compressed, or spelled in another way is not found.
 //!
 //! # What it costs
@@ -80,7 +82,7 @@ impl Masks {
     pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut plain, mut encoded) = (Vec::new(), Vec::new());
         for value in values.into_iter().filter(|value| value.len() >= SECRET_BYTES_MIN) {
-            let lines = value.lines().filter(|line| line.len() >= DERIVED_MASK_BYTES_MIN && *line != value);
+            let lines = value.lines().map(str::trim).filter(|line| is_telling(line) && *line != value);
             plain.extend(lines.chain([value]).map(str::to_owned));
             let hex = hex::encode(value);
             let forms = base64_forms(value.as_bytes()).chain([hex.to_uppercase(), hex]);
@@ -302,6 +304,11 @@ impl Reader {
     }
 }
 
+/// Whether a line of a value gives something away by itself.
+fn is_telling(line: &str) -> bool {
+    line.len() >= SECRET_BYTES_MIN && line.contains(char::is_alphanumeric)
+}
+
 /// What base64 of any text around the value has in common, e.g. of `user:value`: a byte's place modulo 3 decides how it
 /// is encoded, and the characters at both ends depend on the neighbours.
 fn base64_forms(value: &[u8]) -> impl Iterator<Item = String> {
@@ -369,6 +376,16 @@ mod tests {
         let masks = Masks::of(["a b c", "y"]);
         assert_eq!(masks.text("a b c, a+b+c and any year"), "****, a+b+c and any year");
         assert_eq!(masks.text("a%20b%20c"), MASK);
+    }
+
+    #[test]
+    fn the_lines_of_a_value_are_hidden_and_its_brackets_are_not() {
+        let masks = Masks::of(["{\n  \"user\": \"maria\",\n    [\n  pin: 47\r\n  ab1\n-----\nlast6x\n  }\n"]);
+        assert_eq!(masks.text("is pin: 47, last6x!"), "is ****, ****!");
+        assert_eq!(masks.text("a \"user\": \"maria\", b"), "a **** b");
+        for ordinary in ["    [", "  }", "-----", "ab1", "pin: 48"] {
+            assert_eq!(masks.text(ordinary), ordinary);
+        }
     }
 
     /// Wherever a text is cut, and where it ends within what only looked like an escape.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use pipewright_text::printable;
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::{Exchange, Tabled};
@@ -76,6 +77,17 @@ pub enum HostCallOutcome {
 }
 
 impl HostCallOutcome {
+    /// With its text as one line: the guest's names are in it.
+    fn printable(self) -> Self {
+        let line = |text: String| printable(&text).into_owned();
+        match self {
+            Self::Done => Self::Done,
+            Self::Denied(text) => Self::Denied(line(text)),
+            Self::Limit(text) => Self::Limit(line(text)),
+            Self::Failed(text) => Self::Failed(line(text)),
+        }
+    }
+
     /// Why it is not done.
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -321,7 +333,8 @@ impl HostCallTimer {
     fn call(self, target: String, outcome: HostCallOutcome, bytes: u64) -> HostCall {
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (capability, operation) = (self.capability, self.operation);
-        let (target, outcome) = (self.seam.masked(&target).into_owned(), masked_outcome(&outcome, &self.seam.masks));
+        let target = printable(&self.seam.masked(&target)).into_owned();
+        let outcome = masked_outcome(&outcome, &self.seam.masks).printable();
         HostCall { capability, operation, target, outcome, bytes, micros }
     }
 }

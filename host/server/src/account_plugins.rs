@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use pipewright_base::Digest;
 use pipewright_pipeline::declaration::ActionTypeId;
+use pipewright_text::is_printable;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -207,7 +208,7 @@ impl AccountPlugins {
             }
             if notice.reason.trim().is_empty()
                 || notice.reason.chars().count() > REASON_CHARS_MAX
-                || notice.reason.chars().any(char::is_control)
+                || !notice.reason.chars().all(is_printable)
             {
                 let message = format!("Give a reason, in one line of at most {REASON_CHARS_MAX} characters");
                 return Err(AccountPluginsError::Invalid(message));

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_fs_ext::FollowSymlinks;
+use pipewright_text::quoted;
 use zip::unstable::read::ZipIterable;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipReadOptions, ZipWriter};
@@ -17,11 +18,13 @@ use super::area::{self, OpenFile};
 use super::blobs::Blobs;
 use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
 use super::error::{FileError, FileResult};
-use super::paths;
+use super::paths::{self, Fault};
 use super::tree::{Entry, Node, Tree};
 use super::walk::{Item, ItemKind};
 use rustix::io::Errno;
 
+/// How much of a name is shown in an error.
+const NAME_CHARS_SHOWN_MAX: usize = 200;
 /// What the writer keeps of an entry besides its name.
 const ENTRY_BYTES: usize = 512;
 
@@ -34,6 +37,7 @@ pub fn zip(source: Source<'_>, items: &[Item], into: &OpenFile, stop: &AtomicBoo
     let directory = items.iter().map(|item| 2 * item.path.len() + ENTRY_BYTES).sum();
     let _held = into.area().map(|area| area.budget.charge(directory)).transpose()?;
     for item in items {
+        check_packed(&item.path, if let ItemKind::Link { target } = &item.kind { target } else { "" })?;
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .last_modified_time(DateTime::default());
@@ -93,10 +97,15 @@ impl Write for Packed {
 }
 
 impl ZipOfTree {
-    pub fn new(tree: Arc<Tree>, blobs: Arc<dyn Blobs>) -> Self {
+    /// # Errors
+    /// A name in it cannot be in an archive.
+    pub fn new(tree: Arc<Tree>, blobs: Arc<dyn Blobs>) -> FileResult<Self> {
+        for Entry { path, node } in tree.entries() {
+            check_packed(path, if let Node::Link { target } = node { target } else { "" })?;
+        }
         let packed = Packed::default();
         let writer = Some(ZipWriter::new_stream(packed.clone()));
-        Self { tree, blobs, next: 0, content: None, packed, writer }
+        Ok(Self { tree, blobs, next: 0, content: None, packed, writer })
     }
 
     /// The next bytes of the archive, of about this many; none at its end.
@@ -177,6 +186,7 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
             let read = (&mut file).take(paths::PATH_BYTES_MAX as u64 + 1).read_to_string(&mut to);
             read.map_err(|error| of_io(&path, error))?;
             copy::check_link(target, &path, &to)?;
+            paths::check_archived(&to).map_err(|fault| named(&path, fault, "it is not unpacked"))?;
             held.add(&path)?;
             held.add(&to)?;
             links.push((path, to));
@@ -193,14 +203,18 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
 }
 
 fn check_name(path: &str) -> FileResult<()> {
-    let fault = paths::check_entry(path).err().or_else(|| path.contains('\\').then_some("has a backslash in it"));
-    match fault {
-        None => Ok(()),
-        Some(fault) => Err(FileError::invalid(
-            Errno::PERM,
-            format!("the entry `{}` {fault}: it is not unpacked", path.chars().take(200).collect::<String>()),
-        )),
-    }
+    let fault = paths::check_entry(path).and_then(|()| paths::check_archived(path));
+    fault.map_err(|fault| named(path, fault, "it is not unpacked"))
+}
+
+/// An entry, and where it leads if it is a link.
+fn check_packed(path: &str, target: &str) -> FileResult<()> {
+    let fault = [path, target].into_iter().try_for_each(paths::check_archived);
+    fault.map_err(|fault| named(path, fault, "rename it, or leave it out, and what it is in can be packed"))
+}
+
+fn named(path: &str, fault: Fault, then: &str) -> FileError {
+    FileError::invalid(Errno::PERM, format!("the entry {} {fault}: {then}", quoted(path, NAME_CHARS_SHOWN_MAX)))
 }
 
 /// Each by itself, so that none is a link: through one, an entry would land elsewhere than its path says.

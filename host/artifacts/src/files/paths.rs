@@ -1,5 +1,7 @@
 //! The text of paths: what a path may be, where `..` leads, and which targets a link may have. Touches no file.
 
+use pipewright_text::has_control;
+
 /// Longest path of an entry of an artifact: what Linux takes. Stops a tree that no host can write out.
 pub const PATH_BYTES_MAX: usize = 4_096;
 /// Longest name of one entry, as on every usual file system.
@@ -28,6 +30,21 @@ pub fn check_entry(path: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Checks a path in an archive, or the target of a link there: whoever unpacks it, on whatever system, must find that name and no
+/// other.
+pub fn check_archived(path: &str) -> Result<(), Fault> {
+    if path.contains('\\') {
+        return Err("has a backslash in it, which parts folders on other systems");
+    }
+    if has_control(path) {
+        return Err("has a control character in it");
+    }
+    match path.as_bytes() {
+        [drive, b':', ..] if drive.is_ascii_alphabetic() => Err("begins like a drive of other systems"),
+        _ => Ok(()),
+    }
 }
 
 /// Checks the target of a link that lies in a directory `depth` levels below the top of its artifact.
@@ -123,6 +140,20 @@ mod tests {
         check("inputs", "../..", None);
         check("", "a/../../b", None);
         check("", ".", Some(""));
+    }
+
+    #[test]
+    fn names_in_archives() {
+        let check = |path: &str, right: bool| assert_eq!(check_archived(path).is_ok(), right, "{path:?}");
+        check("a/b.c/…", true);
+        check("2026-11-27T10:00", true);
+        check("a/C:x", true);
+        check("..\\..\\x", false);
+        check("C:\\x", false);
+        check("C:x", false);
+        check("a\u{1b}[2J", false);
+        check("a\nb", false);
+        check("a\u{9b}", false);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use pipewright_artifacts::files::{Blobs, Node, Tree};
+use pipewright_text::first_bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -292,5 +293,5 @@ fn shown(text: &str) -> String {
     if text.len() <= SHOWN_BYTES_MAX {
         return text.to_owned();
     }
-    format!("{}… ({} bytes)", &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)], text.len())
+    format!("{}… ({} bytes)", first_bytes(text, SHOWN_BYTES_MAX), text.len())
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::package::{self, DataArguments, RegistryArguments};
+use crate::out::say;
 use pipewright_packages::{Candidate, Installed, Origin};
 
 #[derive(clap::Args)]
@@ -40,15 +41,15 @@ pub(super) async fn add(
     let candidate = Candidate::read(origin, &installed.policy()?).await?;
     let label = candidate.label();
     if !installed.may_add(&candidate)? {
-        println!("{label} is installed already");
+        say!("{label} is installed already");
         return Ok(true);
     }
     package::introduce(&candidate.facts(), sandbox).await?;
     if !package::consented(yes, &format!("Install {label}?"))? {
-        println!("{label} was not installed");
+        say!("{label} was not installed");
         return Ok(false);
     }
     installed.add(&candidate.fetch(sandbox).await?)?;
-    println!("{label} is installed; {}", data.tell().await?);
+    say!("{label} is installed; {}", data.tell().await?);
     Ok(true)
 }

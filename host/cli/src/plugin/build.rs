@@ -11,6 +11,8 @@ use tokio::process::Command as Process;
 
 use super::super::exit::{self, Ended};
 use super::component::{self, DEBUG_EXTENSION};
+use super::package::ask_in_words;
+use crate::out::{self, say};
 use pipewright_base::clock::monotonic;
 use pipewright_packages::plugins;
 
@@ -49,11 +51,11 @@ pub(super) async fn run(sandbox: &Sandbox, Arguments { folder, out }: Arguments)
     let name = plugin.description().name.rsplit('/').next().unwrap_or_default();
     let file = out.join(format!("{name}.wasm"));
     write(&file, &bytes)?;
-    println!("{}: {}, compiled in {} ms", file.display(), size(bytes.len()), compiled.as_millis());
+    say!("{}: {}, compiled in {} ms", file.display(), size(bytes.len()), compiled.as_millis());
     if let Some(symbols) = symbols {
         let beside = file.with_extension(DEBUG_EXTENSION);
         write(&beside, &symbols)?;
-        println!("{}: {} of debug information; not to be shipped", beside.display(), size(symbols.len()));
+        say!("{}: {} of debug information; not to be shipped", beside.display(), size(symbols.len()));
     }
     tell(&plugin, &bytes)?;
     Ok(ExitCode::from(exit::SUCCEEDED))
@@ -72,18 +74,19 @@ fn size(bytes: usize) -> String {
 
 fn tell(plugin: &Plugin, component: &[u8]) -> Result<(), Ended> {
     let description = plugin.description();
-    println!("\n{} {}  {}", description.name, description.version, description.documentation.trim());
+    say!();
+    out::lines(&format!("{} {}  {}", description.name, description.version, description.documentation.trim()));
     for offered in &description.action_types {
-        println!("  offers   {}", plugins::label(&offered.id));
+        say!("  offers   {}", plugins::label(&offered.id));
     }
     for ask in &description.asks {
-        println!("  asks     {}: {}", plugins::ask_in_words(&ask.capability), ask.reason);
+        say!("  asks     {}", ask_in_words(ask));
     }
     let interfaces = Interfaces::of(component).map_err(Ended::usage)?;
-    println!("  imports  {}", interfaces.imports.join(" "));
-    println!("  digest   sha256:{}", plugin.digest());
+    say!("  imports  {}", interfaces.imports.join(" "));
+    say!("  digest   sha256:{}", plugin.digest());
     if let Some(revision) = Metadata::of(component).map_err(Ended::usage)?.revision {
-        println!("  revision {revision}");
+        say!("  revision {revision}");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::replay::ended;
+use crate::out::say;
 use pipewright_author::cases;
 use pipewright_author::recording::write_case;
 use pipewright_runner::recording::Bundle;
@@ -28,6 +29,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         return Err(Ended::usage(format!("{} is there already: name another with -o", folder.display())));
     }
     write_case(&bundle, &folder).map_err(ended)?;
-    println!("{}", folder.display());
+    say!("{}", folder.display());
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

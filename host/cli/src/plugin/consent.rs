@@ -7,6 +7,7 @@ use semver::Version;
 
 use super::super::exit::{self, Ended};
 use super::package::DataArguments;
+use crate::out::say;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -27,6 +28,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let digest = arguments.digest.strip_prefix("sha256:").unwrap_or(&arguments.digest);
     let digest: Digest = digest.parse().map_err(Ended::usage)?;
     arguments.data.installed()?.consent(name, &version, &digest).await?;
-    println!("{name} {version} takes its place; {}", arguments.data.tell().await?);
+    say!("{name} {version} takes its place; {}", arguments.data.tell().await?);
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -6,7 +6,8 @@ use pipewright_sandbox::Sandbox;
 
 use super::super::exit::{self, Ended};
 use super::inspect;
-use super::package::{DataArguments, RegistryArguments, plain};
+use super::package::{DataArguments, RegistryArguments};
+use crate::out;
 use pipewright_packages::PackageError;
 
 #[derive(clap::Args)]
@@ -38,11 +39,10 @@ pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitC
     }
     let difference = pipewright_packages::diff(&both[0], &both[1]);
     if arguments.json {
-        let text = serde_json::to_string_pretty(&difference).map_err(|error| Ended::Host(error.into()))?;
-        println!("{text}");
+        out::json(&difference);
     } else {
         for line in difference.in_words() {
-            println!("{}", plain(&line));
+            out::line(&line);
         }
     }
     Ok(ExitCode::from(exit::SUCCEEDED))

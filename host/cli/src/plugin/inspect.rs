@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use pipewright_sandbox::Sandbox;
 
 use super::super::exit::{self, Ended};
-use super::package::{self, DataArguments, RegistryArguments, ask_in_words, is_file, plain};
+use super::package::{self, DataArguments, RegistryArguments, ask_in_words, is_file};
+use crate::out::{self, say};
 use pipewright_packages::{Candidate, Facts, Reference};
 
 #[derive(clap::Args)]
@@ -26,8 +27,7 @@ pub struct Arguments {
 pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitCode, Ended> {
     let facts = find(sandbox, &arguments.plugin, &arguments.data, &arguments.registry).await?;
     if arguments.json {
-        let text = serde_json::to_string_pretty(&facts).map_err(|error| Ended::Host(error.into()))?;
-        println!("{text}");
+        out::json(&facts);
     } else {
         print(&facts);
     }
@@ -55,8 +55,8 @@ pub(super) async fn find(
 }
 
 fn print(facts: &Facts) {
-    println!("{} {}", facts.name, facts.version);
-    let line = |what: &str, text: &str| println!("  {what:<14}{}", plain(text));
+    say!("{} {}", facts.name, facts.version);
+    let line = |what: &str, text: &str| say!("  {what:<14}{text}");
     if let Some(manifest) = &facts.manifest {
         line("package", manifest);
     }
@@ -92,6 +92,7 @@ fn print(facts: &Facts) {
         }
     }
     if !facts.documentation.is_empty() {
-        println!("\n{}", plain(&facts.documentation).trim());
+        say!();
+        out::lines(facts.documentation.trim());
     }
 }

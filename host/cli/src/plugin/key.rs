@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
+use crate::out::say;
 use pipewright_packages::{SigningKey, digest_text};
 
 /// The passphrase of signing keys, where no file is named.
@@ -59,6 +60,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     let Command::New { file, passphrase } = &arguments.command;
     let key = SigningKey::generate()?;
     key.write(file, &passphrase.read()?)?;
-    println!("{} and {}.pub hold the key {}", file.display(), file.display(), digest_text(&key.public().digest));
+    say!("{} and {}.pub hold the key {}", file.display(), file.display(), digest_text(&key.public().digest));
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

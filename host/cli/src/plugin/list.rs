@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::package::DataArguments;
+use crate::out::{self, say};
 use pipewright_packages::{State, digest_text};
 
 #[derive(clap::Args)]
@@ -18,19 +19,18 @@ pub struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     let installed = arguments.data.installed()?;
     if arguments.json {
-        let text = serde_json::to_string_pretty(installed.entries()).map_err(|error| Ended::Host(error.into()))?;
-        println!("{text}");
+        out::json(&installed.entries());
         return Ok(ExitCode::from(exit::SUCCEEDED));
     }
     if installed.entries().is_empty() {
-        println!("no plugin is installed");
+        say!("no plugin is installed");
     }
     for entry in installed.entries() {
         let state = match entry.state {
             State::Active => "",
             State::Pending => "  pending: it asks for more, and waits for `pipewright plugin consent`",
         };
-        println!("{}  {}  from {}{state}", entry.label(), digest_text(&entry.manifest), entry.source);
+        say!("{}  {}  from {}{state}", entry.label(), digest_text(&entry.manifest), entry.source);
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::super::exit::{self, Ended};
+use crate::out::say;
 use pipewright_author::kit::{self, Kind, Language, PluginName};
 
 #[derive(clap::Args)]
@@ -33,9 +34,10 @@ pub(super) fn run(Arguments { name, kind, lang, path }: Arguments) -> Result<Exi
     }
     let own = files.keys().filter(|path| !path.starts_with("pipewright/"));
     for path in own {
-        println!("{}", folder.join(path).display());
+        say!("{}", folder.join(path).display());
     }
-    println!("\nNext: cd {} && pipewright plugin test .", folder.display());
+    say!();
+    say!("Next: cd {} && pipewright plugin test .", folder.display());
     Ok(ExitCode::from(exit::SUCCEEDED))
 }
 

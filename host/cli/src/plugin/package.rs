@@ -1,12 +1,13 @@
 //! What the commands about packages share: their arguments, and how a person is asked.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use pipewright_sandbox::abi::Ask;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::Ended;
+use crate::out::{self, in_one_quote, say};
 use pipewright_aws::auth::profile::{DEFAULT, read_credentials};
 use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};
@@ -128,7 +129,7 @@ pub(super) fn is_file(text: &str) -> bool {
 
 /// What a person is to know before they consent.
 pub(super) async fn introduce(facts: &Facts, sandbox: &Sandbox) -> Result<(), Ended> {
-    println!("{} {} ({})", facts.name, facts.version, facts.manifest.as_deref().unwrap_or(&facts.component));
+    say!("{} {} ({})", facts.name, facts.version, facts.manifest.as_deref().unwrap_or(&facts.component));
     let of_host = match plugins::Plugins::load(sandbox, &[], None).await {
         Ok(host) => host.catalogue(host::ACCOUNT).types().keys().map(ToString::to_string).collect(),
         Err(PluginError::NoBundle) => Vec::new(),
@@ -136,28 +137,28 @@ pub(super) async fn introduce(facts: &Facts, sandbox: &Sandbox) -> Result<(), En
     };
     for id in facts.offers.keys() {
         let instead = if of_host.contains(id) { ", in place of the plugin that comes with the host" } else { "" };
-        println!("  offers {id}{instead}");
+        say!("  offers {id}{instead}");
     }
     for (key, file) in &facts.signers {
-        println!("  signed by {file} ({key})");
+        say!("  signed by {file} ({key})");
     }
     if let Some(source) = &facts.source {
-        println!("  built from {source:?}");
+        say!("  it says it is built from {}", in_one_quote(source));
     }
     if let Some(revision) = &facts.revision {
-        println!("  at revision {revision:?}");
+        say!("  it says it is built at revision {}", in_one_quote(revision));
     }
-    println!("{}", if facts.asked.is_empty() { "It asks for nothing." } else { "It asks for" });
+    say!("{}", if facts.asked.is_empty() { "It asks for nothing." } else { "It asks for" });
     for ask in &facts.asked {
-        println!("  - {}", ask_in_words(ask));
+        say!("  - {}", ask_in_words(ask));
     }
     Ok(())
 }
 
-/// One ask, with the reason that the plugin gives.
+/// One ask, and after it the reason that the plugin gives.
 pub(super) fn ask_in_words(ask: &Ask) -> String {
-    let wanted = plain(&plugins::ask_in_words(&ask.capability));
-    if ask.reason.is_empty() { wanted } else { format!("{wanted}: {}", plain(&ask.reason)) }
+    let wanted = plugins::ask_in_words(&ask.capability);
+    if ask.reason.is_empty() { wanted } else { format!("{wanted}: {}", in_one_quote(&ask.reason)) }
 }
 
 /// Asks on the terminal, unless the answer was given in advance.
@@ -171,16 +172,10 @@ pub(super) fn consented(yes: bool, question: &str) -> Result<bool, Ended> {
         )));
     }
     let ask = || {
-        print!("{question} [y/N] ");
-        std::io::stdout().flush()?;
+        out::ask(&format!("{question} [y/N] "));
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer)?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     };
     ask().map_err(|error: std::io::Error| Ended::Host(error.into()))
-}
-
-/// A text of somebody else's without what could play tricks on a terminal.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().filter(|character| *character == '\n' || !character.is_control()).collect()
 }

@@ -8,6 +8,7 @@ use pipewright_sandbox::Sandbox;
 use super::super::exit::{self, Ended};
 use super::key::PassphraseArguments;
 use super::package::{self, RegistryArguments};
+use crate::out::say;
 use pipewright_packages::{Package, Reference, Signature, SigningKey, digest_text, tag_of};
 
 #[derive(clap::Args)]
@@ -52,6 +53,6 @@ pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitC
         (false, true) => "was published before",
         (false, false) => "was published before, and is signed once more",
     };
-    println!("{} {done} ({})", reference.with_tag(&tag), digest_text(&package.digest()));
+    say!("{} {done} ({})", reference.with_tag(&tag), digest_text(&package.digest()));
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::super::remote::{Connection, find};
+use crate::out::say;
 use pipewright_runner::recording::BUNDLE_BYTES_MAX;
 
 #[derive(clap::Args)]
@@ -49,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
             file.write_all(&piece).map_err(unwritable)?;
         }
         file.persist(&output).map_err(|error| unwritable(error.error))?;
-        println!("{}: {bytes} bytes", output.display());
+        say!("{}: {bytes} bytes", output.display());
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
 }

@@ -6,6 +6,7 @@ use semver::Version;
 
 use super::super::exit::{self, Ended};
 use super::package::DataArguments;
+use crate::out::say;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -24,7 +25,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let removed = arguments.data.installed()?.remove(name, version.as_ref()).await?;
     let told = arguments.data.tell().await?;
     for entry in removed {
-        println!("{} was removed; {told}", entry.label());
+        say!("{} was removed; {told}", entry.label());
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use super::super::exit::{self, Ended};
 use super::new::write;
+use crate::out::say;
 use pipewright_author::kit::{self, Language, VENDOR};
 
 #[derive(clap::Args)]
@@ -38,8 +39,8 @@ pub(super) fn run(Arguments { folder }: Arguments) -> Result<ExitCode, Ended> {
         .and_then(|()| std::fs::rename(beside.path().join("new"), &there));
     swapped.with_context(|| there.display().to_string())?;
     for path in &changed {
-        println!("{}", there.join(path).display());
+        say!("{}", there.join(path).display());
     }
-    println!("{} files changed; {} has the SDK of this pipewright", changed.len(), there.display());
+    say!("{} files changed; {} has the SDK of this pipewright", changed.len(), there.display());
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

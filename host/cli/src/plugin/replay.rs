@@ -11,6 +11,7 @@ use pipewright_sandbox::{Plugin, Sandbox};
 use super::super::exit::{self, Ended};
 use super::component;
 use super::run::Shown;
+use crate::out::{self, note, say};
 use pipewright_author::recording;
 use pipewright_runner::recording::{Bundle, RecordingError};
 
@@ -34,16 +35,16 @@ pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitC
         None => recorded(sandbox, &bundle).await?,
     };
     for what in &bundle.recording.left_out {
-        eprintln!("left out   {what}");
+        note!("left out   {what}");
     }
     let sink = Arc::new(Shown { debug: arguments.debug });
     let replayed = recording::replay(sandbox, &plugin, &bundle, sink).await.map_err(ended)?;
     for difference in &replayed.differences {
-        println!("{difference}");
+        out::lines(&difference.to_string());
     }
     let same = replayed.differences.is_empty();
     let calls = replayed.calls;
-    println!(
+    say!(
         "{} ({calls} {} replayed)",
         if same { "same" } else { "different" },
         if calls == 1 { "call" } else { "calls" }

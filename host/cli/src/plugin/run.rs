@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipewright_artifacts::files::{Node, Tree, export};
-use pipewright_pipeline::machine::{self, ExecutionDetails};
+use pipewright_pipeline::machine::{self, ExecutionDetails, FailureType};
 use pipewright_sandbox::abi::{NamedValue, Outcome, Resumption, Signal, TypeId, Wait, Wake};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
@@ -17,6 +17,7 @@ use pipewright_sandbox::{CallEnd, Plugin, Sandbox, Usage};
 
 use super::super::exit::{self, Ended};
 use super::component;
+use crate::out::{self, say};
 use pipewright_author::single::{ACTION, Place, STAGE, Single};
 use pipewright_base::clock;
 use pipewright_packages::plugins;
@@ -112,7 +113,7 @@ async fn recorded(
         let bundle = place.recording(keeper, component, single)?;
         std::fs::write(file, bundle.to_bytes()?)
             .map_err(|error| Ended::usage(format!("{}: {error}", file.display())))?;
-        println!("recorded   {}", file.display());
+        say!("recorded   {}", file.display());
     }
     ended
 }
@@ -193,7 +194,7 @@ async fn call(
                     continue;
                 }
                 Err(what) => {
-                    println!("waiting    {what}");
+                    say!("waiting    {what}");
                     exit::SUCCEEDED
                 }
             },
@@ -209,14 +210,14 @@ async fn woken(wait: Wait, signals: &mut VecDeque<(String, String)>) -> Result<R
     let summary = wait.summary.as_deref().map(|summary| format!(": {summary}")).unwrap_or_default();
     let position = signals.iter().position(|(kind, _)| Some(kind) == wait.signal.as_ref());
     if let Some((kind, payload)) = position.and_then(|at| signals.remove(at)) {
-        println!("waiting    for the signal {kind}{summary}; it came");
+        say!("waiting    for the signal {kind}{summary}; it came");
         let wake = Wake::Signal(Signal { kind, payload: payload.into_bytes() });
         return Ok(Resumption { continuation: wait.continuation, wake });
     }
     match (wait.until, wait.signal) {
         (Some(until), _) => {
             let left = Duration::from_millis(until.saturating_sub(clock::now_ms()));
-            println!("waiting    {:.1} s{summary}", left.as_secs_f64());
+            say!("waiting    {:.1} s{summary}", left.as_secs_f64());
             tokio::time::sleep(left).await;
             Ok(Resumption { continuation: wait.continuation, wake: Wake::Time })
         }
@@ -236,11 +237,11 @@ fn ended(
     let report = match end.result {
         Err(failure) => {
             let (kind, message) = failure_of(&failure);
-            println!("failed     {kind:?}: {message}");
+            failed(kind, &message);
             return Ok(exit::FAILED);
         }
         Ok(Outcome::Latest(revision)) => {
-            println!("latest     {}", revision.map_or_else(|| "nothing yet".to_owned(), |revision| revision.id));
+            say!("latest     {}", revision.map_or_else(|| "nothing yet".to_owned(), |revision| revision.id));
             return Ok(exit::SUCCEEDED);
         }
         Ok(outcome) => outcome::report(outcome),
@@ -249,20 +250,20 @@ fn ended(
         machine::Outcome::Succeeded(success) => success,
         machine::Outcome::Failed(failure) => {
             told(&failure.told);
-            println!("failed     {:?}: {}", failure.error.kind, failure.error.message);
+            failed(failure.error.kind, &failure.error.message);
             return Ok(exit::FAILED);
         }
         machine::Outcome::Waiting(_) => return Ok(exit::SUCCEEDED),
     };
     told(&success.told);
     for (name, value) in &success.variables {
-        println!("variable   {name}={value}");
+        say!("variable   {name}={value}");
     }
     if let Some(revision) = &success.revision {
-        println!("revision   {}", revision.id);
+        say!("revision   {}", revision.id);
     }
     for name in &end.undeclared {
-        println!("undeclared the plugin wrote to /outputs/{name}; name it with --output {name}");
+        say!("undeclared the plugin wrote to /outputs/{name}; name it with --output {name}");
     }
     let outputs = outputs.map_err(Ended::usage)?;
     if let Some(keeper) = keeper {
@@ -271,32 +272,37 @@ fn ended(
     for (name, tree) in outputs {
         output(place, &name, &tree, into)?;
     }
-    println!("succeeded");
+    say!("succeeded");
     Ok(exit::SUCCEEDED)
+}
+
+/// Further lines are not to be taken for ours.
+fn failed(kind: FailureType, message: &str) {
+    out::lines(&format!("failed     {kind:?}: {}", message.replace('\n', "\n           ")));
 }
 
 fn told(told: &ExecutionDetails) {
     if let Some(summary) = &told.summary {
-        println!("summary    {summary}");
+        say!("summary    {summary}");
     }
     if let Some(id) = &told.external_id {
-        println!("external   {id}");
+        say!("external   {id}");
     }
     for link in &told.links {
-        println!("link       {}: {}", link.title, link.url);
+        say!("link       {}: {}", link.title, link.url);
     }
     for (name, details) in &told.details {
-        println!("{name:<10} {details}");
+        say!("{name:<10} {details}");
     }
 }
 
 fn output(place: &Place, name: &str, tree: &Tree, into: Option<&Path>) -> Result<(), Ended> {
-    println!("output     {name}: {} bytes in {} entries", tree.bytes(), tree.entries().len());
+    say!("output     {name}: {} bytes in {} entries", tree.bytes(), tree.entries().len());
     for entry in tree.entries() {
         match &entry.node {
-            Node::File { size, .. } => println!("           {} ({size} bytes)", entry.path),
-            Node::Link { target } => println!("           {} -> {target}", entry.path),
-            _ => println!("           {}/", entry.path),
+            Node::File { size, .. } => say!("           {} ({size} bytes)", entry.path),
+            Node::Link { target } => say!("           {} -> {target}", entry.path),
+            _ => say!("           {}/", entry.path),
         }
     }
     if let Some(into) = into {
@@ -310,7 +316,7 @@ fn output(place: &Place, name: &str, tree: &Tree, into: Option<&Path>) -> Result
 
 fn used(usage: Usage, limits: &CallLimits) {
     const MIB: f64 = 1024.0 * 1024.0;
-    println!(
+    say!(
         "used       {:.1} ms of {} s of CPU time, {:.1} of {:.0} MiB of memory, {} of {} bytes of log, {} host calls",
         usage.cpu_micros as f64 / 1e3,
         limits.cpu_seconds_max,
@@ -330,13 +336,13 @@ pub(super) struct Shown {
 impl Sink for Shown {
     fn log(&self, level: Level, line: &str) {
         if level != Level::Debug || self.debug {
-            println!("{:<10} {line}", format!("{level:?}").to_lowercase());
+            say!("{:<10} {line}", format!("{level:?}").to_lowercase());
         }
     }
 
     fn progress(&self, percent: Option<u8>, summary: &str) {
         let percent = percent.map(|percent| format!("{percent} % ")).unwrap_or_default();
-        println!("progress   {percent}{summary}");
+        say!("progress   {percent}{summary}");
     }
 
     fn host_call(&self, call: HostCall) {
@@ -346,9 +352,6 @@ impl Sink for Shown {
             HostCallOutcome::Denied(_) => ", denied".to_owned(),
             HostCallOutcome::Limit(text) | HostCallOutcome::Failed(text) => format!(", {text}"),
         };
-        println!(
-            "call       {capability} {operation} {target} ({bytes} bytes, {:.1} ms{outcome})",
-            micros as f64 / 1e3
-        );
+        say!("call       {capability} {operation} {target} ({bytes} bytes, {:.1} ms{outcome})", micros as f64 / 1e3);
     }
 }

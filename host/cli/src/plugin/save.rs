@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::package::DataArguments;
+use crate::out::say;
 use pipewright_packages::Entry;
 
 #[derive(clap::Args)]
@@ -30,7 +31,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let file = file.map_err(|error| Ended::usage(format!("{}: {error}", arguments.file.display())))?;
     pipewright_packages::save(&installed, &entries, std::io::BufWriter::new(file)).await?;
     for entry in entries {
-        println!("{} is in {}", entry.label(), arguments.file.display());
+        say!("{} is in {}", entry.label(), arguments.file.display());
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

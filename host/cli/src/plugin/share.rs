@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::exit::Ended;
 use super::super::remote::{Connection, Server, show};
+use crate::out::{self, say};
 
 #[derive(clap::Args)]
 pub struct Catalogue {
@@ -69,7 +70,7 @@ pub fn catalogue(arguments: &Catalogue) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
         let document = server.client.document(&["v1", "plugins"], "").await?;
         if server.json {
-            show::json(&document);
+            out::json(&document);
             return Ok(ExitCode::SUCCESS);
         }
         let mut rows = Vec::new();
@@ -105,7 +106,7 @@ fn items(list: &Value) -> &[Value] {
 pub fn offer(arguments: &Offer) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
         put_offer(server, &arguments.action_type, &arguments.accounts).await?;
-        show::line(&format!("{} is offered to {}", arguments.action_type, arguments.accounts.join(", ")));
+        say!("{} is offered to {}", arguments.action_type, arguments.accounts.join(", "));
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -113,7 +114,7 @@ pub fn offer(arguments: &Offer) -> Result<ExitCode, Ended> {
 pub fn withdraw(arguments: &Withdraw) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
         put_offer(server, &arguments.action_type, &[]).await?;
-        show::line(&format!("{} is offered to nobody; executions that run go on", arguments.action_type));
+        say!("{} is offered to nobody; executions that run go on", arguments.action_type);
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -146,7 +147,7 @@ fn say(connection: &Connection, plugin: &str, said: Option<(&str, &str)>) -> Res
     connection.run(async |server| {
         let document = json!({ "name": name, "version": version, "kind": kind, "reason": reason.unwrap_or_default() });
         server.client.put(&["v1", "plugins", "notice"], &document).await?;
-        show::line(&match kind {
+        out::line(&match kind {
             Some(kind) => format!("{name} {version} is {kind}"),
             None => format!("{name} {version} is neither deprecated nor yanked"),
         });
@@ -167,7 +168,7 @@ pub fn uses(arguments: &Uses) -> Result<ExitCode, Ended> {
             query = format!("nextToken={token}");
         }
         if server.json {
-            show::json(&json!({ "uses": uses }));
+            out::json(&json!({ "uses": uses }));
             return Ok(ExitCode::SUCCESS);
         }
         let row = |used: &Value| {

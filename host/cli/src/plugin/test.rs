@@ -7,6 +7,7 @@ use pipewright_sandbox::Sandbox;
 
 use super::super::exit::{self, Ended};
 use super::component;
+use crate::out::{self, say};
 use pipewright_author::cases::{self, CaseResult, CasesError};
 
 #[derive(clap::Args)]
@@ -32,13 +33,13 @@ pub(super) async fn run(sandbox: &Sandbox, Arguments { plugin: path, update }: A
 
 fn print(results: &[CaseResult]) {
     for result in results {
-        println!("{} {}", word(result), result.name);
+        say!("{} {}", word(result), result.name);
         for difference in &result.differences {
-            println!("    {}", difference.to_string().replace('\n', "\n    "));
+            out::lines(&format!("    {}", difference.to_string().replace('\n', "\n    ")));
         }
     }
     let failed = results.iter().filter(|result| !result.passed()).count();
-    println!("{} passed, {failed} failed", results.len() - failed);
+    say!("{} passed, {failed} failed", results.len() - failed);
 }
 
 fn word(result: &CaseResult) -> &'static str {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::package::{self, DataArguments, RegistryArguments};
+use crate::out::say;
 use pipewright_packages::{Candidate, Entry, Origin, PackageError, Reference, State, digest_text, tag_of, version_of};
 
 #[derive(clap::Args)]
@@ -42,20 +43,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         let fetched = candidate.fetch(&sandbox).await?;
         if let Some(upgrade) = installed.upgrade(&fetched, arguments.allow_downgrade)? {
             if upgrade.widened.is_empty() {
-                println!("{label} takes the place of {}; {}", upgrade.from, arguments.data.tell().await?);
+                say!("{label} takes the place of {}; {}", upgrade.from, arguments.data.tell().await?);
                 return Ok(ExitCode::from(exit::SUCCEEDED));
             }
             package::introduce(&facts, &sandbox).await?;
-            println!("{label} asks for more than {}, which stays: {}", upgrade.from, upgrade.widened.join(", "));
+            say!("{label} asks for more than {}, which stays: {}", upgrade.from, upgrade.widened.join(", "));
         }
     }
     let there = installed.find(&format!("{}@{version}", entry.name))?;
     if there.state == State::Active {
-        println!("{label} is installed already");
+        say!("{label} is installed already");
         return Ok(ExitCode::from(exit::SUCCEEDED));
     }
-    println!("{label} waits for consent. To let it take its place:");
-    println!("pipewright plugin consent {}@{version} --digest {}", entry.name, digest_text(&there.manifest));
+    say!("{label} waits for consent. To let it take its place:");
+    say!("pipewright plugin consent {}@{version} --digest {}", entry.name, digest_text(&there.manifest));
     Ok(ExitCode::from(exit::FAILED))
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
 use super::package::DataArguments;
+use crate::out::say;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -15,9 +16,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let installed = arguments.data.installed()?;
     let problems = installed.verify().await?;
     for problem in &problems {
-        println!("{problem}");
+        say!("{problem}");
     }
-    println!(
+    say!(
         "{} of {} packages are as they must be",
         installed.entries().len() - problems.len(),
         installed.entries().len()

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Connection, Server, find, show};
+use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
+use crate::out::{self, say};
 
 /// How many of the newest executions are looked through for approvals of a pipeline whose executions run side by side.
 const LOOKED_THROUGH_MAX: usize = 100;
@@ -48,10 +49,10 @@ pub fn run(arguments: &Arguments, status: &str) -> Result<ExitCode, Ended> {
         });
         let output = server.call("PutApprovalResult", input).await?;
         if server.json {
-            show::json(&output);
+            out::json(&output);
         } else {
             let (stage, action) = (&approval.stage, &approval.action);
-            show::line(&format!("{stage}/{action} of {} is {}", approval.execution, status.to_lowercase()));
+            say!("{stage}/{action} of {} is {}", approval.execution, status.to_lowercase());
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::follow::path;
-use super::show::{self, text};
+use super::show::text;
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
+use crate::out::{self, say};
 
 /// What is taken where the person says nothing: a zip file of one megabyte may hold a thousand.
 const BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -68,10 +69,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
             unpack(file.as_file(), bytes, &output, folder)?;
         }
         if server.json {
-            show::json(&artifact);
+            out::json(&artifact);
         } else {
             let (files, bytes) = (text(&artifact["files"]), text(&artifact["bytes"]));
-            show::line(&format!("{}: {files} files, {bytes} bytes", output.display()));
+            say!("{}: {files} files, {bytes} bytes", output.display());
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })

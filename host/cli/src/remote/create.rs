@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::show::{self, text};
+use super::show::text;
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
+use crate::out::{self, say};
 use crate::run::prepare::read_document;
 
 #[derive(clap::Args)]
@@ -46,18 +47,18 @@ fn input(document: Value, file: &Path, is_update: bool) -> Result<Value, Ended> 
 
 async fn tell(server: &Server, output: &Value, is_update: bool) -> Result<(), Ended> {
     if server.json {
-        show::json(output);
+        out::json(output);
         return Ok(());
     }
     let (name, version) = (text(&output["pipeline"]["name"]), text(&output["pipeline"]["version"]));
     if is_update {
-        show::line(&format!("{name} is updated to version {version}"));
+        say!("{name} is updated to version {version}");
     } else if find::executions(server, &name, 1).await?.is_empty() {
-        show::line(&format!("{name} is created, and no execution of it started; why, this says:"));
-        show::line(&format!("  {}", server.command(&format!("start {name}"))));
+        say!("{name} is created, and no execution of it started; why, this says:");
+        say!("  {}", server.command(&format!("start {name}")));
     } else {
-        show::line(&format!("{name} is created, and its first execution started"));
-        show::line(&format!("  {}", server.command(&format!("status {name}"))));
+        say!("{name} is created, and its first execution started");
+        say!("  {}", server.command(&format!("status {name}")));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::show::{self, text, time};
 use super::{Connection, find};
 use crate::exit::{self, Ended};
+use crate::out;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -38,7 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
         let found = find::pages(server, operation, input, member, arguments.limit.get()).await?;
         if server.json {
-            show::json(&json!({ member: found }));
+            out::json(&json!({ member: found }));
         } else if arguments.actions {
             let rows: Vec<_> = found.iter().map(action_row).collect();
             show::table(["EXECUTION", "STAGE/ACTION", "STATUS", "STARTED", "UPDATED", "SUMMARY"], &rows);

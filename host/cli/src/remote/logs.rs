@@ -9,7 +9,7 @@ use super::follow::{self, Action, Heard, LogLine, LogUpdate};
 use super::show::{self, text};
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
-use crate::run::view::printable;
+use crate::out::{self, say};
 
 /// A longer line is cut into pieces.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
@@ -180,8 +180,8 @@ impl Logs<'_> {
                 "timestamp": at, "level": level, "stageName": stage, "actionName": name,
                 "actionExecutionId": action.id, "message": text,
             });
-            return show::line(&line.to_string());
+            return out::json_line(&line);
         }
-        show::line(&format!("{} {level:<5} [{stage}/{name}] {}", show::time_ms(*at), printable(text)));
+        say!("{} {level:<5} [{stage}/{name}] {}", show::time_ms(*at), text);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::show::{self, text, time};
 use super::{Connection, find};
 use crate::exit::{self, Ended};
+use crate::out::{self, say};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -19,7 +20,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         let pipelines = find::pages(server, "ListPipelines", json!({}), "pipelines", usize::MAX).await?;
         let quarantined = server.client.document(&["v1", "quarantine"], "").await?;
         if server.json {
-            show::json(&json!({ "pipelines": pipelines, "quarantined": quarantined["pipelines"] }));
+            out::json(&json!({ "pipelines": pipelines, "quarantined": quarantined["pipelines"] }));
             return Ok(ExitCode::from(exit::SUCCEEDED));
         }
         let row = |pipeline: &serde_json::Value| {
@@ -36,10 +37,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         for pipeline in quarantined["pipelines"].as_array().into_iter().flatten() {
             let name = text(&pipeline["name"]);
             let reload = server.command(&format!("reload {name}"));
-            show::line(&format!(
-                "\n{name} is quarantined: {}. Mend the cause, then\n  {reload}",
-                text(&pipeline["reason"])
-            ));
+            say!();
+            say!("{name} is quarantined: {}. Mend the cause, then", text(&pipeline["reason"]));
+            say!("  {reload}");
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::{Connection, show};
+use super::Connection;
 use crate::exit::{self, Ended};
+use crate::out::{self, say};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -17,9 +18,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
         server.client.post(&["v1", "pipelines", &arguments.name, "reload"]).await?;
         if server.json {
-            show::json(&serde_json::json!({}));
+            out::json(&serde_json::json!({}));
         } else {
-            show::line(&format!("{} is loaded, and goes on", arguments.name));
+            say!("{} is loaded, and goes on", arguments.name);
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })

@@ -6,8 +6,9 @@ use pipewright_pipeline::machine::StageStatus;
 use pipewright_pipeline::responses::StageState;
 use serde_json::json;
 
-use super::{Connection, find, show};
+use super::{Connection, find};
 use crate::exit::{self, Ended};
+use crate::out::{self, say};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -35,9 +36,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         });
         let output = server.call("RetryStageExecution", input).await?;
         if server.json {
-            show::json(&output);
+            out::json(&output);
         } else {
-            show::line(&format!("{stage} of {execution} runs again"));
+            say!("{stage} of {execution} runs again");
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })

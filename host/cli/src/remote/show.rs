@@ -2,39 +2,23 @@
 //!
 //! Owns the printing. Must not know what an answer means.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use pipewright_pipeline::responses::Time;
+use pipewright_text::printable;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::exit;
-use crate::run::view::printable;
-
-/// Prints one line. When nobody reads any more (`| head`), that is the end of the command.
-pub fn line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).is_err() {
-        std::process::exit(i32::from(exit::SUCCEEDED));
-    }
-}
-
-pub fn json(value: &Value) {
-    line(&format!("{value:#}"));
-}
+use crate::out;
 
 /// Columns under headings on a terminal, else tab-separated lines without headings.
 pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
-    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
     if !std::io::stdout().is_terminal() {
-        for row in rows {
-            line(&row.join("\t"));
-        }
-        return;
+        return rows.iter().for_each(|row| out::tabbed(row));
     }
-    for text in columns(headings, &rows) {
-        line(&text);
-    }
+    let rows: Vec<[String; N]> =
+        rows.iter().map(|row| row.each_ref().map(|cell| printable(cell).into_owned())).collect();
+    columns(headings, &rows).iter().for_each(|text| out::line(text));
 }
 
 fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Vec<String> {

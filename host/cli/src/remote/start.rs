@@ -12,9 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::follow::{self, Action, Heard, LogUpdate};
-use super::show::{self, text};
+use super::show::text;
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
+use crate::out::{self, say};
 use crate::run::board::{Board, Status, Update};
 use crate::run::prepare::pair;
 use crate::run::view::{Form, View};
@@ -50,9 +51,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         }
         let output = server.call("StartPipelineExecution", input).await?;
         if server.json {
-            show::json(&output);
+            out::json(&output);
         } else {
-            show::line(&text(&output["pipelineExecutionId"]));
+            out::line(&text(&output["pipelineExecutionId"]));
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
@@ -91,7 +92,7 @@ async fn follow(server: &Server, pipeline: &str, input: Value) -> Result<ExitCod
         (false, false) => Form::Lines,
     };
     if form == Form::Json {
-        show::line(&output.to_string());
+        out::json_line(&output);
     }
     let (ears, said) = follow::ears();
     let follower = Follower {
@@ -136,7 +137,7 @@ impl Follower<'_> {
                 _ = interrupts.recv() => {
                     let stop = format!("stop {} {}", self.pipeline, self.execution);
                     self.view.pause();
-                    show::line(&format!("The execution goes on. To stop it: {}", self.server.command(&stop)));
+                    say!("The execution goes on. To stop it: {}", self.server.command(&stop));
                     return Ok(ExitCode::from(exit::INTERRUPTED));
                 }
             }
@@ -167,7 +168,7 @@ impl Follower<'_> {
             end = Some(*status);
         }
         match self.form {
-            Form::Json => show::line(&event.to_string()),
+            Form::Json => out::json_line(&event),
             Form::Tree | Form::Lines => self.view.update(&update),
         }
         Ok(end)

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use pipewright_pipeline::machine::{ActionStatus, StageStatus};
 use pipewright_pipeline::responses::{ActionState, GetPipelineStateOutput, StageState};
+use pipewright_text::printable;
 
 use super::show::{self, time_of};
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
+use crate::out;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -22,14 +24,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         let mut output = server.call("GetPipelineState", serde_json::json!({ "name": arguments.name })).await?;
         if server.json {
             hide_tokens(&mut output);
-            show::json(&output);
+            out::json(&output);
             return Ok(ExitCode::from(exit::SUCCEEDED));
         }
         let state: GetPipelineStateOutput = find::read(output)?;
         let rows: Vec<_> = state.stage_states.iter().flat_map(rows).collect();
         show::table(["STAGE/ACTION", "STATUS", "CHANGED", "SUMMARY"], &rows);
         for advice in state.stage_states.iter().flat_map(|stage| advice(server, &arguments.name, stage)) {
-            show::line(&advice);
+            out::lines(&advice);
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
@@ -76,7 +78,7 @@ fn row(stage: &str, action: &ActionState) -> [String; 4] {
 fn advice(server: &Server, pipeline: &str, stage: &StageState) -> Vec<String> {
     let mut lines = Vec::new();
     let name = &stage.stage_name;
-    let mut add = |why: String, command: String| lines.push(format!("\n{why}\n  {command}"));
+    let mut add = |why: String, command: String| lines.push(format!("\n{}\n  {command}", printable(&why)));
     if let Some(transition) = stage.inbound_transition_state.as_ref().filter(|transition| !transition.enabled) {
         let reason = transition.disabled_reason.as_deref().unwrap_or("no reason was given");
         let waiting = match stage.inbound_executions.first() {

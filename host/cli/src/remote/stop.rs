@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Connection, Server, find, show};
+use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
+use crate::out::{self, say};
 
 /// How many of the newest executions are looked through for one that runs.
 const LOOKED_THROUGH_MAX: usize = 100;
@@ -42,11 +43,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         }
         let output = server.call("StopPipelineExecution", input).await?;
         if server.json {
-            show::json(&output);
+            out::json(&output);
         } else if arguments.abandon {
-            show::line(&format!("{execution} is stopped, and its actions are abandoned"));
+            say!("{execution} is stopped, and its actions are abandoned");
         } else {
-            show::line(&format!("{execution} stops when the actions that run have ended"));
+            say!("{execution} stops when the actions that run have ended");
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })

@@ -6,8 +6,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Connection, Server, find, show};
+use super::{Connection, Server, find};
 use crate::exit::Ended;
+use crate::out::{self, note};
 use pipewright_runner::grants::GrantsFile;
 use pipewright_runner::grants::suggest::{Used, least};
 
@@ -54,11 +55,11 @@ pub fn run(Command::Suggest(arguments): &Command) -> Result<ExitCode, Ended> {
             }
         }
         let (text, notes) = least(grants.text(), &used).map_err(Ended::usage)?;
-        eprintln!("by the journals of {} executions of {}:", executions.len(), arguments.pipeline);
+        note!("by the journals of {} executions of {}:", executions.len(), arguments.pipeline);
         for note in notes {
-            eprintln!("- {note}");
+            note!("- {note}");
         }
-        show::line(text.trim_end());
+        out::lines(text.trim_end());
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -3,7 +3,7 @@
 //! Must not know how things are drawn (`view`).
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, Write as _};
+use std::io::BufRead as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
 
 use super::board::{Board, Status, Update, level_name};
-use super::view::{Form, View, printable};
+use super::view::{Form, View};
 use super::{Ended, cause, failed};
 use crate::exit;
+use crate::out::{self, in_one_quote};
 use pipewright_engine::driver::{Aggregate, Driver, DriverError, Watcher};
 use pipewright_runner::grants::GrantsFile;
 use pipewright_runner::host::Host;
@@ -205,8 +206,8 @@ impl Follower {
     fn ask_next(&mut self, answers: &mpsc::Sender<bool>) {
         let Some(Question { stage, action, text, .. }) = self.questions.front() else { return };
         self.view.pause();
-        print!("Approve {stage}/{action}? {text} [y/N] ");
-        let _ = std::io::stdout().flush();
+        let said = if text.is_empty() { String::new() } else { format!("It says: {} ", in_one_quote(text)) };
+        out::ask(&format!("Approve {stage}/{action}? {said}[y/N] "));
         let answers = answers.clone();
         // Reading a terminal cannot be cancelled: a thread of its own, which the end of the process ends.
         std::thread::spawn(move || {
@@ -297,7 +298,7 @@ fn question(event: &Event) -> Option<Question> {
         stage: event.stage.clone(),
         action: event.action.clone(),
         token: event.action_execution.to_string(),
-        text: wait.summary.as_deref().map(printable).unwrap_or_default(),
+        text: wait.summary.clone().unwrap_or_default(),
     })
 }
 

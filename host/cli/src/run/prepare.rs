@@ -2,13 +2,14 @@
 //!
 //! Owns the reading of the arguments and the pipeline, the plugins' loading, and consent. Must not start anything.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use pipewright_base::hex;
 use pipewright_pipeline::declaration::{
     ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, PipelineDeclaration,
 };
+use pipewright_pipeline::secrets;
 use pipewright_pipeline::validate::{self, Context};
 use pipewright_sandbox::{LoadError, Sandbox};
 use sha2::{Digest as _, Sha256};
@@ -16,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::view::Form;
 use super::{Arguments, Ended};
 use crate::consent::Consents;
+use crate::out::{self, note};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{PluginError, Plugins};
 use pipewright_runner::grants::GrantsFile;
@@ -66,6 +68,7 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
     }
     let sources = feed_sources(&mut declaration, &arguments.sources)?;
     check_bound(&declaration, &context)?;
+    secrets::restore(&mut declaration, None, catalogue.types()).map_err(Ended::usage)?;
     if !arguments.approve && !terminal {
         check_approvals(&declaration)?;
     }
@@ -191,15 +194,15 @@ fn grants(arguments: &Arguments, terminal: bool, folders: &UserFolders) -> Resul
             Ok(if granted { grants } else { GrantsFile::default() })
         }
         None => {
-            eprintln!("{} is a proposal and does not count; name it with --grants to use it", proposal.display());
+            note!("{} is a proposal and does not count; name it with --grants to use it", proposal.display());
             Ok(GrantsFile::default())
         }
     }
 }
 
 fn ask_consent(path: &Path, grants: &GrantsFile) -> std::io::Result<bool> {
-    print!("{} asks that\n{}Grant this? The answer is kept. [y/N] ", path.display(), grants.in_words());
-    std::io::stdout().flush()?;
+    out::lines(&format!("{} asks that\n{}", path.display(), grants.in_words().trim_end()));
+    out::ask("Grant this? The answer is kept. [y/N] ");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use pipewright_text::{cut_chars, printable};
+
 use super::board::{ActionRow, Board, Status, Update};
+use crate::out;
 use pipewright_base::clock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +45,10 @@ impl View {
             Form::Tree => self.draw(),
             Form::Lines => {
                 if let Some(line) = line(update) {
-                    println!("{line}");
+                    out::line(&line);
                 }
             }
-            Form::Json => println!("{}", serde_json::to_string(update).expect("updates are plain data")),
+            Form::Json => out::json_line(update),
         }
     }
 
@@ -77,7 +80,8 @@ impl View {
         for stage in &self.board.stages {
             for action in &stage.actions {
                 if action.status == Status::Failed {
-                    let why = action.summary.as_deref().unwrap_or("failed");
+                    // Further lines are not to be taken for ours.
+                    let why = action.summary.as_deref().unwrap_or("failed").replace('\n', "\n  ");
                     let _ = writeln!(text, "\n{}/{} failed: {why}", stage.name, action.name);
                     if self.form == Form::Tree {
                         for line in &action.log {
@@ -94,7 +98,7 @@ impl View {
             (status, Some(message)) => writeln!(text, "{} {}: {message}", self.board.pipeline, word(*status)),
             (status, None) => writeln!(text, "{} {}", self.board.pipeline, word(*status)),
         };
-        print!("{text}");
+        out::lines(text.trim_end_matches('\n'));
     }
 
     fn draw(&mut self) {
@@ -126,12 +130,9 @@ fn row(action: &ActionRow, now: Duration, width: usize) -> String {
     let summary = action.summary.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
     let plain = format!("{:<24} {duration:>8}  {}", action.name, printable(summary));
     let room = width.saturating_sub(5);
-    format!("  {} {}", mark(action.status), plain.trim_end().chars().take(room).collect::<String>())
-}
-
-/// What a plugin says must not steer the terminal.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let mut plain = plain.trim_end().to_owned();
+    cut_chars(&mut plain, room);
+    format!("  {} {plain}", mark(action.status))
 }
 
 fn seconds(duration: Duration) -> String {
@@ -166,7 +167,7 @@ fn word(status: Status) -> &'static str {
 }
 
 fn line(update: &Update) -> Option<String> {
-    let action_line = |stage: &str, action: &str, text: &str| Some(format!("[{stage}/{action}] {}", printable(text)));
+    let action_line = |stage: &str, action: &str, text: &str| Some(format!("[{stage}/{action}] {text}"));
     match update {
         Update::Execution { pipeline, execution_id, status: Status::Running, .. } => {
             Some(format!("{pipeline} execution {execution_id}"))

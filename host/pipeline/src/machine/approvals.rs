@@ -2,9 +2,11 @@
 //!
 //! The answer fixes how an approval action ends; its plugin is then told. Must not know how a request is shown.
 
+use pipewright_text::cut_chars;
+
 use super::actions;
 use super::address::ActionAddress;
-use super::bounds::{APPROVAL_SUMMARY_CHARS_MAX, CALLER_CHARS_MAX, cut_to, truncate_chars};
+use super::bounds::{APPROVAL_SUMMARY_CHARS_MAX, CALLER_CHARS_MAX, cut_to};
 use super::event::ActionHappening;
 use super::execution::Decision;
 use super::ids::ActionExecutionId;
@@ -32,7 +34,7 @@ pub(super) fn put_result(work: &mut Work<'_>, mut answer: ApprovalAnswer) -> Res
     if run.approval_token().is_none() {
         return Err(Refusal::InvalidApprovalToken);
     }
-    truncate_chars(&mut answer.summary, APPROVAL_SUMMARY_CHARS_MAX);
+    cut_chars(&mut answer.summary, APPROVAL_SUMMARY_CHARS_MAX);
     let by = cut_to(answer.by, CALLER_CHARS_MAX);
     let decision = Decision { status: answer.status, summary: answer.summary, by, at: work.at };
     actions::tell(work, &execution, address, run.id, ActionHappening::Decided(decision.clone()));

@@ -4,6 +4,8 @@
 //! Owns the limits. What is only to be read is cut or dropped, and what has a meaning is refused. Bytes are those of JSON,
 //! in which a control character takes six; limits that CodePipeline gives in characters are counted in characters.
 
+use pipewright_text::cut_chars;
+
 use crate::declaration::PipelineDeclaration;
 
 use super::address::ActionAddress;
@@ -190,8 +192,8 @@ impl ExecutionDetails {
         cut(&mut self.external_id, EXTERNAL_ID_CHARS_MAX);
         self.links.truncate(LINKS_COUNT_MAX);
         for link in &mut self.links {
-            truncate_chars(&mut link.title, SUMMARY_CHARS_MAX);
-            truncate_chars(&mut link.url, SUMMARY_CHARS_MAX);
+            cut_chars(&mut link.title, SUMMARY_CHARS_MAX);
+            cut_chars(&mut link.url, SUMMARY_CHARS_MAX);
         }
         if details_bytes(self) > DETAILS_BYTES_MAX {
             self.details.clear();
@@ -203,7 +205,7 @@ impl ExecutionDetails {
 impl Revision {
     /// Cuts each member to its limit.
     pub(super) fn clamp(&mut self) {
-        truncate_chars(&mut self.id, EXTERNAL_ID_CHARS_MAX);
+        cut_chars(&mut self.id, EXTERNAL_ID_CHARS_MAX);
         cut(&mut self.summary, SUMMARY_CHARS_MAX);
         cut(&mut self.url, SUMMARY_CHARS_MAX);
     }
@@ -211,7 +213,7 @@ impl Revision {
 
 pub(super) fn cut(text: &mut Option<String>, chars_max: usize) {
     if let Some(text) = text {
-        truncate_chars(text, chars_max);
+        cut_chars(text, chars_max);
     }
 }
 
@@ -219,16 +221,4 @@ pub(super) fn cut(text: &mut Option<String>, chars_max: usize) {
 pub(super) fn cut_to(mut text: Option<String>, chars_max: usize) -> Option<String> {
     cut(&mut text, chars_max);
     text
-}
-
-pub(super) fn truncate_chars(text: &mut String, chars_max: usize) {
-    if text.len() > chars_max
-        && let Some((end, _)) = text.char_indices().nth(chars_max)
-    {
-        text.truncate(end);
-    }
-}
-
-pub(super) fn truncate(text: &mut String, bytes_max: usize) {
-    text.truncate(text.floor_char_boundary(bytes_max));
 }

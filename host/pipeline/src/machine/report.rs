@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pipewright_text::cut_bytes;
 use serde::{Deserialize, Serialize};
 
-use super::bounds::{MESSAGE_BYTES_MAX, truncate};
+use super::bounds::MESSAGE_BYTES_MAX;
 use super::execution::Decision;
 use super::ids::{ExecutionId, Timestamp};
 
@@ -236,7 +237,7 @@ pub const APPROVAL_SIGNAL: &str = "approval";
 impl ActionError {
     pub(super) fn new(kind: FailureType, message: impl Into<String>) -> ActionError {
         let mut message = message.into();
-        truncate(&mut message, MESSAGE_BYTES_MAX);
+        cut_bytes(&mut message, MESSAGE_BYTES_MAX);
         ActionError { kind, message }
     }
 }

@@ -74,7 +74,8 @@ impl Values<'_> {
     fn configuration(&self, action: &ActionDeclaration) -> Result<BTreeMap<String, String>, String> {
         let mut room = Room::new("configuration");
         let values = action.configuration.iter().flatten().map(|(key, template)| {
-            let value = self.resolve(template, || format!("configuration.{key}"))?;
+            let value = variables::resolve_setting(template, |reference| self.lookup(reference))
+                .map_err(|error| format!("configuration.{key}: {error}"))?;
             room.take(key, &value)?;
             Ok((key.clone(), value))
         });

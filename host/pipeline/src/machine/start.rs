@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::bounds::{self, TRIGGER_DETAIL_CHARS_MAX, truncate_chars};
+use pipewright_text::cut_chars;
+
+use super::bounds::{self, TRIGGER_DETAIL_CHARS_MAX};
 use super::event::ExecutionState;
 use super::execution::{Execution, ExecutionStatus, ExecutionType, Start};
 use super::input::{SourceRevisionOverride, StartRequest};
@@ -28,7 +30,7 @@ pub(super) fn start(work: &mut Work<'_>, mut request: StartRequest) -> Result<Re
         Err(error @ VariablesError::Missing { .. }) => (Variables::new(), Some(error.to_string())),
         Err(error @ VariablesError::Duplicate { .. }) => return Err(Refusal::InvalidVariables(error.to_string())),
     };
-    truncate_chars(&mut request.trigger.detail, TRIGGER_DETAIL_CHARS_MAX);
+    cut_chars(&mut request.trigger.detail, TRIGGER_DETAIL_CHARS_MAX);
     let start = Start {
         number: work.head.executions + 1,
         version: work.head.version,

@@ -46,6 +46,33 @@ fn bad_templates_name_the_place_and_the_mend() {
     );
 }
 
+/// Whatever a value has in it, the JSON around it stays what it was.
+#[test]
+fn a_value_in_json_stays_one_value() {
+    let check = |template: &str, value: &str, expected: Result<&str, &str>| {
+        let resolved = resolve_setting(template, |_| Some(value)).map_err(|error| error.to_string());
+        match (&resolved, expected) {
+            (Ok(resolved), Ok(expected)) => assert_eq!(resolved, expected, "{template}"),
+            (Err(error), Err(expected)) => assert!(error.starts_with(expected), "{template}: {error}"),
+            _ => panic!("{template} with {value}: {resolved:?}"),
+        }
+    };
+    let hostile = "a\",\"docs\n";
+    check(r##"["site", "#{a.b}"]"##, hostile, Ok(r##"["site", "a\",\"docs\n"]"##));
+    check(r##" {"k-#{a.b}": {"v": "#{a.b}#{a.b}"}}"##, "\\", Ok(r##" {"k-\\": {"v": "\\\\"}}"##));
+    check(r##"["\"#{a.b}"]"##, "é", Ok(r##"["\"é"]"##));
+    check("[#{a.b}]", "7", Ok("[7]"));
+    check("[1, #{a.b}]", r##"{"c": []}"##, Ok(r##"[1, {"c": []}]"##));
+    for value in ["1, 2", hostile, "", "docs"] {
+        check("[#{a.b}]", value, Err("`#{a.b}` stands for a whole JSON value here"));
+    }
+    // What is not JSON, or is all of it, is taken as it is.
+    for template in ["#{a.b}", "[#{a.b}](https://example.com)", "{#{a.b}", "say \"#{a.b}\"", "\"#{a.b}\""] {
+        check(template, hostile, Ok(&template.replace("#{a.b}", hostile)));
+    }
+    check("[\"#{a.b}\"]", &"\"".repeat(RESOLVED_BYTES_MAX / 2), Err("the resolved value is larger than"));
+}
+
 #[test]
 fn a_resolved_value_is_bounded() {
     let value = "x".repeat(RESOLVED_BYTES_MAX / 2);

@@ -10,6 +10,7 @@ use std::{env, fmt, fs};
 use ::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pipewright_text::{first_bytes, is_printable};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{HasSelf, Linker};
 
@@ -281,7 +282,7 @@ impl Exchange for Secrets {
             return Ok(Given { stand_in: None, value: Some(grant.value.clone()) });
         }
         if let Some(user) = user {
-            if user.len() > NAME_BYTES_MAX || user.contains(|c: char| c == ':' || c.is_control()) {
+            if user.len() > NAME_BYTES_MAX || user.contains(|c: char| c == ':' || !is_printable(c)) {
                 return Err(HostCallOutcome::Failed(format!(
                     "a user name for basic authentication has at most {NAME_BYTES_MAX} bytes, and no colon or control character"
                 )));
@@ -342,7 +343,7 @@ impl Secrets {
     }
 
     pub(crate) fn told(&self, operation: Operation, name: &str, user: Option<String>) -> Result<String, abi::Error> {
-        let name = name[..name.floor_char_boundary(NAME_BYTES_MAX)].to_owned();
+        let name = first_bytes(name, NAME_BYTES_MAX).to_owned();
         let given = self.0.seam.exchange(self, Wanted { operation, name, user });
         given.map(|given| given.text().to_owned()).map_err(abi::Error::Denied)
     }

@@ -152,6 +152,20 @@ fn recorders_share_their_room() {
     assert_eq!(kept(&Recorder::new(350, &room)), 3);
 }
 
+/// Whoever reads a log takes a line for what the host says.
+#[test]
+fn a_denied_name_makes_no_line_of_its_own() {
+    let calling = Calling::new(Outside::Live);
+    calling.secret(Operation::Reveal, "x\n1767225600000 Info forged\r\u{1b}[2J\u{202e}");
+    let (lines, calls) = (calling.journal.lines.lock().unwrap(), calling.journal.calls.lock().unwrap());
+    let said = lines.iter().cloned().chain(calling.seam.denials()).chain(calls.iter().map(|call| call.target.clone()));
+    for line in said.chain(calls.iter().filter_map(|call| call.outcome.text().map(str::to_owned))) {
+        assert!(line.contains("x 1767225600000 Info forged  [2J"), "{line}");
+        assert!(line.chars().all(|c| pipewright_text::is_printable(c)), "{line:?}");
+    }
+    assert_eq!((lines.len(), calls.len()), (1, 1));
+}
+
 #[test]
 fn any_answer_can_be_made_up() {
     let made_up = json!([

@@ -17,10 +17,11 @@ use pipewright_pipeline::responses::{
     ActionExecutionDetail, ActionExecutionInput, ActionExecutionOutput, ActionExecutionResult, ArtifactDetail,
     ErrorDetails, ListActionExecutionsOutput, S3Location, Time,
 };
+use pipewright_pipeline::secrets::{MASK, is_secret};
 
 use super::executions::RESULTS_PER_PAGE;
 use super::reading::Reading;
-use super::views::{self, MASK};
+use super::views;
 use super::{Context, Service, ServiceError};
 
 /// Records before an approval's end that are looked through for who answered it: between the answer and the end is one call.
@@ -192,10 +193,9 @@ fn input(
         ActionHappening::Started { inputs, resolved_configuration } => (inputs.clone(), resolved_configuration.clone()),
         _ => Default::default(),
     };
-    let secrets = types.get(&started.action_type).into_iter().flat_map(|info| &info.properties);
-    let secrets: Vec<_> = secrets.filter(|property| property.secret).map(|property| &property.name).collect();
     let masked = |mut values: BTreeMap<String, String>| {
-        values.iter_mut().filter(|(key, _)| secrets.contains(key)).for_each(|(_, value)| MASK.clone_into(value));
+        let secret = values.iter_mut().filter(|(key, _)| is_secret(types, &started.action_type, key));
+        secret.for_each(|(_, value)| MASK.clone_into(value));
         values
     };
     let configuration = action.and_then(|action| action.configuration.clone()).unwrap_or_default();

@@ -121,6 +121,7 @@ pub async fn open(service: &Service, tree: &Tree, path: &str) -> Result<(File, u
 }
 
 /// An artifact as a zip file, piece by piece.
-pub fn zip(service: &Service, tree: &Arc<Tree>) -> ZipOfTree {
-    ZipOfTree::new(Arc::clone(tree), service.host.actions.artifacts.blobs().clone())
+pub fn zip(service: &Service, tree: &Arc<Tree>) -> Result<ZipOfTree, ServiceError> {
+    let zip = ZipOfTree::new(Arc::clone(tree), service.host.actions.artifacts.blobs().clone());
+    zip.map_err(|error| ServiceError::validation(format!("The artifact cannot be packed: {error}")))
 }

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipewright_engine::driver::Aggregate;
 use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId, Start};
+use pipewright_pipeline::secrets;
 use pipewright_runner::logs::{Listener, Logs};
 
-use super::{Context, Service, ServiceError, views};
+use super::{Context, Service, ServiceError};
 
 /// What is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -106,7 +107,7 @@ pub async fn recording(service: &Service, context: &Context, named: &Named) -> R
     let declaration = service.driver().version(place.pipeline, place.start.version).await?;
     let catalogue = service.catalogue(context);
     let secrets: Vec<String> =
-        declaration.iter().flat_map(|declaration| views::secrets(declaration, catalogue.described())).collect();
+        declaration.iter().flat_map(|declaration| secrets::secrets(declaration, catalogue.described())).collect();
     let actions = Arc::clone(&service.host.actions);
     let grants = actions.pinned_grants(place.pipeline, &place.start.pins).await.ok();
     let made = service.work().blocking(move || actions.recording(grants.as_deref(), &secrets, &execution, &action));

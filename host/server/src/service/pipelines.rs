@@ -13,6 +13,7 @@ use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
     CreatePipelineOutput, GetPipelineOutput, ListPipelinesOutput, PipelineMetadata, PipelineSummary, Time,
 };
+use pipewright_pipeline::secrets::{self, MaskGiven};
 use pipewright_pipeline::validate::{self, Context as Known, ErrorClass, Problems};
 use serde_json::Value;
 
@@ -67,14 +68,20 @@ impl Service {
     }
 }
 
+fn mask_given(error: MaskGiven) -> ServiceError {
+    ServiceError::of_class(ErrorClass::InvalidActionDeclaration, error.to_string())
+}
+
 pub async fn create(
     service: &Service,
     context: &Context,
     Document(document): Document,
 ) -> Result<CreatePipelineOutput, ServiceError> {
-    let CreatePipelineInput { pipeline: declaration, tags: given } =
+    let CreatePipelineInput { pipeline: mut declaration, tags: given } =
         service.judge(context, &document, validate::validate_input)?;
     service.check_available(context, &declaration)?;
+    let catalogue = service.catalogue(context);
+    secrets::restore(&mut declaration, None, catalogue.described()).map_err(mask_given)?;
     let known = service.driver().pipelines_count(context.account).await?;
     if known >= service.quotas.pipelines {
         return Err(ServiceError::Limit(format!("The account has {known} pipelines, which is its limit")));
@@ -87,7 +94,6 @@ pub async fn create(
     let created = driver.create(context.account, Arc::clone(&declaration), first, notes, &context.cause).await;
     let pipeline = created.map_err(|error| context.refused(&name, error))?;
     service.changes.of(pipeline);
-    let catalogue = service.catalogue(context);
     Ok(CreatePipelineOutput { pipeline: views::declaration(&declaration, catalogue.described()), tags: given })
 }
 
@@ -128,7 +134,7 @@ pub async fn update(
     let name = declaration.name.clone();
     let reading = service.resource(context, &name).await?;
     let catalogue = service.catalogue(context);
-    views::unmask(&mut declaration, reading.current()?, catalogue.described());
+    secrets::restore(&mut declaration, Some(reading.current()?), catalogue.described()).map_err(mask_given)?;
     let updated = Arc::new(declaration.clone());
     let reply =
         service.driver().submit(reading.pipeline, InputKind::Update { declaration: updated }, &context.cause).await;

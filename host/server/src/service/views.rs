@@ -9,10 +9,10 @@ use pipewright_pipeline::responses::{
     ArtifactRevision, ErrorDetails, PipelineExecution, PipelineExecutionSummary, ResolvedPipelineVariable,
     SourceRevision, StopExecutionTrigger, Time,
 };
+use pipewright_pipeline::secrets;
 use pipewright_pipeline::validate::with_defaults;
+use pipewright_text::cut_chars;
 
-/// What is shown in place of a secret (S18).
-pub const MASK: &str = "****";
 /// CodePipeline's limits on what it shows; more is cut.
 const SUMMARY_CHARS_MAX: usize = 2048;
 const ERROR_CHARS_MAX: usize = 5000;
@@ -20,47 +20,8 @@ const ERROR_CHARS_MAX: usize = 5000;
 /// The declaration as it is read back: with defaults, and without its secrets.
 pub fn declaration(declaration: &PipelineDeclaration, types: &ActionTypes) -> PipelineDeclaration {
     let mut shown = with_defaults(declaration);
-    each_secret(&mut shown, types, |value| MASK.clone_into(value));
+    secrets::mask(&mut shown, types);
     shown
-}
-
-/// The secrets that a declaration holds itself.
-pub fn secrets(declaration: &PipelineDeclaration, types: &ActionTypes) -> Vec<String> {
-    let mut secrets = Vec::new();
-    each_secret(&mut declaration.clone(), types, |value| secrets.push(std::mem::take(value)));
-    secrets
-}
-
-fn each_secret(declaration: &mut PipelineDeclaration, types: &ActionTypes, mut found: impl FnMut(&mut String)) {
-    for action in declaration.stages.iter_mut().flat_map(|stage| &mut stage.actions) {
-        let Some(info) = types.get(&action.action_type_id) else { continue };
-        let Some(configuration) = &mut action.configuration else { continue };
-        for property in info.properties.iter().filter(|property| property.secret) {
-            if let Some(value) = configuration.get_mut(&property.name) {
-                found(value);
-            }
-        }
-    }
-}
-
-/// Puts back the secrets that a client read masked and sends back so (S18).
-pub fn unmask(declaration: &mut PipelineDeclaration, stored: &PipelineDeclaration, types: &ActionTypes) {
-    for stage in &mut declaration.stages {
-        let Some(known) = stored.stages.iter().find(|known| known.name == stage.name) else { continue };
-        for action in &mut stage.actions {
-            let Some(info) = types.get(&action.action_type_id) else { continue };
-            let before = known.actions.iter().find(|before| before.name == action.name);
-            let before = before.and_then(|before| before.configuration.as_ref());
-            let (Some(configuration), Some(before)) = (&mut action.configuration, before) else { continue };
-            for property in info.properties.iter().filter(|property| property.secret) {
-                if let (Some(value), Some(stored)) = (configuration.get_mut(&property.name), before.get(&property.name))
-                    && value == MASK
-                {
-                    value.clone_from(stored);
-                }
-            }
-        }
-    }
 }
 
 pub fn error(error: &ActionError) -> ErrorDetails {
@@ -128,8 +89,9 @@ pub fn summary_of(execution: &Execution, declaration: &PipelineDeclaration) -> P
 
 /// A text as CodePipeline bounds it: not empty, and cut where it is too long.
 pub fn text(text: Option<&String>, chars_max: usize) -> Option<String> {
-    let text = text.filter(|text| !text.is_empty())?;
-    Some(text.chars().take(chars_max).collect())
+    let mut text = text.filter(|text| !text.is_empty())?.clone();
+    cut_chars(&mut text, chars_max);
+    Some(text)
 }
 
 /// The same for a summary.

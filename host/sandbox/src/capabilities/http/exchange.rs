@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use pipewright_text::first_bytes;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -30,7 +31,7 @@ use super::tape::Tape;
 use crate::capabilities::secrets::Refusal;
 use crate::clock;
 use crate::limits::HttpLimits;
-use crate::seam::Denied;
+use crate::seam::{Denied, Seam};
 use pipewright_base::memory::Charge;
 
 /// Stops URLs that fill the journal; servers do not take longer ones either.
@@ -57,7 +58,8 @@ pub(super) async fn send(
     let limits = call.limits;
     let made = call.requests.fetch_add(1, Ordering::Relaxed);
     // The request over the limit is logged, and those after it no more: else they would fill the log.
-    let mut entry = Entry::begin(&call.seam, shown(request.method(), request.uri()), made <= limits.requests_max, tape);
+    let mut entry =
+        Entry::begin(&call.seam, shown(&call.seam, request.method(), request.uri()), made <= limits.requests_max, tape);
     let times = Times::new(&limits, options);
     let attempt = async {
         if made >= limits.requests_max {
@@ -292,11 +294,11 @@ async fn first_byte<T>(answer: impl Future<Output = T>, limit: Duration, progres
 }
 
 /// A request in words: `GET https://example.com/x`, without any user information, and not longer than a journal can hold.
-pub(super) fn shown(method: &Method, uri: &Uri) -> String {
+pub(super) fn shown(seam: &Seam, method: &Method, uri: &Uri) -> String {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let path = uri.path_and_query().map_or("", |path| path.as_str());
-    let mut text = format!("{method} {}://{host}{path}", uri.scheme_str().unwrap_or_default());
-    text.truncate(text.floor_char_boundary(URL_BYTES_MAX));
-    text
+    let text = format!("{method} {}://{host}{path}", uri.scheme_str().unwrap_or_default());
+    // Masked before it is cut, so that no cut goes through a secret.
+    first_bytes(&seam.masked(&text), URL_BYTES_MAX).to_owned()
 }

@@ -95,7 +95,7 @@ pub(super) fn replayed(
 ) -> impl Future<Output = Answer> + Send {
     let masks = call.seam.masks();
     let matched = Matched::of(&replay, request.method(), request.uri(), request.headers(), masks);
-    let mut entry = Entry::begin(&call.seam, shown(request.method(), request.uri()), true, None);
+    let mut entry = Entry::begin(&call.seam, shown(&call.seam, request.method(), request.uri()), true, None);
     async move {
         let Some(matched) = matched else { return ends().await };
         let body = whole(request.into_body()).await;
@@ -136,7 +136,7 @@ pub(super) fn faked(
     mut request: Request<WasiBody>,
 ) -> impl Future<Output = Answer> + Send {
     let made = call.requests.fetch_add(1, Ordering::Relaxed);
-    let mut entry = Entry::begin(&call.seam, shown(request.method(), request.uri()), true, None);
+    let mut entry = Entry::begin(&call.seam, shown(&call.seam, request.method(), request.uri()), true, None);
     let url = request.uri().clone();
     let checked = if made >= call.limits.requests_max {
         Err(Failure::too_many_requests(&call.limits))

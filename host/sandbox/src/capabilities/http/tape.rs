@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::http::{HeaderMap, Method, Uri};
 use bytes::Bytes;
+use pipewright_text::cut_bytes;
 use serde::{Deserialize, Serialize};
 use wasmtime_wasi_http::Error;
 
@@ -97,7 +98,7 @@ pub(super) fn shown(method: &str, url: &str, headers: &[(String, String)], body:
         Some(Err(_)) => text.push_str(&format!("\n\n({} bytes that are no text)", body.map_or(0, <[u8]>::len))),
     }
     if text.len() > SHOWN_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(SHOWN_BYTES_MAX));
+        cut_bytes(&mut text, SHOWN_BYTES_MAX);
         text.push('…');
     }
     text

@@ -26,6 +26,18 @@ fn there_and_back() {
     assert_eq!(show_tree(&world.collect().unwrap()), "a 32\nbin/run* 3\nsub/link → ../a\nvoid/\n");
 }
 
+/// What other systems would read as another name is in no archive that is made here.
+#[test]
+fn names_that_are_safe_nowhere_are_not_packed() {
+    for (name, wrong) in [("..\\..\\x", "backslash"), ("C:x", "drive"), ("a\u{1b}[2J", "control character")] {
+        let world = World::new();
+        fs::create_dir(world.host("read/odd")).unwrap();
+        fs::write(world.host("read/odd").join(name), "x").unwrap();
+        let error = world.shared().zip("/directories/read/odd", "/scratch/odd.zip").unwrap_err().to_string();
+        assert!(error.contains(wrong) && !error.contains('\u{1b}'), "{error}");
+    }
+}
+
 fn archive(world: &World, pack: impl FnOnce(&mut ZipWriter<fs::File>)) {
     let mut writer = ZipWriter::new(fs::File::create(world.host("read/x.zip")).unwrap());
     pack(&mut writer);
@@ -56,6 +68,9 @@ fn hostile_archives() {
     check(&file("a/../../x"), "`.` or `..`");
     check(&file("/etc/x"), "empty name");
     check(&file("a\\..\\x"), "backslash");
+    check(&file("C:x"), "the entry \"C:x\" begins like a drive");
+    check(&file("a\u{1b}[2J\n"), "the entry \"a\\u{1b}[2J\\n\" has a control character");
+    check(&|writer| writer.add_symlink("l", "a\\b", options()).unwrap(), "backslash");
     check(&|writer| writer.add_symlink("l", "/etc", options()).unwrap(), "absolute target");
     check(&|writer| writer.add_symlink("l", "../../../x", options()).unwrap(), "leads outside");
     check(

@@ -95,7 +95,7 @@ pub async fn file(
 
 pub async fn zip(call: Call, Path((pipeline, execution, artifact)): Names) -> Result<Response<Body>, ApiError> {
     let held = find(&call, &Named { pipeline, execution, artifact }).await?;
-    let zip = artifacts::zip(call.service(), &held.tree);
+    let zip = artifacts::zip(call.service(), &held.tree)?;
     Ok(paced::response(paced::body(call.service().work(), Zip { zip, _held: held }), "application/zip"))
 }
 

@@ -156,6 +156,62 @@ fn a_secret_that_comes_back_masked_stays_what_it_was() {
     assert_eq!(stored.version, Some(2));
 }
 
+/// What was read may be changed around a secret, for as long as it is certain which one is meant; the mask is never kept.
+#[test]
+fn a_mask_is_never_the_value() {
+    let world = World::new();
+    world.create(A, "site");
+    let got = || world.ok(A, pipelines::get, json!({ "name": "site" }))["pipeline"].clone();
+    let password = || {
+        let pipeline = world.aggregate(A, "site");
+        let stored = world.run(world.service.host.driver.declaration(pipeline)).unwrap().unwrap();
+        stored.stages[1].actions[0].configuration.as_ref().unwrap()["Password"].clone()
+    };
+    let changes: [fn(&mut Value); 3] = [
+        |it| it["stages"][1]["name"] = json!("Construct"),
+        |it| it["stages"][1]["actions"][0]["name"] = json!("Renamed"),
+        |it| it["stages"][1]["actions"][0]["configuration"]["Target"] = json!("docs"),
+    ];
+    for change in changes {
+        let mut changed = got();
+        change(&mut changed);
+        world.ok(A, pipelines::update, json!({ "pipeline": changed }));
+        assert_eq!(password(), "hunter22");
+    }
+    let mut copy = got();
+    copy["name"] = json!("copy");
+    world.refused(
+        A,
+        pipelines::create,
+        json!({ "pipeline": copy }),
+        "InvalidActionDeclarationException: pipeline.stages[1].actions[0].configuration.Password: the value is the mask ****, by \
+         which a secret is shown, and it is not certain which secret was meant: give the value itself",
+    );
+    assert_eq!(world.run(world.service.host.driver.find(A, "copy")).unwrap(), None);
+}
+
+#[test]
+fn what_code_pipeline_masks_is_masked_without_a_plugin() {
+    let world = World::new();
+    let mut declared = pipeline("site");
+    let github = json!({ "category": "Source", "owner": "ThirdParty", "provider": "GitHub", "version": "1" });
+    declared["stages"][0]["actions"][0]["actionTypeId"] = github;
+    let configuration = |token: &str| json!({ "Owner": "ada", "Repo": "site", "Branch": "main", "OAuthToken": token });
+    declared["stages"][0]["actions"][0]["configuration"] = configuration("ghp_12345678");
+    let created = world.ok(A, pipelines::create, json!({ "pipeline": declared }));
+    let execution = world.newest(A, "site");
+    world.ended(A, "site", &execution);
+    let got = world.ok(A, pipelines::get, json!({ "name": "site" }));
+    for shown in [&created, &got] {
+        assert_eq!(shown["pipeline"]["stages"][0]["actions"][0]["configuration"], configuration("****"));
+    }
+    let input = &world.action(A, "site", "Source")["input"];
+    assert_eq!(
+        (&input["configuration"], &input["resolvedConfiguration"]),
+        (&configuration("****"), &configuration("****"))
+    );
+}
+
 #[test]
 fn what_is_not_there_cannot_be_updated_and_is_deleted_already() {
     let world = World::new();
