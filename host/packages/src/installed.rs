@@ -100,7 +100,8 @@ impl Installed {
             blobs: self.blobs.clone(),
             manifest: entry.manifest,
             signatures: entry.signatures.as_deref().and_then(oci::parse),
-            is_file: entry.signatures.is_none(),
+            referrers: entry.referrers.as_deref().and_then(oci::parse),
+            is_file: entry.signatures.is_none() && entry.referrers.is_none(),
             _folder: None,
         }
     }
@@ -247,10 +248,8 @@ impl Installed {
 
     fn keep(&self, fetched: &Fetched) -> Result<(), PackageError> {
         let Fetched { candidate, component } = fetched;
-        let Signed { head, signatures_manifest, signatures } = &candidate.signed;
-        let parts = [&head.bytes, &candidate.config, component].into_iter();
-        let payloads = signatures.iter().map(|signature| &signature.payload);
-        for part in parts.chain(signatures_manifest).chain(payloads) {
+        let parts = [&candidate.signed.head.bytes, &candidate.config, component].into_iter().map(Vec::as_slice);
+        for part in parts.chain(candidate.signed.blobs()) {
             self.blobs.put(part)?;
         }
         Ok(self.blobs.sync()?)
@@ -276,13 +275,10 @@ impl Installed {
 
     /// The digests of all blobs of an installed package.
     pub(super) async fn parts(&self, entry: &Entry) -> Result<Vec<Digest>, PackageError> {
-        let Signed { head, signatures_manifest, signatures } = self.origin(entry).signed().await?;
-        let mut parts = vec![head.digest, head.config.digest, head.component.digest];
-        if let Some(manifest) = &signatures_manifest {
-            parts.push(Digest::of(manifest));
-            parts.extend(signatures.iter().map(|signature| Digest::of(&signature.payload)));
-        }
-        Ok(parts)
+        let signed = self.origin(entry).signed().await?;
+        let head = &signed.head;
+        let parts = [head.digest, head.config.digest, head.component.digest];
+        Ok(parts.into_iter().chain(signed.blobs().map(Digest::of)).collect())
     }
 
     pub(super) fn blobs(&self) -> &BlobDir {
@@ -296,14 +292,16 @@ fn folder(data: &DataDirectory, account: Option<u64>) -> PathBuf {
 
 fn entry(candidate: &Candidate, state: State) -> Entry {
     let facts = candidate.facts();
-    let Signed { head, signatures_manifest, .. } = &candidate.signed;
+    let Signed { head, signatures_manifest, referrers_index, .. } = &candidate.signed;
+    let named = |list: &Option<Vec<u8>>| list.as_ref().map(|list| oci::text(&Digest::of(list)));
     Entry {
         name: head.name.clone(),
         version: head.version.clone(),
         state,
         manifest: head.digest,
         component: head.component.digest,
-        signatures: signatures_manifest.as_ref().map(|manifest| oci::text(&Digest::of(manifest))),
+        signatures: named(signatures_manifest),
+        referrers: named(referrers_index),
         signers: candidate.trust.signers().map(|(key, _)| oci::text(key)).collect(),
         source: candidate.source(),
         asks: asks(&facts),

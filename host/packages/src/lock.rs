@@ -39,6 +39,9 @@ pub struct Entry {
     /// Of the manifest that names the signatures; a local file may have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signatures: Option<String>,
+    /// Of the index of what refers to the manifest and holds signatures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referrers: Option<String>,
     /// The keys that signed it, by the digest of their SubjectPublicKeyInfo.
     pub signers: Vec<String>,
     /// Where it came from: a reference, `file` or `archive`.
@@ -192,6 +195,7 @@ mod tests {
             manifest: digest,
             component: digest,
             signatures: None,
+            referrers: None,
             signers: Vec::new(),
             source: "file".to_owned(),
             asks: asks.iter().map(|ask| (*ask).to_owned()).collect(),

@@ -220,7 +220,7 @@ mod tests {
         }
 
         fn signed(&self, keys: &[&SigningKey]) -> Vec<Signature> {
-            keys.iter().map(|key| Signature::new(key, self.manifest, "localhost/team/name").unwrap()).collect()
+            keys.iter().map(|key| Signature::document(key, self.manifest, "localhost/team/name").unwrap()).collect()
         }
     }
 

@@ -76,9 +76,12 @@ pub(super) fn sandbox(data: &DataDirectory) -> Result<Sandbox, Ended> {
 
 #[derive(clap::Args)]
 pub(super) struct RegistryArguments {
-    /// Speak http to a registry that is not on this machine; nobody protects what passes
+    /// Speak http to a registry that is not on this machine: nobody protects what passes, and no login is shown
     #[arg(long)]
     plain_http: bool,
+    /// A server of tokens that may see the login, besides those of the registry's own site; may be repeated
+    #[arg(long, value_name = "URL")]
+    token_server: Vec<String>,
     /// A PEM file with a certificate authority to trust, besides the system's; may be repeated
     #[arg(long, value_name = "FILE")]
     ca: Vec<PathBuf>,
@@ -86,7 +89,12 @@ pub(super) struct RegistryArguments {
 
 impl RegistryArguments {
     fn options(&self) -> Options {
-        Options { plain_http: self.plain_http, certificate_authorities: self.ca.clone(), ..Options::default() }
+        Options {
+            plain_http: self.plain_http,
+            certificate_authorities: self.ca.clone(),
+            token_servers: self.token_server.clone(),
+            ..Options::default()
+        }
     }
 
     pub(super) async fn registry(&self, reference: &Reference) -> Result<Registry, Ended> {
