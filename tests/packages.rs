@@ -104,6 +104,37 @@ async fn a_server_loads_what_is_installed_and_nothing_else() {
     assert!(verified.code == 1 && verified.stdout.contains("was changed"), "{verified:?}");
 }
 
+/// Whatever lies in the folder of plugins, the others are loaded.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_component_costs_nobody_else_a_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("garbage.wasm"), b"\0asm and then nothing").unwrap();
+    fs::create_dir(at("folder.wasm")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe.wasm")).status().unwrap().success());
+    fs::write(at("liar.wasm"), pipewright_guests::get("liar")).unwrap();
+    fs::write(at("one.wasm"), component("team/one", "1.0.0", "1", &[])).unwrap();
+    fs::write(at("rival.wasm"), component("team/rival", "1.0.0", "1", &[])).unwrap();
+    fs::write(at("two.wasm"), component("team/two", "1.0.0", "2", &[])).unwrap();
+    let names = ["folder", "garbage", "gone", "liar", "one", "pipe", "rival", "two"];
+    let files: Vec<_> = names.iter().map(|name| at(&format!("{name}.wasm"))).collect();
+    let (plugins, faults) = Plugins::load_usable(&sandbox(), &files, None).await.unwrap();
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    for (name, told) in
+        ["folder.wasm", "garbage.wasm", "gone.wasm", "liar", "pipe.wasm", "team/rival"].iter().zip(&told)
+    {
+        assert!(told.contains(name), "{name}: {told}");
+    }
+    assert_eq!(told.len(), 6, "{told:?}");
+    let bound = |version: &str| {
+        let id =
+            serde_json::json!({ "category": "Invoke", "owner": "Custom", "provider": "Packaged", "version": version });
+        let id = serde_json::from_value(id).unwrap();
+        plugins.catalogue(0).bound(&id).map(|served| served.about.name.clone())
+    };
+    assert_eq!((bound("1").as_deref(), bound("2").as_deref()), (Some("team/one"), Some("team/two")));
+}
+
 /// Whoever serves an action type gets what its actions are granted.
 #[test]
 fn an_upgrade_that_serves_more_waits_for_consent() {

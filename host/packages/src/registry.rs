@@ -365,3 +365,30 @@ fn tls(authorities: &[PathBuf]) -> Result<rustls::ClientConfig, PackageError> {
     let authorities = trust::authorities(authorities).map_err(|error| PackageError::Usage(format!("{error:#}")))?;
     trust::client(authorities).map_err(PackageError::Host)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_registry_says_of_its_own_address_is_understood() {
+        let check = async |registry: &str, location: &str, expected: Result<&str, &str>| {
+            let reference = format!("{registry}/team/name:1.0.0").parse().unwrap();
+            let registry = Registry::new(&reference, &Options::default()).await.unwrap();
+            let found = registry.own(&registry.url("blobs/uploads/").unwrap(), location);
+            match (found, expected) {
+                (Ok(url), Ok(expected)) => assert_eq!(url.as_str(), expected),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (found, expected) => panic!("{location}: {found:?} instead of {expected:?}"),
+            }
+        };
+        let (plain, with_port) = ("registry.example", "registry.example:8443");
+        check(plain, "/v2/u?_state=a%3D", Ok("https://registry.example/v2/u?_state=a%3D")).await;
+        check(plain, "1", Ok("https://registry.example/v2/team/name/blobs/uploads/1")).await;
+        // A proxy before it ends TLS, and it does not know.
+        check(plain, "http://registry.example/v2/u", Ok("https://registry.example/v2/u")).await;
+        check(with_port, "http://registry.example/v2/u", Ok("https://registry.example:8443/v2/u")).await;
+        check(plain, "http://other.example/v2/u", Err("sends us to http://other.example, which is another")).await;
+        check(plain, "https://registry.example:8443/v2/u", Err("which is another server")).await;
+    }
+}

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
-use super::package::DataArguments;
-use pipewright_packages::{State, digest_text};
+use super::package::{DataArguments, plain};
+use pipewright_packages::{Listed, State, digest_text};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -16,21 +16,22 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
-    let installed = arguments.data.installed()?;
+    let listed = arguments.data.installed()?.listed();
     if arguments.json {
-        let text = serde_json::to_string_pretty(installed.entries()).map_err(|error| Ended::Host(error.into()))?;
+        let text = serde_json::to_string_pretty(&listed).map_err(|error| Ended::Host(error.into()))?;
         println!("{text}");
         return Ok(ExitCode::from(exit::SUCCEEDED));
     }
-    if installed.entries().is_empty() {
+    if listed.is_empty() {
         println!("no plugin is installed");
     }
-    for entry in installed.entries() {
+    for Listed { entry, notice } in listed {
         let state = match entry.state {
             State::Active => "",
             State::Pending => "  pending: it asks for more, and waits for `pipewright plugin consent`",
         };
-        println!("{}  {}  from {}{state}", entry.label(), digest_text(&entry.manifest), entry.source);
+        let notice = notice.map(|notice| format!("  {}", plain(&notice.to_string()))).unwrap_or_default();
+        println!("{}  {}  from {}{state}{notice}", entry.label(), digest_text(&entry.manifest), entry.source);
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

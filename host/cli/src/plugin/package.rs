@@ -7,11 +7,12 @@ use pipewright_sandbox::abi::Ask;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::Ended;
+use super::super::remote::quoted;
 use pipewright_aws::auth::profile::{DEFAULT, read_credentials};
 use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{self, PluginError};
-use pipewright_packages::{Facts, Installed, Options, Origin, Package, Reference, Registry};
+use pipewright_packages::{Facts, Installed, Options, Origin, Package, Policy, Reference, Registry};
 use pipewright_runner::host;
 use pipewright_server::config;
 
@@ -42,6 +43,16 @@ impl DataArguments {
             config::account_number(id).ok_or_else(|| Ended::usage(format!("--account {id}: write it as 12 digits")))
         });
         Ok(Installed::open(&self.open()?, account.transpose()?)?)
+    }
+
+    /// The options that lead here again, for a command that a person may copy.
+    pub(super) fn options(&self) -> String {
+        let options = [
+            ("--data", self.data.as_deref().and_then(Path::to_str)),
+            ("--account", self.account.as_deref()),
+            ("--region", self.region.as_deref()),
+        ];
+        options.iter().filter_map(|(name, value)| value.map(|value| format!(" {name} {}", quoted(value)))).collect()
     }
 }
 
@@ -105,11 +116,12 @@ impl RegistryArguments {
         Ok(Origin::Registry { registry: Box::new(self.registry(&reference).await?), reference })
     }
 
-    /// What `REF|FILE` means.
-    pub(super) async fn find(&self, sandbox: &Sandbox, text: &str) -> Result<Origin, Ended> {
+    /// What `REF|FILE` means. A file is only compiled and asked for its name where the policy lets some in.
+    pub(super) async fn find(&self, sandbox: &Sandbox, text: &str, policy: &Policy) -> Result<Origin, Ended> {
         if !is_file(text) {
             return self.origin(text.parse()?).await;
         }
+        policy.check_files(text)?;
         let (plugin, bytes) = component(sandbox, Path::new(text)).await?;
         Ok(Origin::of_file(&Package::new(&plugin, bytes)?)?)
     }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::follow::{self, Action, Heard, LogUpdate};
 use super::show::{self, text};
-use super::{Connection, Server, find};
+use super::{Connection, Server, find, notices};
 use crate::exit::{self, Ended};
 use crate::run::board::{Board, Status, Update};
 use crate::run::prepare::pair;
@@ -45,6 +45,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     let input = input(arguments)?;
     arguments.connection.run(async |server| {
+        notices::tell(server, &arguments.name).await;
         if arguments.follow {
             return follow(server, &arguments.name, input).await;
         }
