@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use docker_credential::DockerCredential;
 use http::Method;
-use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION};
 use pipewright_base::Digest;
 use pipewright_base::trust;
 use reqwest::{Client, Request, Url};
@@ -327,6 +327,8 @@ impl Registry {
         if let Some(kind) = kind {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
+        // Left out where there is no body, and some registries insist on it.
+        request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
         *request.body_mut() = Some(body.into());
         request
     }
