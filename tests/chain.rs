@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 
+use crate::packages::Registered as _;
 use crate::packages::registry::{PASSWORD, Registry, USER};
 use crate::server::Server;
 use crate::tools;

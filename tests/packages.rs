@@ -10,12 +10,14 @@ use pipewright_packages::{Installed, Options, Package, Reference, Signature, Sig
 
 use crate::cases::sandbox;
 
+mod fake;
+mod kinds;
 pub(crate) mod registry;
 mod servers;
 mod world;
 
 use registry::Registry;
-pub use world::offering;
+pub use world::{Registered, offering};
 use world::{World, component};
 
 const NAME: &str = "team/packaged";
@@ -79,7 +81,8 @@ async fn a_server_loads_what_is_installed_and_nothing_else() {
     let load = async || -> anyhow::Result<Plugins> {
         let sandbox = sandbox();
         let plugins = Plugins::load(&sandbox, &[], None).await.unwrap();
-        plugins.load_installed(&sandbox, 0, Installed::open(&data, None)?.components()?).await?;
+        let components = Installed::open(&data, None)?.components().collect::<Result<_, _>>()?;
+        assert!(plugins.load_installed(&sandbox, 0, components).await.is_empty());
         Ok(plugins)
     };
     let id = serde_json::json!({ "category": "Invoke", "owner": "Custom", "provider": "Packaged", "version": "1" });
@@ -101,6 +104,37 @@ async fn a_server_loads_what_is_installed_and_nothing_else() {
     assert!(verified.code == 1 && verified.stdout.contains("was changed"), "{verified:?}");
 }
 
+/// Whatever lies in the folder of plugins, the others are loaded.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_component_costs_nobody_else_a_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("garbage.wasm"), b"\0asm and then nothing").unwrap();
+    fs::create_dir(at("folder.wasm")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe.wasm")).status().unwrap().success());
+    fs::write(at("liar.wasm"), pipewright_guests::get("liar")).unwrap();
+    fs::write(at("one.wasm"), component("team/one", "1.0.0", "1", &[])).unwrap();
+    fs::write(at("rival.wasm"), component("team/rival", "1.0.0", "1", &[])).unwrap();
+    fs::write(at("two.wasm"), component("team/two", "1.0.0", "2", &[])).unwrap();
+    let names = ["folder", "garbage", "gone", "liar", "one", "pipe", "rival", "two"];
+    let files: Vec<_> = names.iter().map(|name| at(&format!("{name}.wasm"))).collect();
+    let (plugins, faults) = Plugins::load_usable(&sandbox(), &files, None).await.unwrap();
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    for (name, told) in
+        ["folder.wasm", "garbage.wasm", "gone.wasm", "liar", "pipe.wasm", "team/rival"].iter().zip(&told)
+    {
+        assert!(told.contains(name), "{name}: {told}");
+    }
+    assert_eq!(told.len(), 6, "{told:?}");
+    let bound = |version: &str| {
+        let id =
+            serde_json::json!({ "category": "Invoke", "owner": "Custom", "provider": "Packaged", "version": version });
+        let id = serde_json::from_value(id).unwrap();
+        plugins.catalogue(0).bound(&id).map(|served| served.about.name.clone())
+    };
+    assert_eq!((bound("1").as_deref(), bound("2").as_deref()), (Some("team/one"), Some("team/two")));
+}
+
 /// Whoever serves an action type gets what its actions are granted.
 #[test]
 fn an_upgrade_that_serves_more_waits_for_consent() {
@@ -112,10 +146,14 @@ fn an_upgrade_that_serves_more_waits_for_consent() {
     let upgraded = world.run(&["upgrade", NAME, "more.wasm"]);
     let asked = "asks for more than 1.0.0, which stays: to serve Invoke/Custom/Git/1";
     assert!(upgraded.code == 1 && upgraded.stdout.contains(asked), "{upgraded:?}");
-    let digest = upgraded.stdout.trim_end().rsplit_once(' ').unwrap().1;
-    world.run(&["consent", "team/packaged@1.1.0", "--digest", digest]).succeeded();
+    world.run(&printed(&upgraded.stdout)).succeeded();
     world.write("again.wasm", offering("Git", NAME, "1.2.0", "1", &[]));
     world.run(&["upgrade", NAME, "again.wasm"]).succeeded();
+    // Or at once.
+    world.write("even-more.wasm", offering("Git", NAME, "1.3.0", "1", &["clock"]));
+    let upgraded = world.run(&["upgrade", NAME, "even-more.wasm", "--yes"]).succeeded();
+    assert!(upgraded.contains("clock") && upgraded.contains("1.3.0 takes the place of 1.2.0"), "{upgraded}");
+    assert!(world.run(&["verify"]).succeeded().contains("1 of 1"));
 }
 
 #[test]
@@ -136,8 +174,8 @@ fn an_upgrade_that_asks_for_more_waits_for_consent() {
     assert!(world.run(&["list"]).succeeded().contains("pending: it asks for more"));
     let again = world.run(&["upgrade", NAME]);
     assert!(again.code == 1 && again.stdout.starts_with("team/packaged 1.1.0 waits for consent"), "{again:?}");
-    let command = upgraded.stdout.lines().find_map(|line| line.strip_prefix("pipewright plugin ")).unwrap();
-    let command: Vec<&str> = command.split(' ').collect();
+    let command = printed(&upgraded.stdout);
+    assert!(command.ends_with(&["--data", "data"]), "{command:?}");
     let other = format!("sha256:{}", "0".repeat(64));
     world.run(&["consent", "team/packaged@1.1.0", "--digest", &other]).refused(2, "has the digest sha256:");
     world.run(&["consent", "team/packaged@1.2.0", "--digest", &other]).refused(2, "is not there");
@@ -154,9 +192,56 @@ fn a_pending_upgrade_is_judged_again_when_it_is_consented_to() {
     world.run(&["add", &format!("{}:1.0.0", world.reference(NAME)), "--yes"]).succeeded();
     world.publish(NAME, "1.1.0", &["clock"], "maria");
     let upgraded = world.run(&["upgrade", NAME]).stdout;
-    let command = upgraded.lines().find_map(|line| line.strip_prefix("pipewright plugin ")).unwrap();
     world.policy("[names.\"team/*\"]\nkeys = [\"../../jo.key.pub\"]\n");
-    world.run(&command.split(' ').collect::<Vec<_>>()).refused(2, "is not trusted");
+    world.run(&printed(&upgraded)).refused(2, "is not trusted");
+}
+
+/// The command that a person may copy.
+fn printed(text: &str) -> Vec<&str> {
+    text.lines().find_map(|line| line.strip_prefix("pipewright plugin ")).unwrap().split(' ').collect()
+}
+
+/// What an account says of a version holds for whoever changes what is installed.
+#[test]
+fn what_was_yanked_is_told_and_not_put_back() {
+    use pipewright_packages::plugins::{Notice, NoticeKind, Noticed};
+    let Some(world) = World::new() else { return };
+    let reference = world.reference(NAME);
+    for version in ["1.0.0", "1.1.0"] {
+        world.publish(NAME, version, &[], "maria");
+    }
+    world.publish(NAME, "1.2.0", &["clock"], "maria");
+    let (first, second) = (format!("{reference}:1.0.0"), format!("{reference}:1.1.0"));
+    world.run(&["add", &second, "--yes"]).succeeded();
+    let pending = world.run(&["upgrade", NAME]).stdout;
+    // As a server keeps it.
+    let noticed = |version: &str, kind| Noticed {
+        name: NAME.to_owned(),
+        version: version.to_owned(),
+        notice: Notice { kind, reason: "it deletes too much".to_owned() },
+    };
+    let data = DataDirectory::open(&world.path("data")).unwrap();
+    let say = |noticed| Installed::open(&data, None).unwrap().notice(noticed).unwrap();
+    say(vec![noticed("1.1.0", NoticeKind::Yanked), noticed("1.2.0", NoticeKind::Yanked)]);
+    let listed = world.run(&["list"]).succeeded();
+    assert_eq!(listed.matches("yanked: it deletes too much").count(), 2, "{listed}");
+    let why = "was yanked: it deletes too much; `pipewright plugin restore team/packaged@";
+    world.run(&printed(&pending)).refused(2, why);
+    world.run(&["upgrade", NAME, &first, "--allow-downgrade"]).succeeded();
+    world.run(&["upgrade", NAME, &second]).refused(2, why);
+    world.run(&["upgrade", NAME, &second, "--allow-downgrade", "--yes"]).refused(2, why);
+    let upgraded = world.run(&["upgrade", NAME]).succeeded();
+    assert!(
+        upgraded.contains("1.2.0 is passed over: it was yanked") && upgraded.contains("1.0.0 is installed already")
+    );
+    world.run(&["remove", NAME]).succeeded();
+    world.run(&["add", &second, "--yes"]).refused(2, why);
+
+    say(vec![noticed("1.1.0", NoticeKind::Deprecated)]);
+    world.run(&["add", &second, "--yes"]).succeeded();
+    let listed: serde_json::Value = serde_json::from_str(&world.run(&["list", "--json"]).succeeded()).unwrap();
+    let notice = serde_json::json!({ "kind": "deprecated", "reason": "it deletes too much" });
+    assert_eq!((&listed[0]["name"], &listed[0]["notice"]), (&NAME.into(), &notice));
 }
 
 #[test]
@@ -216,8 +301,24 @@ fn tampering_is_told_apart() {
         let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
         format!("{}{other}{}", &text[..at], &text[at + 1..]).into_bytes()
     };
-    check("a/signature", &|p| registry.change(&p.signatures, forged), "by none of the keys that count, or was changed");
-    let unsign = |p: &Parts| registry.remove_tag("a/unsigned", &p.signatures_tag);
+    // Either form is enough.
+    let forge = |p: &Parts| {
+        registry.change(&p.signatures, forged);
+        registry.remove_tag("a/signature", &p.referrers_tag);
+    };
+    check("a/signature", &forge, "by none of the keys that count, or was changed");
+    check("a/bundle", &|p| registry.change(&p.bundle, flip), "a signature of team/packaged 1.0.0 was changed");
+    // What is no manifest, this registry does not even send.
+    let relabelled = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("dsse-", "dsse_").into_bytes();
+    check(
+        "a/referrer",
+        &|p| registry.change(&p.referrer, relabelled),
+        "a signature of team/packaged 1.0.0 was changed",
+    );
+    let unsign = |p: &Parts| {
+        registry.remove_tag("a/unsigned", &p.signatures_tag);
+        registry.remove_tag("a/unsigned", &p.referrers_tag);
+    };
     check("a/unsigned", &unsign, "it has no signature");
     let renamed = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("\"1.0.0\"", "\"1.0.9\"").into_bytes();
     check("a/manifest", &|p| registry.change(&p.manifest, renamed), "is not what it says: the tag says 1.0.0");
@@ -233,6 +334,9 @@ struct Parts {
     signatures_tag: String,
     signatures: String,
     payload: String,
+    referrers_tag: String,
+    referrer: String,
+    bundle: String,
 }
 
 impl Parts {
@@ -243,8 +347,13 @@ impl Parts {
         let manifest = world.registry.tagged(repository, "1.0.0");
         let signatures_tag = format!("{}.sig", manifest.replace(':', "-"));
         let signatures = world.registry.tagged(repository, &signatures_tag);
-        let (image, signed) = (read(&manifest), read(&signatures));
+        let referrers_tag = manifest.replace(':', "-");
+        let referrer = text(&read(&world.registry.tagged(repository, &referrers_tag))["manifests"][0]);
+        let (image, signed, referring) = (read(&manifest), read(&signatures), read(&referrer));
         Self {
+            bundle: text(&referring["layers"][0]),
+            referrers_tag,
+            referrer,
             config: text(&image["config"]),
             component: text(&image["layers"][0]),
             payload: text(&signed["layers"][0]),
@@ -255,7 +364,8 @@ impl Parts {
     }
 
     fn all(&self) -> impl Iterator<Item = &String> {
-        [&self.manifest, &self.config, &self.component, &self.signatures, &self.payload].into_iter()
+        let signed = [&self.signatures, &self.payload, &self.referrer, &self.bundle];
+        [&self.manifest, &self.config, &self.component].into_iter().chain(signed)
     }
 }
 
@@ -298,7 +408,7 @@ async fn a_signed_lie_is_refused() {
         manifest["config"]["size"] = package.config.len().into();
         package.manifest = serde_json::to_vec(&manifest).unwrap();
         let reference: Reference = world.reference(&format!("lie/{at}")).parse().unwrap();
-        let signature = Signature::new(&key, package.digest(), &reference.to_string()).unwrap();
+        let signature = Signature::document(&key, package.digest(), &reference.to_string()).unwrap();
         let there = pipewright_packages::Registry::new(&reference, &Options::default()).await.unwrap();
         there.publish(&package, "1.0.0", &[signature]).await.unwrap();
         world.run(&["add", &format!("{reference}:1.0.0"), "--yes"]).refused(2, said);

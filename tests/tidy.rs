@@ -108,7 +108,7 @@ const LAWS: &[Law] = &[
         name: "registries are asked in one place, where every answer has a limit",
         patterns: &["reqwest::", "use reqwest"],
         within: &["host", "sdk", "plugins"],
-        except: &["host/packages/src/registry.rs"],
+        except: &["host/packages/src/registry"],
     },
     Law {
         name: "a tree that a guest may have made is removed by `files::remove_tree`, which does not recurse",

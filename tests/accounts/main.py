@@ -243,7 +243,13 @@ def deprecated_and_yanked(world):
     world.restart()
     one, other = world.one, world.other
     equal(other.catalogue()[TYPE_TEXT][0]["notice"], {"kind": "deprecated", "reason": "Use another"})
-    equal(other.approve("release", other.waiting("release"))[0], "Succeeded")
+    # Whoever starts it by the command line is told, and whoever reads the action's log.
+    started = world.run("start", "release", "--data", "data", "--profile", other.profile)
+    told = f"Say is served by {NAME} {SECOND}, which is deprecated: Use another"
+    assert started.returncode == 0 and told in started.stderr, started
+    equal(other.approve("release", other.waits("release", started.stdout.strip()))[0], "Succeeded")
+    logs = world.run("logs", "release", "--data", "data", "--profile", other.profile)
+    assert f"{NAME} {SECOND} is deprecated: Use another" in logs.stdout, logs
     begun = other.waiting("release")
     one.plugin("yank", version, "--reason", "It leaks", says=f"{NAME} {SECOND} is yanked")
     equal(other.approve("release", begun), ("Succeeded", f"{NAME} {SECOND}"))
@@ -255,8 +261,10 @@ def deprecated_and_yanked(world):
         equal(ended, ("Failed", f"{TYPE_TEXT} cannot be used any more: {NAME} {SECOND} was yanked: It leaks"))
         shown = team.api.get_pipeline(name="release")["pipeline"]["stages"][2]["actions"][0]["configuration"]
         equal(shown["Token"], "****")
+    assert "yanked: It leaks" in world.install(ONE, "list"), "what is yanked is told where it is installed"
     other.plugin("restore", version, code=2, says="Nothing was said of")
     one.plugin("restore", version, says="neither deprecated nor yanked")
+    assert "yanked" not in world.install(ONE, "list")
     equal(other.approve("release", other.waiting("release")), ("Succeeded", f"{NAME} {SECOND}"))
 
 
@@ -299,6 +307,25 @@ def in_codepipelines_words(world):
         world.third.api.get_action_type(**typed)
 
 
+def damaged(world):
+    """One component that is not what was installed costs the account that plugin, and no other."""
+    typed = "Invoke/ThirdParty/Typed/1"
+    entries = json.loads(world.one.request("GET", "/v1/plugins")[1])["installed"]
+    digest = next(entry["component"] for entry in entries if entry["name"] == "one/typed").removeprefix("sha256:")
+    place = world.server.data / "plugins/accounts" / ONE / "components" / digest[:2] / digest[2:]
+    component = place.read_bytes()
+    place.unlink()
+    place.write_bytes(b"something else")
+    world.restart()
+    assert typed not in world.one.catalogue() and TYPE_TEXT in world.one.catalogue(), world.one.catalogue()
+    status, why = world.one.request("PUT", "/v1/plugins/load", {})
+    assert status == 400 and "the component of one/typed 1.0.0 was changed" in why, (status, why)
+    assert TYPE_TEXT in world.one.catalogue(), world.one.catalogue()
+    place.write_bytes(component)
+    equal(world.one.request("PUT", "/v1/plugins/load", {})[0], 204)
+    assert {typed, TYPE_TEXT} <= set(world.one.catalogue()), world.one.catalogue()
+
+
 def removed(world):
     """What is taken away is gone for everybody, and its pipeline says so."""
     world.install(ONE, "remove", "one/typed")
@@ -336,7 +363,8 @@ def apart(world):
 
 
 CHAPTERS = [
-    installed, offered, rivals, upgraded, deprecated_and_yanked, withdrawn, in_codepipelines_words, apart, removed,
+    installed, offered, rivals, upgraded, deprecated_and_yanked, withdrawn, in_codepipelines_words, damaged, apart,
+    removed,
 ]
 
 

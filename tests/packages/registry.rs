@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::world::Registered;
 use crate::tools;
 
 pub const USER: &str = "maria";
@@ -29,6 +30,12 @@ impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+impl Registered for Registry {
+    fn host(&self) -> String {
+        format!("localhost:{}", self.port)
     }
 }
 
@@ -77,11 +84,6 @@ impl Registry {
             let _ = process.kill();
             let _ = process.wait();
         }
-    }
-
-    /// `localhost:PORT`
-    pub fn host(&self) -> String {
-        format!("localhost:{}", self.port)
     }
 
     fn root(&self) -> PathBuf {

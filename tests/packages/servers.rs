@@ -48,7 +48,7 @@ async fn a_registry_that_is_none_is_told() {
     })
     .await;
     check("with status 500: out of order", |_, stream| answer(stream, "500 Oops", "", b"out of\norder")).await;
-    check("it wants credentials", |_, stream| answer(stream, "403 Forbidden", "", b"")).await;
+    check("it wants a login", |_, stream| answer(stream, "403 Forbidden", "", b"")).await;
     check("it wants a user and a password", |_, stream| {
         answer(stream, "401 Unauthorized", "WWW-Authenticate: Basic realm=\"x\"\r\n", b"")
     })

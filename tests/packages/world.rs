@@ -14,9 +14,15 @@ const PASSPHRASE: &str = "a passphrase";
 const SAYS: &[u8] = b"the packaged guest says:\n";
 const SAYS_BYTES: usize = 512;
 
-pub struct World {
+pub struct World<R = Registry> {
     pub home: tempfile::TempDir,
-    pub registry: Registry,
+    pub registry: R,
+}
+
+/// A registry, the real one or one that is played.
+pub trait Registered {
+    /// `localhost:PORT`
+    fn host(&self) -> String;
 }
 
 /// What a command did.
@@ -33,8 +39,10 @@ impl World {
     pub fn new() -> Option<Self> {
         Some(Self::with(Registry::start()?))
     }
+}
 
-    pub fn with(registry: Registry) -> Self {
+impl<R: Registered> World<R> {
+    pub fn with(registry: R) -> Self {
         let world = Self { home: tempfile::tempdir().unwrap(), registry };
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
         let docker = format!("{{\"auths\":{{\"{}\":{{\"auth\":\"{auth}\"}}}}}}", world.registry.host());
@@ -85,7 +93,8 @@ impl World {
     }
 
     pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
-        let takes_data = !["publish", "key"].contains(&arguments[0]);
+        // A command that was printed names it already.
+        let takes_data = !["publish", "key"].contains(&arguments[0]) && !arguments.contains(&"--data");
         let data = if takes_data { &["--data", "data"][..] } else { &[] };
         let output = Command::new(env!("CARGO_BIN_EXE_pipewright"))
             .arg("plugin")

@@ -185,3 +185,21 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.persist(path)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_not_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (elsewhere, place) = (folder.path().join("elsewhere"), folder.path().join("endpoint"));
+        fs::write(&elsewhere, "somebody else's").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &place).unwrap();
+        write_private(&place, b"ours").unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "somebody else's");
+        let found = fs::symlink_metadata(&place).unwrap();
+        assert_eq!((found.is_file(), found.mode() & 0o777), (true, 0o600));
+        assert_eq!(fs::read_to_string(&place).unwrap(), "ours");
+    }
+}

@@ -11,6 +11,7 @@ use pipewright_artifacts::files::{BlobDir, Blobs as _};
 use pipewright_base::Digest;
 use rustix::fs::FlockOperation;
 use semver::Version;
+use serde::Serialize;
 
 use super::candidate::Fetched;
 use super::facts::ask_in_short;
@@ -18,10 +19,19 @@ use super::lock::{Lock, Upgrade};
 use super::origin::Signed;
 use super::package::COMPONENT_BYTES_MAX;
 use super::{Candidate, Entry, Facts, Origin, PackageError, Policy, State, oci};
-use crate::plugins;
+use crate::plugins::{self, Notice, Noticed};
 use pipewright_base::home::DataDirectory;
 
 const LOCK: &str = "lock.toml";
+
+/// What is installed, with what is said of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    #[serde(flatten)]
+    pub entry: Entry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
+}
 
 pub struct Installed {
     folder: PathBuf,
@@ -53,17 +63,37 @@ impl Installed {
         &self.lock.plugin
     }
 
+    /// The same, with what is said of each.
+    pub fn listed(&self) -> Vec<Listed> {
+        let listed = |entry: &Entry| {
+            let notice = self.notice_of(&entry.name, &entry.version).cloned();
+            Listed { entry: entry.clone(), notice }
+        };
+        self.entries().iter().map(listed).collect()
+    }
+
+    pub fn notice_of(&self, name: &str, version: &Version) -> Option<&Notice> {
+        self.lock.notice_of(name, version)
+    }
+
+    /// From now on this is what is said of versions, and nothing else.
+    pub fn notice(&mut self, noticed: Vec<Noticed>) -> Result<(), PackageError> {
+        if self.lock.notice == noticed {
+            return Ok(());
+        }
+        let _alone = self.begin()?;
+        self.lock.notice = noticed;
+        self.commit()
+    }
+
     /// Those that a server loads.
     pub fn active(&self) -> impl Iterator<Item = &Entry> {
         self.lock.active()
     }
 
-    /// Their components, each with its name.
-    ///
-    /// # Errors
-    /// One is not what the lock says.
-    pub fn components(&self) -> Result<Vec<(String, Vec<u8>)>, PackageError> {
-        self.active().map(|entry| Ok((entry.label(), self.component(entry)?))).collect()
+    /// Their components, each with its name; or why one is not what the lock says.
+    pub fn components(&self) -> impl Iterator<Item = Result<(String, Vec<u8>), PackageError>> {
+        self.active().map(|entry| Ok((entry.label(), self.component(entry)?)))
     }
 
     /// The one that a name means, as `team/name`, `team/name@1` or `team/name@1.2.3`.
@@ -100,7 +130,8 @@ impl Installed {
             blobs: self.blobs.clone(),
             manifest: entry.manifest,
             signatures: entry.signatures.as_deref().and_then(oci::parse),
-            is_file: entry.signatures.is_none(),
+            referrers: entry.referrers.as_deref().and_then(oci::parse),
+            is_file: entry.signatures.is_none() && entry.referrers.is_none(),
             _folder: None,
         }
     }
@@ -164,6 +195,7 @@ impl Installed {
             let (there, given) = (oci::text(&pending.manifest), oci::text(manifest));
             return Err(PackageError::Refused(format!("{} has the digest {there}, not {given}", pending.label())));
         }
+        self.lock.check_yanked(name, version)?;
         // The policy may have changed while it waited.
         let candidate = Candidate::read(self.origin(&pending), &self.policy()?).await?;
         let new = Entry { state: State::Active, ..pending };
@@ -247,10 +279,8 @@ impl Installed {
 
     fn keep(&self, fetched: &Fetched) -> Result<(), PackageError> {
         let Fetched { candidate, component } = fetched;
-        let Signed { head, signatures_manifest, signatures } = &candidate.signed;
-        let parts = [&head.bytes, &candidate.config, component].into_iter();
-        let payloads = signatures.iter().map(|signature| &signature.payload);
-        for part in parts.chain(signatures_manifest).chain(payloads) {
+        let parts = [&candidate.signed.head.bytes, &candidate.config, component].into_iter().map(Vec::as_slice);
+        for part in parts.chain(candidate.signed.blobs()) {
             self.blobs.put(part)?;
         }
         Ok(self.blobs.sync()?)
@@ -276,13 +306,10 @@ impl Installed {
 
     /// The digests of all blobs of an installed package.
     pub(super) async fn parts(&self, entry: &Entry) -> Result<Vec<Digest>, PackageError> {
-        let Signed { head, signatures_manifest, signatures } = self.origin(entry).signed().await?;
-        let mut parts = vec![head.digest, head.config.digest, head.component.digest];
-        if let Some(manifest) = &signatures_manifest {
-            parts.push(Digest::of(manifest));
-            parts.extend(signatures.iter().map(|signature| Digest::of(&signature.payload)));
-        }
-        Ok(parts)
+        let signed = self.origin(entry).signed().await?;
+        let head = &signed.head;
+        let parts = [head.digest, head.config.digest, head.component.digest];
+        Ok(parts.into_iter().chain(signed.blobs().map(Digest::of)).collect())
     }
 
     pub(super) fn blobs(&self) -> &BlobDir {
@@ -296,14 +323,16 @@ fn folder(data: &DataDirectory, account: Option<u64>) -> PathBuf {
 
 fn entry(candidate: &Candidate, state: State) -> Entry {
     let facts = candidate.facts();
-    let Signed { head, signatures_manifest, .. } = &candidate.signed;
+    let Signed { head, signatures_manifest, referrers_index, .. } = &candidate.signed;
+    let named = |list: &Option<Vec<u8>>| list.as_ref().map(|list| oci::text(&Digest::of(list)));
     Entry {
         name: head.name.clone(),
         version: head.version.clone(),
         state,
         manifest: head.digest,
         component: head.component.digest,
-        signatures: signatures_manifest.as_ref().map(|manifest| oci::text(&Digest::of(manifest))),
+        signatures: named(signatures_manifest),
+        referrers: named(referrers_index),
         signers: candidate.trust.signers().map(|(key, _)| oci::text(key)).collect(),
         source: candidate.source(),
         asks: asks(&facts),

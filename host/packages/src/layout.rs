@@ -31,15 +31,16 @@ pub async fn save(installed: &Installed, entries: &[&Entry], to: impl Write) -> 
     let mut manifests = Vec::new();
     let mut parts = BTreeSet::new();
     for entry in entries {
-        manifests.push(listed(installed, &entry.manifest, &format!("{}:{}", entry.name, entry.version))?);
-        if let Some(signatures) = entry.signatures.as_deref().and_then(oci::parse) {
-            manifests.push(listed(installed, &signatures, &signature::tag(&entry.manifest))?);
+        let package = (oci::text(&entry.manifest), oci::MANIFEST, format!("{}:{}", entry.name, entry.version));
+        let signatures = entry.signatures.clone().map(|it| (it, oci::MANIFEST, signature::tag(&entry.manifest)));
+        let referrers = entry.referrers.clone().map(|it| (it, oci::INDEX, oci::referrers_tag(&entry.manifest)));
+        for (digest, kind, name) in [Some(package), signatures, referrers].into_iter().flatten() {
+            manifests.push(listed(installed, &digest, kind, &name)?);
         }
         parts.extend(installed.parts(entry).await?);
     }
     append(&mut archive, LAYOUT.0, LAYOUT.1)?;
-    let index = Index { schema_version: 2, media_type: oci::INDEX.to_owned(), manifests };
-    append(&mut archive, INDEX, &json(&index)?)?;
+    append(&mut archive, INDEX, &json(&Index::of(manifests))?)?;
     for digest in parts {
         append(&mut archive, &format!("{BLOBS}{digest}"), &blob(installed.blobs(), &digest, COMPONENT_BYTES_MAX)?)?;
     }
@@ -50,8 +51,10 @@ fn blob(blobs: &BlobDir, digest: &Digest, bytes_max: u64) -> Result<Vec<u8>, Pac
     blobs.read(digest, bytes_max).map_err(|error| PackageError::blob("a part of an installed plugin", error))
 }
 
-fn listed(installed: &Installed, digest: &Digest, name: &str) -> Result<Descriptor, PackageError> {
-    let mut listed = Descriptor::of(oci::MANIFEST, &blob(installed.blobs(), digest, MANIFEST_BYTES_MAX)?);
+fn listed(installed: &Installed, digest: &str, kind: &str, name: &str) -> Result<Descriptor, PackageError> {
+    let damaged = || PackageError::invalid(name, format!("{digest:?} is no digest"));
+    let digest = oci::parse(digest).ok_or_else(damaged)?;
+    let mut listed = Descriptor::of(kind, &blob(installed.blobs(), &digest, MANIFEST_BYTES_MAX)?);
     listed.annotations.insert(oci::REF_NAME.to_owned(), name.to_owned());
     Ok(listed)
 }
@@ -69,20 +72,16 @@ pub fn load(path: &Path) -> Result<Vec<Origin>, PackageError> {
     let folder = Arc::new(tempfile::tempdir()?);
     let blobs = BlobDir::new(folder.path())?;
     let index = unpack(file, &blobs).map_err(|reason| PackageError::invalid(path.display().to_string(), reason))?;
-    let mut signatures = BTreeMap::new();
-    for listed in &index.manifests {
-        if let Some(name) = listed.annotations.get(oci::REF_NAME) {
-            signatures.insert(name.clone(), listed.digest);
-        }
-    }
-    let packages = index
-        .manifests
-        .iter()
-        .filter(|listed| listed.annotations.get(oci::REF_NAME).is_none_or(|name| !name.ends_with(".sig")));
+    let name = |listed: &Descriptor| listed.annotations.get(oci::REF_NAME).cloned();
+    let named: BTreeMap<String, Digest> =
+        index.manifests.iter().filter_map(|listed| Some((name(listed)?, listed.digest))).collect();
+    // What belongs to a package has the name that it has in a registry.
+    let packages = index.manifests.iter().filter(|listed| !name(listed).is_some_and(|it| it.starts_with("sha256-")));
     let origin = |listed: &Descriptor| Origin::Blobs {
         blobs: blobs.clone(),
         manifest: listed.digest,
-        signatures: signatures.get(&signature::tag(&listed.digest)).copied(),
+        signatures: named.get(&signature::tag(&listed.digest)).copied(),
+        referrers: named.get(&oci::referrers_tag(&listed.digest)).copied(),
         is_file: false,
         _folder: Some(Arc::clone(&folder)),
     };

@@ -27,7 +27,7 @@ mod signature;
 pub use candidate::{Candidate, Fetched};
 pub use diff::{Difference, diff};
 pub use facts::{Facts, Offer};
-pub use installed::Installed;
+pub use installed::{Installed, Listed};
 pub use keys::{PublicKey, SigningKey};
 pub use layout::{load, save};
 pub use lock::{Entry, State, Upgrade};

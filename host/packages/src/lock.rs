@@ -10,6 +10,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{PackageError, diff, oci};
+use crate::plugins::{Notice, NoticeKind, Noticed};
 
 const FORMAT: u32 = 1;
 /// A larger lock is refused.
@@ -22,6 +23,10 @@ pub(super) struct Lock {
     format: u32,
     #[serde(default)]
     pub plugin: Vec<Entry>,
+    /// What the account says of versions, also of those that are not installed now. Kept here too, for whoever changes what is
+    /// installed need not reach a server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notice: Vec<Noticed>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +44,9 @@ pub struct Entry {
     /// Of the manifest that names the signatures; a local file may have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signatures: Option<String>,
+    /// Of the index of what refers to the manifest and holds signatures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referrers: Option<String>,
     /// The keys that signed it, by the digest of their SubjectPublicKeyInfo.
     pub signers: Vec<String>,
     /// Where it came from: a reference, `file` or `archive`.
@@ -80,7 +88,7 @@ impl Lock {
         let wrong = |problem: String| PackageError::Host(anyhow::anyhow!("{}: {problem}", path.display()));
         let text = match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { format: FORMAT, plugin: Vec::new() });
+                return Ok(Self { format: FORMAT, plugin: Vec::new(), notice: Vec::new() });
             }
             Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
                 return Err(wrong(format!("larger than {FILE_BYTES_MAX} bytes")));
@@ -121,6 +129,7 @@ impl Lock {
         if self.holds(new)? {
             return Ok(false);
         }
+        self.check_yanked(&new.name, &new.version)?;
         match self.of_major(&new.name, new.version.major) {
             None => Ok(true),
             Some(there) => Err(PackageError::Refused(format!(
@@ -136,6 +145,7 @@ impl Lock {
         if self.holds(new)? {
             return Ok(None);
         }
+        self.check_yanked(&new.name, &new.version)?;
         let Some(there) = self.of_major(&new.name, new.version.major) else {
             return Err(PackageError::Refused(format!(
                 "no version {}.x of {} is installed; `pipewright plugin add` adds {} beside other majors",
@@ -153,6 +163,22 @@ impl Lock {
         let served = new.offers.iter().filter(|id| !there.offers.contains(id));
         widened.extend(served.map(|id| format!("to serve {id}")));
         Ok(Some(Upgrade { from: there.version.clone(), widened }))
+    }
+
+    /// What is said of a version.
+    pub fn notice_of(&self, name: &str, version: &Version) -> Option<&Notice> {
+        let of_version = |noticed: &&Noticed| noticed.name == name && noticed.version == version.to_string();
+        self.notice.iter().find(of_version).map(|noticed| &noticed.notice)
+    }
+
+    /// Whoever yanked a version does not get it back by another way than by saying so.
+    pub fn check_yanked(&self, name: &str, version: &Version) -> Result<(), PackageError> {
+        match self.notice_of(name, version).filter(|notice| notice.kind == NoticeKind::Yanked) {
+            None => Ok(()),
+            Some(notice) => Err(PackageError::Refused(format!(
+                "{name} {version} was {notice}; `pipewright plugin restore {name}@{version}` takes that back"
+            ))),
+        }
     }
 
     /// Puts it in; one that is active takes the place of the others of its major.
@@ -192,6 +218,7 @@ mod tests {
             manifest: digest,
             component: digest,
             signatures: None,
+            referrers: None,
             signers: Vec::new(),
             source: "file".to_owned(),
             asks: asks.iter().map(|ask| (*ask).to_owned()).collect(),
@@ -204,7 +231,7 @@ mod tests {
     }
 
     fn lock(entries: &[Entry]) -> Lock {
-        Lock { format: FORMAT, plugin: entries.to_vec() }
+        Lock { format: FORMAT, plugin: entries.to_vec(), notice: Vec::new() }
     }
 
     #[test]
@@ -255,6 +282,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_yanked_is_not_put_back() {
+        let noticed = |kind| Noticed {
+            name: "team/name".to_owned(),
+            version: "1.1.0".to_owned(),
+            notice: Notice { kind, reason: "it deletes too much".to_owned() },
+        };
+        let said = |kind, there: &[Entry]| Lock { notice: vec![noticed(kind)], ..lock(there) };
+        let yanked = |there: &[Entry]| said(NoticeKind::Yanked, there);
+        let check = |result: Result<(), PackageError>| {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("1.1.0 was yanked: it deletes too much; `pipewright plugin restore"), "{error}");
+        };
+        check(yanked(&[]).may_add(&active("1.1.0")).map(drop));
+        check(yanked(&[active("1.0.0")]).may_upgrade(&active("1.1.0"), false).map(drop));
+        check(yanked(&[active("1.2.0")]).may_upgrade(&active("1.1.0"), true).map(drop));
+        check(yanked(&[]).check_yanked("team/name", &"1.1.0".parse().unwrap()));
+        assert!(yanked(&[active("1.0.0")]).may_upgrade(&active("1.2.0"), false).unwrap().is_some());
+        assert!(said(NoticeKind::Deprecated, &[]).may_add(&active("1.1.0")).unwrap());
+    }
+
+    #[test]
     fn one_version_of_a_major_is_active() {
         let mut lock = lock(&[active("1.0.0"), active("2.0.0")]);
         let states = |lock: &Lock| {
@@ -277,7 +325,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.toml");
         let mut written = lock(&[active("2.0.0"), active("1.0.0")]);
+        let notice = Notice { kind: NoticeKind::Deprecated, reason: "old".to_owned() };
+        written.notice = vec![Noticed { name: "team/name".to_owned(), version: "1.0.0".to_owned(), notice }];
         written.write(&path).unwrap();
+        assert_eq!(Lock::read(&path).unwrap().notice, written.notice);
         assert_eq!(Lock::read(&path).unwrap().plugin, [active("1.0.0"), active("2.0.0")]);
         std::fs::write(&path, "format = 2").unwrap();
         assert!(Lock::read(&path).unwrap_err().to_string().contains("format 2"));

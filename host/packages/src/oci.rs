@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Of the document `{}`, in place of a configuration.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
 pub const WASM: &str = "application/wasm";
@@ -25,8 +27,13 @@ pub struct Manifest {
     pub schema_version: u32,
     #[serde(default)]
     pub media_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     pub config: Descriptor,
     pub layers: Vec<Descriptor>,
+    /// The manifest that this one refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -39,6 +46,8 @@ pub struct Descriptor {
     pub digest: Digest,
     /// In bytes.
     pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -58,9 +67,22 @@ impl Descriptor {
             media_type: media_type.to_owned(),
             digest: Digest::of(bytes),
             size: bytes.len() as u64,
+            artifact_type: None,
             annotations: BTreeMap::new(),
         }
     }
+}
+
+impl Index {
+    pub fn of(manifests: Vec<Descriptor>) -> Self {
+        Self { schema_version: 2, media_type: INDEX.to_owned(), manifests }
+    }
+}
+
+/// The tag of the index that lists what refers to a manifest, where a registry does not list it by itself (OCI distribution
+/// specification 1.1, "Referrers Tag Schema").
+pub fn referrers_tag(subject: &Digest) -> String {
+    format!("sha256-{subject}")
 }
 
 /// `sha256:` and 64 hexadecimal digits.

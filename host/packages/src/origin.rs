@@ -5,9 +5,10 @@
 use pipewright_artifacts::files::{BlobDir, Blobs as _};
 use pipewright_base::Digest;
 
-use super::oci::{self, Descriptor};
-use super::package::{CONFIG_BYTES_MAX, Head, MANIFEST_BYTES_MAX, Package};
-use super::signature::{self, PAYLOAD_BYTES_MAX, Signature, Signatures};
+use super::oci::{self, Descriptor, Index};
+use super::package::{CONFIG_BYTES_MAX, Head, MANIFEST_BYTES_MAX, Package, json};
+use super::registry::Access;
+use super::signature::{self, BUNDLE_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNATURES_MAX, Signature, Signatures};
 use super::{PackageError, Reference, Registry};
 
 pub enum Origin {
@@ -20,6 +21,8 @@ pub enum Origin {
         manifest: Digest,
         /// the manifest that names the signatures
         signatures: Option<Digest>,
+        /// the index of what refers to the package and holds signatures
+        referrers: Option<Digest>,
         /// a local file, which the policy may let in without signatures
         is_file: bool,
         /// gone when nobody reads from it any more
@@ -32,7 +35,19 @@ pub(super) struct Signed {
     pub head: Head,
     /// The manifest that names the signatures, as it was read.
     pub signatures_manifest: Option<Vec<u8>>,
+    /// The index of the referrers that may hold signatures.
+    pub referrers_index: Option<Vec<u8>>,
+    /// The manifests that it lists.
+    referrers: Vec<Vec<u8>>,
     pub signatures: Vec<Signature>,
+}
+
+impl Signed {
+    /// All that is kept of the signatures.
+    pub fn blobs(&self) -> impl Iterator<Item = &[u8]> {
+        let lists = self.signatures_manifest.iter().chain(&self.referrers_index).chain(&self.referrers);
+        lists.map(Vec::as_slice).chain(self.signatures.iter().filter_map(Signature::blob))
+    }
 }
 
 impl Origin {
@@ -44,7 +59,8 @@ impl Origin {
             blobs.put(part)?;
         }
         let _folder = Some(std::sync::Arc::new(folder));
-        Ok(Self::Blobs { blobs, manifest: package.digest(), signatures: None, is_file: true, _folder })
+        let manifest = package.digest();
+        Ok(Self::Blobs { blobs, manifest, signatures: None, referrers: None, is_file: true, _folder })
     }
 
     pub fn is_file(&self) -> bool {
@@ -54,30 +70,79 @@ impl Origin {
     /// Reads the manifest and its signatures, and nothing else.
     pub(super) async fn signed(&self) -> Result<Signed, PackageError> {
         let head = self.head().await?;
-        let bytes = match self {
-            Self::Registry { registry, .. } => registry.manifest(&signature::tag(&head.digest)).await?,
-            Self::Blobs { signatures: None, .. } => None,
-            Self::Blobs { blobs, signatures: Some(digest), .. } => {
-                let what = format!("the list of signatures of {}", head.label());
-                Some(blobs.read(digest, MANIFEST_BYTES_MAX).map_err(|error| PackageError::blob(&what, error))?)
-            }
+        let what = format!("the list of signatures of {}", head.label());
+        let signatures_manifest = match self {
+            Self::Registry { registry, .. } => registry.manifest(&signature::tag(&head.digest), Access::Read).await?,
+            Self::Blobs { blobs, signatures, .. } => kept(blobs, &what, signatures.as_ref())?,
         };
         let mut signatures = Vec::new();
-        if let Some(bytes) = &bytes {
+        if let Some(bytes) = &signatures_manifest {
             let what = format!("a signature of {}", head.label());
             for (payload, signature) in Signatures::read(&head.label(), bytes)?.layers {
                 let payload = self.blob(&what, &payload, PAYLOAD_BYTES_MAX, false).await?;
-                signatures.push(Signature { payload, signature });
+                signatures.push(Signature::Document { payload, signature });
             }
         }
-        Ok(Signed { head, signatures_manifest: bytes, signatures })
+        let referrers_index = match self {
+            Self::Registry { registry, .. } => {
+                let mut listed = registry.referrers(&head.digest).await?;
+                listed.retain(signature::is_candidate);
+                if listed.len() > SIGNATURES_MAX {
+                    let problem = format!("there are {} referrers; {SIGNATURES_MAX} are read", listed.len());
+                    signatures.push(Signature::Unreadable(problem));
+                    listed.truncate(SIGNATURES_MAX);
+                }
+                if listed.is_empty() { None } else { Some(json(&Index::of(listed))?) }
+            }
+            Self::Blobs { blobs, referrers, .. } => kept(blobs, &what, referrers.as_ref())?,
+        };
+        let mut signed = Signed { head, signatures_manifest, referrers_index, referrers: Vec::new(), signatures };
+        self.add_bundles(&mut signed).await?;
+        Ok(signed)
+    }
+
+    /// Reads what the referrers hold. One that is no signature says so, and hides no other: anybody who can write may add one.
+    async fn add_bundles(&self, signed: &mut Signed) -> Result<(), PackageError> {
+        let Some(index) = &signed.referrers_index else { return Ok(()) };
+        let what = format!("a signature of {}", signed.head.label());
+        let index: Index = serde_json::from_slice(index).map_err(|error| PackageError::invalid(&what, error))?;
+        for listed in index.manifests {
+            if listed.size > MANIFEST_BYTES_MAX {
+                signed.signatures.push(Signature::Unreadable(format!("one referrer has {} bytes", listed.size)));
+                continue;
+            }
+            let manifest = match self {
+                Self::Registry { registry, .. } => registry.manifest(&oci::text(&listed.digest), Access::Read).await?,
+                Self::Blobs { blobs, .. } => kept(blobs, &what, Some(&listed.digest))?,
+            };
+            let Some(manifest) = manifest else {
+                let problem = format!("one referrer, {}, is listed and not there", oci::text(&listed.digest));
+                signed.signatures.push(Signature::Unreadable(problem));
+                continue;
+            };
+            let found = Digest::of(&manifest);
+            if found != listed.digest {
+                return Err(PackageError::Digest { what, expected: listed.digest, found });
+            }
+            match signature::bundles(&manifest) {
+                Err(problem) => signed.signatures.push(Signature::Unreadable(problem)),
+                Ok(bundles) => {
+                    for bundle in bundles {
+                        let bundle = self.blob(&what, &bundle, BUNDLE_BYTES_MAX, false).await?;
+                        signed.signatures.push(Signature::Bundle(bundle));
+                    }
+                }
+            }
+            signed.referrers.push(manifest);
+        }
+        Ok(())
     }
 
     async fn head(&self) -> Result<Head, PackageError> {
         match self {
             Self::Registry { registry, reference } => {
                 let what = reference.to_string();
-                let bytes = registry.manifest(&reference.selector()?).await?;
+                let bytes = registry.manifest(&reference.selector()?, Access::Read).await?;
                 let head = Head::read(&what, bytes.ok_or_else(|| PackageError::Missing(what.clone()))?)?;
                 match reference.digest {
                     Some(expected) if expected != head.digest => {
@@ -117,16 +182,22 @@ impl Origin {
     }
 }
 
+fn kept(blobs: &BlobDir, what: &str, digest: Option<&Digest>) -> Result<Option<Vec<u8>>, PackageError> {
+    let read = |digest| blobs.read(digest, MANIFEST_BYTES_MAX).map_err(|error| PackageError::blob(what, error));
+    digest.map(read).transpose()
+}
+
 impl Registry {
     /// Publishes a package under its version, with these signatures beside those that are there. Says whether it was new.
     ///
     /// # Errors
     /// The version is published already, with other content.
     pub async fn publish(&self, package: &Package, tag: &str, signatures: &[Signature]) -> Result<bool, PackageError> {
-        let published = self.manifest(tag).await?;
+        let published = self.manifest(tag, Access::Write).await?;
+        let digest = package.digest();
         match &published {
             Some(bytes) if *bytes != package.manifest => {
-                let (there, ours) = (oci::text(&Digest::of(bytes)), oci::text(&package.digest()));
+                let (there, ours) = (oci::text(&Digest::of(bytes)), oci::text(&digest));
                 let problem = format!("{tag} is published already as {there}, and this is {ours}");
                 return Err(PackageError::Refused(format!("{problem}; a version never changes: raise it")));
             }
@@ -134,35 +205,50 @@ impl Registry {
             None => {
                 self.push_blob("the component", package.component.clone()).await?;
                 self.push_blob("the configuration", package.config.clone()).await?;
+                // Some take no signature of what is not there.
+                self.push_manifest(&oci::text(&digest), oci::MANIFEST, &package.manifest).await?;
             }
         }
-        let at = signature::tag(&package.digest());
         // The signatures first: nobody finds the version before it can be trusted.
-        if !signatures.is_empty() {
-            let mut all = match self.manifest(&at).await? {
-                None => Vec::new(),
-                Some(bytes) => self.payloads(&bytes).await?,
-            };
-            all.extend(signatures.iter().cloned());
-            for signature in signatures {
-                self.push_blob("a signature", signature.payload.clone()).await?;
-            }
-            let (manifest, config) = signature::manifest(&all)?;
-            self.push_blob("the list of signatures", config).await?;
-            self.push_manifest(&at, &manifest).await?;
+        self.push_documents(&digest, signatures).await?;
+        let subject = Descriptor::of(oci::MANIFEST, &package.manifest);
+        for signature in signatures {
+            let Signature::Bundle(bundle) = signature else { continue };
+            let (manifest, listed, config) = signature::referrer(&subject, bundle)?;
+            self.push_blob("a signature", bundle.clone()).await?;
+            self.push_blob("an empty configuration", config.to_vec()).await?;
+            self.push_referrer(&digest, listed, &manifest).await?;
         }
         if published.is_none() {
-            self.push_manifest(tag, &package.manifest).await?;
+            self.push_manifest(tag, oci::MANIFEST, &package.manifest).await?;
         }
         Ok(published.is_none())
     }
 
-    async fn payloads(&self, manifest: &[u8]) -> Result<Vec<Signature>, PackageError> {
-        let mut signatures = Vec::new();
-        for (layer, signature) in Signatures::read("what is published", manifest)?.layers {
-            let payload = self.blob("a signature", &layer, false).await?;
-            signatures.push(Signature { payload, signature });
+    /// Puts documents beside those at the tag of a manifest's signatures.
+    async fn push_documents(&self, manifest: &Digest, signatures: &[Signature]) -> Result<(), PackageError> {
+        let document = |signature: &Signature| match signature {
+            Signature::Document { payload, signature } => Some((payload.clone(), signature.clone())),
+            _ => None,
+        };
+        let new: Vec<_> = signatures.iter().filter_map(document).collect();
+        if new.is_empty() {
+            return Ok(());
         }
-        Ok(signatures)
+        let at = signature::tag(manifest);
+        let mut all = Vec::new();
+        if let Some(bytes) = self.manifest(&at, Access::Write).await? {
+            for (layer, signature) in Signatures::read("what is published", &bytes)?.layers {
+                all.push((self.blob("a signature", &layer, false).await?, signature));
+            }
+        }
+        for (payload, _) in &new {
+            self.push_blob("a signature", payload.clone()).await?;
+        }
+        all.extend(new);
+        let all: Vec<(&[u8], &[u8])> = all.iter().map(|(payload, signature)| (&payload[..], &signature[..])).collect();
+        let (manifest, config) = signature::manifest(&all)?;
+        self.push_blob("the list of signatures", config).await?;
+        self.push_manifest(&at, oci::MANIFEST, &manifest).await.map(|_| ())
     }
 }

@@ -102,8 +102,10 @@ impl Package {
         let manifest = Manifest {
             schema_version: 2,
             media_type: oci::MANIFEST.to_owned(),
+            artifact_type: None,
             config: Descriptor::of(oci::WASM_CONFIG, &config),
             layers: vec![code],
+            subject: None,
             annotations,
         };
         Ok(Self { manifest: json(&manifest)?, config, component })

@@ -20,7 +20,7 @@ use pipewright_sandbox::capabilities::asked;
 use pipewright_sandbox::{LoadError, Plugin, Sandbox};
 
 use catalogue::Known;
-pub use catalogue::{Binding, Catalogue, Notice, NoticeKind, Offer, Provenance, Served, Sharing};
+pub use catalogue::{Binding, Catalogue, Notice, NoticeKind, Noticed, Offer, Provenance, Served, Sharing};
 
 /// Larger files are refused before they are read into memory; a Python component has about 18 MB.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -131,36 +131,27 @@ impl Plugins {
             let component = (path.display().to_string(), read(path)?);
             plugins.load_all(sandbox, vec![component]).await
         };
-        let (mut usable, mut faults) = (Vec::<Plugin>::new(), Vec::new());
-        for loaded in futures::future::join_all(files.iter().map(load)).await {
-            let more = loaded.and_then(|plugin| {
-                let more = [&usable[..], &plugin[..]].concat();
-                served(more.iter().map(about)).map(|_| more)
-            });
-            match more {
-                Ok(more) => usable = more,
-                Err(fault) => faults.push(fault),
-            }
-        }
-        let host = served(usable.iter().map(about))?;
+        let (host, faults) = usable(futures::future::join_all(files.iter().map(load)).await);
         plugins.known.write().expect("no panic while held").host.extend(host);
         Ok((plugins, faults))
     }
 
     /// Puts what an account has installed now in the place of what it had before: components, each with the name that errors tell.
-    /// In that account it may take over a type that the host has. On an error nothing changed.
+    /// In that account it may take over a type that the host has. One that cannot be used is left out, and given back as a fault.
     pub async fn load_installed(
         &self,
         sandbox: &Sandbox,
         account: u64,
         components: Vec<(String, Vec<u8>)>,
-    ) -> Result<(), PluginError> {
-        let mut plugins = Vec::with_capacity(components.len());
+    ) -> Vec<PluginError> {
+        let mut loaded = Vec::with_capacity(components.len());
         for component in components {
             let _turn = self.loading.0.acquire(account).await;
-            plugins.extend(self.load_all(sandbox, vec![component]).await?);
+            loaded.push(self.load_all(sandbox, vec![component]).await);
         }
-        self.know_installed(account, plugins.iter().map(about))
+        let (installed, faults) = usable(loaded);
+        self.change(|known| drop(known.installed.insert(account, installed)));
+        faults
     }
 
     /// Plugins that are only described, each with the digest of its component: for a host where something else runs the actions.
@@ -306,10 +297,31 @@ fn served(
     Ok(served)
 }
 
+/// The action types of those that were loaded, but for what cannot stand beside what came before it; and what is left out, and why.
+fn usable(loaded: Vec<Result<Vec<Plugin>, PluginError>>) -> (BTreeMap<ActionTypeId, Served>, Vec<PluginError>) {
+    let (mut usable, mut types, mut faults) = (Vec::<Plugin>::new(), BTreeMap::new(), Vec::new());
+    for loaded in loaded {
+        let more = loaded.and_then(|plugins| {
+            let more = [&usable[..], &plugins[..]].concat();
+            served(more.iter().map(about)).map(|types| (more, types))
+        });
+        match more {
+            Ok(more) => (usable, types) = more,
+            Err(fault) => faults.push(fault),
+        }
+    }
+    (types, faults)
+}
+
 /// Reads a component's file.
 pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     let unreadable = |source| PluginError::Unreadable { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > COMPONENT_BYTES_MAX {
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    // Whoever opens a pipe waits for somebody to write.
+    if !metadata.is_file() {
+        return Err(unreadable(std::io::Error::other("it is no regular file")));
+    }
+    if metadata.len() > COMPONENT_BYTES_MAX {
         return Err(PluginError::TooLarge { path: path.to_owned() });
     }
     std::fs::read(path).map_err(unreadable)

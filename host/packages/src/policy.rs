@@ -162,14 +162,23 @@ impl Policy {
         Err(untrusted(reason))
     }
 
-    /// The same for a local file.
+    /// Whether any local file may be used: if none may, nothing needs to be known of it.
+    pub fn check_files(&self, path: &str) -> Result<(), PackageError> {
+        if self.unsigned_files.is_empty() { Err(self.unsigned(path.to_owned())) } else { Ok(()) }
+    }
+
+    /// Whether a local file may be used.
     pub fn judge_file(&self, name: &str) -> Result<Trust, PackageError> {
         if Pattern::of(name).iter().any(|pattern| self.unsigned_files.contains(pattern)) {
             return Ok(Trust::UnsignedFile);
         }
+        Err(self.unsigned(format!("the file of {name}")))
+    }
+
+    fn unsigned(&self, package: String) -> PackageError {
         let reason =
             format!("a file has no signature; unsigned_files in {} would have to name it", self.path.display());
-        Err(PackageError::Untrusted { package: format!("the file of {name}"), reason })
+        PackageError::Untrusted { package, reason }
     }
 }
 
@@ -220,7 +229,7 @@ mod tests {
         }
 
         fn signed(&self, keys: &[&SigningKey]) -> Vec<Signature> {
-            keys.iter().map(|key| Signature::new(key, self.manifest, "localhost/team/name").unwrap()).collect()
+            keys.iter().map(|key| Signature::document(key, self.manifest, "localhost/team/name").unwrap()).collect()
         }
     }
 
@@ -271,5 +280,6 @@ mod tests {
         let none = Policy::read(&world.folder.path().join("none.toml")).unwrap();
         assert!(none.judge("team/name", &world.manifest, &world.signed(&[&world.jo])).is_err());
         assert!(none.judge_file("team/name").is_err());
+        assert!(none.check_files("name.wasm").is_err() && open.check_files("name.wasm").is_ok());
     }
 }

@@ -142,22 +142,22 @@ mod tests {
         check("localhost/a", "localhost", "a", None);
         check("localhost:5000/team/name:1.0.0", "localhost:5000", "team/name", Some("1.0.0"));
         check("[::1]:5000/a/b:x", "[::1]:5000", "a/b", Some("x"));
-        check(&format!("ghcr.io/a/b/c@sha256:{digest}"), "ghcr.io", "a/b/c", None);
-        check(&format!("ghcr.io/a:1@sha256:{digest}"), "ghcr.io", "a", Some("1"));
+        check(&format!("registry.example/a/b/c@sha256:{digest}"), "registry.example", "a/b/c", None);
+        check(&format!("registry.example/a:1@sha256:{digest}"), "registry.example", "a", Some("1"));
         for wrong in [
             "team/name",
             "name",
             "./x.wasm",
             "../x",
-            "ghcr.io/",
-            "ghcr.io/A",
-            "ghcr.io/a//b",
-            "ghcr.io/a:",
-            "ghcr.io/a:.x",
-            "ghcr.io/a@sha256:12",
-            "user@ghcr.io/a",
-            "ghcr.io/../a",
-            "ghcr.io/a b",
+            "registry.example/",
+            "registry.example/A",
+            "registry.example/a//b",
+            "registry.example/a:",
+            "registry.example/a:.x",
+            "registry.example/a@sha256:12",
+            "user@registry.example/a",
+            "registry.example/../a",
+            "registry.example/a b",
         ] {
             assert!(wrong.parse::<Reference>().is_err(), "{wrong} is a reference");
         }

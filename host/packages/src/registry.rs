@@ -3,32 +3,40 @@
 //! Owns the requests of the OCI distribution specification 1.1, the authentication that registries want, and the limits on what a
 //! registry may answer. Must not know what is in a manifest or a blob. The bodies are read here, and not by a client library
 //! of registries, because each is to end at a limit of bytes and of time, whatever the registry sends.
+//!
+//! Registries differ in what the specification leaves open, and in some that it does not. `tests/packages/kinds.rs` has the
+//! table of what is known of them, each played by a server.
+
+mod challenge;
+mod login;
+mod transport;
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use docker_credential::{CredentialRetrievalError, DockerCredential};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE};
+use docker_credential::DockerCredential;
+use http::Method;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION};
 use pipewright_base::Digest;
 use pipewright_base::trust;
-use pipewright_text::{cut_chars, printable};
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Client, Request, Url};
 use serde::Deserialize;
 
-use super::oci::{self, Descriptor};
+use self::login::{Trusted, is_loopback};
+use self::transport::{Pass, next_page};
+use super::oci::{self, Descriptor, Index};
 use super::package::MANIFEST_BYTES_MAX;
 use super::{PackageError, Reference};
 
 /// Stops a token, a list of tags or a complaint that never ends.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
-/// Stops a list of tags that always has another page.
-const TAG_PAGES_MAX: usize = 100;
-const REDIRECTS_MAX: usize = 5;
-/// What of a registry's own complaint is told.
-const COMPLAINT_CHARS_MAX: usize = 300;
-const DOCKER_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// Stops a list of tags, or of referrers, that always has another page.
+const PAGES_MAX: usize = 100;
+/// What is sent at once where a proxy before the registry takes no more: some take 1 MiB, as they come.
+const PIECE_BYTES: usize = 1024 * 1024;
 
 /// How long a registry may take.
 #[derive(Clone, Debug)]
@@ -57,90 +65,151 @@ impl Default for Limits {
 /// How registries are reached.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// No TLS, also where the registry is not on this machine.
+    /// No TLS, also where the registry is not on this machine. It is then shown no login.
     pub plain_http: bool,
     /// PEM files of certificate authorities, besides the system's.
     pub certificate_authorities: Vec<PathBuf>,
+    /// Servers of tokens that may see the login, besides those of the registry's own site.
+    pub token_servers: Vec<String>,
     pub limits: Limits,
 }
 
 /// One repository of one registry, with the user's docker credentials for it.
 pub struct Registry {
     http: Client,
-    base: Url,
+    trusted: Trusted,
+    /// As the user calls it.
     registry: String,
     repository: String,
-    credential: Option<DockerCredential>,
-    /// The value of the `Authorization` header that the registry asked for.
-    authorization: Mutex<Option<HeaderValue>>,
+    login: Option<DockerCredential>,
+    /// Why the login is not known, or was not shown where it was asked for.
+    held_back: Mutex<Option<String>>,
+    pass: Mutex<Option<Pass>>,
+    /// It has said of a manifest that it is there, or that it is not.
+    is_let_in: AtomicBool,
     limits: Limits,
-}
-
-/// What the registry wants before it answers.
-#[derive(Debug, PartialEq)]
-enum Challenge {
-    Basic,
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
 }
 
 impl Registry {
     /// # Errors
-    /// A certificate authority or the docker configuration cannot be read.
+    /// A certificate authority cannot be read, or the options make no address.
     pub async fn new(reference: &Reference, options: &Options) -> Result<Self, PackageError> {
-        let host = reference.registry.clone();
-        let is_local = is_loopback(&host);
+        let (host, repository) = login::place(&reference.registry, &reference.repository);
+        let address = |scheme: &str| {
+            let base = Url::parse(&format!("{scheme}://{host}/v2/"));
+            base.map_err(|error| PackageError::Usage(format!("{host:?} is no registry: {error}")))
+        };
+        let mut base = address("https")?;
+        let is_local = is_loopback(&base);
         // Who names an authority wants TLS.
         let plain = options.plain_http || is_local && options.certificate_authorities.is_empty();
-        let scheme = if plain { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{host}/v2/"));
-        let base = base.map_err(|error| PackageError::Usage(format!("{host:?} is no registry: {error}")))?;
+        if plain {
+            base = address("http")?;
+        }
+        let named = options.token_servers.iter().map(|server| {
+            Url::parse(server).map_err(|error| PackageError::Usage(format!("{server:?} is no token server: {error}")))
+        });
+        let trusted = Trusted { base, token_servers: named.collect::<Result<_, _>>()? };
         let mut builder = Client::builder()
-            .tls_backend_preconfigured(trusted(&options.certificate_authorities)?)
+            .tls_backend_preconfigured(tls(&options.certificate_authorities)?)
             .https_only(!plain)
             .connect_timeout(options.limits.connect)
             .read_timeout(options.limits.idle)
-            .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
+            // They are followed by `transport`, which knows who may see what.
+            .redirect(reqwest::redirect::Policy::none())
             .user_agent("pipewright");
         if is_local {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| PackageError::Host(error.into()))?;
-        let asked = host.clone();
-        let credential = tokio::task::spawn_blocking(move || credential(&asked)).await;
-        let credential = credential.map_err(|error| PackageError::Host(error.into()))??;
+        let found = tokio::task::spawn_blocking(move || login::find(&host)).await;
+        let found = found.map_err(|error| PackageError::Host(error.into()))?;
+        let (login, held_back) = found.map_or_else(|problem| (None, Some(problem)), |login| (login, None));
         Ok(Self {
             http,
-            base,
-            registry: host,
-            repository: reference.repository.clone(),
-            credential,
-            authorization: Mutex::default(),
+            trusted,
+            registry: reference.registry.clone(),
+            repository,
+            login,
+            held_back: Mutex::new(held_back),
+            pass: Mutex::default(),
+            is_let_in: AtomicBool::new(false),
             limits: options.limits.clone(),
         })
     }
 
-    /// A manifest by tag or digest; none if there is none.
-    pub async fn manifest(&self, selector: &str) -> Result<Option<Vec<u8>>, PackageError> {
+    /// A manifest by tag or digest; none if there is none. Some registries let nobody see that something is not there: once others
+    /// could be read, one that is refused counts as absent.
+    pub async fn manifest(&self, selector: &str, access: Access) -> Result<Option<Vec<u8>>, PackageError> {
         let what = format!("the manifest {}:{selector}", self.repository);
-        let url = self.url(&format!("manifests/{selector}"))?;
+        let mut request = Request::new(Method::GET, self.url(&format!("manifests/{selector}"))?);
+        for accepted in [oci::MANIFEST, oci::INDEX] {
+            request.headers_mut().append(ACCEPT, HeaderValue::from_static(accepted));
+        }
         self.within(self.limits.document, &what, async {
-            let request = || self.http.get(url.clone()).header(ACCEPT, oci::MANIFEST);
-            let answer = self.send(&request, false).await?;
-            if answer.status().as_u16() == 404 {
-                return Ok(None);
+            let answer = self.send(&request, access).await?;
+            match answer.status().as_u16() {
+                404 => {
+                    self.is_let_in.store(true, Ordering::Relaxed);
+                    return Ok(None);
+                }
+                401 | 403 if self.is_let_in.load(Ordering::Relaxed) => return Ok(None),
+                _ => {}
             }
             let answer = self.succeeded(answer, &what).await?;
+            self.is_let_in.store(true, Ordering::Relaxed);
             self.body(answer, &what, MANIFEST_BYTES_MAX).await.map(Some)
         })
         .await
     }
 
+    /// What refers to a manifest: by the registry's own list of it or, where it keeps none, by the index at the tag that stands in
+    /// for it.
+    pub async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, PackageError> {
+        let what = format!("the referrers of {}@{}", self.repository, oci::text(subject));
+        let mut found = Vec::new();
+        let mut url = self.url(&format!("referrers/{}", oci::text(subject)))?;
+        for page in 0..PAGES_MAX {
+            let request = Request::new(Method::GET, url.clone());
+            let listed = self.within(self.limits.document, &what, async {
+                let answer = self.send(&request, Access::Read).await?;
+                // Not all say it by 404.
+                if answer.status().is_client_error() {
+                    return Ok(None);
+                }
+                let answer = self.succeeded(answer, &what).await?;
+                let next = next_page(answer.headers());
+                let body = self.body(answer, &what, ANSWER_BYTES_MAX).await?;
+                // Where nobody keeps such a list, there may be a page for people.
+                Ok(serde_json::from_slice::<Index>(&body).ok().map(|index| (next, index)))
+            });
+            match listed.await? {
+                None if page == 0 => return self.fallen_back(subject, Access::Read).await,
+                None => return Err(self.broken(format!("{what}: a page is missing"))),
+                Some((next, index)) => {
+                    found.extend(index.manifests);
+                    let Some(next) = next else { return Ok(found) };
+                    url = self.own(&url, &next)?;
+                }
+            }
+        }
+        Err(self.broken(format!("{what} have more than {PAGES_MAX} pages")))
+    }
+
+    async fn fallen_back(&self, subject: &Digest, access: Access) -> Result<Vec<Descriptor>, PackageError> {
+        let tag = oci::referrers_tag(subject);
+        let Some(bytes) = self.manifest(&tag, access).await? else { return Ok(Vec::new()) };
+        let index: Index = serde_json::from_slice(&bytes)
+            .map_err(|error| PackageError::invalid(format!("the index {}:{tag}", self.repository), error))?;
+        Ok(index.manifests)
+    }
+
     /// A blob whose size and digest are known.
     pub async fn blob(&self, what: &str, blob: &Descriptor, is_code: bool) -> Result<Vec<u8>, PackageError> {
         let time = if is_code { self.limits.component } else { self.limits.document };
-        let url = self.url(&format!("blobs/{}", oci::text(&blob.digest)))?;
+        let request = Request::new(Method::GET, self.url(&format!("blobs/{}", oci::text(&blob.digest)))?);
         let bytes = self.within(time, what, async {
-            let answer = self.send(&|| self.http.get(url.clone()), false).await?;
+            let answer = self.send(&request, Access::Read).await?;
             let answer = self.succeeded(answer, what).await?;
             self.body(answer, what, blob.size).await
         });
@@ -161,348 +230,167 @@ impl Registry {
         let what = format!("the tags of {}", self.repository);
         let mut tags = Vec::new();
         let mut url = self.url("tags/list")?;
-        for _ in 0..TAG_PAGES_MAX {
-            let (next, page) = self
-                .within(self.limits.document, &what, async {
-                    let answer = self.send(&|| self.http.get(url.clone()), false).await?;
-                    let answer = self.succeeded(answer, &what).await?;
-                    let next = answer.headers().get(LINK).and_then(|link| next_page(link.to_str().ok()?));
-                    Ok((next, self.body(answer, &what, ANSWER_BYTES_MAX).await?))
-                })
-                .await?;
+        for _ in 0..PAGES_MAX {
+            let request = Request::new(Method::GET, url.clone());
+            let page = self.within(self.limits.document, &what, async {
+                let answer = self.send(&request, Access::Read).await?;
+                let answer = self.succeeded(answer, &what).await?;
+                let next = next_page(answer.headers());
+                Ok((next, self.body(answer, &what, ANSWER_BYTES_MAX).await?))
+            });
+            let (next, page) = page.await?;
             let page: Page = serde_json::from_slice(&page).map_err(|error| self.broken(format!("{what}: {error}")))?;
             tags.extend(page.tags.unwrap_or_default());
             let Some(next) = next else { return Ok(tags) };
-            url = self.same_registry(&url, &next)?;
+            url = self.own(&url, &next)?;
         }
-        Err(self.broken(format!("{what} have more than {TAG_PAGES_MAX} pages")))
+        Err(self.broken(format!("{what} have more than {PAGES_MAX} pages")))
     }
 
     /// Stores a blob, unless it is there.
     pub async fn push_blob(&self, what: &str, bytes: Vec<u8>) -> Result<(), PackageError> {
-        let digest = oci::text(&Digest::of(&bytes));
         let bytes = Bytes::from(bytes);
-        let (there, uploads) = (self.url(&format!("blobs/{digest}"))?, self.url("blobs/uploads/")?);
+        let there = Request::new(Method::HEAD, self.url(&format!("blobs/{}", oci::text(&Digest::of(&bytes))))?);
         self.within(self.limits.component, what, async {
-            if self.send(&|| self.http.head(there.clone()), true).await?.status().is_success() {
+            if self.send(&there, Access::Write).await?.status().is_success() {
                 return Ok(());
             }
-            let begun = self.send(&|| self.http.post(uploads.clone()), true).await?;
-            let begun = self.succeeded(begun, what).await?;
-            let location = begun.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-            let location = location.ok_or_else(|| self.broken(format!("{what}: it says not where to send it")))?;
-            let mut location = self.same_registry(&uploads, location)?;
-            location.query_pairs_mut().append_pair("digest", &digest);
-            let stored = self
-                .send(
-                    &|| {
-                        let request = self.http.put(location.clone());
-                        request.header(CONTENT_TYPE, "application/octet-stream").body(bytes.clone())
-                    },
-                    true,
-                )
-                .await?;
+            let whole = self.upload(what, &bytes, bytes.len()).await?;
+            // A proxy before the registry takes no body of this size.
+            let stored =
+                if whole.status().as_u16() == 413 { self.upload(what, &bytes, PIECE_BYTES).await? } else { whole };
             self.succeeded(stored, what).await.map(|_| ())
         })
         .await
     }
 
-    /// Stores a manifest under a tag.
-    pub async fn push_manifest(&self, tag: &str, bytes: &[u8]) -> Result<(), PackageError> {
-        let what = format!("the manifest {}:{tag}", self.repository);
-        let url = self.url(&format!("manifests/{tag}"))?;
-        let bytes = Bytes::copy_from_slice(bytes);
+    /// Sends a blob in pieces of this size or, where all of it is one piece, with the request that ends it.
+    async fn upload(&self, what: &str, bytes: &Bytes, piece_bytes: usize) -> Result<reqwest::Response, PackageError> {
+        let uploads = self.url("blobs/uploads/")?;
+        let begun =
+            self.send(&Self::with_body(Method::POST, uploads.clone(), None, Bytes::new()), Access::Write).await?;
+        let mut begun = self.succeeded(begun, what).await?;
+        if begun.status().as_u16() == 201 {
+            return Ok(begun);
+        }
+        let least = begun.headers().get("oci-chunk-min-length").and_then(|least| least.to_str().ok()?.parse().ok());
+        let piece_bytes = piece_bytes.max(least.unwrap_or(1));
+        let next = |answer: &reqwest::Response, from: &Url| {
+            let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            self.own(from, location.ok_or_else(|| self.broken(format!("{what}: it says not where to send it")))?)
+        };
+        let mut location = next(&begun, &uploads)?;
+        let mut last = bytes.clone();
+        if bytes.len() > piece_bytes {
+            let mut at = 0;
+            while !last.is_empty() {
+                let piece = last.split_to(piece_bytes.min(last.len()));
+                let range = format!("{at}-{}", at + piece.len() - 1);
+                at += piece.len();
+                let mut request = Self::with_body(Method::PATCH, location.clone(), Some(OCTETS), piece);
+                let range = HeaderValue::from_str(&range).map_err(|error| PackageError::Host(error.into()))?;
+                request.headers_mut().insert(CONTENT_RANGE, range);
+                begun = self.succeeded(self.send(&request, Access::Write).await?, what).await?;
+                location = next(&begun, &location)?;
+            }
+        }
+        location.query_pairs_mut().append_pair("digest", &oci::text(&Digest::of(bytes)));
+        self.send(&Self::with_body(Method::PUT, location, Some(OCTETS), last), Access::Write).await
+    }
+
+    /// Stores a manifest under a tag or its digest. Says whether the registry lists it with the referrers of its subject.
+    pub async fn push_manifest(&self, selector: &str, kind: &'static str, bytes: &[u8]) -> Result<bool, PackageError> {
+        let what = format!("the manifest {}:{selector}", self.repository);
+        let url = self.url(&format!("manifests/{selector}"))?;
+        let request = Self::with_body(Method::PUT, url, Some(kind), Bytes::copy_from_slice(bytes));
         self.within(self.limits.document, &what, async {
-            let request = || self.http.put(url.clone()).header(CONTENT_TYPE, oci::MANIFEST).body(bytes.clone());
-            let answer = self.send(&request, true).await?;
-            self.succeeded(answer, &what).await.map(|_| ())
+            let answer = self.send(&request, Access::Write).await?;
+            let answer = self.succeeded(answer, &what).await?;
+            Ok(answer.headers().contains_key("oci-subject"))
         })
         .await
     }
 
+    /// Stores a manifest with a subject, so that it is found from there.
+    pub async fn push_referrer(&self, subject: &Digest, listed: Descriptor, bytes: &[u8]) -> Result<(), PackageError> {
+        if self.push_manifest(&oci::text(&listed.digest), oci::MANIFEST, bytes).await? {
+            return Ok(());
+        }
+        let mut manifests = self.fallen_back(subject, Access::Write).await?;
+        manifests.push(listed);
+        let index = super::package::json(&Index::of(manifests))?;
+        self.push_manifest(&oci::referrers_tag(subject), oci::INDEX, &index).await.map(|_| ())
+    }
+
+    fn with_body(method: Method, url: Url, kind: Option<&'static str>, body: Bytes) -> Request {
+        let mut request = Request::new(method, url);
+        if let Some(kind) = kind {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        // Left out where there is no body, and some registries insist on it.
+        request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+        *request.body_mut() = Some(body.into());
+        request
+    }
+
     fn url(&self, path: &str) -> Result<Url, PackageError> {
-        let url = self.base.join(&format!("{}/{path}", self.repository));
+        let url = self.trusted.base.join(&format!("{}/{path}", self.repository));
         url.map_err(|error| PackageError::Usage(format!("{}/{path}: {error}", self.repository)))
     }
 
-    /// An address that the registry gave, which must be its own: our credentials go there.
-    fn same_registry(&self, from: &Url, location: &str) -> Result<Url, PackageError> {
-        let url = from.join(location).map_err(|error| self.broken(format!("{location:?}: {error}")))?;
-        if url.origin() == self.base.origin() {
+    /// An address of the registry's own that it gave. One behind a proxy that ends TLS may know itself by http alone.
+    fn own(&self, from: &Url, location: &str) -> Result<Url, PackageError> {
+        let mut url = from.join(location).map_err(|error| self.broken(format!("{location:?}: {error}")))?;
+        let base = &self.trusted.base;
+        if base.scheme() == "https" && url.scheme() == "http" && url.port().is_none() && url.host() == base.host() {
+            // Between these two schemes, on a host, both are always possible.
+            let _ = url.set_scheme("https").and_then(|()| url.set_port(base.port()));
+        }
+        if self.trusted.is_own(&url) {
             return Ok(url);
         }
         Err(self.broken(format!("it sends us to {}, which is another server", url.origin().ascii_serialization())))
     }
-
-    async fn within<T>(
-        &self,
-        time: Duration,
-        what: &str,
-        exchange: impl Future<Output = Result<T, PackageError>>,
-    ) -> Result<T, PackageError> {
-        let late = |_| self.broken(format!("{what}: the answer is not complete after {} s", time.as_secs_f32()));
-        tokio::time::timeout(time, exchange).await.map_err(late)?
-    }
-
-    /// Sends a request; once more, with what the registry asks for, if it does not let us in.
-    async fn send(&self, request: &impl Fn() -> RequestBuilder, write: bool) -> Result<Response, PackageError> {
-        let answer = self.send_once(request()).await?;
-        if answer.status().as_u16() != 401 {
-            return Ok(answer);
-        }
-        let challenges = answer.headers().get_all(WWW_AUTHENTICATE);
-        let challenge = challenges.iter().filter_map(|value| value.to_str().ok()).find_map(Challenge::read);
-        let Some(challenge) = challenge else { return Ok(answer) };
-        let value = match challenge {
-            Challenge::Basic => self.basic()?,
-            Challenge::Bearer { realm, service, scope } => self.token(&realm, service, scope, write).await?,
-        };
-        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        self.send_once(request()).await
-    }
-
-    async fn send_once(&self, request: RequestBuilder) -> Result<Response, PackageError> {
-        let authorization = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let request = match authorization {
-            Some(value) => request.header(AUTHORIZATION, value),
-            None => request,
-        };
-        request.send().await.map_err(|error| self.unreachable(&error))
-    }
-
-    fn basic(&self) -> Result<HeaderValue, PackageError> {
-        use base64::Engine as _;
-        match &self.credential {
-            Some(DockerCredential::UsernamePassword(user, password)) => {
-                let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-                self.secret_header(&format!("Basic {encoded}"))
-            }
-            Some(DockerCredential::IdentityToken(_)) => {
-                Err(self.locked_out("it wants a user and a password, and there is an identity token"))
-            }
-            None => Err(self.locked_out("it wants a user and a password")),
-        }
-    }
-
-    /// The token authentication of docker's registry: <https://distribution.github.io/distribution/spec/auth/token/>.
-    async fn token(
-        &self,
-        realm: &str,
-        service: Option<String>,
-        scope: Option<String>,
-        write: bool,
-    ) -> Result<HeaderValue, PackageError> {
-        #[derive(Deserialize)]
-        struct Token {
-            #[serde(alias = "access_token")]
-            token: String,
-        }
-        let what = "its token";
-        let url = Url::parse(realm).map_err(|error| self.broken(format!("its realm {realm:?}: {error}")))?;
-        if self.base.scheme() == "https" && url.scheme() != "https" {
-            return Err(self.broken(format!("it sends us to {realm} for a token, which is not https")));
-        }
-        let actions = if write { "pull,push" } else { "pull" };
-        let scope = scope.unwrap_or_else(|| format!("repository:{}:{actions}", self.repository));
-        let mut asked = url.clone();
-        asked.query_pairs_mut().append_pair("scope", &scope);
-        if let Some(service) = &service {
-            asked.query_pairs_mut().append_pair("service", service);
-        }
-        let mut request = match &self.credential {
-            Some(DockerCredential::IdentityToken(token)) => {
-                let fields = [("grant_type", "refresh_token"), ("client_id", "pipewright"), ("refresh_token", token)];
-                asked.query_pairs_mut().extend_pairs(fields);
-                let form = asked.query().unwrap_or_default().to_owned();
-                self.http.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
-            }
-            _ => self.http.get(asked),
-        };
-        if let Some(DockerCredential::UsernamePassword(..)) = &self.credential {
-            request = request.header(AUTHORIZATION, self.basic()?);
-        }
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let answer = self.succeeded(answer, what).await?;
-        let body = self.body(answer, what, ANSWER_BYTES_MAX).await?;
-        let token: Token = serde_json::from_slice(&body).map_err(|error| self.broken(format!("{what}: {error}")))?;
-        self.secret_header(&format!("Bearer {}", token.token))
-    }
-
-    fn secret_header(&self, value: &str) -> Result<HeaderValue, PackageError> {
-        let mut value =
-            HeaderValue::from_str(value).map_err(|_| self.locked_out("the credentials are no header's text"))?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
-
-    async fn succeeded(&self, answer: Response, what: &str) -> Result<Response, PackageError> {
-        let status = answer.status();
-        match status.as_u16() {
-            _ if status.is_success() => Ok(answer),
-            401 | 403 => {
-                let reason =
-                    if self.credential.is_some() { "it refuses the credentials" } else { "it wants credentials" };
-                Err(self.locked_out(&format!("{reason} for {what}")))
-            }
-            404 => Err(PackageError::Missing(format!("{what} at {}", self.registry))),
-            code => {
-                let complaint = self.body(answer, what, ANSWER_BYTES_MAX).await.unwrap_or_default();
-                let mut complaint = printable(&String::from_utf8_lossy(&complaint)).into_owned();
-                cut_chars(&mut complaint, COMPLAINT_CHARS_MAX);
-                Err(self.broken(format!("{what}: it answers with status {code}: {}", complaint.trim())))
-            }
-        }
-    }
-
-    async fn body(&self, mut answer: Response, what: &str, bytes_max: u64) -> Result<Vec<u8>, PackageError> {
-        let too_long = || self.broken(format!("{what}: the answer is longer than {bytes_max} bytes"));
-        if answer.content_length().is_some_and(|length| length > bytes_max) {
-            return Err(too_long());
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if (bytes.len() + chunk.len()) as u64 > bytes_max {
-                return Err(too_long());
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes)
-    }
-
-    fn broken(&self, reason: impl Into<String>) -> PackageError {
-        PackageError::Registry { registry: self.registry.clone(), reason: reason.into() }
-    }
-
-    fn locked_out(&self, reason: &str) -> PackageError {
-        PackageError::Credentials { registry: self.registry.clone(), reason: reason.to_owned() }
-    }
-
-    /// The innermost cause says what happened, the outermost only that a request failed.
-    fn unreachable(&self, error: &reqwest::Error) -> PackageError {
-        if error.is_timeout() {
-            let idle = self.limits.idle.as_secs_f32();
-            return self.broken(format!("it does not answer: nothing came for {idle} s"));
-        }
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        self.broken(format!("it does not answer as a registry does: {cause}"))
-    }
 }
 
-impl Challenge {
-    /// RFC 9110 §11.6.1, one challenge in a header.
-    fn read(header: &str) -> Option<Self> {
-        let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));
-        if scheme.eq_ignore_ascii_case("basic") {
-            return Some(Self::Basic);
-        }
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let (mut realm, mut service, mut scope) = (None, None, None);
-        let mut rest = rest;
-        while let Some((key, after)) = rest.split_once("=\"") {
-            let (value, after) = after.split_once('"')?;
-            match key.trim_start_matches([',', ' ']) {
-                "realm" => realm = Some(value.to_owned()),
-                "service" => service = Some(value.to_owned()),
-                "scope" => scope = Some(value.to_owned()),
-                _ => {}
-            }
-            rest = after;
-        }
-        Some(Self::Bearer { realm: realm?, service, scope })
-    }
-}
+const OCTETS: &str = "application/octet-stream";
 
-/// The address of the next page in a `Link` header (RFC 8288).
-fn next_page(link: &str) -> Option<String> {
-    let (address, relation) = link.strip_prefix('<')?.split_once('>')?;
-    relation.contains("rel=\"next\"").then(|| address.to_owned())
-}
-
-fn is_loopback(registry: &str) -> bool {
-    let host = match registry.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => registry.split(':').next().unwrap_or_default(),
-    };
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+/// What a request is for: a token may allow the one and not the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    Read,
+    Write,
 }
 
 /// The system's certificate authorities, and those named.
-fn trusted(authorities: &[PathBuf]) -> Result<rustls::ClientConfig, PackageError> {
+fn tls(authorities: &[PathBuf]) -> Result<rustls::ClientConfig, PackageError> {
     let authorities = trust::authorities(authorities).map_err(|error| PackageError::Usage(format!("{error:#}")))?;
     trust::client(authorities).map_err(PackageError::Host)
-}
-
-/// What the user's docker configuration has for a registry, credential helpers included. May block.
-fn credential(registry: &str) -> Result<Option<DockerCredential>, PackageError> {
-    use std::io::Read as _;
-    let folder = std::env::var_os("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")));
-    let Some(path) = folder.map(|folder| folder.join("config.json")) else { return Ok(None) };
-    let file = match std::fs::File::open(&path) {
-        Ok(file) => file.take(DOCKER_CONFIG_BYTES_MAX),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(PackageError::Usage(format!("{}: {error}", path.display()))),
-    };
-    match docker_credential::get_credential_from_reader(file, registry) {
-        Ok(credential) => Ok(Some(credential)),
-        Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
-        // What a helper printed may hold a secret.
-        Err(CredentialRetrievalError::HelperFailure { helper, .. }) => Err(PackageError::Credentials {
-            registry: registry.to_owned(),
-            reason: format!("docker-credential-{helper} failed"),
-        }),
-        Err(error) => Err(PackageError::Usage(format!("{}: {error}", path.display()))),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn challenges_are_read() {
-        let bearer = |realm: &str, service: Option<&str>, scope: Option<&str>| Challenge::Bearer {
-            realm: realm.to_owned(),
-            service: service.map(str::to_owned),
-            scope: scope.map(str::to_owned),
+    #[tokio::test]
+    async fn what_a_registry_says_of_its_own_address_is_understood() {
+        let check = async |registry: &str, location: &str, expected: Result<&str, &str>| {
+            let reference = format!("{registry}/team/name:1.0.0").parse().unwrap();
+            let registry = Registry::new(&reference, &Options::default()).await.unwrap();
+            let found = registry.own(&registry.url("blobs/uploads/").unwrap(), location);
+            match (found, expected) {
+                (Ok(url), Ok(expected)) => assert_eq!(url.as_str(), expected),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (found, expected) => panic!("{location}: {found:?} instead of {expected:?}"),
+            }
         };
-        let check =
-            |header: &str, expected: Option<Challenge>| assert_eq!(Challenge::read(header), expected, "{header}");
-        check("Basic realm=\"x\"", Some(Challenge::Basic));
-        check("basic", Some(Challenge::Basic));
-        check(
-            "Bearer realm=\"https://a/token\",service=\"a\",scope=\"repository:x/y:pull,push\"",
-            Some(bearer("https://a/token", Some("a"), Some("repository:x/y:pull,push"))),
-        );
-        check("bearer service=\"b\", realm=\"https://a\"", Some(bearer("https://a", Some("b"), None)));
-        check("Bearer service=\"b\"", None);
-        check("Bearer realm=\"b", None);
-        check("Negotiate", None);
-    }
-
-    #[test]
-    fn this_machine_is_known() {
-        let check = |registry: &str, expected| assert_eq!(is_loopback(registry), expected, "{registry}");
-        check("localhost", true);
-        check("localhost:5000", true);
-        check("127.0.0.2:80", true);
-        check("[::1]:5000", true);
-        check("localhost.example:5000", false);
-        check("192.168.0.1", false);
-    }
-
-    #[test]
-    fn the_next_page_is_found() {
-        assert_eq!(
-            next_page("</v2/a/tags/list?n=2&last=b>; rel=\"next\"").as_deref(),
-            Some("/v2/a/tags/list?n=2&last=b")
-        );
-        assert_eq!(next_page("</v2/a>; rel=\"prev\""), None);
+        let (plain, with_port) = ("registry.example", "registry.example:8443");
+        check(plain, "/v2/u?_state=a%3D", Ok("https://registry.example/v2/u?_state=a%3D")).await;
+        check(plain, "1", Ok("https://registry.example/v2/team/name/blobs/uploads/1")).await;
+        // A proxy before it ends TLS, and it does not know.
+        check(plain, "http://registry.example/v2/u", Ok("https://registry.example/v2/u")).await;
+        check(with_port, "http://registry.example/v2/u", Ok("https://registry.example:8443/v2/u")).await;
+        check(plain, "http://other.example/v2/u", Err("sends us to http://other.example, which is another")).await;
+        check(plain, "https://registry.example:8443/v2/u", Err("which is another server")).await;
     }
 }

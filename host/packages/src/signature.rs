@@ -1,7 +1,10 @@
-//! Signatures by key, in cosign's format: a document that names the manifest's digest, and a signature over its bytes.
+//! Signatures by key, in cosign's two forms: a document that names the manifest's digest and a signature over its bytes, at the tag
+//! `sha256-<hex>.sig`; and a bundle that refers to the manifest (`bundle`).
 //!
-//! Owns cosign's "simple signing" document and the manifest that holds signatures, found at the tag `sha256-<hex>.sig`. Must not
-//! know which keys count (`policy`).
+//! Owns cosign's "simple signing" document, the manifest that holds such documents, and what a signature of either form vouches
+//! for. Must not know which keys count (`policy`).
+
+mod bundle;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::oci::{self, Descriptor, Manifest};
 use super::{PackageError, PublicKey, SigningKey, package};
 
+pub(super) use bundle::{BUNDLE_BYTES_MAX, bundles, is_candidate, referrer};
+
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 const KIND: &str = "cosign container image signature";
@@ -22,10 +27,15 @@ pub const PAYLOAD_BYTES_MAX: u64 = 16 * 1024;
 
 /// One signature: nothing of it was believed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signature {
-    pub payload: Vec<u8>,
-    /// ECDSA over SHA-256, in ASN.1
-    pub signature: Vec<u8>,
+pub enum Signature {
+    Document {
+        payload: Vec<u8>,
+        /// ECDSA over SHA-256, in ASN.1
+        signature: Vec<u8>,
+    },
+    Bundle(Vec<u8>),
+    /// Something in a signature's place, and what is wrong with it.
+    Unreadable(String),
 }
 
 /// The manifest that names signatures, read.
@@ -69,8 +79,13 @@ pub(super) fn tag(manifest: &Digest) -> String {
 }
 
 impl Signature {
-    /// Signs a manifest that lies in a repository (`registry.example/team/name`).
-    pub fn new(key: &SigningKey, manifest: Digest, repository: &str) -> Result<Self, PackageError> {
+    /// Signs a manifest that lies in a repository (`registry.example/team/name`), in both forms.
+    pub fn both(key: &SigningKey, manifest: Digest, repository: &str) -> Result<Vec<Self>, PackageError> {
+        Ok(vec![Self::document(key, manifest, repository)?, Self::Bundle(bundle::sign(key, &manifest)?)])
+    }
+
+    /// The form of cosign before version 3.
+    pub fn document(key: &SigningKey, manifest: Digest, repository: &str) -> Result<Self, PackageError> {
         let payload = package::json(&Payload {
             critical: Critical {
                 identity: Identity { docker_reference: repository.to_owned() },
@@ -80,25 +95,46 @@ impl Signature {
             optional: None,
         })?;
         let signature = key.sign(&payload)?;
-        Ok(Self { payload, signature })
+        Ok(Self::Document { payload, signature })
     }
 
-    /// The key that made this signature of this manifest. The document is only read once a key vouches for its bytes.
+    /// The key that made this signature of this manifest. What it says is only read once a key vouches for its bytes.
     pub fn signer<'k>(&self, manifest: &Digest, keys: &'k [PublicKey]) -> Result<&'k PublicKey, String> {
-        let key = keys.iter().find(|key| key.verifies(&self.payload, &self.signature));
-        let key = key.ok_or("one signature is by none of the keys that count, or was changed")?;
-        let payload: Payload =
-            serde_json::from_slice(&self.payload).map_err(|error| format!("one signature cannot be read: {error}"))?;
-        if payload.critical.kind != KIND {
-            return Err(format!("one signature is a {:?}, not a {KIND:?}", payload.critical.kind));
-        }
-        let signed = payload.critical.image.docker_manifest_digest;
+        let (key, signed) = match self {
+            Self::Document { payload, signature } => {
+                let key = keys.iter().find(|key| key.verifies(payload, signature)).ok_or(UNKNOWN)?;
+                (key, named(payload)?)
+            }
+            Self::Bundle(bytes) => bundle::signer(bytes, keys)?,
+            Self::Unreadable(problem) => return Err(problem.clone()),
+        };
         if signed != *manifest {
             let (signed, manifest) = (oci::text(&signed), oci::text(manifest));
             return Err(format!("one signature is for {signed}, and the package's manifest is {manifest}"));
         }
         Ok(key)
     }
+
+    /// What of it is a blob of its own.
+    pub(super) fn blob(&self) -> Option<&[u8]> {
+        match self {
+            Self::Document { payload, .. } => Some(payload),
+            Self::Bundle(bytes) => Some(bytes),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
+const UNKNOWN: &str = "one signature is by none of the keys that count, or was changed";
+
+/// Which manifest a document is about.
+fn named(payload: &[u8]) -> Result<Digest, String> {
+    let payload: Payload =
+        serde_json::from_slice(payload).map_err(|error| format!("one signature cannot be read: {error}"))?;
+    if payload.critical.kind != KIND {
+        return Err(format!("one signature is a {:?}, not a {KIND:?}", payload.critical.kind));
+    }
+    Ok(payload.critical.image.docker_manifest_digest)
 }
 
 impl Signatures {
@@ -121,14 +157,14 @@ impl Signatures {
     }
 }
 
-/// The manifest that names these signatures, and its configuration.
-pub(super) fn manifest(signatures: &[Signature]) -> Result<(Vec<u8>, Vec<u8>), PackageError> {
-    let layer = |signature: &Signature| {
-        let mut layer = Descriptor::of(PAYLOAD, &signature.payload);
-        layer.annotations.insert(ANNOTATION.to_owned(), STANDARD.encode(&signature.signature));
+/// The manifest that names these documents with the signatures over them, and its configuration.
+pub(super) fn manifest(documents: &[(&[u8], &[u8])]) -> Result<(Vec<u8>, Vec<u8>), PackageError> {
+    let layer = |(payload, signature): &(&[u8], &[u8])| {
+        let mut layer = Descriptor::of(PAYLOAD, payload);
+        layer.annotations.insert(ANNOTATION.to_owned(), STANDARD.encode(signature));
         layer
     };
-    let layers: Vec<Descriptor> = signatures.iter().map(layer).collect();
+    let layers: Vec<Descriptor> = documents.iter().map(layer).collect();
     let digests: Vec<String> = layers.iter().map(|layer| oci::text(&layer.digest)).collect();
     let config = package::json(&serde_json::json!({
         "architecture": "",
@@ -139,8 +175,10 @@ pub(super) fn manifest(signatures: &[Signature]) -> Result<(Vec<u8>, Vec<u8>), P
     let manifest = Manifest {
         schema_version: 2,
         media_type: oci::MANIFEST.to_owned(),
+        artifact_type: None,
         config: Descriptor::of(oci::IMAGE_CONFIG, &config),
         layers,
+        subject: None,
         annotations: BTreeMap::new(),
     };
     Ok((package::json(&manifest)?, config))
@@ -154,37 +192,40 @@ mod tests {
     fn a_signature_is_of_one_manifest_by_one_key() {
         let (key, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let (manifest, another) = (Digest::of(b"manifest"), Digest::of(b"another"));
-        let signature = Signature::new(&key, manifest, "localhost/team/name").unwrap();
         let keys = [other.public(), key.public()];
-        assert_eq!(signature.signer(&manifest, &keys).unwrap(), &keys[1]);
         let check = |signature: &Signature, manifest: &Digest, keys: &[PublicKey], problem: &str| {
             let error = signature.signer(manifest, keys).unwrap_err();
             assert!(error.contains(problem), "{error}");
         };
-        check(&signature, &another, &keys, "one signature is for sha256:");
-        check(&signature, &manifest, &keys[..1], "none of the keys that count");
-        let mut changed = signature.clone();
-        changed.signature[20] ^= 1;
-        check(&changed, &manifest, &keys, "none of the keys that count");
-        let payload = signature.payload.clone();
-        let payload = String::from_utf8(payload).unwrap().replace(KIND, "love letter").into_bytes();
-        let letter = Signature { signature: key.sign(&payload).unwrap(), payload };
-        check(&letter, &manifest, &keys, "love letter");
+        for signature in Signature::both(&key, manifest, "localhost/team/name").unwrap() {
+            assert_eq!(signature.signer(&manifest, &keys).unwrap(), &keys[1]);
+            check(&signature, &another, &keys, "one signature is for sha256:");
+            check(&signature, &manifest, &keys[..1], "none of the keys that count");
+        }
+        let document = |payload: Vec<u8>| Signature::Document { signature: key.sign(&payload).unwrap(), payload };
+        let Signature::Document { payload, mut signature } = Signature::document(&key, manifest, "x").unwrap() else {
+            panic!("a document was asked for");
+        };
+        let letter = String::from_utf8(payload.clone()).unwrap().replace(KIND, "love letter");
+        check(&document(letter.into_bytes()), &manifest, &keys, "love letter");
+        signature[20] ^= 1;
+        check(&Signature::Document { payload, signature }, &manifest, &keys, "none of the keys that count");
     }
 
     #[test]
     fn the_document_is_what_cosign_writes() {
         let key = SigningKey::generate().unwrap();
-        let signature = Signature::new(&key, Digest::of(b""), "ghcr.io/team/name").unwrap();
+        let signature = Signature::document(&key, Digest::of(b""), "registry.example/team/name").unwrap();
+        let Signature::Document { payload, signature } = signature else { panic!("a document was asked for") };
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(
-            String::from_utf8(signature.payload.clone()).unwrap(),
+            String::from_utf8(payload.clone()).unwrap(),
             format!(
-                r#"{{"critical":{{"identity":{{"docker-reference":"ghcr.io/team/name"}},"image":{{"docker-manifest-digest":"sha256:{empty}"}},"type":"cosign container image signature"}},"optional":null}}"#
+                r#"{{"critical":{{"identity":{{"docker-reference":"registry.example/team/name"}},"image":{{"docker-manifest-digest":"sha256:{empty}"}},"type":"cosign container image signature"}},"optional":null}}"#
             )
         );
-        let (bytes, _) = manifest(std::slice::from_ref(&signature)).unwrap();
+        let (bytes, _) = manifest(&[(&payload, &signature)]).unwrap();
         let read = Signatures::read("x", &bytes).unwrap();
-        assert_eq!(read.layers, [(read.layers[0].0.clone(), signature.signature)]);
+        assert_eq!(read.layers, [(read.layers[0].0.clone(), signature)]);
     }
 }

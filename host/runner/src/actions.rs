@@ -234,6 +234,11 @@ impl SandboxActions {
             folder.empty().await;
         }
         let log = self.logs.of(&run.execution.to_string(), &run.action_execution.to_string(), stage, &action.name);
+        if let Some(deprecated) =
+            self.plugins.catalogue(pipeline.account).deprecated(&action.action_type_id, plugin.digest())
+        {
+            log.log(Level::Warn, &deprecated);
+        }
         let limits = self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent(&log, run.spent).await);
         let quota = limits.files.clone();
         let call = Call {

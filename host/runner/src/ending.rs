@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use pipewright_base::home::DataDirectory;
+use pipewright_base::home::{DataDirectory, write_private};
 
 const CONTENT: &[u8] = b"the host that had this directory stopped in an orderly way\n";
 
@@ -27,7 +27,7 @@ pub fn begin(data: &DataDirectory) -> io::Result<bool> {
 /// death.
 pub fn end(data: &DataDirectory) -> io::Result<()> {
     let path = data.stopped();
-    fs::write(&path, CONTENT)?;
+    write_private(&path, CONTENT)?;
     File::open(&path)?.sync_all()?;
     sync(data.path())
 }

@@ -17,8 +17,8 @@ use tokio::sync::Mutex;
 use pipewright_base::home::DataDirectory;
 use pipewright_base::{Cause, Scope, Source};
 use pipewright_engine::driver::DriverError;
-use pipewright_packages::plugins::{Notice, Offer, PluginError, Provenance};
-use pipewright_packages::{Installed, PackageError};
+use pipewright_packages::plugins::{Notice, Noticed, Offer, PluginError, Provenance};
+use pipewright_packages::{Installed, Listed, PackageError};
 use pipewright_runner::host::Host;
 
 /// The parts of an account's record.
@@ -67,14 +67,6 @@ struct KeptOffer {
     accounts: Offer,
 }
 
-#[derive(Serialize, Deserialize)]
-struct KeptNotice {
-    name: String,
-    version: String,
-    #[serde(flatten)]
-    notice: Notice,
-}
-
 impl AccountPlugins {
     pub async fn load(host: &Host, data: &DataDirectory, operator: u64) -> anyhow::Result<Self> {
         let account_plugins = Self {
@@ -116,7 +108,7 @@ impl AccountPlugins {
         (account != self.operator).then_some(account)
     }
 
-    /// Takes up what an account has installed now.
+    /// Takes up what an account has installed now. What cannot be used is told, and keeps nothing else from being used.
     pub async fn load_account(&self, account: u64, cause: &Cause) -> Result<(), AccountPluginsError> {
         let _alone = match self.loading.get(&account) {
             Some(loading) => Some(loading.lock().await),
@@ -124,9 +116,19 @@ impl AccountPlugins {
         };
         let actions = &self.host.actions;
         let installed = self.installed(account)?;
-        actions.plugins.load_installed(&actions.sandbox, account, installed.components()?).await?;
+        let (mut components, mut faults) = (Vec::new(), Vec::new());
+        for component in installed.components() {
+            match component {
+                Ok(component) => components.push(component),
+                Err(fault) => faults.push(AccountPluginsError::from(fault)),
+            }
+        }
+        let unusable = actions.plugins.load_installed(&actions.sandbox, account, components).await;
+        faults.extend(unusable.into_iter().map(AccountPluginsError::from));
         self.note(account, &installed, cause).await?;
-        Ok(())
+        let first = faults.pop();
+        faults.iter().for_each(|fault| tracing::error!("account {account:012}: {fault}; it goes without"));
+        first.map_or(Ok(()), Err)
     }
 
     /// Brings the account's record in step with the lock.
@@ -222,13 +224,19 @@ impl AccountPlugins {
         } else if !known.contains_key(&key) {
             return Err(AccountPluginsError::NoPlugin(format!("Nothing was said of {name} {version}")));
         }
-        let kept = notice.clone().map(|notice| KeptNotice { name: key.1.clone(), version: key.2.clone(), notice });
+        let kept = notice.clone().map(|notice| Noticed { name: key.1.clone(), version: key.2.clone(), notice });
         self.put(account, &format!("{NOTICE}{name}@{version}"), kept, cause).await?;
         plugins.share(|sharing| match notice {
             None => drop(sharing.notices.remove(&key)),
             Some(notice) => drop(sharing.notices.insert(key, notice)),
         });
+        self.keep_notices(account)?;
         Ok(())
+    }
+
+    /// Tells whoever changes what is installed, too.
+    fn keep_notices(&self, account: u64) -> Result<(), PackageError> {
+        self.installed(account)?.notice(self.host.actions.plugins.sharing().noticed(account))
     }
 
     async fn put(
@@ -244,7 +252,7 @@ impl AccountPlugins {
     }
 
     /// Takes back what an account said before.
-    async fn remember(&self, account: u64) -> Result<(), DriverError> {
+    async fn remember(&self, account: u64) -> Result<(), AccountPluginsError> {
         let driver = &self.host.driver;
         let damaged = |error| DriverError::Damaged(format!("what account {account:012} offers is damaged: {error}"));
         let offers = driver.account_parts(account, OFFER).await?;
@@ -252,13 +260,19 @@ impl AccountPlugins {
             offers.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<Vec<KeptOffer>, _>>();
         let notices = driver.account_parts(account, NOTICE).await?;
         let notices =
-            notices.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<Vec<KeptNotice>, _>>();
+            notices.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<Vec<Noticed>, _>>();
         let (offers, notices) = (offers.map_err(damaged)?, notices.map_err(damaged)?);
         self.host.actions.plugins.share(|sharing| {
             sharing.offers.extend(offers.into_iter().map(|offer| ((account, offer.id), offer.accounts)));
             let notices = notices.into_iter().map(|kept| ((account, kept.name, kept.version), kept.notice));
             sharing.notices.extend(notices);
         });
+        self.keep_notices(account)?;
+        for Listed { entry, notice } in self.installed(account)?.listed() {
+            if let Some(notice) = notice {
+                tracing::warn!("account {account:012}: {} is {notice}", entry.label());
+            }
+        }
         Ok(())
     }
 }

@@ -111,7 +111,8 @@ impl Caller {
         let data = DataDirectory::open(data)?;
         let sandbox = sandbox_with_compiler(data.compiled(), env!("CARGO_BIN_EXE_pipewright").into())?;
         let plugins = Plugins::load(&sandbox, &[], None).await?;
-        plugins.load_installed(&sandbox, ACCOUNT, Installed::open(&data, None)?.components()?).await?;
+        let components = Installed::open(&data, None)?.components().collect::<Result<_, _>>()?;
+        anyhow::ensure!(plugins.load_installed(&sandbox, ACCOUNT, components).await.is_empty(), "it is loaded");
         let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(GrantsFile::default()))?;
         let declaration: PipelineDeclaration = serde_json::from_value(crate::pipelines::with_approval("bench"))?;
         let (address, zero) = (ActionAddress { stage: 1, action: 0 }, Timestamp(0));

@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let data = arguments.data.open()?;
     let sandbox = package::sandbox(&data)?;
     let mut installed = arguments.data.installed()?;
-    let origin = arguments.registry.find(&sandbox, &arguments.package).await?;
+    let origin = arguments.registry.find(&sandbox, &arguments.package, &installed.policy()?).await?;
     let added = add(&mut installed, &arguments.data, &sandbox, origin, arguments.yes).await?;
     Ok(ExitCode::from(if added { exit::SUCCEEDED } else { exit::FAILED }))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::super::exit::{self, Ended};
 use super::package::DataArguments;
 use crate::out::{self, say};
-use pipewright_packages::{State, digest_text};
+use pipewright_packages::{Listed, State, digest_text};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -17,20 +17,21 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
-    let installed = arguments.data.installed()?;
+    let listed = arguments.data.installed()?.listed();
     if arguments.json {
-        out::json(&installed.entries());
+        out::json(&listed);
         return Ok(ExitCode::from(exit::SUCCEEDED));
     }
-    if installed.entries().is_empty() {
+    if listed.is_empty() {
         say!("no plugin is installed");
     }
-    for entry in installed.entries() {
+    for Listed { entry, notice } in listed {
         let state = match entry.state {
             State::Active => "",
             State::Pending => "  pending: it asks for more, and waits for `pipewright plugin consent`",
         };
-        say!("{}  {}  from {}{state}", entry.label(), digest_text(&entry.manifest), entry.source);
+        let notice = notice.map(|notice| format!("  {notice}")).unwrap_or_default();
+        say!("{}  {}  from {}{state}{notice}", entry.label(), digest_text(&entry.manifest), entry.source);
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -8,11 +8,12 @@ use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::Ended;
 use crate::out::{self, in_one_quote, say};
+use super::super::remote::quoted;
 use pipewright_aws::auth::profile::{DEFAULT, read_credentials};
 use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{self, PluginError};
-use pipewright_packages::{Facts, Installed, Options, Origin, Package, Reference, Registry};
+use pipewright_packages::{Facts, Installed, Options, Origin, Package, Policy, Reference, Registry};
 use pipewright_runner::host;
 use pipewright_server::config;
 
@@ -43,6 +44,16 @@ impl DataArguments {
             config::account_number(id).ok_or_else(|| Ended::usage(format!("--account {id}: write it as 12 digits")))
         });
         Ok(Installed::open(&self.open()?, account.transpose()?)?)
+    }
+
+    /// The options that lead here again, for a command that a person may copy.
+    pub(super) fn options(&self) -> String {
+        let options = [
+            ("--data", self.data.as_deref().and_then(Path::to_str)),
+            ("--account", self.account.as_deref()),
+            ("--region", self.region.as_deref()),
+        ];
+        options.iter().filter_map(|(name, value)| value.map(|value| format!(" {name} {}", quoted(value)))).collect()
     }
 }
 
@@ -78,9 +89,12 @@ pub(super) fn sandbox(data: &DataDirectory) -> Result<Sandbox, Ended> {
 
 #[derive(clap::Args)]
 pub(super) struct RegistryArguments {
-    /// Speak http to a registry that is not on this machine; nobody protects what passes
+    /// Speak http to a registry that is not on this machine: nobody protects what passes, and no login is shown
     #[arg(long)]
     plain_http: bool,
+    /// A server of tokens that may see the login, besides those of the registry's own site; may be repeated
+    #[arg(long, value_name = "URL")]
+    token_server: Vec<String>,
     /// A PEM file with a certificate authority to trust, besides the system's; may be repeated
     #[arg(long, value_name = "FILE")]
     ca: Vec<PathBuf>,
@@ -88,7 +102,12 @@ pub(super) struct RegistryArguments {
 
 impl RegistryArguments {
     fn options(&self) -> Options {
-        Options { plain_http: self.plain_http, certificate_authorities: self.ca.clone(), ..Options::default() }
+        Options {
+            plain_http: self.plain_http,
+            certificate_authorities: self.ca.clone(),
+            token_servers: self.token_server.clone(),
+            ..Options::default()
+        }
     }
 
     pub(super) async fn registry(&self, reference: &Reference) -> Result<Registry, Ended> {
@@ -99,11 +118,12 @@ impl RegistryArguments {
         Ok(Origin::Registry { registry: Box::new(self.registry(&reference).await?), reference })
     }
 
-    /// What `REF|FILE` means.
-    pub(super) async fn find(&self, sandbox: &Sandbox, text: &str) -> Result<Origin, Ended> {
+    /// What `REF|FILE` means. A file is only compiled and asked for its name where the policy lets some in.
+    pub(super) async fn find(&self, sandbox: &Sandbox, text: &str, policy: &Policy) -> Result<Origin, Ended> {
         if !is_file(text) {
             return self.origin(text.parse()?).await;
         }
+        policy.check_files(text)?;
         let (plugin, bytes) = component(sandbox, Path::new(text)).await?;
         Ok(Origin::of_file(&Package::new(&plugin, bytes)?)?)
     }

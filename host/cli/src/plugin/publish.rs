@@ -43,7 +43,7 @@ pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitC
     if let Some(path) = &arguments.key {
         let key = SigningKey::read(path, &arguments.passphrase.read()?)?;
         let repository = format!("{}/{}", reference.registry, reference.repository);
-        signatures.push(Signature::new(&key, package.digest(), &repository)?);
+        signatures = Signature::both(&key, package.digest(), &repository)?;
     }
     let registry = arguments.registry.registry(reference).await?;
     let is_new = registry.publish(&package, &tag, &signatures).await?;

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use super::super::exit::{self, Ended};
 use super::package::{self, DataArguments, RegistryArguments};
 use crate::out::say;
-use pipewright_packages::{Candidate, Entry, Origin, PackageError, Reference, State, digest_text, tag_of, version_of};
+use pipewright_packages::plugins::NoticeKind;
+use pipewright_packages::{
+    Candidate, Entry, Installed, Origin, PackageError, Reference, State, digest_text, tag_of, version_of,
+};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -18,6 +21,9 @@ pub struct Arguments {
     /// Accept a version that is older than the installed one
     #[arg(long)]
     allow_downgrade: bool,
+    /// Consent to what it asks for beyond the installed one
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     data: DataArguments,
     #[command(flatten)]
@@ -30,8 +36,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let mut installed = arguments.data.installed()?;
     let entry = installed.find(&arguments.name)?.clone();
     let origin = match &arguments.package {
-        Some(package) => arguments.registry.find(&sandbox, package).await?,
-        None => newest(&arguments.registry, &entry).await?,
+        Some(package) => arguments.registry.find(&sandbox, package, &installed.policy()?).await?,
+        None => newest(&arguments.registry, &installed, &entry).await?,
     };
     let candidate = Candidate::read(origin, &installed.policy()?).await?;
     let label = candidate.label();
@@ -55,13 +61,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         say!("{label} is installed already");
         return Ok(ExitCode::from(exit::SUCCEEDED));
     }
+    let manifest = there.manifest;
+    if arguments.yes {
+        installed.consent(&entry.name, &version, &manifest).await?;
+        say!("{label} takes the place of {}; {}", entry.version, arguments.data.tell().await?);
+        return Ok(ExitCode::from(exit::SUCCEEDED));
+    }
     say!("{label} waits for consent. To let it take its place:");
-    say!("pipewright plugin consent {}@{version} --digest {}", entry.name, digest_text(&there.manifest));
+    let (digest, options) = (digest_text(&manifest), arguments.data.options());
+    say!("pipewright plugin consent {}@{version} --digest {digest}{options}", entry.name);
     Ok(ExitCode::from(exit::FAILED))
 }
 
-/// The newest version of the same major, where the installed one came from.
-async fn newest(registry: &RegistryArguments, entry: &Entry) -> Result<Origin, Ended> {
+/// The newest version of the same major, where the installed one came from; what was yanked is passed over.
+async fn newest(registry: &RegistryArguments, installed: &Installed, entry: &Entry) -> Result<Origin, Ended> {
     let Ok(reference) = entry.source.parse::<Reference>() else {
         let problem = format!("{} came from a {}: say which package to take", entry.label(), entry.source);
         return Err(Ended::usage(problem));
@@ -70,7 +83,18 @@ async fn newest(registry: &RegistryArguments, entry: &Entry) -> Result<Origin, E
     let is_candidate = |version: &semver::Version| {
         version.major == entry.version.major && (version.pre.is_empty() || !entry.version.pre.is_empty())
     };
-    let newest = tags.iter().filter_map(|tag| version_of(tag)).filter(is_candidate).max();
+    let mut versions: Vec<_> = tags.iter().filter_map(|tag| version_of(tag)).filter(is_candidate).collect();
+    versions.sort();
+    let is_yanked = |version: &semver::Version| {
+        let notice = installed.notice_of(&entry.name, version).filter(|notice| notice.kind == NoticeKind::Yanked);
+        if let Some(notice) = notice
+            && *version > entry.version
+        {
+            say!("{} {version} is passed over: it was {notice}", entry.name);
+        }
+        notice.is_some()
+    };
+    let newest = versions.into_iter().rev().find(|version| !is_yanked(version));
     let newest = newest.ok_or_else(|| {
         let (major, pinned) = (entry.version.major, digest_text(&entry.manifest));
         PackageError::Missing(format!("a version {major}.x of {reference} ({pinned} is installed)"))

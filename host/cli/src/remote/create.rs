@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::show::text;
-use super::{Connection, Server, find};
+use super::show::{self, text};
+use super::{Connection, Server, find, notices};
 use crate::exit::{self, Ended};
 use crate::out::{self, say};
 use crate::run::prepare::read_document;
@@ -29,6 +29,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         let operation = if arguments.update { "UpdatePipeline" } else { "CreatePipeline" };
         let output = server.call(operation, input).await?;
         tell(server, &output, arguments.update).await?;
+        notices::tell(server, &text(&output["pipeline"]["name"])).await;
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
 }

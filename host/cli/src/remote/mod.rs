@@ -10,6 +10,7 @@ pub(super) mod find;
 mod follow;
 pub mod history;
 pub mod logs;
+mod notices;
 pub mod pipelines;
 pub mod reload;
 pub mod retry;
@@ -152,7 +153,7 @@ impl Server {
 }
 
 /// As a shell reads it back.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@+,=".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {
         text.to_owned()

@@ -12,8 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::follow::{self, Action, Heard, LogUpdate};
-use super::show::text;
-use super::{Connection, Server, find};
+use super::show::{self, text};
+use super::{Connection, Server, find, notices};
 use crate::exit::{self, Ended};
 use crate::out::{self, say};
 use crate::run::board::{Board, Status, Update};
@@ -46,6 +46,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     let input = input(arguments)?;
     arguments.connection.run(async |server| {
+        notices::tell(server, &arguments.name).await;
         if arguments.follow {
             return follow(server, &arguments.name, input).await;
         }

@@ -63,6 +63,16 @@ pub struct Notice {
     pub reason: String,
 }
 
+/// The same of a certain version, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noticed {
+    /// `team/name`
+    pub name: String,
+    pub version: String,
+    #[serde(flatten)]
+    pub notice: Notice,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NoticeKind {
@@ -78,6 +88,29 @@ pub struct Sharing {
     pub offers: BTreeMap<(u64, ActionTypeId), Offer>,
     /// By account, and the plugin's name and version.
     pub notices: BTreeMap<(u64, String, String), Notice>,
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            NoticeKind::Deprecated => "deprecated",
+            NoticeKind::Yanked => "yanked",
+        };
+        write!(f, "{kind}: {}", self.reason)
+    }
+}
+
+impl Sharing {
+    /// All that an account says of versions.
+    pub fn noticed(&self, account: u64) -> Vec<Noticed> {
+        let of_account = self.notices.iter().filter(|((of, ..), _)| *of == account);
+        let noticed = |((_, name, version), notice): (&(u64, String, String), &Notice)| Noticed {
+            name: name.clone(),
+            version: version.clone(),
+            notice: notice.clone(),
+        };
+        of_account.map(noticed).collect()
+    }
 }
 
 impl Offer {
@@ -178,7 +211,14 @@ impl Catalogue {
     pub fn yanked(&self, id: &ActionTypeId) -> Option<String> {
         let Binding { served, notice, .. } = self.bindings.get(id)?;
         let notice = notice.as_ref().filter(|notice| notice.kind == NoticeKind::Yanked)?;
-        Some(format!("{} {} was yanked: {}", served.about.name, served.about.version, notice.reason))
+        Some(format!("{} {} was {notice}", served.about.name, served.about.version))
+    }
+
+    /// Why something else is to be used in place of the plugin of this digest, which serves an action type and still runs.
+    pub fn deprecated(&self, id: &ActionTypeId, digest: &str) -> Option<String> {
+        let Binding { served, notice, .. } = self.bindings.get(id).filter(|binding| binding.served.digest == digest)?;
+        let notice = notice.as_ref().filter(|notice| notice.kind == NoticeKind::Deprecated)?;
+        Some(format!("{} {} is {notice}", served.about.name, served.about.version))
     }
 
     /// Everything that can be seen, also what was yanked.

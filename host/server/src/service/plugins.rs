@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pipewright_base::Cause;
 use pipewright_base::Digest;
 use pipewright_engine::driver::Aggregate;
-use pipewright_packages::Entry;
+use pipewright_packages::Listed;
 use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Provenance, ask_in_words, label};
 use pipewright_pipeline::action_type::Property;
 use pipewright_pipeline::declaration::ActionTypeId;
@@ -30,7 +30,7 @@ const PIPELINES_PER_PAGE: usize = 100;
 pub struct PluginList {
     pub plugins: Vec<PluginSummary>,
     /// What the account installed, also what is pending.
-    pub installed: Vec<Entry>,
+    pub installed: Vec<Listed>,
 }
 
 /// A plugin as the account sees it: of another account's, the action types that are offered and no others.
@@ -114,7 +114,7 @@ pub async fn list(service: &Service, context: &Context) -> Result<PluginList, Se
     let (account_plugins, account) = (Arc::clone(&service.account_plugins), context.account);
     let installed =
         service.work().blocking(move || account_plugins.installed(account)).await.map_err(ServiceError::host)?;
-    Ok(PluginList { plugins: plugins.into_values().collect(), installed: installed.entries().to_vec() })
+    Ok(PluginList { plugins: plugins.into_values().collect(), installed: installed.listed() })
 }
 
 fn from(context: &Context, binding: &Binding) -> String {
