@@ -3,6 +3,7 @@
 //!
 //! The directory of an archive is read entry by entry, never whole: its size is whatever the archive claims.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -147,6 +148,7 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
     let mut content = BufReader::with_capacity(CHUNK_BYTES, At::start(clone()?));
     let mut copied = Copied::default();
     let mut links = Vec::new();
+    let mut names = HashSet::new();
     let mut held = target.budget.listing();
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut made = String::new();
@@ -155,8 +157,10 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
             return Err(FileError::stopped());
         }
         let entry = entry.map_err(fault)?;
-        let name = entry.name().map_err(fault)?.into_owned();
-        let path = name.strip_suffix('/').unwrap_or(&name).to_owned();
+        let path = tidy(&entry.name().map_err(fault)?);
+        if path.is_empty() && entry.is_dir() {
+            continue;
+        }
         check_name(&path)?;
         target.budget.check_path(&path)?;
         target.check_depth(&path)?;
@@ -171,13 +175,16 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
             area::make_directory(target.directory, &path, target.budget, FollowSymlinks::No)?;
             continue;
         }
+        held.add(&path)?;
+        if !names.insert(path.clone()) {
+            return Err(refused(&path, "is there twice, so that one of them would be lost"));
+        }
         let mut file = entry.with_reader(&mut content, ZipReadOptions::default()).map_err(fault)?;
         if is_link {
             let mut to = String::new();
             let read = (&mut file).take(paths::PATH_BYTES_MAX as u64 + 1).read_to_string(&mut to);
             read.map_err(|error| of_io(&path, error))?;
             copy::check_link(target, &path, &to)?;
-            held.add(&path)?;
             held.add(&to)?;
             links.push((path, to));
         } else {
@@ -192,15 +199,23 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
     Ok(copied)
 }
 
+/// Without `.` between slashes and the slash at the end of a directory: `./a/` is `a`.
+fn tidy(name: &str) -> String {
+    let mut path: Vec<&str> = name.split('/').filter(|name| *name != ".").collect();
+    if path.len() > 1 && path.last().is_some_and(|last| last.is_empty()) {
+        path.pop();
+    }
+    path.join("/")
+}
+
 fn check_name(path: &str) -> FileResult<()> {
     let fault = paths::check_entry(path).err().or_else(|| path.contains('\\').then_some("has a backslash in it"));
-    match fault {
-        None => Ok(()),
-        Some(fault) => Err(FileError::invalid(
-            Errno::PERM,
-            format!("the entry `{}` {fault}: it is not unpacked", path.chars().take(200).collect::<String>()),
-        )),
-    }
+    fault.map_or(Ok(()), |fault| Err(refused(path, fault)))
+}
+
+fn refused(path: &str, fault: &str) -> FileError {
+    let path: String = path.chars().take(200).collect();
+    FileError::invalid(Errno::PERM, format!("the entry `{path}` {fault}: it is not unpacked"))
 }
 
 /// Each by itself, so that none is a link: through one, an entry would land elsewhere than its path says.
