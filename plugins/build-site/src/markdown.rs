@@ -307,14 +307,45 @@ mod tests {
     #[test]
     fn ids_that_the_text_gives() {
         let text = "# Setup {#install}\n\n## Install\n\n## The set {x} ##\n\n## Site pages\n\n## {{ name }}\n\n### Up {.wide}\n";
-        check(text, expect![[]]);
+        check(
+            text,
+            expect![[r##"
+            Setup
+            <h1 id="install">Setup <a class="anchor" aria-label="Link to this section" href="#install">#</a></h1>
+            <h2 id="install-1">Install <a class="anchor" aria-label="Link to this section" href="#install-1">#</a></h2>
+            <h2 id="the-set-x">The set {x} <a class="anchor" aria-label="Link to this section" href="#the-set-x">#</a></h2>
+            <h2 id="site-pages-1">Site pages <a class="anchor" aria-label="Link to this section" href="#site-pages-1">#</a></h2>
+            <h2 id="-name-">{{ name }} <a class="anchor" aria-label="Link to this section" href="#-name-">#</a></h2>
+            <h3 id="up">Up <a class="anchor" aria-label="Link to this section" href="#up">#</a></h3>
+        "##]],
+        );
     }
 
     #[test]
     fn every_id_is_there_once() {
         let text = "Text[^1] and[^intro].\n\n## 1\n\n## Fn 1\n\n## Setup\n\n<h2\n id=\"setup\">raw</h2>\n\n<a name=top></a> \
                     <b id=setup></b><b id=site-pages></b>\n\n## Top\n\n## !\n\n[^1]: one\n[^intro]: two\n";
-        check(text, expect![[]]);
+        check(
+            text,
+            expect![[r##"
+            1
+            <p>Text<sup class="footnote-reference"><a href="#fn-1">1</a></sup> and<sup class="footnote-reference"><a href="#fn-intro">2</a></sup>.</p>
+            <h2 id="1">1 <a class="anchor" aria-label="Link to this section" href="#1">#</a></h2>
+            <h2 id="fn-1-1">Fn 1 <a class="anchor" aria-label="Link to this section" href="#fn-1-1">#</a></h2>
+            <h2 id="setup-1">Setup <a class="anchor" aria-label="Link to this section" href="#setup-1">#</a></h2>
+            <h2
+             id="setup">raw</h2>
+            <p><a name=top></a> <b id="setup-2"></b><b id="site-pages-1"></b></p>
+            <h2 id="top-1">Top <a class="anchor" aria-label="Link to this section" href="#top-1">#</a></h2>
+            <h2 id="section">! <a class="anchor" aria-label="Link to this section" href="#section">#</a></h2>
+            <div class="footnote-definition" id="fn-1"><sup class="footnote-definition-label">1</sup>
+            <p>one</p>
+            </div>
+            <div class="footnote-definition" id="fn-intro"><sup class="footnote-definition-label">2</sup>
+            <p>two</p>
+            </div>
+        "##]],
+        );
     }
 
     #[test]

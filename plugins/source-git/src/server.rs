@@ -29,7 +29,7 @@ pub(crate) struct Server {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Old {
     /// HEAD, the branches and the tags.
-    references: Vec<Reference>,
+    pub(crate) references: Vec<Reference>,
     /// Those of `FEATURES` that it has.
     pub(crate) features: Vec<&'static str>,
 }
