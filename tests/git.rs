@@ -5,10 +5,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
+use pipewright_base::Digest;
 use pipewright_sandbox::Sandbox;
 use serde_json::{Value, json};
 
 use crate::cases;
+use crate::git_cases::{CREDENTIALS, FAILURES, REVISIONS};
 use crate::git_server::{GitServer, PASSWORD, TOKEN, git, push};
 use crate::run::{Ended, Home, action};
 
@@ -143,19 +145,35 @@ fn the_tree_is_what_git_clone_makes() {
     let Some(server) = GitServer::start() else { return };
     let id = fill(&server.create("site"));
     git(&server.repository("site"), &["repack", "-adfq"]);
+    check_cloned(&server, &server.url("site"), &id, "Commit 3");
+}
 
+#[test]
+fn the_tree_is_what_git_clone_makes_in_older_protocols() {
+    let Some(server) = GitServer::start() else { return };
+    let work = server.create("site");
+    odd_files(&work);
+    push(&work, "First");
+    write(&work, "later", "more\n");
+    let id = push(&work, "Second");
+    for protocol in ["old", "older"] {
+        check_cloned(&server, &format!("{}/{protocol}/site.git", server.origin()), &id, "Second");
+    }
+}
+
+fn check_cloned(server: &GitServer, url: &str, id: &str, subject: &str) {
     let home = Home::new();
-    let ended = run(&home, &server, &json!({ "RepositoryUrl": server.url("site") }));
-    ended.check(0, &[&format!("fetching {id}"), "Commit 3", "test succeeded"]);
+    let ended = run(&home, server, &json!({ "RepositoryUrl": url }));
+    ended.check(0, &[&format!("fetching {id}"), subject, "test succeeded"]);
     let clone = home.path("clone");
-    git(&home.path(""), &["clone", "--quiet", &server.url("site"), clone.to_str().unwrap()]);
+    git(&home.path(""), &["clone", "--quiet", url, clone.to_str().unwrap()]);
     let (deployed, cloned) = (tree(&home.path("public/current/")), tree(&clone));
     let differing = deployed.iter().zip(&cloned).find(|(one, other)| one != other);
     assert!(differing.is_none(), "{:?}", differing.map(|(one, other)| (&one.0, &one.1, &other.0, &other.1)));
     assert_eq!(deployed.len(), cloned.len());
 }
 
-/// The repository `site`, and others that cannot be fetched.
+/// The repository `site`, and others that are odd or cannot be fetched.
 struct Repositories {
     server: GitServer,
     /// The first commit on `main`, and the tag `v1`.
@@ -173,7 +191,9 @@ impl Repositories {
         write(&work, "a.txt", "one\n");
         let first = push(&work, "First\n\nWith a body.");
         git(&work, &["tag", "-a", "v1", "-m", "Version 1"]);
-        git(&work, &["push", "--quiet", "origin", "v1"]);
+        git(&work, &["tag", "of-tree", "HEAD^{tree}"]);
+        git(&work, &["tag", "-a", "of-file", "-m", "A file", "HEAD:a.txt"]);
+        git(&work, &["push", "--quiet", "origin", "v1", "of-tree", "of-file"]);
         write(&work, "a.txt", "two\n");
         let second = push(&work, "Second");
         git(&work, &["checkout", "--quiet", "-b", "feature/x"]);
@@ -185,10 +205,27 @@ impl Repositories {
         git(&work, &["update-index", "--add", "--cacheinfo", &format!("160000,{first},docs/theme")]);
         git(&work, &["commit", "--quiet", "-m", "From the index"]);
         git(&work, &["push", "--quiet", "origin", "HEAD"]);
-        let work = server.create("climbing");
-        fs::create_dir(work.join("docs")).unwrap();
-        symlink("../../etc/passwd", work.join("docs/link")).unwrap();
-        push(&work, "Climb");
+        let work = server.create("odd");
+        fs::create_dir_all(work.join("docs/deep")).unwrap();
+        write(&work, "docs/a.md", "a");
+        write(&work, "docs/deep/b.md", "b");
+        symlink("../../etc/passwd", work.join("docs/climbing")).unwrap();
+        symlink("/etc/passwd", work.join("absolute")).unwrap();
+        symlink("deep/../a.md", work.join("docs/roundabout")).unwrap();
+        let pointer = |id: &str, size: usize| {
+            format!("version https://git-lfs.github.com/spec/v1\noid sha256:{id}\nsize {size}\n")
+        };
+        write(&work, "gone.bin", pointer(&"0".repeat(64), 12_345));
+        let id = Digest::of(b"kept elsewhere").to_string();
+        server.keep_by_lfs(&id, "kept elsewhere");
+        write(&work, "tool", pointer(&id, 14));
+        make_executable(&work, "tool");
+        push(&work, "Odd");
+        let work = server.create("latin");
+        git(&work, &["config", "i18n.commitEncoding", "ISO-8859-1"]);
+        fs::write(work.join("message"), b"Gr\xfc\xdfe\n").unwrap();
+        git(&work, &["commit", "--quiet", "--allow-empty", "-F", "message"]);
+        git(&work, &["push", "--quiet", "origin", "HEAD"]);
         let folder = server.repository("sha256");
         fs::create_dir(&folder).unwrap();
         git(&folder, &["init", "--quiet", "--bare", "--object-format=sha256", "."]);
@@ -233,238 +270,11 @@ async fn branches_tags_and_commits() {
     repositories.check(REVISIONS).await;
 }
 
-const REVISIONS: &[(&str, &str)] = &[
-    (
-        "the-branch-of-head",
-        r#"
-        outputs = ["Code"]
-        settings.RepositoryUrl = "$URL/git/site.git/"
-        [expected]
-        outcome = "succeeded"
-        summary = ["Second"]
-        revision = { id = "$SECOND", summary = "Second", created = 1700000060000 }
-        outputs.Code = { files = ["a.txt"], contains = { "a.txt" = ["two"] } }
-        [expected.variables]
-        CommitId = "$SECOND"
-        CommitMessage = "Second"
-        AuthorDate = "2023-11-14T22:13:20Z"
-        CommitterDate = "2023-11-14T22:14:20Z"
-        BranchName = "main"
-        RepositoryName = "site"
-        "#,
-    ),
-    (
-        "a-branch",
-        r#"
-        outputs = ["Code"]
-        settings = { RepositoryUrl = "$URL/git/site.git", BranchName = "feature/x" }
-        [expected]
-        outcome = "succeeded"
-        revision.id = "$OTHER"
-        outputs.Code.files = ["a.txt", "b.txt"]
-        "#,
-    ),
-    (
-        "a-tag",
-        r#"
-        outputs = ["Code"]
-        settings = { RepositoryUrl = "$URL/git/site.git", Tag = "v1" }
-        [expected]
-        outcome = "succeeded"
-        revision.id = "$FIRST"
-        outputs.Code.contains = { "a.txt" = ["one"] }
-        [expected.variables]
-        CommitId = "$FIRST"
-        CommitMessage = "First\n\nWith a body."
-        AuthorDate = "2023-11-14T22:13:20Z"
-        CommitterDate = "2023-11-14T22:14:20Z"
-        RepositoryName = "site"
-        "#,
-    ),
-    (
-        "a-commit",
-        r#"
-        outputs = ["Code"]
-        settings = { RepositoryUrl = "$URL/git/site.git", CommitId = "$FIRST" }
-        expected = { outcome = "succeeded", revision = { id = "$FIRST" } }
-        "#,
-    ),
-    (
-        "a-revision-wins-over-the-branch",
-        r#"
-        outputs = ["Code"]
-        revision = "$FIRST"
-        settings.RepositoryUrl = "$URL/git/site.git"
-        [expected]
-        outcome = "succeeded"
-        revision.id = "$FIRST"
-        [expected.variables]
-        CommitId = "$FIRST"
-        CommitMessage = "First\n\nWith a body."
-        AuthorDate = "2023-11-14T22:13:20Z"
-        CommitterDate = "2023-11-14T22:14:20Z"
-        BranchName = "main"
-        RepositoryName = "site"
-        "#,
-    ),
-    (
-        "polled",
-        r#"
-        call = "latest"
-        settings.RepositoryUrl = "$URL/git/site.git"
-        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
-        [[then]]
-        settings = { BranchName = "feature/x" }
-        expected = { outcome = "succeeded", revision = { id = "$OTHER" } }
-        "#,
-    ),
-    (
-        "polled-tag",
-        r#"
-        call = "latest"
-        settings = { RepositoryUrl = "$URL/git/site.git", Tag = "v1" }
-        expected = { outcome = "succeeded", revision = { id = "$FIRST" } }
-        "#,
-    ),
-    (
-        "polled-while-empty",
-        r#"
-        call = "latest"
-        settings.RepositoryUrl = "$URL/git/empty.git"
-        expected = { outcome = "succeeded", revision = false }
-        "#,
-    ),
-];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_and_redirects() {
     let Some(repositories) = Repositories::new() else { return };
     repositories.check(CREDENTIALS).await;
 }
-
-const CREDENTIALS: &[(&str, &str)] = &[
-    (
-        "basic",
-        r#"
-        outputs = ["Code"]
-        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1"] } }
-        settings = { RepositoryUrl = "$URL/private/site.git", Secret = "site", Username = "maria" }
-        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
-        "#,
-    ),
-    (
-        "basic-polled",
-        r#"
-        call = "latest"
-        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1"] } }
-        settings = { RepositoryUrl = "$URL/private/site.git", Secret = "site", Username = "maria" }
-        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
-        "#,
-    ),
-    (
-        "bearer",
-        r#"
-        outputs = ["Code"]
-        grants.secrets = { site = { file = "token", hosts = ["127.0.0.1"] } }
-        settings = { RepositoryUrl = "$URL/token/site.git", Secret = "site", Authentication = "Bearer" }
-        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
-        "#,
-    ),
-    (
-        "without-one",
-        r#"
-        outputs = ["Code"]
-        settings.RepositoryUrl = "$URL/private/site.git"
-        [expected]
-        outcome = "failed"
-        failure = { kind = "PermissionError", contains = ["$URL/private/site.git wants a credential", "`Secret`"] }
-        "#,
-    ),
-    (
-        "polled-without-one",
-        r#"
-        call = "latest"
-        settings.RepositoryUrl = "$URL/private/site.git"
-        expected = { outcome = "failed", failure = { kind = "PermissionError", contains = ["`Secret`"] } }
-        "#,
-    ),
-    (
-        "forbidden",
-        r#"
-        outputs = ["Code"]
-        settings.RepositoryUrl = "$URL/token/site.git"
-        expected = { outcome = "failed", failure = { kind = "PermissionError", contains = ["status 403", "`Secret`"] } }
-        "#,
-    ),
-    (
-        "the-wrong-one",
-        r#"
-        outputs = ["Code"]
-        grants.secrets = { site = { file = "token", hosts = ["127.0.0.1"] } }
-        settings = { RepositoryUrl = "$URL/private/site.git", Secret = "site", Username = "maria" }
-        [expected]
-        outcome = "failed"
-        failure = { kind = "PermissionError", contains = ["refuses the secret `site` (status 401)", "`Username`"] }
-        "#,
-    ),
-    (
-        "granted-for-another-host",
-        r#"
-        outputs = ["Code"]
-        grants.secrets = { site = { file = "password", hosts = ["git.example"] } }
-        settings = { RepositoryUrl = "$URL/private/site.git", Secret = "site", Username = "maria" }
-        expected = { outcome = "failed", denials = ["127.0.0.1"], failure = { kind = "PermissionError" } }
-        "#,
-    ),
-    (
-        // The other origin asks for the credential, and it is granted there as well.
-        "redirected",
-        r#"
-        outputs = ["Code"]
-        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1", "localhost"] } }
-        settings = { RepositoryUrl = "$URL/moved/site.git", Secret = "site", Username = "maria" }
-        [expected]
-        outcome = "succeeded"
-        revision.id = "$SECOND"
-        log = ["from $OTHER_URL/private/site.git"]
-        "#,
-    ),
-    (
-        "redirected-polled",
-        r#"
-        call = "latest"
-        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1", "localhost"] } }
-        settings = { RepositoryUrl = "$URL/moved/site.git", Secret = "site", Username = "maria" }
-        expected = { outcome = "succeeded", revision = { id = "$SECOND" } }
-        "#,
-    ),
-    (
-        "redirected-and-not-granted-there",
-        r#"
-        outputs = ["Code"]
-        grants.secrets = { site = { file = "password", hosts = ["127.0.0.1"] } }
-        settings = { RepositoryUrl = "$URL/moved/site.git", Secret = "site", Username = "maria" }
-        expected = { outcome = "failed", denials = ["localhost"], failure = { kind = "PermissionError" } }
-        "#,
-    ),
-    (
-        "redirected-to-an-origin-not-granted",
-        r#"
-        outputs = ["Code"]
-        grants.http = [$ORIGIN]
-        settings.RepositoryUrl = "$URL/moved/site.git"
-        expected = { outcome = "failed", denials = ["localhost"], failure = { kind = "PermissionError" } }
-        "#,
-    ),
-    (
-        "redirected-in-a-circle",
-        r#"
-        outputs = ["Code"]
-        settings.RepositoryUrl = "$URL/round/site.git"
-        expected = { outcome = "failed", failure = { kind = "ConfigurationError", contains = ["more than 5 times"] } }
-        "#,
-    ),
-];
 
 /// The certificate is from an authority that only the host's configuration names.
 #[tokio::test(flavor = "multi_thread")]
@@ -488,89 +298,3 @@ async fn what_cannot_be_fetched() {
     let Some(repositories) = Repositories::new() else { return };
     repositories.check(FAILURES).await;
 }
-
-const FAILURES: &[(&str, &str)] = &[
-    (
-        "no-such-branch",
-        r#"
-        outputs = ["Code"]
-        settings = { RepositoryUrl = "$URL/git/site.git", BranchName = "master" }
-        [expected]
-        outcome = "failed"
-        failure = { kind = "RevisionUnavailable", contains = ["no branch `master`", "`feature/x`, `main`", "`BranchName`"] }
-        "#,
-    ),
-    (
-        "no-such-branch-polled",
-        r#"
-        call = "latest"
-        settings = { RepositoryUrl = "$URL/git/site.git", BranchName = "feature" }
-        expected = { outcome = "failed", failure = { kind = "RevisionUnavailable", contains = ["no branch `feature`"] } }
-        "#,
-    ),
-    (
-        "no-such-tag",
-        r#"
-        outputs = ["Code"]
-        settings = { RepositoryUrl = "$URL/git/site.git", Tag = "v" }
-        expected = { outcome = "failed", failure = { kind = "RevisionUnavailable", contains = ["no tag `v`", "`v1`"] } }
-        "#,
-    ),
-    (
-        "no-such-commit",
-        r#"
-        outputs = ["Code"]
-        revision = "0123456789012345678901234567890123456789"
-        settings.RepositoryUrl = "$URL/git/site.git"
-        expected = { outcome = "failed", failure = { kind = "RevisionUnavailable", contains = ["does not give the commit 0123"] } }
-        "#,
-    ),
-    (
-        "empty",
-        r#"
-        outputs = ["Code"]
-        settings.RepositoryUrl = "$URL/git/empty.git"
-        expected = { outcome = "failed", failure = { kind = "RevisionUnavailable", contains = ["no commit on its HEAD"] } }
-        "#,
-    ),
-    (
-        "no-such-repository",
-        r#"
-        outputs = ["Code"]
-        settings.RepositoryUrl = "$URL/git/sight.git"
-        expected = { outcome = "failed", failure = { kind = "ConfigurationError", contains = ["no repository at $URL/git/sight.git"] } }
-        "#,
-    ),
-    (
-        "no-git-server",
-        r#"
-        call = "latest"
-        settings.RepositoryUrl = "$URL"
-        expected = { outcome = "failed", failure = { kind = "ConfigurationError", contains = ["`RepositoryUrl`"] } }
-        "#,
-    ),
-    (
-        "submodule",
-        r#"
-        outputs = ["Code"]
-        settings.RepositoryUrl = "$URL/git/submodule.git"
-        expected = { outcome = "failed", failure = { contains = ["`docs/theme` is a submodule"] } }
-        "#,
-    ),
-    (
-        "a-link-that-leads-out",
-        r#"
-        outputs = ["Code"]
-        settings.RepositoryUrl = "$URL/git/climbing.git"
-        expected = { outcome = "failed", failure = { contains = ["`docs/link`, which points at `../../etc/passwd`"] } }
-        "#,
-    ),
-    (
-        "sha256",
-        r#"
-        call = "latest"
-        settings.RepositoryUrl = "$URL/git/sha256.git"
-        expected = { outcome = "failed", failure = { kind = "ConfigurationError", contains = ["another object format than sha1"] } }
-        "#,
-    ),
-];

@@ -5,6 +5,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -31,7 +32,8 @@ impl GitServer {
     /// None where a program is missing; see [`tools::find`].
     ///
     /// Each repository has several addresses: `/git/NAME.git`, `/private/NAME.git` (basic authentication), `/token/NAME.git`
-    /// (a bearer token), and `/moved/NAME.git`, which redirects to `localhost`, another origin, and there to `/private/`.
+    /// (a bearer token), `/old/NAME.git` (in protocol 0, as behind a proxy that drops `Git-Protocol`), `/older/NAME.git` (in
+    /// protocol 1), and `/moved/NAME.git`, which redirects to `localhost`, another origin, and there to `/private/`.
     pub fn start() -> Option<Self> {
         let lighttpd = tools::find("lighttpd")?;
         tools::find("git")?;
@@ -97,6 +99,22 @@ impl GitServer {
     /// Below it lies the work tree of each repository that was [made](Self::create) here.
     pub fn work_trees(&self) -> PathBuf {
         self.folder.path().join("work")
+    }
+
+    /// Says for the repository `odd` that Git LFS keeps this one file for it.
+    pub fn keep_by_lfs(&self, id: &str, content: &str) {
+        fs::create_dir(self.folder.path().join("lfs")).unwrap();
+        fs::write(self.folder.path().join("lfs").join(id), content).unwrap();
+        let href = format!("{}/lfs/{id}", self.origin());
+        let answer =
+            format!(r#"{{"objects":[{{"oid":"{id}","size":1,"actions":{{"download":{{"href":"{href}"}}}}}}]}}"#);
+        let script = self.folder.path().join("lfs.sh");
+        fs::write(
+            &script,
+            format!("#!/bin/sh\necho 'Content-Type: application/vnd.git-lfs+json'\necho\necho '{answer}'\n"),
+        )
+        .unwrap();
+        fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Makes an empty repository, and a work tree for it with the branch `main`, from where `git push` works.
@@ -184,10 +202,16 @@ $HTTP["url"] =~ "^/moved/" {{
 $HTTP["url"] =~ "^/round/" {{
     url.redirect = ("^/round/(.*)$" => "/round/$1")
 }}
-$HTTP["url"] =~ "^/(git|private|token)/" {{
-    alias.url = ("/git/" => "{backend}/", "/private/" => "{backend}/", "/token/" => "{backend}/")
+$HTTP["url"] =~ "^/old/" {{ setenv.set-request-header = ("Git-Protocol" => "") }}
+$HTTP["url"] =~ "^/older/" {{ setenv.set-request-header = ("Git-Protocol" => "version=1") }}
+$HTTP["url"] =~ "^/(git|private|token|old|older)/" {{
+    alias.url = ("/git/" => "{backend}/", "/private/" => "{backend}/", "/token/" => "{backend}/", "/old/" => "{backend}/",
+        "/older/" => "{backend}/")
     cgi.assign = ("" => "")
     setenv.add-environment = ("GIT_PROJECT_ROOT" => "{folder}/repositories", "GIT_HTTP_EXPORT_ALL" => "1")
+}}
+$HTTP["url"] =~ "^/git/[^/]*/info/lfs/objects/batch$" {{
+    alias.url = ("/git/odd.git/info/lfs/objects/batch" => "{folder}/lfs.sh")
 }}
 "#
     )

@@ -26,7 +26,7 @@ fn main() {
     let workspace = Path::new(&components::variable("CARGO_MANIFEST_DIR")).join("../..");
     let plugins = components::folders(&workspace.join("plugins"), "plugin");
     // Libraries of two plugins each.
-    for library in ["git-objects", "site-references"] {
+    for library in ["git-objects", "site-references", "source-files"] {
         println!("cargo::rerun-if-changed={}", workspace.join("plugins").join(library).join("src").display());
     }
     components::embed(&workspace, "plugins", &plugins);

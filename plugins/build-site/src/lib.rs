@@ -3,7 +3,8 @@
 //! Every Markdown file becomes a page; `README.md` or `index.md` becomes its folder's `index.html`. What pages link to
 //! comes along: other files as they are, source texts and folders as pages of their own, so that links which work in the
 //! repository work on the site. A link that leads nowhere stays as it was written, and says in `data-source` from which
-//! file and line it comes, for whoever checks links.
+//! file and line it comes, and in `data-meant` what may have been meant, for whoever checks links. Symbolic links are
+//! followed: below one to a folder are pages, too.
 //!
 //! Raw HTML is passed on; a content security policy in every page keeps scripts from running.
 
@@ -19,9 +20,10 @@ use std::fs;
 use std::path::Path;
 
 use contents::Contents;
-use links::{Kind, Links, Site};
+use links::{Kind, Links, Makers, Site};
 use page::{Navigation, Page};
 use pipewright_sdk::prelude::*;
+use site_references::{Followed, Node};
 
 /// A larger text is copied as it is instead of shown as a page.
 pub(crate) const TEXT_BYTES_MAX: u64 = 1024 * 1024;
@@ -50,15 +52,11 @@ struct Built {
 #[action(provider = "Site", inputs = 1, outputs = 1)]
 fn site(action: &Action, settings: Options) -> Result<Report<Built>> {
     let (input, output) = (action.input()?, action.output()?);
-    let entries = files::list(&input, &[])?;
-    let contents = Contents::new(entries.iter().map(|entry| {
-        // A link counts as what it points at.
-        let is_folder = match entry.kind {
-            files::FileKind::Link => fs::metadata(input.join(&entry.path)).is_ok_and(|found| found.is_dir()),
-            kind => kind == files::FileKind::Directory,
-        };
-        (entry.path.clone(), if is_folder { None } else { Some(entry.size) })
-    }));
+    let contents = followed(&input)?;
+    for (path, target) in &contents.nowhere {
+        warn!("{path} is a symbolic link to `{target}`, which is not there");
+    }
+    let contents = Contents::new(contents);
     let site = Site::plan(contents, &settings.source, settings.index.as_deref(), &settings.except)?;
 
     let mut links = Links::new(&site);
@@ -67,18 +65,21 @@ fn site(action: &Action, settings: Options) -> Result<Report<Built>> {
         let text = read(&input.join(file))?;
         rendered.insert(made, markdown::render(&text, file, &mut links));
     }
+    let mut makers = Makers::default();
+    makers.add_all([("the stylesheet of all pages", page::STYLESHEET.to_owned())].into_iter())?;
+    makers.add_all(site.pages().map(|(file, made)| (file, made.to_owned())))?;
+    makers.add_all(links.wanted().map(|(file, kind)| (file, site.made(file, kind))))?;
+
     let navigation = Navigation::new(&site, &rendered, settings.title);
     for (made, page) in &rendered {
         write(&output.join(made), &navigation.compose(&Page { path: made, title: &page.title, body: &page.body }))?;
     }
-    if !rendered.contains_key("index.html") {
+    if !makers.has("index.html") {
         write(&output.join("index.html"), &navigation.first_page())?;
     }
     for (file, kind) in links.wanted() {
         let made = site.made(file, kind);
         match kind {
-            // A page is more than a file of the same name.
-            _ if rendered.contains_key(made.as_str()) => {}
             Kind::Page => {}
             Kind::Copy => drop(files::copy(input.join(file), output.join(&made), &[])?),
             Kind::Text => write(&output.join(&made), &navigation.text(&made, file, &read(&input.join(file))?))?,
@@ -92,6 +93,19 @@ fn site(action: &Action, settings: Options) -> Result<Report<Built>> {
         links.wanted().filter(|(_, kind)| *kind != Kind::Page).count()
     );
     Ok(Report::new(format!("{pages} pages")).variables(Built { pages }))
+}
+
+/// What is in the artifact, as links show it.
+fn followed(input: &Input) -> Result<Followed> {
+    let entries = files::list(input, &[])?.into_iter().map(|entry| {
+        let node = match (entry.kind, entry.target) {
+            (files::FileKind::Directory, _) => Node::Folder,
+            (files::FileKind::File, _) => Node::File(entry.size),
+            (files::FileKind::Link, target) => Node::Link(target.unwrap_or_default()),
+        };
+        (entry.path, node)
+    });
+    Followed::new(entries).map_err(|error| Failure::job(format!("the input artifact `{}`: {error}", input.name())))
 }
 
 fn read(file: &Path) -> Result<String> {

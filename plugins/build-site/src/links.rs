@@ -67,6 +67,7 @@ impl Site {
             };
             pages.insert((*file).to_owned(), made);
         }
+        Makers::default().add_all(pages.iter().map(|(file, made)| (file.as_str(), made.clone())))?;
         Ok(Self { source, pages, contents })
     }
 
@@ -106,10 +107,38 @@ impl Site {
         }
         // A folder with a page of its own is that page.
         let index = self.made(path, Kind::Folder);
-        match self.pages.iter().find(|(_, made)| **made == index) {
-            Some((file, _)) => Some((file.clone(), Kind::Page)),
-            None => Some((path.to_owned(), Kind::Folder)),
+        if let Some((file, _)) = self.pages.iter().find(|(_, made)| **made == index) {
+            return Some((file.clone(), Kind::Page));
         }
+        let written = join(path, "index.html").filter(|file| self.contents.file(file).is_some());
+        Some(written.map_or((path.to_owned(), Kind::Folder), |file| (file, Kind::Copy)))
+    }
+}
+
+/// Which file or folder each page and copy on the site is made of.
+#[derive(Default)]
+pub(crate) struct Makers<'a>(BTreeMap<String, &'a str>);
+
+impl<'a> Makers<'a> {
+    /// # Errors
+    /// Names two that would become one: the one written last would be all that there is.
+    pub(crate) fn add_all(&mut self, all: impl Iterator<Item = (&'a str, String)>) -> Result<()> {
+        for (maker, made) in all {
+            match self.0.get(&made) {
+                Some(other) if *other != maker => {
+                    return Err(Failure::job(format!(
+                        "`{other}` and `{maker}` would both become `{made}` on the site: rename one of them, or name one that is \
+                         Markdown in the setting `Except`"
+                    )));
+                }
+                _ => drop(self.0.insert(made, maker)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn has(&self, made: &str) -> bool {
+        self.0.contains_key(made)
     }
 }
 
@@ -124,6 +153,8 @@ pub(crate) struct Links<'a> {
 pub(crate) struct Internal {
     /// As it is on the site; none where it leads nowhere, or stays as it was written.
     pub(crate) href: Option<String>,
+    /// Where it may have been meant to lead, if it leads nowhere: how it would be written.
+    pub(crate) meant: Option<String>,
 }
 
 impl<'a> Links<'a> {
@@ -141,17 +172,17 @@ impl<'a> Links<'a> {
     pub(crate) fn resolve(&mut self, file: &str, href: &str, embedded: bool) -> Option<Internal> {
         let reference = Reference::parse(href)?;
         if reference.path.is_empty() {
-            return Some(Internal { href: None });
+            return Some(Internal { href: None, meant: None });
         }
-        let found = reference.resolve(file).and_then(|path| self.site.find(&path));
-        Some(Internal {
-            href: found.map(|(path, kind)| {
-                let kind = if embedded && kind == Kind::Text { Kind::Copy } else { kind };
-                let url = relative(&self.site.made(file, Kind::Page), &self.site.made(&path, kind));
-                self.wanted.insert((path, kind));
-                url + &fragment(&reference, href, kind)
-            }),
-        })
+        let path = reference.resolve(file);
+        let Some((path, kind)) = path.as_deref().and_then(|path| self.site.find(path)) else {
+            let meant = path.and_then(|path| Some(relative(file, self.site.contents.similar(&path)?)));
+            return Some(Internal { href: None, meant });
+        };
+        let kind = if embedded && kind == Kind::Text { Kind::Copy } else { kind };
+        let url = relative(&self.site.made(file, Kind::Page), &self.site.made(&path, kind));
+        self.wanted.insert((path, kind));
+        Some(Internal { href: Some(url + &fragment(&reference, href, kind)), meant: None })
     }
 }
 
@@ -215,6 +246,7 @@ fn extension(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use site_references::Followed;
 
     fn site(source: &str, index: Option<&str>) -> Site {
         let files = [
@@ -231,9 +263,15 @@ mod tests {
             ".github/x.md",
         ];
         let folders = ["docs", "docs/deep", "docs/img", "docs/drafts", "src", ".github"];
-        let files = files.iter().map(|file| ((*file).to_owned(), Some(10)));
-        let contents = Contents::new(files.chain(folders.iter().map(|folder| ((*folder).to_owned(), None))));
-        Site::plan(contents, source, index, &["drafts".to_owned(), "docs/drafts".to_owned()]).unwrap()
+        Site::plan(contents(&files, &folders), source, index, &["drafts".to_owned(), "docs/drafts".to_owned()]).unwrap()
+    }
+
+    fn contents(files: &[&str], folders: &[&str]) -> Contents {
+        Contents::new(Followed {
+            files: files.iter().map(|file| ((*file).to_owned(), 10)).collect(),
+            folders: folders.iter().map(|folder| (*folder).to_owned()).collect(),
+            ..Followed::default()
+        })
     }
 
     #[test]
@@ -292,13 +330,57 @@ mod tests {
     #[test]
     fn what_cannot_be_planned_names_the_setting() {
         let check = |source: &str, index: Option<&str>, expected: &str| {
-            let contents = Contents::new([("a.md".to_owned(), Some(1)), ("empty".to_owned(), None)].into_iter());
-            let failure = Site::plan(contents, source, index, &[]).err().unwrap();
+            let failure = Site::plan(contents(&["a.md"], &["empty"]), source, index, &[]).err().unwrap();
             assert!(failure.message.contains(expected), "{}", failure.message);
         };
         check("docs", None, "setting `Source` is `docs`");
         check("../a", None, "setting `Source` is `../a`");
         check("empty", None, "no Markdown files");
         check(".", Some("b.md"), "setting `Index` is `b.md`");
+    }
+
+    #[test]
+    fn other_spellings() {
+        let site = site(".", None);
+        let check = |href: &str, expected: Option<&str>| {
+            let link = Links::new(&site).resolve("docs/guide.md", href, false).unwrap();
+            assert_eq!((link.href, link.meant.as_deref()), (None, expected), "{href}");
+        };
+        check("Guide.md", Some("guide.md"));
+        check("../docs/img/A-B.png", Some("img/a%20b.png"));
+        check("../readme.md", Some("../README.md"));
+        check("missing.md", None);
+        check("../../x", None);
+    }
+
+    #[test]
+    fn two_that_would_be_one() {
+        let check = |files: &[&str], index: Option<&str>, expected: &str| {
+            let failure = Site::plan(contents(files, &[]), ".", index, &[]).err().unwrap();
+            assert!(failure.message.starts_with(expected), "{}", failure.message);
+        };
+        check(&["a.markdown", "a.md"], None, "`a.markdown` and `a.md` would both become `a.html`");
+        check(&["README.md", "readme.md"], None, "`README.md` and `readme.md` would both become `index.html`");
+        check(&["a.md", "index-1.md", "index.md"], Some("a.md"), "`index-1.md` and `index.md` would both");
+        // A page of a text, and one of Markdown; a file that somebody wrote, and one that is made.
+        let site =
+            Site::plan(contents(&["README.md", "tool.py", "tool.py.md", "index.html"], &[]), ".", None, &[]).unwrap();
+        let check = |file: &str, kind: Kind, expected: &str| {
+            let mut makers = Makers::default();
+            makers.add_all(site.pages().map(|(file, made)| (file, made.to_owned()))).unwrap();
+            let failure = makers.add_all([(file, site.made(file, kind))].into_iter()).unwrap_err();
+            assert!(failure.message.starts_with(expected), "{}", failure.message);
+        };
+        check("tool.py", Kind::Text, "`tool.py.md` and `tool.py` would both become `tool.py.html`");
+        check("index.html", Kind::Copy, "`README.md` and `index.html` would both become `index.html`");
+    }
+
+    #[test]
+    fn a_folder_with_an_index_of_its_own() {
+        let site = Site::plan(contents(&["a.md", "made/index.html"], &["made"]), ".", None, &[]).unwrap();
+        let mut links = Links::new(&site);
+        let link = links.resolve("a.md", "made/", false).unwrap();
+        assert_eq!(link.href.as_deref(), Some("made/index.html"));
+        assert_eq!(links.wanted().collect::<Vec<_>>(), [("made/index.html", Kind::Copy)]);
     }
 }

@@ -1,13 +1,15 @@
 //! One Markdown file to the body of a page.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use pulldown_cmark::{CowStr, Event, LinkType, Options, Parser, Tag, TagEnd, html};
 use pulldown_cmark_escape::escape_html;
 
 use crate::links::{Internal, Links};
+use crate::page::NAVIGATION_ID;
 use crate::raw;
-use crate::slug::Slugs;
+use crate::slug::Ids;
 
 pub(crate) struct Rendered {
     /// The text of the first heading, or else the file's name.
@@ -22,13 +24,15 @@ pub(crate) fn render(text: &str, file: &str, links: &mut Links<'_>) -> Rendered 
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_GFM
+        | Options::ENABLE_HEADING_ATTRIBUTES
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
     let mut rewriter = Rewriter {
         file,
         text,
         links,
         events: Vec::new(),
-        slugs: Slugs::default(),
+        ids: ids(Parser::new_ext(text, options)),
+        footnotes: BTreeMap::new(),
         title: None,
         heading: None,
         image: None,
@@ -46,13 +50,31 @@ pub(crate) fn render(text: &str, file: &str, links: &mut Links<'_>) -> Rendered 
     Rendered { title: title.unwrap_or_else(|| name.to_owned()), body }
 }
 
+/// The ids that the text itself gives, anywhere on the page.
+fn ids<'a>(events: impl Iterator<Item = Event<'a>>) -> Ids {
+    let mut ids = Ids::new(NAVIGATION_ID);
+    // A tag may go over several lines, which come one by one.
+    let mut html = String::new();
+    for event in events {
+        match event {
+            Event::Html(part) | Event::InlineHtml(part) => html.push_str(&part),
+            Event::Start(Tag::Heading { id: Some(id), .. }) => ids.name(&id),
+            _ => {}
+        }
+    }
+    raw::ids(&html, |id| ids.reserve(id));
+    ids
+}
+
 /// Turns events into events: headings get ids, and links lead to where things are on the site.
 struct Rewriter<'a, 'l, 's> {
     file: &'l str,
     text: &'a str,
     links: &'l mut Links<'s>,
     events: Vec<Event<'a>>,
-    slugs: Slugs,
+    ids: Ids,
+    /// From labels to ids.
+    footnotes: BTreeMap<String, String>,
     title: Option<String>,
     heading: Option<Heading>,
     image: Option<Image<'a>>,
@@ -68,6 +90,10 @@ struct Heading {
     /// Where its start goes among the events.
     at: usize,
     text: String,
+    /// As the text gives it: `# Heading {#id}`.
+    id: Option<String>,
+    /// What looked like attributes and is none, as it was written.
+    rest: Option<String>,
 }
 
 /// An image whose alternative text is not at its end yet; it may hold images itself.
@@ -96,9 +122,21 @@ impl<'a> Rewriter<'a, '_, '_> {
             Event::Start(Tag::Image { dest_url, title, .. }) => self.start_image(dest_url, title, range),
             Event::End(TagEnd::Image) => self.end_image(),
             _ if self.image.is_some() => {}
-            Event::Start(Tag::Heading { .. }) => {
-                self.heading = Some(Heading { at: self.events.len(), text: String::new() });
-                self.events.push(event);
+            Event::Start(Tag::Heading { level, id, classes, attrs }) => {
+                // `{#id .class}` is for us; other braces are for readers.
+                let is_text = id.is_none() && classes.is_empty() && !attrs.is_empty();
+                let rest = if is_text { self.text.get(range.clone()).and_then(braces) } else { None };
+                let id = id.map(CowStr::into_string);
+                self.heading = Some(Heading { at: self.events.len(), text: String::new(), id, rest });
+                self.events.push(Event::Start(Tag::Heading { level, id: None, classes: vec![], attrs: vec![] }));
+            }
+            Event::Start(Tag::FootnoteDefinition(label)) => {
+                let id = self.footnote(&label);
+                self.events.push(Event::Start(Tag::FootnoteDefinition(id.into())));
+            }
+            Event::FootnoteReference(label) => {
+                let id = self.footnote(&label);
+                self.events.push(Event::FootnoteReference(id.into()));
             }
             Event::End(TagEnd::Heading(level)) => self.end_heading(&level.to_string()),
             Event::Start(Tag::Link { link_type, dest_url, title, .. }) => {
@@ -117,12 +155,13 @@ impl<'a> Rewriter<'a, '_, '_> {
             }
             Event::End(TagEnd::HtmlBlock) => {
                 if let Some((line, html)) = self.raw.take() {
-                    self.events.push(Event::Html(raw::rewrite(&html, self.file, line, self.links).into()));
+                    self.events
+                        .push(Event::Html(raw::rewrite(&html, self.file, line, self.links, &mut self.ids).into()));
                 }
             }
             Event::InlineHtml(html) => {
                 let line = self.line(range);
-                let html = raw::rewrite(&html, self.file, line, self.links);
+                let html = raw::rewrite(&html, self.file, line, self.links, &mut self.ids);
                 self.push(html);
             }
             event => self.events.push(event),
@@ -151,12 +190,24 @@ impl<'a> Rewriter<'a, '_, '_> {
     }
 
     fn end_heading(&mut self, level: &str) {
-        let Some(Heading { at, text }) = self.heading.take() else { return };
-        let id = self.slugs.next(&text);
+        let Some(Heading { at, mut text, id, rest }) = self.heading.take() else { return };
+        if let Some(rest) = rest {
+            text.push_str(&rest);
+            self.events.push(Event::Text(rest.into()));
+        }
+        let id = match id {
+            Some(id) => self.ids.of_named_heading(&id),
+            None => self.ids.of_heading(&text),
+        };
         self.events[at] = Event::InlineHtml(format!("<{level}{}>", attribute("id", &id)).into());
         let anchor = attribute("href", &format!("#{id}"));
         self.push(format!(" <a class=\"anchor\" aria-label=\"Link to this section\"{anchor}>#</a></{level}>\n"));
         self.title.get_or_insert(text);
+    }
+
+    fn footnote(&mut self, label: &str) -> String {
+        let ids = &mut self.ids;
+        self.footnotes.entry(label.to_owned()).or_insert_with(|| ids.of_footnote(label)).clone()
     }
 
     /// The start of a tag with a link, up to its last attribute.
@@ -193,7 +244,8 @@ pub(crate) fn origin(
     internal: &Internal,
 ) -> impl Iterator<Item = (&'static str, String)> {
     let written = internal.href.as_deref().is_some_and(|made| made != href).then(|| ("data-href", href.to_owned()));
-    [("data-source", format!("{file}:{line}"))].into_iter().chain(written)
+    let meant = internal.meant.clone().map(|meant| ("data-meant", meant));
+    [("data-source", format!("{file}:{line}"))].into_iter().chain(written).chain(meant)
 }
 
 /// ` name="value"`, escaped.
@@ -206,6 +258,12 @@ pub(crate) fn escaped(text: &str) -> String {
     // Writing to a String does not fail.
     let _ = escape_html(&mut escaped, text);
     escaped
+}
+
+/// The braces at the end of a heading, with the blanks before them.
+fn braces(heading: &str) -> Option<String> {
+    let (start, end) = (heading.rfind('{')?, heading.rfind('}')?);
+    heading.get(heading[..start].trim_end().len()..=end).map(str::to_owned)
 }
 
 /// What of an event is part of a heading's text or an image's alternative one.
@@ -224,11 +282,12 @@ mod tests {
     use super::render;
     use crate::contents::Contents;
     use crate::links::{Links, Site};
+    use site_references::Followed;
 
     fn check(text: &str, expected: Expect) {
-        let files = ["docs/a.md", "docs/b.md", "img.png"].map(|file| (file.to_owned(), Some(1)));
-        let folders = [("docs".to_owned(), None)];
-        let site = Site::plan(Contents::new(files.into_iter().chain(folders)), ".", None, &[]).unwrap();
+        let files = ["docs/a.md", "docs/b.md", "img.png"].map(|file| (file.to_owned(), 1)).into();
+        let contents = Contents::new(Followed { files, folders: ["docs".to_owned()].into(), ..Followed::default() });
+        let site = Site::plan(contents, ".", None, &[]).unwrap();
         let page = render(text, "docs/a.md", &mut Links::new(&site));
         expected.assert_eq(&format!("{}\n{}", page.title, page.body));
     }
@@ -241,6 +300,50 @@ mod tests {
             A b c
             <h2 id="a-b-c">A <code>b</code> <em>c</em> <a class="anchor" aria-label="Link to this section" href="#a-b-c">#</a></h2>
             <h1 id="a-b-c-1">A b c <a class="anchor" aria-label="Link to this section" href="#a-b-c-1">#</a></h1>
+        "##]],
+        );
+    }
+
+    #[test]
+    fn ids_that_the_text_gives() {
+        let text = "# Setup {#install}\n\n## Install\n\n## The set {x} ##\n\n## Site pages\n\n## {{ name }}\n\n### Up {.wide}\n";
+        check(
+            text,
+            expect![[r##"
+            Setup
+            <h1 id="install">Setup <a class="anchor" aria-label="Link to this section" href="#install">#</a></h1>
+            <h2 id="install-1">Install <a class="anchor" aria-label="Link to this section" href="#install-1">#</a></h2>
+            <h2 id="the-set-x">The set {x} <a class="anchor" aria-label="Link to this section" href="#the-set-x">#</a></h2>
+            <h2 id="site-pages-1">Site pages <a class="anchor" aria-label="Link to this section" href="#site-pages-1">#</a></h2>
+            <h2 id="-name-">{{ name }} <a class="anchor" aria-label="Link to this section" href="#-name-">#</a></h2>
+            <h3 id="up">Up <a class="anchor" aria-label="Link to this section" href="#up">#</a></h3>
+        "##]],
+        );
+    }
+
+    #[test]
+    fn every_id_is_there_once() {
+        let text = "Text[^1] and[^intro].\n\n## 1\n\n## Fn 1\n\n## Setup\n\n<h2\n id=\"setup\">raw</h2>\n\n<a name=top></a> \
+                    <b id=setup></b><b id=site-pages></b>\n\n## Top\n\n## !\n\n[^1]: one\n[^intro]: two\n";
+        check(
+            text,
+            expect![[r##"
+            1
+            <p>Text<sup class="footnote-reference"><a href="#fn-1">1</a></sup> and<sup class="footnote-reference"><a href="#fn-intro">2</a></sup>.</p>
+            <h2 id="1">1 <a class="anchor" aria-label="Link to this section" href="#1">#</a></h2>
+            <h2 id="fn-1-1">Fn 1 <a class="anchor" aria-label="Link to this section" href="#fn-1-1">#</a></h2>
+            <h2 id="setup-1">Setup <a class="anchor" aria-label="Link to this section" href="#setup-1">#</a></h2>
+            <h2
+             id="setup">raw</h2>
+            <p><a name=top></a> <b id="setup-2"></b><b id="site-pages-1"></b></p>
+            <h2 id="top-1">Top <a class="anchor" aria-label="Link to this section" href="#top-1">#</a></h2>
+            <h2 id="section">! <a class="anchor" aria-label="Link to this section" href="#section">#</a></h2>
+            <div class="footnote-definition" id="fn-1"><sup class="footnote-definition-label">1</sup>
+            <p>one</p>
+            </div>
+            <div class="footnote-definition" id="fn-intro"><sup class="footnote-definition-label">2</sup>
+            <p>two</p>
+            </div>
         "##]],
         );
     }
@@ -284,9 +387,9 @@ mod tests {
             </tbody></table>
             <ul>
             <li><input disabled="" type="checkbox" checked=""/>
-            done<sup class="footnote-reference"><a href="#1">1</a></sup></li>
+            done<sup class="footnote-reference"><a href="#fn-1">1</a></sup></li>
             </ul>
-            <div class="footnote-definition" id="1"><sup class="footnote-definition-label">1</sup>
+            <div class="footnote-definition" id="fn-1"><sup class="footnote-definition-label">1</sup>
             <p>A note.</p>
             </div>
             <blockquote class="markdown-alert-note">

@@ -12,6 +12,9 @@ pub(crate) const STYLE: &str = include_str!("site.css");
 /// Beside the first page. No Markdown file becomes a page of this name.
 pub(crate) const STYLESHEET: &str = "_site.css";
 
+/// Where the link to the navigation leads. Nothing else on a page has this id.
+pub(crate) const NAVIGATION_ID: &str = "site-pages";
+
 /// Raw HTML may hold anything; nothing of it runs.
 const POLICY: &str = "script-src 'none'; object-src 'none'; frame-src 'none'; base-uri 'none'; form-action 'none'";
 
@@ -54,8 +57,8 @@ impl Navigation {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
              <title>{title}</title>\n<link rel=\"stylesheet\"{style}>\n</head>\n<body>\n\
-             <header><a{home}>{name}</a> <a class=\"to-pages\" href=\"#site-pages\">Pages</a></header>\n\
-             <main>\n{}</main>\n<nav id=\"site-pages\" aria-label=\"Pages\">\n{}</nav>\n</body>\n</html>\n",
+             <header><a{home}>{name}</a> <a class=\"to-pages\" href=\"#{NAVIGATION_ID}\">Pages</a></header>\n\
+             <main>\n{}</main>\n<nav id=\"{NAVIGATION_ID}\" aria-label=\"Pages\">\n{}</nav>\n</body>\n</html>\n",
             page.body,
             self.list(page.path)
         )

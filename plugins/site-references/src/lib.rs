@@ -1,9 +1,14 @@
-//! How the links of a website, or of a folder of documents, resolve: pure functions over texts.
+//! How the links of a website, or of a folder of documents, resolve: pure functions over texts. And where the symbolic links
+//! among its files lead.
 //!
 //! A *path* here is below the top of an artifact: parts separated by `/`, without `.` and `..`; the top itself is empty.
 //! Must not know what is at a path.
 
+mod followed;
+
+pub use followed::{Followed, Node, TooMany};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// What a path may hold in a URL as it is: RFC 3986's `unreserved`, and what the reserved characters of a segment allow.
 const SEGMENT: &AsciiSet =
@@ -74,6 +79,12 @@ pub fn relative(from: &str, to: &str) -> String {
     up.chain(down).collect::<Vec<_>>().join("/")
 }
 
+/// What remains of a path or fragment when nobody looks at the case, at accents and how they are encoded, and at what stands
+/// between words. For finding what somebody meant.
+pub fn letters(text: &str) -> String {
+    text.nfd().filter(|c| c.is_alphanumeric() || *c == '/').flat_map(char::to_lowercase).collect()
+}
+
 /// RFC 3986: a letter, then letters, digits, `+`, `-` and `.`, up to a colon.
 fn has_scheme(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, _)| {
@@ -124,6 +135,16 @@ mod tests {
         check("docs/a.md", "#x", Some("docs/a.md"));
         check("docs/a.md", "../../b.md", None);
         check("docs/a.md", "%2e%2e/../b.md", None);
+    }
+
+    #[test]
+    fn other_spellings() {
+        for (one, other) in
+            [("Guide.md", "guide.md"), ("caf\u{e9}.md", "cafe\u{301}.md"), ("first_steps", "First-Steps")]
+        {
+            assert_eq!(letters(one), letters(other));
+        }
+        assert_ne!(letters("a/b"), letters("ab"));
     }
 
     #[test]

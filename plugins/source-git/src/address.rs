@@ -73,6 +73,17 @@ impl Address {
         self.tls == other.tls && self.authority == other.authority
     }
 
+    /// Whether a URL begins with this scheme and host.
+    pub(crate) fn is_origin_of(&self, url: &str) -> bool {
+        let origin = Self { path: String::new(), ..self.clone() }.to_string();
+        url.strip_prefix(&origin).is_some_and(|path| path.starts_with('/'))
+    }
+
+    /// With `.git` at its end, whether it was given or not: so Git LFS finds its own server.
+    pub(crate) fn with_ending(&self) -> String {
+        if self.path.ends_with(".git") { self.to_string() } else { format!("{self}.git") }
+    }
+
     /// `site` for `https://example.com/maria/site.git`.
     pub(crate) fn repository_name(&self) -> Option<String> {
         let last = self.path.rsplit('/').next()?;
@@ -135,6 +146,24 @@ mod tests {
         check(&format!("ftp://two.example/c{tail}"), None);
         check("https://two.example/sign-in", None);
         check("", None);
+    }
+
+    #[test]
+    fn of_git_lfs() {
+        let address = Address::parse("https://example.com/maria/site").unwrap();
+        assert_eq!(address.with_ending(), "https://example.com/maria/site.git");
+        assert_eq!(
+            Address::parse("https://example.com/site.git").unwrap().with_ending(),
+            "https://example.com/site.git"
+        );
+        for (url, expected) in [
+            ("https://example.com/x", true),
+            ("http://example.com/x", false),
+            ("https://example.com.evil.example/x", false),
+            ("https://example.com:81/x", false),
+        ] {
+            assert_eq!(address.is_origin_of(url), expected, "{url}");
+        }
     }
 
     #[test]

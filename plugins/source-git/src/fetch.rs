@@ -1,4 +1,4 @@
-//! The command `fetch` of protocol 2: one commit and all that belongs to it.
+//! How one commit and all that belongs to it is fetched, in each protocol.
 //!
 //! Must not know of requests.
 
@@ -8,19 +8,29 @@ use gix_hash::ObjectId;
 use pipewright_sdk::{Failure, Result};
 
 use crate::packets::{self, Lines};
-use crate::remote::Capabilities;
+use crate::server::Server;
 
 /// Stops a server that says everything but what was asked for.
 const LINES_MAX: usize = 1_000;
 
-pub(crate) fn request(id: &ObjectId, server: &Capabilities) -> Vec<u8> {
+pub(crate) fn request(id: &ObjectId, server: &Server) -> Vec<u8> {
     let want = format!("want {id}");
-    let mut arguments = vec!["no-progress", "ofs-delta", &want];
-    if server.shallow {
-        arguments.push("deepen 1");
+    let deepen = server.shallow.then_some("deepen 1");
+    match &server.old {
+        None => {
+            let mut arguments = vec!["no-progress", "ofs-delta", &want];
+            arguments.extend(deepen);
+            arguments.push("done");
+            packets::command("fetch", &arguments)
+        }
+        Some(old) => {
+            let want = format!("{want} {}", old.features.join(" "));
+            let mut sections =
+                packets::section(&[&want].into_iter().map(String::as_str).chain(deepen).collect::<Vec<_>>());
+            packets::line("done", &mut sections);
+            sections
+        }
     }
-    arguments.push("done");
-    packets::command("fetch", &arguments)
 }
 
 /// Hands the pack of the response to `read`.
@@ -31,7 +41,8 @@ pub(crate) fn response<R: Read, T>(
 ) -> Result<T> {
     for _ in 0..LINES_MAX {
         match lines.next().map_err(|failure| not_given(id, failure))? {
-            Some(b"packfile") => return lines.unpack(read).map_err(|failure| not_given(id, failure)),
+            // In protocols 0 and 1 the pack follows the word that nothing is in common.
+            Some(b"packfile" | b"NAK") => return lines.unpack(read).map_err(|failure| not_given(id, failure)),
             Some(_) => {}
             None => lines.next_section(),
         }
@@ -60,13 +71,14 @@ pub(crate) fn tree(commit: &[u8]) -> Result<ObjectId> {
 mod tests {
     use super::*;
     use crate::packets::lines;
+    use crate::server::Old;
     use expect_test::{Expect, expect};
 
     const ID: ObjectId = ObjectId::null(gix_hash::Kind::Sha1);
 
     #[test]
     fn requests() {
-        let text = |shallow| String::from_utf8(request(&ID, &Capabilities { shallow })).unwrap();
+        let text = |shallow, old| String::from_utf8(request(&ID, &Server { shallow, old })).unwrap();
         expect![[r#"
             0012command=fetch
             00010010no-progress
@@ -75,8 +87,16 @@ mod tests {
             000ddeepen 1
             0009done
             0000"#]]
-        .assert_eq(&text(true));
-        assert!(!text(false).contains("deepen"));
+        .assert_eq(&text(true, None));
+        assert!(!text(false, None).contains("deepen"));
+        let old = || Some(Old { references: Vec::new(), features: vec!["side-band-64k", "ofs-delta"] });
+        expect![[r#"
+            004awant 0000000000000000000000000000000000000000 side-band-64k ofs-delta
+            000ddeepen 1
+            00000009done
+        "#]]
+        .assert_eq(&text(true, old()));
+        assert!(!text(false, old()).contains("deepen"));
     }
 
     #[test]
@@ -93,6 +113,12 @@ mod tests {
         let pack = lines(&[&["packfile", "\u{1}PACK"]]);
         check(
             &[lines(&[&["shallow-info", "shallow 0"]]), pack.clone()].concat(),
+            expect![[r#"
+            PACK
+        "#]],
+        );
+        check(
+            &[lines(&[&["shallow 0"]]), [&lines(&[&["NAK"]])[..8], &lines(&[&["\u{1}PACK"]])].concat()].concat(),
             expect![[r#"
             PACK
         "#]],

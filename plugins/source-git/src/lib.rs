@@ -8,11 +8,13 @@ mod address;
 mod checkout;
 mod fetch;
 mod inflate;
+mod lfs;
 mod pack;
 mod packets;
 mod receive;
 mod refs;
 mod remote;
+mod server;
 mod tree;
 mod wanted;
 
@@ -26,8 +28,6 @@ use wanted::{Found, Wanted};
 
 /// Stops a commit message that takes the memory.
 const COMMIT_BYTES_MAX: u64 = 16 << 20;
-/// Output variables have a limit of their own, all together; git keeps messages of any length.
-const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Each report of progress is a line somewhere.
 const PROGRESS_PERCENT_STEP: u8 = 10;
 
@@ -83,9 +83,10 @@ impl Which {
     }
 }
 
-/// Fetches one commit of a git repository over HTTP (protocol 2), without its history: the newest of a branch, the one of a
-/// tag, or a certain one. The files are as the repository holds them: `.gitattributes` is not applied, and submodules are
-/// refused.
+/// Fetches one commit of a git repository over HTTP, without its history: the newest of a branch, the one of a tag, or a
+/// certain one. The files are as the repository holds them: `.gitattributes` is not applied. Files that Git LFS keeps are
+/// fetched as well, where the grants allow it; else they are its pointers, which the log names. A submodule is an empty folder, as after `git clone`. Symbolic links that lead out of
+/// the repository are left out, and named.
 #[action(provider = "Git", outputs = 1, latest = latest)]
 fn git(action: &Action, settings: Which) -> Result<Fetched<Told>> {
     let output = action.output()?;
@@ -94,17 +95,27 @@ fn git(action: &Action, settings: Which) -> Result<Fetched<Told>> {
     let mut remote = settings.remote()?;
     let server = remote.discover()?;
     let Found { id, branch } = match revision {
-        Some(id) => wanted.at(id, &remote)?,
-        None => wanted.find(&remote)?,
+        Some(id) => wanted.at(id, &server, &remote)?,
+        None => wanted.find(&server, &remote)?,
     };
     info!("fetching {id} from {}", remote.address());
     let mut pack = remote.command(&fetch::request(&id, &server), |lines| {
         fetch::response(&id, lines, |bytes| receive::receive(bytes, action.scratch(), received()))
     })?;
+    let kind = pack.kind(&id)?;
+    match (kind, revision) {
+        (Kind::Commit, _) => {}
+        (_, None) => return Err(wanted.not_a_commit(kind.name(), &remote)),
+        (_, Some(id)) => {
+            let text = format!("the revision {id} is of a {}, not of a commit; start with one", kind.name());
+            return Err(Failure::revision_unavailable(text));
+        }
+    }
     let commit = pack.content(&id, Kind::Commit, COMMIT_BYTES_MAX)?;
     progress(None, "writing files");
-    let written = checkout::write(&mut pack, fetch::tree(&commit)?, &output)?;
-    info!("wrote {} files, {} bytes", written.files, written.bytes);
+    let mut written = checkout::write(&mut pack, fetch::tree(&commit)?, &output)?;
+    written.tell();
+    lfs::fetch(&written.take_pointers(), &remote, &output, action.scratch());
     Ok(told(id, Commit::parse(&commit), branch, remote.address().repository_name()))
 }
 
@@ -126,20 +137,17 @@ fn received() -> impl FnMut(u32, u32) {
 }
 
 fn told(id: ObjectId, commit: Commit, branch: Option<String>, repository_name: Option<String>) -> Fetched<Told> {
-    let subject = commit.message.lines().next().unwrap_or_default();
     let id = id.to_string();
-    let summary = format!("{}: {subject}", &id[..8]);
+    let summary = format!("{}: {}", &id[..8], commit.subject());
     let revision = Revision {
         id: id.clone(),
-        summary: Some(subject.to_owned()),
+        summary: Some(commit.subject().to_owned()),
         url: None,
         created: commit.committed.and_then(|time| time.as_millisecond().try_into().ok()),
     };
-    let mut message = commit.message;
-    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
     let variables = Told {
         commit_id: id,
-        commit_message: message,
+        commit_message: commit.message,
         author_date: commit.authored.map(|time| time.to_string()),
         committer_date: commit.committed.map(|time| time.to_string()),
         branch_name: branch,

@@ -131,6 +131,11 @@ impl Pack {
         Ok(self.object(id)?.kind)
     }
 
+    /// Inflated, in bytes.
+    pub(crate) fn size(&self, id: &ObjectId) -> Result<u64> {
+        Ok(self.object(id)?.size)
+    }
+
     fn object(&self, id: &ObjectId) -> Result<Object> {
         let object = self.objects.get(id).copied();
         object.ok_or_else(|| damaged(&format!("lacks the object {id}, to which another one refers")))

@@ -19,13 +19,26 @@ const QUOTED_CHARS_MAX: usize = 300;
 /// A request of protocol 2: the command, and its arguments.
 pub(crate) fn command(name: &str, arguments: &[&str]) -> Vec<u8> {
     let mut body = Vec::new();
-    // Writing to memory does not fail, and no line of ours is near the limit of 64 KiB.
-    let _ = text_to_write(format!("command={name}").as_bytes(), &mut body).and_then(|_| delim_to_write(&mut body));
-    for argument in arguments {
-        let _ = text_to_write(argument.as_bytes(), &mut body);
+    line(&format!("command={name}"), &mut body);
+    // Writing to memory does not fail.
+    let _ = delim_to_write(&mut body);
+    body.extend(section(arguments));
+    body
+}
+
+/// Lines, and the end of a section.
+pub(crate) fn section(lines: &[&str]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for text in lines {
+        line(text, &mut body);
     }
     let _ = flush_to_write(&mut body);
     body
+}
+
+/// None of ours is near the limit of 64 KiB.
+pub(crate) fn line(text: &str, body: &mut Vec<u8>) {
+    let _ = text_to_write(text.as_bytes(), body);
 }
 
 /// The lines of a response.
@@ -100,14 +113,7 @@ fn broken(error: std::io::Error) -> Failure {
 /// Sections as a server sends them.
 #[cfg(test)]
 pub(crate) fn lines(sections: &[&[&str]]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for section in sections {
-        for line in *section {
-            text_to_write(line.as_bytes(), &mut bytes).unwrap();
-        }
-        flush_to_write(&mut bytes).unwrap();
-    }
-    bytes
+    sections.iter().flat_map(|lines| section(lines)).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! References: what a branch, a tag or HEAD points at, by `ls-refs` of protocol 2.
+//! References: what a branch, a tag or HEAD points at, and how `ls-refs` of protocol 2 tells it.
 //!
 //! Pure: must not know of requests.
 
@@ -9,12 +9,16 @@ use pipewright_sdk::{Failure, Result};
 
 use crate::packets::{self, Lines};
 
+pub(crate) const HEAD: &str = "HEAD";
+pub(crate) const BRANCHES: &str = "refs/heads/";
+pub(crate) const TAGS: &str = "refs/tags/";
+
 /// Stops a server that lists references for ever. The one that is looked for is among the first of those that begin like it.
 const REFERENCES_MAX: usize = 10_000;
 /// As many names as a message shows.
 const NAMES_MAX: usize = 10;
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reference {
     pub(crate) name: String,
     /// The object it points at; for an annotated tag, what that points at in the end.
@@ -40,22 +44,30 @@ pub(crate) fn find<R: Read>(name: &str, mut lines: Lines<R>) -> Result<Option<Re
     Err(Failure::job(format!("the server lists more than {REFERENCES_MAX} references that begin with `{name}`")))
 }
 
-/// The first names below `prefix`, for a message: `a, b and more`; none where there are none.
+/// The first names below `prefix`, for a message; none where there are none.
 pub(crate) fn names<R: Read>(prefix: &str, mut lines: Lines<R>) -> Result<Option<String>> {
     let mut names: Vec<String> = Vec::new();
     while let Some(line) = lines.next()? {
-        if names.len() == NAMES_MAX {
-            return Ok(Some(names.join(", ") + " and more"));
+        names.extend(Reference::parse(line)?.name.strip_prefix(prefix).map(str::to_owned));
+        if names.len() > NAMES_MAX {
+            break;
         }
-        let name = Reference::parse(line)?.name;
-        names.extend(name.strip_prefix(prefix).map(|name| format!("`{name}`")));
     }
-    Ok((!names.is_empty()).then(|| names.join(", ")))
+    Ok(listed(names.iter().map(String::as_str)))
+}
+
+/// `a, b and more`
+pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<String> = names.take(NAMES_MAX + 1).map(|name| format!("`{name}`")).collect();
+    match names.get(..NAMES_MAX) {
+        Some(first) if names.len() > NAMES_MAX => Some(first.join(", ") + " and more"),
+        _ => (!names.is_empty()).then(|| names.join(", ")),
+    }
 }
 
 impl Reference {
     /// `ID NAME`, and attributes like `symref-target:NAME` and `peeled:ID`.
-    fn parse(line: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(line: &[u8]) -> Result<Self> {
         let malformed = || Failure::job("the server sent a malformed reference");
         // A name that is not UTF-8 is not the one that is looked for.
         let text = String::from_utf8_lossy(line);

@@ -1,24 +1,27 @@
-//! A git server over smart HTTP with protocol 2 (gitprotocol-http(5), gitprotocol-v2(5)): where it is, and what it takes to
-//! be let in.
+//! A git server over smart HTTP (gitprotocol-http(5)): where it is, and what it takes to be let in. It is asked for protocol
+//! 2, and may answer in an older one.
 //!
 //! Owns requests, redirects, credentials, and what a status means. Must not know of references or packs.
+
+use std::collections::BTreeMap;
 
 use pipewright_sdk::http::{self, Request, Response};
 use pipewright_sdk::{Choice, Failure, Result, secrets};
 
 use crate::address::{Address, DISCOVERY};
 use crate::packets::Lines;
+use crate::server::Server;
 
 const SERVICE: &str = "/git-upload-pack";
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
 const REQUEST: &str = "application/x-git-upload-pack-request";
 const RESULT: &str = "application/x-git-upload-pack-result";
+/// Both ways.
+const LFS: &str = "application/vnd.git-lfs+json";
 /// Some servers show a page for people to whatever does not call itself git.
 const AGENT: &str = concat!("git/pipewright-", env!("CARGO_PKG_VERSION"));
 /// Stops servers that send us round in circles.
 const REDIRECTS_MAX: usize = 5;
-/// Stops a server with endless capabilities; git has about ten.
-const CAPABILITIES_MAX: usize = 100;
 
 /// How a secret becomes a credential.
 #[derive(Clone, Copy, Choice)]
@@ -34,6 +37,8 @@ pub(crate) struct Remote {
     /// The one of the setting, for which the credential was meant.
     home: Address,
     secret: Option<Secret>,
+    /// Protocol 2 is asked for. Not of a server that answered in an older one: some proxies drop the header of some requests.
+    asks_for_2: bool,
 }
 
 struct Secret {
@@ -56,20 +61,22 @@ impl Remote {
                 Some(Secret { name: name.to_owned(), credential })
             }
         };
-        Ok(Self { home: address.clone(), address, secret })
+        Ok(Self { home: address.clone(), address, secret, asks_for_2: true })
     }
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Finds out where the repository really is, and that its server speaks protocol 2 and SHA-1.
-    pub(crate) fn discover(&mut self) -> Result<Capabilities> {
+    /// Finds out where the repository really is, what its server speaks, and that its objects have ids of SHA-1.
+    pub(crate) fn discover(&mut self) -> Result<Server> {
         for _ in 0..=REDIRECTS_MAX {
             let response = self.send(|| http::get(format!("{}{DISCOVERY}", self.address)))?;
             if !matches!(response.status(), 301 | 302 | 303 | 307 | 308) {
                 let response = self.checked(response, ADVERTISEMENT)?;
-                return Capabilities::read(Lines::new(response)).map_err(|failure| self.told(failure));
+                let server = Server::read(Lines::new(response)).map_err(|failure| self.told(failure))?;
+                self.asks_for_2 = server.old.is_none();
+                return Ok(server);
             }
             let location = response.header("location").unwrap_or_default();
             self.address = self.address.redirected(location).ok_or_else(|| {
@@ -120,10 +127,26 @@ impl Remote {
         })
     }
 
+    /// Asks where files are that Git LFS keeps.
+    pub(crate) fn lfs_batch(&self, body: &[u8]) -> Result<Response> {
+        let url = format!("{}/info/lfs/objects/batch", self.address.with_ending());
+        self.send(|| http::post(&url).header("content-type", LFS).header("accept", LFS).body(body))
+    }
+
+    /// Fetches one from where it is; with the credential, where that is the same origin and there is no other one.
+    pub(crate) fn download(&self, url: &str, headers: &BTreeMap<String, String>) -> Result<Response> {
+        let request = || headers.iter().fold(http::get(url), |request, (name, value)| request.header(name, value));
+        let has_credential = headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
+        if has_credential || !self.address.is_origin_of(url) { request().send() } else { self.send(request) }
+    }
+
     /// The credential goes to the origin that it was set for. Another one, to which a redirect led, gets it only if it asks
     /// for it, and the host puts the secret in only where it is granted for that host as well; never does it leave TLS.
     fn send(&self, request: impl Fn() -> Request) -> Result<Response> {
-        let request = || request().header("git-protocol", "version=2").header("user-agent", AGENT);
+        let request = || {
+            let request = request().header("user-agent", AGENT);
+            if self.asks_for_2 { request.header("git-protocol", "version=2") } else { request }
+        };
         let Some(secret) = &self.secret else { return request().send() };
         if !self.address.is_same_origin(&self.home) {
             let response = request().send()?;
@@ -140,8 +163,7 @@ impl Remote {
         let failure = match (response.status(), &self.secret) {
             (200, _) if response.header("content-type") == Some(content_type) => return Ok(response),
             (200, _) => Failure::configuration(format!(
-                "{address} does not answer as a git server with protocol 2; correct the setting `RepositoryUrl`, or use a newer \
-                 server"
+                "{address} does not answer as a git server over smart HTTP; correct the setting `RepositoryUrl`"
             )),
             (401, None) => Failure::permission(format!(
                 "{address} wants a credential; grant a secret to this action, and name it in the setting `Secret` (with the \
@@ -170,80 +192,5 @@ impl Remote {
 
     fn told(&self, Failure { kind, message }: Failure) -> Failure {
         Failure { kind, message: format!("{}: {message}", self.address) }
-    }
-}
-
-/// What a server can do, as far as it concerns us.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Capabilities {
-    /// It can leave history out.
-    pub(crate) shallow: bool,
-}
-
-impl Capabilities {
-    fn read<R: std::io::Read>(mut lines: Lines<R>) -> Result<Self> {
-        let old =
-            || Failure::configuration("the server does not speak version 2 of git's protocol (git 2.18 and later do)");
-        // Servers may or may not say first what they will say.
-        let mut first = lines.next()?.unwrap_or_default();
-        if first.starts_with(b"# service=") {
-            lines.next()?;
-            lines.next_section();
-            first = lines.next()?.unwrap_or_default();
-        }
-        if first != b"version 2" {
-            return Err(old());
-        }
-        let mut found = Self { shallow: false };
-        for _ in 0..CAPABILITIES_MAX {
-            let Some(line) = lines.next()? else { return Ok(found) };
-            if let Some(features) = line.strip_prefix(b"fetch=") {
-                found.shallow = features.split(|byte| *byte == b' ').any(|feature| feature == b"shallow");
-            } else if let Some(format) = line.strip_prefix(b"object-format=")
-                && format != b"sha1"
-            {
-                return Err(Failure::configuration(
-                    "the repository has another object format than sha1; only that one can be read",
-                ));
-            }
-        }
-        Err(Failure::job(format!("the server lists more than {CAPABILITIES_MAX} capabilities")))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::packets::lines;
-    use expect_test::{Expect, expect};
-
-    #[test]
-    fn capabilities() {
-        let check = |sections: &[&[&str]], expected: Expect| {
-            let read = Capabilities::read(Lines::new(lines(sections).as_slice()));
-            expected.assert_eq(&read.map_or_else(|failure| failure.message, |found| format!("{found:?}")));
-        };
-        check(
-            &[
-                &["# service=git-upload-pack"],
-                &["version 2", "agent=git/2.47", "fetch=shallow filter", "object-format=sha1"],
-            ],
-            expect!["Capabilities { shallow: true }"],
-        );
-        check(&[&["version 2", "ls-refs"]], expect!["Capabilities { shallow: false }"]);
-        check(
-            &[&["# service=git-upload-pack"], &["0123 HEAD\0multi_ack agent=git/2.10"]],
-            expect!["the server does not speak version 2 of git's protocol (git 2.18 and later do)"],
-        );
-        check(
-            &[&["version 2", "object-format=sha256"]],
-            expect!["the repository has another object format than sha1; only that one can be read"],
-        );
-        check(&[&["version 2", "ERR go away"]], expect!["the server refuses: go away"]);
-        check(
-            &[&[&["version 2"], ["x"; 200].as_slice()].concat()],
-            expect!["the server lists more than 100 capabilities"],
-        );
-        check(&[], expect!["the server's response broke off: failed to fill whole buffer"]);
     }
 }

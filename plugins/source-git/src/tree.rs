@@ -10,9 +10,13 @@ use pipewright_sdk::{Failure, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    File { executable: bool },
+    File {
+        executable: bool,
+    },
     Link,
     Folder,
+    /// Another repository's commit; its id is not one of this one.
+    Submodule,
 }
 
 #[derive(Debug, PartialEq)]
@@ -26,8 +30,8 @@ pub(crate) struct Entry {
 /// The entries of the folder whose tree object this is; `folder` is empty for the top.
 ///
 /// # Errors
-/// Names the path that cannot be: a submodule, a name that is not one of a file, or one that is there twice (whatever is
-/// written second would then go where the first, perhaps a link, leads).
+/// Names the path that cannot be: a name that is not one of a file, or one that is there twice (whatever is written second
+/// would then go where the first, perhaps a link, leads).
 pub(crate) fn read(folder: &str, tree: &[u8]) -> Result<Vec<Entry>> {
     let malformed = || Failure::job(format!("the tree of the folder `{folder}` is malformed"));
     let (mut entries, mut names) = (Vec::new(), HashSet::new());
@@ -63,10 +67,7 @@ fn what(mode: u32, shown: &str) -> Result<What> {
         0o100_000 => Ok(What::File { executable: mode & 0o100 != 0 }),
         0o120_000 => Ok(What::Link),
         0o040_000 => Ok(What::Folder),
-        0o160_000 => Err(Failure::job(format!(
-            "`{shown}` is a submodule, and submodules are not fetched; use a source action for each repository, or commit its \
-             files"
-        ))),
+        0o160_000 => Ok(What::Submodule),
         _ => Err(Failure::job(format!("`{shown}` is of an unknown kind (mode {mode:o})"))),
     }
 }
@@ -108,6 +109,7 @@ mod tests {
             ("100755", b"run me.sh"),
             ("120000", b"link"),
             ("40000", "ü".as_bytes()),
+            ("160000", b"theme"),
             ("100644", b".github"),
             ("100644", b".gitmodules"),
             ("100644", b"a\\b:c*"),
@@ -119,6 +121,7 @@ mod tests {
             docs/run me.sh File { executable: true }
             docs/link Link
             docs/ü Folder
+            docs/theme Submodule
             docs/.github File { executable: false }
             docs/.gitmodules File { executable: false }
             docs/a\b:c* File { executable: false }
@@ -130,12 +133,6 @@ mod tests {
     #[test]
     fn what_is_refused() {
         let check = |entries: &[(&str, &[u8])], expected: Expect| expected.assert_eq(&shown(&tree(entries)));
-        check(
-            &[("160000", b"theme")],
-            expect![
-                "`docs/theme` is a submodule, and submodules are not fetched; use a source action for each repository, or commit its files"
-            ],
-        );
         check(
             &[("100644", b"..")],
             expect!["the repository has the path `docs/..`: Relative components '.' and '..' are disallowed"],

@@ -3,11 +3,9 @@
 use gix_hash::ObjectId;
 use pipewright_sdk::{Failure, Result};
 
-use crate::refs::{self, Reference};
+use crate::refs::{self, BRANCHES, HEAD, Reference, TAGS};
 use crate::remote::Remote;
-
-const BRANCHES: &str = "refs/heads/";
-const TAGS: &str = "refs/tags/";
+use crate::server::Server;
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Wanted {
@@ -41,24 +39,24 @@ impl Wanted {
 
     fn reference(&self) -> String {
         match self {
-            Self::Head | Self::Commit(_) => "HEAD".to_owned(),
+            Self::Head | Self::Commit(_) => HEAD.to_owned(),
             Self::Branch(name) => format!("{BRANCHES}{name}"),
             Self::Tag(name) => format!("{TAGS}{name}"),
         }
     }
 
     /// The commit that it is now.
-    pub(crate) fn find(&self, remote: &Remote) -> Result<Found> {
+    pub(crate) fn find(&self, server: &Server, remote: &Remote) -> Result<Found> {
         match self {
             Self::Commit(id) => Ok(Found { id: *id, branch: None }),
-            _ => self.look_up(remote)?.ok_or_else(|| self.missing(remote)),
+            _ => self.look_up(server, remote)?.ok_or_else(|| self.missing(server, remote)),
         }
     }
 
     /// The same for a certain commit.
-    pub(crate) fn at(&self, id: ObjectId, remote: &Remote) -> Result<Found> {
+    pub(crate) fn at(&self, id: ObjectId, server: &Server, remote: &Remote) -> Result<Found> {
         let branch = match self {
-            Self::Head => self.look_up(remote)?.and_then(|found| found.branch),
+            Self::Head => self.look_up(server, remote)?.and_then(|found| found.branch),
             Self::Branch(name) => Some(name.clone()),
             Self::Tag(_) | Self::Commit(_) => None,
         };
@@ -74,35 +72,48 @@ impl Wanted {
         if let Some(Some(found)) = remote.command_at_once(&refs::request(&name), |lines| refs::find(&name, lines))? {
             return Ok(Some(found.id));
         }
-        remote.discover()?;
-        match (self, self.look_up(&remote)?) {
+        let server = remote.discover()?;
+        match (self, self.look_up(&server, &remote)?) {
             (_, Some(found)) => Ok(Some(found.id)),
             (Self::Head, None) => Ok(None),
-            (_, None) => Err(self.missing(&remote)),
+            (_, None) => Err(self.missing(&server, &remote)),
         }
     }
 
-    fn look_up(&self, remote: &Remote) -> Result<Option<Found>> {
-        let name = self.reference();
-        let found = remote.command(&refs::request(&name), |lines| refs::find(&name, lines))?;
+    fn look_up(&self, server: &Server, remote: &Remote) -> Result<Option<Found>> {
+        let found = server.find(&self.reference(), remote)?;
         Ok(found.map(|Reference { name, id, target }| {
             let branch = target.unwrap_or(name);
             Found { id, branch: branch.strip_prefix(BRANCHES).map(str::to_owned) }
         }))
     }
 
-    fn missing(&self, remote: &Remote) -> Failure {
+    fn missing(&self, server: &Server, remote: &Remote) -> Failure {
         let (kind, setting, prefix, what) = match self {
             Self::Tag(name) => ("tags", "Tag", TAGS, format!("no tag `{name}`")),
             Self::Branch(name) => ("branches", "BranchName", BRANCHES, format!("no branch `{name}`")),
             Self::Head | Self::Commit(_) => ("branches", "BranchName", BRANCHES, "no commit on its HEAD".to_owned()),
         };
-        let there = match remote.command(&refs::request(prefix), |lines| refs::names(prefix, lines)) {
+        let there = match server.names(prefix, remote) {
             Ok(Some(names)) => format!("its {kind} are {names}; correct the setting `{setting}`"),
             Ok(None) => format!("it has no {kind}"),
             Err(failure) => failure.message,
         };
         Failure::revision_unavailable(format!("{} has {what}: {there}", remote.address()))
+    }
+
+    /// What was found is not of a commit but of `kind`.
+    pub(crate) fn not_a_commit(&self, kind: &str, remote: &Remote) -> Failure {
+        let (what, setting) = match self {
+            Self::Tag(name) => (format!("the tag `{name}`"), "Tag"),
+            Self::Branch(name) => (format!("the branch `{name}`"), "BranchName"),
+            Self::Head => ("HEAD".to_owned(), "BranchName"),
+            Self::Commit(id) => (format!("the id {id}"), "CommitId"),
+        };
+        let address = remote.address();
+        Failure::configuration(format!(
+            "{what} of {address} is of a {kind}, not of a commit; correct the setting `{setting}`"
+        ))
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Link {
     pub(crate) line: u32,
     /// Where the link comes from, if it says so: the file, its line, and how it was written there.
     pub(crate) origin: Option<(String, u32, String)>,
+    /// Where it may have been meant to lead, as it would be written there.
+    pub(crate) meant: Option<String>,
 }
 
 impl Document {
@@ -49,7 +51,7 @@ impl Document {
         if *tag.name == b"a" {
             self.anchors.extend(attribute("name"));
         }
-        let written = attribute("data-href");
+        let (written, meant) = (attribute("data-href"), attribute("data-meant"));
         let source = attribute("data-source").and_then(|source| {
             let (file, line) = source.rsplit_once(':')?;
             Some((file.to_owned(), line.parse().ok()?))
@@ -59,7 +61,7 @@ impl Document {
                 .clone()
                 .map(|(file, line): (String, u32)| (file, line, written.clone().unwrap_or_else(|| href.clone())));
             if Reference::parse(&href).is_some() {
-                self.links.push(Link { href, line, origin });
+                self.links.push(Link { href, line, origin, meant: meant.clone() });
             }
         };
         ["href", "src", "poster"].iter().filter_map(|name| attribute(name)).for_each(&mut link);
@@ -78,17 +80,17 @@ mod tests {
         let document = Document::parse(
             "<!doctype html>\n<h1 id=top>A</h1><a name='old'></a>\n\n<a href='https://example.com'></a><a class=x\n href='b.html?a&amp;b#c'>b</a>\n\
              <!-- <a href=no> --><script>'<a href=no>'</script>\n\
-             <img data-source='a:b.md:7' data-href='x y.png' src=x%20y.png srcset='1.png 1x, 2.png'>",
+             <img data-source='a:b.md:7' data-meant='z.png' data-href='x y.png' src=x%20y.png srcset='1.png 1x, 2.png'>",
         );
         assert_eq!(document.anchors.iter().collect::<Vec<_>>(), ["old", "top"]);
         let origin = |written: &str| Some(("a:b.md".to_owned(), 7, written.to_owned()));
         assert_eq!(
             document.links,
             [
-                Link { href: "b.html?a&b#c".into(), line: 4, origin: None },
-                Link { href: "x%20y.png".into(), line: 7, origin: origin("x y.png") },
-                Link { href: "1.png".into(), line: 7, origin: origin("x y.png") },
-                Link { href: "2.png".into(), line: 7, origin: origin("x y.png") },
+                Link { href: "b.html?a&b#c".into(), line: 4, origin: None, meant: None },
+                Link { href: "x%20y.png".into(), line: 7, origin: origin("x y.png"), meant: Some("z.png".into()) },
+                Link { href: "1.png".into(), line: 7, origin: origin("x y.png"), meant: Some("z.png".into()) },
+                Link { href: "2.png".into(), line: 7, origin: origin("x y.png"), meant: Some("z.png".into()) },
             ]
         );
     }

@@ -1,7 +1,8 @@
 //! Test `Custom/LinkCheck/1`: every internal link, anchor and image of a built website.
 //!
-//! A link that says where it comes from (`data-source="FILE:LINE"`, and `data-href` where it was rewritten, as
-//! `pipewright/build-site` writes them) is reported there and as it was written; any other in the HTML file itself. Links
+//! A link that says where it comes from (`data-source="FILE:LINE"`, `data-href` where it was rewritten, and `data-meant` where
+//! it leads nowhere and something else may have been meant, as `pipewright/build-site` writes them) is reported there and as
+//! it was written; any other in the HTML file itself. Links
 //! to other sites are not followed.
 
 mod check;
@@ -9,9 +10,10 @@ mod document;
 
 use std::fs;
 
-use check::{Broken, Files};
+use check::{Broken, Files, is_page};
 use document::Document;
 use pipewright_sdk::prelude::*;
+use site_references::{Followed, Node};
 
 /// The report holds at most 10,000 cases; a site with more broken links than this is told their number.
 const BROKEN_LINKS_MAX: usize = 5_000;
@@ -27,44 +29,44 @@ struct Counted {
     broken: usize,
 }
 
-/// Checks every internal link, anchor and image of the website in the input artifact. Links to other sites are not
-/// followed.
+/// Checks every internal link, anchor and image of the website in the input artifact, and the symbolic links in the place of
+/// its pages. Links to other sites are not followed.
 #[action(provider = "LinkCheck", inputs = 1)]
 fn link_check(action: &Action, (): ()) -> Result<Tested<Counted>> {
     let input = action.input()?;
     let mut site = Files::default();
-    for entry in files::list(&input, &[])? {
-        if entry.kind == files::FileKind::Directory {
-            site.folders.insert(entry.path);
-        } else if is_page(&entry.path) {
-            let html = fs::read(input.join(&entry.path)).doing(format_args!("reading {}", entry.path))?;
-            site.pages.insert(entry.path, Document::parse(&String::from_utf8_lossy(&html)));
+    let followed = followed(&input)?;
+    for path in followed.files.into_keys() {
+        if is_page(&path) {
+            let html = fs::read(input.join(&path)).doing(format_args!("reading {path}"))?;
+            site.pages.insert(path, Document::parse(&String::from_utf8_lossy(&html)));
         } else {
-            site.others.insert(entry.path);
+            site.others.insert(path);
         }
     }
+    (site.folders, site.nowhere) = (followed.folders, followed.nowhere);
     if site.pages.is_empty() {
         return Err(Failure::job(format!(
             "the input artifact `{}` holds no HTML files: there is nothing to check",
             input.name()
         )));
     }
-    let (mut links, mut passed, mut failed, mut cases) = (0, 0, 0, Vec::new());
+    let mut all: Vec<Broken> = check::nowhere(&site).collect();
+    let (mut links, mut passed, mut cases) = (all.len(), 0, Vec::new());
     for (path, page) in &site.pages {
-        let broken: Vec<Broken> = page.links.iter().filter_map(|link| check::check(&site, path, link)).collect();
+        let broken = all.len();
+        all.extend(page.links.iter().filter_map(|link| check::check(&site, path, link)));
         links += page.links.len();
-        if broken.is_empty() && passed < PASSED_PAGES_MAX {
+        if all.len() == broken && passed < PASSED_PAGES_MAX {
             passed += 1;
             cases.push(TestCase::passed(path));
         }
-        for broken in broken {
-            failed += 1;
-            if failed <= BROKEN_LINKS_MAX {
-                error!("{broken}");
-                cases.push(TestCase::failed(&broken.target, broken.problem()).at(&broken.file, Some(broken.line)));
-            }
-        }
     }
+    for broken in all.iter().take(BROKEN_LINKS_MAX) {
+        error!("{broken}");
+        cases.push(TestCase::failed(&broken.target, broken.problem()).at(&broken.file, broken.line));
+    }
+    let failed = all.len();
     let pages = site.pages.len();
     let summary = match failed {
         0 => format!("{links} links on {pages} pages, all of them right"),
@@ -74,9 +76,17 @@ fn link_check(action: &Action, (): ()) -> Result<Tested<Counted>> {
     Ok(Tested { report: Report::new(summary).variables(Counted { pages, links, broken: failed }), cases })
 }
 
-fn is_page(path: &str) -> bool {
-    path.rsplit_once('.')
-        .is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("html") || extension.eq_ignore_ascii_case("htm"))
+/// What is in the artifact, as whoever serves it shows its symbolic links.
+fn followed(input: &Input) -> Result<Followed> {
+    let entries = files::list(input, &[])?.into_iter().map(|entry| {
+        let node = match (entry.kind, entry.target) {
+            (files::FileKind::Directory, _) => Node::Folder,
+            (files::FileKind::File, _) => Node::File(entry.size),
+            (files::FileKind::Link, target) => Node::Link(target.unwrap_or_default()),
+        };
+        (entry.path, node)
+    });
+    Followed::new(entries).map_err(|error| Failure::job(format!("the input artifact `{}`: {error}", input.name())))
 }
 
 plugin! {

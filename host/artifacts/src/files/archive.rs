@@ -3,6 +3,7 @@
 //!
 //! The directory of an archive is read entry by entry, never whole: its size is whatever the archive claims.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -156,6 +157,7 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
     let mut content = BufReader::with_capacity(CHUNK_BYTES, At::start(clone()?));
     let mut copied = Copied::default();
     let mut links = Vec::new();
+    let mut names = HashSet::new();
     let mut held = target.budget.listing();
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut made = String::new();
@@ -164,8 +166,10 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
             return Err(FileError::stopped());
         }
         let entry = entry.map_err(fault)?;
-        let name = entry.name().map_err(fault)?.into_owned();
-        let path = name.strip_suffix('/').unwrap_or(&name).to_owned();
+        let path = tidy(&entry.name().map_err(fault)?);
+        if path.is_empty() && entry.is_dir() {
+            continue;
+        }
         check_name(&path)?;
         target.budget.check_path(&path)?;
         target.check_depth(&path)?;
@@ -180,6 +184,10 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
             area::make_directory(target.directory, &path, target.budget, FollowSymlinks::No)?;
             continue;
         }
+        held.add(&path)?;
+        if !names.insert(path.clone()) {
+            return Err(named(&path, "is there twice, so that one of them would be lost", "it is not unpacked"));
+        }
         let mut file = entry.with_reader(&mut content, ZipReadOptions::default()).map_err(fault)?;
         if is_link {
             let mut to = String::new();
@@ -187,7 +195,6 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
             read.map_err(|error| of_io(&path, error))?;
             copy::check_link(target, &path, &to)?;
             paths::check_archived(&to).map_err(|fault| named(&path, fault, "it is not unpacked"))?;
-            held.add(&path)?;
             held.add(&to)?;
             links.push((path, to));
         } else {
@@ -200,6 +207,15 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
         copy::make_link(target, &path, &to)?;
     }
     Ok(copied)
+}
+
+/// Without `.` between slashes and the slash at the end of a directory: `./a/` is `a`.
+fn tidy(name: &str) -> String {
+    let mut path: Vec<&str> = name.split('/').filter(|name| *name != ".").collect();
+    if path.len() > 1 && path.last().is_some_and(|last| last.is_empty()) {
+        path.pop();
+    }
+    path.join("/")
 }
 
 fn check_name(path: &str) -> FileResult<()> {

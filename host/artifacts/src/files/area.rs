@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _, SystemTimeSpec};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
 use super::error::{FileError, FileResult};
 use super::hashed::Hashed;
@@ -221,7 +222,10 @@ impl Area {
             let mut options = options(true);
             options.create_new(true);
             match top.open_with(path, &options) {
-                Ok(file) => return self.opened(path, file.into_std(), how, held),
+                Ok(file) => {
+                    set_mode(&file, false).map_err(self.fail(path))?;
+                    return self.opened(path, file.into_std(), how, held);
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !how.exclusive => self.budget.not_made(),
                 Err(error) => {
                     self.budget.not_made();
@@ -311,7 +315,7 @@ impl Area {
             return Err(FileError::invalid(Errno::EXIST, exists));
         }
         self.budget.make(top)?;
-        top.create_dir(path).inspect_err(|_| self.budget.not_made()).map_err(self.fail(path))
+        create_directory(top, path).inspect_err(|_| self.budget.not_made()).map_err(self.fail(path))
     }
 
     pub fn remove_file(&self, path: &str) -> FileResult<()> {
@@ -538,7 +542,7 @@ fn options(write: bool) -> OpenOptions {
 /// Makes a directory unless it is there, or, if `follow`, a link to one; whatever else is there is in the way.
 pub fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSymlinks) -> FileResult<()> {
     budget.make(top)?;
-    let Err(error) = top.create_dir(path) else { return Ok(()) };
+    let Err(error) = create_directory(top, path) else { return Ok(()) };
     budget.not_made();
     if error.kind() == io::ErrorKind::AlreadyExists {
         let there = if follow == FollowSymlinks::Yes { top.metadata(path) } else { top.symlink_metadata(path) };
@@ -549,19 +553,33 @@ pub fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSyml
     Err(FileError::io(path, &error))
 }
 
+fn create_directory(top: &Dir, path: &str) -> io::Result<()> {
+    top.create_dir(path)?;
+    set_mode(&top.open_dir_nofollow(path)?, true)
+}
+
+/// Everybody may read what is made, whatever the umask of the host is: who serves a granted directory is often another user.
+/// The bits by which a directory hands its group on stay.
+fn set_mode(made: impl AsFd, executable: bool) -> io::Result<()> {
+    let kept = Mode::from_raw_mode(rustix::fs::fstat(&made)?.st_mode) & (Mode::SUID | Mode::SGID | Mode::SVTX);
+    Ok(rustix::fs::fchmod(made, kept | Mode::from_raw_mode(if executable { 0o755 } else { 0o644 }))?)
+}
+
 /// Makes a new file, in the place of a file or link that was there: a new inode, which nobody else has open, and which
 /// has no other name.
 pub fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) -> FileResult<File> {
     let fail = |error: io::Error| FileError::io(path, &error);
     let mut options = options(true);
-    options.create_new(true).mode(if executable { 0o777 } else { 0o666 });
+    options.create_new(true);
     budget.make(top)?;
-    match top.open_with(path, &options) {
-        Ok(file) => Ok(file.into_std()),
+    let file = match top.open_with(path, &options) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             top.remove_file(path).map_err(fail)?;
-            Ok(top.open_with(path, &options).map_err(fail)?.into_std())
+            top.open_with(path, &options)
         }
-        Err(error) => Err(fail(error)),
-    }
+        opened => opened,
+    };
+    let file = file.map_err(fail)?;
+    set_mode(&file, executable).map_err(fail)?;
+    Ok(file.into_std())
 }

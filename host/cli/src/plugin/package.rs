@@ -7,8 +7,8 @@ use pipewright_sandbox::abi::Ask;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::Ended;
-use crate::out::{self, in_one_quote, say};
 use super::super::remote::quoted;
+use crate::out::{self, in_one_quote, say};
 use pipewright_aws::auth::profile::{DEFAULT, read_credentials};
 use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};

@@ -27,6 +27,8 @@ use pipewright_runner::host::{self, ACCOUNT};
 const PIPELINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The name under which a `--source` directory is granted.
 const SOURCE_DIRECTORY: &str = "source";
+/// And that of its repository, where that lies elsewhere.
+const SOURCE_REPOSITORY: &str = "repository";
 
 pub(super) struct Prepared {
     pub declaration: PipelineDeclaration,
@@ -75,6 +77,9 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
     let mut grants = grants(arguments, terminal, &folders)?;
     check_grants(&grants, &declaration)?;
     for (action, directory) in sources {
+        if let Some(repository) = linked_repository(&directory) {
+            grants.add_directory(&action, SOURCE_REPOSITORY, repository);
+        }
         grants.add_directory(&action, SOURCE_DIRECTORY, directory);
     }
     resolve_grants(&grants, &declaration, &plugins)?;
@@ -136,6 +141,18 @@ fn feed_sources(declaration: &mut PipelineDeclaration, sources: &[String]) -> Re
         fed.push((format!("{}/{name}", stage.name), path));
     }
     Ok(fed)
+}
+
+/// The repository of a work tree that `git worktree add` made, if that names the work tree in turn: a file `.git` alone could
+/// lead anywhere.
+fn linked_repository(work: &Path) -> Option<PathBuf> {
+    let read = |file: PathBuf| Some(std::fs::read_to_string(file).ok()?.trim_end().to_owned());
+    let git = work.join(".git");
+    let folder = std::fs::canonicalize(work.join(read(git.clone())?.strip_prefix("gitdir: ")?)).ok()?;
+    let named = std::fs::canonicalize(folder.join(read(folder.join("gitdir"))?)).ok()?;
+    let repository = std::fs::canonicalize(folder.join(read(folder.join("commondir"))?)).ok()?;
+    let is_its_own = named == std::fs::canonicalize(git).ok()? && folder.parent()? == repository.join("worktrees");
+    is_its_own.then_some(repository)
 }
 
 fn take_directory(action: &mut ActionDeclaration) {

@@ -5,9 +5,10 @@
 //! that content, and a replay does the same work on it and compares what came of each use.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -151,7 +152,7 @@ impl Directory {
         }
         let (path, access) = (tidy(&base.join(&self.path)), self.access);
         if access == Access::Write {
-            fs::create_dir_all(&path).map_err(|e| format!("directories.{name}: {}: {e}", path.display()))?;
+            make_readable(&path).map_err(|e| format!("directories.{name}: {}: {e}", path.display()))?;
         }
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => Ok(DirectoryGrant { path, access }),
@@ -159,6 +160,13 @@ impl Directory {
             Err(error) => Err(format!("directories.{name}: {}: {error}", path.display())),
         }
     }
+}
+
+/// Makes the directory unless it is there. As for what plugins make in it, everybody may read, whatever the umask is.
+fn make_readable(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(path)?;
+    missing.into_iter().try_for_each(|made| fs::set_permissions(made, fs::Permissions::from_mode(0o755)))
 }
 
 fn is_asked(asks: &Asks, name: &str, access: Access) -> bool {

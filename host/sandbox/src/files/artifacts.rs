@@ -262,6 +262,9 @@ impl Shared {
                 // The manifest knows it; the blob is checked whenever it leaves.
                 Readable::File { expected: Some((_, digest)), .. } => Ok(digest.to_string()),
                 Readable::File { mut file, .. } => {
+                    if let Some(digest) = known(&file)? {
+                        return Ok(digest.to_string());
+                    }
                     let (mut hasher, mut buffer) = (Hasher::default(), vec![0; CHUNK_BYTES]);
                     each_chunk(&mut file.file, path, &self.stop, &mut buffer, |chunk| {
                         hasher.update(chunk);
@@ -394,6 +397,14 @@ fn entry(item: Item) -> abi::Entry {
         ItemKind::Directory => (abi::FileKind::Directory, 0, false, None),
     };
     abi::Entry { path: item.path, kind, size, executable, target }
+}
+
+/// The digest of a file that the host itself wrote.
+fn known(file: &OpenFile) -> FileResult<Option<Digest>> {
+    match file.area().filter(|area| area.role == Role::Output) {
+        Some(area) => Ok(area.hashed.get(file.inode(), file.size()?)),
+        None => Ok(None),
+    }
 }
 
 fn not_writable(location: &str) -> FileError {

@@ -71,6 +71,21 @@ fn hostile_archives() {
     check(&file("C:x"), "the entry \"C:x\" begins like a drive");
     check(&file("a\u{1b}[2J\n"), "the entry \"a\\u{1b}[2J\\n\" has a control character");
     check(&|writer| writer.add_symlink("l", "a\\b", options()).unwrap(), "backslash");
+    let twice = |one: &'static str, other: &'static str| {
+        move |writer: &mut ZipWriter<fs::File>| {
+            file(one)(writer);
+            file(other)(writer);
+        }
+    };
+    check(&twice("a.md", "./a.md"), "the entry \"a.md\" is there twice");
+    check(&twice("sub/a", "sub/././a"), "the entry \"sub/a\" is there twice");
+    check(
+        &|writer| {
+            file("a")(writer);
+            writer.add_symlink("./a", "b", options()).unwrap();
+        },
+        "the entry \"a\" is there twice",
+    );
     check(&|writer| writer.add_symlink("l", "/etc", options()).unwrap(), "absolute target");
     check(&|writer| writer.add_symlink("l", "../../../x", options()).unwrap(), "leads outside");
     check(
@@ -84,6 +99,22 @@ fn hostile_archives() {
         &|writer| (0..60).for_each(|number| writer.start_file(number.to_string(), options()).unwrap()),
         "entries_max",
     );
+}
+
+/// As `zip -r x.zip .` and `tar` users make them.
+#[test]
+fn names_that_begin_with_a_dot() {
+    let mut world = World::new();
+    archive(&world, |writer| {
+        for directory in ["./", "./sub/", "sub/"] {
+            writer.add_directory(directory, options()).unwrap();
+        }
+        for name in ["./a.md", "./sub/./b.md"] {
+            writer.start_file(name, options()).unwrap();
+        }
+    });
+    world.shared().unzip("/directories/read/x.zip", "/outputs/out").unwrap();
+    assert_eq!(show_tree(&world.collect().unwrap()), "a.md 0\nsub/b.md 0\n");
 }
 
 /// An entry may not be written through a link that came before it.
