@@ -16,7 +16,7 @@ use axum::Router;
 use bytes::Bytes;
 use hyper_util::server::graceful::GracefulShutdown;
 use pipewright_artifacts::files::{BlobDir, Blobs};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::account_plugins::AccountPlugins;
 use crate::api::{Api, Metrics, Shares};
@@ -26,7 +26,7 @@ use crate::poll::{Changes, Poller};
 use crate::service::{Pages, Service};
 use pipewright_aws::auth::{AccessKey, profile};
 use pipewright_base::home::{DataDirectory, write_private};
-use pipewright_base::{Cause, Source};
+use pipewright_base::{Cause, Mistake, Source, clock};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::{Keeper, Retention};
 use pipewright_packages::plugins::Plugins;
@@ -34,12 +34,19 @@ use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
 use pipewright_runner::work::Work;
-use pipewright_store::Store;
+use pipewright_store::{OpenError, SledStore, Store};
 
 /// At the end, how long running actions have to end.
 const ACTIONS_PATIENCE: Duration = Duration::from_secs(10);
 /// And how long requests have, before their connections are cut; streams that would never end are among them.
 const REQUESTS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a process before this one, which may have been killed just now, has to let go of the data.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How often is looked whether it has.
+const LOCK_RETRY: Duration = Duration::from_millis(100);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// The user whose key the first start makes.
 const ADMINISTRATOR: &str = "administrator";
@@ -69,6 +76,8 @@ impl Server {
     pub async fn open(data: &Path, config: Config, work: Work) -> anyhow::Result<Self> {
         let bounds = Bounds::new(connections::raise_open_files(), config.accounts().len());
         let data = DataDirectory::open(data)?;
+        // A port that is taken is told before anything else takes its time. Nobody is let in before there is somebody to answer.
+        let socket = bind(config.listen)?;
         let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
         let sandbox = host::sandbox(data.compiled(), authorities)?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
@@ -83,7 +92,7 @@ impl Server {
             ..Identity::default()
         };
         // The store first: it is what says that another process has the directory.
-        let store: Arc<dyn Store> = host::open_store(&data, &identity)?;
+        let store: Arc<dyn Store> = open_store(&data, &identity).await?;
         // Of a new directory it is the same: nothing ran in it.
         let died = ending::begin(&data)?;
         let kept: Arc<dyn Blobs> = Arc::new(BlobDir::new(data.components())?);
@@ -94,8 +103,7 @@ impl Server {
         let account_plugins = Arc::new(AccountPlugins::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;
         let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
-        let listener = TcpListener::bind(config.listen).await;
-        let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let listener = socket.listen(BACKLOG).map_err(|error| not_there(config.listen, &error))?;
         let address = listener.local_addr()?;
         let exported = exported(&host, store, &data, config.retention)?;
         let keeper = Arc::clone(&exported.keeper);
@@ -173,6 +181,39 @@ impl Server {
     }
 }
 
+fn bind(address: SocketAddr) -> Result<TcpSocket, Mistake> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // What a server before this one had open does not keep its port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    bound().map_err(|error: std::io::Error| not_there(address, &error))
+}
+
+fn not_there(address: SocketAddr, error: &std::io::Error) -> Mistake {
+    Mistake::of(format_args!("cannot listen on {address}: {error}; name another address with --listen"))
+}
+
+/// Takes the data directory, once a process that was just killed is gone.
+async fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
+    let until = clock::monotonic() + LOCK_PATIENCE;
+    loop {
+        match host::open_store(data, identity) {
+            Err(error) if is_in_use(&error) && clock::monotonic() < until => {
+                tracing::info!("{error:#}; waiting for it to end");
+                tokio::time::sleep(LOCK_RETRY).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<OpenError>(), Some(OpenError::InUse { .. }))
+}
+
 /// All that is kept, and what keeps it within its retention.
 fn exported(
     host: &Host,
@@ -191,7 +232,8 @@ fn exported(
 /// The components of a folder, in the order of their names.
 fn components(folder: Option<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
     let Some(folder) = folder else { return Ok(Vec::new()) };
-    let entries = std::fs::read_dir(&folder).with_context(|| format!("plugins: {}", folder.display()))?;
+    let entries = std::fs::read_dir(&folder)
+        .map_err(|error| Mistake::of(format_args!("plugins: {}: {error}", folder.display())))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
