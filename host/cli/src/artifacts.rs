@@ -38,7 +38,7 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
     let checked = artifacts.check().map_err(|error| Ended::Host(error.into()))?;
     println!("{} artifacts, {} files, {} bytes", checked.artifacts, checked.blobs, checked.bytes);
     for damage in &checked.damage {
-        println!("{damage}");
+        println!("{}", damage.what);
     }
     Ok(ExitCode::from(if checked.damage.is_empty() { exit::SUCCEEDED } else { exit::FAILED }))
 }

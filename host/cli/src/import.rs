@@ -29,7 +29,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     };
     let imported = imported.map_err(|error| match error {
         ImportError::Io { .. } | ImportError::Open(_) | ImportError::Store(_) => Ended::Host(error.into()),
-        _ => Ended::usage(error),
+        ImportError::NotEmpty { .. } => Ended::usage(error),
+        _ => Ended::Usage(format!("{}: {error}", arguments.file.display())),
     })?;
     let pipewright_store::Verified { aggregates, records, parts } = imported.store;
     println!(
@@ -38,6 +39,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     );
     for unread in &imported.unread {
         eprintln!("{unread}");
+    }
+    for lacking in &imported.lacking {
+        eprintln!("{lacking}");
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }
