@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::auth::{AccessKey, Scope, sign};
+use crate::auth::{AccessKey, OTHER_REGION, Scope, sign};
 pub use connect::Endpoint;
 use pipewright_base::clock;
 pub use sse::{Events, Message};
@@ -42,7 +42,7 @@ pub enum ClientError {
     Endpoint { endpoint: String, problem: &'static str },
     /// Start the server, or name another address.
     #[error(
-        "cannot connect to {endpoint}: {reason}\nIs the server running? Start it with `pipewright serve`, or name its address with --endpoint or AWS_ENDPOINT_URL_CODEPIPELINE."
+        "cannot connect to {endpoint}: {reason}\nIs the server running? Start it with `pipewright serve`, and its --data if it has one, or name its address with --endpoint or AWS_ENDPOINT_URL_CODEPIPELINE."
     )]
     Unreachable { endpoint: String, reason: String },
     /// It was there, and then it was not, or what is there is no Pipewright.
@@ -56,6 +56,11 @@ pub enum ClientError {
         "{endpoint} does not accept the access key {key}: {message} ({code})\nThe server's own key is in the file `credentials` of its data directory, which --data names."
     )]
     Credentials { endpoint: String, key: String, code: String, message: String },
+    /// Sign for the server's region.
+    #[error(
+        "{endpoint} serves another region: {message} ({code})\nName its region with --region, or AWS_DEFAULT_REGION."
+    )]
+    Region { endpoint: String, code: String, message: String },
     /// Ask for something else.
     #[error("{message} ({code})")]
     Refused { code: String, message: String },
@@ -174,6 +179,12 @@ impl Client {
         };
         let code = code.rsplit('#').next().unwrap_or_default().to_owned();
         let message = body["message"].as_str().or(body["Message"].as_str()).unwrap_or("no message").to_owned();
+        if message.starts_with(OTHER_REGION) {
+            return ClientError::Region { endpoint: self.endpoint.to_string(), code, message };
+        }
+        // A server of Pipewright tells all that is wrong with an input.
+        let all = body["problems"].as_array().map(|all| all.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+        let message = all.map_or(message, |all| all.join("\n"));
         const OF_CREDENTIALS: &[&str] = &[
             "MissingAuthenticationTokenException",
             "IncompleteSignatureException",
