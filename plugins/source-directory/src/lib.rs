@@ -46,11 +46,13 @@ fn directory(action: &Action, settings: Which) -> Result<Fetched<Told>> {
     let source = action.directory(&settings.directory)?;
     let output = action.output()?;
     let (revision, variables) = read(&source);
-    if let (Some(wanted), Some(found)) = (action.revision(), revision.as_ref().map(|revision| &revision.id))
-        && wanted != found
+    let found = revision.as_ref().map(|revision| revision.id.as_str());
+    if let Some(wanted) = action.revision()
+        && found != Some(wanted)
     {
+        let at = found.map_or("of no commit".to_owned(), |found| format!("at commit {found}"));
         return Err(Failure::revision_unavailable(format!(
-            "the directory `{}` is at commit {found}, and {wanted} was asked for; check that one out, or start anew",
+            "the directory `{}` is {at}, and {wanted} was asked for; check that one out, or start anew",
             settings.directory
         )));
     }

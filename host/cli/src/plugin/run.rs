@@ -17,7 +17,7 @@ use pipewright_sandbox::{CallEnd, Plugin, Sandbox, Usage};
 
 use super::super::exit::{self, Ended};
 use super::component;
-use pipewright_author::single::{ACTION, Place, STAGE, Single};
+use pipewright_author::single::{ACTION, Place, STAGE, Single, unknown_settings};
 use pipewright_base::clock;
 use pipewright_packages::plugins;
 use pipewright_runner::grants::{GrantsFile, in_one_action};
@@ -140,8 +140,12 @@ fn single(arguments: &Arguments, plugin: &Plugin) -> Result<Single, Ended> {
     };
     let description = plugin.description();
     let grants = grants.resolve(&of, &description.name, &description.version).map_err(Ended::usage)?;
+    let action = action(plugin, arguments.action.as_deref())?;
+    if let Some(unknown) = unknown_settings(plugin, &action, arguments.set.iter().map(|(name, _)| name)).first() {
+        return Err(Ended::usage(format!("--set {unknown}")));
+    }
     Ok(Single {
-        action: action(plugin, arguments.action.as_deref())?,
+        action,
         latest: arguments.latest,
         revision: arguments.revision.clone(),
         settings: named(&arguments.set),
