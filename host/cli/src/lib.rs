@@ -1,6 +1,7 @@
 //! The command line: its arguments, and which command does what. Everything is printed from this folder.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line is what prints")]
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -82,6 +83,7 @@ pub fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_env("PIPEWRIGHT_LOG").unwrap_or_else(|_| "warn".into()),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|off| off.is_empty()))
         .init();
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(arguments),

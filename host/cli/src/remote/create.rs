@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use pipewright_pipeline::machine::ExecutionStatus;
+use pipewright_pipeline::responses::PipelineExecutionSummary;
 use serde_json::{Value, json};
 
 use super::show::{self, text};
 use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
-use crate::run::prepare::read_document;
+use crate::run::prepare::{invalid, read_document, unknown_members};
+
+/// How many of the newest executions are looked through for those that an update cancels.
+const LOOKED_THROUGH_MAX: usize = 100;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -23,11 +28,21 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
-    let input = input(read_document(&arguments.file)?, &arguments.file, arguments.update)?;
+    let document = read_document(&arguments.file)?;
+    let unknown = unknown_members(&document);
+    if !unknown.is_empty() {
+        return Err(invalid(&arguments.file, unknown.into_iter()));
+    }
+    if arguments.update && document.get("tags").is_some() {
+        eprintln!("{}: an update leaves the pipeline's tags as they are", arguments.file.display());
+    }
+    let input = input(document, &arguments.file, arguments.update)?;
     arguments.connection.run(async |server| {
-        let operation = if arguments.update { "UpdatePipeline" } else { "CreatePipeline" };
-        let output = server.call(operation, input).await?;
-        tell(server, &output, arguments.update).await?;
+        if arguments.update {
+            return update(server, input).await;
+        }
+        let output = server.call("CreatePipeline", input).await?;
+        tell(server, &output).await?;
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
 }
@@ -44,15 +59,40 @@ fn input(document: Value, file: &Path, is_update: bool) -> Result<Value, Ended> 
     Ok(Value::Object(members))
 }
 
-async fn tell(server: &Server, output: &Value, is_update: bool) -> Result<(), Ended> {
+/// An update cancels what runs and waits (S35): said before it is done, and after.
+async fn update(server: &Server, input: Value) -> Result<ExitCode, Ended> {
+    let name = text(&input["pipeline"]["name"]);
+    // Where the pipeline is not there, the update says so.
+    let before = find::executions(server, &name, LOOKED_THROUGH_MAX).await.unwrap_or_default();
+    let running: Vec<_> = before.into_iter().filter(|it| it.is_running()).map(|it| it.pipeline_execution_id).collect();
+    if !running.is_empty() {
+        eprintln!("The update cancels what runs or waits in {name}: {}", running.join(", "));
+    }
+    let output = server.call("UpdatePipeline", input).await?;
+    let after = find::executions(server, &name, LOOKED_THROUGH_MAX).await?;
+    let is_cancelled = |it: &PipelineExecutionSummary| {
+        it.status == ExecutionStatus::Cancelled && running.contains(&it.pipeline_execution_id)
+    };
+    let cancelled: Vec<_> = after.into_iter().filter(is_cancelled).map(|it| it.pipeline_execution_id).collect();
+    if server.json {
+        show::json(&output);
+    } else {
+        show::line(&format!("{name} is updated to version {}", text(&output["pipeline"]["version"])));
+    }
+    if !cancelled.is_empty() {
+        eprintln!("Cancelled: {}. To run the new version:", cancelled.join(", "));
+        eprintln!("  {}", server.command(&format!("start {name}")));
+    }
+    Ok(ExitCode::from(exit::SUCCEEDED))
+}
+
+async fn tell(server: &Server, output: &Value) -> Result<(), Ended> {
     if server.json {
         show::json(output);
         return Ok(());
     }
-    let (name, version) = (text(&output["pipeline"]["name"]), text(&output["pipeline"]["version"]));
-    if is_update {
-        show::line(&format!("{name} is updated to version {version}"));
-    } else if find::executions(server, &name, 1).await?.is_empty() {
+    let name = text(&output["pipeline"]["name"]);
+    if find::executions(server, &name, 1).await?.is_empty() {
         show::line(&format!("{name} is created, and no execution of it started; why, this says:"));
         show::line(&format!("  {}", server.command(&format!("start {name}"))));
     } else {
