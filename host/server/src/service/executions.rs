@@ -144,12 +144,15 @@ pub async fn retry_stage(
         ServiceError::refused("NotLatestPipelineExecutionException", message)
     };
     let execution = input.pipeline_execution_id.parse().map_err(|_| not_latest())?;
-    if reading.execution(execution).await?.is_none() {
-        return Err(not_latest());
-    }
     let request = RetryRequest { stage: input.stage_name, execution, mode: input.retry_mode, ended: None };
-    let reply = service.driver().submit(reading.pipeline, InputKind::RetryStage(request), &context.cause).await;
-    execution_of(reply.map_err(|error| context.refused(&input.pipeline_name, error))?)
+    match service.driver().submit(reading.pipeline, InputKind::RetryStage(request), &context.cause).await {
+        Ok(reply) => execution_of(reply),
+        // No later one ran where this one never was.
+        Err(DriverError::Refused(Refusal::NotLatest { .. })) if reading.execution(execution).await?.is_none() => {
+            Err(not_latest())
+        }
+        Err(error) => Err(context.refused(&input.pipeline_name, error)),
+    }
 }
 
 pub async fn put_approval_result(
