@@ -196,9 +196,9 @@ fn what_is_wrong_before_the_start_is_all_told() {
     build["inputArtifacts"] = json!([{ "name": "Code" }]);
     check(&pipeline(&[build.clone()]), &source, &["no plugin serves", "Build/AWS/CodeBuild/1"]);
     build["inputArtefacts"] = build["inputArtifacts"].take();
-    let misspelled = ["inputArtefacts: no member", "perhaps `inputArtifacts` is meant", "ValidationException"];
+    let misspelled = ["inputArtefacts: no member", "perhaps `inputArtifacts` is meant", "declares 0 input artifacts"];
     check(&pipeline(&[build]), &source, &misspelled);
-    check(&site, &with(&["--var", "Version=1"]), &["--var Version: site declares no such variable; it has none"]);
+    check(&site, &with(&["--var", "Version=1"]), &["--var Version: test declares no such variable; it has none"]);
     let approval = pipeline(&[action("Approval", "AWS", "Manual", "Gate")]);
     check(&approval, &source, &["Gate/Gate", "--approve"]);
 }

@@ -27,6 +27,8 @@ pub use sse::{Events, Message};
 const SERVICE: &str = "codepipeline";
 const TARGET_PREFIX: &str = "CodePipeline_20150709";
 const X_AMZ_TARGET: &str = "x-amz-target";
+/// By this header a client says that it reads all that is wrong with an input, in the member `problems` of an error.
+pub const PROBLEMS: &str = "x-pipewright-problems";
 /// Stops an answer that never ends, of a server that is none.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Until the head of an answer is here.
@@ -90,6 +92,7 @@ impl Client {
         let body = serde_json::to_vec(input).map_err(|error| self.broken(error))?;
         let request = Request::post("/")
             .header(CONTENT_TYPE, "application/x-amz-json-1.1")
+            .header(PROBLEMS, "all")
             .header(X_AMZ_TARGET, format!("{TARGET_PREFIX}.{operation}"))
             .body(Bytes::from(body));
         let answer = self.send(request.map_err(|error| self.broken(error))?).await?;
@@ -182,7 +185,6 @@ impl Client {
         if message.starts_with(OTHER_REGION) {
             return ClientError::Region { endpoint: self.endpoint.to_string(), code, message };
         }
-        // A server of Pipewright tells all that is wrong with an input.
         let all = body["problems"].as_array().map(|all| all.iter().filter_map(Value::as_str).collect::<Vec<_>>());
         let message = all.map_or(message, |all| all.join("\n"));
         const OF_CREDENTIALS: &[&str] = &[

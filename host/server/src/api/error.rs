@@ -29,6 +29,11 @@ impl ApiError {
         ServiceError::problems(problems).into()
     }
 
+    /// For clients that know CodePipeline's errors alone (S6).
+    pub fn without_problems(self) -> Self {
+        Self { problems: Vec::new(), ..self }
+    }
+
     pub fn validation(message: impl Into<String>) -> Self {
         ServiceError::validation(message).into()
     }
