@@ -6,7 +6,9 @@ use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
+use pipewright_store::Claim;
 use serde_json::{Value, json};
 
 /// A server over a data directory of its own, with a folder to run commands in.
@@ -384,6 +386,20 @@ fn a_server_that_cannot_start_says_what_is_in_its_way() {
     let refused = asked("/healthz?form=now");
     assert!(refused.starts_with("HTTP/1.1 400 ") && refused.contains("There is no query key"), "{refused}");
     assert!(asked("/metrics").contains("pipewright_pipelines_quarantined 0"));
+}
+
+/// What was killed just now may hold the data a moment longer.
+#[test]
+fn a_server_waits_for_the_one_before_it() {
+    let mut site = Site::new();
+    site.stop_and_serve(|site| {
+        let held = Claim::of(&site.path("data/store")).unwrap();
+        std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_millis(500));
+            drop(held);
+        });
+    });
+    site.run(&["pipelines"]).check(0, &[]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
 use pipewright_runner::work::Work;
-use pipewright_store::{OpenError, SledStore, Store};
+use pipewright_store::{Claim, OpenError, Store};
 
 /// At the end, how long running actions have to end.
 const ACTIONS_PATIENCE: Duration = Duration::from_secs(10);
@@ -43,8 +43,10 @@ const REQUESTS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a process before this one, which may have been killed just now, has to let go of the data.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// And then of its port.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
 /// How often is looked whether it has.
-const LOCK_RETRY: Duration = Duration::from_millis(100);
+const RETRY: Duration = Duration::from_millis(50);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -76,8 +78,9 @@ impl Server {
     pub async fn open(data: &Path, config: Config, work: Work) -> anyhow::Result<Self> {
         let bounds = Bounds::new(connections::raise_open_files(), config.accounts().len());
         let data = DataDirectory::open(data)?;
+        released(&data).await?;
         // A port that is taken is told before anything else takes its time. Nobody is let in before there is somebody to answer.
-        let socket = bind(config.listen)?;
+        let socket = bound(&data, config.listen).await?;
         let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
         let sandbox = host::sandbox(data.compiled(), authorities)?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
@@ -92,7 +95,7 @@ impl Server {
             ..Identity::default()
         };
         // The store first: it is what says that another process has the directory.
-        let store: Arc<dyn Store> = open_store(&data, &identity).await?;
+        let store: Arc<dyn Store> = host::open_store(&data, &identity)?;
         // Of a new directory it is the same: nothing ran in it.
         let died = ending::begin(&data)?;
         let kept: Arc<dyn Blobs> = Arc::new(BlobDir::new(data.components())?);
@@ -196,22 +199,31 @@ fn not_there(address: SocketAddr, error: &std::io::Error) -> Mistake {
     Mistake::of(format_args!("cannot listen on {address}: {error}; name another address with --listen"))
 }
 
-/// Takes the data directory, once a process that was just killed is gone.
-async fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
+/// Waits until a process before this one, which may have been killed just now, has let go of the data.
+async fn released(data: &DataDirectory) -> Result<(), OpenError> {
     let until = clock::monotonic() + LOCK_PATIENCE;
-    loop {
-        match host::open_store(data, identity) {
-            Err(error) if is_in_use(&error) && clock::monotonic() < until => {
-                tracing::info!("{error:#}; waiting for it to end");
-                tokio::time::sleep(LOCK_RETRY).await;
+    while data.store().exists() {
+        match Claim::of(&data.store()) {
+            Err(error @ OpenError::InUse { .. }) if clock::monotonic() < until => {
+                tracing::info!("{error}; waiting for it to end");
+                tokio::time::sleep(RETRY).await;
             }
-            opened => return opened,
+            claimed => return claimed.map(drop),
         }
     }
+    Ok(())
 }
 
-fn is_in_use(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref::<OpenError>(), Some(OpenError::InUse { .. }))
+/// Takes the port. A process that was killed and has just let go of the data, whose address is still there, lets go of its port
+/// a moment later.
+async fn bound(data: &DataDirectory, address: SocketAddr) -> Result<TcpSocket, Mistake> {
+    let until = clock::monotonic() + PORT_PATIENCE;
+    loop {
+        match bind(address) {
+            Err(_) if data.endpoint().exists() && clock::monotonic() < until => tokio::time::sleep(RETRY).await,
+            bound => return bound,
+        }
+    }
 }
 
 /// All that is kept, and what keeps it within its retention.
