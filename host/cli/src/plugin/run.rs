@@ -15,6 +15,8 @@ use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
 use pipewright_sandbox::{CallEnd, Plugin, Sandbox, Usage};
 
+use serde_json::Value;
+
 use super::super::exit::{self, Ended};
 use super::component;
 use pipewright_author::single::{ACTION, Place, STAGE, Single, unknown_settings};
@@ -290,8 +292,19 @@ fn told(told: &ExecutionDetails) {
         println!("link       {}: {}", link.title, link.url);
     }
     for (name, details) in &told.details {
-        println!("{name:<10} {details}");
+        println!("{name:<10} {}", as_in_a_case(details));
     }
+}
+
+/// With the statuses that a case wants, for whoever writes one by what is printed here.
+fn as_in_a_case(details: &Value) -> Value {
+    let mut shown = details.clone();
+    for item in shown.as_array_mut().into_iter().flatten() {
+        if let Some(Value::String(status)) = item.get_mut("status") {
+            *status = status.to_lowercase();
+        }
+    }
+    shown
 }
 
 fn output(place: &Place, name: &str, tree: &Tree, into: Option<&Path>) -> Result<(), Ended> {
@@ -354,5 +367,21 @@ impl Sink for Shown {
             "call       {capability} {operation} {target} ({bytes} bytes, {:.1} ms{outcome})",
             micros as f64 / 1e3
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn statuses_are_those_that_a_case_wants() {
+        let targets = json!([{ "id": "web", "status": "Succeeded" }, { "id": "mail", "status": "Skipped" }]);
+        let shown = json!([{ "id": "web", "status": "succeeded" }, { "id": "mail", "status": "skipped" }]);
+        assert_eq!(as_in_a_case(&targets), shown);
+        let counts = json!({ "passed": 2, "failed": 0, "skipped": 0 });
+        assert_eq!(as_in_a_case(&counts), counts);
     }
 }
