@@ -14,7 +14,6 @@ use pipewright_sandbox::abi::{NamedValue, Outcome, Resumption, Signal, TypeId, W
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
 use pipewright_sandbox::{CallEnd, Plugin, Sandbox, Usage};
-
 use serde_json::Value;
 
 use super::super::exit::{self, Ended};
