@@ -23,4 +23,5 @@ mod recordings;
 mod run;
 mod server;
 mod tidy;
+mod tls;
 mod tools;

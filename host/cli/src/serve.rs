@@ -88,8 +88,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
 /// One line: where the server is, and what to set for the AWS command line to use it.
 fn ready(server: &Server) -> String {
     format!(
-        "pipewright is ready: export AWS_ENDPOINT_URL_CODEPIPELINE=http://{} AWS_SHARED_CREDENTIALS_FILE={} AWS_DEFAULT_REGION={}",
-        server.address,
+        "pipewright is ready: export AWS_ENDPOINT_URL_CODEPIPELINE={} AWS_SHARED_CREDENTIALS_FILE={} AWS_DEFAULT_REGION={}",
+        server.endpoint,
         server.credentials.display(),
         server.region
     )

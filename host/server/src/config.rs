@@ -11,6 +11,10 @@
 //! store_cache_mib = 64
 //! poll_seconds = 60                         # how often a source is looked at
 //!
+//! [tls]                                     # https in place of http
+//! certificate = "server.pem"
+//! key = "server.key"
+//!
 //! [grants]                                  # pipeline = its grants file
 //! website = "grants/website.toml"
 //!
@@ -57,6 +61,7 @@ pub struct Config {
     pub certificate_authorities: Vec<PathBuf>,
     pub store_cache_mib: u64,
     pub poll_seconds: u64,
+    pub tls: Option<TlsFiles>,
     grants: BTreeMap<String, PathBuf>,
     accounts: BTreeMap<String, Account>,
     pub quotas: Quotas,
@@ -72,6 +77,14 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 struct Account {
     grants: BTreeMap<String, PathBuf>,
+}
+
+/// PEM files: a certificate with what is between it and an authority, and its private key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// What an account may have.
@@ -98,6 +111,7 @@ impl Default for Config {
             certificate_authorities: Vec::new(),
             store_cache_mib: 64,
             poll_seconds: 60,
+            tls: None,
             grants: BTreeMap::new(),
             accounts: BTreeMap::new(),
             quotas: Quotas::default(),

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::account_plugins::AccountPlugins;
 use crate::api::{Api, Metrics, Shares};
 use crate::config::Config;
-use crate::connections::{self, Bounds};
+use crate::connections::{self, Bounds, Tls};
 use crate::poll::{Changes, Poller};
 use crate::service::{Pages, Service};
 use pipewright_aws::auth::{AccessKey, profile};
@@ -59,10 +59,12 @@ const PAGE_KEY: &str = "page-key";
 /// A server that is ready to answer.
 pub struct Server {
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     router: Router,
     bounds: Bounds,
     service: Arc<Service>,
-    pub address: SocketAddr,
+    /// `http://ADDRESS:PORT`, or https.
+    pub endpoint: String,
     pub credentials: PathBuf,
     pub region: String,
     endpoint_file: PathBuf,
@@ -81,6 +83,7 @@ impl Server {
         released(&data).await?;
         // A port that is taken is told before anything else takes its time. Nobody is let in before there is somebody to answer.
         let socket = bound(&data, config.listen).await?;
+        let tls = tls(&config)?;
         let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
         let sandbox = host::sandbox(data.compiled(), authorities)?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
@@ -99,7 +102,7 @@ impl Server {
         // Of a new directory it is the same: nothing ran in it.
         let died = ending::begin(&data)?;
         let kept: Arc<dyn Blobs> = Arc::new(BlobDir::new(data.components())?);
-        let (plugins, faults) = Plugins::load_usable(&sandbox, &files, Some(kept)).await?;
+        let (plugins, faults) = Plugins::load_usable(&sandbox, &files, Some(Arc::clone(&kept))).await?;
         faults.iter().for_each(|fault| tracing::error!("{fault}; it is left out"));
         let host = Host::new(&data, Arc::clone(&store), identity, sandbox, plugins, grants)?;
         host.index_events().await?;
@@ -108,7 +111,7 @@ impl Server {
         let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
         let listener = socket.listen(BACKLOG).map_err(|error| not_there(config.listen, &error))?;
         let address = listener.local_addr()?;
-        let exported = exported(&host, store, &data, config.retention)?;
+        let exported = exported(&host, store, kept, &data, config.retention);
         let keeper = Arc::clone(&exported.keeper);
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
         let service = Arc::new(Service {
@@ -124,15 +127,17 @@ impl Server {
         let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
         let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics });
         let endpoint_file = data.endpoint();
-        write_private(&endpoint_file, format!("http://{address}\n").as_bytes())
+        let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+        write_private(&endpoint_file, format!("{endpoint}\n").as_bytes())
             .with_context(|| format!("cannot write {}", endpoint_file.display()))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
         Ok(Self {
             listener,
+            tls,
             router,
             bounds,
             service,
-            address,
+            endpoint,
             credentials,
             region,
             endpoint_file,
@@ -150,7 +155,7 @@ impl Server {
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, router, bounds, service, endpoint_file, keeper, poller, died, data, .. } = self;
+        let Self { listener, tls, router, bounds, service, endpoint_file, keeper, poller, died, data, .. } = self;
         let host = &service.host;
         // Beside the first requests. What cannot go on is quarantined; only a host that fails goes no further.
         let resume = async {
@@ -163,7 +168,7 @@ impl Server {
         let work = service.work();
         let polling = tokio::spawn(poller.run(Arc::clone(&service)));
         let failure = tokio::select! {
-            () = connections::serve(&listener, router, &bounds, &graceful) => None,
+            () = connections::serve(&listener, tls, router, &bounds, &graceful) => None,
             () = work.run(async move { keeper.run().await }) => None,
             () = stop => None,
             failure = resume => Some(failure),
@@ -182,6 +187,13 @@ impl Server {
             Some(reason) => Err(anyhow::anyhow!(reason)),
         }
     }
+}
+
+/// What the connections are secured with. Its files are named in the configuration, and what is wrong with them is to be mended there.
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Mistake> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    let opened = Tls::open(config.path(&files.certificate), config.path(&files.key));
+    opened.map(|tls| Some(Arc::new(tls))).map_err(|error| Mistake::of(format_args!("{error:#}")))
 }
 
 fn bind(address: SocketAddr) -> Result<TcpSocket, Mistake> {
@@ -230,15 +242,15 @@ async fn bound(data: &DataDirectory, address: SocketAddr) -> Result<TcpSocket, M
 fn exported(
     host: &Host,
     store: Arc<dyn Store>,
+    components: Arc<dyn Blobs>,
     data: &DataDirectory,
     retention: Retention,
-) -> anyhow::Result<Exported> {
+) -> Exported {
     let (artifacts, logs) = (Arc::clone(&host.actions.artifacts), data.logs());
     let clock = Arc::clone(host.driver.clock());
     let keeper = Keeper::new(Arc::clone(&store), clock, Arc::clone(&artifacts), logs.clone(), retention);
     let keeper = Arc::new(keeper.with_pins(host.driver.clone(), Arc::clone(&host.actions) as _));
-    let components = Arc::new(BlobDir::new(data.components())?);
-    Ok(Exported { store, artifacts, components, logs, keeper })
+    Exported { store, artifacts, components, logs, keeper }
 }
 
 /// The components of a folder, in the order of their names.

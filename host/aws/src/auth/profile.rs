@@ -22,6 +22,8 @@ pub struct Profile {
     pub key: Option<AccessKey>,
     pub region: Option<String>,
     pub endpoint: Option<String>,
+    /// A PEM file of certificate authorities that are believed, besides the system's.
+    pub ca_bundle: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +92,7 @@ impl Profile {
                 .or_else(|| variable("AWS_ENDPOINT_URL"))
                 .or_else(|| services.and_then(|section| section.get(&format!("{SERVICE}.endpoint_url"))))
                 .or_else(|| setting("endpoint_url")),
+            ca_bundle: variable("AWS_CA_BUNDLE").or_else(|| setting("ca_bundle")).map(|path| expand(&path, &home)),
         })
     }
 }
@@ -281,9 +284,11 @@ aws_secret_access_key = config
             None => (name == "HOME").then(|| folder.path().to_str().unwrap().to_owned()),
         };
         let shown = match Profile::find(&environment, named) {
-            Ok(Profile { key, region, endpoint }) => {
+            Ok(Profile { key, region, endpoint, ca_bundle }) => {
                 let key = key.map_or("none".to_owned(), |key| format!("{}:{}", key.id, key.secret.expose()));
-                format!("{key} {} {}", region.as_deref().unwrap_or("none"), endpoint.as_deref().unwrap_or("none"))
+                let authorities = ca_bundle.map(|path| format!(" {}", path.display())).unwrap_or_default();
+                let [region, endpoint] = [region, endpoint].map(|it| it.unwrap_or_else(|| "none".to_owned()));
+                format!("{key} {region} {endpoint}{authorities}")
             }
             Err(error) => error.to_string().replace(folder.path().to_str().unwrap(), "~"),
         };
@@ -300,6 +305,7 @@ aws_secret_access_key = config
         check(&key, Some("other"), "AKIAOTHER:other eu-west-1 http://pipelines:7420");
         check(&[("AWS_PROFILE", "other")], None, "AKIAOTHER:other eu-west-1 http://pipelines:7420");
         check(&[("AWS_PROFILE", "other")], Some("in-config"), "AKIACONFIG:config none none");
+        check(&[("AWS_CA_BUNDLE", "/ca.pem")], Some("in-config"), "AKIACONFIG:config none none /ca.pem");
         check(
             &[("AWS_DEFAULT_REGION", "a"), ("AWS_ENDPOINT_URL", "http://b")],
             Some("other"),

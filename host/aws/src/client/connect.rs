@@ -2,6 +2,7 @@
 //!
 //! Owns addresses, TCP and TLS. Must not know what is asked.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use pipewright_base::trust;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::ClientError;
@@ -76,7 +76,11 @@ impl Endpoint {
     }
 }
 
-pub(super) async fn exchange(endpoint: &Endpoint, request: Request<Bytes>) -> Result<Response<Incoming>, ClientError> {
+pub(super) async fn exchange(
+    endpoint: &Endpoint,
+    authorities: &[PathBuf],
+    request: Request<Bytes>,
+) -> Result<Response<Incoming>, ClientError> {
     let port = endpoint.authority.port_u16().unwrap_or(if endpoint.is_https { 443 } else { 80 });
     let stream = tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect((endpoint.host(), port)));
     let stream = match stream.await {
@@ -89,9 +93,8 @@ pub(super) async fn exchange(endpoint: &Endpoint, request: Request<Bytes>) -> Re
         return over(endpoint, stream, request).await;
     }
     let name = ServerName::try_from(endpoint.host().to_owned()).map_err(|error| endpoint.unreachable(error))?;
-    let connector = TlsConnector::from(Arc::new(
-        trust::client(RootCertStore::empty()).map_err(|error| endpoint.unreachable(error))?,
-    ));
+    let trusted = trust::authorities(authorities).and_then(trust::client);
+    let connector = TlsConnector::from(Arc::new(trusted.map_err(|error| endpoint.unreachable(format!("{error:#}")))?));
     let stream = connector.connect(name, stream).await.map_err(|error| endpoint.unreachable(error))?;
     over(endpoint, stream, request).await
 }

@@ -8,6 +8,7 @@ mod sse;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use serde_json::Value;
 
 use crate::auth::{AccessKey, OTHER_REGION, Scope, sign};
 pub use connect::Endpoint;
-use pipewright_base::clock;
+use pipewright_base::{clock, hex};
 pub use sse::{Events, Message};
 
 const SERVICE: &str = "codepipeline";
@@ -29,6 +30,7 @@ const TARGET_PREFIX: &str = "CodePipeline_20150709";
 const X_AMZ_TARGET: &str = "x-amz-target";
 /// By this header a client says that it reads all that is wrong with an input, in the member `problems` of an error.
 pub const PROBLEMS: &str = "x-pipewright-problems";
+const INVOCATION_ID: &str = "amz-sdk-invocation-id";
 /// Stops an answer that never ends, of a server that is none.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Until the head of an answer is here.
@@ -77,11 +79,18 @@ pub struct Client {
     endpoint: Endpoint,
     key: AccessKey,
     scope: Scope,
+    /// PEM files of certificate authorities that are believed, besides the system's.
+    authorities: Vec<PathBuf>,
 }
 
 impl Client {
     pub fn new(endpoint: Endpoint, key: AccessKey, region: String) -> Self {
-        Self { endpoint, key, scope: Scope { region, service: SERVICE } }
+        Self { endpoint, key, scope: Scope { region, service: SERVICE }, authorities: Vec::new() }
+    }
+
+    /// Believes the certificate authorities of PEM files, besides the system's.
+    pub fn trusting(self, authorities: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self { authorities: authorities.into_iter().collect(), ..self }
     }
 
     /// Calls one of CodePipeline's operations; gives its output (`null` where it has none).
@@ -152,6 +161,13 @@ impl Client {
         self.send(request.body(Bytes::new()).map_err(|error| self.broken(error))?).await
     }
 
+    /// Tells this request from an equal one of the same second, which would have the same signature.
+    fn invocation(&self) -> Result<HeaderValue, ClientError> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| self.broken(error))?;
+        HeaderValue::from_str(&hex::encode(random)).map_err(|error| self.broken(error))
+    }
+
     /// An answer that is no error.
     async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Incoming>, ClientError> {
         let host = HeaderValue::from_str(self.endpoint.authority()).map_err(|error| self.broken(error))?;
@@ -159,9 +175,11 @@ impl Client {
         if *request.method() != Method::GET {
             let length = HeaderValue::from(request.body().len());
             request.headers_mut().insert(CONTENT_LENGTH, length);
+            request.headers_mut().insert(INVOCATION_ID, self.invocation()?);
         }
         sign(&mut request, &self.key, &self.scope, clock::now_ms());
-        let answered = tokio::time::timeout(ANSWER_TIME_MAX, connect::exchange(&self.endpoint, request));
+        let answered =
+            tokio::time::timeout(ANSWER_TIME_MAX, connect::exchange(&self.endpoint, &self.authorities, request));
         let answer = match answered.await {
             Ok(answer) => answer?,
             Err(_) => return Err(self.broken(format!("no answer within {} s", ANSWER_TIME_MAX.as_secs()))),

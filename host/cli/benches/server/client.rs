@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
@@ -20,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 const TARGET_PREFIX: &str = "CodePipeline_20150709";
+/// Equal requests of one second must not look like one that is sent again.
+static INVOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) struct Client {
     address: SocketAddr,
@@ -53,6 +56,7 @@ impl Client {
             .uri("/")
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", format!("{TARGET_PREFIX}.{operation}"))
+            .header("amz-sdk-invocation-id", INVOCATIONS.fetch_add(1, Relaxed).to_string())
             .body(Bytes::from(serde_json::to_vec(input)?))?;
         let response = self.send(request).await?;
         let status = response.status();

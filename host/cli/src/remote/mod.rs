@@ -83,7 +83,8 @@ impl Connection {
             )
         })?;
         let region = self.region.clone().or(found.region).unwrap_or_else(|| REGION.to_owned());
-        Ok(Server { client: Client::new(endpoint, key, region), json: self.json, options: self.options() })
+        let client = Client::new(endpoint, key, region).trusting(found.ca_bundle);
+        Ok(Server { client, json: self.json, options: self.options() })
     }
 
     fn find(&self) -> Result<Profile, Ended> {
@@ -137,7 +138,8 @@ fn of_data(data: &Path, profile: Option<&str>, endpoint_is_known: bool) -> Resul
             )));
         }
     };
-    Ok(Profile { key: Some(key), region: None, endpoint })
+    let ca_bundle = std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from);
+    Ok(Profile { key: Some(key), region: None, endpoint, ca_bundle })
 }
 
 impl Server {

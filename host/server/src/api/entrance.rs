@@ -109,7 +109,8 @@ impl Api {
         let verified = verify(parts, body, &scope, clock::now_ms(), |id| key(id).map(|(_, key)| key.clone()))?;
         let (account, _) = key(&verified.access_key).ok_or(AuthError::Unrecognized)?;
         let cause = Cause { principal: Principal::user(*account, &verified.user), request, source };
-        Ok(Call { api: Arc::clone(self), context: Context { account: *account, cause } })
+        let signature = Some(verified.signature);
+        Ok(Call { api: Arc::clone(self), context: Context { account: *account, cause, signature } })
     }
 }
 

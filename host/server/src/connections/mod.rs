@@ -9,6 +9,7 @@
 
 mod bounds;
 mod table;
+mod tls;
 mod watched;
 
 use std::net::SocketAddr;
@@ -22,14 +23,16 @@ use axum::http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 pub use bounds::{Bounds, raise_open_files};
 use pipewright_base::clock;
 use table::Table;
 pub use table::{Crowded, Peer};
+pub use tls::Tls;
 use watched::Watched;
 
 /// Of a request, and of what waits to be written. Stops headers that fill the memory.
@@ -42,7 +45,13 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Answers by the router, for ever.
-pub async fn serve(listener: &TcpListener, router: Router, bounds: &Bounds, graceful: &GracefulShutdown) {
+pub async fn serve(
+    listener: &TcpListener,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    bounds: &Bounds,
+    graceful: &GracefulShutdown,
+) {
     let table = Table::new(bounds.clone());
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     loop {
@@ -54,7 +63,11 @@ pub async fn serve(listener: &TcpListener, router: Router, bounds: &Bounds, grac
             }
         };
         match accepted {
-            Ok((stream, address)) => begin(&table, stream, address, router.clone(), graceful),
+            Ok((stream, address)) => {
+                let peer = Arc::new(Table::admit(&table, address.ip(), clock::monotonic()));
+                let connection = connection(stream, tls.clone(), Arc::clone(&peer), router.clone(), graceful.watcher());
+                begin(connection, peer, address)
+            }
             Err(error) => {
                 tracing::warn!("a connection could not be accepted: {error}");
                 table.make_room();
@@ -64,33 +77,43 @@ pub async fn serve(listener: &TcpListener, router: Router, bounds: &Bounds, grac
     }
 }
 
-fn begin(table: &Arc<Table>, stream: TcpStream, address: SocketAddr, router: Router, graceful: &GracefulShutdown) {
+fn begin(connection: impl Future<Output = ()> + Send + 'static, peer: Arc<Peer>, address: SocketAddr) {
+    tokio::spawn(async move {
+        tokio::select! {
+            () = connection => {}
+            reason = peer.cut() => tracing::debug!("a connection of {} is cut: {reason}", address.ip()),
+        }
+    });
+}
+
+/// One connection, to its end. Its handshake takes of the time that a stranger has.
+async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, peer: Arc<Peer>, router: Router, graceful: Watcher) {
     // Answers are small and asked for one after the other.
     let _ = stream.set_nodelay(true);
-    let peer = Arc::new(Table::admit(table, address.ip(), clock::monotonic()));
-    let stream = TokioIo::new(Watched::new(stream, Arc::clone(&peer)));
+    let stream = Watched::new(stream, Arc::clone(&peer));
+    let Some(tls) = tls else { return answers(stream, peer, router, graceful).await };
+    let Ok(acceptor) = tokio::task::spawn_blocking(move || tls.acceptor()).await else { return };
+    match acceptor.accept(stream).await {
+        Ok(stream) => answers(stream, peer, router, graceful).await,
+        Err(error) => tracing::debug!("a connection ended before its first request: {error}"),
+    }
+}
+
+async fn answers<S>(stream: S, peer: Arc<Peer>, router: Router, graceful: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let router = TowerToHyperService::new(router);
-    let service = hyper::service::service_fn({
-        let peer = Arc::clone(&peer);
-        move |request| answer(router.clone(), Arc::clone(&peer), request)
-    });
+    let service = hyper::service::service_fn(move |request| answer(router.clone(), Arc::clone(&peer), request));
     let mut http = hyper::server::conn::http1::Builder::new();
     // How long headers take is the table's to judge: it knows whether this is a stranger.
     http.timer(TokioTimer::new())
         .header_read_timeout(None::<Duration>)
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_headers(HEADERS_MAX);
-    let connection = graceful.watch(http.serve_connection(stream, service));
-    tokio::spawn(async move {
-        tokio::select! {
-            ended = connection => {
-                if let Err(error) = ended {
-                    tracing::debug!("a connection ended: {error}");
-                }
-            }
-            reason = peer.cut() => tracing::debug!("a connection of {} is cut: {reason}", address.ip()),
-        }
-    });
+    if let Err(error) = graceful.watch(http.serve_connection(TokioIo::new(stream), service)).await {
+        tracing::debug!("a connection ended: {error}");
+    }
 }
 
 async fn answer(

@@ -43,7 +43,9 @@ pub async fn start(
         source_revisions: input.source_revisions,
         ..StartRequest::default()
     };
-    let (driver, token) = (service.driver(), input.client_request_token);
+    // A request that somebody captured starts nothing when it is sent again: its signature stands for the token it lacks.
+    let token = input.client_request_token.or_else(|| context.signature.clone());
+    let driver = service.driver();
     let started = driver.start(reading.pipeline, request, token, Vec::new(), &context.cause).await;
     started.map(id).map_err(|error| context.refused(&input.name, error))
 }

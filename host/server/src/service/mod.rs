@@ -59,6 +59,8 @@ pub struct Service {
 pub struct Context {
     pub account: u64,
     pub cause: Cause,
+    /// Of the request, where one was signed.
+    pub signature: Option<String>,
 }
 
 impl Service {
@@ -97,7 +99,7 @@ impl Service {
 impl Context {
     /// What the host does by itself in an account.
     pub fn of_host(part: &str, source: Source, account: u64) -> Self {
-        Self { account, cause: Cause::host(part, source) }
+        Self { account, cause: Cause::host(part, source), signature: None }
     }
 
     pub fn account_id(&self) -> String {

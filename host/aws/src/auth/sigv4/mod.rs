@@ -49,6 +49,8 @@ pub struct Scope {
 pub struct Verified {
     pub access_key: String,
     pub user: String,
+    /// In hexadecimal: the same for the same request sent again.
+    pub signature: String,
 }
 
 /// Why a request counts as nobody's. The message is worded as AWS words it.
@@ -161,7 +163,10 @@ pub fn verify(
         None => Err(AuthError::Unrecognized),
         Some(_) if parts.headers.contains_key(X_AMZ_SECURITY_TOKEN) => Err(AuthError::Unrecognized),
         Some(_) if !matches => Err(AuthError::Mismatch),
-        Some(key) => Ok(Verified { access_key: key.id, user: key.user }),
+        Some(key) => {
+            let signature = hex::encode(&authorization.signature);
+            Ok(Verified { access_key: key.id, user: key.user, signature })
+        }
     }
 }
 

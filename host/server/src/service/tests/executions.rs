@@ -3,8 +3,8 @@
 use pipewright_pipeline::machine::Success;
 use serde_json::{Value, json};
 
-use super::world::{A, B, Deed, World, gated, pipeline, revision, text, told};
-use crate::service::{actions, executions, pipelines};
+use super::world::{A, B, Deed, Given, World, context, gated, pipeline, revision, text, told, words};
+use crate::service::{Context, actions, executions, pipelines};
 
 const NOBODY: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -90,6 +90,26 @@ fn the_same_request_token_starts_one_execution() {
     // A token is a name within its pipeline.
     world.create(B, "site");
     assert_ne!(start(B, "token-1"), first);
+}
+
+/// A request that somebody captured and sends again has the signature that it had.
+#[test]
+fn a_start_that_is_sent_again_starts_nothing() {
+    let world = World::new();
+    world.create(A, "site");
+    let start = |signature: &str, mut document: Value| {
+        document["name"] = json!("site");
+        let context = Context { signature: Some(signature.to_owned()), ..context(A) };
+        let started = world.run(executions::start(&world.service, &context, Given::given(document)));
+        let execution = started.unwrap_or_else(|error| panic!("{}", words(&error))).pipeline_execution_id;
+        world.ended(A, "site", &execution);
+        execution
+    };
+    let first = start("aa", json!({}));
+    assert_eq!(start("aa", json!({})), first);
+    assert_ne!(start("bb", json!({})), first);
+    let token = json!({ "clientRequestToken": "token" });
+    assert_eq!(start("cc", token.clone()), start("dd", token));
 }
 
 #[test]

@@ -168,7 +168,11 @@ impl Given for Document {
 
 pub fn context(account: u64) -> Context {
     let principal = Principal::user(account, "ada");
-    Context { account, cause: Cause { principal, request: "request-1".to_owned(), source: Source::Api } }
+    Context {
+        account,
+        cause: Cause { principal, request: "request-1".to_owned(), source: Source::Api },
+        signature: None,
+    }
 }
 
 /// An error in one line: its class, or its kind, and its words.
