@@ -62,8 +62,9 @@ fn every_kind_of_plugin_begins_with_one_command() {
         // What a deploy carries in it is JSON and HTTP.
         assert!(bytes < COMPONENT_BYTES_MAX || kind == "deploy" || kind == "approval", "{kind}: {bytes} bytes");
     }
-    desk.check(2, &["plugin", "new", "my-build", "--kind", "build"], &["my-build", "--path"]);
-    desk.check(2, &["plugin", "new", "My_Build", "--kind", "build"], &["`My_Build`", "small letters"]);
+    desk.check(2, &["plugin", "new", "acme/my-build", "--kind", "build"], &["my-build", "--path"]);
+    desk.check(2, &["plugin", "new", "my-other", "--kind", "build"], &["`my-team/my-other`"]);
+    desk.check(2, &["plugin", "new", "acme/My_Build", "--kind", "build"], &["`acme/My_Build`", "small letters"]);
 }
 
 /// An older folder gets the SDK of a newer program, and keeps what its author wrote.

@@ -1,11 +1,14 @@
 //! The command line as the client of a real server: every command, as a person or a script uses it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
+use pipewright_store::Claim;
 use serde_json::{Value, json};
 
 /// A server over a data directory of its own, with a folder to run commands in.
@@ -301,6 +304,104 @@ fn a_failure_is_told_and_tried_again() {
     site.run(&["start", "site", "--var", "Script"]).check(2, &["write it as NAME=VALUE"]);
 }
 
+/// A retry keeps the grants of the start: what lacked one is to be started anew, and it is said where the grant belongs.
+#[test]
+fn what_lacks_a_grant_is_started_anew() {
+    let site = Site::new();
+    let granted = fs::read_to_string(site.path("grants.toml")).unwrap();
+    fs::write(site.path("grants.toml"), "").unwrap();
+    site.create("site", &[make()]).check(0, &[]);
+    wait_until(|| site.run(&["history", "site"]).out.contains("\tFailed\t"));
+    let status = site.run(&["status", "site"]);
+    status.check(0, &["Source/Source failed for lack of a grant", "pipewright start site --data data"]);
+    assert!(!status.out.contains("pipewright retry"), "{status:?}");
+    let state = site.json(&["status", "site"]);
+    let error = &state["stageStates"][0]["actionStates"][0]["latestExecution"]["errorDetails"];
+    let remedy = format!("Once {} grants it, start a new execution", site.path("grants.toml").display());
+    assert!(error["code"] == "PermissionError" && error["message"].as_str().unwrap().contains(&remedy), "{error}");
+    fs::write(site.path("grants.toml"), granted).unwrap();
+    site.run(&["start", "site", "--follow"]).check(0, &["site succeeded"]);
+}
+
+/// What would be taken and mean nothing is refused by its name.
+#[test]
+fn what_means_nothing_is_refused() {
+    let site = Site::new();
+    site.create("site", &[make()]).check(0, &[]);
+    site.run(&["start", "site", "--var", "Scirpt=x"])
+        .check(2, &["--var Scirpt: site declares no such variable", "Script"]);
+    site.run(&["start", "site", "--revision", "Source=abc", "--follow"]).check(1, &["and abc was asked for"]);
+    let mut document: Value = serde_json::from_slice(&fs::read(site.path("site.json")).unwrap()).unwrap();
+    document["pipeline"]["exectionMode"] = json!("QUEUED");
+    fs::write(site.path("wrong.json"), document.to_string()).unwrap();
+    let meant = "pipeline.exectionMode: no member of this name means anything here: perhaps `executionMode` is meant";
+    for command in [&["create", "wrong.json"][..], &["create", "wrong.json", "--update"], &["run", "wrong.json"]] {
+        site.run(command).check(2, &["wrong.json is not a valid pipeline", meant]);
+    }
+    // All that the server finds is told, as a run tells it.
+    document["pipeline"].as_object_mut().unwrap().remove("exectionMode");
+    document["pipeline"]["stages"][1]["actions"][0]["configuration"]["Scirpt"] = json!("x");
+    document["pipeline"]["stages"][1]["actions"][0]["namespace"] = json!("variables");
+    fs::write(site.path("wrong.json"), document.to_string()).unwrap();
+    site.run(&["create", "wrong.json", "--update"])
+        .check(2, &["pipeline.stages[1].actions[0].configuration", "pipeline.stages[1].actions[0].namespace"]);
+    let account = ["plugin", "list", "--account", "111111111111"];
+    site.run(&account).check(2, &["--account 111111111111", "has no such account"]);
+}
+
+#[test]
+fn an_update_says_what_it_cancels() {
+    let site = Site::new();
+    site.create("site", &[gate(&["Ask"])]).check(0, &[]);
+    let history = site.json(&["history", "site"]);
+    let id = history["pipelineExecutionSummaries"][0]["pipelineExecutionId"].as_str().unwrap();
+    let before = format!("The update cancels what runs or waits in site: {id}");
+    let after = format!("Cancelled: {id}. To run the new version:\n  pipewright start site --data data");
+    site.run(&["create", "site.json", "--update"]).check(0, &[&before, &after, "site is updated to version 2"]);
+    site.run(&["create", "site.json", "--update"]).check(0, &["site is updated to version 3"]);
+}
+
+/// A folder, a port and a lock are told as what whoever starts a server can mend.
+#[test]
+fn a_server_that_cannot_start_says_what_is_in_its_way() {
+    let site = Site::new();
+    let serve = |data: &str, listen: &str| {
+        let arguments = ["serve", "--data", data, "--config", "config.toml", "--listen", listen];
+        Ended::new(program(site.home.path()).args(arguments).output().unwrap())
+    };
+    fs::write(site.path("file"), "").unwrap();
+    serve("file", "127.0.0.1:0").check(2, &["pipewright: the data directory ", "file"]);
+    let endpoint = fs::read_to_string(site.path("data/endpoint")).unwrap();
+    let address = endpoint.trim().strip_prefix("http://").unwrap();
+    serve("other", address).check(2, &[&format!("cannot listen on {address}"), "--listen"]);
+    assert!(!site.path("other/store").exists(), "nothing was begun");
+    serve("data", "127.0.0.1:0").check(2, &["is in use by another process"]);
+
+    let asked = |target: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+        std::io::read_to_string(stream).unwrap()
+    };
+    assert!(asked("/healthz").starts_with("HTTP/1.1 200 "));
+    let refused = asked("/healthz?form=now");
+    assert!(refused.starts_with("HTTP/1.1 400 ") && refused.contains("There is no query key"), "{refused}");
+    assert!(asked("/metrics").contains("pipewright_pipelines_quarantined 0"));
+}
+
+/// What was killed just now may hold the data a moment longer.
+#[test]
+fn a_server_waits_for_the_one_before_it() {
+    let mut site = Site::new();
+    site.stop_and_serve(|site| {
+        let held = Claim::of(&site.path("data/store")).unwrap();
+        std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_millis(500));
+            drop(held);
+        });
+    });
+    site.run(&["pipelines"]).check(0, &[]);
+}
+
 #[test]
 fn the_least_grant_is_suggested() {
     let site = Site::new();
@@ -376,7 +477,7 @@ fn whoever_cannot_ask_is_told_why() {
     with(&stranger, &["pipelines"])
         .check(2, &["does not accept the access key AKIASTRANGER", "UnrecognizedClientException"]);
     with(&[address, file, ("AWS_REGION", "eu-west-1")], &["pipelines"])
-        .check(2, &["'us-east-1', not 'eu-west-1'", "InvalidSignatureException"]);
+        .check(2, &["'us-east-1', not 'eu-west-1'", "InvalidSignatureException", "--region"]);
     with(&[file], &["pipelines", "--endpoint", "http://127.0.0.1:1"]).check(3, &["cannot connect", "pipewright serve"]);
     with(&[file], &["pipelines", "--endpoint", "localhost"]).check(2, &["write it as http://HOST:PORT"]);
     with(&[], &["pipelines", "--data", "nowhere"]).check(2, &["nowhere is not a directory"]);

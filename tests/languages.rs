@@ -108,7 +108,7 @@ fn case(port: u16) -> String {
 fn a_missing_tool_is_named_with_its_installation() {
     let home = Home::new();
     let check = |language: &str, said: &str| {
-        home.run(&["plugin", "new", language, "--kind", "build", "--lang", language]).check(0, &[]);
+        home.run(&["plugin", "new", &format!("acme/{language}"), "--kind", "build", "--lang", language]).check(0, &[]);
         home.run_without_path(&["plugin", "test", language]).check(2, &[said]);
     };
     check("python", "install it by `python3 -m venv .venv && .venv/bin/pip install componentize-py==");
@@ -119,7 +119,7 @@ fn a_missing_tool_is_named_with_its_installation() {
 #[test]
 fn a_version_that_is_raised_in_one_place_only_is_told() {
     let home = Home::new();
-    home.run(&["plugin", "new", "index", "--kind", "build", "--lang", "python"]).check(0, &[]);
+    home.run(&["plugin", "new", "acme/index", "--kind", "build", "--lang", "python"]).check(0, &[]);
     fs::write(home.path("index/made.wasm"), pipewright_guests::get("bench")).unwrap();
     let tool = home.write("index/.venv/bin/componentize-py", "#!/bin/sh\ncp made.wasm build/plugin.wasm\n");
     fs::set_permissions(tool, fs::Permissions::from_mode(0o755)).unwrap();

@@ -191,11 +191,14 @@ fn what_is_wrong_before_the_start_is_all_told() {
     check(&site, &with(&["--plugin", "nowhere.wasm"]), &["nowhere.wasm"]);
     check(&site, &with(&["--plugin", "no-component.wasm"]), &["no-component.wasm", "not a WebAssembly component"]);
     check(&site, &with(&["--plugin", "module.wasm"]), &["module.wasm", "module"]);
-    let build = pipeline(&[action("Build", "AWS", "CodeBuild", "Build")]).replace(
-        "\"name\":\"Build\"}",
-        "\"name\":\"Build\",\"configuration\":{\"ProjectName\":\"p\"},\"inputArtifacts\":[{\"name\":\"Code\"}]}",
-    );
-    check(&build, &source, &["no plugin serves", "Build/AWS/CodeBuild/1"]);
+    let mut build = action("Build", "AWS", "CodeBuild", "Build");
+    build["configuration"] = json!({ "ProjectName": "p" });
+    build["inputArtifacts"] = json!([{ "name": "Code" }]);
+    check(&pipeline(&[build.clone()]), &source, &["no plugin serves", "Build/AWS/CodeBuild/1"]);
+    build["inputArtefacts"] = build["inputArtifacts"].take();
+    let misspelled = ["inputArtefacts: no member", "perhaps `inputArtifacts` is meant", "declares 0 input artifacts"];
+    check(&pipeline(&[build]), &source, &misspelled);
+    check(&site, &with(&["--var", "Version=1"]), &["--var Version: test declares no such variable; it has none"]);
     let approval = pipeline(&[action("Approval", "AWS", "Manual", "Gate")]);
     check(&approval, &source, &["Gate/Gate", "--approve"]);
 }

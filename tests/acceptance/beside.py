@@ -138,6 +138,11 @@ def events(world, name, id):
         for wrong in ["x", "-1", "99999999999999999999999"]:
             assert b"ValidationException" in world.get(path, 400, headers={"Last-Event-ID": wrong})
 
+    # What a query has and means nothing is refused, and in the form of every error.
+    log = f"{of_pipeline.removesuffix('/events')}/executions/x/actions/x/log"
+    for wrong in ["/v1/events?form=now", "/v1/events?from=nwo", f"{of_pipeline}?from=now&from=now", "/v1/plugins?x=", f"{log}?follow=maybe"]:
+        assert b"ValidationException" in world.get(wrong, 400), wrong
+
     # Live, over a break of the connection, and over a kill of the server.
     def until_check():
         for cursor, _, data in world.events(f"{of_pipeline}?from=now"):

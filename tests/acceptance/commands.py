@@ -158,7 +158,7 @@ def stopped(world):
     [ask] = world.stage(name, "Approve")["actionStates"]
     equal((ask["latestExecution"]["status"], ask["latestExecution"]["summary"]), ("Failed", "not like this"))
     assert "token" not in ask["latestExecution"], ask
-    with refused("InvalidApprovalTokenException", "already received a response"):
+    with refused("ApprovalAlreadyCompletedException", "already been approved or rejected"):
         world.answer(name, token)
 
 

@@ -50,8 +50,21 @@ pub struct Checked {
     pub artifacts: u64,
     pub blobs: u64,
     pub bytes: u64,
-    /// Each a sentence that names the artifact and the file.
-    pub damage: Vec<String>,
+    pub damage: Vec<Damage>,
+}
+
+/// Something that is not there as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    pub of: Damaged,
+    /// A sentence that names the artifact and the file.
+    pub what: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Damaged {
+    Manifest(Digest),
+    Blob(Digest),
 }
 
 /// What a collection removed.
@@ -182,14 +195,14 @@ impl Artifacts {
             checked.artifacts += 1;
             match self.read(&digest) {
                 Ok(tree) => self.check_files(&digest, &tree, &mut checked),
-                Err(error) => checked.damage.push(error.to_string()),
+                Err(error) => checked.found(Damaged::Manifest(digest), error.to_string()),
             }
         }
         for digest in self.blobs.digests()? {
             checked.blobs += 1;
             match self.blobs.verify(&digest) {
                 Ok(bytes) => checked.bytes += bytes,
-                Err(error) => checked.damage.push(error.to_string()),
+                Err(error) => checked.found(Damaged::Blob(digest), error.to_string()),
             }
         }
         Ok(checked)
@@ -200,8 +213,15 @@ impl Artifacts {
             if let Node::File { digest, .. } = &entry.node
                 && !self.blobs.contains(digest)
             {
-                checked.damage.push(format!("artifact {artifact}: {}: blob {digest} is missing", entry.path));
+                let what = format!("artifact {artifact}: {}: blob {digest} is missing", entry.path);
+                checked.found(Damaged::Blob(*digest), what);
             }
         }
+    }
+}
+
+impl Checked {
+    fn found(&mut self, of: Damaged, what: String) {
+        self.damage.push(Damage { of, what });
     }
 }

@@ -74,9 +74,12 @@ pub struct PluginName {
 impl std::str::FromStr for PluginName {
     type Err = String;
 
-    /// Without a team, that of examples.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (team, name) = text.split_once('/').unwrap_or(("example", text));
+        let Some((team, name)) = text.split_once('/') else {
+            return Err(format!(
+                "`{text}`: a plugin is named like `team/name`; write whose it is too: `my-team/{text}`"
+            ));
+        };
         for part in [team, name] {
             let is_word = part.starts_with(|first: char| first.is_ascii_lowercase())
                 && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -225,14 +228,25 @@ mod tests {
                 expected.map(|(team, name, provider)| (team.to_owned(), name.to_owned(), provider.to_owned()));
             assert_eq!(found, expected, "{text}");
         };
-        check("ship-it", Some(("example", "ship-it", "ShipIt")));
+        check("acme/ship-it", Some(("acme", "ship-it", "ShipIt")));
         check("acme/s3", Some(("acme", "s3", "S3")));
-        for wrong in
-            ["", "/", "acme/", "Acme/ship", "acme/ship_it", "acme/-it", "acme/it-", "a--b", "1st", "a/b/c", "../x"]
-        {
+        for wrong in [
+            "",
+            "/",
+            "ship-it",
+            "acme/",
+            "Acme/ship",
+            "acme/ship_it",
+            "acme/-it",
+            "acme/it-",
+            "a/a--b",
+            "a/1st",
+            "a/b/c",
+            "../x",
+        ] {
             check(wrong, None);
         }
-        check(&"x".repeat(NAME_BYTES_MAX + 1), None);
+        check(&format!("acme/{}", "x".repeat(NAME_BYTES_MAX + 1)), None);
     }
 
     /// Whatever is offered to choose has a template, with every name filled in.

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 
+use crate::Mistake;
+
 /// The bits of a mode by which other users than the owner may do something.
 const OTHERS: u32 = 0o077;
 
@@ -37,8 +39,12 @@ impl DataDirectory {
     /// Makes the directory, open to its owner only, if it is missing. One that is there and open to others is closed to them.
     ///
     /// # Errors
-    /// It cannot be made or closed, or something else lies in it too, which others may have to reach.
+    /// A [`Mistake`]: it cannot be made or closed, or something else lies in it too, which others may have to reach.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        Self::made(path).map_err(|error| Mistake::of(format_args!("{error:#}")).into())
+    }
+
+    fn made(path: &Path) -> anyhow::Result<Self> {
         let path = std::path::absolute(path)?;
         let place = || format!("the data directory {}", path.display());
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(place)?;
@@ -127,7 +133,8 @@ pub struct UserFolders {
 
 impl UserFolders {
     pub fn find() -> anyhow::Result<Self> {
-        let xdg = Xdg::new().context("there is no home directory; set HOME, or name a directory with --data")?;
+        let none = "there is no home directory; set HOME, or name a directory with --data";
+        let xdg = Xdg::new().map_err(|_| Mistake::of(none))?;
         let own = |base: PathBuf| base.join("pipewright");
         Ok(Self { data: own(xdg.data_dir()), cache: own(xdg.cache_dir()), config: own(xdg.config_dir()) })
     }

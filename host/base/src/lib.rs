@@ -9,9 +9,11 @@ pub mod fair;
 pub mod hex;
 pub mod home;
 pub mod memory;
+mod mistake;
 mod scope;
 pub mod trust;
 
 pub use cause::{Cause, Principal, Source};
 pub use digest::{Digest, DigestError, Hasher};
+pub use mistake::Mistake;
 pub use scope::Scope;

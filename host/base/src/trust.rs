@@ -5,17 +5,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::Mistake;
 
 /// The authorities of some PEM files. A file that holds none is an error that names it.
 pub fn authorities(files: &[PathBuf]) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for file in files {
-        add(&mut roots, file)
-            .with_context(|| format!("{}: not a file of certificate authorities in PEM form", file.display()))?;
+        add(&mut roots, file).map_err(|error| {
+            let file = file.display();
+            Mistake::of(format_args!("{file}: not a file of certificate authorities in PEM form: {error:#}"))
+        })?;
     }
     Ok(roots)
 }

@@ -39,7 +39,7 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
     let checked = artifacts.check().map_err(|error| Ended::Host(error.into()))?;
     say!("{} artifacts, {} files, {} bytes", checked.artifacts, checked.blobs, checked.bytes);
     for damage in &checked.damage {
-        say!("{damage}");
+        say!("{}", damage.what);
     }
     Ok(ExitCode::from(if checked.damage.is_empty() { exit::SUCCEEDED } else { exit::FAILED }))
 }

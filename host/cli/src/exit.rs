@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use pipewright_aws::client::ClientError;
+use pipewright_base::Mistake;
 use pipewright_packages::PackageError;
+use pipewright_store::OpenError;
 
 /// It succeeded.
 pub const SUCCEEDED: u8 = 0;
@@ -43,7 +45,11 @@ impl From<ClientError> for Ended {
 
 impl From<anyhow::Error> for Ended {
     fn from(error: anyhow::Error) -> Self {
-        Self::Host(error)
+        let is_in_use = |cause: Option<&OpenError>| matches!(cause, Some(OpenError::InUse { .. }));
+        match error.chain().any(|cause| cause.is::<Mistake>() || is_in_use(cause.downcast_ref())) {
+            true => Self::Usage(format!("{error:#}")),
+            false => Self::Host(error),
+        }
     }
 }
 
@@ -59,6 +65,7 @@ impl Ended {
             Self::Server(error) => match error {
                 ClientError::Endpoint { .. }
                 | ClientError::Credentials { .. }
+                | ClientError::Region { .. }
                 | ClientError::Refused { .. }
                 | ClientError::TooLong { .. } => USAGE,
                 ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::Failed { .. } => HOST,
@@ -78,5 +85,21 @@ impl std::fmt::Display for Ended {
             Self::Package(PackageError::Host(error)) => write!(f, "the host failed: {error:#}"),
             Self::Package(error) => write!(f, "{error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever started the program is told what they can mend as such, wherever it was found.
+    #[test]
+    fn a_mistake_is_no_failure_of_the_host() {
+        let check = |error: anyhow::Error, expected: &str| assert_eq!(Ended::from(error).to_string(), expected);
+        check(Mistake::of("no such folder").into(), "no such folder");
+        check(anyhow::Error::from(Mistake::of("taken")).context("cannot listen"), "cannot listen: taken");
+        let in_use = OpenError::InUse { dir: "data".into(), holder: "process 7".to_owned() };
+        check(in_use.into(), "data is in use by another process (process 7); end it, or name another directory");
+        check(anyhow::anyhow!("the disk is broken"), "the host failed: the disk is broken");
     }
 }

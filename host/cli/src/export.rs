@@ -17,8 +17,8 @@ use super::exit::{self, Ended};
 use super::remote::{Connection, Server};
 use crate::out::note;
 use pipewright_artifacts::Artifacts;
-use pipewright_base::clock;
 use pipewright_base::home::DataDirectory;
+use pipewright_base::{Mistake, clock};
 use pipewright_engine::export::lines::Line;
 use pipewright_engine::export::{Exported, stream};
 use pipewright_engine::retention::{Keeper, Retention};
@@ -43,8 +43,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         match SledStore::open(&data.store(), SledStore::CACHE_BYTES_DEFAULT) {
             Ok(store) => {
                 let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-                runtime.context("cannot start the runtime")?.block_on(offline(&data, store, output))?;
-                return Ok(ExitCode::from(exit::SUCCEEDED));
+                return Ok(runtime.context("cannot start the runtime")?.block_on(offline(&data, store, output))?);
             }
             // Its server is asked.
             Err(OpenError::InUse { .. }) => {}
@@ -62,11 +61,10 @@ async fn online(server: &Server, output: Option<&Path>) -> Result<ExitCode, Ende
     while let Some(piece) = pieces.next().await? {
         to.write(&piece)?;
     }
-    to.end()?;
-    Ok(ExitCode::from(exit::SUCCEEDED))
+    Ok(to.end()?)
 }
 
-async fn offline(data: &DataDirectory, store: SledStore, output: Option<&Path>) -> anyhow::Result<()> {
+async fn offline(data: &DataDirectory, store: SledStore, output: Option<&Path>) -> anyhow::Result<ExitCode> {
     let store: Arc<SledStore> = Arc::new(store);
     let artifacts = Arc::new(Artifacts::open(&data.artifacts())?);
     let keeper = Keeper::new(
@@ -96,6 +94,7 @@ struct Output {
     to: To,
     /// The beginning of the line that is being written.
     line: Vec<u8>,
+    is_lacking: bool,
 }
 
 enum To {
@@ -110,12 +109,16 @@ const UNREAD_BYTES_MAX: usize = 16 * 1024;
 
 impl Output {
     fn begin(path: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = path else { return Ok(Self { to: To::Standard(std::io::stdout()), line: Vec::new() }) };
+        let Some(path) = path else { return Ok(Self::to(To::Standard(std::io::stdout()))) };
         let path = std::path::absolute(path)?;
         let folder = path.parent().context("the file to write has no folder")?;
-        let file =
-            tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write in {}", folder.display()))?;
-        Ok(Self { to: To::File { file, path }, line: Vec::new() })
+        let file = tempfile::NamedTempFile::new_in(folder)
+            .map_err(|error| Mistake::of(format_args!("cannot write in {}: {error}", folder.display())))?;
+        Ok(Self::to(To::File { file, path }))
+    }
+
+    fn to(to: To) -> Self {
+        Self { to, line: Vec::new(), is_lacking: false }
     }
 
     fn write(&mut self, piece: &[u8]) -> anyhow::Result<()> {
@@ -127,6 +130,7 @@ impl Output {
                     && let Ok(Line::Unread(unread)) = serde_json::from_slice(&self.line)
                 {
                     note!("{unread}");
+                    self.is_lacking = true;
                 }
                 self.line.clear();
             }
@@ -139,14 +143,15 @@ impl Output {
         }
     }
 
-    fn end(self) -> anyhow::Result<()> {
+    /// Who keeps exports must not take one that lacks something for whole.
+    fn end(self) -> anyhow::Result<ExitCode> {
         match self.to {
-            To::Standard(mut standard) => standard.flush().context("cannot write to standard output"),
+            To::Standard(mut standard) => standard.flush().context("cannot write to standard output")?,
             To::File { file, path } => {
                 file.as_file().sync_all()?;
                 file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-                Ok(())
             }
         }
+        Ok(ExitCode::from(if self.is_lacking { exit::FAILED } else { exit::SUCCEEDED }))
     }
 }

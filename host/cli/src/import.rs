@@ -30,7 +30,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     };
     let imported = imported.map_err(|error| match error {
         ImportError::Io { .. } | ImportError::Open(_) | ImportError::Store(_) => Ended::Host(error.into()),
-        _ => Ended::usage(error),
+        ImportError::NotEmpty { .. } => Ended::usage(error),
+        _ => Ended::Usage(format!("{}: {error}", arguments.file.display())),
     })?;
     let pipewright_store::Verified { aggregates, records, parts } = imported.store;
     say!(
@@ -40,6 +41,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     );
     for unread in &imported.unread {
         note!("{unread}");
+    }
+    for lacking in &imported.lacking {
+        note!("{lacking}");
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -131,7 +131,7 @@ pub fn nearest(id: &ActionTypeId) -> Option<ActionTypeId> {
 }
 
 /// How many letters are to be written, deleted or replaced to make one text the other.
-fn edits(from: &str, to: &str) -> usize {
+pub(crate) fn edits(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (index, a) in from.bytes().enumerate() {
         let mut diagonal = std::mem::replace(&mut row[0], index + 1);

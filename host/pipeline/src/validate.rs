@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::action_type::{ActionTypeInfo, ActionTypes};
+use crate::action_type::{ActionTypeInfo, ActionTypes, edits};
 use crate::declaration::{ActionTypeId, CreatePipelineInput, ExecutionMode, PipelineDeclaration, PipelineType};
 
 mod action_types;
@@ -23,10 +23,12 @@ mod structure;
 mod unsupported;
 
 pub use rules::{RULES, Rule};
-use shape::{Reader, Shape};
+use shape::{Member, Reader, Shape};
 pub use unsupported::unsupported;
 pub(crate) use unsupported::unsupported_conditions;
 
+/// Beside the pipeline in what GetPipeline gives.
+const METADATA: &str = "metadata";
 /// As many problems are told as a person could want; the rest of the document is not judged then. Stops a document of
 /// megabytes of tiny mistakes from becoming gigabytes of messages.
 const PROBLEMS_MAX: usize = 1000;
@@ -144,6 +146,27 @@ pub fn validate_document(document: &Value, context: &Context<'_>) -> Result<Pipe
         Some(_) => validate_input(document, context).map(|input| input.pipeline),
         None => validate(document, context),
     }
+}
+
+/// The members of such a document that mean nothing. A request may have them (S4); whoever keeps a file has misspelled them.
+/// What GetPipeline gives beside the pipeline is no mistake.
+pub fn unknown_members(document: &Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut found = |path: String, members: &[Member]| {
+        let (_, name) = path.rsplit_once('.').unwrap_or(("", &path));
+        let edits = |member: &&Member| edits(&member.name.to_lowercase(), &name.to_lowercase());
+        let nearest = members.iter().min_by_key(edits).filter(|nearest| 2 * edits(nearest) < name.len());
+        let mend = nearest.map_or("leave it out".to_owned(), |nearest| format!("perhaps `{}` is meant", nearest.name));
+        let message = "no member of this name means anything here".to_owned();
+        if path != METADATA && problems.len() < PROBLEMS_MAX {
+            problems.push(Problem { class: ErrorClass::Validation, path, message, mend });
+        }
+    };
+    match document.get("pipeline") {
+        Some(_) => shapes::CREATE_PIPELINE_INPUT.unknown_members(document, "", &mut found),
+        None => shapes::PIPELINE_DECLARATION.unknown_members(document, "pipeline", &mut found),
+    }
+    problems
 }
 
 fn judge(shape: &'static Shape, input: &Value, context: &Context<'_>) -> Result<CreatePipelineInput, Problems> {

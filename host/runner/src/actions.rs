@@ -18,7 +18,7 @@ use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::SecretValue;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
-use pipewright_sandbox::seam::{HostCall, Level, Sink};
+use pipewright_sandbox::seam::{HostCall, Level, Sink, is_grantable};
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox, Usage};
 use tracing::Instrument as _;
 
@@ -52,6 +52,8 @@ pub struct SandboxActions {
     pub recordings: Recordings,
     /// Where each running action has its own folder.
     pub work: PathBuf,
+    /// The account of those who run the host.
+    pub operator: u64,
     pub region: String,
     /// Of each call, less what earlier calls of the same action execution used.
     pub limits: CallLimits,
@@ -106,7 +108,9 @@ impl Actions for Runner {
         }
         let (actions, pipeline) = (Arc::clone(&self.0), pipeline.to_owned());
         async move {
-            let grants = actions.current_grants(account, pipeline).await?;
+            let grants = actions.current_grants(account, pipeline).await;
+            let grants =
+                grants.map_err(|reason| actions.told(account, "the grants of the pipeline cannot be read", reason))?;
             Ok(Some(actions.grants.pin(&grants)))
         }
         .boxed()
@@ -153,6 +157,29 @@ impl SandboxActions {
         grants.ok_or_else(|| "the grants that the execution started with are gone; start a new execution".to_owned())
     }
 
+    /// What an account is told where only those who run the host can mend something (S124): they the reason, in which places
+    /// of the host are named, and others what it is about.
+    fn told(&self, account: u64, what: &str, reason: String) -> String {
+        if account == self.operator {
+            return reason;
+        }
+        tracing::error!(account, "{what}: {reason}");
+        format!("{what}; those who run the host find the reason in its log")
+    }
+
+    /// What makes good a failure for lack of a grant: an execution has the grants of its start to its end (S55).
+    fn remedy(&self, pipeline: Aggregate, name: &str) -> Option<String> {
+        let file = match (&self.grants, self.grants.file(pipeline.account, name)) {
+            (GrantBook::One(_), _) => return None,
+            (GrantBook::Many(_), Some(path)) if pipeline.account == self.operator => path.display().to_string(),
+            (GrantBook::Many(_), None) if pipeline.account == self.operator => {
+                format!("a grants file, which `[grants]` of the server's configuration names for {name},")
+            }
+            (GrantBook::Many(_), _) => "the pipeline's grants file, which those who run the host have,".to_owned(),
+        };
+        Some(format!("Once {file} grants it, start a new execution: a retry keeps the grants of this one"))
+    }
+
     async fn plugin(&self, pipeline: Aggregate, run: &RunAction) -> Option<Plugin> {
         let pin = plugin_pin(&run.stage().name, &run.action().name);
         match run.start.pins.get(&pin) {
@@ -197,7 +224,7 @@ impl SandboxActions {
         match end.result {
             Ok(Outcome::Latest(revision)) => Ok(revision.map(outcome::revision)),
             Ok(_) => Err("the plugin does not say what is the latest revision".to_owned()),
-            Err(failure) => Err(match failed_call(failure, &end.denials).outcome {
+            Err(failure) => Err(match failed_call(failure, &end.denials, None).outcome {
                 machine::Outcome::Failed(failure) => failure.error.message,
                 _ => String::new(),
             }),
@@ -222,7 +249,11 @@ impl SandboxActions {
         let resolved = grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version);
         let grants = match resolved {
             Ok(grants) => grants,
-            Err(error) => return Report::failed(FailureType::ConfigurationError, error.to_string()),
+            Err(error) => {
+                let what = "what the action is granted cannot be had";
+                let message = self.told(pipeline.account, what, error.to_string());
+                return Report::failed(FailureType::ConfigurationError, message);
+            }
         };
         let inputs = match self.inputs(&run) {
             Ok(inputs) => inputs,
@@ -266,7 +297,7 @@ impl SandboxActions {
             keeper.add(made, &mut end);
         }
         let usage = used(&end.usage);
-        let report = Report { usage, ..self.report(action, end, &quota).await };
+        let report = Report { usage, ..self.report(pipeline, &run, end, &quota).await };
         folder.empty().await;
         if let Some(keeper) = keeper {
             self.recordings.keep(&run, keeper, &report).await;
@@ -355,10 +386,17 @@ impl SandboxActions {
         }
     }
 
-    async fn report(&self, action: &ActionDeclaration, end: CallEnd, quota: &FileQuota) -> Report {
+    async fn report(&self, pipeline: Aggregate, run: &RunAction, end: CallEnd, quota: &FileQuota) -> Report {
+        let action = run.action();
         let result = match end.result {
             Ok(outcome) => outcome,
-            Err(failure) => return failed_call(failure, &end.denials),
+            Err(CallFailure::Host(error)) => {
+                let message = self.told(pipeline.account, "the host failed", format!("the host failed: {error:#}"));
+                return Report::failed(FailureType::SystemUnavailable, message);
+            }
+            Err(failure) => {
+                return failed_call(failure, &end.denials, self.remedy(pipeline, &run.declaration.name));
+            }
         };
         if let Outcome::Waiting(wait) = result {
             return outcome::waiting(wait);
@@ -424,12 +462,20 @@ impl Sink for Unheard {
 }
 
 /// What a call that gave no outcome means to the action.
-fn failed_call(failure: CallFailure, denials: &[String]) -> Report {
-    let (kind, mut message) = outcome::failure_of(&failure);
+fn failed_call(failure: CallFailure, denials: &[String], remedy: Option<String>) -> Report {
+    let (mut kind, mut message) = outcome::failure_of(&failure);
     // A plugin may hide a denial behind words of its own; the grant that is missing is what the operator needs to know.
     for denial in denials.iter().filter(|denial| !message.contains(denial.as_str())).collect::<Vec<_>>() {
         message.push_str("\nrefused: ");
         message.push_str(denial);
+    }
+    if denials.iter().any(|denial| is_grantable(denial)) {
+        // By it a client knows that a retry is of no use.
+        kind = FailureType::PermissionError;
+        if let Some(remedy) = remedy {
+            message.push('\n');
+            message.push_str(&remedy);
+        }
     }
     Report::failed(kind, message)
 }

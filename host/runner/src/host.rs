@@ -44,7 +44,7 @@ pub struct Host {
 
 /// What a host is, besides its data.
 pub struct Identity {
-    /// Whose pipelines go on here.
+    /// Whose pipelines go on here, those of the account of those who run the host first.
     pub accounts: Vec<u64>,
     pub region: String,
     pub store_cache_bytes: u64,
@@ -140,6 +140,7 @@ impl Host {
             store: Arc::clone(&store) as _,
             logs: Logs::new(data.logs()),
             recordings: Recordings::new(data.logs()),
+            operator: identity.accounts.first().copied().unwrap_or(ACCOUNT),
             work: data.work(),
             region: identity.region,
             limits: identity.limits,

@@ -127,6 +127,14 @@ pub struct Seam {
     denials: Mutex<Vec<String>>,
 }
 
+/// In the text of a denial that a grant would turn.
+const TO_ALLOW_IT: &str = "To allow it, grant the action";
+
+/// Whether a grant would have allowed what a denial tells of.
+pub fn is_grantable(denial: &str) -> bool {
+    denial.contains(TO_ALLOW_IT)
+}
+
 /// At most this many denials are logged, and kept for the end of the call.
 const DENIALS_KEPT_MAX: usize = 32;
 
@@ -200,7 +208,7 @@ impl Seam {
         let Denied { tried, grant, is_asked } = denied;
         match is_asked {
             true => format!(
-                "{plugin} (action {action}) tried {tried}, which it was not granted. To allow it, grant the action \"{action}\": {grant}"
+                "{plugin} (action {action}) tried {tried}, which it was not granted. {TO_ALLOW_IT} \"{action}\": {grant}"
             ),
             false => format!(
                 "{plugin} (action {action}) tried {tried}, which it does not ask for, so that no grant allows it. Its author adds it to \

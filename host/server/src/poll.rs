@@ -169,6 +169,7 @@ async fn look_at(service: &Service, source: &Source) -> Result<(), String> {
         return Ok(());
     };
     let (actions, name) = (Arc::clone(&host.actions), Arc::clone(&source.action));
+    let of = declaration.name.clone();
     let look = async move {
         let action = declaration.stages[0].actions.iter().find(|action| action.name == *name);
         match action {
@@ -176,11 +177,12 @@ async fn look_at(service: &Service, source: &Source) -> Result<(), String> {
             None => Ok(None),
         }
     };
-    let Some(latest) = service.work().run(look).await? else { return Ok(()) };
+    let looked = service.work().run(look).await;
+    let Some(latest) = looked.map_err(|error| format!("{of}: {error}"))? else { return Ok(()) };
     let context = Context::of_host("poller", Way::Poller, pipeline.account);
     let started = executions::seen(service, &context, pipeline, &source.action, &latest.id).await;
     if let Some(execution) = started.map_err(|error| error.to_string())? {
-        tracing::info!(%pipeline, %execution, "revision {} of {} starts it", latest.id, source.action);
+        tracing::info!(%pipeline, %execution, "revision {} of {} starts it in {of}", latest.id, source.action);
     }
     Ok(())
 }

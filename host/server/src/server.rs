@@ -6,6 +6,7 @@
 //! Requests are answered, and pipelines go on, on the runtime on which this is called; guests, and what reads many files, run
 //! on another (`work`), so that neither keeps the other waiting.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use axum::Router;
 use bytes::Bytes;
 use hyper_util::server::graceful::GracefulShutdown;
 use pipewright_artifacts::files::{BlobDir, Blobs};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::account_plugins::AccountPlugins;
 use crate::api::{Api, Metrics, Shares};
@@ -25,7 +26,7 @@ use crate::poll::{Changes, Poller};
 use crate::service::{Pages, Service};
 use pipewright_aws::auth::{AccessKey, profile};
 use pipewright_base::home::{DataDirectory, write_private};
-use pipewright_base::{Cause, Source};
+use pipewright_base::{Cause, Mistake, Source, clock};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::{Keeper, Retention};
 use pipewright_packages::plugins::Plugins;
@@ -33,12 +34,21 @@ use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
 use pipewright_runner::work::Work;
-use pipewright_store::Store;
+use pipewright_store::{Claim, OpenError, Store};
 
 /// At the end, how long running actions have to end.
 const ACTIONS_PATIENCE: Duration = Duration::from_secs(10);
 /// And how long requests have, before their connections are cut; streams that would never end are among them.
 const REQUESTS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a process before this one, which may have been killed just now, has to let go of the data.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// And then of its port.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+/// How often is looked whether it has.
+const RETRY: Duration = Duration::from_millis(50);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// The user whose key the first start makes.
 const ADMINISTRATOR: &str = "administrator";
@@ -70,6 +80,10 @@ impl Server {
     pub async fn open(data: &Path, config: Config, work: Work) -> anyhow::Result<Self> {
         let bounds = Bounds::new(connections::raise_open_files(), config.accounts().len());
         let data = DataDirectory::open(data)?;
+        released(&data).await?;
+        // A port that is taken is told before anything else takes its time. Nobody is let in before there is somebody to answer.
+        let socket = bound(&data, config.listen).await?;
+        let tls = tls(&config)?;
         let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
         let sandbox = host::sandbox(data.compiled(), authorities)?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
@@ -95,10 +109,7 @@ impl Server {
         let account_plugins = Arc::new(AccountPlugins::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;
         let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
-        let tls = config.tls.as_ref().map(|files| Tls::open(config.path(&files.certificate), config.path(&files.key)));
-        let tls = tls.transpose()?.map(Arc::new);
-        let listener = TcpListener::bind(config.listen).await;
-        let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let listener = socket.listen(BACKLOG).map_err(|error| not_there(config.listen, &error))?;
         let address = listener.local_addr()?;
         let exported = exported(&host, store, kept, &data, config.retention);
         let keeper = Arc::clone(&exported.keeper);
@@ -178,6 +189,55 @@ impl Server {
     }
 }
 
+/// What the connections are secured with. Its files are named in the configuration, and what is wrong with them is to be mended there.
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Mistake> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    let opened = Tls::open(config.path(&files.certificate), config.path(&files.key));
+    opened.map(|tls| Some(Arc::new(tls))).map_err(|error| Mistake::of(format_args!("{error:#}")))
+}
+
+fn bind(address: SocketAddr) -> Result<TcpSocket, Mistake> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // What a server before this one had open does not keep its port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    bound().map_err(|error: std::io::Error| not_there(address, &error))
+}
+
+fn not_there(address: SocketAddr, error: &std::io::Error) -> Mistake {
+    Mistake::of(format_args!("cannot listen on {address}: {error}; name another address with --listen"))
+}
+
+/// Waits until a process before this one, which may have been killed just now, has let go of the data.
+async fn released(data: &DataDirectory) -> Result<(), OpenError> {
+    let until = clock::monotonic() + LOCK_PATIENCE;
+    while data.store().exists() {
+        match Claim::of(&data.store()) {
+            Err(error @ OpenError::InUse { .. }) if clock::monotonic() < until => {
+                tracing::info!("{error}; waiting for it to end");
+                tokio::time::sleep(RETRY).await;
+            }
+            claimed => return claimed.map(drop),
+        }
+    }
+    Ok(())
+}
+
+/// Takes the port. A process that was killed and has just let go of the data, whose address is still there, lets go of its port
+/// a moment later.
+async fn bound(data: &DataDirectory, address: SocketAddr) -> Result<TcpSocket, Mistake> {
+    let until = clock::monotonic() + PORT_PATIENCE;
+    loop {
+        match bind(address) {
+            Err(_) if data.endpoint().exists() && clock::monotonic() < until => tokio::time::sleep(RETRY).await,
+            bound => return bound,
+        }
+    }
+}
+
 /// All that is kept, and what keeps it within its retention.
 fn exported(
     host: &Host,
@@ -196,7 +256,8 @@ fn exported(
 /// The components of a folder, in the order of their names.
 fn components(folder: Option<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
     let Some(folder) = folder else { return Ok(Vec::new()) };
-    let entries = std::fs::read_dir(&folder).with_context(|| format!("plugins: {}", folder.display()))?;
+    let entries = std::fs::read_dir(&folder)
+        .map_err(|error| Mistake::of(format_args!("plugins: {}: {error}", folder.display())))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();

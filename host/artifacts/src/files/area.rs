@@ -159,8 +159,8 @@ impl Area {
             return Ok(None);
         }
         let top = Dir::open_ambient_dir(&self.host_path, ambient_authority()).map_err(|error| {
-            let at = self.host_path.display();
-            FileError::not_found(format!("{}: cannot open the granted directory {at}: {error}", self.name))
+            // Where on the host it is, is not for everybody (S124): the grants say it.
+            FileError::not_found(format!("{}: cannot open the granted directory: {error}", self.name))
         })?;
         Ok(Some(self.top.get_or_init(|| top)))
     }

@@ -59,7 +59,7 @@ impl MadeOutput {
 pub fn collect(made: &MadeOutput, into: &dyn Blobs, quota: &FileQuota) -> Result<Tree, CollectError> {
     let of_file = |error| CollectError::File { name: made.name.clone(), error };
     let of_tree = |error| CollectError::Tree { name: made.name.clone(), error };
-    let open = |error| FileError::io(&made.directory.display().to_string(), &error);
+    let open = |error| FileError::io(&made.name, &error);
     let top = Dir::open_ambient_dir(&made.directory, ambient_authority()).map_err(open).map_err(of_file)?;
     let budget = Budget::new(quota.clone(), HostMemory::alone(LISTING_BYTES_MAX), Floor::default());
     let walk = Walk { refuse_others: true, ..Walk::all() };

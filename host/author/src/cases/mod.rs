@@ -24,6 +24,7 @@ pub use check::Difference;
 use file::CaseFile;
 use run::Ran;
 
+use crate::single::unknown_settings;
 use pipewright_packages::plugins;
 
 /// The folder of a plugin's cases, beside its `Cargo.toml` or its component.
@@ -169,6 +170,9 @@ impl Case {
             problems.push(format!("action: the plugin offers {}, not {}", offered.join(", "), file.action));
             return Err(problems.into_iter().map(wrong).collect());
         };
+        let settings = file.settings.keys().chain(file.then.iter().flat_map(|then| then.settings.keys()));
+        let unknown = unknown_settings(plugin, action, settings).into_iter();
+        problems.extend(unknown.map(|problem| format!("settings.{problem}")));
         let case = Self { name, folder, action: (*action).clone(), file };
         problems.extend(case.folder_problems());
         if problems.is_empty() { Ok(case) } else { Err(problems.into_iter().map(wrong).collect()) }

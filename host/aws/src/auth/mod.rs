@@ -6,7 +6,7 @@
 pub mod profile;
 mod sigv4;
 
-pub use sigv4::{AuthError, Scope, Verified, claimed_key, sign, verify};
+pub use sigv4::{AuthError, OTHER_REGION, Scope, Verified, claimed_key, sign, verify};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

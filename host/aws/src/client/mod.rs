@@ -20,7 +20,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::auth::{AccessKey, Scope, sign};
+use crate::auth::{AccessKey, OTHER_REGION, Scope, sign};
 pub use connect::Endpoint;
 use pipewright_base::{clock, hex};
 pub use sse::{Events, Message};
@@ -28,6 +28,8 @@ pub use sse::{Events, Message};
 const SERVICE: &str = "codepipeline";
 const TARGET_PREFIX: &str = "CodePipeline_20150709";
 const X_AMZ_TARGET: &str = "x-amz-target";
+/// By this header a client says that it reads all that is wrong with an input, in the member `problems` of an error.
+pub const PROBLEMS: &str = "x-pipewright-problems";
 const INVOCATION_ID: &str = "amz-sdk-invocation-id";
 /// Stops an answer that never ends, of a server that is none.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -44,7 +46,7 @@ pub enum ClientError {
     Endpoint { endpoint: String, problem: &'static str },
     /// Start the server, or name another address.
     #[error(
-        "cannot connect to {endpoint}: {reason}\nIs the server running? Start it with `pipewright serve`, or name its address with --endpoint or AWS_ENDPOINT_URL_CODEPIPELINE."
+        "cannot connect to {endpoint}: {reason}\nIs the server running? Start it with `pipewright serve`, and its --data if it has one, or name its address with --endpoint or AWS_ENDPOINT_URL_CODEPIPELINE."
     )]
     Unreachable { endpoint: String, reason: String },
     /// It was there, and then it was not, or what is there is no Pipewright.
@@ -58,6 +60,11 @@ pub enum ClientError {
         "{endpoint} does not accept the access key {key}: {message} ({code})\nThe server's own key is in the file `credentials` of its data directory, which --data names."
     )]
     Credentials { endpoint: String, key: String, code: String, message: String },
+    /// Sign for the server's region.
+    #[error(
+        "{endpoint} serves another region: {message} ({code})\nName its region with --region, or AWS_DEFAULT_REGION."
+    )]
+    Region { endpoint: String, code: String, message: String },
     /// Ask for something else.
     #[error("{message} ({code})")]
     Refused { code: String, message: String },
@@ -94,6 +101,7 @@ impl Client {
         let body = serde_json::to_vec(input).map_err(|error| self.broken(error))?;
         let request = Request::post("/")
             .header(CONTENT_TYPE, "application/x-amz-json-1.1")
+            .header(PROBLEMS, "all")
             .header(X_AMZ_TARGET, format!("{TARGET_PREFIX}.{operation}"))
             .body(Bytes::from(body));
         let answer = self.send(request.map_err(|error| self.broken(error))?).await?;
@@ -192,6 +200,11 @@ impl Client {
         };
         let code = code.rsplit('#').next().unwrap_or_default().to_owned();
         let message = body["message"].as_str().or(body["Message"].as_str()).unwrap_or("no message").to_owned();
+        if message.starts_with(OTHER_REGION) {
+            return ClientError::Region { endpoint: self.endpoint.to_string(), code, message };
+        }
+        let all = body["problems"].as_array().map(|all| all.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+        let message = all.map_or(message, |all| all.join("\n"));
         const OF_CREDENTIALS: &[&str] = &[
             "MissingAuthenticationTokenException",
             "IncompleteSignatureException",

@@ -11,7 +11,7 @@ use pipewright_author::kit::{self, Kind, Language, PluginName};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// `team/name`, or only a name; the folder is called by the name
+    /// `team/name`; the folder is called by the name
     name: PluginName,
     /// What the plugin is to do
     #[arg(long)]

@@ -9,7 +9,7 @@ use pipewright_sandbox::{Plugin, Sandbox};
 use super::super::exit::Ended;
 use super::super::remote::quoted;
 use crate::out::{self, in_one_quote, say};
-use pipewright_aws::auth::profile::{DEFAULT, read_credentials};
+use pipewright_aws::auth::profile::{DEFAULT, ProfileError, read_credentials};
 use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{self, PluginError};
@@ -43,7 +43,29 @@ impl DataArguments {
         let account = self.account.as_deref().map(|id| {
             config::account_number(id).ok_or_else(|| Ended::usage(format!("--account {id}: write it as 12 digits")))
         });
-        Ok(Installed::open(&self.open()?, account.transpose()?)?)
+        let (data, account) = (self.open()?, account.transpose()?);
+        if let Some(account) = account {
+            check_known(&data, account)?;
+        }
+        Ok(Installed::open(&data, account)?)
+    }
+}
+
+/// What is installed for an account that is not there would serve nobody. The server writes a profile for each account that it
+/// has; of one that never ran nothing is known.
+fn check_known(data: &DataDirectory, account: u64) -> Result<(), Ended> {
+    let is_known = match read_credentials(&data.credentials(), &format!("{account:012}")) {
+        Err(ProfileError::NoProfile { .. }) => Installed::lock_path(data, Some(account)).exists(),
+        _ => true,
+    };
+    match is_known {
+        true => Ok(()),
+        false => Err(Ended::Usage(format!(
+            "--account {account:012}: the server of {} has no such account besides that of those who run it: write \
+             `[accounts.{account:012}]` into its configuration and start it anew, or leave --account out if the plugin is for \
+             those who run it",
+            data.path().display()
+        ))),
     }
 
     /// The options that lead here again, for a command that a person may copy.

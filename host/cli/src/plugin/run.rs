@@ -14,11 +14,12 @@ use pipewright_sandbox::abi::{NamedValue, Outcome, Resumption, Signal, TypeId, W
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
 use pipewright_sandbox::{CallEnd, Plugin, Sandbox, Usage};
+use serde_json::Value;
 
 use super::super::exit::{self, Ended};
 use super::component;
 use crate::out::{self, say};
-use pipewright_author::single::{ACTION, Place, STAGE, Single};
+use pipewright_author::single::{ACTION, Place, STAGE, Single, unknown_settings};
 use pipewright_base::clock;
 use pipewright_packages::plugins;
 use pipewright_runner::grants::{GrantsFile, in_one_action};
@@ -141,8 +142,12 @@ fn single(arguments: &Arguments, plugin: &Plugin) -> Result<Single, Ended> {
     };
     let description = plugin.description();
     let grants = grants.resolve(&of, &description.name, &description.version).map_err(Ended::usage)?;
+    let action = action(plugin, arguments.action.as_deref())?;
+    if let Some(unknown) = unknown_settings(plugin, &action, arguments.set.iter().map(|(name, _)| name)).first() {
+        return Err(Ended::usage(format!("--set {unknown}")));
+    }
     Ok(Single {
-        action: action(plugin, arguments.action.as_deref())?,
+        action,
         latest: arguments.latest,
         revision: arguments.revision.clone(),
         settings: named(&arguments.set),
@@ -292,8 +297,19 @@ fn told(told: &ExecutionDetails) {
         say!("link       {}: {}", link.title, link.url);
     }
     for (name, details) in &told.details {
-        say!("{name:<10} {details}");
+        say!("{name:<10} {}", as_in_a_case(details));
     }
+}
+
+/// With the statuses that a case wants, for whoever writes one by what is printed here.
+fn as_in_a_case(details: &Value) -> Value {
+    let mut shown = details.clone();
+    for item in shown.as_array_mut().into_iter().flatten() {
+        if let Some(Value::String(status)) = item.get_mut("status") {
+            *status = status.to_lowercase();
+        }
+    }
+    shown
 }
 
 fn output(place: &Place, name: &str, tree: &Tree, into: Option<&Path>) -> Result<(), Ended> {
@@ -353,5 +369,21 @@ impl Sink for Shown {
             HostCallOutcome::Limit(text) | HostCallOutcome::Failed(text) => format!(", {text}"),
         };
         say!("call       {capability} {operation} {target} ({bytes} bytes, {:.1} ms{outcome})", micros as f64 / 1e3);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn statuses_are_those_that_a_case_wants() {
+        let targets = json!([{ "id": "web", "status": "Succeeded" }, { "id": "mail", "status": "Skipped" }]);
+        let shown = json!([{ "id": "web", "status": "succeeded" }, { "id": "mail", "status": "skipped" }]);
+        assert_eq!(as_in_a_case(&targets), shown);
+        let counts = json!({ "passed": 2, "failed": 0, "skipped": 0 });
+        assert_eq!(as_in_a_case(&counts), counts);
     }
 }

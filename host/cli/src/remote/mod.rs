@@ -96,10 +96,12 @@ impl Connection {
         let found = Profile::find(&variable, self.profile.as_deref()).map_err(Ended::usage)?;
         // A key without an address is for AWS itself; the server that this user runs without further ado is meant.
         let own = UserFolders::find().ok().map(|folders| folders.server_data());
-        match own.filter(|own| own.join("endpoint").exists()) {
-            Some(own) if self.endpoint.is_none() && found.endpoint.is_none() && self.profile.is_none() => {
-                of_data(&own, None, false)
-            }
+        let is_nobody_named = self.endpoint.is_none() && found.endpoint.is_none() && self.profile.is_none();
+        // Without a key nobody else can be meant, and who asks is to hear that the own server is stopped.
+        let is_meant =
+            |own: &PathBuf| own.join("endpoint").exists() || found.key.is_none() && own.join("credentials").exists();
+        match own.filter(is_meant) {
+            Some(own) if is_nobody_named => of_data(&own, None, false),
             _ => Ok(found),
         }
     }
@@ -129,11 +131,11 @@ fn of_data(data: &Path, profile: Option<&str>, endpoint_is_known: bool) -> Resul
         Ok(text) => Some(text.trim().to_owned()),
         Err(_) if endpoint_is_known => None,
         Err(error) => {
+            let (file, data) = (data.endpoint(), quoted(&data.path().display().to_string()));
             return Err(Ended::Usage(format!(
-                "{}: {error}\nThe server writes this file when it is ready: start it with `pipewright serve --data {}`, \
-                 or name its address with --endpoint",
-                data.endpoint().display(),
-                data.path().display()
+                "no server runs with {data} (it writes its address to {} when it is ready: {error})\nStart it with \
+                 `pipewright serve --data {data}`, or name its address with --endpoint",
+                file.display(),
             )));
         }
     };

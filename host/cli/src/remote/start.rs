@@ -17,7 +17,7 @@ use super::{Connection, Server, find, notices};
 use crate::exit::{self, Ended};
 use crate::out::{self, say};
 use crate::run::board::{Board, Status, Update};
-use crate::run::prepare::pair;
+use crate::run::prepare::{check_variables, pair};
 use crate::run::view::{Form, View};
 use pipewright_aws::client::ClientError;
 
@@ -44,8 +44,13 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
-    let input = input(arguments)?;
+    let variables =
+        arguments.variables.iter().map(|v| pair(v, "--var", "NAME=VALUE")).collect::<Result<Vec<_>, _>>()?;
+    let input = input(arguments, &variables)?;
     arguments.connection.run(async |server| {
+        if !variables.is_empty() {
+            check_variables(&declaration(server, &arguments.name).await?, &variables)?;
+        }
         notices::tell(server, &arguments.name).await;
         if arguments.follow {
             return follow(server, &arguments.name, input).await;
@@ -60,15 +65,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     })
 }
 
-fn input(arguments: &Arguments) -> Result<Value, Ended> {
+fn input(arguments: &Arguments, variables: &[(String, String)]) -> Result<Value, Ended> {
     let mut input = json!({ "name": arguments.name });
-    let mut variables = Vec::new();
-    for variable in &arguments.variables {
-        let (name, value) = pair(variable, "--var", "NAME=VALUE")?;
-        variables.push(json!({ "name": name, "value": value }));
-    }
     if !variables.is_empty() {
-        input["variables"] = json!(variables);
+        let variables = variables.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+        input["variables"] = variables.collect();
     }
     let mut revisions = Vec::new();
     for revision in &arguments.revisions {
@@ -81,9 +82,13 @@ fn input(arguments: &Arguments) -> Result<Value, Ended> {
     Ok(input)
 }
 
-async fn follow(server: &Server, pipeline: &str, input: Value) -> Result<ExitCode, Ended> {
+async fn declaration(server: &Server, pipeline: &str) -> Result<PipelineDeclaration, Ended> {
     let mut declared = server.call("GetPipeline", json!({ "name": pipeline })).await?;
-    let declaration: PipelineDeclaration = find::read(declared["pipeline"].take())?;
+    find::read(declared["pipeline"].take())
+}
+
+async fn follow(server: &Server, pipeline: &str, input: Value) -> Result<ExitCode, Ended> {
+    let declaration = declaration(server, pipeline).await?;
     // Before the start, so that nothing is missed.
     let events = follow::events(server, pipeline).await?;
     let output = server.call("StartPipelineExecution", input).await?;

@@ -110,7 +110,13 @@ fn advice(server: &Server, pipeline: &str, stage: &StageState) -> Vec<String> {
         let target = failed.map_or_else(|| name.clone(), |action| format!("{name}/{}", action.action_name));
         let execution = &latest.pipeline_execution_id;
         let logs = server.command(&format!("logs {pipeline} {target} --execution {execution}"));
-        add(format!("{target} failed."), format!("{logs}\n  {}", server.command(&format!("retry {pipeline} {name}"))));
+        let error = failed.and_then(|action| action.latest_execution.as_ref()?.error_details.as_ref());
+        // An execution keeps the grants that it started with, and so does its retry.
+        let (why, again) = match error.is_some_and(|error| error.code == "PermissionError") {
+            true => (" for lack of a grant or a credential: mend that, and start anew", format!("start {pipeline}")),
+            false => ("", format!("retry {pipeline} {name}")),
+        };
+        add(format!("{target} failed{why}."), format!("{logs}\n  {}", server.command(&again)));
     }
     lines
 }

@@ -44,7 +44,8 @@ pub(super) struct Prepared {
 
 pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
     let document = read_document(&arguments.pipeline)?;
-    let variables = arguments.variables.iter().map(|v| pair(v, "--var", "NAME=VALUE")).collect::<Result<_, _>>()?;
+    let variables =
+        arguments.variables.iter().map(|v| pair(v, "--var", "NAME=VALUE")).collect::<Result<Vec<_>, _>>()?;
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !arguments.json;
 
     let folders = UserFolders::find()?;
@@ -60,9 +61,15 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
 
     let catalogue = plugins.catalogue(ACCOUNT);
     let context = Context { region: None, action_types: catalogue.types() };
-    let mut declaration = validate::validate_document(&document, &context).map_err(|problems| {
-        Ended::Usage(format!("{} is not a valid pipeline:\n{problems}", arguments.pipeline.display()))
-    })?;
+    let unknown = unknown_members(&document);
+    let mut declaration = match validate::validate_document(&document, &context) {
+        Ok(declaration) if unknown.is_empty() => declaration,
+        judged => {
+            let problems = unknown.into_iter().chain(judged.err().map(|problems| problems.to_string()));
+            return Err(invalid(&arguments.pipeline, problems));
+        }
+    };
+    check_variables(&declaration, &variables)?;
     let problems = validate::unsupported(&declaration);
     if !problems.is_empty() {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
@@ -102,6 +109,30 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Ended {
     Ended::Usage(format!("{}: {error}", path.display()))
+}
+
+/// Of a pipeline's file: a member that is misspelled would be as if it were not there.
+pub(crate) fn unknown_members(document: &serde_json::Value) -> Vec<String> {
+    let problems = validate::unknown_members(document).into_iter();
+    problems.map(|problem| format!("{}: {}: {}", problem.path, problem.message, problem.mend)).collect()
+}
+
+pub(crate) fn invalid(path: &Path, problems: impl Iterator<Item = String>) -> Ended {
+    let problems = problems.collect::<Vec<_>>().join("\n");
+    Ended::Usage(format!("{} is not a valid pipeline:\n{problems}", path.display()))
+}
+
+/// A value for a variable that is not declared would be ignored, as CodePipeline does (S82).
+pub(crate) fn check_variables(declaration: &PipelineDeclaration, given: &[(String, String)]) -> Result<(), Ended> {
+    let declared: Vec<_> = declaration.variables.iter().flatten().map(|variable| variable.name.as_str()).collect();
+    match given.iter().find(|(name, _)| !declared.contains(&name.as_str())) {
+        None => Ok(()),
+        Some((name, _)) => Err(Ended::Usage(format!(
+            "--var {name}: {} declares no such variable; {}",
+            declaration.name,
+            if declared.is_empty() { "it has none".to_owned() } else { format!("it has {}", declared.join(", ")) }
+        ))),
+    }
 }
 
 pub(crate) fn read_document(path: &Path) -> Result<serde_json::Value, Ended> {

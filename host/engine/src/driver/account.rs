@@ -99,6 +99,15 @@ impl Accounts {
         Ok(Arc::clone(&loaded.parts.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
+    /// What the account calls a pipeline, as far as the account is in memory.
+    pub(super) fn name_of(&self, pipeline: Aggregate) -> Option<String> {
+        let cell = self.cell(pipeline.account);
+        let parts = cell.get()?.parts.read().unwrap_or_else(PoisonError::into_inner);
+        let names = parts.range(PIPELINE.to_owned()..).map_while(|(key, uid)| Some((key.strip_prefix(PIPELINE)?, uid)));
+        let mut names = names.filter(|(_, uid)| uid[..] == pipeline.uid);
+        names.next().map(|(name, _)| name.to_owned())
+    }
+
     /// Makes a change, durable before this returns, and gives what the part is afterwards.
     pub(super) async fn change(
         &self,

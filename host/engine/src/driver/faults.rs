@@ -217,6 +217,8 @@ impl World {
     fn delete(&self) {
         let driver = &self.host.driver;
         self.host.runtime.block_on(async {
+            assert_eq!(driver.find(0, "sick").await.unwrap(), Some(self.sick));
+            assert_eq!(driver.0.accounts.name_of(self.sick).as_deref(), Some("sick"), "by which the log names it");
             driver.delete(self.sick, "sick", &cause()).await.unwrap();
             assert_eq!(driver.find(0, "sick").await.unwrap(), None);
             assert_eq!(driver.quarantined(self.sick), None);

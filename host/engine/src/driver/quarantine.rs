@@ -39,6 +39,10 @@ impl Quarantine {
         Arc::clone(quarantined.entry(pipeline).or_insert_with(reason))
     }
 
+    fn count(&self) -> usize {
+        self.0.lock().expect("no panic while held").len()
+    }
+
     fn take(&self, pipeline: Aggregate) -> bool {
         self.0.lock().expect("no panic while held").remove(&pipeline).is_some()
     }
@@ -68,7 +72,8 @@ impl Shared {
             }
             error => {
                 if self.quarantine.reason(pipeline).is_none() {
-                    tracing::error!(%pipeline, "the pipeline is quarantined: {error}");
+                    let name = self.accounts.name_of(pipeline).unwrap_or_else(|| "without a name".to_owned());
+                    tracing::error!(%pipeline, "the pipeline {name} is quarantined: {error}");
                 }
                 DriverError::Quarantined(self.quarantine.put(pipeline, error))
             }
@@ -80,6 +85,11 @@ impl Driver {
     /// Why a pipeline is quarantined, if it is.
     pub fn quarantined(&self, pipeline: Aggregate) -> Option<Arc<str>> {
         self.0.quarantine.reason(pipeline)
+    }
+
+    /// How many pipelines are quarantined.
+    pub fn quarantined_count(&self) -> usize {
+        self.0.quarantine.count()
     }
 
     /// Loads a quarantined pipeline anew, and lets go on what was interrupted: succeeds once the cause is mended. Of one

@@ -13,10 +13,10 @@ use cap_std::fs::Dir;
 use pipewright_artifacts::files::{BlobDir, Blobs, remove_tree};
 use pipewright_base::{Digest, DigestError, Hasher};
 
-use super::lines::{self, EndLine, FORMAT, FileLine, Header, Line, LogLine, Malformed, UnreadLine, VERSION};
+use super::lines::{self, EndLine, FORMAT, FileKind, FileLine, Header, Line, LogLine, Malformed, UnreadLine, VERSION};
 use crate::driver::Entry;
 use crate::driver::rows::Row as _;
-use pipewright_artifacts::{ArtifactError, Artifacts};
+use pipewright_artifacts::{ArtifactError, Artifacts, Damaged};
 use pipewright_base::home::DataDirectory;
 use pipewright_store::{
     Aggregate, OpenError, Record, Restore, RestoreError, SledStore, Store as _, StoreError, Verified,
@@ -37,6 +37,8 @@ pub struct Imported {
     pub artifacts: u64,
     /// What the export itself says that it lacks.
     pub unread: Vec<UnreadLine>,
+    /// Which artifacts lack which files for that reason, each a sentence.
+    pub lacking: Vec<String>,
 }
 
 /// Why nothing was imported.
@@ -125,10 +127,19 @@ fn import_aside(aside: &Path, from: impl BufRead) -> Result<Imported, ImportErro
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
     let store = runtime.map_err(at)?.block_on(store.verify())?;
     let artifacts = artifacts.check()?;
-    match artifacts.damage.into_iter().next() {
-        Some(damage) => Err(ImportError::Damaged(damage)),
-        None => Ok(Imported { lines, store, artifacts: artifacts.artifacts, unread }),
+    let mut lacking = Vec::new();
+    for damage in artifacts.damage {
+        match damage.of {
+            Damaged::Blob(digest) if is_unread(&unread, &digest) => lacking.push(damage.what),
+            _ => return Err(ImportError::Damaged(damage.what)),
+        }
     }
+    Ok(Imported { lines, store, artifacts: artifacts.artifacts, unread, lacking })
+}
+
+fn is_unread(unread: &[UnreadLine], blob: &Digest) -> bool {
+    let blob = blob.to_string();
+    unread.iter().any(|line| matches!(line, UnreadLine::File(line) if line.kind == FileKind::Blob && line.file == blob))
 }
 
 /// Makes everything durable and moves it to its place, the store last.
@@ -279,11 +290,7 @@ impl Reading {
     }
 
     fn begin_log(&mut self, log: &LogLine) -> Result<(), ImportError> {
-        let is_name = |name: &str| {
-            let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-            is_plain && !name.is_empty() && !name.starts_with('.')
-        };
-        if !is_name(&log.execution) || !is_name(&log.file) {
+        if !log.is_named_well() {
             return Err(self.wrong("not the name of a log".to_owned()));
         }
         let folder = self.logs.join(&log.execution);

@@ -42,7 +42,7 @@ pub enum Line {
     Log(LogLine),
     /// The next bytes of the latest file, as base64.
     Chunk(String),
-    /// At the end, for each pipeline that is not in the export though the host has it.
+    /// At the end, for each pipeline and each file that is not in the export though the host has it.
     Unread(UnreadLine),
     End(EndLine),
 }
@@ -137,16 +137,41 @@ pub struct LogLine {
     pub size: u64,
 }
 
-/// A pipeline that cannot be read whole.
+/// What cannot be read whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum UnreadLine {
+    Pipeline(UnreadPipeline),
+    File(UnreadFile),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UnreadLine {
+pub struct UnreadPipeline {
     pub account: u64,
     pub uid: String,
     /// None of one that was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnreadFile {
+    pub kind: FileKind,
+    /// Its digest; of a log, the execution and the name.
+    pub file: String,
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FileKind {
+    Manifest,
+    Blob,
+    Component,
+    Log,
 }
 
 /// The last line.
@@ -216,15 +241,33 @@ impl AggregateLine {
 }
 
 impl UnreadLine {
-    pub fn of(aggregate: Aggregate, name: Option<String>, reason: String) -> Self {
-        Self { account: aggregate.account, uid: hex::encode(aggregate.uid), name, reason }
+    pub fn pipeline(aggregate: Aggregate, name: Option<String>, reason: String) -> Self {
+        let (account, uid) = (aggregate.account, hex::encode(aggregate.uid));
+        Self::Pipeline(UnreadPipeline { account, uid, name, reason })
+    }
+
+    pub fn file(kind: FileKind, file: String, reason: String) -> Self {
+        Self::File(UnreadFile { kind, file, reason })
     }
 }
 
 impl std::fmt::Display for UnreadLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = self.name.as_deref().unwrap_or("a deleted pipeline");
-        write!(f, "{name} of account {:012} is not in the export: {}", self.account, self.reason)
+        match self {
+            Self::Pipeline(UnreadPipeline { account, name, reason, .. }) => {
+                let name = name.as_deref().unwrap_or("a deleted pipeline");
+                write!(f, "{name} of account {account:012} is not in the export: {reason}")
+            }
+            Self::File(UnreadFile { kind, file, reason }) => {
+                let kind = match kind {
+                    FileKind::Manifest => "artifact",
+                    FileKind::Blob => "file",
+                    FileKind::Component => "plugin component",
+                    FileKind::Log => "log",
+                };
+                write!(f, "the {kind} {file} is not in the export: {reason}")
+            }
+        }
     }
 }
 
@@ -274,6 +317,17 @@ impl RecordLine {
             changes: self.changes.into_iter().map(change).collect::<Result<_, _>>()?,
             events: self.events.into_iter().map(Content::bytes).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl LogLine {
+    /// Whether both names are those of a log: an import puts it at a path that is made of them.
+    pub fn is_named_well(&self) -> bool {
+        let is_name = |name: &str| {
+            let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+            is_plain && !name.is_empty() && !name.starts_with('.')
+        };
+        is_name(&self.execution) && is_name(&self.file)
     }
 }
 

@@ -7,7 +7,8 @@
 //! they may be after a crash too: the account comes first, so a pipeline that was deleted meanwhile leaves a name without
 //! a pipeline, and one that was made meanwhile, whose name is not in the export, is left out. Index rows derive from
 //! records: those of steps after the exported sequence are left out, and those that tell of the state are made from the
-//! exported state. A pipeline that the store cannot read whole is left out, and named at the end.
+//! exported state. A pipeline that the store cannot read whole is left out, and so is a file that does not have its digest;
+//! both are named at the end.
 
 mod import;
 pub mod lines;
@@ -16,7 +17,7 @@ mod rows;
 mod tests;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,8 +29,11 @@ use tokio::sync::mpsc;
 
 use crate::driver::{DriverError, record};
 use crate::retention::Keeper;
-use lines::{AggregateLine, FileLine, HeadLine, Line, LogLine, Name, PartLine, RecordLine, TakenLine, UnreadLine};
-use pipewright_artifacts::Artifacts;
+use lines::{
+    AggregateLine, FileKind, FileLine, HeadLine, Line, LogLine, Name, PartLine, RecordLine, TakenLine, UnreadLine,
+};
+use pipewright_artifacts::{ArtifactError, Artifacts, Damaged};
+use pipewright_base::Digest;
 use pipewright_store::{Aggregate, Loaded, PartKey, READ_ROWS_MAX, Snapshot, Store, StoreError};
 use rows::Pipelines;
 use write::Writer;
@@ -58,6 +62,8 @@ pub enum ExportError {
     Driver(#[from] DriverError),
     #[error("the files of artifacts and plugins: {0}")]
     Files(std::io::Error),
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
     #[error("{what}: {source}")]
     File { what: String, source: std::io::Error },
     #[error("a line cannot be written: {0}")]
@@ -127,10 +133,10 @@ impl Exported {
             }
         }
         self.end_account(account, to).await?;
-        self.files(to).await?;
-        self.logs(to).await?;
+        self.files(&mut unread, to).await?;
+        self.logs(&mut unread, to).await?;
         for line in unread {
-            tracing::warn!(uid = line.uid, "not exported: {}", line.reason);
+            tracing::warn!("{line}");
             to.line(&Line::Unread(line)).await?;
         }
         to.end().await
@@ -174,7 +180,7 @@ impl Exported {
         let name = account.names.get(&aggregate.uid);
         let loaded = match self.read_all(aggregate).await {
             Err(error @ StoreError::Damaged { .. }) => {
-                unread.push(UnreadLine::of(aggregate, name.cloned(), error.to_string()));
+                unread.push(UnreadLine::pipeline(aggregate, name.cloned(), error.to_string()));
                 return Ok(());
             }
             loaded => loaded?,
@@ -258,48 +264,82 @@ impl Exported {
     }
 
     /// After the records: what they name was there when they were written, and nothing is collected meanwhile.
-    async fn files(&self, to: &mut Writer) -> Result<(), ExportError> {
-        let folders = [self.artifacts.manifests(), self.artifacts.blobs(), &self.components];
-        for (blobs, kind) in folders.into_iter().zip([Line::Manifest, Line::Blob, Line::Component]) {
-            let digests = of_blobs(blobs, |blobs| blobs.digests()).await.map_err(ExportError::Files)?;
-            for digest in digests {
-                let line = |size| kind(FileLine { sha256: digest.to_string(), size });
-                let opened = of_blobs(blobs, move |blobs| blobs.open(&digest)).await;
-                file(opened.map(Into::into), &format!("blob {digest}"), line, to).await?;
-            }
+    async fn files(&self, unread: &mut Vec<UnreadLine>, to: &mut Writer) -> Result<(), ExportError> {
+        let artifacts = Arc::clone(&self.artifacts);
+        let checked = blocking(move || Ok(artifacts.check())).await.map_err(ExportError::Files)??;
+        let mut damaged: BTreeMap<Damaged, String> = BTreeMap::new();
+        for damage in checked.damage {
+            damaged.entry(damage.of).or_insert(damage.what);
         }
+        let manifests = self.artifacts.manifests();
+        blobs(manifests, Line::Manifest, |digest| damaged.contains_key(&Damaged::Manifest(*digest)), to).await?;
+        blobs(self.artifacts.blobs(), Line::Blob, |digest| damaged.contains_key(&Damaged::Blob(*digest)), to).await?;
+        unread.extend(damaged.into_iter().map(|(of, reason)| match of {
+            Damaged::Manifest(digest) => UnreadLine::file(FileKind::Manifest, digest.to_string(), reason),
+            Damaged::Blob(digest) => UnreadLine::file(FileKind::Blob, digest.to_string(), reason),
+        }));
+        let components = Arc::clone(&self.components);
+        let damaged = blocking(move || {
+            let verify = |digest: Digest| Some((digest, components.verify(&digest).err()?.to_string()));
+            Ok(components.digests()?.into_iter().filter_map(verify).collect::<BTreeMap<_, _>>())
+        });
+        let damaged = damaged.await.map_err(ExportError::Files)?;
+        blobs(&self.components, Line::Component, |digest| damaged.contains_key(digest), to).await?;
+        let line = |(digest, reason): (Digest, _)| UnreadLine::file(FileKind::Component, digest.to_string(), reason);
+        unread.extend(damaged.into_iter().map(line));
         Ok(())
     }
 
-    async fn logs(&self, to: &mut Writer) -> Result<(), ExportError> {
+    async fn logs(&self, unread: &mut Vec<UnreadLine>, to: &mut Writer) -> Result<(), ExportError> {
         for (execution, folder) in names_in(&self.logs).await? {
             for (name, path) in names_in(&folder).await? {
-                let line = |size| Line::Log(LogLine { execution: execution.clone(), file: name.clone(), size });
-                let opened = tokio::fs::File::open(&path).await;
-                file(opened, &path.display().to_string(), line, to).await?;
+                let line = |size| LogLine { execution: execution.clone(), file: name.clone(), size };
+                let why = match tokio::fs::File::open(&path).await {
+                    Ok(opened) if line(0).is_named_well() => {
+                        file(opened, &path.display().to_string(), |size| Line::Log(line(size)), to).await?;
+                        continue;
+                    }
+                    Ok(_) => "it does not have the name of a log".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                unread.push(UnreadLine::file(FileKind::Log, format!("{execution}/{name}"), why));
             }
         }
         Ok(())
     }
 }
 
-async fn of_blobs<T: Send + 'static>(
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()))
+}
+
+/// All of some blobs but those that are damaged, which were found before.
+async fn blobs(
     blobs: &Arc<dyn Blobs>,
-    work: impl FnOnce(&dyn Blobs) -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
-    let blobs = Arc::clone(blobs);
-    tokio::task::spawn_blocking(move || work(&*blobs)).await.unwrap_or_else(|error| Err(error.into()))
+    kind: fn(FileLine) -> Line,
+    is_damaged: impl Fn(&Digest) -> bool,
+    to: &mut Writer,
+) -> Result<(), ExportError> {
+    let of = Arc::clone(blobs);
+    let digests = blocking(move || of.digests()).await.map_err(ExportError::Files)?;
+    for digest in digests.into_iter().filter(|digest| !is_damaged(digest)) {
+        let (of, what) = (Arc::clone(blobs), format!("blob {digest}"));
+        let opened = blocking(move || of.open(&digest)).await;
+        let opened = opened.map_err(|source| ExportError::File { what: what.clone(), source })?;
+        let line = |size| kind(FileLine { sha256: digest.to_string(), size });
+        file(opened.into(), &what, line, to).await?;
+    }
+    Ok(())
 }
 
 /// A file of the size that it has now: a log may grow meanwhile.
 async fn file(
-    opened: std::io::Result<tokio::fs::File>,
+    mut file: tokio::fs::File,
     what: &str,
     line: impl FnOnce(u64) -> Line,
     to: &mut Writer,
 ) -> Result<(), ExportError> {
     let at = |source| ExportError::File { what: what.to_owned(), source };
-    let mut file = opened.map_err(at)?;
     let size = file.metadata().await.map_err(at)?.len();
     to.line(&line(size)).await?;
     let mut left = size;

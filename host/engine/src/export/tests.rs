@@ -165,9 +165,9 @@ async fn a_damaged_pipeline_is_named_at_the_end() {
     let (_, imported) = import_into(&dir, damaged.clone()).await;
     let imported = imported.unwrap();
     assert_eq!(imported.store.aggregates, 1, "the account");
-    let [unread] = &imported.unread[..] else { panic!("{:?}", imported.unread) };
+    let [UnreadLine::Pipeline(unread)] = &imported.unread[..] else { panic!("{:?}", imported.unread) };
     assert_eq!(unread.name.as_deref(), Some("p"));
-    assert!(unread.reason.contains("it was altered"), "{unread}");
+    assert!(unread.reason.contains("it was altered"), "{unread:?}");
     assert!(damaged.lines().nth_back(1).unwrap().starts_with("{\"unread\":{\"account\":0,"));
 
     let head = PartKey::Live(Bytes::from_static(b"head"));
@@ -225,4 +225,45 @@ async fn the_first_version_stays_readable() {
     assert_eq!(imported.store, Verified { aggregates: 2, records: 15, parts: 12 });
     assert_eq!(imported.artifacts, 4);
     assert!(text.contains("Gate") && text.contains("SUCCEEDED") && text.contains("c2FpZA=="));
+}
+
+/// Every file below a folder.
+fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let below = |entry: fs::DirEntry| match entry.file_type().unwrap().is_dir() {
+        true => files_below(&entry.path()),
+        false => vec![entry.path()],
+    };
+    fs::read_dir(folder).unwrap().flat_map(|entry| below(entry.unwrap())).collect()
+}
+
+/// Files that cannot be read whole are left out and named, whatever they are of, and the rest is imported.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_files_are_named_and_the_rest_is_imported() {
+    let check = async |harm: fn(&World), kind: FileKind, reason: &str, lacking: usize| {
+        let world = world().await;
+        harm(&world);
+        let text = text(of_world(&world)).await;
+        let (imported, again) = import_and_export(&text).await;
+        let [UnreadLine::File(unread)] = &imported.unread[..] else { panic!("{reason}: {:?}", imported.unread) };
+        assert!(unread.kind == kind && unread.reason.contains(reason), "{unread:?}");
+        assert_eq!(imported.lacking.len(), lacking, "{:?}", imported.lacking);
+        assert_eq!(inner(&text).len(), inner(&again).len() + usize::from(lacking == 0), "{reason}: all else is there");
+    };
+    fn first(folder: std::path::PathBuf) -> std::path::PathBuf {
+        files_below(&folder).into_iter().min().unwrap()
+    }
+    fn alter(path: std::path::PathBuf) {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(path, "other").unwrap();
+    }
+    check(|world| alter(first(world.told.folder.join("blobs"))), FileKind::Blob, "is damaged", 1).await;
+    check(|world| fs::remove_file(first(world.told.folder.join("blobs"))).unwrap(), FileKind::Blob, "is missing", 1)
+        .await;
+    check(|world| alter(first(world.told.folder.join("trees"))), FileKind::Manifest, "is damaged", 0).await;
+    check(|world| alter(first(world.dir.path().join("components"))), FileKind::Component, "is damaged", 0).await;
+    let stray = |world: &World| {
+        let folder = fs::read_dir(world.logs()).unwrap().next().unwrap().unwrap().path();
+        fs::write(folder.join("log~"), "").unwrap();
+    };
+    check(stray, FileKind::Log, "does not have the name of a log", 0).await;
 }

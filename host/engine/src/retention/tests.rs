@@ -187,7 +187,7 @@ impl World {
         let keeper = keeper.with_pins(self.driver.clone(), Arc::new(Components(self.components())));
         let collected = keeper.collect_once().await.unwrap();
         self.store.verify().await.unwrap();
-        assert_eq!(artifacts.check().unwrap().damage, Vec::<String>::new());
+        assert_eq!(artifacts.check().unwrap().damage, []);
         collected
     }
 

@@ -10,18 +10,31 @@ use super::work::Work;
 use super::{admission, stages};
 use crate::declaration::{ExecutionMode, StageRetryMode};
 
+const NOT_REACHED: &str = "its execution has not reached it";
+
 /// Runs the failed actions of a stage again, or all of them, in the same execution. While peers of a failed action still
 /// run, the failed one alone can be retried.
 pub(super) fn retry_stage(work: &mut Work<'_>, request: RetryRequest) -> Result<Reply, Refusal> {
     let stage = work.stage_index(&request.stage)?;
     let id = request.execution;
     let is_latest = work.head.stages[stage].latest.is_some_and(|latest| latest.execution == id);
-    if !is_latest && work.mode() != ExecutionMode::Parallel {
-        return Err(Refusal::NotLatest { stage: request.stage, execution: id });
-    }
-    let refused = |reason| Refusal::NotRetryable { stage: request.stage.clone(), reason };
     let ended = request.ended.map(|ended| *ended).filter(|ended| ended.id == id && ended.progress.ended.is_some());
-    let mut execution = work.take(id).or(ended).ok_or_else(|| refused("its execution is not kept any more"))?;
+    let found = work.take(id).or(ended);
+    let refused = |reason| Refusal::NotRetryable { stage: request.stage.clone(), reason };
+    if !is_latest && work.mode() != ExecutionMode::Parallel {
+        // One of an earlier version has other stages, and one that is not kept is not known.
+        let has_reached = |execution: &Execution| {
+            execution.start.version != work.head.version || execution.stage_run(stage).is_some()
+        };
+        return Err(match work.head.stages[stage].latest {
+            Some(_) if found.as_ref().is_none_or(has_reached) => {
+                Refusal::NotLatest { stage: request.stage, execution: id }
+            }
+            Some(_) => refused(NOT_REACHED),
+            None => refused("no execution has reached it"),
+        });
+    }
+    let mut execution = found.ok_or_else(|| refused("its execution is not kept any more"))?;
     let again = actions_to_retry(work, &execution, stage, request.mode).map_err(refused)?;
     if execution.progress.ended.is_some() {
         admission::check_room(work, &execution.start)?;
@@ -59,6 +72,9 @@ fn actions_to_retry(
 ) -> Result<Vec<ActionAddress>, &'static str> {
     if execution.start.version != work.head.version {
         return Err("the pipeline has been updated since");
+    }
+    if execution.stage_run(stage).is_none() {
+        return Err(NOT_REACHED);
     }
     if execution.stage() != stage || execution.progress.inbound_since.is_some() {
         return Err("its execution has gone on");

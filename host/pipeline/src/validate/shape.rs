@@ -331,6 +331,29 @@ impl Reader {
 }
 
 impl Shape {
+    /// Calls `found` with each member of a document that this shape does not have, with its path and the names that there are.
+    pub(crate) fn unknown_members(&self, document: &Value, path: &str, found: &mut impl FnMut(String, &[Member])) {
+        match (self, document) {
+            (Shape::Structure(members), Value::Object(object)) => {
+                for (name, value) in object {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    match members.iter().find(|member| member.name == name) {
+                        Some(member) => member.shape.unknown_members(value, &path, found),
+                        None => found(path, members),
+                    }
+                }
+            }
+            (Shape::Map { value, .. }, Value::Object(entries)) => {
+                entries.iter().for_each(|(key, of)| value.unknown_members(of, &format!("{path}.{key}"), found));
+            }
+            (Shape::List { of, .. }, Value::Array(items)) => {
+                let items = items.iter().enumerate();
+                items.for_each(|(index, item)| of.unknown_members(item, &format!("{path}[{index}]"), found));
+            }
+            _ => {}
+        }
+    }
+
     /// The constraints in AWS's words and order; `None` where the shape has none of that kind.
     fn constraints(&self) -> Vec<Option<String>> {
         match self {

@@ -25,7 +25,7 @@ pub(crate) static TAG: Shape = Structure(&[required("key", &TAG_KEY), required("
 
 pub(crate) static TAG_KEY: Shape = text(1, 128);
 
-static PIPELINE_DECLARATION: Shape = Structure(&[
+pub(super) static PIPELINE_DECLARATION: Shape = Structure(&[
     required("name", &ENTITY_NAME),
     required("roleArn", &ROLE),
     optional("artifactStore", &ARTIFACT_STORE),

@@ -174,11 +174,13 @@ pub(super) fn trigger_source_action(subject: &Subject<'_>, sink: &mut Sink<'_>) 
     for (index, trigger) in subject.pipeline().triggers.iter().flatten().enumerate() {
         let name = trigger.git_configuration.source_action_name.as_str();
         if !names.contains(name) {
-            sink.report(
-                format!("pipeline.triggers[{index}].gitConfiguration.sourceActionName"),
-                "Triggers for connections must reference a CodeStarSourceConnection action.",
-                format!("there is no such action `{name}`: name a source action of type Source/AWS/CodeStarSourceConnection/1"),
+            let path = format!("pipeline.triggers[{index}].gitConfiguration.sourceActionName");
+            let message = format!(
+                "Triggers for connections must reference a CodeStarSourceConnection action. {path} is '{name}'; a source of \
+                 another type is polled, and what it takes is named in its own configuration."
             );
+            let mend = "name a source action of type Source/AWS/CodeStarSourceConnection/1";
+            sink.report(path, message, mend);
         }
     }
 }
@@ -201,11 +203,13 @@ pub(super) fn trigger_filters(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     for (index, trigger) in subject.pipeline().triggers.iter().flatten().enumerate() {
         for (filter, push) in trigger.git_configuration.push.iter().flatten().enumerate() {
             if push.tags.is_some() && (push.branches.is_some() || push.file_paths.is_some()) {
-                sink.report(
-                    format!("pipeline.triggers[{index}].gitConfiguration.push[{filter}]"),
-                    "The trigger configuration for the source action is not valid. Make sure to choose valid filter combinations.",
-                    "filter by tags, or by branches and file paths: put each into a push filter of its own",
+                let path = format!("pipeline.triggers[{index}].gitConfiguration.push[{filter}]");
+                let mend = "filter by tags, or by branches and file paths: put each into a push filter of its own";
+                let message = format!(
+                    "The trigger configuration for the source action is not valid. Make sure to choose valid filter \
+                     combinations. {path} has both kinds: {mend}."
                 );
+                sink.report(path, message, mend);
             }
         }
     }

@@ -400,3 +400,27 @@ fn the_list_of_problems_is_bounded() {
         assert_eq!(problems.iter().count(), PROBLEMS_MAX);
     }
 }
+
+/// What a request may have and a file has by mistake: each with its place, and what was meant where that is likely.
+#[test]
+fn members_that_mean_nothing_are_found() {
+    let check = |document: Value, expected: &[&str]| {
+        let found = unknown_members(&document).into_iter().map(|it| format!("{}: {}", it.path, it.mend));
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{document}");
+    };
+    check(valid(), &[]);
+    check(json!({ "pipeline": valid(), "tags": [], "metadata": { "created": 1 } }), &[]);
+    let mut wrong = valid();
+    wrong["exectionMode"] = json!("QUEUED");
+    wrong["stages"][1]["actions"][0]["runorder"] = json!(2);
+    wrong["stages"][1]["actions"][0]["actionTypeId"]["comment"] = json!("of ours");
+    // The keys of a configuration are another matter.
+    wrong["stages"][1]["actions"][0]["configuration"] = json!({ "Anything": "goes" });
+    let expected = [
+        "pipeline.exectionMode: perhaps `executionMode` is meant",
+        "pipeline.stages[1].actions[0].actionTypeId.comment: leave it out",
+        "pipeline.stages[1].actions[0].runorder: perhaps `runOrder` is meant",
+    ];
+    check(wrong.clone(), &expected);
+    check(json!({ "pipeline": wrong, "tagz": [] }), &[&expected[..], &["tagz: perhaps `tags` is meant"]].concat());
+}

@@ -15,8 +15,9 @@ pub fn unsupported(pipeline: &PipelineDeclaration) -> Vec<Problem> {
     for (index, _) in pipeline.triggers.iter().flatten().enumerate() {
         problems.push(problem(
             format!("pipeline.triggers[{index}]"),
-            "A trigger is not supported here yet",
-            "remove it; an execution is started by StartPipelineExecution, or by polling the source",
+            "A trigger is not supported here yet: an execution is started by StartPipelineExecution, or by polling a source, \
+             which names its branch itself",
+            "remove it",
         ));
     }
     problems.extend(too_large(pipeline));

@@ -14,17 +14,24 @@ pub struct ApiError {
     pub code: &'static str,
     pub message: String,
     pub status: StatusCode,
+    /// All that is wrong, where that is more than the message says.
+    pub problems: Vec<String>,
 }
 
 impl ApiError {
     /// A mistake of the caller: never a 5xx, for clients retry those (S122).
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), status: StatusCode::BAD_REQUEST }
+        Self { code, message: message.into(), status: StatusCode::BAD_REQUEST, problems: Vec::new() }
     }
 
     /// What judges an input says it in AWS's words.
     pub fn problems(problems: &Problems) -> Self {
         ServiceError::problems(problems).into()
+    }
+
+    /// For clients that know CodePipeline's errors alone (S6).
+    pub fn without_problems(self) -> Self {
+        Self { problems: Vec::new(), ..self }
     }
 
     pub fn validation(message: impl Into<String>) -> Self {
@@ -41,38 +48,38 @@ impl ApiError {
 
     /// Something that plain HTTP asked for is not there.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self { code: "ResourceNotFoundException", message: message.into(), status: StatusCode::NOT_FOUND }
+        Self { status: StatusCode::NOT_FOUND, ..Self::new("ResourceNotFoundException", message.into()) }
     }
 
     pub fn too_large(bytes_max: usize) -> Self {
         let message = format!("The request's body is larger than {bytes_max} bytes");
-        Self { code: "RequestEntityTooLargeException", message, status: StatusCode::PAYLOAD_TOO_LARGE }
+        Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..Self::new("RequestEntityTooLargeException", message) }
     }
 
     /// The account has as much open as it may: clients of AWS try again by themselves.
     pub fn throttled(message: impl Into<String>) -> Self {
-        Self { code: "ThrottlingException", message: message.into(), status: StatusCode::TOO_MANY_REQUESTS }
+        Self { status: StatusCode::TOO_MANY_REQUESTS, ..Self::new("ThrottlingException", message.into()) }
     }
 
     /// Who asks may not have it, whatever it is.
     pub fn denied(message: impl Into<String>) -> Self {
-        Self { code: "AccessDeniedException", message: message.into(), status: StatusCode::FORBIDDEN }
+        Self { status: StatusCode::FORBIDDEN, ..Self::new("AccessDeniedException", message.into()) }
     }
 
     pub fn timeout() -> Self {
         let message = "The request's body did not arrive in time".to_owned();
-        Self { code: "RequestTimeoutException", message, status: StatusCode::REQUEST_TIMEOUT }
+        Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::new("RequestTimeoutException", message) }
     }
 
     /// The host's own failure: the log says more than the client is told.
     pub fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!("a request failed: {error}");
         let message = "The host could not answer; its log says why".to_owned();
-        Self { code: "InternalFailure", message, status: StatusCode::INTERNAL_SERVER_ERROR }
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..Self::new("InternalFailure", message) }
     }
 
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { code: "ServiceUnavailableException", message: message.into(), status: StatusCode::SERVICE_UNAVAILABLE }
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, ..Self::new("ServiceUnavailableException", message.into()) }
     }
 }
 
@@ -82,7 +89,7 @@ impl From<AuthError> for ApiError {
             "IncompleteSignatureException" => StatusCode::BAD_REQUEST,
             _ => StatusCode::FORBIDDEN,
         };
-        Self { code: error.code(), message: error.to_string(), status }
+        Self { status, ..Self::new(error.code(), error.to_string()) }
     }
 }
 
@@ -96,9 +103,9 @@ impl From<ServiceError> for ApiError {
             ServiceError::Host(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         match error {
-            ServiceError::Refused { class, message } => Self { code: class, message, status },
-            ServiceError::Limit(message) => Self { code: "LimitExceededException", message, status },
-            ServiceError::Full(message) => Self { code: "ServiceUnavailableException", message, status },
+            ServiceError::Refused { class, message, problems } => Self { code: class, message, status, problems },
+            ServiceError::Limit(message) => Self { status, ..Self::new("LimitExceededException", message) },
+            ServiceError::Full(message) => Self { status, ..Self::new("ServiceUnavailableException", message) },
             // The log says more than the client is told.
             ServiceError::Host(reason) => Self::internal(&reason),
         }

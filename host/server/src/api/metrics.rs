@@ -46,6 +46,7 @@ struct Mirrored {
     actions: Family<State, Gauge<u64, AtomicU64>>,
     commits: Gauge<u64, AtomicU64>,
     loaded: Gauge<u64, AtomicU64>,
+    quarantined: Gauge<u64, AtomicU64>,
     polls: Gauge<u64, AtomicU64>,
     poll_failures: Gauge<u64, AtomicU64>,
     poll_sources: Gauge<u64, AtomicU64>,
@@ -82,6 +83,7 @@ impl Mirrored {
             actions: states(registry, "action_executions", "Action executions since the start, by what happened"),
             commits: number(registry, "commits", "Durable commits since the start"),
             loaded: number(registry, "pipelines_loaded", "Pipelines that are in memory"),
+            quarantined: number(registry, "pipelines_quarantined", "Pipelines that an error of their own stopped"),
             polls: number(registry, "polls", "Looks at sources since the start"),
             poll_failures: number(registry, "poll_failures", "Looks at sources that failed, since the start"),
             poll_sources: number(registry, "poll_sources", "Sources that are looked at periodically"),
@@ -96,7 +98,13 @@ impl Metrics {
         self.request_seconds.observe(took.as_secs_f64());
     }
 
-    pub fn text(&self, driver: &DriverCounts, loaded: usize, polls: &PollCounts) -> Result<String, fmt::Error> {
+    /// Of the pipelines, how many are in memory and how many are quarantined.
+    pub fn text(
+        &self,
+        driver: &DriverCounts,
+        (loaded, quarantined): (usize, usize),
+        polls: &PollCounts,
+    ) -> Result<String, fmt::Error> {
         let mirrored = &self.mirrored;
         for (state, count) in driver.executions.iter() {
             mirrored.executions.get_or_create(&State { state }).set(count);
@@ -106,6 +114,7 @@ impl Metrics {
         }
         mirrored.commits.set(driver.commits.load(Ordering::Relaxed));
         mirrored.loaded.set(loaded as u64);
+        mirrored.quarantined.set(quarantined as u64);
         mirrored.polls.set(polls.polls.load(Ordering::Relaxed));
         mirrored.poll_failures.set(polls.failures.load(Ordering::Relaxed));
         mirrored.poll_sources.set(polls.sources.load(Ordering::Relaxed));

@@ -29,6 +29,7 @@ pub use metrics::Metrics;
 pub use operations::OPERATIONS;
 pub use permission::{Permission, Resource};
 use pipewright_aws::auth::AccessKey;
+use pipewright_aws::client::PROBLEMS;
 use pipewright_base::{Source, clock};
 pub use plain::{ROUTES, Route};
 use shares::Answer;
@@ -64,6 +65,7 @@ async fn operation(State(api): State<Arc<Api>>, request: Request) -> Response<Bo
     let request_id = request_id();
     let (parts, body) = request.into_parts();
     let protocol = Protocol::of(&parts);
+    let wants_problems = parts.headers.contains_key(PROBLEMS);
     let row = protocol.operation(&parts).and_then(operations::find);
     let name = row.as_ref().map_or("unknown", |row| row.name);
     let span = tracing::debug_span!("request", operation = name, request_id);
@@ -81,6 +83,7 @@ async fn operation(State(api): State<Arc<Api>>, request: Request) -> Response<Bo
     }
     .instrument(span)
     .await;
+    let result = result.map_err(|error: ApiError| if wants_problems { error } else { error.without_problems() });
     api.metrics.request(name, result.as_ref().err().map(|error| error.code), began.elapsed());
     protocol.respond(&request_id, result).map(|body| connections::held(body, held))
 }

@@ -124,7 +124,7 @@ impl Protocol {
     }
 
     fn error_body(self, error: &ApiError) -> Bytes {
-        let body = ErrorBody { code: error.code, message: &error.message };
+        let body = ErrorBody { code: error.code, message: &error.message, problems: &error.problems };
         self.write(Some(&body)).unwrap_or_default()
     }
 }
@@ -134,6 +134,8 @@ struct ErrorBody<'a> {
     #[serde(rename = "__type")]
     code: &'a str,
     message: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    problems: &'a [String],
 }
 
 fn read_cbor(body: &[u8]) -> Result<Value, ApiError> {

@@ -24,8 +24,9 @@ use pipewright_engine::driver::timers::{Now, Timers};
 const POLLS_AT_ONCE_MAX: usize = 32;
 /// And of one account. Stops an account whose servers never answer from being waited for by every other.
 const POLLS_OF_ACCOUNT_MAX: usize = 8;
-/// A source that fails is looked at again after twice the time as before, up to this.
-const BACKOFF_MAX: Duration = Duration::from_secs(60 * 60);
+/// A source that fails is looked at again after twice the time as before, up to this: whoever pushes after an outage waits no
+/// longer for the next look.
+const BACKOFF_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// One look at a source, to its end.
 pub(super) type Look = Arc<dyn Fn(Source) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -107,16 +108,14 @@ impl Schedule {
     fn looked(&mut self, source: Source, result: &Result<(), String>) {
         // It may be gone, or have gone and come back meanwhile: then it has its turn already.
         let Some(plan) = self.plans.get_mut(&source).filter(|plan| plan.is_looked_at) else { return };
-        match result {
-            Ok(()) => plan.failures = 0,
-            Err(error) => {
-                self.counts.failures.fetch_add(1, Ordering::Relaxed);
-                plan.failures = plan.failures.saturating_add(1);
-                tracing::warn!(pipeline = %source.pipeline, action = %source.action, "looking for changes failed: {error}");
-            }
-        }
+        plan.failures = if result.is_ok() { 0 } else { plan.failures.saturating_add(1) };
         let factor = 1_u32.checked_shl(plan.failures).unwrap_or(u32::MAX);
         let wait = self.interval.saturating_mul(factor).min(self.interval.max(BACKOFF_MAX));
+        if let Err(error) = result {
+            self.counts.failures.fetch_add(1, Ordering::Relaxed);
+            let (pipeline, action, seconds) = (&source.pipeline, &source.action, wait.as_secs());
+            tracing::warn!(%pipeline, %action, "looking for changes failed, and is tried again in {seconds} s: {error}");
+        }
         plan.is_looked_at = false;
         self.due.set_in(source, wait, Now::read(&*self.clock));
     }
@@ -214,10 +213,10 @@ mod tests {
     #[tokio::test]
     async fn what_fails_is_looked_at_less_often() {
         let mut world = World::new(&[(2, 1)]);
-        world.pass(Duration::from_secs(6 * 60 * 60)).await;
+        world.pass(Duration::from_secs(60 * 60)).await;
         let looks = world.looks(2);
         let waits: Vec<_> = looks.windows(2).map(|pair| (pair[1] - pair[0]) / 60).collect();
-        assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60, 60]);
+        assert_eq!(waits[..5], [2, 4, 8, 10, 10]);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use pipewright_engine::driver::{ActionRecords, Entry};
 use pipewright_pipeline::action_type::ActionTypes;
 use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionHappening, ActionRun, ActionStatus, Event, Execution, ExecutionDetails, Timestamp,
+    ActionEvent, ActionHappening, ActionRun, ActionStatus, Decision, Event, Execution, ExecutionDetails, Timestamp,
 };
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
@@ -26,6 +26,9 @@ use super::{Context, Service, ServiceError};
 
 /// Records before an approval's end that are looked through for who answered it: between the answer and the end is one call.
 const ANSWER_RECORDS_MAX: u64 = 64;
+/// The newest action executions among which one is looked for that a token names. Stops a token that names none from reading all
+/// of history.
+const ANSWERED_ROWS_MAX: usize = 1000;
 
 pub async fn list(
     service: &Service,
@@ -113,20 +116,33 @@ async fn answered_by(
     row: &ActionRecords,
     event: &ActionEvent,
 ) -> Result<Option<String>, ServiceError> {
-    let (Some(start), Some(end)) = (row.start, row.end) else { return Ok(None) };
-    if event.action_type.category != ActionCategory::Approval {
-        return Ok(None);
+    match event.action_type.category {
+        ActionCategory::Approval => Ok(decision(reading, row).await?.and_then(|decision| decision.by)),
+        _ => Ok(None),
     }
+}
+
+/// Whether an answer was given by this token, also where the execution has ended since.
+pub(super) async fn was_answered(reading: &Reading<'_>, token: &str) -> Result<bool, ServiceError> {
+    let rows = reading.service.driver().list_actions(reading.pipeline, None, ANSWERED_ROWS_MAX).await?;
+    match rows.iter().find(|row| row.place.action.to_string() == token) {
+        Some(row) => Ok(decision(reading, row).await?.is_some()),
+        None => Ok(false),
+    }
+}
+
+async fn decision(reading: &Reading<'_>, row: &ActionRecords) -> Result<Option<Decision>, ServiceError> {
+    let (Some(start), Some(end)) = (row.start, row.end) else { return Ok(None) };
     let from = start.max(end.saturating_sub(ANSWER_RECORDS_MAX - 1));
     let entries = reading.service.driver().history(reading.pipeline, from, ANSWER_RECORDS_MAX as usize).await?;
     let mut answers = entries.iter().flat_map(|entry| &entry.events).filter_map(|event| match event {
         Event::Action(event) if event.action_execution == row.place.action => match &event.what {
-            ActionHappening::Decided(decision) => Some(decision.by.clone()),
+            ActionHappening::Decided(decision) => Some(decision.clone()),
             _ => None,
         },
         _ => None,
     });
-    Ok(answers.next().flatten())
+    Ok(answers.next())
 }
 
 /// None where retention has just collected it.

@@ -15,9 +15,10 @@ use crate::account_plugins::AccountPluginsError;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
-    /// Ask for something else: CodePipeline's class of error, and its words.
+    /// Ask for something else: CodePipeline's class of error, and its words. `problems` are all that is wrong, where that is more
+    /// than the message says.
     #[error("{message} ({class})")]
-    Refused { class: &'static str, message: String },
+    Refused { class: &'static str, message: String, problems: Vec<String> },
     /// There may not be more of it, or it may not be larger.
     #[error("{0}")]
     Limit(String),
@@ -31,7 +32,7 @@ pub enum ServiceError {
 
 impl ServiceError {
     pub fn refused(class: &'static str, message: impl Into<String>) -> Self {
-        Self::Refused { class, message: message.into() }
+        Self::Refused { class, message: message.into(), problems: Vec::new() }
     }
 
     pub fn validation(message: impl Into<String>) -> Self {
@@ -49,7 +50,17 @@ impl ServiceError {
     /// What judges an input says it in AWS's words.
     pub fn problems(problems: &Problems) -> Self {
         let (class, message) = problems.error();
-        Self::of_class(class, message)
+        Self::of_class(class, message).with_all(problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// What is wrong besides.
+    pub(super) fn with_all(mut self, all: Vec<String>) -> Self {
+        if let Self::Refused { problems, .. } = &mut self
+            && all.len() > 1
+        {
+            *problems = all;
+        }
+        self
     }
 
     pub fn of_class(class: ErrorClass, message: String) -> Self {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pipewright_base::clock;
-use pipewright_engine::driver::{Aggregate, Note};
+use pipewright_engine::driver::{Aggregate, DriverError, Note};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    ActionStatus, ApprovalAnswer, Execution, ExecutionId, InputKind, Reply, RetryRequest, StageStatus, StartRequest,
-    Timestamp, Trigger, TriggerType,
+    ActionStatus, ApprovalAnswer, Execution, ExecutionId, InputKind, Refusal, Reply, RetryRequest, StageStatus,
+    StartRequest, Timestamp, Trigger, TriggerType,
 };
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
@@ -19,7 +19,7 @@ use pipewright_pipeline::responses::{
 };
 
 use super::reading::Reading;
-use super::{Context, Service, ServiceError, views};
+use super::{Context, Service, ServiceError, actions, views};
 
 /// A list gives this many where the caller does not say.
 pub const RESULTS_PER_PAGE: usize = 100;
@@ -147,8 +147,14 @@ pub async fn retry_stage(
     };
     let execution = input.pipeline_execution_id.parse().map_err(|_| not_latest())?;
     let request = RetryRequest { stage: input.stage_name, execution, mode: input.retry_mode, ended: None };
-    let reply = service.driver().submit(reading.pipeline, InputKind::RetryStage(request), &context.cause).await;
-    execution_of(reply.map_err(|error| context.refused(&input.pipeline_name, error))?)
+    match service.driver().submit(reading.pipeline, InputKind::RetryStage(request), &context.cause).await {
+        Ok(reply) => execution_of(reply),
+        // No later one ran where this one never was.
+        Err(DriverError::Refused(Refusal::NotLatest { .. })) if reading.execution(execution).await?.is_none() => {
+            Err(not_latest())
+        }
+        Err(error) => Err(context.refused(&input.pipeline_name, error)),
+    }
 }
 
 pub async fn put_approval_result(
@@ -161,14 +167,22 @@ pub async fn put_approval_result(
     let answer = ApprovalAnswer {
         stage: input.stage_name,
         action: input.action_name,
-        token: input.token,
+        token: input.token.clone(),
         status: input.result.status,
         summary: input.result.summary,
         by: Some(context.principal()),
     };
     let reply = service.driver().submit(reading.pipeline, InputKind::PutApprovalResult(answer), &context.cause).await;
-    reply.map_err(|error| context.refused(&input.pipeline_name, error))?;
-    Ok(PutApprovalResultOutput { approved_at })
+    match reply {
+        Ok(_) => Ok(PutApprovalResultOutput { approved_at }),
+        // The state knows of it only while its execution lives.
+        Err(DriverError::Refused(Refusal::InvalidApprovalToken))
+            if actions::was_answered(&reading, &input.token).await? =>
+        {
+            Err(Refusal::ApprovalAlreadyCompleted.into())
+        }
+        Err(error) => Err(context.refused(&input.pipeline_name, error)),
+    }
 }
 
 /// The note of the revision that was last seen of a source action.

@@ -14,9 +14,10 @@ pub fn failure(service: &Service) -> Option<String> {
     service.driver().has_failed()
 }
 
-/// What happened since the start, and how many pipelines are in memory.
-pub fn counts(service: &Service) -> (&Counts, usize) {
-    (service.driver().counts(), service.driver().loaded())
+/// What happened since the start, how many pipelines are in memory, and how many are quarantined.
+pub fn counts(service: &Service) -> (&Counts, usize, usize) {
+    let driver = service.driver();
+    (driver.counts(), driver.loaded(), driver.quarantined_count())
 }
 
 /// Everything, of all accounts. An export that fails is cut off: its last line is missing.

@@ -46,25 +46,28 @@ impl Service {
             return Err(Refusal::NotSupported(unsupported).into());
         }
         let catalogue = self.catalogue(context);
-        for action in declaration.stages.iter().flat_map(|stage| &stage.actions) {
+        let actions = declaration.stages.iter().flat_map(|stage| &stage.actions);
+        let is_missing = |id: &ActionTypeId| !catalogue.types().contains_key(id) && is_of_plugins(id);
+        let missing = actions.filter(|action| is_missing(&action.action_type_id)).map(|action| {
             let id = &action.action_type_id;
-            if catalogue.types().contains_key(id) || !is_of_plugins(id) {
-                continue;
-            }
             let ActionTypeId { category, owner, provider, version } = id;
             let hint = || nearest(id).map(|known| format!(". The nearest that there is: {known}"));
             let reason = catalogue.yanked(id).map(|reason| format!(": {reason}")).or_else(hint).unwrap_or_default();
-            return Err(ServiceError::of_class(
-                ErrorClass::InvalidActionDeclaration,
-                format!(
-                    "ActionType (Category: '{category:?}', Provider: '{provider}', Owner: '{owner:?}', Version: '{version}') in \
-                     action '{}' is not available in region {}{reason}",
-                    action.name,
-                    self.region()
-                ),
-            ));
+            format!(
+                "ActionType (Category: '{category:?}', Provider: '{provider}', Owner: '{owner:?}', Version: '{version}') in \
+                 action '{}' is not available in region {}{reason}",
+                action.name,
+                self.region()
+            )
+        });
+        let missing: Vec<String> = missing.collect();
+        match missing.first() {
+            None => Ok(()),
+            Some(first) => {
+                let error = ServiceError::of_class(ErrorClass::InvalidActionDeclaration, first.clone());
+                Err(error.with_all(missing))
+            }
         }
-        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use pipewright_base::Digest;
 use pipewright_engine::driver::Aggregate;
 use pipewright_packages::Listed;
 use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Provenance, ask_in_words, label};
+use pipewright_packages::{Entry, PackageError};
 use pipewright_pipeline::action_type::Property;
 use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_runner::actions::plugin_pin;
@@ -218,7 +219,16 @@ pub(super) async fn change<F>(
 where
     F: Future<Output = Result<(), AccountPluginsError>> + Send + 'static,
 {
-    service.work().run(what(Arc::clone(&service.account_plugins), context.account, context.cause.clone())).await?;
+    let what = what(Arc::clone(&service.account_plugins), context.account, context.cause.clone());
+    service.work().run(what).await.map_err(|error| match error {
+        // The policy and its keys are files of the host (S124).
+        AccountPluginsError::Package(error @ (PackageError::Policy(_) | PackageError::Key(_)))
+            if context.account != service.operator =>
+        {
+            ServiceError::host(error)
+        }
+        error => error.into(),
+    })?;
     service.changes.of_plugins();
     Ok(())
 }

@@ -27,6 +27,8 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const TERMINATOR: &str = "aws4_request";
 const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 const SKEW_MINUTES: u64 = 15;
+/// How the message begins that says for which region to sign.
+pub const OTHER_REGION: &str = "Credential should be scoped to a valid region";
 /// Stops the replay of a request that was caught long ago (and a clock that is wrong says so here).
 const SKEW_MS_MAX: u64 = SKEW_MINUTES * 60 * 1000;
 
@@ -195,10 +197,7 @@ fn check_scope(authorization: &Authorization, timestamp: &str, expected: &Scope)
         ));
     }
     if authorization.region != expected.region {
-        return invalid(format!(
-            "Credential should be scoped to a valid region, '{}', not '{}'.",
-            expected.region, authorization.region
-        ));
+        return invalid(format!("{OTHER_REGION}, '{}', not '{}'.", expected.region, authorization.region));
     }
     if authorization.service != expected.service {
         return invalid(format!("Credential should be scoped to correct service: '{}'.", expected.service));

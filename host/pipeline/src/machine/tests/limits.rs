@@ -293,7 +293,9 @@ fn what_cannot_be_run_yet_is_refused_when_a_pipeline_is_made_or_changed() {
         provider_type: PipelineTriggerProviderType::CodeStarSourceConnection,
         git_configuration: GitConfiguration { source_action_name: "A".into(), push: None, pull_request: None },
     };
-    check(|it| it.triggers = Some(vec![trigger()]), Some("pipeline.triggers[0]: A trigger is not supported here yet"));
+    let instead = "pipeline.triggers[0]: A trigger is not supported here yet: an execution is started by \
+                   StartPipelineExecution, or by polling a source, which names its branch itself";
+    check(|it| it.triggers = Some(vec![trigger()]), Some(instead));
     check(|it| it.triggers = Some(Vec::new()), None);
 }
 

@@ -192,7 +192,7 @@ fn who_waits_in_front_of_a_stage_stops_at_once_and_cannot_be_retried() {
             > retry A Source failed
               refused StageNotRetryableException: Unable to retry the stage 'Source': its execution has gone on.
             > retry A Build failed
-              refused NotLatestPipelineExecutionException: The stage 'Build' has run in a later execution of the pipeline, and the pipelineExecutionId A associated with the request is out of date.
+              refused StageNotRetryableException: Unable to retry the stage 'Build': no execution has reached it.
             > enable Build inbound
               Build Inbound enabled
         "#]],
@@ -378,6 +378,48 @@ fn a_stage_that_another_execution_entered_is_not_retried() {
               run B/Source/Src call 1 attempt 1
             > retry A Source failed
               refused NotLatestPipelineExecutionException: The stage 'Source' has run in a later execution of the pipeline, and the pipelineExecutionId A associated with the request is out of date.
+        "#]],
+    );
+}
+
+#[test]
+fn a_retry_of_a_stage_that_the_execution_did_not_reach_says_so() {
+    check(
+        "Source: Src
+         Build: Compile",
+        "start A
+         ok A Source/Src
+         fail A Build/Compile no
+         start B
+         fail B Source/Src no network
+         retry B Build failed",
+        expect![[r#"
+            > start A
+              A STARTED
+              A/Source STARTED
+              A/Source/Src STARTED
+              run A/Source/Src call 1 attempt 1
+            > ok A Source/Src
+              A/Source/Src SUCCEEDED
+              A/Source SUCCEEDED
+              A/Build STARTED
+              A/Build/Compile STARTED
+              run A/Build/Compile call 1 attempt 1
+            > fail A Build/Compile no
+              A/Build/Compile FAILED JobFailed: no
+              A/Build FAILED
+              A FAILED: The action Compile in stage Build failed
+            > start B
+              B STARTED
+              B/Source STARTED
+              B/Source/Src STARTED
+              run B/Source/Src call 1 attempt 1
+            > fail B Source/Src no network
+              B/Source/Src FAILED JobFailed: no network
+              B/Source FAILED
+              B FAILED: The action Src in stage Source failed
+            > retry B Build failed
+              refused StageNotRetryableException: Unable to retry the stage 'Build': its execution has not reached it.
         "#]],
     );
 }

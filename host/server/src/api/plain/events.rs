@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::super::error::ApiError;
 use super::super::{Api, Call};
+use super::Asked;
 use crate::service::events::{self, Feed, From};
 
 #[derive(Deserialize)]
@@ -37,31 +38,35 @@ impl Drop for Open {
 }
 
 /// A client that comes back says where it was.
-fn from<'a>(parts: &'a Parts, query: &Beginning) -> From<'a> {
+fn from<'a>(parts: &'a Parts, query: &Beginning) -> Result<From<'a>, ApiError> {
     let last = parts.headers.get("last-event-id").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
-    match (last, query.from.as_deref()) {
+    Ok(match (last, query.from.as_deref()) {
+        (_, Some(other)) if other != "now" => {
+            let message = format!("from={other}: write from=now, or leave it out to begin at the first that is kept");
+            return Err(ApiError::validation(message));
+        }
         (Some(cursor), _) => From::Cursor(cursor),
-        (None, Some("now")) => From::Now,
-        (None, _) => From::Start,
-    }
+        (None, Some(_)) => From::Now,
+        (None, None) => From::Start,
+    })
 }
 
 pub async fn of_pipeline(
     call: Call,
     Path(name): Path<String>,
-    Query(query): Query<Beginning>,
+    Asked(query): Asked<Beginning>,
     parts: Parts,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let feed = events::of_pipeline(call.service(), call.context(), &name, from(&parts, &query)).await?;
+    let feed = events::of_pipeline(call.service(), call.context(), &name, from(&parts, &query)?).await?;
     Ok(sse(call.api(), feed))
 }
 
 pub async fn of_account(
     call: Call,
-    Query(query): Query<Beginning>,
+    Asked(query): Asked<Beginning>,
     parts: Parts,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let feed = events::of_account(call.service(), call.context(), from(&parts, &query)).await?;
+    let feed = events::of_account(call.service(), call.context(), from(&parts, &query)?).await?;
     Ok(sse(call.api(), feed))
 }
 

@@ -21,7 +21,7 @@ pub async fn healthz(State(api): State<Arc<Api>>) -> Result<&'static str, ApiErr
 }
 
 pub async fn metrics(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, ApiError> {
-    let (counts, loaded) = host::counts(&api.service);
-    let text = api.metrics.text(counts, loaded, &api.service.changes.counts);
+    let (counts, loaded, quarantined) = host::counts(&api.service);
+    let text = api.metrics.text(counts, (loaded, quarantined), &api.service.changes.counts);
     Ok(([(header::CONTENT_TYPE, METRICS)], text.map_err(|error| ApiError::internal(&error))?))
 }

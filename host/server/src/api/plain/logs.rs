@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::super::Call;
 use super::super::error::ApiError;
+use super::Asked;
 use super::paced::{self, OfFile};
 use crate::service::logs::{self, Following, Named, Written};
 
@@ -29,7 +30,7 @@ type Names = Path<(String, String, String)>;
 pub async fn log(
     call: Call,
     Path((pipeline, execution, action)): Names,
-    Query(query): Query<Follow>,
+    Asked(query): Asked<Follow>,
     parts: Parts,
 ) -> Result<Response<Body>, ApiError> {
     let named = Named { pipeline, execution, action };

@@ -18,12 +18,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::extract::{FromRequestParts, Query, Request, State as Shared};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Response, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
 use super::error::ApiError;
@@ -40,6 +42,8 @@ pub struct Route {
     /// None: it tells nothing of what the pipelines hold, and needs no signature.
     pub permission: Option<Permission>,
     answer: Answer,
+    /// The keys that a query may have; any other is refused, as it would be misspelled.
+    query: &'static [&'static str],
     on: fn() -> MethodRouter<Arc<Api>>,
 }
 
@@ -53,12 +57,13 @@ macro_rules! permission {
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal $permission:tt $answer:ident => $function:path,)*) => {
+    ($($method:ident $path:literal $permission:tt $answer:ident $(($($query:literal),*))? => $function:path,)*) => {
         pub const ROUTES: &[Route] = &[$(Route {
             method: stringify!($method),
             path: $path,
             permission: permission!($permission),
             answer: Answer::$answer,
+            query: &[$($($query),*)?],
             on: || on(MethodFilter::$method, $function),
         }),*];
     };
@@ -67,19 +72,19 @@ macro_rules! routes {
 routes! {
     GET "/healthz" (public) Document => health::healthz,
     GET "/metrics" (public) Document => health::metrics,
-    GET "/v1/events" (GetEvents on Account) Stream => events::of_account,
+    GET "/v1/events" (GetEvents on Account) Stream("from") => events::of_account,
     GET "/v1/export" (Export on Host) Stream => export::export,
     GET "/v1/plugins" (ListPlugins on Account) Document => plugins::list,
-    GET "/v1/plugins/{team}/{plugin}/uses" (ListPluginUses on Account) Document => plugins::uses,
+    GET "/v1/plugins/{team}/{plugin}/uses" (ListPluginUses on Account) Document("nextToken") => plugins::uses,
     PUT "/v1/plugins/load" (LoadPlugins on Account) Document => plugins::load,
     PUT "/v1/plugins/consent" (ConsentToPlugin on Account) Document => plugins::consent,
     PUT "/v1/plugins/offer" (OfferActionType on ActionType) Document => plugins::offer,
     PUT "/v1/plugins/notice" (PutPluginNotice on Account) Document => plugins::notice,
     GET "/v1/quarantine" (ListQuarantine on Account) Document => quarantine::list,
     POST "/v1/pipelines/{pipeline}/reload" (ReloadPipeline on Pipeline) Document => quarantine::reload,
-    GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream => events::of_pipeline,
+    GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream("from") => events::of_pipeline,
     GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log"
-        (GetLog on Pipeline) Stream => logs::log,
+        (GetLog on Pipeline) Stream("follow") => logs::log,
     GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal"
         (GetJournal on Pipeline) Stream => logs::journal,
     GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/recording"
@@ -97,7 +102,7 @@ routes! {
 pub(super) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
     ROUTES.iter().fold(Router::new(), |router, row| {
         let route = match &row.permission {
-            None => (row.on)(),
+            None => (row.on)().layer(from_fn_with_state(row, enter_public)),
             Some(permission) => (row.on)().layer(from_fn_with_state((Arc::clone(api), row, permission), enter)),
         };
         router.route(row.path, route)
@@ -114,12 +119,56 @@ async fn enter(
     async {
         let (mut parts, body) = request.into_parts();
         let (call, body, taken) = api.enter(&parts, body, permission, (request_id(), Source::Http), row.answer).await?;
+        check_query(row, &parts.uri)?;
         parts.extensions.insert(call);
         let response = next.run(Request::from_parts(parts, Body::from(body))).await;
         Ok(response.map(|body| held(body, taken)))
     }
     .instrument(span)
     .await
+}
+
+/// Before the others.
+async fn enter_public(
+    Shared(row): Shared<&'static Route>,
+    request: Request,
+    next: Next,
+) -> Result<Response<Body>, ApiError> {
+    check_query(row, request.uri())?;
+    Ok(next.run(request).await)
+}
+
+fn check_query(row: &Route, uri: &Uri) -> Result<(), ApiError> {
+    let Asked(given) = asked::<Vec<(String, String)>>(uri)?;
+    for (index, (key, _)) in given.iter().enumerate() {
+        if !row.query.contains(&key.as_str()) {
+            let known = match row.query {
+                [] => "none".to_owned(),
+                known => known.join(", "),
+            };
+            return Err(ApiError::validation(format!("There is no query key {key:?} at this path; it takes: {known}")));
+        }
+        if given[..index].iter().any(|(before, _)| before == key) {
+            return Err(ApiError::validation(format!("The query key {key:?} is given twice")));
+        }
+    }
+    Ok(())
+}
+
+/// What a query says.
+struct Asked<T>(T);
+
+fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<Asked<T>, ApiError> {
+    let read = Query::try_from_uri(uri);
+    read.map(|Query(read)| Asked(read)).map_err(|error| ApiError::validation(error.body_text()))
+}
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        asked(&parts.uri)
+    }
 }
 
 /// What a path names and is not there.

@@ -3,7 +3,7 @@
 //! Must not know who sees what, nor what is kept of it (the service).
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::Call;
 use super::super::error::ApiError;
+use super::Asked;
 use crate::service::plugins;
 
 pub async fn list(call: Call) -> Result<Response<Body>, ApiError> {
@@ -50,7 +51,7 @@ pub struct Page {
 pub async fn uses(
     call: Call,
     Path((team, plugin)): Path<(String, String)>,
-    Query(page): Query<Page>,
+    Asked(page): Asked<Page>,
 ) -> Result<Response<Body>, ApiError> {
     let plugin = format!("{team}/{plugin}");
     let uses = plugins::uses(call.service(), call.context(), &plugin, page.next_token.as_deref()).await?;

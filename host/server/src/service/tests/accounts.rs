@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{A, B, C, Deed, World, context, gated, pipeline, words};
+use super::world::{A, B, C, Deed, UNREADABLE, World, context, gated, pipeline, words};
 use crate::service::artifacts::Named;
 use crate::service::{artifacts, events, executions, logs, pipelines, state, tags};
 
@@ -115,4 +115,22 @@ fn what_is_done_is_done_in_the_name_of_who_asked() {
     assert_eq!(transition["lastChangedBy"], principal);
     let arn = "arn:aws:codepipeline:us-east-1:222222222222:site";
     assert_eq!(world.ok(C, tags::list, json!({ "resourceArn": arn }))["tags"], json!([]));
+}
+
+/// Where something lies on the host is for the account of those who run it (S124).
+#[test]
+fn another_account_is_told_no_place_of_the_host() {
+    let world = World::new();
+    let refused = |account, expected: &str| {
+        let create = json!({ "pipeline": pipeline(UNREADABLE) });
+        world.ok(account, pipelines::create, create);
+        let error = world.ask(account, executions::start, json!({ "name": UNREADABLE })).unwrap_err();
+        assert!(words(&error).starts_with(expected), "{}", words(&error));
+    };
+    refused(A, "ValidationException: no execution can start: /of/the/host/grants.toml: cannot be read: No such file");
+    refused(
+        B,
+        "ValidationException: no execution can start: the grants of the pipeline cannot be read; those who run the host find the \
+         reason in its log",
+    );
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::world::{A, B, Deed, World, gated, pipeline, text, words};
 use crate::config::Quotas;
-use crate::service::{executions, pipelines, state};
+use crate::service::{ServiceError, executions, pipelines, state};
 
 #[test]
 fn a_pipeline_is_read_back_as_it_was_made_without_its_secrets() {
@@ -83,6 +83,30 @@ fn what_cannot_be_a_pipeline_is_not_made() {
     let number: fn(&mut Value) = |it| it["stages"][1]["actions"][0]["configuration"]["Jobs"] = json!("many");
     assert_eq!(class(number), "InvalidActionDeclarationException");
     assert_eq!(world.script.calls(), [""; 0]);
+}
+
+/// The message is CodePipeline's, of the first fault; beside it are all of them (S121).
+#[test]
+fn all_that_is_wrong_is_told() {
+    let world = World::new();
+    let problems = |change: fn(&mut Value)| match world.ask(A, pipelines::create, changed(change)).unwrap_err() {
+        ServiceError::Refused { problems, .. } => problems,
+        other => panic!("{other}"),
+    };
+    let one = problems(|it| it["stages"][1]["actions"][0]["configuration"]["Colour"] = json!("red"));
+    assert_eq!(one, [""; 0], "the message says it");
+    let all = problems(|it| {
+        it["stages"][1]["actions"][0]["configuration"]["Colour"] = json!("red");
+        it["stages"][1]["actions"][0]["inputArtifacts"] = json!([{ "name": "Nothing" }]);
+    });
+    assert!(all.len() == 2 && all.iter().all(|one| one.starts_with("pipeline.stages[1].actions[0]")), "{all:?}");
+    let missing = problems(|it| {
+        for (stage, action) in [(0, "Nowhere"), (1, "Neither")] {
+            let id = &mut it["stages"][stage]["actions"][0]["actionTypeId"];
+            (id["owner"], id["provider"]) = (json!("Custom"), json!(action));
+        }
+    });
+    assert!(missing.len() == 2 && missing[1].contains("Provider: 'Neither'"), "{missing:?}");
 }
 
 #[test]
@@ -261,6 +285,17 @@ fn an_update_ends_what_runs_and_keeps_what_waits_for_nobody() {
     world.ok(A, pipelines::update, json!({ "pipeline": gated("site") }));
     world.ended(A, "site", &first);
     assert_eq!(world.status(A, "site", &first), "Cancelled");
+    let listed = world.ok(A, executions::list, json!({ "pipelineName": "site" }));
+    assert_eq!(listed["pipelineExecutionSummaries"][0]["statusSummary"], "The pipeline was updated");
+    // What is declared as before shows what became of it: a stage and its actions say the same (S35).
+    let state = world.state(A, "site");
+    let stages = state["stageStates"].as_array().unwrap().iter().map(|stage| {
+        let of = |it: &Value| text(&it["latestExecution"]["status"]);
+        (of(stage), of(&stage["actionStates"][0]))
+    });
+    let pair = |stage: &str, action: &str| (stage.to_owned(), action.to_owned());
+    let expected = [pair("Succeeded", "Succeeded"), pair("Succeeded", "Succeeded"), pair("Cancelled", "Abandoned")];
+    assert_eq!(stages.collect::<Vec<_>>(), expected);
     let listed = world.ok(A, pipelines::list, json!({}));
     assert_eq!(text(&listed["pipelines"][0]["name"]), "site");
     assert_eq!(listed["pipelines"][0]["version"], 2);

@@ -4,7 +4,7 @@ use pipewright_store::Commit;
 use serde_json::{Value, json};
 
 use super::world::{A, B, World, context, words};
-use crate::service::{executions, pipelines, quarantine};
+use crate::service::{executions, host, pipelines, quarantine};
 
 const WHY: &str = "two hosts write one store";
 
@@ -42,6 +42,8 @@ fn a_quarantined_pipeline_is_told_loaded_again_and_in_nobody_s_way() {
         assert!(told.starts_with("ValidationException: the pipeline is quarantined: "), "{told}");
         assert!(told.contains(WHY) && told.contains("`pipewright reload`"), "{told}");
     }
+    let (_, _, quarantined) = host::counts(&world.service);
+    assert_eq!(quarantined, 1, "whoever watches the host need not ask for each account");
     let listed = world.quarantined(A);
     assert_eq!(listed["pipelines"][0]["name"], "site");
     assert!(listed["pipelines"][0]["reason"].as_str().unwrap().contains(WHY), "{listed}");

@@ -136,6 +136,9 @@ impl Actions for Scripted {
     }
 }
 
+/// A pipeline of this name in accounts A and B has a grants file that is not there.
+pub const UNREADABLE: &str = "unreadable";
+
 pub struct World {
     runtime: Runtime,
     pub service: Arc<Service>,
@@ -175,7 +178,7 @@ pub fn context(account: u64) -> Context {
 /// An error in one line: its class, or its kind, and its words.
 pub fn words(error: &ServiceError) -> String {
     match error {
-        ServiceError::Refused { class, message } => format!("{class}: {message}"),
+        ServiceError::Refused { class, message, .. } => format!("{class}: {message}"),
         ServiceError::Limit(message) => format!("limit: {message}"),
         ServiceError::Full(message) => format!("full: {message}"),
         ServiceError::Host(message) => format!("host: {message}"),
@@ -200,7 +203,9 @@ impl World {
         let plugins = Plugins::described(catalogue::host()).unwrap();
         plugins.know_installed(B, catalogue::installed()).unwrap();
         let identity = Identity { accounts: vec![A, B, C], ..Identity::default() };
-        let (grants, sandbox) = (GrantBook::many(Default::default()), Sandbox::new(sandbox).unwrap());
+        let unreadable = |account| ((account, UNREADABLE.to_owned()), "/of/the/host/grants.toml".into());
+        let grants = GrantBook::many([unreadable(A), unreadable(B)].into());
+        let sandbox = Sandbox::new(sandbox).unwrap();
         let follow = |actions| Arc::new(Scripted(script.clone(), Runner(actions))) as _;
         let artifacts = Arc::new(Artifacts::in_memory());
         let kept = Kept { store: Arc::clone(&store), artifacts: Arc::clone(&artifacts) };
