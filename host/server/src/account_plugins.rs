@@ -86,7 +86,7 @@ impl AccountPlugins {
         }
         for account in host.accounts().iter() {
             let loaded = account_plugins.load_account(*account, &Cause::host("plugins", Source::Start)).await;
-            let remembered = account_plugins.remember(*account).await.map_err(AccountPluginsError::from);
+            let remembered = account_plugins.remember(*account).await;
             for error in [loaded.err(), remembered.err()].into_iter().flatten() {
                 match error {
                     AccountPluginsError::Driver(error) if error.scope() == Scope::Host => return Err(error.into()),

@@ -67,7 +67,9 @@ fn check_known(data: &DataDirectory, account: u64) -> Result<(), Ended> {
             data.path().display()
         ))),
     }
+}
 
+impl DataArguments {
     /// The options that lead here again, for a command that a person may copy.
     pub(super) fn options(&self) -> String {
         let options = [
@@ -77,9 +79,7 @@ fn check_known(data: &DataDirectory, account: u64) -> Result<(), Ended> {
         ];
         options.iter().filter_map(|(name, value)| value.map(|value| format!(" {name} {}", quoted(value)))).collect()
     }
-}
 
-impl DataArguments {
     /// Lets a server that runs on this data take up what was changed, and says what becomes of the change.
     pub(super) async fn tell(&self) -> Result<&'static str, Ended> {
         const AT_START: &str = "a server uses it from its next start on";

@@ -7,7 +7,7 @@ use pipewright_pipeline::machine::ExecutionStatus;
 use pipewright_pipeline::responses::PipelineExecutionSummary;
 use serde_json::{Value, json};
 
-use super::show::{self, text};
+use super::show::text;
 use super::{Connection, Server, find, notices};
 use crate::exit::{self, Ended};
 use crate::out::{self, note, say};

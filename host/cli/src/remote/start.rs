@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::follow::{self, Action, Heard, LogUpdate};
-use super::show::{self, text};
+use super::show::text;
 use super::{Connection, Server, find, notices};
 use crate::exit::{self, Ended};
 use crate::out::{self, say};

@@ -214,7 +214,7 @@ mod tests {
                 }),
             };
             let bundle = serde_json::to_vec(&bundle).unwrap();
-            let error = signer(&bundle, &[key.public()]).err().expect("it is no signature");
+            let error = signer(&bundle, &[key.public()]).expect_err("it is no signature");
             assert!(error.contains(problem), "{error}");
         };
         let right = sign(&key, &Digest::of(b"")).unwrap();
