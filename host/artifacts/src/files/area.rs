@@ -555,7 +555,8 @@ pub fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSyml
 
 fn create_directory(top: &Dir, path: &str) -> io::Result<()> {
     top.create_dir(path)?;
-    set_mode(&top.open_dir_nofollow(path)?, true)
+    // Opened like a file: what is opened as a directory only names one.
+    set_mode(&top.open_with(path, options(false).follow(FollowSymlinks::No))?, true)
 }
 
 /// Everybody may read what is made, whatever the umask of the host is: who serves a granted directory is often another user.
