@@ -161,7 +161,7 @@ fn a_denied_name_makes_no_line_of_its_own() {
     let said = lines.iter().cloned().chain(calling.seam.denials()).chain(calls.iter().map(|call| call.target.clone()));
     for line in said.chain(calls.iter().filter_map(|call| call.outcome.text().map(str::to_owned))) {
         assert!(line.contains("x 1767225600000 Info forged  [2J"), "{line}");
-        assert!(line.chars().all(|c| pipewright_text::is_printable(c)), "{line:?}");
+        assert!(line.chars().all(pipewright_text::is_printable), "{line:?}");
     }
     assert_eq!((lines.len(), calls.len()), (1, 1));
 }
