@@ -126,9 +126,9 @@ impl AccountPlugins {
         let unusable = actions.plugins.load_installed(&actions.sandbox, account, components).await;
         faults.extend(unusable.into_iter().map(AccountPluginsError::from));
         self.note(account, &installed, cause).await?;
-        let first = faults.pop();
+        let told = faults.pop();
         faults.iter().for_each(|fault| tracing::error!("account {account:012}: {fault}; it goes without"));
-        first.map_or(Ok(()), Err)
+        told.map_or(Ok(()), Err)
     }
 
     /// Brings the account's record in step with the lock.
