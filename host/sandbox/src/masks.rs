@@ -202,6 +202,13 @@ impl Stream {
         Self { reader: masks.0.as_ref().map(Reader::new), writer: Writer::default(), held: Vec::new(), from: 0 }
     }
 
+    /// With a mask as long as what it hides: where somebody was told how long the text is.
+    pub(crate) fn of_one_length(masks: &Masks) -> Self {
+        let mut stream = Self::new(masks);
+        stream.writer.keeps_length = true;
+        stream
+    }
+
     /// Of the masks that it was made with.
     pub(crate) fn push(&mut self, masks: &Masks, bytes: &[u8], masked: &mut Vec<u8>) {
         for chunk in bytes.chunks(CHUNK_BYTES) {
@@ -240,6 +247,7 @@ struct Writer {
     /// The end of the last match that a mask was written for. Of matches that overlap it nothing is shown either, but only one
     /// that begins after it is a value of its own: so a text in which a value stands twice has two masks.
     counted: usize,
+    keeps_length: bool,
 }
 
 impl Writer {
@@ -248,8 +256,11 @@ impl Writer {
         found.sort_unstable_by_key(|found| (found.start, Reverse(found.end)));
         let ahead = found.partition_point(|found| found.start < settled);
         for found in found.drain(..ahead) {
-            if found.start >= self.counted {
-                masked.extend_from_slice(&held[self.written - from..found.start.max(self.written) - from]);
+            let start = found.start.max(self.written);
+            masked.extend_from_slice(&held[self.written - from..start - from]);
+            if self.keeps_length {
+                masked.resize(masked.len() + found.end.saturating_sub(start), b'*');
+            } else if found.start >= self.counted {
                 masked.extend_from_slice(MASK.as_bytes());
                 self.counted = found.end;
             }

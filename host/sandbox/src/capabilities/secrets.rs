@@ -19,6 +19,7 @@ use super::{Capability, Exchange, Row, Setup};
 use crate::abi as plugin;
 use crate::bindings::pipewright::plugin::secrets as abi;
 use crate::grants::{CaseFolder, Grants, SecretValue, Use, key, stays_below};
+use crate::masks::Masks;
 use crate::outside::{Exchanged, REVEALED};
 use crate::rights::{Asked, Asks};
 use crate::seam::{Denied, HostCallOutcome, Seam};
@@ -368,18 +369,19 @@ impl Secrets {
 
     /// Puts the values in the place of their stand-ins, for a request to `host` (in its normal form) that is granted by
     /// itself. Together the headers may then have `bytes_max` bytes.
-    pub(crate) fn put_into(&self, headers: &mut HeaderMap, host: &str, bytes_max: usize) -> Result<(), Refusal> {
+    pub(crate) fn put_into(&self, headers: &mut HeaderMap, host: &str, bytes_max: usize) -> Result<Masks, Refusal> {
         let mut bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if bytes > bytes_max {
             return Err(Refusal::TooLarge);
         }
         let stand_ins = self.0.stand_ins.lock().expect("no panic while held");
         if stand_ins.uses.is_empty() {
-            return Ok(());
+            return Ok(Masks::default());
         }
+        let mut put = BTreeSet::new();
         for value in headers.values_mut() {
             let others = bytes - value.len();
-            let replaced = self.replaced(&stand_ins, value.as_bytes(), host, bytes_max - others)?;
+            let replaced = self.replaced(&stand_ins, value.as_bytes(), host, bytes_max - others, &mut put)?;
             if replaced != value.as_bytes() {
                 bytes = others + replaced.len();
                 let invalid = |_| Refusal::Denied("a secret's value cannot be put into a header".to_owned());
@@ -387,10 +389,19 @@ impl Secrets {
                 value.set_sensitive(true);
             }
         }
-        Ok(())
+        // Who may read a value itself may read it in an answer, too.
+        let hidden = put.iter().filter_map(|name| self.0.grants.get(*name)).filter(|grant| !grant.reveal);
+        Ok(Masks::of(hidden.map(|grant| grant.value.expose())))
     }
 
-    fn replaced(&self, stand_ins: &StandIns, value: &[u8], host: &str, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+    fn replaced<'a>(
+        &self,
+        stand_ins: &'a StandIns,
+        value: &[u8],
+        host: &str,
+        bytes_max: usize,
+        put: &mut BTreeSet<&'a str>,
+    ) -> Result<Vec<u8>, Refusal> {
         let mut replaced = Vec::with_capacity(value.len());
         let mut rest = value;
         while let Some(start) = rest.windows(STAND_IN_PREFIX.len()).position(|text| text == STAND_IN_PREFIX.as_bytes())
@@ -403,6 +414,7 @@ impl Secrets {
             let taken = match known {
                 Some((text, used)) => {
                     replaced.extend_from_slice(self.value_for(used, host)?.as_bytes());
+                    put.insert(&used.name);
                     text.len()
                 }
                 None => {

@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::HTTP;
+use super::echo::Echo;
 use super::failure::Failure;
 use super::tape::Tape;
 use crate::limits::HttpLimits;
@@ -167,6 +168,7 @@ pub(super) struct ResponseBody<Held> {
     deadline: Pin<Box<Sleep>>,
     entry: Entry,
     held: Option<Held>,
+    echo: Echo,
 }
 
 impl<Held> ResponseBody<Held> {
@@ -178,10 +180,12 @@ impl<Held> ResponseBody<Held> {
         deadline: Sleep,
         mut entry: Entry,
         held: Held,
+        echo: Echo,
     ) -> Self {
         // From here on it is the plugin's choice how much of the body it reads.
         entry.on_drop = HostCallOutcome::Done;
-        Self { inner, limits, between_bytes_max, idle: None, deadline: Box::pin(deadline), entry, held: Some(held) }
+        let (idle, deadline, held) = (None, Box::pin(deadline), Some(held));
+        Self { inner, limits, between_bytes_max, idle, deadline, entry, held, echo }
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
@@ -189,8 +193,18 @@ impl<Held> ResponseBody<Held> {
         if self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err(Failure::too_long(&self.limits))));
         }
+        loop {
+            match self.poll_shown(cx) {
+                // All of it is held back; there may be more.
+                Poll::Ready(Some(Ok(None))) => {}
+                shown => return shown.map(|shown| shown.and_then(Result::transpose)),
+            }
+        }
+    }
+
+    fn poll_shown(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Option<Frame<Bytes>>, Failure>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => Poll::Ready(self.echo.rest().map(|rest| Ok(Some(rest)))),
             Poll::Ready(Some(Err(error))) => {
                 Poll::Ready(Some(Err(Failure::of_exchange(&error, &self.entry.progress, &self.limits))))
             }
@@ -201,7 +215,11 @@ impl<Held> ResponseBody<Held> {
                 }
                 let received = self.entry.progress.received.load(Ordering::Relaxed);
                 let fits = received <= self.limits.response_body_bytes_max;
-                Poll::Ready(Some(if fits { Ok(frame) } else { Err(Failure::response_too_large(&self.limits)) }))
+                Poll::Ready(Some(if fits {
+                    Ok(self.echo.frame(frame))
+                } else {
+                    Err(Failure::response_too_large(&self.limits))
+                }))
             }
             Poll::Pending => {
                 let limit = self.between_bytes_max;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ::http::header::{CONTENT_LENGTH, HOST};
+use ::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST};
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -24,6 +24,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::Call;
 use super::body::{Entry, Progress, RequestBody, ResponseBody};
+use super::echo::Echo;
 use super::failure::Failure;
 use super::grant::{HttpGrant, is_asked};
 use super::origin::{Origin, is_public};
@@ -31,6 +32,7 @@ use super::tape::Tape;
 use crate::capabilities::secrets::Refusal;
 use crate::clock;
 use crate::limits::HttpLimits;
+use crate::masks::Masks;
 use crate::seam::{Denied, Seam};
 use pipewright_base::memory::Charge;
 
@@ -69,9 +71,9 @@ pub(super) async fn send(
     };
     let sent = timeout_at(times.deadline, attempt).await.unwrap_or_else(|_| Err(Failure::too_long(&limits)));
     match sent {
-        Ok((response, held)) => Ok(entry.responded(response).map(|inner| {
+        Ok((response, held, echo)) => Ok(echo.head(entry.responded(response)).map(|inner| {
             let deadline = sleep_until(times.deadline);
-            ResponseBody::new(inner, limits, times.between_bytes, deadline, entry, held).boxed_unsync()
+            ResponseBody::new(inner, limits, times.between_bytes, deadline, entry, held, echo).boxed_unsync()
         })),
         Err(failure) => {
             entry.ended(Some(&failure.error));
@@ -110,10 +112,10 @@ async fn attempt(
     times: &Times,
     entry: &Entry,
     weight: Option<Charge>,
-) -> Result<(Response<Incoming>, Held), Failure> {
+) -> Result<(Response<Incoming>, Held, Echo), Failure> {
     let progress = &entry.progress;
     let (origin, grant) = granted(call, &request, &entry.target)?;
-    complete(call, &mut request, &origin)?;
+    let hidden = complete(call, &mut request, &origin)?;
     // Waits for a place: a guest that sends much at once is slowed down, not failed.
     let permit = Arc::clone(&call.in_flight).acquire_owned().await;
     let permit = permit.map_err(|_| Failure::failed(Error::InternalError(None), "the call has ended"))?;
@@ -139,7 +141,8 @@ async fn attempt(
     if response.body().size_hint().lower() > call.limits.response_body_bytes_max {
         return Err(Failure::response_too_large(&call.limits));
     }
-    Ok((response, Held { _permit: permit, _connection: connection, _sender: sender, _weight: weight }))
+    let echo = Echo::new(hidden);
+    Ok((response, Held { _permit: permit, _connection: connection, _sender: sender, _weight: weight }, echo))
 }
 
 /// Where the request goes, and the grant that allows it. Nothing is looked up before: names can carry data out, too.
@@ -154,8 +157,16 @@ pub(super) fn granted<'call>(
             format!("the URL is longer than {URL_BYTES_MAX} bytes"),
         ));
     }
-    if request.method() == Method::CONNECT {
-        return Err(Failure::failed(Error::HttpRequestMethodInvalid, "tunnels (CONNECT) are not offered"));
+    match request.method().as_str() {
+        "CONNECT" => return Err(Failure::failed(Error::HttpRequestMethodInvalid, "tunnels (CONNECT) are not offered")),
+        // Their answers repeat the request, with what the host put into it.
+        "TRACE" | "TRACK" => {
+            return Err(Failure::failed(
+                Error::HttpRequestMethodInvalid,
+                "methods that echo a request are not offered",
+            ));
+        }
+        _ => {}
     }
     let Some(origin) = Origin::of(request.uri()) else {
         let text = "not an http or https URL of a host; user names and passwords belong into the authorization header";
@@ -175,8 +186,8 @@ pub(super) fn granted<'call>(
 }
 
 /// Makes the request what goes out: the path alone in its first line, our own `Host`, secrets in the place of their
-/// stand-ins.
-pub(super) fn complete(call: &Call, request: &mut Request<WasiBody>, origin: &Origin) -> Result<(), Failure> {
+/// stand-ins. Gives what must not come back in the answer.
+pub(super) fn complete(call: &Call, request: &mut Request<WasiBody>, origin: &Origin) -> Result<Masks, Failure> {
     let limits = &call.limits;
     if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.request_body_bytes_max) {
         return Err(Failure::request_too_large(limits));
@@ -188,13 +199,22 @@ pub(super) fn complete(call: &Call, request: &mut Request<WasiBody>, origin: &Or
         .map_err(|_| Failure::failed(Error::HttpRequestUriInvalid, "the URL has an invalid host"))?;
     request.headers_mut().insert(HOST, host);
     let bytes_max = limits.request_header_bytes_max;
-    call.secrets.put_into(request.headers_mut(), &origin.host, bytes_max).map_err(|refusal| match refusal {
-        Refusal::Denied(text) => Failure::denied(Error::HttpRequestDenied, text),
-        Refusal::TooLarge => {
-            let text = format!("the request's headers are larger than {bytes_max} bytes (request_header_bytes_max)");
-            Failure::limit(Error::HttpRequestHeaderSectionSize(u32::try_from(bytes_max).ok()), text)
-        }
-    })
+    let hidden =
+        call.secrets.put_into(request.headers_mut(), &origin.host, bytes_max).map_err(|refusal| match refusal {
+            Refusal::Denied(text) => Failure::denied(Error::HttpRequestDenied, text),
+            Refusal::TooLarge => {
+                let text =
+                    format!("the request's headers are larger than {bytes_max} bytes (request_header_bytes_max)");
+                Failure::limit(Error::HttpRequestHeaderSectionSize(u32::try_from(bytes_max).ok()), text)
+            }
+        })?;
+    // Nothing is found in what is compressed.
+    if !hidden.is_empty()
+        && let Some(wish) = request.headers_mut().get_mut(ACCEPT_ENCODING)
+    {
+        *wish = HeaderValue::from_static("identity");
+    }
+    Ok(hidden)
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

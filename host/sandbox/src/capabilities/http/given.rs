@@ -144,7 +144,7 @@ pub(super) fn faked(
         granted(&call, &request, &entry.target).and_then(|(origin, _)| complete(&call, &mut request, &origin))
     };
     let next = match (&checked, &fakes.http) {
-        (Ok(()), Some(answers)) => {
+        (Ok(_), Some(answers)) => {
             let next = answers.next(request.method(), &url, request.headers(), &fakes.stop);
             next.map(|(number, fake)| (number, fake.clone()))
         }

@@ -6,6 +6,7 @@
 mod body;
 mod charged;
 mod codes;
+mod echo;
 mod exchange;
 mod failure;
 mod fake;

@@ -172,6 +172,14 @@ const DENIED: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a method whose answer repeats the request",
+        method: "TRACE",
+        guest: "HttpRequestMethodInvalid",
+        journal: &["Failed methods that echo"],
+        connections: 0,
+        ..CASE
+    },
+    Case {
         name: "an allowed name with a loopback address",
         url: "http://public.test:{http}/hello",
         guest: "DestinationIpProhibited",
@@ -402,17 +410,33 @@ const LIMITED: &[Case] = &[
 const WITH_SECRETS: &[Case] = &[
     Case {
         name: "a secret in a header",
-        url: "http://allowed.test:{http}/headers",
+        url: "http://allowed.test:{http}/digest",
         header: ("authorization", "Bearer {token}"),
-        guest: "200 GET /headers HTTP/1.1|authorization: Bearer s3cret/value+1234|host: allowed.test:{http}",
-        journal: &["Done, "],
+        guest: "200 b61ac04c350b1088f7f8385d8550bf442134334ab7b034fae00482b73c6da03c",
+        journal: &["Done, 64 bytes"],
         ..CASE
     },
     Case {
         name: "a secret over TLS, as basic authentication",
+        url: "https://allowed.test:{tls}/digest",
+        header: ("authorization", "{basic}"),
+        guest: "200 541fc6ebf5175a250917753642d00cbd8bafa7e50400cf77ce822fd2e2fd3619",
+        journal: &["Done, 64 bytes"],
+        ..CASE
+    },
+    Case {
+        name: "a secret in an answer",
+        url: "http://allowed.test:{http}/headers",
+        header: ("authorization", "Bearer {token}"),
+        guest: "200 GET /headers HTTP/1.1|authorization: Bearer *****************|host: allowed.test:{http}",
+        journal: &["Done, "],
+        ..CASE
+    },
+    Case {
+        name: "a secret in an answer, as basic authentication",
         url: "https://allowed.test:{tls}/headers",
         header: ("authorization", "{basic}"),
-        guest: "200 GET /headers HTTP/1.1|authorization: Basic bWU6czNjcmV0L3ZhbHVlKzEyMzQ=|host: allowed.test:{tls}",
+        guest: "200 GET /headers HTTP/1.1|authorization: Basic bWU6**********************Q=|host: allowed.test:{tls}",
         journal: &["Done, "],
         ..CASE
     },

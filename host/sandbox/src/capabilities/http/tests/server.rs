@@ -87,7 +87,9 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<
     let (path, query) = url.split_once('?').unwrap_or((&url, ""));
     let answer = match path {
         "/hello" => response("", "hello"),
-        "/headers" => response("", &lines.join("|")),
+        "/headers" => response(&format!("X-Heard: {}\r\n", lines[1]), &lines.join("|")),
+        // What was heard, without saying it.
+        "/digest" => response("", &pipewright_base::Digest::of(lines[1].as_bytes()).to_string()),
         "/gzip" => {
             let body = super::outside::gzip(&lines.join("|"));
             let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", body.len());
