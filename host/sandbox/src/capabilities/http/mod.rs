@@ -6,6 +6,7 @@
 mod body;
 mod charged;
 mod codes;
+mod drained;
 mod echo;
 mod exchange;
 mod failure;
@@ -125,6 +126,7 @@ impl WasiHttpHooks for Hooks {
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Rest), Error>> + Send> {
         let call = Arc::clone(&self.call);
         let weight = self.weight.take();
+        let request = request.map(|body| drained::drained(body, call.limits.request_body_bytes_max));
         let answered = match call.seam.outside().clone() {
             Outside::Replayed(replay) => given::replayed(call, replay, request).boxed(),
             Outside::Faked(fakes) if fakes.http.is_some() => given::faked(call, fakes, request).boxed(),
