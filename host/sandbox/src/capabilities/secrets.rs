@@ -14,7 +14,7 @@ use pipewright_text::{first_bytes, is_printable};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{HasSelf, Linker};
 
-use super::http::{hosts, normal_host};
+use super::http::{HttpGrant, RequestOrigin, hosts, normal_host};
 use super::{Capability, Exchange, Row, Setup};
 use crate::abi as plugin;
 use crate::bindings::pipewright::plugin::secrets as abi;
@@ -54,6 +54,9 @@ struct StandIns {
     uses: HashMap<String, StandsFor>,
 }
 
+/// Where a request goes, and all that the action may reach.
+type To<'a> = (&'a RequestOrigin, &'a [HttpGrant]);
+
 /// What a stand-in stands for.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct StandsFor {
@@ -89,7 +92,7 @@ pub struct Secret {
 pub struct SecretGrant {
     #[serde(skip, default = "revealed")]
     pub value: SecretValue,
-    /// Where the value may be sent, out of what `Grants::http` allows: host names.
+    /// Where the value may be sent, out of what `Grants::http` allows: origins, or names of hosts.
     pub hosts: Vec<String>,
     /// The plugin may read the value itself.
     pub reveal: bool,
@@ -216,7 +219,8 @@ impl Capability for Secrets {
             *used.entry(&once.target).or_default() |= once.operation == Operation::Reveal.name();
         }
         let reached = hosts(uses);
-        let is_reached = |host: &String| reached.contains(&lower(host));
+        let host = |name: &str| RequestOrigin::written(name).map_or_else(|| lower(name), |origin| origin.host);
+        let is_reached = |name: &String| reached.contains(&host(name));
         written.retain(|name, secret| {
             secret.reveal &= used.get(name.as_str()) == Some(&true);
             if secret.hosts.iter().any(is_reached) {
@@ -318,7 +322,16 @@ impl Secret {
         if value.is_empty() {
             return Err(format!("secrets.{name}: the value is empty"));
         }
-        let hosts = self.hosts.iter().map(|host| lower(host)).collect();
+        let hosts = self.hosts.iter().map(|host| {
+            let is_host = !host.contains([':', '/']) || normal_host(host).parse::<std::net::IpAddr>().is_ok();
+            match is_host || RequestOrigin::written(host).is_some() {
+                true => Ok(lower(host)),
+                false => Err(format!(
+                    "secrets.{name}: hosts: `{host}` is neither the name of a host nor an origin like https://example.com:8443"
+                )),
+            }
+        });
+        let hosts = hosts.collect::<Result<_, _>>()?;
         Ok(SecretGrant { value: SecretValue::new(value), hosts, reveal: self.reveal })
     }
 }
@@ -367,9 +380,8 @@ impl Secrets {
         Ok(text)
     }
 
-    /// Puts the values in the place of their stand-ins, for a request to `host` (in its normal form) that is granted by
-    /// itself. Together the headers may then have `bytes_max` bytes.
-    pub(crate) fn put_into(&self, headers: &mut HeaderMap, host: &str, bytes_max: usize) -> Result<Masks, Refusal> {
+    /// Puts the values in the place of their stand-ins, for a request to an origin that is granted by itself. Together the headers may then have `bytes_max` bytes.
+    pub(crate) fn put_into(&self, headers: &mut HeaderMap, to: To<'_>, bytes_max: usize) -> Result<Masks, Refusal> {
         let mut bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if bytes > bytes_max {
             return Err(Refusal::TooLarge);
@@ -381,7 +393,7 @@ impl Secrets {
         let mut put = BTreeSet::new();
         for value in headers.values_mut() {
             let others = bytes - value.len();
-            let replaced = self.replaced(&stand_ins, value.as_bytes(), host, bytes_max - others, &mut put)?;
+            let replaced = self.replaced(&stand_ins, value.as_bytes(), to, bytes_max - others, &mut put)?;
             if replaced != value.as_bytes() {
                 bytes = others + replaced.len();
                 let invalid = |_| Refusal::Denied("a secret's value cannot be put into a header".to_owned());
@@ -398,7 +410,7 @@ impl Secrets {
         &self,
         stand_ins: &'a StandIns,
         value: &[u8],
-        host: &str,
+        to: To<'_>,
         bytes_max: usize,
         put: &mut BTreeSet<&'a str>,
     ) -> Result<Vec<u8>, Refusal> {
@@ -413,7 +425,7 @@ impl Secrets {
                 whole.and_then(|text| str::from_utf8(text).ok()).and_then(|text| stand_ins.uses.get_key_value(text));
             let taken = match known {
                 Some((text, used)) => {
-                    replaced.extend_from_slice(self.value_for(used, host)?.as_bytes());
+                    replaced.extend_from_slice(self.value_for(used, to)?.as_bytes());
                     put.insert(&used.name);
                     text.len()
                 }
@@ -432,14 +444,14 @@ impl Secrets {
         if replaced.len() > bytes_max { Err(Refusal::TooLarge) } else { Ok(replaced) }
     }
 
-    fn value_for(&self, used: &StandsFor, host: &str) -> Result<String, Refusal> {
+    fn value_for(&self, used: &StandsFor, (origin, granted): To<'_>) -> Result<String, Refusal> {
         let name = &used.name;
-        let grant =
-            self.0.grants.get(name).filter(|grant| grant.hosts.iter().any(|granted| normal_host(granted) == host));
-        let Some(grant) = grant else {
-            let granted = self.0.grants.get(name).map_or(&[][..], |grant| &grant.hosts);
+        let grant = self.0.grants.get(name);
+        let Some(grant) = grant.filter(|grant| grant.hosts.iter().any(|host| origin.is_named(host, granted))) else {
+            let host = origin.name(granted);
+            let named = grant.map_or(&[][..], |grant| &grant.hosts);
             let hosts: Vec<String> =
-                granted.iter().map(String::as_str).chain([host]).map(|host| format!("\"{host}\"")).collect();
+                named.iter().map(String::as_str).chain([&*host]).map(|host| format!("\"{host}\"")).collect();
             let line = format!("secrets.{} = {{ …, hosts = [{}] }}", key(name), hosts.join(", "));
             return Err(Refusal::Denied(self.0.seam.denial(&Denied {
                 tried: format!("to send the secret \"{name}\" to {host}"),

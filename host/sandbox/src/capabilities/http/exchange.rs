@@ -199,15 +199,16 @@ pub(super) fn complete(call: &Call, request: &mut Request<WasiBody>, origin: &Or
         .map_err(|_| Failure::failed(Error::HttpRequestUriInvalid, "the URL has an invalid host"))?;
     request.headers_mut().insert(HOST, host);
     let bytes_max = limits.request_header_bytes_max;
-    let hidden =
-        call.secrets.put_into(request.headers_mut(), &origin.host, bytes_max).map_err(|refusal| match refusal {
+    let hidden = call.secrets.put_into(request.headers_mut(), (origin, &call.grants), bytes_max).map_err(
+        |refusal| match refusal {
             Refusal::Denied(text) => Failure::denied(Error::HttpRequestDenied, text),
             Refusal::TooLarge => {
                 let text =
                     format!("the request's headers are larger than {bytes_max} bytes (request_header_bytes_max)");
                 Failure::limit(Error::HttpRequestHeaderSectionSize(u32::try_from(bytes_max).ok()), text)
             }
-        })?;
+        },
+    )?;
     // Nothing is found in what is compressed.
     if !hidden.is_empty()
         && let Some(wish) = request.headers_mut().get_mut(ACCEPT_ENCODING)

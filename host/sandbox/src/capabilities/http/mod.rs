@@ -42,6 +42,7 @@ pub(crate) use self::fake::Answers;
 pub use self::fake::{Fake, FakeAnswer, FakeBody};
 pub(crate) use self::grant::hosts;
 pub use self::grant::{DetailedOrigin, HttpGrant, Origin};
+pub(crate) use self::origin::Origin as RequestOrigin;
 pub(crate) use self::origin::normal_host;
 use self::tape::Tape;
 pub use self::tape::{HttpError, HttpRequest, HttpResponse, HttpStep};

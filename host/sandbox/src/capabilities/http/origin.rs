@@ -12,10 +12,10 @@ use super::grant::HttpGrant;
 
 /// Scheme, host and port in the one form in which grants are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     pub(super) tls: bool,
     /// Lower case, without a trailing dot; an address without brackets.
-    pub(super) host: String,
+    pub(crate) host: String,
     pub(super) port: u16,
 }
 
@@ -42,6 +42,31 @@ impl Origin {
 
     pub(super) fn is_granted_by(&self, grant: &HttpGrant) -> bool {
         self.tls == grant.tls && self.port == grant.port && self.host == normal_host(&grant.host)
+    }
+
+    /// Whether a secret that is granted for this name may be sent here. A name with a scheme is an origin; a host's name alone is that
+    /// host's https at the usual port, or else the only one of its origins that the action is granted.
+    pub(crate) fn is_named(&self, name: &str, granted: &[HttpGrant]) -> bool {
+        if let Some(origin) = Self::written(name) {
+            return origin == *self;
+        }
+        let is_usual = self.tls && self.port == default_port(true);
+        let is_other = |grant: &HttpGrant| normal_host(&grant.host) == self.host && !self.is_granted_by(grant);
+        normal_host(name) == self.host && (is_usual || !granted.iter().any(is_other))
+    }
+
+    /// The shortest name for it.
+    pub(crate) fn name(&self, granted: &[HttpGrant]) -> String {
+        if self.is_named(&self.host, granted) { self.host.clone() } else { self.to_string() }
+    }
+
+    /// The origin that a text with a scheme names.
+    pub(crate) fn written(text: &str) -> Option<Self> {
+        let uri: Uri = text.contains("://").then(|| text.parse().ok())??;
+        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+            return None;
+        }
+        Self::of(&uri)
     }
 
     /// The line of a grants file that allows this origin.

@@ -461,9 +461,18 @@ const WITH_SECRETS: &[Case] = &[
         header: ("authorization", "Bearer {token}"),
         guest: "HttpRequestDenied",
         journal: &[
-            "Denied acme/x (action Build/It) tried to send the secret \"token\" to other.test, which it was not granted. \
-                    To allow it, grant the action \"Build/It\": secrets.token = { …, hosts = [\"Allowed.test\", \"other.test\"] }",
+            "Denied acme/x (action Build/It) tried to send the secret \"token\" to http://other.test:{http}, which it was not granted. \
+                    To allow it, grant the action \"Build/It\": secrets.token = { …, hosts = [\"http://Allowed.test:{http}\", \"https://allowed.test:{tls}\", \"http://other.test:{http}\"] }",
         ],
+        connections: 0,
+        ..CASE
+    },
+    Case {
+        name: "a secret to another port of the host that it was granted for",
+        url: "http://allowed.test:2/headers",
+        header: ("authorization", "Bearer {token}"),
+        guest: "HttpRequestDenied",
+        journal: &["Denied …\"http://allowed.test:2\"] }"],
         connections: 0,
         ..CASE
     },
@@ -481,7 +490,7 @@ const WITH_SECRETS: &[Case] = &[
         url: "http://allowed.test:{http}/redirect?http://other.test:{http}/headers",
         header: ("authorization", "Bearer {token}"),
         guest: "HttpRequestDenied",
-        journal: &["Done, 0 bytes", "Denied …hosts = [\"Allowed.test\", \"other.test\"] }"],
+        journal: &["Done, 0 bytes", "Denied …\"http://other.test:{http}\"] }"],
         ..CASE
     },
     Case {

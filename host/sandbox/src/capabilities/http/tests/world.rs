@@ -141,7 +141,10 @@ impl World {
             reveal: false,
         };
         let secrets = [
-            ("token".to_owned(), secret(SECRET, &["Allowed.test"])),
+            (
+                "token".to_owned(),
+                secret(SECRET, &[&self.url("http://Allowed.test:{http}"), &self.url("https://allowed.test:{tls}")]),
+            ),
             ("elsewhere".to_owned(), secret(&"x".repeat(1_000), &["elsewhere.test", "large.test"])),
         ];
         Grants { http: http.collect(), secrets: secrets.into(), ..Grants::default() }
