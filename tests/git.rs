@@ -224,7 +224,8 @@ impl Repositories {
         let work = server.create("latin");
         git(&work, &["config", "i18n.commitEncoding", "ISO-8859-1"]);
         fs::write(work.join("message"), b"Gr\xfc\xdfe\n").unwrap();
-        git(&work, &["commit", "--quiet", "--allow-empty", "-F", "message"]);
+        git(&work, &["add", "."]);
+        git(&work, &["commit", "--quiet", "-F", "message"]);
         git(&work, &["push", "--quiet", "origin", "HEAD"]);
         let folder = server.repository("sha256");
         fs::create_dir(&folder).unwrap();

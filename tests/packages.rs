@@ -33,7 +33,7 @@ fn a_package_goes_its_way() {
     for part in [
         "team/packaged 1.0.0",
         "signed by     ../../maria.key.pub (sha256:",
-        "requests to api.example.com: for the test",
+        "requests to api.example.com: \"for the test\"",
         "Packaged/1",
     ] {
         assert!(inspected.contains(part), "{part}: {inspected}");

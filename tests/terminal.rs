@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::client::{Ended, Site, make, program};
 
-/// Moves the cursor, sets the title, turns the text around, hides in it, and makes a line of its own.
-const HOSTILE: &str = "read inputs/A\u{1b}[2JB\u{1b}]0;t\u{7}C\u{9b}D\u{202e}E\u{2066}F\u{200b}G\rH\u{2028}";
+/// No step that there is, so that the failure says it. Moves the cursor, sets the title, turns the text around, hides in it, and makes a line of its own.
+const HOSTILE: &str = "inputs/A\u{1b}[2JB\u{1b}]0;t\u{7}C\u{9b}D\u{202e}E\u{2066}F\u{200b}G\rH\u{2028}";
 
 #[track_caller]
 fn check(ended: &Ended, what: &str) {

@@ -13,9 +13,9 @@ use futures::future::BoxFuture;
 use pipewright_artifacts::files::{FileQuota, MadeOutput, remove_tree};
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunAction, Success};
-use pipewright_sandbox::abi::{self, Entry, Outcome};
+use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::files::Input;
-use pipewright_sandbox::grants::SecretValue;
+use pipewright_sandbox::grants::{Grants, SecretValue};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{HostCall, Level, Sink, is_grantable};
@@ -231,6 +231,15 @@ impl SandboxActions {
         }
     }
 
+    /// What the action was granted when its execution started.
+    async fn granted(&self, pipeline: Aggregate, run: &RunAction, plugin: &Description) -> Result<Grants, String> {
+        let grants = self.pinned_grants(pipeline, &run.start.pins).await?;
+        let action = format!("{}/{}", run.stage().name, run.action().name);
+        let resolved = grants.resolve(&action, &plugin.name, &plugin.version);
+        resolved
+            .map_err(|error| self.told(pipeline.account, "what the action is granted cannot be had", error.to_string()))
+    }
+
     async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
         let (stage, action) = (run.stage().name.as_str(), run.action());
         let Some(plugin) = self.plugin(pipeline, &run).await else {
@@ -242,18 +251,9 @@ impl SandboxActions {
             return Report::failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
-        let grants = match self.pinned_grants(pipeline, &run.start.pins).await {
+        let grants = match self.granted(pipeline, &run, description).await {
             Ok(grants) => grants,
             Err(message) => return Report::failed(FailureType::ConfigurationError, message),
-        };
-        let resolved = grants.resolve(&format!("{stage}/{}", action.name), &description.name, &description.version);
-        let grants = match resolved {
-            Ok(grants) => grants,
-            Err(error) => {
-                let what = "what the action is granted cannot be had";
-                let message = self.told(pipeline.account, what, error.to_string());
-                return Report::failed(FailureType::ConfigurationError, message);
-            }
         };
         let inputs = match self.inputs(&run) {
             Ok(inputs) => inputs,
