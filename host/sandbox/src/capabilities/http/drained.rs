@@ -24,13 +24,9 @@ pub(super) fn drained(inner: WasiBody, bytes_max: u64) -> WasiBody {
     Drained { inner: Some(inner), bytes_left: bytes_max }.boxed_unsync()
 }
 
-impl Drained {
-    /// Whether it is within the limit.
-    fn count(&mut self, frame: &Frame<Bytes>) -> bool {
-        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-        self.bytes_left = self.bytes_left.saturating_sub(bytes);
-        self.bytes_left > 0
-    }
+/// What is left after a frame.
+fn after(bytes_left: u64, frame: &Frame<Bytes>) -> u64 {
+    bytes_left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64))
 }
 
 impl Body for Drained {
@@ -41,9 +37,7 @@ impl Body for Drained {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let polled = Pin::new(inner).poll_frame(cx);
         match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.count(frame);
-            }
+            Poll::Ready(Some(Ok(frame))) => self.bytes_left = after(self.bytes_left, frame),
             Poll::Ready(_) => self.inner = None,
             Poll::Pending => {}
         }
@@ -61,18 +55,17 @@ impl Body for Drained {
 
 impl Drop for Drained {
     fn drop(&mut self) {
-        let (Some(inner), Ok(runtime)) = (self.inner.take(), Handle::try_current()) else { return };
-        if inner.is_end_stream() {
+        let (Some(mut rest), Ok(runtime)) = (self.inner.take(), Handle::try_current()) else { return };
+        let mut bytes_left = self.bytes_left;
+        if rest.is_end_stream() {
             return;
         }
-        let mut rest = Drained { inner: Some(inner), bytes_left: self.bytes_left };
         // It ends with its guest, at the latest.
         runtime.spawn(async move {
-            while let Some(inner) = &mut rest.inner {
-                match inner.frame().await {
-                    Some(Ok(frame)) if rest.count(&frame) => {}
-                    _ => rest.inner = None,
-                }
+            while bytes_left > 0
+                && let Some(Ok(frame)) = rest.frame().await
+            {
+                bytes_left = after(bytes_left, &frame);
             }
         });
     }
