@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         }
         let output = server.call("CreatePipeline", input).await?;
         tell(server, &output).await?;
-        notices::tell(server, &text(&output["pipeline"]["name"])).await;
+        notices::tell(server, &output["pipeline"]).await;
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
 }
@@ -81,7 +81,7 @@ async fn update(server: &Server, input: Value) -> Result<ExitCode, Ended> {
     } else {
         say!("{name} is updated to version {}", text(&output["pipeline"]["version"]));
     }
-    notices::tell(server, &name).await;
+    notices::tell(server, &output["pipeline"]).await;
     if !cancelled.is_empty() {
         note!("Cancelled: {}. To run the new version:", cancelled.join(", "));
         note!("  {}", server.command(&format!("start {name}")));

@@ -4,18 +4,17 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Server;
 use super::show::text;
 use crate::out::note;
 
-/// Says on standard error which of the plugins that serve a pipeline are deprecated. It is advice: where it is not to be had, nothing
-/// is said.
-pub async fn tell(server: &Server, pipeline: &str) {
-    let Ok(declared) = server.call("GetPipeline", json!({ "name": pipeline })).await else { return };
+/// Says on standard error which of the plugins that serve a declared pipeline are deprecated. It is advice: where it is not to be
+/// had, nothing is said.
+pub async fn tell(server: &Server, declaration: &Value) {
     let Ok(known) = server.client.document(&["v1", "plugins"], "").await else { return };
-    for notice in deprecated(&declared["pipeline"], &known["plugins"]) {
+    for notice in deprecated(declaration, &known["plugins"]) {
         note!("{notice}");
     }
 }
@@ -41,6 +40,8 @@ fn deprecated(declaration: &Value, plugins: &Value) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -48,12 +48,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         arguments.variables.iter().map(|v| pair(v, "--var", "NAME=VALUE")).collect::<Result<Vec<_>, _>>()?;
     let input = input(arguments, &variables)?;
     arguments.connection.run(async |server| {
+        let declared = match declared(server, &arguments.name).await {
+            // What is wrong, the start says.
+            Err(_) if variables.is_empty() && !arguments.follow => Value::Null,
+            declared => declared?,
+        };
         if !variables.is_empty() {
-            check_variables(&declaration(server, &arguments.name).await?, &variables)?;
+            check_variables(&find::read(declared.clone())?, &variables)?;
         }
-        notices::tell(server, &arguments.name).await;
+        notices::tell(server, &declared).await;
         if arguments.follow {
-            return follow(server, &arguments.name, input).await;
+            return follow(server, &arguments.name, &find::read(declared)?, input).await;
         }
         let output = server.call("StartPipelineExecution", input).await?;
         if server.json {
@@ -82,13 +87,16 @@ fn input(arguments: &Arguments, variables: &[(String, String)]) -> Result<Value,
     Ok(input)
 }
 
-async fn declaration(server: &Server, pipeline: &str) -> Result<PipelineDeclaration, Ended> {
-    let mut declared = server.call("GetPipeline", json!({ "name": pipeline })).await?;
-    find::read(declared["pipeline"].take())
+async fn declared(server: &Server, pipeline: &str) -> Result<Value, Ended> {
+    Ok(server.call("GetPipeline", json!({ "name": pipeline })).await?["pipeline"].take())
 }
 
-async fn follow(server: &Server, pipeline: &str, input: Value) -> Result<ExitCode, Ended> {
-    let declaration = declaration(server, pipeline).await?;
+async fn follow(
+    server: &Server,
+    pipeline: &str,
+    declaration: &PipelineDeclaration,
+    input: Value,
+) -> Result<ExitCode, Ended> {
     // Before the start, so that nothing is missed.
     let events = follow::events(server, pipeline).await?;
     let output = server.call("StartPipelineExecution", input).await?;
@@ -106,7 +114,7 @@ async fn follow(server: &Server, pipeline: &str, input: Value) -> Result<ExitCod
         pipeline: pipeline.to_owned(),
         execution: text(&output["pipelineExecutionId"]),
         form,
-        view: View::new(form, Board::new(&declaration)),
+        view: View::new(form, Board::new(declaration)),
         ears,
         said,
         speaking: Vec::new(),
