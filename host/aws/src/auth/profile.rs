@@ -48,8 +48,8 @@ impl Profile {
     /// # Errors
     /// A file cannot be read, a named profile is not there, or a key is not whole. Missing files are empty.
     pub fn find(environment: &dyn Fn(&str) -> Option<String>, named: Option<&str>) -> Result<Self, ProfileError> {
-        let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
-        let home = variable("HOME").map(PathBuf::from).unwrap_or_default();
+        let variable = |name: &str| variable(environment, name);
+        let home = home(environment);
         let file = |name: &str, default: &str| {
             variable(name).map_or_else(|| home.join(".aws").join(default), |path| expand(&path, &home))
         };
@@ -92,9 +92,22 @@ impl Profile {
                 .or_else(|| variable("AWS_ENDPOINT_URL"))
                 .or_else(|| services.and_then(|section| section.get(&format!("{SERVICE}.endpoint_url"))))
                 .or_else(|| setting("endpoint_url")),
-            ca_bundle: variable("AWS_CA_BUNDLE").or_else(|| setting("ca_bundle")).map(|path| expand(&path, &home)),
+            ca_bundle: ca_bundle(environment).or_else(|| Some(expand(&setting("ca_bundle")?, &home))),
         })
     }
+}
+
+/// The PEM file of certificate authorities that the environment names. `environment` looks up one variable.
+pub fn ca_bundle(environment: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    Some(expand(&variable(environment, "AWS_CA_BUNDLE")?, &home(environment)))
+}
+
+fn variable(environment: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    environment(name).filter(|value| !value.is_empty())
+}
+
+fn home(environment: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+    variable(environment, "HOME").map(PathBuf::from).unwrap_or_default()
 }
 
 /// The key of one profile of a credentials file. The file names no users: `user` is empty.

@@ -7,9 +7,9 @@ use pipewright_sandbox::abi::Ask;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::Ended;
-use super::super::remote::quoted;
+use super::super::remote::{environment, quoted};
 use crate::out::{self, in_one_quote, say};
-use pipewright_aws::auth::profile::{DEFAULT, ProfileError, read_credentials};
+use pipewright_aws::auth::profile::{DEFAULT, ProfileError, ca_bundle, read_credentials};
 use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{self, PluginError};
@@ -91,8 +91,7 @@ impl DataArguments {
             return Ok(AT_START);
         };
         let region = self.region.clone().unwrap_or_else(|| host::REGION.to_owned());
-        let authorities = std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from);
-        let client = Client::new(endpoint.trim().parse()?, key, region).trusting(authorities);
+        let client = Client::new(endpoint.trim().parse()?, key, region).trusting(ca_bundle(&environment));
         match client.put(&["v1", "plugins", "load"], &serde_json::json!({})).await {
             Ok(()) => Ok("the server that runs uses it from now on"),
             // One that was killed leaves its address behind.

@@ -28,7 +28,7 @@ use serde_json::Value;
 
 use super::exit::Ended;
 use pipewright_aws::auth::AccessKey;
-use pipewright_aws::auth::profile::{DEFAULT, Profile, read_credentials};
+use pipewright_aws::auth::profile::{DEFAULT, Profile, ca_bundle, read_credentials};
 use pipewright_aws::client::{Client, Endpoint};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_runner::host::REGION;
@@ -92,8 +92,7 @@ impl Connection {
         if let Some(data) = &self.data {
             return of_data(data, self.profile.as_deref(), self.endpoint.is_some());
         }
-        let variable = |name: &str| std::env::var(name).ok();
-        let found = Profile::find(&variable, self.profile.as_deref()).map_err(Ended::usage)?;
+        let found = Profile::find(&environment, self.profile.as_deref()).map_err(Ended::usage)?;
         // A key without an address is for AWS itself; the server that this user runs without further ado is meant.
         let own = UserFolders::find().ok().map(|folders| folders.server_data());
         let is_nobody_named = self.endpoint.is_none() && found.endpoint.is_none() && self.profile.is_none();
@@ -139,8 +138,7 @@ fn of_data(data: &Path, profile: Option<&str>, endpoint_is_known: bool) -> Resul
             )));
         }
     };
-    let ca_bundle = std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from);
-    Ok(Profile { key: Some(key), region: None, endpoint, ca_bundle })
+    Ok(Profile { key: Some(key), region: None, endpoint, ca_bundle: ca_bundle(&environment) })
 }
 
 impl Server {
@@ -152,6 +150,11 @@ impl Server {
     fn command(&self, words: &str) -> String {
         format!("pipewright {words}{}", self.options)
     }
+}
+
+/// One variable.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// As a shell reads it back.
