@@ -23,7 +23,7 @@ use contents::Contents;
 use links::{Kind, Links, Makers, Site};
 use page::{Navigation, Page};
 use pipewright_sdk::prelude::*;
-use site_references::{Followed, Node};
+use site_references::Followed;
 
 /// A larger text is copied as it is instead of shown as a page.
 pub(crate) const TEXT_BYTES_MAX: u64 = 1024 * 1024;
@@ -52,7 +52,7 @@ struct Built {
 #[action(provider = "Site", inputs = 1, outputs = 1)]
 fn site(action: &Action, settings: Options) -> Result<Report<Built>> {
     let (input, output) = (action.input()?, action.output()?);
-    let contents = followed(&input)?;
+    let contents = Followed::of(&input)?;
     for (path, target) in &contents.nowhere {
         warn!("{path} is a symbolic link to `{target}`, which is not there");
     }
@@ -93,19 +93,6 @@ fn site(action: &Action, settings: Options) -> Result<Report<Built>> {
         links.wanted().filter(|(_, kind)| *kind != Kind::Page).count()
     );
     Ok(Report::new(format!("{pages} pages")).variables(Built { pages }))
-}
-
-/// What is in the artifact, as links show it.
-fn followed(input: &Input) -> Result<Followed> {
-    let entries = files::list(input, &[])?.into_iter().map(|entry| {
-        let node = match (entry.kind, entry.target) {
-            (files::FileKind::Directory, _) => Node::Folder,
-            (files::FileKind::File, _) => Node::File(entry.size),
-            (files::FileKind::Link, target) => Node::Link(target.unwrap_or_default()),
-        };
-        (entry.path, node)
-    });
-    Followed::new(entries).map_err(|error| Failure::job(format!("the input artifact `{}`: {error}", input.name())))
 }
 
 fn read(file: &Path) -> Result<String> {

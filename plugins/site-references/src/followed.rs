@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pipewright_sdk::prelude::*;
+
 /// Stops links that lead to each other, so that every folder is below every other one many times.
 const ENTRIES_MAX: usize = 500_000;
 /// No host takes a longer path.
@@ -11,7 +13,7 @@ const LINKS_FOLLOWED_MAX: usize = 40;
 
 /// What is at a path.
 #[derive(Clone, Debug)]
-pub enum Node {
+enum Node {
     /// Its size in bytes.
     File(u64),
     Folder,
@@ -21,7 +23,7 @@ pub enum Node {
 
 /// The links multiply what there is beyond all bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMany;
+struct TooMany;
 
 impl std::fmt::Display for TooMany {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -40,8 +42,21 @@ pub struct Followed {
 }
 
 impl Followed {
+    /// What is in an input artifact, as whoever serves it shows its symbolic links.
+    pub fn of(input: &Input) -> Result<Self> {
+        let entries = files::list(input, &[])?.into_iter().map(|entry| {
+            let node = match (entry.kind, entry.target) {
+                (files::FileKind::Directory, _) => Node::Folder,
+                (files::FileKind::File, _) => Node::File(entry.size),
+                (files::FileKind::Link, target) => Node::Link(target.unwrap_or_default()),
+            };
+            (entry.path, node)
+        });
+        Self::new(entries).map_err(|error| Failure::job(format!("the input artifact `{}`: {error}", input.name())))
+    }
+
     /// `entries` are all below the top. A link to a folder in which it lies itself is an empty folder.
-    pub fn new(entries: impl IntoIterator<Item = (String, Node)>) -> Result<Self, TooMany> {
+    fn new(entries: impl IntoIterator<Item = (String, Node)>) -> Result<Self, TooMany> {
         let mut real = Real::default();
         for (path, node) in entries {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));

@@ -6,7 +6,7 @@
 
 mod followed;
 
-pub use followed::{Followed, Node, TooMany};
+pub use followed::Followed;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization as _;
 

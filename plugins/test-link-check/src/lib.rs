@@ -13,7 +13,7 @@ use std::fs;
 use check::{Broken, Files, is_page};
 use document::Document;
 use pipewright_sdk::prelude::*;
-use site_references::{Followed, Node};
+use site_references::Followed;
 
 /// The report holds at most 10,000 cases; a site with more broken links than this is told their number.
 const BROKEN_LINKS_MAX: usize = 5_000;
@@ -35,7 +35,7 @@ struct Counted {
 fn link_check(action: &Action, (): ()) -> Result<Tested<Counted>> {
     let input = action.input()?;
     let mut site = Files::default();
-    let followed = followed(&input)?;
+    let followed = Followed::of(&input)?;
     for path in followed.files.into_keys() {
         if is_page(&path) {
             let html = fs::read(input.join(&path)).doing(format_args!("reading {path}"))?;
@@ -74,19 +74,6 @@ fn link_check(action: &Action, (): ()) -> Result<Tested<Counted>> {
     };
     info!("{summary}");
     Ok(Tested { report: Report::new(summary).variables(Counted { pages, links, broken: failed }), cases })
-}
-
-/// What is in the artifact, as whoever serves it shows its symbolic links.
-fn followed(input: &Input) -> Result<Followed> {
-    let entries = files::list(input, &[])?.into_iter().map(|entry| {
-        let node = match (entry.kind, entry.target) {
-            (files::FileKind::Directory, _) => Node::Folder,
-            (files::FileKind::File, _) => Node::File(entry.size),
-            (files::FileKind::Link, target) => Node::Link(target.unwrap_or_default()),
-        };
-        (entry.path, node)
-    });
-    Followed::new(entries).map_err(|error| Failure::job(format!("the input artifact `{}`: {error}", input.name())))
 }
 
 plugin! {
