@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cases;
 use crate::git_cases::{CREDENTIALS, FAILURES, REVISIONS};
 use crate::git_server::{GitServer, PASSWORD, TOKEN, git, push};
-use crate::run::{Ended, Home, action};
+use crate::run::{Ended, Home, action, published};
 
 /// A source with these settings, and a deployment of what it made into the granted directory `public`.
 fn pipeline(settings: &Value) -> String {
@@ -20,19 +20,7 @@ fn pipeline(settings: &Value) -> String {
     source["configuration"] = settings.clone();
     source["outputArtifacts"] = json!([{ "name": "Code" }]);
     source["namespace"] = json!("Git");
-    let mut deploy = action("Deploy", "Custom", "Directory", "Publish");
-    deploy["configuration"] = json!({ "Directory": "public" });
-    deploy["inputArtifacts"] = json!([{ "name": "Code" }]);
-    json!({
-        "name": "test",
-        "roleArn": "arn:aws:iam::000000000000:role/test",
-        "artifactStore": { "type": "S3", "location": "artifacts" },
-        "stages": [
-            { "name": "Source", "actions": [source] },
-            { "name": "Publish", "actions": [deploy] },
-        ],
-    })
-    .to_string()
+    published(&source)
 }
 
 /// Runs the pipeline, with grants for the server and for `public`.

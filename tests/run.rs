@@ -86,6 +86,11 @@ pub(crate) fn action(category: &str, owner: &str, provider: &str, name: &str) ->
 fn pipeline(actions: &[Value]) -> String {
     let mut source = action("Source", "Custom", "Directory", "Source");
     source["outputArtifacts"] = json!([{ "name": "Code" }]);
+    of_source(&source, actions)
+}
+
+/// The same with another source action.
+fn of_source(source: &Value, actions: &[Value]) -> String {
     let mut stages = vec![json!({ "name": "Source", "actions": [source] })];
     for action in actions {
         stages.push(json!({ "name": action["name"], "actions": [action] }));
@@ -97,6 +102,14 @@ fn pipeline(actions: &[Value]) -> String {
         "stages": stages,
     });
     declaration.to_string()
+}
+
+/// A pipeline that publishes the artifact `Code` of its source action into the granted directory `public`.
+pub(crate) fn published(source: &Value) -> String {
+    let mut deploy = action("Deploy", "Custom", "Directory", "Publish");
+    deploy["configuration"] = json!({ "Directory": "public" });
+    deploy["inputArtifacts"] = json!([{ "name": "Code" }]);
+    of_source(source, &[deploy])
 }
 
 /// Builds a website of `Code`, checks it, and publishes it into the granted directory `public`.

@@ -6,26 +6,14 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::git_server::git;
-use crate::run::{Home, action};
+use crate::run::{Home, action, published};
 use crate::tools;
 
 /// Takes the folder by `--source`, and publishes it into the granted directory `public`.
 fn pipeline() -> String {
     let mut source = action("Source", "Custom", "Directory", "Tree");
     source["outputArtifacts"] = json!([{ "name": "Code" }]);
-    let mut deploy = action("Deploy", "Custom", "Directory", "Publish");
-    deploy["configuration"] = json!({ "Directory": "public" });
-    deploy["inputArtifacts"] = json!([{ "name": "Code" }]);
-    json!({
-        "name": "test",
-        "roleArn": "arn:aws:iam::000000000000:role/test",
-        "artifactStore": { "type": "S3", "location": "artifacts" },
-        "stages": [
-            { "name": "Source", "actions": [source] },
-            { "name": "Publish", "actions": [deploy] },
-        ],
-    })
-    .to_string()
+    published(&source)
 }
 
 /// What git tracks is taken although a rule ignores it, what git ignores is not, and the commit is known. `expected` are paths.
