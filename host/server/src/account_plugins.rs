@@ -234,9 +234,11 @@ impl AccountPlugins {
         Ok(())
     }
 
-    /// Tells whoever changes what is installed, too.
-    fn keep_notices(&self, account: u64) -> Result<(), PackageError> {
-        self.installed(account)?.notice(self.host.actions.plugins.sharing().noticed(account))
+    /// Tells whoever changes what is installed, too; gives what is.
+    fn keep_notices(&self, account: u64) -> Result<Installed, PackageError> {
+        let mut installed = self.installed(account)?;
+        installed.notice(self.host.actions.plugins.sharing().noticed(account))?;
+        Ok(installed)
     }
 
     async fn put(
@@ -267,8 +269,7 @@ impl AccountPlugins {
             let notices = notices.into_iter().map(|kept| ((account, kept.name, kept.version), kept.notice));
             sharing.notices.extend(notices);
         });
-        self.keep_notices(account)?;
-        for Listed { entry, notice } in self.installed(account)?.listed() {
+        for Listed { entry, notice } in self.keep_notices(account)?.listed() {
             if let Some(notice) = notice {
                 tracing::warn!("account {account:012}: {} is {notice}", entry.label());
             }
