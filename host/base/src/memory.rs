@@ -1,8 +1,9 @@
 //! Memory that guests use and make the host hold for them: fields of requests, listings, bodies under way, whatever stays
 //! when a host call has returned.
 //!
-//! Owns the budget of a call, behind which stands that of all calls. Whoever keeps something for a guest charges it here first; what is over the limit ends the guest, for there is no answer that every interface could give it. What one host
-//! call hands over lives no longer than the call, and is bounded by `host_call_bytes_max`.
+//! Owns the budget of a call, behind which stands that of all calls. Whoever keeps something for a guest charges it here first;
+//! what is over the limit ends the guest, for there is no answer that every interface could give it. What one host call hands
+//! over lives no longer than the call, and is bounded by `host_call_bytes_max`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
