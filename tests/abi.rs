@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipewright_author::cases::{self, CaseResult};
+use pipewright_author::cases::{self, CaseResult, Options};
 use pipewright_sandbox::ABI_VERSION;
 use semver::Version;
 use sha2::{Digest as _, Sha256};
@@ -103,7 +103,7 @@ async fn components_of_every_released_abi_run() {
             let component =
                 fs::read(folder.join("plugin.wasm")).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
             let plugin = sandbox.load(component.into()).await.unwrap_or_else(|e| panic!("{version} {category}: {e}"));
-            let results = cases::run_all(&sandbox, &plugin, &folder.join(cases::FOLDER), false).await;
+            let results = cases::run(&sandbox, &plugin, &folder.join(cases::FOLDER), &Options::default(), |_| ()).await;
             let results = results.unwrap_or_else(|error| panic!("{version} {category}: {error}"));
             assert!(results.iter().all(CaseResult::passed), "{version} {category}\n{}", told(&results));
         }

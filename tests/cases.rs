@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};
-use pipewright_author::cases::{self, CaseResult, CasesError};
+use pipewright_author::cases::{self, CaseResult, CasesError, Options};
 use pipewright_sandbox::capabilities::{CAPABILITIES, Row};
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
@@ -32,8 +32,9 @@ fn approval() -> &'static [u8] {
 
 pub(crate) fn told(results: &[CaseResult]) -> String {
     let told = |result: &CaseResult| {
-        let differences: Vec<String> = result.differences.iter().map(ToString::to_string).collect();
-        format!("{}: {}\n", result.name, if result.passed() { "ok".to_owned() } else { differences.join("\n") })
+        let differences = result.differences.iter().map(ToString::to_string);
+        let wrong: Vec<String> = result.problems.iter().cloned().chain(differences).collect();
+        format!("{}: {}\n", result.name, if result.passed() { "ok".to_owned() } else { wrong.join("\n") })
     };
     results.iter().map(told).collect()
 }
@@ -46,7 +47,9 @@ async fn first_party_plugins_pass_their_cases() {
     for (name, component) in pipewright_bundle::PLUGINS {
         let plugin = sandbox.load((*component).into()).await.unwrap();
         let folder = workspace().join("plugins").join(name).join(cases::FOLDER);
-        let results = cases::run_all(&sandbox, &plugin, &folder, false).await.unwrap_or_else(|error| panic!("{error}"));
+        let results = cases::run(&sandbox, &plugin, &folder, &Options::default(), |_| ())
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         let bad: Vec<CaseResult> = results.into_iter().filter(|result| !result.passed()).collect();
         if !bad.is_empty() {
             failed += &format!("plugins/{name}\n{}", told(&bad));
@@ -81,7 +84,9 @@ async fn every_capability_is_whole() {
     }
     let sandbox = sandbox();
     let plugin = sandbox.load(pipewright_guests::get("reach").into()).await.unwrap();
-    let results = cases::run_all(&sandbox, &plugin, &folder, false).await.unwrap_or_else(|error| panic!("{error}"));
+    let results = cases::run(&sandbox, &plugin, &folder, &Options::default(), |_| ())
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
     assert!(results.iter().all(CaseResult::passed), "{}", told(&results));
 }
 
@@ -118,13 +123,12 @@ pub(crate) async fn run_in(
         fs::write(path, text).unwrap();
     }
     let plugin = sandbox.load(component.into()).await.unwrap();
-    cases::run_all(sandbox, &plugin, folder.path(), false).await.map_err(|error| match error {
-        CasesError::Invalid(problems) => {
-            let here = format!("{}/", folder.path().display());
-            CasesError::Invalid(problems.into_iter().map(|problem| problem.replace(&here, "")).collect())
-        }
-        error => error,
-    })
+    let mut results = cases::run(sandbox, &plugin, folder.path(), &Options::default(), |_| ()).await?;
+    let here = format!("{}/", folder.path().display());
+    for problem in results.iter_mut().flat_map(|result| &mut result.problems) {
+        *problem = problem.replace(&here, "");
+    }
+    Ok(results)
 }
 
 async fn check_differences(case: &str, expected: Expect) {
@@ -132,7 +136,8 @@ async fn check_differences(case: &str, expected: Expect) {
 }
 
 async fn check_problems(files: &[(&str, &str)], expected: Expect) {
-    expected.assert_eq(&run(approval(), files).await.unwrap_err().to_string());
+    let results = run(approval(), files).await.unwrap();
+    expected.assert_eq(&results.into_iter().flat_map(|result| result.problems).collect::<Vec<_>>().join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,6 +282,6 @@ async fn a_case_takes_nothing_from_outside_of_its_folder() {
 async fn a_folder_without_cases_says_so() {
     let sandbox = sandbox();
     let plugin = sandbox.load(approval().into()).await.unwrap();
-    let error = cases::run_all(&sandbox, &plugin, Path::new("no/cases"), false).await.unwrap_err();
+    let error = cases::run(&sandbox, &plugin, Path::new("no/cases"), &Options::default(), |_| ()).await.unwrap_err();
     assert!(matches!(&error, CasesError::Missing(folder) if folder == Path::new("no/cases")), "{error}");
 }

@@ -87,6 +87,7 @@ fn case(port: u16) -> String {
         r#"
         action = "Deploy/Custom/ShipIt/1"
         settings = {{ Url = "http://127.0.0.1:{port}/deployments" }}
+        network = true
 
         [grants]
         http = [{{ origin = "http://127.0.0.1:{port}", private = true }}]

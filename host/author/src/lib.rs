@@ -4,6 +4,7 @@
 //! Must not know terminals, the server, or where a component came from.
 
 pub mod cases;
+pub mod document;
 pub mod kit;
 pub mod recording;
 pub mod single;

@@ -155,6 +155,11 @@ impl UserFolders {
         self.cache.join("compiled")
     }
 
+    /// What cargo makes on the way to a plugin's component, shared by all plugins of the user.
+    pub fn cargo(&self) -> PathBuf {
+        self.cache.join("cargo")
+    }
+
     /// One file for each grants file that was consented to or refused, named by its digest.
     pub fn consents(&self) -> PathBuf {
         self.config.join("consents")

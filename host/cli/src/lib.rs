@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod artifacts;
 mod consent;
@@ -20,7 +20,7 @@ use pipewright_runner::host::COMPILE;
 
 /// A continuous-delivery host: CodePipeline's pipelines, every action a sandboxed WebAssembly component.
 #[derive(Parser)]
-#[command(name = "pipewright", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "pipewright", version, arg_required_else_help = true, after_help = format!("{NEXT}\n\n{EXIT_CODES}"))]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +28,17 @@ struct Arguments {
 
 const EXIT_CODES: &str = "Exit codes: 0 succeeded; 1 the pipeline failed or was rejected; 2 bad usage, an invalid pipeline, \
                           or refused by the server; 3 the host or the server failed; 130 interrupted.";
+
+const COMPLETION: &str = "\
+bash: pipewright completion bash > ~/.local/share/bash-completion/completions/pipewright
+zsh:  pipewright completion zsh > \"${fpath[1]}/_pipewright\"
+fish: pipewright completion fish > ~/.config/fish/completions/pipewright.fish";
+
+const NEXT: &str = "\
+First steps:
+  pipewright run PIPELINE.json                   run a pipeline here, without a server
+  pipewright serve                               a server for the AWS CLI, the SDKs and Terraform
+  pipewright plugin new TEAM/NAME --kind build   begin a plugin";
 
 #[derive(Subcommand)]
 enum Command {
@@ -70,9 +81,23 @@ enum Command {
     Export(export::Arguments),
     /// Read an export into an empty data directory
     Import(import::Arguments),
+    /// Print the completion of this command line for a shell
+    #[command(after_help = COMPLETION)]
+    Completion { shell: clap_complete::Shell },
     /// Compile one component, as a child process with limits: for the host's own use
     #[command(name = COMPILE, hide = true)]
     Compile,
+}
+
+/// The words of the command line.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "pipewright", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 pub fn main() -> ExitCode {
@@ -103,6 +128,10 @@ pub fn main() -> ExitCode {
         Command::Artifacts(command) => artifacts::run(command),
         Command::Export(arguments) => export::run(arguments),
         Command::Import(arguments) => import::run(arguments),
+        Command::Completion { shell } => {
+            out::lines(&completion(shell));
+            return ExitCode::from(exit::SUCCEEDED);
+        }
         Command::Compile => return pipewright_sandbox::compile_child(),
     };
     ended.unwrap_or_else(|ended: Ended| {

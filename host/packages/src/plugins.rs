@@ -16,14 +16,18 @@ use pipewright_base::fair::Permits;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 use pipewright_sandbox::abi::{ActionType, Capability, Category, Description, Owner, SettingKind, TypeId};
+use pipewright_sandbox::binary::has_debug_information;
 use pipewright_sandbox::capabilities::asked;
-use pipewright_sandbox::{LoadError, Plugin, Sandbox};
+use pipewright_sandbox::{LoadError, Plugin, Sandbox, Symbols};
 
 use catalogue::Known;
 pub use catalogue::{Binding, Catalogue, Notice, NoticeKind, Noticed, Offer, Provenance, Served, Sharing};
 
 /// Larger files are refused before they are read into memory; a Python component has about 18 MB.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Of the file beside a component that has its debug information.
+pub const DEBUG_EXTENSION: &str = "debug.wasm";
 
 /// Every one of these is the operator's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +104,8 @@ pub struct Plugins {
     loading: Loading,
     /// Every component that was ever loaded here: an execution that waits may have pinned one that is bound no more.
     kept: Option<Arc<dyn Blobs>>,
+    /// The files that lie beside components with their debug information, by the digests of the components.
+    debug_files: RwLock<HashMap<String, PathBuf>>,
 }
 
 impl Plugins {
@@ -113,7 +119,7 @@ impl Plugins {
         let bundle = pipewright_bundle::PLUGINS.iter();
         let bundle = bundle.map(|(name, component)| ((*name).to_owned(), component.to_vec())).collect();
         let mut host = served(plugins.load_all(sandbox, bundle).await?.iter().map(about))?;
-        let read = |path: &PathBuf| Ok((path.display().to_string(), read(path)?));
+        let read = |path: &PathBuf| Ok((path.display().to_string(), plugins.read(path)?));
         let files = files.iter().map(read).collect::<Result<_, PluginError>>()?;
         host.extend(served(plugins.load_all(sandbox, files).await?.iter().map(about))?);
         plugins.known.write().expect("no panic while held").host = host;
@@ -128,7 +134,7 @@ impl Plugins {
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         let plugins = Self::load(sandbox, &[], kept).await?;
         let load = async |path: &PathBuf| {
-            let component = (path.display().to_string(), read(path)?);
+            let component = (path.display().to_string(), plugins.read(path)?);
             plugins.load_all(sandbox, vec![component]).await
         };
         let (host, faults) = usable(futures::future::join_all(files.iter().map(load)).await);
@@ -190,7 +196,7 @@ impl Plugins {
             }
         }
         let load = async |(name, component): (String, Vec<u8>)| {
-            sandbox.load(component.into()).await.map_err(|source| PluginError::Refused { name, source })
+            self.loaded_from(sandbox, component.into()).await.map_err(|source| PluginError::Refused { name, source })
         };
         let plugins = futures::future::try_join_all(components.into_iter().map(load)).await?;
         let mut loaded = self.loaded();
@@ -236,10 +242,33 @@ impl Plugins {
         if let Some(plugin) = self.loaded().get(digest) {
             return Some(plugin);
         }
-        let plugin = sandbox.load(self.component(&digest.parse().ok()?)?.to_vec().into()).await;
+        let plugin = self.loaded_from(sandbox, self.component(&digest.parse().ok()?)?.to_vec().into()).await;
         let plugin = plugin.inspect_err(|error| tracing::error!("plugin {digest}: {error}")).ok()?;
         self.loaded().put(digest, plugin.clone());
         Some(plugin)
+    }
+
+    /// Reads the file of a component, and knows the one beside it that has its debug information.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, PluginError> {
+        let component = read(path)?;
+        let beside = path.with_extension(DEBUG_EXTENSION);
+        if beside.is_file() {
+            let mut debug_files = self.debug_files.write().expect("no panic while held");
+            debug_files.insert(Digest::of(&component).to_string(), beside);
+        }
+        Ok(component)
+    }
+
+    /// A component, whose crashes are told with names and places where its debug information lies beside it or in it.
+    async fn loaded_from(&self, sandbox: &Sandbox, component: Arc<[u8]>) -> Result<Plugin, LoadError> {
+        let plugin = sandbox.load(Arc::clone(&component)).await?;
+        let beside = self.debug_files.read().expect("no panic while held").get(plugin.digest()).cloned();
+        if let Some(file) = beside {
+            return Ok(plugin.with_symbols(Symbols::new(move || read(&file).ok())));
+        }
+        let kept = self.kept.clone().filter(|_| has_debug_information(&component));
+        let Some((kept, digest)) = kept.zip(plugin.digest().parse().ok()) else { return Ok(plugin) };
+        Ok(plugin.with_symbols(Symbols::new(move || kept.read(&digest, COMPONENT_BYTES_MAX).ok())))
     }
 
     fn loaded(&self) -> MutexGuard<'_, Recent> {

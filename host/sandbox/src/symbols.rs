@@ -15,9 +15,16 @@ type Slice<'a> = EndianSlice<'a, LittleEndian>;
 /// Further lines are counted: stops an endless recursion from filling the message.
 const LINES_MAX: usize = 32;
 
-/// The debug information of one component: the component as it was before it was stripped. It is read when something
-/// crashes.
-pub struct Symbols(pub Vec<u8>);
+/// The debug information of one component: the component as it was before it was stripped. It is large, and read only when
+/// something crashes.
+pub struct Symbols(Box<dyn Fn() -> Option<Vec<u8>> + Send + Sync>);
+
+impl Symbols {
+    /// `read` gives the component, or nothing where it cannot be had any more.
+    pub fn new(read: impl Fn() -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self(Box::new(read))
+    }
+}
 
 /// A core module that has debug information.
 struct Module<'a> {
@@ -127,7 +134,8 @@ const PANICKING: &str = "core::panicking::";
 
 /// The stack in lines, each a function; without symbols a function is a number.
 pub(crate) fn stack(backtrace: &WasmBacktrace, symbols: Option<&Symbols>) -> String {
-    let modules = symbols.map(|symbols| modules(&symbols.0)).unwrap_or_default();
+    let component = symbols.and_then(|symbols| symbols.0());
+    let modules = component.as_deref().map(modules).unwrap_or_default();
     let mut lines: Vec<(usize, String)> = Vec::new();
     for (number, frame) in backtrace.frames().iter().enumerate() {
         let module = modules.iter().find(|module| module.is(frame.module()));

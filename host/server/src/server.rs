@@ -29,7 +29,7 @@ use pipewright_base::home::{DataDirectory, write_private};
 use pipewright_base::{Cause, Mistake, Source, clock};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::{Keeper, Retention};
-use pipewright_packages::plugins::Plugins;
+use pipewright_packages::plugins::{DEBUG_EXTENSION, Plugins};
 use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
@@ -260,9 +260,11 @@ fn components(folder: Option<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
         .map_err(|error| Mistake::of(format_args!("plugins: {}: {error}", folder.display())))?;
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
-            files.push(path);
+        let entry = entry?;
+        // The files with debug information that lie beside them are components, too.
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".wasm") && !name.ends_with(&format!(".{DEBUG_EXTENSION}")) {
+            files.push(entry.path());
         }
     }
     files.sort();

@@ -49,6 +49,11 @@ pub(super) struct CaseFile {
     /// Answers to other host calls as a recording has them, those of one capability in the order in which they are to come.
     #[serde(default)]
     pub(super) host_calls: Vec<Step>,
+    /// Requests without made-up answers reach the network, as far as they are granted.
+    #[serde(default)]
+    pub(super) network: bool,
+    #[serde(default)]
+    pub(super) limits: CaseLimits,
     /// A file beside `case.toml` with what is outside of each call: a recording.
     pub(super) recorded: Option<String>,
     #[serde(default)]
@@ -69,6 +74,29 @@ fn attempt() -> u32 {
 fn time() -> u64 {
     TIME_DEFAULT
 }
+
+/// What each call may use. The defaults are for a case that a person waits for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct CaseLimits {
+    /// At most [`CPU_SECONDS_MAX`].
+    pub(super) cpu_seconds: u64,
+    /// At most [`WALL_SECONDS_MAX`].
+    pub(super) wall_seconds: u64,
+    /// At most [`MEMORY_MIB_MAX`].
+    pub(super) memory_mib: usize,
+}
+
+impl Default for CaseLimits {
+    fn default() -> Self {
+        Self { cpu_seconds: 10, wall_seconds: 30, memory_mib: 1024 }
+    }
+}
+
+/// Stops a case that a mistake in its file lets run for ever.
+const CPU_SECONDS_MAX: u64 = 600;
+const WALL_SECONDS_MAX: u64 = 3600;
+const MEMORY_MIB_MAX: usize = 4096;
 
 /// Which of a source's two functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -369,6 +397,18 @@ pub(super) struct ExpectedFiles {
     pub(super) lacks: BTreeMap<String, Vec<String>>,
 }
 
+impl CaseLimits {
+    fn problems(&self) -> Vec<String> {
+        let given = [
+            ("cpu-seconds", self.cpu_seconds, CPU_SECONDS_MAX),
+            ("wall-seconds", self.wall_seconds, WALL_SECONDS_MAX),
+            ("memory-mib", self.memory_mib as u64, MEMORY_MIB_MAX as u64),
+        ];
+        let wrong = given.into_iter().filter(|(_, value, max)| !(1..=*max).contains(value));
+        wrong.map(|(key, value, max)| format!("limits.{key}: {value} is not between 1 and {max}")).collect()
+    }
+}
+
 impl CaseFile {
     /// What cannot be right by itself, each with its key.
     pub(super) fn problems(&self) -> Vec<String> {
@@ -383,6 +423,10 @@ impl CaseFile {
         if self.recorded.is_some() && self.http.is_some() {
             problems.push("recorded: give it or http, not both".to_owned());
         }
+        if self.network && (self.http.is_some() || self.recorded.is_some()) {
+            problems.push("network: give it or made-up answers, not both".to_owned());
+        }
+        problems.extend(self.limits.problems());
         if self.recorded.is_some() && !self.host_calls.is_empty() {
             problems.push("recorded: give it or host-calls, not both".to_owned());
         }

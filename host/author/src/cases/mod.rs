@@ -1,6 +1,6 @@
 //! The cases of a plugin: its tests as data, run in the real sandbox. `sdk/CASES.md` describes the format.
 //!
-//! Owns finding the cases, running them side by side, and telling what differs. `file` is the format of a case, `folder`
+//! Owns finding the cases, running them side by side, and telling what differs; one that cannot be used stops no other. `file` is the format of a case, `folder`
 //! what lies beside it, `run` the calls, `seen` what came of one, `check` the comparing, `update` the rewriting of what was
 //! not met. Must not know how results are shown, or where a component came from.
 
@@ -34,23 +34,27 @@ const CASE_FILE: &str = "case.toml";
 const CASE_FILE_BYTES_MAX: u64 = 256 * 1024;
 
 /// What came of one case.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CaseResult {
     /// The name of the case's folder.
     pub name: String,
+    /// Why it cannot be used, each with its file and key.
+    pub problems: Vec<String>,
     /// Everything that is not as expected.
     pub differences: Vec<Difference>,
     /// Its expectations were rewritten.
     pub updated: bool,
+    /// What the plugin wrote into the log, over all calls.
+    pub log: String,
 }
 
 impl CaseResult {
     pub fn passed(&self) -> bool {
-        self.differences.is_empty()
+        self.problems.is_empty() && self.differences.is_empty()
     }
 }
 
-/// Why the cases were not run, or not all of them.
+/// Why no case was run.
 #[derive(Debug, thiserror::Error)]
 pub enum CasesError {
     #[error(
@@ -58,11 +62,29 @@ pub enum CasesError {
         .0.display()
     )]
     Missing(PathBuf),
-    /// Every problem of every case, each with its file and key.
-    #[error("{}", .0.join("\n"))]
-    Invalid(Vec<String>),
+    #[error("{}: {error}", folder.display())]
+    Unreadable { folder: PathBuf, error: io::Error },
+    /// A name that was asked for and that no case has.
+    #[error("no case is called {name}; there are {}", .there_are.join(", "))]
+    Unknown { name: String, there_are: Vec<String> },
     #[error("case {case}: {error:#}")]
     Host { case: String, error: anyhow::Error },
+}
+
+/// What ended one case before it could be judged.
+enum CaseError {
+    /// What cannot be right whatever the plugin does.
+    Invalid(Vec<String>),
+    Host(anyhow::Error),
+}
+
+/// Which cases are run, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Their names; none: all.
+    pub names: Vec<String>,
+    /// The expectations that were not met are rewritten, and what differs then is what could not be.
+    pub update: bool,
 }
 
 /// A case as it was read.
@@ -78,56 +100,55 @@ fn cases_at_once() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Runs every case in `folder` and gives their results in the order of the names. With `update`, the expectations that were
-/// not met are rewritten, and what differs then is what could not be.
-pub async fn run_all(
+/// Runs the cases in `folder`, tells each result as soon as those before it, in the order of the names, are told, and gives them all.
+///
+/// # Errors
+/// Nothing was run; or the host failed under a case.
+pub async fn run(
     sandbox: &Sandbox,
     plugin: &Plugin,
     folder: &Path,
-    update: bool,
+    options: &Options,
+    mut tell: impl FnMut(&CaseResult),
 ) -> Result<Vec<CaseResult>, CasesError> {
-    let cases = read_all(plugin, folder)?;
-    let running = cases.into_iter().map(|case| {
-        let (sandbox, plugin) = (sandbox.clone(), plugin.clone());
+    let names = chosen(folder, &options.names)?;
+    let running = names.into_iter().map(|name| {
+        let (sandbox, plugin, folder, update) = (sandbox.clone(), plugin.clone(), folder.to_owned(), options.update);
         async move {
-            let name = case.name.clone();
+            let case = name.clone();
             // A task of its own: a guest computes on the thread that polls it.
             let ran = tokio::spawn(async move {
+                let case = Case::read(&folder, name, &plugin).map_err(CaseError::Invalid)?;
                 let ran = run::run(&sandbox, &plugin, &case).await?;
                 case.told(ran, update)
             });
-            let ran = ran.await;
-            match ran {
-                Ok(result) => result,
-                Err(error) => Err(CasesError::Host { case: name, error: error.into() }),
+            match ran.await.map_err(|error| CaseError::Host(error.into())).flatten() {
+                Ok(result) => Ok(result),
+                Err(CaseError::Invalid(problems)) => Ok(CaseResult { name: case, problems, ..CaseResult::default() }),
+                Err(CaseError::Host(error)) => Err(CasesError::Host { case, error }),
             }
         }
     });
     let mut running = stream::iter(running).buffered(cases_at_once());
-    let (mut results, mut problems) = (Vec::new(), Vec::new());
+    let mut results = Vec::new();
     while let Some(result) = running.next().await {
-        match result {
-            Ok(result) => results.push(result),
-            Err(CasesError::Invalid(more)) => problems.extend(more),
-            Err(error) => return Err(error),
-        }
+        let result = result?;
+        tell(&result);
+        results.push(result);
     }
-    if problems.is_empty() { Ok(results) } else { Err(CasesError::Invalid(problems)) }
+    Ok(results)
 }
 
-fn read_all(plugin: &Plugin, folder: &Path) -> Result<Vec<Case>, CasesError> {
-    let names = names(folder).map_err(|error| CasesError::Invalid(vec![format!("{}: {error}", folder.display())]))?;
-    if names.is_empty() {
+/// The cases of these names, or all.
+fn chosen(folder: &Path, wanted: &[String]) -> Result<Vec<String>, CasesError> {
+    let there_are = names(folder).map_err(|error| CasesError::Unreadable { folder: folder.to_owned(), error })?;
+    if there_are.is_empty() {
         return Err(CasesError::Missing(folder.to_owned()));
     }
-    let (mut cases, mut problems) = (Vec::new(), Vec::new());
-    for name in names {
-        match Case::read(folder, name, plugin) {
-            Ok(case) => cases.push(case),
-            Err(more) => problems.extend(more),
-        }
+    if let Some(name) = wanted.iter().find(|name| !there_are.contains(name)) {
+        return Err(CasesError::Unknown { name: name.clone(), there_are });
     }
-    if problems.is_empty() { Ok(cases) } else { Err(CasesError::Invalid(problems)) }
+    Ok(there_are.into_iter().filter(|name| wanted.is_empty() || wanted.contains(name)).collect())
 }
 
 /// The names of the folders in a folder, in order; none if it is not there.
@@ -179,7 +200,7 @@ impl Case {
     }
 
     /// The result; with `update`, after what was seen was written into the case.
-    fn told(self, Ran { mut differences, seen }: Ran, update: bool) -> Result<CaseResult, CasesError> {
+    fn told(self, Ran { mut differences, seen, log }: Ran, update: bool) -> Result<CaseResult, CaseError> {
         let mut updated = false;
         if update && !differences.is_empty() {
             let path = self.folder.join(CASE_FILE);
@@ -190,10 +211,10 @@ impl Case {
                 std::fs::write(&path, new)?;
                 Ok(left)
             };
-            let left = rewrite().map_err(|error| CasesError::Host { case: self.name.clone(), error })?;
+            let left = rewrite().map_err(CaseError::Host)?;
             differences.retain(|difference| left.contains(&difference.key));
         }
-        Ok(CaseResult { name: self.name, differences, updated })
+        Ok(CaseResult { name: self.name, problems: Vec::new(), differences, updated, log })
     }
 
     fn folder_problems(&self) -> Vec<String> {

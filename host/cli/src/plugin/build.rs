@@ -10,11 +10,11 @@ use serde::Deserialize;
 use tokio::process::Command as Process;
 
 use super::super::exit::{self, Ended};
-use super::component::{self, DEBUG_EXTENSION};
+use super::component;
 use super::package::ask_in_words;
 use crate::out::{self, say};
 use pipewright_base::clock::monotonic;
-use pipewright_packages::plugins;
+use pipewright_packages::plugins::{self, DEBUG_EXTENSION};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -55,7 +55,11 @@ pub(super) async fn run(sandbox: &Sandbox, Arguments { folder, out }: Arguments)
     if let Some(symbols) = symbols {
         let beside = file.with_extension(DEBUG_EXTENSION);
         write(&beside, &symbols)?;
-        say!("{}: {} of debug information; not to be shipped", beside.display(), size(symbols.len()));
+        say!(
+            "{}: {} of debug information, which tells crashes where it lies beside the component",
+            beside.display(),
+            size(symbols.len())
+        );
     }
     tell(&plugin, &bytes)?;
     Ok(ExitCode::from(exit::SUCCEEDED))

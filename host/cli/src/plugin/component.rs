@@ -9,12 +9,13 @@ use tokio::process::Command as Process;
 
 use super::super::exit::Ended;
 use super::languages::Language;
+use pipewright_base::home::UserFolders;
 use pipewright_packages::plugins;
 
 /// The target for which plugins are built.
 const TARGET: &str = "wasm32-wasip2";
-/// Of the file beside a component that has its debug information.
-pub(super) const DEBUG_EXTENSION: &str = "debug.wasm";
+/// Cargo's variable for where it puts what it builds on the way: `build.build-dir` of its configuration.
+const BUILD_DIRECTORY: &str = "CARGO_BUILD_BUILD_DIR";
 
 /// A component as it is shipped, and the same with debug information where there is some.
 pub(super) struct Component {
@@ -35,7 +36,7 @@ pub(super) async fn find(path: &Path) -> Result<Component, Ended> {
         return Ok(Component { bytes, symbols });
     }
     let bytes = plugins::read(path).map_err(Ended::usage)?;
-    let beside = path.with_extension(DEBUG_EXTENSION);
+    let beside = path.with_extension(plugins::DEBUG_EXTENSION);
     let symbols = if beside.exists() { Some(plugins::read(&beside).map_err(Ended::usage)?) } else { None };
     let symbols = symbols.or_else(|| binary::has_debug_information(&bytes).then(|| bytes.clone()));
     Ok(Component { bytes, symbols })
@@ -54,7 +55,7 @@ pub(super) async fn load(sandbox: &Sandbox, path: &Path, component: Component) -
         Err(error) => return Err(Ended::usage(format!("{}: {error}", path.display()))),
     };
     Ok(match component.symbols {
-        Some(symbols) => plugin.with_symbols(Symbols(symbols)),
+        Some(symbols) => plugin.with_symbols(Symbols::new(move || Some(symbols.clone()))),
         None => plugin,
     })
 }
@@ -78,7 +79,14 @@ async fn build(folder: &Path) -> Result<PathBuf, Ended> {
     })?;
     ensure_target().await?;
     let mut cargo = Process::new("cargo");
-    cargo.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
+    cargo
+        .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .kill_on_drop(true);
+    // What all plugins are built of is built and kept once; cargo before 1.91 does not know the variable. Who says where things
+    // are built is heard.
+    if ["CARGO_TARGET_DIR", BUILD_DIRECTORY].iter().all(|name| std::env::var_os(name).is_none()) {
+        cargo.env(BUILD_DIRECTORY, UserFolders::find()?.cargo());
+    }
     let built = cargo.arg("--manifest-path").arg(&manifest).stderr(Stdio::inherit()).output().await;
     let built =
         built.map_err(|error| Ended::usage(format!("cargo, which builds the plugin, cannot be run: {error}")))?;

@@ -11,9 +11,11 @@ use pipewright_runner::host;
 mod add;
 mod build;
 mod case;
+mod changes;
 mod component;
 mod consent;
 mod diff;
+mod doc;
 mod inspect;
 mod key;
 mod languages;
@@ -54,7 +56,7 @@ pub enum Here {
     Run(run::Arguments),
     /// Run the cases of a plugin in the sandbox
     ///
-    /// The cases are the folders in `cases/`, beside the crate's Cargo.toml or beside the component.
+    /// The cases are the folders in `cases/`, beside the plugin's manifest or beside the component.
     Test(test::Arguments),
     /// Make the calls of a recording again, without network, and compare
     Replay(replay::Arguments),
@@ -62,6 +64,8 @@ pub enum Here {
     Case(case::Arguments),
     /// Tell what a plugin is, offers, asks for and was built from, and who signed it
     Inspect(inspect::Arguments),
+    /// Print the documentation of a plugin: its action types, settings and variables, and what it asks for
+    Doc(doc::Arguments),
     /// Tell what an upgrade changes
     Diff(diff::Arguments),
     /// Keys to sign packages with
@@ -143,6 +147,7 @@ fn run_here(command: Here) -> Result<ExitCode, Ended> {
             Here::Replay(arguments) => replay::run(&sandbox, arguments).await,
             Here::Case(arguments) => case::run(&arguments),
             Here::Inspect(arguments) => inspect::run(&sandbox, arguments).await,
+            Here::Doc(arguments) => doc::run(&sandbox, arguments).await,
             Here::Diff(arguments) => diff::run(&sandbox, arguments).await,
             Here::Key(arguments) => key::run(&arguments),
             Here::Publish(arguments) => publish::run(&sandbox, arguments).await,

@@ -267,6 +267,16 @@ fn ended(
     if let Some(revision) = &success.revision {
         say!("revision   {}", revision.id);
     }
+    // A pipeline fails for it, too.
+    if let Some(missing) = single.outputs.iter().find(|name| !end.outputs.iter().any(|made| made.name == **name)) {
+        failed(
+            FailureType::JobFailed,
+            &format!(
+                "the output artifact {missing} was declared and not made: the plugin wrote nothing to /outputs/{missing}"
+            ),
+        );
+        return Ok(exit::FAILED);
+    }
     for name in &end.undeclared {
         say!("undeclared the plugin wrote to /outputs/{name}; name it with --output {name}");
     }

@@ -6,13 +6,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use pipewright_author::cases;
+
+use super::changes::Snapshot;
 use crate::exit::Ended;
+use crate::out::note;
 
 mod javascript;
 mod python;
 
 /// Where the component is put, below the folder.
 const COMPONENT: &str = "build/plugin.wasm";
+/// What it was built of, beside it.
+const INPUTS: &str = "build/plugin.inputs";
 
 /// A language other than Rust.
 #[derive(Clone, Copy, Debug)]
@@ -33,24 +39,33 @@ impl Language {
         }
     }
 
-    /// Builds the component, and gives its file. What the tool says goes to standard error.
+    /// Builds the component unless it was built of the same files, and gives its file. What the tool says goes to standard error.
     pub(super) async fn build(self, folder: &Path) -> Result<PathBuf, Ended> {
         let at = |error: io::Error| Ended::usage(format!("{}: {error}", folder.display()));
         let folder = &folder.canonicalize().map_err(at)?;
-        let component = folder.join(COMPONENT);
+        let (component, inputs) = (folder.join(COMPONENT), folder.join(INPUTS));
+        // With this program's version, whose SDK may be another.
+        let made_of =
+            format!("{} {}", env!("CARGO_PKG_VERSION"), Snapshot::of(folder, &[cases::FOLDER]).map_err(at)?.digest());
+        if component.is_file() && std::fs::read_to_string(&inputs).is_ok_and(|before| before == made_of) {
+            return Ok(component);
+        }
         std::fs::create_dir_all(component.parent().unwrap_or(folder)).map_err(at)?;
         let (mut tool, install) = match self {
             Self::Python => python::tool(folder)?,
             Self::JavaScript => javascript::tool(),
         };
         let name = tool.as_std().get_program().to_string_lossy().into_owned();
-        let ended = tool.current_dir(folder).stdout(Stdio::from(io::stderr())).status().await.map_err(|error| {
+        note!("building {}", folder.display());
+        tool.current_dir(folder).stdout(Stdio::from(io::stderr())).kill_on_drop(true);
+        let ended = tool.status().await.map_err(|error| {
             let here = folder.display();
             Ended::usage(format!("{name}, which builds the plugin in {here}, cannot be run: {error}; {install}"))
         })?;
         if !ended.success() {
             return Err(Ended::usage(format!("{} cannot be built by {name}; see above", folder.display())));
         }
+        std::fs::write(&inputs, made_of).map_err(at)?;
         Ok(component)
     }
 }
