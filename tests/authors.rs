@@ -1,5 +1,5 @@
 //! What the author of a plugin does, with the documented commands alone: from no folder to a component that is checked.
-//! Builds share one target directory here, which spares compiling the SDK again for each.
+//! Builds share one cache here.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -12,36 +12,37 @@ use tempfile::TempDir;
 const COMPONENT_BYTES_MAX: u64 = 100 * 1000;
 
 /// Where an author works.
-struct Desk {
+pub(crate) struct Desk {
     folder: TempDir,
-    target: PathBuf,
+    cache: PathBuf,
 }
 
 impl Desk {
-    fn new() -> Self {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("authors");
-        Self { folder: TempDir::new().expect("a folder"), target }
+    pub(crate) fn new() -> Self {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("authors");
+        Self { folder: TempDir::new().expect("a folder"), cache }
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
     /// What a command prints, and whether it ended with that code.
-    fn command(&self, code: i32, arguments: &[&str]) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_pipewright"))
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env("CARGO_TARGET_DIR", &self.target)
-            .env("XDG_CACHE_HOME", self.target.join("cache"))
-            .output()
-            .expect("it runs");
+    pub(crate) fn command(&self, code: i32, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
+        command.args(arguments).current_dir(self.folder.path());
+        let output = self.surround(&mut command).output().expect("it runs");
         let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
         assert_eq!(output.status.code(), Some(code), "pipewright {}:\n{said}", arguments.join(" "));
         said
     }
 
-    fn check(&self, code: i32, arguments: &[&str], expected: &[&str]) {
+    /// Builds share what they make on the way, as a user's do.
+    pub(crate) fn surround<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("XDG_CACHE_HOME", &self.cache)
+    }
+
+    pub(crate) fn check(&self, code: i32, arguments: &[&str], expected: &[&str]) {
         let said = self.command(code, arguments);
         for text in expected {
             assert!(said.contains(text), "pipewright {}: no `{text}` in:\n{said}", arguments.join(" "));

@@ -4,6 +4,7 @@
 mod abi;
 mod acceptance;
 mod accounts;
+mod author_loop;
 mod authors;
 mod cases;
 mod chain;

@@ -83,7 +83,7 @@ pub(crate) fn action(category: &str, owner: &str, provider: &str, name: &str) ->
 }
 
 /// A pipeline with a source action `Source` that makes the artifact `Code`, and a stage for each further action.
-fn pipeline(actions: &[Value]) -> String {
+pub(crate) fn pipeline(actions: &[Value]) -> String {
     let mut source = action("Source", "Custom", "Directory", "Source");
     source["outputArtifacts"] = json!([{ "name": "Code" }]);
     of_source(&source, actions)

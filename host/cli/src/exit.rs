@@ -55,7 +55,8 @@ impl From<anyhow::Error> for Ended {
 
 impl Ended {
     pub fn usage(problem: impl std::fmt::Display) -> Self {
-        Self::Usage(problem.to_string())
+        // With `#`, an error says what caused it, too.
+        Self::Usage(format!("{problem:#}"))
     }
 
     pub fn code(&self) -> ExitCode {

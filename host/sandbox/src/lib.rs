@@ -27,6 +27,7 @@ mod plugin;
 mod rights;
 mod sandbox;
 pub mod seam;
+mod sockets;
 mod state;
 mod symbols;
 
@@ -37,4 +38,4 @@ pub use limits::Usage;
 pub use masks::{Masks, SECRET_BYTES_MIN};
 pub use plugin::{ABI_VERSION, Plugin};
 pub use sandbox::{LoadError, Sandbox, SandboxConfig};
-pub use symbols::Symbols;
+pub use symbols::{Symbols, without_stack};

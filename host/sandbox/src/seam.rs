@@ -217,6 +217,12 @@ impl Seam {
         }
     }
 
+    /// The text of the denial of what no grant allows; `instead` is what the plugin can use.
+    pub(crate) fn denial_of_all(&self, tried: &str, instead: &str) -> String {
+        let Self { plugin, action, .. } = self;
+        format!("{plugin} (action {action}) tried {tried}, which no grant allows; there are {instead} instead")
+    }
+
     /// What the plugin asks for.
     pub(crate) fn asks(&self) -> &Asks {
         &self.asks

@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::limiter::Limiter;
 use crate::seam::Seam;
-use crate::{capabilities, files, log};
+use crate::{capabilities, files, log, sockets};
 
 pub struct State {
     pub(crate) wasi: WasiCtx,
@@ -33,9 +33,10 @@ impl WasiView for State {
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    // The file capability replaces WASI's own file system.
+    // The file capability replaces WASI's own file system, and sockets are refused in words.
     linker.allow_shadowing(true);
     files::add_to_linker(&mut linker)?;
+    sockets::add_to_linker(&mut linker)?;
     linker.allow_shadowing(false);
     log::add_to_linker(&mut linker)?;
     capabilities::link(&mut linker)?;

@@ -132,6 +132,23 @@ impl Module<'_> {
 /// How a Rust program comes to its end once it panics: nobody's bug is there.
 const PANICKING: &str = "core::panicking::";
 
+/// What a text says of a crash before its stack: the same build tells the stack in names or in numbers, as its debug information is
+/// there or not.
+pub fn without_stack(text: &str) -> &str {
+    let is_frame = |line: &str| {
+        let number = line.trim_start().split_once(": ").map_or("", |(number, _)| number);
+        line.starts_with(' ') && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        if is_frame(line) {
+            return text[..end].trim_end();
+        }
+        end += line.len();
+    }
+    text
+}
+
 /// The stack in lines, each a function; without symbols a function is a number.
 pub(crate) fn stack(backtrace: &WasmBacktrace, symbols: Option<&Symbols>) -> String {
     let component = symbols.and_then(|symbols| symbols.0());

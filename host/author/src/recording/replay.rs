@@ -13,7 +13,7 @@ use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::Access;
 use pipewright_sandbox::outside::{Outside, Recorded, Replay};
 use pipewright_sandbox::seam::Sink;
-use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox};
+use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox, without_stack};
 use serde_json::Value;
 
 use super::Difference;
@@ -111,8 +111,7 @@ impl Stage<'_> {
                 RecordedResult::Failure { kind, message }
             }
         };
-        let value = |result: &RecordedResult| serde_json::to_value(result).unwrap_or(Value::Null);
-        let (recorded, replayed) = (value(&call.result), value(&replayed));
+        let (recorded, replayed) = (shown(&call.result), shown(&replayed));
         values(&mut found, "result", &recorded, &replayed);
         for (name, digest) in &call.outputs {
             match outputs.get(name) {
@@ -167,4 +166,15 @@ impl Stage<'_> {
         }
         Ok(())
     }
+}
+
+/// As it is compared.
+fn shown(result: &RecordedResult) -> Value {
+    let told = match result {
+        RecordedResult::Failure { kind, message } => {
+            RecordedResult::Failure { kind: *kind, message: without_stack(message).to_owned() }
+        }
+        RecordedResult::Outcome(outcome) => RecordedResult::Outcome(outcome.clone()),
+    };
+    serde_json::to_value(told).unwrap_or(Value::Null)
 }

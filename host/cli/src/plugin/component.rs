@@ -87,7 +87,9 @@ async fn build(folder: &Path) -> Result<PathBuf, Ended> {
     if ["CARGO_TARGET_DIR", BUILD_DIRECTORY].iter().all(|name| std::env::var_os(name).is_none()) {
         cargo.env(BUILD_DIRECTORY, UserFolders::find()?.cargo());
     }
-    let built = cargo.arg("--manifest-path").arg(&manifest).stderr(Stdio::inherit()).output().await;
+    cargo.arg("--manifest-path").arg(&manifest).stdout(Stdio::piped());
+    // Not `output`, which takes what the compiler says to the author.
+    let built = async { cargo.spawn()?.wait_with_output().await }.await;
     let built =
         built.map_err(|error| Ended::usage(format!("cargo, which builds the plugin, cannot be run: {error}")))?;
     if !built.status.success() {
