@@ -18,7 +18,6 @@ from pathlib import Path
 
 PYTHON_MIN = (3, 11)
 LOCK = "requirements.txt"
-INSTALL = f"python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1 -r {LOCK}"
 
 
 def main() -> None:
@@ -28,7 +27,8 @@ def main() -> None:
 
     folder = Path.cwd()
     packages = next(iter(sorted(folder.glob(".venv/lib/python3*/site-packages"))), None)
-    if problem := unlike_wanted(folder, packages):
+    locked = locks(folder)
+    if problem := unlike_wanted(folder, packages, locked):
         sys.exit(problem)
     roots = {str(folder / "src"): "src", str(folder / "pipewright/python"): "pipewright/python"}
     if packages:
@@ -48,8 +48,10 @@ def main() -> None:
                 f"`Plugin, {category} = pipewright.plugin(…)`"
             )
     if packages:
-        for name in bundled(packages, {*sys.modules} - before):
-            print(f"bundles {name}", file=sys.stderr)
+        for name, version in bundled(packages, {*sys.modules} - before):
+            if locked.get(key(name)) != version:
+                sys.exit(f"src/ imports {name} {version} of .venv, which {LOCK} does not lock; README.md says how to make it")
+            print(f"bundles {name} {version}", file=sys.stderr)
 
 
 def show(error: BaseException) -> None:
@@ -57,14 +59,25 @@ def show(error: BaseException) -> None:
     trace = error.__traceback__
     while trace and not trace.tb_frame.f_code.co_filename.startswith("src/"):
         trace = trace.tb_next
-    traceback.print_exception(type(error), error, trace)
+    told = traceback.TracebackException(type(error), error, trace)
+    # What the layer refuses is a mistake of the line that calls it.
+    while len(told.stack) > 1 and told.stack[-1].filename.startswith("pipewright/python/"):
+        del told.stack[-1]
+    print("".join(told.format()), end="", file=sys.stderr)
     if isinstance(error, ModuleNotFoundError):
         print("Only the standard library, src/ and what is installed in .venv can be imported.", file=sys.stderr)
     if isinstance(error, SystemExit):
         print("A plugin's module must not end the program: the host calls it later.", file=sys.stderr)
 
 
-def unlike_wanted(folder: Path, packages: "Path | None") -> "str | None":
+def locks(folder: Path) -> "dict[str, str]":
+    """The version of each package that the lock has; what it has for some machines alone is left out."""
+    text = (folder / LOCK).read_text(encoding="utf-8") if (folder / LOCK).is_file() else ""
+    found = re.findall(r"^([\w.-]+)(?:\[[^]]*\])?\s*==\s*([^\s;\\]+)(?!\s*;)", text, re.M)
+    return {key(name): version for name, version in found}
+
+
+def unlike_wanted(folder: Path, packages: "Path | None", locked: "dict[str, str]") -> "str | None":
     """What is wrong with the packages of a folder: what is installed, what `pyproject.toml` wants and what is locked must
     agree. Pip itself compares the hashes of a lock."""
     import tomllib
@@ -74,22 +87,20 @@ def unlike_wanted(folder: Path, packages: "Path | None") -> "str | None":
     if not wanted:
         return None
     if packages is None:
-        return f"pyproject.toml has dependencies, and there is no .venv that holds them: {INSTALL}"
-    if not (folder / LOCK).is_file():
-        return f"pyproject.toml has dependencies, and no {LOCK} locks them; README.md says how to make it"
+        return "pyproject.toml has dependencies, and there is no .venv that holds them; README.md says how to make it"
     installed = {key(found.name): found.version for found in importlib.metadata.distributions(path=[str(packages)])}
-    locked = dict(re.findall(r"^([\w.-]+)(?:\[[^]]*\])?\s*==\s*([^\s;\\]+)", (folder / LOCK).read_text(encoding="utf-8"), re.M))
     for name, version in locked.items():
-        if (found := installed.get(key(name))) != version:
-            has = f"has {found}" if found else "has none"
+        if installed.get(name) != version:
+            has = f"has {installed[name]}" if name in installed else "has none"
             return f"{LOCK} locks {name}=={version}, and .venv {has}: .venv/bin/pip install -r {LOCK}"
-    versions = {key(name): version for name, version in locked.items()}
     for text in wanted:
         [(name, limits)] = re.findall(r"^([\w.-]+)\s*(?:\[[^]]*\])?\s*([^;]*)", text)
-        if (version := versions.get(key(name))) is None:
-            return f"pyproject.toml wants {text}, and {LOCK} does not lock it; README.md says how to make it anew"
-        if not satisfies(version, limits, packages):
-            return f"pyproject.toml wants {text}, and {LOCK} locks {version}; README.md says how to make it anew"
+        if ";" in text:
+            continue  # For some machines alone.
+        if key(name) not in locked:
+            return f"pyproject.toml wants {text}, and {LOCK} does not lock it; README.md says how to make it"
+        if not satisfies(locked[key(name)], limits, packages):
+            return f"pyproject.toml wants {text}, and {LOCK} locks {locked[key(name)]}; README.md says how to make it"
     return None
 
 
@@ -106,14 +117,14 @@ def satisfies(version: str, limits: str, packages: Path) -> bool:
     return SpecifierSet(limits.strip("() ")).contains(version, prereleases=True)
 
 
-def bundled(packages: Path, modules: "set[str]") -> "list[str]":
+def bundled(packages: Path, modules: "set[str]") -> "list[tuple[str, str]]":
     """The installed packages that these modules are of, each with its version: they are in the component."""
     files = [getattr(sys.modules[name], "__file__", None) or "" for name in modules]
     loaded = {os.path.relpath(file, packages) for file in files if Path(file).is_relative_to(packages)}
     if not loaded:
         return []
     found = importlib.metadata.distributions(path=[str(packages)])
-    return sorted(f"{one.name} {one.version}" for one in found if loaded & {str(file) for file in one.files or ()})
+    return sorted((one.name, one.version) for one in found if loaded & {str(file) for file in one.files or ()})
 
 
 def key(name: str) -> str:

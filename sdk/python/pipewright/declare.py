@@ -243,6 +243,9 @@ def _definition(
     variables: Mapping[str, str] | None,
     latest: Callable[..., Revision | Wait | None] | None = None,
 ) -> Callable[[Callable[..., Answer]], Definition[Answer]]:
+    if owner not in OWNERS:
+        raise ValueError(f"there is no owner `{owner}`; there are {', '.join(OWNERS)}")
+
     def define(function: Callable[..., Answer]) -> Definition[Answer]:
         settings = _settings(function)
         if latest is not None and _settings(latest) is not settings:

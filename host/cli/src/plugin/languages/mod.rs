@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use tokio::process::Command as Process;
+
 use crate::exit::Ended;
 
 mod javascript;
@@ -39,18 +41,27 @@ impl Language {
         let folder = &folder.canonicalize().map_err(at)?;
         let component = folder.join(COMPONENT);
         std::fs::create_dir_all(component.parent().unwrap_or(folder)).map_err(at)?;
-        let (mut tool, install) = match self {
+        let (tool, install) = match self {
             Self::Python => python::tool(folder)?,
             Self::JavaScript => javascript::tool(),
         };
-        let name = tool.as_std().get_program().to_string_lossy().into_owned();
-        let ended = tool.current_dir(folder).stdout(Stdio::from(io::stderr())).status().await.map_err(|error| {
-            let here = folder.display();
-            Ended::usage(format!("{name}, which builds the plugin in {here}, cannot be run: {error}; {install}"))
-        })?;
-        if !ended.success() {
-            return Err(Ended::usage(format!("{} cannot be built by {name}; see above", folder.display())));
+        if let Self::Python = self {
+            run(python::check(folder)?, folder, &install).await?;
         }
+        run(tool, folder, &install).await?;
         Ok(component)
+    }
+}
+
+/// Runs one step of a build in the plugin's folder.
+async fn run(mut tool: Process, folder: &Path, install: &str) -> Result<(), Ended> {
+    let name = tool.as_std().get_program().to_string_lossy().into_owned();
+    let ended = tool.current_dir(folder).stdout(Stdio::from(io::stderr())).status().await.map_err(|error| {
+        let here = folder.display();
+        Ended::usage(format!("{name}, which builds the plugin in {here}, cannot be run: {error}; {install}"))
+    })?;
+    match ended.success() {
+        true => Ok(()),
+        false => Err(Ended::usage(format!("{} cannot be built by {name}; see above", folder.display()))),
     }
 }
