@@ -138,7 +138,7 @@ def failing(request: Callable[[], object]) -> None:
     try:
         request()
     except http.RequestFailed as failure:
-        log.info(f"{failure.kind} {failure.code}")
+        log.info(f"{failure.kind} {failure.code} {failure.message}")
 
 
 Plugin, Build = pipewright.plugin(

@@ -280,7 +280,8 @@ mod tests {
             let text = String::from_utf8_lossy(content);
             assert!(!text.contains("{{"), "{kind:?}: {path}:\n{text}");
         }
-        let made = |path: &&String| path.contains("__pycache__") || path.contains(".egg-info") || path.ends_with(".pyc");
+        let made =
+            |path: &&String| path.contains("__pycache__") || path.contains(".egg-info") || path.ends_with(".pyc");
         assert_eq!(files.keys().find(made), None, "what a tool made is in sdk/python or the template");
     }
 }

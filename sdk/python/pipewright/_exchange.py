@@ -136,6 +136,8 @@ def failing(url: str) -> Iterator[None]:
     except Err as error:
         raise _failure(url, error.value) from None
     except BrokenOff as error:
+        if error.failed and (code := wasi.http_error_code(error.failed)):
+            raise _failure(url, code) from None
         text = f"the response of {url} broke off: {error}"
         raise RequestFailed(text, "SystemUnavailable", "connection-terminated") from None
 

@@ -13,6 +13,11 @@ CHUNK_BYTES_MAX = 64 * 1024
 class BrokenOff(OSError):
     """The other side is gone, or wants no more."""
 
+    def __init__(self, error: Err[streams.StreamError]) -> None:
+        #: What the host has of it.
+        self.failed = error.value.value if isinstance(error.value, streams.StreamError_LastOperationFailed) else None
+        super().__init__(self.failed.to_debug_string() if self.failed else "the other side closed the stream")
+
 
 def chunks(stream: streams.InputStream) -> Iterator[bytes]:
     """What comes, as it comes."""
@@ -22,7 +27,7 @@ def chunks(stream: streams.InputStream) -> Iterator[bytes]:
         except Err as error:
             if isinstance(error.value, streams.StreamError_Closed):
                 return
-            raise BrokenOff(_said(error)) from None
+            raise BrokenOff(error) from None
 
 
 def write(
@@ -58,11 +63,4 @@ def _breaking() -> Iterator[None]:
     try:
         yield
     except Err as error:
-        raise BrokenOff(_said(error)) from None
-
-
-def _said(error: Err[streams.StreamError]) -> str:
-    match error.value:
-        case streams.StreamError_LastOperationFailed(failed):
-            return failed.to_debug_string()
-    return "the other side closed the stream"
+        raise BrokenOff(error) from None

@@ -16,8 +16,7 @@ const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
 /// What componentize-py takes for the environment of a plugin that has none; without one it takes the machine's packages.
 const NO_PACKAGES: &str = "build/no-packages";
 /// `sdk/python/pipewright_look.py`, which has its arguments after it.
-const LOOK: &str =
-    "import sys; sys.path.append('pipewright/python'); import pipewright_look; pipewright_look.main()";
+const LOOK: &str = "import sys; sys.path.append('pipewright/python'); import pipewright_look; pipewright_look.main()";
 
 /// The part of `pyproject.toml` that is ours.
 #[derive(Deserialize)]
@@ -63,8 +62,7 @@ pub(super) fn tool(folder: &Path) -> Result<(Process, String), Ended> {
         false => {
             let none = folder.join(NO_PACKAGES);
             let inside = none.join("lib/site-packages");
-            std::fs::create_dir_all(&inside)
-                .map_err(|error| Ended::usage(format!("{}: {error}", inside.display())))?;
+            std::fs::create_dir_all(&inside).map_err(|error| Ended::usage(format!("{}: {error}", inside.display())))?;
             none
         }
     };

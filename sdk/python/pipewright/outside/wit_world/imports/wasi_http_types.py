@@ -4,7 +4,7 @@ from typing import Self
 
 from componentize_py_types import Err, Ok
 
-from . import poll, streams
+from . import error, poll, streams
 from .wasi_http_codes import *  # The WIT has them in this interface.
 
 
@@ -115,3 +115,7 @@ class FutureIncomingResponse(_Resource):
             return Ok(Ok(answer(self._request)))
         except Err as error:
             return Ok(error)
+
+
+def http_error_code(err: error.Error) -> ErrorCode | None:
+    return None
