@@ -272,6 +272,8 @@ fn a_mistake_is_told_in_pythons_own_words() {
     );
     check("[run]", "[run.function]", &["    Plugin, Build = ", "is no action: put `@build(…)`"]);
     check("Plugin, Build =", "Plugin, Made =", &["src/plugin.py has no class `Build`; the world `build-plugin`"]);
+    fs::remove_file(home.path("index/pipewright/python/pipewright_look.py")).unwrap();
+    home.run(&["plugin", "build", "index"]).check(2, &["get it by `pipewright plugin renew "]);
 }
 
 /// What `pyproject.toml` wants, what is locked and what is installed must agree.
@@ -311,7 +313,7 @@ fn packages_that_do_not_agree_are_told() {
 /// Nothing is published, and nothing is missing for it.
 #[test]
 fn the_layer_is_a_wheel() {
-    let Some(python) = tools::python("setuptools").and(tools::python("pip")) else { return };
+    let Some(python) = tools::python("setuptools.command.bdist_wheel").and(tools::python("pip")) else { return };
     let home = Home::new();
     // Building leaves files beside the sources.
     said(Command::new("cp").arg("-r").arg(root().join("sdk/python")).arg(home.path("layer")), "");

@@ -154,7 +154,7 @@ class Stream(_Head):
 
     def close(self) -> None:
         """Lets go of the connection; what was not read is lost."""
-        self._chunks.close()  # type: ignore[attr-defined]
+        self._chunks.close()
         self._exchange.close()
 
     def read(self, bytes_max: int = 16 << 20) -> bytes:

@@ -1,6 +1,6 @@
 """The host's byte streams, read and written."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from componentize_py_types import Err
@@ -19,7 +19,7 @@ class BrokenOff(OSError):
         super().__init__(self.failed.to_debug_string() if self.failed else "the other side closed the stream")
 
 
-def chunks(stream: streams.InputStream) -> Iterator[bytes]:
+def chunks(stream: streams.InputStream) -> Generator[bytes, None, None]:
     """What comes, as it comes."""
     while True:
         try:

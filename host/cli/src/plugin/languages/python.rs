@@ -43,6 +43,11 @@ struct PythonPlugin {
 /// Must not build, write a file, reach the network, or take an import of the machine's own packages for one of the plugin's.
 pub(super) fn check(folder: &Path) -> Result<Process, Ended> {
     let world = world(folder)?;
+    if !folder.join("pipewright/python/pipewright_look.py").is_file() {
+        let here = folder.display();
+        let text = format!("{here} has no Python layer of this pipewright; get it by `pipewright plugin renew {here}`");
+        return Err(Ended::usage(text));
+    }
     let own = folder.join(".venv/bin/python");
     let mut look = Process::new(if own.is_file() { own } else { "python3".into() });
     // Isolated, without the packages of the machine, and without caches of what it compiles.
