@@ -22,8 +22,14 @@ const KINDS: [&str; 7] = ["source", "build", "test", "deploy", "approval", "invo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn plugins_are_begun_built_and_tested() {
-    let (Some(_), Some(python)) = (tools::find("componentize-py"), tools::python("packaging")) else { return };
+    let python = tools::python("packaging").and(tools::python("pytest"));
+    let (Some(_), Some(python)) = (tools::find("componentize-py"), python) else { return };
     let home = check("python", "py", &|folder| install(&python, folder)).await;
+
+    fs::remove_file(home.path("index/tests/test_plugin.py")).unwrap();
+    fs::copy(root().join("tests/languages/test_everything.py"), home.path("index/tests/test_everything.py")).unwrap();
+    said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(home.path("index")), "17 passed in ");
+
     let (server, refusing) = (serve().await, refuse().await);
     for (deed, expected) in MORE {
         let port = match *deed {
