@@ -33,7 +33,8 @@ def main() -> None:
     roots = {str(folder / "src"): "src", str(folder / "pipewright/python"): "pipewright/python"}
     if packages:
         roots[str(packages)] = str(packages.relative_to(folder))
-    sys.path.extend(root for root in roots if root not in sys.path)
+    # After the standard library, as in the component, and by their whole paths alone.
+    sys.path[:] = [path for path in sys.path if os.path.isabs(path)] + [*roots]
     before = {*sys.modules}
     try:
         module = load(roots)

@@ -40,8 +40,8 @@ __all__ = ["Body", "Request", "RequestFailed", "Response", "Stream", "Timeout", 
 
 # What a failure shows of a response.
 SHOWN_BYTES_MAX = 1024
-#: How many requests `all` has under way at once; the host allows 16.
-AT_ONCE_MAX = 16
+# How many requests `all` has under way at once; the host allows 16, and a plugin may have others.
+AT_ONCE_MAX = 8
 
 
 class Readable(Protocol):
@@ -211,7 +211,7 @@ def stream(
 
 
 def all(requests: Iterable[Request]) -> list[Response]:
-    """Sends several requests, up to 16 at once, and gives their responses in the order of the requests. Bodies go out one
+    """Sends several requests, up to 8 at once, and gives their responses in the order of the requests. Bodies go out one
     after another. Where one gets no response, the others are given up, and its `RequestFailed` is raised."""
     left, responses = [*enumerate(requests)], dict[int, Response]()
     with ExitStack() as closing:
