@@ -1,8 +1,13 @@
-"""Uses all of the Python layer; `everything.js` does the same, and the same cases hold for both."""
+"""Uses all of the Python layer; `everything.js` does the same, and the same cases hold for both. What is Python's alone, and
+what needs a real server, is in `more`."""
 
 import json
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from packaging.version import Version
 
 import pipewright
 from pipewright import Action, Failure, Link, Report, Wait, ask, build, files, http, log, secrets, setting
@@ -73,12 +78,76 @@ def do_files(action: Action) -> None:
     files.read(action.scratch / "nowhere")
 
 
+@dataclass
+class More:
+    deed: Literal[
+        "exchange", "at-once", "waits-too-long", "stops-midway", "is-refused", "nobody-listens", "denied", "exit", "trace",
+        "nothing", "package",
+    ] = setting("What it does.")  # fmt: skip
+    url: str = setting("Where the server is.", default="http://127.0.0.1:1")
+
+
+@build("More")
+def more(action: Action, settings: More) -> Report:
+    """Does what is Python's alone."""
+    url = settings.url
+    match settings.deed:
+        case "exchange":
+            exchange(url)
+        case "at-once":
+            # Each is answered only when all are there.
+            meet = [http.Request("GET", f"{url}/meet/{number}") for number in range(3)]
+            log.info(",".join(response.text for response in http.all(meet)))
+        case "waits-too-long":
+            failing(lambda: http.request("GET", f"{url}/never", timeout=http.Timeout(first_byte=0.2)))
+        case "stops-midway":
+            failing(lambda: http.request("GET", f"{url}/stalls", timeout=http.Timeout(between_bytes=0.2)))
+        case "is-refused":
+            pieces = (bytes(1 << 16) for _ in range(1 << 12))
+            response = http.request("PUT", f"{url}/too-large", body=pieces)
+            log.info(f"{response.status} {response.text}")
+        case "nobody-listens" | "denied":
+            failing(lambda: http.request("GET", url))
+        case "exit":
+            sys.exit(3)
+        case "trace":
+            json.loads("{", object_hook=len)
+        case "nothing":
+            return None  # type: ignore[return-value]
+        case "package":
+            log.info(Version("1.10") > Version("1.9"))
+    return Report("done")
+
+
+def exchange(url: str) -> None:
+    """Each side has a piece of the other's before it sends the next."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"one"
+        http.request("GET", f"{url}/received/one")
+        yield b"two"
+
+    log.info(http.request("PUT", f"{url}/receive", body=pieces()).text)
+    with http.stream("GET", f"{url}/send") as response:
+        log.info(next(response).decode())
+        http.request("GET", f"{url}/go-on")
+        log.info(response.read().decode())
+
+
+def failing(request: Callable[[], object]) -> None:
+    try:
+        request()
+    except http.RequestFailed as failure:
+        log.info(f"{failure.kind} {failure.code} {failure.message}")
+
+
 Plugin, Build = pipewright.plugin(
     "tests/everything",
     "1.0.0",
-    [everything],
+    [everything, more],
     asks=[
         ask("http", "example.com", reason="to ask it"),
+        ask("http", "*", reason="to ask the server of a test"),
         ask("secret", "token", reason="to sign in"),
         ask("reveal-secret", "shown", reason="to read it"),
         ask("read-directory", "shelf", reason="to look into it"),

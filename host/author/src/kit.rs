@@ -166,6 +166,7 @@ fn filled(content: &[u8], name: &PluginName, kind: Kind) -> Vec<u8> {
         ("{{plugin}}", format!("{}/{}", name.team, name.name)),
         ("{{description}}", format!("{article} {} plugin.", kind.name())),
         ("{{type}}", format!("{category}/Custom/{provider}/1")),
+        ("{{kind}}", kind.name().to_owned()),
         ("{{category}}", category),
         ("{{provider}}", provider),
     ];
@@ -262,9 +263,25 @@ mod tests {
                 let text = String::from_utf8_lossy(content);
                 assert!(!text.contains("{{"), "{kind:?}: {path}:\n{text}");
             }
+            python_has_it_too(&name, *kind);
             let manifest = String::from_utf8_lossy(&files["pipewright/sdk/rust/Cargo.toml"]);
             assert!(!manifest.contains("workspace"), "{manifest}");
             assert!(manifest.contains("path = \"macros\""), "{manifest}");
         }
+    }
+
+    fn python_has_it_too(name: &PluginName, kind: Kind) {
+        let files = files(name, kind, Language::Python).expect("a template");
+        for wanted in ["pyproject.toml", "README.md", ".gitignore", "src/plugin.py", "tests/test_plugin.py"] {
+            assert!(files.contains_key(wanted), "{kind:?}: {wanted}");
+        }
+        assert!(files.keys().any(|path| path.starts_with("cases/")), "{kind:?}: no cases");
+        for (path, content) in files.iter().filter(|(path, _)| !path.starts_with(VENDOR)) {
+            let text = String::from_utf8_lossy(content);
+            assert!(!text.contains("{{"), "{kind:?}: {path}:\n{text}");
+        }
+        let made =
+            |path: &&String| path.contains("__pycache__") || path.contains(".egg-info") || path.ends_with(".pyc");
+        assert_eq!(files.keys().find(made), None, "what a tool made is in sdk/python or the template");
     }
 }

@@ -28,17 +28,31 @@ In CodePipeline's configuration these settings are `Ending` and `AtLeast`. A plu
 (`/inputs/NAME`, `/outputs/NAME`), folders that the operator granted (`/directories/NAME`), and nothing else; `open` and
 `pathlib` work on them.
 
-`files`, `http`, `log` and `secrets` are what the host offers.
+A plugin offers one kind of actions: `source`, `build`, `test`, `deploy`, `approval`, `invoke` or `rule`; the decorator of this
+name makes an action of a function, and `[tool.pipewright]` of `pyproject.toml` names the world `build-plugin`, or another's.
+What the function returns is in `answer`; what it is given, in `action`. `files`, `http`, `log` and `secrets` are what the host
+offers. `testing` runs actions in tests without a host.
 """
 
+import sys as _sys
+from pathlib import Path as _Path
+
+try:
+    import wit_world as _wit_world
+except ModuleNotFoundError:
+    # Not in a component, but in a test or an editor.
+    _sys.path.append(str(_Path(__file__).parent / "outside"))
+
 from . import files, http, log, secrets
-from .action import Action, Resumed, Signal
-from .answer import Deployed, Link, Report, Target, Wait
-from .declare import ask, build, deploy, plugin
-from .failure import Failure
+from .action import Action, ActionType, Context, Resumed, Signal
+from .answer import Decision, Deployed, Fetched, Link, Report, Revision, Target, TestCase, Tested, Verdict, Wait
+from .declare import Ask, Count, approval, ask, build, deploy, invoke, plugin, rule, source, test
+from .failure import Failure, FailureKind
 from .settings import setting
 
 __all__ = [
-    "Action", "Deployed", "Failure", "Link", "Report", "Resumed", "Signal", "Target", "Wait",
-    "ask", "build", "deploy", "files", "http", "log", "plugin", "secrets", "setting",
+    "Action", "ActionType", "Ask", "Context", "Count", "Decision", "Deployed", "Failure", "FailureKind", "Fetched", "Link",
+    "Report", "Resumed", "Revision", "Signal", "Target", "TestCase", "Tested", "Verdict", "Wait",
+    "approval", "ask", "build", "deploy", "files", "http", "invoke", "log", "plugin", "rule", "secrets", "setting", "source",
+    "test",
 ]  # fmt: skip

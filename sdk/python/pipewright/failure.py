@@ -1,38 +1,66 @@
 """Why an action failed: CodePipeline's failure types, with a message for a person."""
 
-from typing import Self
+from typing import Literal, Self
 
 from componentize_py_types import Err
 from wit_world.imports import artifacts, secrets
-from wit_world.imports.pipewright_plugin_types import FailureKind
+
+__all__ = ["Failure", "FailureKind"]
+
+#: CodePipeline's failure types, by the names that the API and cases have for them.
+FailureKind = Literal[
+    "JobFailed",
+    "ConfigurationError",
+    "PermissionError",
+    "RevisionOutOfSync",
+    "RevisionUnavailable",
+    "SystemUnavailable",
+]
+
+# The host refuses longer ones.
+MESSAGE_BYTES_MAX = 16 * 1024
 
 
 class Failure(Exception):
-    """Raise it to fail the action. The message says what is wrong, where, and how to mend it.
+    """Raise it to fail the action. The message says what is wrong, where, and how to mend it; of more than 16 KiB the rest is
+    left out.
 
     `Failure(…)` is for work that failed: a compiler, a page that does not parse. The others are for what the declaration,
-    a grant or an outside system did.
+    a grant or an outside system did. Any other exception that leaves an action fails it as *JobFailed*, with its traceback
+    in the log; a `PermissionError` of Python's fails it as *PermissionError*.
     """
 
-    def __init__(self, message: str, kind: FailureKind = FailureKind.JOB_FAILED) -> None:
+    def __init__(self, message: str, kind: FailureKind = "JobFailed") -> None:
         super().__init__(message)
-        self.message = message
-        self.kind = kind
+        #: For a person.
+        self.message = message.encode()[:MESSAGE_BYTES_MAX].decode(errors="ignore")
+        #: CodePipeline's failure type.
+        self.kind: FailureKind = kind
 
     @classmethod
     def configuration(cls, message: str) -> Self:
         """The pipeline's declaration asks for something impossible; name the setting and how to mend it."""
-        return cls(message, FailureKind.CONFIGURATION_ERROR)
+        return cls(message, "ConfigurationError")
 
     @classmethod
     def permission(cls, message: str) -> Self:
         """A grant or an outside system refused."""
-        return cls(message, FailureKind.PERMISSION_ERROR)
+        return cls(message, "PermissionError")
+
+    @classmethod
+    def revision_out_of_sync(cls, message: str) -> Self:
+        """A source's revision is older than one that was seen already."""
+        return cls(message, "RevisionOutOfSync")
+
+    @classmethod
+    def revision_unavailable(cls, message: str) -> Self:
+        """A source's revision is not there any more."""
+        return cls(message, "RevisionUnavailable")
 
     @classmethod
     def system_unavailable(cls, message: str) -> Self:
         """An outside system cannot be reached just now."""
-        return cls(message, FailureKind.SYSTEM_UNAVAILABLE)
+        return cls(message, "SystemUnavailable")
 
 
 class from_host:

@@ -2,17 +2,21 @@
 WASI's files do not have: executable bits and checked links.
 
 `open` and `pathlib` work on the same paths. Hashing, packing and copying in the plugin is many times slower than here.
+
+Each call raises a `Failure` that says which path and what is wrong with it: *permission* where no grant allows it (with the
+grant that would), and else *job failed*: no such file, a used-up limit, a disk's fault.
 """
 
 import builtins
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
 from os import PathLike, fspath
 
 from wit_world.imports import artifacts as host
-from wit_world.imports.artifacts import Copied, Entry, FileKind
 
+from . import streams
 from .failure import Failure, from_host
-from .streams import chunks, write_all
 
 __all__ = [
     "Copied", "Entry", "FileKind",
@@ -22,17 +26,51 @@ __all__ = [
 Path = str | PathLike[str]
 
 
+class FileKind(Enum):
+    """What lies at a path."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "link"
+
+
+_KINDS = {host.FileKind.FILE: FileKind.FILE, host.FileKind.DIRECTORY: FileKind.DIRECTORY, host.FileKind.LINK: FileKind.LINK}
+
+
+@dataclass
+class Entry:
+    """What `list` finds."""
+
+    #: Below the listed folder, separated by `/`.
+    path: str
+    kind: FileKind
+    #: Bytes; 0 for what is no file.
+    size: int
+    executable: bool
+    #: Where a link points.
+    target: str | None
+
+
+@dataclass
+class Copied:
+    """How much was copied, packed or unpacked."""
+
+    files: int
+    bytes: int
+
+
 def list(path: Path, except_: Iterable[str] = ()) -> builtins.list[Entry]:
     """Everything below a folder, in the order of the bytes of the path. Leaves out what lies under one of `except_`, paths
     below the listed one, separated by `/`."""
     with from_host():
-        return host.list(fspath(path), [*except_])
+        found = host.list(fspath(path), [*except_])
+    return [Entry(one.path, _KINDS[one.kind], one.size, one.executable, one.target) for one in found]
 
 
 def read(path: Path) -> bytes:
     """A whole file."""
     with from_host(), host.read(fspath(path)) as stream:
-        return b"".join(chunks(stream))
+        return b"".join(streams.chunks(stream))
 
 
 def read_text(path: Path) -> str:
@@ -47,7 +85,8 @@ def write(path: Path, data: bytes | str, *, executable: bool = False) -> None:
     """Makes or replaces a file, and the folders above it."""
     data = data.encode() if isinstance(data, str) else data
     with from_host(), host.write(fspath(path), executable) as stream:
-        write_all(stream, data)
+        streams.write(stream, data)
+        streams.flush(stream)
 
 
 def digest(path: Path) -> str:
@@ -59,10 +98,11 @@ def digest(path: Path) -> str:
 def copy(source: Path, destination: Path, except_: Iterable[str] = ()) -> Copied:
     """Copies a file or a whole folder, with executable bits and links; `except_` as in `list`."""
     with from_host():
-        return host.copy(fspath(source), fspath(destination), [*except_])
+        return _copied(host.copy(fspath(source), fspath(destination), [*except_]))
 
 
 def set_executable(path: Path, executable: bool = True) -> None:
+    """Whether a file is a program."""
     with from_host():
         host.set_executable(fspath(path), executable)
 
@@ -83,10 +123,14 @@ def sync(path: Path) -> None:
 def zip(source: Path, destination: Path) -> Copied:
     """Packs a folder into a zip file, reproducibly."""
     with from_host():
-        return host.zip(fspath(source), fspath(destination))
+        return _copied(host.zip(fspath(source), fspath(destination)))
 
 
 def unzip(source: Path, destination: Path) -> Copied:
     """Unpacks a zip file into a folder; refuses entries that would lie outside of it."""
     with from_host():
-        return host.unzip(fspath(source), fspath(destination))
+        return _copied(host.unzip(fspath(source), fspath(destination)))
+
+
+def _copied(copied: host.Copied) -> Copied:
+    return Copied(copied.files, copied.bytes)

@@ -1,6 +1,9 @@
-"""Log lines and progress of the running action."""
+"""Log lines and progress of the running action. A message of several lines is as many lines; the host keeps 16 MiB and
+200,000 lines of one call, and masks secrets in them."""
 
 from wit_world.imports import log as host
+
+__all__ = ["debug", "error", "info", "progress", "warn"]
 
 
 def debug(message: object) -> None:
@@ -9,6 +12,7 @@ def debug(message: object) -> None:
 
 
 def info(message: object) -> None:
+    """What the action does."""
     host.write(host.Level.INFO, str(message))
 
 

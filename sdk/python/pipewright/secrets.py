@@ -1,9 +1,12 @@
 """Secrets by name. A plugin holds a stand-in, and the host puts the value in its place in header values of requests to the
-hosts that the secret was granted for."""
+hosts that the secret was granted for. Each call fails with *permission* where no grant allows it, and names the grant that
+would."""
 
 from wit_world.imports import secrets as host
 
 from .failure import from_host
+
+__all__ = ["basic", "reveal", "stand_in"]
 
 
 def stand_in(name: str) -> str:
@@ -19,6 +22,6 @@ def basic(user: str, name: str) -> str:
 
 
 def reveal(name: str) -> str:
-    """The value itself: a capability of its own."""
+    """The value itself: a capability of its own, for which the plugin asks with `reveal-secret`."""
     with from_host():
         return host.reveal(name)

@@ -81,9 +81,10 @@ def text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list) else str(value)
 
 
-def _declared(field: dataclasses.Field, hint: Any) -> Declared:
+def _declared(field: dataclasses.Field[Any], hint: Any) -> Declared:
     base, optional = _without_none(hint)
-    if _kind(base) is None or "documentation" not in field.metadata:
+    kind = _kind(base)
+    if kind is None or "documentation" not in field.metadata:
         raise TypeError(f"the setting `{field.name}` has a type that settings cannot have, or is not made by `setting(…)`")
     default = field.metadata["default"]
     has_default = default is not dataclasses.MISSING and default is not None
@@ -93,7 +94,7 @@ def _declared(field: dataclasses.Field, hint: Any) -> Declared:
         required=not optional and not has_default,
         abi=abi.Setting(
             name=field.metadata["name"] or "".join(word[:1].upper() + word[1:] for word in field.name.split("_")),
-            kind=_kind(base),
+            kind=kind,
             required=not optional and not has_default,
             secret=field.metadata["secret"],
             default=text(default) if has_default else None,

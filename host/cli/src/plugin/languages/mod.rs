@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use pipewright_author::cases;
+use tokio::process::Command as Process;
 
 use super::changes::Snapshot;
 use crate::exit::Ended;
@@ -51,21 +52,29 @@ impl Language {
             return Ok(component);
         }
         std::fs::create_dir_all(component.parent().unwrap_or(folder)).map_err(at)?;
-        let (mut tool, install) = match self {
-            Self::Python => python::tool(folder)?,
-            Self::JavaScript => javascript::tool(),
+        let (check, (tool, install)) = match self {
+            Self::Python => (python::check(folder)?, python::tool(folder)?),
+            Self::JavaScript => (javascript::check(folder), javascript::tool()),
         };
-        let name = tool.as_std().get_program().to_string_lossy().into_owned();
+        run(check, folder, &install).await?;
         note!("building {}", folder.display());
-        tool.current_dir(folder).stdout(Stdio::from(io::stderr())).kill_on_drop(true);
-        let ended = tool.status().await.map_err(|error| {
-            let here = folder.display();
-            Ended::usage(format!("{name}, which builds the plugin in {here}, cannot be run: {error}; {install}"))
-        })?;
-        if !ended.success() {
-            return Err(Ended::usage(format!("{} cannot be built by {name}; see above", folder.display())));
-        }
+        run(tool, folder, &install).await?;
         std::fs::write(&inputs, made_of).map_err(at)?;
         Ok(component)
+    }
+}
+
+/// Runs one step of a build in the plugin's folder.
+async fn run(mut tool: Process, folder: &Path, install: &str) -> Result<(), Ended> {
+    let name = tool.as_std().get_program().to_string_lossy().into_owned();
+    let ended = tool.current_dir(folder).stdout(Stdio::from(io::stderr())).kill_on_drop(true).status().await.map_err(
+        |error| {
+            let here = folder.display();
+            Ended::usage(format!("{name}, which builds the plugin in {here}, cannot be run: {error}; {install}"))
+        },
+    )?;
+    match ended.success() {
+        true => Ok(()),
+        false => Err(Ended::usage(format!("{} cannot be built by {name}; see above", folder.display()))),
     }
 }

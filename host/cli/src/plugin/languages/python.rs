@@ -1,4 +1,7 @@
-//! Plugins in Python: what makes a component of a folder with a `pyproject.toml`. Must not know what is done with it.
+//! Plugins in Python: what looks at a folder with a `pyproject.toml`, and what makes a component of it. Must not know what is
+//! done with it.
+//!
+//! Packages come from the folder's own `.venv`, or from nowhere.
 
 use std::path::Path;
 
@@ -10,6 +13,10 @@ use crate::exit::Ended;
 
 /// The version that the layer in `sdk/python` was written for.
 const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
+/// What componentize-py takes for the environment of a plugin that has none; without one it takes the machine's packages.
+const NO_PACKAGES: &str = "build/no-packages";
+/// `sdk/python/pipewright_look.py`, which has its arguments after it.
+const LOOK: &str = "import sys; sys.path.append('pipewright/python'); import pipewright_look; pipewright_look.main()";
 
 /// The part of `pyproject.toml` that is ours.
 #[derive(Deserialize)]
@@ -28,8 +35,50 @@ struct PythonPlugin {
     world: String,
 }
 
+/// A look at the plugin, to be run in its folder before `tool` and whenever a source changes: it imports the plugin's module
+/// in the folder's own Python, and compares what is installed with what is wanted and locked. It ends in a fraction of a
+/// second with a status other than 0 if something is wrong, which is in Python's own words on standard error, and tells there
+/// which packages will be in the component.
+///
+/// Must not build, write a file, reach the network, or take an import of the machine's own packages for one of the plugin's.
+pub(super) fn check(folder: &Path) -> Result<Process, Ended> {
+    let world = world(folder)?;
+    if !folder.join("pipewright/python/pipewright_look.py").is_file() {
+        let here = folder.display();
+        let text = format!("{here} has no Python layer of this pipewright; get it by `pipewright plugin renew {here}`");
+        return Err(Ended::usage(text));
+    }
+    let own = folder.join(".venv/bin/python");
+    let mut look = Process::new(if own.is_file() { own } else { "python3".into() });
+    // Isolated, without the packages of the machine, and without caches of what it compiles.
+    look.args(["-I", "-S", "-B", "-c", LOOK, &world]).current_dir(folder);
+    Ok(look)
+}
+
 /// componentize-py of the folder's own environment, or else of the PATH; and how to install it.
 pub(super) fn tool(folder: &Path) -> Result<(Process, String), Ended> {
+    let world = world(folder)?;
+    let own = folder.join(".venv/bin/componentize-py");
+    let mut tool = Process::new(if own.is_file() { own } else { "componentize-py".into() });
+    tool.args(["-q", "-d", "pipewright/wit", "-w", &world, "componentize"]);
+    tool.args(["-p", "src", "-p", "pipewright/python", "pipewright_component", "-o", COMPONENT]);
+    let packages = match folder.join(".venv").is_dir() {
+        true => folder.join(".venv"),
+        false => {
+            let none = folder.join(NO_PACKAGES);
+            let inside = none.join("lib/site-packages");
+            std::fs::create_dir_all(&inside).map_err(|error| Ended::usage(format!("{}: {error}", inside.display())))?;
+            none
+        }
+    };
+    tool.env("VIRTUAL_ENV", packages);
+    // An author's mistake is shown as Python's own traceback, and not the tool's as well.
+    tool.env("RUST_BACKTRACE", "0");
+    Ok((tool, format!("install it by `python3 -m venv .venv && .venv/bin/pip install {COMPONENTIZE_PY}`")))
+}
+
+/// The world that the plugin is for.
+fn world(folder: &Path) -> Result<String, Ended> {
     let manifest = folder.join("pyproject.toml");
     let text =
         std::fs::read_to_string(&manifest).map_err(|error| Ended::usage(format!("{}: {error}", manifest.display())))?;
@@ -37,11 +86,5 @@ pub(super) fn tool(folder: &Path) -> Result<(Process, String), Ended> {
         let wants = "it needs `[tool.pipewright]` with `world = \"build-plugin\"` or another";
         Ended::usage(format!("{}: {error}; {wants}", manifest.display()))
     })?;
-    let own = folder.join(".venv/bin/componentize-py");
-    let mut tool = Process::new(if own.is_file() { own } else { "componentize-py".into() });
-    tool.args(["-d", "pipewright/wit", "-w", &project.tool.pipewright.world, "componentize"]);
-    tool.args(["-p", "src", "-p", "pipewright/python", "plugin", "-o", COMPONENT]);
-    // An author's mistake is shown as Python's own traceback, and not the tool's as well.
-    tool.env("RUST_BACKTRACE", "0");
-    Ok((tool, format!("install it by `python3 -m venv .venv && .venv/bin/pip install {COMPONENTIZE_PY}`")))
+    Ok(project.tool.pipewright.world)
 }

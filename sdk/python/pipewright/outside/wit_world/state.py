@@ -1,0 +1,41 @@
+"""Who answers the calls outside of a component."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class State:
+    """What a host holds for the plugin that it calls."""
+
+    #: Where the folders `inputs`, `outputs`, `directories` and `scratch` are.
+    root: Path
+    secrets: dict[str, str] = field(default_factory=dict)
+    #: Answers to requests in the words of `[[http]]` of a case; each is given once, in their order.
+    http: list[dict[str, Any]] = field(default_factory=list)
+    #: The requests that were sent: `request`, `headers`, `body`.
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    #: Lines of the log, each with its level before it, like `info counted 3 files`.
+    log: list[str] = field(default_factory=list)
+    #: What no grant allowed.
+    denials: list[str] = field(default_factory=list)
+
+
+_hosts: list[State] = []
+
+
+def host() -> State:
+    """The host of the call that runs."""
+    if not _hosts:
+        raise RuntimeError("there is no host here: let `pipewright.testing.Host` run the action")
+    return _hosts[-1]
+
+
+def enter(state: State) -> None:
+    """From now on this host answers, until `leave`."""
+    _hosts.append(state)
+
+
+def leave() -> None:
+    _hosts.pop()

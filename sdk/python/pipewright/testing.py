@@ -1,0 +1,229 @@
+"""Runs actions without a component and without a host, for unit tests with `pytest` or another runner.
+
+    from pipewright.testing import Host
+
+    import plugin
+
+    def test_counts_files() -> None:
+        host = Host()
+        ran = host.run(plugin.count, inputs={"Source": {"a.md": "one", "docs/b.md": "two"}}, settings={"Ending": ".md"})
+        assert ran.outcome == "succeeded"
+        assert ran.variables == {"Files": "2"}
+        assert "info counted 2 files" in ran.log
+
+The words are those of the cases in `cases/`. What a `Host` does not do: enforce limits and grants, keep the plugin from the
+machine that it runs on, or have Python's clocks other than `time.time` stand still. For that, and for all that a component is,
+there are cases; for what a function makes of its inputs, this is quicker, and stops in a debugger.
+"""
+
+import importlib
+import shutil
+import tempfile
+import time as _time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+from unittest import mock
+
+from wit_world import state
+from wit_world.imports import pipewright_plugin_types as types
+
+from .action import Action, Signal
+from .answer import Link, Revision, Target, TestCase, Wait
+from .declare import Definition, done
+from .failure import Failure
+
+__all__ = ["Files", "Host", "Ran"]
+
+#: What is in a folder: the contents of files by path, or a folder of this machine that is copied.
+Files = Mapping[str, str | bytes] | Path
+
+#: The time at which a case starts, too: 2023-11-14, 22:13:20 UTC.
+TIME_DEFAULT = 1_700_000_000_000
+
+
+@dataclass
+class Ran:
+    """What came of a call."""
+
+    outcome: Literal["succeeded", "failed", "rejected", "waiting"]
+    #: What the function returned; None where it raised a `Failure`.
+    answer: Any = None
+    #: The `Failure` that the function raised.
+    failure: Failure | None = None
+    #: The one line for a person; a verdict's reason.
+    summary: str | None = None
+    #: As the pipeline gets them: as texts.
+    variables: dict[str, str] = field(default_factory=dict)
+    links: list[Link] = field(default_factory=list)
+    external_id: str | None = None
+    revision: Revision | None = None
+    targets: list[Target] = field(default_factory=list)
+    cases: list[TestCase] = field(default_factory=list)
+    #: How many cases passed, failed and were skipped.
+    counts: dict[str, int] = field(default_factory=dict)
+    #: The folders of the output artifacts, which are there as long as this or the `Host` is.
+    outputs: dict[str, Path] = field(default_factory=dict)
+    #: The lines of the log, each with its level before it, like `info counted 2 files`.
+    log: list[str] = field(default_factory=list)
+    #: What no grant allowed.
+    denials: list[str] = field(default_factory=list)
+    #: The requests that were sent, each with its `request` (method and URL), `headers` and `body`.
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    _kept: Any = field(default=None, repr=False)
+
+
+@dataclass
+class _Call:
+    """What is the same for every call of one action execution."""
+
+    definition: Definition[Any]
+    request: types.Request
+    inputs: Mapping[str, Files]
+
+
+class Host:
+    """A host for tests: it has files in a temporary folder, and gives what it was told to give.
+
+    `http` are the answers to requests, in the words of `[[http]]` of a case, each given once:
+    `{"request": "GET https://example.com/", "status": 200, "json": {...}}`; a request that has none is denied. `secrets` are
+    the values of secrets by name, and `directories` what is in granted folders. `time` is the time of day in milliseconds
+    since 1970-01-01 UTC, which `time.time` and `time.time_ns` tell while an action runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        http: Iterable[Mapping[str, Any]] = (),
+        secrets: Mapping[str, str] | None = None,
+        directories: Mapping[str, Files] | None = None,
+        time: int = TIME_DEFAULT,
+    ) -> None:
+        self.time = time
+        self._http = [dict(answer) for answer in http]
+        self._secrets = dict(secrets or {})
+        self._folder = tempfile.TemporaryDirectory(prefix="pipewright-")
+        self._calls = 0
+        self._last: _Call | None = None
+        #: The granted folders, by name.
+        self.directories = {name: self._root / "directories" / name for name in directories or {}}
+        for name, files in (directories or {}).items():
+            _fill(self.directories[name], files)
+
+    @property
+    def _root(self) -> Path:
+        # What a link of the machine's leads to is the same folder under another name.
+        return Path(self._folder.name).resolve()
+
+    def run(
+        self,
+        action: Definition[Any],
+        *,
+        settings: Mapping[str, str] | None = None,
+        inputs: Mapping[str, Files] | None = None,
+        outputs: Iterable[str] = (),
+        commands: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+        output_variables: Iterable[str] = (),
+        idempotency_key: str = "case",
+        attempt: int = 1,
+        revision: str | None = None,
+        call: Literal["fetch", "latest"] = "fetch",
+    ) -> Ran:
+        """Calls an action: a function with a decorator, like `plugin.count`. `settings` are texts by their names in the
+        action's configuration. `call="latest"` asks a source for its newest revision.
+
+        A `Failure` makes the outcome *failed*; every other exception is the test's own to see.
+        """
+        names = types.Context("123456789012", "local", "pipeline", "execution", "stage", "action", idempotency_key)
+        request = types.Request(
+            action_type=action.abi.id,
+            context=names,
+            settings=[types.NamedValue(name, value) for name, value in (settings or {}).items()],
+            inputs=[*(inputs or {})],
+            outputs=[types.Output(name, []) for name in outputs],
+            commands=[*commands],
+            environment=[types.NamedValue(name, value) for name, value in (environment or {}).items()],
+            output_variables=[*output_variables],
+            idempotency_key=idempotency_key,
+            attempt=attempt,
+            resumed=None,
+        )
+        self._last = _Call(action, request, inputs or {})
+        return self._call(self._last, revision, call)
+
+    def wake(self, signal: Signal | None = None) -> Ran:
+        """Calls the action again that answered *waiting*: because its time came, or with a signal."""
+        if self._last is None or self._last.request.resumed is None:
+            raise RuntimeError("no action waits: `run` one first that answers with a Wait")
+        wake = types.Wake_Signal(types.Signal(signal.kind, signal.payload)) if signal else types.Wake_Time()
+        self._last.request.resumed = replace(self._last.request.resumed, wake=wake)
+        return self._call(self._last, None, "fetch")
+
+    def _call(self, call: _Call, revision: str | None, function: Literal["fetch", "latest"]) -> Ran:
+        self._calls += 1
+        root = self._root / str(self._calls)
+        for name, files in call.inputs.items():
+            _fill(root / "inputs" / name, files)
+        for output in call.request.outputs:
+            (root / "outputs" / output.name).mkdir(parents=True)
+        (root / "scratch").mkdir(parents=True)
+        (self._root / "directories").mkdir(exist_ok=True)
+        (root / "directories").symlink_to(self._root / "directories")
+        held = state.State(root, self._secrets, self._http)
+        definition, request = call.definition, call.request
+        chosen = definition.latest if function == "latest" else definition.function
+        if chosen is None:
+            raise TypeError("only a source has `latest`")
+        state.enter(held)
+        try:
+            with mock.patch.multiple(_time, time=lambda: self.time / 1000, time_ns=lambda: self.time * 1_000_000):
+                answer = definition.call(chosen, Action(request, revision, root), request.settings)
+                if function == "fetch" or isinstance(answer, Wait):
+                    # What the host would refuse is refused here as well.
+                    outcomes = importlib.import_module(f"wit_world.exports.{definition.abi.id.category.name.lower()}")
+                    done(definition, answer, outcomes)
+                if isinstance(answer, Wait):
+                    request.resumed = types.Resumption(answer.abi().continuation, types.Wake_Time())
+            ran = _ran(answer)
+        except Failure as failure:
+            ran = Ran("failed", failure=failure)
+        finally:
+            state.leave()
+        ran.outputs = {output.name: root / "outputs" / output.name for output in request.outputs}
+        ran.log, ran.denials, ran.requests, ran._kept = held.log, held.denials, held.requests, self._folder
+        return ran
+
+
+def _ran(answer: Any) -> Ran:
+    if isinstance(answer, Wait):
+        return Ran("waiting", answer, summary=answer.summary)
+    ran = Ran("succeeded", answer, revision=answer if isinstance(answer, Revision) else getattr(answer, "revision", None))
+    # A build's or an invocation's answer is the report itself.
+    report = getattr(answer, "report", answer)
+    ran.summary = getattr(report, "summary", None) or getattr(report, "reason", None)
+    if hasattr(report, "abi") and hasattr(report, "variables"):
+        ran.variables = {one.name: one.value for one in report.abi().variables}
+        ran.links, ran.external_id = [*report.links], report.external_id
+    ran.targets = [*getattr(answer, "targets", [])]
+    ran.cases = [*getattr(answer, "cases", [])]
+    if hasattr(answer, "cases"):
+        ran.counts = {"passed": 0, "failed": 0, "skipped": 0} | Counter(case.status for case in ran.cases)
+    if ran.counts.get("failed"):
+        ran.outcome = "failed"
+    if getattr(answer, "approved", True) is False or getattr(answer, "passed", True) is False:
+        ran.outcome = "rejected"
+    return ran
+
+
+def _fill(folder: Path, files: Files) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(files, Path):
+        shutil.copytree(files, folder, symlinks=True)
+        return
+    folder.mkdir()
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content.encode() if isinstance(content, str) else content)
