@@ -8,7 +8,7 @@ export class Action {
   /** A private folder, empty at the start and gone after the call. */
   scratch = '/scratch';
 
-  constructor(request) {
+  constructor(request, revision) {
     /** `{ account, region, pipeline, executionId, stage, action, actionExecutionId }` */
     this.context = request.context;
     /** `{ category, owner, provider, version }` */
@@ -20,6 +20,8 @@ export class Action {
     this.idempotencyKey = request.idempotencyKey;
     /** 1 at first; more when the host died while the action ran, and runs it again. */
     this.attempt = request.attempt;
+    /** The revision that a source is to fetch; `undefined` for the newest one. */
+    this.revision = revision;
     /** The declaration's `commands`. */
     this.commands = request.commands;
     /** The declaration's `environmentVariables`, by name. */

@@ -1,48 +1,44 @@
-/**
- * Requests to hosts that the operator granted.
- *
- *     const token = secrets.standIn('api-token');
- *     const { id } = http.fetch('https://api.example.com/v1/deployments', {
- *       method: 'POST',
- *       headers: { authorization: `Bearer ${token}` },
- *       json: { release: 7 },
- *     }).succeeded().json();
- *
- * Redirects are not followed: each would be a request of its own, to a host that may not be granted.
- */
+/** Requests to hosts that the operator granted; pipewright.d.ts has the whole documentation. */
 
 import { handle } from 'wasi:http/outgoing-handler@0.2.12';
-import { Fields, OutgoingBody, OutgoingRequest } from 'wasi:http/types@0.2.12';
+import { Fields, OutgoingBody, OutgoingRequest, RequestOptions, httpErrorCode } from 'wasi:http/types@0.2.12';
 
 import { Failure } from './failure.js';
-import { bytesOf, readAll, using, writeAll } from './streams.js';
+import { mustRun, until } from './loop.js';
+import { DISPOSE, block, bytesOf, chunk, iterated, piece, readAll, ready, said, using, write } from './streams.js';
 
 const METHODS = ['get', 'head', 'post', 'put', 'delete', 'patch', 'options'];
+const SECOND_NANOSECONDS = 1_000_000_000;
+const BYTES_MAX = 16 * 1024 * 1024;
 /** What a failure shows of a response. */
 const SHOWN_MAX = 1024;
+const OPTIONS = ['method', 'headers', 'json', 'body', 'bytesMax', 'timeouts'];
+const TIMEOUTS = { connect: 'setConnectTimeout', firstByte: 'setFirstByteTimeout', betweenBytes: 'setBetweenBytesTimeout' };
 
-/** A whole response, whatever its status. */
-class Response {
-  constructor(url, status, headers, bytes) {
+/** What every response has: where it came from, its status and its headers. */
+class Head {
+  constructor({ url, status, headers }) {
     this.url = url;
     this.status = status;
-    /** By lower-case name; several of one name are joined by commas. @type {Map<string, string>} */
     this.headers = headers;
-    /** The body. @type {Uint8Array} */
-    this.bytes = bytes;
   }
 
-  /** Whether the status is 200 to 299. */
   get ok() {
     return this.status >= 200 && this.status < 300;
   }
+}
 
-  /** The body as UTF-8; what is none is replaced. */
+/** A whole response. */
+export class Response extends Head {
+  constructor(head, bytes) {
+    super(head);
+    this.bytes = bytes;
+  }
+
   text() {
     return new TextDecoder().decode(this.bytes);
   }
 
-  /** The response itself if its status is 200 to 299, and else a failure that says what came instead. */
   succeeded() {
     if (this.ok) return this;
     throw new Failure(`${this.url} answered ${this.status}: ${this.text().slice(0, SHOWN_MAX).trim()}`);
@@ -57,27 +53,86 @@ class Response {
   }
 }
 
-/**
- * Sends a request and reads the whole response, of at most `bytesMax` bytes. It is like the web's `fetch`, but synchronous.
- * `json` takes the place of `body`, which is a text or a `Uint8Array`.
- *
- * A header value may hold a secret's stand-in; see `secrets`. Fails with *configuration* for what is no URL or header,
- * *permission* where no grant allows it, and *system unavailable* where no response comes.
- *
- * @param {string} url
- * @param {{ method?: string, headers?: Record<string, string>, json?: any, body?: string | Uint8Array, bytesMax?: number }} options
- */
-export function fetch(url, { method = 'GET', headers = {}, json, body = '', bytesMax = 16 * 1024 * 1024 } = {}) {
-  const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]));
-  if (json !== undefined) {
-    body = JSON.stringify(json);
-    if (!fields.has('content-type')) fields.set('content-type', 'application/json');
+/** A response whose body is still to come. */
+export class Streamed extends Head {
+  #incoming;
+
+  constructor(incoming) {
+    super(incoming);
+    this.#incoming = incoming;
   }
-  const bytes = bytesOf(body);
-  if (bytes.length > 0 && !fields.has('content-length')) fields.set('content-length', String(bytes.length));
+
+  *[Symbol.iterator]() {
+    try {
+      for (;;) {
+        const bytes = block(this.#incoming.chunk());
+        if (bytes === undefined) return;
+        yield bytes;
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  read({ bytesMax = BYTES_MAX } = {}) {
+    return new Response(this, block(this.#incoming.all(bytesMax)));
+  }
+
+  close() {
+    this.#incoming.close();
+  }
+}
+
+export function fetch(url, options = {}) {
+  return block(whole(url, options));
+}
+
+export function stream(url, options = {}) {
+  return new Streamed(block(exchange(url, options)));
+}
+
+export function send(url, options = {}) {
+  return awaited(whole(url, options));
+}
+
+function* whole(url, { bytesMax = BYTES_MAX, ...options }) {
+  const incoming = yield* exchange(url, options);
+  return new Response(incoming, yield* incoming.all(bytesMax));
+}
+
+/** All steps, and their result; others go on meanwhile. */
+export async function awaited(steps) {
+  mustRun('a request');
+  let step = steps.next();
+  while (!step.done) {
+    let value;
+    try {
+      value = await (Array.isArray(step.value) ? until(step.value) : step.value);
+    } catch (error) {
+      step = steps.throw(error);
+      continue;
+    }
+    step = steps.next(value);
+  }
+  return step.value;
+}
+
+/** The steps of a request, up to the headers of its response. */
+export function* exchange(url, options) {
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
+  if (unknown !== undefined) throw new TypeError(`a request has no \`${unknown}\`; it has ${OPTIONS.join(', ')}`);
+  const { method = 'GET', headers = {}, json, body = '', timeouts = {} } = options;
+  const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]));
+  if (json !== undefined && !fields.has('content-type')) fields.set('content-type', 'application/json');
+  const data = json === undefined ? body : JSON.stringify(json);
+  const isWhole = typeof data === 'string' || data instanceof Uint8Array;
+  const length = isWhole ? bytesOf(data).length : undefined;
+  if (length > 0 && !fields.has('content-length')) fields.set('content-length', String(length));
   const request = outgoing(method, url, fields);
+  const sent = request.body();
   try {
-    return answer(request, url, bytes, bytesMax);
+    const future = handle(request, requestOptions(timeouts));
+    return new Incoming(url, yield* answered(future, sent, iterated(data), length));
   } catch (error) {
     throw failure(url, error);
   }
@@ -106,41 +161,105 @@ function outgoing(method, url, headers) {
   return request;
 }
 
-function answer(request, url, bytes, bytesMax) {
-  const body = request.body();
-  return using(handle(request, undefined), (future) => {
-    if (bytes.length > 0) {
-      using(body.write(), (stream) => {
-        try {
-          writeAll(stream, bytes);
-        } catch {
-          // A host that wants no more of it may well have answered.
-        }
-      });
+function requestOptions(timeouts) {
+  const options = new RequestOptions();
+  for (const [name, seconds] of Object.entries(timeouts)) {
+    if (!(name in TIMEOUTS)) throw new TypeError(`there is no timeout \`${name}\`; there are ${Object.keys(TIMEOUTS).join(', ')}`);
+    if (!(seconds > 0)) throw new TypeError(`the timeout \`${name}\` is a number of seconds above 0`);
+    options[TIMEOUTS[name]](BigInt(Math.round(seconds * SECOND_NANOSECONDS)));
+  }
+  return options;
+}
+
+/** Sends the body, and waits for the answer. */
+function* answered(future, body, iterator, length) {
+  const answer = future.subscribe();
+  try {
+    if (length === 0 || (yield* sendAll(body, iterator, future, answer))) OutgoingBody.finish(body, undefined);
+    while (!answer.ready()) yield* ready(future);
+  } finally {
+    answer[DISPOSE]();
+    // Runs out where the request was refused in the middle of it.
+    iterator.return?.();
+  }
+  const { val: result } = future.get();
+  if (result.tag === 'err') throw { payload: result.val };
+  return { response: result.val, future };
+}
+
+/** Whether all was sent. A server may answer before: what it says counts, and nobody reads the rest. */
+function* sendAll(body, iterator, future, answer) {
+  const stream = body.write();
+  const isOver = () => answer.ready();
+  try {
+    for (;;) {
+      const bytes = yield* piece(iterator);
+      if (bytes === undefined) break;
+      yield* write(stream, bytes, isOver, [future]);
+      if (isOver()) return false;
     }
-    OutgoingBody.finish(body, undefined);
-    using(future.subscribe(), (answered) => answered.block());
-    const result = future.get().val;
-    if (result.tag === 'err') throw { payload: result.val };
-    return using(result.val, (response) => {
-      const headers = new Map();
-      for (const [name, value] of using(response.headers(), (fields) => fields.entries())) {
-        const [key, text] = [name.toLowerCase(), new TextDecoder().decode(value)];
-        headers.set(key, headers.has(key) ? `${headers.get(key)}, ${text}` : text);
-      }
-      const received = using(response.consume(), (incoming) =>
-        using(incoming.stream(), (stream) => readAll(stream, bytesMax, `the response of ${url}`)),
-      );
-      return new Response(url, response.status(), headers, received);
-    });
-  });
+    stream.flush();
+    while (!isOver() && stream.checkWrite() === 0n) yield* ready(stream, future);
+    return true;
+  } catch (error) {
+    // The host wants no more of it: the answer says why.
+    if (error?.payload?.tag === 'closed' || error?.payload?.tag === 'last-operation-failed') return false;
+    throw error;
+  } finally {
+    stream[DISPOSE]();
+  }
+}
+
+/** A response whose body is still to come, in steps. */
+class Incoming {
+  #resources;
+  #stream;
+
+  constructor(url, { response, future }) {
+    this.url = url;
+    this.status = response.status();
+    this.headers = new Map();
+    for (const [name, value] of using(response.headers(), (fields) => fields.entries())) {
+      const [key, text] = [name.toLowerCase(), new TextDecoder().decode(value)];
+      this.headers.set(key, this.headers.has(key) ? `${this.headers.get(key)}, ${text}` : text);
+    }
+    const body = response.consume();
+    this.#stream = body.stream();
+    this.#resources = [this.#stream, body, response, future];
+  }
+
+  *chunk() {
+    return yield* this.#reading(() => chunk(this.#stream));
+  }
+
+  *all(bytesMax) {
+    try {
+      return yield* this.#reading(() => readAll(this.#stream, bytesMax, `the response of ${this.url}`));
+    } finally {
+      this.close();
+    }
+  }
+
+  *#reading(steps) {
+    if (this.#resources.length === 0) throw new TypeError(`the response of ${this.url} was read or closed before`);
+    try {
+      return yield* steps();
+    } catch (error) {
+      throw failure(this.url, error);
+    }
+  }
+
+  close() {
+    for (const resource of this.#resources.splice(0)) resource[DISPOSE]();
+  }
 }
 
 function failure(url, error) {
-  const code = error?.payload;
+  const { payload } = error ?? {};
+  const code = payload?.tag === 'last-operation-failed' ? httpErrorCode(payload.val) : payload;
   switch (code?.tag) {
     case undefined:
-      return error;
+      return said(error);
     case 'HTTP-request-denied':
       return Failure.permission(
         `no grant allows the request to ${url}; grant its origin to this action, like \`http = ["https://example.com"]\``,
@@ -150,6 +269,7 @@ function failure(url, error) {
         `the request to ${url} leads to a private address; grant its origin with \`private = true\`, if it is meant to`,
       );
   }
-  const detail = code.val === undefined ? '' : ` (${JSON.stringify(code.val)})`;
+  const plain = (_, value) => (typeof value === 'bigint' ? Number(value) : value);
+  const detail = code.val === undefined ? '' : ` (${JSON.stringify(code.val, plain)})`;
   return Failure.systemUnavailable(`the request to ${url} failed: ${code.tag}${detail}`);
 }
