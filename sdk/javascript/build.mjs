@@ -7,7 +7,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { Mistake, bundle, installed, main, manifest } from './bundle.mjs';
+import { Mistake, bundle, installed, main, manifest, witPath } from './bundle.mjs';
 import { reader } from './trace.js';
 
 await main(async () => {
@@ -20,7 +20,7 @@ await main(async () => {
   await writeFile(sourcePath, code);
   const { component } = await componentize({
     sourcePath,
-    witPath: 'pipewright/wit',
+    witPath: witPath(),
     worldName: world,
     // `fetch` of the layer takes the place of the engine's, which knows only another version of wasi:http.
     disableFeatures: ['http', 'fetch-event'],

@@ -2,7 +2,9 @@
 
 import { readFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
+import { existsSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { instead } from './missing.js';
 import { MAP } from './trace.js';
@@ -35,6 +37,11 @@ export async function manifest() {
   return { main, world, category: world.replace(/-plugin$/, '') };
 }
 
+/** The interface: beside this layer in a plugin's folder, and inside of it as a package of npm. */
+export function witPath() {
+  return ['../wit', 'wit'].map((path) => fileURLToPath(new URL(path, import.meta.url))).find((path) => existsSync(path));
+}
+
 /** Node.js' own modules are not there; the error names the import, and what takes its place. */
 const withoutNode = {
   name: 'without-node',
@@ -59,7 +66,7 @@ const withoutNode = {
  */
 export async function bundle({ main, outfile, forNode = false }) {
   const { build } = await installed('esbuild');
-  const globals = forNode ? '' : `import ${JSON.stringify('./pipewright/javascript/globals.js')};`;
+  const globals = forNode ? '' : `import ${JSON.stringify(fileURLToPath(new URL('globals.js', import.meta.url)))};`;
   const { outputFiles, errors } = await build({
     stdin: { contents: `${globals} export * from ${JSON.stringify(`./${main}`)};`, resolveDir: process.cwd() },
     bundle: true,

@@ -90,11 +90,18 @@ async function serve(actions, part, request, revision, outcome) {
     }
     const given = new Map(request.settings.map((setting) => [setting.name, setting.value]));
     const read = settings.read(found.settings ?? {}, given);
-    const answer = await drive(() => found[part](new Action(request, revision), read), rejected);
+    const answer = await drive(() => found[part](new Action(request, revision), read), unheard);
     return answer instanceof Wait ? { tag: 'waiting', val: answer.abi() } : outcome(answer);
   } catch (error) {
     throw failed(error);
   }
+}
+
+/** The rejection that nobody has heard of fails the action, and the log says why. */
+function unheard() {
+  const found = rejected();
+  if (found) log.warn('nobody waited for a promise, and it was rejected; `await` it:');
+  return found;
 }
 
 /** An error that the host reads: its `payload` is the ABI's failure. */

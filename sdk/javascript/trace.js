@@ -8,7 +8,7 @@ const FRAMES_MAX = 16;
 const CAUSES_MAX = 8;
 const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 /** The layer's own files say nothing to an author. */
-const LAYER = /(^|\/)pipewright\/javascript\/|^<stdin>$/;
+const LAYER = /(^|\/)(pipewright\/javascript|node_modules\/pipewright-sdk)\//;
 
 /** `{ message, text }`: one line with the place, and all there is for the log. */
 export function described(error) {
@@ -20,7 +20,8 @@ export function described(error) {
   if (first?.source !== undefined) lines.splice(2, 0, `        ${first.source}`, `        ${' '.repeat(first.indent)}^`);
   // Under Node.js, in tests, the stack is its own.
   if (frames.length === 0 && error.stack && !error.stack.includes('@')) lines.splice(0, 1, error.stack);
-  for (let [cause, depth] = [error.cause, 0]; cause instanceof Error && depth < CAUSES_MAX; [cause, depth] = [cause.cause, depth + 1]) {
+  let { cause } = error;
+  for (let depth = 0; cause instanceof Error && depth < CAUSES_MAX; depth += 1, cause = cause.cause) {
     const [from] = framesOf(cause);
     lines.push(`caused by ${cause.name}: ${cause.message}${from ? ` (${from.place})` : ''}`);
   }
@@ -36,7 +37,9 @@ function framesOf(error) {
     const [, name, row, column] = /^(.*)@.*bundle\.mjs:(\d+):(\d+)$/.exec(line.trim()) ?? [];
     const found = row && find(Number(row), Number(column) - 1);
     if (!found || LAYER.test(found.file)) continue;
-    frames.push({ ...found, name: name.replace(/^.*\*/, '').replaceAll(/\/?<|\/$/g, ''), place: `${found.file}:${found.line}:${found.column + 1}` });
+    const place = `${found.file}:${found.line}:${found.column + 1}`;
+    if (frames.at(-1)?.place === place) continue;
+    frames.push({ ...found, place, name: name.replace(/^.*\*/, '').replaceAll(/\/?<|\/$/g, '') });
     if (frames.length === FRAMES_MAX) break;
   }
   return frames;
