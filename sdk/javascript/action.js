@@ -2,6 +2,7 @@
 
 import { Failure } from './failure.js';
 import { digest } from './files.js';
+import { own } from './streams.js';
 
 /** One run of one action. */
 export class Action {
@@ -78,5 +79,5 @@ function resumed({ continuation, wake }) {
   } catch (error) {
     throw new Failure(`the continuation of an earlier version is not understood: ${error.message}`);
   }
-  return { continuation: value, signal: wake.tag === 'signal' ? wake.val : undefined };
+  return { continuation: value, signal: wake.tag === 'signal' ? { ...wake.val, payload: own(wake.val.payload) } : undefined };
 }

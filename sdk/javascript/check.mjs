@@ -6,17 +6,19 @@
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import * as process from 'node:process';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join, relative, resolve } from 'node:path';
+import process from 'node:process';
 import { pathToFileURL } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 
 import { Mistake, bundle, main, manifest } from './bundle.mjs';
+import { hint } from './missing.js';
 
 const FOLDER = 'build';
 const COMPILER = 'node_modules/typescript/bin/tsc';
 /** What Node.js has and the engine has not: a module that uses it while it is loaded fails here, as it would there. */
-const ABSENT = ['process', 'Buffer', 'Intl', 'WebAssembly', 'global'];
+const ABSENT = ['process', 'Buffer', 'Intl', 'WebAssembly'];
 
 await main(async () => {
   const { main, world, category } = await manifest();
@@ -38,12 +40,17 @@ await main(async () => {
 /** In the words of the compiler; whether it is content. */
 function compile() {
   if (!existsSync(COMPILER)) throw new Mistake('typescript is missing; install it by `npm install`');
-  // What it knew the last time makes the next one quick.
+  // What it knew the last time makes the next one quick. `--pretty` for the source lines.
   const options = ['--noEmit', '--pretty', '--incremental', '--tsBuildInfoFile', join(FOLDER, 'check.tsbuildinfo')];
   return new Promise((done, failed) => {
-    const child = spawn(process.execPath, [COMPILER, ...options], { stdio: ['ignore', 2, 2] });
+    const child = spawn(process.execPath, [COMPILER, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let said = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => (said += text));
     child.on('error', failed);
-    child.on('exit', (code) => done(code === 0));
+    child.on('close', (code) => {
+      console.error((process.stderr.isTTY ? said : stripVTControlCharacters(said)).trimEnd());
+      done(code === 0);
+    });
   });
 }
 
@@ -51,10 +58,39 @@ function compile() {
 async function load(file) {
   process.setSourceMapsEnabled(true);
   await import('./testing.mjs');
-  for (const name of ABSENT) delete globalThis[name];
+  const restore = await alike();
   try {
     return await import(pathToFileURL(resolve(file)).href);
   } catch (error) {
-    throw new Mistake(`the plugin cannot be loaded:\n${error?.stack ?? error}`);
+    throw new Mistake(`the plugin cannot be loaded:\n${await told(error)}`);
+  } finally {
+    restore();
   }
+}
+
+/** Globals as in the engine; gives back what undoes it. */
+async function alike() {
+  const [{ install }, { fetch }] = await Promise.all([import('./loop.js'), import('./fetch.js')]);
+  const undo = install();
+  globalThis.fetch = fetch;
+  const before = ABSENT.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
+  for (const name of ABSENT) delete globalThis[name];
+  return () => {
+    undo();
+    for (const [name, property] of before) if (property) Object.defineProperty(globalThis, name, property);
+  };
+}
+
+/** An error with its calls in the plugin's own files, and the line of the first. */
+async function told(error) {
+  if (!(error instanceof Error)) return String(error);
+  const places = [...(error.stack ?? '').matchAll(/^ +at (?:.*\()?(?:file:\/\/)?(\/.*?):(\d+):(\d+)\)?$/gm)]
+    .map(([, path, line, column]) => ({ path: relative('.', path), line, column }))
+    .filter(({ path }) => !/^\.\.|(^|\/)pipewright\/javascript\//.test(path));
+  const lines = [`${error.name}: ${error.message}${hint(error)}`];
+  for (const { path, line, column } of places) lines.push(`    at ${path}:${line}:${column}`);
+  const [first] = places;
+  const text = first && (await readFile(first.path, 'utf8').catch(() => '')).split('\n')[first.line - 1];
+  if (text) lines.splice(2, 0, `        ${text}`, `        ${' '.repeat(first.column - 1)}^`);
+  return lines.join('\n');
 }

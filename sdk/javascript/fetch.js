@@ -1,13 +1,15 @@
 /** The web's `fetch`, over the same requests as `http`: what packages of npm call, and several requests at once. */
 
+import { awaited, exchange } from './exchange.js';
 import { Failure } from './failure.js';
-import { awaited, exchange } from './http.js';
+import { mustRun } from './loop.js';
 
 /** The statuses whose responses have no body. */
 const BODILESS = [101, 103, 204, 205, 304];
 const REDIRECTS = [301, 302, 303, 307, 308];
 
 export async function fetch(input, init = {}) {
+  mustRun('`fetch`');
   const { timeouts, ...plain } = init;
   // The engine's own request knows the defaults, and makes bytes of forms; what is streamed it does not need to see.
   const isStreamed = typeof plain.body?.[Symbol.asyncIterator] === 'function';

@@ -106,28 +106,27 @@ export interface ActionDefinition<D, R> {
    * message; any other error does so too, and the log says where it comes from.
    */
   run(action: Action, settings: Settings<D>): R | Wait | Promise<R | Wait>;
+}
+
+/** What a source says of itself. */
+export interface SourceDefinition<D, R> extends ActionDefinition<D, R> {
   /**
-   * Only of sources, and needed there: the newest revision, without fetching it; `undefined` where there is none. The host asks from
-   * time to time, and starts the pipeline when it is new.
+   * The newest revision, without fetching it; `undefined` where there is none. The host asks from time to time, and starts the pipeline
+   * when it is new.
    */
-  latest?(action: Action, settings: Settings<D>): Revision | undefined | Wait | Promise<Revision | undefined | Wait>;
+  latest(action: Action, settings: Settings<D>): Revision | undefined | Wait | Promise<Revision | undefined | Wait>;
 }
 
 /** Any outcome. */
 export type Outcome = Report | Fetched | Tested | Deployed | Decision | Verdict;
 
-/** An action of which `definePlugin` makes a part of a plugin. */
-export type DefinedAction<R> = Omit<ActionDefinition<any, R>, 'run' | 'latest'> & {
-  run(action: Action, settings: any): R | Wait | Promise<R | Wait>;
-};
-export type DefinedSource = DefinedAction<Fetched> & {
-  latest(action: Action, settings: any): Revision | undefined | Wait | Promise<Revision | undefined | Wait>;
-};
-
-/** The same object; an editor knows the types of its settings by it. */
-export function defineAction<const D extends Record<string, Setting>, R extends Outcome, A extends ActionDefinition<D, R>>(
-  action: ActionDefinition<D, R> & A,
-): A & ActionDefinition<D, R>;
+/** The same object; an editor knows the types of its settings by it, and which outcome it has. */
+export function defineAction<const D extends Record<string, Setting>, const R extends Fetched>(
+  action: SourceDefinition<D, R>,
+): SourceDefinition<D, R>;
+export function defineAction<const D extends Record<string, Setting>, const R extends Outcome>(
+  action: ActionDefinition<D, R>,
+): ActionDefinition<D, R>;
 
 /** What a plugin says of itself, and its actions by category. */
 export interface PluginDefinition {
@@ -140,13 +139,13 @@ export interface PluginDefinition {
   asks?: readonly Ask[];
   /** With `false` an action that a crash of the host interrupted fails, instead of running again. Default `true`. */
   mayRunAgain?: boolean;
-  source?: readonly DefinedSource[];
-  build?: readonly DefinedAction<Report>[];
-  test?: readonly DefinedAction<Tested>[];
-  deploy?: readonly DefinedAction<Deployed>[];
-  approval?: readonly DefinedAction<Decision>[];
-  invoke?: readonly DefinedAction<Report>[];
-  rule?: readonly DefinedAction<Verdict>[];
+  source?: readonly SourceDefinition<any, Fetched>[];
+  build?: readonly ActionDefinition<any, Report>[];
+  test?: readonly ActionDefinition<any, Tested>[];
+  deploy?: readonly ActionDefinition<any, Deployed>[];
+  approval?: readonly ActionDefinition<any, Decision>[];
+  invoke?: readonly ActionDefinition<any, Report>[];
+  rule?: readonly ActionDefinition<any, Verdict>[];
 }
 
 type Category = 'source' | 'build' | 'test' | 'deploy' | 'approval' | 'invoke' | 'rule';
@@ -240,8 +239,8 @@ export interface Resumed {
 
 // -- outcomes ----------------------------------------------------------------------------------------------------------------
 
-/** What a build or an invocation returns, and what sources, tests and deployments return besides. */
-export interface Report {
+/** What builds, invocations, sources, tests and deployments tell. */
+export interface Told {
   /** One line for a person; at most 2,048 bytes. */
   summary?: string;
   /** Output variables; together at most 122,880 bytes. One that is `undefined` or `null` is left out; a list becomes JSON. */
@@ -252,10 +251,19 @@ export interface Report {
   externalId?: string;
 }
 
+/** What a build or an invocation returns. */
+export interface Report extends Told {
+  revision?: never;
+  cases?: never;
+  targets?: never;
+}
+
 /** What a source returns. */
-export interface Fetched extends Report {
+export interface Fetched extends Told {
   /** What was fetched. */
   revision?: Revision;
+  cases?: never;
+  targets?: never;
 }
 
 export interface Revision {
@@ -268,7 +276,7 @@ export interface Revision {
 }
 
 /** What a test returns. One failed case fails the action. */
-export interface Tested extends Report {
+export interface Tested extends Told {
   /** At most 10,000. */
   cases: readonly TestCase[];
 }
@@ -284,9 +292,11 @@ export interface TestCase {
 }
 
 /** What a deployment returns. */
-export interface Deployed extends Report {
+export interface Deployed extends Told {
   /** Where it went. */
   targets?: readonly Target[];
+  revision?: never;
+  cases?: never;
 }
 
 export interface Target {
@@ -329,6 +339,8 @@ export class Wait {
     /** For a person who looks at the pipeline meanwhile. */
     summary?: string;
   });
+  // Or any object would be one to the compiler.
+  private readonly signal: string | undefined;
 }
 
 /** CodePipeline's failure types. */

@@ -55,7 +55,7 @@ export function* chunk(stream) {
       if (error?.payload?.tag === 'closed') return undefined;
       throw error;
     }
-    if (bytes.length > 0) return bytes;
+    if (bytes.length > 0) return own(bytes);
     yield* ready(stream);
   }
 }
@@ -108,6 +108,11 @@ export function* piece(iterator) {
   let next = iterator.next();
   if (typeof next.then === 'function') next = yield next;
   return next.done ? undefined : bytesOf(next.value);
+}
+
+/** What the host hands over is an array of another realm of the engine, of which `instanceof` knows nothing. */
+export function own(bytes) {
+  return bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes);
 }
 
 /** The bytes of a text, or those given. */
