@@ -49,7 +49,8 @@ async fn what_every_template_makes_passes_its_cases() {
     let all = home.path("all");
     fs::remove_dir_all(all.join("cases")).unwrap();
     let sources = root().join("tests/languages");
-    let mut parts = String::from("export * as everything from '../everything/plugin.js';\nexport * as web from './web.ts';\n");
+    let mut parts =
+        String::from("export * as everything from '../everything/plugin.js';\nexport * as web from './web.ts';\n");
 
     for ((language, extension), kind) in LANGUAGES.iter().flat_map(|language| KINDS.map(|kind| (language, kind))) {
         let name = format!("{kind}-{extension}");
@@ -73,7 +74,8 @@ async fn what_every_template_makes_passes_its_cases() {
     home.write("all/src/parts.mjs", &parts);
     packages(&home);
     let worlds: String = KINDS.iter().map(|kind| format!("    include {kind}-plugin;\n")).collect();
-    let world = format!("package pipewright:plugin@0.1.0;\n\n@since(version = 0.1.0)\nworld every-plugin {{\n{worlds}}}\n");
+    let world =
+        format!("package pipewright:plugin@0.1.0;\n\n@since(version = 0.1.0)\nworld every-plugin {{\n{worlds}}}\n");
     home.write("all/pipewright/wit/every.wit", &world);
     let manifest = fs::read_to_string(all.join("package.json")).unwrap();
     home.write("all/package.json", &manifest.replace("build-plugin", "every-plugin"));
@@ -145,7 +147,8 @@ fn mistakes_are_told_before_a_build() {
     let check = |language: &str, extension: &str, mistake: &str, expected: &[&str]| {
         let file = home.path(&format!("{language}/src/plugin.{extension}"));
         if !file.exists() {
-            home.run(&["plugin", "new", &format!("acme/{language}"), "--kind", "build", "--lang", language]).check(0, &[]);
+            home.run(&["plugin", "new", &format!("acme/{language}"), "--kind", "build", "--lang", language])
+                .check(0, &[]);
             symlink(&modules, home.path(language).join("node_modules")).unwrap();
         }
         let right = fs::read_to_string(&file).unwrap();
@@ -172,7 +175,10 @@ fn mistakes_are_told_before_a_build() {
     js("process.exit(1);", &["process is not defined", "`action.environment`"]);
     js("definePlugin({ name: 'a/b', version: '1.0.0', bild: [] });", &["no `bild`", "approval, invoke, rule"]);
     js("definePlugin({ name: 'a/b', version: '1.0.0', test: [{ provider: 'A' }] });", &["needs a function `run`"]);
-    js("definePlugin({ name: 'a/b', version: '1.0.0', source: [{ provider: 'A', run() {} }] });", &["function `latest`"]);
+    js(
+        "definePlugin({ name: 'a/b', version: '1.0.0', source: [{ provider: 'A', run() {} }] });",
+        &["function `latest`"],
+    );
     let ts = |mistake, expected| check("typescript", "ts", mistake, expected);
     ts("const wrong: string = 1;", &["TS2322", "~~~~~"]);
 }
@@ -211,7 +217,9 @@ fn the_layer_can_be_packed() {
         .output()
         .unwrap();
     let text = said(&packed, true);
-    for expected in ["pipewright.d.ts", "testing.d.mts", "fake/hooks.mjs", "wit/plugin.wit", "wit/deps/http.wit", "LICENSE"] {
+    for expected in
+        ["pipewright.d.ts", "testing.d.mts", "fake/hooks.mjs", "wit/plugin.wit", "wit/deps/http.wit", "LICENSE"]
+    {
         assert!(text.contains(&format!("\"path\": \"{expected}\"")), "{expected} is missing in:\n{text}");
     }
     assert_eq!(listed(), before);

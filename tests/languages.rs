@@ -1,5 +1,5 @@
-//! Plugins in Python and JavaScript, begun and built with the documented commands: each template passes its own cases, a
-//! deployment speaks to a real server, and `languages/` uses all of each layer.
+//! Plugins in Python, begun and built with the documented commands: each template passes its own cases, a deployment speaks to a
+//! real server, and `languages/` uses all of the layer. And what holds for every language; javascript.rs has JavaScript.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -21,13 +21,6 @@ type Heard = Arc<Mutex<Vec<(String, String)>>>;
 async fn python_plugins_are_begun_built_and_tested() {
     let Some(_) = tools::find("componentize-py") else { return };
     check("python", "py", &|_| ()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn javascript_plugins_are_begun_built_and_tested() {
-    let Some(modules) = tools::node_modules("@bytecodealliance/componentize-js") else { return };
-    // In the place of `npm install`.
-    check("javascript", "js", &|folder| symlink(&modules, folder.join("node_modules")).unwrap()).await;
 }
 
 async fn check(language: &str, extension: &str, install: &dyn Fn(&Path)) {
