@@ -57,12 +57,12 @@ async fn what_every_template_makes_passes_its_cases() {
         home.run(&["plugin", "new", &format!("acme/{name}"), "--kind", kind, "--lang", language]).check(0, &[]);
         symlink(&modules, home.path(&name).join("node_modules")).unwrap();
         said(&node(&home.path(&name), CHECK), true);
+        unit_tests_pass(&home.path(&name));
         let source = fs::read_to_string(home.path(&name).join(format!("src/plugin.{extension}"))).unwrap();
         home.write(&format!("all/{name}/plugin.{extension}"), &source);
         copy_cases(&home.path(&name).join("cases"), &all, &name, "");
         parts += &format!("export * as {kind}_{extension} from '../{name}/plugin.{extension}';\n");
     }
-    unit_tests_pass(&home);
 
     let origin = format!("http://127.0.0.1:{}", serve().await);
     copy_cases(&sources.join("cases"), &all, "everything", &origin);
@@ -98,9 +98,10 @@ fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_folder(&entry.path(), &to),
-            false => drop(fs::copy(entry.path(), to).unwrap()),
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
         }
     }
 }
@@ -124,19 +125,14 @@ fn packages(home: &Home) {
     );
 }
 
-/// The unit tests of all templates, by the command of their package.json, in one process for all of them.
-fn unit_tests_pass(home: &Home) {
-    let test = "node --enable-source-maps --import ./pipewright/javascript/testing.mjs --test test/plugin.test.mjs";
-    let manifest = fs::read_to_string(home.path("rule-ts/package.json")).unwrap();
-    assert!(manifest.contains(test), "{manifest}");
-    let mut arguments = vec!["--enable-source-maps", "--import", "./all/pipewright/javascript/testing.mjs", "--test"];
-    let tests: Vec<String> = LANGUAGES
-        .iter()
-        .flat_map(|(_, extension)| KINDS.map(|kind| format!("{kind}-{extension}/test/plugin.test.mjs")))
-        .collect();
-    arguments.extend(tests.iter().map(String::as_str));
-    let text = said(&node(&home.path("."), &arguments), true);
-    assert!(text.contains("# pass 14"), "{text}");
+/// The unit tests of a plugin, by the command that `npm test` runs.
+fn unit_tests_pass(folder: &Path) {
+    let manifest = fs::read_to_string(folder.join("package.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let arguments = manifest["scripts"]["test"].as_str().unwrap().strip_prefix("node ").unwrap();
+    let arguments: Vec<&str> = arguments.split(' ').chain(["--test-reporter=tap"]).collect();
+    let text = said(&node(folder, &arguments), true);
+    assert!(text.contains("# pass 1\n"), "{text}");
 }
 
 /// Each mistake is told in a moment: what is wrong, in which file and line, and the line itself.
