@@ -130,7 +130,7 @@ fn unit_tests_pass(folder: &Path) {
     let manifest = fs::read_to_string(folder.join("package.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
     let arguments = manifest["scripts"]["test"].as_str().unwrap().strip_prefix("node ").unwrap();
-    let arguments: Vec<&str> = arguments.split(' ').chain(["--test-reporter=tap"]).collect();
+    let arguments: Vec<&str> = ["--test-reporter=tap"].into_iter().chain(arguments.split(' ')).collect();
     let text = said(&node(folder, &arguments), true);
     assert!(text.contains("# pass 1\n"), "{text}");
 }

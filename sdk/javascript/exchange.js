@@ -12,14 +12,14 @@ const SECOND_NANOSECONDS = 1_000_000_000;
 const OPTIONS = ['method', 'headers', 'json', 'body', 'bytesMax', 'timeouts'];
 const TIMEOUTS = { connect: 'setConnectTimeout', firstByte: 'setFirstByteTimeout', betweenBytes: 'setBetweenBytesTimeout' };
 
-/** All steps, and their result; others go on meanwhile. */
-export async function awaited(steps) {
+/** All steps, and their result; others go on meanwhile. A signal may end it before. */
+export async function awaited(steps, signal) {
   mustRun('a request');
   let step = steps.next();
   while (!step.done) {
     let value;
     try {
-      value = await (Array.isArray(step.value) ? until(step.value) : step.value);
+      value = await (Array.isArray(step.value) ? until(step.value, signal) : step.value);
     } catch (error) {
       step = steps.throw(error);
       continue;
@@ -42,10 +42,13 @@ export function* exchange(url, options) {
   if (length > 0 && !fields.has('content-length')) fields.set('content-length', String(length));
   const request = outgoing(method, url, fields);
   const sent = request.body();
+  let future;
   try {
-    const future = handle(request, requestOptions(timeouts));
+    future = handle(request, requestOptions(timeouts));
     return new Incoming(url, yield* answered(future, sent, iterated(data), length));
   } catch (error) {
+    // The host gives the request up.
+    future?.[DISPOSE]();
     throw failure(url, error);
   }
 }

@@ -18,7 +18,7 @@ export async function fetch(input, init = {}) {
   const signal = plain.signal ?? (input instanceof Request ? input.signal : undefined);
   const { method, url } = request;
   const headers = Object.fromEntries(request.headers);
-  const incoming = await unlessAborted(signal, awaited(exchange(url, { method, headers, body, timeouts })));
+  const incoming = await awaited(exchange(url, { method, headers, body, timeouts }), signal);
   if (REDIRECTS.includes(incoming.status) && init.redirect !== 'manual') {
     incoming.close();
     throw new Failure(
@@ -43,7 +43,7 @@ function stream(incoming, signal) {
     {
       async pull(controller) {
         try {
-          const bytes = await unlessAborted(signal, awaited(incoming.chunk()));
+          const bytes = await awaited(incoming.chunk(), signal);
           if (bytes === undefined) {
             incoming.close();
             controller.close();
@@ -59,14 +59,4 @@ function stream(incoming, signal) {
     // The host has bytes ready before they are asked for; another buffer would only hold them twice.
     { highWaterMark: 0 },
   );
-}
-
-/** The same promise, or the reason of a signal. */
-function unlessAborted(signal, promise) {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason));
-    promise.then(resolve, reject);
-  });
 }

@@ -30,10 +30,19 @@ export function mustRun(what) {
   if (!isRunning) throw new Error(`${what} works only while an action runs: call it within \`run\`, not while the module is loaded`);
 }
 
-/** Resolves as soon as one of them is ready. */
-export function until(pollables) {
+/** Resolves as soon as one of them is ready, or rejects with the reason of a signal. */
+export function until(pollables, signal) {
   mustRun('waiting');
-  return new Promise((ready) => waiting.add({ pollables, due: 0, keeps: true, ready }));
+  return new Promise((ready, reject) => {
+    const waiter = { pollables, due: 0, keeps: true, ready };
+    const abort = () => {
+      waiting.delete(waiter);
+      reject(signal.reason);
+    };
+    if (signal?.aborted) return abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    waiting.add(waiter);
+  });
 }
 
 function timer(name, callback, milliseconds, values, { repeats = false, keeps = true } = {}) {

@@ -140,6 +140,11 @@ const DEEDS: Record<string, (url: string, action: Action) => unknown> = {
     refusal('not a URL');
     refusal('http://127.0.0.1:2/', { method: 'POST', body: new Uint8Array(1_000_000) });
   },
+  async abandoned(url) {
+    // It is never answered.
+    const error = await fetch(`${url}/silent`, { signal: AbortSignal.timeout(20) }).catch((error: Error) => error);
+    log.info((error as Error).name);
+  },
   async redirect(url) {
     log.info((await fetch(`${url}/moved`, { redirect: 'manual' })).status);
     await fetch(`${url}/moved`);
