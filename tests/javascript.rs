@@ -250,10 +250,13 @@ async fn answer(mut stream: TcpStream, together: Arc<Barrier>, go: Arc<Notify>) 
         }
         // The second chunk waits for `/go`.
         "/drip" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n").await?;
-            stream.write_all(b"5\r\nfirst\r\n").await?;
+            first(&mut stream).await?;
             go.notified().await;
             stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await
+        }
+        "/stalled" => {
+            first(&mut stream).await?;
+            std::future::pending().await
         }
         "/go" => {
             go.notify_one();
@@ -273,6 +276,12 @@ async fn answer(mut stream: TcpStream, together: Arc<Barrier>, go: Arc<Notify>) 
         "/silent" => std::future::pending().await,
         _ => Ok(()),
     }
+}
+
+/// The head of a response in chunks, and one of them.
+async fn first(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n").await?;
+    stream.write_all(b"5\r\nfirst\r\n").await
 }
 
 async fn whole(stream: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {

@@ -1,8 +1,8 @@
 /** Bundles the plugin of the current folder into one module: what it imports of npm, TypeScript, and the layer. */
 
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
-import { existsSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 

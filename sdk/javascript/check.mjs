@@ -50,7 +50,7 @@ function compile() {
     child.stdout.setEncoding('utf8').on('data', (text) => (said += text));
     child.on('error', failed);
     child.on('close', (code) => {
-      console.error((process.stderr.isTTY ? said : stripVTControlCharacters(said)).trimEnd());
+      if (said) console.error((process.stderr.isTTY ? said : stripVTControlCharacters(said)).trimEnd());
       done(code === 0);
     });
   });

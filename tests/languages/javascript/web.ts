@@ -134,7 +134,7 @@ const DEEDS: Record<string, (url: string, action: Action) => unknown> = {
   },
   refusals(url) {
     refusal(`${url}/silent`, { timeouts: { firstByte: 0.2 } });
-    refusal(`${url}/drip`, { timeouts: { betweenBytes: 0.2 } });
+    refusal(`${url}/stalled`, { timeouts: { betweenBytes: 0.2 } });
     refusal(`${url}/hang-up`, { method: 'POST', body: new Uint8Array(1_000_000) });
     refusal('http://127.0.0.1:1/', { method: 'POST', body: 'text' });
     refusal('not a URL');
