@@ -9,14 +9,13 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import process from 'node:process';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 
 import { Mistake, bundle, main, manifest } from './bundle.mjs';
 import { hint } from './missing.js';
 
 const FOLDER = 'build';
-const COMPILER = 'node_modules/typescript/bin/tsc';
 /** What Node.js has and the engine has not: a module that uses it while it is loaded fails here, as it would there. */
 const ABSENT = ['process', 'Buffer', 'Intl', 'WebAssembly'];
 
@@ -41,11 +40,11 @@ await main(async () => {
 
 /** In the words of the compiler; whether it is content. */
 function compile() {
-  if (!existsSync(COMPILER)) throw new Mistake('typescript is missing; install it by `npm install`');
+  const compiler = compilerPath();
   // What it knew the last time makes the next one quick. `--pretty` for the source lines.
   const options = ['--noEmit', '--pretty', '--incremental', '--tsBuildInfoFile', join(FOLDER, 'check.tsbuildinfo')];
   return new Promise((done, failed) => {
-    const child = spawn(process.execPath, [COMPILER, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [compiler, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
     let said = '';
     child.stdout.setEncoding('utf8').on('data', (text) => (said += text));
     child.on('error', failed);
@@ -54,6 +53,15 @@ function compile() {
       done(code === 0);
     });
   });
+}
+
+function compilerPath() {
+  try {
+    return fileURLToPath(new URL('bin/tsc', import.meta.resolve('typescript/package.json')));
+  } catch (error) {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new Mistake('typescript is missing; install it by `npm install`');
+  }
 }
 
 /** The module of the plugin, as it would be loaded in the engine. */
