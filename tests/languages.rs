@@ -1,5 +1,5 @@
-//! Plugins in Python and JavaScript, begun and built with the documented commands: each template passes its own cases, a
-//! deployment speaks to a real server, and `languages/` uses all of each layer.
+//! Plugins in Python, begun and built with the documented commands: each template passes its own cases, a deployment speaks to a
+//! real server, and `languages/` uses all of the layer. And what holds for every language; javascript.rs has JavaScript.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -19,17 +19,9 @@ mod python;
 /// What a server heard: the authorization and the body of each request.
 type Heard = Arc<Mutex<Vec<(String, String)>>>;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn javascript_plugins_are_begun_built_and_tested() {
-    let Some(modules) = tools::node_modules("@bytecodealliance/componentize-js") else { return };
-    // In the place of `npm install`.
-    check("javascript", "js", &|folder| symlink(&modules, folder.join("node_modules")).unwrap()).await;
-}
-
-async fn check(language: &str, extension: &str, install: &dyn Fn(&Path)) -> Home {
+async fn check(language: &str, extension: &str) -> Home {
     let home = Home::new();
     home.run(&["plugin", "new", "acme/index", "--kind", "build", "--lang", language]).check(0, &["plugin test ."]);
-    install(&home.path("index"));
 
     // The whole layer in the place of the template, which tests/chain.rs builds: the same cases hold for both languages.
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/languages");
@@ -40,7 +32,6 @@ async fn check(language: &str, extension: &str, install: &dyn Fn(&Path)) -> Home
     home.run(&["plugin", "test", "index"]).check(0, &["17 passed, 0 failed"]);
 
     home.run(&["plugin", "new", "acme/ship-it", "--kind", "deploy", "--lang", language]).check(0, &["plugin test ."]);
-    install(&home.path("ship-it"));
     let (port, heard) = serve().await;
     home.write("ship-it/cases/real-server/inputs/Site/index.html", "");
     home.write("ship-it/cases/real-server/token.txt", "a-secret-value");

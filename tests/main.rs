@@ -17,6 +17,7 @@ mod git;
 mod git_cases;
 mod git_server;
 mod golden;
+mod javascript;
 mod languages;
 mod packages;
 mod quarantine;

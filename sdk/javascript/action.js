@@ -2,13 +2,14 @@
 
 import { Failure } from './failure.js';
 import { digest } from './files.js';
+import { own } from './streams.js';
 
 /** One run of one action. */
 export class Action {
   /** A private folder, empty at the start and gone after the call. */
   scratch = '/scratch';
 
-  constructor(request) {
+  constructor(request, revision) {
     /** `{ account, region, pipeline, executionId, stage, action, actionExecutionId }` */
     this.context = request.context;
     /** `{ category, owner, provider, version }` */
@@ -20,6 +21,8 @@ export class Action {
     this.idempotencyKey = request.idempotencyKey;
     /** 1 at first; more when the host died while the action ran, and runs it again. */
     this.attempt = request.attempt;
+    /** The revision that a source is to fetch; `undefined` for the newest one. */
+    this.revision = revision;
     /** The declaration's `commands`. */
     this.commands = request.commands;
     /** The declaration's `environmentVariables`, by name. */
@@ -76,5 +79,5 @@ function resumed({ continuation, wake }) {
   } catch (error) {
     throw new Failure(`the continuation of an earlier version is not understood: ${error.message}`);
   }
-  return { continuation: value, signal: wake.tag === 'signal' ? wake.val : undefined };
+  return { continuation: value, signal: wake.tag === 'signal' ? { ...wake.val, payload: own(wake.val.payload) } : undefined };
 }

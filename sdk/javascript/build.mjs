@@ -4,29 +4,33 @@
  * Its package.json names the module (`main`) and, under `pipewright`, the world of pipewright/wit/plugin.wit that it offers.
  */
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
-const { main, pipewright } = JSON.parse(await readFile('package.json', 'utf8'));
-const file = process.argv[2] ?? 'build/plugin.wasm';
+import { Mistake, bundle, installed, main, manifest, witPath } from './bundle.mjs';
+import { reader } from './trace.js';
 
-const { componentize } = await import('@bytecodealliance/componentize-js').catch((error) => {
-  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
-  console.error('componentize-js is missing; install it by `npm install`');
-  process.exit(1);
-});
-
-try {
-  const { component } = await componentize({
-    sourcePath: main,
-    witPath: 'pipewright/wit',
-    worldName: pipewright.world,
-    // `http` of the layer takes the place of the engine's fetch, which is asynchronous.
-    disableFeatures: ['http', 'fetch-event'],
-  });
+await main(async () => {
+  const file = process.argv[2] ?? 'build/plugin.wasm';
+  const { componentize } = await installed('@bytecodealliance/componentize-js');
+  const { main, world } = await manifest();
+  const sourcePath = join(dirname(file), 'bundle.mjs');
+  const { code, map } = await bundle({ main, outfile: sourcePath });
   await mkdir(dirname(file), { recursive: true });
+  await writeFile(sourcePath, code);
+  const { component } = await componentize({
+    sourcePath,
+    witPath: witPath(),
+    worldName: world,
+    // `fetch` of the layer takes the place of the engine's, which knows only another version of wasi:http.
+    disableFeatures: ['http', 'fetch-event'],
+  }).catch((error) => {
+    const find = reader(map);
+    const place = (whole, row, column) => {
+      const found = find(Number(row), Number(column) - 1);
+      return found ? `${found.file}:${found.line}:${found.column + 1}` : whole;
+    };
+    throw new Mistake(error.message.replaceAll(/[^\s@]*bundle\.mjs:(\d+):(\d+)/g, place));
+  });
   await writeFile(file, component);
-} catch (error) {
-  console.error(error.message);
-  process.exit(1);
-}
+});

@@ -1,53 +1,56 @@
 /** Makes a component of actions: what the plugin says of itself, and the dispatch to the action that serves a request. */
 
 import { Action } from './action.js';
-import { Wait, deployed, report } from './answer.js';
+import { CATEGORIES, Wait } from './answer.js';
 import { Failure } from './failure.js';
 import * as log from './log.js';
+import { drive } from './loop.js';
+import { rejected } from './promises.js';
 import * as settings from './settings.js';
+import { described } from './trace.js';
 
-/** The categories, each with what makes the ABI's outcome of what an action returns. */
-const CATEGORIES = { build: report, deploy: deployed };
 const OWNERS = { Custom: 'custom', AWS: 'aws', ThirdParty: 'third-party' };
 const CAPABILITIES = ['http', 'read-directory', 'write-directory', 'secret', 'reveal-secret', 'clock', 'randomness'];
+const NAMELESS = ['clock', 'randomness'];
+const KEYS = ['provider', 'run', 'latest', 'documentation', 'owner', 'version', 'inputs', 'outputs', 'settings', 'variables'];
+/** What an action of a category must have besides `run`. */
+const NEEDED = { source: ['latest'] };
 
-/**
- * What the plugin wants the operator to grant, and why.
- *
- * `http` (a host, as `name`, `name:port`, or `*` where the action's settings say which), `read-directory`,
- * `write-directory`, `secret` and `reveal-secret` (each with its name, or the name of the setting that names it); `clock`
- * and `randomness` have no name.
- */
 export function ask(capability, { name, reason }) {
-  if (!CAPABILITIES.includes(capability)) throw new TypeError(`\`${capability}\` is not a capability`);
+  if (!CAPABILITIES.includes(capability)) {
+    throw new TypeError(`\`${capability}\` is not a capability; there are ${CAPABILITIES.join(', ')}`);
+  }
+  if (NAMELESS.includes(capability) !== (name === undefined)) {
+    throw new TypeError(`\`${capability}\` ${name === undefined ? 'needs' : 'has no'} \`name\``);
+  }
   return { capability: name === undefined ? { tag: capability } : { tag: capability, val: name }, reason };
 }
 
-/**
- * Makes the exports of a plugin's module: `plugin`, and one for each category that it offers.
- *
- *     export const { plugin, deploy } = definePlugin({ name: 'team/name', version: '1.0.0', deploy: [action] });
- *
- * An action is `{ provider, run, documentation, owner, version, inputs, outputs, settings, variables }`, of which the first
- * two are needed. `inputs` and `outputs` are how many artifacts it takes and makes: a number, or `[least, most]`.
- * `run(action, settings)` returns a report, for a deployment with `targets`, or a `Wait`. With `mayRunAgain: false` an
- * action that a crash of the host interrupted fails instead of running again.
- */
+/** Only for the types of an editor: the same object. */
+export const defineAction = (action) => action;
+
 export function definePlugin({ name, version, documentation = '', asks = [], mayRunAgain = true, ...offered }) {
   const unknown = Object.keys(offered).find((category) => !(category in CATEGORIES));
-  if (unknown !== undefined) throw new TypeError(`a plugin has no \`${unknown}\``);
+  if (unknown !== undefined) {
+    throw new TypeError(`a plugin has no \`${unknown}\`; its categories are ${Object.keys(CATEGORIES).join(', ')}`);
+  }
+  if (typeof name !== 'string' || typeof version !== 'string') throw new TypeError('a plugin needs a `name` and a `version`');
   const actionTypes = Object.entries(offered).flatMap(([category, actions]) =>
     actions.map((action) => actionType(category, action)),
   );
   const description = { name, version, documentation, actionTypes, asks, mayRunAgain };
-  const served = Object.entries(offered).map(([category, actions]) => [
-    category,
-    { run: (request) => run(actions, request, CATEGORIES[category]) },
-  ]);
+  const served = Object.entries(offered).map(([category, actions]) => [category, functions(actions, CATEGORIES[category])]);
   return { plugin: { describe: () => description }, ...Object.fromEntries(served) };
 }
 
 function actionType(category, action) {
+  const what = `the action \`${action.provider ?? ''}\` of \`${category}\``;
+  const unknown = Object.keys(action).find((key) => !KEYS.includes(key));
+  if (unknown !== undefined) throw new TypeError(`${what} has no \`${unknown}\`; it has ${KEYS.join(', ')}`);
+  if (typeof action.provider !== 'string') throw new TypeError(`${what} needs a \`provider\``);
+  for (const name of ['run', ...(NEEDED[category] ?? [])]) {
+    if (typeof action[name] !== 'function') throw new TypeError(`${what} needs a function \`${name}\``);
+  }
   const count = (given = 0) => (Array.isArray(given) ? { min: given[0], max: given[1] } : { min: given, max: given });
   return {
     id: { category, ...identity(action) },
@@ -65,8 +68,17 @@ function identity({ owner = 'Custom', provider, version = '1' }) {
   return { owner: OWNERS[owner], provider, version };
 }
 
+/** The functions that the ABI calls of a category. */
+function functions(actions, outcomes) {
+  const made = Object.entries(outcomes).map(([name, outcome]) => {
+    const part = name === 'latest' ? 'latest' : 'run';
+    return [name, (request, revision) => serve(actions, part, request, revision, outcome)];
+  });
+  return Object.fromEntries(made);
+}
+
 /** Finds the action, and makes of what it returns or throws what the ABI wants. */
-function run(actions, request, outcome) {
+async function serve(actions, part, request, revision, outcome) {
   try {
     const { owner, provider, version } = request.actionType;
     const found = actions.find((action) => {
@@ -77,17 +89,32 @@ function run(actions, request, outcome) {
       throw Failure.configuration(`this plugin does not offer ${provider} version ${version}; bind another plugin to it`);
     }
     const given = new Map(request.settings.map((setting) => [setting.name, setting.value]));
-    const answer = found.run(new Action(request), settings.read(found.settings ?? {}, given));
-    if (answer instanceof Promise) throw new TypeError('`run` must not be async: files and http are synchronous');
-    return answer instanceof Wait ? { tag: 'waiting', val: answer.abi() } : { tag: 'done', val: outcome(answer) };
+    const read = settings.read(found.settings ?? {}, given);
+    const answer = await drive(() => found[part](new Action(request, revision), read), unheard);
+    return answer instanceof Wait ? { tag: 'waiting', val: answer.abi() } : outcome(answer);
   } catch (error) {
     throw failed(error);
   }
 }
 
+/** The rejection that nobody has heard of fails the action, and the log says why. */
+function unheard() {
+  const found = rejected();
+  if (found) log.warn('nobody waited for a promise, and it was rejected; `await` it:');
+  return found;
+}
+
 /** An error that the host reads: its `payload` is the ABI's failure. */
 function failed(error) {
-  const message = error instanceof Failure ? error.message : String(error);
-  if (!(error instanceof Failure)) log.error(`${message}\n${error?.stack ?? ''}`);
-  return Object.assign(new Error(message), { payload: { kind: error?.kind ?? 'job-failed', message } });
+  if (error instanceof Failure) {
+    if (error.cause !== undefined) log.error(described(error).text);
+    return withPayload(error.message, error.kind);
+  }
+  const { message, text } = described(error);
+  log.error(text);
+  return withPayload(message, 'job-failed');
+}
+
+function withPayload(message, kind) {
+  return Object.assign(new Error(message), { payload: { kind, message } });
 }

@@ -11,9 +11,10 @@ export class Failure extends Error {
    * @param {string} message
    * @param {'job-failed' | 'configuration-error' | 'permission-error' | 'revision-out-of-sync' | 'revision-unavailable'
    *   | 'system-unavailable'} kind
+   * @param {{ cause?: unknown }} [options] `cause` is told in the log
    */
-  constructor(message, kind = 'job-failed') {
-    super(message);
+  constructor(message, kind = 'job-failed', options = undefined) {
+    super(message, options);
     this.name = 'Failure';
     this.kind = kind;
   }
@@ -26,6 +27,11 @@ export class Failure extends Error {
   /** A grant or an outside system refused. */
   static permission(message) {
     return new Failure(message, 'permission-error');
+  }
+
+  /** The revision that a source was asked for is not to be had (any more). */
+  static revisionUnavailable(message) {
+    return new Failure(message, 'revision-unavailable');
   }
 
   /** An outside system cannot be reached just now. */

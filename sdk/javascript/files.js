@@ -6,7 +6,7 @@
 import * as host from 'pipewright:plugin/artifacts@0.1.0';
 
 import { Failure, calling } from './failure.js';
-import { bytesOf, readAll, using, writeAll } from './streams.js';
+import { DISPOSE, block, bytesOf, chunk, iterated, piece, readAll, said, using, write as writeBytes } from './streams.js';
 
 /**
  * Everything below a folder, in the order of the bytes of the path. Leaves out what lies under one of `except`, paths below
@@ -22,8 +22,22 @@ export function list(path, except = []) {
 export function read(path, { bytesMax = 256 * 1024 * 1024 } = {}) {
   return using(
     calling(() => host.read(path)),
-    (stream) => readAll(stream, bytesMax, path),
+    (stream) => saying(() => block(readAll(stream, bytesMax, path))),
   );
+}
+
+/** The chunks of a file of any size, one after the other, as `Uint8Array`s. */
+export function* chunks(path) {
+  const stream = calling(() => host.read(path));
+  try {
+    for (;;) {
+      const bytes = saying(() => block(chunk(stream)));
+      if (bytes === undefined) return;
+      yield bytes;
+    }
+  } finally {
+    stream[DISPOSE]();
+  }
 }
 
 /** A whole file, which must be UTF-8. */
@@ -36,12 +50,37 @@ export function readText(path, options) {
   }
 }
 
-/** Makes or replaces a file, and the folders above it, from a text or a `Uint8Array`. */
+/** Makes or replaces a file, and the folders above it, from a text, a `Uint8Array` or what is iterated for them. */
 export function write(path, data, { executable = false } = {}) {
-  using(
-    calling(() => host.write(path, executable)),
-    (stream) => writeAll(stream, bytesOf(data)),
-  );
+  const writer = create(path, { executable });
+  const iterator = iterated(data);
+  try {
+    for (;;) {
+      const bytes = block(piece(iterator));
+      if (bytes === undefined) break;
+      writer.write(bytes);
+    }
+  } finally {
+    iterator.return?.();
+    writer.close();
+  }
+}
+
+/** Makes or replaces a file that is written piece by piece; `close` it at the end. */
+export function create(path, { executable = false } = {}) {
+  const stream = calling(() => host.write(path, executable));
+  return {
+    write: (data) => saying(() => block(writeBytes(stream, bytesOf(data)))),
+    close: () => using(stream, () => saying(() => stream.blockingFlush())),
+  };
+}
+
+function saying(call) {
+  try {
+    return call();
+  } catch (error) {
+    throw said(error);
+  }
 }
 
 /** The SHA-256 of a file, in lower-case hexadecimal. */

@@ -44,6 +44,8 @@ pub enum Language {
     Python,
     #[value(name = "javascript")]
     JavaScript,
+    #[value(name = "typescript")]
+    TypeScript,
 }
 
 impl Language {
@@ -52,14 +54,16 @@ impl Language {
             Self::Rust => "rust",
             Self::Python => "python",
             Self::JavaScript => "javascript",
+            Self::TypeScript => "typescript",
         }
     }
 
-    /// Where in [`VENDOR`] its SDK is.
+    /// Where in [`VENDOR`] its SDK is. TypeScript has JavaScript's, which has the types.
     pub fn vendored_at(self) -> &'static str {
         match self {
             Self::Rust => "sdk/rust",
-            Self::Python | Self::JavaScript => self.name(),
+            Self::Python => "python",
+            Self::JavaScript | Self::TypeScript => "javascript",
         }
     }
 }
@@ -140,10 +144,10 @@ pub fn files(name: &PluginName, kind: Kind, language: Language) -> anyhow::Resul
 pub fn vendored(language: Language) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = match language {
         Language::Rust => vendored_rust()?,
-        Language::Python | Language::JavaScript => {
-            let folder = format!("sdk/{}/", language.name());
-            let placed = |(path, content): (&str, &[u8])| (format!("{}/{path}", language.name()), content.to_vec());
-            below(&folder).into_iter().map(placed).collect()
+        Language::Python | Language::JavaScript | Language::TypeScript => {
+            let place = language.vendored_at();
+            let placed = |(path, content): (&str, &[u8])| (format!("{place}/{path}"), content.to_vec());
+            below(&format!("sdk/{place}/")).into_iter().map(placed).collect()
         }
     };
     files.extend(below("wit/").into_iter().map(|(path, content)| (format!("wit/{path}"), content.to_vec())));
@@ -254,34 +258,46 @@ mod tests {
     #[test]
     fn every_kind_has_a_template() {
         let name: PluginName = "acme/ship-it".parse().expect("a name");
-        for kind in <Kind as clap::ValueEnum>::value_variants() {
-            let files = files(&name, *kind, Language::Rust).expect("a template");
-            for wanted in ["Cargo.toml", "README.md", ".gitignore", "src/lib.rs", "pipewright/sdk/rust/Cargo.toml"] {
-                assert!(files.contains_key(wanted), "{kind:?}: {wanted}");
+        let check = |language: Language, wanted: &[&str]| {
+            for kind in <Kind as clap::ValueEnum>::value_variants() {
+                let files = files(&name, *kind, language).expect("a template");
+                for wanted in [wanted, &["README.md", ".gitignore"]].concat() {
+                    assert!(files.contains_key(wanted), "{language:?} {kind:?}: {wanted}");
+                }
+                assert!(files.keys().any(|path| path.starts_with("cases/")), "{language:?} {kind:?}");
+                for (path, content) in files.iter().filter(|(path, _)| !path.starts_with(VENDOR)) {
+                    let text = String::from_utf8_lossy(content);
+                    assert!(!text.contains("{{"), "{language:?} {kind:?}: {path}:\n{text}");
+                }
             }
-            for (path, content) in files.iter().filter(|(path, _)| !path.starts_with(VENDOR)) {
-                let text = String::from_utf8_lossy(content);
-                assert!(!text.contains("{{"), "{kind:?}: {path}:\n{text}");
-            }
-            python_has_it_too(&name, *kind);
-            let manifest = String::from_utf8_lossy(&files["pipewright/sdk/rust/Cargo.toml"]);
-            assert!(!manifest.contains("workspace"), "{manifest}");
-            assert!(manifest.contains("path = \"macros\""), "{manifest}");
-        }
+        };
+        check(Language::Rust, &["Cargo.toml", "src/lib.rs", "pipewright/sdk/rust/Cargo.toml"]);
+        check(Language::Python, &["pyproject.toml", "src/plugin.py", "tests/test_plugin.py"]);
+        let layer = "pipewright/javascript/pipewright.js";
+        let test = "test/plugin.test.mjs";
+        check(Language::JavaScript, &["package.json", "src/plugin.js", test, layer]);
+        check(Language::TypeScript, &["package.json", "tsconfig.json", "src/plugin.ts", test, layer]);
     }
 
-    fn python_has_it_too(name: &PluginName, kind: Kind) {
-        let files = files(name, kind, Language::Python).expect("a template");
-        for wanted in ["pyproject.toml", "README.md", ".gitignore", "src/plugin.py", "tests/test_plugin.py"] {
-            assert!(files.contains_key(wanted), "{kind:?}: {wanted}");
-        }
-        assert!(files.keys().any(|path| path.starts_with("cases/")), "{kind:?}: no cases");
-        for (path, content) in files.iter().filter(|(path, _)| !path.starts_with(VENDOR)) {
-            let text = String::from_utf8_lossy(content);
-            assert!(!text.contains("{{"), "{kind:?}: {path}:\n{text}");
-        }
-        let made =
-            |path: &&String| path.contains("__pycache__") || path.contains(".egg-info") || path.ends_with(".pyc");
-        assert_eq!(files.keys().find(made), None, "what a tool made is in sdk/python or the template");
+    /// Outside of this repository there is no workspace.
+    #[test]
+    fn the_vendored_crates_stand_by_themselves() {
+        let files = vendored(Language::Rust).expect("the SDK");
+        let manifest = String::from_utf8_lossy(&files["sdk/rust/Cargo.toml"]);
+        assert!(!manifest.contains("workspace"), "{manifest}");
+        assert!(manifest.contains("path = \"macros\""), "{manifest}");
+    }
+
+    /// What lies in it goes into every plugin's folder.
+    #[test]
+    fn what_a_tool_made_is_not_in_the_kit() {
+        let made = |path: &&String| {
+            path.contains("__pycache__")
+                || path.contains(".egg-info")
+                || path.ends_with(".pyc")
+                || path.contains("node_modules")
+        };
+        let paths: Vec<String> = pipewright_bundle::KIT.iter().map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(paths.iter().find(made), None);
     }
 }

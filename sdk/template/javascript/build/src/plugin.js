@@ -1,8 +1,8 @@
 /** Lists the files of an artifact. */
 
-import { Failure, definePlugin, files, log } from '../pipewright/javascript/pipewright.js';
+import { Failure, defineAction, definePlugin, files, log } from '../pipewright/javascript/pipewright.js';
 
-const listFiles = {
+const listFiles = defineAction({
   provider: '{{provider}}',
   documentation: 'Writes `files.json`: the name, size and SHA-256 of each file of the input artifact.',
   inputs: 1,
@@ -25,7 +25,7 @@ const listFiles = {
     log.info(`listed ${found.length} files`);
     return { summary: `${found.length} files`, variables: { Files: found.length } };
   },
-};
+});
 
 export const { plugin, build } = definePlugin({
   name: '{{plugin}}',

@@ -1,8 +1,8 @@
 /** Deploys through a service's HTTP API. */
 
-import { Failure, Wait, ask, definePlugin, files, http, secrets } from '../pipewright/javascript/pipewright.js';
+import { Failure, Wait, ask, defineAction, definePlugin, files, http, secrets } from '../pipewright/javascript/pipewright.js';
 
-const deployFiles = {
+const deployFiles = defineAction({
   provider: '{{provider}}',
   documentation: 'Tells a service which files to deploy, and waits until it has.',
   inputs: 1,
@@ -31,7 +31,7 @@ const deployFiles = {
       targets: [{ id: url, kind: 'service', url }],
     };
   },
-};
+});
 
 function digests(folder) {
   const entries = files.list(folder).filter((entry) => entry.kind === 'file');
