@@ -44,23 +44,31 @@
 //! In CodePipeline's configuration the settings are `Ending` and `AtLeast`. A plugin sees its artifacts as directories
 //! (`/inputs/NAME`, `/outputs/NAME`), directories that the operator granted (`/directories/NAME`), and nothing else.
 //!
-//! Off WebAssembly everything compiles, so that the pure parts of a plugin can be unit-tested; calls to the host panic there.
-//! `pipewright plugin test` runs a plugin's cases in the real sandbox: see `sdk/CASES.md`.
+//! `cargo test` runs a plugin's unit tests without WebAssembly, with the fake host of `pipewright_sdk::testing`;
+//! `pipewright plugin test` runs its cases in the real sandbox.
 
 mod action;
 mod answer;
 #[doc(hidden)]
 pub mod bindings;
+pub mod clock;
 #[doc(hidden)]
 pub mod export;
 mod failure;
 pub mod files;
+#[cfg(target_family = "wasm")]
+mod host;
 pub mod http;
 pub mod log;
 pub mod secrets;
 #[doc(hidden)]
 pub mod settings;
 mod streams;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+
+#[cfg(not(target_family = "wasm"))]
+use testing::host;
 
 pub use action::{Action, Context, Input, NamedValue, Output, Resumed, Signal, TypeId, Wake};
 pub use answer::{
@@ -122,7 +130,7 @@ pub mod prelude {
     pub use crate::log::progress;
     pub use crate::{
         Action, Choice, Decision, Deployed, Doing, Failure, Fetched, Input, Output, Report, Result, Resumed, Revision,
-        Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait, Wake, action, debug,
-        error, files, http, info, plugin, secrets, warn,
+        Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait, Wake, action, clock,
+        debug, error, files, http, info, plugin, secrets, warn,
     };
 }
