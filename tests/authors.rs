@@ -76,6 +76,15 @@ fn every_kind_of_plugin_begins_with_one_command() {
     desk.check(2, &["plugin", "new", "acme/My_Build", "--kind", "build"], &["`acme/My_Build`", "small letters"]);
 }
 
+/// The SDK's crates can be published: what is in each package builds by itself, with the interface in it.
+#[test]
+fn the_sdk_can_be_published() {
+    let desk = Desk::new();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let package = ["package", "--locked", "--allow-dirty", "--target", "wasm32-wasip2"];
+    desk.cargo(&workspace, &[&package[..], &["-p", "pipewright-sdk-macros", "-p", "pipewright-sdk"]].concat());
+}
+
 /// An older folder gets the SDK of a newer program, and keeps what its author wrote.
 #[test]
 fn the_sdk_in_a_folder_is_renewed() {

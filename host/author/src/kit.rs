@@ -146,7 +146,9 @@ pub fn vendored(language: Language) -> anyhow::Result<BTreeMap<String, Vec<u8>>>
             below(&folder).into_iter().map(placed).collect()
         }
     };
-    files.extend(below("wit/").into_iter().map(|(path, content)| (format!("wit/{path}"), content.to_vec())));
+    // The crate is built with the interface that lies in it.
+    let wit = if language == Language::Rust { "sdk/rust/wit" } else { "wit" };
+    files.extend(below("wit/").into_iter().map(|(path, content)| (format!("{wit}/{path}"), content.to_vec())));
     Ok(files)
 }
 
