@@ -42,6 +42,14 @@ impl Desk {
         command.env("XDG_CACHE_HOME", &self.cache)
     }
 
+    fn cargo(&self, folder: &Path, arguments: &[&str]) {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(arguments).current_dir(folder).env("RUSTFLAGS", "-D warnings");
+        let output = cargo.env("CARGO_TARGET_DIR", self.cache.join("native")).output().expect("it runs");
+        let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+        assert!(output.status.success(), "cargo {}:\n{said}", arguments.join(" "));
+    }
+
     pub(crate) fn check(&self, code: i32, arguments: &[&str], expected: &[&str]) {
         let said = self.command(code, arguments);
         for text in expected {
@@ -50,7 +58,7 @@ impl Desk {
     }
 }
 
-/// Every template builds as it is, and passes its own cases.
+/// Every template builds as it is, and passes its own cases, and its unit tests without WebAssembly; no compiler warns.
 #[test]
 fn every_kind_of_plugin_begins_with_one_command() {
     let desk = Desk::new();
@@ -59,6 +67,7 @@ fn every_kind_of_plugin_begins_with_one_command() {
         desk.check(0, &["plugin", "new", &format!("acme/{name}"), "--kind", kind], &["src/lib.rs", "plugin test ."]);
         desk.check(0, &["plugin", "test", &name], &["ok ", " 0 failed"]);
         desk.check(0, &["plugin", "build", &name], &["dist/", "compiled in", &format!("acme/{name} 0.1.0"), "sha256:"]);
+        desk.cargo(&desk.path(&name), &["test"]);
         let bytes = std::fs::metadata(desk.path(&format!("{name}/dist/{name}.wasm"))).expect("the component").len();
         // What a deploy carries in it is JSON and HTTP.
         assert!(bytes < COMPONENT_BYTES_MAX || kind == "deploy" || kind == "approval", "{kind}: {bytes} bytes");
@@ -66,6 +75,15 @@ fn every_kind_of_plugin_begins_with_one_command() {
     desk.check(2, &["plugin", "new", "acme/my-build", "--kind", "build"], &["my-build", "--path"]);
     desk.check(2, &["plugin", "new", "my-other", "--kind", "build"], &["`my-team/my-other`"]);
     desk.check(2, &["plugin", "new", "acme/My_Build", "--kind", "build"], &["`acme/My_Build`", "small letters"]);
+}
+
+/// The SDK's crates can be published: what is in each package builds by itself, with the interface in it.
+#[test]
+fn the_sdk_can_be_published() {
+    let desk = Desk::new();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let package = ["package", "--locked", "--allow-dirty", "--target", "wasm32-wasip2"];
+    desk.cargo(&workspace, &[&package[..], &["-p", "pipewright-sdk-macros", "-p", "pipewright-sdk"]].concat());
 }
 
 /// An older folder gets the SDK of a newer program, and keeps what its author wrote.
@@ -177,12 +195,14 @@ fn a_crash_is_told_with_the_stack() {
         text + "\n#[inline(never)]\nfn stumble(at: usize) {\n    panic!(\"stumbled at {at}\");\n}\n",
     )
     .expect("it is written");
-    desk.check(1, &["plugin", "run", "fall"], &["stumbled at 16", "stumble at ", "src/lib.rs:", "the plugin crashed"]);
+    let told = ["the plugin crashed: panicked at src/lib.rs:", "stumbled at 16", "stumble at "];
+    desk.check(1, &["plugin", "run", "fall"], &told);
     desk.command(0, &["plugin", "build", "fall"]);
     desk.check(1, &["plugin", "run", "fall/dist/fall.wasm"], &["stumble at ", "approve at "]);
     std::fs::remove_file(desk.path("fall/dist/fall.debug.wasm")).expect("it is there");
     let said = desk.command(1, &["plugin", "run", "fall/dist/fall.wasm"]);
     assert!(said.contains(": function ") && !said.contains("stumble at "), "{said}");
+    assert!(said.contains(told[0]), "{said}");
 }
 
 /// A plugin outside of this repository's workspace, that posts to a service with a secret and waits until it is done: its

@@ -19,9 +19,10 @@ mod python;
 /// What a server heard: the authorization and the body of each request.
 type Heard = Arc<Mutex<Vec<(String, String)>>>;
 
-async fn check(language: &str, extension: &str) -> Home {
+async fn check(language: &str, extension: &str, install: &dyn Fn(&Path)) -> Home {
     let home = Home::new();
     home.run(&["plugin", "new", "acme/index", "--kind", "build", "--lang", language]).check(0, &["plugin test ."]);
+    install(&home.path("index"));
 
     // The whole layer in the place of the template, which tests/chain.rs builds: the same cases hold for both languages.
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/languages");
@@ -32,6 +33,7 @@ async fn check(language: &str, extension: &str) -> Home {
     home.run(&["plugin", "test", "index"]).check(0, &["17 passed, 0 failed"]);
 
     home.run(&["plugin", "new", "acme/ship-it", "--kind", "deploy", "--lang", language]).check(0, &["plugin test ."]);
+    install(&home.path("ship-it"));
     let (port, heard) = serve().await;
     home.write("ship-it/cases/real-server/inputs/Site/index.html", "");
     home.write("ship-it/cases/real-server/token.txt", "a-secret-value");

@@ -150,7 +150,9 @@ pub fn vendored(language: Language) -> anyhow::Result<BTreeMap<String, Vec<u8>>>
             below(&format!("sdk/{place}/")).into_iter().map(placed).collect()
         }
     };
-    files.extend(below("wit/").into_iter().map(|(path, content)| (format!("wit/{path}"), content.to_vec())));
+    // The crate is built with the interface that lies in it.
+    let wit = if language == Language::Rust { "sdk/rust/wit" } else { "wit" };
+    files.extend(below("wit/").into_iter().map(|(path, content)| (format!("{wit}/{path}"), content.to_vec())));
     Ok(files)
 }
 
@@ -199,23 +201,30 @@ fn vendored_rust() -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
 fn alone(mut manifest: Table, workspace: &Table) -> Table {
     manifest.remove("dev-dependencies");
     manifest.remove("lints");
-    for section in ["package", "dependencies"] {
-        let shared = workspace.get("workspace").and_then(|workspace| workspace.get(section));
-        for (key, value) in manifest.get_mut(section).and_then(Value::as_table_mut).into_iter().flatten() {
-            if value.get("workspace").is_some()
-                && let Some(shared) = shared.and_then(|shared| shared.get(key.as_str()))
-            {
-                *value = shared.clone();
-            }
-            // Paths begin at the workspace; the one crate that is meant lies in the SDK's own folder.
-            if let Some(path) = value.get_mut("path") {
-                let below =
-                    path.as_str().and_then(|path| path.strip_prefix("sdk/rust/")).unwrap_or_default().to_owned();
-                *path = Value::String(below);
-            }
-        }
+    write_out(manifest.get_mut("package"), workspace, "package");
+    write_out(manifest.get_mut("dependencies"), workspace, "dependencies");
+    let platforms = manifest.get_mut("target").and_then(Value::as_table_mut);
+    for (_, platform) in platforms.into_iter().flatten() {
+        write_out(platform.get_mut("dependencies"), workspace, "dependencies");
     }
     manifest
+}
+
+/// A section with what the workspace's section of that name says.
+fn write_out(section: Option<&mut Value>, workspace: &Table, name: &str) {
+    let shared = workspace.get("workspace").and_then(|workspace| workspace.get(name));
+    for (key, value) in section.and_then(Value::as_table_mut).into_iter().flatten() {
+        if value.get("workspace").is_some()
+            && let Some(shared) = shared.and_then(|shared| shared.get(key.as_str()))
+        {
+            *value = shared.clone();
+        }
+        // Paths begin at the workspace; the one crate that is meant lies in the SDK's own folder.
+        if let Some(path) = value.get_mut("path") {
+            let below = path.as_str().and_then(|path| path.strip_prefix("sdk/rust/")).unwrap_or_default().to_owned();
+            *path = Value::String(below);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -253,7 +253,7 @@ impl Sandbox {
             Ok(None) => Err(CallFailure::Trap("it was ended".to_owned())),
             Ok(Some(Err(error))) => {
                 seam.log(Level::Debug, &format!("{error:?}"));
-                Err(explain(error, limiter.and_then(Limiter::refused), symbols))
+                Err(explain(error, limiter.and_then(Limiter::refused), log.panic(), symbols))
             }
             Err(_) => Err(CallFailure::Limit(LimitReached::new(
                 "wall_seconds_max",
@@ -486,7 +486,12 @@ fn offered<'a, T>(indices: &'a Option<T>, interface: &'static str) -> Result<&'a
     indices.as_ref().ok_or(NotOffered(interface))
 }
 
-fn explain(error: wasmtime::Error, refused: Option<&LimitReached>, symbols: Option<&Symbols>) -> CallFailure {
+fn explain(
+    error: wasmtime::Error,
+    refused: Option<&LimitReached>,
+    panic: Option<String>,
+    symbols: Option<&Symbols>,
+) -> CallFailure {
     if let Some(reached) = error.downcast_ref::<LimitReached>() {
         return CallFailure::Limit(reached.clone());
     }
@@ -519,6 +524,10 @@ fn explain(error: wasmtime::Error, refused: Option<&LimitReached>, symbols: Opti
         Some(Trap::MemoryOutOfBounds) => CallFailure::Trap(format!(
             "{cause}: it may have used up its stack, by recursion or large local variables; its log may say more{stack}"
         )),
-        _ => CallFailure::Trap(format!("{cause}; its log may say more{stack}")),
+        _ => match panic {
+            // A panic ends in an instruction of its own, which says nothing.
+            Some(said) => CallFailure::Trap(format!("{said}{stack}")),
+            None => CallFailure::Trap(format!("{cause}; its log may say more{stack}")),
+        },
     }
 }

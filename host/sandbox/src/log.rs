@@ -39,6 +39,29 @@ struct Written {
     lines: u64,
     stdout: Unended,
     stderr: Unended,
+    /// What a panicking Rust program said last.
+    panic: Option<String>,
+}
+
+/// How Rust's standard library tells of a panic on the standard error: `thread 'main' panicked at FILE:LINE:COLUMN:`, the
+/// message in the lines below, and a hint for whoever has a terminal.
+const PANIC: &str = " panicked at ";
+const PANIC_HINT: &str = "note: run with `RUST_BACKTRACE=";
+/// Stops a long message from filling the failure: the log has all of it.
+const PANIC_BYTES_MAX: usize = 2 << 10;
+
+fn listen_for_panic(panic: &mut Option<String>, line: &str) {
+    if let Some((thread, place)) = line.split_once(PANIC)
+        && thread.starts_with("thread ")
+    {
+        *panic = Some(format!("panicked at {place}"));
+    } else if let Some(said) = panic
+        && !line.starts_with(PANIC_HINT)
+        && said.len() < PANIC_BYTES_MAX
+    {
+        said.push('\n');
+        said.push_str(first_bytes(line, PANIC_BYTES_MAX - said.len()));
+    }
 }
 
 /// The last line of a standard stream, which has no end yet.
@@ -58,13 +81,13 @@ impl Unended {
 
     /// Writes the lines that are whole: a carriage return ends one too, so that what a program draws over again and again is
     /// seen as it comes.
-    fn write_lines(&mut self, seam: &Seam) {
+    fn write_lines(&mut self, write: &mut dyn FnMut(Level, &str)) {
         let mut start = 0;
         for end in 0..self.masked.len() {
             let byte = self.masked[end];
             let is_end = byte == b'\n' || byte == b'\r';
             if is_end && !(byte == b'\n' && start == end && self.returned) {
-                self.write_line(seam, start..end);
+                self.write_line(write, start..end);
             }
             if is_end {
                 self.returned = byte == b'\r';
@@ -75,14 +98,14 @@ impl Unended {
         }
         while self.masked.len() - start > LOG_LINE_BYTES_MAX {
             let end = start + character_boundary(&self.masked[start..], LOG_LINE_BYTES_MAX);
-            self.write_line(seam, start..end);
+            self.write_line(write, start..end);
             start = end;
         }
         self.masked.drain(..start);
     }
 
-    fn write_line(&self, seam: &Seam, line: Range<usize>) {
-        pieces(&String::from_utf8_lossy(&self.masked[line])).for_each(|piece| seam.log_masked(self.level, piece));
+    fn write_line(&self, write: &mut dyn FnMut(Level, &str), line: Range<usize>) {
+        pieces(&String::from_utf8_lossy(&self.masked[line])).for_each(|piece| write(self.level, piece));
     }
 }
 
@@ -97,7 +120,7 @@ impl Log {
         let (bytes_max, lines_max) = (limits.log_bytes_max, limits.log_lines_max);
         let unended = |level| Unended::new(level, seam.masks());
         let (stdout, stderr) = (unended(Level::Info), unended(Level::Warn));
-        let written = Mutex::new(Written { bytes: limits.spent.log_bytes, lines: 0, stdout, stderr });
+        let written = Mutex::new(Written { bytes: limits.spent.log_bytes, lines: 0, stdout, stderr, panic: None });
         Self(Arc::new(Shared { seam, bytes_max, lines_max, written }))
     }
 
@@ -113,15 +136,21 @@ impl Log {
     /// Writes the lines that the guest did not end.
     pub(crate) fn finish(&self) {
         let (seam, mut written) = (&self.0.seam, self.written());
-        let Written { stdout, stderr, .. } = &mut *written;
+        let Written { stdout, stderr, panic, .. } = &mut *written;
         for unended in [stdout, stderr] {
+            let mut write = to(seam, panic);
             unended.masking.finish(seam.masks(), &mut unended.masked);
-            unended.write_lines(seam);
+            unended.write_lines(&mut write);
             if !unended.masked.is_empty() {
-                unended.write_line(seam, 0..unended.masked.len());
+                unended.write_line(&mut write, 0..unended.masked.len());
                 unended.masked.clear();
             }
         }
+    }
+
+    /// What a panicking Rust program said last, with its place: `panicked at src/lib.rs:12:5:` and the message.
+    pub(crate) fn panic(&self) -> Option<String> {
+        self.written().panic.as_ref().map(|said| said.trim_end().to_owned())
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {
@@ -156,10 +185,21 @@ impl Log {
         let mut written = self.written();
         let ended = bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64;
         self.count(&mut written, bytes.len(), ended)?;
-        let unended = if level == Level::Info { &mut written.stdout } else { &mut written.stderr };
+        let Written { stdout, stderr, panic, .. } = &mut *written;
+        let unended = if level == Level::Info { stdout } else { stderr };
         unended.masking.push(self.0.seam.masks(), bytes, &mut unended.masked);
-        unended.write_lines(&self.0.seam);
+        unended.write_lines(&mut to(&self.0.seam, panic));
         Ok(())
+    }
+}
+
+/// Where the lines of the standard streams go.
+fn to<'a>(seam: &'a Seam, panic: &'a mut Option<String>) -> impl FnMut(Level, &str) + 'a {
+    move |level, line| {
+        if level == Level::Warn {
+            listen_for_panic(panic, line);
+        }
+        seam.log_masked(level, line);
     }
 }
 

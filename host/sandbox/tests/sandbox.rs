@@ -128,6 +128,9 @@ async fn crashes_and_unusable_answers_are_told_apart() {
         assert!(format!("{failure:?}").starts_with(kind), "{deed}: {failure:?}");
         assert!(!failure.to_string().contains("hunter2"), "{deed}: {failure}");
     }
+    let panicked = run(&sandbox, Deed::new("panic")).await.result.expect_err("a panic").to_string();
+    let told = panicked.strip_prefix("the plugin crashed: panicked at tests/guests/deeds/src/lib.rs:");
+    assert!(told.is_some_and(|told| told.contains(":\nas asked\n   0: ")), "{panicked}");
     let end = run(&sandbox, Deed { amount: 15 << 10, ..Deed::new("wait") }).await;
     assert!(matches!(end.result, Ok(Outcome::Waiting(_))), "{end:?}");
 }

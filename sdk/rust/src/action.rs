@@ -8,17 +8,18 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::host::pipewright::plugin::types::Request;
 pub use crate::bindings::host::pipewright::plugin::types::{Context, NamedValue, Signal, TypeId, Wake};
-use crate::{Failure, Result, files};
+use crate::{Failure, Result, files, host};
 
 /// One run of one action.
 pub struct Action {
     request: Request,
     revision: Option<String>,
+    scratch: PathBuf,
 }
 
 impl Action {
     pub(crate) fn new(request: Request, revision: Option<String>) -> Self {
-        Self { request, revision }
+        Self { request, revision, scratch: host::root().join("scratch") }
     }
 
     pub(crate) fn settings(&self) -> &[NamedValue] {
@@ -30,6 +31,7 @@ impl Action {
         &self.request.context
     }
 
+    /// What the declaration calls this action's type.
     pub fn action_type(&self) -> &TypeId {
         &self.request.action_type
     }
@@ -67,10 +69,14 @@ impl Action {
 
     /// The input artifacts, in the declaration's order.
     pub fn inputs(&self) -> impl Iterator<Item = Input> {
-        self.request.inputs.iter().map(|name| Input { name: name.clone(), path: Path::new("/inputs").join(name) })
+        let folder = host::root().join("inputs");
+        self.request.inputs.iter().map(move |name| Input { name: name.clone(), path: folder.join(name) })
     }
 
     /// The first input artifact.
+    ///
+    /// # Errors
+    /// Configuration, when there is none.
     pub fn input(&self) -> Result<Input> {
         self.inputs()
             .next()
@@ -79,14 +85,18 @@ impl Action {
 
     /// The output artifacts to make, in the declaration's order.
     pub fn outputs(&self) -> impl Iterator<Item = Output> {
-        self.request.outputs.iter().map(|output| Output {
+        let folder = host::root().join("outputs");
+        self.request.outputs.iter().map(move |output| Output {
             name: output.name.clone(),
-            path: Path::new("/outputs").join(&output.name),
+            path: folder.join(&output.name),
             files: output.files.clone(),
         })
     }
 
     /// The first output artifact.
+    ///
+    /// # Errors
+    /// Configuration, when there is none.
     pub fn output(&self) -> Result<Output> {
         self.outputs().next().ok_or_else(|| {
             Failure::configuration("the action has no output artifact; add one to its `outputArtifacts`")
@@ -103,7 +113,7 @@ impl Action {
                 "`{name}` is not the name of a granted directory: give the name under which the grant lists it, not a path"
             )));
         }
-        let path = Path::new("/directories").join(name);
+        let path = host::root().join("directories").join(name);
         if let Err(error) = fs::metadata(&path) {
             // WASI's error has no room for the missing grant; the host's own call names it.
             files::digest(&path)?;
@@ -113,11 +123,14 @@ impl Action {
     }
 
     /// A private directory, empty at the start and gone after the call.
-    pub fn scratch(&self) -> &'static Path {
-        Path::new("/scratch")
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// What the action left when it answered *waiting*, and why it is called again; `None` on the first call.
+    ///
+    /// # Errors
+    /// Job, when what was left is not of this type: another version of the plugin left it.
     pub fn resumed<C: DeserializeOwned>(&self) -> Result<Option<Resumed<C>>> {
         let Some(resumption) = &self.request.resumed else { return Ok(None) };
         let continuation = serde_json::from_slice(&resumption.continuation).map_err(|error| {
@@ -132,6 +145,7 @@ impl Action {
 pub struct Resumed<C> {
     /// What the action gave to [`Wait::continuation`](crate::Wait::continuation).
     pub continuation: C,
+    /// What ended the wait.
     pub wake: Wake,
 }
 
@@ -160,14 +174,17 @@ impl Output {
 macro_rules! artifact {
     ($($kind:ident)*) => {$(
         impl $kind {
+            /// Its name in the declaration.
             pub fn name(&self) -> &str {
                 &self.name
             }
 
+            /// The folder with its files.
             pub fn path(&self) -> &Path {
                 &self.path
             }
 
+            /// The path of one of its files, given as one below its folder.
             pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
                 self.path.join(path)
             }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::bindings::description::exports::pipewright::plugin::plugin::Variable;
 use crate::bindings::host::pipewright::plugin::types as abi;
+pub use crate::bindings::host::pipewright::plugin::types::Link;
 use crate::bindings::{approval, build, deploy, invoke, rule, source, test};
 use crate::{Failure, Result, Variables};
 
@@ -19,7 +20,9 @@ const CONTINUATION_BYTES_MAX: usize = 16 * 1024;
 /// For an action that may wait: `Result<Step<Report>>` instead of `Result<Report>`.
 #[derive(Clone, Debug)]
 pub enum Step<T> {
+    /// The action has ended.
     Done(T),
+    /// It is to be called again.
     Waiting(Wait),
 }
 
@@ -33,64 +36,87 @@ pub enum Step<T> {
 /// # }
 /// # assert!(example().is_ok());
 /// ```
-#[derive(Clone, Debug)]
-pub struct Wait(abi::Wait);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// A time in milliseconds since 1970-01-01 UTC.
+    pub until: Option<u64>,
+    /// The kind of signal that ends the wait.
+    pub signal: Option<String>,
+    /// What comes back, as JSON.
+    pub continuation: Vec<u8>,
+    /// For a person.
+    pub summary: Option<String>,
+}
 
 impl Wait {
+    fn new(until: Option<u64>, signal: Option<String>) -> Self {
+        // With it, `resumed::<()>()` works.
+        Self { until, signal, continuation: b"null".to_vec(), summary: None }
+    }
+
     /// Until a signal of this kind comes, e.g. `approval`.
     pub fn for_signal(kind: impl Into<String>) -> Self {
-        Self(abi::Wait { until: None, signal: Some(kind.into()), continuation: Vec::new(), summary: None }).null()
+        Self::new(None, Some(kind.into()))
     }
 
     /// Until a time in milliseconds since 1970-01-01 UTC.
     pub fn until_time(milliseconds: u64) -> Self {
-        Self(abi::Wait { until: Some(milliseconds), signal: None, continuation: Vec::new(), summary: None }).null()
+        Self::new(Some(milliseconds), None)
     }
 
     /// Until this time at the latest, in milliseconds since 1970-01-01 UTC.
     pub fn until(mut self, milliseconds: u64) -> Self {
-        self.0.until = Some(milliseconds);
+        self.until = Some(milliseconds);
         self
     }
 
     /// For a person who looks at the pipeline meanwhile.
     pub fn summary(mut self, summary: impl Into<String>) -> Self {
-        self.0.summary = Some(summary.into());
+        self.summary = Some(summary.into());
         self
     }
 
     /// What [`Action::resumed`](crate::Action::resumed) hands back; at most 16 KiB as JSON.
+    ///
+    /// # Errors
+    /// Job, for what is larger, or cannot be written as JSON.
     pub fn continuation(mut self, continuation: &impl Serialize) -> Result<Self> {
-        self.0.continuation =
+        self.continuation =
             serde_json::to_vec(continuation).map_err(|error| Failure::job(format!("the continuation: {error}")))?;
-        if self.0.continuation.len() > CONTINUATION_BYTES_MAX {
+        if self.continuation.len() > CONTINUATION_BYTES_MAX {
             return Err(Failure::job(format!("the continuation is larger than {CONTINUATION_BYTES_MAX} bytes")));
         }
         Ok(self)
     }
+}
 
-    /// Without a continuation, `resumed::<()>()` works.
-    fn null(mut self) -> Self {
-        self.0.continuation = b"null".to_vec();
-        self
+impl From<Wait> for abi::Wait {
+    fn from(wait: Wait) -> Self {
+        let Wait { until, signal, continuation, summary } = wait;
+        Self { until, signal, continuation, summary }
     }
 }
 
 /// What a finished build or invocation tells, and what those of other categories tell besides.
 #[derive(Clone, Debug)]
 pub struct Report<V = ()> {
-    summary: Option<String>,
-    external_id: Option<String>,
-    variables: V,
-    links: Vec<abi::Link>,
+    /// One line for a person; at most 2,048 bytes.
+    pub summary: Option<String>,
+    /// The id that an outside system gave to this run.
+    pub external_id: Option<String>,
+    /// The output variables; together at most 122,880 bytes.
+    pub variables: V,
+    /// Where a person finds more.
+    pub links: Vec<Link>,
 }
 
 impl Report {
-    /// `summary` is one line for a person.
+    /// `summary` is one line for a person, of at most 2,048 bytes.
     pub fn new(summary: impl Into<String>) -> Self {
         Self { summary: Some(summary.into()), external_id: None, variables: (), links: Vec::new() }
     }
 
+    /// The same with output variables.
     pub fn variables<V: Variables>(self, variables: V) -> Report<V> {
         Report { summary: self.summary, external_id: self.external_id, variables, links: self.links }
     }
@@ -103,8 +129,9 @@ impl<V> Report<V> {
         self
     }
 
+    /// Adds a place where a person finds more; `url` begins with `http://` or `https://`.
     pub fn link(mut self, title: impl Into<String>, url: impl Into<String>) -> Self {
-        self.links.push(abi::Link { title: title.into(), url: url.into() });
+        self.links.push(Link { title: title.into(), url: url.into() });
         self
     }
 }
@@ -123,13 +150,16 @@ impl<V: Variables> From<Report<V>> for abi::Report {
 /// What a source fetched.
 #[derive(Clone, Debug)]
 pub struct Fetched<V = ()> {
+    /// What it fetched; `None` where it has no name for it.
     pub revision: Option<Revision>,
+    /// What it tells besides.
     pub report: Report<V>,
 }
 
 /// What a test found. One failed case fails the action.
 #[derive(Clone, Debug)]
 pub struct Tested<V = ()> {
+    /// What it tells besides.
     pub report: Report<V>,
     /// At most 10,000.
     pub cases: Vec<TestCase>,
@@ -138,19 +168,24 @@ pub struct Tested<V = ()> {
 /// Where a deployment went.
 #[derive(Clone, Debug)]
 pub struct Deployed<V = ()> {
+    /// What it tells besides.
     pub report: Report<V>,
+    /// Where the deployment went, and how far it came there.
     pub targets: Vec<Target>,
 }
 
 impl TestCase {
+    /// A case that passed.
     pub fn passed(name: impl Into<String>) -> Self {
         Self { name: name.into(), status: Status::Passed, message: None, place: None }
     }
 
+    /// A case that failed, and why.
     pub fn failed(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self { name: name.into(), status: Status::Failed, message: Some(message.into()), place: None }
     }
 
+    /// A case that was not run, and why.
     pub fn skipped(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self { name: name.into(), status: Status::Skipped, message: Some(message.into()), place: None }
     }
@@ -163,28 +198,39 @@ impl TestCase {
 }
 
 impl Decision {
+    /// Yes.
     pub fn approved(summary: Option<String>) -> Self {
         Self { approved: true, summary }
     }
 
+    /// No.
     pub fn rejected(summary: Option<String>) -> Self {
         Self { approved: false, summary }
     }
 }
 
 impl Verdict {
+    /// The stage may go on.
     pub fn passed() -> Self {
         Self { passed: true, reason: None }
     }
 
+    /// It may not, and why.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self { passed: false, reason: Some(reason.into()) }
     }
 }
 
 /// What an action may return in its `Ok`: an outcome, or a [`Step`] of one.
+#[diagnostic::on_unimplemented(
+    message = "an action does not return `{Self}`",
+    note = "in the `Ok` of its `Result` it returns `Fetched`, `Report`, `Tested`, `Deployed`, `Decision` or `Verdict`, as its \
+            category wants, or `Step` of that one where it may wait"
+)]
 pub trait Answer {
+    /// The outcome.
     type Done;
+    #[doc(hidden)]
     fn step(self) -> Step<Self::Done>;
 }
 
@@ -197,6 +243,7 @@ impl<T> Answer for Step<T> {
 
 /// The variables that an outcome may carry.
 pub trait Outcome {
+    #[doc(hidden)]
     fn variables() -> Vec<Variable>;
 }
 
@@ -239,12 +286,17 @@ macro_rules! outcomes_without_variables {
 outcomes_without_variables!(Decision Verdict Option<Revision>);
 
 /// From what a function returns to what the ABI wants; the type checker's proof that it fits the category.
+pub trait OutcomeOf<Done>: Sized {
+    #[doc(hidden)]
+    fn of(step: Step<Done>) -> Self;
+}
+
 macro_rules! into_abi {
     ($(impl [$($generic:tt)*] $done:ty => $outcome:ty { $value:ident => $answer:expr })*) => {$(
-        impl<$($generic)*> From<Step<$done>> for $outcome {
-            fn from(step: Step<$done>) -> Self {
+        impl<$($generic)*> OutcomeOf<$done> for $outcome {
+            fn of(step: Step<$done>) -> Self {
                 match step {
-                    Step::Waiting(Wait(wait)) => Self::Waiting(wait),
+                    Step::Waiting(wait) => Self::Waiting(wait.into()),
                     Step::Done($value) => $answer,
                 }
             }

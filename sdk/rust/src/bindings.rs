@@ -1,5 +1,7 @@
 //! The plugin ABI as Rust, generated from `wit/`; nothing written by hand but the worlds.
 //!
+//! In this repository `wit` is a link to the one that the host is built with; a package of the SDK has the files.
+//!
 //! One world for what a plugin may call, and one for each interface that it may offer. They are apart so that a
 //! component exports only what its `plugin!` names: each world's `export!` puts that world's type into the component
 //! and nothing else.
@@ -8,7 +10,7 @@
 /// What a plugin may call, and the records that everything shares.
 pub mod host {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         inline: "
             package pipewright:guest;
             world host {
@@ -28,7 +30,7 @@ macro_rules! offered {
     ($($module:ident $world:literal $inline:literal)*) => {$(
         pub mod $module {
             wit_bindgen::generate!({
-                path: "../../wit",
+                path: "wit",
                 inline: $inline,
                 world: $world,
                 with: { "pipewright:plugin/types@0.1.0": crate::bindings::host::pipewright::plugin::types },

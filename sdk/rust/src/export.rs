@@ -2,7 +2,7 @@
 //!
 //! Everything here but the macro is for generated code.
 
-use crate::answer::{Answer, Outcome, Step};
+use crate::answer::{Answer, Outcome, OutcomeOf};
 use crate::bindings::description::exports::pipewright::plugin::plugin::{ActionType, Count};
 use crate::bindings::host::pipewright::plugin::types::{Category, Owner, Request, TypeId};
 use crate::{Action, Failure, Result, Settings};
@@ -22,7 +22,7 @@ pub trait Defined {
     const DEFINITION: Definition;
 }
 
-pub fn describe<S: Settings, A: Answer<Done: Outcome>>(
+pub fn describe<O: OutcomeOf<A::Done>, S: Settings, A: Answer<Done: Outcome>>(
     _: fn(&Action, S) -> Result<A>,
     category: Category,
     definition: &Definition,
@@ -47,11 +47,11 @@ pub fn run<S, A, O>(function: fn(&Action, S) -> Result<A>, request: Request, rev
 where
     S: Settings,
     A: Answer,
-    O: From<Step<A::Done>>,
+    O: OutcomeOf<A::Done>,
 {
     let action = Action::new(request, revision);
     let settings = S::read(action.settings())?;
-    Ok(function(&action, settings)?.step().into())
+    Ok(O::of(function(&action, settings)?.step()))
 }
 
 /// Whether a request is for this definition. The category is told by the interface that was called.
@@ -66,56 +66,28 @@ pub fn not_offered(id: &TypeId) -> Failure {
     ))
 }
 
-/// Makes a plugin of functions with `#[action]`: names it, says what it asks for, and lists the functions by category.
-///
-/// After `name` come, each at will and in this order, `asks`, `may_run_again` (default `true`; with `false` an action that
-/// a crash of the host interrupted fails instead of running again), and the categories `source`, `build`, `test`,
-/// `deploy`, `approval`, `invoke` and `rule`. The version is the crate's.
-///
-/// ```
-/// use pipewright_sdk::prelude::*;
-///
-/// #[derive(Settings)]
-/// struct Greeting {
-///     /// Who is greeted.
-///     #[setting(default = "world")]
-///     name: String,
-/// }
-///
-/// /// Writes a greeting.
-/// #[action(provider = "Greeting", outputs = 1)]
-/// fn greeting(action: &Action, settings: Greeting) -> Result<Report> {
-///     std::fs::write(action.output()?.join("greeting.txt"), format!("Hello, {}!", settings.name))?;
-///     Ok(Report::new("greeted"))
-/// }
-///
-/// plugin! {
-///     /// Greets.
-///     name: "example/greeting",
-///     build: [greeting],
-/// }
-/// # fn main() {}
-/// ```
+/// What `plugin!` is made of, with its keys in this order.
+#[doc(hidden)]
 #[macro_export]
-macro_rules! plugin {
+macro_rules! component {
     (
         $(#[doc = $doc:literal])*
-        name: $name:literal
-        $(, asks: [$($ask:expr),* $(,)?])?
-        $(, may_run_again: $again:literal)?
-        $(, source: [$($source:ident),* $(,)?])?
-        $(, build: [$($build:ident),* $(,)?])?
-        $(, test: [$($test:ident),* $(,)?])?
-        $(, deploy: [$($deploy:ident),* $(,)?])?
-        $(, approval: [$($approval:ident),* $(,)?])?
-        $(, invoke: [$($invoke:ident),* $(,)?])?
-        $(, rule: [$($rule:ident),* $(,)?])?
-        $(,)?
+        name: $name:literal,
+        asks: [$($ask:expr),* $(,)?],
+        may_run_again: $again:literal,
+        types: [$($type:expr),*]
     ) => {
         const _: () = {
             use $crate::bindings::description::exports::pipewright::plugin::plugin as abi;
 
             struct Plugin;
+
+            // In a function of its own: an action may well be called `ask`.
+            fn asks() -> ::std::vec::Vec<abi::Ask> {
+                #[allow(unused_imports)]
+                use $crate::{Capability, ask};
+                [$($ask),*].into()
+            }
 
             impl abi::Guest for Plugin {
                 fn describe() -> abi::Description {
@@ -123,17 +95,9 @@ macro_rules! plugin {
                         name: $name.to_owned(),
                         version: env!("CARGO_PKG_VERSION").to_owned(),
                         documentation: <[&str]>::join(&[$($doc.trim()),*], "\n"),
-                        action_types: [
-                            $($($crate::describe!(Source $source),)*)?
-                            $($($crate::describe!(Build $build),)*)?
-                            $($($crate::describe!(Test $test),)*)?
-                            $($($crate::describe!(Deploy $deploy),)*)?
-                            $($($crate::describe!(Approval $approval),)*)?
-                            $($($crate::describe!(Invoke $invoke),)*)?
-                            $($($crate::describe!(Rule $rule),)*)?
-                        ].into(),
-                        asks: [$($($ask),*)?].into(),
-                        may_run_again: true $(&& $again)?,
+                        action_types: [$($type),*].into(),
+                        asks: asks(),
+                        may_run_again: $again,
                     }
                 }
             }
@@ -142,26 +106,38 @@ macro_rules! plugin {
             #[cfg(target_family = "wasm")]
             $crate::bindings::description::export!(Plugin with_types_in $crate::bindings::description);
         };
-        $($crate::export_source!($($source)*);)?
-        $($crate::export_run!(build $($build)*);)?
-        $($crate::export_run!(test $($test)*);)?
-        $($crate::export_run!(deploy $($deploy)*);)?
-        $($crate::export_run!(approval $($approval)*);)?
-        $($crate::export_run!(invoke $($invoke)*);)?
-        $($crate::export_run!(rule $($rule)*);)?
     };
 }
 
+/// What an action of a category is, where the function fits the category.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! describe {
-    ($category:ident $function:ident) => {
-        $crate::export::describe(
+    (source $function:ident) => {{
+        const fn says_what_is_new<T: $crate::export::Latest>() {}
+        says_what_is_new::<$function>();
+        $crate::describe!(source::FetchOutcome Source $function)
+    }};
+    (build $function:ident) => { $crate::describe!(build::Outcome Build $function) };
+    (test $function:ident) => { $crate::describe!(test::Outcome Test $function) };
+    (deploy $function:ident) => { $crate::describe!(deploy::Outcome Deploy $function) };
+    (approval $function:ident) => { $crate::describe!(approval::Outcome Approval $function) };
+    (invoke $function:ident) => { $crate::describe!(invoke::Outcome Invoke $function) };
+    (rule $function:ident) => { $crate::describe!(rule::Outcome Rule $function) };
+    ($module:ident::$outcome:ident $category:ident $function:ident) => {
+        $crate::export::describe::<$crate::bindings::$module::exports::pipewright::plugin::$module::$outcome, _, _>(
             $function,
             $crate::bindings::host::pipewright::plugin::types::Category::$category,
             &<$function as $crate::export::Defined>::DEFINITION,
         )
     };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_category {
+    (source $($function:ident)*) => { $crate::export_source!($($function)*); };
+    ($category:ident $($function:ident)*) => { $crate::export_run!($category $($function)*); };
 }
 
 #[doc(hidden)]
@@ -226,6 +202,10 @@ macro_rules! export_source {
 }
 
 /// Implemented by `#[action(…, latest = …)]`.
+#[diagnostic::on_unimplemented(
+    message = "the source `{Self}` does not say what is new",
+    note = "give its `#[action]` a function that does: `latest = function`"
+)]
 pub trait Latest {
     fn latest(request: Request) -> Result<crate::bindings::source::exports::pipewright::plugin::source::LatestOutcome>;
 }

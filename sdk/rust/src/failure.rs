@@ -6,6 +6,7 @@ use std::io;
 pub use crate::bindings::host::pipewright::plugin::types::{Failure, FailureKind};
 use crate::bindings::host::pipewright::plugin::{artifacts, secrets};
 
+/// What a plugin's functions return: the [`Failure`] needs no naming.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
@@ -79,6 +80,10 @@ impl From<secrets::Error> for Failure {
 /// # Ok(text) }
 /// ```
 pub trait Doing<T> {
+    /// Puts `what` before the error's own words.
+    ///
+    /// # Errors
+    /// Where it was one.
     fn doing(self, what: impl Display) -> Result<T>;
 }
 

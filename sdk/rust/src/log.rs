@@ -1,7 +1,7 @@
 //! Log lines and progress of the running action.
 
-use crate::bindings::host::pipewright::plugin::log as host;
 pub use crate::bindings::host::pipewright::plugin::log::Level;
+use crate::host::log as host;
 
 /// Writes a line; [`info!`](crate::info) and its sisters are shorter.
 pub fn write(level: Level, message: &str) {

@@ -8,6 +8,10 @@ use crate::bindings::host::pipewright::plugin::types::NamedValue;
 use crate::{Failure, Result};
 
 /// The settings of an action: a struct with `#[derive(Settings)]`, or `()` for none.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the settings of an action",
+    note = "write `#[derive(Settings)]` above the struct, or take `()` for an action without settings"
+)]
 pub trait Settings: Sized {
     #[doc(hidden)]
     fn describe() -> Vec<Setting>;
@@ -26,13 +30,23 @@ impl Settings for () {
 }
 
 /// A type that a setting may have: text, `bool`, a number, a choice, a list, or an `Option` of these.
+#[diagnostic::on_unimplemented(
+    message = "a setting cannot be a `{Self}`",
+    note = "a setting is a String, a bool, a number (u8 to u64, i8 to i64, f64), a Vec<String>, an enum with \
+            `#[derive(Choice)]`, or an Option of one of these"
+)]
 pub trait SettingValue: Sized {
+    #[doc(hidden)]
     const KIND: SettingKind;
+    /// Whether a setting of this type must be given.
     const REQUIRED: bool = true;
     /// If not empty, the only values allowed.
     const CHOICES: &'static [&'static str] = &[];
 
-    /// Reads the value; the error says what it has to be, to follow "must be".
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// What the value has to be, to follow "must be".
     fn parse(text: &str) -> Result<Self, String>;
 
     /// The value of a setting that is not there and has no default.
@@ -134,6 +148,10 @@ pub fn read<T: SettingValue>(values: &[NamedValue], name: &str, default: Option<
 
 /// The output variables of an action: a struct with `#[derive(Variables)]`, `()` for none, or a list of names and values
 /// where only the run shows the names.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the output variables of an action",
+    note = "write `#[derive(Variables)]` above the struct"
+)]
 pub trait Variables {
     #[doc(hidden)]
     fn describe() -> Vec<Variable>;
@@ -162,7 +180,12 @@ impl Variables for Vec<(String, String)> {
 }
 
 /// A type that an output variable may have; `None` leaves the variable out.
+#[diagnostic::on_unimplemented(
+    message = "an output variable cannot be a `{Self}`",
+    note = "a variable is a String, a bool, a number (u8 to u64, usize, i8 to i64, f64), or an Option of one of these"
+)]
 pub trait VariableValue {
+    /// The variable's text; `None` leaves the variable out.
     fn value(self) -> Option<String>;
 }
 

@@ -189,6 +189,12 @@ mod every_category {
         Ok(Report::new("invoked").variables(vec![("A".to_owned(), "b".to_owned())]))
     }
 
+    /// Its name is that of a function that `asks` uses.
+    #[action(provider = "Ask")]
+    fn ask(_: &Action, (): ()) -> Result<Report> {
+        Ok(Report::new("asked"))
+    }
+
     #[action(owner = "AWS", provider = "AnyRule")]
     fn judge(_: &Action, (): ()) -> Result<Verdict> {
         Ok(Verdict::failed("never"))
@@ -206,7 +212,7 @@ mod every_category {
         test: [test],
         deploy: [deploy],
         approval: [approve],
-        invoke: [invoke],
+        invoke: [invoke, ask],
         rule: [judge],
     }
 }

@@ -1,11 +1,14 @@
 //! The derives and the attribute of `pipewright-sdk`, which re-exports and documents them.
 
+mod plugin;
+
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
-use quote::quote;
+use quote::{quote, quote_spanned};
+use syn::meta::ParseNestedMeta;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Expr, ExprLit, Field, Fields, ItemFn, Lit, LitInt, LitStr, RangeLimits,
-    Result, parse_macro_input, spanned::Spanned,
+    Attribute, Data, DeriveInput, Error, Expr, ExprLit, Field, Fields, FnArg, ItemFn, Lit, LitInt, LitStr, RangeLimits,
+    Result, Type, parse_macro_input, spanned::Spanned,
 };
 
 /// Reads a struct from an action's configuration, and describes it. A field's doc comment is its documentation; its name
@@ -46,6 +49,12 @@ pub fn action(arguments: TokenStream, item: TokenStream) -> TokenStream {
     action_impl(&arguments_read, &function).unwrap_or_else(Error::into_compile_error).into()
 }
 
+/// Makes a component, and its description, of functions with `#[action]`.
+#[proc_macro]
+pub fn plugin(input: TokenStream) -> TokenStream {
+    parse_macro_input!(input as plugin::Plugin).expand().into()
+}
+
 fn expand(input: DeriveInput, derive: fn(&DeriveInput) -> Result<Tokens>) -> TokenStream {
     derive(&input).unwrap_or_else(Error::into_compile_error).into()
 }
@@ -56,6 +65,9 @@ fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
     for field in named_fields(input)? {
         let (ident, kind) = (&field.ident, &field.ty);
         let FieldAttributes { name, default, secret } = FieldAttributes::read(field, "setting")?;
+        if let Some(default) = &default {
+            check_default(kind, default)?;
+        }
         let documentation = documentation(&field.attrs);
         let default = match default {
             Some(text) => quote!(::core::option::Option::Some(#text)),
@@ -93,7 +105,7 @@ fn variables_impl(input: &DeriveInput) -> Result<Tokens> {
                 documentation: #documentation.to_owned(),
             }
         ));
-        values.push(quote!((#name, ::pipewright_sdk::VariableValue::value(self.#ident))));
+        values.push(quote_spanned!(field.span()=> (#name, ::pipewright_sdk::VariableValue::value(self.#ident))));
     }
     Ok(quote! {
         impl ::pipewright_sdk::Variables for #name {
@@ -153,12 +165,12 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn read(&mut self, meta: syn::meta::ParseNestedMeta<'_>) -> Result<()> {
+    fn read(&mut self, meta: ParseNestedMeta<'_>) -> Result<()> {
         let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
         match name.as_str() {
-            "owner" => self.owner = Some(meta.value()?.parse()?),
-            "provider" => self.provider = Some(meta.value()?.parse()?),
-            "version" => self.version = Some(meta.value()?.parse()?),
+            "owner" => self.owner = Some(text(&meta)?),
+            "provider" => self.provider = Some(text(&meta)?),
+            "version" => self.version = Some(text(&meta)?),
             "inputs" => self.inputs = Some(meta.value()?.parse()?),
             "outputs" => self.outputs = Some(meta.value()?.parse()?),
             "latest" => self.latest = Some(meta.value()?.parse()?),
@@ -170,7 +182,9 @@ impl Arguments {
 
 fn action_impl(arguments: &Arguments, function: &ItemFn) -> Result<Tokens> {
     let (visibility, name) = (&function.vis, &function.sig.ident);
-    let provider = arguments.provider.as_ref().ok_or_else(|| Error::new(name.span(), "provider = \"…\" is missing"))?;
+    check_signature(&function.sig)?;
+    let missing = || Error::new(name.span(), "an action needs a provider: `#[action(provider = \"Name\")]`");
+    let provider = arguments.provider.as_ref().ok_or_else(missing)?;
     let owner = match &arguments.owner {
         None => quote!(Custom),
         Some(owner) => match owner.value().as_str() {
@@ -220,11 +234,27 @@ fn action_impl(arguments: &Arguments, function: &ItemFn) -> Result<Tokens> {
     })
 }
 
+fn check_signature(signature: &syn::Signature) -> Result<()> {
+    const WANTED: &str = "an action is `fn name(action: &Action, settings: S) -> Result<…>`, where S has \
+                          `#[derive(Settings)]`, or is `()` for an action without settings";
+    if let Some(word) = &signature.asyncness {
+        return Err(Error::new(word.span(), "an action is not async; `http::send_all` sends several requests at once"));
+    }
+    if !signature.generics.params.is_empty() {
+        return Err(Error::new(signature.generics.span(), WANTED));
+    }
+    match signature.inputs.len() {
+        2 if !matches!(signature.inputs[0], FnArg::Receiver(_)) => Ok(()),
+        0 => Err(Error::new(signature.ident.span(), WANTED)),
+        _ => Err(Error::new(signature.inputs.span(), WANTED)),
+    }
+}
+
 /// `2` or `0..=5`.
 fn count(expression: Option<&Expr>) -> Result<(u32, u32)> {
     let number = |expression: &Expr| match expression {
         Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => LitInt::base10_parse(number),
-        other => Err(Error::new(other.span(), "expected a number")),
+        other => Err(Error::new(other.span(), "expected a number, or a range like 0..=5")),
     };
     match expression {
         None => Ok((0, 0)),
@@ -249,13 +279,16 @@ impl FieldAttributes {
         for found in field.attrs.iter().filter(|found| found.path().is_ident(attribute)) {
             found.parse_nested_meta(|meta| {
                 if meta.path.is_ident("name") {
-                    read.name = meta.value()?.parse::<LitStr>()?.value();
+                    read.name = text(&meta)?.value();
                 } else if attribute == "setting" && meta.path.is_ident("default") {
-                    read.default = Some(meta.value()?.parse()?);
+                    read.default = Some(text(&meta)?);
                 } else if attribute == "setting" && meta.path.is_ident("secret") {
                     read.secret = true;
                 } else {
-                    return Err(meta.error("not known here"));
+                    return Err(meta.error(match attribute {
+                        "setting" => "expected `name = \"…\"`, `default = \"…\"` or `secret`",
+                        _ => "expected `name = \"…\"`",
+                    }));
                 }
                 Ok(())
             })?;
@@ -264,10 +297,41 @@ impl FieldAttributes {
     }
 }
 
+/// The text after `KEY =`.
+fn text(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
+    let value: Expr = meta.value()?.parse()?;
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text),
+        other => Err(Error::new(other.span(), "expected a text in quotes, as it stands in a configuration")),
+    }
+}
+
+/// Whether a default can be read as what its field is, for the types that can be told here.
+fn check_default(kind: &Type, default: &LitStr) -> Result<()> {
+    let text = default.value();
+    let (reads, wanted) = match quote!(#kind).to_string().as_str() {
+        "bool" => (text.parse::<bool>().is_ok(), "`true` or `false`"),
+        "u8" => (text.parse::<u8>().is_ok(), "a whole number that fits"),
+        "u16" => (text.parse::<u16>().is_ok(), "a whole number that fits"),
+        "u32" => (text.parse::<u32>().is_ok(), "a whole number that fits"),
+        "u64" => (text.parse::<u64>().is_ok(), "a whole number that fits"),
+        "i8" => (text.parse::<i8>().is_ok(), "a whole number that fits"),
+        "i16" => (text.parse::<i16>().is_ok(), "a whole number that fits"),
+        "i32" => (text.parse::<i32>().is_ok(), "a whole number that fits"),
+        "i64" => (text.parse::<i64>().is_ok(), "a whole number that fits"),
+        "f64" => (text.parse::<f64>().is_ok_and(f64::is_finite), "a number"),
+        _ => return Ok(()),
+    };
+    match reads {
+        true => Ok(()),
+        false => Err(Error::new(default.span(), format!("the default of a `{}` is {wanted}", quote!(#kind)))),
+    }
+}
+
 fn named_fields(input: &DeriveInput) -> Result<impl Iterator<Item = &Field>> {
     match &input.data {
         Data::Struct(data) if matches!(data.fields, Fields::Named(_) | Fields::Unit) => Ok(data.fields.iter()),
-        _ => Err(Error::new(input.ident.span(), "expected a struct with named fields")),
+        _ => Err(Error::new(input.ident.span(), "expected a struct with named fields: each is one")),
     }
 }
 

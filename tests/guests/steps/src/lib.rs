@@ -3,7 +3,7 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::fs::{self, File, FileTimes, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -94,6 +94,15 @@ fn of_two(verb: &str, one: &str, other: &str) -> Result<String> {
             file.seek(SeekFrom::Start(number(other)))?;
             file.write_all(b"x")
         })),
+        "get-all" => get_all(one, number(other)),
+        "get-within" => {
+            let within = Duration::from_millis(number(other));
+            get(http::get(one).first_byte_timeout(within).between_bytes_timeout(within))
+        }
+        "post" => post(http::post(one), io::repeat(b'x').take(number(other)), Some(number(other))),
+        // In chunks.
+        "post-unsized" => post(http::post(one), io::repeat(b'x').take(number(other)), None),
+        "post-short" => post(http::post(one), io::repeat(b'x').take(10), Some(number(other))),
         "get-with" => get(http::get(other).header("authorization", secrets::stand_in(one)?)),
         _ => Err(Failure::configuration(format!("no verb {verb}"))),
     }
@@ -193,6 +202,20 @@ fn stat(path: &str) -> Result<String> {
 fn get(request: http::Request) -> Result<String> {
     let response = request.send()?;
     Ok(format!("{} {}", response.status(), response.text(1 << 10)?))
+}
+
+/// Several at once: the bodies, in the order of the requests.
+fn get_all(url: &str, count: u64) -> Result<String> {
+    let requests = (0..count).map(|number| http::get(format!("{url}{number}")));
+    let bodies: Result<Vec<String>> = http::send_all(requests, |response| response.text(1 << 10)).into_iter().collect();
+    Ok(bodies?.join(" "))
+}
+
+/// The status, and how many bytes came.
+fn post(request: http::Request, body: impl Read + 'static, length: Option<u64>) -> Result<String> {
+    let mut response = request.body_from(body, length).send()?;
+    let came = io::copy(&mut response, &mut io::sink())?;
+    Ok(format!("{} {came}", response.status()))
 }
 
 /// A link by WASI's own call, which the host must check like any other; std's is not stable yet.

@@ -18,7 +18,7 @@ use wasmtime_wasi_http::p2::types::{
     HostResponseOutparam,
 };
 use wasmtime_wasi_http::p2::{HeaderError, HeaderResult, HttpError, HttpResult};
-use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView};
+use wasmtime_wasi_http::{Error, FieldMap, WasiHttpCtxView};
 
 use super::Http;
 use crate::state::State;
@@ -150,8 +150,29 @@ impl types::Host for Charged<'_> {
     pass! { Host:
         convert_error_code(error: HttpError) -> Told<types::ErrorCode>;
         convert_header_error(error: HeaderError) -> Told<types::HeaderError>;
-        http_error_code(error: Resource<types::IoError>) -> Told<Option<types::ErrorCode>>;
     }
+
+    /// wasmtime's own knows the errors of bodies that are sent, and not those of bodies that are received.
+    fn http_error_code(&mut self, error: Resource<types::IoError>) -> Told<Option<types::ErrorCode>> {
+        match self.table.get(&error)?.downcast_ref::<Error>() {
+            Some(error) => Ok(of_received(error)),
+            None => types::Host::http_error_code(&mut self.view(), error),
+        }
+    }
+}
+
+/// The errors that end the body of a response, as guests know them.
+fn of_received(error: &Error) -> Option<types::ErrorCode> {
+    Some(match error {
+        Error::ConnectionReadTimeout => types::ErrorCode::ConnectionReadTimeout,
+        Error::ConnectionTerminated => types::ErrorCode::ConnectionTerminated,
+        Error::HttpProtocolError => types::ErrorCode::HttpProtocolError,
+        Error::HttpRequestBodySize(bytes) => types::ErrorCode::HttpRequestBodySize(*bytes),
+        Error::HttpResponseBodySize(bytes) => types::ErrorCode::HttpResponseBodySize(*bytes),
+        Error::HttpResponseIncomplete => types::ErrorCode::HttpResponseIncomplete,
+        Error::HttpResponseTimeout => types::ErrorCode::HttpResponseTimeout,
+        _ => return None,
+    })
 }
 
 impl types::HostFields for Charged<'_> {

@@ -27,6 +27,7 @@ use super::body::{Entry, Progress, RequestBody, ResponseBody};
 use super::echo::Echo;
 use super::failure::Failure;
 use super::grant::{HttpGrant, is_asked};
+use super::heard::Heard;
 use super::origin::{Origin, is_public};
 use super::tape::Tape;
 use crate::capabilities::secrets::Refusal;
@@ -127,7 +128,7 @@ async fn attempt(
     // hyper knows no smaller buffer than 8 KiB.
     client.max_headers(call.limits.response_headers_max).max_buf_size(call.limits.response_header_bytes_max.max(8192));
     let failed = |error: hyper::Error| Failure::of_exchange(&error, progress, &call.limits);
-    let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, connection) = client.handshake(TokioIo::new(Heard::new(stream))).await.map_err(failed)?;
     // Ends by itself at the deadline, also when the guest keeps the response and does not read it.
     let connection = timeout_at(times.deadline, connection);
     let connection = spawn(async move {

@@ -13,6 +13,7 @@ mod failure;
 mod fake;
 mod given;
 mod grant;
+mod heard;
 mod origin;
 mod tape;
 #[cfg(test)]

@@ -44,3 +44,25 @@ plugin! {
     name: "{{plugin}}",
     approval: [approve],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipewright_sdk::testing::Host;
+
+    #[test]
+    fn a_yes_needs_a_reason() {
+        let host = Host::new();
+        let Ok(Step::Waiting(wait)) = approve(&host.action(), Asking { question: "Now?".to_owned() }) else {
+            panic!("it does not wait")
+        };
+        assert_eq!(wait, Wait::for_signal("approval").summary("Now?"));
+
+        let payload = br#"{"status":"Approved","summary":"","by":"maria"}"#.to_vec();
+        let host = host.resumed(wait, Wake::Signal(Signal { kind: "approval".to_owned(), payload }));
+        let Ok(Step::Done(decision)) = approve(&host.action(), Asking { question: "Now?".to_owned() }) else {
+            panic!("it waits on")
+        };
+        assert!(!decision.approved);
+    }
+}

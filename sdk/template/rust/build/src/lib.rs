@@ -41,3 +41,18 @@ plugin! {
     name: "{{plugin}}",
     build: [count],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipewright_sdk::testing::Host;
+
+    #[test]
+    fn lines_are_counted() {
+        let host = Host::new().input("Source", &[("a.md", "one\ntwo\n"), ("b.txt", "three\n")]).output("Count");
+        let report = count(&host.action(), Counting { ending: ".md".to_owned() }).expect("it counts");
+        assert_eq!(report.variables.lines, 2);
+        assert_eq!(host.read("outputs/Count/lines.txt"), "2 a.md\n");
+        assert!(host.log().contains("a.md: 2"));
+    }
+}

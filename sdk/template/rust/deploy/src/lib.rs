@@ -64,3 +64,23 @@ plugin! {
     ],
     deploy: [deploy],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipewright_sdk::testing::{Answer, Host};
+
+    #[test]
+    fn the_service_is_told() {
+        let host = Host::new()
+            .input("Site", &[("index.html", "<h1>Home</h1>")])
+            .secret("token", "not-a-real-token")
+            .answer("POST https://example.com/releases", Answer::new(201).body(r#"{"id":"r-7"}"#));
+        let settings = Where { url: "https://example.com/releases".to_owned(), token: "token".to_owned() };
+        let deployed = deploy(&host.action(), settings).expect("it is deployed");
+        assert_eq!(deployed.report.variables.release_id, "r-7");
+        let request = &host.requests()[0];
+        assert_eq!(request.header("authorization"), Some("Bearer not-a-real-token"));
+        assert_eq!(request.body, br#"{"files":1,"key":"case"}"#);
+    }
+}

@@ -29,3 +29,17 @@ plugin! {
     name: "{{plugin}}",
     invoke: [count],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipewright_sdk::testing::Host;
+
+    #[test]
+    fn files_are_counted() {
+        let host = Host::new().input("Source", &[("a.txt", ""), ("b/c.txt", "")]);
+        let report = count(&host.action(), Asked { most: None }).expect("it counts");
+        assert_eq!(report.variables.files, 2);
+        assert!(count(&host.action(), Asked { most: Some(1) }).is_err());
+    }
+}

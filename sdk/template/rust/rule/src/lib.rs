@@ -2,9 +2,7 @@
 
 use pipewright_sdk::prelude::*;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-const HOUR_SECONDS: u64 = 60 * 60;
+const HOUR_MILLISECONDS: u64 = 60 * 60 * 1000;
 
 #[derive(Settings)]
 struct Hours {
@@ -20,8 +18,7 @@ struct Hours {
 #[action(provider = "{{provider}}")]
 fn hours(_: &Action, settings: Hours) -> Result<Verdict> {
     // Without the grant of a clock, time stands still at the start of the call, which is all that is wanted here.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let hour = now / HOUR_SECONDS % 24;
+    let hour = clock::milliseconds() / HOUR_MILLISECONDS % 24;
     Ok(match (settings.from..settings.to).contains(&hour) {
         true => Verdict::passed(),
         false => Verdict::failed(format!("it is {hour} o'clock UTC; from {} to {} is the time", settings.from, settings.to)),
@@ -32,4 +29,19 @@ plugin! {
     /// {{description}}
     name: "{{plugin}}",
     rule: [hours],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipewright_sdk::testing::Host;
+
+    #[test]
+    fn there_are_hours() {
+        // Half past nine.
+        let host = Host::new().time((9 * 60 + 30) * 60 * 1000);
+        let passes = |from, to| hours(&host.action(), Hours { from, to }).expect("a verdict").passed;
+        assert!(passes(8, 17));
+        assert!(!passes(10, 17));
+    }
 }

@@ -47,3 +47,19 @@ plugin! {
     asks: [ask(Capability::ReadDirectory("Directory".into()), "the directory in which the file lies")],
     source: [fetch],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipewright_sdk::testing::Host;
+
+    #[test]
+    fn what_is_new_is_fetched() {
+        let host = Host::new().directory("source", &[("notes.txt", "hello\n")]).output("Notes");
+        let which = || Which { directory: "source".to_owned(), file: "notes.txt".to_owned() };
+        let newest = latest(&host.action(), which()).expect("an answer").expect("a revision");
+        let host = host.revision(&newest.id);
+        assert_eq!(fetch(&host.action(), which()).expect("it is there").report.variables.digest, newest.id);
+        assert_eq!(host.read("outputs/Notes/notes.txt"), "hello\n");
+    }
+}

@@ -32,3 +32,17 @@ plugin! {
     name: "{{plugin}}",
     test: [check],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipewright_sdk::testing::Host;
+
+    #[test]
+    fn the_word_is_found() {
+        let host = Host::new().input("Source", &[("a.md", "fine\n"), ("b.md", "so\nlorem ipsum\n")]);
+        let tested = check(&host.action(), Checking { word: "lorem ipsum".to_owned() }).expect("it checks");
+        let lines: Vec<Option<u32>> = tested.cases.iter().map(|case| case.place.as_ref()?.line).collect();
+        assert_eq!(lines, [None, Some(2)]);
+    }
+}

@@ -1,5 +1,6 @@
 //! Hostile and friendly requests as data, each sent through the hook that guests use, to servers on the loopback.
 
+mod early;
 mod outside;
 mod server;
 mod world;

@@ -103,6 +103,11 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<
             read_chunks(&mut stream).await?;
             response("", "hello")
         }
+        "/too-large" => {
+            // Without having read the body: closing resets the connection.
+            stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge").await?;
+            return Ok(());
+        }
         "/silent" => String::new(),
         "/stall" => "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_owned(),
         "/huge" => "HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n".to_owned(),
