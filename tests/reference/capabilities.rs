@@ -1,7 +1,5 @@
 //! What a plugin may reach: the table of capabilities, each one's own documentation, and the WIT's words for the asks.
 
-use std::path::Path;
-
 use pipewright_sandbox::capabilities::CAPABILITIES;
 
 use super::markdown::{documentation, for_users, table};
@@ -12,13 +10,13 @@ const FOLDER: &str = "host/sandbox/src/capabilities";
 /// Where a capability's own source is.
 pub(super) fn file(name: &str) -> String {
     let file = format!("{FOLDER}/{name}.rs");
-    if Path::new(&root().join(&file)).is_file() { file } else { format!("{FOLDER}/{name}/grant.rs") }
+    if root().join(&file).is_file() { file } else { format!("{FOLDER}/{name}/grant.rs") }
 }
 
 /// The same for its documentation.
 fn module(name: &str) -> String {
     let file = format!("{FOLDER}/{name}.rs");
-    if Path::new(&root().join(&file)).is_file() { file } else { format!("{FOLDER}/{name}/mod.rs") }
+    if root().join(&file).is_file() { file } else { format!("{FOLDER}/{name}/mod.rs") }
 }
 
 pub(super) fn page() -> String {

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(sys.argv[1])
+LINE_CHARS_MAX = 110
+# Decorators that say how something is used.
+SHOWN = {"property", "classmethod", "staticmethod", "cached_property", "overload"}
 
 
 class Module:
@@ -60,18 +63,15 @@ def documented(text):
     return "\n".join(page[:-1]).strip()
 
 
-def signature(node, name=None):
+def signature(node):
     decorators = [f"@{ast.unparse(it)}\n" for it in node.decorator_list if ast.unparse(it) in SHOWN]
     word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    line = f"{word} {name or node.name}({ast.unparse(node.args)}){returns}"
-    if len(line) > 110:
-        parts = arguments(node.args)
-        line = f"{word} {name or node.name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){returns}"
+    parts = arguments(node.args)
+    line = f"{word} {node.name}({', '.join(parts)}){returns}"
+    if len(line) > LINE_CHARS_MAX:
+        line = f"{word} {node.name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){returns}"
     return "".join(decorators) + line
-
-
-SHOWN = {"property", "classmethod", "staticmethod", "cached_property", "overload"}
 
 
 def arguments(args):

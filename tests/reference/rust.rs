@@ -1,7 +1,6 @@
 //! The SDK for Rust: what its `lib.rs` makes public, in that order, and then its modules, as the sources have it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use proc_macro2::LineColumn;
 use syn::spanned::Spanned as _;
@@ -111,7 +110,7 @@ fn used(path: &[String], name: &str, heading: &str) -> String {
 
 fn file(module: &str) -> String {
     let file = format!("{FOLDER}/{module}.rs");
-    if Path::new(&root().join(&file)).is_file() { file } else { format!("{FOLDER}/{module}/mod.rs") }
+    if root().join(&file).is_file() { file } else { format!("{FOLDER}/{module}/mod.rs") }
 }
 
 fn named(item: &Item) -> Option<String> {
