@@ -14,6 +14,7 @@ mod markdown;
 mod python;
 mod rust;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -106,13 +107,15 @@ fn source(path: &str) -> String {
 fn the_reference_says_what_the_code_says() {
     let folder = root().join("docs/reference");
     let mut stale = Vec::new();
+    let mut files: BTreeSet<String> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     for Page { file, title, begins, make } in PAGES {
+        files.remove(*file);
         let Some(rest) = make() else { continue };
         let made = "<!-- Made of the sources by tests/reference.rs, which says how; edit those. -->";
         let page = format!("# {title}\n\n{made}\n\n{}\n\n{}\n", markdown::wrapped(begins), rest.trim_end());
         let path = folder.join(file);
         if std::env::var_os(WRITE).is_some() {
-            fs::create_dir_all(&folder).unwrap();
             fs::write(&path, page).unwrap();
         } else if fs::read_to_string(&path).unwrap_or_default() != page {
             stale.push(*file);
@@ -124,16 +127,5 @@ fn the_reference_says_what_the_code_says() {
          {WRITE}=1 cargo test --release --test integration reference",
         stale.join(", ")
     );
-}
-
-#[test]
-fn every_page_of_the_reference_is_made() {
-    let mut files: Vec<String> = fs::read_dir(root().join("docs/reference"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    files.sort();
-    let mut made: Vec<&str> = PAGES.iter().map(|page| page.file).collect();
-    made.sort_unstable();
-    assert_eq!(files, made);
+    assert!(files.is_empty(), "docs/reference has pages that nobody makes: {files:?}");
 }
