@@ -75,7 +75,7 @@ pub(super) fn for_users(documentation: &str) -> String {
 }
 
 /// As the cell of a table.
-pub(super) fn cell(text: &str) -> String {
+fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
