@@ -178,7 +178,7 @@ function failure(url, error) {
       return Failure.systemUnavailable(`the response of ${url} broke off: ${said(error).message}`);
     case 'HTTP-request-denied':
       return Failure.permission(
-        `no grant allows the request to ${url}; grant its origin to this action, like \`http = ["https://example.com"]\``,
+        `no grant allows the request to ${url}, or a secret in it; the log has the line that would`,
       );
     case 'destination-IP-prohibited':
       return Failure.permission(

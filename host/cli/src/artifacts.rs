@@ -28,7 +28,10 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
         Command::Check { data } => data,
     };
     if !data.is_dir() {
-        return Err(Ended::Usage(format!("{} is not a directory", data.display())));
+        return Err(Ended::Usage(format!(
+            "{} is not a directory: give --data the directory that `pipewright serve --data` or `pipewright run --data` uses",
+            data.display()
+        )));
     }
     let data = DataDirectory::open(&data)?;
     let _alone = Claim::of(&data.store()).map_err(|error| match error {

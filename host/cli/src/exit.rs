@@ -82,8 +82,19 @@ impl std::fmt::Display for Ended {
         match self {
             Self::Usage(problem) => write!(f, "{problem}"),
             Self::Host(error) => write!(f, "the host failed: {error:#}"),
-            Self::Server(error) => write!(f, "{error}"),
+            Self::Server(error) => {
+                write!(f, "{error}")?;
+                match error {
+                    ClientError::Refused { code, .. } if code == "PipelineNotFoundException" => {
+                        write!(f, "\n`pipewright pipelines`, with the same options, lists those that are there.")
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::Package(PackageError::Host(error)) => write!(f, "the host failed: {error:#}"),
+            Self::Package(error @ PackageError::Missing(_)) => {
+                write!(f, "{error}; `pipewright plugin list` says what is installed")
+            }
             Self::Package(error) => write!(f, "{error}"),
         }
     }

@@ -1,7 +1,7 @@
 //! `pipewright import`: an export into a data directory that holds nothing yet.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,14 +20,14 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
-    let data = DataDirectory::open(&arguments.data)?;
-    let imported = if arguments.file == Path::new("-") {
-        import(&data, BufReader::new(io::stdin()))
+    let file: Box<dyn Read> = if arguments.file == Path::new("-") {
+        Box::new(io::stdin())
     } else {
         let file = File::open(&arguments.file);
-        let file = file.map_err(|error| Ended::Usage(format!("{}: {error}", arguments.file.display())))?;
-        import(&data, BufReader::new(file))
+        Box::new(file.map_err(|error| Ended::Usage(format!("{}: {error}", arguments.file.display())))?)
     };
+    let data = DataDirectory::open(&arguments.data)?;
+    let imported = import(&data, BufReader::new(file));
     let imported = imported.map_err(|error| match error {
         ImportError::Io { .. } | ImportError::Open(_) | ImportError::Store(_) => Ended::Host(error.into()),
         ImportError::NotEmpty { .. } => Ended::usage(error),

@@ -13,7 +13,6 @@ use pipewright_base::memory::HostMemory;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallLimits {
-    // The engine's.
     /// Stops a guest that computes for ever.
     pub cpu_seconds_max: u64,
     /// Stops a guest that waits for ever: no other limit sees time spent in host calls.
@@ -36,10 +35,10 @@ pub struct CallLimits {
     /// Stops a log of ten million empty lines, and as many reports of progress.
     pub log_lines_max: u64,
 
-    // The file capability's.
+    /// What it may do with files.
     pub files: FileQuota,
 
-    // The HTTP capability's.
+    /// What its requests may take.
     pub http: HttpLimits,
 
     /// What earlier calls of the same action execution used of them.
@@ -206,26 +205,30 @@ pub(crate) const PROGRESS_BYTES_MAX: usize = 1_024;
 pub(crate) const SUMMARY_CHARS_MAX: usize = 2_048;
 /// An id of an outside system; what is longer is cut. And of a revision, which is refused.
 pub(crate) const ID_CHARS_MAX: usize = 1_500;
-/// The kind of a signal that an action waits for.
+/// The kind of a signal that an action waits for; what is longer is refused.
 pub(crate) const SIGNAL_BYTES_MAX: usize = 2_048;
-/// The reason of an ask.
+/// The reason of an ask; what is longer is refused.
 pub(crate) const REASON_BYTES_MAX: usize = 2_048;
-/// Output variables of one action, names and values together (S111).
+/// Output variables of one action, names and values together (S111): more is refused.
 pub(crate) const VARIABLES_BYTES_MAX: usize = 122_880;
-/// What a waiting action may keep.
+/// What a waiting action may keep as its continuation: more is refused.
 pub(crate) const CONTINUATION_BYTES_MAX: usize = 16 << 10;
 /// A failure's message; what is longer is cut.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 10;
 /// Stops a test report that no page can show.
 pub(crate) const CASES_MAX: usize = 10_000;
-/// Links of a report, and targets of a deployment: the same attack.
+/// The same of the links of a report.
 pub(crate) const LINKS_MAX: usize = 100;
+/// The same of the targets of a deployment.
 pub(crate) const TARGETS_MAX: usize = 1_000;
 
 /// A plugin's documentation, and that of each action type and setting.
 pub(crate) const DOCUMENTATION_BYTES_MAX: usize = 64 << 10;
 /// Stops a description that fills a catalogue.
 pub(crate) const ACTION_TYPES_MAX: usize = 32;
+/// The same of an action type's settings, and of its variables.
 pub(crate) const SETTINGS_MAX: usize = 100;
+/// The same of a setting's choices.
 pub(crate) const CHOICES_MAX: usize = 100;
+/// The same of a plugin's asks.
 pub(crate) const ASKS_MAX: usize = 64;

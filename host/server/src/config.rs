@@ -41,7 +41,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use pipewright_sandbox::limits::CallLimits;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use pipewright_engine::retention::Retention;
 use pipewright_runner::grant_book;
@@ -51,47 +51,64 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// As many as one audience has at most (S114).
 const ACCOUNTS_MAX: usize = 1000;
 
-#[derive(Clone, Debug, Deserialize)]
+/// Serialized, it says what counts where the file is silent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Where the server listens. `--listen` takes its place.
     pub listen: SocketAddr,
+    /// The region of which the server says that it is; requests are signed for it. `--region` takes its place.
     pub region: String,
+    /// The account of those who run the server: 12 digits.
     account: String,
+    /// A folder of components (`*.wasm`), besides those that come with the host.
     pub plugins: Option<PathBuf>,
+    /// PEM files of authorities that are trusted for https from plugins, besides the system's.
     pub certificate_authorities: Vec<PathBuf>,
+    /// What the store keeps in memory, in MiB.
     pub store_cache_mib: u64,
+    /// How often each source is looked at, in seconds; at least 1.
     pub poll_seconds: u64,
+    /// With it the server speaks https, and nothing else.
     pub tls: Option<TlsFiles>,
+    /// The grants file of each pipeline of the operators' account, by the pipeline's name.
     grants: BTreeMap<String, PathBuf>,
+    /// The accounts of other teams, by their 12 digits; 1,000 at most.
     accounts: BTreeMap<String, Account>,
+    /// What each account may have.
     pub quotas: Quotas,
+    /// What each call of a plugin may use, as far as it differs from the default.
     pub limits: CallLimits,
+    /// How long what has ended is kept.
     pub retention: Retention,
     /// Where relative paths start.
     #[serde(skip)]
     base: PathBuf,
 }
 
-/// An account besides that of those who run the host.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// An account besides that of those who run the server. A table with nothing in it makes one, too.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Account {
+    /// The grants file of each pipeline of this account, by the pipeline's name.
     grants: BTreeMap<String, PathBuf>,
 }
 
-/// PEM files: a certificate with what is between it and an authority, and its private key.
-#[derive(Clone, Debug, Deserialize)]
+/// PEM files, which are read again when one of them has changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
+    /// The server's certificate, with what is between it and an authority.
     pub certificate: PathBuf,
+    /// The certificate's private key.
     pub key: PathBuf,
 }
 
-/// What an account may have.
-#[derive(Clone, Debug, Deserialize)]
+/// What each account may have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quotas {
-    /// S110.
+    /// Pipelines; a CreatePipeline beyond fails (S110).
     pub pipelines: usize,
 }
 

@@ -21,27 +21,39 @@ const CALLS_MAX: usize = 100;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct CaseFile {
-    /// `CATEGORY/OWNER/PROVIDER/VERSION`
+    /// The action type that is called, as `CATEGORY/OWNER/PROVIDER/VERSION`.
     pub(super) action: String,
+    /// The input artifacts, in the order of the declaration; each is a folder in `inputs/`. Without it: all of those folders,
+    /// by name.
     pub(super) inputs: Option<Vec<String>>,
+    /// The output artifacts, in the order of the declaration. Without it: the folders in `outputs/`, by name.
     pub(super) outputs: Option<Vec<Output>>,
+    /// The declaration's `commands`.
     #[serde(default)]
     pub(super) commands: Vec<String>,
+    /// The declaration's `environmentVariables`.
     #[serde(default)]
     pub(super) environment: BTreeMap<String, String>,
+    /// The declaration's `outputVariables`.
     #[serde(default)]
     pub(super) output_variables: Vec<String>,
+    /// Of a source only: which of its functions is called. Without it: `fetch`.
     pub(super) call: Option<SourceCall>,
+    /// Of a source's `fetch` only: the revision to fetch. Without it: the newest.
     pub(super) revision: Option<String>,
+    /// What the plugin sees as its idempotency key.
     #[serde(default = "idempotency_key")]
     pub(super) idempotency_key: String,
+    /// Which attempt at the action execution this is.
     #[serde(default = "attempt")]
     pub(super) attempt: u32,
-    /// milliseconds since 1970-01-01 UTC
+    /// When the call starts, in milliseconds since 1970-01-01 UTC. The clock runs on from there, if it is granted.
     #[serde(default = "time")]
     pub(super) time: u64,
+    /// The settings, as in `configuration`: all values are texts. One that the action type does not have is an error.
     #[serde(default)]
     pub(super) settings: BTreeMap<String, String>,
+    /// What the action is granted. Paths start at a fresh copy of the case's folder and stay in it; secrets come from files.
     #[serde(default)]
     pub(super) grants: ActionGrants,
     /// Answers to requests, in the order in which those are to come, over all calls of the case.
@@ -52,13 +64,18 @@ pub(super) struct CaseFile {
     /// Requests without made-up answers reach the network, as far as they are granted.
     #[serde(default)]
     pub(super) network: bool,
+    /// What each call may use.
     #[serde(default)]
     pub(super) limits: CaseLimits,
-    /// A file beside `case.toml` with what is outside of each call: a recording.
+    /// A file beside `case.toml` with what is outside of each call: a recording, as `pipewright plugin case` makes it. Such a
+    /// case has neither `http` nor `host-calls`.
     pub(super) recorded: Option<String>,
+    /// Who is called, where that matters to the plugin.
     #[serde(default)]
     pub(super) names: CaseNames,
+    /// What is expected of the call.
     pub(super) expected: Expected,
+    /// More calls, one after the other, with the granted directories as the call before left them.
     #[serde(default)]
     pub(super) then: Vec<Then>,
 }
@@ -79,11 +96,11 @@ fn time() -> u64 {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct CaseLimits {
-    /// At most [`CPU_SECONDS_MAX`].
+    /// The plugin's own CPU time, in seconds; at most 600.
     pub(super) cpu_seconds: u64,
-    /// At most [`WALL_SECONDS_MAX`].
+    /// The time of day that passes, in seconds; at most 3,600.
     pub(super) wall_seconds: u64,
-    /// At most [`MEMORY_MIB_MAX`].
+    /// The plugin's own memory, in MiB; at most 4,096.
     pub(super) memory_mib: usize,
 }
 
@@ -113,10 +130,13 @@ pub(super) enum Output {
     Detailed(DetailedOutput),
 }
 
+/// An output artifact whose declaration says which files it takes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DetailedOutput {
+    /// The artifact's name.
     name: String,
+    /// The declaration's patterns, such as `**/*.xml`; the plugin sees them.
     #[serde(default)]
     files: Vec<String>,
 }
@@ -130,17 +150,23 @@ impl Output {
     }
 }
 
-/// Who is called, where that matters to the plugin.
+/// Who is called, where that matters to the plugin. A name that is not given is `case`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct CaseNames {
+    /// The account's id.
     pub(super) account: Option<String>,
+    /// The region.
     pub(super) region: Option<String>,
+    /// The pipeline's name.
     pub(super) pipeline: Option<String>,
+    /// The pipeline execution's id.
     pub(super) execution: Option<String>,
+    /// The stage's name.
     pub(super) stage: Option<String>,
+    /// The action's name.
     pub(super) action: Option<String>,
-    /// Default: the idempotency key.
+    /// The action execution's id. Without it: the idempotency key.
     pub(super) action_execution: Option<String>,
 }
 
@@ -148,16 +174,21 @@ pub(super) struct CaseNames {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Answer {
-    /// `POST https://example.com/jobs`
+    /// Method and URL, as in `POST https://example.com/jobs`.
     request: String,
+    /// What the request must have besides.
     #[serde(default)]
     with: With,
+    /// The answer's status. Without it: 200.
     status: Option<u16>,
+    /// The answer's headers.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// The answer's body.
     body: Option<String>,
+    /// The answer's body as JSON, which also says so in the header `content-type`. Give it or `body`.
     json: Option<Value>,
-    /// Instead of an answer: one of wasi:http's error codes.
+    /// Instead of an answer: an error code of wasi:http, such as `connection-refused`, `DNS-error` or `HTTP-response-timeout`.
     error: Option<String>,
 }
 
@@ -165,9 +196,12 @@ pub(super) struct Answer {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct With {
+    /// Headers that it must have, with the values of secrets in the place of their stand-ins.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// The body that it must have.
     body: Option<String>,
+    /// The same as JSON: the same value, however it is written. Give it or `body`.
     json: Option<Value>,
 }
 
@@ -212,27 +246,38 @@ impl Answer {
     }
 }
 
-/// One more call.
+/// One more call: a wake-up after *waiting*, with the continuation of the call before, where `signal` or `wake` is given; else a
+/// call from the start, as of another attempt or of another execution. Outputs and scratch are empty again.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Then {
+    /// The signal that ends the wait.
     pub(super) signal: Option<Signal>,
+    /// The wait ends because its time has come.
     pub(super) wake: Option<Wake>,
+    /// Another attempt at the same action execution.
     pub(super) attempt: Option<u32>,
+    /// Another action execution.
     pub(super) idempotency_key: Option<String>,
+    /// Settings that are other ones now; those of the case stay beside them.
     #[serde(default)]
     pub(super) settings: BTreeMap<String, String>,
     /// The folder in `inputs/` for each artifact that is another one now.
     #[serde(default)]
     pub(super) inputs: BTreeMap<String, String>,
+    /// When the call starts, in milliseconds since 1970-01-01 UTC.
     pub(super) time: Option<u64>,
+    /// What is expected of this call.
     pub(super) expected: Expected,
 }
 
+/// What ends a wait.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Signal {
+    /// The kind that the plugin waits for, such as `approval`.
     pub(super) kind: String,
+    /// What comes with it. Of an approval: `{"status":"Approved|Rejected","summary":"…","by":"…"}`.
     #[serde(default)]
     pub(super) payload: String,
 }
@@ -253,25 +298,40 @@ impl Then {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Expected {
+    /// How the call ends. `rejected`: an approval or a rule said no; `failed`: a failure, or a test with a failed case.
     pub(super) outcome: OutcomeKind,
+    /// Of `failed`: what the failure says.
     pub(super) failure: Option<ExpectedFailure>,
+    /// Texts that the summary contains: of a report, a decision or a wait, or the reason of a verdict.
     #[serde(default)]
     pub(super) summary: Vec<String>,
+    /// The id of an outside system, exactly.
     pub(super) external_id: Option<String>,
+    /// Exactly these output variables, with these values.
     pub(super) variables: Option<BTreeMap<String, String>>,
+    /// Exactly these links.
     pub(super) links: Option<Vec<Link>>,
+    /// Of a source: the revision, as far as it is given; `false`: there is none.
     pub(super) revision: Option<ExpectedRevision>,
+    /// Of a deployment: exactly these targets, in this order, each as far as it is given.
     pub(super) targets: Option<Vec<Target>>,
+    /// Of a test: cases that must be among its own, each as far as it is given.
     #[serde(default)]
     pub(super) cases: Vec<TestCase>,
+    /// Of a test: how many cases there are.
     pub(super) counts: Option<Counts>,
+    /// Of `waiting`: what for, as far as it is given.
     pub(super) waiting: Option<Waiting>,
+    /// Texts that the log contains.
     #[serde(default)]
     pub(super) log: Vec<String>,
+    /// For each host call that was refused a text of the refusal; no other may have been refused.
     #[serde(default)]
     pub(super) denials: Vec<String>,
+    /// What the output artifacts must be, by name.
     #[serde(default)]
     pub(super) outputs: BTreeMap<String, ExpectedFiles>,
+    /// What the granted directories must be after the call, by their folder in `directories/`.
     #[serde(default)]
     pub(super) directories: BTreeMap<String, ExpectedFiles>,
 }
@@ -296,10 +356,13 @@ impl std::fmt::Display for OutcomeKind {
     }
 }
 
+/// What a failure must say.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExpectedFailure {
+    /// CodePipeline's failure type.
     pub(super) kind: Option<FailureType>,
+    /// Texts that the message contains.
     #[serde(default)]
     pub(super) contains: Vec<String>,
 }
@@ -314,28 +377,41 @@ pub(super) enum ExpectedRevision {
 
 // The records that a case expects as far as it gives them, and in which the plugin's answer is compared and shown.
 
+/// What a source found, as far as it is given.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Revision {
+    /// Such as a commit's id.
     pub(super) id: Option<String>,
+    /// Such as a commit's first line.
     pub(super) summary: Option<String>,
+    /// Where to see it.
     pub(super) url: Option<String>,
+    /// In milliseconds since 1970-01-01 UTC.
     pub(super) created: Option<u64>,
 }
 
+/// A link of the report.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Link {
+    /// What it is called.
     pub(super) title: String,
+    /// Where it leads.
     pub(super) url: String,
 }
 
+/// Where something was deployed to, as far as it is given.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Target {
+    /// Such as a host's name.
     pub(super) id: Option<String>,
+    /// In a word of the plugin's own.
     pub(super) kind: Option<String>,
+    /// How it went there.
     pub(super) status: Option<TargetStatus>,
+    /// Where to see it.
     pub(super) url: Option<String>,
 }
 
@@ -347,14 +423,19 @@ pub(super) enum TargetStatus {
     Skipped,
 }
 
+/// One thing that a test looked at, as far as it is given.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TestCase {
+    /// What it is called.
     pub(super) name: Option<String>,
+    /// How it went.
     pub(super) status: Option<TestStatus>,
     /// Contained in the message.
     pub(super) message: Option<String>,
+    /// The file that it is about.
     pub(super) file: Option<String>,
+    /// The line in it, from 1 on.
     pub(super) line: Option<u32>,
 }
 
@@ -366,18 +447,25 @@ pub(super) enum TestStatus {
     Skipped,
 }
 
+/// How many cases a test has, as far as it is given.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Counts {
+    /// As they should be.
     pub(super) passed: Option<usize>,
+    /// Not as they should be.
     pub(super) failed: Option<usize>,
+    /// Not looked at.
     pub(super) skipped: Option<usize>,
 }
 
+/// What the action waits for, as far as it is given.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Waiting {
+    /// The kind of signal.
     pub(super) signal: Option<String>,
+    /// The time, in milliseconds since 1970-01-01 UTC.
     pub(super) until: Option<u64>,
 }
 

@@ -35,7 +35,10 @@ pub(super) async fn find(path: &Path) -> Result<Component, Ended> {
         let symbols = binary::has_debug_information(&built).then_some(built);
         return Ok(Component { bytes, symbols });
     }
-    let bytes = plugins::read(path).map_err(Ended::usage)?;
+    let bytes = plugins::read(path).map_err(|error| match path.exists() {
+        true => Ended::usage(error),
+        false => Ended::usage(format!("{error}; give the folder of a plugin, or a component")),
+    })?;
     let beside = path.with_extension(plugins::DEBUG_EXTENSION);
     let symbols = if beside.exists() { Some(plugins::read(&beside).map_err(Ended::usage)?) } else { None };
     let symbols = symbols.or_else(|| binary::has_debug_information(&bytes).then(|| bytes.clone()));
@@ -52,6 +55,10 @@ pub(super) async fn load(sandbox: &Sandbox, path: &Path, component: Component) -
     let plugin = match sandbox.load(component.bytes.into()).await {
         Ok(plugin) => plugin,
         Err(LoadError::Host(error)) => return Err(Ended::Host(error)),
+        Err(error @ LoadError::NotAComponent(_)) => {
+            let mend = "`pipewright plugin build` makes one of a plugin's folder";
+            return Err(Ended::usage(format!("{}: {error}; {mend}", path.display())));
+        }
         Err(error) => return Err(Ended::usage(format!("{}: {error}", path.display()))),
     };
     Ok(match component.symbols {
@@ -75,7 +82,11 @@ struct Message {
 async fn build(folder: &Path) -> Result<PathBuf, Ended> {
     let manifest = folder.join("Cargo.toml");
     let manifest = manifest.canonicalize().map_err(|error| {
-        Ended::usage(format!("{}: {error}; give the folder of a plugin, or a component", manifest.display()))
+        Ended::usage(format!(
+            "{}: {error}, nor is there a pyproject.toml or a package.json: give the folder of a plugin, or a component; \
+             `pipewright plugin new TEAM/NAME --kind KIND` begins a plugin",
+            manifest.display()
+        ))
     })?;
     ensure_target().await?;
     let mut cargo = Process::new("cargo");

@@ -24,7 +24,10 @@ pub(super) fn run(Arguments { folder }: Arguments) -> Result<ExitCode, Ended> {
     let language = [Language::Rust, Language::Python, Language::JavaScript]
         .into_iter()
         .find(|language| there.join(language.vendored_at()).is_dir())
-        .ok_or_else(|| Ended::usage(format!("{} is no folder that `pipewright plugin new` made", folder.display())))?;
+        .ok_or_else(|| {
+            let mend = "give the folder of a plugin, in which there is a folder `pipewright`";
+            Ended::usage(format!("{} is no folder that `pipewright plugin new` made: {mend}", folder.display()))
+        })?;
     let files = kit::vendored(language)?;
     // In one step for whoever builds meanwhile, and nothing of the old one stays.
     let beside = tempfile::tempdir_in(&folder).with_context(|| folder.display().to_string())?;

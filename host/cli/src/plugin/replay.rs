@@ -67,6 +67,9 @@ async fn recorded(sandbox: &Sandbox, bundle: &Bundle) -> Result<Plugin, Ended> {
 pub(super) fn ended(error: RecordingError) -> Ended {
     match error {
         RecordingError::Host(error) => Ended::Host(error),
+        error @ RecordingError::Malformed(_) => {
+            Ended::usage(format!("{error}; `pipewright plugin record` and `pipewright plugin run --record` write one"))
+        }
         error => Ended::usage(error),
     }
 }

@@ -80,7 +80,7 @@ impl Connection {
         let key = found.key.ok_or_else(|| {
             Ended::usage(
                 "there is no access key: name the server's data directory with --data, or set AWS_ACCESS_KEY_ID and \
-                 AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE",
+                 AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE; `pipewright serve` starts a server of your own",
             )
         })?;
         let region = self.region.clone().or(found.region).unwrap_or_else(|| REGION.to_owned());
@@ -120,7 +120,10 @@ impl Connection {
 /// What a server's data directory says. AWS's variables and files speak of other servers then.
 fn of_data(data: &Path, profile: Option<&str>, endpoint_is_known: bool) -> Result<Profile, Ended> {
     if !data.is_dir() {
-        return Err(Ended::Usage(format!("{} is not a directory", data.display())));
+        return Err(Ended::Usage(format!(
+            "{} is not a directory: give --data the directory that `pipewright serve --data` uses",
+            data.display()
+        )));
     }
     let data = DataDirectory::open(data)?;
     let key: AccessKey = read_credentials(&data.credentials(), profile.unwrap_or(DEFAULT)).map_err(|error| {

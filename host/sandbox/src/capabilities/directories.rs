@@ -26,11 +26,13 @@ const WRITE: &str = "write-directory";
 /// Operations that only read; everything else may write. A copy reads its first place and writes to its second.
 const READING: &[&str] = &["open", "read", "list", "digest"];
 
-/// What a grants file says of one.
+/// One directory of the host, which the plugin sees as `/directories/NAME`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Directory {
+    /// Where it is. It must exist, but for one that may be written to, which is made.
     pub path: PathBuf,
+    /// `write` covers reading.
     pub access: Access,
 }
 

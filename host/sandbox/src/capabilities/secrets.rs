@@ -72,16 +72,20 @@ pub(crate) enum Refusal {
     TooLarge,
 }
 
-/// What a grants file says of one.
+/// One secret: where its value comes from, `env` or `file`, and who gets it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secret {
+    /// The environment variable of the host that has the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     env: Option<String>,
+    /// The file that has the value, of which a line feed at the end is no part. Nobody but its owner may be able to read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
+    /// Where the host may send the value, out of what `http` grants: origins like `http://localhost:8080`, or names of hosts.
     #[serde(default)]
     hosts: Vec<String>,
+    /// The plugin may read the value itself. Without it, it gets a stand-in, and the host puts the value in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     reveal: bool,
 }

@@ -33,10 +33,13 @@ pub enum Origin {
     Detailed(DetailedOrigin),
 }
 
+/// One origin that requests may go to, where there is more to say of it than its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DetailedOrigin {
+    /// `https://host`, or `http://host:port`.
     origin: String,
+    /// Its name may lead to a loopback, link-local or private address. Without it such a request is refused.
     #[serde(default)]
     private: bool,
 }
