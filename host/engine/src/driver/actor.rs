@@ -231,12 +231,14 @@ impl Actor {
     }
 
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Next {
+        if !self.wanted.is_empty() {
+            return Next::Wanted;
+        }
         let now = self.now();
         let postponed = !self.postponed.is_empty();
-        let idle = self.running.is_empty() && self.preparing.is_empty() && self.wanted.is_empty() && !postponed;
+        let idle = self.running.is_empty() && self.preparing.is_empty() && !postponed;
         let waits = [
             self.timers.wait(now).map(|wait| (wait.min(SLEEP_MAX), Next::Timer)),
-            (!self.wanted.is_empty()).then_some((Duration::ZERO, Next::Wanted)),
             postponed.then_some((FULL_RETRY, Next::Again)),
             idle.then_some((IDLE_MAX, Next::Idle)),
         ];
