@@ -9,5 +9,6 @@ pub mod requests;
 pub mod responses;
 pub mod secrets;
 pub mod tags;
+pub mod triggers;
 pub mod validate;
 pub mod variables;

@@ -24,8 +24,8 @@ mod unsupported;
 
 pub use rules::{RULES, Rule};
 use shape::{Member, Reader, Shape};
-pub use unsupported::unsupported;
-pub(crate) use unsupported::unsupported_conditions;
+pub(crate) use unsupported::too_large;
+pub use unsupported::{not_run_here, unsupported};
 
 /// Beside the pipeline in what GetPipeline gives.
 const METADATA: &str = "metadata";

@@ -81,7 +81,7 @@ impl Actions for Runner {
     fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
         let actions = Arc::clone(&self.0);
         let execution = tracing::info_span!("execution", pipeline = %run.declaration.name, id = %run.execution);
-        let (stage, name) = (run.stage().name.as_str(), run.action().name.as_str());
+        let (stage, name) = (run.stage().name.as_str(), run.name());
         let action = tracing::info_span!(
             parent: &execution, "action", stage, name, id = %run.action_execution, call = run.call, attempt = run.attempt
         );
@@ -181,10 +181,11 @@ impl SandboxActions {
     }
 
     async fn plugin(&self, pipeline: Aggregate, run: &RunAction) -> Option<Plugin> {
-        let pin = plugin_pin(&run.stage().name, &run.action().name);
+        let action = run.action()?;
+        let pin = plugin_pin(&run.stage().name, &action.name);
         match run.start.pins.get(&pin) {
             Some(digest) => self.plugins.load_pinned(&self.sandbox, digest).await,
-            None => self.plugins.bound(&self.sandbox, pipeline.account, &run.action().action_type_id).await,
+            None => self.plugins.bound(&self.sandbox, pipeline.account, &action.action_type_id).await,
         }
     }
 
@@ -234,14 +235,17 @@ impl SandboxActions {
     /// What the action was granted when its execution started.
     async fn granted(&self, pipeline: Aggregate, run: &RunAction, plugin: &Description) -> Result<Grants, String> {
         let grants = self.pinned_grants(pipeline, &run.start.pins).await?;
-        let action = format!("{}/{}", run.stage().name, run.action().name);
+        let action = format!("{}/{}", run.stage().name, run.name());
         let resolved = grants.resolve(&action, &plugin.name, &plugin.version);
         resolved
             .map_err(|error| self.told(pipeline.account, "what the action is granted cannot be had", error.to_string()))
     }
 
     async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
-        let (stage, action) = (run.stage().name.as_str(), run.action());
+        let stage = run.stage().name.as_str();
+        let Some(action) = run.action() else {
+            return Report::failed(FailureType::ConfigurationError, "rules are not run here yet");
+        };
         let Some(plugin) = self.plugin(pipeline, &run).await else {
             let id = &action.action_type_id;
             let message = match self.plugins.catalogue(pipeline.account).yanked(id) {
@@ -278,7 +282,7 @@ impl SandboxActions {
                 abi_type_id(&action.action_type_id).category,
                 run.source_revision.as_ref().map(|revision| revision.revision_value.clone()),
             ),
-            request: self.request(pipeline, &run),
+            request: self.request(pipeline, &run, action),
             grants,
             time: None,
             inputs,
@@ -297,7 +301,7 @@ impl SandboxActions {
             keeper.add(made, &mut end);
         }
         let usage = used(&end.usage);
-        let report = Report { usage, ..self.report(pipeline, &run, end, &quota).await };
+        let report = Report { usage, ..self.report(pipeline, &run, action, end, &quota).await };
         folder.empty().await;
         if let Some(keeper) = keeper {
             self.recordings.keep(&run, keeper, &report).await;
@@ -337,8 +341,7 @@ impl SandboxActions {
         run.inputs.iter().map(input).collect()
     }
 
-    fn request(&self, pipeline: Aggregate, run: &RunAction) -> abi::Request {
-        let action = run.action();
+    fn request(&self, pipeline: Aggregate, run: &RunAction, action: &ActionDeclaration) -> abi::Request {
         let mut request = self.bare_request(pipeline, &run.declaration, &run.stage().name, action, &run.configuration);
         request.context.execution_id = run.execution.to_string();
         request.context.action_execution_id = run.action_execution.to_string();
@@ -386,8 +389,14 @@ impl SandboxActions {
         }
     }
 
-    async fn report(&self, pipeline: Aggregate, run: &RunAction, end: CallEnd, quota: &FileQuota) -> Report {
-        let action = run.action();
+    async fn report(
+        &self,
+        pipeline: Aggregate,
+        run: &RunAction,
+        action: &ActionDeclaration,
+        end: CallEnd,
+        quota: &FileQuota,
+    ) -> Report {
         let result = match end.result {
             Ok(outcome) => outcome,
             Err(CallFailure::Host(error)) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use pipewright_pipeline::machine::{
     self, APPROVAL_SIGNAL, ActionError, Awaited, Decision, ExecutionDetails, Failure, FailureType, Link, Report,
-    Resumption, Revision, Success, Timestamp, Wait, Wake,
+    Resumption, Revision, Success, Timestamp, Verdict, Wait, Wake,
 };
 use pipewright_sandbox::CallFailure;
 use pipewright_sandbox::abi::{self, FailureKind, Outcome, Status, TargetStatus};
@@ -87,8 +87,11 @@ pub fn report(outcome: Outcome) -> Report {
             success(deployed.report, None, BTreeMap::from([(TARGETS.to_owned(), Value::Array(targets))]))
         }
         Outcome::Tested(tested) => tested_report(tested),
-        Outcome::Decided(decision) => decided(decision.approved, "rejected", decision.summary),
-        Outcome::Verdict(verdict) => decided(verdict.passed, "the rule failed", verdict.reason),
+        Outcome::Decided(decision) => decided(decision),
+        Outcome::Verdict(verdict) => {
+            let told = ExecutionDetails { summary: verdict.reason, ..ExecutionDetails::default() };
+            Report::decided(Verdict { passed: verdict.passed, told })
+        }
         Outcome::Waiting(wait) => waiting(wait),
         Outcome::Latest(_) => {
             Report::failed(FailureType::JobFailed, "the plugin answered a question that was not asked")
@@ -152,10 +155,12 @@ fn tested_report(tested: abi::Tested) -> Report {
     machine::Outcome::Failed(Box::new(Failure { error, told: told(tested.report, details) })).into()
 }
 
-fn decided(yes: bool, no: &str, summary: Option<String>) -> Report {
-    if yes {
+fn decided(decision: abi::Decision) -> Report {
+    let summary = decision.summary;
+    if decision.approved {
         let told = ExecutionDetails { summary, ..ExecutionDetails::default() };
         return Report::succeeded(Success { told, ..Success::default() });
     }
-    Report::failed(FailureType::JobFailed, summary.map_or(no.to_owned(), |summary| format!("{no}: {summary}")))
+    let message = summary.map_or("rejected".to_owned(), |summary| format!("rejected: {summary}"));
+    Report::failed(FailureType::JobFailed, message)
 }

@@ -187,6 +187,7 @@ fn expected(call: &RecordedCall) -> Value {
                     expected.insert("failure".into(), failure(&format!("{:?}", failed.error.kind), first));
                     "failed"
                 }
+                machine::Outcome::Decided(_) => "succeeded",
                 machine::Outcome::Waiting(_) => "waiting",
             },
         },

@@ -134,7 +134,7 @@ impl Caller {
             execution: ExecutionId::from_bytes([0; 16]),
             start: Arc::new(start),
             declaration: Arc::new(declaration),
-            address,
+            address: address.into(),
             action_execution: ActionExecutionId::from_bytes([0; 16]),
             call: 1,
             attempt: 1,

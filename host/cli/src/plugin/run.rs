@@ -258,6 +258,10 @@ fn ended(
             failed(failure.error.kind, &failure.error.message);
             return Ok(exit::FAILED);
         }
+        machine::Outcome::Decided(verdict) => {
+            told(&verdict.told);
+            return Ok(if verdict.passed { exit::SUCCEEDED } else { exit::FAILED });
+        }
         machine::Outcome::Waiting(_) => return Ok(exit::SUCCEEDED),
     };
     told(&success.told);

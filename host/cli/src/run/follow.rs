@@ -263,7 +263,7 @@ impl Follower {
                     StageState::Started | StageState::Resumed | StageState::Stopping => Status::Running,
                     StageState::Succeeded => Status::Succeeded,
                     StageState::Failed => Status::Failed,
-                    StageState::Canceled | StageState::Stopped => Status::Stopped,
+                    StageState::Canceled | StageState::Stopped | StageState::Skipped => Status::Stopped,
                 },
             }),
             Event::Action(event) => self.action(*event),
@@ -279,6 +279,7 @@ impl Follower {
             ActionHappening::Waiting(wait) => (Status::Waiting, wait.summary, None),
             ActionHappening::Succeeded { told, .. } => (Status::Succeeded, told.summary.clone(), Some(told)),
             ActionHappening::Failed { error, told } => (Status::Failed, Some(error.message), Some(told)),
+            ActionHappening::NotPassed { told } => (Status::Failed, told.summary.clone(), Some(told)),
             ActionHappening::Abandoned | ActionHappening::Canceled => (Status::Stopped, None, None),
             ActionHappening::Decided(_) => return None,
         };

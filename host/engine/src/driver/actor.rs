@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use pipewright_pipeline::machine::{
-    self, ActionExecutionId, Effect, Entropy, Event, FailureType, Input, InputKind, Refusal, Reply, Report, RunAction,
-    State, Step, TimerId, Timestamp,
+    self, ActionExecutionId, Effect, Entropy, Event, Execution, ExecutionId, FailureType, Input, InputKind, Refusal,
+    Reply, Report, RunAction, State, Step, TimerId, Timestamp,
 };
+use pipewright_pipeline::validate::not_run_here;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -106,6 +107,8 @@ pub(super) struct Actor {
     preparing: JoinSet<Box<Submission>>,
     running: HashMap<ActionExecutionId, Running>,
     timers: Timers<TimerId>,
+    /// Executions that are to be loaded, each with the one that waits for it.
+    wanted: VecDeque<(ExecutionId, ExecutionId)>,
     /// What happened while the store had no room to keep it, in its order.
     postponed: VecDeque<(InputKind, &'static Cause)>,
 }
@@ -113,6 +116,7 @@ pub(super) struct Actor {
 /// What the host does by itself.
 static REPORT: LazyLock<Cause> = LazyLock::new(|| Cause::host("action", Source::Action));
 static TIMER: LazyLock<Cause> = LazyLock::new(|| Cause::host("timer", Source::Timer));
+static ROLLBACK: LazyLock<Cause> = LazyLock::new(|| Cause::host("rollback", Source::Start));
 static START: LazyLock<Cause> = LazyLock::new(|| Cause::host("start", Source::Start));
 
 struct Running {
@@ -125,6 +129,8 @@ enum Next {
     Answer(Answer),
     Prepared(Box<Submission>),
     Timer,
+    /// Load what is wanted.
+    Wanted,
     Renew,
     /// Try to keep what was postponed.
     Again,
@@ -158,6 +164,7 @@ impl Actor {
             preparing: JoinSet::new(),
             running: HashMap::new(),
             timers: Timers::default(),
+            wanted: VecDeque::new(),
             postponed: VecDeque::new(),
         };
         for effect in actor.state.outstanding() {
@@ -204,6 +211,7 @@ impl Actor {
                 Next::Answer(answer) => self.answered(answer).await?,
                 Next::Prepared(asked) => self.asked(*asked).await?,
                 Next::Timer => self.timers_due().await?,
+                Next::Wanted => self.load_wanted().await?,
                 Next::Renew => self.writer.renew().await?,
                 Next::Again => {
                     for (what, cause) in std::mem::take(&mut self.postponed) {
@@ -223,6 +231,9 @@ impl Actor {
     }
 
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Next {
+        if !self.wanted.is_empty() {
+            return Next::Wanted;
+        }
         let now = self.now();
         let postponed = !self.postponed.is_empty();
         let idle = self.running.is_empty() && self.preparing.is_empty() && !postponed;
@@ -326,7 +337,26 @@ impl Actor {
         ended
     }
 
-    /// A retry of an execution that has left the live state brings it along; a start that was made before is not made again.
+    /// Brings executions that have ended to those that are to be rolled back to them.
+    async fn load_wanted(&mut self) -> Result<(), DriverError> {
+        while let Some((execution, target)) = self.wanted.pop_front() {
+            let found = self.ended(target).await?;
+            self.happened(InputKind::ExecutionLoaded { execution, target, found }, &ROLLBACK).await?;
+        }
+        Ok(())
+    }
+
+    /// An execution that has left the live state.
+    async fn ended(&self, id: ExecutionId) -> Result<Option<Box<Execution>>, DriverError> {
+        if self.state.executions.contains_key(&id) {
+            return Ok(None);
+        }
+        let bytes = self.get(&record::archived(id)).await?;
+        Ok(bytes.map(|bytes| record::execution(&bytes)).transpose()?.map(Box::new))
+    }
+
+    /// A command about an execution that has left the live state brings it along; a start that was made before is not made
+    /// again.
     async fn command(&mut self, mut what: InputKind, with: SubmitOptions, cause: &Cause) -> Result<Reply, DriverError> {
         if let Some(token) = &with.token
             && let Some(bytes) = self.get(&record::token(token)).await?
@@ -336,12 +366,11 @@ impl Actor {
                 return Ok(Reply::Execution(execution));
             }
         }
-        if let InputKind::RetryStage(retry) = &mut what
-            && retry.ended.is_none()
-            && !self.state.executions.contains_key(&retry.execution)
-            && let Some(bytes) = self.get(&record::archived(retry.execution)).await?
-        {
-            retry.ended = Some(Box::new(record::execution(&bytes)?));
+        match &mut what {
+            InputKind::RetryStage(request) => request.ended = self.ended(request.execution).await?,
+            InputKind::RollbackStage(request) => request.ended = self.ended(request.target).await?,
+            InputKind::OverrideCondition(request) => request.ended = self.ended(request.execution).await?,
+            _ => {}
         }
         self.input(what, with, cause).await
     }
@@ -435,6 +464,7 @@ impl Actor {
         at: Timestamp,
     ) -> Result<Reply, DriverError> {
         let mut kept = None;
+        check_runnable(&what, &decided.state)?;
         if let (InputKind::Start(request), Some(declaration)) = (&mut what, &decided.state.declaration) {
             request.pins = self.shared.actions.pins(self.aggregate.account, declaration);
             if let Some(bytes) = grants.clone().map_err(DriverError::Unpinned)? {
@@ -473,6 +503,7 @@ impl Actor {
                     running.handle.abort();
                 }
             }
+            Effect::LoadExecution { execution, target } => self.wanted.push_back((execution, target)),
             Effect::SetTimer { id, at } => self.timers.set_at(id, at.0, self.now()),
             Effect::ClearTimer { id } => self.timers.clear(&id),
         }
@@ -496,6 +527,17 @@ impl Actor {
         };
         self.running.insert(action, Running { call, handle });
     }
+}
+
+/// Nothing is taken that is not run here yet; nor is a pipeline started that an older version took with it.
+fn check_runnable(what: &InputKind, state: &State) -> Result<(), Refusal> {
+    let declaration = match what {
+        InputKind::Create { declaration } | InputKind::Update { declaration } => Some(declaration),
+        InputKind::Start(_) => state.declaration.as_ref(),
+        _ => None,
+    };
+    let problems = declaration.map(|declaration| not_run_here(declaration)).unwrap_or_default();
+    if problems.is_empty() { Ok(()) } else { Err(Refusal::NotSupported(problems)) }
 }
 
 /// The names of notes, and the parts in which they are kept.

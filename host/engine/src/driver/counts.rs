@@ -76,7 +76,7 @@ pub fn action_state(what: &ActionHappening) -> Option<&'static str> {
     Some(match what {
         ActionHappening::Started { .. } => "STARTED",
         ActionHappening::Succeeded { .. } => "SUCCEEDED",
-        ActionHappening::Failed { .. } => "FAILED",
+        ActionHappening::Failed { .. } | ActionHappening::NotPassed { .. } => "FAILED",
         ActionHappening::Abandoned => "ABANDONED",
         ActionHappening::Canceled => "CANCELED",
         ActionHappening::Restarted { .. } => "RESTARTED",

@@ -5,7 +5,9 @@
 
 use pipewright_base::Digest;
 use pipewright_pipeline::declaration::{ActionCategory, PipelineDeclaration};
-use pipewright_pipeline::machine::{ActionEvent, ActionHappening, Event, ExecutionState, State, Timestamp};
+use pipewright_pipeline::machine::{
+    ActionEvent, ActionHappening, Event, Execution, ExecutionId, ExecutionState, State, Timestamp,
+};
 
 use super::rows::{
     ActionEdge, ActionKey, ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, EventRow, ExecutionRow,
@@ -37,9 +39,14 @@ pub(super) fn rows(step: &Stepped<'_>) -> Rows {
             Event::Execution(event) if event.state == ExecutionState::Started => {
                 let (number, execution) = (event.number, event.execution);
                 rows.push(ExecutionRow { uid: step.uid(), number, execution, start: step.sequence }.put());
+                rows.extend(step.inherited(execution).map(|row| row.put()));
             }
             Event::Action(event) => step.action(event, &mut rows),
-            Event::Execution(_) | Event::Stage(_) | Event::TransitionChanged { .. } => {}
+            Event::Execution(_)
+            | Event::Stage(_)
+            | Event::Condition(_)
+            | Event::Rule(_)
+            | Event::TransitionChanged { .. } => {}
         }
     }
     if !step.events.is_empty() {
@@ -99,6 +106,12 @@ impl Stepped<'_> {
         rows.push(DeletedRow { at: self.at, uid: self.uid(), pipeline: declaration.name.clone() }.put());
     }
 
+    /// The artifacts that a rollback has of its target from its start; they stay as long as it does (S75).
+    fn inherited(&self, execution: ExecutionId) -> impl Iterator<Item = ArtifactRow> {
+        let rollback = self.after.executions.get(&execution).filter(|it| it.start.entry > 0);
+        inherited(self.aggregate.uid, rollback.map(|it| &**it))
+    }
+
     fn action(&self, event: &ActionEvent, rows: &mut Rows) {
         let (uid, execution) = (self.uid(), event.execution);
         let which = match &event.what {
@@ -108,7 +121,10 @@ impl Stepped<'_> {
                 rows.extend(digests.map(|digest| ArtifactRow { digest, uid, execution }.put()));
                 ActionEdge::End
             }
-            ActionHappening::Failed { .. } | ActionHappening::Abandoned | ActionHappening::Canceled => ActionEdge::End,
+            ActionHappening::Failed { .. }
+            | ActionHappening::NotPassed { .. }
+            | ActionHappening::Abandoned
+            | ActionHappening::Canceled => ActionEdge::End,
             ActionHappening::Waiting { .. }
             | ActionHappening::Decided(_)
             | ActionHappening::Resumed { .. }
@@ -128,18 +144,29 @@ impl Stepped<'_> {
     }
 }
 
+/// The rows of the artifacts that an execution did not make: those of the stages before its first one.
+pub(crate) fn inherited(uid: [u8; 16], execution: Option<&Execution>) -> impl Iterator<Item = ArtifactRow> {
+    execution.into_iter().flat_map(move |execution| {
+        let before = execution.actions().filter(|(at, _)| at.stage < execution.start.entry);
+        let digests = before.flat_map(|(_, run)| run.artifacts.values()).filter_map(|digest| artifact_digest(digest));
+        digests.map(move |digest| ArtifactRow { digest, uid, execution: execution.id })
+    })
+}
+
 /// For retention, which drops tokens that are no longer good.
 pub(super) fn token_row(pipeline: Aggregate, at: Timestamp, token: &str) -> RowChange {
     TokenRow { uid: pipeline.uid, at, digest: *Digest::of(token.as_bytes()).as_bytes() }.put()
 }
 
-/// The source actions that are looked at periodically: all that do not say otherwise (S91).
+/// The source actions that are looked at periodically: all that do not say otherwise (S91), and that no trigger names (S98).
 pub fn polled_sources(declaration: &PipelineDeclaration) -> impl Iterator<Item = &str> {
     let actions = declaration.stages.first().into_iter().flat_map(|stage| &stage.actions);
     let sources = actions.filter(|action| action.action_type_id.category == ActionCategory::Source);
     let polled = sources.filter(|action| {
         let said = action.configuration.as_ref().and_then(|it| it.get("PollForSourceChanges"));
-        said.is_none_or(|said| said.eq_ignore_ascii_case("true"))
+        let triggers = declaration.triggers.iter().flatten();
+        let mut triggered = triggers.map(|trigger| &trigger.git_configuration.source_action_name);
+        said.is_none_or(|said| said.eq_ignore_ascii_case("true")) && triggered.all(|name| *name != action.name)
     });
     polled.map(|action| action.name.as_str())
 }

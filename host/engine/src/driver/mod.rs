@@ -18,6 +18,8 @@ mod pinned;
 pub mod points;
 mod quarantine;
 pub(crate) mod record;
+#[cfg(test)]
+mod rolled_back;
 pub mod rows;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -84,7 +84,7 @@ impl Script {
 
 impl Actions for Script {
     fn run(&self, _: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
-        let name = run.action().name.clone();
+        let name = run.name().to_owned();
         self.called.lock().unwrap().push(Called {
             action: name.clone(),
             key: run.action_execution.to_string(),
@@ -106,7 +106,12 @@ impl Actions for Script {
                     if let Deed::Slow(millis) = deed {
                         tokio::time::sleep(Duration::from_millis(millis)).await;
                     }
-                    let artifacts = run.action().outputs().map(|name| (name.to_owned(), "0".repeat(64))).collect();
+                    let artifacts = run
+                        .action()
+                        .into_iter()
+                        .flat_map(|it| it.outputs())
+                        .map(|name| (name.to_owned(), "0".repeat(64)))
+                        .collect();
                     Report::succeeded(Success { artifacts, ..Success::default() })
                 }
             }

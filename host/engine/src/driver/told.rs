@@ -6,7 +6,8 @@ use bytes::Bytes;
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_pipeline::declaration::StageRetryMode;
 use pipewright_pipeline::machine::{
-    ApprovalAnswer, ApprovalStatus, ExecutionState, InputKind, RetryRequest, StartRequest, TransitionKind,
+    ApprovalAnswer, ApprovalStatus, ExecutionState, InputKind, RetryRequest, RollbackRequest, StartRequest,
+    TransitionKind,
 };
 use pipewright_store::{Aggregate, Record};
 
@@ -22,13 +23,17 @@ fn asked(what: &InputKind) -> Option<&'static str> {
         InputKind::Start(_) => "start",
         InputKind::Stop { .. } => "stop",
         InputKind::RetryStage(_) => "retry",
+        InputKind::RollbackStage(_) => "rollback",
         InputKind::DisableTransition { .. } => "disable",
         InputKind::EnableTransition { .. } => "enable",
         InputKind::PutApprovalResult(_) => "approval",
         InputKind::Signal { .. } => "signal",
-        InputKind::ActionReported { .. } | InputKind::ActionRestarted { .. } | InputKind::TimerDue { .. } => {
-            return None;
-        }
+        // Nothing that could be overridden is taken yet.
+        InputKind::OverrideCondition(_) => return None,
+        InputKind::ActionReported { .. }
+        | InputKind::ActionRestarted { .. }
+        | InputKind::ExecutionLoaded { .. }
+        | InputKind::TimerDue { .. } => return None,
     })
 }
 
@@ -71,6 +76,11 @@ fn every_input_and_every_note_tells_its_cause() {
     };
     submit(&host, p, InputKind::PutApprovalResult(answer));
     assert_eq!(host.end(p), ExecutionState::Failed);
+    let (target, ended) = (execution, None);
+    let rollback = RollbackRequest { stage: "Build".to_owned(), target, ended, by: None };
+    submit(&host, p, InputKind::RollbackStage(rollback));
+    let rollback = host.runtime.block_on(host.driver.state(p)).unwrap().executions.keys().next().copied().unwrap();
+    submit(&host, p, InputKind::Stop { execution: rollback, abandon: true, reason: None, by: None });
     let retry = RetryRequest { stage: stage.clone(), execution, mode: StageRetryMode::FailedActions, ended: None };
     submit(&host, p, InputKind::RetryStage(retry));
     submit(&host, p, InputKind::Stop { execution, abandon: true, reason: None, by: None });
@@ -94,7 +104,8 @@ fn every_input_and_every_note_tells_its_cause() {
     let entries = entries(&host, p);
     let told: BTreeSet<_> =
         entries.iter().map(|entry| entry.cause.as_ref().expect("each tells").clone()).map(shown).collect();
-    let commands = ["create", "update", "delete", "start", "stop", "retry", "disable", "enable", "approval", "signal"];
+    let commands =
+        ["create", "update", "delete", "start", "stop", "retry", "rollback", "disable", "enable", "approval", "signal"];
     let own = [("action", Source::Action), ("timer", Source::Timer), ("start", Source::Start)];
     let own = own.map(|(part, source)| Cause::host(part, source));
     let expected = commands.into_iter().chain(["keep"]).map(cause).chain(own).map(shown).collect();

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use pipewright_pipeline::machine::{ActionHappening, Event, Execution, ExecutionId, State};
 
 use super::{Collected, Cutoffs, Keeper, RetentionError, logs};
-use crate::driver::index::artifact_digest;
+use crate::driver::index::{artifact_digest, inherited};
 use crate::driver::rows::{
     ActionEdge, ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, PolledRow, Row as _, TokenRow,
     Walk,
@@ -40,7 +40,9 @@ impl Keeper {
         let Some(head) = &state.head else { return Ok(()) };
         let boundary = self.boundary(pipeline, &state, head.executions, cutoffs).await?;
         let latest = head.stages.iter().filter_map(|stage| stage.latest).map(|latest| latest.execution);
-        let needed: HashSet<ExecutionId> = latest.chain(state.executions.keys().copied()).collect();
+        // What a failure of a stage would be rolled back to.
+        let succeeded = head.stages.iter().filter_map(|stage| stage.succeeded);
+        let needed: HashSet<ExecutionId> = latest.chain(succeeded).chain(state.executions.keys().copied()).collect();
         let before = collected.executions;
         let mut oldest = boundary.next_start;
         let mut kept = Vec::new();
@@ -261,6 +263,8 @@ impl Keeper {
             }
             listed.push(of.key());
         }
+        let ended = self.ended(pipeline, row.execution).await?;
+        artifacts.extend(inherited(uid, ended.as_ref()).map(|row| row.digest));
         // In this order: what an interruption leaves is found by the rows that go later.
         let execution = row.execution;
         let artifacts = artifacts.into_iter().map(|digest| ArtifactRow { digest, uid, execution }.key());

@@ -56,7 +56,7 @@ impl Actions for Script {
         let told = Arc::clone(&self.0);
         async move {
             let mut success = Success::default();
-            match run.action().name.as_str() {
+            match run.name() {
                 "Source" => {
                     let digest = store_artifact(&told.folder, &run.execution.to_string());
                     success.artifacts.insert("Code".to_owned(), digest.to_string());

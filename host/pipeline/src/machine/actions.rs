@@ -1,57 +1,40 @@
-//! The life of one action execution: it starts, waits and is called again, and ends.
+//! The life of one execution of an action or of a rule: it starts, waits and is called again, and ends.
 //!
 //! Must not know which action comes next (`stages`).
 
 use std::sync::Arc;
 
-use super::address::ActionAddress;
+use super::address::{Address, RuleAddress};
 use super::bounds::{self, DIGEST_BYTES_MAX, SUMMARY_CHARS_MAX, cut};
+use super::declared::Declared;
 use super::effect::Effect;
-use super::event::{ActionEvent, ActionHappening, Event, WaitEvent};
+use super::event::{ActionEvent, ActionHappening, Event, RuleEvent, WaitEvent};
 use super::execution::{ActionRun, ActionStatus, Execution};
 use super::ids::{ActionExecutionId, TimerId, TimerKind};
 use super::input::{ApprovalStatus, SIGNAL_PAYLOAD_BYTES_MAX};
 use super::refusal::Refusal;
 use super::report::{
     ActionError, Awaited, CALLS_COUNT_MAX, CONTINUATION_BYTES_MAX, ExecutionDetails, Failure, FailureType, Outcome,
-    Report, Resumption, SIGNAL_KIND_BYTES_MAX, Success, Usage, WAIT_MILLISECONDS_MIN, Wait, Wake,
+    Report, Resumption, SIGNAL_KIND_BYTES_MAX, Success, Usage, Verdict, WAIT_MILLISECONDS_MIN, Wait, Wake,
 };
 use super::resolve::{self, timers};
 use super::stages;
 use super::step::Reply;
 use super::work::Work;
-use crate::declaration::{ActionCategory, ActionDeclaration, ActionOwner};
 
 const MINUTE: u64 = 60 * 1000;
 /// After so many crashes of the host while an action runs, it is not run again. Stops an action that crashes the host from
 /// doing so at each of its starts.
 const CRASHES_COUNT_MAX: u32 = 2;
 
-/// How long an action may take, waits included, as CodePipeline has it. Stops an action that hangs from holding its stage
-/// for ever.
-fn timeout_milliseconds(action: &ActionDeclaration) -> u64 {
-    let id = &action.action_type_id;
-    let minutes = match (id.category, id.owner, id.provider.as_str()) {
-        _ if action.timeout_in_minutes.is_some() => u64::from(action.timeout_in_minutes.unwrap_or_default()),
-        (ActionCategory::Approval, _, _) | (_, ActionOwner::AWS, "StepFunctions") => 7 * 24 * 60,
-        (_, ActionOwner::AWS, "CodeDeploy") => 5 * 24 * 60,
-        (_, ActionOwner::AWS, "CloudFormation") => 3 * 24 * 60,
-        (_, ActionOwner::Custom, _) | (_, ActionOwner::AWS, "Lambda") => 24 * 60,
-        (ActionCategory::Deploy, ActionOwner::AWS, "S3") => 90,
-        (_, ActionOwner::AWS, "Commands") => 55,
-        _ => 60,
-    };
-    minutes * MINUTE
-}
-
 /// Starts an action that has no run yet; one whose variables cannot be resolved fails at once.
-pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, address: ActionAddress) {
+pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, address: Address) {
     let mut run = ActionRun {
         id: work.ids.action_execution(),
         status: ActionStatus::InProgress,
         started: work.at,
         updated: work.at,
-        deadline: work.at.plus(timeout_milliseconds(work.action(address))),
+        deadline: work.at.plus(work.declared(address).timeout_milliseconds()),
         call: 1,
         attempt: 1,
         crashes: 0,
@@ -67,7 +50,7 @@ pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, address: Act
     };
     match resolve::call(&work.declaration, execution, address, &run) {
         Ok(call) => {
-            let declared = work.action(address).configuration.as_ref();
+            let declared = work.declared(address).configuration();
             let resolved = Some(&call.configuration).filter(|resolved| declared.is_some_and(|it| it != *resolved));
             let inputs = call.inputs.iter().cloned().collect();
             let started = ActionHappening::Started { inputs, resolved_configuration: resolved.cloned() };
@@ -81,7 +64,7 @@ pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, address: Act
             fail(work, execution, address, &mut run, error.into());
         }
     }
-    execution.put_action(address, run);
+    execution.runs.insert(address, Arc::new(run));
 }
 
 /// A call ended. What it used counts, however it ended.
@@ -139,7 +122,8 @@ pub(super) fn timer_due(work: &mut Work<'_>, timer: TimerId) -> Result<Reply, Re
         TimerKind::Wake { .. } => resume(work, &execution, address, &mut run, Wake::Time),
         TimerKind::Timeout => {
             let minutes = run.deadline.0.saturating_sub(run.started.0) / MINUTE;
-            let message = format!("The action did not end within its timeout of {minutes} minutes");
+            let kind = work.declared(address).kind();
+            let message = format!("The {kind} did not end within its timeout of {minutes} minutes");
             release(work, &execution, &run, Some(timer.kind));
             let error = ActionError::new(FailureType::JobFailed, message);
             end(work, &execution, address, &mut run, error.into());
@@ -176,8 +160,8 @@ pub(super) fn restarted(work: &mut Work<'_>, action: ActionExecutionId, crashed:
 
 /// Ends an action in progress without an outcome: it is abandoned, or its execution is cancelled. What a person has decided
 /// stays so.
-pub(super) fn abandon(work: &mut Work<'_>, execution: &mut Execution, address: ActionAddress, what: ActionHappening) {
-    let run = execution.action(address).filter(|run| run.in_progress());
+pub(super) fn abandon(work: &mut Work<'_>, execution: &mut Execution, address: Address, what: ActionHappening) {
+    let run = execution.runs.get(&address).filter(|run| run.in_progress());
     let Some(mut run) = run.map(|run| (**run).clone()) else { return };
     release(work, execution, &run, None);
     if is_decided(work, address, &run) {
@@ -187,25 +171,21 @@ pub(super) fn abandon(work: &mut Work<'_>, execution: &mut Execution, address: A
         bounds::trim(execution, address, &mut run);
         tell(work, execution, address, run.id, what);
     }
-    execution.put_action(address, run);
+    execution.runs.insert(address, Arc::new(run));
 }
 
 /// An action in progress, taken out with its execution.
-fn find(work: &Work<'_>, action: ActionExecutionId) -> Result<(Execution, ActionAddress, ActionRun), Refusal> {
-    let mut executions = work.executions();
-    executions
-        .find_map(|execution| {
-            let mut runs = execution.stage_actions(execution.stage());
-            let (address, run) = runs.find(|(_, run)| run.id == action && run.in_progress())?;
-            Some((execution.clone(), address, (**run).clone()))
-        })
-        .ok_or(Refusal::Stale)
+fn find(work: &Work<'_>, action: ActionExecutionId) -> Result<(Execution, Address, ActionRun), Refusal> {
+    let execution = work.execution_of(action).ok_or(Refusal::Stale)?;
+    let mut runs = execution.stage_runs(execution.stage());
+    let (address, run) = runs.find(|(_, run)| run.id == action && run.in_progress()).ok_or(Refusal::Stale)?;
+    Ok((execution.clone(), address, (**run).clone()))
 }
 
 /// Puts a changed action back, and lets its execution go on.
-pub(super) fn settle(work: &mut Work<'_>, mut execution: Execution, address: ActionAddress, run: ActionRun) {
+pub(super) fn settle(work: &mut Work<'_>, mut execution: Execution, address: Address, run: ActionRun) {
     let ended = !run.in_progress();
-    execution.put_action(address, run);
+    execution.runs.insert(address, Arc::new(run));
     if ended {
         stages::advance(work, &mut execution);
     }
@@ -214,12 +194,12 @@ pub(super) fn settle(work: &mut Work<'_>, mut execution: Execution, address: Act
 
 /// Whether a person has fixed how the action ends. An action of another category that asks for an approval decides by itself
 /// what to make of it.
-fn is_decided(work: &Work<'_>, address: ActionAddress, run: &ActionRun) -> bool {
-    run.decision.is_some() && work.action(address).action_type_id.category == ActionCategory::Approval
+fn is_decided(work: &Work<'_>, address: Address, run: &ActionRun) -> bool {
+    run.decision.is_some() && work.declared(address).is_approval()
 }
 
 /// Ends an action by the outcome of its last call, or as a person has decided.
-fn end(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: &mut ActionRun, outcome: Outcome) {
+fn end(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, outcome: Outcome) {
     let is_decided = is_decided(work, address, run);
     match outcome {
         Outcome::Succeeded(success) if is_decided => end_as_decided(work, execution, address, run, *success),
@@ -227,7 +207,8 @@ fn end(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: 
             let success = Success { told: failure.told, ..Success::default() };
             end_as_decided(work, execution, address, run, success);
         }
-        Outcome::Succeeded(success) => match objection(work.action(address), execution, &success) {
+        Outcome::Decided(verdict) => decide(work, execution, address, run, *verdict),
+        Outcome::Succeeded(success) => match objection(work.declared(address), execution, &success) {
             None => succeed(work, execution, address, run, *success),
             Some(error) => fail(work, execution, address, run, Failure { error, told: success.told }),
         },
@@ -237,19 +218,13 @@ fn end(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: 
 }
 
 /// The plugin that was told of a decision adds variables and links, and nothing else.
-fn end_as_decided(
-    work: &mut Work<'_>,
-    execution: &Execution,
-    address: ActionAddress,
-    run: &mut ActionRun,
-    success: Success,
-) {
+fn end_as_decided(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, success: Success) {
     let Some(decision) = &run.decision else { return };
     let words = Some(decision.summary.clone()).filter(|words| !words.is_empty());
     let told = ExecutionDetails { summary: words.clone(), links: success.told.links, ..ExecutionDetails::default() };
     match decision.status {
         ApprovalStatus::Approved => {
-            let are_kept = work.action(address).namespace.is_some();
+            let are_kept = work.declared(address).namespace().is_some();
             let objection = bounds::variables_objection(execution, &success.variables, None, are_kept);
             let variables = if objection.is_none() { success.variables } else { Default::default() };
             succeed(work, execution, address, run, Success { variables, told, ..Success::default() });
@@ -263,7 +238,10 @@ fn end_as_decided(
 }
 
 /// What is wrong with a success.
-fn objection(action: &ActionDeclaration, execution: &Execution, success: &Success) -> Option<ActionError> {
+fn objection(declared: Declared<'_>, execution: &Execution, success: &Success) -> Option<ActionError> {
+    let Declared::Action(action) = declared else {
+        return Some(ActionError::new(FailureType::JobFailed, "The rule ended without a verdict"));
+    };
     let missing = action.outputs().find(|name| !success.artifacts.contains_key(*name));
     let surplus = success.artifacts.keys().find(|name| action.outputs().all(|declared| declared != name.as_str()));
     let message = if let Some(name) = missing {
@@ -279,13 +257,23 @@ fn objection(action: &ActionDeclaration, execution: &Execution, success: &Succes
     message.map(|message| ActionError::new(FailureType::JobFailed, message))
 }
 
-fn succeed(
-    work: &mut Work<'_>,
-    execution: &Execution,
-    address: ActionAddress,
-    run: &mut ActionRun,
-    mut success: Success,
-) {
+/// A rule says whether what it looks at is as its condition wants it.
+fn decide(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, mut verdict: Verdict) {
+    verdict.told.clamp();
+    if let Declared::Action(_) = work.declared(address) {
+        let error = ActionError::new(FailureType::JobFailed, "The action gave a verdict, as only a rule does");
+        return fail(work, execution, address, run, Failure { error, told: verdict.told });
+    }
+    if verdict.passed {
+        return succeed(work, execution, address, run, Success { told: verdict.told, ..Success::default() });
+    }
+    set_ended(work, run, ActionStatus::Failed);
+    run.told = verdict.told.clone();
+    bounds::trim(execution, address, run);
+    tell(work, execution, address, run.id, ActionHappening::NotPassed { told: verdict.told });
+}
+
+fn succeed(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, mut success: Success) {
     success.told.clamp();
     set_ended(work, run, ActionStatus::Succeeded);
     run.told = success.told;
@@ -295,7 +283,7 @@ fn succeed(
         revision.clamp();
     }
     let variables = Arc::new(success.variables);
-    if !variables.is_empty() && work.action(address).namespace.is_some() {
+    if !variables.is_empty() && work.declared(address).namespace().is_some() {
         run.variables = variables.clone();
     }
     let (artifacts, revision, told) = (run.artifacts.clone(), run.revision.clone(), run.told.clone());
@@ -303,7 +291,7 @@ fn succeed(
     tell(work, execution, address, run.id, ActionHappening::Succeeded { artifacts, variables, revision, told });
 }
 
-fn fail(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: &mut ActionRun, mut failure: Failure) {
+fn fail(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, mut failure: Failure) {
     failure.told.clamp();
     let error = ActionError::new(failure.error.kind, failure.error.message);
     set_ended(work, run, ActionStatus::Failed);
@@ -314,8 +302,8 @@ fn fail(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run:
     tell(work, execution, address, run.id, ActionHappening::Failed { error, told });
 }
 
-fn wait_for(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: &mut ActionRun, mut wait: Wait) {
-    if let Some(message) = wait_objection(run, &wait) {
+fn wait_for(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, mut wait: Wait) {
+    if let Some(message) = wait_objection(work.declared(address), run, &wait) {
         clear_timers(work, run, None);
         return fail(work, execution, address, run, ActionError::new(FailureType::JobFailed, message).into());
     }
@@ -336,12 +324,14 @@ fn wait_for(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, 
 }
 
 /// What is wrong with a wait.
-fn wait_objection(run: &ActionRun, wait: &Wait) -> Option<String> {
+fn wait_objection(declared: Declared<'_>, run: &ActionRun, wait: &Wait) -> Option<String> {
     let bytes = wait.continuation.len();
     let is_too_long =
         |awaited: &Awaited| matches!(awaited, Awaited::Signal(kind) if kind.len() > SIGNAL_KIND_BYTES_MAX);
     if wait.awaits.is_empty() {
         Some("The action waits for nothing: it must name a time or a signal".to_owned())
+    } else if matches!(declared, Declared::Rule(_)) && wait.awaits.contains(&Awaited::Approval) {
+        Some("The rule waits for an approval, which only an action can ask for".to_owned())
     } else if run.decision.is_some() && wait.awaits.contains(&Awaited::Approval) {
         Some("The action asks for an approval again that was answered: a token is good for one answer".to_owned())
     } else if bytes > CONTINUATION_BYTES_MAX {
@@ -356,13 +346,7 @@ fn wait_objection(run: &ActionRun, wait: &Wait) -> Option<String> {
 }
 
 /// Calls a waiting action again.
-pub(super) fn resume(
-    work: &mut Work<'_>,
-    execution: &Execution,
-    address: ActionAddress,
-    run: &mut ActionRun,
-    wake: Wake,
-) {
+pub(super) fn resume(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, wake: Wake) {
     let Some(wait) = run.wait.take() else { return };
     if wait.until().is_some() && wake != Wake::Time {
         let id = TimerId { action: run.id, kind: TimerKind::Wake { call: run.call } };
@@ -376,7 +360,7 @@ pub(super) fn resume(
     run_again(work, execution, address, run);
 }
 
-fn run_again(work: &mut Work<'_>, execution: &Execution, address: ActionAddress, run: &mut ActionRun) {
+fn run_again(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun) {
     match resolve::call(&work.declaration, execution, address, run) {
         Ok(call) => work.effects.push(Effect::RunAction(Box::new(call))),
         Err(error) => {
@@ -410,19 +394,32 @@ fn clear_timers(work: &mut Work<'_>, run: &ActionRun, due: Option<TimerKind>) {
 pub(super) fn tell(
     work: &mut Work<'_>,
     execution: &Execution,
-    address: ActionAddress,
+    address: Address,
     action_execution: ActionExecutionId,
     what: ActionHappening,
 ) {
-    let (stage, action) = (&work.declaration.stages[usize::from(address.stage)], work.action(address));
-    let event = ActionEvent {
-        execution: execution.id,
-        version: execution.start.version,
-        stage: stage.name.clone(),
-        action: action.name.clone(),
-        action_execution,
-        action_type: action.action_type_id.clone(),
-        what,
-    };
-    work.events.push(Event::Action(Box::new(event)));
+    let stage = work.declaration.stages[address.stage()].name.clone();
+    let (execution, version) = (execution.id, execution.start.version);
+    work.events.push(match (work.declared(address), address) {
+        (Declared::Action(declared), _) => Event::Action(Box::new(ActionEvent {
+            execution,
+            version,
+            stage,
+            action: declared.name.clone(),
+            action_execution,
+            action_type: declared.action_type_id.clone(),
+            what,
+        })),
+        (Declared::Rule(declared), Address::Rule(RuleAddress { condition, .. })) => Event::Rule(Box::new(RuleEvent {
+            execution,
+            version,
+            stage,
+            condition,
+            rule: declared.name.clone(),
+            rule_execution: action_execution,
+            rule_type: declared.rule_type_id.clone(),
+            what,
+        })),
+        (Declared::Rule(_), Address::Action(_)) => return,
+    });
 }

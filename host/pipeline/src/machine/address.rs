@@ -24,7 +24,8 @@ pub struct RuleAddress {
 }
 
 /// CodePipeline's ConditionType, and the condition on a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ConditionType {
     BeforeEntry,
     OnSuccess,
@@ -48,6 +49,22 @@ const CONDITIONS: [(ConditionType, &str); 3] = [
     (ConditionType::OnSuccess, "on-success"),
     (ConditionType::OnFailure, "on-failure"),
 ];
+
+impl Address {
+    /// The index of the stage that it is in.
+    pub fn stage(self) -> usize {
+        match self {
+            Address::Action(action) => usize::from(action.stage),
+            Address::Rule(rule) => usize::from(rule.stage),
+        }
+    }
+}
+
+impl From<ActionAddress> for Address {
+    fn from(action: ActionAddress) -> Address {
+        Address::Action(action)
+    }
+}
 
 impl fmt::Display for ConditionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,8 +2,9 @@
 //!
 //! Owns the execution modes: this is the one file that another mode changes. Must not know what happens inside of a stage.
 
-use super::bounds::{LIVE_BYTES_MAX, VALUE_BYTES_MAX, execution_bytes_max};
+use super::bounds::{LIVE_BYTES_MAX, VALUE_BYTES_MAX, start_bytes, work_bytes_max};
 use super::execution::{Execution, ExecutionStatus, Start};
+use super::ids::ExecutionId;
 use super::refusal::Refusal;
 use super::stages;
 use super::state::Waiting;
@@ -16,16 +17,18 @@ pub const INBOUND_WAIT_MILLISECONDS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 /// started by every event of something busy from holding more and more.
 pub const EXECUTIONS_COUNT_MAX: usize = 50;
 
-/// Whether one more execution may be in progress.
-pub(super) fn check_room(work: &Work<'_>, start: &Start) -> Result<(), Refusal> {
-    let in_progress = work.executions().count();
+/// Whether one more execution may be in progress, in the place of one that leaves.
+pub(super) fn check_room(work: &Work<'_>, start: &Start, leaving: Option<ExecutionId>) -> Result<(), Refusal> {
+    let in_progress = work.executions_count() - usize::from(leaving.is_some());
     if work.mode() != ExecutionMode::Superseded && in_progress >= EXECUTIONS_COUNT_MAX {
         let pipeline = work.declaration.name.clone();
         return Err(Refusal::TooManyExecutions { pipeline, count_max: EXECUTIONS_COUNT_MAX });
     }
     if (in_progress + 1) * VALUE_BYTES_MAX > LIVE_BYTES_MAX {
-        let starts = work.executions().map(|execution| &*execution.start).chain([start]);
-        let bytes: usize = starts.map(|start| execution_bytes_max(start, &work.declaration)).sum();
+        let others = work.executions().filter(|execution| Some(execution.id) != leaving);
+        let starts = others.map(|execution| &*execution.start).chain([start]);
+        let each = work_bytes_max(&work.declaration);
+        let bytes: usize = starts.map(|start| start_bytes(start) + each).sum();
         if bytes > LIVE_BYTES_MAX {
             return Err(Refusal::TooManyExecutions { pipeline: work.declaration.name.clone(), count_max: in_progress });
         }

@@ -8,7 +8,7 @@ use super::actions;
 use super::address::ActionAddress;
 use super::bounds::{APPROVAL_SUMMARY_CHARS_MAX, CALLER_CHARS_MAX, cut_to};
 use super::event::ActionHappening;
-use super::execution::Decision;
+use super::execution::{Decision, Execution};
 use super::ids::ActionExecutionId;
 use super::input::ApprovalAnswer;
 use super::refusal::Refusal;
@@ -19,8 +19,9 @@ use super::work::Work;
 pub(super) fn put_result(work: &mut Work<'_>, mut answer: ApprovalAnswer) -> Result<Reply, Refusal> {
     let address = address_of(work, &answer)?;
     let token: ActionExecutionId = answer.token.parse().map_err(|_| Refusal::InvalidApprovalToken)?;
-    let mut executions = work.executions();
-    let asked = executions.find(|execution| execution.action(address).is_some_and(|run| run.id == token));
+    // One that was answered may have ended since, and is then looked for among all.
+    let is_asked = |execution: &&Execution| execution.action(address).is_some_and(|run| run.id == token);
+    let asked = work.execution_of(token).filter(is_asked).or_else(|| work.executions().find(is_asked));
     let Some(execution) = asked.cloned() else {
         return Err(match work.head.outdated_approvals.contains(&token) {
             true => Refusal::ApprovalOutdated { pipeline: work.declaration.name.clone() },
@@ -37,10 +38,10 @@ pub(super) fn put_result(work: &mut Work<'_>, mut answer: ApprovalAnswer) -> Res
     cut_chars(&mut answer.summary, APPROVAL_SUMMARY_CHARS_MAX);
     let by = cut_to(answer.by, CALLER_CHARS_MAX);
     let decision = Decision { status: answer.status, summary: answer.summary, by, at: work.at };
-    actions::tell(work, &execution, address, run.id, ActionHappening::Decided(decision.clone()));
+    actions::tell(work, &execution, address.into(), run.id, ActionHappening::Decided(decision.clone()));
     run.decision = Some(decision.clone());
-    actions::resume(work, &execution, address, &mut run, Wake::Approval(decision));
-    actions::settle(work, execution, address, run);
+    actions::resume(work, &execution, address.into(), &mut run, Wake::Approval(decision));
+    actions::settle(work, execution, address.into(), run);
     Ok(Reply::Done)
 }
 

@@ -8,7 +8,9 @@ use pipewright_text::cut_chars;
 
 use crate::declaration::PipelineDeclaration;
 
-use super::address::ActionAddress;
+use super::address::Address;
+use super::address::ConditionType::{BeforeEntry, OnFailure, OnSuccess};
+use super::declared::rules;
 use super::execution::{ActionRun, Execution, Start};
 use super::report::{ExecutionDetails, Revision, Variables};
 
@@ -35,8 +37,12 @@ pub const EXECUTION_VARIABLES_BYTES_MAX: usize = 256 * 1024;
 pub const EXECUTION_TEXT_BYTES_MAX: usize = 64 * 1024;
 /// What an action run takes besides all of these.
 const RUN_BYTES_MAX: usize = 450;
-/// What an execution takes besides its start and its runs: fifty stages, and the words of who stopped it.
-const PROGRESS_BYTES_MAX: usize = 16 * 1024;
+/// The actions of a pipeline and the rules of all its conditions; more are refused when the pipeline is made. As many as
+/// CodePipeline takes of actions alone.
+pub const RUNS_COUNT_MAX: usize = 500;
+/// What an execution takes besides its start and its runs: fifty stages, each with its conditions, and the words of who
+/// stopped it.
+const PROGRESS_BYTES_MAX: usize = 32 * 1024;
 /// What the executions in progress can come to altogether, for an update or a deletion ends all of them in one step. Stops
 /// a pipeline full of large executions from being one that can be neither updated nor deleted.
 pub const LIVE_BYTES_MAX: usize = 24 * 1024 * 1024;
@@ -82,18 +88,26 @@ pub(super) fn start_objection(start: &Start) -> Option<String> {
     }
 }
 
-/// The most that an execution can come to.
-pub(super) fn execution_bytes_max(start: &Start, declaration: &PipelineDeclaration) -> usize {
+/// What an execution holds from its start to its end.
+pub(super) fn start_bytes(start: &Start) -> usize {
     let revisions = start.source_revisions.iter().map(|revision| text_bytes(&revision.revision_value) + 200);
-    let actions = declaration.stages.iter().map(|stage| stage.actions.len()).sum::<usize>();
-    map_bytes(&start.variables)
-        + map_bytes(&start.pins)
-        + revisions.sum::<usize>()
-        + actions * RUN_BYTES_MAX
+    map_bytes(&start.variables) + map_bytes(&start.pins) + revisions.sum::<usize>()
+}
+
+/// The most that any execution of a pipeline can come to besides.
+pub(super) fn work_bytes_max(declaration: &PipelineDeclaration) -> usize {
+    runs_count(declaration) * RUN_BYTES_MAX
         + artifacts_bytes(declaration)
         + EXECUTION_VARIABLES_BYTES_MAX
         + EXECUTION_TEXT_BYTES_MAX
         + PROGRESS_BYTES_MAX
+}
+
+/// The actions and rules of a pipeline: as many runs as an execution can have.
+pub fn runs_count(declaration: &PipelineDeclaration) -> usize {
+    let rules =
+        |stage| [BeforeEntry, OnSuccess, OnFailure].map(|which| rules(stage, which).len()).iter().sum::<usize>();
+    declaration.stages.iter().map(|stage| stage.actions.len() + rules(stage)).sum()
 }
 
 /// What all output artifacts of a pipeline take in an execution.
@@ -125,12 +139,12 @@ pub(super) fn variables_objection(
 }
 
 /// Drops what is only to be read of a run that ended, where the execution keeps enough of that already.
-pub(super) fn trim(execution: &Execution, address: ActionAddress, run: &mut ActionRun) {
+pub(super) fn trim(execution: &Execution, address: Address, run: &mut ActionRun) {
     let own = read_bytes(run);
     if own == 0 {
         return;
     }
-    let others = execution.actions().filter(|(other, _)| *other != address);
+    let others = execution.runs.iter().filter(|(other, _)| **other != address);
     let kept = others.map(|(_, run)| read_bytes(run)).sum::<usize>();
     if kept + own > EXECUTION_TEXT_BYTES_MAX {
         run.told = ExecutionDetails::default();

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::address::ActionAddress;
+use super::address::Address;
+use super::declared::Declared;
 use super::execution::Start;
 use super::ids::{ActionExecutionId, ExecutionId, TimerId, Timestamp};
 use super::input::SourceRevisionOverride;
@@ -14,25 +15,28 @@ use crate::declaration::{ActionDeclaration, EnvironmentVariable, PipelineDeclara
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Call an action; answered by `ActionReported` with the same call number.
+    /// Call an action or a rule; answered by `ActionReported` with the same call number.
     RunAction(Box<RunAction>),
     /// End a running call; its report is no longer wanted.
     StopAction { execution: ExecutionId, action: ActionExecutionId },
     /// Answered by `TimerDue`, not before `at`; a timer of a time past is due at once.
     SetTimer { id: TimerId, at: Timestamp },
+    /// Bring an execution that has ended, to which the other one is to be rolled back; answered by `ExecutionLoaded`. What
+    /// comes after the other has ended is stale.
+    LoadExecution { execution: ExecutionId, target: ExecutionId },
     /// Forget a timer; its answer is no longer wanted.
     ClearTimer { id: TimerId },
 }
 
-/// One call of an action, with every `#{…}` resolved.
+/// One call of an action or of a rule, with every `#{…}` resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunAction {
     pub execution: ExecutionId,
     /// The execution's number, trigger, variables and pins.
     pub start: Arc<Start>,
     pub declaration: Arc<PipelineDeclaration>,
-    pub address: ActionAddress,
-    /// Also the idempotency key: the same for every call and attempt of this action execution.
+    pub address: Address,
+    /// The action execution, or the rule execution. Also the idempotency key: the same for every call and attempt of this action execution.
     pub action_execution: ActionExecutionId,
     /// 1, and one more for each time that a wait ended.
     pub call: u32,
@@ -54,11 +58,23 @@ pub struct RunAction {
 
 impl RunAction {
     pub fn stage(&self) -> &StageDeclaration {
-        &self.declaration.stages[usize::from(self.address.stage)]
+        &self.declaration.stages[self.address.stage()]
     }
 
-    /// The action as declared: its name, type, output artifacts, output variables and region.
-    pub fn action(&self) -> &ActionDeclaration {
-        &self.stage().actions[usize::from(self.address.action)]
+    /// What is called, as declared.
+    pub fn declared(&self) -> Declared<'_> {
+        Declared::at(&self.declaration, self.address)
+    }
+
+    pub fn name(&self) -> &str {
+        self.declared().name()
+    }
+
+    /// The action as declared: its type, output artifacts, output variables and region; none where a rule is called.
+    pub fn action(&self) -> Option<&ActionDeclaration> {
+        match self.declared() {
+            Declared::Action(action) => Some(action),
+            Declared::Rule(_) => None,
+        }
     }
 }

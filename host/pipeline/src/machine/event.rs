@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::execution::Decision;
+use super::address::ConditionType;
+use super::execution::{ConditionStatus, Decision};
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use super::input::{TransitionKind, Trigger};
 use super::report::{ActionError, Awaited, ExecutionDetails, Revision, Variables};
 use super::state::Transition;
 use super::stored::v1::AnyWaiting;
-use crate::declaration::{ActionTypeId, PipelineDeclaration};
+use crate::declaration::{ActionTypeId, PipelineDeclaration, RuleTypeId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event")]
@@ -39,6 +40,10 @@ pub enum Event {
     Stage(StageEvent),
     /// CodePipeline Action Execution State Change, and what of an action's life has no place there.
     Action(Box<ActionEvent>),
+    /// A stage's condition changed its status.
+    Condition(ConditionEvent),
+    /// The same as of an action.
+    Rule(Box<RuleEvent>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +95,7 @@ pub enum StageState {
     Canceled,
     Failed,
     Resumed,
+    Skipped,
     Started,
     Stopped,
     Stopping,
@@ -106,6 +112,32 @@ pub struct ActionEvent {
     pub action_execution: ActionExecutionId,
     pub action_type: ActionTypeId,
     pub what: ActionHappening,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleEvent {
+    pub execution: ExecutionId,
+    pub version: u32,
+    pub stage: String,
+    pub condition: ConditionType,
+    pub rule: String,
+    pub rule_execution: ActionExecutionId,
+    pub rule_type: RuleTypeId,
+    pub what: ActionHappening,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConditionEvent {
+    pub execution: ExecutionId,
+    pub version: u32,
+    pub stage: String,
+    pub condition: ConditionType,
+    pub status: ConditionStatus,
+    /// Who overrode it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +176,10 @@ pub enum ActionHappening {
     },
     Failed {
         error: ActionError,
+        told: ExecutionDetails,
+    },
+    /// A rule was judged, and did not pass.
+    NotPassed {
         told: ExecutionDetails,
     },
     Abandoned,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::address::{ActionAddress, Address};
+use super::address::{ActionAddress, Address, ConditionType, RuleAddress};
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use super::input::{ApprovalStatus, SourceRevisionOverride, Trigger};
 use super::report::{ActionError, Awaited, ExecutionDetails, Resumption, Revision, Usage, Variables, Wait};
@@ -114,8 +114,43 @@ pub struct StageRun {
     /// How often a person retried it: manualStageRetryAttempt.
     #[serde(default, skip_serializing_if = "is_default")]
     pub manual_retries: u32,
+    /// How often it was retried by itself: autoStageRetryAttempt.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub automatic_retries: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_retry: Option<Timestamp>,
+    /// Whether the latest retry came by itself.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub last_retry_automatic: bool,
+    /// The conditions that were judged since it was entered or retried, at most one of each type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ConditionRun>,
+    /// It failed, and is rolled back to this execution as soon as the driver brings it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back_to: Option<ExecutionId>,
+}
+
+/// One condition of a stage, as it was judged; what its rules said is in their runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionRun {
+    #[serde(rename = "type")]
+    pub which: ConditionType,
+    pub status: ConditionStatus,
+    pub updated: Timestamp,
+}
+
+/// CodePipeline's ConditionExecutionStatus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConditionStatus {
+    InProgress,
+    /// A rule did not pass.
+    Failed,
+    /// A rule could not be judged.
+    Errored,
+    Succeeded,
+    Cancelled,
+    Abandoned,
+    Overridden,
 }
 
 /// How far an execution has come in a stage; where it ended, in which phase.
@@ -140,9 +175,10 @@ pub enum StageStatus {
     Stopped,
     Succeeded,
     Failed,
+    Skipped,
 }
 
-/// One action execution.
+/// One action execution, or one rule execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActionRun {
@@ -204,6 +240,35 @@ pub struct Decision {
     pub at: Timestamp,
 }
 
+impl StageRun {
+    /// A stage that is entered.
+    pub(super) fn entered(stage: u16, phase: StagePhase, at: Timestamp) -> StageRun {
+        StageRun {
+            stage,
+            phase,
+            status: StageStatus::InProgress,
+            started: at,
+            updated: at,
+            manual_retries: 0,
+            automatic_retries: 0,
+            last_retry: None,
+            last_retry_automatic: false,
+            conditions: Vec::new(),
+            rolls_back_to: None,
+        }
+    }
+
+    /// How a condition of this stage stands; none where it was not judged since the stage was entered or retried.
+    pub fn condition(&self, which: ConditionType) -> Option<&ConditionRun> {
+        self.conditions.iter().find(|run| run.which == which)
+    }
+
+    /// 0, and one more for each retry.
+    pub(super) fn attempt(&self) -> u32 {
+        self.manual_retries + self.automatic_retries
+    }
+}
+
 impl Start {
     /// Whether an execution ends with this stage, of so many.
     pub(super) fn ends_with(&self, stage: usize, stages: usize) -> bool {
@@ -254,6 +319,14 @@ impl Execution {
         actions_in(&self.runs, 0, u16::MAX)
     }
 
+    /// The runs of one stage's actions and rules.
+    pub fn stage_runs(&self, stage: usize) -> impl Iterator<Item = (Address, &Arc<ActionRun>)> {
+        let actions = self.stage_actions(stage).map(|(address, run)| (Address::Action(address), run));
+        let rule = |condition, rule| Address::Rule(RuleAddress { stage: stage as u16, condition, rule });
+        let rules = self.runs.range(rule(ConditionType::BeforeEntry, 0)..=rule(ConditionType::OnFailure, u16::MAX));
+        actions.chain(rules.map(|(address, run)| (*address, run)))
+    }
+
     /// The runs of one stage's actions, in the declaration's order.
     pub fn stage_actions(&self, stage: usize) -> impl Iterator<Item = (ActionAddress, &Arc<ActionRun>)> {
         actions_in(&self.runs, stage as u16, stage as u16)
@@ -263,8 +336,9 @@ impl Execution {
         self.runs.get(&Address::Action(address))
     }
 
-    pub(super) fn put_action(&mut self, address: ActionAddress, run: ActionRun) {
-        self.runs.insert(Address::Action(address), Arc::new(run));
+    /// The stage that it is in, or ended in.
+    pub(super) fn stage_run_mut(&mut self) -> Option<&mut StageRun> {
+        self.progress.stages.last_mut()
     }
 
     /// The digest of an artifact that an action of this execution made.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::address::ConditionType;
 use super::execution::Execution;
 use super::ids::{ActionExecutionId, Entropy, ExecutionId, TimerId};
 use super::report::Report;
@@ -42,6 +43,8 @@ pub enum InputKind {
         by: Option<String>,
     },
     RetryStage(RetryRequest),
+    RollbackStage(RollbackRequest),
+    OverrideCondition(OverrideRequest),
     DisableTransition {
         stage: String,
         kind: TransitionKind,
@@ -60,7 +63,7 @@ pub enum InputKind {
         kind: String,
         payload: Vec<u8>,
     },
-    /// The answer to a `RunAction` with this call number.
+    /// The answer to a `RunAction`, be it of an action or of a rule, with this call number.
     ActionReported {
         action: ActionExecutionId,
         call: u32,
@@ -71,6 +74,12 @@ pub enum InputKind {
         action: ActionExecutionId,
         /// The host did not end as it should have.
         crashed: bool,
+    },
+    /// The answer to a `LoadExecution`: the target as `Change::Archive` gave it, where it is kept.
+    ExecutionLoaded {
+        execution: ExecutionId,
+        target: ExecutionId,
+        found: Option<Box<Execution>>,
     },
     /// The answer to a `SetTimer`.
     TimerDue {
@@ -98,6 +107,25 @@ pub struct RetryRequest {
 }
 
 #[derive(Clone, Debug)]
+pub struct RollbackRequest {
+    pub stage: String,
+    pub target: ExecutionId,
+    /// The target as `Change::Archive` gave it, where it is not among the live ones.
+    pub ended: Option<Box<Execution>>,
+    pub by: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct OverrideRequest {
+    pub stage: String,
+    pub execution: ExecutionId,
+    pub which: ConditionType,
+    /// The execution as `Change::Archive` gave it, where it is not among the live ones.
+    pub ended: Option<Box<Execution>>,
+    pub by: Option<String>,
+}
+
+#[derive(Clone, Debug)]
 pub struct ApprovalAnswer {
     pub stage: String,
     pub action: String,
@@ -115,6 +143,7 @@ impl InputKind {
             InputKind::Signal { .. }
                 | InputKind::ActionReported { .. }
                 | InputKind::ActionRestarted { .. }
+                | InputKind::ExecutionLoaded { .. }
                 | InputKind::TimerDue { .. }
         )
     }
@@ -140,6 +169,8 @@ pub enum TriggerType {
     CloudWatchEvent,
     PutActionRevision,
     WebhookV2,
+    ManualRollback,
+    AutomatedRollback,
 }
 
 /// CodePipeline's SourceRevisionOverride.

@@ -11,9 +11,9 @@ use super::refusal::Refusal;
 use super::state::{Change, Head, StageHead, State, Transition};
 use super::step::{Reply, Step};
 use super::work::Work;
-use super::{stages, stop};
+use super::{conditions, stages, stop};
 use crate::declaration::{ExecutionMode, PipelineDeclaration};
-use crate::validate::unsupported;
+use crate::validate::too_large;
 
 /// How many approval requests that an update cancelled are remembered: those of one busy stage.
 pub const OUTDATED_APPROVALS_COUNT_MAX: usize = 50;
@@ -22,7 +22,7 @@ pub(super) fn create(state: &State, mut declaration: Arc<PipelineDeclaration>, a
     if state.head.is_some() {
         return Err(Refusal::PipelineNameInUse(declaration.name.clone()));
     }
-    check_supported(&declaration)?;
+    check_size(&declaration)?;
     set_version(&mut declaration, 1);
     let stages = vec![StageHead::default(); declaration.stages.len()];
     let head = Head { version: 1, created: at, updated: at, executions: 0, stages, outdated_approvals: Vec::new() };
@@ -34,22 +34,24 @@ pub(super) fn create(state: &State, mut declaration: Arc<PipelineDeclaration>, a
     })
 }
 
-/// Nothing is created that could then not be run as it says.
-fn check_supported(declaration: &PipelineDeclaration) -> Result<(), Refusal> {
-    let problems = unsupported(declaration);
+/// Nothing is created that could then not be kept.
+fn check_size(declaration: &PipelineDeclaration) -> Result<(), Refusal> {
+    let problems = too_large(declaration);
     if problems.is_empty() { Ok(()) } else { Err(Refusal::NotSupported(problems)) }
 }
 
 /// A new version: what runs is cancelled; a stage of the same name keeps its transitions, and how it stands.
 pub(super) fn update(work: &mut Work<'_>, mut declaration: Arc<PipelineDeclaration>) -> Result<Reply, Refusal> {
-    check_supported(&declaration)?;
+    check_size(&declaration)?;
     let mut outdated = cancel_all(work, "The pipeline was updated");
     outdated.truncate(OUTDATED_APPROVALS_COUNT_MAX);
     let version = work.head.version + 1;
     set_version(&mut declaration, version);
     let stages = declaration.stages.iter().map(|stage| {
         let before = work.declaration.stages.iter().position(|before| before.name == stage.name);
-        before.map_or_else(StageHead::default, |before| work.head.stages[before].clone())
+        let kept = before.map_or_else(StageHead::default, |before| work.head.stages[before].clone());
+        // An execution of an earlier version is no target of a rollback.
+        StageHead { succeeded: None, ..kept }
     });
     let mut stages: Vec<StageHead> = stages.collect();
     enable_what_holds_nobody(work, &declaration, &mut stages);
@@ -141,6 +143,7 @@ fn cancel_all(work: &mut Work<'_>, why: &str) -> Vec<ActionExecutionId> {
         tokens.extend(execution.runs.values().filter_map(|run| run.approval_token()));
         if execution.progress.inbound_since.is_none() {
             stop::abandon_actions(work, &mut execution, &ActionHappening::Canceled);
+            conditions::cancel(work, &mut execution);
             stages::leave(work, &mut execution, StageStatus::Cancelled, StageState::Canceled);
         }
         stages::end_execution(work, &mut execution, ExecutionStatus::Cancelled, Some(why.to_owned()));

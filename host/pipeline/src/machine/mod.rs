@@ -11,9 +11,13 @@ mod address;
 mod admission;
 mod approvals;
 pub(crate) mod bounds;
+mod conditions;
+mod course;
+mod declared;
 mod effect;
 mod event;
 mod execution;
+mod executions;
 mod ids;
 mod input;
 mod lifecycle;
@@ -21,6 +25,7 @@ mod refusal;
 mod report;
 mod resolve;
 mod retry;
+mod rollback;
 mod stages;
 mod start;
 mod state;
@@ -35,25 +40,29 @@ pub use bounds::{
     APPROVAL_SUMMARY_CHARS_MAX, ARTIFACTS_BYTES_MAX, COMMIT_BYTES_MAX, DECLARATION_BYTES_MAX, EXECUTION_TEXT_BYTES_MAX,
     EXECUTION_VARIABLES_BYTES_MAX, LIVE_BYTES_MAX, OUTPUT_VARIABLES_BYTES_MAX, START_BYTES_MAX, VALUE_BYTES_MAX,
 };
+pub use declared::{Declared, condition, rules};
 pub use effect::{Effect, RunAction};
 pub use event::{
-    ActionEvent, ActionHappening, Event, ExecutionEvent, ExecutionState, StageEvent, StageState, WaitEvent,
+    ActionEvent, ActionHappening, ConditionEvent, Event, ExecutionEvent, ExecutionState, RuleEvent, StageEvent,
+    StageState, WaitEvent,
 };
 pub use execution::{
-    ActionRun, ActionStatus, Decision, Execution, ExecutionStatus, ExecutionType, Progress, StagePhase, StageRun,
-    StageStatus, Start, StopRequest,
+    ActionRun, ActionStatus, ConditionRun, ConditionStatus, Decision, Execution, ExecutionStatus, ExecutionType,
+    Progress, StagePhase, StageRun, StageStatus, Start, StopRequest,
 };
+pub use executions::Executions;
 pub use ids::{ActionExecutionId, Entropy, ExecutionId, TimerId, TimerKind, Timestamp};
 pub use input::{
-    ApprovalAnswer, ApprovalStatus, Input, InputKind, RetryRequest, SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride,
-    SourceRevisionType, StartRequest, TransitionKind, Trigger, TriggerType,
+    ApprovalAnswer, ApprovalStatus, Input, InputKind, OverrideRequest, RetryRequest, RollbackRequest,
+    SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride, SourceRevisionType, StartRequest, TransitionKind, Trigger,
+    TriggerType,
 };
 pub use lifecycle::OUTDATED_APPROVALS_COUNT_MAX;
 pub use refusal::Refusal;
 pub use report::{
     APPROVAL_SIGNAL, ActionError, Awaited, CALLS_COUNT_MAX, CONTINUATION_BYTES_MAX, ExecutionDetails, Failure,
-    FailureType, Link, Outcome, Report, Resumption, Revision, Success, Usage, Variables, WAIT_MILLISECONDS_MIN, Wait,
-    Wake,
+    FailureType, Link, Outcome, Report, Resumption, Revision, Success, Usage, Variables, Verdict,
+    WAIT_MILLISECONDS_MIN, Wait, Wake,
 };
 pub use resolve::CONFIGURATION_BYTES_MAX;
 pub use state::{BrokenState, Change, Head, Latest, Part, StageHead, State, Transition, Waiting};

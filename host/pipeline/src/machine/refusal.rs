@@ -47,6 +47,17 @@ pub enum Refusal {
     NotLatest { stage: String, execution: ExecutionId },
     #[error("Unable to retry the stage '{stage}': {reason}.")]
     NotRetryable { stage: String, reason: &'static str },
+    #[error("Unable to roll back the stage '{stage}': {reason}.")]
+    UnableToRollBack { stage: String, reason: String },
+    #[error("The pipeline has no execution with ID {execution}.")]
+    ExecutionNotFound { execution: ExecutionId },
+    #[error(
+        "The pipeline execution with ID {execution} is of an earlier version of the pipeline and cannot be used as a target \
+         pipeline execution for rollback."
+    )]
+    ExecutionOutdated { execution: ExecutionId },
+    #[error("Unable to override the condition of the stage '{stage}': {reason}.")]
+    ConditionNotOverridable { stage: String, reason: &'static str },
     #[error("The approval request already received a response or has expired.")]
     InvalidApprovalToken,
     #[error("The pipeline {pipeline} has been updated, and the approval request you responded to is now out of date.")]
@@ -84,6 +95,10 @@ impl Refusal {
             Refusal::DuplicatedStop { .. } => "DuplicatedStopRequestException",
             Refusal::NotLatest { .. } => "NotLatestPipelineExecutionException",
             Refusal::NotRetryable { .. } => "StageNotRetryableException",
+            Refusal::UnableToRollBack { .. } => "UnableToRollbackStageException",
+            Refusal::ExecutionNotFound { .. } => "PipelineExecutionNotFoundException",
+            Refusal::ExecutionOutdated { .. } => "PipelineExecutionOutdatedException",
+            Refusal::ConditionNotOverridable { .. } => "ConditionNotOverridableException",
             Refusal::InvalidApprovalToken | Refusal::ApprovalOutdated { .. } => "InvalidApprovalTokenException",
             Refusal::ApprovalAlreadyCompleted => "ApprovalAlreadyCompletedException",
             Refusal::SignalTooLarge { .. } | Refusal::NotWaiting { .. } | Refusal::Stale => return None,

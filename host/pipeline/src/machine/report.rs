@@ -35,6 +35,8 @@ pub struct Report {
 pub enum Outcome {
     Succeeded(Box<Success>),
     Failed(Box<Failure>),
+    /// Of a rule: it was judged.
+    Decided(Box<Verdict>),
     /// Call again when what it waits for has come.
     Waiting(Wait),
 }
@@ -56,6 +58,13 @@ pub struct Success {
     pub artifacts: BTreeMap<String, String>,
     /// Of a source action.
     pub revision: Option<Revision>,
+    pub told: ExecutionDetails,
+}
+
+/// What a rule found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub passed: bool,
     pub told: ExecutionDetails,
 }
 
@@ -194,6 +203,10 @@ impl Report {
     /// A failure of which nothing more is told.
     pub fn failed(kind: FailureType, message: impl Into<String>) -> Report {
         Outcome::from(ActionError { kind, message: message.into() }).into()
+    }
+
+    pub fn decided(verdict: Verdict) -> Report {
+        Outcome::Decided(Box::new(verdict)).into()
     }
 
     pub fn waiting(wait: Wait) -> Report {

@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::address::ActionAddress;
+use super::address::Address;
 use super::bounds::text_bytes;
+use super::declared::Declared;
 use super::effect::{Effect, RunAction};
 use super::execution::{ActionRun, Execution};
 use super::ids::{TimerId, TimerKind, Timestamp};
 use super::report::{ActionError, FailureType};
 use super::state::State;
-use crate::declaration::{ActionDeclaration, EnvironmentVariable, PipelineDeclaration};
+use crate::declaration::{EnvironmentVariable, PipelineDeclaration};
 use crate::variables::{self, BUILT_IN_NAMESPACE, EXECUTION_ID_KEY, PIPELINE_NAMESPACE, Reference};
 
 /// All resolved configuration values of one action, as CodePipeline has it; more fail it. The same for its commands with
@@ -27,19 +28,19 @@ const CONFIGURATION_JSON_BYTES_MAX: usize = 192 * 1024;
 pub(super) fn call(
     declaration: &Arc<PipelineDeclaration>,
     execution: &Execution,
-    address: ActionAddress,
+    address: Address,
     run: &ActionRun,
 ) -> Result<RunAction, ActionError> {
-    let stage = &declaration.stages[usize::from(address.stage)];
-    let action = &stage.actions[usize::from(address.action)];
+    let (stage, declared) = (&declaration.stages[address.stage()], Declared::at(declaration, address));
+    let name = declared.name();
     let wrong = |what: String| {
-        let message = format!("{}/{}: {what}", stage.name, action.name);
+        let message = format!("{}/{name}: {what}", stage.name);
         ActionError::new(FailureType::ConfigurationError, message)
     };
     let values = Values { declaration, execution, execution_id: execution.id.to_string() };
-    let configuration = values.configuration(action).map_err(wrong)?;
-    let (commands, environment) = values.commands(action).map_err(wrong)?;
-    let inputs = action.inputs().map(|name| match execution.artifact(name) {
+    let configuration = values.configuration(declared).map_err(wrong)?;
+    let (commands, environment) = values.commands(declared).map_err(wrong)?;
+    let inputs = declared.inputs().map(|name| match execution.artifact(name) {
         Some(digest) => Ok((name.to_owned(), digest.to_owned())),
         None => Err(wrong(format!("no earlier action of this execution made the input artifact {name}"))),
     });
@@ -59,7 +60,7 @@ pub(super) fn call(
         environment,
         inputs: inputs.collect::<Result<_, _>>()?,
         resumed: run.resumed.clone(),
-        source_revision: execution.start.source_revisions.iter().find(|r| r.action_name == action.name).cloned(),
+        source_revision: declared.revision_of(&execution.start.source_revisions).cloned(),
     })
 }
 
@@ -71,9 +72,9 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    fn configuration(&self, action: &ActionDeclaration) -> Result<BTreeMap<String, String>, String> {
+    fn configuration(&self, declared: Declared<'_>) -> Result<BTreeMap<String, String>, String> {
         let mut room = Room::new("configuration");
-        let values = action.configuration.iter().flatten().map(|(key, template)| {
+        let values = declared.configuration().into_iter().flatten().map(|(key, template)| {
             let value = variables::resolve_setting(template, |reference| self.lookup(reference))
                 .map_err(|error| format!("configuration.{key}: {error}"))?;
             room.take(key, &value)?;
@@ -82,16 +83,16 @@ impl Values<'_> {
         values.collect()
     }
 
-    fn commands(&self, action: &ActionDeclaration) -> Result<(Vec<String>, Vec<EnvironmentVariable>), String> {
+    fn commands(&self, declared: Declared<'_>) -> Result<(Vec<String>, Vec<EnvironmentVariable>), String> {
         let mut room = Room::new("commands with their environment");
         let mut commands = Vec::new();
-        for (index, template) in action.commands.iter().flatten().enumerate() {
+        for (index, template) in declared.commands().iter().enumerate() {
             let command = self.resolve(template, || format!("commands[{index}]"))?;
             room.take("", &command)?;
             commands.push(command);
         }
         let mut environment = Vec::new();
-        for variable in action.environment_variables.iter().flatten() {
+        for variable in declared.environment() {
             let value = self.resolve(&variable.value, || format!("environmentVariables.{}", variable.name))?;
             room.take(&variable.name, &value)?;
             environment.push(EnvironmentVariable { name: variable.name.clone(), value, kind: variable.kind });
@@ -151,7 +152,9 @@ impl State {
         let Some(declaration) = &self.declaration else { return Vec::new() };
         let mut effects = Vec::new();
         for execution in self.executions.values() {
-            let runs = execution.stage_actions(execution.stage()).filter(|(_, run)| run.in_progress());
+            let target = execution.progress.stages.last().and_then(|run| run.rolls_back_to);
+            effects.extend(target.map(|target| Effect::LoadExecution { execution: execution.id, target }));
+            let runs = execution.stage_runs(execution.stage()).filter(|(_, run)| run.in_progress());
             for (address, run) in runs {
                 effects.extend(timers(run).map(|(id, at)| Effect::SetTimer { id, at }));
                 if run.running() {
@@ -169,16 +172,25 @@ impl State {
     /// When the pipeline has something to do by itself: the beginning of time while an action runs, else its earliest timer;
     /// none where it only waits for commands. For the driver, which need not load a pipeline before.
     pub fn due(&self) -> Option<Timestamp> {
-        let runs = self.executions.values().flat_map(|execution| execution.stage_actions(execution.stage()));
-        let due = runs.filter(|(_, run)| run.in_progress()).map(|(_, run)| match run.running() {
-            true => Timestamp(0),
-            false => timers(run).map(|(_, at)| at).min().unwrap_or_default(),
-        });
+        self.executions.due()
+    }
+}
+
+impl Execution {
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        if self.progress.stages.last().is_some_and(|run| run.rolls_back_to.is_some()) {
+            return Some(Timestamp(0));
+        }
+        let due =
+            self.stage_runs(self.stage()).filter(|(_, run)| run.in_progress()).map(|(_, run)| match run.running() {
+                true => Timestamp(0),
+                false => timers(run).map(|(_, at)| at).min().unwrap_or_default(),
+            });
         due.min()
     }
 }
 
-/// The timers of an action in progress.
+/// The timers of what is in progress.
 pub(super) fn timers(run: &ActionRun) -> impl Iterator<Item = (TimerId, Timestamp)> {
     let id = |kind| TimerId { action: run.id, kind };
     let until = run.wait.as_ref().and_then(|wait| wait.until());

@@ -2,30 +2,21 @@
 //!
 //! Must not know what an action does (`actions`) or who may enter (`admission`).
 
-use super::address::ActionAddress;
+use super::course::{self, Course};
 use super::event::{Event, ExecutionEvent, ExecutionState, StageEvent, StageState};
-use super::execution::{ActionStatus, Execution, ExecutionStatus, StagePhase, StageRun, StageStatus};
+use super::execution::{Execution, ExecutionStatus, ExecutionType, StagePhase, StageRun, StageStatus};
 use super::ids::ExecutionId;
 use super::report::Variables;
 use super::state::Latest;
 use super::work::Work;
-use super::{actions, admission};
-use crate::declaration::{ExecutionMode, StageDeclaration};
+use super::{actions, admission, conditions, retry, rollback};
+use crate::declaration::ExecutionMode;
 
 /// The execution locks the next stage, and its first actions start.
 pub(super) fn enter(work: &mut Work<'_>, execution: &mut Execution) {
     let stage = execution.next_stage();
     execution.progress.inbound_since = None;
-    execution.progress.stages.push(StageRun {
-        stage: stage as u16,
-        // Conditions of entry would be judged before; none can be declared yet (`unsupported`).
-        phase: StagePhase::Actions,
-        status: StageStatus::InProgress,
-        started: work.at,
-        updated: work.at,
-        manual_retries: 0,
-        last_retry: None,
-    });
+    execution.progress.stages.push(StageRun::entered(stage as u16, StagePhase::BeforeEntry, work.at));
     lock(work, stage, execution.id);
     work.head_mut().stages[stage].latest = Some(Latest { execution: execution.id, status: StageStatus::InProgress });
     set_stage(work, execution, StageStatus::InProgress, StageState::Started);
@@ -39,83 +30,71 @@ pub(super) fn lock(work: &mut Work<'_>, stage: usize, execution: ExecutionId) {
     }
 }
 
-/// Goes on as far as it can: starts the actions whose turn it is, or ends the stage.
+/// Goes on as far as it can: starts what is due, or ends the stage.
 pub(super) fn advance(work: &mut Work<'_>, execution: &mut Execution) {
     loop {
         let stage = execution.stage();
-        match next(&work.declaration.stages[stage], execution, stage) {
-            Next::Wait => return,
-            Next::Start(addresses) => {
+        match course::of(&work.declaration.stages[stage], execution, stage) {
+            Course::Wait => return,
+            Course::Start(addresses) => {
                 for address in addresses {
-                    actions::start(work, execution, address);
+                    actions::start(work, execution, address.into());
                 }
             }
-            Next::Fail(action) => {
-                let stage = &work.declaration.stages[stage];
-                let summary = format!("The action {} in stage {} failed", stage.actions[action].name, stage.name);
-                set_phase(execution, StagePhase::OnFailure);
-                leave(work, execution, StageStatus::Failed, StageState::Failed);
-                return end_execution(work, execution, ExecutionStatus::Failed, Some(summary));
+            Course::Enter(phase) => {
+                if let Some(run) = execution.stage_run_mut() {
+                    run.phase = phase;
+                }
             }
-            Next::Stop => {
-                leave(work, execution, StageStatus::Stopped, StageState::Stopped);
-                return end_stopped(work, execution);
-            }
-            Next::Succeed => {
-                let stopping = execution.progress.status == ExecutionStatus::Stopping;
-                set_phase(execution, StagePhase::OnSuccess);
-                leave(work, execution, StageStatus::Succeeded, StageState::Succeeded);
-                return match execution.start.ends_with(stage, work.declaration.stages.len()) {
-                    _ if stopping => end_stopped(work, execution),
-                    true => end_execution(work, execution, ExecutionStatus::Succeeded, None),
-                    false => admission::arrive(work, execution),
-                };
-            }
+            Course::Judge(condition) => conditions::begin(work, execution, condition),
+            Course::Judged(condition, status) => conditions::set(work, execution, condition, status, None),
+            Course::Retry(mode) => retry::automatically(work, execution, mode),
+            Course::RollBack => return rollback::by_failure(work, execution),
+            Course::End(status) => return end_stage(work, execution, status),
         }
     }
 }
 
-fn set_phase(execution: &mut Execution, phase: StagePhase) {
-    if let Some(run) = execution.progress.stages.last_mut() {
-        run.phase = phase;
-    }
-}
-
-enum Next {
-    Wait,
-    Start(Vec<ActionAddress>),
-    /// The index of an action that failed.
-    Fail(usize),
-    Stop,
-    Succeed,
-}
-
-/// Decides by the lowest run order that has not succeeded: equal run orders run in parallel, a failure lets its peers end,
-/// and nothing of a higher run order starts after it.
-fn next(stage: &StageDeclaration, execution: &Execution, index: usize) -> Next {
-    let address = |action: usize| ActionAddress { stage: index as u16, action: action as u16 };
-    let status = |action: usize| execution.action(address(action)).map(|run| run.status);
-    let unfinished = || (0..stage.actions.len()).filter(|action| status(*action) != Some(ActionStatus::Succeeded));
-    let Some(order) = unfinished().map(|action| stage.actions[action].run_order()).min() else { return Next::Succeed };
-    let current = || unfinished().filter(|action| stage.actions[*action].run_order() == order);
-
-    let ready: Vec<_> = current().filter(|action| status(*action).is_none()).map(address).collect();
+/// Ends the execution's part in its stage, and lets it go on or end.
+pub(super) fn end_stage(work: &mut Work<'_>, execution: &mut Execution, status: StageStatus) {
+    let stage = execution.stage();
     let stopping = execution.progress.status == ExecutionStatus::Stopping;
-    if !stopping && !ready.is_empty() {
-        Next::Start(ready)
-    } else if current().any(|action| status(action) == Some(ActionStatus::InProgress)) {
-        Next::Wait
-    } else if stopping {
-        Next::Stop
-    } else {
-        current().next().map_or(Next::Succeed, Next::Fail)
+    match status {
+        StageStatus::Succeeded => leave(work, execution, status, StageState::Succeeded),
+        StageStatus::Skipped => leave(work, execution, status, StageState::Skipped),
+        StageStatus::Failed => return fail(work, execution, None),
+        _ => {
+            leave(work, execution, StageStatus::Stopped, StageState::Stopped);
+            return end_stopped(work, execution);
+        }
     }
+    match execution.start.ends_with(stage, work.declaration.stages.len()) {
+        _ if stopping => end_stopped(work, execution),
+        true => end_execution(work, execution, ExecutionStatus::Succeeded, None),
+        false => admission::arrive(work, execution),
+    }
+}
+
+/// The stage failed, and its execution with it.
+pub(super) fn fail(work: &mut Work<'_>, execution: &mut Execution, more: Option<String>) {
+    let mut summary = course::failure(&work.declaration, execution);
+    summary.extend(more.into_iter().flat_map(|more| ["; ".to_owned(), more]));
+    leave(work, execution, StageStatus::Failed, StageState::Failed);
+    end_execution(work, execution, ExecutionStatus::Failed, Some(summary));
 }
 
 /// Ends the execution's part in its stage, and frees the stage for the next one.
 pub(super) fn leave(work: &mut Work<'_>, execution: &mut Execution, status: StageStatus, state: StageState) {
     let stage = execution.stage();
-    work.head_mut().stages[stage].occupant = None;
+    let head = &mut work.head_mut().stages[stage];
+    head.occupant = None;
+    if status == StageStatus::Succeeded {
+        // What a rollback brought back is what its target had made of the stage.
+        head.succeeded = Some(match execution.start.execution_type {
+            ExecutionType::Standard => execution.id,
+            ExecutionType::Rollback { target } => target,
+        });
+    }
     work.freed.insert(stage);
     set_stage(work, execution, status, state);
 }
@@ -127,6 +106,9 @@ pub(super) fn set_stage(work: &mut Work<'_>, execution: &mut Execution, status: 
     let Some(run) = execution.progress.stages.last_mut() else { return };
     run.status = status;
     run.updated = work.at;
+    if !matches!(status, StageStatus::InProgress | StageStatus::Stopping) {
+        run.rolls_back_to = None;
+    }
     execution.progress.updated = work.at;
     let latest = work.head_mut().stages[stage].latest.as_mut();
     if let Some(latest) = latest.filter(|latest| latest.execution == execution.id) {
@@ -136,7 +118,7 @@ pub(super) fn set_stage(work: &mut Work<'_>, execution: &mut Execution, status: 
         execution: execution.id,
         version: execution.start.version,
         stage: work.declaration.stages[stage].name.clone(),
-        attempt: run.manual_retries,
+        attempt: run.attempt(),
         state,
     }));
 }

@@ -14,12 +14,10 @@ use super::step::Reply;
 use super::work::Work;
 use super::{admission, stages};
 use crate::declaration::{ActionCategory, PipelineDeclaration, PipelineType};
-use crate::validate::unsupported_conditions;
 use crate::variables::{self, VariablesError};
 
 /// An execution without a required variable starts and has failed, as in CodePipeline.
 pub(super) fn start(work: &mut Work<'_>, mut request: StartRequest) -> Result<Reply, Refusal> {
-    check_conditions(&work.declaration)?;
     check_source_revisions(&work.declaration, &request.source_revisions)?;
     let is_v2 = work.declaration.pipeline_type == Some(PipelineType::V2);
     if !request.variables.is_empty() && !is_v2 {
@@ -45,7 +43,7 @@ pub(super) fn start(work: &mut Work<'_>, mut request: StartRequest) -> Result<Re
     if let Some(objection) = bounds::start_objection(&start) {
         return Err(Refusal::StartTooLarge(objection));
     }
-    admission::check_room(work, &start)?;
+    admission::check_room(work, &start, None)?;
     work.head_mut().executions = start.number;
     let id = work.ids.execution();
     let mut execution = Execution::new(id, Arc::new(start));
@@ -56,12 +54,6 @@ pub(super) fn start(work: &mut Work<'_>, mut request: StartRequest) -> Result<Re
     }
     work.put(execution);
     Ok(Reply::Execution(id))
-}
-
-/// A pipeline that an older version took, with conditions that it could not run either, is not run without them.
-fn check_conditions(declaration: &PipelineDeclaration) -> Result<(), Refusal> {
-    let problems = unsupported_conditions(declaration);
-    if problems.is_empty() { Ok(()) } else { Err(Refusal::NotSupported(problems)) }
 }
 
 /// A revision is for a source action, and each has one.

@@ -2,7 +2,7 @@
 //!
 //! Owns the parts and how changes apply. Must not know why a part changes, nor how (`stored`) and where it is stored.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,17 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::execution::{ActionRun, Execution, Progress, StageStatus, Start};
+use super::executions::Executions;
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use crate::declaration::{ExecutionMode, PipelineDeclaration};
 
-/// All that the machine knows of a pipeline between two inputs. A clone costs a reference count for each execution.
+/// All that the machine knows of a pipeline between two inputs. A clone costs as good as nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// None before the pipeline is created and after it is deleted.
     pub head: Option<Arc<Head>>,
     /// The declaration of the head's version. An update cancels what runs by an older one.
     pub declaration: Option<Arc<PipelineDeclaration>>,
-    pub executions: BTreeMap<ExecutionId, Arc<Execution>>,
+    pub executions: Executions,
 }
 
 /// The small part of the state that is there while the pipeline is.
@@ -55,6 +56,9 @@ pub struct StageHead {
     /// The last execution that entered, and how the stage stands by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<Latest>,
+    /// The execution of this version with which the stage succeeded last: what a failure is rolled back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<ExecutionId>,
 }
 
 /// Who waits in front of a stage, by the pipeline's execution mode. What nobody waits in is of any mode.
@@ -137,6 +141,8 @@ impl Waiting {
     pub(super) fn remove(&mut self, execution: ExecutionId) {
         match self {
             Waiting::Newest(newest) => *newest = newest.filter(|newest| *newest != execution),
+            // Most often it is the first one that goes.
+            Waiting::InOrder(in_order) if in_order.front() == Some(&execution) => drop(in_order.pop_front()),
             Waiting::InOrder(in_order) => in_order.retain(|waiting| *waiting != execution),
             Waiting::Nobody => {}
         }
@@ -205,43 +211,60 @@ pub struct BrokenState(pub String);
 impl State {
     /// Applies the changes of a step, or those loaded from the store in the order of their keys.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), BrokenState> {
-        changes.into_iter().try_for_each(|change| self.apply_one(change))
-    }
-
-    fn apply_one(&mut self, change: Change) -> Result<(), BrokenState> {
-        match change {
-            Change::Head(head) => self.head = Some(head),
-            Change::Declaration(declaration) => self.declaration = Some(declaration),
-            Change::Start(id, start) => {
-                self.executions.insert(id, Arc::new(Execution::new(id, start)));
+        // Changes of one execution come one after the other: it is put back when another one's come.
+        let mut open: Option<Execution> = None;
+        for change in changes {
+            let of = change.part().and_then(Part::execution);
+            if open.as_ref().is_some_and(|open| Some(open.id) != of) {
+                open.take().into_iter().for_each(|done| self.executions.put(done));
             }
-            Change::Progress(id, progress) => self.part_of(Part::Progress(id), id)?.progress = progress,
-            Change::Run(id, address, run) => {
-                self.part_of(Part::Run(id, address), id)?.runs.insert(address, run);
+            match change {
+                Change::Head(head) => self.head = Some(head),
+                Change::Declaration(declaration) => self.declaration = Some(declaration),
+                Change::Start(id, start) => open = Some(Execution::new(id, start)),
+                Change::Progress(id, progress) => {
+                    self.opened(&mut open, Part::Progress(id), id)?.progress = progress;
+                }
+                Change::Run(id, address, run) => {
+                    self.opened(&mut open, Part::Run(id, address), id)?.runs.insert(address, run);
+                }
+                Change::Delete(Part::Head) => self.head = None,
+                Change::Delete(Part::Declaration) => self.declaration = None,
+                // An execution that ends goes as a whole.
+                Change::Delete(Part::Start(id)) => {
+                    open = None;
+                    self.executions.remove(id);
+                }
+                Change::Delete(Part::Run(id, address)) if self.executions.contains_key(&id) => {
+                    self.opened(&mut open, Part::Run(id, address), id)?.runs.remove(&address);
+                }
+                Change::Delete(Part::Run(..) | Part::Progress(_)) | Change::Archive(_) => {}
             }
-            Change::Delete(part) => self.delete(part),
-            Change::Archive(_) => {}
         }
+        open.into_iter().for_each(|done| self.executions.put(done));
         Ok(())
     }
 
-    fn delete(&mut self, part: Part) {
-        match part {
-            Part::Head => self.head = None,
-            Part::Declaration => self.declaration = None,
-            // An execution that ends goes as a whole.
-            Part::Start(id) => drop(self.executions.remove(&id)),
-            Part::Progress(_) => {}
-            Part::Run(id, address) => {
-                if let Some(execution) = self.executions.get_mut(&id) {
-                    Arc::make_mut(execution).runs.remove(&address);
-                }
-            }
+    fn opened<'a>(
+        &self,
+        open: &'a mut Option<Execution>,
+        part: Part,
+        id: ExecutionId,
+    ) -> Result<&'a mut Execution, BrokenState> {
+        if open.is_none() {
+            let found = self.executions.get(&id).ok_or_else(|| BrokenState(part.to_string()))?;
+            *open = Some((**found).clone());
         }
+        open.as_mut().ok_or_else(|| BrokenState(part.to_string()))
     }
+}
 
-    fn part_of(&mut self, part: Part, execution: ExecutionId) -> Result<&mut Execution, BrokenState> {
-        let execution = self.executions.get_mut(&execution).ok_or_else(|| BrokenState(part.to_string()))?;
-        Ok(Arc::make_mut(execution))
+impl Part {
+    /// The execution that it is a part of.
+    fn execution(self) -> Option<ExecutionId> {
+        match self {
+            Part::Head | Part::Declaration => None,
+            Part::Start(id) | Part::Progress(id) | Part::Run(id, _) => Some(id),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::input::{Input, InputKind};
 use super::refusal::Refusal;
 use super::state::{Change, State};
 use super::work::Work;
-use super::{actions, admission, approvals, lifecycle, retry, start, stop};
+use super::{actions, admission, approvals, conditions, lifecycle, retry, rollback, start, stop};
 
 /// What follows from an input. Changes and events are one record: durable together, before the reply and the effects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Reply {
     Done,
     /// Of `Create` and `Update`: the pipeline's version.
     Version(u32),
-    /// Of `Start`, `Stop` and `RetryStage`.
+    /// Of `Start`, `Stop` and `RetryStage`; of `RollbackStage` the new one.
     Execution(ExecutionId),
 }
 
@@ -51,6 +51,11 @@ pub fn step(state: &State, input: Input, at: Timestamp) -> Result<Step, Refusal>
         InputKind::Start(request) => start::start(&mut work, request)?,
         InputKind::Stop { execution, abandon, reason, by } => stop::stop(&mut work, execution, abandon, reason, by)?,
         InputKind::RetryStage(request) => retry::retry_stage(&mut work, request)?,
+        InputKind::RollbackStage(request) => rollback::by_hand(&mut work, request)?,
+        InputKind::OverrideCondition(request) => conditions::override_condition(&mut work, request)?,
+        InputKind::ExecutionLoaded { execution, target, found } => {
+            rollback::loaded(&mut work, execution, target, found)?
+        }
         InputKind::PutApprovalResult(answer) => approvals::put_result(&mut work, answer)?,
         InputKind::Signal { action, kind, payload } => actions::signal(&mut work, action, kind, payload)?,
         InputKind::ActionReported { action, call, report } => actions::reported(&mut work, action, call, report)?,

@@ -1,6 +1,6 @@
 //! Stopping an execution: by waiting for its actions in progress, or by abandoning them.
 
-use super::address::ActionAddress;
+use super::address::Address;
 use super::bounds::{CALLER_CHARS_MAX, STOP_REASON_CHARS_MAX, cut_to};
 use super::event::{ActionHappening, ExecutionState, StageState};
 use super::execution::{Execution, ExecutionStatus, StageStatus, StopRequest};
@@ -46,10 +46,13 @@ pub(super) fn stop(
     Ok(Reply::Execution(id))
 }
 
-/// Ends all actions in progress without an outcome.
+/// Ends all actions and rules in progress without an outcome.
 pub(super) fn abandon_actions(work: &mut Work<'_>, execution: &mut Execution, what: &ActionHappening) {
-    let runs = execution.stage_actions(execution.stage());
-    for address in runs.map(|(address, _)| address).collect::<Vec<ActionAddress>>() {
+    let runs = execution.stage_runs(execution.stage());
+    for address in runs.map(|(address, _)| address).collect::<Vec<Address>>() {
         actions::abandon(work, execution, address, what.clone());
+    }
+    if let Some(run) = execution.stage_run_mut() {
+        run.rolls_back_to = None;
     }
 }

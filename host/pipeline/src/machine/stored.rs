@@ -1,7 +1,8 @@
 //! The stored form of the state's parts: JSON that says which format it is of, and how every older format is read.
 //!
 //! Owns the formats. A part of the current one is `[FORMAT,{…}]`; the first format had no number. What is changed in a
-//! stored type becomes a new format, and the older form goes into a module of its own (`stored/v1.rs`). Must not know where
+//! stored type becomes a new format, and the older form goes into a module of its own (`stored/v1.rs`). The second format is
+//! read as the current one, which only adds to it: rules, conditions, automatic retries and rollbacks. Must not know where
 //! parts are stored.
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,9 @@ use super::state::Change;
 pub(super) mod v1;
 
 /// The format that is written.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
+/// The oldest format that is read as the current one is.
+const COMPATIBLE: u32 = 2;
 
 /// What is stored cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +39,7 @@ pub fn read(bytes: &[u8]) -> Result<Change, StoredError> {
         return Ok(v1::read(bytes)?);
     }
     match serde_json::from_slice::<Versioned<Change>>(bytes) {
-        Ok(Versioned(FORMAT, change)) => Ok(change),
+        Ok(Versioned(COMPATIBLE..=FORMAT, change)) => Ok(change),
         Ok(Versioned(format, _)) => Err(StoredError::Newer(format)),
         Err(error) => Err(match serde_json::from_slice::<Versioned<serde::de::IgnoredAny>>(bytes) {
             Ok(Versioned(format, _)) if format > FORMAT => StoredError::Newer(format),

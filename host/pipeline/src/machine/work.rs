@@ -5,15 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::address::{ActionAddress, Address};
+use super::address::Address;
+use super::declared::Declared;
 use super::effect::Effect;
 use super::event::Event;
 use super::execution::Execution;
-use super::ids::{Entropy, ExecutionId, Ids, Timestamp};
+use super::ids::{ActionExecutionId, Entropy, ExecutionId, Ids, Timestamp};
 use super::refusal::Refusal;
 use super::state::{Change, Head, Part, State};
 use super::step::{Reply, Step};
-use crate::declaration::{ActionDeclaration, ExecutionMode, PipelineDeclaration};
+use crate::declaration::{ExecutionMode, PipelineDeclaration};
 
 /// A rule takes an execution out, changes it, and puts it back; what it frees for others goes on `freed`, so that no two
 /// rules hold the same execution.
@@ -61,6 +62,16 @@ impl<'a> Work<'a> {
         self.base.executions.values().map(|execution| &**execution)
     }
 
+    /// The one of them in which this is in progress.
+    pub(super) fn execution_of(&self, run: ActionExecutionId) -> Option<&'a Execution> {
+        self.base.executions.of(run).map(|execution| &**execution)
+    }
+
+    /// How many they were.
+    pub(super) fn executions_count(&self) -> usize {
+        self.base.executions.len()
+    }
+
     /// A live execution to change and to put back.
     pub(super) fn take(&self, id: ExecutionId) -> Option<Execution> {
         let execution = self.touched.get(&id).or_else(|| self.base.executions.get(&id).map(|it| &**it));
@@ -71,8 +82,8 @@ impl<'a> Work<'a> {
         self.touched.insert(execution.id, execution);
     }
 
-    pub(super) fn action(&self, address: ActionAddress) -> &ActionDeclaration {
-        &self.declaration.stages[usize::from(address.stage)].actions[usize::from(address.action)]
+    pub(super) fn declared(&self, address: Address) -> Declared<'_> {
+        Declared::at(&self.declaration, address)
     }
 
     pub(super) fn stage_index(&self, stage: &str) -> Result<usize, Refusal> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Time;
 use crate::declaration::ExecutionMode;
-use crate::machine::{ExecutionStatus, Trigger};
+use crate::machine::{ExecutionStatus, ExecutionType, Trigger};
 
 /// Of every operation that answers with an execution's id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,45 @@ pub struct PipelineExecution {
     pub variables: Vec<ResolvedPipelineVariable>,
     pub trigger: Trigger,
     pub execution_mode: ExecutionMode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_type: Option<ExecutionTypeName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_metadata: Option<PipelineRollbackMetadata>,
+}
+
+/// CodePipeline's ExecutionType; an execution of the type STANDARD has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ExecutionTypeName {
+    Standard,
+    Rollback,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineRollbackMetadata {
+    pub rollback_target_pipeline_execution_id: String,
+}
+
+impl PipelineRollbackMetadata {
+    pub fn of(execution_type: ExecutionType) -> Option<PipelineRollbackMetadata> {
+        match execution_type {
+            ExecutionType::Standard => None,
+            ExecutionType::Rollback { target } => {
+                Some(PipelineRollbackMetadata { rollback_target_pipeline_execution_id: target.to_string() })
+            }
+        }
+    }
+}
+
+impl ExecutionTypeName {
+    /// None of what is shown by saying nothing.
+    pub fn of(execution_type: ExecutionType) -> Option<ExecutionTypeName> {
+        match execution_type {
+            ExecutionType::Standard => None,
+            ExecutionType::Rollback { .. } => Some(ExecutionTypeName::Rollback),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,6 +117,10 @@ pub struct PipelineExecutionSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_trigger: Option<StopExecutionTrigger>,
     pub execution_mode: ExecutionMode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_type: Option<ExecutionTypeName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_metadata: Option<PipelineRollbackMetadata>,
 }
 
 impl PipelineExecutionSummary {

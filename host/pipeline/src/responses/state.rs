@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorDetails, Time};
-use crate::machine::{ActionStatus, StageStatus};
+use super::{ErrorDetails, ExecutionTypeName, Time};
+use crate::machine::{ActionStatus, ConditionStatus, StageStatus};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +28,12 @@ pub struct StageState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_execution: Option<StageExecution>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_entry_condition_state: Option<StageConditionState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_success_condition_state: Option<StageConditionState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure_condition_state: Option<StageConditionState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_stage_metadata: Option<RetryStageMetadata>,
 }
 
@@ -36,6 +42,63 @@ pub struct StageState {
 pub struct StageExecution {
     pub pipeline_execution_id: String,
     pub status: StageStatus,
+    /// Of a rollback alone, as with executions.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub execution_type: Option<ExecutionTypeName>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StageConditionState {
+    pub latest_execution: StageConditionsExecution,
+    pub condition_states: Vec<ConditionState>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageConditionsExecution {
+    pub status: ConditionStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConditionState {
+    pub latest_execution: ConditionExecution,
+    pub rule_states: Vec<RuleState>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConditionExecution {
+    pub status: ConditionStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    pub last_status_change: Time,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleState {
+    pub rule_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_execution: Option<RuleExecution>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleExecution {
+    pub rule_execution_id: String,
+    pub status: ActionStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    pub last_status_change: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_execution_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_execution_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_details: Option<ErrorDetails>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,12 +116,16 @@ pub struct TransitionState {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryStageMetadata {
-    pub manual_stage_retry_attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_stage_retry_attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manual_stage_retry_attempt: Option<u32>,
     pub latest_retry_trigger: RetryTrigger,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RetryTrigger {
+    AutomatedStageRetry,
     ManualStageRetry,
 }
 

@@ -62,6 +62,7 @@ pub static RULES: &[Rule] = &[
     rule("trigger-source-action", Structure, "S95", Whole, structure::trigger_source_action),
     rule("trigger-per-source-action", Structure, "S95", Local, structure::trigger_per_source_action),
     rule("trigger-filters", Structure, "S95", Local, structure::trigger_filters),
+    rule("trigger-patterns", Structure, "S95", Local, structure::trigger_patterns),
     rule("stage-names-unique", Stage, "S11", Local, structure::stage_names_unique),
     rule("stage-actions-min", Stage, "S11", Local, structure::stage_actions_min),
     rule("stage-actions-max", Stage, "S11", Local, structure::stage_actions_max),

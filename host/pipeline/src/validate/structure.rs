@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rules::{Sink, Subject};
 use crate::declaration::{ActionCategory, ActionDeclaration, ActionOwner, ExecutionMode};
 use crate::tags;
+use crate::triggers::invalid_patterns;
 
 const STAGES_MIN: usize = 2;
 const STAGES_MAX: usize = 50;
@@ -211,6 +212,16 @@ pub(super) fn trigger_filters(subject: &Subject<'_>, sink: &mut Sink<'_>) {
                 );
                 sink.report(path, message, mend);
             }
+        }
+    }
+}
+
+pub(super) fn trigger_patterns(subject: &Subject<'_>, sink: &mut Sink<'_>) {
+    for (index, trigger) in subject.pipeline().triggers.iter().flatten().enumerate() {
+        for (path, error) in invalid_patterns(trigger) {
+            let path = format!("pipeline.triggers[{index}].{path}");
+            let message = format!("The trigger configuration for the source action is not valid. {path}: {error}.");
+            sink.report(path, message, "write a `\\` before a character that means itself");
         }
     }
 }

@@ -4,38 +4,33 @@
 //! behaves otherwise than it says, or never starts. Must not know what AWS refuses (`rules`).
 
 use super::{ErrorClass, Problem};
-use crate::declaration::{ConditionResult, PipelineDeclaration};
+use crate::declaration::PipelineDeclaration;
 use crate::machine::bounds::{
-    ARTIFACTS_BYTES_MAX, DECLARATION_BYTES_MAX, START_BYTES_MAX, artifacts_bytes, text_bytes,
+    ARTIFACTS_BYTES_MAX, DECLARATION_BYTES_MAX, RUNS_COUNT_MAX, START_BYTES_MAX, artifacts_bytes, runs_count,
+    text_bytes,
 };
 
 /// Everything of a valid declaration that is not supported.
 pub fn unsupported(pipeline: &PipelineDeclaration) -> Vec<Problem> {
-    let mut problems = unsupported_conditions(pipeline);
-    for (index, _) in pipeline.triggers.iter().flatten().enumerate() {
-        problems.push(problem(
-            format!("pipeline.triggers[{index}]"),
-            "A trigger is not supported here yet: an execution is started by StartPipelineExecution, or by polling a source, \
-             which names its branch itself",
-            "remove it",
-        ));
-    }
+    let mut problems = not_run_here(pipeline);
     problems.extend(too_large(pipeline));
     problems
 }
 
-/// The conditions of stages, which nothing judges yet. A plain `onFailure` of FAIL says what happens anyway.
-pub(crate) fn unsupported_conditions(pipeline: &PipelineDeclaration) -> Vec<Problem> {
+/// What the machine decides on, and whoever drives it does not do yet. Each feature is one entry; it goes when it is done.
+pub fn not_run_here(pipeline: &PipelineDeclaration) -> Vec<Problem> {
+    let features = [conditions, triggers];
+    features.into_iter().flat_map(|feature| feature(pipeline)).collect()
+}
+
+/// Conditions have rules, and no plugin runs one yet. A plain result of a failure needs none.
+fn conditions(pipeline: &PipelineDeclaration) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, stage) in pipeline.stages.iter().enumerate() {
-        let failure = stage.on_failure.as_ref();
-        let result = failure.and_then(|it| it.result).is_some_and(|result| result != ConditionResult::Fail);
         let members = [
             ("beforeEntry", stage.before_entry.is_some()),
             ("onSuccess", stage.on_success.is_some()),
-            ("onFailure.result", result),
-            ("onFailure.retryConfiguration", failure.is_some_and(|it| it.retry_configuration.is_some())),
-            ("onFailure.conditions", failure.is_some_and(|it| it.conditions.is_some())),
+            ("onFailure.conditions", stage.on_failure.as_ref().is_some_and(|it| it.conditions.is_some())),
         ];
         for (member, _) in members.into_iter().filter(|(_, is_there)| *is_there) {
             problems.push(problem(
@@ -48,8 +43,22 @@ pub(crate) fn unsupported_conditions(pipeline: &PipelineDeclaration) -> Vec<Prob
     problems
 }
 
+/// No repository tells of pushes and pull requests yet.
+fn triggers(pipeline: &PipelineDeclaration) -> Vec<Problem> {
+    let triggers = pipeline.triggers.iter().flatten().enumerate();
+    let told = triggers.map(|(index, _)| {
+        problem(
+            format!("pipeline.triggers[{index}]"),
+            "A trigger is not supported here yet: an execution is started by StartPipelineExecution, or by polling a source, \
+             which names its branch itself",
+            "remove it",
+        )
+    });
+    told.collect()
+}
+
 /// What could not be kept.
-fn too_large(pipeline: &PipelineDeclaration) -> Vec<Problem> {
+pub(crate) fn too_large(pipeline: &PipelineDeclaration) -> Vec<Problem> {
     let whole = serde_json::to_vec(pipeline).map_or(usize::MAX, |json| json.len());
     let variables = pipeline.variables.iter().flatten();
     let defaults = variables.filter_map(|it| Some(text_bytes(&it.name) + text_bytes(it.default_value.as_ref()?) + 2));
@@ -70,6 +79,14 @@ fn too_large(pipeline: &PipelineDeclaration) -> Vec<Problem> {
             "shorten them, or put large values into an artifact",
         ),
     ];
+    let runs = runs_count(pipeline);
+    let too_many = (runs > RUNS_COUNT_MAX).then(|| {
+        problem(
+            "pipeline.stages".to_owned(),
+            format!("{runs} actions and rules: more than {RUNS_COUNT_MAX} together are not supported here"),
+            "remove some, or split the pipeline in two",
+        )
+    });
     let too_large = sizes.into_iter().filter(|(.., bytes, bytes_max, _)| bytes > bytes_max);
     let told = too_large.map(|(path, what, bytes, bytes_max, mend)| {
         problem(
@@ -78,7 +95,7 @@ fn too_large(pipeline: &PipelineDeclaration) -> Vec<Problem> {
             mend,
         )
     });
-    told.collect()
+    told.chain(too_many).collect()
 }
 
 fn problem(path: String, message: impl Into<String>, mend: &str) -> Problem {

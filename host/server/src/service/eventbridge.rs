@@ -34,6 +34,8 @@ pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
         Event::Execution(event) => ("Pipeline", execution(at, event)),
         Event::Stage(event) => ("Stage", stage(at, event)),
         Event::Action(event) => ("Action", action(at, event)?),
+        // CodePipeline tells of neither.
+        Event::Condition(_) | Event::Rule(_) => return None,
         Event::PipelineCreated { .. }
         | Event::PipelineUpdated { .. }
         | Event::PipelineDeleted { .. }
@@ -79,6 +81,8 @@ fn stage(at: &At<'_>, event: &StageEvent) -> Value {
         StageState::Canceled => "CANCELED",
         StageState::Failed => "FAILED",
         StageState::Resumed => "RESUMED",
+        // CodePipeline's list of states has no word for it.
+        StageState::Skipped => "SKIPPED",
         StageState::Started => "STARTED",
         StageState::Stopped => "STOPPED",
         StageState::Stopping => "STOPPING",

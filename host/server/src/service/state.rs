@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use pipewright_pipeline::declaration::{ActionDeclaration, ExecutionMode, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionAddress, ActionRun, Execution, ExecutionId, Head, InputKind, StageHead, StageStatus, Transition,
+    ActionAddress, ActionRun, Address, ConditionType, Execution, ExecutionId, Head, InputKind, RuleAddress, StageHead,
+    StageRun, StageStatus, Transition, rules,
 };
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
-    ActionExecution, ActionRevision, ActionState, GetPipelineStateOutput, RetryStageMetadata, RetryTrigger,
-    StageExecution, StageState, Time, TransitionState,
+    ActionExecution, ActionRevision, ActionState, ConditionExecution, ConditionState, ExecutionTypeName,
+    GetPipelineStateOutput, RetryStageMetadata, RetryTrigger, RuleExecution, RuleState, StageConditionState,
+    StageConditionsExecution, StageExecution, StageState, Time, TransitionState,
 };
 
 use super::{Context, Service, ServiceError};
@@ -79,7 +81,11 @@ fn stage_state(
     let (declared, here) = (&declaration.stages[stage], &head.stages[stage]);
     let inbound = here.waiting.iter();
     let inbound: Vec<_> = inbound
-        .map(|waiting| StageExecution { pipeline_execution_id: waiting.to_string(), status: StageStatus::InProgress })
+        .map(|waiting| StageExecution {
+            pipeline_execution_id: waiting.to_string(),
+            status: StageStatus::InProgress,
+            execution_type: None,
+        })
         .collect();
     let ran = here.latest.and_then(|latest| executions.get(&latest.execution));
     let actions = declared.actions.iter();
@@ -93,7 +99,8 @@ fn stage_state(
         state
     });
     let stage_run = ran.and_then(|ran| ran.execution.stage_run(ran.stage(&declared.name)?));
-    let retries = stage_run.map(|run| run.manual_retries);
+    let conditions =
+        |which| ran.zip(stage_run).and_then(|(ran, run)| condition_state(ran.stage(&declared.name)?, ran, run, which));
     StageState {
         stage_name: declared.name.clone(),
         inbound_execution: inbound.first().cloned(),
@@ -103,11 +110,58 @@ fn stage_state(
         latest_execution: here.latest.map(|latest| StageExecution {
             pipeline_execution_id: latest.execution.to_string(),
             status: latest.status,
+            execution_type: ran.and_then(|ran| ExecutionTypeName::of(ran.execution.start.execution_type)),
         }),
-        retry_stage_metadata: retries.filter(|retries| *retries > 0).map(|retries| RetryStageMetadata {
-            manual_stage_retry_attempt: retries,
-            latest_retry_trigger: RetryTrigger::ManualStageRetry,
-        }),
+        before_entry_condition_state: conditions(ConditionType::BeforeEntry),
+        on_success_condition_state: conditions(ConditionType::OnSuccess),
+        on_failure_condition_state: conditions(ConditionType::OnFailure),
+        retry_stage_metadata: stage_run.filter(|run| run.manual_retries + run.automatic_retries > 0).map(retries),
+    }
+}
+
+fn retries(run: &StageRun) -> RetryStageMetadata {
+    let attempts = |count: u32| Some(count).filter(|count| *count > 0);
+    RetryStageMetadata {
+        auto_stage_retry_attempt: attempts(run.automatic_retries),
+        manual_stage_retry_attempt: attempts(run.manual_retries),
+        latest_retry_trigger: match run.last_retry_automatic {
+            true => RetryTrigger::AutomatedStageRetry,
+            false => RetryTrigger::ManualStageRetry,
+        },
+    }
+}
+
+/// How a condition stands that was judged in the stage's latest execution.
+fn condition_state(stage: usize, ran: &Ran, run: &StageRun, which: ConditionType) -> Option<StageConditionState> {
+    let condition = run.condition(which)?;
+    let rules = rules(&ran.declaration.stages[stage], which).iter().enumerate().map(|(index, rule)| {
+        let address = RuleAddress { stage: stage as u16, condition: which, rule: index as u16 };
+        let run = ran.execution.runs.get(&Address::Rule(address));
+        RuleState { rule_name: rule.name.clone(), latest_execution: run.map(|run| rule_execution(run)) }
+    });
+    Some(StageConditionState {
+        latest_execution: StageConditionsExecution { status: condition.status, summary: None },
+        condition_states: vec![ConditionState {
+            latest_execution: ConditionExecution {
+                status: condition.status,
+                summary: None,
+                last_status_change: Time(condition.updated),
+            },
+            rule_states: rules.collect(),
+        }],
+    })
+}
+
+fn rule_execution(run: &ActionRun) -> RuleExecution {
+    let shown = action_execution(run);
+    RuleExecution {
+        rule_execution_id: shown.action_execution_id,
+        status: shown.status,
+        summary: shown.summary,
+        last_status_change: shown.last_status_change,
+        external_execution_id: shown.external_execution_id,
+        external_execution_url: shown.external_execution_url,
+        error_details: shown.error_details,
     }
 }
 

@@ -6,8 +6,8 @@ use pipewright_pipeline::action_type::ActionTypes;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{ActionError, Execution, Revision};
 use pipewright_pipeline::responses::{
-    ArtifactRevision, ErrorDetails, PipelineExecution, PipelineExecutionSummary, ResolvedPipelineVariable,
-    SourceRevision, StopExecutionTrigger, Time,
+    ArtifactRevision, ErrorDetails, ExecutionTypeName, PipelineExecution, PipelineExecutionSummary,
+    PipelineRollbackMetadata, ResolvedPipelineVariable, SourceRevision, StopExecutionTrigger, Time,
 };
 use pipewright_pipeline::secrets;
 use pipewright_pipeline::validate::with_defaults;
@@ -63,6 +63,8 @@ pub fn execution(execution: &Execution, declaration: &PipelineDeclaration) -> Pi
             .collect(),
         trigger: execution.start.trigger.clone(),
         execution_mode: declaration.execution_mode.unwrap_or_default(),
+        execution_type: ExecutionTypeName::of(execution.start.execution_type),
+        rollback_metadata: PipelineRollbackMetadata::of(execution.start.execution_type),
     }
 }
 
@@ -84,6 +86,8 @@ pub fn summary_of(execution: &Execution, declaration: &PipelineDeclaration) -> P
         trigger: execution.start.trigger.clone(),
         stop_trigger: execution.progress.stop.as_ref().map(|stop| StopExecutionTrigger { reason: stop.reason.clone() }),
         execution_mode: declaration.execution_mode.unwrap_or_default(),
+        execution_type: ExecutionTypeName::of(execution.start.execution_type),
+        rollback_metadata: PipelineRollbackMetadata::of(execution.start.execution_type),
     }
 }
 

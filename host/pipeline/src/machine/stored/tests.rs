@@ -11,6 +11,10 @@ const WAITING: &str = include_str!("samples/v1-waiting.jsonl");
 const RESUMED: &str = include_str!("samples/v1-resumed.jsonl");
 const UPDATED: &str = include_str!("samples/v1-updated.jsonl");
 const ARCHIVED: &str = include_str!("samples/v1-archived.jsonl");
+const SECOND_SUPERSEDED: &str = include_str!("samples/v2-superseded.jsonl");
+const SECOND_QUEUED: &str = include_str!("samples/v2-queued.jsonl");
+const SECOND_ARCHIVED: &str = include_str!("samples/v2-archived.jsonl");
+const SECOND_EVENTS: &str = include_str!("samples/v2-events.jsonl");
 const EVENTS: &str = include_str!("samples/v1-events.jsonl");
 
 fn parts(sample: &str) -> Vec<Change> {
@@ -24,8 +28,9 @@ fn loaded(sample: &str) -> State {
 }
 
 #[test]
-fn parts_of_the_first_format_are_read_and_written_anew() {
-    for part in [WAITING, RESUMED, UPDATED, ARCHIVED].into_iter().flat_map(parts) {
+fn parts_of_older_formats_are_read_and_written_anew() {
+    let second = [SECOND_SUPERSEDED, SECOND_QUEUED, SECOND_ARCHIVED];
+    for part in [WAITING, RESUMED, UPDATED, ARCHIVED].into_iter().chain(second).flat_map(parts) {
         let bytes = write(&part).expect("JSON");
         assert!(bytes.starts_with(format!("[{FORMAT},").as_bytes()));
         assert_eq!(read(&bytes).expect("read back"), part);
@@ -91,8 +96,35 @@ fn an_execution_that_was_archived_in_the_first_format_is_read() {
     assert_eq!(runs, ["action/0/0", "action/1/0", "action/1/1"]);
 }
 
+/// In SUPERSEDED, A was retried and is in the third stage, and an action of B waits in the second; in QUEUED, A has failed there,
+/// B is there, and C in the first.
+#[test]
+fn a_state_of_the_second_format_means_the_same() {
+    let state = loaded(SECOND_SUPERSEDED);
+    let head = state.head.as_ref().expect("a head");
+    let a = &state.executions[&head.stages[2].occupant.expect("A is there")];
+    let second = a.stage_run(1).expect("it was there");
+    assert_eq!((second.manual_retries, second.automatic_retries, second.last_retry_automatic), (1, 0, false));
+    assert_eq!((second.conditions.len(), second.rolls_back_to, head.stages[1].succeeded), (0, None, None));
+    assert_eq!((state.executions.len(), state.outstanding().len()), (3, 8));
+
+    let state = loaded(SECOND_QUEUED);
+    let head = state.head.as_ref().expect("a head");
+    let there = |stage: usize| state.executions[&head.stages[stage].occupant.expect("one is there")].start.number;
+    assert_eq!((there(1), there(0), state.executions.len()), (2, 3, 2));
+    let archived = parts(SECOND_ARCHIVED);
+    let failed = archived.iter().map(|part| match part {
+        Change::Archive(execution) => (execution.progress.status, execution.runs.len()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(failed.collect::<Vec<_>>(), [(ExecutionStatus::Failed, 3), (ExecutionStatus::Failed, 3)]);
+}
+
 #[test]
 fn events_of_before_are_read() {
+    for line in SECOND_EVENTS.lines() {
+        serde_json::from_str::<Event>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
     let events: Vec<Event> = EVENTS
         .lines()
         .map(|line| {
@@ -120,9 +152,9 @@ fn what_a_newer_version_wrote_is_named_so() {
         (Err(StoredError::Malformed(_)), None) => {}
         other => panic!("{text}: {other:?}"),
     };
-    check(r#"[3,{"Somehow":"else"}]"#, Some(3));
-    check(r#"[2,{"Somehow":"else"}]"#, None);
-    check(r#"[2]"#, None);
+    check(r#"[4,{"Somehow":"else"}]"#, Some(4));
+    check(r#"[3,{"Somehow":"else"}]"#, None);
+    check(r#"[3]"#, None);
     check(r#"{"Somehow":"else"}"#, None);
     check("", None);
 }

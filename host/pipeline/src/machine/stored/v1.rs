@@ -166,7 +166,7 @@ impl From<OldHead> for Head {
 impl From<OldStageHead> for StageHead {
     fn from(old: OldStageHead) -> StageHead {
         let OldStageHead { inbound, outbound, occupant, waiting, latest } = old;
-        StageHead { inbound, outbound, occupant, waiting: Waiting::Newest(waiting), latest }
+        StageHead { inbound, outbound, occupant, waiting: Waiting::Newest(waiting), latest, succeeded: None }
     }
 }
 
@@ -180,7 +180,7 @@ impl From<OldProgress> for Progress {
                 StageStatus::Failed => StagePhase::OnFailure,
                 _ => StagePhase::Actions,
             };
-            StageRun { stage, phase, status, started, updated, manual_retries, last_retry }
+            StageRun { status, updated, manual_retries, last_retry, ..StageRun::entered(stage, phase, started) }
         });
         Progress { status, summary, stages: stages.collect(), inbound_since, stop, attempt, updated, ended }
     }

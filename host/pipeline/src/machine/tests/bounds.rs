@@ -8,10 +8,11 @@ use super::super::*;
 use super::limits::{Machine, errors};
 use crate::action_type::ActionTypes;
 use crate::declaration::{
-    ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, ArtifactStore, ArtifactStoreType, ExecutionMode,
-    OutputArtifact, PipelineDeclaration, PipelineType, PipelineVariableDeclaration, StageDeclaration,
+    ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, ArtifactStore, ArtifactStoreType, Condition,
+    ConditionResult, ExecutionMode, OutputArtifact, PipelineDeclaration, PipelineType, PipelineVariableDeclaration,
+    RuleCategory, RuleDeclaration, RuleOwner, RuleTypeId, StageConditions, StageDeclaration,
 };
-use crate::validate::{Context, unsupported, validate};
+use crate::validate::{Context, too_large, unsupported, validate};
 
 const STAGES: usize = 50;
 const ACTIONS: usize = 10;
@@ -74,6 +75,34 @@ fn largest(approvals: bool) -> PipelineDeclaration {
     }
 }
 
+/// The same with rules in the place of some actions, with names as long.
+fn with_rules(mut declaration: PipelineDeclaration) -> PipelineDeclaration {
+    for (index, stage) in declaration.stages.iter_mut().enumerate().skip(STAGES - 3) {
+        let rule = |action: ActionDeclaration| RuleDeclaration {
+            name: action.name,
+            rule_type_id: RuleTypeId {
+                category: RuleCategory::Rule,
+                owner: Some(RuleOwner::AWS),
+                provider: "p".repeat(35),
+                version: Some(action.action_type_id.version),
+            },
+            configuration: action.configuration,
+            commands: None,
+            input_artifacts: None,
+            role_arn: None,
+            region: None,
+            timeout_in_minutes: None,
+        };
+        let rules = Some(stage.actions.split_off(ACTIONS / 2).into_iter().map(rule).collect());
+        let conditions = vec![Condition { result: Some(ConditionResult::Fail), rules }];
+        match index % 2 {
+            0 => stage.before_entry = Some(StageConditions { conditions }),
+            _ => stage.on_success = Some(StageConditions { conditions }),
+        }
+    }
+    declaration
+}
+
 /// A start that gives `chars` of a character to each variable and source revision.
 fn start(declaration: &PipelineDeclaration, odd: &str, chars: usize) -> StartRequest {
     let variables = declaration.variables.iter().flatten().map(|it| (it.name.clone(), odd.repeat(chars)));
@@ -111,34 +140,46 @@ fn check(step: &Step) -> (usize, usize) {
     (largest, whole)
 }
 
+fn is_approval(call: &RunAction) -> bool {
+    call.action().is_some_and(|action| action.action_type_id.category == ActionCategory::Approval)
+}
+
+fn outputs(call: &RunAction) -> impl Iterator<Item = &str> {
+    call.action().into_iter().flat_map(ActionDeclaration::outputs)
+}
+
 /// The longest answer of a call, in a character that takes `bytes` in JSON.
 fn report(call: &RunAction, odd: &str, bytes: usize) -> Report {
     let told = |chars: usize| odd.repeat(chars);
-    let is_source = call.address.stage == 0;
+    let is_source = call.address.stage() == 0;
     let usage = Usage { cpu_ms: u64::MAX, log_bytes: u64::MAX, host_calls: u64::MAX };
-    if call.action().action_type_id.category == ActionCategory::Approval && call.call == 1 {
+    if is_approval(call) && call.call == 1 {
         let awaits = vec![Awaited::Approval, Awaited::Time(Timestamp(u64::MAX))];
         let wait = Wait { awaits, continuation: vec![0; CONTINUATION_BYTES_MAX], summary: Some(told(10_000)) };
         return Report { usage, ..Report::waiting(wait) };
     }
     let link = Link { title: told(10_000), url: told(10_000) };
+    let details = ExecutionDetails {
+        summary: Some(told(10_000)),
+        external_id: Some(told(10_000)),
+        links: vec![link; 100],
+        details: BTreeMap::from([("targets".to_owned(), serde_json::Value::from(told(12_000 / bytes)))]),
+    };
+    if call.action().is_none() {
+        return Report { usage, ..Report::decided(Verdict { passed: true, told: details }) };
+    }
     Report {
         usage,
         ..Report::succeeded(Success {
             variables: Variables::from([("Key".to_owned(), told(330 / bytes))]),
-            artifacts: call.action().outputs().map(|name| (name.to_owned(), "d".repeat(71))).collect(),
+            artifacts: outputs(call).map(|name| (name.to_owned(), "d".repeat(71))).collect(),
             revision: is_source.then(|| Revision {
                 id: told(10_000),
                 summary: Some(told(10_000)),
                 url: Some(told(10_000)),
                 created: Some(Timestamp(u64::MAX)),
             }),
-            told: ExecutionDetails {
-                summary: Some(told(10_000)),
-                external_id: Some(told(10_000)),
-                links: vec![link; 100],
-                details: BTreeMap::from([("targets".to_owned(), serde_json::Value::from(told(12_000 / bytes)))]),
-            },
+            told: details,
         })
     }
 }
@@ -151,10 +192,10 @@ fn run(machine: &mut Machine, odd: &str, bytes: usize, enough: impl Fn(&RunActio
         assert_eq!(errors(&step), [""; 0]);
         largest = largest.max(check(&step).0);
         let token = call.action_execution;
-        if call.action().action_type_id.category == ActionCategory::Approval && call.call == 1 {
+        if is_approval(&call) && call.call == 1 {
             let answer = ApprovalAnswer {
                 stage: call.stage().name.clone(),
-                action: call.action().name.clone(),
+                action: call.name().to_owned(),
                 token: token.to_string(),
                 status: ApprovalStatus::Approved,
                 summary: odd.repeat(10_000),
@@ -168,13 +209,12 @@ fn run(machine: &mut Machine, odd: &str, bytes: usize, enough: impl Fn(&RunActio
 
 #[test]
 fn whatever_is_sent_every_step_can_be_stored() {
-    for approvals in [false, true] {
-        let declaration = largest(approvals);
+    for declaration in [largest(false), largest(true), with_rules(largest(false))] {
         let json = serde_json::to_value(&declaration).expect("JSON");
         let types = ActionTypes::new();
         let judged = validate(&json, &Context { region: None, action_types: &types });
         assert_eq!(judged.map_err(|problems| problems.to_string()).as_ref(), Ok(&declaration), "it is valid");
-        assert!(unsupported(&declaration).is_empty(), "it can be kept");
+        assert!(too_large(&declaration).is_empty(), "it can be kept");
         for (odd, bytes) in [("\u{1}", 6), ("🦀", 4), ("\"", 2), ("漢", 3)] {
             let mut machine = Machine::created(Arc::new(declaration.clone()));
             let refused = machine.submit(InputKind::Start(start(&declaration, odd, 1000)));
@@ -198,15 +238,15 @@ fn however_much_is_in_progress_it_can_be_ended_in_one_step() {
     let chars = (START_BYTES_MAX - 60 * 260) / 60 / 6;
     let request = || InputKind::Start(start(&declaration, "\u{1}", chars));
     machine.submit(request()).expect("there is room");
-    run(&mut machine, "\u{1}", 6, |call| usize::from(call.address.stage) + 1 == STAGES);
+    run(&mut machine, "\u{1}", 6, |call| call.address.stage() + 1 == STAGES);
     let full = machine.state.executions.values().next().expect("one runs").clone();
     let mut in_progress = 1;
     while machine.submit(request()).is_ok() {
         in_progress += 1;
     }
     assert!((20..EXECUTIONS_COUNT_MAX).contains(&in_progress), "{in_progress} are in progress");
-    for execution in machine.state.executions.values_mut() {
-        *execution = Arc::new(Execution { id: execution.id, ..(*full).clone() });
+    for id in machine.state.executions.keys().copied().collect::<Vec<_>>() {
+        machine.state.executions.put(Execution { id, ..(*full).clone() });
     }
     let update = machine.submit(InputKind::Update { declaration: declaration.clone() }).expect("it can be updated");
     let (_, whole) = check(&update);
@@ -258,6 +298,11 @@ fn what_is_too_large_is_refused_when_a_pipeline_is_made() {
         }
     };
     check(|_| {}, None);
+    let runs = |it: &mut PipelineDeclaration| {
+        let more = it.stages[1].actions[0].clone();
+        it.stages[1].actions.push(ActionDeclaration { output_artifacts: None, ..more });
+    };
+    check(runs, Some("pipeline.stages"));
     check(configuration, Some("pipeline"));
     check(outputs, Some("pipeline.stages"));
     check(defaults, Some("pipeline.variables"));

@@ -8,6 +8,7 @@ use crate::declaration::{
     Condition, ConditionResult, ExecutionMode, FailureConditions, GitConfiguration, PipelineDeclaration,
     PipelineTriggerDeclaration, PipelineTriggerProviderType, PipelineType, RetryConfiguration, StageConditions,
 };
+use crate::validate::{not_run_here, unsupported};
 
 /// A machine that answers the first running call again and again.
 pub(super) struct Machine {
@@ -128,7 +129,7 @@ fn waits_have_a_least_time_and_calls_a_most_number() {
 
     let mut machine = Machine::started("S: A\nT: B");
     let call = machine.call().expect("a call runs");
-    let address = Address::Action(call.address);
+    let address = call.address;
     let mut run = (*machine.state.executions[&call.execution].runs[&address]).clone();
     run.call = CALLS_COUNT_MAX - 1;
     machine.state.apply([Change::Run(call.execution, address, Arc::new(run))]).expect("it fits");
@@ -208,107 +209,37 @@ fn executions_in_progress_have_a_limit_in_queued_and_parallel() {
     check("PARALLEL", Some(EXECUTIONS_COUNT_MAX));
 }
 
-/// Enters at any stage and runs that one alone, as a rollback will.
 #[test]
-fn an_execution_of_type_rollback_runs_its_entry_alone() {
-    let mut machine = Machine::created(pipeline("S: A\nT: B\nU: C"));
-    let id = ExecutionId::from_bytes([1; 16]);
-    let start = Start {
-        number: 1,
-        version: 1,
-        at: Timestamp(0),
-        execution_type: ExecutionType::Rollback { target: ExecutionId::from_bytes([2; 16]) },
-        entry: 1,
-        trigger: Trigger::default(),
-        variables: Variables::new(),
-        source_revisions: Vec::new(),
-        pins: Default::default(),
-    };
-    let mut work = super::super::work::Work::new(&machine.state, Entropy([0; 32]), Timestamp(1)).expect("a pipeline");
-    let mut execution = Execution::new(id, Arc::new(start));
-    super::super::admission::arrive(&mut work, &mut execution);
-    work.put(execution);
-    let step = work.finish(Reply::Execution(id));
-    machine.state.apply(step.changes).expect("changes fit");
-    assert_eq!(machine.call().expect("a call runs").action().name, "B");
-    let step = machine.report(Report::succeeded(Success::default()));
-    let archived = step.changes.iter().find_map(|change| match change {
-        Change::Archive(execution) => Some(execution),
-        _ => None,
-    });
-    let ended = archived.expect("it ended");
-    assert_eq!(ended.progress.status, ExecutionStatus::Succeeded);
-    assert_eq!(ended.progress.stages.iter().map(|run| run.stage).collect::<Vec<_>>(), [1]);
-    assert_eq!((ended.stage(), machine.state.executions.len()), (1, 0));
-}
-
-#[test]
-fn what_cannot_be_run_yet_is_refused_when_a_pipeline_is_made_or_changed() {
-    fn check(change: impl Fn(&mut PipelineDeclaration), refused: Option<&str>) {
+fn what_the_driver_cannot_run_yet_is_told_by_its_path() {
+    fn check(change: impl Fn(&mut PipelineDeclaration), paths: &[&str]) {
         let mut declaration = pipeline("S: A\nT: B");
         change(Arc::make_mut(&mut declaration));
-        let update = InputKind::Update { declaration: declaration.clone() };
-        let create = InputKind::Create { declaration };
-        let mut existing = Machine::started("S: A\nT: B");
-        let before = existing.state.clone();
-        let mut none = Machine { state: State::default(), inputs: 0 };
-        for refusal in [none.submit(create).err(), existing.submit(update).err()] {
-            let words = refusal.as_ref().map(ToString::to_string);
-            assert_eq!(words.as_deref(), refused);
-            assert!(refusal.is_none_or(|refusal| refusal.error_class() == Some("ValidationException")));
-        }
-        assert!(refused.is_none() || existing.state == before);
+        let problems = not_run_here(&declaration);
+        assert_eq!(problems.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), paths);
+        assert_eq!(unsupported(&declaration), problems);
     }
     let on_failure =
         |result, retry, conditions| Some(FailureConditions { result, retry_configuration: retry, conditions });
     let condition = || Condition { result: None, rules: None };
     let conditions = || Some(StageConditions { conditions: vec![condition()] });
-    let fail = Some(ConditionResult::Fail);
-    check(|_| {}, None);
-    check(|it| it.execution_mode = Some(ExecutionMode::Queued), None);
-    check(|it| it.execution_mode = Some(ExecutionMode::Parallel), None);
-    check(|it| it.stages[1].on_failure = on_failure(fail, None, None), None);
+    check(|_| {}, &[]);
+    check(|it| it.execution_mode = Some(ExecutionMode::Queued), &[]);
+    for result in [ConditionResult::Fail, ConditionResult::Rollback, ConditionResult::Skip, ConditionResult::Retry] {
+        let retry = Some(RetryConfiguration { retry_mode: None });
+        check(|it| it.stages[1].on_failure = on_failure(Some(result), retry.clone(), None), &[]);
+    }
+    check(|it| it.stages[1].before_entry = conditions(), &["pipeline.stages[1].beforeEntry"]);
+    check(|it| it.stages[0].on_success = conditions(), &["pipeline.stages[0].onSuccess"]);
     check(
-        |it| it.stages[1].before_entry = conditions(),
-        Some("pipeline.stages[1].beforeEntry: The beforeEntry of stage 'T' is not supported here yet"),
-    );
-    check(
-        |it| it.stages[0].on_success = conditions(),
-        Some("pipeline.stages[0].onSuccess: The onSuccess of stage 'S' is not supported here yet"),
-    );
-    check(
-        |it| it.stages[1].on_failure = on_failure(Some(ConditionResult::Rollback), None, None),
-        Some("pipeline.stages[1].onFailure.result: The onFailure.result of stage 'T' is not supported here yet"),
-    );
-    let retry = || Some(RetryConfiguration { retry_mode: None });
-    check(
-        |it| it.stages[1].on_failure = on_failure(fail, retry(), Some(vec![condition()])),
-        Some(
-            "pipeline.stages[1].onFailure.retryConfiguration: The onFailure.retryConfiguration of stage 'T' is not \
-             supported here yet; pipeline.stages[1].onFailure.conditions: The onFailure.conditions of stage 'T' is not \
-             supported here yet",
-        ),
+        |it| it.stages[1].on_failure = on_failure(None, None, Some(vec![condition()])),
+        &["pipeline.stages[1].onFailure.conditions"],
     );
     let trigger = || PipelineTriggerDeclaration {
         provider_type: PipelineTriggerProviderType::CodeStarSourceConnection,
         git_configuration: GitConfiguration { source_action_name: "A".into(), push: None, pull_request: None },
     };
-    let instead = "pipeline.triggers[0]: A trigger is not supported here yet: an execution is started by \
-                   StartPipelineExecution, or by polling a source, which names its branch itself";
-    check(|it| it.triggers = Some(vec![trigger()]), Some(instead));
-    check(|it| it.triggers = Some(Vec::new()), None);
-}
-
-/// What an older version took, with conditions, is not run without them.
-#[test]
-fn a_pipeline_with_conditions_that_is_there_already_does_not_start() {
-    let mut machine = Machine::created(pipeline("S: A\nT: B"));
-    let mut declaration = pipeline("S: A\nT: B");
-    let conditions = vec![Condition { result: None, rules: None }];
-    Arc::make_mut(&mut declaration).stages[1].before_entry = Some(StageConditions { conditions });
-    machine.state.apply([Change::Declaration(declaration)]).expect("it fits");
-    let refusal = machine.submit(InputKind::Start(StartRequest::default())).err();
-    assert!(matches!(refusal, Some(Refusal::NotSupported(_))), "{refusal:?}");
+    check(|it| it.triggers = Some(vec![trigger()]), &["pipeline.triggers[0]"]);
+    check(|it| it.triggers = Some(Vec::new()), &[]);
 }
 
 #[test]

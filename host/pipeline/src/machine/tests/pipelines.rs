@@ -2,14 +2,17 @@
 //!
 //! An action is its name and, in any order: `@2` its run order, `<App` an input artifact, `>App` an output artifact,
 //! `=ns` its namespace, `!` an approval, `{Key:#{ns.key}}` a configuration value. The first stage's actions are sources.
-//! A line `var Name` or `var Name=default` declares a pipeline variable, and `mode QUEUED` the execution mode.
+//! A line `var Name` or `var Name=default` declares a pipeline variable, and `mode QUEUED` the execution mode. The lines
+//! `before SKIP: Rule Rule`, `success FAIL: Rule` and `failure ROLLBACK: Rule` give the stage above them a condition; a rule is
+//! written like an action. `failure RETRY` and `failure RETRY ALL_ACTIONS` give it a plain result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::declaration::{
-    ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, InputArtifact, OutputArtifact, PipelineDeclaration,
-    PipelineType, PipelineVariableDeclaration, StageDeclaration,
+    ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, Condition, ConditionResult, FailureConditions,
+    InputArtifact, OutputArtifact, PipelineDeclaration, PipelineType, PipelineVariableDeclaration, RetryConfiguration,
+    RuleCategory, RuleDeclaration, RuleOwner, RuleTypeId, StageConditions, StageDeclaration,
 };
 
 pub(super) fn pipeline(text: &str) -> Arc<PipelineDeclaration> {
@@ -40,6 +43,10 @@ pub(super) fn pipeline(text: &str) -> Arc<PipelineDeclaration> {
             });
             continue;
         }
+        if let Some(stage) = declaration.stages.last_mut().filter(|_| is_gate(line)) {
+            gate(stage, line);
+            continue;
+        }
         let (name, actions) = line.split_once(':').expect("a stage is `Name: actions`");
         let is_source = declaration.stages.is_empty();
         declaration.stages.push(StageDeclaration {
@@ -52,6 +59,48 @@ pub(super) fn pipeline(text: &str) -> Arc<PipelineDeclaration> {
         });
     }
     Arc::new(declaration)
+}
+
+fn is_gate(line: &str) -> bool {
+    ["before ", "success ", "failure "].iter().any(|word| line.starts_with(word))
+}
+
+fn gate(stage: &mut StageDeclaration, line: &str) {
+    let (words, rules) = line.split_once(':').map_or((line, None), |(words, rules)| (words, Some(rules)));
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let result: Option<ConditionResult> = Some(serde_json::from_value(words[1].into()).expect("a result"));
+    let rules = rules.map(|rules| rules.split_whitespace().map(|text| rule(action(text, false))).collect());
+    let conditions = rules.map(|rules| vec![Condition { result, rules: Some(rules) }]);
+    match words[0] {
+        "before" => stage.before_entry = conditions.map(|conditions| StageConditions { conditions }),
+        "success" => stage.on_success = conditions.map(|conditions| StageConditions { conditions }),
+        _ => {
+            let mode = words.get(2).map(|mode| serde_json::from_value((*mode).into()).expect("a retry mode"));
+            stage.on_failure = Some(FailureConditions {
+                result: result.filter(|_| conditions.is_none()),
+                retry_configuration: mode.map(|mode| RetryConfiguration { retry_mode: Some(mode) }),
+                conditions,
+            });
+        }
+    }
+}
+
+fn rule(like: ActionDeclaration) -> RuleDeclaration {
+    RuleDeclaration {
+        name: like.name,
+        rule_type_id: RuleTypeId {
+            category: RuleCategory::Rule,
+            owner: Some(RuleOwner::AWS),
+            provider: "VariableCheck".into(),
+            version: Some("1".into()),
+        },
+        configuration: like.configuration,
+        commands: None,
+        input_artifacts: like.input_artifacts,
+        role_arn: None,
+        region: None,
+        timeout_in_minutes: None,
+    }
 }
 
 fn action(text: &str, is_source: bool) -> ActionDeclaration {

@@ -1,11 +1,16 @@
 //! Random commands and reports on random small pipelines; `World` checks the invariants after every step.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use super::super::*;
 use super::pipelines::pipeline;
 use super::world::World;
-use crate::declaration::StageRetryMode;
+use crate::declaration::{ExecutionMode, StageRetryMode};
 
 /// A command or an answer; numbers choose among what is there.
 #[derive(Clone, Debug)]
@@ -43,7 +48,22 @@ enum Move {
         which: usize,
         crashed: bool,
     },
-    Update,
+    Update {
+        mode: Option<ExecutionMode>,
+    },
+    Rollback {
+        which: usize,
+        stage: usize,
+    },
+    Override {
+        which: usize,
+        stage: usize,
+        condition: usize,
+    },
+    Load {
+        which: usize,
+        is_kept: bool,
+    },
     /// An answer to a call that was answered before, or never asked.
     Late {
         which: usize,
@@ -54,6 +74,8 @@ enum Move {
 enum How {
     Succeed,
     SucceedWithoutOutputs,
+    /// As a rule does; an action that does so fails.
+    Refuse,
     Fail,
     WaitForTime,
     WaitForApproval,
@@ -62,12 +84,15 @@ enum How {
 }
 
 fn a_move() -> impl Strategy<Value = Move> {
-    use How::{Fail, Succeed, SucceedWithoutOutputs, WaitForApproval, WaitForBoth, WaitForSignal, WaitForTime};
+    use ExecutionMode::{Parallel, Queued, Superseded};
+    use How::{Fail, Refuse, Succeed, SucceedWithoutOutputs, WaitForApproval, WaitForBoth, WaitForSignal, WaitForTime};
     let how = prop::sample::select(vec![
         Succeed,
         Succeed,
         Succeed,
+        Succeed,
         Fail,
+        Refuse,
         SucceedWithoutOutputs,
         WaitForTime,
         WaitForApproval,
@@ -86,20 +111,43 @@ fn a_move() -> impl Strategy<Value = Move> {
         2 => (0..4_usize, any::<bool>(), any::<bool>())
             .prop_map(|(stage, outbound, enable)| Move::Transition { stage, outbound, enable }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, crashed)| Move::Restart { which, crashed }),
-        1 => Just(Move::Update),
+        1 => prop::option::of(prop::sample::select(vec![Superseded, Queued, Parallel])).prop_map(|mode| Move::Update { mode }),
+        3 => (any::<usize>(), 0..4_usize).prop_map(|(which, stage)| Move::Rollback { which, stage }),
+        3 => (any::<usize>(), 0..4_usize, 0..3_usize)
+            .prop_map(|(which, stage, condition)| Move::Override { which, stage, condition }),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(which, is_kept)| Move::Load { which, is_kept }),
         1 => any::<usize>().prop_map(|which| Move::Late { which }),
     ]
 }
 
-/// Two to four stages of one to three actions, in any mode; consumers name artifacts and variables that may be there or
-/// not.
+/// What a stage may say of its entry and its end.
+fn gates() -> impl Strategy<Value = String> {
+    let before = prop::sample::select(vec!["", "", "before FAIL: R", "before SKIP: R{Key:#{ns00.Value}} Q"]);
+    let success = prop::sample::select(vec!["", "", "success FAIL: P<out00", "success ROLLBACK: P O"]);
+    let failure = prop::sample::select(vec![
+        "",
+        "",
+        "failure FAIL",
+        "failure SKIP",
+        "failure RETRY",
+        "failure RETRY ALL_ACTIONS",
+        "failure ROLLBACK",
+        "failure ROLLBACK: N",
+        "failure RETRY: N M",
+        "failure SKIP: N",
+    ]);
+    (before, success, failure).prop_map(|(before, success, failure)| format!("{before}\n{success}\n{failure}\n"))
+}
+
+/// Two to four stages of one to three actions, in any mode and with any conditions; consumers name artifacts and variables
+/// that may be there or not.
 fn a_pipeline() -> impl Strategy<Value = String> {
     let action = (1..3_u32, any::<bool>(), any::<bool>(), any::<bool>());
-    let stage = prop::collection::vec(action, 1..4);
+    let stage = (prop::collection::vec(action, 1..4), gates());
     let mode = prop::sample::select(vec!["", "mode SUPERSEDED\n", "mode QUEUED\n", "mode PARALLEL\n"]);
     (mode, prop::collection::vec(stage, 2..5)).prop_map(|(mode, stages)| {
         let mut text = mode.to_owned();
-        for (s, actions) in stages.iter().enumerate() {
+        for (s, (actions, gates)) in stages.iter().enumerate() {
             text += &format!("S{s}:");
             for (a, (order, consumes, refers, approval)) in actions.iter().enumerate() {
                 let order = if s == 0 { 1 } else { *order };
@@ -109,6 +157,7 @@ fn a_pipeline() -> impl Strategy<Value = String> {
                 text += if s > 0 && *refers { "{Key:#{ns00.Value}}" } else { "" };
             }
             text += "\n";
+            text += gates;
         }
         text
     })
@@ -128,9 +177,13 @@ fn report(call: &RunAction, how: How, now: Timestamp) -> Report {
     let time = Awaited::Time(now.plus(60_000));
     let ready = Awaited::Signal("ready".into());
     let wait = |awaits| Report::waiting(Wait { awaits, continuation: vec![1, 2, 3], summary: None });
-    let artifacts = || call.action().outputs().map(|name| (name.to_owned(), "digest".to_owned())).collect();
+    let outputs = || call.action().into_iter().flat_map(|action| action.outputs());
+    let artifacts = || outputs().map(|name| (name.to_owned(), "digest".to_owned())).collect();
     let variables = || Variables::from([("Value".to_owned(), call.call.to_string())]);
+    let verdict = |passed| Report::decided(Verdict { passed, told: ExecutionDetails::default() });
     match how {
+        How::Succeed if call.action().is_none() => verdict(true),
+        How::Refuse => verdict(false),
         How::Succeed => {
             Report::succeeded(Success { variables: variables(), artifacts: artifacts(), ..Default::default() })
         }
@@ -145,14 +198,7 @@ fn report(call: &RunAction, how: How, now: Timestamp) -> Report {
 
 /// What a move means where the pipeline stands; none where there is nothing to choose from.
 fn input(world: &World, a_move: &Move) -> Option<InputKind> {
-    let stage_name = |stage: usize| world.declaration.stages[stage % world.declaration.stages.len()].name.clone();
-    let live = || world.state.executions.values();
-    let waiting = || -> Vec<(ActionAddress, ActionRun)> {
-        let runs = live().flat_map(|execution| execution.actions()).map(|(address, run)| (address, (**run).clone()));
-        runs.filter(|(_, run)| run.wait.is_some()).collect()
-    };
     Some(match *a_move {
-        Move::Start => InputKind::Start(StartRequest::default()),
         Move::Answer { which, how } => {
             let call = pick(&calls(world), which)?;
             let report = report(&call, how, world.now);
@@ -166,15 +212,42 @@ fn input(world: &World, a_move: &Move) -> Option<InputKind> {
             InputKind::TimerDue { timer: pick(&timers, which)? }
         }
         Move::Signal { which } => {
-            let (_, run) = pick(&waiting(), which)?;
+            let (_, run) = pick(&waiting(world), which)?;
             InputKind::Signal { action: run.id, kind: "ready".into(), payload: b"{}".to_vec() }
         }
+        Move::Restart { which, crashed } => {
+            InputKind::ActionRestarted { action: pick(&calls(world), which)?.action_execution, crashed }
+        }
+        Move::Load { which, is_kept } => {
+            let live = world.state.executions.values();
+            let waiting = live.filter(|it| it.progress.stages.last().is_some_and(|run| run.rolls_back_to.is_some()));
+            world.loaded(pick(&waiting.map(|it| it.id).collect::<Vec<_>>(), which)?, is_kept)?
+        }
+        Move::Late { which } => {
+            let (action, call) = late(world, which)?;
+            InputKind::ActionReported { action, call, report: Report::succeeded(Success::default()) }
+        }
+        _ => return command(world, a_move),
+    })
+}
+
+fn waiting(world: &World) -> Vec<(Address, ActionRun)> {
+    let runs = world.state.executions.values().flat_map(|execution| execution.runs.iter());
+    let runs = runs.map(|(address, run)| (*address, (**run).clone()));
+    runs.filter(|(_, run)| run.wait.is_some()).collect()
+}
+
+fn command(world: &World, a_move: &Move) -> Option<InputKind> {
+    let stage_name = |stage: usize| world.declaration.stages[stage % world.declaration.stages.len()].name.clone();
+    let recent = |which: usize| pick(&world.started, world.started.len().saturating_sub(1 + which % 3));
+    let ended = |id: ExecutionId| world.archive.get(&id).map(|ended| Box::new((**ended).clone()));
+    Some(match *a_move {
+        Move::Start => InputKind::Start(StartRequest::default()),
         Move::Decide { which, approve } => {
-            let (address, run) = pick(&waiting(), which)?;
-            let stage = &world.declaration.stages[usize::from(address.stage)];
+            let (address, run) = pick(&waiting(world), which)?;
             InputKind::PutApprovalResult(ApprovalAnswer {
-                stage: stage.name.clone(),
-                action: stage.actions[usize::from(address.action)].name.clone(),
+                stage: stage_name(address.stage()),
+                action: Declared::at(&world.declaration, address).name().to_owned(),
                 token: run.id.to_string(),
                 status: if approve { ApprovalStatus::Approved } else { ApprovalStatus::Rejected },
                 summary: String::new(),
@@ -185,31 +258,38 @@ fn input(world: &World, a_move: &Move) -> Option<InputKind> {
             InputKind::Stop { execution: pick(&world.started, which)?, abandon, reason: None, by: None }
         }
         Move::Retry { which, stage, all } => {
-            let execution = pick(&world.started, world.started.len().saturating_sub(1 + which % 3))?;
-            InputKind::RetryStage(RetryRequest {
-                stage: stage_name(stage),
-                execution,
-                mode: if all { StageRetryMode::AllActions } else { StageRetryMode::FailedActions },
-                ended: world.archive.get(&execution).map(|ended| Box::new((**ended).clone())),
-            })
+            let execution = recent(which)?;
+            let mode = if all { StageRetryMode::AllActions } else { StageRetryMode::FailedActions };
+            let ended = ended(execution);
+            InputKind::RetryStage(RetryRequest { stage: stage_name(stage), execution, mode, ended })
+        }
+        Move::Rollback { which, stage } => {
+            let target = pick(&world.started, which)?;
+            let ended = ended(target);
+            InputKind::RollbackStage(RollbackRequest { stage: stage_name(stage), target, ended, by: None })
+        }
+        Move::Override { which, stage, condition } => {
+            let execution = recent(which)?;
+            let which = [ConditionType::BeforeEntry, ConditionType::OnSuccess, ConditionType::OnFailure][condition];
+            let (stage, ended) = (stage_name(stage), ended(execution));
+            InputKind::OverrideCondition(OverrideRequest { stage, execution, which, ended, by: None })
         }
         Move::Transition { stage, outbound, enable } => {
             let kind = if outbound { TransitionKind::Outbound } else { TransitionKind::Inbound };
+            let (stage, by) = (stage_name(stage), None);
             match enable {
-                true => InputKind::EnableTransition { stage: stage_name(stage), kind, by: None },
-                false => {
-                    InputKind::DisableTransition { stage: stage_name(stage), kind, reason: "freeze".into(), by: None }
-                }
+                true => InputKind::EnableTransition { stage, kind, by },
+                false => InputKind::DisableTransition { stage, kind, reason: "freeze".into(), by },
             }
         }
-        Move::Restart { which, crashed } => {
-            InputKind::ActionRestarted { action: pick(&calls(world), which)?.action_execution, crashed }
+        Move::Update { mode } => {
+            let mut declaration = world.declaration.clone();
+            if mode.is_some() {
+                Arc::make_mut(&mut declaration).execution_mode = mode;
+            }
+            InputKind::Update { declaration }
         }
-        Move::Update => InputKind::Update { declaration: world.declaration.clone() },
-        Move::Late { which } => {
-            let (action, call) = late(world, which)?;
-            InputKind::ActionReported { action, call, report: Report::succeeded(Success::default()) }
-        }
+        _ => return None,
     })
 }
 
@@ -232,12 +312,64 @@ fn drain(world: &mut World) {
             world.submit(what.expect("a transition is always there")).expect("a transition can always be enabled");
         }
     }
-    while let Some(what) =
-        input(world, &Move::Answer { which: 0, how: How::Succeed }).or_else(|| input(world, &Move::Timer { which: 0 }))
-    {
+    let answers = [
+        Move::Answer { which: 0, how: How::Succeed },
+        Move::Load { which: 0, is_kept: true },
+        Move::Timer { which: 0 },
+    ];
+    while let Some(what) = answers.iter().find_map(|answer| input(world, answer)) {
         world.submit(what).expect("what is outstanding can be answered");
     }
     assert!(world.state.executions.is_empty(), "executions are stuck: {:?}", world.state.executions);
+}
+
+/// Makes the moves that have a meaning; gives what happened.
+fn play(text: &str, moves: &[Move]) -> Vec<Event> {
+    let mut world = World::new(pipeline(text));
+    let mut events = Vec::new();
+    for a_move in moves {
+        world.now = world.now.plus(1000);
+        let Some(what) = input(&world, a_move) else { continue };
+        let taken = world.submit(what);
+        assert!(taken.is_err() || !matches!(a_move, Move::Late { .. }), "a late answer was taken");
+        events.extend(taken.into_iter().flat_map(|step| step.events));
+    }
+    world.now = world.now.plus(1000);
+    drain(&mut world);
+    events
+}
+
+fn label(event: &Event) -> Option<String> {
+    match event {
+        Event::Execution(event) => Some(format!("{:?} {:?}", event.trigger.kind, event.state)),
+        Event::Stage(event) => Some(format!("stage {:?}", event.state)),
+        Event::Condition(event) => Some(format!("{} {:?}", event.condition, event.status)),
+        _ => None,
+    }
+}
+
+/// Random moves say nothing of what they never come to.
+#[test]
+fn random_moves_come_to_everything_that_can_happen() {
+    let mut runner = TestRunner::deterministic();
+    let cases = (a_pipeline(), prop::collection::vec(a_move(), 40..80));
+    let mut seen = BTreeSet::new();
+    for _ in 0..100 {
+        let (text, moves) = cases.new_tree(&mut runner).expect("a case").current();
+        seen.extend(play(&text, &moves).iter().filter_map(label));
+    }
+    let kinds = ["StartPipelineExecution", "ManualRollback", "AutomatedRollback"];
+    let ends = ["Started", "Succeeded", "Failed"].into_iter();
+    let executions = kinds.iter().flat_map(|kind| ends.clone().map(move |state| format!("{kind} {state}")));
+    let others = ["Superseded", "Resumed", "Stopping", "Stopped", "Canceled"];
+    let executions = executions.chain(others.iter().map(|state| format!("{} {state}", kinds[0])));
+    let stages = ["Started", "Succeeded", "Failed", "Skipped", "Stopping", "Stopped", "Canceled", "Resumed"];
+    let statuses = ["InProgress", "Succeeded", "Failed", "Errored", "Overridden", "Abandoned"];
+    let conditions = ["before-entry", "on-success", "on-failure"].into_iter();
+    let conditions = conditions.flat_map(|which| statuses.iter().map(move |status| format!("{which} {status}")));
+    let wanted = executions.chain(stages.iter().map(|state| format!("stage {state}"))).chain(conditions);
+    let missing: Vec<_> = wanted.filter(|wanted| !seen.contains(wanted)).collect();
+    assert!(missing.is_empty(), "{missing:?} never happened");
 }
 
 proptest! {
@@ -248,15 +380,7 @@ proptest! {
         text in a_pipeline(),
         moves in prop::collection::vec(a_move(), 1..80),
     ) {
-        let mut world = World::new(pipeline(&text));
-        for a_move in &moves {
-            world.now = world.now.plus(1000);
-            let Some(what) = input(&world, a_move) else { continue };
-            let accepted = world.submit(what).is_ok();
-            prop_assert!(!(accepted && matches!(a_move, Move::Late { .. })), "a late answer was taken");
-        }
-        world.now = world.now.plus(1000);
-        drain(&mut world);
+        play(&text, &moves);
     }
 
     #[test]

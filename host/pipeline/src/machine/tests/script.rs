@@ -3,7 +3,7 @@
 //! A line that begins with a dot sets the scene, and is left out of the trace. Executions are called A, B, C … in the
 //! order of their starts; the clock moves a second with each command. A trace has each
 //! command behind `>`, and below it what happened: a refusal, the events (`A/Build/Compile STARTED`), and the effects
-//! (`run …`, `end …`, and `timer …` where the script begins with `timers`).
+//! (`run …`, `end …`, `load …`, and `timer …` where the script begins with `timers`).
 
 use std::fmt::Write as _;
 
@@ -55,7 +55,7 @@ pub(super) fn check(declaration: &str, script: &str, trace: Expect) {
     trace.assert_eq(&out);
 }
 
-fn command(world: &World, words: &[&str]) -> InputKind {
+pub(super) fn command(world: &World, words: &[&str]) -> InputKind {
     let (name, words) = words.split_first().expect("a command");
     match (*name, words) {
         ("start", [_, given @ ..]) => {
@@ -120,6 +120,36 @@ fn command(world: &World, words: &[&str]) -> InputKind {
         ("update", []) => InputKind::Update { declaration: world.declaration.clone() },
         ("update", stages) => InputKind::Update { declaration: pipeline(&stages.join(" ").replace(';', "\n")) },
         ("delete", []) => InputKind::Delete,
+        _ => command_about_conditions(world, name, words),
+    }
+}
+
+/// Of conditions and rollbacks.
+fn command_about_conditions(world: &World, name: &str, words: &[&str]) -> InputKind {
+    let ended = |id| world.archive.get(&id).map(|ended| Box::new((**ended).clone()));
+    match (name, words) {
+        ("yes" | "no", [execution, rule, words @ ..]) => {
+            let summary = Some(words.join(" ")).filter(|words| !words.is_empty());
+            let told = ExecutionDetails { summary, ..ExecutionDetails::default() };
+            Run::find(world, execution, rule).reported(Report::decided(Verdict { passed: name == "yes", told }))
+        }
+        ("rollback", [target, stage]) => {
+            let target = id(world, target);
+            let ended = ended(target);
+            InputKind::RollbackStage(RollbackRequest { stage: (*stage).into(), target, ended, by: Some("ann".into()) })
+        }
+        ("override", [execution, stage, condition]) => InputKind::OverrideCondition(OverrideRequest {
+            stage: (*stage).into(),
+            execution: id(world, execution),
+            which: match *condition {
+                "before-entry" => ConditionType::BeforeEntry,
+                "on-success" => ConditionType::OnSuccess,
+                _ => ConditionType::OnFailure,
+            },
+            ended: ended(id(world, execution)),
+            by: Some("ann".into()),
+        }),
+        ("load" | "lose", [execution]) => world.loaded(id(world, execution), name == "load").expect("it is awaited"),
         _ => panic!("no such command: {name} {words:?}"),
     }
 }
@@ -168,8 +198,11 @@ impl Run {
     fn try_find(world: &World, execution: &str, action: &str) -> Option<Run> {
         let (stage, action) = action.split_once('/').expect("Stage/Action");
         let (address, run) = world.run(id(world, execution), stage, action)?;
-        let declared = &world.declaration.stages[usize::from(address.stage)].actions[usize::from(address.action)];
-        Some(Run { id: run.id, call: run.call, outputs: declared.outputs().map(Into::into).collect() })
+        let outputs = match Declared::at(&world.declaration, address) {
+            Declared::Action(action) => action.outputs().map(Into::into).collect(),
+            Declared::Rule(_) => Vec::new(),
+        };
+        Some(Run { id: run.id, call: run.call, outputs })
     }
 
     fn find(world: &World, execution: &str, action: &str) -> Run {
@@ -198,11 +231,12 @@ impl Names<'_> {
     fn action(&self, id: ActionExecutionId) -> String {
         let world = self.0;
         let executions = world.state.executions.values().chain(world.archive.values());
-        let mut runs = executions.flat_map(|execution| execution.actions().map(move |run| (execution, run)));
+        let mut runs = executions.flat_map(|execution| execution.runs.iter().map(move |run| (execution, run)));
         let (execution, (address, _)) =
             runs.find(|(_, (_, run))| run.id == id).expect("every action belongs to an execution");
-        let stage = &world.versions[execution.start.version as usize - 1].stages[usize::from(address.stage)];
-        format!("{}/{}/{}", self.execution(execution.id), stage.name, stage.actions[usize::from(address.action)].name)
+        let declaration = &world.versions[execution.start.version as usize - 1];
+        let stage = &declaration.stages[address.stage()].name;
+        format!("{}/{stage}/{}", self.execution(execution.id), Declared::at(declaration, *address).name())
     }
 
     fn shorten(&self, text: &str) -> String {
@@ -232,6 +266,15 @@ impl Names<'_> {
                 let place = format!("{}/{}/{}", self.execution(event.execution), event.stage, event.action);
                 format!("{place} {}", self.happening(&event.what))
             }
+            Event::Rule(event) => {
+                let place = format!("{}/{}/{}", self.execution(event.execution), event.stage, event.rule);
+                format!("{place} {}", self.happening(&event.what))
+            }
+            Event::Condition(event) => {
+                let by = event.by.iter().map(|by| format!(" by {by}")).collect::<String>();
+                let place = format!("{}/{} {}", self.execution(event.execution), event.stage, event.condition);
+                format!("{place} {:?}{by}", event.status)
+            }
         }
     }
 
@@ -250,6 +293,9 @@ impl Names<'_> {
             ActionHappening::Restarted { attempt } => format!("restarted, attempt {attempt}"),
             ActionHappening::Succeeded { .. } => "SUCCEEDED".into(),
             ActionHappening::Failed { error, .. } => format!("FAILED {:?}: {}", error.kind, error.message),
+            ActionHappening::NotPassed { told } => {
+                format!("NOT PASSED: {}", told.summary.as_deref().unwrap_or_default())
+            }
             ActionHappening::Abandoned => "ABANDONED".into(),
             ActionHappening::Canceled => "CANCELED".into(),
         }
@@ -275,6 +321,9 @@ impl Names<'_> {
                     call.call,
                     call.attempt
                 )
+            }
+            Effect::LoadExecution { execution, target } => {
+                format!("load {} for {}", self.execution(*target), self.execution(*execution))
             }
             Effect::StopAction { action, .. } => format!("end {}", self.action(*action)),
             Effect::SetTimer { id, at } if timers => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::*;
+use super::story::Story;
 use crate::declaration::{ActionCategory, ExecutionMode, PipelineDeclaration};
 
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct World {
     entered: BTreeMap<ExecutionId, usize>,
     /// The number of the execution that entered a stage last.
     newest: BTreeMap<String, u64>,
+    story: Story,
     pub(super) now: Timestamp,
     inputs: u64,
 }
@@ -41,6 +43,7 @@ impl World {
             outstanding: BTreeMap::new(),
             entered: BTreeMap::new(),
             newest: BTreeMap::new(),
+            story: Story::default(),
             now: Timestamp(0),
             inputs: 0,
         };
@@ -54,7 +57,12 @@ impl World {
         let mut entropy = [7; 32];
         entropy[..8].copy_from_slice(&self.inputs.to_le_bytes());
         let answered = answered(&what);
-        let retried = if let InputKind::RetryStage(request) = &what { Some(request.execution) } else { None };
+        let retried = match &what {
+            InputKind::RetryStage(request) => Some(request.execution),
+            InputKind::OverrideCondition(request) => Some(request.execution),
+            _ => None,
+        };
+        let calls_off = matches!(what, InputKind::Update { .. } | InputKind::Delete | InputKind::Stop { .. });
         let before = self.state.clone();
         let is_of_all = matches!(what, InputKind::Update { .. } | InputKind::Delete);
         let restarted = if let InputKind::ActionRestarted { action, .. } = &what { Some(*action) } else { None };
@@ -69,10 +77,12 @@ impl World {
         if is_of_all {
             self.newest.clear();
         }
-        self.follow(answered, restarted, &step);
+        self.follow(answered, restarted, calls_off, &step);
         self.check_places();
         self.check_progress(&step, retried);
         self.check_modes(&step, is_of_all);
+        step.events.iter().for_each(|event| self.story.hear(event));
+        self.story.check(&self.state, &self.archive, &self.versions);
         Ok(step)
     }
 
@@ -108,13 +118,15 @@ impl World {
     }
 
     /// Every effect is answered exactly once: the state knows what is outstanding.
-    fn follow(&mut self, answered: Option<String>, restarted: Option<ActionExecutionId>, step: &Step) {
+    fn follow(&mut self, answered: Option<String>, restarted: Option<ActionExecutionId>, calls_off: bool, step: &Step) {
         if let Some(key) = answered {
             assert!(self.outstanding.remove(&key).is_some(), "{key} was answered twice");
         }
-        let is_restarted = step.events.iter().any(
-            |event| matches!(event, Event::Action(event) if matches!(event.what, ActionHappening::Restarted { .. })),
-        );
+        let is_restarted = step.events.iter().any(|event| match event {
+            Event::Action(event) => matches!(event.what, ActionHappening::Restarted { .. }),
+            Event::Rule(event) => matches!(event.what, ActionHappening::Restarted { .. }),
+            _ => false,
+        });
         // One that is not run again is not awaited any more.
         if let Some(action) = restarted.filter(|_| !is_restarted) {
             self.outstanding.remove(&format!("run {action}"));
@@ -126,13 +138,18 @@ impl World {
                     let before = self.outstanding.insert(key, effect.clone());
                     assert_eq!(before.is_some(), is_restarted, "only a further attempt repeats a call");
                 }
-                Effect::SetTimer { .. } => assert!(self.outstanding.insert(key, effect.clone()).is_none()),
+                Effect::SetTimer { .. } | Effect::LoadExecution { .. } => {
+                    assert!(self.outstanding.insert(key, effect.clone()).is_none())
+                }
                 Effect::StopAction { .. } | Effect::ClearTimer { .. } => {
                     assert!(self.outstanding.remove(&key).is_some(), "{key} is called off but was not outstanding");
                 }
             }
         }
-        let outstanding = self.state.outstanding().into_iter().map(|effect| (key(&effect), effect)).collect();
+        let outstanding: BTreeMap<_, _> =
+            self.state.outstanding().into_iter().map(|effect| (key(&effect), effect)).collect();
+        // What an execution waits to have loaded is of no use once that has ended.
+        self.outstanding.retain(|key, _| !(calls_off && key.starts_with("load")) || outstanding.contains_key(key));
         assert_eq!(self.outstanding, outstanding, "a restart asks for exactly what is unanswered");
     }
 
@@ -145,6 +162,9 @@ impl World {
         if self.declaration.execution_mode == Some(ExecutionMode::Parallel) {
             assert!(head.stages.iter().all(|stage| stage.occupant.is_none() && stage.waiting.is_empty()));
             return assert!(self.state.executions.values().all(|it| it.progress.inbound_since.is_none()));
+        }
+        if self.declaration.execution_mode != Some(ExecutionMode::Queued) {
+            assert!(head.stages.iter().all(|stage| stage.waiting.iter().count() <= 1), "there is one place to wait");
         }
         let mut placed = BTreeSet::new();
         for (index, stage) in head.stages.iter().enumerate() {
@@ -161,13 +181,15 @@ impl World {
             );
         }
         assert_eq!(placed, self.state.executions.keys().copied().collect(), "every live execution has a place");
-        let mut by_number: Vec<&Execution> = self.state.executions.values().map(|it| &**it).collect();
+        let standard = self.state.executions.values().filter(|it| it.start.execution_type == ExecutionType::Standard);
+        let mut by_number: Vec<&Execution> = standard.map(|it| &**it).collect();
         by_number.sort_by_key(|execution| execution.start.number);
         let stages: Vec<usize> = by_number.iter().map(|execution| execution.stage()).collect();
         assert!(stages.is_sorted_by(|older, newer| older >= newer), "no execution overtakes another");
         for stage in &head.stages {
-            let numbers = stage.occupant.into_iter().chain(stage.waiting.iter());
-            let numbers: Vec<u64> = numbers.map(|id| self.state.executions[&id].start.number).collect();
+            let there = stage.occupant.into_iter().chain(stage.waiting.iter()).map(|id| &self.state.executions[&id]);
+            let standard = there.filter(|it| it.start.execution_type == ExecutionType::Standard);
+            let numbers: Vec<u64> = standard.map(|execution| execution.start.number).collect();
             assert!(numbers.is_sorted(), "who waits in front of a stage is in the order of the starts");
         }
     }
@@ -196,7 +218,11 @@ impl World {
         for event in &step.events {
             if let Event::Stage(StageEvent { execution, stage, state: StageState::Started, .. }) = event {
                 let found = self.state.executions.get(execution).or_else(|| self.archive.get(execution));
-                let number = found.expect("it is kept").start.number;
+                let start = &found.expect("it is kept").start;
+                if start.execution_type != ExecutionType::Standard {
+                    continue;
+                }
+                let number = start.number;
                 let before = self.newest.insert(stage.clone(), number);
                 assert!(is_parallel || before < Some(number), "{stage} was entered out of order");
             }
@@ -204,6 +230,8 @@ impl World {
                 Event::Execution(event) => Some(event.execution),
                 Event::Stage(event) => Some(event.execution),
                 Event::Action(event) => Some(event.execution),
+                Event::Rule(event) => Some(event.execution),
+                Event::Condition(event) => Some(event.execution),
                 _ => None,
             });
         }
@@ -212,14 +240,17 @@ impl World {
 
     /// An execution never moves back, and an ended one stays so unless it is retried.
     fn check_progress(&mut self, step: &Step, retried: Option<ExecutionId>) {
-        for (id, execution) in &self.state.executions {
+        for (id, execution) in self.state.executions.values().map(|it| (&it.id, it)) {
             assert!(execution.progress.ended.is_none());
             let entered = self.entered.entry(*id).or_default();
             assert!(*entered <= execution.progress.stages.len(), "{id} moved back");
             *entered = execution.progress.stages.len();
             for (address, run) in execution.actions() {
                 let is_past = execution.progress.stages.last().is_some_and(|stage| address.stage < stage.stage);
-                assert!(!is_past || run.status == ActionStatus::Succeeded, "{id} left an unfinished action behind");
+                let run_there = execution.stage_run(usize::from(address.stage));
+                let is_skipped = run_there.is_some_and(|run| run.status == StageStatus::Skipped);
+                let is_whole = run.status == ActionStatus::Succeeded || is_skipped && !run.in_progress();
+                assert!(!is_past || is_whole, "{id} left an unfinished action behind");
             }
         }
         for event in &step.events {
@@ -230,6 +261,8 @@ impl World {
                 Event::Execution(event) => (event.execution, format!("{:?}", event.state)),
                 Event::Stage(event) => (event.execution, format!("{:?}", event.state)),
                 Event::Action(event) => (event.execution, format!("{:?}", event.what)),
+                Event::Rule(event) => (event.execution, format!("{:?}", event.what)),
+                Event::Condition(event) => (event.execution, format!("{:?}", event.status)),
                 _ => continue,
             };
             let was_ended = self.archive.get(&execution).is_some_and(|ended| ended.progress.ended < Some(self.now));
@@ -238,14 +271,25 @@ impl World {
         }
     }
 
-    /// The action's latest run, live or in an ended execution.
-    pub(super) fn run(&self, execution: ExecutionId, stage: &str, action: &str) -> Option<(ActionAddress, &ActionRun)> {
+    /// The latest run of an action or of a rule, live or in an ended execution.
+    pub(super) fn run(&self, execution: ExecutionId, stage: &str, name: &str) -> Option<(Address, &ActionRun)> {
         let declaration = &self.declaration;
         let stage_index = declaration.stages.iter().position(|declared| declared.name == stage)?;
-        let action = declaration.stages[stage_index].actions.iter().position(|declared| declared.name == action)?;
-        let address = ActionAddress { stage: stage_index as u16, action: action as u16 };
         let execution = self.state.executions.get(&execution).or_else(|| self.archive.get(&execution))?;
-        execution.action(address).map(|run| (address, &**run))
+        let mut runs = execution.stage_runs(stage_index);
+        let run = runs.find(|(address, _)| Declared::at(declaration, *address).name() == name);
+        run.map(|(address, run)| (address, &**run))
+    }
+
+    /// The answer to what an execution waits to have loaded: what it asks for, or that it is gone.
+    pub(super) fn loaded(&self, execution: ExecutionId, is_kept: bool) -> Option<InputKind> {
+        let mut awaited = self.outstanding.values().filter_map(|effect| match effect {
+            Effect::LoadExecution { execution: of, target } if *of == execution => Some(*target),
+            _ => None,
+        });
+        let target = awaited.next()?;
+        let found = self.archive.get(&target).filter(|_| is_kept).map(|ended| Box::new((**ended).clone()));
+        Some(InputKind::ExecutionLoaded { execution, target, found })
     }
 }
 
@@ -254,6 +298,7 @@ fn answered(what: &InputKind) -> Option<String> {
     match what {
         InputKind::ActionReported { action, .. } => Some(format!("run {action}")),
         InputKind::TimerDue { timer } => Some(format!("timer {timer:?}")),
+        InputKind::ExecutionLoaded { execution, .. } => Some(format!("load {execution}")),
         _ => None,
     }
 }
@@ -262,6 +307,7 @@ fn key(effect: &Effect) -> String {
     match effect {
         Effect::RunAction(call) => format!("run {}", call.action_execution),
         Effect::StopAction { action, .. } => format!("run {action}"),
+        Effect::LoadExecution { execution, .. } => format!("load {execution}"),
         Effect::SetTimer { id, .. } | Effect::ClearTimer { id } => format!("timer {id:?}"),
     }
 }

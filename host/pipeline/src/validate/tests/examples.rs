@@ -48,6 +48,7 @@ pub(super) fn of_the_whole() -> Vec<Example> {
         ("variables-declared", one("/stages/1/actions/0/commands/0", json!("#{variables.Nope}")), "pipeline.stages[1].actions[0].commands[0]"),
         ("trigger-source-action", one("/triggers/0/gitConfiguration/sourceActionName", json!("Data")), "pipeline.triggers[0].gitConfiguration.sourceActionName"),
         ("trigger-per-source-action", one("/triggers/-", valid()["triggers"][0].clone()), "pipeline.triggers[1].gitConfiguration.sourceActionName"),
+        ("trigger-patterns", one("/triggers/0/gitConfiguration/push/0/tags", json!({"includes": ["v1", "{a"]})), "pipeline.triggers[0].gitConfiguration.push[0].tags.includes[1]"),
         ("trigger-filters", one("/triggers/0/gitConfiguration/push/0/branches", json!({"includes": ["main"]})), "pipeline.triggers[0].gitConfiguration.push[0]"),
         ("stage-names-unique", one("/stages/-", json!({"name": "Source", "actions": approvals(1)})), "pipeline.stages[3].name"),
         ("stage-actions-min", one("/stages/2/actions", json!([])), "pipeline.stages[2].actions"),

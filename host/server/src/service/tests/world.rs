@@ -100,11 +100,16 @@ struct Scripted(Script, Runner);
 
 impl Actions for Scripted {
     fn run(&self, _: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
-        let name = run.action().name.clone();
+        let name = run.name().to_owned();
         self.0.calls.lock().unwrap().push(name.clone());
         let deed = self.0.deeds.lock().unwrap().get(&name).cloned();
         async move {
-            let artifacts = run.action().outputs().map(|name| (name.to_owned(), "0".repeat(64))).collect();
+            let artifacts = run
+                .action()
+                .into_iter()
+                .flat_map(|it| it.outputs())
+                .map(|name| (name.to_owned(), "0".repeat(64)))
+                .collect();
             let success = match deed {
                 Some(Deed::Fail(message)) => return Report::failed(FailureType::JobFailed, message),
                 Some(Deed::Hang) => std::future::pending().await,
