@@ -159,7 +159,7 @@ fn of_the_interface(name: &str, heading: &str) -> String {
     let lines: Vec<&str> = wit.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
     let is_it =
         |line: &&str| ["record", "variant", "enum", "flags"].iter().any(|kind| **line == format!("{kind} {kebab} {{"));
-    let start = lines.iter().position(|line| is_it(&line)).unwrap_or_else(|| panic!("{WIT} has no {kebab}"));
+    let start = lines.iter().position(is_it).unwrap_or_else(|| panic!("{WIT} has no {kebab}"));
     let end = start + lines[start..].iter().position(|line| *line == "}").unwrap();
     let above = lines[..start].iter().rev().take_while(|line| line.starts_with("///"));
     let mut about: Vec<&str> = above.map(|line| line.trim_start_matches("///").trim()).collect();
