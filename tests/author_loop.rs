@@ -87,7 +87,7 @@ fn no_request_of_a_case_leaves_the_machine_unless_it_says_so() {
     desk.replace(
         "ask/src/lib.rs",
         "name: \"acme/ask\",",
-        "name: \"acme/ask\",\n    asks: [ask::http(\"127.0.0.1:1\", \"to ask\")],",
+        "name: \"acme/ask\",\n    asks: [ask(Capability::Http(\"127.0.0.1:1\".into()), \"to ask\")],",
     );
     let case =
         "action = \"Invoke/Custom/Ask/1\"\ngrants.http = [{ origin = \"http://127.0.0.1:1\", private = true }]\n";

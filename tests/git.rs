@@ -281,7 +281,7 @@ async fn https_with_an_authority_of_its_own() {
     let expected = "outcome = \"succeeded\"\nrevision.id = \"$SECOND\"\n";
     repositories.check_in(&known, &[("known", &format!("{case}{expected}"))]).await;
     let expected =
-        "outcome = \"failed\"\nfailure = { kind = \"SystemUnavailable\", contains = [\"TlsCertificateError\"] }\n";
+        "outcome = \"failed\"\nfailure = { kind = \"SystemUnavailable\", contains = [\"TLS-certificate-error\"] }\n";
     repositories.check(&[("unknown", &format!("{case}{expected}"))]).await;
 }
 

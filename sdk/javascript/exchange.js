@@ -178,7 +178,8 @@ function failure(url, error) {
       return Failure.systemUnavailable(`the response of ${url} broke off: ${said(error).message}`);
     case 'HTTP-request-denied':
       return Failure.permission(
-        `no grant allows the request to ${url}, or a secret in it; the log has the line that would`,
+        `no grant like \`http = ["https://example.com"]\` allows the request to ${url}, or none allows a secret in it; ` +
+          'the log has the line that would',
       );
     case 'destination-IP-prohibited':
       return Failure.permission(

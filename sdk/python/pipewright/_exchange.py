@@ -180,7 +180,10 @@ def _failure(url: str, error: Any) -> RequestFailed:
     code = _code(error)
     match error:
         case wasi.ErrorCode_HttpRequestDenied():
-            text = f"no grant allows the request to {url}, or a secret in it; the log has the line that would"
+            text = (
+                f'no grant like `http = ["https://example.com"]` allows the request to {url}, or none allows a secret in it; '
+                "the log has the line that would"
+            )
             return RequestFailed(text, "PermissionError", code)
         case wasi.ErrorCode_DestinationIpProhibited():
             text = (
