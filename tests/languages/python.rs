@@ -42,7 +42,8 @@ async fn plugins_are_begun_built_and_tested() {
             "denied" => String::new(),
             _ => format!("[grants]\nhttp = [{{ origin = '{url}', private = true }}]"),
         };
-        let called = format!("action = 'Build/Custom/More/1'\nnetwork = true\nsettings = {{ Deed = '{deed}', Url = '{url}' }}");
+        let called =
+            format!("action = 'Build/Custom/More/1'\nnetwork = true\nsettings = {{ Deed = '{deed}', Url = '{url}' }}");
         let case = format!("{called}\n{grants}\n[expected]\n{expected}\n");
         home.write(&format!("index/build/cases/{deed}/case.toml"), &case);
     }

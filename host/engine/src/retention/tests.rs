@@ -413,7 +413,8 @@ async fn plugins_and_grants_go_that_no_execution_pins() {
     assert_eq!(world.collect(AGE, 2 * Duration::from_millis(COLLECT_GRACE_MILLISECONDS)).await.pinned, 1);
     assert_eq!(there().await, sorted(vec![old, live]));
     world.collect(AGE, 2 * DAY).await;
-    assert_eq!(there().await, [live], "however long it waits");
+    let needed = sorted(vec![old, live]);
+    assert_eq!(there().await, needed, "however long one waits, and while a stage would be rolled back to the other");
     let stop = InputKind::Stop { execution: waiting, abandon: true, reason: None, by: None };
     world.driver.submit(world.pipeline, stop, &cause()).await.unwrap();
     world.told.gate_waits.store(false, Ordering::SeqCst);
