@@ -90,7 +90,8 @@ mod tests {
             r#"{"architecture":"MACHINE","os":"linux","config":{"Env":["PATH=/bin","A=b=c","E="],"WorkingDir":"/src",
                "User":"postgres","Entrypoint":["/x"]},"rootfs":{"type":"layers","diff_ids":[]}}"#,
         );
-        let environment = [("PATH", "/bin"), ("A", "b=c"), ("E", "")].map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec();
+        let environment =
+            [("PATH", "/bin"), ("A", "b=c"), ("E", "")].map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec();
         let (architecture, os) = (machine.to_owned(), "linux".to_owned());
         let working_directory = Some("/src".to_owned());
         assert_eq!(config.unwrap(), ImageConfig { environment, working_directory, architecture, os });
@@ -99,7 +100,7 @@ mod tests {
         for (text, error) in [
             (r#"{"architecture":"vax","os":"linux"}"#, "for linux/vax"),
             (r#"{"architecture":"MACHINE","os":"linux","config":{"Env":["PATH"]}}"#, "no NAME=VALUE"),
-            ("[]", "cannot be read"),
+            ("{", "cannot be read"),
         ] {
             let said = read(text).unwrap_err().to_string();
             assert!(said.contains(error), "{said}");

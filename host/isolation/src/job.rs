@@ -56,8 +56,11 @@ pub struct Bind {
 pub enum JobError {
     #[error("a job needs a program")]
     NoProgram,
-    #[error("`{0}` cannot be in a program's arguments or environment: it has a zero byte, or its name has `=` or nothing")]
-    Text(String),
+    #[error("argument {0} has a zero byte, which no program can be given")]
+    Argument(usize),
+    /// The value is not told, for it may be a secret.
+    #[error("the environment variable `{0}` has a zero byte, or a name that is empty or has `=`")]
+    Variable(String),
     #[error("`{}` is no absolute path without `.` and `..`", .0.display())]
     Path(PathBuf),
     #[error("`{}` is a place that every job has of its own; bind it elsewhere", .0.display())]
@@ -72,14 +75,12 @@ impl Job {
         if self.argv.first().is_none_or(String::is_empty) {
             return Err(JobError::NoProgram);
         }
-        let names = self.environment.iter().map(|(name, _)| name);
-        if let Some(bad) = names.clone().find(|name| name.is_empty() || name.contains('=')) {
-            return Err(JobError::Text(bad.clone()));
+        if let Some(bad) = self.argv.iter().position(|word| word.contains('\0')) {
+            return Err(JobError::Argument(bad));
         }
-        let texts = self.argv.iter().chain(names).chain(self.environment.iter().map(|(_, value)| value));
-        if let Some(bad) = texts.into_iter().find(|text| text.contains('\0')) {
-            // The value may be a secret: what it begins with is enough to find it by.
-            return Err(JobError::Text(bad.chars().take_while(|c| *c != '\0').take(16).collect()));
+        let is_bad = |name: &str, value: &str| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
+        if let Some((bad, _)) = self.environment.iter().find(|(name, value)| is_bad(name, value)) {
+            return Err(JobError::Variable(bad.clone()));
         }
         let root = match &self.root {
             Root::Image(root) => Some(root),

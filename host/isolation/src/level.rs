@@ -83,7 +83,9 @@ impl Step {
                  exists, an AppArmor profile with `userns,` for this program (or kernel.apparmor_restrict_unprivileged_userns=0); \
                  in a container a seccomp profile that lets unshare pass"
             }
-            Self::Mounts => "in a container, let /proc be mounted anew (an unmasked /proc), or run on the machine itself",
+            Self::Mounts => {
+                "in a container, let /proc be mounted anew (an unmasked /proc), or run on the machine itself"
+            }
             Self::Overlay => "use Linux 5.11 or newer with overlayfs",
             Self::Bubblewrap => "install bubblewrap 0.4 or newer (the package `bubblewrap` of every distribution)",
             Self::Landlock => {

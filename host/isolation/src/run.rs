@@ -161,9 +161,9 @@ impl Isolation {
             check_restricted(job)?;
         }
         let uid = job_user();
-        give(&job.work, uid.unwrap_or_else(|| rustix::process::geteuid().as_raw())).await.map_err(|error| {
-            refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display()))
-        })?;
+        prepare(&job.work, uid)
+            .await
+            .map_err(|error| refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display())))?;
         let started = Started::start(&self.child)?;
         let ended = started.end(level, &self.order(level, job, uid), job, output, stop).await;
         if uid.is_some() {
@@ -183,7 +183,8 @@ impl Isolation {
             let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
             let names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
             environment.extend(names.map(|name| (name.to_owned(), proxy.clone())));
-            environment.extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), "localhost,127.0.0.1".to_owned())));
+            environment
+                .extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), "localhost,127.0.0.1".to_owned())));
         }
         Order {
             level,
@@ -221,7 +222,8 @@ fn check_restricted(job: &Job) -> Result<(), Refusal> {
 
 fn find_bwrap() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("bwrap")).find(|it| it.is_absolute() && it.is_file());
+    let found =
+        std::env::split_paths(&path).map(|folder| folder.join("bwrap")).find(|it| it.is_absolute() && it.is_file());
     found.unwrap_or_else(|| PathBuf::from("/usr/bin/bwrap"))
 }
 
@@ -231,10 +233,18 @@ fn open_to_jobs(folder: &Path) -> io::Result<()> {
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))
 }
 
-async fn give(work: &Path, uid: u32) -> io::Result<()> {
+async fn prepare(work: &Path, uid: Option<u32>) -> io::Result<()> {
+    tree::close(work)?;
+    match uid {
+        Some(uid) => give(work, uid).await,
+        None => Ok(()),
+    }
+}
+
+/// To a user and the group of the same number.
+async fn give(work: &Path, id: u32) -> io::Result<()> {
     let work = work.to_owned();
-    let gid = if uid == JOB_ID { JOB_ID } else { rustix::process::getegid().as_raw() };
-    let given = tokio::task::spawn_blocking(move || tree::give(&work, Uid::from_raw(uid), Gid::from_raw(gid))).await;
+    let given = tokio::task::spawn_blocking(move || tree::give(&work, Uid::from_raw(id), Gid::from_raw(id))).await;
     given.map_err(io::Error::other)?
 }
 

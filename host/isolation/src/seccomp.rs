@@ -38,8 +38,7 @@ const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
 const PERSONALITIES: &[u32] = &[0, 0x0004_0000, 0xffff_ffff];
 /// Commands that type into a terminal: TIOCSTI and TIOCLINUX.
 const TERMINAL_INPUT: &[u32] = &[0x5412, 0x541c];
-const FAMILIES: &[u32] =
-    &[libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32, libc::AF_NETLINK as u32];
+const FAMILIES: &[u32] = &[libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32, libc::AF_NETLINK as u32];
 /// The usual one of the family, TCP and UDP. Of netlink that is the family of routes, which lists addresses.
 const PROTOCOLS: &[u32] = &[0, libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32];
 /// The sizes of SysV segments and semaphore sets that are let through: no process's memory counts them, and there can be thousands.

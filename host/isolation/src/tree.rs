@@ -66,10 +66,14 @@ fn gone<T>(found: rustix::io::Result<T>) -> rustix::io::Result<Option<T>> {
     }
 }
 
-/// Makes a directory and what is in it belong to a user, and closes it to others.
+/// Closes a directory to all but its owner.
+pub(crate) fn close(path: &Path) -> io::Result<()> {
+    Ok(fchmod(open_directory(CWD, path)?, Mode::RWXU)?)
+}
+
+/// Makes a directory and what is in it belong to a user.
 pub(crate) fn give(path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
     let top = open_directory(CWD, path)?;
-    fchmod(&top, Mode::RWXU)?;
     let mut shared = None;
     let walked = walk(top.as_fd(), |directory, name, stat| {
         if stat.st_uid == uid.as_raw() {
@@ -87,7 +91,9 @@ pub(crate) fn give(path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
     });
     walked.map_err(io::Error::other)?;
     if let Some(name) = shared {
-        return Err(io::Error::other(format!("`{name}` has another name, so that it may be in use elsewhere; copy it")));
+        return Err(io::Error::other(format!(
+            "`{name}` has another name, so that it may be in use elsewhere; copy it"
+        )));
     }
     Ok(fchown(&top, Some(uid), Some(gid))?)
 }

@@ -15,8 +15,8 @@ use std::path::{Component, Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use pipewright_artifacts::files::remove_tree;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod,
-    futimens, linkat, mkdirat, openat, openat2, statat, symlinkat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod, futimens,
+    linkat, mkdirat, openat, openat2, statat, symlinkat,
 };
 use rustix::io::Errno;
 use ruzstd::decoding::StreamingDecoder;
@@ -124,9 +124,8 @@ impl Layer {
             let Long { path, link } = std::mem::take(&mut long);
             let path = path.unwrap_or_else(|| entry.path_bytes().into_owned());
             let link = link.or_else(|| entry.link_name_bytes().map(|link| link.into_owned()));
-            self.entry(&mut entry, &path, link.as_deref()).map_err(|error| {
-                UnpackError::Entry(String::from_utf8_lossy(&path).into_owned(), error.to_string())
-            })?;
+            self.entry(&mut entry, &path, link.as_deref())
+                .map_err(|error| UnpackError::Entry(String::from_utf8_lossy(&path).into_owned(), error.to_string()))?;
         }
         Ok(())
     }

@@ -94,12 +94,25 @@ fn layers_lie_upon_each_other() {
     ];
     check(&[base], &["hard=1", "lib -> usr/lib", "usr/", "usr/lib/", "usr/lib/a=1", "usr/lib/b=2"]);
     // By way of a link, and without the directories' own entries.
-    check(&[base, &[(Regular, 0o644, "lib/c", "3"), (Regular, 0o600, "new/deep/d", "4")]], &[
-        "hard=1", "lib -> usr/lib", "new/", "new/deep/", "new/deep/d=4", "usr/", "usr/lib/", "usr/lib/a=1", "usr/lib/b=2", "usr/lib/c=3",
-    ]);
-    check(&[base, &[(Regular, 0o644, "usr/lib/.wh.a", ""), (Regular, 0o644, "usr/.wh.gone", "")]], &[
-        "hard=1", "lib -> usr/lib", "usr/", "usr/lib/", "usr/lib/b=2",
-    ]);
+    check(
+        &[base, &[(Regular, 0o644, "lib/c", "3"), (Regular, 0o600, "new/deep/d", "4")]],
+        &[
+            "hard=1",
+            "lib -> usr/lib",
+            "new/",
+            "new/deep/",
+            "new/deep/d=4",
+            "usr/",
+            "usr/lib/",
+            "usr/lib/a=1",
+            "usr/lib/b=2",
+            "usr/lib/c=3",
+        ],
+    );
+    check(
+        &[base, &[(Regular, 0o644, "usr/lib/.wh.a", ""), (Regular, 0o644, "usr/.wh.gone", "")]],
+        &["hard=1", "lib -> usr/lib", "usr/", "usr/lib/", "usr/lib/b=2"],
+    );
     // What the layer itself has stays, wherever the mark stands.
     let opaque: &[Put] = &[
         (Directory, 0o755, "usr/lib/", ""),
@@ -108,7 +121,10 @@ fn layers_lie_upon_each_other() {
     ];
     check(&[base, opaque], &["hard=1", "lib -> usr/lib", "usr/", "usr/lib/", "usr/lib/own=5"]);
     // One kind in the place of another; a file that has another name is not written through it.
-    check(&[base, &[(Regular, 0o644, "usr/lib", "6"), (Regular, 0o644, "hard", "7")]], &["hard=7", "lib -> usr/lib", "usr/", "usr/lib=6"]);
+    check(
+        &[base, &[(Regular, 0o644, "usr/lib", "6"), (Regular, 0o644, "hard", "7")]],
+        &["hard=7", "lib -> usr/lib", "usr/", "usr/lib=6"],
+    );
 }
 
 #[test]
@@ -139,7 +155,8 @@ fn no_layer_gets_out() {
 #[test]
 fn modes_are_plain_and_files_can_be_read() {
     let world = World::new();
-    let entries: &[Put] = &[(Directory, 0o000, "d", ""), (Regular, 0o6755, "d/su", "x"), (Regular, 0o000, "d/shut", "x")];
+    let entries: &[Put] =
+        &[(Directory, 0o000, "d", ""), (Regular, 0o6755, "d/su", "x"), (Regular, 0o000, "d/shut", "x")];
     let (root, last) = unpacked(&world, &[entries]);
     last.unwrap();
     let mode = |name: &str| fs::metadata(root.join(name)).unwrap().permissions().mode() & 0o7777;
@@ -213,7 +230,8 @@ async fn a_job_changes_an_image_for_itself_alone() {
     let before = listed_names(&root);
 
     let isolation = isolation().await;
-    let script = "cat /etc/version; echo 2 >/etc/version; rm /etc/old; echo x >/new; cat /etc/version; cat /usr/bin/env";
+    let script =
+        "cat /etc/version; echo 2 >/etc/version; rm /etc/old; echo x >/new; cat /etc/version; cat /usr/bin/env";
     let mut job = world.job(&[shell.to_str().unwrap(), "-c", script]);
     job.root = Root::Image(root.clone());
     for _ in 0..2 {

@@ -20,7 +20,8 @@ async fn this_machine_offers_all_levels() {
 #[tokio::test]
 async fn a_program_runs_in_its_work_directory_with_its_environment() {
     let world = World::new();
-    let mut job = world.shell("pwd; cat in; echo out >out; echo $A; env | sort | cut -d= -f1; hostname; id -u; echo e >&2");
+    let mut job =
+        world.shell("pwd; cat in; echo out >out; echo $A; env | sort | cut -d= -f1; hostname; id -u; echo e >&2");
     job.environment.push(("A".to_owned(), "b c".to_owned()));
     fs::write(job.work.join("in"), "in\n").unwrap();
     let (ended, output) = run(&isolation().await, &job).await;
@@ -67,8 +68,8 @@ async fn what_cannot_be_run_is_refused_with_the_reason() {
     type Change = fn(&mut Job);
     let changes: [(Change, JobError); 4] = [
         (|job| job.argv.clear(), JobError::NoProgram),
-        (|job| job.argv.push("a\0b".to_owned()), JobError::Text("a".to_owned())),
-        (|job| job.environment.push(("A=".to_owned(), String::new())), JobError::Text("A=".to_owned())),
+        (|job| job.argv.push("a\0b".to_owned()), JobError::Argument(1)),
+        (|job| job.environment.push(("A=".to_owned(), String::new())), JobError::Variable("A=".to_owned())),
         (|job| job.work = "work".into(), JobError::Path("work".into())),
     ];
     for (change, error) in changes {

@@ -10,7 +10,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
 use super::surroundings::{ETC, MADE};
-use super::tend::{self, Tended};
+use super::tend::{self, OWN_PROCESSES, Tended};
 use super::usage::Whose;
 use super::{Control, tend::signal_of};
 use crate::job::{Ended, Root, WORK};
@@ -37,18 +37,21 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     command.env_clear().stdin(Stdio::null());
     let limits = order.limits.clone();
     // SAFETY: it makes system calls alone.
-    unsafe { command.pre_exec(move || tend::set_limits(&limits, limits.processes_max)) };
+    unsafe { command.pre_exec(move || tend::set_limits(&limits, limits.processes_max.saturating_add(OWN_PROCESSES))) };
     let child = command.spawn().map_err(bubblewrap)?;
     drop((filter, options, to));
 
     let main = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
     let tended = tend::tend(order, control, main, Whose::Namespace)?;
     let code = exit_code(status).failing(Step::Other, "how it ended")?;
-    match (code, tended.ended_by) {
-        (Some(status), _) => Ok(ended(order, status, &tended)),
-        (None, Some(_)) => Ok(ended(order, 128 + libc::SIGKILL, &tended)),
+    match code {
+        Some(status) => Ok(ended(order, status, &tended)),
         // It says by itself why it could not start the program.
-        (None, None) => Err(bubblewrap(io::Error::other("it did not get to start the program"))),
+        None if tended.status.is_some_and(|it| it.exited()) => {
+            Err(bubblewrap(io::Error::other("it did not get to start the program")))
+        }
+        // It was killed, by the warden or as by the kernel where memory is short.
+        None => Ok(ended(order, 128 + libc::SIGKILL, &tended)),
     }
 }
 

@@ -87,7 +87,8 @@ fn job_rules(order: &Order) -> Result<RulesetCreated, Failure> {
     let binds = order.binds.iter().map(|it| (it.from.as_path(), if it.writable { all } else { read }));
     let devices = DEVICES.map(|device| (Path::new(device), AccessFs::ReadFile | AccessFs::WriteFile));
     // No device, no FIFO and no socket of its own.
-    let files = all & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock | AccessFs::IoctlDev);
+    let files = all
+        & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock | AccessFs::IoctlDev);
     let work = [(order.work.as_path(), files)];
     entries.chain(binds).chain(devices).chain(work).try_fold(rules, |rules, (path, access)| {
         let file = PathFd::new(path).failing(Step::Job, &path.display().to_string())?;

@@ -19,12 +19,22 @@ use crate::message::{Failing, Failure, Order};
 pub(super) const MADE: &str = "/sys";
 
 /// Directories of it, with their modes.
-const DIRECTORIES: [(&str, u32); 7] =
-    [("tmp", 0o1777), ("shm", 0o1777), ("etc", 0o755), ("root", 0o755), ("lower", 0o755), ("upper", 0o755), ("overlay", 0o755)];
+const DIRECTORIES: [(&str, u32); 7] = [
+    ("tmp", 0o1777),
+    ("shm", 0o1777),
+    ("etc", 0o755),
+    ("root", 0o755),
+    ("lower", 0o755),
+    ("upper", 0o755),
+    ("overlay", 0o755),
+];
 
 /// Files of the job's `/etc`, where it has no image's. Its user is 1000, for programs that ask who they are.
 pub(super) const ETC: [(&str, &str); 4] = [
-    ("passwd", "root:x:0:0:root:/root:/bin/sh\njob:x:1000:1000:job:/work:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+    (
+        "passwd",
+        "root:x:0:0:root:/root:/bin/sh\njob:x:1000:1000:job:/work:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    ),
     ("group", "root:x:0:\njob:x:1000:\nnogroup:x:65534:\n"),
     ("hosts", "127.0.0.1 localhost job\n::1 localhost job\n"),
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),

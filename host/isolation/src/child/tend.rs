@@ -24,7 +24,10 @@ const PROCESSES_EVERY: Duration = Duration::from_millis(50);
 const DISK_EVERY: Duration = Duration::from_millis(500);
 const REST: u32 = 20;
 
-/// How long a job's own end waits for what it leaves behind: for nothing at all.
+/// The warden and bubblewrap's two processes, which the kernel counts with the job's.
+pub(super) const OWN_PROCESSES: u64 = 3;
+
+/// What became of a job, of which nothing is left.
 pub(super) struct Tended {
     /// Of the first process.
     pub status: Option<WaitStatus>,
@@ -37,7 +40,7 @@ pub(super) struct Tended {
 pub(super) fn set_limits(limits: &Limits, processes_max: u64) -> io::Result<()> {
     let each = [
         // The watcher ends the job before; this is for a watcher that is starved.
-        (Resource::Cpu, limits.cpu_seconds_max.saturating_add(1)),
+        (Resource::Cpu, limits.cpu_seconds_max.saturating_add(2)),
         // Of what a process may write to alone. Address space that is only reserved is free.
         (Resource::Data, limits.memory_bytes_max),
         (Resource::Fsize, limits.file_bytes_max),
@@ -179,8 +182,8 @@ impl<'a> Watch<'a> {
         self.memory_bytes_max = self.memory_bytes_max.max(memory);
         let over = |seen: u64, max: u64, limit: Limit| (seen > max).then_some(limit);
         over(memory, limits.memory_bytes_max, Limit::MemoryBytes)
-            .or(over(seen.cpu_micros / 1_000_000, limits.cpu_seconds_max, Limit::CpuSeconds))
-            .or(over(seen.tasks, limits.processes_max, Limit::Processes))
+            .or(over(seen.cpu_micros, limits.cpu_seconds_max.saturating_mul(1_000_000), Limit::CpuSeconds))
+            .or(over(seen.tasks, limits.processes_max.saturating_add(OWN_PROCESSES), Limit::Processes))
     }
 
     fn look_at_disk(&mut self) -> Option<Limit> {

@@ -112,7 +112,11 @@ pub async fn run(isolation: &Isolation, job: &Job) -> (Result<Ended, RunError>, 
     run_until(isolation, job, std::future::pending()).await
 }
 
-pub async fn run_until(isolation: &Isolation, job: &Job, stop: impl Future<Output = ()>) -> (Result<Ended, RunError>, String) {
+pub async fn run_until(
+    isolation: &Isolation,
+    job: &Job,
+    stop: impl Future<Output = ()>,
+) -> (Result<Ended, RunError>, String) {
     let (to, mut from) = mpsc::channel(4);
     let (ended, output) = tokio::join!(isolation.run(job, to, stop), async {
         let mut output = Vec::new();

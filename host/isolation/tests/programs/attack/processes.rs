@@ -7,8 +7,14 @@ use std::time::Duration;
 
 use crate::{Deed, Got, Outcome, Refused, any, result};
 
-pub const DEEDS: &[Deed] =
-    &[("see", see), ("signal", signal), ("signal-all", signal_all), ("daemon", daemon), ("deaf", deaf), ("sleep", rest)];
+pub const DEEDS: &[Deed] = &[
+    ("see", see),
+    ("signal", signal),
+    ("signal-all", signal_all),
+    ("daemon", daemon),
+    ("deaf", deaf),
+    ("sleep", rest),
+];
 
 /// Looks for a text in what /proc tells of any process but this one's own tree, whose command line has it, too.
 fn see(arguments: &[String]) -> Outcome {
