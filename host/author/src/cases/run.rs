@@ -85,6 +85,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
             time: Some(given.time),
             inputs: stage.inputs(case, &given.inputs).map_err(invalid)?,
             work_dir: stage.directory.path().join(format!("work-{number}")),
+            ended: None,
             limits: limits(&case.file.limits),
             sink: log.clone(),
             outside: answers.outside(number).map_err(|problem| invalid(anyhow::anyhow!(problem)))?,

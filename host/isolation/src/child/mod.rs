@@ -12,6 +12,7 @@ mod usage;
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -84,6 +85,7 @@ fn read_exact(from: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
 
 /// What the keeper does. In the namespaces the warden goes on, and reports.
 fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
+    let work = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| surroundings::reach(&order.work));
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
     if order.level == Level::Restricted {
         return Ok(restricted::run(order, control)?);
@@ -97,7 +99,7 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
     match system::fork().failing(Step::Other, "the warden")? {
         Forked::Child => {
             drop(keeper);
-            Ok(warden(order, control, alive)?)
+            Ok(warden(order, control, alive, work.as_deref().unwrap_or(&order.work))?)
         }
         Forked::Parent(warden) => {
             let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(warden), WaitOptions::empty()));
@@ -107,14 +109,14 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
 }
 
 /// The first process of the pid namespace: all others end when it does. It ends with the keeper.
-fn warden(order: &Order, control: &Control, alive: OwnedFd) -> Result<Ended, Failure> {
+fn warden(order: &Order, control: &Control, alive: OwnedFd, work: &Path) -> Result<Ended, Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).failing(Step::Other, "a tie to the keeper")?;
     // The keeper may have ended before the tie was there.
     let mut hung_up = [PollFd::new(&alive, PollFlags::empty())];
     if poll(&mut hung_up, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended > 0) {
         std::process::exit(1);
     }
-    surroundings::make(order)?;
+    surroundings::make(order, work)?;
     if order.network {
         let socket = surroundings::listen().failing(Step::Other, "the job's way to the network")?;
         control.send_socket(socket.as_fd()).failing(Step::Other, "the job's way to the network")?;
