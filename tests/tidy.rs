@@ -141,7 +141,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["artifacts", "base", "pipeline", "store"]),
     ("isolation", &["artifacts", "base"]),
     ("packages", &["artifacts", "base", "bundle", "pipeline", "sandbox", "text"]),
-    ("runner", &["artifacts", "base", "engine", "packages", "pipeline", "sandbox", "store", "text"]),
+    ("runner", &["artifacts", "base", "engine", "isolation", "packages", "pipeline", "sandbox", "store", "text"]),
     ("author", &["artifacts", "base", "bundle", "packages", "pipeline", "runner", "sandbox", "text"]),
     ("aws", &["base"]),
     ("server", &["artifacts", "aws", "base", "engine", "packages", "pipeline", "runner", "sandbox", "store", "text"]),

@@ -20,6 +20,8 @@ async fn this_machine_offers_all_levels() {
 #[tokio::test]
 async fn a_program_runs_in_its_work_directory_with_its_environment() {
     let world = World::new();
+    // The user that jobs run as need not get to the work directory by the directories above it.
+    fs::set_permissions(world.folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let mut job =
         world.shell("pwd; cat in; echo out >out; echo $A; env | sort | cut -d= -f1; hostname; id -u; echo e >&2");
     job.environment.push(("A".to_owned(), "b c".to_owned()));
@@ -33,6 +35,22 @@ async fn a_program_runs_in_its_work_directory_with_its_environment() {
     assert_eq!(fs::read_to_string(job.work.join("out")).unwrap(), "out\n");
     let work = fs::metadata(&job.work).unwrap();
     assert_eq!(work.permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn a_program_runs_in_the_directory_that_the_job_names() {
+    let world = World::new();
+    let mut job = Job { directory: "a/b".into(), ..world.shell("pwd; echo x >here") };
+    fs::create_dir_all(job.work.join("a/b")).unwrap();
+    let isolation = isolation().await;
+    let (ended, output) = run(&isolation, &job).await;
+    assert!(ended.unwrap().is_success() && output == "/work/a/b\n", "{output}");
+    assert!(job.work.join("a/b/here").exists());
+    for outside in ["..", "/tmp", "a/../.."] {
+        job.directory = outside.into();
+        let (refused, _) = run(&isolation, &job).await;
+        assert!(refused.unwrap_err().to_string().contains("is no path below the work directory"), "{outside}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::fs::{MemfdFlags, SeekFrom};
@@ -121,7 +122,7 @@ fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd) -> Vec<u8> {
     if read_only {
         options.add(["--remount-ro", "/"]);
     }
-    options.add(["--chdir", text(&std::path::Path::new(WORK).join(&order.directory))]);
+    options.add(["--chdir", text(&order.directory_in(Path::new(WORK)))]);
     for (name, value) in &order.environment {
         options.add(["--setenv", name, value]);
     }
@@ -142,6 +143,6 @@ impl Options {
     }
 }
 
-fn text(path: &std::path::Path) -> &str {
+fn text(path: &Path) -> &str {
     path.to_str().expect("the order came as text")
 }

@@ -43,7 +43,7 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let processes_max = limits.processes_max.saturating_add(tasks_of_user());
     let mut command = Command::new(&order.argv[0]);
     command.args(&order.argv[1..]).env_clear().envs(order.environment.iter().map(|(name, value)| (name, value)));
-    command.current_dir(order.work.join(&order.directory)).stdin(Stdio::null());
+    command.current_dir(order.directory_in(&order.work)).stdin(Stdio::null());
     let set_up = move || {
         rustix::process::setsid()?;
         // A keeper that is killed takes the first process along; those that it started live on.

@@ -42,6 +42,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 
 /// Where the scratch is in a call's directory.
 pub const SCRATCH: &str = "scratch";
+/// And where its outputs are.
+pub const OUTPUTS: &str = "outputs";
 
 /// An input artifact of a call.
 #[derive(Clone, Debug)]
@@ -130,7 +132,7 @@ impl Files {
             outputs: outputs
                 .into_iter()
                 .map(|name| {
-                    let area = area(Role::Output, format!("/outputs/{name}"), work_dir.join("outputs").join(&name));
+                    let area = area(Role::Output, format!("/outputs/{name}"), work_dir.join(OUTPUTS).join(&name));
                     (name, area)
                 })
                 .collect(),
