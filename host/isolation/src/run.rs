@@ -1,6 +1,5 @@
 //! The host's side of a job: finds out what the machine offers, starts the keeper, passes on output, and hears how it ended.
 
-use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Gid, Uid};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
@@ -285,10 +285,10 @@ impl Started {
         // A keeper that is gone by now is met below.
         let _ = control.write_all(&[&length.to_le_bytes()[..], &order].concat()).await;
 
-        let too_much = Cell::new(false);
+        let too_much = AtomicBool::new(false);
         let end = || rustix::net::shutdown(&control, Shutdown::Write);
         let over = || {
-            too_much.set(true);
+            too_much.store(true, Ordering::Relaxed);
             let _ = end();
         };
         let mut all = pin!(async {
@@ -306,7 +306,7 @@ impl Started {
             }
         };
         let ended = ended(level, report, &written, status)?;
-        Ok(if too_much.get() { Ended { ended_by: Some(Limit::OutputBytes), ..ended } } else { ended })
+        Ok(if too_much.load(Ordering::Relaxed) { Ended { ended_by: Some(Limit::OutputBytes), ..ended } } else { ended })
     }
 }
 

@@ -320,7 +320,8 @@ impl SandboxActions {
             limits.spent.add(&end.usage);
             usage.add(used(&end.usage));
             let (Some(started), Ok(Outcome::Waiting(wait))) = (end.started.take(), &end.result) else {
-                end.denials.splice(0..0, denials);
+                denials.append(&mut end.denials);
+                end.denials = denials;
                 break self.report(pipeline, run, end, &limits.files).await.outcome;
             };
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });

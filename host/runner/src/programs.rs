@@ -187,8 +187,8 @@ impl Programs {
         let place = self.place(account, &started).await;
         started.log(seam::Level::Info, &format!("`{}` runs apart from the machine (level {level})", started.job.in_short()));
         started.progress(&format!("runs `{}`", started.job.in_short()));
-        let (programs, stop) = (Arc::clone(self), oneshot::channel::<()>());
-        let (stop, stopped) = stop;
+        let programs = Arc::clone(self);
+        let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             let _held = (held, place);
             let isolation = programs.probe().await.map_err(NotRun::Host)?;
@@ -303,7 +303,7 @@ async fn run(
         Ok(commands::Ended { status, .. }) => HostCallOutcome::Failed(format!("it ended with {status}")),
     };
     timer.end(started.job.in_short(), outcome, bytes);
-    Ok(ended?)
+    ended.map_err(NotRun::from)
 }
 
 /// As the plugin is told.

@@ -160,12 +160,13 @@ impl Sandbox {
         seam.journaled_before(limits.spent.host_calls);
         short.iter().for_each(|told| seam.log(Level::Warn, told));
         let memory = limits.host_memory(&self.0.memory.share(tenant));
+        let scratch = work_dir.join(SCRATCH);
         let files = FilesConfig {
             inputs,
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
             directories: grants.directories.clone(),
-            scratch: work_dir.join(SCRATCH),
             work_dir,
+            scratch: scratch.clone(),
             is_scratch_left: ended.is_some(),
             quota: limits.files.clone(),
             memory: Arc::clone(&memory),
@@ -183,7 +184,7 @@ impl Sandbox {
         let result = match ran.result {
             Ok(Ok(outcome)) => {
                 let mut outcome = outcome::masked(outcome, &ran.seam);
-                outcome::check(&mut outcome, &ran.seam, ran.started.is_some()).map(|()| outcome).map_err(CallFailure::Interface)
+                outcome::check(&mut outcome, &ran.seam, ran.has_started).map(|()| outcome).map_err(CallFailure::Interface)
             }
             Ok(Err(failure)) => {
                 let mut message = ran.seam.masked(&failure.message).into_owned();
@@ -227,7 +228,7 @@ impl Sandbox {
         let (seam, limits, symbols) = (Arc::clone(&making.seam), making.limits.clone(), making.symbols);
         let Ok(_permit) = self.0.calls.acquire().await else {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
-            return Ran { result, files: None, started: None, seam, usage: Usage::default() };
+            return Ran { result, files: None, has_started: false, started: None, seam, usage: Usage::default() };
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
         let state = self.state(making);
@@ -276,8 +277,9 @@ impl Sandbox {
             log_bytes: log.bytes().saturating_sub(limits.spent.log_bytes),
             host_calls: seam.calls(),
         };
+        let has_started = state.as_ref().is_some_and(|state| state.held.commands.has_started());
         let (files, started) = state.map(|state| (state.files, state.held.commands.into_started())).unzip();
-        Ran { result, files, started: started.flatten(), seam, usage }
+        Ran { result, files, has_started, started: started.flatten(), seam, usage }
     }
 
     fn state(&self, making: Making<'_>) -> State {
@@ -353,7 +355,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         let mut described = [Val::Bool(false)];
         describe.call_async(store, &[], &mut described).await?;
         let [described] = described;
-        Ok(described)
+        wasmtime::Result::Ok(described)
     };
     description::read(&sandbox.run(code, making, run).await.result?).map_err(CallFailure::Interface)
 }
@@ -375,6 +377,8 @@ struct Making<'a> {
 struct Ran<T> {
     result: Result<T, CallFailure>,
     files: Option<Files>,
+    /// Also where it was made up, or is what was kept.
+    has_started: bool,
     started: Option<Started>,
     seam: Arc<Seam>,
     usage: Usage,

@@ -144,6 +144,8 @@ pub struct Commands {
     seam: Arc<Seam>,
     scratch: PathBuf,
     ended: Option<Ended>,
+    /// Also where that was made up, or is what was kept.
+    has_started: bool,
     started: Mutex<Option<Started>>,
 }
 
@@ -156,8 +158,13 @@ impl Commands {
             seam: Arc::clone(setup.seam),
             scratch: setup.scratch.to_owned(),
             ended: setup.ended.clone(),
+            has_started: false,
             started: Mutex::default(),
         }
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.has_started
     }
 
     /// The job that the call started.
@@ -232,13 +239,15 @@ impl Exchange for Commands {
 
 impl abi::Host for State {
     fn start(&mut self, job: abi::Job) -> wasmtime::Result<Result<(), abi::Error>> {
-        let commands = &self.held.commands;
         let job = match Job::of(job) {
             Ok(job) => job,
             Err(text) => return Ok(Err(abi::Error::Invalid(text))),
         };
-        Ok(match self.seam.attempt(commands, job) {
-            Ok(Taken {}) => Ok(()),
+        Ok(match self.seam.attempt(&self.held.commands, job) {
+            Ok(Taken {}) => {
+                self.held.commands.has_started = true;
+                Ok(())
+            }
             Err(HostCallOutcome::Denied(text)) => Err(abi::Error::Denied(text)),
             Err(outcome) => Err(abi::Error::Invalid(outcome.text().unwrap_or_default().to_owned())),
         })
