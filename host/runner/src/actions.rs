@@ -358,7 +358,14 @@ impl SandboxActions {
                 NotRun::Configuration(reason) => (FailureType::ConfigurationError, reason),
                 NotRun::Host(reason) => (FailureType::SystemUnavailable, reason),
             };
-            Report::failed(kind, self.told(pipeline.account, "the program cannot be run", format!("the program cannot be run: {reason}")))
+            Report::failed(
+                kind,
+                self.told(
+                    pipeline.account,
+                    "the program cannot be run",
+                    format!("the program cannot be run: {reason}"),
+                ),
+            )
         })
     }
 
@@ -585,9 +592,7 @@ impl WorkFolder {
     async fn keep_scratch(&self) -> anyhow::Result<PathBuf> {
         let (scratch, outputs) = (self.0.join(SCRATCH), self.0.join(OUTPUTS));
         let kept = tokio::task::spawn_blocking(move || {
-            if outputs.exists() {
-                remove_tree(&outputs)?;
-            }
+            remove_tree(&outputs)?;
             std::fs::create_dir_all(&scratch)?;
             anyhow::Ok(scratch)
         });

@@ -74,7 +74,10 @@ pub struct Tools {
 impl Offered {
     /// For the person whose machine it is: Rust's toolchain, too, if `rustup` put it there.
     pub fn of_this_machine() -> Self {
-        Self { toolchains: BTreeMap::from([(DEFAULT.to_owned(), Tools::of_rustup().unwrap_or_default())]), ..Self::default() }
+        Self {
+            toolchains: BTreeMap::from([(DEFAULT.to_owned(), Tools::of_rustup().unwrap_or_default())]),
+            ..Self::default()
+        }
     }
 
     /// What is wrong with it.
@@ -162,7 +165,8 @@ impl Programs {
     /// Finds out what this machine offers, once.
     pub async fn probe(&self) -> Result<&Isolation, String> {
         let probe = async {
-            let program = std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
+            let program =
+                std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
             let child = ChildCommand { program, args: vec![RUN.into()] };
             let isolation = Isolation::probe(child, self.offered.level).await;
             let isolation = isolation.map_err(|error| format!("what runs programs cannot be tried: {error}"))?;
@@ -185,7 +189,10 @@ impl Programs {
         let isolation = self.probe().await.map_err(NotRun::Host)?;
         let (job, level) = self.job(isolation, &started, scratch)?;
         let place = self.place(account, &started).await;
-        started.log(seam::Level::Info, &format!("`{}` runs apart from the machine (level {level})", started.job.in_short()));
+        started.log(
+            seam::Level::Info,
+            &format!("`{}` runs apart from the machine (level {level})", started.job.in_short()),
+        );
         started.progress(&format!("runs `{}`", started.job.in_short()));
         let programs = Arc::clone(self);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -211,7 +218,9 @@ impl Programs {
     fn job(&self, isolation: &Isolation, started: &Arc<Started>, work: PathBuf) -> Result<(Job, Level), NotRun> {
         let Started { job, grant, secrets, .. } = &**started;
         if job.image.is_some() || grant.level == commands::Isolation::Image {
-            return Err(NotRun::Configuration("this host fetches no images yet: grant the level \"toolchain\"".to_owned()));
+            return Err(NotRun::Configuration(
+                "this host fetches no images yet: grant the level \"toolchain\"".to_owned(),
+            ));
         }
         let tools = self.offered.tools(grant)?;
         let root = Root::Toolchain(tools.toolchain().map_err(NotRun::Configuration)?);
