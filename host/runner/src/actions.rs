@@ -10,12 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use pipewright_artifacts::files::{FileQuota, MadeOutput, remove_tree};
+use pipewright_artifacts::files::{FileQuota, MadeOutput};
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunAction, Success};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::commands::{self, Started};
-use pipewright_sandbox::files::{Input, OUTPUTS, SCRATCH};
+use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::{Grants, SecretValue};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
@@ -30,6 +30,7 @@ use crate::outcome;
 use crate::programs::{NotRun, Programs};
 use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
 use crate::work::Work;
+use crate::work_folder::WorkFolder;
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_base::Digest;
 use pipewright_base::fair::Permits;
@@ -582,48 +583,4 @@ struct ActionWork {
     inputs: Vec<Input>,
     folder: Arc<WorkFolder>,
     log: Arc<ActionLog>,
-}
-
-/// An action's own folder, gone when its calls and what they started are.
-struct WorkFolder(PathBuf);
-
-impl WorkFolder {
-    /// Leaves the scratch alone, and makes it if need be.
-    async fn keep_scratch(&self) -> anyhow::Result<PathBuf> {
-        let (scratch, outputs) = (self.0.join(SCRATCH), self.0.join(OUTPUTS));
-        let kept = tokio::task::spawn_blocking(move || {
-            remove_tree(&outputs)?;
-            std::fs::create_dir_all(&scratch)?;
-            anyhow::Ok(scratch)
-        });
-        kept.await?
-    }
-
-    /// Not on this thread: a plugin decides how long it takes.
-    async fn empty(&self) {
-        if let Some(emptying) = self.begin_to_empty() {
-            // It tells what goes wrong by itself.
-            let _ = emptying.await;
-        }
-    }
-
-    /// None where there is nothing, as after most calls.
-    fn begin_to_empty(&self) -> Option<tokio::task::JoinHandle<()>> {
-        std::fs::symlink_metadata(&self.0).ok()?;
-        let folder = self.0.clone();
-        Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = remove_tree(&folder) {
-                tracing::warn!("cannot empty {}: {error}", folder.display());
-            }
-        }))
-    }
-}
-
-impl Drop for WorkFolder {
-    /// Where the call was given up.
-    fn drop(&mut self) {
-        if tokio::runtime::Handle::try_current().is_ok() {
-            self.begin_to_empty();
-        }
-    }
 }
