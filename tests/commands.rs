@@ -5,8 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use pipewright_base::clock;
 use serde_json::{Value, json};
 
 use crate::run::{Ended, Home, action, pipeline};
@@ -82,7 +83,7 @@ fn with(mut configuration: Value, more: &[(&str, &str)]) -> Value {
 /// Until something is so. What it waits for comes in a moment; only a defect takes so long.
 #[track_caller]
 fn until(what: &str, is_so: impl Fn() -> bool) -> Duration {
-    let began = Instant::now();
+    let began = clock::monotonic();
     while !is_so() {
         assert!(began.elapsed() < Duration::from_secs(60), "{what}");
         std::thread::sleep(Duration::from_millis(5));
