@@ -124,7 +124,7 @@ impl Place {
     pub async fn run(&self, started: Started) -> Result<Ended, NotRun> {
         let scratch = self.work().join(SCRATCH);
         std::fs::create_dir_all(&scratch).map_err(|error| NotRun::Host(error.to_string()))?;
-        self.programs.run(ACCOUNT, started, scratch, ()).await
+        Ok(self.programs.run(ACCOUNT, started, scratch, 0, ()).await?.0)
     }
 
     /// The recording of the calls that were made here, with the component and the inputs.

@@ -292,7 +292,7 @@ impl SandboxActions {
         let ActionWork { mut limits, plugin, grants, inputs, folder, log } = work;
         let mut keeper = None;
         let (mut request, mut ended) = (self.request(pipeline, run), None);
-        let (mut usage, mut denials) = (machine::Usage::default(), Vec::new());
+        let (mut usage, mut denials, mut written) = (machine::Usage::default(), Vec::new(), 0);
         let outcome = loop {
             let call = Call {
                 tenant: pipeline.account,
@@ -326,13 +326,12 @@ impl SandboxActions {
                 break self.report(pipeline, run, end, &limits.files).await.outcome;
             };
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
-            match self.run_program(pipeline, started, &folder).await {
-                Ok((how, refused)) => {
-                    ended = Some(how);
-                    denials.extend(refused);
-                }
+            let refused = started.clone();
+            match self.run_program(pipeline, started, &folder, written).await {
+                Ok((how, bytes)) => (ended, written) = (Some(how), bytes),
                 Err(failed) => break failed.outcome,
             }
+            denials.extend(refused.denials());
             log.flush();
         };
         let report = Report { outcome, usage };
@@ -343,18 +342,18 @@ impl SandboxActions {
         report
     }
 
-    /// Runs a program to its end; says how that was, and what was refused meanwhile.
+    /// Runs a program to its end; says how that was, and how much the action's programs have written.
     async fn run_program(
         &self,
         pipeline: Aggregate,
         started: Started,
         folder: &Arc<WorkFolder>,
-    ) -> Result<(commands::Ended, Vec<String>), Report> {
-        let denied = started.clone();
+        written: u64,
+    ) -> Result<(commands::Ended, u64), Report> {
         let scratch = folder.keep_scratch().await;
         let scratch = scratch.map_err(|error| Report::failed(FailureType::SystemUnavailable, error.to_string()))?;
-        let ended = self.programs.run(pipeline.account, started, scratch, Arc::clone(folder)).await;
-        ended.map(|ended| (ended, denied.denials())).map_err(|not_run| {
+        let ended = self.programs.run(pipeline.account, started, scratch, written, Arc::clone(folder)).await;
+        ended.map_err(|not_run| {
             let (kind, reason) = match not_run {
                 NotRun::Configuration(reason) => (FailureType::ConfigurationError, reason),
                 NotRun::Host(reason) => (FailureType::SystemUnavailable, reason),

@@ -185,17 +185,20 @@ impl Programs {
     }
 
     /// Runs a job to its end, in the scratch of its action, once it is its turn. Dropping the future ends all of the job at once;
-    /// `held` is dropped when nothing of it is left.
+    /// `held` is dropped when nothing of it is left. Of the bytes that an action's programs may write together, those before wrote
+    /// so many; gives how many it is now.
     pub async fn run(
         self: &Arc<Self>,
         account: u64,
         started: Started,
         scratch: PathBuf,
+        written: u64,
         held: impl Send + 'static,
-    ) -> Result<commands::Ended, NotRun> {
+    ) -> Result<(commands::Ended, u64), NotRun> {
         let started = Arc::new(started);
         let isolation = self.probe().await.map_err(NotRun::Host)?;
-        let (job, level) = self.job(isolation, &started, scratch)?;
+        let (mut job, level) = self.job(isolation, &started, scratch)?;
+        job.limits.output_bytes_max = job.limits.output_bytes_max.saturating_sub(written);
         let place = self.place(account, &started).await;
         started.log(
             seam::Level::Info,
@@ -211,7 +214,8 @@ impl Programs {
         });
         let ended = running.await;
         drop(stop);
-        ended.unwrap_or_else(|error| Err(NotRun::Host(format!("the job was lost: {error}"))))
+        let ended = ended.unwrap_or_else(|error| Err(NotRun::Host(format!("the job was lost: {error}"))));
+        ended.map(|(ended, bytes)| (ended, written + bytes))
     }
 
     async fn place(&self, account: u64, started: &Started) -> Permit {
@@ -298,7 +302,7 @@ async fn run(
     started: &Started,
     job: &Job,
     stop: impl Future<Output = ()>,
-) -> Result<commands::Ended, NotRun> {
+) -> Result<(commands::Ended, u64), NotRun> {
     // It may be what an earlier job of the action made of it.
     let _ = tokio::fs::create_dir(job.work.join(HOME)).await;
     let (timer, began) = (started.begin(), clock::monotonic());
@@ -320,7 +324,7 @@ async fn run(
         Ok(commands::Ended { status, .. }) => HostCallOutcome::Failed(format!("it ended with {status}")),
     };
     timer.end(started.job.in_short(), outcome, bytes);
-    ended.map_err(NotRun::from)
+    Ok((ended?, bytes))
 }
 
 /// As the plugin is told.
