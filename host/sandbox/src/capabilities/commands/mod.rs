@@ -28,7 +28,7 @@ use crate::state::State;
 pub use self::granted::{CommandsGrant, Isolation, Programs};
 pub use self::started::{Output, Started};
 /// How a program ended, as the plugin is told.
-pub use crate::bindings::pipewright::plugin::commands::Ended;
+pub use crate::bindings::pipewright::plugin::commands::End as Ended;
 
 const COMMANDS: &str = "commands";
 
