@@ -255,7 +255,8 @@ impl Programs {
             directory: PathBuf::from(&job.directory),
             binds: Vec::new(),
             environment: environment.into_iter().collect(),
-            network: job.network.then(|| proxy(started)),
+            // Without an origin there is nothing that `restricted` would lack.
+            network: (job.network && !(level == Level::Restricted && grant.network.is_empty())).then(|| proxy(started)),
             limits,
         };
         Ok((job, level))
