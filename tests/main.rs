@@ -9,6 +9,7 @@ mod authors;
 mod cases;
 mod chain;
 mod client;
+mod commands;
 mod contract;
 mod crash;
 mod crowds;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use pipewright_base::Digest;
 use pipewright_pipeline::machine::FailureType;
+use pipewright_sandbox::capabilities::commands::Ended;
 use pipewright_sandbox::capabilities::http::{Fake, FakeAnswer, FakeBody};
 use pipewright_sandbox::capabilities::{CAPABILITIES, Step};
 use serde::{Deserialize, Serialize};
@@ -267,8 +268,39 @@ pub(super) struct Then {
     pub(super) inputs: BTreeMap<String, String>,
     /// When the call starts, in milliseconds since 1970-01-01 UTC.
     pub(super) time: Option<u64>,
+    /// The program that the call before started has ended so.
+    pub(super) ended: Option<EndedProgram>,
+    /// The folder in `scratch/` that it left as the scratch; none: what the call before left there.
+    pub(super) scratch: Option<String>,
     /// What is expected of this call.
     pub(super) expected: Expected,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct EndedProgram {
+    /// What it ended with, or 128 and the number of the signal that ended it.
+    status: i32,
+    /// The signal that ended it.
+    signal: Option<i32>,
+    /// The limit that ended it, such as `wall-seconds`.
+    limit: Option<String>,
+    /// The CPU time of all its processes, in microseconds.
+    cpu_micros: u64,
+    /// The memory of all its processes, at most at once.
+    memory_bytes_max: u64,
+    /// How long it ran, in microseconds.
+    wall_micros: u64,
+    /// The last lines of its log.
+    tail: String,
+}
+
+impl EndedProgram {
+    pub(super) fn told(&self) -> Ended {
+        let Self { status, signal, limit, cpu_micros, memory_bytes_max, wall_micros, tail } = self.clone();
+        Ended { status, signal, limit, cpu_micros, memory_bytes_max, wall_micros, tail }
+    }
 }
 
 /// What ends a wait.
@@ -290,7 +322,7 @@ pub(super) enum Wake {
 
 impl Then {
     pub(super) fn wakes(&self) -> bool {
-        self.signal.is_some() || self.wake.is_some()
+        self.signal.is_some() || self.wake.is_some() || self.ended.is_some()
     }
 }
 

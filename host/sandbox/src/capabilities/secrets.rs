@@ -28,6 +28,8 @@ use crate::state::State;
 const SECRETS: &str = "secrets";
 const USE: &str = "secret";
 const REVEAL: &str = "reveal-secret";
+/// To a program.
+const GIVE: &str = "give";
 
 /// A secret from a file is refused above this size.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -88,6 +90,8 @@ pub struct Secret {
     /// The plugin may read the value itself. Without it, it gets a stand-in, and the host puts the value in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     reveal: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    commands: bool,
 }
 
 /// Recordings keep all but the value, for which something stands when it is read again.
@@ -100,6 +104,9 @@ pub struct SecretGrant {
     pub hosts: Vec<String>,
     /// The plugin may read the value itself.
     pub reveal: bool,
+    /// Programs may be given it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub commands: bool,
 }
 
 fn revealed() -> SecretValue {
@@ -199,7 +206,8 @@ impl Capability for Secrets {
             };
             let to = if secret.hosts.is_empty() { "no host".to_owned() } else { secret.hosts.join(", ") };
             let reveal = if secret.reveal { ", and read its value" } else { "" };
-            format!("use the secret \"{name}\" ({from}) in requests to {to}{reveal}")
+            let commands = if secret.commands { ", and give it to programs" } else { "" };
+            format!("use the secret \"{name}\" ({from}) in requests to {to}{reveal}{commands}")
         };
         written.iter().map(line).collect()
     }
@@ -218,28 +226,32 @@ impl Capability for Secrets {
     }
 
     fn least(written: &mut Self::Written, uses: &BTreeSet<Use>) {
-        let mut used: BTreeMap<&str, bool> = BTreeMap::new();
-        for once in uses.iter().filter(|used| used.capability == SECRETS) {
-            *used.entry(&once.target).or_default() |= once.operation == Operation::Reveal.name();
-        }
+        let used: BTreeSet<&str> =
+            uses.iter().filter(|used| used.capability == SECRETS).map(|used| used.target.as_str()).collect();
+        let is_used = |name: &str, operation: &str| {
+            let once = |used: &Use| used.capability == SECRETS && used.target == name && used.operation == operation;
+            uses.iter().any(once)
+        };
         let reached = hosts(uses);
         let host = |name: &str| RequestOrigin::written(name).map_or_else(|| lower(name), |origin| origin.host);
         let is_reached = |name: &String| reached.contains(&host(name));
         written.retain(|name, secret| {
-            secret.reveal &= used.get(name.as_str()) == Some(&true);
+            secret.reveal &= is_used(name, Operation::Reveal.name());
+            secret.commands &= is_used(name, GIVE);
             if secret.hosts.iter().any(is_reached) {
                 secret.hosts.retain(is_reached);
             }
-            used.contains_key(name.as_str())
+            used.contains(name.as_str())
         });
     }
 
     fn in_case(granted: &Self::Grant, folder: &CaseFolder<'_>) -> Self::Written {
-        let secret = |SecretGrant { hosts, reveal, .. }: &SecretGrant| Secret {
+        let secret = |SecretGrant { hosts, reveal, commands, .. }: &SecretGrant| Secret {
             env: None,
             file: Some(folder.secret.into()),
             hosts: hosts.clone(),
             reveal: *reveal,
+            commands: *commands,
         };
         granted.iter().map(|(name, grant)| (name.clone(), secret(grant))).collect()
     }
@@ -307,6 +319,25 @@ impl Exchange for Secrets {
     }
 }
 
+/// Whether a program may be given it.
+pub(super) fn check_give(grants: &BTreeMap<String, SecretGrant>, asks: &Asks, name: &str) -> Result<(), Denied> {
+    let line = match grants.get(name) {
+        Some(grant) if grant.commands => return Ok(()),
+        Some(_) => "{ …, commands = true }",
+        None => "{ env = \"…\", commands = true }",
+    };
+    Err(Denied {
+        tried: format!("to give the secret \"{name}\" to a program"),
+        grant: format!("secrets.{} = {line}", key(name)),
+        is_asked: is_asked(asks, name),
+    })
+}
+
+/// Journals that a program is given it.
+pub(super) fn given(seam: &Arc<Seam>, name: &str) {
+    seam.begin(SECRETS, GIVE).end(name, HostCallOutcome::Done, 0);
+}
+
 fn is_asked(asks: &Asks, name: &str) -> bool {
     asks.has(USE, name) || asks.has(REVEAL, name)
 }
@@ -336,7 +367,7 @@ impl Secret {
             }
         });
         let hosts = hosts.collect::<Result<_, _>>()?;
-        Ok(SecretGrant { value: SecretValue::new(value), hosts, reveal: self.reveal })
+        Ok(SecretGrant { value: SecretValue::new(value), hosts, reveal: self.reveal, commands: self.commands })
     }
 }
 
@@ -496,98 +527,4 @@ impl Secrets {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::masks::Masks;
-    use crate::outside::Outside;
-    use crate::seam::{Journal, Sink};
-
-    fn grants(values: &[(&str, &str, bool)]) -> Grants {
-        let secret = |(name, value, reveal): &(&str, &str, bool)| {
-            let value = SecretValue::new(*value);
-            ((*name).to_owned(), SecretGrant { value, hosts: vec!["a.test".to_owned()], reveal: *reveal })
-        };
-        Grants { secrets: values.iter().map(secret).collect(), ..Grants::default() }
-    }
-
-    fn seam(sink: Arc<dyn Sink>, masks: Masks) -> Arc<Seam> {
-        Seam::new(
-            "acme/x",
-            "Build/It",
-            sink,
-            masks,
-            Asks::everything(&["token", "open", "my other", "other"], &[]),
-            Outside::Live,
-        )
-    }
-
-    fn values(grants: &Grants) -> impl Iterator<Item = &str> {
-        grants.secrets.values().map(|grant| grant.value.expose())
-    }
-
-    /// Operation and name, with what must come of it: what the plugin gets begins so.
-    const CASES: &[(&str, &str, &str)] = &[
-        ("stand-in", "token", "pipewright-secret-"),
-        ("basic", "token", "pipewright-secret-"),
-        (
-            "reveal",
-            "token",
-            "acme/x (action Build/It) tried to read the value of the secret \"token\", which it was not granted. To allow it, \
-             grant the action \"Build/It\": secrets.token = { …, reveal = true }",
-        ),
-        ("reveal", "open", "the value"),
-        (
-            "stand-in",
-            "my other",
-            "acme/x (action Build/It) tried to use the secret \"my other\", which it was not granted. To allow it, grant the \
-             action \"Build/It\": secrets.\"my other\" = { env = \"…\", hosts = [\"…\"] }",
-        ),
-        (
-            "reveal",
-            "other",
-            "acme/x (action Build/It) tried to read the secret \"other\", which it was not granted. To allow it, grant the \
-             action \"Build/It\": secrets.other = { env = \"…\", reveal = true }",
-        ),
-        ("stand-in", "lines", "the value of the secret \"lines\" has a line break"),
-        ("basic", "lines", "pipewright-secret-"),
-        ("basic with a:b", "token", "a user name for basic authentication has"),
-    ];
-
-    #[test]
-    fn secrets_are_given_as_granted() {
-        let grants = grants(&[("token", "s3cret", false), ("open", "the value", true), ("lines", "one\ntwo", false)]);
-        for (operation, name, wanted) in CASES {
-            let journal = Arc::new(Journal::default());
-            let sink = Arc::clone(&journal) as Arc<dyn Sink>;
-            let secrets = Secrets::of(&grants, &seam(sink, Masks::of(values(&grants))));
-            let ask = || {
-                let (operation, user) = match *operation {
-                    "stand-in" => (Operation::StandIn, None),
-                    "basic" => (Operation::Basic, Some("me")),
-                    "reveal" => (Operation::Reveal, None),
-                    _ => (Operation::Basic, Some("a:b")),
-                };
-                secrets.told(operation, name, user.map(str::to_owned))
-            };
-            let (Ok(got) | Err(abi::Error::Denied(got))) = ask();
-            assert!(got.starts_with(wanted), "{operation} {name}: {got}");
-            let (Ok(again) | Err(abi::Error::Denied(again))) = ask();
-            assert_eq!(got, again, "{operation} {name}: the same all through the call");
-            let calls = format!("{:?}", journal.calls.lock().unwrap());
-            assert!(calls.contains(name), "{operation} {name}: {calls}");
-            assert!(!calls.contains("the value\"") && !calls.contains("s3cret"), "{operation} {name}: {calls}");
-        }
-    }
-
-    #[test]
-    fn stand_ins_differ_from_call_to_call_and_are_bounded() {
-        let grants = grants(&[("token", "s3cret", false)]);
-        let new = || Secrets::of(&grants, &seam(Arc::new(Journal::default()), Masks::default()));
-        let (one, other) = (new(), new());
-        let stand_in = |secrets: &Secrets| secrets.told(Operation::StandIn, "token", None).unwrap();
-        assert_ne!(stand_in(&one), stand_in(&other));
-        let basic = |user: &usize| one.told(Operation::Basic, "token", Some(user.to_string())).is_ok();
-        let given = (0..STAND_INS_MAX + 10).filter(basic).count();
-        assert_eq!(given + 1, STAND_INS_MAX);
-    }
-}
+mod tests;
