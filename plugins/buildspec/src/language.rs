@@ -141,6 +141,10 @@ fn env(reader: &mut Reader, value: &Value<'_>) -> Env {
     let Some(table) = reader.table(value, ENV) else { return Env::default() };
     let variables = named(reader, &table, "variables");
     let parameter_store = named(reader, &table, "parameter-store");
+    for (name, at, _) in parameter_store.iter().filter(|(_, _, parameter)| parameter.is_empty()) {
+        let place = format!("env.parameter-store.{name}");
+        reader.error(*at, &place, "no parameter is named", "write the parameter's name after the `:`");
+    }
     let secrets = named(reader, &table, "secrets-manager");
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (map, values) in

@@ -30,6 +30,8 @@ struct Row {
     variables: BTreeMap<String, String>,
     /// The source: a content, `-> TARGET` for a link, `x` before the content's first line for a program.
     files: BTreeMap<String, String>,
+    /// Where they are others than the keys of `artifacts`.
+    outputs: Option<Vec<String>>,
     /// Before that command, counted from 1, the build runs out of time, or is stopped.
     timed_out: usize,
     stopped: usize,
@@ -222,7 +224,12 @@ impl<'a> Machine<'a> {
     }
 
     fn build(mut self) -> Outcome {
-        let outputs: Vec<&str> = self.row.artifacts.keys().map(String::as_str).collect();
+        let row = self.row;
+        let outputs: Vec<&str> = match &row.outputs {
+            Some(outputs) => outputs.iter().map(String::as_str).collect(),
+            None if row.artifacts.is_empty() && row.failure.is_some() => vec!["out"],
+            None => row.artifacts.keys().map(String::as_str).collect(),
+        };
         let has_artifacts = !outputs.is_empty() || self.buildspec.artifacts.is_some();
         let mut build = Build::new(self.buildspec, has_artifacts);
         loop {
