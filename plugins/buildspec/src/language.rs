@@ -4,8 +4,10 @@
 //! CodeBuild's version 0.2. Strict where CodeBuild is: an unknown key, a key that is there twice and a command that YAML
 //! turned into something else are errors. What CodeBuild knows and a host without AWS has no use for is read and kept.
 
+use pipewright_reports::Format;
+
 use crate::model::{
-    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Phase, Phases, Proxy, ReportFormat, ReportGroup, Section,
+    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Phase, Phases, Proxy, ReportGroup, Section,
     Shell,
 };
 use crate::problem::{At, Problem, Problems};
@@ -60,6 +62,20 @@ const ARTIFACTS: &[&str] = &[
 const SECTION: &[&str] =
     &["files", "name", "discard-paths", "base-directory", "exclude-paths", "enable-symlinks", "s3-prefix"];
 const CACHE: &[&str] = &["paths", "key", "fallback-keys", "action"];
+
+/// Without one, a report is JUnit's.
+const FORMATS: &[(&str, Format)] = &[
+    ("CUCUMBERJSON", Format::CucumberJson),
+    ("JUNITXML", Format::JunitXml),
+    ("NUNITXML", Format::NunitXml),
+    ("NUNIT3XML", Format::Nunit3Xml),
+    ("TESTNGXML", Format::TestngXml),
+    ("VISUALSTUDIOTRX", Format::VisualStudioTrx),
+    ("CLOVERXML", Format::CloverXml),
+    ("COBERTURAXML", Format::CoberturaXml),
+    ("JACOCOXML", Format::JacocoXml),
+    ("SIMPLECOV", Format::SimpleCov),
+];
 
 /// The runtimes of CodeBuild's own images.
 const RUNTIMES: &[&str] = &["java", "golang", "rust", "python", "php", "ruby", "nodejs", "dotnet"];
@@ -354,13 +370,13 @@ fn reports(reader: &mut Reader, value: &Value<'_>) -> Vec<ReportGroup> {
             break;
         }
         let Some(table) = reader.table(&value, REPORT) else { continue };
-        let format = table.get("file-format").and_then(|value| reader.word(&value, ReportFormat::ALL));
+        let format = table.get("file-format").and_then(|value| reader.word(&value, FORMATS));
         groups.push(ReportGroup {
             name: name.to_owned(),
             files: files(reader, &table),
             base_directory: reader.optional_text(&table, "base-directory"),
             discard_paths: reader.flag(&table, "discard-paths"),
-            format: format.unwrap_or_default(),
+            format: format.unwrap_or(Format::JunitXml),
         });
     }
     groups

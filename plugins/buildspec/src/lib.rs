@@ -29,7 +29,7 @@ pub use build::{Build, Context, Entered, Exit, Next, PhaseName, Run, Status};
 pub use globs::{PATTERN_BYTES_MAX, matches};
 pub use language::{FALLBACK_KEYS_MAX, KEYS, Parsed, REPORT_GROUPS_MAX};
 pub use model::{
-    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Pattern, Phase, Phases, Proxy, ReportFormat, ReportGroup,
+    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Pattern, Phase, Phases, Proxy, ReportGroup,
     Retry, SecretReference, Section, Shell,
 };
 pub use problem::{At, Problem, Problems};

@@ -130,38 +130,7 @@ pub struct ReportGroup {
     pub files: Vec<String>,
     pub base_directory: Option<String>,
     pub discard_paths: bool,
-    pub format: ReportFormat,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReportFormat {
-    CucumberJson,
-    #[default]
-    JunitXml,
-    NunitXml,
-    Nunit3Xml,
-    TestngXml,
-    VisualStudioTrx,
-    CloverXml,
-    CoberturaXml,
-    JacocoXml,
-    SimpleCov,
-}
-
-impl ReportFormat {
-    /// By their names, of which the case does not matter.
-    pub const ALL: &[(&str, Self)] = &[
-        ("CUCUMBERJSON", Self::CucumberJson),
-        ("JUNITXML", Self::JunitXml),
-        ("NUNITXML", Self::NunitXml),
-        ("NUNIT3XML", Self::Nunit3Xml),
-        ("TESTNGXML", Self::TestngXml),
-        ("VISUALSTUDIOTRX", Self::VisualStudioTrx),
-        ("CLOVERXML", Self::CloverXml),
-        ("COBERTURAXML", Self::CoberturaXml),
-        ("JACOCOXML", Self::JacocoXml),
-        ("SIMPLECOV", Self::SimpleCov),
-    ];
+    pub format: pipewright_reports::Format,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -140,8 +140,9 @@ pub struct Ratio {
 
 impl Ratio {
     fn add(&mut self, other: Self) {
-        self.covered += other.covered;
-        self.total += other.total;
+        // A report may say any number.
+        self.covered = self.covered.saturating_add(other.covered);
+        self.total = self.total.saturating_add(other.total);
     }
 }
 
