@@ -2,7 +2,7 @@
 //!
 //! Its files are in a temporary directory, its clock stands where the test sets it, and requests get the answers that the
 //! test made up. What a sandbox refuses, what it limits, and `zip` and `unzip` are for the cases of `pipewright plugin
-//! test`, which run the component itself.
+//! test`, which run the component itself. No program runs: a test says how a job ended, and writes what it left.
 //!
 //! ```
 //! use pipewright_sdk::prelude::*;
@@ -35,8 +35,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+pub use crate::bindings::host::pipewright::plugin::commands::Job;
 use crate::bindings::host::pipewright::plugin::types::{self as abi, Category, Owner, Resumption};
 use crate::bindings::host::wasi::http::types::ErrorCode;
+use crate::commands::Ended;
 use crate::{Action, Context, NamedValue, TypeId, Wait, Wake, http};
 
 /// What a call sees of the time unless the test says something else: 2023-11-14, as in cases.
@@ -62,6 +64,9 @@ struct Told {
     stand_ins: BTreeMap<String, String>,
     answers: VecDeque<(String, Answer)>,
     requests: Vec<Sent>,
+    /// Started, and not looked at.
+    job: Option<Job>,
+    ended: Option<Ended>,
     log: String,
 }
 
@@ -86,6 +91,8 @@ impl Host {
             stand_ins: BTreeMap::new(),
             answers: VecDeque::new(),
             requests: Vec::new(),
+            job: None,
+            ended: None,
             log: String::new(),
         };
         let state = Rc::new(State { folder, told: RefCell::new(told) });
@@ -140,8 +147,25 @@ impl Host {
 
     /// The action is called again after this wait.
     pub fn resumed(mut self, wait: Wait, wake: Wake) -> Self {
+        self.state.told.borrow_mut().ended = None;
         self.request.resumed = Some(Resumption { continuation: wait.continuation, wake });
         self
+    }
+
+    /// The action is called again after this wait, for the job that it started has ended. What that has written is in
+    /// [`Host::path`]`("scratch")`.
+    pub fn ended(self, wait: Wait, ended: Ended) -> Self {
+        let host = self.resumed(wait, Wake::Time);
+        host.state.told.borrow_mut().ended = Some(ended);
+        host
+    }
+
+    /// The job that the action started in its last call.
+    ///
+    /// # Panics
+    /// Where it started none.
+    pub fn job(&self) -> Job {
+        self.state.told.borrow_mut().job.take().expect("the action started no job")
     }
 
     /// What the action's function gets, beside its settings.
@@ -192,6 +216,19 @@ impl Drop for Host {
         if !std::thread::panicking() {
             assert!(left.is_empty(), "the action did not send: {}", left.join(", "));
         }
+    }
+}
+
+/// How a job ends that ends by itself, within a millisecond.
+pub fn exited(status: i32) -> Ended {
+    Ended {
+        status,
+        signal: None,
+        limit: None,
+        cpu_micros: 1_000,
+        memory_bytes_max: 1 << 20,
+        wall_micros: 1_000,
+        tail: String::new(),
     }
 }
 
