@@ -119,6 +119,9 @@ impl Exit {
     }
 }
 
+/// What people write for bash without saying so; where sh is dash, it has none of it.
+const OF_BASH: &[&str] = &["[[ ", "pipefail", "source ", "<(", "declare "];
+
 const COMMAND_PHASES: [PhaseName; 4] =
     [PhaseName::Install, PhaseName::PreBuild, PhaseName::Build, PhaseName::PostBuild];
 
@@ -195,6 +198,9 @@ impl Build {
         if status != 0 {
             let text = run.command.text.trim_end();
             self.say(format!("Command did not exit successfully {text} exit status {status}"));
+            if run.shell == Shell::Sh && OF_BASH.iter().any(|word| text.contains(word)) {
+                self.say("The shell is sh, and this command looks like one for bash: write `shell: bash` below `env`");
+            }
             let message = format!("Error while executing command: {text}. Reason: exit status {status}");
             // A failure of `finally` is told only where it is the first.
             if let Some(phase) = self.entered.last_mut().filter(|phase| phase.status == Status::InProgress) {

@@ -23,14 +23,14 @@ mod texts;
 mod variables;
 mod yaml;
 
-pub use artifacts::{Assigned, Entry, From, Listing, Picked, SEEN_MAX, Selection, Where, assigned, select};
+pub use artifacts::{Assigned, Content, Entry, Listing, Picked, SEEN_MAX, Selection, Where, assigned, select};
 pub use batch::{BUILDS_MAX, Batch, BatchBuild, BatchEnv};
 pub use build::{Build, Context, Entered, Exit, Next, PhaseName, Run, Status};
 pub use globs::{PATTERN_BYTES_MAX, matches};
 pub use language::{FALLBACK_KEYS_MAX, KEYS, Parsed, REPORT_GROUPS_MAX};
 pub use model::{
-    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Pattern, Phase, Phases, Proxy, ReportGroup,
-    Retry, SecretReference, Section, Shell,
+    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Pattern, Phase, Phases, Proxy, ReportGroup, Retry,
+    SecretReference, Section, Shell,
 };
 pub use problem::{At, Problem, Problems};
 pub use shell::{
