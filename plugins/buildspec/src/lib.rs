@@ -37,5 +37,5 @@ pub use shell::{
     DIRECTORY_FILE, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Invocation, SCRIPT_FILE, Session, VALUE_FILE, checked_name,
 };
 pub use texts::{Place, expanded};
-pub use variables::{About, EXPORTED_BYTES_MAX, Exports, Origins, Source, Webhook, environment, exports};
+pub use variables::{About, EXPORTED_BYTES_MAX, Exports, Origins, Runner, Source, Webhook, environment, exports};
 pub use yaml::{DEPTH_MAX, DOCUMENT_BYTES_MAX, EXPANDED_BYTES_MAX, MAP_ENTRIES_MAX};
