@@ -152,11 +152,25 @@ impl Build {
     /// From where the source is there and the buildspec is read. `has_artifacts` says whether any artifact is to be made:
     /// UPLOAD_ARTIFACTS is entered in any case.
     pub fn new(buildspec: &Buildspec, has_artifacts: bool) -> Self {
+        let mut build = Self::before(buildspec, has_artifacts);
+        build.begin();
+        build
+    }
+
+    /// A build that ended before its commands: the source or the buildspec was not to be had.
+    pub fn without_source(context: Context) -> Self {
+        let mut build = Self::before(&Buildspec::default(), false);
+        build.enter(PhaseName::DownloadSource);
+        build.leave(Status::Failed, context);
+        build.finish();
+        build
+    }
+
+    fn before(buildspec: &Buildspec, has_artifacts: bool) -> Self {
         let phases = &buildspec.phases;
-        let phases = [&phases.install, &phases.pre_build, &phases.build, &phases.post_build].map(Phase::clone);
-        let mut build = Self {
+        Self {
             shell: buildspec.env.shell,
-            phases,
+            phases: [&phases.install, &phases.pre_build, &phases.build, &phases.post_build].map(Phase::clone),
             has_artifacts,
             entered: Vec::new(),
             is_finally: false,
@@ -165,19 +179,7 @@ impl Build {
             attempt: 1,
             waits_for: Waits::Command,
             log: Vec::new(),
-        };
-        build.begin();
-        build
-    }
-
-    /// A build that ended before its commands: the source or the buildspec was not to be had.
-    pub fn without_source(context: Context) -> Self {
-        let mut build = Self::new(&Buildspec::default(), false);
-        (build.entered, build.log) = (Vec::new(), Vec::new());
-        build.enter(PhaseName::DownloadSource);
-        build.leave(Status::Failed, context);
-        build.finish();
-        build
+        }
     }
 
     pub fn next(&self) -> Next {

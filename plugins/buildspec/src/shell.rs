@@ -35,7 +35,7 @@ pub struct Session {
     environment: BTreeMap<String, String>,
 }
 
-/// What is to be run, once `script` is written to the folder's `SCRIPT_FILE`.
+/// What is to be run, once `script` is written to the folder's `SCRIPT_FILE`; as which user, the `Run` says.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invocation {
     pub program: Vec<String>,
@@ -72,7 +72,8 @@ impl Session {
         while text.contains(&end) {
             end.push('_');
         }
-        // The empty line is for a text that ends with a backslash. In a here-document quotes are text, and what the shell expands is as in double quotes.
+        // In a here-document quotes are text, and the shell expands what it does in double quotes. The empty line is for a
+        // text that ends with a backslash.
         self.with(shell, format!("cat >{value} <<{end}\n{text}\n\n{end}\n"), self.environment.clone())
     }
 
@@ -80,8 +81,7 @@ impl Session {
         if !script.ends_with('\n') {
             script.push('\n');
         }
-        let program = ["-c".to_owned(), self.driver()];
-        let program = std::iter::once(shell.program().to_owned()).chain(program).collect();
+        let program = vec![shell.program().to_owned(), "-c".to_owned(), self.driver()];
         Invocation { program, script, environment: environment.into_iter().collect() }
     }
 
