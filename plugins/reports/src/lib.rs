@@ -212,7 +212,7 @@ fn decoded(report: &[u8]) -> Result<Cow<'_, str>, Mistake> {
     }
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-        let text = String::from_utf16(&units).map(Cow::Owned);
+        let text = String::from_utf16(&units).map(Cow::<str>::Owned);
         text.map_err(|_| Mistake::whole("the report is no UTF-16 text, though it begins as one"))
     };
     match report {
