@@ -29,11 +29,11 @@ pub enum Entry {
 pub struct Picked {
     /// In the artifact.
     pub name: String,
-    pub from: From,
+    pub content: Content,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Content {
     /// The absolute path of a file.
     File(String),
     /// A symbolic link with this target.
@@ -65,9 +65,13 @@ impl Where<'_> {
         resolved(&whole)
     }
 
-    /// The directory that has to be listed for a section: that part of its base directory which has no wildcards.
+    /// The directory that has to be listed for a section, without following links: the whole source, since a base directory in
+    /// it may be a link; or else that part of the base directory which has no wildcards.
     pub fn listed(&self, section: &Section) -> String {
         let base = self.base(section);
+        if is_below(&base, self.source_directory) {
+            return self.source_directory.to_owned();
+        }
         let plain: Vec<_> = base.split('/').take_while(|name| !has_wildcard(name)).collect();
         if plain.len() > 1 { plain.join("/") } else { "/".to_owned() }
     }
@@ -84,15 +88,19 @@ pub fn select(
     let said = section.base_directory.as_deref().unwrap_or(".");
     let mut selection = Selection::default();
     selection.log.push(format!("Expanding base directory path: {said}"));
-    let bases = bases(&base, listing);
+    // The source is there though nothing is in it.
+    let is_source = base == resolved(at.source_directory);
+    let bases = if is_source { BTreeSet::from([base.clone()]) } else { bases(&base, listing) };
     if bases.is_empty() {
         let message = format!("no matching base directory path found for {said} (there is no directory {base})");
         return Err(Context::new("CLIENT_ERROR", message));
     }
     selection.log.push("Assembling file list".to_owned());
-    let mut picked: BTreeMap<String, From> = BTreeMap::new();
+    let mut picked: BTreeMap<String, Content> = BTreeMap::new();
     for base in &bases {
-        selection.log.push(format!("Expanding file paths for base directory {base}"));
+        let below = base.strip_prefix(at.source_directory).map(|rest| rest.trim_start_matches('/'));
+        let shown = below.map_or(base.as_str(), |below| if below.is_empty() { "." } else { below });
+        selection.log.push(format!("Expanding file paths for base directory {shown}"));
         let files = Shown::of(base, listing, section.enable_symlinks, &mut selection.log)?;
         pick(section, base, at, &files, &mut picked, &mut selection.log);
     }
@@ -108,7 +116,7 @@ pub fn select(
         return Err(Context::new("CLIENT_ERROR", message));
     }
     selection.log.push(format!("Found {} file(s)", picked.len()));
-    selection.picked = picked.into_iter().map(|(name, from)| Picked { name, from }).collect();
+    selection.picked = picked.into_iter().map(|(name, content)| Picked { name, content }).collect();
     Ok(selection)
 }
 
@@ -117,8 +125,8 @@ fn pick(
     section: &Section,
     base: &str,
     at: &Where<'_>,
-    files: &BTreeMap<String, From>,
-    picked: &mut BTreeMap<String, From>,
+    files: &BTreeMap<String, Content>,
+    picked: &mut BTreeMap<String, Content>,
     log: &mut Vec<String>,
 ) {
     let relative = |pattern: &String| {
@@ -131,14 +139,14 @@ fn pick(
         log.push(format!("Expanding {pattern}"));
         let glob = relative(pattern);
         let mut found = false;
-        for (path, from) in files.iter().filter(|(path, _)| matches(&glob, path)) {
+        for (path, content) in files.iter().filter(|(path, _)| matches(&glob, path)) {
             found = true;
             if excluded.iter().any(|glob| matches(glob, path)) {
                 continue;
             }
             let name = if section.discard_paths { path.rsplit('/').next().unwrap_or(path) } else { path };
-            if let Some(other) = picked.insert(name.to_owned(), from.clone())
-                && other != *from
+            if let Some(other) = picked.insert(name.to_owned(), content.clone())
+                && other != *content
             {
                 log.push(format!("Two files are called {name}: {path} takes the place of the other"));
             }
@@ -176,7 +184,7 @@ struct Shown<'a> {
     base: String,
     listing: &'a Listing,
     keeps_links: bool,
-    files: BTreeMap<String, From>,
+    files: BTreeMap<String, Content>,
 }
 
 impl<'a> Shown<'a> {
@@ -186,7 +194,7 @@ impl<'a> Shown<'a> {
         listing: &'a Listing,
         keeps_links: bool,
         log: &mut Vec<String>,
-    ) -> Result<BTreeMap<String, From>, Context> {
+    ) -> Result<BTreeMap<String, Content>, Context> {
         let real = followed(base, listing).unwrap_or_else(|| base.to_owned());
         let mut shown = Self { base: real.clone(), listing, keeps_links, files: BTreeMap::new() };
         // A directory, the name by which it is seen, and the directories through which links led there.
@@ -198,7 +206,7 @@ impl<'a> Shown<'a> {
                 match entry {
                     Entry::Directory => {}
                     Entry::File => {
-                        shown.files.insert(name, From::File(path.clone()));
+                        shown.files.insert(name, Content::File(path.clone()));
                     }
                     Entry::Link(target) => open.extend(shown.link(path, target, name, &through, log)),
                 }
@@ -226,10 +234,10 @@ impl<'a> Shown<'a> {
         };
         let is_file = self.listing.get(&there) == Some(&Entry::File);
         if self.keeps_links {
-            self.files.insert(name, From::Link(target.to_owned()));
+            self.files.insert(name, Content::Link(target.to_owned()));
             None
         } else if is_file {
-            self.files.insert(name, From::File(there));
+            self.files.insert(name, Content::File(there));
             None
         } else if through.iter().any(|directory| is_below(directory, &there)) || is_below(path, &there) {
             log.push(format!("Skipping link {name} to {target}: it leads to where it stands"));

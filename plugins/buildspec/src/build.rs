@@ -119,6 +119,9 @@ impl Exit {
     }
 }
 
+/// What people write for bash without saying so; where sh is dash, it has none of it.
+const OF_BASH: &[&str] = &["[[ ", "pipefail", "source ", "<(", "declare "];
+
 const COMMAND_PHASES: [PhaseName; 4] =
     [PhaseName::Install, PhaseName::PreBuild, PhaseName::Build, PhaseName::PostBuild];
 
@@ -149,11 +152,25 @@ impl Build {
     /// From where the source is there and the buildspec is read. `has_artifacts` says whether any artifact is to be made:
     /// UPLOAD_ARTIFACTS is entered in any case.
     pub fn new(buildspec: &Buildspec, has_artifacts: bool) -> Self {
+        let mut build = Self::before(buildspec, has_artifacts);
+        build.begin();
+        build
+    }
+
+    /// A build that ended before its commands: the source or the buildspec was not to be had.
+    pub fn without_source(context: Context) -> Self {
+        let mut build = Self::before(&Buildspec::default(), false);
+        build.enter(PhaseName::DownloadSource);
+        build.leave(Status::Failed, context);
+        build.finish();
+        build
+    }
+
+    fn before(buildspec: &Buildspec, has_artifacts: bool) -> Self {
         let phases = &buildspec.phases;
-        let phases = [&phases.install, &phases.pre_build, &phases.build, &phases.post_build].map(Phase::clone);
-        let mut build = Self {
+        Self {
             shell: buildspec.env.shell,
-            phases,
+            phases: [&phases.install, &phases.pre_build, &phases.build, &phases.post_build].map(Phase::clone),
             has_artifacts,
             entered: Vec::new(),
             is_finally: false,
@@ -162,19 +179,7 @@ impl Build {
             attempt: 1,
             waits_for: Waits::Command,
             log: Vec::new(),
-        };
-        build.begin();
-        build
-    }
-
-    /// A build that ended before its commands: the source or the buildspec was not to be had.
-    pub fn without_source(context: Context) -> Self {
-        let mut build = Self::new(&Buildspec::default(), false);
-        (build.entered, build.log) = (Vec::new(), Vec::new());
-        build.enter(PhaseName::DownloadSource);
-        build.leave(Status::Failed, context);
-        build.finish();
-        build
+        }
     }
 
     pub fn next(&self) -> Next {
@@ -195,6 +200,9 @@ impl Build {
         if status != 0 {
             let text = run.command.text.trim_end();
             self.say(format!("Command did not exit successfully {text} exit status {status}"));
+            if run.shell == Shell::Sh && OF_BASH.iter().any(|word| text.contains(word)) {
+                self.say("The shell is sh, and this command looks like one for bash: write `shell: bash` below `env`");
+            }
             let message = format!("Error while executing command: {text}. Reason: exit status {status}");
             // A failure of `finally` is told only where it is the first.
             if let Some(phase) = self.entered.last_mut().filter(|phase| phase.status == Status::InProgress) {

@@ -7,8 +7,7 @@
 use pipewright_reports::Format;
 
 use crate::model::{
-    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Phase, Phases, Proxy, ReportGroup, Section,
-    Shell,
+    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Phase, Phases, Proxy, ReportGroup, Section, Shell,
 };
 use crate::problem::{At, Problem, Problems};
 use crate::read::{Reader, Table, Value};

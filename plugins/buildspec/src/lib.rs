@@ -23,19 +23,19 @@ mod texts;
 mod variables;
 mod yaml;
 
-pub use artifacts::{Assigned, Entry, From, Listing, Picked, SEEN_MAX, Selection, Where, assigned, select};
+pub use artifacts::{Assigned, Content, Entry, Listing, Picked, SEEN_MAX, Selection, Where, assigned, select};
 pub use batch::{BUILDS_MAX, Batch, BatchBuild, BatchEnv};
 pub use build::{Build, Context, Entered, Exit, Next, PhaseName, Run, Status};
 pub use globs::{PATTERN_BYTES_MAX, matches};
 pub use language::{FALLBACK_KEYS_MAX, KEYS, Parsed, REPORT_GROUPS_MAX};
 pub use model::{
-    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Pattern, Phase, Phases, Proxy, ReportGroup,
-    Retry, SecretReference, Section, Shell,
+    Artifacts, Buildspec, Cache, Command, Env, OnFailure, Pattern, Phase, Phases, Proxy, ReportGroup, Retry,
+    SecretReference, Section, Shell,
 };
 pub use problem::{At, Problem, Problems};
 pub use shell::{
     DIRECTORY_FILE, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Invocation, SCRIPT_FILE, Session, VALUE_FILE, checked_name,
 };
 pub use texts::{Place, expanded};
-pub use variables::{About, EXPORTED_BYTES_MAX, Exports, Origins, Source, Webhook, environment, exports};
+pub use variables::{About, EXPORTED_BYTES_MAX, Exports, Origins, Runner, Source, Webhook, environment, exports};
 pub use yaml::{DEPTH_MAX, DOCUMENT_BYTES_MAX, EXPANDED_BYTES_MAX, MAP_ENTRIES_MAX};

@@ -38,7 +38,7 @@ impl Shell {
     pub fn program(self) -> &'static str {
         match self {
             Self::Sh => "/bin/sh",
-            Self::Bash => "bash",
+            Self::Bash => "/bin/bash",
         }
     }
 }

@@ -26,8 +26,8 @@ pub const DIRECTORY_FILE: &str = "directory";
 /// What an `evaluation` gave.
 pub const VALUE_FILE: &str = "value";
 
-/// What the commands of a build share.
-#[derive(Clone, Debug)]
+/// What the commands of a build share. Values may be secret: nothing here shows itself for debugging.
+#[derive(Clone)]
 pub struct Session {
     /// Where the files are, absolute.
     folder: String,
@@ -35,8 +35,8 @@ pub struct Session {
     environment: BTreeMap<String, String>,
 }
 
-/// What is to be run, once `script` is written to the folder's `SCRIPT_FILE`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is to be run, once `script` is written to the folder's `SCRIPT_FILE`; as which user, the `Run` says.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Invocation {
     pub program: Vec<String>,
     pub script: String,
@@ -72,19 +72,22 @@ impl Session {
         while text.contains(&end) {
             end.push('_');
         }
-        // The empty line is for a text that ends with a backslash. In a here-document quotes are text, and what the shell expands is as in double quotes.
+        // In a here-document quotes are text, and the shell expands what it does in double quotes. The empty line is for a
+        // text that ends with a backslash.
         self.with(shell, format!("cat >{value} <<{end}\n{text}\n\n{end}\n"), self.environment.clone())
     }
 
-    fn with(&self, shell: Shell, script: String, environment: BTreeMap<String, String>) -> Invocation {
-        let program = ["-c".to_owned(), self.driver()];
-        let program = std::iter::once(shell.program().to_owned()).chain(program).collect();
+    fn with(&self, shell: Shell, mut script: String, environment: BTreeMap<String, String>) -> Invocation {
+        if !script.ends_with('\n') {
+            script.push('\n');
+        }
+        let program = vec![shell.program().to_owned(), "-c".to_owned(), self.driver()];
         Invocation { program, script, environment: environment.into_iter().collect() }
     }
 
     /// What surrounds a command: it goes where the last one stayed, reads the command as a file, so that nothing in it can
     /// swallow what follows, and writes down what is to be kept. A command that ends the shell (`exit`, `set -e`) comes to
-    /// the trap; one that sets a trap of its own comes to the end. `set --` takes the exit status without a variable.
+    /// the trap; one that sets a trap of its own comes to the end. `set --` takes a value without a variable.
     fn driver(&self) -> String {
         let file = |name: &str| quoted(&format!("{}/{name}", self.folder));
         let (script, environment, directory) = (file(SCRIPT_FILE), file(ENVIRONMENT_FILE), file(DIRECTORY_FILE));
@@ -93,7 +96,8 @@ impl Session {
              {{ command pwd >|{directory} && command -p env -0 >|{environment}; }}"
         );
         format!(
-            ": >{environment}; cd -- {there} || exit 1; trap {trap} EXIT; set -a; . {script}\n{keep}; exit \"$1\"\n",
+            ": >{environment}; set -- \"${{OLDPWD-}}\"; cd -- {there} || exit 1; OLDPWD=$1; set --; \
+             trap {trap} EXIT; set -a; . {script}\n{keep}; exit \"$1\"\n",
             there = quoted(&self.directory),
             trap = quoted(&format!("{keep}; exit \"$1\"")),
         )

@@ -31,6 +31,7 @@ pub struct About {
     /// By their identifiers, which under a pipeline are the names of artifacts.
     pub secondary_sources: Vec<(String, Source)>,
     pub webhook: Option<Webhook>,
+    pub runner: Option<Runner>,
     /// By the identifiers of the file systems, where each is.
     pub file_systems: Vec<(String, String)>,
 }
@@ -54,6 +55,19 @@ pub struct Webhook {
     pub head_ref: String,
     /// `pr/NUMBER`, `branch/NAME` or `tag/NAME`.
     pub trigger: String,
+    pub label: String,
+    pub run_id: String,
+    pub job_id: String,
+    pub workflow_name: String,
+}
+
+/// Of a build that runs the jobs of another service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runner {
+    pub owner: String,
+    pub repository: String,
+    pub repository_domain: String,
+    pub with_buildspec: String,
 }
 
 impl About {
@@ -87,6 +101,7 @@ impl About {
             all.extend(of_source(&format!("_{spelled}"), source));
         }
         all.extend(self.webhook.iter().flat_map(of_webhook));
+        all.extend(self.runner.iter().flat_map(of_runner));
         all.extend(
             self.file_systems.iter().map(|(name, there)| (format!("CODEBUILD_{}", name.to_uppercase()), there.clone())),
         );
@@ -111,8 +126,22 @@ fn of_webhook(webhook: &Webhook) -> Vec<(String, String)> {
         ("PREV_COMMIT", &webhook.prev_commit),
         ("HEAD_REF", &webhook.head_ref),
         ("TRIGGER", &webhook.trigger),
+        ("LABEL", &webhook.label),
+        ("RUN_ID", &webhook.run_id),
+        ("JOB_ID", &webhook.job_id),
+        ("WORKFLOW_NAME", &webhook.workflow_name),
     ];
     all.map(|(name, value)| (format!("CODEBUILD_WEBHOOK_{name}"), value.clone())).into()
+}
+
+fn of_runner(runner: &Runner) -> Vec<(String, String)> {
+    let all = [
+        ("OWNER", &runner.owner),
+        ("REPO", &runner.repository),
+        ("REPO_DOMAIN", &runner.repository_domain),
+        ("WITH_BUILDSPEC", &runner.with_buildspec),
+    ];
+    all.map(|(name, value)| (format!("CODEBUILD_RUNNER_{name}"), value.clone())).into()
 }
 
 /// Where variables come from, the weakest first. Each is resolved: values of stores are values here.
@@ -197,31 +226,60 @@ mod tests {
         Buildspec::parse(text).unwrap().buildspec
     }
 
+    /// Every field, each with a text of its own: what is there, and where it comes from.
     #[test]
     fn about_a_build() {
-        let about = About {
-            region: "eu-west-1".to_owned(),
-            build_number: Some(7),
-            start_time_ms: Some(1_700_000_000_123),
-            source: Source { directory: "/src".to_owned(), resolved_version: "abc".to_owned(), ..Source::default() },
-            secondary_sources: vec![("my-app".to_owned(), Source { directory: "/s1".to_owned(), ..Source::default() })],
-            webhook: Some(Webhook { trigger: "branch/main".to_owned(), ..Webhook::default() }),
-            file_systems: vec![("data".to_owned(), "/mnt/data".to_owned())],
-            ..About::default()
+        let text = str::to_owned;
+        let source = |name: &str| Source {
+            directory: format!("/{name}"),
+            repository_url: format!("url-{name}"),
+            version: format!("version-{name}"),
+            resolved_version: if name == "main" { text("commit") } else { String::new() },
         };
-        let expected = [
-            ("AWS_DEFAULT_REGION", "eu-west-1"),
-            ("AWS_REGION", "eu-west-1"),
-            ("CODEBUILD_BUILD_NUMBER", "7"),
-            ("CODEBUILD_DATA", "/mnt/data"),
-            ("CODEBUILD_RESOLVED_SOURCE_VERSION", "abc"),
-            ("CODEBUILD_SRC_DIR", "/src"),
-            ("CODEBUILD_SRC_DIR_my-app", "/s1"),
-            ("CODEBUILD_SRC_DIR_my_app", "/s1"),
-            ("CODEBUILD_START_TIME", "1700000000123"),
-            ("CODEBUILD_WEBHOOK_TRIGGER", "branch/main"),
-        ];
-        assert_eq!(about.variables(), map(&expected));
+        let webhook = Webhook {
+            actor_account_id: text("actor"),
+            base_ref: text("base"),
+            event: text("PUSH"),
+            merge_commit: text("merge"),
+            prev_commit: text("prev"),
+            head_ref: text("head"),
+            trigger: text("branch/main"),
+            label: text("label"),
+            run_id: text("run"),
+            job_id: text("job"),
+            workflow_name: text("workflow"),
+        };
+        let runner = Runner {
+            owner: text("owner"),
+            repository: text("repo"),
+            repository_domain: text("domain"),
+            with_buildspec: text("true"),
+        };
+        let about = About {
+            region: text("eu-west-1"),
+            home: text("/root"),
+            batch_build_identifier: text("linux"),
+            build_arn: text("arn:build"),
+            build_id: text("p:1"),
+            build_image: text("image"),
+            build_number: Some(7),
+            build_url: text("url"),
+            initiator: text("codepipeline/p"),
+            kms_key_id: text("key"),
+            log_path: text("log"),
+            project_arn: text("arn:project"),
+            public_build_url: text("public"),
+            start_time_ms: Some(1_700_000_000_123),
+            source: source("main"),
+            secondary_sources: vec![(text("my-app"), source("app"))],
+            webhook: Some(webhook),
+            runner: Some(runner),
+            file_systems: vec![(text("data"), text("/mnt/data"))],
+        };
+        let shown = about.variables().into_iter().map(|(name, value)| format!("{name}={value}\n"));
+        let expected = include_str!("../tests/variables.txt");
+        assert_eq!(shown.collect::<String>(), expected);
+        assert_eq!(About::default().variables(), BTreeMap::new());
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     pub at: At,
     pub key: String,
     pub value: Node,
+    /// Whether `<<` added it: what is written in the map itself takes its place.
+    is_merged: bool,
 }
 
 impl Node {
@@ -186,7 +188,7 @@ impl Tree {
         };
         match (&mut open.kind, open.key.take()) {
             (Kind::List(items), _) => items.push(node),
-            (Kind::Map(entries), Some((at, key))) => put(entries, Entry { at, key, value: node })?,
+            (Kind::Map(entries), Some((at, key))) => put(entries, Entry { at, key, value: node, is_merged: false })?,
             (_, None) => match node.kind {
                 Kind::Scalar { text, .. } => open.key = Some((node.at, text)),
                 _ => {
@@ -216,14 +218,13 @@ fn put(entries: &mut Vec<Entry>, entry: Entry) -> Result<(), Problem> {
         };
         for one in merged {
             if entries.iter().all(|there| there.key != one.key) {
-                // At the place of the merge, so that the key may still be given there.
-                entries.push(Entry { at: MERGED, ..one });
+                entries.push(Entry { is_merged: true, ..one });
             }
         }
         return Ok(());
     }
     match entries.iter_mut().find(|there| there.key == entry.key) {
-        Some(there) if there.at == MERGED => *there = entry,
+        Some(there) if there.is_merged => *there = entry,
         Some(there) => {
             let message = format!("`{}` is there twice, the first time in line {}", entry.key, there.at.line);
             return Err(Problem::new(entry.at, &entry.key, message, "remove one of them"));
@@ -232,9 +233,6 @@ fn put(entries: &mut Vec<Entry>, entry: Entry) -> Result<(), Problem> {
     }
     Ok(())
 }
-
-/// The key of an entry that a merge added: what is written in the map itself takes its place.
-const MERGED: At = At { line: 0, column: 0 };
 
 fn known_tag(at: At, tag: Option<&Tag>) -> Result<(), Problem> {
     match tag {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pipewright_buildspec::{Batch, Build, Buildspec, Exit, Next, Session, matches};
+use pipewright_buildspec::{Batch, Build, Buildspec, Cache, Context, Exit, Next, PhaseName, Session, Status, matches};
 use proptest::prelude::*;
 
 fn specs() -> Vec<(String, String)> {
@@ -32,7 +32,8 @@ fn shapes_of_projects() {
         let parsed = Buildspec::parse(&text).unwrap_or_else(|problems| panic!("{name}:\n{problems}"));
         assert_eq!(parsed.warnings, [], "{name}");
         // The same with the ends of lines of Windows.
-        let again = Buildspec::parse(&text.replace('\n', "\r\n")).unwrap_or_else(|problems| panic!("{name}:\n{problems}"));
+        let again =
+            Buildspec::parse(&text.replace('\n', "\r\n")).unwrap_or_else(|problems| panic!("{name}:\n{problems}"));
         assert_eq!(again.buildspec, parsed.buildspec, "{name}");
     }
 }
@@ -45,7 +46,10 @@ fn values_are_what_is_written() {
     assert_eq!(spec("dotnet").phases.install.runtime_versions, [("dotnet".to_owned(), "8.0".to_owned())]);
     let helm = spec("helm");
     assert_eq!(helm.env.secrets_manager[1].1.json_key.as_deref(), Some("password"));
-    assert_eq!(helm.phases.build.commands[0].text, "helm upgrade --install app charts/app --set image.tag=$TAG --wait --timeout 5m");
+    assert_eq!(
+        helm.phases.build.commands[0].text,
+        "helm upgrade --install app charts/app --set image.tag=$TAG --wait --timeout 5m"
+    );
     let scan = spec("security-scan");
     assert_eq!(scan.phases.install.run_as.as_deref(), Some("root"));
     assert_eq!(scan.phases.build.run_as.as_deref(), Some("scanner"));
@@ -65,7 +69,11 @@ fn run(batch: &Batch, failing: &[&str]) -> (Vec<String>, bool) {
 fn batches() {
     let check = |name: &str, failing: &[&str], order: &[&str], succeeded: bool| {
         let batch = spec(name).batch.unwrap();
-        assert_eq!(run(&batch, failing), (order.iter().map(|it| (*it).to_owned()).collect(), succeeded), "{name} {failing:?}");
+        assert_eq!(
+            run(&batch, failing),
+            (order.iter().map(|it| (*it).to_owned()).collect(), succeeded),
+            "{name} {failing:?}"
+        );
     };
     check("batch-list", &[], &["linux_x86", "linux_arm"], true);
     check("batch-list", &["linux_x86"], &["linux_x86", "linux_arm"], false);
@@ -85,7 +93,9 @@ fn a_matrix_is_every_combination() {
     let shown: Vec<_> = batch
         .builds
         .iter()
-        .map(|build| format!("{} {} {}", build.identifier, build.env.image.as_deref().unwrap(), build.env.variables[0].1))
+        .map(|build| {
+            format!("{} {} {}", build.identifier, build.env.image.as_deref().unwrap(), build.env.variables[0].1)
+        })
         .collect();
     let expected = [
         "build_1 aws/codebuild/standard:6.0 postgres",
@@ -95,6 +105,31 @@ fn a_matrix_is_every_combination() {
     ];
     assert_eq!(shown, expected);
     assert!(batch.builds.iter().all(|build| build.env.privileged_mode));
+}
+
+#[test]
+fn a_build_without_its_source() {
+    let mut build = Build::without_source(Context::new("YAML_FILE_ERROR", "no such file"));
+    assert_eq!((build.next(), build.status()), (Next::Nothing, Status::Failed));
+    assert_eq!(build.failure().unwrap().phase, PhaseName::DownloadSource);
+    let log = [
+        "Phase complete: DOWNLOAD_SOURCE State: FAILED",
+        "Phase context status code: YAML_FILE_ERROR Message: no such file",
+    ];
+    assert_eq!(build.take_log(), log);
+}
+
+#[test]
+fn which_cache_is_restored() {
+    let kept = ["npm-1", "npm-22", "yarn-1"].map(str::to_owned);
+    let check = |key: &str, fallbacks: &[&str], expected: Option<&str>| {
+        let fallbacks: Vec<_> = fallbacks.iter().map(|it| (*it).to_owned()).collect();
+        assert_eq!(Cache::restored(key, &fallbacks, &kept), expected, "{key} {fallbacks:?}");
+    };
+    check("npm-22", &["yarn-"], Some("npm-22"));
+    check("npm-2", &[], None);
+    check("npm-3", &["none-", "yarn-", "npm-"], Some("yarn-1"));
+    check("npm-3", &["npm-2", "npm-"], Some("npm-22"));
 }
 
 /// Reads it, and where that works goes through the whole build, with every third command failing.

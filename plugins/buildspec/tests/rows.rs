@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use pipewright_buildspec::{
-    About, Build, Buildspec, Context, DIRECTORY_FILE, ENVIRONMENT_FILE, Entry, Exit, From, Invocation, KEYS, Listing,
-    Next, Origins, Parsed, SCRIPT_FILE, Session, Shell, Source, Status, VALUE_FILE, Where, assigned, checked_name,
-    environment, exports, select,
+    About, Build, Buildspec, Content, Context, DIRECTORY_FILE, ENVIRONMENT_FILE, Entry, Exit, Invocation, KEYS,
+    Listing, Next, Origins, Parsed, SCRIPT_FILE, Session, Shell, Source, Status, VALUE_FILE, Where, assigned,
+    checked_name, environment, exports, select,
 };
 
 #[derive(Default, serde::Deserialize)]
@@ -48,6 +48,8 @@ struct Row {
     output: Option<String>,
     /// The build's whole log, with the output.
     log: Option<String>,
+    /// Lines that it has.
+    log_has: Vec<String>,
     exported: BTreeMap<String, String>,
     /// What is said of the commands' environment and of the exports.
     notes: Vec<String>,
@@ -150,6 +152,8 @@ fn differences(row: &Row, parsed: &Parsed, outcome: &Outcome) -> Vec<String> {
     check("failure", row.failure.as_ref().is_none_or(|it| *it == failure), failure);
     check("output", row.output.as_ref().is_none_or(|it| lines(it) == lines(&outcome.output)), outcome.output.clone());
     check("log", row.log.as_ref().is_none_or(|it| lines(it) == lines(&outcome.log)), outcome.log.clone());
+    let has = row.log_has.iter().all(|line| lines(&outcome.log).contains(&line.as_str()));
+    check("log_has", has, outcome.log.clone());
     check("exported", row.exported == outcome.exported, format!("{:?}", outcome.exported));
     check("notes", row.notes == outcome.notes, format!("{:#?}", outcome.notes));
     check("artifacts", row.artifacts == outcome.artifacts, format!("{:?}", outcome.artifacts));
@@ -227,7 +231,6 @@ impl<'a> Machine<'a> {
         let row = self.row;
         let outputs: Vec<&str> = match &row.outputs {
             Some(outputs) => outputs.iter().map(String::as_str).collect(),
-            None if row.artifacts.is_empty() && row.failure.is_some() => vec!["out"],
             None => row.artifacts.keys().map(String::as_str).collect(),
         };
         let has_artifacts = !outputs.is_empty() || self.buildspec.artifacts.is_some();
@@ -300,12 +303,12 @@ impl<'a> Machine<'a> {
             list(Path::new(&at.listed(section)), &mut listing);
             let mut selection = select(section, identifier, &at, &listing)
                 .map_err(|context| Context { message: context.message.replace(&source, "SRC"), ..context })?;
-            let names = selection.picked.iter().map(|picked| match &picked.from {
-                From::File(path) => {
+            let names = selection.picked.iter().map(|picked| match &picked.content {
+                Content::File(path) => {
                     assert!(fs::metadata(path).unwrap().is_file(), "{path}");
                     picked.name.clone()
                 }
-                From::Link(target) => format!("{} -> {target}", picked.name),
+                Content::Link(target) => format!("{} -> {target}", picked.name),
             });
             self.outcome.artifacts.insert(output.to_owned(), names.collect());
             self.outcome.artifacts_log.append(&mut selection.log);

@@ -91,7 +91,10 @@ fn judged(steps: &[Step]) -> (Status, String) {
         let is_so = |step: &&Step| words.contains(&step.result.status.to_ascii_lowercase().as_str());
         if let Some(step) = steps.iter().find(is_so) {
             let said = format!("{}{}", step.keyword, step.name);
-            return (status, crate::told(&format!("{} ({})", said.trim(), step.result.status), &step.result.error_message));
+            return (
+                status,
+                crate::told(&format!("{} ({})", said.trim(), step.result.status), &step.result.error_message),
+            );
         }
     }
     let all_passed = steps.iter().all(|step| step.result.status.eq_ignore_ascii_case("passed"));

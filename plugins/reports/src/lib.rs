@@ -12,10 +12,11 @@ mod testng;
 mod trx;
 mod xml;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Against a report that is none: the plugin that reads it has little memory.
-pub const REPORT_BYTES_MAX: usize = 64 << 20;
+pub const REPORT_BYTES_MAX: usize = 32 << 20;
 /// As many cases as an action of a pipeline can tell of; the others are counted.
 pub const CASES_MAX: usize = 10_000;
 pub const FILES_MAX: usize = 50_000;
@@ -204,20 +205,21 @@ pub fn read(format: Format, report: &[u8]) -> Result<Report, Mistake> {
 }
 
 /// UTF-8, or UTF-16 that says so, as some tools of Windows write.
-fn decoded(report: &[u8]) -> Result<String, Mistake> {
+fn decoded(report: &[u8]) -> Result<Cow<'_, str>, Mistake> {
     if report.len() > REPORT_BYTES_MAX {
         let message = format!("the report has {} bytes; {REPORT_BYTES_MAX} is the most: write several", report.len());
         return Err(Mistake::whole(message));
     }
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-        String::from_utf16(&units).map_err(|_| Mistake::whole("the report is no UTF-16 text, though it begins as one"))
+        let text = String::from_utf16(&units).map(Cow::<str>::Owned);
+        text.map_err(|_| Mistake::whole("the report is no UTF-16 text, though it begins as one"))
     };
     match report {
         [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
         [0xef, 0xbb, 0xbf, rest @ ..] | rest => match std::str::from_utf8(rest) {
-            Ok(text) => Ok(text.to_owned()),
+            Ok(text) => Ok(Cow::Borrowed(text)),
             Err(_) => Err(Mistake::whole("the report is not UTF-8: have the tool write it in UTF-8")),
         },
     }

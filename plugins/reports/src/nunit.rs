@@ -39,7 +39,9 @@ fn status(case: &Element) -> Status {
     let success = case.attribute("success").map(str::to_ascii_lowercase);
     match case.attribute("result").unwrap_or_default() {
         "Success" | "Passed" => Status::Succeeded,
-        "Failed" | "Failure" if matches!(case.attribute("label"), Some("Error" | "Invalid" | "Cancelled")) => Status::Error,
+        "Failed" | "Failure" if matches!(case.attribute("label"), Some("Error" | "Invalid" | "Cancelled")) => {
+            Status::Error
+        }
         "Failed" | "Failure" => Status::Failed,
         "Error" | "NotRunnable" | "Invalid" | "Cancelled" => Status::Error,
         "Skipped" | "Ignored" => Status::Skipped,

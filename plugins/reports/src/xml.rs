@@ -72,7 +72,10 @@ pub(crate) fn walk(
                 if open.is_empty() {
                     if has_root || !roots.contains(&element.name.as_str()) {
                         let expected = roots.join("> or <");
-                        return Err(here(format!("expected <{expected}>, found <{}>: is the format right?", element.name)));
+                        return Err(here(format!(
+                            "expected <{expected}>, found <{}>: is the format right?",
+                            element.name
+                        )));
                     }
                     has_root = true;
                 }
@@ -96,7 +99,9 @@ pub(crate) fn walk(
         }
     }
     match open.last() {
-        Some(element) => Err(at(text, reader.buffer_position(), format!("<{}> has no end: is the report whole?", element.name))),
+        Some(element) => {
+            Err(at(text, reader.buffer_position(), format!("<{}> has no end: is the report whole?", element.name)))
+        }
         None if !has_root => Err(Mistake::whole("the report is empty")),
         None => Ok(()),
     }
@@ -116,7 +121,9 @@ fn element(start: &BytesStart<'_>) -> Result<Element, String> {
         if attributes.len() == ATTRIBUTES_MAX {
             return Err(format!("an element has more than {ATTRIBUTES_MAX} attributes"));
         }
-        let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0).map_err(|error| format!("an attribute is broken: {error}"))?;
+        let value = attribute
+            .normalized_value(quick_xml::XmlVersion::Implicit1_0)
+            .map_err(|error| format!("an attribute is broken: {error}"))?;
         let name = attribute.key.local_name();
         attributes.push((name.as_ref().to_owned(), value.into_owned()));
     }

@@ -203,7 +203,11 @@ fn trx() {
     check_tests(Format::VisualStudioTrx, text, &expected);
     let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
     assert_eq!(read(Format::VisualStudioTrx, &wide), read(Format::VisualStudioTrx, text.as_bytes()));
-    check_tests(Format::VisualStudioTrx, "<TestRun><UnitTestResult testName='x' outcome='Passed' duration='1.00:00:00'/></TestRun>", &["ok ||x, 86400000 ms"]);
+    check_tests(
+        Format::VisualStudioTrx,
+        "<TestRun><UnitTestResult testName='x' outcome='Passed' duration='1.00:00:00'/></TestRun>",
+        &["ok ||x, 86400000 ms"],
+    );
 }
 
 #[test]
@@ -341,14 +345,38 @@ fn many_cases_are_counted() {
 #[test]
 fn no_report_panics() {
     let reports = [
-        (Format::JunitXml, "<testsuites><testsuite name='a'><testcase name='b' time='1'><failure message='&lt;'>x<![CDATA[y]]></failure></testcase></testsuite></testsuites>"),
-        (Format::NunitXml, "<test-results><test-suite name='s'><test-case name='b' result='Failure'><failure><message>m</message></failure></test-case></test-suite></test-results>"),
-        (Format::VisualStudioTrx, "<TestRun><Results><UnitTestResult testName='x' outcome='Failed' duration='1.00:00:01.5'/></Results></TestRun>"),
-        (Format::TestngXml, "<testng-results><suite name='a'><test-method status='FAIL' duration-ms='18446744073709551615'/></suite></testng-results>"),
-        (Format::CucumberJson, r#"[{"name":"a","elements":[{"steps":[{"result":{"status":"failed","duration":1e300}}]}]}]"#),
-        (Format::CoberturaXml, "<coverage><class filename='a'><line number='4294967295' hits='1' condition-coverage='50% (1/2)'/></class></coverage>"),
-        (Format::JacocoXml, "<report><package name='p'><sourcefile name='a'><counter type='LINE' missed='18446744073709551615' covered='2'/></sourcefile></package></report>"),
-        (Format::CloverXml, "<coverage><file name='a'><line num='1' type='cond' truecount='1' falsecount='0'/></file></coverage>"),
+        (
+            Format::JunitXml,
+            "<testsuites><testsuite name='a'><testcase name='b' time='1'><failure message='&lt;'>x<![CDATA[y]]></failure></testcase></testsuite></testsuites>",
+        ),
+        (
+            Format::NunitXml,
+            "<test-results><test-suite name='s'><test-case name='b' result='Failure'><failure><message>m</message></failure></test-case></test-suite></test-results>",
+        ),
+        (
+            Format::VisualStudioTrx,
+            "<TestRun><Results><UnitTestResult testName='x' outcome='Failed' duration='1.00:00:01.5'/></Results></TestRun>",
+        ),
+        (
+            Format::TestngXml,
+            "<testng-results><suite name='a'><test-method status='FAIL' duration-ms='18446744073709551615'/></suite></testng-results>",
+        ),
+        (
+            Format::CucumberJson,
+            r#"[{"name":"a","elements":[{"steps":[{"result":{"status":"failed","duration":1e300}}]}]}]"#,
+        ),
+        (
+            Format::CoberturaXml,
+            "<coverage><class filename='a'><line number='4294967295' hits='1' condition-coverage='50% (1/2)'/></class></coverage>",
+        ),
+        (
+            Format::JacocoXml,
+            "<report><package name='p'><sourcefile name='a'><counter type='LINE' missed='18446744073709551615' covered='2'/></sourcefile></package></report>",
+        ),
+        (
+            Format::CloverXml,
+            "<coverage><file name='a'><line num='1' type='cond' truecount='1' falsecount='0'/></file></coverage>",
+        ),
         (Format::SimpleCov, r#"{"a":{"coverage":{"f":{"lines":[1,null],"branches":{"c":{"w":1}}}}}}"#),
         (Format::Lcov, "SF:a\nDA:1,1\nBRDA:1,0,0,-\nLF:99999999999999999999\nend_of_record"),
     ];
