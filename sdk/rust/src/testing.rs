@@ -115,6 +115,33 @@ impl Host {
         self
     }
 
+    /// An output artifact, with the file patterns that the declaration has for it.
+    pub fn output_files(mut self, name: &str, files: &[&str]) -> Self {
+        self = self.output(name);
+        if let Some(output) = self.request.outputs.last_mut() {
+            output.files = texts(files);
+        }
+        self
+    }
+
+    /// The declaration's `commands`.
+    pub fn commands(mut self, commands: &[&str]) -> Self {
+        self.request.commands = texts(commands);
+        self
+    }
+
+    /// The declaration's `outputVariables`.
+    pub fn output_variables(mut self, names: &[&str]) -> Self {
+        self.request.output_variables = texts(names);
+        self
+    }
+
+    /// One of the declaration's `environmentVariables`.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.request.environment.push(NamedValue { name: name.to_owned(), value: value.to_owned() });
+        self
+    }
+
     /// A granted directory with these files: paths below it, and their texts.
     pub fn directory(self, name: &str, files: &[(&str, &str)]) -> Self {
         self.write(&format!("directories/{name}"), files);
@@ -289,6 +316,10 @@ impl Answer {
         self.body = body.into();
         self
     }
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
 }
 
 /// The first attempt at an action of which only the names of its artifacts matter.
