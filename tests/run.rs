@@ -29,13 +29,16 @@ impl Home {
         path
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
         command
             .args(arguments)
             .current_dir(self.0.path())
             .env("HOME", self.0.path())
             .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            // Programs of actions see the system's own tools.
+            .env_remove("RUSTUP_HOME")
+            .env_remove("CARGO_HOME")
             .env_remove("XDG_DATA_HOME")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("PIPEWRIGHT_LOG")
@@ -59,7 +62,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    fn new(output: Output) -> Self {
+    pub(crate) fn new(output: Output) -> Self {
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         Self { code: output.status.code(), text }
     }
