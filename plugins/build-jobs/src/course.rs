@@ -22,6 +22,8 @@ use crate::results::Ended;
 const SOURCE: &str = "src";
 const OTHERS: &str = "inputs";
 const SHELL: &str = "shell";
+/// Of its own `/tmp` a job leaves nothing to the next one.
+const TEMPORARY: &str = "tmp";
 const KEPT_FILE: &str = "kept.json";
 const PATH_BYTES_MAX: u64 = 64 << 10;
 /// Of a command, in the summary of a wait.
@@ -156,7 +158,7 @@ fn remaining(plan: &Plan<'_>, course: &Course) -> Option<u64> {
 
 /// Lays out the sources, and gives what the first command finds.
 fn begun(action: &Action, plan: &Plan<'_>) -> Result<Session> {
-    for folder in [SOURCE, OTHERS, SHELL] {
+    for folder in [SOURCE, OTHERS, SHELL, TEMPORARY] {
         match fs::remove_dir_all(action.scratch().join(folder)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).doing(format_args!("emptying {folder}"));
@@ -164,7 +166,9 @@ fn begun(action: &Action, plan: &Plan<'_>) -> Result<Session> {
             _ => {}
         }
     }
-    fs::create_dir_all(action.scratch().join(SHELL))?;
+    for folder in [SHELL, TEMPORARY] {
+        fs::create_dir_all(action.scratch().join(folder))?;
+    }
     for input in action.inputs() {
         let to = if input.name() == plan.primary {
             action.scratch().join(SOURCE)
@@ -174,7 +178,9 @@ fn begun(action: &Action, plan: &Plan<'_>) -> Result<Session> {
         fs::create_dir_all(&to)?;
         files::copy(&input, &to, &[]).doing(format_args!("laying out the input artifact `{}`", input.name()))?;
     }
-    Ok(Session::new(&at_work(SHELL), &source_directory(), plan.environment.clone()))
+    let mut environment = plan.environment.clone();
+    environment.entry("TMPDIR".to_owned()).or_insert_with(|| at_work(TEMPORARY));
+    Ok(Session::new(&at_work(SHELL), &source_directory(), environment))
 }
 
 fn start(
