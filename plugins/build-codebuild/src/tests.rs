@@ -103,7 +103,7 @@ fn a_project_says_what_its_builds_begin_with() {
             {"name": "KIND", "value": "project"}, {"name": "MODE", "value": "project"},
             {"name": "TOKEN", "value": "deploy-token", "type": "PARAMETER_STORE"}]}}"#;
     let spec = "version: 0.2\nenv: {exported-variables: [KIND, MODE, TOKEN]}\n\
-        phases: {build: {commands: ['test \"$TOKEN\" = s3cret', 'TOKEN=other', 'test \"$TOKEN\" = s3cret']}}";
+        phases: {build: {commands: ['test \"$TOKEN\" = s3cret', 'test \"$TOKEN\" = s3cret']}}";
     let host = Host::new()
         .input("Source", &[("ci/build.yml", spec)])
         .directory("projects", &[("app.json", project)])
@@ -125,7 +125,10 @@ fn a_project_says_what_its_builds_begin_with() {
     let (host, report) = build(host, settings);
     let exported = [("KIND", "project"), ("MODE", "action")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(report.unwrap().variables, exported);
-    assert!(!host.read("scratch/shell/kept.json").contains("s3cret"));
+    for file in fs::read_dir(host.path("scratch/shell")).unwrap() {
+        let file = file.unwrap().path();
+        assert!(!fs::read_to_string(&file).unwrap().contains("s3cret"), "{}", file.display());
+    }
 }
 
 #[test]
@@ -197,6 +200,40 @@ fn the_cases_of_reports() {
     };
     check("0", &[("s a", Told::Passed), ("s b", Told::Skipped)], "2 cases: 1 succeeded, 1 failed");
     check("1", &[("s a", Told::Passed), ("s b", Told::Failed)], "Build terminated with state: FAILED. Phase: BUILD");
+}
+
+/// In one job, and in the next one after a failure.
+#[test]
+fn what_a_command_finds_of_the_one_before() {
+    let check = |shell: &str, jobs: usize, commands: &[&str], finally: &[&str]| {
+        let commands: Vec<_> = commands.iter().map(|command| format!("      - |\n        {command}\n")).collect();
+        let finally: Vec<_> = finally.iter().map(|command| format!("      - |\n        {command}\n")).collect();
+        let spec = format!(
+            "version: 0.2\nenv: {{shell: {shell}}}\nphases:\n  build:\n    commands:\n{}    finally:\n{}",
+            commands.concat(),
+            finally.concat()
+        );
+        let (host, report) = build(source(&spec), settings);
+        let log = host.log();
+        assert_eq!(report.is_ok(), jobs == 1, "{shell}: {report:?}\n{log}");
+        assert!(!log.contains("not so"), "{shell}: {log}");
+    };
+    for shell in ["/bin/sh", "bash"] {
+        let kept = [
+            "mkdir d; cd d; A=\"x  y'z\"; export B=1; f() { :; }; IFS=,; set -e",
+            "test \"$A$B\" = \"x  y'z1\" && test \"$(pwd)\" = \"$CODEBUILD_SRC_DIR/d\" || echo not so",
+            "! f 2>/dev/null || echo not so; set -- $A; test $# = 2 || echo not so; unset B; C=2; exit 0",
+            "test \"${B-none}$C\" = none2 || echo not so; trap 'echo trapped' EXIT; D=3",
+            "test $D = 3 || echo not so; env | grep -q '^CODEBUILD_SRC_DIR_a-b=' && test $# = 0 || true",
+            "(while [ ! -e stop ]; do sleep 0.01; done; echo >stopped) >/dev/null 2>&1 &",
+            "echo >stop; until [ -e stopped ]; do sleep 0.01; done",
+        ];
+        check(shell, 1, &kept, &["test $CODEBUILD_LAST_EXIT = 0 || echo not so"]);
+        let failing = ["cd ..; E=4; (exit 5)", "echo not so"];
+        let after = ["test $E$CODEBUILD_LAST_EXIT$CODEBUILD_BUILD_SUCCEEDING = 450 || echo not so", "F=6", "test $E$F = 46 || echo not so"];
+        check(shell, 2, &failing, &after);
+        check(shell, 2, &["E=4", "F=5; kill -9 $$"], &["test $E${F-none}$CODEBUILD_LAST_EXIT = 4none137 || echo not so"]);
+    }
 }
 
 /// The build again, from the sources as they were.

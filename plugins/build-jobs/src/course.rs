@@ -9,13 +9,14 @@ use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use pipewright_buildspec::{
-    Build, Buildspec, DIRECTORY_FILE, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Exit, Next, Run, SCRIPT_FILE, Session,
+    Build, Buildspec, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Exit, Next, Run, Session,
 };
 use pipewright_sdk::commands::{self, Job};
 use pipewright_sdk::prelude::*;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::driver::{self, DIRECTORY_FILE, EXITS_FILE, Step, VARIABLES_FILE};
 use crate::results::Ended;
 
 /// Directories of the scratch: the primary source, the other inputs by their names, and the files by which we speak with shells.
@@ -26,8 +27,7 @@ const SHELL: &str = "shell";
 const TEMPORARY: &str = "tmp";
 const KEPT_FILE: &str = "kept.json";
 const PATH_BYTES_MAX: u64 = 64 << 10;
-/// Of a command, in the summary of a wait.
-const SUMMARY_CHARS_MAX: usize = 80;
+const EXITS_BYTES_MAX: u64 = 64 << 10;
 /// What the host calls the limit of time.
 const WALL_LIMIT: &str = "wall-seconds";
 
@@ -38,8 +38,7 @@ pub struct Plan<'a> {
     pub primary: &'a str,
     /// Of the first command.
     pub environment: BTreeMap<String, String>,
-    /// Variables that are secrets, with the names under which they are granted. No command changes them: each gets the
-    /// secret's value.
+    /// Variables that are secrets, with the names under which they are granted.
     pub secrets: BTreeMap<String, String>,
     pub image: Option<&'a str>,
     /// Of all commands together.
@@ -58,6 +57,8 @@ struct Course {
     /// Of every command so far, also of earlier attempts.
     exits: Vec<i32>,
     wall_micros: u64,
+    /// How many commands the job has that was started.
+    started: usize,
 }
 
 /// What the next command finds. It may be larger than a continuation.
@@ -103,23 +104,12 @@ pub fn advance(action: &Action, plan: &Plan<'_>) -> Result<Progress> {
         for exit in &course.exits {
             tell(&mut build, *exit);
         }
+        build.began_again();
         // What was said in earlier calls.
         build.take_log();
         session = kept(&shell)?;
         keep(&mut session, &shell, &plan.secrets)?;
-        let ended = commands::ended()
-            .ok_or_else(|| Failure::job("the action was called again, and its job has not ended: run it again"))?;
-        course.wall_micros = course.wall_micros.saturating_add(ended.wall_micros);
-        match ended.limit.as_deref() {
-            Some(WALL_LIMIT) => build.timed_out(),
-            limit => {
-                if let Some(limit) = limit {
-                    error!("The command was ended: it used up {limit}");
-                }
-                course.exits.push(ended.status);
-                tell(&mut build, ended.status);
-            }
-        }
+        take(&mut build, &mut course, &shell)?;
     } else {
         (course, session) = (Course::default(), begun(action, plan)?);
     }
@@ -128,7 +118,7 @@ pub fn advance(action: &Action, plan: &Plan<'_>) -> Result<Progress> {
         match build.next() {
             Next::Run(run) => match remaining(plan, &course) {
                 Some(0) => build.timed_out(),
-                seconds => return start(&run, &session, plan, &shell, &course, seconds).map(Progress::Waiting),
+                seconds => return start(&build, &run, &session, plan, &shell, course, seconds).map(Progress::Waiting),
             },
             Next::BeginAgain => {
                 session = begun(action, plan)?;
@@ -139,6 +129,37 @@ pub fn advance(action: &Action, plan: &Plan<'_>) -> Result<Progress> {
             }
         }
     }
+}
+
+/// Tells the build what became of the commands of the job that has ended.
+fn take(build: &mut Build, course: &mut Course, shell: &Path) -> Result<()> {
+    let ended = commands::ended()
+        .ok_or_else(|| Failure::job("the action was called again, and its job has not ended: run it again"))?;
+    course.wall_micros = course.wall_micros.saturating_add(ended.wall_micros);
+    let text = String::from_utf8(written(&shell.join(EXITS_FILE), EXITS_BYTES_MAX)?).unwrap_or_default();
+    let mut exits: Vec<i32> = text.lines().map_while(|line| line.parse().ok()).take(course.started).collect();
+    let is_over = exits.len() == course.started || exits.last().is_some_and(|exit| *exit != 0);
+    if !is_over && ended.limit.as_deref() != Some(WALL_LIMIT) {
+        if let Some(limit) = &ended.limit {
+            error!("The command was ended: it used up {limit}");
+        }
+        if ended.status == 0 {
+            return Err(Failure::job("the job ended with 0 before its last command, and did not say why"));
+        }
+        exits.push(ended.status);
+    }
+    for (exit, number) in exits.iter().zip(1..) {
+        tell(build, *exit);
+        // What is due between two commands of a job it has said itself.
+        if number < course.started && *exit == 0 {
+            build.take_log();
+        }
+    }
+    course.exits.append(&mut exits);
+    if !is_over && ended.limit.as_deref() == Some(WALL_LIMIT) {
+        build.timed_out();
+    }
+    Ok(())
 }
 
 pub(crate) fn say(build: &mut Build) {
@@ -183,21 +204,24 @@ fn begun(action: &Action, plan: &Plan<'_>) -> Result<Session> {
     Ok(Session::new(&at_work(SHELL), &source_directory(), environment))
 }
 
+/// Has the commands run from here on, up to the first one that fails.
 fn start(
+    build: &Build,
     run: &Run,
     session: &Session,
     plan: &Plan<'_>,
     shell: &Path,
-    course: &Course,
+    mut course: Course,
     wall_seconds: Option<u64>,
 ) -> Result<Wait> {
     let kept = Kept { directory: session.directory().to_owned(), environment: session.environment().clone() };
     let kept = serde_json::to_vec(&kept).map_err(|error| Failure::job(format!("what is kept: {error}")))?;
     fs::write(shell.join(KEPT_FILE), kept)?;
-    let invocation = session.invocation(run);
-    fs::write(shell.join(SCRIPT_FILE), invocation.script)?;
-    let mut job = Job::new(invocation.program).network(true);
-    for (name, value) in invocation.environment {
+    let steps = steps(build, session);
+    driver::write(shell, &at_work(SHELL), &steps, session.directory(), session.environment())?;
+    let program = run.shell.program();
+    let mut job = Job::new([program, &at_work(&format!("{SHELL}/{}", driver::DRIVER_FILE)), program]).network(true);
+    for (name, value) in session.invocation(run).environment {
         if !plan.secrets.contains_key(&name) {
             job = job.env(name, value);
         }
@@ -211,8 +235,20 @@ fn start(
     if let Some(seconds) = wall_seconds {
         job = job.wall_seconds(u32::try_from(seconds).unwrap_or(u32::MAX));
     }
-    let line: String = run.command.text.lines().next().unwrap_or_default().chars().take(SUMMARY_CHARS_MAX).collect();
-    job.start()?.summary(format!("{}: {line}", run.phase.name())).continuation(course)
+    course.started = steps.len();
+    job.start()?.summary(format!("in {}", run.phase.name())).continuation(&course)
+}
+
+/// The commands to come, as long as each succeeds.
+fn steps(build: &Build, session: &Session) -> Vec<Step> {
+    let mut ahead = build.clone();
+    let mut steps = Vec::new();
+    while let Next::Run(run) = ahead.next() {
+        let log = ahead.take_log().iter().map(|line| format!("{line}\n")).collect();
+        steps.push(Step { script: session.invocation(&run).script, log });
+        ahead.ended(Exit::Code(0));
+    }
+    steps
 }
 
 fn kept(shell: &Path) -> Result<Session> {
@@ -234,10 +270,14 @@ fn keep(session: &mut Session, shell: &Path, secrets: &BTreeMap<String, String>)
     for warning in session.keep(&pairs.join(&0), &directory) {
         warn!("{warning}");
     }
-    match fs::remove_file(shell.join(ENVIRONMENT_FILE)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+    // They have the secrets' values.
+    for file in [ENVIRONMENT_FILE, VARIABLES_FILE] {
+        match fs::remove_file(shell.join(file)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// The beginning of a file that a command wrote, with a byte more than there may be; empty where it wrote none.

@@ -1,12 +1,13 @@
 //! A build by its buildspec, carried out by jobs of the host: shared by the plugin that is CodeBuild and the one that runs a
 //! list of commands.
 //!
-//! Owns what lies where in the scratch, which job is next, and what a call leaves to the one after it. Every command is a job,
-//! as every command has a shell of its own; the working directory and the variables come along, and all that is below
-//! the scratch stays. Nothing else does: not `/tmp`, and no process. Must not know where a buildspec comes from, or what
-//! a failure is called.
+//! Owns what lies where in the scratch, what a job runs, and what a call leaves to the one after it. A job runs commands for
+//! as long as each succeeds, so that a build that goes well is one job, and its commands share what they share with CodeBuild:
+//! `/tmp`, and what runs in the background. After a failure the next call decides what still runs, as a job of its own. Must not
+//! know where a buildspec comes from, or what a failure is called.
 
 mod course;
+mod driver;
 mod results;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
