@@ -120,6 +120,25 @@ fn a_build_without_its_source() {
 }
 
 #[test]
+fn commands_of_an_action() {
+    let check = |failing: usize, count: usize, uploads: bool, status: Status| {
+        let list = |items: &[&str]| items.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let buildspec = Buildspec::of_commands(&list(&["a", "b", "c"]), &list(&["X"]), &list(&["**/"]));
+        let mut build = Build::new(&buildspec, true);
+        let mut ran = 0;
+        while let Next::Run(run) = build.next() {
+            ran += 1;
+            assert_eq!((run.command.text.as_str(), run.command.line as usize), (["a", "b", "c"][ran - 1], ran));
+            build.ended(Exit::Code(i32::from(ran == failing)));
+        }
+        assert_eq!((ran, build.next() == Next::Upload, build.status()), (count, uploads, status));
+    };
+    check(0, 3, true, Status::InProgress);
+    check(2, 2, false, Status::Failed);
+    check(3, 3, false, Status::Failed);
+}
+
+#[test]
 fn which_cache_is_restored() {
     let kept = ["npm-1", "npm-22", "yarn-1"].map(str::to_owned);
     let check = |key: &str, fallbacks: &[&str], expected: Option<&str>| {
