@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pipewright_buildspec::{Batch, Build, Buildspec, Cache, Context, Exit, Next, PhaseName, Session, Status, matches};
+use pipewright_buildspec::{
+    Batch, Build, Buildspec, Cache, Context, Entry, Exit, Listing, Next, PhaseName, Section, Session, Status, Where,
+    matches, select,
+};
 use proptest::prelude::*;
 
 fn specs() -> Vec<(String, String)> {
@@ -136,6 +139,22 @@ fn commands_of_an_action() {
     check(0, 3, true, Status::InProgress);
     check(2, 2, false, Status::Failed);
     check(3, 3, false, Status::Failed);
+}
+
+/// Each directory has two links to the next one: as many ways as a number of 30 bits.
+#[test]
+fn links_that_multiply() {
+    let mut listing = Listing::new();
+    for number in 0..30 {
+        for name in ["a", "b"] {
+            listing.insert(format!("/source/{number}/{name}"), Entry::Link(format!("../{}", number + 1)));
+        }
+    }
+    listing.insert("/source/30/file".to_owned(), Entry::File);
+    let section = Section { files: vec!["**/*".to_owned()], ..Section::default() };
+    let at = Where { source_directory: "/source", working_directory: "/source", variables: &BTreeMap::new() };
+    let context = select(&section, None, &at, &listing).unwrap_err();
+    assert!(context.message.starts_with("more than 500000 files below /source"), "{}", context.message);
 }
 
 #[test]
