@@ -10,6 +10,8 @@ use crate::texts::expanded;
 
 /// Against links that show the same directories again and again.
 pub const SEEN_MAX: usize = 500_000;
+/// Of lines about files and links that are passed over or replaced.
+const NOTES_MAX: usize = 1_000;
 /// Of links on the way to one file.
 const LINKS_MAX: usize = 40;
 
@@ -148,12 +150,18 @@ fn pick(
             if let Some(other) = picked.insert(name.to_owned(), content.clone())
                 && other != *content
             {
-                log.push(format!("Two files are called {name}: {path} takes the place of the other"));
+                note(log, format!("Two files are called {name}: {path} takes the place of the other"));
             }
         }
         if !found {
             log.push(format!("Skipping invalid file path {pattern}"));
         }
+    }
+}
+
+fn note(log: &mut Vec<String>, line: String) {
+    if log.len() < NOTES_MAX {
+        log.push(line);
     }
 }
 
@@ -199,9 +207,15 @@ impl<'a> Shown<'a> {
         let mut shown = Self { base: real.clone(), listing, keeps_links, files: BTreeMap::new() };
         // A directory, the name by which it is seen, and the directories through which links led there.
         let mut open = vec![(real.clone(), String::new(), vec![real])];
+        let mut seen = 0;
         while let Some((directory, name, through)) = open.pop() {
             let prefix = if directory == "/" { directory.clone() } else { format!("{directory}/") };
             for (path, entry) in listing.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
+                seen += 1;
+                if seen > SEEN_MAX {
+                    let message = format!("more than {SEEN_MAX} files below {base}: name a smaller base directory");
+                    return Err(Context::new("CLIENT_ERROR", message));
+                }
                 let name = join(&name, &path[prefix.len()..]);
                 match entry {
                     Entry::Directory => {}
@@ -209,10 +223,6 @@ impl<'a> Shown<'a> {
                         shown.files.insert(name, Content::File(path.clone()));
                     }
                     Entry::Link(target) => open.extend(shown.link(path, target, name, &through, log)),
-                }
-                if shown.files.len() > SEEN_MAX {
-                    let message = format!("more than {SEEN_MAX} files below {base}: name a smaller base directory");
-                    return Err(Context::new("CLIENT_ERROR", message));
                 }
             }
         }
@@ -229,7 +239,7 @@ impl<'a> Shown<'a> {
         log: &mut Vec<String>,
     ) -> Option<(String, String, Vec<String>)> {
         let Some(there) = followed(path, self.listing).filter(|there| is_below(there, &self.base)) else {
-            log.push(format!("Skipping link {name} to {target}: it leads out of the base directory or nowhere"));
+            note(log, format!("Skipping link {name} to {target}: it leads out of the base directory or nowhere"));
             return None;
         };
         let is_file = self.listing.get(&there) == Some(&Entry::File);
@@ -240,7 +250,7 @@ impl<'a> Shown<'a> {
             self.files.insert(name, Content::File(there));
             None
         } else if through.iter().any(|directory| is_below(directory, &there)) || is_below(path, &there) {
-            log.push(format!("Skipping link {name} to {target}: it leads to where it stands"));
+            note(log, format!("Skipping link {name} to {target}: it leads to where it stands"));
             None
         } else {
             let through = through.iter().chain([&there]).cloned().collect();

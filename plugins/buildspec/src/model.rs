@@ -14,6 +14,28 @@ pub struct Buildspec {
     pub cache: Option<Cache>,
 }
 
+impl Buildspec {
+    /// The build that an action of the type Commands is: its commands one after another, the first failure its end, and one
+    /// artifact of its files.
+    pub fn of_commands(commands: &[String], output_variables: &[String], files: &[String]) -> Self {
+        let command = |(number, text): (usize, &String)| Command {
+            text: text.clone(),
+            line: u32::try_from(number + 1).unwrap_or(u32::MAX),
+        };
+        let mut buildspec = Self::default();
+        buildspec.env.exported_variables = output_variables.to_vec();
+        buildspec.phases.build = Phase {
+            written: true,
+            on_failure: Some(OnFailure::Abort),
+            commands: commands.iter().enumerate().map(command).collect(),
+            ..Phase::default()
+        };
+        let primary = Section { files: files.to_vec(), ..Section::default() };
+        buildspec.artifacts = (!files.is_empty()).then(|| Artifacts { primary, secondary: Vec::new() });
+        buildspec
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Env {
     pub shell: Shell,

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pipewright_buildspec::{Batch, Build, Buildspec, Cache, Context, Exit, Next, PhaseName, Session, Status, matches};
+use pipewright_buildspec::{
+    Batch, Build, Buildspec, Cache, Context, Entry, Exit, Listing, Next, PhaseName, Section, Session, Status, Where,
+    matches, select,
+};
 use proptest::prelude::*;
 
 fn specs() -> Vec<(String, String)> {
@@ -117,6 +120,41 @@ fn a_build_without_its_source() {
         "Phase context status code: YAML_FILE_ERROR Message: no such file",
     ];
     assert_eq!(build.take_log(), log);
+}
+
+#[test]
+fn commands_of_an_action() {
+    let check = |failing: usize, count: usize, uploads: bool, status: Status| {
+        let list = |items: &[&str]| items.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let buildspec = Buildspec::of_commands(&list(&["a", "b", "c"]), &list(&["X"]), &list(&["**/"]));
+        let mut build = Build::new(&buildspec, true);
+        let mut ran = 0;
+        while let Next::Run(run) = build.next() {
+            ran += 1;
+            assert_eq!((run.command.text.as_str(), run.command.line as usize), (["a", "b", "c"][ran - 1], ran));
+            build.ended(Exit::Code(i32::from(ran == failing)));
+        }
+        assert_eq!((ran, build.next() == Next::Upload, build.status()), (count, uploads, status));
+    };
+    check(0, 3, true, Status::InProgress);
+    check(2, 2, false, Status::Failed);
+    check(3, 3, false, Status::Failed);
+}
+
+/// Each directory has two links to the next one: as many ways as a number of 30 bits.
+#[test]
+fn links_that_multiply() {
+    let mut listing = Listing::new();
+    for number in 0..30 {
+        for name in ["a", "b"] {
+            listing.insert(format!("/source/{number}/{name}"), Entry::Link(format!("../{}", number + 1)));
+        }
+    }
+    listing.insert("/source/30/file".to_owned(), Entry::File);
+    let section = Section { files: vec!["**/*".to_owned()], ..Section::default() };
+    let at = Where { source_directory: "/source", working_directory: "/source", variables: &BTreeMap::new() };
+    let context = select(&section, None, &at, &listing).unwrap_err();
+    assert!(context.message.starts_with("more than 500000 files below /source"), "{}", context.message);
 }
 
 #[test]
