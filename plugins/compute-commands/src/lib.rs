@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use build_jobs::{Plan, Progress, advance, directory_of, is_first, source_directory};
-use pipewright_buildspec::{
-    About, Artifacts, Buildspec, Command, Env, Origins, Phase, Phases, Section, Source, Status, environment,
-};
+use pipewright_buildspec::{About, Buildspec, Origins, Source, Status, environment};
 use pipewright_sdk::prelude::*;
 
 #[derive(Settings)]
@@ -61,29 +59,17 @@ fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Repor
 }
 
 fn buildspec(action: &Action) -> Result<Buildspec> {
-    let commands = action.commands().iter().zip(1..).map(|(text, line)| Command { text: text.clone(), line });
-    let phase = Phase { written: true, commands: commands.collect(), ..Phase::default() };
-    if phase.commands.is_empty() {
+    if action.commands().is_empty() {
         return Err(Failure::configuration("the action has no `commands`; add them to its declaration"));
     }
-    let artifacts = match action.outputs().next() {
-        Some(output) if output.files().is_empty() => {
-            let name = output.name();
-            let mend = "name the files to take from the first input's directory";
-            return Err(Failure::configuration(format!("the output artifact `{name}` has no `files`: {mend}")));
-        }
-        Some(output) => {
-            let primary = Section { files: output.files().to_vec(), ..Section::default() };
-            Some(Artifacts { primary, secondary: Vec::new() })
-        }
-        None => None,
-    };
-    Ok(Buildspec {
-        env: Env { exported_variables: action.output_variables().to_vec(), ..Env::default() },
-        phases: Phases { build: phase, ..Phases::default() },
-        artifacts,
-        ..Buildspec::default()
-    })
+    let output = action.outputs().next();
+    let files = output.as_ref().map(Output::files).unwrap_or_default();
+    if let Some(output) = output.as_ref().filter(|_| files.is_empty()) {
+        let name = output.name();
+        let mend = "name the files to take from the first input's directory";
+        return Err(Failure::configuration(format!("the output artifact `{name}` has no `files`: {mend}")));
+    }
+    Ok(Buildspec::of_commands(action.commands(), action.output_variables(), files))
 }
 
 fn variables(action: &Action, buildspec: &Buildspec) -> BTreeMap<String, String> {
