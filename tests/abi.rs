@@ -40,7 +40,9 @@ fn the_abi_only_grows() {
         assert!(breaks.is_empty(), "wit/plugin.wit breaks plugins built for {version}:\n{}", breaks.join("\n"));
         let version = Version::parse(version).unwrap();
         for (item, since) in since.iter().filter(|(item, _)| !released.contains_key(*item)) {
-            let is_newer = since.as_ref().is_some_and(|since| *since > version);
+            // Until this Pipewright has a version of its own, what is new in it comes with the one before.
+            let host = Version::parse(env!("CARGO_PKG_VERSION")).unwrap();
+            let is_newer = since.as_ref().is_some_and(|since| *since > version || *since == host);
             assert!(is_newer, "{item} came after {version}, and its `@since` is {since:?}");
         }
     }
@@ -68,6 +70,8 @@ fn each_kind_of_break_is_found() {
     check("    import log;", "    import log; import wasi:http/incoming-handler@0.2.12;", &[]);
     check("world rule-plugin {", "world more { include imports; } world rule-plugin {", &[]);
     check("    /// the file patterns", "    /// other words", &[]);
+    check("        randomness,\n", "        randomness,\n        more,\n", &["plugin.capability was variant"]);
+    check("        commands,\n    }", "        commands,\n        more,\n    }", &[]);
     // Types.
     check("        value: string,\n", "", &["types.named-value was record { name: string, value: string }"]);
     check("        value: string,\n", "        value: string,\n        more: u8,\n", &["types.named-value was record"]);
@@ -120,6 +124,8 @@ fn breaks(before: &Surface, after: &Surface) -> Vec<String> {
     for (item, was) in before {
         match after.get(item) {
             None => breaks.push(format!("{item} is gone")),
+            // The host reads what is asked for by names.
+            Some(is) if item == "plugin.capability" && is.starts_with(was.trim_end_matches(" }")) => {}
             // A component's types must equal the host's: a field or a case more breaks it, too.
             Some(is) if is != was => breaks.push(format!("{item} was {was} and is {is}")),
             Some(_) => {}

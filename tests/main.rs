@@ -10,6 +10,7 @@ mod builds;
 mod cases;
 mod chain;
 mod client;
+mod commands;
 mod contract;
 mod crash;
 mod crowds;

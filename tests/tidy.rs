@@ -95,14 +95,19 @@ const LAWS: &[Law] = &[
         patterns: &["println!", "print!("],
         within: &["host"],
         // The compiler's child process has no terminal.
-        except: &["host/cli/benches", "host/sandbox/src/compile.rs", "host/sandbox/tests/child"],
+        except: &[
+            "host/cli/benches",
+            "host/isolation/benches",
+            "host/sandbox/src/compile.rs",
+            "host/sandbox/tests/child",
+        ],
     },
     Law {
         name: "the terminal is the command line's",
         patterns: &["std::io::stdout", "std::io::stdin"],
         within: &["host"],
         // The compiler's child process answers on its standard output.
-        except: &["host/cli", "host/sandbox/src/compile.rs", "host/sandbox/tests/child"],
+        except: &["host/cli", "host/isolation/tests", "host/sandbox/src/compile.rs", "host/sandbox/tests/child"],
     },
     Law {
         name: "the edges reach the store through the engine, which alone reads its bytes",
@@ -140,8 +145,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("artifacts", &["base", "text"]),
     ("sandbox", &["artifacts", "base", "text"]),
     ("engine", &["artifacts", "base", "pipeline", "store"]),
+    ("isolation", &["artifacts", "base"]),
     ("packages", &["artifacts", "base", "bundle", "pipeline", "sandbox", "text"]),
-    ("runner", &["artifacts", "base", "engine", "packages", "pipeline", "sandbox", "store", "text"]),
+    ("runner", &["artifacts", "base", "engine", "isolation", "packages", "pipeline", "sandbox", "store", "text"]),
     ("author", &["artifacts", "base", "bundle", "packages", "pipeline", "runner", "sandbox", "text"]),
     ("aws", &["base"]),
     ("server", &["artifacts", "aws", "base", "engine", "packages", "pipeline", "runner", "sandbox", "store", "text"]),
@@ -171,6 +177,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("store", &["wasmtime", "axum", "hyper", "clap"]),
     ("artifacts", &["wasmtime", "axum", "hyper", "clap", "sled"]),
     ("engine", &["wasmtime", "axum", "hyper", "http", "clap", "sled"]),
+    ("isolation", &["wasmtime", "axum", "hyper", "http", "clap", "sled"]),
     ("sandbox", &["axum", "clap", "sled"]),
     ("packages", &["axum", "clap", "sled", "wasmtime"]),
     ("runner", &["axum", "clap", "sled", "wasmtime", "hyper", "http"]),

@@ -88,6 +88,7 @@ impl Place {
             time: None,
             inputs: self.inputs(single)?,
             work_dir: self.work(),
+            ended: None,
             limits: single.limits.clone(),
             sink,
             outside: match &keeper {

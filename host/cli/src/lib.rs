@@ -17,6 +17,7 @@ mod serve;
 
 use exit::Ended;
 use pipewright_runner::host::COMPILE;
+use pipewright_runner::programs::{self, RUN};
 
 /// A continuous-delivery host: CodePipeline's pipelines, every action a sandboxed WebAssembly component.
 #[derive(Parser)]
@@ -87,6 +88,9 @@ enum Command {
     /// Compile one component, as a child process with limits: for the host's own use
     #[command(name = COMPILE, hide = true)]
     Compile,
+    /// Stand around one program that runs apart from the machine: for the host's own use
+    #[command(name = RUN, hide = true)]
+    RunProgram,
 }
 
 /// The words of the command line.
@@ -133,6 +137,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit::SUCCEEDED);
         }
         Command::Compile => return pipewright_sandbox::compile_child(),
+        Command::RunProgram => return programs::child(),
     };
     ended.unwrap_or_else(|ended: Ended| {
         out::aside(&format!("pipewright: {ended}"));

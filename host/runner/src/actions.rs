@@ -14,7 +14,8 @@ use pipewright_artifacts::files::{FileQuota, MadeOutput, remove_tree};
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunAction, Success};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
-use pipewright_sandbox::files::Input;
+use pipewright_sandbox::capabilities::commands::{self, Started};
+use pipewright_sandbox::files::{Input, OUTPUTS, SCRATCH};
 use pipewright_sandbox::grants::{Grants, SecretValue};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
@@ -26,6 +27,7 @@ use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
 use crate::logs::{ActionLog, Logs};
 use crate::outcome;
+use crate::programs::{NotRun, Programs};
 use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
 use crate::work::Work;
 use pipewright_artifacts::{ArtifactError, Artifacts};
@@ -61,6 +63,7 @@ pub struct SandboxActions {
     pub work_runtime: Work,
     /// Each account's share of the calls that run at once.
     pub calls: Permits,
+    pub programs: Arc<Programs>,
 }
 
 /// What executions pin of plugins.
@@ -214,6 +217,7 @@ impl SandboxActions {
             time: None,
             inputs: Vec::new(),
             work_dir: folder.0.clone(),
+            ended: None,
             limits: self.limits.clone(),
             sink: Arc::new(Unheard),
             outside: Outside::Live,
@@ -259,7 +263,7 @@ impl SandboxActions {
             Ok(inputs) => inputs,
             Err(error) => return Report::failed(FailureType::SystemUnavailable, error.to_string()),
         };
-        let folder = WorkFolder(self.work.join(run.action_execution.to_string()));
+        let folder = Arc::new(WorkFolder(self.work.join(run.action_execution.to_string())));
         // What an interrupted attempt left behind is not this attempt's.
         if run.attempt > 1 {
             folder.empty().await;
@@ -270,39 +274,92 @@ impl SandboxActions {
         {
             log.log(Level::Warn, &deprecated);
         }
-        let limits = self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent(&log, run.spent).await);
-        let quota = limits.files.clone();
-        let call = Call {
-            tenant: pipeline.account,
-            entry: Entry::of(
-                abi_type_id(&action.action_type_id).category,
-                run.source_revision.as_ref().map(|revision| revision.revision_value.clone()),
-            ),
-            request: self.request(pipeline, &run),
+        let spent = spent(&log, run.spent, grants.commands.is_some()).await;
+        let work = ActionWork {
+            limits: self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent),
+            plugin,
             grants,
-            time: None,
             inputs,
-            work_dir: folder.0.clone(),
-            limits,
-            sink: log.clone(),
-            outside: Outside::Recorded(self.recordings.recorder(&run)),
+            folder,
+            log,
         };
-        let made = CallParameters::of(&call);
-        let turn = self.calls.acquire(pipeline.account).await;
-        let mut end = self.sandbox.call(&plugin, call).await;
-        drop(turn);
-        log.flush();
-        let mut keeper = if did_nothing(&end) { None } else { Keeper::new(&plugin) };
-        if let Some(keeper) = &mut keeper {
-            keeper.add(made, &mut end);
-        }
-        let usage = used(&end.usage);
-        let report = Report { usage, ..self.report(pipeline, &run, end, &quota).await };
+        self.calls(pipeline, &run, work).await
+    }
+
+    /// The call, and after it one for each program that the call before started.
+    async fn calls(&self, pipeline: Aggregate, run: &RunAction, work: ActionWork) -> Report {
+        let ActionWork { mut limits, plugin, grants, inputs, folder, log } = work;
+        let mut keeper = None;
+        let (mut request, mut ended) = (self.request(pipeline, run), None);
+        let (mut usage, mut denials) = (machine::Usage::default(), Vec::new());
+        let outcome = loop {
+            let call = Call {
+                tenant: pipeline.account,
+                entry: entry(run),
+                request: request.clone(),
+                grants: grants.clone(),
+                time: None,
+                inputs: inputs.clone(),
+                work_dir: folder.0.clone(),
+                ended: ended.take(),
+                limits: limits.clone(),
+                sink: log.clone(),
+                outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref().map_or(0, Keeper::bytes))),
+            };
+            let made = CallParameters::of(&call);
+            let turn = self.calls.acquire(pipeline.account).await;
+            let mut end = self.sandbox.call(&plugin, call).await;
+            drop(turn);
+            log.flush();
+            if keeper.is_none() && !did_nothing(&end) {
+                keeper = Keeper::new(&plugin);
+            }
+            if let Some(keeper) = &mut keeper {
+                keeper.add(made, &mut end);
+            }
+            limits.spent.add(&end.usage);
+            usage.add(used(&end.usage));
+            let (Some(started), Ok(Outcome::Waiting(wait))) = (end.started.take(), &end.result) else {
+                denials.append(&mut end.denials);
+                end.denials = denials;
+                break self.report(pipeline, run, end, &limits.files).await.outcome;
+            };
+            request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
+            match self.run_program(pipeline, started, &folder).await {
+                Ok((how, refused)) => {
+                    ended = Some(how);
+                    denials.extend(refused);
+                }
+                Err(failed) => break failed.outcome,
+            }
+            log.flush();
+        };
+        let report = Report { outcome, usage };
         folder.empty().await;
         if let Some(keeper) = keeper {
-            self.recordings.keep(&run, keeper, &report).await;
+            self.recordings.keep(run, keeper, &report).await;
         }
         report
+    }
+
+    /// Runs a program to its end; says how that was, and what was refused meanwhile.
+    async fn run_program(
+        &self,
+        pipeline: Aggregate,
+        started: Started,
+        folder: &Arc<WorkFolder>,
+    ) -> Result<(commands::Ended, Vec<String>), Report> {
+        let denied = started.clone();
+        let scratch = folder.keep_scratch().await;
+        let scratch = scratch.map_err(|error| Report::failed(FailureType::SystemUnavailable, error.to_string()))?;
+        let ended = self.programs.run(pipeline.account, started, scratch, Arc::clone(folder)).await;
+        ended.map(|ended| (ended, denied.denials())).map_err(|not_run| {
+            let (kind, reason) = match not_run {
+                NotRun::Configuration(reason) => (FailureType::ConfigurationError, reason),
+                NotRun::Host(reason) => (FailureType::SystemUnavailable, reason),
+            };
+            Report::failed(kind, self.told(pipeline.account, "the program cannot be run", format!("the program cannot be run: {reason}")))
+        })
     }
 
     /// The recording of an action of an execution with these grants, as the bytes of a bundle; none where nothing was kept of
@@ -482,9 +539,9 @@ fn failed_call(failure: CallFailure, denials: &[String], remedy: Option<String>)
 
 /// What earlier calls of this action execution used of its limits: as they reported, or more of what its files tell, which
 /// know of calls that a crash interrupted, too. The log also holds the times of its lines, so that it counts for a little more
-/// than was said.
-async fn spent(log: &Arc<ActionLog>, reported: machine::Usage) -> Usage {
-    let (log_bytes, host_calls) = if log.was_written() {
+/// than was said; and with programs what they wrote, which has a limit of its own.
+async fn spent(log: &Arc<ActionLog>, reported: machine::Usage, has_programs: bool) -> Usage {
+    let (log_bytes, host_calls) = if !has_programs && log.was_written() {
         let log = Arc::clone(log);
         tokio::task::spawn_blocking(move || log.written()).await.unwrap_or_default()
     } else {
@@ -504,10 +561,39 @@ fn used(usage: &Usage) -> machine::Usage {
     machine::Usage { cpu_ms: cpu_micros.div_ceil(1_000), log_bytes, host_calls }
 }
 
-/// An action's own folder, gone when its call is.
+/// Which function of the plugin is called.
+fn entry(run: &RunAction) -> Entry {
+    let revision = run.source_revision.as_ref().map(|revision| revision.revision_value.clone());
+    Entry::of(abi_type_id(&run.action().action_type_id).category, revision)
+}
+
+/// With what an action is called.
+struct ActionWork {
+    limits: CallLimits,
+    plugin: Plugin,
+    grants: Grants,
+    inputs: Vec<Input>,
+    folder: Arc<WorkFolder>,
+    log: Arc<ActionLog>,
+}
+
+/// An action's own folder, gone when its calls and what they started are.
 struct WorkFolder(PathBuf);
 
 impl WorkFolder {
+    /// Leaves the scratch alone, and makes it if need be.
+    async fn keep_scratch(&self) -> anyhow::Result<PathBuf> {
+        let (scratch, outputs) = (self.0.join(SCRATCH), self.0.join(OUTPUTS));
+        let kept = tokio::task::spawn_blocking(move || {
+            if outputs.exists() {
+                remove_tree(&outputs)?;
+            }
+            std::fs::create_dir_all(&scratch)?;
+            anyhow::Ok(scratch)
+        });
+        kept.await?
+    }
+
     /// Not on this thread: a plugin decides how long it takes.
     async fn empty(&self) {
         if let Some(emptying) = self.begin_to_empty() {

@@ -12,6 +12,7 @@ use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 use crate::actions::{Runner, SandboxActions};
 use crate::grant_book::GrantBook;
 use crate::logs::Logs;
+use crate::programs::{Offered, Programs};
 use crate::recording::Recordings;
 use crate::work::Work;
 use pipewright_artifacts::Artifacts;
@@ -53,6 +54,8 @@ pub struct Identity {
     /// Where guests run.
     pub work: Work,
     pub clock: Arc<dyn Clock>,
+    /// What there is of programs of the machine.
+    pub commands: Offered,
 }
 
 impl Default for Identity {
@@ -64,6 +67,7 @@ impl Default for Identity {
             limits: CallLimits::default(),
             work: Work::default(),
             clock: clock::system(),
+            commands: Offered::of_this_machine(),
         }
     }
 }
@@ -146,6 +150,7 @@ impl Host {
             limits: identity.limits,
             work_runtime: identity.work,
             calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
+            programs: Programs::new(identity.commands),
         });
         let driver = Driver::new(store, runner(Arc::clone(&actions)), identity.clock);
         Self { driver, actions, accounts: identity.accounts.into() }

@@ -10,5 +10,6 @@ pub mod grants;
 pub mod host;
 pub mod logs;
 pub mod outcome;
+pub mod programs;
 pub mod recording;
 pub mod work;

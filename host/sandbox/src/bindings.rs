@@ -24,6 +24,7 @@ wasmtime::component::bindgen!({
     world: "pipewright:host/host",
     imports: {
         // Whatever never waits is a plain call.
+        "pipewright:plugin/commands": trappable,
         "pipewright:plugin/log": trappable,
         "pipewright:plugin/secrets": trappable,
         default: async | trappable,

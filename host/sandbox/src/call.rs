@@ -10,18 +10,20 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use tokio::time::timeout;
-use wasmtime::component::{Instance, ResourceTable, ResourceTableError};
+use wasmtime::component::{Instance, ResourceTable, ResourceTableError, Val};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use crate::abi::{Description, Entry, Failure, Outcome, Request};
 use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
+use crate::capabilities::commands::{Ended as JobEnded, Started};
 use crate::capabilities::secrets::Secrets;
 use crate::capabilities::{Held, Setup};
 use crate::clock::CpuMeter;
+use crate::description;
 use pipewright_artifacts::files::{Floor, MadeOutput};
 
-use crate::files::{self, Files, FilesConfig, Finished};
+use crate::files::{self, Files, FilesConfig, Finished, SCRATCH};
 use crate::grants::Grants;
 use crate::limiter::Limiter;
 use pipewright_base::memory::LimitReached;
@@ -54,6 +56,8 @@ pub struct Call {
     /// A directory for this call alone, in which outputs and scratch are made once they are used. What is in it is the
     /// caller's to remove, after the outputs were taken.
     pub work_dir: PathBuf,
+    /// How the program ended that the call before started. Its scratch is in `work_dir`, and is this call's.
+    pub ended: Option<JobEnded>,
     pub limits: CallLimits,
     pub sink: Arc<dyn Sink>,
     /// Whether the call reaches what is outside, and what is kept of it.
@@ -74,6 +78,8 @@ pub struct CallEnd {
     pub usage: Usage,
     /// Of a call that is recorded or replayed.
     pub kept: Option<Kept>,
+    /// The program for whose end it waits. Whoever made the call runs it, in the scratch of its `work_dir`.
+    pub started: Option<Started>,
 }
 
 impl CallEnd {
@@ -86,6 +92,7 @@ impl CallEnd {
             denials: Vec::new(),
             usage: Usage::default(),
             kept: None,
+            started: None,
         }
     }
 }
@@ -139,7 +146,7 @@ impl Sandbox {
     }
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
-        let Call { tenant, entry, request, grants, time, inputs, work_dir, limits, sink, outside } = call;
+        let Call { tenant, entry, request, grants, time, inputs, work_dir, ended, limits, sink, outside } = call;
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
         let secrets = secrets(description, &request, &grants);
@@ -153,11 +160,14 @@ impl Sandbox {
         seam.journaled_before(limits.spent.host_calls);
         short.iter().for_each(|told| seam.log(Level::Warn, told));
         let memory = limits.host_memory(&self.0.memory.share(tenant));
+        let scratch = work_dir.join(SCRATCH);
         let files = FilesConfig {
             inputs,
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
             directories: grants.directories.clone(),
             work_dir,
+            scratch: scratch.clone(),
+            is_scratch_left: ended.is_some(),
             quota: limits.files.clone(),
             memory: Arc::clone(&memory),
             floor: Floor::of_disks(),
@@ -165,7 +175,7 @@ impl Sandbox {
         };
         let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
         let symbols = plugin.symbols.as_deref();
-        let making = Making { seam, limits, memory, grants, time, idempotency_key, files, symbols };
+        let making = Making { seam, limits, memory, grants, time, idempotency_key, scratch, ended, files, symbols };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await
         };
@@ -174,7 +184,7 @@ impl Sandbox {
         let result = match ran.result {
             Ok(Ok(outcome)) => {
                 let mut outcome = outcome::masked(outcome, &ran.seam);
-                outcome::check(&mut outcome, &ran.seam).map(|()| outcome).map_err(CallFailure::Interface)
+                outcome::check(&mut outcome, &ran.seam, ran.has_started).map(|()| outcome).map_err(CallFailure::Interface)
             }
             Ok(Err(failure)) => {
                 let mut message = ran.seam.masked(&failure.message).into_owned();
@@ -204,7 +214,8 @@ impl Sandbox {
             outcome: result.as_ref().ok().map(|outcome| outcome::masked_whole(outcome.clone(), &ran.seam)),
             outside,
         });
-        CallEnd { result, outputs: made, undeclared, denials: ran.seam.denials(), usage: ran.usage, kept }
+        let started = ran.started.filter(|_| matches!(result, Ok(Outcome::Waiting(_))));
+        CallEnd { result, outputs: made, undeclared, denials: ran.seam.denials(), usage: ran.usage, kept, started }
     }
 
     /// Runs something in a fresh instance, under all limits.
@@ -217,7 +228,7 @@ impl Sandbox {
         let (seam, limits, symbols) = (Arc::clone(&making.seam), making.limits.clone(), making.symbols);
         let Ok(_permit) = self.0.calls.acquire().await else {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
-            return Ran { result, files: None, seam, usage: Usage::default() };
+            return Ran { result, files: None, has_started: false, started: None, seam, usage: Usage::default() };
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
         let state = self.state(making);
@@ -266,11 +277,13 @@ impl Sandbox {
             log_bytes: log.bytes().saturating_sub(limits.spent.log_bytes),
             host_calls: seam.calls(),
         };
-        Ran { result, files: state.map(|state| state.files), seam, usage }
+        let has_started = state.as_ref().is_some_and(|state| state.held.commands.has_started());
+        let (files, started) = state.map(|state| (state.files, state.held.commands.into_started())).unzip();
+        Ran { result, files, has_started, started: started.flatten(), seam, usage }
     }
 
     fn state(&self, making: Making<'_>) -> State {
-        let Making { seam, limits, memory, grants, time, idempotency_key, files, .. } = making;
+        let Making { seam, limits, memory, grants, time, idempotency_key, scratch, ended, files, .. } = making;
         let mut wasi = WasiCtx::builder();
         // Not even made: a socket is a descriptor of the host.
         wasi.allow_tcp(false).allow_udp(false);
@@ -286,6 +299,8 @@ impl Sandbox {
             idempotency_key,
             connector: &self.0.connector,
             secrets: Secrets::of(&grants, &seam),
+            scratch: &scratch,
+            ended,
         });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);
@@ -315,17 +330,34 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         outputs: Vec::new(),
         directories: Default::default(),
         work_dir: PathBuf::new(),
+        scratch: PathBuf::new(),
+        is_scratch_left: false,
         quota: limits.files.clone(),
         memory: Arc::clone(&memory),
         floor: Floor::of_disks(),
         seam: Arc::clone(&seam),
     };
     let (grants, files) = (Grants::default(), Files::new(files));
-    let making = Making { seam, limits, memory, grants, time: None, idempotency_key: "describe", files, symbols: None };
-    let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
-        exports.plugin.load(&mut *store, &instance)?.call_describe(store).await
+    let making = Making {
+        seam,
+        limits,
+        memory,
+        grants,
+        time: None,
+        idempotency_key: "describe",
+        scratch: PathBuf::new(),
+        ended: None,
+        files,
+        symbols: None,
     };
-    sandbox.run(code, making, run).await.result
+    let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
+        let describe = instance.get_func(&mut *store, exports.describe).ok_or(NotOffered("plugin"))?;
+        let mut described = [Val::Bool(false)];
+        describe.call_async(store, &[], &mut described).await?;
+        let [described] = described;
+        wasmtime::Result::Ok(described)
+    };
+    description::read(&sandbox.run(code, making, run).await.result?).map_err(CallFailure::Interface)
 }
 
 /// What the state of a call is made of.
@@ -336,6 +368,8 @@ struct Making<'a> {
     grants: Grants,
     time: Option<u64>,
     idempotency_key: &'a str,
+    scratch: PathBuf,
+    ended: Option<JobEnded>,
     files: Files,
     symbols: Option<&'a Symbols>,
 }
@@ -343,6 +377,9 @@ struct Making<'a> {
 struct Ran<T> {
     result: Result<T, CallFailure>,
     files: Option<Files>,
+    /// Also where it was made up, or is what was kept.
+    has_started: bool,
+    started: Option<Started>,
     seam: Arc<Seam>,
     usage: Usage,
 }

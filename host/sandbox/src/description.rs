@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 
 use pipewright_text::is_printable;
+use serde_json::Value;
+use wasmtime::component::Val;
 
 use crate::abi::{ActionType, Category, Description, Setting, SettingKind};
 use crate::limits::{ACTION_TYPES_MAX, ASKS_MAX, CHOICES_MAX, DOCUMENTATION_BYTES_MAX, REASON_BYTES_MAX, SETTINGS_MAX};
@@ -56,6 +58,36 @@ pub(crate) fn problems(description: &Description, exported: &[&str]) -> Vec<Stri
         check_action_type(action_type, &mut |holds, problem| rule(holds, &|| format!("{name}: {}", problem())));
     }
     problems
+}
+
+/// A component's answer, by the names that it has for things and not by their numbers: so that the variant of the asks may get
+/// further cases, and what was built before is understood as ever.
+pub(crate) fn read(described: &Val) -> Result<Description, String> {
+    json(described)
+        .and_then(|described| serde_json::from_value(described).map_err(|error| error.to_string()))
+        .map_err(|error| format!("what it says of itself is not of this host's ABI: {error}"))
+}
+
+/// As the generated types have it: fields in snake case, cases in camel case.
+fn json(value: &Val) -> Result<Value, String> {
+    let case = |name: &str| {
+        let word = |word: &str| word.chars().next().map(|first| first.to_uppercase().collect::<String>() + &word[1..]);
+        name.split('-').filter_map(word).collect::<String>()
+    };
+    Ok(match value {
+        Val::Bool(value) => Value::from(*value),
+        Val::U32(value) => Value::from(*value),
+        Val::String(value) => Value::from(value.as_str()),
+        Val::List(values) => Value::Array(values.iter().map(json).collect::<Result<_, _>>()?),
+        Val::Record(fields) => {
+            let field = |(name, value): &(String, Val)| Ok((name.replace('-', "_"), json(value)?));
+            Value::Object(fields.iter().map(field).collect::<Result<_, String>>()?)
+        }
+        Val::Enum(name) | Val::Variant(name, None) => Value::from(case(name)),
+        Val::Variant(name, Some(value)) => Value::Object([(case(name), json(value)?)].into_iter().collect()),
+        Val::Option(value) => value.as_deref().map_or(Ok(Value::Null), json)?,
+        _ => return Err("a value of another kind".to_owned()),
+    })
 }
 
 type Rule<'a> = dyn FnMut(bool, &dyn Fn() -> String) + 'a;

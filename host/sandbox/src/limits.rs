@@ -57,6 +57,16 @@ pub struct Usage {
     pub host_calls: u64,
 }
 
+impl Usage {
+    /// What a further call used, too.
+    pub fn add(&mut self, other: &Self) {
+        self.cpu_micros += other.cpu_micros;
+        self.memory_bytes = self.memory_bytes.max(other.memory_bytes);
+        self.log_bytes += other.log_bytes;
+        self.host_calls += other.host_calls;
+    }
+}
+
 impl Default for CallLimits {
     fn default() -> Self {
         Self {

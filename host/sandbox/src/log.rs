@@ -104,8 +104,50 @@ impl Unended {
         self.masked.drain(..start);
     }
 
+    /// Writes the line that has no end, too.
+    fn finish(&mut self, masks: &Masks, write: &mut dyn FnMut(Level, &str)) {
+        self.masking.finish(masks, &mut self.masked);
+        self.write_lines(write);
+        if !self.masked.is_empty() {
+            self.write_line(write, 0..self.masked.len());
+            self.masked.clear();
+        }
+    }
+
     fn write_line(&self, write: &mut dyn FnMut(Level, &str), line: Range<usize>) {
         pieces(&String::from_utf8_lossy(&self.masked[line])).for_each(|piece| write(self.level, piece));
+    }
+}
+
+/// The lines of one stream that has no limit of its own.
+pub(crate) struct Lines {
+    unended: Unended,
+    seam: Arc<Seam>,
+}
+
+impl Lines {
+    pub(crate) fn new(level: Level, seam: Arc<Seam>) -> Self {
+        Self { unended: Unended::new(level, seam.masks()), seam }
+    }
+
+    /// Writes those that are whole, and tells of them.
+    pub(crate) fn write(&mut self, bytes: &[u8], told: &mut dyn FnMut(&str)) {
+        let Self { unended, seam } = self;
+        unended.masking.push(seam.masks(), bytes, &mut unended.masked);
+        unended.write_lines(&mut tell(seam, told));
+    }
+
+    /// And the last one, which nobody ended.
+    pub(crate) fn finish(&mut self, told: &mut dyn FnMut(&str)) {
+        let Self { unended, seam } = self;
+        unended.finish(seam.masks(), &mut tell(seam, told));
+    }
+}
+
+fn tell<'a>(seam: &'a Seam, told: &'a mut dyn FnMut(&str)) -> impl FnMut(Level, &str) + 'a {
+    move |level, line| {
+        told(line);
+        seam.log_masked(level, line);
     }
 }
 
@@ -138,13 +180,7 @@ impl Log {
         let (seam, mut written) = (&self.0.seam, self.written());
         let Written { stdout, stderr, panic, .. } = &mut *written;
         for unended in [stdout, stderr] {
-            let mut write = to(seam, panic);
-            unended.masking.finish(seam.masks(), &mut unended.masked);
-            unended.write_lines(&mut write);
-            if !unended.masked.is_empty() {
-                unended.write_line(&mut write, 0..unended.masked.len());
-                unended.masked.clear();
-            }
+            unended.finish(seam.masks(), &mut to(seam, panic));
         }
     }
 

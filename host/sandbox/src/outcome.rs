@@ -17,7 +17,11 @@ use crate::seam::{Level, Seam};
 
 /// Cuts what is to be shown, and gives the first thing that is wrong with the rest. The answer is masked already: a cut could
 /// go through a secret.
-pub(crate) fn check(outcome: &mut Outcome, seam: &Seam) -> Result<(), String> {
+/// `has_started` a program, for whose end it waits.
+pub(crate) fn check(outcome: &mut Outcome, seam: &Seam, has_started: bool) -> Result<(), String> {
+    if has_started && !matches!(outcome, Outcome::Waiting(_)) {
+        return Err("it started a program, and does not wait for its end".to_owned());
+    }
     match outcome {
         Outcome::Latest(None) => Ok(()),
         Outcome::Latest(Some(revision)) => check_revision(revision, seam),
@@ -58,7 +62,7 @@ pub(crate) fn check(outcome: &mut Outcome, seam: &Seam) -> Result<(), String> {
             }
             Ok(())
         }
-        Outcome::Waiting(wait) => check_wait(wait),
+        Outcome::Waiting(wait) => check_wait(wait, has_started),
     }
 }
 
@@ -143,8 +147,8 @@ fn check_report(report: &mut Report, seam: &Seam) -> Result<(), String> {
     Ok(())
 }
 
-fn check_wait(wait: &mut Wait) -> Result<(), String> {
-    if wait.until.is_none() && wait.signal.is_none() {
+fn check_wait(wait: &mut Wait, has_started: bool) -> Result<(), String> {
+    if !has_started && wait.until.is_none() && wait.signal.is_none() {
         return Err("it waits for nothing: neither for a time nor for a signal".to_owned());
     }
     at_most("bytes in the kind of the signal", wait.signal.as_ref().map_or(0, String::len), SIGNAL_BYTES_MAX)?;

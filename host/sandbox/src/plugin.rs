@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use semver::Version;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::abi::Description;
 use crate::bindings::exports::pipewright::plugin as exports;
@@ -77,7 +77,8 @@ pub(crate) struct Ready {
 }
 
 pub(crate) struct Exports {
-    pub(crate) plugin: exports::plugin::GuestIndices,
+    /// `describe` of the interface `plugin`.
+    pub(crate) describe: ComponentExportIndex,
     pub(crate) source: Option<exports::source::GuestIndices>,
     pub(crate) build: Option<exports::build::GuestIndices>,
     pub(crate) test: Option<exports::test::GuestIndices>,
@@ -92,10 +93,11 @@ impl Ready {
         check_versions(component)?;
         let instance = linker.instantiate_pre(component).map_err(|error| missing_import(component, &error))?;
         let pre = &instance;
-        let plugin = exports::plugin::GuestIndices::new(pre)
-            .map_err(|_| LoadError::NotAPlugin(format!("it does not export {ABI_PACKAGE}plugin@{ABI_VERSION}")))?;
+        let plugin = format!("{ABI_PACKAGE}plugin@{ABI_VERSION}");
+        let interface = component.get_export_index(None, &plugin);
+        let describe = interface.and_then(|interface| component.get_export_index(Some(&interface), "describe"));
         let exports = Exports {
-            plugin,
+            describe: describe.ok_or_else(|| LoadError::NotAPlugin(format!("it does not export {plugin}")))?,
             source: exports::source::GuestIndices::new(pre).ok(),
             build: exports::build::GuestIndices::new(pre).ok(),
             test: exports::test::GuestIndices::new(pre).ok(),

@@ -77,7 +77,7 @@ impl Asks {
     pub(crate) fn everything(names: &[&str], read: &[&str]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         let asks = ["write-directory", "secret", "reveal-secret"].map(|case| (case, owned(names)));
-        let others = [("http", owned(&["*"])), ("read-directory", owned(read)), ("clock", owned(&[""]))];
+        let others = [("http", owned(&["*"])), ("read-directory", owned(read)), ("clock", owned(&[""])), ("commands", owned(&[""]))];
         Self(asks.into_iter().chain(others).chain([("randomness", owned(&[""]))]).collect())
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     fn granted() -> Grants {
         let http = |host: &str, port| HttpGrant { tls: port == 443, host: host.into(), port, private: false };
         let directory = || DirectoryGrant { path: "/".into(), access: Access::Write };
-        let secret = || SecretGrant { value: SecretValue::new("v"), hosts: Vec::new(), reveal: true };
+        let secret = || SecretGrant { value: SecretValue::new("v"), hosts: Vec::new(), reveal: true, commands: true };
         Grants {
             http: vec![http("a.example", 443), http("::1", 8080)],
             directories: BTreeMap::from([("public".into(), directory()), ("other".into(), directory())]),

@@ -178,6 +178,15 @@ impl Seam {
         capability: &C,
         request: C::Request,
     ) -> Result<C::Response, String> {
+        self.attempt(capability, request).map_err(|outcome| outcome.text().unwrap_or_default().to_owned())
+    }
+
+    /// The same for whoever wants to know how it ended.
+    pub(crate) fn attempt<C: Exchange>(
+        self: &Arc<Self>,
+        capability: &C,
+        request: C::Request,
+    ) -> Result<C::Response, HostCallOutcome> {
         let timer = self.begin(C::ROW.name, C::operation(&request));
         let live = || {
             capability.check(&request).map_err(|denied| HostCallOutcome::Denied(self.denial(&denied)))?;
@@ -199,7 +208,7 @@ impl Seam {
         }
         let (target, bytes) = C::journaled(&request, answer.as_ref().ok());
         timer.end(target, answer.as_ref().err().cloned().unwrap_or(HostCallOutcome::Done), bytes);
-        answer.map_err(|outcome| outcome.text().unwrap_or_default().to_owned())
+        answer
     }
 
     /// The text of a denial: who, what, and the grant that would allow it.

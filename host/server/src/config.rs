@@ -28,6 +28,17 @@
 //! wall_seconds_max = 7200
 //! memory_bytes_max = 2147483648
 //!
+//! [commands]                                # programs of this machine, which actions run apart from it
+//! level = "toolchain"                       # nothing runs less apart; "restricted" needs no namespaces
+//! at_once = 4
+//! at_once_per_account = 2
+//! limits = { wall_seconds_max = 7200 }      # of each program
+//!
+//! [commands.toolchains.rust]                # besides the system's own /usr
+//! read = ["/opt/rust"]
+//! path = ["/opt/rust/bin"]
+//! environment = { RUSTUP_HOME = "/opt/rust" }
+//!
 //! [retention]
 //! executions_age_days = 365
 //! executions_count_max = 10000              # of each pipeline
@@ -45,6 +56,7 @@ use serde::Deserialize;
 
 use pipewright_engine::retention::Retention;
 use pipewright_runner::grant_book;
+use pipewright_runner::programs::Offered;
 
 /// A larger file is refused.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -67,6 +79,7 @@ pub struct Config {
     pub quotas: Quotas,
     pub limits: CallLimits,
     pub retention: Retention,
+    pub commands: Offered,
     /// Where relative paths start.
     #[serde(skip)]
     base: PathBuf,
@@ -117,6 +130,7 @@ impl Default for Config {
             quotas: Quotas::default(),
             limits: CallLimits::default(),
             retention: Retention::default(),
+            commands: Offered::default(),
             base: PathBuf::new(),
         }
     }
@@ -169,7 +183,7 @@ impl Config {
         if self.poll_seconds == 0 {
             return Err("poll_seconds: must be at least 1".to_owned());
         }
-        Ok(())
+        self.commands.check()
     }
 
     /// The account of those who run the host.
@@ -235,5 +249,8 @@ mod tests {
         check("region = \"US\"", Err("not the name of a region"));
         check("poll_seconds = 0", Err("at least 1"));
         check("[quotas]\npipelins = 3", Err("unknown field `pipelins`"));
+        check("[commands]\nlevel = \"restricted\"\n[commands.toolchains.c]\nread = [\"/usr/bin\"]", Ok(&[0]));
+        check("[commands]\nat_once = 0", Err("at least 1"));
+        check("[commands.toolchains.c]\nread = [\"/etc\"]", Err("commands.toolchains.c: `/etc` cannot be part"));
     }
 }

@@ -94,6 +94,7 @@ impl Server {
             region: config.region.clone(),
             store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
             limits: config.limits.clone(),
+            commands: config.commands.clone(),
             work,
             ..Identity::default()
         };
@@ -105,6 +106,12 @@ impl Server {
         let (plugins, faults) = Plugins::load_usable(&sandbox, &files, Some(Arc::clone(&kept))).await?;
         faults.iter().for_each(|fault| tracing::error!("{fault}; it is left out"));
         let host = Host::new(&data, Arc::clone(&store), identity, sandbox, plugins, grants)?;
+        let programs = Arc::clone(&host.actions.programs);
+        tokio::spawn(async move {
+            if let Err(reason) = programs.probe().await {
+                tracing::warn!("{reason}");
+            }
+        });
         host.index_events().await?;
         let account_plugins = Arc::new(AccountPlugins::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;

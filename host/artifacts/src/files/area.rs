@@ -41,7 +41,16 @@ pub struct Area {
 pub enum Role {
     Output,
     Scratch,
+    /// The scratch as a program of the machine left it: what is in it was made by others.
+    Left,
     Granted { writable: bool },
+}
+
+impl Role {
+    /// It is there already, and others make what is in it.
+    fn is_found(self) -> bool {
+        matches!(self, Self::Left | Self::Granted { .. })
+    }
 }
 
 /// How to open.
@@ -127,7 +136,7 @@ impl Area {
             budget,
             hashed: Arc::default(),
             looked_at: AtomicBool::new(false),
-            has_links: AtomicBool::new(matches!(role, Role::Granted { .. })),
+            has_links: AtomicBool::new(role.is_found()),
         })
     }
 
@@ -142,7 +151,7 @@ impl Area {
 
     /// Whether the directory was made, or is somebody else's anyway.
     pub fn exists(&self) -> bool {
-        self.top.get().is_some() || matches!(self.role, Role::Granted { .. })
+        self.top.get().is_some() || self.role.is_found()
     }
 
     /// Whether times are shown as they are. Those of artifacts are fixed: they are no part of them.
@@ -155,12 +164,12 @@ impl Area {
         if let Some(top) = self.top.get() {
             return Ok(Some(top));
         }
-        if !matches!(self.role, Role::Granted { .. }) {
+        if !self.role.is_found() {
             return Ok(None);
         }
         let top = Dir::open_ambient_dir(&self.host_path, ambient_authority()).map_err(|error| {
             // Where on the host it is, is not for everybody (S124): the grants say it.
-            FileError::not_found(format!("{}: cannot open the granted directory: {error}", self.name))
+            FileError::not_found(format!("{}: cannot open the directory: {error}", self.name))
         })?;
         Ok(Some(self.top.get_or_init(|| top)))
     }
@@ -234,9 +243,8 @@ impl Area {
             }
         }
         let top = self.existing(path)?;
-        if matches!(self.role, Role::Granted { .. }) {
-            // Before it is opened: opening alone does something to a FIFO or a device. Nobody can make those in an
-            // output or the scratch.
+        if self.role.is_found() {
+            // Before it is opened: opening alone does something to a FIFO or a device. Guests can make none of those.
             let metadata = if how.follow { top.metadata(path) } else { top.symlink_metadata(path) };
             if kind_of(&metadata.map_err(self.fail(path))?) == FileKind::Other {
                 return Err(self.neither(path));

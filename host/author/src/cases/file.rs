@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use pipewright_base::Digest;
 use pipewright_pipeline::machine::FailureType;
+use pipewright_sandbox::capabilities::commands::Ended;
 use pipewright_sandbox::capabilities::http::{Fake, FakeAnswer, FakeBody};
 use pipewright_sandbox::capabilities::{CAPABILITIES, Step};
 use serde::{Deserialize, Serialize};
@@ -226,7 +227,30 @@ pub(super) struct Then {
     #[serde(default)]
     pub(super) inputs: BTreeMap<String, String>,
     pub(super) time: Option<u64>,
+    /// The program that the call before started has ended so.
+    pub(super) ended: Option<EndedProgram>,
+    /// The folder in `scratch/` that it left as the scratch; none: what the call before left there.
+    pub(super) scratch: Option<String>,
     pub(super) expected: Expected,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct EndedProgram {
+    status: i32,
+    signal: Option<i32>,
+    limit: Option<String>,
+    cpu_micros: u64,
+    memory_bytes_max: u64,
+    wall_micros: u64,
+    tail: String,
+}
+
+impl EndedProgram {
+    pub(super) fn told(&self) -> Ended {
+        let Self { status, signal, limit, cpu_micros, memory_bytes_max, wall_micros, tail } = self.clone();
+        Ended { status, signal, limit, cpu_micros, memory_bytes_max, wall_micros, tail }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -245,7 +269,7 @@ pub(super) enum Wake {
 
 impl Then {
     pub(super) fn wakes(&self) -> bool {
-        self.signal.is_some() || self.wake.is_some()
+        self.signal.is_some() || self.wake.is_some() || self.ended.is_some()
     }
 }
 

@@ -16,7 +16,8 @@ pub(crate) const INPUTS: &str = "inputs";
 pub(super) const OUTPUTS: &str = "outputs";
 pub(crate) const DIRECTORIES: &str = "directories";
 pub(super) const DIRECTORIES_AFTER: &str = "directories-after";
-pub(super) const KNOWN: &[&str] = &[INPUTS, OUTPUTS, DIRECTORIES, DIRECTORIES_AFTER];
+pub(super) const SCRATCH: &str = "scratch";
+pub(super) const KNOWN: &[&str] = &[INPUTS, OUTPUTS, DIRECTORIES, DIRECTORIES_AFTER, SCRATCH];
 
 /// A larger file is refused. Stops a case that fills the memory: files are read whole.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -56,6 +57,11 @@ pub(super) fn copy_case(from: &Path, to: &Path) -> anyhow::Result<()> {
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))?;
     }
     if directories.is_dir() { copy(&directories, &to.join(DIRECTORIES), 0) } else { Ok(()) }
+}
+
+/// What a program left, as the scratch of the next call.
+pub(super) fn copy_scratch(case: &Path, name: &str, to: &Path) -> anyhow::Result<()> {
+    copy(&case.join(SCRATCH).join(name), to, 0)
 }
 
 fn copy(from: &Path, to: &Path, depth: usize) -> anyhow::Result<()> {

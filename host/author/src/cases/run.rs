@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pipewright_artifacts::files::{BlobDir, Blobs, FileQuota, Tree, collect};
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, Signal, Wait, Wake};
-use pipewright_sandbox::files::Input;
+use pipewright_sandbox::files::{Input, SCRATCH};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::{Fakes, Outside, Replay};
@@ -76,6 +76,9 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
                 return Ok(ran);
             }
         };
+        let ended = then.and_then(|then| Some((then, then.ended.as_ref()?.told())));
+        let ended = ended.map(|(then, ended)| stage.leave(case, number, then.scratch.as_deref()).map(|()| ended));
+        let ended = ended.transpose().map_err(invalid)?;
         let log = Arc::new(KeptLog::default());
         let call = Call {
             tenant: 0,
@@ -84,7 +87,8 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
             grants: grants.clone(),
             time: Some(given.time),
             inputs: stage.inputs(case, &given.inputs).map_err(invalid)?,
-            work_dir: stage.directory.path().join(format!("work-{number}")),
+            work_dir: stage.work(number),
+            ended,
             limits: limits(&case.file.limits),
             sink: log.clone(),
             outside: answers.outside(number).map_err(|problem| invalid(anyhow::anyhow!(problem)))?,
@@ -177,6 +181,7 @@ fn resumption(then: &Then, waiting: Option<Wait>) -> Result<Resumption, String> 
         Some(signal) => {
             Wake::Signal(Signal { kind: signal.kind.clone(), payload: signal.payload.clone().into_bytes() })
         }
+        None if then.ended.is_some() => Wake::Time,
         None if wait.until.is_none() => return Err("not called: it does not wait for a time".to_owned()),
         None => Wake::Time,
     };
@@ -281,6 +286,22 @@ impl Stage {
         // Its folders have two letters: they lie beside the others, and spare one to make and remove for each case.
         let blobs = Arc::new(BlobDir::new(directory.path())?);
         Ok(Self { directory, blobs })
+    }
+
+    /// Where a call has its outputs and its scratch.
+    fn work(&self, number: usize) -> PathBuf {
+        self.directory.path().join(format!("work-{number}"))
+    }
+
+    /// Gives a call the scratch that a program left: a folder of the case, or else what the call before wrote.
+    fn leave(&self, case: &Case, number: usize, folder: Option<&str>) -> anyhow::Result<()> {
+        let (before, scratch) = (self.work(number - 1).join(SCRATCH), self.work(number).join(SCRATCH));
+        std::fs::create_dir_all(self.work(number))?;
+        match folder {
+            Some(name) => folder::copy_scratch(&case.folder, name, &scratch),
+            None if before.is_dir() => Ok(std::fs::rename(before, scratch)?),
+            None => Ok(std::fs::create_dir(scratch)?),
+        }
     }
 
     /// The copy of the case's folder.

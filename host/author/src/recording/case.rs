@@ -25,6 +25,7 @@ const SECRET_FILE: &str = "secret.txt";
 
 /// Writes the case into a folder that must not be there yet.
 pub fn write_case(bundle: &Bundle, folder: &Path) -> Result<(), RecordingError> {
+    bundle.check_callable()?;
     let first = bundle.recording.calls.first();
     let first = first.ok_or_else(|| RecordingError::Malformed("it has no calls".to_owned()))?;
     if let Some(parent) = folder.parent() {

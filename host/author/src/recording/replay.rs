@@ -42,6 +42,7 @@ pub async fn replay(
     bundle: &Bundle,
     sink: Arc<dyn Sink>,
 ) -> Result<Replayed, RecordingError> {
+    bundle.check_callable()?;
     let place = tempfile::Builder::new().prefix("pipewright-replay-").tempdir().map_err(anyhow::Error::from)?;
     let blobs: Arc<dyn Blobs> = Arc::new(BlobDir::new(place.path().join("blobs")).map_err(anyhow::Error::from)?);
     let recorded = &bundle.recording.calls;
@@ -91,6 +92,7 @@ impl Stage<'_> {
             time: Some(call.outside.time),
             inputs,
             work_dir: self.folder.join("work"),
+            ended: None,
             limits: call.limits.clone(),
             sink,
             outside: Outside::Replayed(Replay::new(outside)),

@@ -107,6 +107,7 @@ impl<'a> Ours<'a> {
             time: None,
             inputs: vec![self.input.clone()],
             work_dir: work.clone(),
+            ended: None,
             limits,
             sink: log.clone(),
             outside: Outside::Live,

@@ -202,7 +202,7 @@ impl Report {
 }
 
 impl Usage {
-    pub(super) fn add(&mut self, other: Usage) {
+    pub fn add(&mut self, other: Usage) {
         self.cpu_ms = self.cpu_ms.saturating_add(other.cpu_ms);
         self.log_bytes = self.log_bytes.saturating_add(other.log_bytes);
         self.host_calls = self.host_calls.saturating_add(other.host_calls);

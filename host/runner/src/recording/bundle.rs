@@ -13,7 +13,7 @@ use pipewright_sandbox::outside::Recorded;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use super::{FORMAT, Recording};
+use super::{FORMAT, PROGRAMS_LEFT, Recording};
 
 /// Of a bundle, and of everything in it together. Stops a bundle that fills the memory, and an archive that unpacks to more
 /// than it says.
@@ -128,6 +128,17 @@ impl Bundle {
     pub fn outside(&self, number: usize) -> Option<Recorded> {
         let call = self.recording.calls.get(number)?;
         Some(Recorded { blobs: self.blobs.clone(), ..call.outside.clone() })
+    }
+
+    /// That its calls can be made again.
+    ///
+    /// # Errors
+    /// They need what no recording has.
+    pub fn check_callable(&self) -> Result<(), RecordingError> {
+        if self.recording.ran_programs() {
+            return Err(RecordingError::LeftOut(PROGRAMS_LEFT.to_owned()));
+        }
+        Ok(())
     }
 
     /// A manifest that the recording names.

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use pipewright_artifacts::files::{Blobs, Node, Tree};
 use pipewright_base::Digest;
 use pipewright_sandbox::abi::{Entry, Outcome};
+use pipewright_sandbox::capabilities::commands::Ended;
 use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::{Call, CallEnd, Masks, Plugin};
 
 use super::bundle::{BUNDLE_BYTES_MAX, Bundle};
-use super::{Component, FORMAT, RecordedCall, RecordedResult, Recording};
+use super::{Component, FORMAT, PROGRAMS_LEFT, RecordedCall, RecordedResult, Recording};
 use crate::outcome::failure_of;
 
 /// One file of an input that is larger is left out, whatever room there is.
@@ -29,6 +30,7 @@ pub struct CallParameters {
     grants: Grants,
     limits: CallLimits,
     inputs: Vec<(String, Digest)>,
+    ended: Option<Ended>,
 }
 
 impl CallParameters {
@@ -39,6 +41,7 @@ impl CallParameters {
             grants: call.grants.recorded(),
             limits: call.limits.clone(),
             inputs: call.inputs.iter().map(digest).collect(),
+            ended: call.ended.clone(),
         }
     }
 }
@@ -87,11 +90,17 @@ impl Keeper {
             grants: made.grants,
             limits: made.limits,
             inputs: made.inputs,
+            ended: made.ended,
             outside: kept.outside,
             result,
             outputs: BTreeMap::new(),
             usage: end.usage,
         });
+    }
+
+    /// How much of calls it holds.
+    pub fn bytes(&self) -> u64 {
+        self.bundle.bytes()
     }
 
     /// The output artifacts of the last call, by the digests of their manifests.
@@ -131,6 +140,9 @@ pub fn complete(
     let mut room = Room { left: BUNDLE_BYTES_MAX.saturating_sub(bundle.bytes() + 1024 * 1024), bundle, left_out: 0 };
     if secret > 0 {
         room.leave_out(format!("{secret} of what came from outside: a secret's value is in it"));
+    }
+    if room.bundle.recording.ran_programs() {
+        room.leave_out(PROGRAMS_LEFT.to_owned());
     }
     let digest = room.bundle.recording.component.digest;
     match component.filter(|component| Digest::of(component) == digest) {

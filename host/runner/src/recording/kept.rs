@@ -31,8 +31,9 @@ impl Recordings {
         Self { folder, room: Room::new(RECORDINGS_BYTES_MAX) }
     }
 
-    pub fn recorder(&self, run: &RunAction) -> Arc<Recorder> {
-        Recorder::new(self.bytes_left(run), &self.room)
+    /// For a call after others of the same run, of which so much is held already.
+    pub fn recorder(&self, run: &RunAction, held: u64) -> Arc<Recorder> {
+        Recorder::new(self.bytes_left(run).saturating_sub(held), &self.room)
     }
 
     /// How much may be kept of a call: what earlier calls of the same action execution left.

@@ -16,6 +16,7 @@ use pipewright_base::Digest;
 use pipewright_pipeline::machine::FailureType;
 use pipewright_sandbox::Usage;
 use pipewright_sandbox::abi::{Entry, Outcome, Request};
+use pipewright_sandbox::capabilities::commands::Ended;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Recorded;
@@ -66,6 +67,9 @@ pub struct RecordedCall {
     pub limits: CallLimits,
     /// The input artifacts and the digests of their manifests.
     pub inputs: Vec<(String, Digest)>,
+    /// How the program ended for which the call was made. What it left in the scratch is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
     pub outside: Recorded,
     pub result: RecordedResult,
     /// The output artifacts that it made, and the digests of their manifests.
@@ -78,6 +82,16 @@ pub struct RecordedCall {
 pub enum RecordedResult {
     Outcome(Outcome),
     Failure { kind: FailureType, message: String },
+}
+
+/// What is missing of an action that ran programs.
+pub(crate) const PROGRAMS_LEFT: &str = "what the programs left in /scratch that the action ran, so that it cannot be called again without them";
+
+impl Recording {
+    /// Programs of the machine.
+    pub fn ran_programs(&self) -> bool {
+        self.calls.iter().any(|call| call.ended.is_some())
+    }
 }
 
 impl RecordedCall {

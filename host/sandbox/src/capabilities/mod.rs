@@ -6,6 +6,7 @@
 //! reaches what is outside, is recorded, replayed, or answered by what somebody made up.
 
 pub mod clock;
+pub mod commands;
 pub mod directories;
 pub mod http;
 pub mod randomness;
@@ -32,6 +33,7 @@ use crate::state::State;
 use pipewright_base::memory::HostMemory;
 
 use self::clock::Clock;
+use self::commands::{Commands, Ended};
 use self::directories::Directories;
 use self::http::{Connector, Http};
 use self::randomness::Randomness;
@@ -43,6 +45,7 @@ table::capabilities! {
     secrets: Secrets,
     clock: Clock,
     randomness: Randomness,
+    commands: Commands,
 }
 
 /// A row of the table, which tests and documentation walk.
@@ -160,6 +163,12 @@ impl<T: Clone + Debug + Serialize + DeserializeOwned> Grant for Vec<T> {
     }
 }
 
+impl<T: Clone + Debug + Serialize + DeserializeOwned> Grant for Option<T> {
+    fn is_nothing(&self) -> bool {
+        self.is_none()
+    }
+}
+
 /// By name.
 impl<T: Clone + Debug + Serialize + DeserializeOwned> Grant for BTreeMap<String, T> {
     fn is_nothing(&self) -> bool {
@@ -180,4 +189,8 @@ pub struct Setup<'a> {
     pub(crate) connector: &'a Connector,
     /// The stand-ins that guests are given, and requests are sent with.
     pub(crate) secrets: Secrets,
+    /// The host's directory that the guest sees as its scratch, once it is there.
+    pub(crate) scratch: &'a Path,
+    /// How the program ended for which the call is made.
+    pub(crate) ended: Option<Ended>,
 }

@@ -28,6 +28,8 @@ use crate::state::State;
 const SECRETS: &str = "secrets";
 const USE: &str = "secret";
 const REVEAL: &str = "reveal-secret";
+/// To a program.
+const GIVE: &str = "give";
 
 /// A secret from a file is refused above this size.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -84,6 +86,8 @@ pub struct Secret {
     hosts: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     reveal: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    commands: bool,
 }
 
 /// Recordings keep all but the value, for which something stands when it is read again.
@@ -96,6 +100,9 @@ pub struct SecretGrant {
     pub hosts: Vec<String>,
     /// The plugin may read the value itself.
     pub reveal: bool,
+    /// Programs may be given it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub commands: bool,
 }
 
 fn revealed() -> SecretValue {
@@ -195,7 +202,8 @@ impl Capability for Secrets {
             };
             let to = if secret.hosts.is_empty() { "no host".to_owned() } else { secret.hosts.join(", ") };
             let reveal = if secret.reveal { ", and read its value" } else { "" };
-            format!("use the secret \"{name}\" ({from}) in requests to {to}{reveal}")
+            let commands = if secret.commands { ", and give it to programs" } else { "" };
+            format!("use the secret \"{name}\" ({from}) in requests to {to}{reveal}{commands}")
         };
         written.iter().map(line).collect()
     }
@@ -214,28 +222,32 @@ impl Capability for Secrets {
     }
 
     fn least(written: &mut Self::Written, uses: &BTreeSet<Use>) {
-        let mut used: BTreeMap<&str, bool> = BTreeMap::new();
-        for once in uses.iter().filter(|used| used.capability == SECRETS) {
-            *used.entry(&once.target).or_default() |= once.operation == Operation::Reveal.name();
-        }
+        let used: BTreeSet<&str> =
+            uses.iter().filter(|used| used.capability == SECRETS).map(|used| used.target.as_str()).collect();
+        let is_used = |name: &str, operation: &str| {
+            let once = |used: &Use| used.capability == SECRETS && used.target == name && used.operation == operation;
+            uses.iter().any(once)
+        };
         let reached = hosts(uses);
         let host = |name: &str| RequestOrigin::written(name).map_or_else(|| lower(name), |origin| origin.host);
         let is_reached = |name: &String| reached.contains(&host(name));
         written.retain(|name, secret| {
-            secret.reveal &= used.get(name.as_str()) == Some(&true);
+            secret.reveal &= is_used(name, Operation::Reveal.name());
+            secret.commands &= is_used(name, GIVE);
             if secret.hosts.iter().any(is_reached) {
                 secret.hosts.retain(is_reached);
             }
-            used.contains_key(name.as_str())
+            used.contains(name.as_str())
         });
     }
 
     fn in_case(granted: &Self::Grant, folder: &CaseFolder<'_>) -> Self::Written {
-        let secret = |SecretGrant { hosts, reveal, .. }: &SecretGrant| Secret {
+        let secret = |SecretGrant { hosts, reveal, commands, .. }: &SecretGrant| Secret {
             env: None,
             file: Some(folder.secret.into()),
             hosts: hosts.clone(),
             reveal: *reveal,
+            commands: *commands,
         };
         granted.iter().map(|(name, grant)| (name.clone(), secret(grant))).collect()
     }
@@ -303,6 +315,25 @@ impl Exchange for Secrets {
     }
 }
 
+/// Whether a program may be given it.
+pub(super) fn check_give(grants: &BTreeMap<String, SecretGrant>, asks: &Asks, name: &str) -> Result<(), Denied> {
+    let line = match grants.get(name) {
+        Some(grant) if grant.commands => return Ok(()),
+        Some(_) => "{ …, commands = true }",
+        None => "{ env = \"…\", commands = true }",
+    };
+    Err(Denied {
+        tried: format!("to give the secret \"{name}\" to a program"),
+        grant: format!("secrets.{} = {line}", key(name)),
+        is_asked: is_asked(asks, name),
+    })
+}
+
+/// Journals that a program is given it.
+pub(super) fn given(seam: &Arc<Seam>, name: &str) {
+    seam.begin(SECRETS, GIVE).end(name, HostCallOutcome::Done, 0);
+}
+
 fn is_asked(asks: &Asks, name: &str) -> bool {
     asks.has(USE, name) || asks.has(REVEAL, name)
 }
@@ -332,7 +363,7 @@ impl Secret {
             }
         });
         let hosts = hosts.collect::<Result<_, _>>()?;
-        Ok(SecretGrant { value: SecretValue::new(value), hosts, reveal: self.reveal })
+        Ok(SecretGrant { value: SecretValue::new(value), hosts, reveal: self.reveal, commands: self.commands })
     }
 }
 
@@ -501,7 +532,8 @@ mod tests {
     fn grants(values: &[(&str, &str, bool)]) -> Grants {
         let secret = |(name, value, reveal): &(&str, &str, bool)| {
             let value = SecretValue::new(*value);
-            ((*name).to_owned(), SecretGrant { value, hosts: vec!["a.test".to_owned()], reveal: *reveal })
+            let hosts = vec!["a.test".to_owned()];
+            ((*name).to_owned(), SecretGrant { value, hosts, reveal: *reveal, commands: false })
         };
         Grants { secrets: values.iter().map(secret).collect(), ..Grants::default() }
     }

@@ -40,6 +40,11 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     artifacts::add_to_linker(linker)
 }
 
+/// Where the scratch is in a call's directory.
+pub const SCRATCH: &str = "scratch";
+/// And where its outputs are.
+pub const OUTPUTS: &str = "outputs";
+
 /// An input artifact of a call.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -56,6 +61,9 @@ pub(crate) struct FilesConfig {
     /// The host's directory in which outputs and scratch are made, when they are used. Nothing may be in it yet, and it
     /// must be on the file system of the blob store.
     pub(crate) work_dir: PathBuf,
+    pub(crate) scratch: PathBuf,
+    /// A program of the machine left it.
+    pub(crate) is_scratch_left: bool,
     pub(crate) quota: FileQuota,
     pub(crate) memory: Arc<HostMemory>,
     pub(crate) floor: Floor,
@@ -116,7 +124,7 @@ enum Want {
 impl Files {
     /// Touches no file.
     pub(crate) fn new(config: FilesConfig) -> Self {
-        let FilesConfig { inputs, outputs, directories, work_dir, quota, memory, floor, seam } = config;
+        let FilesConfig { inputs, outputs, directories, work_dir, scratch, is_scratch_left, quota, memory, floor, seam } = config;
         let budget = Budget::new(quota, memory, floor);
         let area = |role, name, path| Area::new(role, name, path, Arc::clone(&budget));
         let shared = Shared {
@@ -124,7 +132,7 @@ impl Files {
             outputs: outputs
                 .into_iter()
                 .map(|name| {
-                    let area = area(Role::Output, format!("/outputs/{name}"), work_dir.join("outputs").join(&name));
+                    let area = area(Role::Output, format!("/outputs/{name}"), work_dir.join(OUTPUTS).join(&name));
                     (name, area)
                 })
                 .collect(),
@@ -139,7 +147,7 @@ impl Files {
                     (name, area)
                 })
                 .collect(),
-            scratch: area(Role::Scratch, "/scratch".to_owned(), work_dir.join("scratch")),
+            scratch: area(if is_scratch_left { Role::Left } else { Role::Scratch }, "/scratch".to_owned(), scratch),
             budget,
             seam,
             stop: AtomicBool::new(false),

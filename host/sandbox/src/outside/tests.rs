@@ -47,7 +47,7 @@ const VALUE: &str = "s3cret/value";
 
 impl Calling {
     fn new(outside: Outside) -> Self {
-        let secret = |reveal| SecretGrant { value: SecretValue::new(VALUE), hosts: Vec::new(), reveal };
+        let secret = |reveal| SecretGrant { value: SecretValue::new(VALUE), hosts: Vec::new(), reveal, commands: false };
         let secrets = [("token".to_owned(), secret(true)), ("other".to_owned(), secret(false))];
         let grants = Grants { secrets: secrets.into(), clock: true, ..Grants::default() };
         let journal = Arc::new(Journal::default());

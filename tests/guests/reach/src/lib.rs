@@ -1,6 +1,22 @@
 //! Reaches for the capability that its setting names; what it gets hold of goes into the variable `found`. Its cases show
 //! what each capability is without its grant.
 
+mod bindings {
+    #![allow(unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        inline: "
+            package guest:reach;
+            world reach {
+                import pipewright:plugin/commands@0.1.0;
+            }
+        ",
+        world: "guest:reach/reach",
+        with: { "pipewright:plugin/types@0.1.0": pipewright_sdk::bindings::host::pipewright::plugin::types },
+    });
+    pub use pipewright::plugin::commands::*;
+}
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pipewright_sdk::prelude::*;
@@ -30,10 +46,28 @@ fn reach(_: &Action, asked: Asked) -> Result<Report<Told>> {
         "secrets" => secrets::reveal("token")?,
         "http" => http::get("https://example.com/").send()?.status().to_string(),
         "directories" => std::fs::read_to_string("/directories/shelf/note.txt")?,
+        "commands" => run_a_program()?,
         "unasked" => std::fs::read_to_string("/directories/cellar/note.txt")?,
         other => return Err(Failure::configuration(format!("no capability {other:?}"))),
     };
     Ok(Report::new("reached").variables(Told { found }))
+}
+
+fn run_a_program() -> Result<String> {
+    let job = bindings::Job {
+        arguments: vec!["true".to_owned()],
+        directory: String::new(),
+        environment: Vec::new(),
+        secrets: Vec::new(),
+        network: false,
+        image: None,
+        wall_seconds: None,
+    };
+    match bindings::start(&job) {
+        Ok(()) => Ok("started".to_owned()),
+        Err(bindings::Error::Denied(text)) => Err(Failure::permission(text)),
+        Err(bindings::Error::Invalid(text)) => Err(Failure::configuration(text)),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "what a guest is told is what is looked at")]
@@ -50,6 +84,7 @@ plugin! {
         ask(Capability::RevealSecret("token".into()), "to know it"),
         ask(Capability::Http("example.com".into()), "to see whether it is there"),
         ask(Capability::ReadDirectory("shelf".into()), "to read the note"),
+        ask(Capability::Commands, "to run nothing of importance"),
     ],
     invoke: [reach],
 }

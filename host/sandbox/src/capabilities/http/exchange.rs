@@ -22,13 +22,13 @@ use tokio_rustls::TlsConnector;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::Call;
+use super::{Call, Connector};
 use super::body::{Entry, Progress, RequestBody, ResponseBody};
 use super::echo::Echo;
 use super::failure::Failure;
 use super::grant::{HttpGrant, is_asked};
 use super::heard::Heard;
-use super::origin::{Origin, is_public};
+use super::origin::{Origin, is_public, normal_host};
 use super::tape::Tape;
 use crate::capabilities::secrets::Refusal;
 use crate::clock;
@@ -231,26 +231,55 @@ async fn checked_addresses(
     limit: Duration,
     tried: &str,
 ) -> Result<Vec<SocketAddr>, Failure> {
-    let found: Vec<IpAddr> = match origin.address() {
-        Some(address) => vec![address],
-        None => timeout(limit, (call.connector.resolve)(origin.host.clone()))
-            .await
-            .map_err(|_| Failure::limit(Error::DnsTimeout, format!("{} was not found in time", origin.host)))?
-            .map_err(|error| {
-                let text = format!("{} cannot be found: {error}", origin.host);
-                Failure::failed(Error::DnsError { rcode: Some(error.to_string()), info_code: None }, text)
-            })?,
-    };
-    let allowed = found.iter().filter(|address| grant.private || is_public(**address)).take(ADDRESSES_MAX);
-    let allowed: Vec<SocketAddr> = allowed.map(|address| SocketAddr::new(*address, origin.port)).collect();
-    match (allowed.is_empty(), found.first()) {
-        (false, _) => Ok(allowed),
-        (true, None) => Err(Failure::failed(Error::DestinationNotFound, format!("{} has no address", origin.host))),
-        (true, Some(address)) => {
+    match addresses(&call.connector, grant, limit).await? {
+        Ok(allowed) => Ok(allowed),
+        Err(address) => {
             let tried = format!("{tried} at {address}, which is not a public address");
             let text = call.seam.denial(&Denied { tried, grant: origin.grant_line(true), is_asked: true });
             Err(Failure::denied(Error::DestinationIpProhibited, text))
         }
+    }
+}
+
+/// Those of a granted host to which a connection may be made; or an address of it, where there are none.
+async fn addresses(
+    connector: &Connector,
+    grant: &HttpGrant,
+    limit: Duration,
+) -> Result<Result<Vec<SocketAddr>, IpAddr>, Failure> {
+    let host = normal_host(&grant.host);
+    let found: Vec<IpAddr> = match host.parse() {
+        Ok(address) => vec![address],
+        Err(_) => timeout(limit, (connector.resolve)(host.clone()))
+            .await
+            .map_err(|_| Failure::limit(Error::DnsTimeout, format!("{host} was not found in time")))?
+            .map_err(|error| {
+                let text = format!("{host} cannot be found: {error}");
+                Failure::failed(Error::DnsError { rcode: Some(error.to_string()), info_code: None }, text)
+            })?,
+    };
+    let allowed = found.iter().filter(|address| grant.private || is_public(**address)).take(ADDRESSES_MAX);
+    let allowed: Vec<SocketAddr> = allowed.map(|address| SocketAddr::new(*address, grant.port)).collect();
+    match (allowed.is_empty(), found.first()) {
+        (false, _) => Ok(Ok(allowed)),
+        (true, None) => Err(Failure::failed(Error::DestinationNotFound, format!("{host} has no address"))),
+        (true, Some(address)) => Ok(Err(*address)),
+    }
+}
+
+/// Why a granted host is not connected to.
+pub(crate) enum NotConnected {
+    /// It is at this address, which is not a public one.
+    NotPublic(IpAddr),
+    Failed(String),
+}
+
+impl Connector {
+    /// A connection to a granted host, at an address that was checked.
+    pub(crate) async fn connect(&self, grant: &HttpGrant, limit: Duration) -> Result<TcpStream, NotConnected> {
+        let failed = |failure: Failure| NotConnected::Failed(failure.outcome.text().unwrap_or_default().to_owned());
+        let addresses = addresses(self, grant, limit).await.map_err(failed)?.map_err(NotConnected::NotPublic)?;
+        connect_tcp(&addresses, limit).await.map_err(failed)
     }
 }
 

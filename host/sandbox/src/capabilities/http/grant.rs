@@ -49,9 +49,10 @@ impl Origin {
         }
     }
 
-    fn resolve(&self) -> Result<HttpGrant, String> {
+    /// `key` is where it stands in the file.
+    pub(crate) fn resolve(&self, key: &str) -> Result<HttpGrant, String> {
         let (origin, private) = self.parts();
-        let wrong = || format!("http: \"{origin}\": write an origin as \"https://host\" or \"http://host:port\"");
+        let wrong = || format!("{key}: \"{origin}\": write an origin as \"https://host\" or \"http://host:port\"");
         let (scheme, authority) = origin.split_once("://").ok_or_else(wrong)?;
         let (tls, default_port) = match scheme {
             "https" => (true, 443),
@@ -69,9 +70,28 @@ impl Origin {
         Ok(HttpGrant { tls, host, port, private })
     }
 
+    pub(crate) fn of(HttpGrant { tls, host, port, private }: &HttpGrant) -> Self {
+        let scheme = if *tls { "https" } else { "http" };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        Self::Detailed(DetailedOrigin { origin: format!("{scheme}://{host}:{port}"), private: *private })
+    }
+
+    pub(crate) fn in_words(&self) -> String {
+        let (origin, private) = self.parts();
+        format!("{origin}{}", if private { ", even at a private address" } else { "" })
+    }
+
+    /// As it is written, in short where it can be.
+    pub(crate) fn in_a_file(&self) -> String {
+        match self.parts() {
+            (origin, false) => format!("\"{origin}\""),
+            (origin, true) => format!("{{ origin = \"{origin}\", private = true }}"),
+        }
+    }
+
     /// Wherever that resolves to.
     fn place(&self) -> Option<HttpGrant> {
-        Some(HttpGrant { private: false, ..self.resolve().ok()? })
+        Some(HttpGrant { private: false, ..self.resolve(HTTP).ok()? })
     }
 }
 
@@ -102,16 +122,11 @@ impl Capability for super::Http {
     }
 
     fn resolve(written: &Vec<Origin>, _: &Path) -> Result<Vec<HttpGrant>, String> {
-        written.iter().map(Origin::resolve).collect()
+        written.iter().map(|origin| origin.resolve(HTTP)).collect()
     }
 
     fn in_words(written: &Vec<Origin>, _: &Path) -> Vec<String> {
-        let line = |origin: &Origin| {
-            let (origin, private) = origin.parts();
-            let private = if private { ", even at a private address" } else { "" };
-            format!("send requests to {origin}{private}")
-        };
-        written.iter().map(line).collect()
+        written.iter().map(|origin| format!("send requests to {}", origin.in_words())).collect()
     }
 
     fn least(written: &mut Vec<Origin>, uses: &BTreeSet<Use>) {
@@ -120,12 +135,7 @@ impl Capability for super::Http {
     }
 
     fn in_case(granted: &Vec<HttpGrant>, _: &CaseFolder<'_>) -> Vec<Origin> {
-        let origin = |HttpGrant { tls, host, port, private }: &HttpGrant| {
-            let scheme = if *tls { "https" } else { "http" };
-            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            Origin::Detailed(DetailedOrigin { origin: format!("{scheme}://{host}:{port}"), private: *private })
-        };
-        granted.iter().map(origin).collect()
+        granted.iter().map(Origin::of).collect()
     }
 
     fn new(setup: &mut Setup<'_>) -> Self {

@@ -39,6 +39,7 @@ use charged::Weights;
 use pipewright_base::memory::Charge;
 use trust::Trust;
 
+pub(crate) use self::exchange::NotConnected;
 pub(crate) use self::fake::Answers;
 pub use self::fake::{Fake, FakeAnswer, FakeBody};
 pub(crate) use self::grant::hosts;

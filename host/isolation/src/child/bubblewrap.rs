@@ -1,0 +1,148 @@
+//! Bubblewrap's command line for a job, and running it.
+
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::fs::{MemfdFlags, SeekFrom};
+use rustix::pipe::PipeFlags;
+use rustix::process::Pid;
+
+use super::surroundings::{ETC, MADE, WORK_THERE};
+use super::tend::{self, OWN_PROCESSES, Tended};
+use super::usage::Whose;
+use super::{Control, tend::signal_of};
+use crate::job::{Ended, Root, WORK};
+use crate::level::Step;
+use crate::message::{Failing, Failure, Order};
+use crate::seccomp;
+
+/// The user and group of every job, as it sees them.
+const ID: &str = "1000";
+
+pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
+    let bubblewrap = |error: io::Error| Failure {
+        step: Step::Bubblewrap,
+        reason: format!("bubblewrap cannot be run ({}): {error}", order.bwrap.display()),
+    };
+    let filter = given(&seccomp::bytes(&seccomp::filter(order.level))).failing(Step::Other, "the filter")?;
+    let (status, to) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).failing(Step::Other, "a pipe")?;
+    rustix::io::fcntl_setfd(&to, rustix::io::FdFlags::empty()).failing(Step::Other, "a pipe")?;
+    // By way of a file, for a command line is seen by all who are on the machine, and the environment may hold secrets.
+    let options = given(&options(order, &filter, &to)).failing(Step::Other, "bubblewrap's options")?;
+
+    let mut command = Command::new(&order.bwrap);
+    command.arg("--args").arg(options.as_raw_fd().to_string()).arg("--").args(&order.argv);
+    command.env_clear().stdin(Stdio::null());
+    let limits = order.limits.clone();
+    // SAFETY: it makes system calls alone.
+    unsafe { command.pre_exec(move || tend::set_limits(&limits, limits.processes_max.saturating_add(OWN_PROCESSES))) };
+    let child = command.spawn().map_err(bubblewrap)?;
+    drop((filter, options, to));
+
+    let main = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
+    let tended = tend::tend(order, control, main, Whose::Namespace)?;
+    let code = exit_code(status).failing(Step::Other, "how it ended")?;
+    match code {
+        Some(status) => Ok(ended(order, status, &tended)),
+        // It says by itself why it could not start the program.
+        None if tended.status.is_some_and(|it| it.exited()) => {
+            Err(bubblewrap(io::Error::other("it did not get to start the program")))
+        }
+        // It was killed, by the warden or as by the kernel where memory is short.
+        None => Ok(ended(order, 128 + libc::SIGKILL, &tended)),
+    }
+}
+
+fn ended(order: &Order, status: i32, tended: &Tended) -> Ended {
+    Ended {
+        level: order.level,
+        status,
+        signal: signal_of(status),
+        ended_by: tended.ended_by,
+        cpu_micros: tended.cpu_micros,
+        memory_bytes_max: tended.memory_bytes_max,
+    }
+}
+
+/// A file with this content that the next program has open, too.
+fn given(content: &[u8]) -> io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create("job", MemfdFlags::empty())?;
+    let mut left = content;
+    while !left.is_empty() {
+        left = &left[rustix::io::write(&file, left)?..];
+    }
+    rustix::fs::seek(&file, SeekFrom::Start(0))?;
+    Ok(file)
+}
+
+/// What the program ended with, if it was started: bubblewrap says so then alone.
+fn exit_code(status: OwnedFd) -> io::Result<Option<i32>> {
+    let mut text = String::new();
+    std::fs::File::from(status).read_to_string(&mut text)?;
+    let ends = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    Ok(ends.filter_map(|it| i32::try_from(it.get("exit-code")?.as_i64()?).ok()).next_back())
+}
+
+fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd) -> Vec<u8> {
+    let mut options = Options(Vec::new());
+    for namespace in ["user", "pid", "ipc", "uts", "cgroup-try"] {
+        options.add([&format!("--unshare-{namespace}")]);
+    }
+    options.add(["--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
+    options.add(["--uid", ID, "--gid", ID, "--hostname", "job"]);
+    let read_only = match &order.root {
+        Root::Image(_) => {
+            options.add(["--bind", &format!("{MADE}/root"), "/"]);
+            false
+        }
+        Root::Toolchain(toolchain) => {
+            for entry in &toolchain.entries {
+                let path = text(&entry.path);
+                match &entry.link {
+                    Some(link) => options.add(["--symlink", text(link), path]),
+                    None => options.add(["--ro-bind", path, path]),
+                }
+            }
+            for (name, _) in ETC {
+                options.add(["--ro-bind", &format!("{MADE}/etc/{name}"), &format!("/etc/{name}")]);
+            }
+            true
+        }
+    };
+    // Bubblewrap's /dev and / are memory without a limit: they are closed once all is in its place.
+    options.add(["--proc", "/proc", "--dev", "/dev", "--bind", &format!("{MADE}/shm"), "/dev/shm"]);
+    options.add(["--bind", &format!("{MADE}/tmp"), "/tmp", "--bind", WORK_THERE, WORK]);
+    for bind in &order.binds {
+        options.add([if bind.writable { "--bind" } else { "--ro-bind" }, text(&bind.from), text(&bind.to)]);
+    }
+    options.add(["--remount-ro", "/dev"]);
+    if read_only {
+        options.add(["--remount-ro", "/"]);
+    }
+    options.add(["--chdir", text(&order.directory_in(Path::new(WORK)))]);
+    for (name, value) in &order.environment {
+        options.add(["--setenv", name, value]);
+    }
+    options.add(["--seccomp", &filter.as_raw_fd().to_string()]);
+    options.add(["--json-status-fd", &status.as_raw_fd().to_string()]);
+    options.0
+}
+
+/// As bubblewrap reads them from a file: each with a zero byte after it.
+struct Options(Vec<u8>);
+
+impl Options {
+    fn add<const N: usize>(&mut self, words: [&str; N]) {
+        for word in words {
+            self.0.extend_from_slice(word.as_bytes());
+            self.0.push(0);
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the order came as text")
+}

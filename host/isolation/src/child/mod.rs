@@ -1,0 +1,160 @@
+//! The processes around a job, which are this program started again: the keeper and the warden.
+//!
+//! They have one thread, so that they may fork and enter namespaces, and hold nothing of the host's: an empty environment,
+//! the order, and the socket on which it came. They must not be reached by the job: it is below them in every namespace.
+
+mod bubblewrap;
+mod restricted;
+mod surroundings;
+mod system;
+mod tend;
+mod usage;
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
+use rustix::thread::UnshareFlags;
+
+use crate::job::Ended;
+use crate::level::{Level, Step};
+use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report};
+use system::Forked;
+
+/// The host's socket.
+pub(crate) struct Control(OwnedFd);
+
+/// The whole of a process that [`crate::ChildCommand`] starts. Its standard input is the host's socket.
+pub fn child_main() -> ExitCode {
+    system::close_at_exec_from(3);
+    let (control, order) = match begin() {
+        Ok(begun) => begun,
+        // There is no host, or none that keeps to the form.
+        Err(_) => return ExitCode::FAILURE,
+    };
+    match keep(&order, &control) {
+        Ok(ended) => control.report(&Report::Ended(ended)),
+        Err(Ending::Failed(failure)) => control.report(&Report::Failed(failure)),
+        Err(Ending::Told) => {}
+    }
+    ExitCode::SUCCESS
+}
+
+/// Why there is no end to report.
+enum Ending {
+    Failed(Failure),
+    /// The warden, a process of its own, reported.
+    Told,
+}
+
+impl From<Failure> for Ending {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+fn begin() -> io::Result<(Control, Order)> {
+    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    let mut length = [0; 4];
+    read_exact(control.as_fd(), &mut length)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > ORDER_BYTES_MAX {
+        return Err(io::Error::other("the order is too long"));
+    }
+    let mut order = vec![0; length];
+    read_exact(control.as_fd(), &mut order)?;
+    Ok((Control(control), serde_json::from_slice(&order)?))
+}
+
+fn read_exact(from: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::read(from, &mut *buffer))? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => buffer = &mut std::mem::take(&mut buffer)[read..],
+        }
+    }
+    Ok(())
+}
+
+/// What the keeper does. In the namespaces the warden goes on, and reports.
+fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
+    let work = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| surroundings::reach(&order.work));
+    become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
+    if order.level == Level::Restricted {
+        return Ok(restricted::run(order, control)?);
+    }
+    // After this the machine's user is root of namespaces in which nothing is the machine's.
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let apart = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWNET;
+    system::unshare(apart).failing(Step::UserNamespace, "user namespaces are refused (unshare)")?;
+    map_to_root(uid, gid).failing(Step::UserNamespace, "user namespaces are refused (their map of users)")?;
+    let (alive, keeper) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).failing(Step::Other, "a pipe")?;
+    match system::fork().failing(Step::Other, "the warden")? {
+        Forked::Child => {
+            drop(keeper);
+            Ok(warden(order, control, alive, work.as_deref().unwrap_or(&order.work))?)
+        }
+        Forked::Parent(warden) => {
+            let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(warden), WaitOptions::empty()));
+            Err(Ending::Told)
+        }
+    }
+}
+
+/// The first process of the pid namespace: all others end when it does. It ends with the keeper.
+fn warden(order: &Order, control: &Control, alive: OwnedFd, work: &Path) -> Result<Ended, Failure> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).failing(Step::Other, "a tie to the keeper")?;
+    // The keeper may have ended before the tie was there.
+    let mut hung_up = [PollFd::new(&alive, PollFlags::empty())];
+    if poll(&mut hung_up, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended > 0) {
+        std::process::exit(1);
+    }
+    surroundings::make(order, work)?;
+    if order.network {
+        let socket = surroundings::listen().failing(Step::Other, "the job's way to the network")?;
+        control.send_socket(socket.as_fd()).failing(Step::Other, "the job's way to the network")?;
+    }
+    bubblewrap::run(order, control)
+}
+
+fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
+    let Some(id) = uid else { return Ok(()) };
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    // It was taken away with the change, and with it the files of this process below /proc.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+}
+
+fn map_to_root(uid: Uid, gid: Gid) -> io::Result<()> {
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("0 {} 1", uid.as_raw()))?;
+    std::fs::write("/proc/self/gid_map", format!("0 {} 1", gid.as_raw()))
+}
+
+impl Control {
+    fn report(&self, report: &Report) {
+        let mut line = serde_json::to_vec(report).unwrap_or_default();
+        line.push(b'\n');
+        // A host that is gone needs no report.
+        let _ = std::fs::File::from(self.0.try_clone().expect("a file of this process")).write_all(&line);
+    }
+
+    fn send_socket(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let line = [serde_json::to_vec(&Report::Network)?, b"\n".to_vec()].concat();
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let sockets = [socket];
+        ancillary.push(SendAncillaryMessage::ScmRights(&sockets));
+        rustix::net::sendmsg(&self.0, &[io::IoSlice::new(&line)], &mut ancillary, SendFlags::empty())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! What host and keeper say to each other over their socket: the order, once, and reports, one line of JSON each. The host
+//! takes back its order by closing its half, which it also does by dying.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::{Bind, Ended, Root};
+use crate::level::{Level, Step};
+use crate::limits::Limits;
+
+/// Preceded by its length: 4 bytes, little-endian.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub level: Level,
+    pub bwrap: PathBuf,
+    pub argv: Vec<String>,
+    pub root: Root,
+    pub work: PathBuf,
+    pub directory: PathBuf,
+    pub binds: Vec<Bind>,
+    pub environment: Vec<(String, String)>,
+    pub limits: Limits,
+    /// Whether a listening socket of the job's network is wanted, at the port of the proxy.
+    pub network: bool,
+    /// The user to become first, where the host is root.
+    pub uid: Option<u32>,
+}
+
+impl Order {
+    /// The job's current directory, where its work directory is at this place.
+    pub(crate) fn directory_in(&self, work: &Path) -> PathBuf {
+        // A path that is joined with an empty one ends in a slash.
+        work.join(&self.directory).components().collect()
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// Comes with the listening socket.
+    Network,
+    Failed(Failure),
+    Ended(Ended),
+}
+
+/// Why the program could not be started.
+#[derive(Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct Failure {
+    pub step: Step,
+    pub reason: String,
+}
+
+/// An order may be as long as arguments and environments of programs can be.
+pub(crate) const ORDER_BYTES_MAX: usize = 16 << 20;
+pub(crate) const REPORTS_BYTES_MAX: usize = 64 << 10;
+
+pub(crate) trait Failing<T> {
+    /// Says where it failed, and with what.
+    fn failing(self, step: Step, what: &str) -> Result<T, Failure>;
+}
+
+impl<T, E: std::fmt::Display> Failing<T> for Result<T, E> {
+    fn failing(self, step: Step, what: &str) -> Result<T, Failure> {
+        self.map_err(|error| Failure { step, reason: format!("{what}: {error}") })
+    }
+}

@@ -1,0 +1,366 @@
+//! The host's side of a job: finds out what the machine offers, starts the keeper, passes on output, and hears how it ended.
+
+use std::ffi::OsString;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{Gid, Uid};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::unix::pipe;
+use tokio::net::{TcpListener, UnixStream};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::job::{Ended, Job, JobError, Limit, PROXY_PORT, Root};
+use crate::level::{Level, Offers, Refusal, Step};
+use crate::limits::Limits;
+use crate::message::{Failure, Order, REPORTS_BYTES_MAX, Report};
+use crate::output::{Written, pump};
+use crate::toolchain::Toolchain;
+use crate::tree;
+
+/// How to start a process that calls [`crate::child_main`] before anything else: it must have one thread.
+#[derive(Clone, Debug)]
+pub struct ChildCommand {
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+}
+
+/// The user and group that jobs run as where the host is root: of no distribution, and of no range for containers.
+const JOB_ID: u32 = 1_900_000_000;
+
+/// The user that jobs run as, if it is not the host's own.
+pub(crate) fn job_user() -> Option<u32> {
+    rustix::process::geteuid().is_root().then_some(JOB_ID)
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// It was not started.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nothing is known of its end but that it has ended.
+    #[error("the job was lost: {0}")]
+    Lost(String),
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
+/// What runs jobs on this machine.
+pub struct Isolation {
+    child: ChildCommand,
+    bwrap: PathBuf,
+    lowest: Level,
+    offers: Offers,
+}
+
+impl Isolation {
+    /// Finds out what this machine offers by running a job at each level. Less than `lowest` is never taken.
+    pub async fn probe(child: ChildCommand, lowest: Level) -> io::Result<Self> {
+        let offers = Offers { levels: Level::ALL.map(|level| (level, Ok(()))) };
+        let mut isolation = Self { child, bwrap: find_bwrap(), lowest, offers };
+        let folder = tempfile::tempdir()?;
+        let (work, image) = (folder.path().join("work"), folder.path().join("image"));
+        for made in [&work, &image] {
+            std::fs::create_dir(made)?;
+        }
+        open_to_jobs(folder.path())?;
+        let toolchain = Toolchain::system([]).map_err(io::Error::other)?;
+        for index in 0..Level::ALL.len() {
+            let level = Level::ALL[index];
+            isolation.offers.levels[index].1 = isolation.try_level(level, &toolchain, &work, &image).await;
+        }
+        Ok(isolation)
+    }
+
+    pub fn offers(&self) -> &Offers {
+        &self.offers
+    }
+
+    /// The level at which a job would run: the strongest that is there for it.
+    pub fn level_of(&self, root: &Root) -> Result<Level, Refusal> {
+        let wanted = match root {
+            Root::Image(_) => Level::Image,
+            Root::Toolchain(_) => Level::Toolchain,
+        };
+        let Err(refusal) = self.offers.at(wanted) else { return self.accepted(wanted) };
+        let weaker = wanted == Level::Toolchain && self.offers.at(Level::Restricted).is_ok();
+        if weaker { self.accepted(Level::Restricted).map_err(|_| refusal.clone()) } else { Err(refusal.clone()) }
+    }
+
+    fn accepted(&self, level: Level) -> Result<Level, Refusal> {
+        let lowest = self.lowest;
+        if level >= lowest {
+            return Ok(level);
+        }
+        let reason = format!("the operator accepts `{lowest}` or stronger");
+        Err(Refusal { level, reason, mend: format!("run it in an image, or accept `{level}`") })
+    }
+
+    /// Runs a job to its end. What it writes goes to `output` in whole lines ([`crate::LINES_BYTES_MAX`] at most at once), and
+    /// waits there. When `stop` is done, or when the returned future is dropped, all of the job is ended at once.
+    pub async fn run(
+        &self,
+        job: &Job,
+        output: mpsc::Sender<Vec<u8>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ended, RunError> {
+        self.run_at(self.level_of(&job.root)?, job, output, stop).await
+    }
+
+    /// The job is nothing but a program that ends well.
+    async fn try_level(&self, level: Level, toolchain: &Toolchain, work: &Path, image: &Path) -> Result<(), Refusal> {
+        // The image is empty: the machine's own files stand in it.
+        let paths = toolchain.entries.iter().map(|entry| &entry.path);
+        let bind = |path: &PathBuf| crate::Bind { from: path.clone(), to: path.clone(), writable: false };
+        let (root, binds) = match level {
+            Level::Image => (Root::Image(image.to_owned()), paths.map(bind).collect()),
+            Level::Toolchain | Level::Restricted => (Root::Toolchain(toolchain.clone()), Vec::new()),
+        };
+        let job = Job {
+            argv: vec!["true".to_owned()],
+            root,
+            work: work.to_owned(),
+            directory: PathBuf::new(),
+            binds,
+            environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+            network: None,
+            limits: Limits { wall_seconds_max: 10, ..Limits::default() },
+        };
+        let (output, _) = mpsc::channel(1);
+        match self.run_at(level, &job, output, std::future::pending()).await {
+            Ok(ended) if ended.is_success() => Ok(()),
+            Ok(ended) => Err(refusal(level, Step::Other, format!("a trial job ended with {}", ended.status))),
+            Err(RunError::Refused(refusal)) => Err(refusal),
+            Err(error) => Err(refusal(level, Step::Other, error.to_string())),
+        }
+    }
+
+    async fn run_at(
+        &self,
+        level: Level,
+        job: &Job,
+        output: mpsc::Sender<Vec<u8>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ended, RunError> {
+        job.check()?;
+        if level == Level::Restricted {
+            check_restricted(job)?;
+        }
+        let uid = job_user();
+        prepare(&job.work, uid)
+            .await
+            .map_err(|error| refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display())))?;
+        let started = Started::start(&self.child)?;
+        let ended = started.end(level, &self.order(level, job, uid), job, output, stop).await;
+        if uid.is_some() {
+            // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
+            let _ = give(&job.work, 0).await;
+        }
+        ended
+    }
+
+    fn order(&self, level: Level, job: &Job, uid: Option<u32>) -> Order {
+        let mut environment = job.environment.clone();
+        if level == Level::Restricted && !environment.iter().any(|(name, _)| name == "TMPDIR") {
+            // The machine's /tmp is not the job's.
+            environment.push(("TMPDIR".to_owned(), job.work.display().to_string()));
+        }
+        if job.network.is_some() {
+            let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+            let names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+            environment.extend(names.map(|name| (name.to_owned(), proxy.clone())));
+            environment
+                .extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), "localhost,127.0.0.1".to_owned())));
+        }
+        Order {
+            level,
+            bwrap: self.bwrap.clone(),
+            argv: job.argv.clone(),
+            root: job.root.clone(),
+            work: job.work.clone(),
+            directory: job.directory.clone(),
+            binds: job.binds.clone(),
+            environment,
+            limits: job.limits.clone(),
+            network: job.network.is_some(),
+            uid,
+        }
+    }
+}
+
+fn refusal(level: Level, step: Step, reason: String) -> Refusal {
+    Refusal { level, reason, mend: step.mend().to_owned() }
+}
+
+/// What only an own view of the files and the network can do.
+fn check_restricted(job: &Job) -> Result<(), Refusal> {
+    let refused = |reason: &str| {
+        let mend = "allow user namespaces, for the level `toolchain`".to_owned();
+        Err(Refusal { level: Level::Restricted, reason: reason.to_owned(), mend })
+    };
+    if job.network.is_some() {
+        return refused("it has no way to the network");
+    }
+    if job.binds.iter().any(|bind| bind.from != bind.to) {
+        return refused("files are where they are on the machine, and nowhere else");
+    }
+    Ok(())
+}
+
+fn find_bwrap() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|folder| folder.join("bwrap")).find(|it| it.is_absolute() && it.is_file());
+    found.unwrap_or_else(|| PathBuf::from("/usr/bin/bwrap"))
+}
+
+/// A folder of the host's own into which jobs are let, whoever they run as.
+fn open_to_jobs(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))
+}
+
+async fn prepare(work: &Path, uid: Option<u32>) -> io::Result<()> {
+    tree::close(work)?;
+    match uid {
+        Some(uid) => give(work, uid).await,
+        None => Ok(()),
+    }
+}
+
+/// To a user and the group of the same number.
+async fn give(work: &Path, id: u32) -> io::Result<()> {
+    let work = work.to_owned();
+    let given = tokio::task::spawn_blocking(move || tree::give(&work, Uid::from_raw(id), Gid::from_raw(id))).await;
+    given.map_err(io::Error::other)?
+}
+
+/// A keeper that waits for its order.
+struct Started {
+    keeper: Child,
+    control: UnixStream,
+    output: pipe::Receiver,
+}
+
+impl Started {
+    fn start(child: &ChildCommand) -> io::Result<Self> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let mut command = Command::new(&child.program);
+        command.args(&child.args).env_clear().stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.stdout(Stdio::from(writer.try_clone()?)).stderr(Stdio::from(writer));
+        let keeper = command
+            .spawn()
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", child.program.display())))?;
+        ours.set_nonblocking(true)?;
+        Ok(Self { keeper, control: UnixStream::from_std(ours)?, output: pipe::Receiver::from_owned_fd(reader)? })
+    }
+
+    async fn end(
+        self,
+        level: Level,
+        order: &Order,
+        job: &Job,
+        output: mpsc::Sender<Vec<u8>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ended, RunError> {
+        let Self { mut keeper, mut control, output: written } = self;
+        let order = serde_json::to_vec(order).map_err(io::Error::other)?;
+        let length = u32::try_from(order.len()).map_err(io::Error::other)?;
+        // A keeper that is gone by now is met below.
+        let _ = control.write_all(&[&length.to_le_bytes()[..], &order].concat()).await;
+
+        let too_much = AtomicBool::new(false);
+        let end = || rustix::net::shutdown(&control, Shutdown::Write);
+        let over = || {
+            too_much.store(true, Ordering::Relaxed);
+            let _ = end();
+        };
+        let mut all = pin!(async {
+            tokio::try_join!(
+                reports(&control, job),
+                pump(written, output, job.limits.output_bytes_max, over),
+                keeper.wait()
+            )
+        });
+        let (report, written, status) = tokio::select! {
+            ended = &mut all => ended?,
+            () = stop => {
+                let _ = end();
+                all.await?
+            }
+        };
+        let ended = ended(level, report, &written, status)?;
+        Ok(if too_much.load(Ordering::Relaxed) { Ended { ended_by: Some(Limit::OutputBytes), ..ended } } else { ended })
+    }
+}
+
+fn ended(level: Level, report: Option<Report>, written: &Written, status: ExitStatus) -> Result<Ended, RunError> {
+    let written = String::from_utf8_lossy(&written.head);
+    match report {
+        Some(Report::Ended(ended)) => Ok(ended),
+        // Bubblewrap's last word is why.
+        Some(Report::Failed(Failure { step: Step::Bubblewrap, reason })) if !written.trim().is_empty() => {
+            let said = written.trim();
+            let no_program = said.contains("execvp");
+            let step = if no_program { Step::Job } else { Step::Bubblewrap };
+            Err(refusal(level, step, if no_program { said.to_owned() } else { format!("{reason}: {said}") }).into())
+        }
+        Some(Report::Failed(failure)) => Err(refusal(level, failure.step, failure.reason).into()),
+        Some(Report::Network) | None => Err(RunError::Lost(format!("its keeper ended with {status}"))),
+    }
+}
+
+/// Reads reports until the keeper and the warden are gone, and serves the job's way to the network meanwhile. The last report
+/// is what became of the job.
+async fn reports(control: &UnixStream, job: &Job) -> io::Result<Option<Report>> {
+    let mut serving = JoinSet::new();
+    let mut text = Vec::new();
+    let mut last = None;
+    loop {
+        let (length, sockets) = control.async_io(Interest::READABLE, || receive(control, &mut text)).await?;
+        if let (Some(proxy), Some(socket)) = (&job.network, sockets.into_iter().next()) {
+            let socket = std::net::TcpListener::from(socket);
+            socket.set_nonblocking(true)?;
+            serving.spawn(Arc::clone(proxy).serve(TcpListener::from_std(socket)?));
+        }
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=end).collect();
+            last = Some(serde_json::from_slice(&line)?);
+        }
+        if length == 0 || text.len() > REPORTS_BYTES_MAX {
+            return Ok(last);
+        }
+    }
+}
+
+fn receive(control: &UnixStream, text: &mut Vec<u8>) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut buffer = [0; 4 << 10];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = rustix::net::recvmsg(control, &mut [IoSliceMut::new(&mut buffer)], &mut ancillary, flags)?;
+    text.extend_from_slice(&buffer[..received.bytes]);
+    let mut sockets = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(files) = message {
+            sockets.extend(files);
+        }
+    }
+    Ok((received.bytes, sockets))
+}

@@ -1,0 +1,99 @@
+//! Going over a directory that a job writes to, while it does: no link is followed, and the depth has a limit.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, openat, statat};
+use rustix::io::Errno;
+
+/// Deeper than any build goes. For each level a directory is open.
+pub(crate) const DEPTH_MAX: usize = 256;
+
+pub(crate) fn open_directory(at: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+    openat(at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// What stopped going over it: too deep, or not to be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WalkError {
+    #[error("directories are nested deeper than {DEPTH_MAX}")]
+    Depth,
+    #[error(transparent)]
+    Errno(#[from] Errno),
+}
+
+/// Calls `each` with whatever is below the directory: the directory that holds it, its name, and what it is.
+pub(crate) fn walk(
+    top: BorrowedFd<'_>,
+    mut each: impl FnMut(BorrowedFd<'_>, &CStr, &Stat) -> rustix::io::Result<ControlFlow<()>>,
+) -> Result<(), WalkError> {
+    let mut open = vec![(Dir::read_from(top)?, open_directory(top, ".")?)];
+    while let Some((entries, directory)) = open.last_mut() {
+        let directory = directory.as_fd();
+        let Some(entry) = entries.next().transpose()? else {
+            open.pop();
+            continue;
+        };
+        let name: CString = entry.file_name().to_owned();
+        if [c".", c".."].contains(&name.as_c_str()) {
+            continue;
+        }
+        // What is gone by now is none of it.
+        let Some(stat) = gone(statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW))? else { continue };
+        if each(directory, &name, &stat)?.is_break() {
+            return Ok(());
+        }
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            continue;
+        }
+        let Some(next) = gone(open_directory(directory, &name))? else { continue };
+        if open.len() >= DEPTH_MAX {
+            return Err(WalkError::Depth);
+        }
+        open.push((Dir::read_from(&next)?, next));
+    }
+    Ok(())
+}
+
+fn gone<T>(found: rustix::io::Result<T>) -> rustix::io::Result<Option<T>> {
+    match found {
+        Ok(it) => Ok(Some(it)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Closes a directory to all but its owner.
+pub(crate) fn close(path: &Path) -> io::Result<()> {
+    Ok(fchmod(open_directory(CWD, path)?, Mode::RWXU)?)
+}
+
+/// Makes a directory and what is in it belong to a user.
+pub(crate) fn give(path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
+    let top = open_directory(CWD, path)?;
+    let mut shared = None;
+    let walked = walk(top.as_fd(), |directory, name, stat| {
+        if stat.st_uid == uid.as_raw() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        // Another name of it would be given away as well.
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink > 1 {
+            shared = Some(name.to_string_lossy().into_owned());
+            return Ok(ControlFlow::Break(()));
+        }
+        match chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(ControlFlow::Continue(())),
+            done => done.map(ControlFlow::Continue),
+        }
+    });
+    walked.map_err(io::Error::other)?;
+    if let Some(name) = shared {
+        return Err(io::Error::other(format!(
+            "`{name}` has another name, so that it may be in use elsewhere; copy it"
+        )));
+    }
+    Ok(fchown(&top, Some(uid), Some(gid))?)
+}

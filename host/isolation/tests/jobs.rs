@@ -1,0 +1,215 @@
+//! A job's way from its order to its end: what it sees, what it writes, how it ends, and that nothing is left of it.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use common::{World, child, child_without_namespaces, isolation, processes_with, run, run_until, small};
+use pipewright_isolation::{Bind, ChildCommand, Isolation, Job, JobError, Level, Limit, Root, RunError, WORK};
+use tokio::sync::mpsc;
+
+#[tokio::test]
+async fn this_machine_offers_all_levels() {
+    let isolation = isolation().await;
+    let refusals: Vec<_> = isolation.offers().refusals().map(ToString::to_string).collect();
+    assert!(refusals.is_empty(), "{refusals:#?}");
+}
+
+#[tokio::test]
+async fn a_program_runs_in_its_work_directory_with_its_environment() {
+    let world = World::new();
+    // The user that jobs run as need not get to the work directory by the directories above it.
+    fs::set_permissions(world.folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let mut job =
+        world.shell("pwd; cat in; echo out >out; echo $A; env | sort | cut -d= -f1; hostname; id -u; echo e >&2");
+    job.environment.push(("A".to_owned(), "b c".to_owned()));
+    fs::write(job.work.join("in"), "in\n").unwrap();
+    let (ended, output) = run(&isolation().await, &job).await;
+    let ended = ended.unwrap();
+    assert_eq!(output, "/work\nin\nb c\nA\nPATH\nPWD\njob\n1000\ne\n");
+    assert_eq!((ended.status, ended.signal, ended.ended_by, ended.level), (0, None, None, Level::Toolchain));
+    assert!(ended.is_success());
+    assert!(ended.memory_bytes_max > 100 << 10 && ended.memory_bytes_max < 64 << 20, "{ended:?}");
+    assert_eq!(fs::read_to_string(job.work.join("out")).unwrap(), "out\n");
+    let work = fs::metadata(&job.work).unwrap();
+    assert_eq!(work.permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn a_program_runs_in_the_directory_that_the_job_names() {
+    let world = World::new();
+    let mut job = Job { directory: "a/b".into(), ..world.shell("pwd; echo x >here") };
+    fs::create_dir_all(job.work.join("a/b")).unwrap();
+    let isolation = isolation().await;
+    let (ended, output) = run(&isolation, &job).await;
+    assert!(ended.unwrap().is_success() && output == "/work/a/b\n", "{output}");
+    assert!(job.work.join("a/b/here").exists());
+    for outside in ["..", "/tmp", "a/../.."] {
+        job.directory = outside.into();
+        let (refused, _) = run(&isolation, &job).await;
+        assert!(refused.unwrap_err().to_string().contains("is no path below the work directory"), "{outside}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_ends_as_it_ends() {
+    let world = World::new();
+    let isolation = isolation().await;
+    for (script, status, signal) in [
+        ("exit 0", 0, None),
+        ("exit 3", 3, None),
+        ("exit 255", 255, None),
+        ("kill -TERM $$", 128 + 15, Some(15)),
+        ("kill -SEGV $$", 128 + 11, Some(11)),
+        // The end of the first process is the end of the job.
+        ("sleep 600 & exit 4", 4, None),
+    ] {
+        let (ended, output) = run(&isolation, &world.shell(script)).await;
+        let ended = ended.unwrap();
+        assert_eq!((ended.status, ended.signal, ended.ended_by), (status, signal, None), "{script}: {output}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_refused_with_the_reason() {
+    let world = World::new();
+    let isolation = isolation().await;
+    let (ended, _) = run(&isolation, &world.job(&["no-such-program"])).await;
+    let said = ended.unwrap_err().to_string();
+    assert!(said.contains("no-such-program") && said.contains("No such file"), "{said}");
+    let mut job = world.job(&["true"]);
+    job.work = world.folder.path().join("missing");
+    let said = run(&isolation, &job).await.0.unwrap_err().to_string();
+    assert!(said.contains("missing: No such file"), "{said}");
+    type Change = fn(&mut Job);
+    let changes: [(Change, JobError); 4] = [
+        (|job| job.argv.clear(), JobError::NoProgram),
+        (|job| job.argv.push("a\0b".to_owned()), JobError::Argument(1)),
+        (|job| job.environment.push(("A=".to_owned(), String::new())), JobError::Variable("A=".to_owned())),
+        (|job| job.work = "work".into(), JobError::Path("work".into())),
+    ];
+    for (change, error) in changes {
+        let mut job = world.job(&["true"]);
+        change(&mut job);
+        let Err(RunError::Job(found)) = run(&isolation, &job).await.0 else { panic!("{error}") };
+        assert_eq!(found, error);
+    }
+    let mut job = world.job(&["true"]);
+    job.binds.push(Bind { from: "/usr".into(), to: WORK.into(), writable: true });
+    assert!(matches!(run(&isolation, &job).await.0, Err(RunError::Job(JobError::Place(_)))));
+}
+
+#[tokio::test]
+async fn binds_are_seen_as_they_were_given() {
+    let world = World::new();
+    let (given, kept) = (world.folder("given"), world.folder("kept"));
+    fs::write(given.join("a"), "a\n").unwrap();
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut job = world.shell("cat /given/a; echo x >/given/x; echo y >/kept/y; echo z >/z; ls / | tr '\\n' ' '");
+    job.binds.push(Bind { from: given.clone(), to: "/given".into(), writable: false });
+    job.binds.push(Bind { from: kept.clone(), to: "/kept".into(), writable: true });
+    let (_, output) = run(&isolation().await, &job).await;
+    assert!(output.starts_with("a\n"), "{output}");
+    assert_eq!(output.matches("Read-only file system").count(), 2, "{output}");
+    assert!(output.contains("bin dev etc given kept lib"), "{output}");
+    assert!(!given.join("x").exists());
+    assert_eq!(fs::read_to_string(kept.join("y")).unwrap(), "y\n");
+}
+
+/// Of 100 MB, the host has a few pieces in memory at most, and the program waits for whoever reads.
+#[tokio::test]
+async fn output_is_passed_on_as_fast_as_it_is_taken() {
+    let world = World::new();
+    let mut job = world.shell("head -c 104857600 /dev/zero | tr '\\0' 'x' | fold -w 99");
+    job.limits.output_bytes_max = 1 << 30;
+    let isolation = isolation().await;
+    let (to, mut from) = mpsc::channel::<Vec<u8>>(1);
+    let (ended, (bytes, lines)) = tokio::join!(isolation.run(&job, to, std::future::pending()), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (mut bytes, mut lines) = (0, 0);
+        while let Some(some) = from.recv().await {
+            assert!(some.len() <= pipewright_isolation::LINES_BYTES_MAX);
+            bytes += some.len();
+            lines += some.iter().filter(|byte| **byte == b'\n').count();
+        }
+        (bytes, lines)
+    });
+    assert!(ended.unwrap().is_success());
+    assert_eq!((bytes - lines, lines), (104_857_600, 104_857_600_usize / 99));
+}
+
+#[tokio::test]
+async fn a_job_that_is_stopped_ends_at_once() {
+    let world = World::new();
+    for (isolation, level) in [
+        (isolation().await, Level::Toolchain),
+        (Isolation::probe(child_without_namespaces(), Level::Restricted).await.unwrap(), Level::Restricted),
+    ] {
+        let marker = format!("36{}", 1_000 + level as u32);
+        let job = world.shell(&format!("trap '' TERM; (setsid sleep {marker} &) ; sleep {marker}"));
+        let began = pipewright_base::clock::monotonic();
+        let stop = tokio::time::sleep(Duration::from_millis(300));
+        let (ended, _) = run_until(&isolation, &job, stop).await;
+        let took = began.elapsed();
+        let ended = ended.unwrap();
+        assert_eq!((ended.status, ended.ended_by, ended.level), (137, Some(Limit::Stopped), level));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert_eq!(processes_with(&marker), Vec::<String>::new());
+    }
+}
+
+/// The host gives up the job: nobody waits for it any more.
+#[tokio::test]
+async fn a_job_that_is_dropped_ends() {
+    let world = World::new();
+    let isolation = isolation().await;
+    let job = world.shell("sleep 3611");
+    let (to, _from) = mpsc::channel(1);
+    let run = isolation.run(&job, to, std::future::pending());
+    assert!(tokio::time::timeout(Duration::from_millis(500), run).await.is_err());
+    gone("sleep 3611").await;
+}
+
+/// Waits until no process has the text in its command line: what is killed may take a moment to be gone.
+async fn gone(text: &str) {
+    for _ in 0..100 {
+        if processes_with(text).is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{:?}", processes_with(text));
+}
+
+#[tokio::test]
+async fn a_refused_level_says_why_and_what_to_do() {
+    let world = World::new();
+    let isolation = Isolation::probe(child_without_namespaces(), Level::Toolchain).await.unwrap();
+    let (ended, _) = run(&isolation, &world.shell("true")).await;
+    let Err(RunError::Refused(refusal)) = ended else { panic!("{ended:?}") };
+    assert_eq!(refusal.level, Level::Toolchain);
+    assert!(refusal.reason.contains("user namespaces are refused"), "{refusal}");
+    assert!(refusal.mend.contains("user.max_user_namespaces"), "{refusal}");
+    let missing = ChildCommand { program: "/no/such/program".into(), ..child() };
+    let isolation = Isolation::probe(missing, Level::Toolchain).await.unwrap();
+    assert_eq!(isolation.offers().refusals().count(), 3);
+    let image = Root::Image(world.folder("image"));
+    assert!(isolation.level_of(&image).unwrap_err().to_string().contains("/no/such/program"));
+}
+
+#[tokio::test]
+async fn limits_end_a_job_and_say_which() {
+    let world = World::new();
+    let isolation = isolation().await;
+    let mut job = world.shell("while :; do :; done");
+    job.limits = pipewright_isolation::Limits { cpu_seconds_max: 1, ..small() };
+    let (ended, _) = run(&isolation, &job).await;
+    let ended = ended.unwrap();
+    assert_eq!((ended.ended_by, ended.status), (Some(Limit::CpuSeconds), 137));
+    assert!(ended.cpu_micros >= 1_000_000, "{ended:?}");
+    let mut job = world.shell("sleep 600");
+    job.limits.wall_seconds_max = 1;
+    assert_eq!(run(&isolation, &job).await.0.unwrap().ended_by, Some(Limit::WallSeconds));
+}

@@ -1,0 +1,78 @@
+//! Whoever of those around a job is killed, at whatever moment, nothing of the job is left.
+
+mod common;
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{World, child, processes_with, run};
+use pipewright_isolation::{ChildCommand, Isolation, Level, RunError};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn kill(process: &str) {
+    let pid = process.split(' ').next().unwrap().parse().unwrap();
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+}
+
+/// Waits until there are as many processes with a text as expected.
+fn wait_for(text: &str, is_enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+    for _ in 0..200 {
+        let found = processes_with(text);
+        if is_enough(&found) {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{text}: {:?}", processes_with(text));
+}
+
+const MARKER: &str = "ISOLATION_TEST_MARKER";
+
+/// The child process of the test below: a host that runs a job.
+#[tokio::test]
+async fn host() {
+    let Ok(marker) = std::env::var(MARKER) else { return };
+    let isolation = Isolation::probe(child(), Level::Toolchain).await.unwrap();
+    let world = World::new();
+    let _ = run(&isolation, &world.shell(&format!("(setsid sleep {marker} &); sleep {marker}"))).await;
+}
+
+#[test]
+fn nothing_is_left_of_a_job_whose_host_is_killed() {
+    // Killed once the job runs, and at moments of its beginning.
+    for (number, after_ms) in [None, Some(60), Some(80), Some(100), Some(120)].into_iter().enumerate() {
+        let marker = format!("37{}.{number}", std::process::id());
+        let mut host = Command::new(std::env::current_exe().unwrap());
+        host.args(["--exact", "host"]).env(MARKER, &marker).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut host = host.spawn().unwrap();
+        match after_ms {
+            None => drop(wait_for(&marker, |found| found.len() >= 2)),
+            Some(after) => std::thread::sleep(Duration::from_millis(after)),
+        }
+        host.kill().unwrap();
+        host.wait().unwrap();
+        wait_for(&marker, <[String]>::is_empty);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_a_job_whose_keeper_or_warden_is_killed() {
+    let world = World::new();
+    // The keeper is the first of the two, and the warden its child.
+    for which in 0..2 {
+        let marker = format!("38{}.{which}", std::process::id());
+        let child = ChildCommand { args: vec![format!("keeper-{marker}").into()], ..child() };
+        let isolation = Isolation::probe(child, Level::Toolchain).await.unwrap();
+        let job = world.shell(&format!("(setsid sleep {marker} &); sleep {marker}"));
+        let (sleeping, around) = (format!("sleep {marker}"), format!("keeper-{marker}"));
+        let killer = tokio::task::spawn_blocking(move || {
+            wait_for(&sleeping, |found| found.iter().filter(|it| !it.contains("bwrap")).count() >= 2);
+            kill(&wait_for(&around, |found| found.len() == 2)[which]);
+            wait_for(&sleeping, <[String]>::is_empty);
+            wait_for(&around, <[String]>::is_empty);
+        });
+        let (ended, _) = run(&isolation, &job).await;
+        assert!(matches!(ended, Err(RunError::Lost(_))), "{which}: {ended:?}");
+        killer.await.unwrap();
+    }
+}

@@ -1,0 +1,330 @@
+//! Programs of the machine: what the operator offers of them, and the running of one that a call started.
+//!
+//! Owns the places that jobs take, and how a job of the sandbox becomes one of `pipewright-isolation`. Must not know what follows from
+//! its end.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use pipewright_base::clock;
+use pipewright_base::fair::{Permit, Permits};
+use pipewright_isolation::{
+    ChildCommand, Isolation, Job, Level, Limit, Limits, Origin, Proxy, ProxyLimits, Root, RunError, Toolchain, WORK,
+};
+use pipewright_sandbox::capabilities::commands::{self, CommandsGrant, Started};
+use pipewright_sandbox::seam::{self, HostCallOutcome};
+use serde::Deserialize;
+use tokio::sync::{OnceCell, mpsc, oneshot};
+
+/// The hidden command by which the host starts its own binary around a job.
+pub const RUN: &str = "run-program";
+/// The toolchain of grants that name none.
+pub const DEFAULT: &str = "default";
+/// The home of a job, in its work directory: what is kept there is there for the action's next job, too.
+const HOME: &str = ".home";
+/// Pieces of output that wait for the log. Whoever writes more waits.
+const PIECES_MAX: usize = 4;
+
+/// The process around a job.
+pub fn child() -> ExitCode {
+    pipewright_isolation::child_main()
+}
+
+/// What the operator offers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Offered {
+    /// Nothing runs at a weaker level.
+    pub level: Level,
+    /// Programs that run at once; more of them wait.
+    pub at_once: usize,
+    /// And of one account. Stops one whose programs run long from keeping all others from running.
+    pub at_once_per_account: usize,
+    pub limits: Limits,
+    pub toolchains: BTreeMap<String, Tools>,
+}
+
+impl Default for Offered {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            level: Level::Toolchain,
+            at_once: cores,
+            at_once_per_account: cores.div_ceil(2),
+            limits: Limits::default(),
+            toolchains: BTreeMap::new(),
+        }
+    }
+}
+
+/// A toolchain by the operator's name: what programs see besides the system's own `/usr` and what belongs to it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tools {
+    /// Files and directories, read-only.
+    pub read: Vec<PathBuf>,
+    /// The directories of `PATH` before the system's.
+    pub path: Vec<PathBuf>,
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Offered {
+    /// For the person whose machine it is: Rust's toolchain, too, if `rustup` put it there.
+    pub fn of_this_machine() -> Self {
+        Self { toolchains: BTreeMap::from([(DEFAULT.to_owned(), Tools::of_rustup().unwrap_or_default())]), ..Self::default() }
+    }
+
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        if self.at_once == 0 || self.at_once_per_account == 0 {
+            return Err("commands: at_once and at_once_per_account are at least 1".to_owned());
+        }
+        for (name, tools) in &self.toolchains {
+            tools.toolchain().map_err(|error| format!("commands.toolchains.{name}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn tools(&self, grant: &CommandsGrant) -> Result<Tools, NotRun> {
+        let name = grant.toolchain.as_deref().unwrap_or(DEFAULT);
+        match self.toolchains.get(name) {
+            Some(tools) => Ok(tools.clone()),
+            None if name == DEFAULT => Ok(Tools::default()),
+            None => {
+                let there: Vec<&str> = self.toolchains.keys().map(String::as_str).chain([DEFAULT]).collect();
+                Err(NotRun::Configuration(format!(
+                    "the grant names the toolchain {name:?}, and this host has {}; its operator offers one by \
+                     [commands.toolchains.{name}] of the configuration",
+                    there.join(", ")
+                )))
+            }
+        }
+    }
+}
+
+impl Tools {
+    fn of_rustup() -> Option<Self> {
+        let home = std::env::var_os("HOME").map(PathBuf::from)?;
+        let of = |variable: &str, name: &str| std::env::var_os(variable).map_or_else(|| home.join(name), PathBuf::from);
+        let (rustup, cargo) = (of("RUSTUP_HOME", ".rustup"), of("CARGO_HOME", ".cargo").join("bin"));
+        if !rustup.is_dir() || !cargo.is_dir() {
+            return None;
+        }
+        let environment = BTreeMap::from([("RUSTUP_HOME".to_owned(), rustup.to_str()?.to_owned())]);
+        Some(Self { read: vec![rustup, cargo.clone()], path: vec![cargo], environment })
+    }
+
+    fn toolchain(&self) -> Result<Toolchain, String> {
+        Toolchain::system(self.read.iter().cloned()).map_err(|error| error.to_string())
+    }
+
+    fn search_path(&self) -> String {
+        let own = self.path.iter().map(|path| path.display().to_string());
+        own.chain(["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"].map(str::to_owned))
+            .collect::<Vec<_>>()
+            .join(":")
+    }
+}
+
+/// Why a job did not run, or nobody knows how it ended.
+#[derive(Debug)]
+pub enum NotRun {
+    /// The operator's to mend, or the author's.
+    Configuration(String),
+    Host(String),
+}
+
+impl From<RunError> for NotRun {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Lost(_) => Self::Host(error.to_string()),
+            RunError::Job(_) | RunError::Refused(_) => Self::Configuration(error.to_string()),
+        }
+    }
+}
+
+/// What runs them.
+pub struct Programs {
+    offered: Offered,
+    isolation: OnceCell<Isolation>,
+    places: Permits,
+}
+
+impl Programs {
+    pub fn new(offered: Offered) -> Arc<Self> {
+        let places = Permits::new(offered.at_once, offered.at_once_per_account);
+        Arc::new(Self { offered, isolation: OnceCell::new(), places })
+    }
+
+    /// Finds out what this machine offers, once.
+    pub async fn probe(&self) -> Result<&Isolation, String> {
+        let probe = async {
+            let program = std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
+            let child = ChildCommand { program, args: vec![RUN.into()] };
+            let isolation = Isolation::probe(child, self.offered.level).await;
+            let isolation = isolation.map_err(|error| format!("what runs programs cannot be tried: {error}"))?;
+            isolation.offers().refusals().for_each(|refusal| tracing::info!("{refusal}"));
+            Ok(isolation)
+        };
+        self.isolation.get_or_try_init(|| probe).await
+    }
+
+    /// Runs a job to its end, in the scratch of its action, once it is its turn. Dropping the future ends all of the job at once;
+    /// `held` is dropped when nothing of it is left.
+    pub async fn run(
+        self: &Arc<Self>,
+        account: u64,
+        started: Started,
+        scratch: PathBuf,
+        held: impl Send + 'static,
+    ) -> Result<commands::Ended, NotRun> {
+        let started = Arc::new(started);
+        let isolation = self.probe().await.map_err(NotRun::Host)?;
+        let (job, level) = self.job(isolation, &started, scratch)?;
+        let place = self.place(account, &started).await;
+        started.log(seam::Level::Info, &format!("`{}` runs apart from the machine (level {level})", started.job.in_short()));
+        started.progress(&format!("runs `{}`", started.job.in_short()));
+        let programs = Arc::clone(self);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(async move {
+            let _held = (held, place);
+            let isolation = programs.probe().await.map_err(NotRun::Host)?;
+            run(isolation, &started, &job, async { drop(stopped.await) }).await
+        });
+        let ended = running.await;
+        drop(stop);
+        ended.unwrap_or_else(|error| Err(NotRun::Host(format!("the job was lost: {error}"))))
+    }
+
+    async fn place(&self, account: u64, started: &Started) -> Permit {
+        let mut turn = pin!(self.places.acquire(account));
+        if let std::task::Poll::Ready(place) = futures::poll!(&mut turn) {
+            return place;
+        }
+        started.progress(&format!("waits for its turn to run `{}`", started.job.in_short()));
+        turn.await
+    }
+
+    fn job(&self, isolation: &Isolation, started: &Arc<Started>, work: PathBuf) -> Result<(Job, Level), NotRun> {
+        let Started { job, grant, secrets, .. } = &**started;
+        if job.image.is_some() || grant.level == commands::Isolation::Image {
+            return Err(NotRun::Configuration("this host fetches no images yet: grant the level \"toolchain\"".to_owned()));
+        }
+        let tools = self.offered.tools(grant)?;
+        let root = Root::Toolchain(tools.toolchain().map_err(NotRun::Configuration)?);
+        let level = isolation.level_of(&root).map_err(|refusal| NotRun::Configuration(refusal.to_string()))?;
+        if level < wanted(grant.level) {
+            return Err(NotRun::Configuration(format!(
+                "the grant wants the level \"{}\" or stronger, and this host can only hold programs apart at \"{level}\"",
+                grant.level
+            )));
+        }
+        let mut environment = self.environment(level, &tools, &work);
+        environment.extend(job.environment.clone());
+        environment.extend(secrets.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
+        let mut limits = self.offered.limits.clone();
+        limits.wall_seconds_max = limits.wall_seconds_max.min(job.wall_seconds.map_or(u64::MAX, u64::from));
+        let job = Job {
+            argv: job.arguments.clone(),
+            root,
+            work,
+            directory: PathBuf::from(&job.directory),
+            binds: Vec::new(),
+            environment: environment.into_iter().collect(),
+            network: job.network.then(|| proxy(started)),
+            limits,
+        };
+        Ok((job, level))
+    }
+
+    /// What every program gets.
+    fn environment(&self, level: Level, tools: &Tools, work: &Path) -> BTreeMap<String, String> {
+        let work = if level == Level::Restricted { work } else { Path::new(WORK) };
+        let mut environment = tools.environment.clone();
+        let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
+        set("PATH", tools.search_path());
+        set("HOME", work.join(HOME).display().to_string());
+        set("LANG", "C.UTF-8".to_owned());
+        if level > Level::Restricted {
+            set("TMPDIR", "/tmp".to_owned());
+        }
+        environment
+    }
+}
+
+fn wanted(level: commands::Isolation) -> Level {
+    match level {
+        commands::Isolation::Restricted => Level::Restricted,
+        commands::Isolation::Toolchain => Level::Toolchain,
+        commands::Isolation::Image => Level::Image,
+    }
+}
+
+/// The way to the hosts that are granted.
+fn proxy(started: &Arc<Started>) -> Arc<Proxy> {
+    let origin = |grant: &pipewright_sandbox::grants::HttpGrant| Origin { host: grant.host.clone(), port: grant.port };
+    let origins = started.grant.network.iter().map(origin).collect();
+    let (connecting, denying) = (Arc::clone(started), Arc::clone(started));
+    let connect = move |origin: &Origin| {
+        let (started, origin) = (Arc::clone(&connecting), origin.clone());
+        Box::pin(async move { started.connect(&origin.host, origin.port).await }) as pipewright_isolation::Connected
+    };
+    let denied = move |origin: &Origin| denying.denied(&origin.host, origin.port);
+    Arc::new(Proxy::new(origins, Box::new(connect), Box::new(denied), ProxyLimits::default()))
+}
+
+async fn run(
+    isolation: &Isolation,
+    started: &Started,
+    job: &Job,
+    stop: impl Future<Output = ()>,
+) -> Result<commands::Ended, NotRun> {
+    // It may be what an earlier job of the action made of it.
+    let _ = tokio::fs::create_dir(job.work.join(HOME)).await;
+    let (timer, began) = (started.begin(), clock::monotonic());
+    let (lines, mut written) = mpsc::channel(PIECES_MAX);
+    let output = async {
+        let (mut output, mut bytes) = (started.output(), 0);
+        while let Some(piece) = written.recv().await {
+            bytes += piece.len() as u64;
+            output.write(&piece);
+        }
+        (output.finish(), bytes)
+    };
+    let (ended, (tail, bytes)) = tokio::join!(isolation.run(job, lines, stop), output);
+    let ended = ended.map(|ended| told(&ended, began.elapsed(), tail));
+    let outcome = match &ended {
+        Err(error) => HostCallOutcome::Failed(error.to_string()),
+        Ok(commands::Ended { limit: Some(limit), .. }) => HostCallOutcome::Limit(format!("it met the limit {limit}")),
+        Ok(commands::Ended { status: 0, .. }) => HostCallOutcome::Done,
+        Ok(commands::Ended { status, .. }) => HostCallOutcome::Failed(format!("it ended with {status}")),
+    };
+    timer.end(started.job.in_short(), outcome, bytes);
+    ended.map_err(NotRun::from)
+}
+
+/// As the plugin is told.
+fn told(ended: &pipewright_isolation::Ended, wall: std::time::Duration, tail: String) -> commands::Ended {
+    let limit = |limit: Limit| match limit {
+        Limit::Stopped => "stopped",
+        Limit::CpuSeconds => "cpu-seconds",
+        Limit::WallSeconds => "wall-seconds",
+        Limit::MemoryBytes => "memory-bytes",
+        Limit::Processes => "processes",
+        Limit::DiskBytes => "disk-bytes",
+        Limit::DiskEntries => "disk-entries",
+        Limit::OutputBytes => "output-bytes",
+    };
+    commands::Ended {
+        status: ended.status,
+        signal: ended.signal,
+        limit: ended.ended_by.map(|by| limit(by).to_owned()),
+        cpu_micros: ended.cpu_micros,
+        memory_bytes_max: ended.memory_bytes_max,
+        wall_micros: u64::try_from(wall.as_micros()).unwrap_or(u64::MAX),
+        tail,
+    }
+}

@@ -1,0 +1,125 @@
+//! What is granted of programs: how strongly they are held apart, with which tools, and which hosts they reach.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{COMMANDS, Commands, Kept};
+use crate::abi;
+use crate::capabilities::http::{HttpGrant, Origin};
+use crate::capabilities::{Capability, Row, Setup};
+use crate::grants::{CaseFolder, Use};
+use crate::rights::{Asked, Asks};
+use crate::state::State;
+
+/// How strongly a program is held apart, from the weakest to the strongest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    Restricted,
+    Toolchain,
+    Image,
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Restricted => "restricted",
+            Self::Toolchain => "toolchain",
+            Self::Image => "image",
+        })
+    }
+}
+
+/// What a grants file says of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Programs {
+    level: Isolation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    toolchain: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    network: Vec<Origin>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    images: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandsGrant {
+    /// Or stronger.
+    pub level: Isolation,
+    /// By the operator's name for it; none: the one that is there for those who name none.
+    pub toolchain: Option<String>,
+    pub network: Vec<HttpGrant>,
+    /// References; the first one is for jobs that name none.
+    pub images: Vec<String>,
+}
+
+impl Capability for Commands {
+    const ROW: Row = Row {
+        name: COMMANDS,
+        asks: &[COMMANDS],
+        grant: Some("commands = { level = \"toolchain\" }"),
+        without: "the error `denied`",
+        can_be_made_up: true,
+    };
+    type Written = Option<Programs>;
+    type Grant = Option<CommandsGrant>;
+    type Kept = Kept;
+
+    fn asked(ask: &abi::Capability) -> Option<Asked<'_>> {
+        matches!(ask, abi::Capability::Commands).then(|| Asked::of_all(COMMANDS, "to run programs of the host's machine"))
+    }
+
+    fn narrow(granted: &mut Self::Grant, asks: &Asks) {
+        if !asks.any(COMMANDS) {
+            *granted = None;
+        }
+    }
+
+    fn resolve(written: &Self::Written, _: &Path) -> Result<Self::Grant, String> {
+        let Some(Programs { level, toolchain, network, images }) = written else { return Ok(None) };
+        let network = network.iter().map(|origin| origin.resolve("commands.network")).collect::<Result<_, _>>()?;
+        if *level == Isolation::Image && images.is_empty() {
+            return Err("commands: the level \"image\" needs images = [\"REFERENCE\"]".to_owned());
+        }
+        Ok(Some(CommandsGrant { level: *level, toolchain: toolchain.clone(), network, images: images.clone() }))
+    }
+
+    fn in_words(written: &Self::Written, _: &Path) -> Vec<String> {
+        let line = |Programs { level, toolchain, network, images }: &Programs| {
+            let with = |word: &str, list: Vec<String>| match list.is_empty() {
+                true => String::new(),
+                false => format!(", {word} {}", list.join(", ")),
+            };
+            let tools = with("with the toolchain", toolchain.iter().cloned().collect());
+            let images = with("in the images", images.clone());
+            let reach = with("which reach", network.iter().map(Origin::in_words).collect());
+            format!("run programs of this machine, held apart from it (level {level} or stronger){tools}{images}{reach}")
+        };
+        written.iter().map(line).collect()
+    }
+
+    fn least(written: &mut Self::Written, uses: &BTreeSet<Use>) {
+        if !uses.iter().any(|used| used.capability == COMMANDS) {
+            *written = None;
+        }
+    }
+
+    fn in_case(granted: &Self::Grant, _: &CaseFolder<'_>) -> Self::Written {
+        let CommandsGrant { level, toolchain, network, images } = granted.as_ref()?;
+        let network = network.iter().map(Origin::of).collect();
+        Some(Programs { level: *level, toolchain: toolchain.clone(), network, images: images.clone() })
+    }
+
+    fn new(setup: &mut Setup<'_>) -> Self {
+        Self::of(setup)
+    }
+
+    fn link(linker: &mut wasmtime::component::Linker<State>) -> wasmtime::Result<()> {
+        super::link(linker)
+    }
+}

@@ -1,0 +1,265 @@
+//! Programs of the host's machine, which run apart from it, while no call of the plugin does.
+//!
+//! Owns what is granted and asked of them, and the check of a job. A call only says what is to run: the job is in its
+//! `CallEnd`, for whoever made the call to run. Must not know how a program is run.
+
+mod granted;
+mod started;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pipewright_text::first_bytes;
+use serde::{Deserialize, Serialize};
+use wasmtime::component::HasSelf;
+
+use super::http::Connector;
+use super::secrets::{self, SecretGrant};
+use super::{Exchange, Setup};
+use crate::bindings::pipewright::plugin::commands as abi;
+use crate::grants::{SecretValue, stays_below};
+use crate::masks::SECRET_BYTES_MIN;
+use crate::outside::Exchanged;
+use crate::seam::{Denied, HostCallOutcome, Seam};
+use crate::state::State;
+
+pub use self::granted::{CommandsGrant, Isolation, Programs};
+pub use self::started::{Output, Started};
+/// How a program ended, as the plugin is told.
+pub use crate::bindings::pipewright::plugin::commands::Ended;
+
+const COMMANDS: &str = "commands";
+
+/// Stops a word that the kernel would refuse anyway (`MAX_ARG_STRLEN`).
+const WORD_BYTES_MAX: usize = 128 << 10;
+/// Of arguments and environment together. Stops a job that fills the journal's and the runner's memory; kernels take about twice as much.
+const JOB_BYTES_MAX: usize = 1 << 20;
+/// Stops a great many empty words.
+const WORDS_MAX: usize = 20_000;
+/// How much of a command line the journal has.
+const SHOWN_BYTES_MAX: usize = 1 << 10;
+
+/// What is to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Job {
+    pub arguments: Vec<String>,
+    /// Below the scratch.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub directory: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// The names of secrets, by those of the variables that they are given in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_seconds: Option<u32>,
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the program `{}`", self.in_short())
+    }
+}
+
+impl Job {
+    /// The command line, as far as it is shown.
+    pub fn in_short(&self) -> String {
+        first_bytes(&self.arguments.join(" "), SHOWN_BYTES_MAX).to_owned()
+    }
+
+    fn of(job: abi::Job) -> Result<Self, String> {
+        let unique = |pairs: Vec<crate::abi::NamedValue>| {
+            let mut map = BTreeMap::new();
+            for pair in pairs {
+                if map.contains_key(&pair.name) {
+                    return Err(format!("the environment variable {} is there twice", pair.name));
+                }
+                map.insert(pair.name, pair.value);
+            }
+            Ok(map)
+        };
+        let abi::Job { arguments, directory, environment, secrets, network, image, wall_seconds } = job;
+        let (environment, secrets) = (unique(environment)?, unique(secrets)?);
+        if let Some(twice) = environment.keys().find(|name| secrets.contains_key(*name)) {
+            return Err(format!("the environment variable {twice} is there twice"));
+        }
+        Ok(Self { arguments, directory, environment, secrets, network, image, wall_seconds })
+    }
+
+    /// What no host could run.
+    fn check(&self, scratch: &Path) -> Result<(), String> {
+        if self.arguments.first().is_none_or(String::is_empty) {
+            return Err("a job needs a program: its first argument".to_owned());
+        }
+        let variables = self.environment.iter().chain(&self.secrets);
+        let words: Vec<&String> = self.arguments.iter().chain(variables.flat_map(|(name, value)| [name, value])).collect();
+        if words.len() > WORDS_MAX || words.iter().map(|word| word.len()).sum::<usize>() > JOB_BYTES_MAX {
+            return Err(format!(
+                "its arguments and environment have more than {WORDS_MAX} words or {JOB_BYTES_MAX} bytes: write them into a file"
+            ));
+        }
+        if words.iter().any(|word| word.len() > WORD_BYTES_MAX) {
+            return Err(format!("an argument or a variable has more than {WORD_BYTES_MAX} bytes: write it into a file"));
+        }
+        if words.iter().any(|word| word.contains('\0')) {
+            return Err("an argument or a variable has a NUL in it".to_owned());
+        }
+        let mut names = self.environment.keys().chain(self.secrets.keys());
+        if let Some(bad) = names.find(|name| name.is_empty() || name.contains('=')) {
+            return Err(format!("{bad:?} is no name of an environment variable"));
+        }
+        self.check_directory(scratch)
+    }
+
+    fn check_directory(&self, scratch: &Path) -> Result<(), String> {
+        let directory = Path::new(&self.directory);
+        let is_plain = directory.components().all(|part| matches!(part, Component::Normal(_)));
+        let shown = first_bytes(&self.directory, SHOWN_BYTES_MAX);
+        if !is_plain || self.directory.contains('\0') || !stays_below(scratch, directory) {
+            return Err(format!("the directory {shown:?} is not a path below /scratch without `.`, `..` and links, like \"src\""));
+        }
+        if self.directory.is_empty() || scratch.join(directory).is_dir() {
+            return Ok(());
+        }
+        Err(format!("there is no directory /scratch/{shown}"))
+    }
+}
+
+/// There is nothing to tell but that it was taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Taken {}
+
+/// One per call.
+pub struct Commands {
+    grant: Option<CommandsGrant>,
+    secrets: BTreeMap<String, SecretGrant>,
+    connector: Connector,
+    seam: Arc<Seam>,
+    scratch: PathBuf,
+    ended: Option<Ended>,
+    /// Also where that was made up, or is what was kept.
+    has_started: bool,
+    started: Mutex<Option<Started>>,
+}
+
+impl Commands {
+    fn of(setup: &Setup<'_>) -> Self {
+        Self {
+            grant: setup.grants.commands.clone(),
+            secrets: setup.grants.secrets.clone(),
+            connector: setup.connector.clone(),
+            seam: Arc::clone(setup.seam),
+            scratch: setup.scratch.to_owned(),
+            ended: setup.ended.clone(),
+            has_started: false,
+            started: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.has_started
+    }
+
+    /// The job that the call started.
+    pub(crate) fn into_started(self) -> Option<Started> {
+        self.started.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The values that the job is given, by the names of the variables.
+    fn values(&self, job: &Job) -> Result<BTreeMap<String, SecretValue>, String> {
+        let value = |(variable, name): (&String, &String)| {
+            let grant = self.secrets.get(name).ok_or_else(|| format!("no secret {name:?}"))?;
+            let value = grant.value.expose();
+            if value.len() < SECRET_BYTES_MIN {
+                return Err(format!(
+                    "the secret \"{name}\" has fewer than {SECRET_BYTES_MIN} bytes: it is too short to be hidden in what a \
+                     program writes; choose a longer one"
+                ));
+            }
+            if value.contains('\0') || value.len() > WORD_BYTES_MAX {
+                return Err(format!("the secret \"{name}\" has a NUL, or more bytes than an environment variable can have"));
+            }
+            Ok((variable.clone(), grant.value.clone()))
+        };
+        job.secrets.iter().map(value).collect()
+    }
+}
+
+impl Exchange for Commands {
+    type Request = Job;
+    type Response = Taken;
+
+    fn operation(_: &Job) -> &'static str {
+        "start"
+    }
+
+    fn journaled(job: &Job, _: Option<&Taken>) -> (String, u64) {
+        (job.in_short(), 0)
+    }
+
+    fn check(&self, job: &Job) -> Result<(), Denied> {
+        let denied = |tried: String, grant: String| {
+            Err(Denied { tried, grant, is_asked: self.seam.asks().any(COMMANDS) })
+        };
+        let Some(grant) = &self.grant else {
+            return denied(format!("to run a program (`{}`)", job.in_short()), "commands = { level = \"toolchain\" }".to_owned());
+        };
+        if job.network && grant.network.is_empty() {
+            let line = "commands = { …, network = [\"https://…\"] }".to_owned();
+            return denied(format!("to run a program (`{}`) with a way to the network", job.in_short()), line);
+        }
+        if let Some(image) = job.image.as_ref().filter(|image| !grant.images.contains(image)) {
+            let image = first_bytes(image, SHOWN_BYTES_MAX);
+            return denied(format!("to run a program in the image {image}"), format!("commands = {{ …, images = [{image:?}] }}"));
+        }
+        job.secrets.values().try_for_each(|name| secrets::check_give(&self.secrets, self.seam.asks(), name))
+    }
+
+    fn exchange(&self, job: &Job) -> Result<Taken, HostCallOutcome> {
+        job.check(&self.scratch).map_err(HostCallOutcome::Failed)?;
+        let values = self.values(job).map_err(HostCallOutcome::Failed)?;
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        if started.is_some() {
+            return Err(HostCallOutcome::Failed("a call starts one program, and this one has started one".to_owned()));
+        }
+        let Some(grant) = self.grant.clone() else { return Err(HostCallOutcome::Failed("it is not granted".to_owned())) };
+        job.secrets.values().for_each(|name| secrets::given(&self.seam, name));
+        let (seam, connector) = (Arc::clone(&self.seam), self.connector.clone());
+        *started = Some(Started { job: job.clone(), grant, secrets: values, seam, connector });
+        Ok(Taken {})
+    }
+}
+
+impl abi::Host for State {
+    fn start(&mut self, job: abi::Job) -> wasmtime::Result<Result<(), abi::Error>> {
+        let job = match Job::of(job) {
+            Ok(job) => job,
+            Err(text) => return Ok(Err(abi::Error::Invalid(text))),
+        };
+        Ok(match self.seam.attempt(&self.held.commands, job) {
+            Ok(Taken {}) => {
+                self.held.commands.has_started = true;
+                Ok(())
+            }
+            Err(HostCallOutcome::Denied(text)) => Err(abi::Error::Denied(text)),
+            Err(outcome) => Err(abi::Error::Invalid(outcome.text().unwrap_or_default().to_owned())),
+        })
+    }
+
+    fn ended(&mut self) -> wasmtime::Result<Option<Ended>> {
+        Ok(self.held.commands.ended.clone())
+    }
+}
+
+fn link(linker: &mut wasmtime::component::Linker<State>) -> wasmtime::Result<()> {
+    abi::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+}
+
+type Kept = Exchanged<Job, Taken>;
