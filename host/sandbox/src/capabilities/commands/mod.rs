@@ -211,10 +211,6 @@ impl Exchange for Commands {
         let Some(grant) = &self.grant else {
             return denied(format!("to run a program (`{}`)", job.in_short()), "commands = { level = \"toolchain\" }".to_owned());
         };
-        if job.network && grant.network.is_empty() {
-            let line = "commands = { …, network = [\"https://…\"] }".to_owned();
-            return denied(format!("to run a program (`{}`) with a way to the network", job.in_short()), line);
-        }
         if let Some(image) = job.image.as_ref().filter(|image| !grant.images.contains(image)) {
             let image = first_bytes(image, SHOWN_BYTES_MAX);
             return denied(format!("to run a program in the image {image}"), format!("commands = {{ …, images = [{image:?}] }}"));
