@@ -38,7 +38,7 @@
 
 use std::path::PathBuf;
 
-pub use crate::bindings::host::pipewright::plugin::commands::Ended;
+pub use crate::bindings::host::pipewright::plugin::commands::End as Ended;
 use crate::bindings::host::pipewright::plugin::commands::Job as Abi;
 use crate::bindings::host::pipewright::plugin::types::NamedValue;
 use crate::host::commands as host;

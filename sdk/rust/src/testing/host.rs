@@ -75,7 +75,7 @@ pub(crate) mod secrets {
 pub(crate) mod commands {
     use super::told;
     pub(crate) use crate::bindings::host::pipewright::plugin::commands::Error;
-    use crate::bindings::host::pipewright::plugin::commands::{Ended, Job};
+    use crate::bindings::host::pipewright::plugin::commands::{End, Job};
 
     /// What the grants of the test are: its secrets.
     pub(crate) fn start(job: &Job) -> Result<(), Error> {
@@ -93,7 +93,7 @@ pub(crate) mod commands {
         })
     }
 
-    pub(crate) fn ended() -> Option<Ended> {
+    pub(crate) fn ended() -> Option<End> {
         told(|told| told.ended.clone())
     }
 }
