@@ -8,7 +8,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use pipewright_artifacts::files::{BlobDir, Blobs, FileQuota, Tree, collect, remove_tree};
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, TypeId};
-use pipewright_sandbox::files::Input;
+use pipewright_sandbox::capabilities::commands::{Ended, Started};
+use pipewright_sandbox::files::{Input, OUTPUTS, SCRATCH};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::{Outside, Recorder, Room};
@@ -19,6 +20,7 @@ use tempfile::TempDir;
 use crate::cases::folder::{self, Names};
 use pipewright_packages::plugins::label;
 use pipewright_runner::host::{ACCOUNT, REGION};
+use pipewright_runner::programs::{NotRun, Offered, Programs};
 use pipewright_runner::recording::{self, Bundle, CallParameters, Keeper, RECORDING_BYTES_MAX};
 
 /// The names of the stage and the action, as grants have them.
@@ -58,13 +60,21 @@ pub struct Single {
 pub struct Place {
     directory: TempDir,
     pub blobs: Arc<dyn Blobs>,
+    programs: Arc<Programs>,
+}
+
+/// What is between a call and the one before.
+#[derive(Default)]
+pub struct After {
+    pub resumed: Option<Resumption>,
+    pub ended: Option<Ended>,
 }
 
 impl Place {
     pub fn new() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("pipewright-run-").tempdir()?;
         let blobs = Arc::new(BlobDir::new(directory.path().join("blobs"))?);
-        Ok(Self { directory, blobs })
+        Ok(Self { directory, blobs, programs: Programs::new(Offered::of_this_machine()) })
     }
 
     /// One call: the first, or one that ends a wait. With `keeper` it is recorded.
@@ -76,19 +86,19 @@ impl Place {
         sandbox: &Sandbox,
         plugin: &Plugin,
         single: &Single,
-        resumed: Option<Resumption>,
+        after: After,
         sink: Arc<dyn Sink>,
         keeper: Option<&mut Keeper>,
     ) -> anyhow::Result<CallEnd> {
         let call = Call {
             tenant: 0,
             entry: single.entry(),
-            request: single.request(resumed),
+            request: single.request(after.resumed),
             grants: single.grants.clone(),
             time: None,
             inputs: self.inputs(single)?,
             work_dir: self.work(),
-            ended: None,
+            ended: after.ended,
             limits: single.limits.clone(),
             sink,
             outside: match &keeper {
@@ -96,15 +106,25 @@ impl Place {
                 None => Outside::Live,
             },
         };
-        // What the call before made is not this one's.
-        let work = self.work();
-        tokio::task::spawn_blocking(move || remove_tree(&work)).await??;
+        // What the call before made is not this one's, but for the scratch that a program left.
+        let unneeded = if call.ended.is_some() { self.work().join(OUTPUTS) } else { self.work() };
+        tokio::task::spawn_blocking(move || remove_tree(&unneeded)).await??;
         let made = CallParameters::of(&call);
         let mut end = sandbox.call(plugin, call).await;
         if let Some(keeper) = keeper {
             keeper.add(made, &mut end);
         }
         Ok(end)
+    }
+
+    /// Runs the program that a call started, to its end.
+    ///
+    /// # Errors
+    /// It cannot be run here.
+    pub async fn run(&self, started: Started) -> Result<Ended, NotRun> {
+        let scratch = self.work().join(SCRATCH);
+        std::fs::create_dir_all(&scratch).map_err(|error| NotRun::Host(error.to_string()))?;
+        Ok(self.programs.run(ACCOUNT, started, scratch, 0, ()).await?.0)
     }
 
     /// The recording of the calls that were made here, with the component and the inputs.

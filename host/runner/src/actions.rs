@@ -10,12 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use pipewright_artifacts::files::{FileQuota, MadeOutput, remove_tree};
+use pipewright_artifacts::files::{FileQuota, MadeOutput};
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunAction, Success};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::commands::{self, Started};
-use pipewright_sandbox::files::{Input, OUTPUTS, SCRATCH};
+use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::{Grants, SecretValue};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
@@ -30,6 +30,7 @@ use crate::outcome;
 use crate::programs::{NotRun, Programs};
 use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
 use crate::work::Work;
+use crate::work_folder::WorkFolder;
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_base::Digest;
 use pipewright_base::fair::Permits;
@@ -291,7 +292,7 @@ impl SandboxActions {
         let ActionWork { mut limits, plugin, grants, inputs, folder, log } = work;
         let mut keeper = None;
         let (mut request, mut ended) = (self.request(pipeline, run), None);
-        let (mut usage, mut denials) = (machine::Usage::default(), Vec::new());
+        let (mut usage, mut denials, mut written) = (machine::Usage::default(), Vec::new(), 0);
         let outcome = loop {
             let call = Call {
                 tenant: pipeline.account,
@@ -325,13 +326,12 @@ impl SandboxActions {
                 break self.report(pipeline, run, end, &limits.files).await.outcome;
             };
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
-            match self.run_program(pipeline, started, &folder).await {
-                Ok((how, refused)) => {
-                    ended = Some(how);
-                    denials.extend(refused);
-                }
+            let refused = started.clone();
+            match self.run_program(pipeline, started, &folder, written).await {
+                Ok((how, bytes)) => (ended, written) = (Some(how), bytes),
                 Err(failed) => break failed.outcome,
             }
+            denials.extend(refused.denials());
             log.flush();
         };
         let report = Report { outcome, usage };
@@ -342,23 +342,30 @@ impl SandboxActions {
         report
     }
 
-    /// Runs a program to its end; says how that was, and what was refused meanwhile.
+    /// Runs a program to its end; says how that was, and how much the action's programs have written.
     async fn run_program(
         &self,
         pipeline: Aggregate,
         started: Started,
         folder: &Arc<WorkFolder>,
-    ) -> Result<(commands::Ended, Vec<String>), Report> {
-        let denied = started.clone();
+        written: u64,
+    ) -> Result<(commands::Ended, u64), Report> {
         let scratch = folder.keep_scratch().await;
         let scratch = scratch.map_err(|error| Report::failed(FailureType::SystemUnavailable, error.to_string()))?;
-        let ended = self.programs.run(pipeline.account, started, scratch, Arc::clone(folder)).await;
-        ended.map(|ended| (ended, denied.denials())).map_err(|not_run| {
+        let ended = self.programs.run(pipeline.account, started, scratch, written, Arc::clone(folder)).await;
+        ended.map_err(|not_run| {
             let (kind, reason) = match not_run {
                 NotRun::Configuration(reason) => (FailureType::ConfigurationError, reason),
                 NotRun::Host(reason) => (FailureType::SystemUnavailable, reason),
             };
-            Report::failed(kind, self.told(pipeline.account, "the program cannot be run", format!("the program cannot be run: {reason}")))
+            Report::failed(
+                kind,
+                self.told(
+                    pipeline.account,
+                    "the program cannot be run",
+                    format!("the program cannot be run: {reason}"),
+                ),
+            )
         })
     }
 
@@ -575,50 +582,4 @@ struct ActionWork {
     inputs: Vec<Input>,
     folder: Arc<WorkFolder>,
     log: Arc<ActionLog>,
-}
-
-/// An action's own folder, gone when its calls and what they started are.
-struct WorkFolder(PathBuf);
-
-impl WorkFolder {
-    /// Leaves the scratch alone, and makes it if need be.
-    async fn keep_scratch(&self) -> anyhow::Result<PathBuf> {
-        let (scratch, outputs) = (self.0.join(SCRATCH), self.0.join(OUTPUTS));
-        let kept = tokio::task::spawn_blocking(move || {
-            if outputs.exists() {
-                remove_tree(&outputs)?;
-            }
-            std::fs::create_dir_all(&scratch)?;
-            anyhow::Ok(scratch)
-        });
-        kept.await?
-    }
-
-    /// Not on this thread: a plugin decides how long it takes.
-    async fn empty(&self) {
-        if let Some(emptying) = self.begin_to_empty() {
-            // It tells what goes wrong by itself.
-            let _ = emptying.await;
-        }
-    }
-
-    /// None where there is nothing, as after most calls.
-    fn begin_to_empty(&self) -> Option<tokio::task::JoinHandle<()>> {
-        std::fs::symlink_metadata(&self.0).ok()?;
-        let folder = self.0.clone();
-        Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = remove_tree(&folder) {
-                tracing::warn!("cannot empty {}: {error}", folder.display());
-            }
-        }))
-    }
-}
-
-impl Drop for WorkFolder {
-    /// Where the call was given up.
-    fn drop(&mut self) {
-        if tokio::runtime::Handle::try_current().is_ok() {
-            self.begin_to_empty();
-        }
-    }
 }

@@ -13,3 +13,4 @@ pub mod outcome;
 pub mod programs;
 pub mod recording;
 pub mod work;
+mod work_folder;

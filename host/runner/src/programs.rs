@@ -4,6 +4,7 @@
 //! its end.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -74,7 +75,10 @@ pub struct Tools {
 impl Offered {
     /// For the person whose machine it is: Rust's toolchain, too, if `rustup` put it there.
     pub fn of_this_machine() -> Self {
-        Self { toolchains: BTreeMap::from([(DEFAULT.to_owned(), Tools::of_rustup().unwrap_or_default())]), ..Self::default() }
+        Self {
+            toolchains: BTreeMap::from([(DEFAULT.to_owned(), Tools::of_rustup().unwrap_or_default())]),
+            ..Self::default()
+        }
     }
 
     /// What is wrong with it.
@@ -110,7 +114,7 @@ impl Tools {
         let home = std::env::var_os("HOME").map(PathBuf::from)?;
         let of = |variable: &str, name: &str| std::env::var_os(variable).map_or_else(|| home.join(name), PathBuf::from);
         let (rustup, cargo) = (of("RUSTUP_HOME", ".rustup"), of("CARGO_HOME", ".cargo").join("bin"));
-        if !rustup.is_dir() || !cargo.is_dir() {
+        if ![&rustup, &cargo].into_iter().all(|path| path.is_dir() && is_reached_by_jobs(path)) {
             return None;
         }
         let environment = BTreeMap::from([("RUSTUP_HOME".to_owned(), rustup.to_str()?.to_owned())]);
@@ -127,6 +131,13 @@ impl Tools {
             .collect::<Vec<_>>()
             .join(":")
     }
+}
+
+/// Whether the user that jobs run as gets to a path: where the host is root, that is any other user.
+fn is_reached_by_jobs(path: &Path) -> bool {
+    let mode = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.mode());
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    !is_root || path.ancestors().all(|above| mode(above) & 0o001 != 0)
 }
 
 /// Why a job did not run, or nobody knows how it ended.
@@ -162,7 +173,8 @@ impl Programs {
     /// Finds out what this machine offers, once.
     pub async fn probe(&self) -> Result<&Isolation, String> {
         let probe = async {
-            let program = std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
+            let program =
+                std::env::current_exe().map_err(|error| format!("cannot find this program's own file: {error}"))?;
             let child = ChildCommand { program, args: vec![RUN.into()] };
             let isolation = Isolation::probe(child, self.offered.level).await;
             let isolation = isolation.map_err(|error| format!("what runs programs cannot be tried: {error}"))?;
@@ -173,19 +185,25 @@ impl Programs {
     }
 
     /// Runs a job to its end, in the scratch of its action, once it is its turn. Dropping the future ends all of the job at once;
-    /// `held` is dropped when nothing of it is left.
+    /// `held` is dropped when nothing of it is left. Of the bytes that an action's programs may write together, those before wrote
+    /// so many; gives how many it is now.
     pub async fn run(
         self: &Arc<Self>,
         account: u64,
         started: Started,
         scratch: PathBuf,
+        written: u64,
         held: impl Send + 'static,
-    ) -> Result<commands::Ended, NotRun> {
+    ) -> Result<(commands::Ended, u64), NotRun> {
         let started = Arc::new(started);
         let isolation = self.probe().await.map_err(NotRun::Host)?;
-        let (job, level) = self.job(isolation, &started, scratch)?;
+        let (mut job, level) = self.job(isolation, &started, scratch)?;
+        job.limits.output_bytes_max = job.limits.output_bytes_max.saturating_sub(written);
         let place = self.place(account, &started).await;
-        started.log(seam::Level::Info, &format!("`{}` runs apart from the machine (level {level})", started.job.in_short()));
+        started.log(
+            seam::Level::Info,
+            &format!("`{}` runs apart from the machine (level {level})", started.job.in_short()),
+        );
         started.progress(&format!("runs `{}`", started.job.in_short()));
         let programs = Arc::clone(self);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -196,7 +214,8 @@ impl Programs {
         });
         let ended = running.await;
         drop(stop);
-        ended.unwrap_or_else(|error| Err(NotRun::Host(format!("the job was lost: {error}"))))
+        let ended = ended.unwrap_or_else(|error| Err(NotRun::Host(format!("the job was lost: {error}"))));
+        ended.map(|(ended, bytes)| (ended, written + bytes))
     }
 
     async fn place(&self, account: u64, started: &Started) -> Permit {
@@ -211,7 +230,9 @@ impl Programs {
     fn job(&self, isolation: &Isolation, started: &Arc<Started>, work: PathBuf) -> Result<(Job, Level), NotRun> {
         let Started { job, grant, secrets, .. } = &**started;
         if job.image.is_some() || grant.level == commands::Isolation::Image {
-            return Err(NotRun::Configuration("this host fetches no images yet: grant the level \"toolchain\"".to_owned()));
+            return Err(NotRun::Configuration(
+                "this host fetches no images yet: grant the level \"toolchain\"".to_owned(),
+            ));
         }
         let tools = self.offered.tools(grant)?;
         let root = Root::Toolchain(tools.toolchain().map_err(NotRun::Configuration)?);
@@ -234,7 +255,8 @@ impl Programs {
             directory: PathBuf::from(&job.directory),
             binds: Vec::new(),
             environment: environment.into_iter().collect(),
-            network: job.network.then(|| proxy(started)),
+            // Without an origin there is nothing that `restricted` would lack.
+            network: (job.network && !(level == Level::Restricted && grant.network.is_empty())).then(|| proxy(started)),
             limits,
         };
         Ok((job, level))
@@ -281,7 +303,7 @@ async fn run(
     started: &Started,
     job: &Job,
     stop: impl Future<Output = ()>,
-) -> Result<commands::Ended, NotRun> {
+) -> Result<(commands::Ended, u64), NotRun> {
     // It may be what an earlier job of the action made of it.
     let _ = tokio::fs::create_dir(job.work.join(HOME)).await;
     let (timer, began) = (started.begin(), clock::monotonic());
@@ -303,7 +325,7 @@ async fn run(
         Ok(commands::Ended { status, .. }) => HostCallOutcome::Failed(format!("it ended with {status}")),
     };
     timer.end(started.job.in_short(), outcome, bytes);
-    ended.map_err(NotRun::from)
+    Ok((ended?, bytes))
 }
 
 /// As the plugin is told.

@@ -166,7 +166,6 @@ impl Sandbox {
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
             directories: grants.directories.clone(),
             work_dir,
-            scratch: scratch.clone(),
             is_scratch_left: ended.is_some(),
             quota: limits.files.clone(),
             memory: Arc::clone(&memory),
@@ -184,7 +183,9 @@ impl Sandbox {
         let result = match ran.result {
             Ok(Ok(outcome)) => {
                 let mut outcome = outcome::masked(outcome, &ran.seam);
-                outcome::check(&mut outcome, &ran.seam, ran.has_started).map(|()| outcome).map_err(CallFailure::Interface)
+                outcome::check(&mut outcome, &ran.seam, ran.has_started)
+                    .map(|()| outcome)
+                    .map_err(CallFailure::Interface)
             }
             Ok(Err(failure)) => {
                 let mut message = ran.seam.masked(&failure.message).into_owned();
@@ -330,7 +331,6 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         outputs: Vec::new(),
         directories: Default::default(),
         work_dir: PathBuf::new(),
-        scratch: PathBuf::new(),
         is_scratch_left: false,
         quota: limits.files.clone(),
         memory: Arc::clone(&memory),

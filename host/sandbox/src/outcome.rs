@@ -216,7 +216,7 @@ mod tests {
         let journal = Arc::new(Journal::default());
         let sink: Arc<dyn crate::seam::Sink> = journal.clone();
         let seam = Seam::new("guest/x", "S/A", sink, Masks::default(), Asks::default(), Outside::Live);
-        let result = check(&mut outcome, &seam);
+        let result = check(&mut outcome, &seam, false);
         let lines = journal.lines.lock().unwrap().clone();
         (result, outcome, lines)
     }

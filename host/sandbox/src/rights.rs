@@ -77,7 +77,12 @@ impl Asks {
     pub(crate) fn everything(names: &[&str], read: &[&str]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         let asks = ["write-directory", "secret", "reveal-secret"].map(|case| (case, owned(names)));
-        let others = [("http", owned(&["*"])), ("read-directory", owned(read)), ("clock", owned(&[""])), ("commands", owned(&[""]))];
+        let others = [
+            ("http", owned(&["*"])),
+            ("read-directory", owned(read)),
+            ("clock", owned(&[""])),
+            ("commands", owned(&[""])),
+        ];
         Self(asks.into_iter().chain(others).chain([("randomness", owned(&[""]))]).collect())
     }
 }

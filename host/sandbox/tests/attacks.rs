@@ -558,6 +558,7 @@ async fn requests_go_where_they_may_and_secrets_with_them() {
         value: SecretValue::new("pa55word-of-tests"),
         hosts: vec!["127.0.0.1".to_owned()],
         reveal,
+        commands: false,
     };
     let secrets = BTreeMap::from([("token".to_owned(), secret(false))]);
     let (here, named) = (format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}"));

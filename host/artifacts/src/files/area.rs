@@ -43,7 +43,9 @@ pub enum Role {
     Scratch,
     /// The scratch as a program of the machine left it: what is in it was made by others.
     Left,
-    Granted { writable: bool },
+    Granted {
+        writable: bool,
+    },
 }
 
 impl Role {

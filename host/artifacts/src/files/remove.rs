@@ -8,8 +8,8 @@ use std::ffi::CStr;
 use std::io;
 use std::path::Path;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmod, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -60,6 +60,7 @@ impl Removal<'_> {
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
             removed => return gone(removed),
         }
+        open_up(top, name)?;
         let directory = open_directory(top, name)?;
         self.each_entry(directory.as_fd(), Self::move_up)?;
         gone(unlinkat(top, name, AtFlags::REMOVEDIR))
@@ -69,6 +70,7 @@ impl Removal<'_> {
         if unlinked(directory, name, kind)? {
             return Ok(());
         }
+        open_up(directory, name)?;
         loop {
             self.moved += 1;
             match renameat(directory, name, self.top, format!(".{}", self.moved)) {
@@ -78,6 +80,21 @@ impl Removal<'_> {
             }
         }
     }
+}
+
+/// Lets the owner into a directory: a program may have closed it to everybody.
+fn open_up(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = match openat(parent, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        directory => directory?,
+    };
+    let mode = Mode::from_raw_mode(fstat(&directory)?.st_mode);
+    if mode.contains(Mode::RWXU) {
+        return Ok(());
+    }
+    // A file that only names a directory is changed by this way alone.
+    chmod(format!("/proc/self/fd/{}", directory.as_raw_fd()), mode | Mode::RWXU)
 }
 
 /// Whether it is gone: it is not if it is a directory.
@@ -106,7 +123,7 @@ fn gone(removed: rustix::io::Result<()>) -> rustix::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use rustix::fs::{mkdirat, renameat};
 
@@ -121,7 +138,10 @@ mod tests {
         for file in ["kept/sub/file", "tree/.2", "tree/.1/a/.1", "tree/.1/a/b/c/file"] {
             fs::write(at(file), file).unwrap();
         }
-        for link in ["tree/link", "tree/.1/a/b/link"] {
+        for closed in ["tree/.1/a/b", "tree/.1"] {
+            fs::set_permissions(at(closed), fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        for link in ["tree/link", "kept/link"] {
             symlink(at("kept"), at(link)).unwrap();
         }
         symlink(at("kept"), at("alone")).unwrap();

@@ -19,12 +19,13 @@ use serde_json::Value;
 use super::super::exit::{self, Ended};
 use super::component;
 use crate::out::{self, say};
-use pipewright_author::single::{ACTION, Place, STAGE, Single, unknown_settings};
+use pipewright_author::single::{ACTION, After, Place, STAGE, Single, unknown_settings};
 use pipewright_base::clock;
 use pipewright_packages::plugins;
 use pipewright_runner::grants::{GrantsFile, in_one_action};
 use pipewright_runner::outcome;
 use pipewright_runner::outcome::failure_of;
+use pipewright_runner::programs::NotRun;
 use pipewright_runner::recording::Keeper;
 
 #[derive(clap::Args)]
@@ -184,18 +185,29 @@ async fn call(
     mut keeper: Option<&mut Keeper>,
 ) -> Result<ExitCode, Ended> {
     let mut signals: VecDeque<_> = arguments.signal.iter().cloned().collect();
-    let mut resumed = None;
+    let mut after = After::default();
     loop {
         let sink = Arc::new(Shown { debug: arguments.debug });
-        let end = place
-            .call(sandbox, plugin, single, resumed.take(), sink, keeper.as_deref_mut())
+        let mut end = place
+            .call(sandbox, plugin, single, std::mem::take(&mut after), sink, keeper.as_deref_mut())
             .await
             .map_err(Ended::usage)?;
         let usage = end.usage;
+        if let (Some(started), Ok(Outcome::Waiting(wait))) = (end.started.take(), &end.result) {
+            let resumed = Resumption { continuation: wait.continuation.clone(), wake: Wake::Time };
+            after = match place.run(started).await {
+                Ok(ended) => After { resumed: Some(resumed), ended: Some(ended) },
+                Err(NotRun::Configuration(reason)) => {
+                    return Err(Ended::usage(format!("the program cannot be run: {reason}")));
+                }
+                Err(NotRun::Host(reason)) => return Err(Ended::Host(anyhow::anyhow!(reason))),
+            };
+            continue;
+        }
         let code = match &end.result {
             Ok(Outcome::Waiting(wait)) => match woken(wait.clone(), &mut signals).await {
                 Ok(resumption) => {
-                    resumed = Some(resumption);
+                    after.resumed = Some(resumption);
                     continue;
                 }
                 Err(what) => {

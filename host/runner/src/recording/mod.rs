@@ -85,7 +85,8 @@ pub enum RecordedResult {
 }
 
 /// What is missing of an action that ran programs.
-pub(crate) const PROGRAMS_LEFT: &str = "what the programs left in /scratch that the action ran, so that it cannot be called again without them";
+pub(crate) const PROGRAMS_LEFT: &str =
+    "what the programs left in /scratch that the action ran, so that it cannot be called again without them";
 
 impl Recording {
     /// Programs of the machine.

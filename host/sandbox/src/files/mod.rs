@@ -61,7 +61,6 @@ pub(crate) struct FilesConfig {
     /// The host's directory in which outputs and scratch are made, when they are used. Nothing may be in it yet, and it
     /// must be on the file system of the blob store.
     pub(crate) work_dir: PathBuf,
-    pub(crate) scratch: PathBuf,
     /// A program of the machine left it.
     pub(crate) is_scratch_left: bool,
     pub(crate) quota: FileQuota,
@@ -124,7 +123,8 @@ enum Want {
 impl Files {
     /// Touches no file.
     pub(crate) fn new(config: FilesConfig) -> Self {
-        let FilesConfig { inputs, outputs, directories, work_dir, scratch, is_scratch_left, quota, memory, floor, seam } = config;
+        let FilesConfig { inputs, outputs, directories, work_dir, is_scratch_left, quota, memory, floor, seam } =
+            config;
         let budget = Budget::new(quota, memory, floor);
         let area = |role, name, path| Area::new(role, name, path, Arc::clone(&budget));
         let shared = Shared {
@@ -147,7 +147,11 @@ impl Files {
                     (name, area)
                 })
                 .collect(),
-            scratch: area(if is_scratch_left { Role::Left } else { Role::Scratch }, "/scratch".to_owned(), scratch),
+            scratch: area(
+                if is_scratch_left { Role::Left } else { Role::Scratch },
+                "/scratch".to_owned(),
+                work_dir.join(SCRATCH),
+            ),
             budget,
             seam,
             stop: AtomicBool::new(false),

@@ -1,5 +1,6 @@
 //! What is kept, given again and made up of uses that are a request and its response: of two that every guest can have.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -47,7 +48,8 @@ const VALUE: &str = "s3cret/value";
 
 impl Calling {
     fn new(outside: Outside) -> Self {
-        let secret = |reveal| SecretGrant { value: SecretValue::new(VALUE), hosts: Vec::new(), reveal, commands: false };
+        let secret =
+            |reveal| SecretGrant { value: SecretValue::new(VALUE), hosts: Vec::new(), reveal, commands: false };
         let secrets = [("token".to_owned(), secret(true)), ("other".to_owned(), secret(false))];
         let grants = Grants { secrets: secrets.into(), clock: true, ..Grants::default() };
         let journal = Arc::new(Journal::default());
@@ -65,6 +67,8 @@ impl Calling {
             idempotency_key: "",
             connector: &Connector::new(&[]).unwrap(),
             secrets: secrets.clone(),
+            scratch: Path::new(""),
+            ended: None,
         });
         Self { seam, clock, secrets, journal }
     }

@@ -58,7 +58,10 @@ fn command(action: &Action, asked: Asked) -> Result<Step<Report<Told>>> {
     let (mut statuses, mut limits) = resumed.map(|resumed| resumed.continuation).unwrap_or_default();
     let mut tail = String::new();
     if let Some(ended) = bindings::ended() {
-        info!("ended with {} after {} µs of CPU time, {} bytes", ended.status, ended.cpu_micros, ended.memory_bytes_max);
+        info!(
+            "ended with {} after {} µs of CPU time, {} bytes",
+            ended.status, ended.cpu_micros, ended.memory_bytes_max
+        );
         statuses.push(ended.status);
         limits.extend(ended.limit);
         tail = ended.tail;

@@ -71,7 +71,8 @@ impl Capability for Commands {
     type Kept = Kept;
 
     fn asked(ask: &abi::Capability) -> Option<Asked<'_>> {
-        matches!(ask, abi::Capability::Commands).then(|| Asked::of_all(COMMANDS, "to run programs of the host's machine"))
+        matches!(ask, abi::Capability::Commands)
+            .then(|| Asked::of_all(COMMANDS, "to run programs of the host's machine"))
     }
 
     fn narrow(granted: &mut Self::Grant, asks: &Asks) {
@@ -98,7 +99,9 @@ impl Capability for Commands {
             let tools = with("with the toolchain", toolchain.iter().cloned().collect());
             let images = with("in the images", images.clone());
             let reach = with("which reach", network.iter().map(Origin::in_words).collect());
-            format!("run programs of this machine, held apart from it (level {level} or stronger){tools}{images}{reach}")
+            format!(
+                "run programs of this machine, held apart from it (level {level} or stronger){tools}{images}{reach}"
+            )
         };
         written.iter().map(line).collect()
     }

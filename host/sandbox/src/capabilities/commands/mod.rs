@@ -28,7 +28,7 @@ use crate::state::State;
 pub use self::granted::{CommandsGrant, Isolation, Programs};
 pub use self::started::{Output, Started};
 /// How a program ended, as the plugin is told.
-pub use crate::bindings::pipewright::plugin::commands::Ended;
+pub use crate::bindings::pipewright::plugin::commands::End as Ended;
 
 const COMMANDS: &str = "commands";
 
@@ -99,14 +99,17 @@ impl Job {
             return Err("a job needs a program: its first argument".to_owned());
         }
         let variables = self.environment.iter().chain(&self.secrets);
-        let words: Vec<&String> = self.arguments.iter().chain(variables.flat_map(|(name, value)| [name, value])).collect();
+        let words: Vec<&String> =
+            self.arguments.iter().chain(variables.flat_map(|(name, value)| [name, value])).collect();
         if words.len() > WORDS_MAX || words.iter().map(|word| word.len()).sum::<usize>() > JOB_BYTES_MAX {
             return Err(format!(
                 "its arguments and environment have more than {WORDS_MAX} words or {JOB_BYTES_MAX} bytes: write them into a file"
             ));
         }
         if words.iter().any(|word| word.len() > WORD_BYTES_MAX) {
-            return Err(format!("an argument or a variable has more than {WORD_BYTES_MAX} bytes: write it into a file"));
+            return Err(format!(
+                "an argument or a variable has more than {WORD_BYTES_MAX} bytes: write it into a file"
+            ));
         }
         if words.iter().any(|word| word.contains('\0')) {
             return Err("an argument or a variable has a NUL in it".to_owned());
@@ -123,7 +126,9 @@ impl Job {
         let is_plain = directory.components().all(|part| matches!(part, Component::Normal(_)));
         let shown = first_bytes(&self.directory, SHOWN_BYTES_MAX);
         if !is_plain || self.directory.contains('\0') || !stays_below(scratch, directory) {
-            return Err(format!("the directory {shown:?} is not a path below /scratch without `.`, `..` and links, like \"src\""));
+            return Err(format!(
+                "the directory {shown:?} is not a path below /scratch without `.`, `..` and links, like \"src\""
+            ));
         }
         if self.directory.is_empty() || scratch.join(directory).is_dir() {
             return Ok(());
@@ -184,7 +189,9 @@ impl Commands {
                 ));
             }
             if value.contains('\0') || value.len() > WORD_BYTES_MAX {
-                return Err(format!("the secret \"{name}\" has a NUL, or more bytes than an environment variable can have"));
+                return Err(format!(
+                    "the secret \"{name}\" has a NUL, or more bytes than an environment variable can have"
+                ));
             }
             Ok((variable.clone(), grant.value.clone()))
         };
@@ -205,15 +212,20 @@ impl Exchange for Commands {
     }
 
     fn check(&self, job: &Job) -> Result<(), Denied> {
-        let denied = |tried: String, grant: String| {
-            Err(Denied { tried, grant, is_asked: self.seam.asks().any(COMMANDS) })
-        };
+        let denied =
+            |tried: String, grant: String| Err(Denied { tried, grant, is_asked: self.seam.asks().any(COMMANDS) });
         let Some(grant) = &self.grant else {
-            return denied(format!("to run a program (`{}`)", job.in_short()), "commands = { level = \"toolchain\" }".to_owned());
+            return denied(
+                format!("to run a program (`{}`)", job.in_short()),
+                "commands = { level = \"toolchain\" }".to_owned(),
+            );
         };
         if let Some(image) = job.image.as_ref().filter(|image| !grant.images.contains(image)) {
             let image = first_bytes(image, SHOWN_BYTES_MAX);
-            return denied(format!("to run a program in the image {image}"), format!("commands = {{ …, images = [{image:?}] }}"));
+            return denied(
+                format!("to run a program in the image {image}"),
+                format!("commands = {{ …, images = [{image:?}] }}"),
+            );
         }
         job.secrets.values().try_for_each(|name| secrets::check_give(&self.secrets, self.seam.asks(), name))
     }
@@ -225,7 +237,9 @@ impl Exchange for Commands {
         if started.is_some() {
             return Err(HostCallOutcome::Failed("a call starts one program, and this one has started one".to_owned()));
         }
-        let Some(grant) = self.grant.clone() else { return Err(HostCallOutcome::Failed("it is not granted".to_owned())) };
+        let Some(grant) = self.grant.clone() else {
+            return Err(HostCallOutcome::Failed("it is not granted".to_owned()));
+        };
         job.secrets.values().for_each(|name| secrets::given(&self.seam, name));
         let (seam, connector) = (Arc::clone(&self.seam), self.connector.clone());
         *started = Some(Started { job: job.clone(), grant, secrets: values, seam, connector });
@@ -259,3 +273,105 @@ fn link(linker: &mut wasmtime::component::Linker<State>) -> wasmtime::Result<()>
 }
 
 type Kept = Exchanged<Job, Taken>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grants::HttpGrant;
+    use crate::masks::Masks;
+    use crate::outside::Outside;
+    use crate::rights::Asks;
+    use crate::seam::Journal;
+
+    fn job() -> Job {
+        let arguments = vec!["cargo".to_owned(), "build".to_owned()];
+        let (environment, secrets) = (BTreeMap::new(), BTreeMap::new());
+        Job {
+            arguments,
+            directory: String::new(),
+            environment,
+            secrets,
+            network: false,
+            image: None,
+            wall_seconds: None,
+        }
+    }
+
+    fn commands(scratch: &Path, is_granted: bool) -> Commands {
+        let network = vec![HttpGrant { tls: true, host: "a.test".to_owned(), port: 443, private: false }];
+        let grant =
+            CommandsGrant { level: Isolation::Toolchain, toolchain: None, network, images: vec!["good".to_owned()] };
+        let secret = |value: &str, commands| SecretGrant {
+            value: SecretValue::new(value),
+            hosts: Vec::new(),
+            reveal: false,
+            commands,
+        };
+        let secrets = [("token", "a long value", true), ("short", "short", true), ("other", "another value", false)];
+        let asks = Asks::everything(&["token", "short", "other"], &[]);
+        Commands {
+            grant: is_granted.then_some(grant),
+            secrets: secrets.map(|(name, value, commands)| (name.to_owned(), secret(value, commands))).into(),
+            connector: Connector::new(&[]).unwrap(),
+            seam: Seam::new("acme/x", "Build/It", Arc::new(Journal::default()), Masks::default(), asks, Outside::Live),
+            scratch: scratch.to_owned(),
+            ended: None,
+            has_started: false,
+            started: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn a_job_is_taken_as_granted_or_refused_with_the_reason() {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(scratch.path().join("a/b")).unwrap();
+        std::os::unix::fs::symlink("/", scratch.path().join("out")).unwrap();
+        let check = |is_granted: bool, change: fn(&mut Job), wanted: Result<(), &str>| {
+            let (mut job, commands) = (job(), commands(scratch.path(), is_granted));
+            change(&mut job);
+            let taken = commands.seam.attempt(&commands, job.clone());
+            match (taken, wanted) {
+                (Ok(_), Ok(())) => assert_eq!(commands.into_started().unwrap().job, job),
+                (Err(outcome), Err(part)) => {
+                    let text = format!("{outcome:?}").replace("\\\"", "\"");
+                    assert!(text.contains(part), "{text} instead of {part}");
+                    assert!(commands.into_started().is_none());
+                }
+                (taken, wanted) => panic!("{job:?}: {taken:?} instead of {wanted:?}"),
+            }
+        };
+        check(true, |_| (), Ok(()));
+        check(false, |_| (), Err("Denied(\"acme/x (action Build/It) tried to run a program (`cargo build`), which it"));
+        check(true, |job| job.network = true, Ok(()));
+        check(true, |job| job.image = Some("good".to_owned()), Ok(()));
+        check(true, |job| job.image = Some("bad".to_owned()), Err("commands = { …, images = [\"bad\"] }"));
+        check(true, |job| job.directory = "a/b".into(), Ok(()));
+        let outside = "is not a path below /scratch without";
+        check(true, |job| job.directory = "/a".into(), Err(outside));
+        check(true, |job| job.directory = "a/../..".into(), Err(outside));
+        check(true, |job| job.directory = "out/tmp".into(), Err(outside));
+        check(true, |job| job.directory = "c".into(), Err("there is no directory /scratch/c"));
+        check(true, |job| job.arguments.clear(), Err("a job needs a program"));
+        check(true, |job| job.arguments.push("a\0b".into()), Err("has a NUL in it"));
+        check(true, |job| job.arguments.push("x".repeat(WORD_BYTES_MAX + 1)), Err("more than 131072 bytes"));
+        check(true, |job| job.arguments = vec!["x".into(); WORDS_MAX + 1], Err("more than 20000 words"));
+        check(true, |job| drop(job.environment.insert("A=B".into(), "x".into())), Err("is no name"));
+        check(true, |job| drop(job.secrets.insert("T".into(), "token".into())), Ok(()));
+        check(true, |job| drop(job.secrets.insert("T".into(), "short".into())), Err("fewer than 8 bytes"));
+        check(
+            true,
+            |job| drop(job.secrets.insert("T".into(), "other".into())),
+            Err("secrets.other = { …, commands = true }"),
+        );
+        check(true, |job| drop(job.secrets.insert("T".into(), "no".into())), Err("which it does not ask for"));
+    }
+
+    #[test]
+    fn one_call_starts_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let commands = commands(scratch.path(), true);
+        assert!(commands.seam.attempt(&commands, job()).is_ok());
+        let second = commands.seam.attempt(&commands, job()).unwrap_err();
+        assert!(second.text().unwrap().contains("this one has started one"), "{second:?}");
+    }
+}

@@ -141,3 +141,33 @@ impl Tail {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::masks::Masks;
+    use crate::outside::Outside;
+    use crate::rights::Asks;
+    use crate::seam::Journal;
+
+    #[test]
+    fn what_a_program_writes_is_masked_logged_and_its_end_is_told() {
+        let journal = Arc::new(Journal::default());
+        let masks = Masks::of(["hunter2-hunter2"]);
+        let sink = Arc::clone(&journal) as Arc<dyn crate::seam::Sink>;
+        let seam = Seam::new("acme/x", "Build/It", sink, masks, Asks::default(), Outside::Live);
+        let output = || Output { lines: Lines::new(Level::Info, Arc::clone(&seam)), tail: Tail::default() };
+        let mut written = output();
+        for piece in ["first\n\x1b[1mse", "cond hunter2-", "hunter2\nthird"] {
+            written.write(piece.as_bytes());
+        }
+        assert_eq!(written.finish(), "first\n\x1b[1msecond ****\nthird");
+        assert_eq!(*journal.lines.lock().unwrap(), ["first", "\x1b[1msecond ****", "third"]);
+
+        let mut long = output();
+        let lines = (0..10_000).map(|number| format!("line {number}")).collect::<Vec<_>>().join("\n");
+        long.write(lines.as_bytes());
+        let tail = long.finish();
+        assert!(tail.len() < TAIL_BYTES_MAX && tail.len() > TAIL_BYTES_MAX / 2 && lines.ends_with(&tail), "{tail}");
+    }
+}

@@ -22,7 +22,6 @@ use tokio_rustls::TlsConnector;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::{Call, Connector};
 use super::body::{Entry, Progress, RequestBody, ResponseBody};
 use super::echo::Echo;
 use super::failure::Failure;
@@ -30,6 +29,7 @@ use super::grant::{HttpGrant, is_asked};
 use super::heard::Heard;
 use super::origin::{Origin, is_public, normal_host};
 use super::tape::Tape;
+use super::{Call, Connector};
 use crate::capabilities::secrets::Refusal;
 use crate::clock;
 use crate::limits::HttpLimits;

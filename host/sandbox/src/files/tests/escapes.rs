@@ -83,12 +83,18 @@ fn planted_ways_out_are_not_followed() {
         assert!(read.is_err(), "{name} was read: {read:?}");
     }
     let area = &world.shared().directories["write"];
-    for name in ["absolute", "relative", "up/secret", "magic", "loop", "fifo", "hard", "dangling", "root/tmp/x"] {
-        for create in [false, true] {
-            let how = Open { write: true, create, follow: true, ..Open::default() };
-            let opened = area.open(name, how).map(|opened| matches!(opened, Opened::File(_)));
-            assert!(opened.is_err(), "{name} was opened to write: {opened:?}");
+    // As a program may leave them in the scratch.
+    let budget = Arc::clone(&world.shared().budget);
+    let left = Area::new(Role::Left, "/scratch".to_owned(), world.host("write"), budget);
+    for area in [area, &left] {
+        for name in ["absolute", "relative", "up/secret", "magic", "loop", "fifo", "hard", "dangling", "root/tmp/x"] {
+            for create in [false, true] {
+                let how = Open { write: true, create, follow: true, ..Open::default() };
+                let opened = area.open(name, how).map(|opened| matches!(opened, Opened::File(_)));
+                assert!(opened.is_err(), "{name} was opened to write: {opened:?}");
+            }
         }
+        assert!(area.open_file("fifo").is_err() && area.open_file("relative").is_err());
     }
     assert!(area.set_executable("hard", true).is_err());
     assert!(world.write("/directories/write/up/new", "x").is_err());

@@ -55,6 +55,7 @@ impl World {
             outputs: vec!["out".to_owned()],
             directories: BTreeMap::from([grant("read", Access::Read), grant("write", Access::Write)]),
             work_dir: dir.path().join("work"),
+            is_scratch_left: false,
             quota,
             memory: HostMemory::alone(host_memory_bytes_max),
             floor,

@@ -1,6 +1,7 @@
 //! What a case needs around it: a server, a name server, grants, a journal, and a small guest that follows redirects.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
@@ -139,6 +140,7 @@ impl World {
             value: SecretValue::new(value),
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             reveal: false,
+            commands: false,
         };
         let secrets = [
             (
@@ -176,6 +178,8 @@ impl World {
             idempotency_key: "",
             connector: &self.connector,
             secrets: secrets.clone(),
+            scratch: Path::new(""),
+            ended: None,
         });
         Calling { http, secrets, seam, journal }
     }

@@ -1,0 +1,52 @@
+//! An action's own folder.
+//!
+//! Owns what is kept of it between two calls, and that it goes. Must not know what is in it.
+
+use std::path::PathBuf;
+
+use pipewright_artifacts::files::remove_tree;
+use pipewright_sandbox::files::{OUTPUTS, SCRATCH};
+
+/// An action's own folder, gone when its calls and what they started are.
+pub(crate) struct WorkFolder(pub(crate) PathBuf);
+
+impl WorkFolder {
+    /// Leaves the scratch alone, and makes it if need be.
+    pub(crate) async fn keep_scratch(&self) -> anyhow::Result<PathBuf> {
+        let (scratch, outputs) = (self.0.join(SCRATCH), self.0.join(OUTPUTS));
+        let kept = tokio::task::spawn_blocking(move || {
+            remove_tree(&outputs)?;
+            std::fs::create_dir_all(&scratch)?;
+            anyhow::Ok(scratch)
+        });
+        kept.await?
+    }
+
+    /// Not on this thread: a plugin decides how long it takes.
+    pub(crate) async fn empty(&self) {
+        if let Some(emptying) = self.begin_to_empty() {
+            // It tells what goes wrong by itself.
+            let _ = emptying.await;
+        }
+    }
+
+    /// None where there is nothing, as after most calls.
+    fn begin_to_empty(&self) -> Option<tokio::task::JoinHandle<()>> {
+        std::fs::symlink_metadata(&self.0).ok()?;
+        let folder = self.0.clone();
+        Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = remove_tree(&folder) {
+                tracing::warn!("cannot empty {}: {error}", folder.display());
+            }
+        }))
+    }
+}
+
+impl Drop for WorkFolder {
+    /// Where the call was given up.
+    fn drop(&mut self) {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.begin_to_empty();
+        }
+    }
+}
