@@ -79,12 +79,14 @@ artifacts: {base-directory: out, files: ['**/*']}
 "#;
     let build = with(codebuild("Build", "Build", json!({})), "outputArtifacts", json!([{ "name": "App" }]));
     let mut check = with(action("Compute", "AWS", "Commands", "Check"), "inputArtifacts", json!([{ "name": "App" }]));
-    check["commands"] = json!(["./app > said.txt", "test \"$(cat said.txt)\" = \"#{Build.VERSION}\"", "SAID=$(cat said.txt)"]);
+    check["commands"] =
+        json!(["./app > said.txt", "test \"$(cat said.txt)\" = \"#{Build.VERSION}\"", "SAID=$(cat said.txt)"]);
     check["outputArtifacts"] = json!([{ "name": "Said", "files": ["said.txt"] }]);
     check["outputVariables"] = json!(["SAID"]);
     let mut junit = with(action("Test", "Custom", "JUnit", "Units"), "inputArtifacts", json!([{ "name": "App" }]));
     junit["configuration"] = json!({ "CasesMin": "1" });
-    let mut publish = with(action("Deploy", "Custom", "Directory", "Publish"), "inputArtifacts", json!([{ "name": "App" }]));
+    let mut publish =
+        with(action("Deploy", "Custom", "Directory", "Publish"), "inputArtifacts", json!([{ "name": "App" }]));
     publish["configuration"] = json!({ "Directory": "public" });
     let files = [("src/main.c", PROGRAM), ("version.txt", "1.2.3\n")];
     let ended = run(&home, buildspec, &files, &[build, check, junit, publish], GRANTS);
@@ -149,7 +151,8 @@ version: 0.2
 phases: {build: {commands: ['exit $STATUS']}}
 reports: {units: {files: [junit.xml]}}
 ";
-    let report = "<testsuite name=\"sums\"><testcase name=\"adds\"><failure message=\"1 is not 2\"/></testcase></testsuite>";
+    let report =
+        "<testsuite name=\"sums\"><testcase name=\"adds\"><failure message=\"1 is not 2\"/></testcase></testsuite>";
     let of = |status: &str| {
         let variables = format!(r#"[{{"name":"STATUS","value":"{status}"}}]"#);
         codebuild("Test", "Build", json!({ "EnvironmentVariables": variables }))

@@ -80,7 +80,9 @@ struct Finished {
 
 fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
     if settings.batch_enabled {
-        return Err(Failure::configuration("batches of builds are not carried out: remove `BatchEnabled`, or use an action for each"));
+        return Err(Failure::configuration(
+            "batches of builds are not carried out: remove `BatchEnabled`, or use an action for each",
+        ));
     }
     let (name, is_first) = (&settings.project_name, is_first(action)?);
     let found = Project::read(action, name)?;

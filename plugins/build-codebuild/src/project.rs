@@ -96,7 +96,10 @@ impl Environment {
 /// The name becomes that of a file.
 fn check_name(name: &str) -> Result<()> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_word) && name.len() <= NAME_BYTES_MAX {
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(is_word)
+        && name.len() <= NAME_BYTES_MAX
+    {
         return Ok(());
     }
     let may = "letters, digits, `-` and `_`, after a letter or digit";

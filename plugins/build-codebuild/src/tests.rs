@@ -88,7 +88,11 @@ fn failures_are_told_in_the_words_of_codebuild() {
         "COMMAND_EXECUTION_ERROR, Message: Error while executing command: exit 7. Reason: exit status 7",
     );
     assert!(log.contains("\none\n") && log.contains("\nlast\n") && !log.contains("\ntwo\n"), "{log}");
-    check("version: 0.2\nphases: {}\nartifacts: {files: [none]}", "UPLOAD_ARTIFACTS", "CLIENT_ERROR, Message: no matching artifact paths");
+    check(
+        "version: 0.2\nphases: {}\nartifacts: {files: [none]}",
+        "UPLOAD_ARTIFACTS",
+        "CLIENT_ERROR, Message: no matching artifact paths",
+    );
     check("version: 0.3\nphases: {}", "DOWNLOAD_SOURCE", "YAML_FILE_ERROR, Message: line 1, column 10: version");
     let (_host, report) = build(Host::new().input("Source", &[]), settings);
     assert!(report.unwrap_err().message.ends_with("/src/buildspec.yml: no such file or directory"));
@@ -108,11 +112,15 @@ fn a_project_says_what_its_builds_begin_with() {
         .input("Source", &[("ci/build.yml", spec)])
         .directory("projects", &[("app.json", project)])
         .secret("deploy-token", "s3cret");
-    let settings =
-        || with(|it| it.environment_variables = Some(r#"[{"name":"MODE","value":"action","type":"PLAINTEXT"}]"#.into()));
+    let settings = || {
+        with(|it| it.environment_variables = Some(r#"[{"name":"MODE","value":"action","type":"PLAINTEXT"}]"#.into()))
+    };
     let Ok(Step::Waiting(wait)) = codebuild(&host.action(), settings()) else { panic!("it does not wait") };
     let job = host.job();
-    assert_eq!((job.image.as_deref(), job.wall_seconds, job.network), (Some("registry.example/rust:1"), Some(300), true));
+    assert_eq!(
+        (job.image.as_deref(), job.wall_seconds, job.network),
+        (Some("registry.example/rust:1"), Some(300), true)
+    );
     let secrets: Vec<_> = job.secrets.iter().map(|it| (it.name.as_str(), it.value.as_str())).collect();
     assert_eq!(secrets, [("TOKEN", "deploy-token")]);
     assert!(job.environment.iter().all(|variable| variable.name != "TOKEN"));
@@ -156,7 +164,10 @@ fn what_the_settings_may_not_say() {
     check(&|| with(|it| it.batch_enabled = true), "batches of builds are not carried out");
     check(&|| with(|it| it.project_name = "../app".to_owned()), "is no name of a project");
     check(&|| with(|it| it.primary_source = Some("Other".to_owned())), "the input artifacts are `Source`");
-    check(&|| with(|it| it.environment_variables = Some("[{\"name\":\"A\",\"value\":\"x\ny\"}]".to_owned())), "line break");
+    check(
+        &|| with(|it| it.environment_variables = Some("[{\"name\":\"A\",\"value\":\"x\ny\"}]".to_owned())),
+        "line break",
+    );
     check(&|| with(|it| it.buildspec_override = Some("arn:aws:s3:::b/x.yml".to_owned())), "is not to be had");
 }
 
@@ -230,9 +241,18 @@ fn what_a_command_finds_of_the_one_before() {
         ];
         check(shell, 1, &kept, &["test $CODEBUILD_LAST_EXIT = 0 || echo not so"]);
         let failing = ["cd ..; E=4; (exit 5)", "echo not so"];
-        let after = ["test $E$CODEBUILD_LAST_EXIT$CODEBUILD_BUILD_SUCCEEDING = 450 || echo not so", "F=6", "test $E$F = 46 || echo not so"];
+        let after = [
+            "test $E$CODEBUILD_LAST_EXIT$CODEBUILD_BUILD_SUCCEEDING = 450 || echo not so",
+            "F=6",
+            "test $E$F = 46 || echo not so",
+        ];
         check(shell, 2, &failing, &after);
-        check(shell, 2, &["E=4", "F=5; kill -9 $$"], &["test $E${F-none}$CODEBUILD_LAST_EXIT = 4none137 || echo not so"]);
+        check(
+            shell,
+            2,
+            &["E=4", "F=5; kill -9 $$"],
+            &["test $E${F-none}$CODEBUILD_LAST_EXIT = 4none137 || echo not so"],
+        );
     }
 }
 

@@ -8,9 +8,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use pipewright_buildspec::{
-    Build, Buildspec, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Exit, Next, Run, Session,
-};
+use pipewright_buildspec::{Build, Buildspec, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Exit, Next, Run, Session};
 use pipewright_sdk::commands::{self, Job};
 use pipewright_sdk::prelude::*;
 use serde::de::IgnoredAny;

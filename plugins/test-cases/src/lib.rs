@@ -23,7 +23,9 @@ fn told(case: &Case, excuse: Option<&str>) -> TestCase {
             let message = if message.is_empty() { format!("{name}: {word}") } else { message };
             TestCase::failed(name, message)
         }
-        (Status::Failed | Status::Error, Some(excuse)) => TestCase::skipped(name, format!("{word}: {excuse}\n{message}")),
+        (Status::Failed | Status::Error, Some(excuse)) => {
+            TestCase::skipped(name, format!("{word}: {excuse}\n{message}"))
+        }
         (Status::Skipped | Status::Unknown, _) => TestCase::skipped(name, message),
     };
     match &case.file {

@@ -70,9 +70,9 @@ impl Plugin {
                 None => interfaces.push((key, functions.iter().collect())),
             }
         }
-        let exports = interfaces.iter().map(|(key, functions)| {
-            quote_spanned!(key.span()=> ::pipewright_sdk::export_category! { #key #(#functions)* })
-        });
+        let exports = interfaces.iter().map(
+            |(key, functions)| quote_spanned!(key.span()=> ::pipewright_sdk::export_category! { #key #(#functions)* }),
+        );
         quote! {
             ::pipewright_sdk::component! {
                 #(#attributes)* name: #name, asks: [#asks], may_run_again: #may_run_again, types: [#(#types),*]
