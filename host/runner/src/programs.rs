@@ -307,7 +307,7 @@ async fn run(
     // It may be what an earlier job of the action made of it.
     let _ = tokio::fs::create_dir(job.work.join(HOME)).await;
     let (timer, began) = (started.begin(), clock::monotonic());
-    let (lines, mut written) = mpsc::channel(PIECES_MAX);
+    let (lines, mut written) = mpsc::channel::<Vec<u8>>(PIECES_MAX);
     let output = async {
         let (mut output, mut bytes) = (started.output(), 0);
         while let Some(piece) = written.recv().await {
