@@ -79,9 +79,9 @@ struct Finished {
 }
 
 fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
-    if settings.batch_enabled {
+    if settings.batch_enabled || settings.combine_artifacts {
         return Err(Failure::configuration(
-            "batches of builds are not carried out: remove `BatchEnabled`, or use an action for each",
+            "batches of builds are not carried out: remove `BatchEnabled` and `CombineArtifacts`, or use an action for each",
         ));
     }
     let (name, is_first) = (&settings.project_name, is_first(action)?);
@@ -105,7 +105,7 @@ fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
     let about = variables::about(action, name, &project, primary.name());
     let given = variables::given(&buildspec, &project, &started_with, &about);
     if is_first {
-        downloaded(&buildspec, &project);
+        downloaded(&buildspec, &project, settings);
     }
     let hidden = given.hidden();
     let plan = Plan {
@@ -199,13 +199,14 @@ fn without_source(context: Context) -> Build {
 }
 
 /// What is said before the first command; of what is not done here, once.
-fn downloaded(buildspec: &Buildspec, project: &Project) {
+fn downloaded(buildspec: &Buildspec, project: &Project, settings: &Configuration) {
     info!("CODEBUILD_SRC_DIR={}", source_directory());
     info!("Phase complete: DOWNLOAD_SOURCE State: SUCCEEDED");
     let phases = &buildspec.phases;
     let users = [&phases.install, &phases.pre_build, &phases.build, &phases.post_build];
     let passed_over = [
         (users.iter().any(|phase| phase.run_as.is_some()), "run-as: every command runs as a user without rights"),
+        (settings.service_role_arn_override.is_some(), "ServiceRoleArnOverride: the grant says what a build may do"),
         (buildspec.cache.is_some(), "cache: every build begins without one"),
         (buildspec.env.git_credential_helper, "git-credential-helper: there is none"),
         (

@@ -107,7 +107,7 @@ fn a_project_says_what_its_builds_begin_with() {
             {"name": "KIND", "value": "project"}, {"name": "MODE", "value": "project"},
             {"name": "TOKEN", "value": "deploy-token", "type": "PARAMETER_STORE"}]}}"#;
     let spec = "version: 0.2\nenv: {exported-variables: [KIND, MODE, TOKEN]}\n\
-        phases: {build: {commands: ['test \"$TOKEN\" = s3cret', 'test \"$TOKEN\" = s3cret']}}";
+        phases: {build: {commands: ['test ${#TOKEN} = 6', 'test ${#TOKEN} = 6']}}";
     let host = Host::new()
         .input("Source", &[("ci/build.yml", spec)])
         .directory("projects", &[("app.json", project)])
