@@ -6,6 +6,7 @@ mod acceptance;
 mod accounts;
 mod author_loop;
 mod authors;
+mod builds;
 mod cases;
 mod chain;
 mod client;

@@ -36,6 +36,9 @@ impl Home {
             .current_dir(self.0.path())
             .env("HOME", self.0.path())
             .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            // Programs of actions see the system's own tools.
+            .env_remove("RUSTUP_HOME")
+            .env_remove("CARGO_HOME")
             .env_remove("XDG_DATA_HOME")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("PIPEWRIGHT_LOG")

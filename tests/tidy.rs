@@ -55,6 +55,12 @@ const LAWS: &[Law] = &[
         except: &[],
     },
     Law {
+        name: "what reads buildspecs and reports knows no time, files, network, programs or environment",
+        patterns: &["std::time::", "std::fs", "std::net", "std::env", "std::process", "std::thread", "pipewright_sdk"],
+        within: &["plugins/buildspec/src", "plugins/reports/src"],
+        except: &[],
+    },
+    Law {
         name: "inside the packages, the plugins do not know where they come from",
         patterns: &["crate::installed", "crate::lock", "crate::registry", "crate::origin", "crate::policy"],
         within: &["host/packages/src/plugins"],

@@ -41,7 +41,7 @@ pub fn node_modules(package: &str) -> Option<PathBuf> {
     has_it.then_some(modules)
 }
 
-fn missing(name: &str) {
+pub fn missing(name: &str) {
     let required = std::env::var("PIPEWRIGHT_TESTS_REQUIRE").unwrap_or_default();
     assert!(!required.split_whitespace().any(|required| required == name), "{name} is required and missing");
     eprintln!("SKIPPED: {name} is not on this machine, and what this test checks was NOT checked");

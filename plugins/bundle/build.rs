@@ -22,11 +22,14 @@ const KIT: [&str; 10] = [
     "wit/plugin.wit",
 ];
 
+/// Of several plugins each.
+const LIBRARIES: [&str; 7] =
+    ["build-jobs", "buildspec", "git-objects", "reports", "site-references", "source-files", "test-cases"];
+
 fn main() {
     let workspace = Path::new(&components::variable("CARGO_MANIFEST_DIR")).join("../..");
     let plugins = components::folders(&workspace.join("plugins"), "plugin");
-    // Libraries of two plugins each.
-    for library in ["git-objects", "site-references", "source-files"] {
+    for library in LIBRARIES {
         println!("cargo::rerun-if-changed={}", workspace.join("plugins").join(library).join("src").display());
     }
     components::embed(&workspace, "plugins", &plugins);

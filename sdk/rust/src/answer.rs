@@ -26,8 +26,8 @@ pub enum Step<T> {
     Waiting(Wait),
 }
 
-/// Asks to be called again, at a time or on a signal. It costs the host nothing; nothing of the instance survives but the
-/// continuation.
+/// Asks to be called again: at a time, on a signal, or when a job has ended ([`Job::start`](crate::commands::Job::start)). It
+/// costs the host nothing; nothing of the instance survives but the continuation, and the scratch where a job was started.
 ///
 /// ```
 /// # use pipewright_sdk::prelude::*;
@@ -62,6 +62,11 @@ impl Wait {
     /// Until a time in milliseconds since 1970-01-01 UTC.
     pub fn until_time(milliseconds: u64) -> Self {
         Self::new(Some(milliseconds), None)
+    }
+
+    /// Until the job that was started has ended.
+    pub(crate) fn for_job() -> Self {
+        Self::new(None, None)
     }
 
     /// Until this time at the latest, in milliseconds since 1970-01-01 UTC.

@@ -18,6 +18,7 @@ pub mod host {
                 import pipewright:plugin/log@0.1.0;
                 import pipewright:plugin/artifacts@0.1.0;
                 import pipewright:plugin/secrets@0.1.0;
+                import pipewright:plugin/commands@0.1.0;
                 import wasi:http/outgoing-handler@0.2.12;
             }
         ",

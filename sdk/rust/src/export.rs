@@ -123,6 +123,7 @@ macro_rules! describe {
     (deploy $function:ident) => { $crate::describe!(deploy::Outcome Deploy $function) };
     (approval $function:ident) => { $crate::describe!(approval::Outcome Approval $function) };
     (invoke $function:ident) => { $crate::describe!(invoke::Outcome Invoke $function) };
+    (compute $function:ident) => { $crate::describe!(build::Outcome Compute $function) };
     (rule $function:ident) => { $crate::describe!(rule::Outcome Rule $function) };
     ($module:ident::$outcome:ident $category:ident $function:ident) => {
         $crate::export::describe::<$crate::bindings::$module::exports::pipewright::plugin::$module::$outcome, _, _>(

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 
 pub use crate::bindings::host::pipewright::plugin::types::{Failure, FailureKind};
-use crate::bindings::host::pipewright::plugin::{artifacts, secrets};
+use crate::bindings::host::pipewright::plugin::{artifacts, commands, secrets};
 
 /// What a plugin's functions return: the [`Failure`] needs no naming.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -68,6 +68,15 @@ impl From<artifacts::Error> for Failure {
 impl From<secrets::Error> for Failure {
     fn from(secrets::Error::Denied(text): secrets::Error) -> Self {
         Self::permission(text)
+    }
+}
+
+impl From<commands::Error> for Failure {
+    fn from(error: commands::Error) -> Self {
+        match error {
+            commands::Error::Denied(text) => Self::permission(text),
+            commands::Error::Invalid(text) => Self::configuration(text),
+        }
     }
 }
 

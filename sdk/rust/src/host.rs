@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use crate::bindings::host::pipewright::plugin::{artifacts, log, secrets};
+pub(crate) use crate::bindings::host::pipewright::plugin::{artifacts, commands, log, secrets};
 use crate::bindings::host::wasi::io::error::Error as IoError;
 pub(crate) use crate::bindings::host::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
@@ -18,6 +18,11 @@ pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// Where `inputs`, `outputs`, `directories` and `scratch` are.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from("/")
+}
+
+/// Where programs find `scratch`.
+pub(crate) fn work() -> PathBuf {
+    PathBuf::from("/work")
 }
 
 #[expect(clippy::disallowed_methods, reason = "what WASI's clock says is what the operator granted")]

@@ -52,6 +52,7 @@ mod answer;
 #[doc(hidden)]
 pub mod bindings;
 pub mod clock;
+pub mod commands;
 #[doc(hidden)]
 pub mod export;
 mod failure;
@@ -81,7 +82,8 @@ pub use failure::{Doing, Failure, FailureKind, Result};
 ///
 /// `name` is needed. Besides it there may be, in any order: `asks`, what the operator may grant, where `ask` and
 /// `Capability` need no import; `may_run_again` (default `true`; with `false` an action that a crash of the host interrupted
-/// fails instead of running again); and the categories `source`, `build`, `test`, `deploy`, `approval`, `invoke` and `rule`.
+/// fails instead of running again); and the categories `source`, `build`, `test`, `deploy`, `approval`, `invoke`, `compute`
+/// and `rule`.
 /// The version is the crate's.
 ///
 /// ```
@@ -131,6 +133,6 @@ pub mod prelude {
     pub use crate::{
         Action, Choice, Decision, Deployed, Doing, Failure, Fetched, Input, Output, Report, Result, Resumed, Revision,
         Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait, Wake, action, clock,
-        debug, error, files, http, info, plugin, secrets, warn,
+        commands, debug, error, files, http, info, plugin, secrets, warn,
     };
 }

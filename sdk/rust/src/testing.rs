@@ -2,7 +2,7 @@
 //!
 //! Its files are in a temporary directory, its clock stands where the test sets it, and requests get the answers that the
 //! test made up. What a sandbox refuses, what it limits, and `zip` and `unzip` are for the cases of `pipewright plugin
-//! test`, which run the component itself.
+//! test`, which run the component itself. No program runs: a test says how a job ended, and writes what it left.
 //!
 //! ```
 //! use pipewright_sdk::prelude::*;
@@ -35,8 +35,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+pub use crate::bindings::host::pipewright::plugin::commands::Job;
 use crate::bindings::host::pipewright::plugin::types::{self as abi, Category, Owner, Resumption};
 use crate::bindings::host::wasi::http::types::ErrorCode;
+use crate::commands::Ended;
 use crate::{Action, Context, NamedValue, TypeId, Wait, Wake, http};
 
 /// What a call sees of the time unless the test says something else: 2023-11-14, as in cases.
@@ -62,6 +64,9 @@ struct Told {
     stand_ins: BTreeMap<String, String>,
     answers: VecDeque<(String, Answer)>,
     requests: Vec<Sent>,
+    /// Started, and not looked at.
+    job: Option<Job>,
+    ended: Option<Ended>,
     log: String,
 }
 
@@ -86,6 +91,8 @@ impl Host {
             stand_ins: BTreeMap::new(),
             answers: VecDeque::new(),
             requests: Vec::new(),
+            job: None,
+            ended: None,
             log: String::new(),
         };
         let state = Rc::new(State { folder, told: RefCell::new(told) });
@@ -105,6 +112,33 @@ impl Host {
     pub fn output(mut self, name: &str) -> Self {
         self.write(&format!("outputs/{name}"), &[]);
         self.request.outputs.push(abi::Output { name: name.to_owned(), files: Vec::new() });
+        self
+    }
+
+    /// An output artifact, with the file patterns that the declaration has for it.
+    pub fn output_files(mut self, name: &str, files: &[&str]) -> Self {
+        self = self.output(name);
+        if let Some(output) = self.request.outputs.last_mut() {
+            output.files = texts(files);
+        }
+        self
+    }
+
+    /// The declaration's `commands`.
+    pub fn commands(mut self, commands: &[&str]) -> Self {
+        self.request.commands = texts(commands);
+        self
+    }
+
+    /// The declaration's `outputVariables`.
+    pub fn output_variables(mut self, names: &[&str]) -> Self {
+        self.request.output_variables = texts(names);
+        self
+    }
+
+    /// One of the declaration's `environmentVariables`.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.request.environment.push(NamedValue { name: name.to_owned(), value: value.to_owned() });
         self
     }
 
@@ -140,8 +174,25 @@ impl Host {
 
     /// The action is called again after this wait.
     pub fn resumed(mut self, wait: Wait, wake: Wake) -> Self {
+        self.state.told.borrow_mut().ended = None;
         self.request.resumed = Some(Resumption { continuation: wait.continuation, wake });
         self
+    }
+
+    /// The action is called again after this wait, for the job that it started has ended. What that has written is in
+    /// [`Host::path`]`("scratch")`.
+    pub fn ended(self, wait: Wait, ended: Ended) -> Self {
+        let host = self.resumed(wait, Wake::Time);
+        host.state.told.borrow_mut().ended = Some(ended);
+        host
+    }
+
+    /// The job that the action started in its last call.
+    ///
+    /// # Panics
+    /// Where it started none.
+    pub fn job(&self) -> Job {
+        self.state.told.borrow_mut().job.take().expect("the action started no job")
     }
 
     /// What the action's function gets, beside its settings.
@@ -192,6 +243,19 @@ impl Drop for Host {
         if !std::thread::panicking() {
             assert!(left.is_empty(), "the action did not send: {}", left.join(", "));
         }
+    }
+}
+
+/// How a job ends that ends by itself, within a millisecond.
+pub fn exited(status: i32) -> Ended {
+    Ended {
+        status,
+        signal: None,
+        limit: None,
+        cpu_micros: 1_000,
+        memory_bytes_max: 1 << 20,
+        wall_micros: 1_000,
+        tail: String::new(),
     }
 }
 
@@ -252,6 +316,10 @@ impl Answer {
         self.body = body.into();
         self
     }
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
 }
 
 /// The first attempt at an action of which only the names of its artifacts matter.

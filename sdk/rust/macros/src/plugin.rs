@@ -6,7 +6,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Error, Expr, Ident, LitBool, LitStr, Result, Token, bracketed};
 
-const CATEGORIES: [&str; 7] = ["source", "build", "test", "deploy", "approval", "invoke", "rule"];
+const CATEGORIES: [&str; 8] = ["source", "build", "test", "deploy", "approval", "invoke", "compute", "rule"];
 
 type List<T> = Punctuated<T, Token![,]>;
 
@@ -61,10 +61,18 @@ impl Plugin {
                 .iter()
                 .map(move |function| quote_spanned!(function.span()=> ::pipewright_sdk::describe!(#key #function)))
         });
-        let exports = categories.iter().map(|(key, functions)| {
-            let functions = functions.iter();
-            quote_spanned!(key.span()=> ::pipewright_sdk::export_category! { #key #(#functions)* })
-        });
+        let mut interfaces: Vec<(Ident, Vec<&Ident>)> = Vec::new();
+        for (key, functions) in &categories {
+            // The interface of the category `compute` is that of `build`.
+            let key = if key == "compute" { Ident::new("build", key.span()) } else { key.clone() };
+            match interfaces.iter_mut().find(|(there, _)| *there == key) {
+                Some((_, there)) => there.extend(functions),
+                None => interfaces.push((key, functions.iter().collect())),
+            }
+        }
+        let exports = interfaces.iter().map(
+            |(key, functions)| quote_spanned!(key.span()=> ::pipewright_sdk::export_category! { #key #(#functions)* }),
+        );
         quote! {
             ::pipewright_sdk::component! {
                 #(#attributes)* name: #name, asks: [#asks], may_run_again: #may_run_again, types: [#(#types),*]

@@ -22,6 +22,10 @@ pub(crate) fn root() -> PathBuf {
     state().folder.path().to_owned()
 }
 
+pub(crate) fn work() -> PathBuf {
+    root().join("scratch")
+}
+
 pub(crate) fn milliseconds() -> u64 {
     told(|told| told.time)
 }
@@ -65,6 +69,32 @@ pub(crate) mod secrets {
         let stand_in = format!("{{stand-in of {name}}}");
         told(|told| told.stand_ins.insert(stand_in.clone(), value));
         Ok(stand_in)
+    }
+}
+
+pub(crate) mod commands {
+    use super::told;
+    pub(crate) use crate::bindings::host::pipewright::plugin::commands::Error;
+    use crate::bindings::host::pipewright::plugin::commands::{End, Job};
+
+    /// What the grants of the test are: its secrets.
+    pub(crate) fn start(job: &Job) -> Result<(), Error> {
+        told(|told| {
+            if told.job.is_some() {
+                return Err(Error::Invalid("a call starts one job, and this one has started one".to_owned()));
+            }
+            if let Some(secret) = job.secrets.iter().find(|secret| !told.secrets.contains_key(&secret.value)) {
+                let name = &secret.value;
+                let refused = format!("the secret `{name}` is not granted; a test grants it by `Host::secret`");
+                return Err(Error::Denied(refused));
+            }
+            told.job = Some(job.clone());
+            Ok(())
+        })
+    }
+
+    pub(crate) fn ended() -> Option<End> {
+        told(|told| told.ended.clone())
     }
 }
 

@@ -1,0 +1,248 @@
+//! Build and Test `AWS/CodeBuild/1`: a build by its buildspec, on the machine of the host and apart from it.
+//!
+//! The buildspec is the project's, or the one in the primary source. A project is a file in the directory `projects`, which the
+//! operator grants; without that directory every project is one that says nothing.
+
+mod project;
+mod reports;
+mod variables;
+
+use std::fs;
+
+use build_jobs::{Plan, Progress, advance, is_first, source_directory};
+use pipewright_buildspec::{Build, Buildspec, Context, DOCUMENT_BYTES_MAX, Place, Status};
+use pipewright_reports::Tests;
+use pipewright_sdk::prelude::*;
+use project::Project;
+use test_cases::{cases, counted};
+
+#[derive(Settings)]
+struct Configuration {
+    /// The project: `projects/NAME.json` in the directory that the operator grants under the name `projects`.
+    project_name: String,
+    /// The input artifact with the buildspec, in which commands begin; needed where there are several.
+    primary_source: Option<String>,
+    /// Variables, as a JSON array of `name`, `value` and `type`: `PLAINTEXT`, or `PARAMETER_STORE` and `SECRETS_MANAGER`, whose
+    /// value is the name of a granted secret.
+    environment_variables: Option<String>,
+    /// Another buildspec than the project's, for this action alone: a path from the primary source, or the text itself.
+    buildspec_override: Option<String>,
+    /// Builds of a batch: not carried out.
+    #[setting(default = "false")]
+    batch_enabled: bool,
+    /// Of a batch: not carried out.
+    #[setting(default = "false")]
+    combine_artifacts: bool,
+    /// Read and not used: the grant says what a build may do.
+    service_role_arn_override: Option<String>,
+}
+
+type Exported = Vec<(String, String)>;
+
+/// Builds by a buildspec: its phases, exported variables, artifacts and reports.
+#[action(provider = "CodeBuild", owner = "AWS", inputs = 1..=5, outputs = 0..=5)]
+fn codebuild(action: &Action, settings: Configuration) -> Result<Step<Report<Exported>>> {
+    Ok(match go_on(action, &settings)? {
+        Step::Waiting(wait) => Step::Waiting(wait),
+        Step::Done(Finished { failure: Some(message), .. }) => return Err(Failure::job(message)),
+        Step::Done(finished) => Step::Done(finished.report),
+    })
+}
+
+/// Tests by a buildspec: as a build, with the cases of its reports. The build decides: where it succeeds, a failed case of a
+/// report fails nothing, and is told as one that was skipped.
+#[action(provider = "CodeBuild", owner = "AWS", inputs = 1..=5, outputs = 0..=5)]
+fn codebuild_test(action: &Action, settings: Configuration) -> Result<Step<Tested<Exported>>> {
+    let finished = match go_on(action, &settings)? {
+        Step::Waiting(wait) => return Ok(Step::Waiting(wait)),
+        Step::Done(finished) => finished,
+    };
+    let tests = finished.tests.unwrap_or_default();
+    let excuse = "the commands of the build succeeded";
+    Ok(match finished.failure {
+        None => Step::Done(Tested { report: finished.report, cases: cases(&tests, Some(excuse)) }),
+        // With a failed case the action fails, and tells of it.
+        Some(message) if tests.counts.failed + tests.counts.error > 0 => {
+            let report = Report { summary: Some(message), ..finished.report };
+            Step::Done(Tested { report, cases: cases(&tests, None) })
+        }
+        Some(message) => return Err(Failure::job(message)),
+    })
+}
+
+/// How a build ended.
+struct Finished {
+    /// Why it did not succeed.
+    failure: Option<String>,
+    report: Report<Exported>,
+    tests: Option<Tests>,
+}
+
+fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
+    if settings.batch_enabled || settings.combine_artifacts {
+        return Err(Failure::configuration(
+            "batches of builds are not carried out: remove `BatchEnabled` and `CombineArtifacts`, or use an action for each",
+        ));
+    }
+    let (name, is_first) = (&settings.project_name, is_first(action)?);
+    let found = Project::read(action, name)?;
+    if is_first && found.is_none() {
+        info!(
+            "No directory `{}` is granted: `{name}` is a project that says nothing, with the source's buildspec",
+            project::DIRECTORY
+        );
+    }
+    let project = found.unwrap_or_default();
+    let primary = primary(action, settings.primary_source.as_deref())?;
+    let started_with = match &settings.environment_variables {
+        Some(text) if !text.trim().is_empty() => project::variables(text)?,
+        _ => Vec::new(),
+    };
+    let buildspec = match buildspec(&primary, &project, settings, is_first)? {
+        Ok(buildspec) => buildspec,
+        Err(context) => return Ok(Step::Done(finished(action, settings, &without_source(context)))),
+    };
+    let about = variables::about(action, name, &project, primary.name());
+    let given = variables::given(&buildspec, &project, &started_with, &about);
+    if is_first {
+        downloaded(&buildspec, &project, settings);
+    }
+    let hidden = given.hidden();
+    let plan = Plan {
+        buildspec: &buildspec,
+        primary: primary.name(),
+        environment: given.environment,
+        secrets: given.secrets,
+        image: project.environment.own_image(),
+        wall_seconds_max: project.wall_seconds_max(),
+    };
+    let mut ended = match advance(action, &plan)? {
+        Progress::Waiting(wait) => return Ok(Step::Waiting(wait)),
+        Progress::Ended(ended) => ended,
+    };
+    ended.upload(action, &buildspec);
+    let tests = reports::tests(&buildspec, &ended);
+    let mut finished = finished(action, settings, ended.build());
+    if finished.failure.is_none() {
+        finished.report.variables = ended.exported(&buildspec, &hidden)?;
+    }
+    finished.report.summary = tests.as_ref().map(|tests| counted(&tests.counts));
+    finished.tests = tests;
+    Ok(Step::Done(finished))
+}
+
+fn primary(action: &Action, name: Option<&str>) -> Result<Input> {
+    let inputs: Vec<Input> = action.inputs().collect();
+    let names = || inputs.iter().map(Input::name).collect::<Vec<_>>().join("`, `");
+    match name {
+        Some(name) => inputs.iter().find(|input| input.name() == name).cloned().ok_or_else(|| {
+            Failure::configuration(format!("`PrimarySource` is `{name}`, and the input artifacts are `{}`", names()))
+        }),
+        None if inputs.len() > 1 => Err(Failure::configuration(format!(
+            "there are several input artifacts: set `PrimarySource` to one of `{}`",
+            names()
+        ))),
+        None => action.input(),
+    }
+}
+
+/// Read from the input in every call, so that no command changes what runs. What is wrong with it fails the build, in CodeBuild's words.
+fn buildspec(
+    primary: &Input,
+    project: &Project,
+    settings: &Configuration,
+    is_first: bool,
+) -> Result<std::result::Result<Buildspec, Context>> {
+    let failed = |message: String| Ok(Err(Context::new("YAML_FILE_ERROR", message)));
+    let said = settings.buildspec_override.as_deref().unwrap_or(&project.source.buildspec);
+    let text = match Place::of(said).map_err(Failure::configuration)? {
+        Place::Inline => said.to_owned(),
+        Place::Object(arn) => {
+            let mend = "give the path of a file in the source, or the text itself";
+            return Err(Failure::configuration(format!("the buildspec is `{arn}`, which is not to be had: {mend}")));
+        }
+        Place::File(path) => {
+            let (file, shown) = (primary.join(&path), format!("{}/{path}", source_directory()));
+            match fs::metadata(&file) {
+                Ok(there) if there.len() > DOCUMENT_BYTES_MAX as u64 => {
+                    return failed(format!("{shown} has more than {DOCUMENT_BYTES_MAX} bytes"));
+                }
+                Ok(_) => {}
+                Err(_) => return failed(format!("stat {shown}: no such file or directory")),
+            }
+            if is_first {
+                info!("YAML location is {shown}");
+            }
+            match String::from_utf8(fs::read(&file).doing(format_args!("reading {shown}"))?) {
+                Ok(text) => text,
+                Err(_) => return failed(format!("{shown} is not UTF-8")),
+            }
+        }
+    };
+    match Buildspec::parse(&text) {
+        Ok(parsed) => {
+            for warning in parsed.warnings.iter().filter(|_| is_first) {
+                warn!("{warning}");
+            }
+            Ok(Ok(parsed.buildspec))
+        }
+        Err(problems) => failed(problems.to_string()),
+    }
+}
+
+fn without_source(context: Context) -> Build {
+    let mut build = Build::without_source(context);
+    for line in build.take_log() {
+        info!("{line}");
+    }
+    build
+}
+
+/// What is said before the first command; of what is not done here, once.
+fn downloaded(buildspec: &Buildspec, project: &Project, settings: &Configuration) {
+    info!("CODEBUILD_SRC_DIR={}", source_directory());
+    info!("Phase complete: DOWNLOAD_SOURCE State: SUCCEEDED");
+    let phases = &buildspec.phases;
+    let users = [&phases.install, &phases.pre_build, &phases.build, &phases.post_build];
+    let passed_over = [
+        (users.iter().any(|phase| phase.run_as.is_some()), "run-as: every command runs as a user without rights"),
+        (settings.service_role_arn_override.is_some(), "ServiceRoleArnOverride: the grant says what a build may do"),
+        (buildspec.cache.is_some(), "cache: every build begins without one"),
+        (buildspec.env.git_credential_helper, "git-credential-helper: there is none"),
+        (
+            project.environment.image.starts_with("aws/codebuild/"),
+            "the project's image, which is CodeBuild's own: the grant says where commands run",
+        ),
+    ];
+    for (_, what) in passed_over.iter().filter(|(is_said, _)| *is_said) {
+        info!("Passed over: {what}");
+    }
+}
+
+fn finished(action: &Action, settings: &Configuration, build: &Build) -> Finished {
+    let failure = (build.status() != Status::Succeeded).then(|| {
+        let status = build.status().name();
+        let why = build.failure().map(|failed| {
+            let Context { code, message } = &failed.context;
+            format!(" Phase: {}, Code: {code}, Message: {message}", failed.phase.name())
+        });
+        format!("Build terminated with state: {status}.{}", why.unwrap_or_default())
+    });
+    let external_id = Some(variables::build_id(action, &settings.project_name));
+    let report = Report { summary: None, external_id, variables: Vec::new(), links: Vec::new() };
+    Finished { failure, report, tests: None }
+}
+
+plugin! {
+    /// Builds and tests by a buildspec, as AWS CodeBuild does.
+    name: "pipewright/build-codebuild",
+    asks: [
+        ask(Capability::Commands, "to run the commands of the buildspec"),
+        ask(Capability::ReadDirectory("projects".into()), "the projects, each a file NAME.json"),
+    ],
+    build: [codebuild],
+    test: [codebuild_test],
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! Builds whose commands really run, by the fake host of the SDK.
+
+use build_jobs::testing::to_the_end;
+use pipewright_sdk::testing::Host;
+use pipewright_sdk::{FailureKind, Status as Told};
+
+use super::*;
+
+fn settings() -> Configuration {
+    Configuration {
+        project_name: "app".to_owned(),
+        primary_source: None,
+        environment_variables: None,
+        buildspec_override: None,
+        batch_enabled: false,
+        combine_artifacts: false,
+        service_role_arn_override: None,
+    }
+}
+
+fn with(change: impl FnOnce(&mut Configuration)) -> Configuration {
+    let mut settings = settings();
+    change(&mut settings);
+    settings
+}
+
+/// The settings are read anew in every call.
+fn build(host: Host, settings: impl Fn() -> Configuration) -> (Host, Result<Report<Exported>>) {
+    to_the_end(host, |action| codebuild(action, settings()))
+}
+
+fn source(buildspec: &str) -> Host {
+    Host::new().input("Source", &[("buildspec.yml", buildspec), ("main.txt", "text\n")])
+}
+
+const WHOLE: &str = "
+version: 0.2
+env:
+  variables: {GREETING: hello}
+  exported-variables: [VERSION, LOUD]
+phases:
+  install: {commands: [mkdir out, cd out]}
+  build:
+    commands:
+      - VERSION=1.2.3
+      - |
+        LOUD=\"$(echo $GREETING | tr a-z A-Z)\"
+        cat ../main.txt > app.txt
+  post_build: {commands: [pwd > where.txt]}
+artifacts:
+  base-directory: out
+  files: ['**/*']
+";
+
+#[test]
+fn a_build_makes_its_artifact_and_exports_variables() {
+    let (host, report) = build(source(WHOLE).output("Built"), settings);
+    let report = report.unwrap();
+    let exported = [("VERSION", "1.2.3"), ("LOUD", "HELLO")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(report.variables, exported);
+    assert_eq!((report.summary, report.external_id.as_deref()), (None, Some("app:case")));
+    assert_eq!(host.read("outputs/Built/app.txt"), "text\n");
+    assert!(host.read("outputs/Built/where.txt").trim_end().ends_with("/src/out"));
+    let log = host.log();
+    for line in [
+        "No directory `projects` is granted",
+        "Phase complete: DOWNLOAD_SOURCE State: SUCCEEDED",
+        "Running command VERSION=1.2.3",
+        "Phase complete: UPLOAD_ARTIFACTS State: SUCCEEDED",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{line}\n{log}");
+    }
+}
+
+#[test]
+fn failures_are_told_in_the_words_of_codebuild() {
+    let check = |buildspec: &str, phase: &str, message: &str| {
+        let (host, report) = build(source(buildspec).output("Built"), settings);
+        let failure = report.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::JobFailed);
+        let begins = format!("Build terminated with state: FAILED. Phase: {phase}, Code: {message}");
+        assert!(failure.message.starts_with(&begins), "{}", failure.message);
+        host.log()
+    };
+    let log = check(
+        "version: 0.2\nphases: {build: {commands: [echo one, exit 7, echo two], finally: [echo last]}}",
+        "BUILD",
+        "COMMAND_EXECUTION_ERROR, Message: Error while executing command: exit 7. Reason: exit status 7",
+    );
+    assert!(log.contains("\none\n") && log.contains("\nlast\n") && !log.contains("\ntwo\n"), "{log}");
+    check(
+        "version: 0.2\nphases: {}\nartifacts: {files: [none]}",
+        "UPLOAD_ARTIFACTS",
+        "CLIENT_ERROR, Message: no matching artifact paths",
+    );
+    check("version: 0.3\nphases: {}", "DOWNLOAD_SOURCE", "YAML_FILE_ERROR, Message: line 1, column 10: version");
+    let (_host, report) = build(Host::new().input("Source", &[]), settings);
+    assert!(report.unwrap_err().message.ends_with("/src/buildspec.yml: no such file or directory"));
+}
+
+/// Of a file in the granted directory: image, variables, time, and the buildspec itself.
+#[test]
+fn a_project_says_what_its_builds_begin_with() {
+    let project = r#"{"name": "app", "timeoutInMinutes": 5, "serviceRole": "unused",
+        "source": {"type": "CODEPIPELINE", "buildspec": "ci/build.yml"},
+        "environment": {"image": "registry.example/rust:1", "environmentVariables": [
+            {"name": "KIND", "value": "project"}, {"name": "MODE", "value": "project"},
+            {"name": "TOKEN", "value": "deploy-token", "type": "PARAMETER_STORE"}]}}"#;
+    let spec = "version: 0.2\nenv: {exported-variables: [KIND, MODE, TOKEN]}\n\
+        phases: {build: {commands: ['test ${#TOKEN} = 6', 'test ${#TOKEN} = 6']}}";
+    let host = Host::new()
+        .input("Source", &[("ci/build.yml", spec)])
+        .directory("projects", &[("app.json", project)])
+        .secret("deploy-token", "s3cret");
+    let settings = || {
+        with(|it| it.environment_variables = Some(r#"[{"name":"MODE","value":"action","type":"PLAINTEXT"}]"#.into()))
+    };
+    let Ok(Step::Waiting(wait)) = codebuild(&host.action(), settings()) else { panic!("it does not wait") };
+    let job = host.job();
+    assert_eq!(
+        (job.image.as_deref(), job.wall_seconds, job.network),
+        (Some("registry.example/rust:1"), Some(300), true)
+    );
+    let secrets: Vec<_> = job.secrets.iter().map(|it| (it.name.as_str(), it.value.as_str())).collect();
+    assert_eq!(secrets, [("TOKEN", "deploy-token")]);
+    assert!(job.environment.iter().all(|variable| variable.name != "TOKEN"));
+    drop((wait, host));
+
+    let host = Host::new()
+        .input("Source", &[("ci/build.yml", spec)])
+        .directory("projects", &[("app.json", project)])
+        .secret("deploy-token", "s3cret");
+    let (host, report) = build(host, settings);
+    let exported = [("KIND", "project"), ("MODE", "action")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(report.unwrap().variables, exported);
+    for file in fs::read_dir(host.path("scratch/shell")).unwrap() {
+        let file = file.unwrap().path();
+        assert!(!fs::read_to_string(&file).unwrap().contains("s3cret"), "{}", file.display());
+    }
+}
+
+#[test]
+fn several_inputs_and_outputs() {
+    let spec = "version: 0.2\nphases: {build: {commands: ['cp \"$CODEBUILD_SRC_DIR_my_lib/lib.txt\" .']}}\n\
+        artifacts:\n  files: [none]\n  secondary-artifacts:\n    App: {files: [main.txt]}\n    Lib: {files: [lib.txt]}\n";
+    let host = || source(spec).input("my-lib", &[("lib.txt", "lib")]).output("App").output("Lib");
+    let (host_after, report) = build(host(), || with(|it| it.primary_source = Some("Source".to_owned())));
+    report.unwrap();
+    assert_eq!(host_after.read("outputs/App/main.txt"), "text\n");
+    assert_eq!(host_after.read("outputs/Lib/lib.txt"), "lib");
+    drop(host_after);
+    let (_host, report) = build(host(), settings);
+    assert!(report.unwrap_err().message.contains("set `PrimarySource` to one of `Source`, `my-lib`"));
+}
+
+#[test]
+fn what_the_settings_may_not_say() {
+    let check = |settings: &dyn Fn() -> Configuration, text: &str| {
+        let (_host, report) = build(source(WHOLE), settings);
+        let failure = report.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ConfigurationError);
+        assert!(failure.message.contains(text), "{}", failure.message);
+    };
+    check(&|| with(|it| it.batch_enabled = true), "batches of builds are not carried out");
+    check(&|| with(|it| it.project_name = "../app".to_owned()), "is no name of a project");
+    check(&|| with(|it| it.primary_source = Some("Other".to_owned())), "the input artifacts are `Source`");
+    check(
+        &|| with(|it| it.environment_variables = Some("[{\"name\":\"A\",\"value\":\"x\ny\"}]".to_owned())),
+        "line break",
+    );
+    check(&|| with(|it| it.buildspec_override = Some("arn:aws:s3:::b/x.yml".to_owned())), "is not to be had");
+}
+
+#[test]
+fn an_override_is_the_buildspec() {
+    let text = "version: 0.2\nphases: {build: {commands: [echo inline]}}\n";
+    let (host, report) = build(source(WHOLE), || with(|it| it.buildspec_override = Some(text.to_owned())));
+    report.unwrap();
+    assert!(host.log().contains("\ninline\n"), "{}", host.log());
+}
+
+#[test]
+fn a_build_whose_time_is_over_runs_nothing_more() {
+    let host = source("version: 0.2\nphases: {build: {commands: [sleep 100], finally: [echo never]}}");
+    let Ok(Step::Waiting(wait)) = codebuild(&host.action(), settings()) else { panic!("it does not wait") };
+    host.job();
+    let ended = commands::Ended { limit: Some("wall-seconds".to_owned()), ..pipewright_sdk::testing::exited(137) };
+    let host = host.ended(wait, ended);
+    let failure = codebuild(&host.action(), settings()).err().unwrap();
+    assert!(failure.message.contains("Phase: BUILD, Code: BUILD_TIMED_OUT"), "{}", failure.message);
+}
+
+const REPORTED: &str = "
+version: 0.2
+phases: {build: {commands: ['exit STATUS']}}
+reports: {unit: {files: ['*.xml'], base-directory: results}}
+";
+
+#[test]
+fn the_cases_of_reports() {
+    let junit = r#"<testsuite name="s"><testcase name="a"/><testcase name="b"><failure message="1 is not 2"/></testcase></testsuite>"#;
+    let check = |status: &str, expected: &[(&str, Told)], summary: &str| {
+        let host = Host::new()
+            .input("Source", &[("buildspec.yml", &REPORTED.replace("STATUS", status)), ("results/unit.xml", junit)]);
+        let (host, tested) = to_the_end(host, |action| codebuild_test(action, settings()));
+        let tested = tested.unwrap();
+        let cases: Vec<_> = tested.cases.iter().map(|case| (case.name.as_str(), case.status)).collect();
+        assert_eq!(cases, expected);
+        assert!(tested.report.summary.unwrap().starts_with(summary));
+        assert!(host.log().contains("Report unit: 2 cases: 1 succeeded, 1 failed"), "{}", host.log());
+    };
+    check("0", &[("s a", Told::Passed), ("s b", Told::Skipped)], "2 cases: 1 succeeded, 1 failed");
+    check("1", &[("s a", Told::Passed), ("s b", Told::Failed)], "Build terminated with state: FAILED. Phase: BUILD");
+}
+
+/// In one job, and in the next one after a failure.
+#[test]
+fn what_a_command_finds_of_the_one_before() {
+    let check = |shell: &str, jobs: usize, commands: &[&str], finally: &[&str]| {
+        let commands: Vec<_> = commands.iter().map(|command| format!("      - |\n        {command}\n")).collect();
+        let finally: Vec<_> = finally.iter().map(|command| format!("      - |\n        {command}\n")).collect();
+        let spec = format!(
+            "version: 0.2\nenv: {{shell: {shell}}}\nphases:\n  build:\n    commands:\n{}    finally:\n{}",
+            commands.concat(),
+            finally.concat()
+        );
+        let (host, report) = build(source(&spec), settings);
+        let log = host.log();
+        assert_eq!(report.is_ok(), jobs == 1, "{shell}: {report:?}\n{log}");
+        assert!(log.lines().all(|line| line != "not so"), "{shell}: {log}");
+    };
+    for shell in ["/bin/sh", "bash"] {
+        let kept = [
+            "mkdir d; cd d; A=\"x  y'z\"; export B=1; f() { :; }; IFS=,; set -e",
+            "test \"$A$B\" = \"x  y'z1\" && test \"$(pwd)\" = \"$CODEBUILD_SRC_DIR/d\" || echo not so",
+            "! f 2>/dev/null || echo not so; set -- $A; test $# = 2 || echo not so; unset B; C=2; exit 0",
+            "test \"${B-none}$C\" = none2 || echo not so; trap 'echo trapped' EXIT; D=3",
+            "test $D = 3 || echo not so; env | grep -q '^CODEBUILD_SRC_DIR_a-b=' && test $# = 0 || true",
+            "(while [ ! -e stop ]; do sleep 0.01; done; echo >stopped) >/dev/null 2>&1 &",
+            "echo >stop; until [ -e stopped ]; do sleep 0.01; done",
+        ];
+        check(shell, 1, &kept, &["test $CODEBUILD_LAST_EXIT = 0 || echo not so"]);
+        let failing = ["cd ..; E=4; (exit 5)", "echo not so"];
+        let after = [
+            "test $E$CODEBUILD_LAST_EXIT$CODEBUILD_BUILD_SUCCEEDING = 450 || echo not so",
+            "F=6",
+            "test $E$F = 46 || echo not so",
+        ];
+        check(shell, 2, &failing, &after);
+        check(
+            shell,
+            2,
+            &["E=4", "F=5; kill -9 $$"],
+            &["test $E${F-none}$CODEBUILD_LAST_EXIT = 4none137 || echo not so"],
+        );
+    }
+}
+
+/// The build again, from the sources as they were.
+#[test]
+fn a_retry_begins_anew() {
+    let spec = "version: 0.2\nphases:\n  build:\n    on-failure: RETRY-1\n    commands: ['test ! -e made', touch made, exit 3]\n";
+    let (host, report) = build(source(spec), settings);
+    assert!(report.unwrap_err().message.contains("exit 3. Reason: exit status 3"));
+    assert_eq!(host.log().matches("Running command touch made").count(), 2, "{}", host.log());
+}

@@ -1,0 +1,82 @@
+//! Owns which variables a build begins with, and which of them are secrets. A value of Parameter Store or Secrets Manager is a
+//! secret that the operator grants under the name that stands there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use build_jobs::{directory_of, source_directory};
+use pipewright_buildspec::{About, Buildspec, Origins, SecretReference, Source, environment};
+use pipewright_sdk::prelude::*;
+
+use crate::project::{Project, Variable, VariableKind};
+
+#[derive(Default)]
+pub(crate) struct Given {
+    pub environment: BTreeMap<String, String>,
+    /// By the variable, the name of the secret.
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl Given {
+    /// What is not exported.
+    pub fn hidden(&self) -> BTreeSet<String> {
+        self.secrets.keys().cloned().collect()
+    }
+}
+
+/// Of one name, the action's value wins over the project's, and that over the buildspec's, be they secrets or not.
+pub(crate) fn given(buildspec: &Buildspec, project: &Project, started_with: &[Variable], about: &About) -> Given {
+    let mut secrets: BTreeMap<String, String> = buildspec.env.parameter_store.iter().cloned().collect();
+    let references = buildspec.env.secrets_manager.iter();
+    secrets.extend(references.map(|(name, reference)| (name.clone(), secret_name(reference))));
+    let mut plain = BTreeMap::new();
+    for variable in project.environment.environment_variables.iter().chain(started_with) {
+        let (name, value) = (variable.name.clone(), variable.value.clone());
+        if variable.kind == VariableKind::Plaintext {
+            secrets.remove(&name);
+            plain.insert(name, value);
+        } else {
+            plain.remove(&name);
+            secrets.insert(name, value);
+        }
+    }
+    let none = BTreeMap::new();
+    let origins = Origins { image: &none, stored: &none, project: &none, started_with: &plain, about };
+    Given { environment: environment(buildspec, &origins), secrets }
+}
+
+/// `id`, or `id:key`: which version it is, the grant says.
+fn secret_name(reference: &SecretReference) -> String {
+    match &reference.json_key {
+        Some(key) => format!("{}:{key}", reference.secret_id),
+        None => reference.secret_id.clone(),
+    }
+}
+
+/// What the build is told of itself.
+pub(crate) fn about(action: &Action, name: &str, project: &Project, primary: &str) -> About {
+    let context = action.context();
+    let arn = |resource: String| format!("arn:aws:codebuild:{}:{}:{resource}", context.region, context.account);
+    let id = &context.action_execution_id;
+    let source = |directory| Source { directory, ..Source::default() };
+    About {
+        region: context.region.clone(),
+        build_arn: arn(format!("build/{name}:{id}")),
+        build_id: build_id(action, name),
+        build_image: project.environment.image.clone(),
+        initiator: format!("codepipeline/{}", context.pipeline),
+        log_path: id.clone(),
+        project_arn: arn(format!("project/{name}")),
+        start_time_ms: Some(clock::milliseconds()),
+        source: source(source_directory()),
+        secondary_sources: action
+            .inputs()
+            .filter(|input| input.name() != primary)
+            .map(|input| (input.name().to_owned(), source(directory_of(input.name()))))
+            .collect(),
+        ..About::default()
+    }
+}
+
+pub(crate) fn build_id(action: &Action, name: &str) -> String {
+    format!("{name}:{}", action.context().action_execution_id)
+}

@@ -1,0 +1,142 @@
+//! Owns what is taken from the scratch once the commands are over: the files of artifacts and reports, and the variables that
+//! are given on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pipewright_buildspec::{
+    Build, Buildspec, Content, Context, Entry, Listing, Next, Section, Session, Where, assigned, exports, select,
+};
+use pipewright_sdk::commands;
+use pipewright_sdk::files::FileKind;
+use pipewright_sdk::prelude::*;
+
+use crate::course::{say, source_directory};
+
+/// A build whose commands are over.
+pub struct Ended {
+    build: Build,
+    session: Session,
+    scratch: PathBuf,
+}
+
+/// Why files cannot be taken, in CodeBuild's words.
+type Taken<T> = std::result::Result<T, Context>;
+
+impl Ended {
+    pub(crate) fn new(build: Build, session: Session, scratch: &Path) -> Self {
+        Self { build, session, scratch: scratch.to_owned() }
+    }
+
+    pub fn build(&self) -> &Build {
+        &self.build
+    }
+
+    pub fn environment(&self) -> &std::collections::BTreeMap<String, String> {
+        self.session.environment()
+    }
+
+    /// Makes the output artifacts, where the build comes to that.
+    pub fn upload(&mut self, action: &Action, buildspec: &Buildspec) {
+        if self.build.next() == Next::Upload {
+            let outcome = self.outputs(action, buildspec);
+            self.build.uploaded(outcome);
+            say(&mut self.build);
+        }
+    }
+
+    /// The variables that the buildspec gives on; `hidden` are those that it may not.
+    ///
+    /// # Errors
+    /// Job, where they are too large.
+    pub fn exported(&self, buildspec: &Buildspec, hidden: &BTreeSet<String>) -> Result<Vec<(String, String)>> {
+        let exports = exports(buildspec, self.session.environment(), hidden).map_err(Failure::job)?;
+        for warning in exports.warnings {
+            warn!("{warning}");
+        }
+        Ok(exports.variables)
+    }
+
+    /// The files of a section: their names there, and their content by its path as the plugin sees it.
+    ///
+    /// # Errors
+    /// Where there are none, in CodeBuild's words.
+    pub fn select(&self, section: &Section, identifier: Option<&str>) -> Taken<Vec<(String, Content)>> {
+        let source = source_directory();
+        let at = Where {
+            source_directory: &source,
+            working_directory: self.session.directory(),
+            variables: self.session.environment(),
+        };
+        let listing = self.listing(&at.listed(section))?;
+        let selection = select(section, identifier, &at, &listing)?;
+        for line in selection.log {
+            info!("{line}");
+        }
+        let seen = |content| match content {
+            Content::File(path) => Ok(Content::File(self.seen(&path)?.display().to_string())),
+            link => Ok(link),
+        };
+        selection.picked.into_iter().map(|picked| Ok((picked.name, seen(picked.content)?))).collect()
+    }
+
+    fn outputs(&self, action: &Action, buildspec: &Buildspec) -> Taken<()> {
+        let outputs: Vec<Output> = action.outputs().collect();
+        let names: Vec<&str> = outputs.iter().map(Output::name).collect();
+        let artifacts = buildspec.artifacts.clone().unwrap_or_default();
+        let assigned = assigned(&artifacts, &names)?;
+        for warning in &assigned.warnings {
+            warn!("{warning}");
+        }
+        for (name, identifier, section) in assigned.outputs {
+            let Some(output) = outputs.iter().find(|output| output.name() == name) else { continue };
+            for (name, content) in self.select(section, identifier)? {
+                put(output, &name, &content)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the plugin sees what commands see at an absolute path.
+    fn seen(&self, path: &str) -> Taken<PathBuf> {
+        let work = commands::work();
+        match Path::new(path).strip_prefix(&work) {
+            Ok(below) => Ok(self.scratch.join(below)),
+            Err(_) => {
+                let mend = format!("have a command copy it below {}, where it is kept", work.display());
+                Err(Context::new("CLIENT_ERROR", format!("no matching base directory path found for {path}: {mend}")))
+            }
+        }
+    }
+
+    fn listing(&self, directory: &str) -> Taken<Listing> {
+        let seen = self.seen(directory)?;
+        if !fs::metadata(&seen).is_ok_and(|there| there.is_dir()) {
+            return Ok(Listing::new());
+        }
+        let entries = files::list(&seen, &[]).map_err(client_error)?;
+        let entries = entries.into_iter().map(|entry| {
+            let kind = match entry.kind {
+                FileKind::File => Entry::File,
+                FileKind::Directory => Entry::Directory,
+                FileKind::Link => Entry::Link(entry.target.unwrap_or_default()),
+            };
+            (format!("{directory}/{}", entry.path), kind)
+        });
+        Ok(entries.collect())
+    }
+}
+
+fn put(output: &Output, name: &str, content: &Content) -> Taken<()> {
+    let to = output.join(name);
+    match content {
+        Content::File(path) => files::copy(path, &to, &[]).map(drop),
+        Content::Link(target) => files::link(&to, target),
+    }
+    .map_err(client_error)
+}
+
+fn client_error(failure: Failure) -> Context {
+    Context::new("CLIENT_ERROR", failure.message)
+}

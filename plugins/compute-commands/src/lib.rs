@@ -1,0 +1,104 @@
+//! Compute `AWS/Commands/1`: a list of shell commands, as CodePipeline's own action runs them.
+//!
+//! The commands, files and variables stand on the action. They are one phase of a build, with the shell, the variables and the
+//! globs of buildspecs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use build_jobs::{Plan, Progress, advance, directory_of, is_first, source_directory};
+use pipewright_buildspec::{About, Buildspec, Origins, Source, Status, environment};
+use pipewright_sdk::prelude::*;
+
+#[derive(Settings)]
+struct Configuration {
+    /// What the commands are for: `LINUX_CONTAINER`.
+    #[setting(default = "LINUX_CONTAINER")]
+    environment_type: String,
+    /// Read and not used: the grant says what the commands may use.
+    compute_type: Option<String>,
+    /// Read and not used.
+    vpc_id: Option<String>,
+    /// Read and not used.
+    subnets: Option<String>,
+    /// Read and not used.
+    security_group_ids: Option<String>,
+}
+
+/// Runs shell commands in the first input artifact. The other ones are in `CODEBUILD_SRC_DIR_NAME`.
+#[action(provider = "Commands", owner = "AWS", inputs = 1..=10, outputs = 0..=1)]
+fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Report<Vec<(String, String)>>>> {
+    if settings.environment_type != "LINUX_CONTAINER" {
+        let given = &settings.environment_type;
+        return Err(Failure::configuration(format!("`EnvironmentType` is `{given}`: there is only `LINUX_CONTAINER`")));
+    }
+    let unused = [settings.compute_type, settings.vpc_id, settings.subnets, settings.security_group_ids];
+    if unused.iter().any(Option::is_some) && is_first(action)? {
+        info!("The grant says what the commands may use and reach: the compute type and the network's settings do not");
+    }
+    let buildspec = buildspec(action)?;
+    let primary = action.input()?;
+    let plan = Plan {
+        buildspec: &buildspec,
+        primary: primary.name(),
+        environment: variables(action, &buildspec),
+        secrets: BTreeMap::new(),
+        image: None,
+        wall_seconds_max: None,
+    };
+    let mut ended = match advance(action, &plan)? {
+        Progress::Waiting(wait) => return Ok(Step::Waiting(wait)),
+        Progress::Ended(ended) => ended,
+    };
+    ended.upload(action, &buildspec);
+    if ended.build().status() != Status::Succeeded {
+        let context = ended.build().failure().map(|phase| phase.context.clone()).unwrap_or_default();
+        return Err(Failure::job(format!("Action failed with status: FAILED. {}: {}", context.code, context.message)));
+    }
+    let variables = ended.exported(&buildspec, &BTreeSet::new())?;
+    Ok(Step::Done(Report { summary: None, external_id: None, variables, links: Vec::new() }))
+}
+
+fn buildspec(action: &Action) -> Result<Buildspec> {
+    if action.commands().is_empty() {
+        return Err(Failure::configuration("the action has no `commands`; add them to its declaration"));
+    }
+    let output = action.outputs().next();
+    let files = output.as_ref().map(Output::files).unwrap_or_default();
+    if let Some(output) = output.as_ref().filter(|_| files.is_empty()) {
+        let name = output.name();
+        let mend = "name the files to take from the first input's directory";
+        return Err(Failure::configuration(format!("the output artifact `{name}` has no `files`: {mend}")));
+    }
+    Ok(Buildspec::of_commands(action.commands(), action.output_variables(), files))
+}
+
+fn variables(action: &Action, buildspec: &Buildspec) -> BTreeMap<String, String> {
+    let directory = |directory| Source { directory, ..Source::default() };
+    let about = About {
+        region: action.context().region.clone(),
+        initiator: format!("codepipeline/{}", action.context().pipeline),
+        source: directory(source_directory()),
+        secondary_sources: action
+            .inputs()
+            .skip(1)
+            .map(|input| (input.name().to_owned(), directory(directory_of(input.name()))))
+            .collect(),
+        ..About::default()
+    };
+    let none = BTreeMap::new();
+    let given = action.environment().iter().map(|given| (given.name.clone(), given.value.clone())).collect();
+    environment(
+        buildspec,
+        &Origins { image: &none, stored: &none, project: &none, started_with: &given, about: &about },
+    )
+}
+
+plugin! {
+    /// Runs shell commands.
+    name: "pipewright/compute-commands",
+    asks: [ask(Capability::Commands, "to run the commands of the action")],
+    compute: [shell_commands],
+}
+
+#[cfg(test)]
+mod tests;
