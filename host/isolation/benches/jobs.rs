@@ -1,11 +1,12 @@
 //! What a job costs over bubblewrap alone: `sh -c true`, with the same files, both ways in turns, in one run.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pipewright_base::clock::monotonic;
-use pipewright_isolation::{ChildCommand, Isolation, Job, Level, Limits, Root, Toolchain};
+use pipewright_isolation::{ChildCommand, Isolation, Job, Level, Limit, Limits, Root, Toolchain};
 use tokio::sync::mpsc;
 
 const ROUNDS: usize = 200;
@@ -32,6 +33,22 @@ async fn through(isolation: &Isolation, job: &Job) {
 fn quartiles(mut times: Vec<Duration>) -> [f64; 3] {
     times.sort();
     [1, 2, 3].map(|quarter| times[times.len() * quarter / 4].as_secs_f64() * 1e3)
+}
+
+/// From the word to stop until nothing is left of a job that sleeps.
+async fn stopped(isolation: &Isolation, job: &Job) -> Duration {
+    let job = Job { argv: ["sh", "-c", "echo; sleep 600 & sleep 600"].map(str::to_owned).to_vec(), ..job.clone() };
+    let (to, mut from) = mpsc::channel(1);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (ended, began) = tokio::join!(isolation.run(&job, to, async { drop(stopped.await) }), async {
+        // It runs once it has written something.
+        from.recv().await.expect("a line");
+        let began = monotonic();
+        stop.send(()).expect("somebody to stop");
+        began
+    });
+    assert_eq!(ended.expect("a job").ended_by, Some(Limit::Stopped));
+    began.elapsed()
 }
 
 #[tokio::main]
@@ -73,4 +90,10 @@ async fn main() {
         println!("{name}: {median:.2} ms ({low:.2}–{high:.2}), {ratio:.2}×");
     }
     println!("goal: {GOAL}× for `toolchain`");
+    let mut stops = Vec::new();
+    for _ in 0..ROUNDS / 10 {
+        stops.push(stopped(&isolation, &job).await);
+    }
+    let [low, median, high] = quartiles(stops);
+    println!("stopping a job that sleeps: {median:.2} ms ({low:.2}–{high:.2})");
 }

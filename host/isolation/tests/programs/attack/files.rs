@@ -115,7 +115,6 @@ fn kernel_files(_: &[String]) -> Outcome {
         "/proc/sys/kernel/core_pattern",
         "/proc/sys/kernel/modprobe",
         "/proc/sysrq-trigger",
-        "/proc/1/mem",
         "/sys/kernel/uevent_helper",
         "/sys/fs/cgroup/cgroup.procs",
         "/sys/fs/cgroup/memory/release_agent",
