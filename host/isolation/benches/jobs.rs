@@ -13,8 +13,9 @@ const ROUNDS: usize = 200;
 const GOAL: f64 = 1.5;
 
 const BARE: &str = "--unshare-all --die-with-parent --new-session --cap-drop ALL --uid 1000 --gid 1000 --ro-bind /usr /usr \
-                    --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp \
-                    --bind WORK /work --chdir /work";
+     --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --ro-bind-try /etc/alternatives /etc/alternatives \
+     --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache --ro-bind-try /etc/ssl/certs /etc/ssl/certs --proc /proc --dev /dev \
+     --tmpfs /tmp --bind WORK /work --chdir /work";
 
 fn bare(work: &Path) {
     let options = BARE.replace("WORK", work.to_str().expect("a temporary directory's name"));

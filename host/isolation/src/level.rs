@@ -77,7 +77,7 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn mend(self) -> &'static str {
         match self {
-            Self::Job => "make what it names reachable for the user that jobs run as",
+            Self::Job => "let what it names be there, and reachable for the user that jobs run as",
             Self::UserNamespace => {
                 "allow user namespaces: sysctl user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1 where it \
                  exists, an AppArmor profile with `userns,` for this program (or kernel.apparmor_restrict_unprivileged_userns=0); \

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use common::{World, child, child_without_namespaces, isolation, processes_with, run, run_until, small};
@@ -65,6 +65,10 @@ async fn what_cannot_be_run_is_refused_with_the_reason() {
     job.work = world.folder.path().join("missing");
     let said = run(&isolation, &job).await.0.unwrap_err().to_string();
     assert!(said.contains("missing: No such file"), "{said}");
+    let mut job = world.job(&["true"]);
+    job.binds.push(Bind { from: "/no/such/file".into(), to: "/given".into(), writable: false });
+    let said = run(&isolation, &job).await.0.unwrap_err().to_string();
+    assert!(said.contains("/no/such/file: No such file") && said.contains("let what it names be there"), "{said}");
     type Change = fn(&mut Job);
     let changes: [(Change, JobError); 4] = [
         (|job| job.argv.clear(), JobError::NoProgram),
@@ -139,6 +143,63 @@ async fn a_job_that_is_stopped_ends_at_once() {
         assert_eq!((ended.status, ended.ended_by, ended.level), (137, Some(Limit::Stopped), level));
         assert!(took < Duration::from_secs(5), "{took:?}");
         assert_eq!(processes_with(&marker), Vec::<String>::new());
+    }
+}
+
+/// Where the host is root, jobs are not: not on the machine, whatever they are to themselves.
+#[tokio::test]
+async fn no_job_is_root() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    let inside = world.folder("inside");
+    fs::set_permissions(&inside, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut job = world.shell("echo x >made; sleep 3612");
+    let isolation = isolation().await;
+    let seen = async {
+        loop {
+            let pids =
+                processes_with("sleep 3612").into_iter().filter(|it| !it.contains("bwrap") && !it.contains("sh -c"));
+            if let Some(pid) = pids.map(|it| it.split(' ').next().unwrap().to_owned()).next() {
+                return fs::metadata(format!("/proc/{pid}")).unwrap().uid();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let (to, _from) = mpsc::channel(1);
+    tokio::select! {
+        _ = isolation.run(&job, to, std::future::pending()) => panic!("it ended"),
+        uid = seen => assert_eq!(uid, 1_900_000_000),
+    }
+    gone("sleep 3612").await;
+    job = world.shell("echo x >made");
+    assert!(run(&isolation, &job).await.0.unwrap().is_success());
+    assert_eq!(fs::metadata(job.work.join("made")).unwrap().uid(), 0, "what it made is the host's afterwards");
+    job.work = inside.join("work");
+    fs::create_dir(&job.work).unwrap();
+    let said = run(&isolation, &job).await.0.unwrap_err().to_string();
+    assert!(said.contains("Permission denied") && said.contains("reachable for the user"), "{said}");
+}
+
+/// A host has many, on whatever threads.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_run_beside_each_other() {
+    let world = std::sync::Arc::new(World::new());
+    let isolation = std::sync::Arc::new(isolation().await);
+    let mut jobs = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let (world, isolation) = (world.clone(), isolation.clone());
+        jobs.spawn(async move {
+            let mut job = world.shell(&format!("sleep 0.2; ls; exit {number}"));
+            job.work = world.folder(&format!("work-{number}"));
+            fs::write(job.work.join(format!("file-{number}")), "").unwrap();
+            let (ended, output) = run(&isolation, &job).await;
+            assert_eq!((ended.unwrap().status, output), (number, format!("file-{number}\n")));
+        });
+    }
+    while let Some(done) = jobs.join_next().await {
+        done.unwrap();
     }
 }
 

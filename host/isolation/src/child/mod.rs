@@ -12,6 +12,7 @@ mod usage;
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -20,7 +21,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use crate::job::Ended;
+use crate::job::{Ended, Root};
 use crate::level::{Level, Step};
 use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report};
 use system::Forked;
@@ -85,6 +86,7 @@ fn read_exact(from: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
 /// What the keeper does. In the namespaces the warden goes on, and reports.
 fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
+    check_reach(order)?;
     if order.level == Level::Restricted {
         return Ok(restricted::run(order, control)?);
     }
@@ -100,6 +102,7 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
             Ok(warden(order, control, alive)?)
         }
         Forked::Parent(warden) => {
+            let _ = leave_output();
             let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(warden), WaitOptions::empty()));
             Err(Ending::Told)
         }
@@ -122,6 +125,13 @@ fn warden(order: &Order, control: &Control, alive: OwnedFd) -> Result<Ended, Fai
     bubblewrap::run(order, control)
 }
 
+/// The job alone has its output open, so that it ends with it.
+fn leave_output() -> rustix::io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)
+}
+
 fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
     let Some(id) = uid else { return Ok(()) };
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
@@ -130,6 +140,21 @@ fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
     rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     // It was taken away with the change, and with it the files of this process below /proc.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+}
+
+/// What the job names has to be there for the user that it is.
+fn check_reach(order: &Order) -> Result<(), Failure> {
+    let root: Vec<&PathBuf> = match &order.root {
+        Root::Image(image) => vec![image],
+        Root::Toolchain(toolchain) => {
+            toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| &it.path).collect()
+        }
+    };
+    let binds = order.binds.iter().map(|bind| &bind.from);
+    for path in root.into_iter().chain(binds).chain([&order.work]) {
+        path.metadata().failing(Step::Job, &path.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn map_to_root(uid: Uid, gid: Gid) -> io::Result<()> {

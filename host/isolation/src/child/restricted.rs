@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, set_child_subreaper};
 use rustix::thread::set_no_new_privs;
 
 use super::usage::Whose;
-use super::{Control, system, tend};
+use super::{Control, leave_output, system, tend};
 use crate::job::{Ended, Root};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Order};
@@ -55,6 +55,7 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     // SAFETY: this process has one thread.
     unsafe { command.pre_exec(set_up) };
     let child = command.spawn().failing(Step::Job, &order.argv[0])?;
+    leave_output().failing(Step::Other, "leaving the output to the job")?;
 
     let main = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
     let tended = tend::tend(order, control, main, Whose::Descendants)?;
