@@ -304,7 +304,7 @@ impl Started {
         };
         // The keeper has nothing left to do but to end, which nobody waits for.
         let ended = ended(level, report, &written)?;
-        Ok(if too_much.into_inner() { Ended { ended_by: Some(Limit::OutputBytes), ..ended } } else { ended })
+        Ok(if too_much.load(Ordering::Relaxed) { Ended { ended_by: Some(Limit::OutputBytes), ..ended } } else { ended })
     }
 }
 

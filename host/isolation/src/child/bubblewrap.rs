@@ -40,7 +40,9 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let filter = given(&seccomp::bytes(&seccomp::filter(order.level))).failing(Step::Other, "the filter")?;
     let (status, to) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).failing(Step::Other, "a pipe")?;
     rustix::io::fcntl_setfd(&to, rustix::io::FdFlags::empty()).failing(Step::Other, "a pipe")?;
-    let etc = ETC.map(|(_, text)| given(text.as_bytes())).into_iter().collect::<Result<Vec<_>, _>>();
+    // What bubblewrap is not told to read, the job would have open.
+    let etc = if matches!(order.root, Root::Image(_)) { &[][..] } else { &ETC };
+    let etc = etc.iter().map(|(_, text)| given(text.as_bytes())).collect::<Result<Vec<_>, _>>();
     let etc = etc.failing(Step::Other, "files of /etc")?;
     // By way of a file, for a command line is seen by all who are on the machine, and the environment may hold secrets.
     let options = given(&options(order, &filter, &to, &etc)).failing(Step::Other, "bubblewrap's options")?;
