@@ -63,6 +63,7 @@ async fn main() {
         argv: ["sh", "-c", "true"].map(str::to_owned).to_vec(),
         root: Root::Toolchain(toolchain),
         work: work.path().to_owned(),
+        directory: std::path::PathBuf::new(),
         binds: Vec::new(),
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         network: None,

@@ -10,8 +10,7 @@ use crate::limits::Limits;
 use crate::proxy::Proxy;
 use crate::toolchain::Toolchain;
 
-/// Where a job finds its work directory, but at the level `restricted`, where it is at its own place on the machine. It is the
-/// current directory of a job at every level.
+/// Where a job finds its work directory, but at the level `restricted`, where it is at its own place on the machine.
 pub const WORK: &str = "/work";
 
 /// Where a job with a way to the network finds it: a port of its own loopback address.
@@ -26,6 +25,8 @@ pub struct Job {
     /// A directory of this job alone, which it may write to. No file in it may have another name outside of it. It is closed
     /// to other users of the machine. Where the host is root, it is the job's own while the job runs.
     pub work: PathBuf,
+    /// Its current directory, below `work`; empty: `work` itself.
+    pub directory: PathBuf,
     pub binds: Vec<Bind>,
     /// The whole of it: nothing of the host's environment.
     pub environment: Vec<(String, String)>,
@@ -63,6 +64,8 @@ pub enum JobError {
     Variable(String),
     #[error("`{}` is no absolute path without `.` and `..`", .0.display())]
     Path(PathBuf),
+    #[error("`{}` is no path below the work directory without `.` and `..`", .0.display())]
+    Directory(PathBuf),
     #[error("`{}` is a place that every job has of its own; bind it elsewhere", .0.display())]
     Place(PathBuf),
 }
@@ -89,6 +92,9 @@ impl Job {
         let paths = self.binds.iter().flat_map(|bind| [&bind.from, &bind.to]);
         if let Some(bad) = paths.chain(root).chain([&self.work]).find(|path| !is_plain(path)) {
             return Err(JobError::Path(bad.clone()));
+        }
+        if !self.directory.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(JobError::Directory(self.directory.clone()));
         }
         match self.binds.iter().find(|bind| is_own_place(&bind.to)) {
             Some(bind) => Err(JobError::Place(bind.to.clone())),

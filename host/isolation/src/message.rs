@@ -17,6 +17,7 @@ pub(crate) struct Order {
     pub argv: Vec<String>,
     pub root: Root,
     pub work: PathBuf,
+    pub directory: PathBuf,
     pub binds: Vec<Bind>,
     pub environment: Vec<(String, String)>,
     pub limits: Limits,

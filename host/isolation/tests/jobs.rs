@@ -82,6 +82,19 @@ async fn what_cannot_be_run_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_program_can_begin_below_its_work_directory() {
+    let Some(isolation) = isolation().await else { return };
+    let world = World::new();
+    let mut job = world.shell("pwd; cat file");
+    job.directory = "a/b".into();
+    fs::create_dir_all(job.work.join("a/b")).unwrap();
+    fs::write(job.work.join("a/b/file"), "file\n").unwrap();
+    assert_eq!(run(&isolation, &job).await.1, "/work/a/b\nfile\n");
+    job.directory = "../x".into();
+    assert!(matches!(run(&isolation, &job).await.0, Err(RunError::Job(JobError::Directory(_)))));
+}
+
+#[tokio::test]
 async fn binds_are_seen_as_they_were_given() {
     let Some(isolation) = isolation().await else { return };
     let world = World::new();
@@ -174,6 +187,9 @@ async fn no_job_is_root() {
     assert_eq!(fs::metadata(job.work.join("made")).unwrap().uid(), 0, "what it made is the host's afterwards");
     job.work = inside.join("work");
     fs::create_dir(&job.work).unwrap();
+    // The host's user makes it reachable, but nothing else that is inside.
+    assert!(run(&isolation, &job).await.0.unwrap().is_success());
+    job.binds.push(Bind { from: job.work.join("made"), to: "/given".into(), writable: false });
     let said = run(&isolation, &job).await.0.unwrap_err().to_string();
     assert!(said.contains("Permission denied") && said.contains("reachable for the user"), "{said}");
 }

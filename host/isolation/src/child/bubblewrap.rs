@@ -9,7 +9,7 @@ use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
-use super::surroundings::MADE;
+use super::surroundings::{MADE, WORK_THERE};
 use super::tend::{self, OWN_PROCESSES, Tended};
 use super::usage::Whose;
 use super::{Control, leave_output, tend::signal_of};
@@ -41,7 +41,7 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let (status, to) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).failing(Step::Other, "a pipe")?;
     rustix::io::fcntl_setfd(&to, rustix::io::FdFlags::empty()).failing(Step::Other, "a pipe")?;
     // What bubblewrap is not told to read, the job would have open.
-    let etc = if matches!(order.root, Root::Image(_)) { &[][..] } else { &ETC };
+    let etc = if matches!(order.root, Root::Image(_)) { &[][..] } else { &ETC[..] };
     let etc = etc.iter().map(|(_, text)| given(text.as_bytes())).collect::<Result<Vec<_>, _>>();
     let etc = etc.failing(Step::Other, "files of /etc")?;
     // By way of a file, for a command line is seen by all who are on the machine, and the environment may hold secrets.
@@ -99,7 +99,7 @@ fn exit_code(status: OwnedFd) -> io::Result<Option<i32>> {
     let mut text = String::new();
     std::fs::File::from(status).read_to_string(&mut text)?;
     let ends = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    Ok(ends.filter_map(|it| i32::try_from(it.get("exit-code")?.as_i64()?).ok()).last())
+    Ok(ends.filter_map(|it| i32::try_from(it.get("exit-code")?.as_i64()?).ok()).next_back())
 }
 
 fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd, etc: &[OwnedFd]) -> Vec<u8> {
@@ -130,7 +130,7 @@ fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd, etc: &[OwnedFd]) -
     };
     // Bubblewrap's /dev and / are memory without a limit: they are closed once all is in its place.
     options.add(["--proc", "/proc", "--dev", "/dev", "--bind", &format!("{MADE}/shm"), "/dev/shm"]);
-    options.add(["--bind", &format!("{MADE}/tmp"), "/tmp", "--bind", text(&order.work), WORK]);
+    options.add(["--bind", &format!("{MADE}/tmp"), "/tmp", "--bind", WORK_THERE, WORK]);
     for bind in &order.binds {
         options.add([if bind.writable { "--bind" } else { "--ro-bind" }, text(&bind.from), text(&bind.to)]);
     }
@@ -138,7 +138,7 @@ fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd, etc: &[OwnedFd]) -
     if read_only {
         options.add(["--remount-ro", "/"]);
     }
-    options.add(["--chdir", WORK]);
+    options.add(["--chdir", text(&std::path::Path::new(WORK).join(&order.directory))]);
     for (name, value) in &order.environment {
         options.add(["--setenv", name, value]);
     }

@@ -12,7 +12,7 @@ mod usage;
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -85,6 +85,7 @@ fn read_exact(from: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
 
 /// What the keeper does. In the namespaces the warden goes on, and reports.
 fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
+    let work = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| surroundings::reach(&order.work));
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
     check_reach(order)?;
     if order.level == Level::Restricted {
@@ -99,7 +100,7 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
     match system::fork().failing(Step::Other, "the warden")? {
         Forked::Child => {
             drop(keeper);
-            Ok(warden(order, control, alive)?)
+            Ok(warden(order, control, alive, work.as_deref().unwrap_or(&order.work))?)
         }
         Forked::Parent(warden) => {
             let _ = leave_output();
@@ -110,14 +111,14 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
 }
 
 /// The first process of the pid namespace: all others end when it does. It ends with the keeper.
-fn warden(order: &Order, control: &Control, alive: OwnedFd) -> Result<Ended, Failure> {
+fn warden(order: &Order, control: &Control, alive: OwnedFd, work: &Path) -> Result<Ended, Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).failing(Step::Other, "a tie to the keeper")?;
     // The keeper may have ended before the tie was there.
     let mut hung_up = [PollFd::new(&alive, PollFlags::empty())];
     if poll(&mut hung_up, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended > 0) {
         std::process::exit(1);
     }
-    surroundings::make(order)?;
+    surroundings::make(order, work)?;
     if order.network {
         let socket = surroundings::listen().failing(Step::Other, "the job's way to the network")?;
         control.send_socket(socket.as_fd()).failing(Step::Other, "the job's way to the network")?;
@@ -142,7 +143,7 @@ fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
 }
 
-/// What the job names has to be there for the user that it is.
+/// What the job names besides its work directory has to be there for the user that it is.
 fn check_reach(order: &Order) -> Result<(), Failure> {
     let root: Vec<&PathBuf> = match &order.root {
         Root::Image(image) => vec![image],
@@ -151,7 +152,7 @@ fn check_reach(order: &Order) -> Result<(), Failure> {
         }
     };
     let binds = order.binds.iter().map(|bind| &bind.from);
-    for path in root.into_iter().chain(binds).chain([&order.work]) {
+    for path in root.into_iter().chain(binds) {
         path.metadata().failing(Step::Job, &path.display().to_string())?;
     }
     Ok(())

@@ -33,7 +33,7 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let landlock = "Landlock without ABI 6";
     set_child_subreaper(Some(rustix::process::getpid())).failing(Step::Other, "adopting what it leaves")?;
     set_no_new_privs(true).failing(Step::Other, "no new privileges")?;
-    let outer = ruleset().and_then(|it| Ok(it.scope(Scope::Signal)?.create()?)).failing(Step::Landlock, landlock)?;
+    let outer = ruleset().and_then(|it| it.scope(Scope::Signal)?.create()).failing(Step::Landlock, landlock)?;
     outer.restrict_self().failing(Step::Landlock, landlock)?;
 
     let mut inner = Some(job_rules(order)?);
@@ -43,7 +43,7 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let processes_max = limits.processes_max.saturating_add(tasks_of_user());
     let mut command = Command::new(&order.argv[0]);
     command.args(&order.argv[1..]).env_clear().envs(order.environment.iter().map(|(name, value)| (name, value)));
-    command.current_dir(&order.work).stdin(Stdio::null());
+    command.current_dir(order.work.join(&order.directory)).stdin(Stdio::null());
     let set_up = move || {
         rustix::process::setsid()?;
         // A keeper that is killed takes the first process along; those that it started live on.
@@ -79,7 +79,7 @@ fn job_rules(order: &Order) -> Result<RulesetCreated, Failure> {
     let all = AccessFs::from_all(ABI_MIN);
     let read = AccessFs::from_read(ABI_MIN);
     let rules = ruleset()
-        .and_then(|it| Ok(it.handle_access(all)?.scope(Scope::Signal | Scope::AbstractUnixSocket)?.create()?))
+        .and_then(|it| it.handle_access(all)?.scope(Scope::Signal | Scope::AbstractUnixSocket)?.create())
         .failing(Step::Landlock, "rules for files")?;
     let Root::Toolchain(toolchain) = &order.root else {
         return Err(Failure { step: Step::Job, reason: "an image needs namespaces".to_owned() });

@@ -4,30 +4,58 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType};
+use rustix::thread::UnshareFlags;
 
 use crate::job::{PROXY_PORT, Root};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Order};
+use crate::tree::open_directory;
 
 /// Where it is made: a directory of every machine, of which no job may name a path.
 pub(super) const MADE: &str = "/sys";
 
-/// Directories of it, with their modes.
-const DIRECTORIES: [(&str, u32); 6] =
-    [("tmp", 0o1777), ("shm", 0o1777), ("root", 0o755), ("lower", 0o755), ("upper", 0o755), ("overlay", 0o755)];
+/// And below it the work directory.
+pub(super) const WORK_THERE: &str = "/sys/work";
 
-pub(super) fn make(order: &Order) -> Result<(), Failure> {
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).failing(Step::Mounts, "mounts of its own")?;
+/// Directories of it, with their modes.
+const DIRECTORIES: [(&str, u32); 7] = [
+    ("work", 0o755),
+    ("tmp", 0o1777),
+    ("shm", 0o1777),
+    ("root", 0o755),
+    ("lower", 0o755),
+    ("upper", 0o755),
+    ("overlay", 0o755),
+];
+
+/// Where the work directory can be found by the user that jobs run as, which may not go through the directories above it: a
+/// mount that the host's user makes. None where it may not make one; then it is to be found where it is, or not at all.
+pub(super) fn reach(work: &Path) -> Option<PathBuf> {
+    super::system::unshare(UnshareFlags::NEWNS).ok()?;
+    private().and_then(|()| mount_bind(work, MADE)).ok()?;
+    Some(PathBuf::from(MADE))
+}
+
+fn private() -> rustix::io::Result<()> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+}
+
+pub(super) fn make(order: &Order, work: &Path) -> Result<(), Failure> {
+    private().failing(Step::Mounts, "mounts of its own")?;
+    // It may lie where the memory is put over it.
+    let work = open_directory(CWD, work).failing(Step::Job, "the work directory")?;
     let bare = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("proc", "/proc", "proc", bare, None).failing(Step::Mounts, "mounting /proc")?;
     scratch(order).failing(Step::Mounts, "memory for what it writes")?;
+    let by_file = format!("/proc/self/fd/{}", work.as_raw_fd());
+    mount_bind(by_file, WORK_THERE).failing(Step::Mounts, "the work directory")?;
     if let Root::Image(image) = &order.root {
         overlay(image).failing(Step::Overlay, &format!("a layer over the image {}", image.display()))?;
     }

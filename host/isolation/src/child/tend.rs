@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pipewright_base::clock::monotonic;
@@ -10,6 +11,7 @@ use rustix::fs::CWD;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, WaitStatus, pidfd_open, setrlimit};
 use rustix::time::Timespec;
 
+use super::surroundings::WORK_THERE;
 use super::usage::{Disk, Processes, Whose};
 use super::{Control, system};
 use crate::job::Limit;
@@ -63,7 +65,11 @@ pub(super) fn tend(order: &Order, control: &Control, main: Pid, whose: Whose) ->
         // It would kill the machine's processes in the end.
         return Err(Failure { step: Step::Other, reason: "no pid namespace was made".to_owned() });
     }
-    let work = open_directory(CWD, &order.work).failing(Step::Job, "the work directory")?;
+    let work: &Path = match whose {
+        Whose::Namespace => Path::new(WORK_THERE),
+        Whose::Descendants => &order.work,
+    };
+    let work = open_directory(CWD, work).failing(Step::Job, "the work directory")?;
     let mut watch = Watch::new(order, whose, work);
     let main_file = pidfd_open(main, PidfdFlags::empty()).failing(Step::Other, "a watch on the program")?;
     let mut status = None;

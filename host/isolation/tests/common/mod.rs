@@ -60,6 +60,7 @@ impl World {
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             root: Root::Toolchain(Toolchain::system([]).unwrap()),
             work: self.folder("work"),
+            directory: PathBuf::new(),
             binds: Vec::new(),
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             network: None,
