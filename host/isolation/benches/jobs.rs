@@ -70,7 +70,7 @@ async fn main() {
         limits: Limits::default(),
     };
     let bind = |path: &str| pipewright_isolation::Bind { from: path.into(), to: path.into(), writable: false };
-    let binds = ["/usr", "/lib64"].map(bind).to_vec();
+    let binds = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists()).map(bind).collect();
     let argv = ["/usr/bin/sh", "-c", "true"].map(str::to_owned).to_vec();
     let in_image = Job { root: Root::Image(image.path().to_owned()), binds, argv, ..job.clone() };
     std::fs::set_permissions(image.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{MemfdFlags, SeekFrom};
@@ -138,7 +139,9 @@ fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd, etc: &[OwnedFd]) -
     if read_only {
         options.add(["--remount-ro", "/"]);
     }
-    options.add(["--chdir", text(&std::path::Path::new(WORK).join(&order.directory))]);
+    // Without the slash that joining nothing leaves: programs see it.
+    let directory: PathBuf = Path::new(WORK).join(&order.directory).components().collect();
+    options.add(["--chdir", text(&directory)]);
     for (name, value) in &order.environment {
         options.add(["--setenv", name, value]);
     }
@@ -159,6 +162,6 @@ impl Options {
     }
 }
 
-fn text(path: &std::path::Path) -> &str {
+fn text(path: &Path) -> &str {
     path.to_str().expect("the order came as text")
 }
