@@ -161,15 +161,15 @@ impl Isolation {
         if level == Level::Restricted {
             check_restricted(job)?;
         }
-        let uid = job_user();
-        prepare(&job.work, uid)
-            .await
+        tree::close(&job.work)
             .map_err(|error| refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display())))?;
+        let uid = job_user();
         let started = Started::start(&self.child)?;
         let ended = started.end(level, &self.order(level, job, uid), job, output, stop).await;
         if uid.is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
-            let _ = give(&job.work, 0).await;
+            let work = job.work.clone();
+            let _ = tokio::task::spawn_blocking(move || tree::give(&work, Uid::ROOT, Gid::ROOT)).await;
         }
         ended
     }
@@ -233,21 +233,6 @@ fn find_bwrap() -> PathBuf {
 fn open_to_jobs(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))
-}
-
-async fn prepare(work: &Path, uid: Option<u32>) -> io::Result<()> {
-    tree::close(work)?;
-    match uid {
-        Some(uid) => give(work, uid).await,
-        None => Ok(()),
-    }
-}
-
-/// To a user and the group of the same number.
-async fn give(work: &Path, id: u32) -> io::Result<()> {
-    let work = work.to_owned();
-    let given = tokio::task::spawn_blocking(move || tree::give(&work, Uid::from_raw(id), Gid::from_raw(id))).await;
-    given.map_err(io::Error::other)?
 }
 
 /// A keeper that waits for its order.

@@ -24,6 +24,7 @@ use rustix::thread::UnshareFlags;
 use crate::job::{Ended, Root};
 use crate::level::{Level, Step};
 use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report};
+use crate::tree;
 use system::Forked;
 
 /// The host's socket.
@@ -85,6 +86,10 @@ fn read_exact(from: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
 
 /// What the keeper does. In the namespaces the warden goes on, and reports.
 fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
+    if let Some(id) = order.uid {
+        let what = format!("work directory {}", order.work.display());
+        tree::give(&order.work, Uid::from_raw(id), Gid::from_raw(id)).failing(Step::Job, &what)?;
+    }
     let work = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| surroundings::reach(&order.work));
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
     check_reach(order)?;

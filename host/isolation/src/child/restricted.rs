@@ -1,4 +1,4 @@
-//! The level without namespaces: Landlock for files, signals and what can be traced, seccomp for sockets and the rest, limits.
+//! The level without namespaces: a user of its own, Landlock for files, signals and what can be traced, seccomp for sockets and the rest, limits.
 //!
 //! Two domains of Landlock lie in each other. The outer one has the keeper and the job in it, and lets no signal out: so the
 //! keeper ends all of the job at once, wherever its processes went, by a signal to everybody. The inner one has the job alone,
@@ -30,6 +30,11 @@ const ABI_MIN: ABI = ABI::V6;
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
+    if order.uid.is_none() {
+        // Landlock does not guard modes, owners and times: those of the host's own files would be the job's to change.
+        let reason = "the host is an ordinary user, and jobs would be the same".to_owned();
+        return Err(Failure { step: Step::OwnUser, reason });
+    }
     let landlock = "Landlock without ABI 6";
     set_child_subreaper(Some(rustix::process::getpid())).failing(Step::Other, "adopting what it leaves")?;
     set_no_new_privs(true).failing(Step::Other, "no new privileges")?;

@@ -109,7 +109,9 @@ pub fn small() -> Limits {
 /// which is told loudly; where `PIPEWRIGHT_TESTS_REQUIRE` names `isolation`, that is a failure.
 pub async fn isolation() -> Option<Isolation> {
     let isolation = Isolation::probe(child(), Level::Restricted).await.unwrap();
-    let refusals: Vec<_> = isolation.offers().refusals().map(ToString::to_string).collect();
+    // Nobody offers the weakest one who is not root.
+    let refusals = isolation.offers().refusals().filter(|it| it.level != Level::Restricted || is_root());
+    let refusals: Vec<_> = refusals.map(ToString::to_string).collect();
     if refusals.is_empty() {
         return Some(isolation);
     }
@@ -117,6 +119,10 @@ pub async fn isolation() -> Option<Isolation> {
     assert!(!required.split_whitespace().any(|it| it == "isolation"), "{refusals:#?}");
     eprintln!("SKIPPED, and what this test checks was NOT checked: {refusals:#?}");
     None
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// What became of a job, and what it wrote.
