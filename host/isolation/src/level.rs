@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// The machine's own file system and processes, of which Landlock, seccomp and resource limits leave next to nothing.
+    /// The machine's own file system and processes, of which a user of its own, Landlock, seccomp and resource limits leave next
+    /// to nothing.
     Restricted,
     /// Own namespaces; of the machine's files only those that the operator named, read-only.
     Toolchain,
@@ -71,13 +72,14 @@ pub(crate) enum Step {
     Overlay,
     Bubblewrap,
     Landlock,
+    OwnUser,
     Other,
 }
 
 impl Step {
     pub(crate) fn mend(self) -> &'static str {
         match self {
-            Self::Job => "make what it names reachable for the user that jobs run as",
+            Self::Job => "let what it names be there, and reachable for the user that jobs run as",
             Self::UserNamespace => {
                 "allow user namespaces: sysctl user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1 where it \
                  exists, an AppArmor profile with `userns,` for this program (or kernel.apparmor_restrict_unprivileged_userns=0); \
@@ -92,6 +94,7 @@ impl Step {
                 "use Linux 6.12 or newer with `landlock` among the security modules (lsm=), or allow user namespaces for \
                  a stronger level"
             }
+            Self::OwnUser => "run the host as root, so that jobs have a user of their own, or allow user namespaces",
             Self::Other => "see the reason",
         }
     }

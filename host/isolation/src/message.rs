@@ -1,7 +1,7 @@
 //! What host and keeper say to each other over their socket: the order, once, and reports, one line of JSON each. The host
 //! takes back its order by closing its half, which it also does by dying.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,14 +25,6 @@ pub(crate) struct Order {
     pub network: bool,
     /// The user to become first, where the host is root.
     pub uid: Option<u32>,
-}
-
-impl Order {
-    /// The job's current directory, where its work directory is at this place.
-    pub(crate) fn directory_in(&self, work: &Path) -> PathBuf {
-        // A path that is joined with an empty one ends in a slash.
-        work.join(&self.directory).components().collect()
-    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

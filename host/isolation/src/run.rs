@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -161,15 +161,15 @@ impl Isolation {
         if level == Level::Restricted {
             check_restricted(job)?;
         }
-        let uid = job_user();
-        prepare(&job.work, uid)
-            .await
+        tree::close(&job.work)
             .map_err(|error| refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display())))?;
+        let uid = job_user();
         let started = Started::start(&self.child)?;
         let ended = started.end(level, &self.order(level, job, uid), job, output, stop).await;
         if uid.is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
-            let _ = give(&job.work, 0).await;
+            let work = job.work.clone();
+            let _ = tokio::task::spawn_blocking(move || tree::give(&work, Uid::ROOT, Gid::ROOT)).await;
         }
         ended
     }
@@ -235,21 +235,6 @@ fn open_to_jobs(folder: &Path) -> io::Result<()> {
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))
 }
 
-async fn prepare(work: &Path, uid: Option<u32>) -> io::Result<()> {
-    tree::close(work)?;
-    match uid {
-        Some(uid) => give(work, uid).await,
-        None => Ok(()),
-    }
-}
-
-/// To a user and the group of the same number.
-async fn give(work: &Path, id: u32) -> io::Result<()> {
-    let work = work.to_owned();
-    let given = tokio::task::spawn_blocking(move || tree::give(&work, Uid::from_raw(id), Gid::from_raw(id))).await;
-    given.map_err(io::Error::other)?
-}
-
 /// A keeper that waits for its order.
 struct Started {
     keeper: Child,
@@ -291,47 +276,45 @@ impl Started {
             too_much.store(true, Ordering::Relaxed);
             let _ = end();
         };
-        let mut all = pin!(async {
-            tokio::try_join!(
-                reports(&control, job),
-                pump(written, output, job.limits.output_bytes_max, over),
-                keeper.wait()
-            )
+        let mut both = pin!(async {
+            tokio::try_join!(reports(&control, job), pump(written, output, job.limits.output_bytes_max, over))
         });
-        let (report, written, status) = tokio::select! {
-            ended = &mut all => ended?,
+        let (report, written) = tokio::select! {
+            ended = &mut both => ended?,
             () = stop => {
                 let _ = end();
-                all.await?
+                both.await?
             }
         };
-        let ended = ended(level, report, &written, status)?;
+        let Some(report) = report else {
+            return Err(RunError::Lost(format!("its keeper ended with {}", keeper.wait().await?)));
+        };
+        // The keeper has nothing left to do but to end, which nobody waits for.
+        let ended = ended(level, report, &written)?;
         Ok(if too_much.load(Ordering::Relaxed) { Ended { ended_by: Some(Limit::OutputBytes), ..ended } } else { ended })
     }
 }
 
-fn ended(level: Level, report: Option<Report>, written: &Written, status: ExitStatus) -> Result<Ended, RunError> {
-    let written = String::from_utf8_lossy(&written.head);
+fn ended(level: Level, report: Result<Ended, Failure>, written: &Written) -> Result<Ended, RunError> {
     match report {
-        Some(Report::Ended(ended)) => Ok(ended),
-        // Bubblewrap's last word is why.
-        Some(Report::Failed(Failure { step: Step::Bubblewrap, reason })) if !written.trim().is_empty() => {
-            let said = written.trim();
+        Ok(ended) => Ok(ended),
+        Err(Failure { step: Step::Bubblewrap, reason }) if !written.head.is_empty() => {
+            // Bubblewrap's last word is why.
+            let said = String::from_utf8_lossy(&written.head);
+            let said = said.trim();
             let no_program = said.contains("execvp");
             let step = if no_program { Step::Job } else { Step::Bubblewrap };
             Err(refusal(level, step, if no_program { said.to_owned() } else { format!("{reason}: {said}") }).into())
         }
-        Some(Report::Failed(failure)) => Err(refusal(level, failure.step, failure.reason).into()),
-        Some(Report::Network) | None => Err(RunError::Lost(format!("its keeper ended with {status}"))),
+        Err(failure) => Err(refusal(level, failure.step, failure.reason).into()),
     }
 }
 
-/// Reads reports until the keeper and the warden are gone, and serves the job's way to the network meanwhile. The last report
-/// is what became of the job.
-async fn reports(control: &UnixStream, job: &Job) -> io::Result<Option<Report>> {
+/// Reads reports until the one that says what became of the job, and serves the job's way to the network meanwhile. None where
+/// those around it ended without one.
+async fn reports(control: &UnixStream, job: &Job) -> io::Result<Option<Result<Ended, Failure>>> {
     let mut serving = JoinSet::new();
     let mut text = Vec::new();
-    let mut last = None;
     loop {
         let (length, sockets) = control.async_io(Interest::READABLE, || receive(control, &mut text)).await?;
         if let (Some(proxy), Some(socket)) = (&job.network, sockets.into_iter().next()) {
@@ -341,10 +324,14 @@ async fn reports(control: &UnixStream, job: &Job) -> io::Result<Option<Report>> 
         }
         while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = text.drain(..=end).collect();
-            last = Some(serde_json::from_slice(&line)?);
+            match serde_json::from_slice(&line)? {
+                Report::Network => {}
+                Report::Ended(ended) => return Ok(Some(Ok(ended))),
+                Report::Failed(failure) => return Ok(Some(Err(failure))),
+            }
         }
         if length == 0 || text.len() > REPORTS_BYTES_MAX {
-            return Ok(last);
+            return Ok(None);
         }
     }
 }

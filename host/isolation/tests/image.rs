@@ -229,7 +229,7 @@ async fn a_job_changes_an_image_for_itself_alone() {
     unpack(&self::layer(base)[..], &root, &UnpackLimits::default()).unwrap();
     let before = listed_names(&root);
 
-    let isolation = isolation().await;
+    let Some(isolation) = isolation().await else { return };
     let script =
         "cat /etc/version; echo 2 >/etc/version; rm /etc/old; echo x >/new; cat /etc/version; cat /usr/bin/env";
     let mut job = world.job(&[shell.to_str().unwrap(), "-c", script]);

@@ -3,17 +3,17 @@
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
-use super::surroundings::{ETC, MADE, WORK_THERE};
+use super::surroundings::{MADE, WORK_THERE};
 use super::tend::{self, OWN_PROCESSES, Tended};
 use super::usage::Whose;
-use super::{Control, tend::signal_of};
+use super::{Control, leave_output, tend::signal_of};
 use crate::job::{Ended, Root, WORK};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Order};
@@ -21,6 +21,17 @@ use crate::seccomp;
 
 /// The user and group of every job, as it sees them.
 const ID: &str = "1000";
+
+/// Files of the job's `/etc`, where it has no image's. Its user is 1000, for programs that ask who they are.
+const ETC: [(&str, &str); 4] = [
+    (
+        "passwd",
+        "root:x:0:0:root:/root:/bin/sh\njob:x:1000:1000:job:/work:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    ),
+    ("group", "root:x:0:\njob:x:1000:\nnogroup:x:65534:\n"),
+    ("hosts", "127.0.0.1 localhost job\n::1 localhost job\n"),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+];
 
 pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let bubblewrap = |error: io::Error| Failure {
@@ -30,8 +41,12 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let filter = given(&seccomp::bytes(&seccomp::filter(order.level))).failing(Step::Other, "the filter")?;
     let (status, to) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).failing(Step::Other, "a pipe")?;
     rustix::io::fcntl_setfd(&to, rustix::io::FdFlags::empty()).failing(Step::Other, "a pipe")?;
+    // What bubblewrap is not told to read, the job would have open.
+    let etc = if matches!(order.root, Root::Image(_)) { &[][..] } else { &ETC[..] };
+    let etc = etc.iter().map(|(_, text)| given(text.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let etc = etc.failing(Step::Other, "files of /etc")?;
     // By way of a file, for a command line is seen by all who are on the machine, and the environment may hold secrets.
-    let options = given(&options(order, &filter, &to)).failing(Step::Other, "bubblewrap's options")?;
+    let options = given(&options(order, &filter, &to, &etc)).failing(Step::Other, "bubblewrap's options")?;
 
     let mut command = Command::new(&order.bwrap);
     command.arg("--args").arg(options.as_raw_fd().to_string()).arg("--").args(&order.argv);
@@ -40,7 +55,9 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     // SAFETY: it makes system calls alone.
     unsafe { command.pre_exec(move || tend::set_limits(&limits, limits.processes_max.saturating_add(OWN_PROCESSES))) };
     let child = command.spawn().map_err(bubblewrap)?;
-    drop((filter, options, to));
+    drop((filter, options, to, etc));
+    // The end of the output is the end of the job.
+    leave_output().failing(Step::Other, "leaving the output to the job")?;
 
     let main = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
     let tended = tend::tend(order, control, main, Whose::Namespace)?;
@@ -86,7 +103,7 @@ fn exit_code(status: OwnedFd) -> io::Result<Option<i32>> {
     Ok(ends.filter_map(|it| i32::try_from(it.get("exit-code")?.as_i64()?).ok()).next_back())
 }
 
-fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd) -> Vec<u8> {
+fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd, etc: &[OwnedFd]) -> Vec<u8> {
     let mut options = Options(Vec::new());
     for namespace in ["user", "pid", "ipc", "uts", "cgroup-try"] {
         options.add([&format!("--unshare-{namespace}")]);
@@ -106,8 +123,8 @@ fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd) -> Vec<u8> {
                     None => options.add(["--ro-bind", path, path]),
                 }
             }
-            for (name, _) in ETC {
-                options.add(["--ro-bind", &format!("{MADE}/etc/{name}"), &format!("/etc/{name}")]);
+            for ((name, _), file) in ETC.iter().zip(etc) {
+                options.add(["--file", &file.as_raw_fd().to_string(), &format!("/etc/{name}")]);
             }
             true
         }
@@ -122,7 +139,9 @@ fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd) -> Vec<u8> {
     if read_only {
         options.add(["--remount-ro", "/"]);
     }
-    options.add(["--chdir", text(&order.directory_in(Path::new(WORK)))]);
+    // Without the slash that joining nothing leaves: programs see it.
+    let directory: PathBuf = Path::new(WORK).join(&order.directory).components().collect();
+    options.add(["--chdir", text(&directory)]);
     for (name, value) in &order.environment {
         options.add(["--setenv", name, value]);
     }

@@ -12,7 +12,7 @@ mod usage;
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -21,9 +21,10 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use crate::job::Ended;
+use crate::job::{Ended, Root};
 use crate::level::{Level, Step};
 use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report};
+use crate::tree;
 use system::Forked;
 
 /// The host's socket.
@@ -85,8 +86,13 @@ fn read_exact(from: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
 
 /// What the keeper does. In the namespaces the warden goes on, and reports.
 fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
+    if let Some(id) = order.uid {
+        let what = format!("work directory {}", order.work.display());
+        tree::give(&order.work, Uid::from_raw(id), Gid::from_raw(id)).failing(Step::Job, &what)?;
+    }
     let work = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| surroundings::reach(&order.work));
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
+    check_reach(order)?;
     if order.level == Level::Restricted {
         return Ok(restricted::run(order, control)?);
     }
@@ -102,6 +108,7 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
             Ok(warden(order, control, alive, work.as_deref().unwrap_or(&order.work))?)
         }
         Forked::Parent(warden) => {
+            let _ = leave_output();
             let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(warden), WaitOptions::empty()));
             Err(Ending::Told)
         }
@@ -124,6 +131,13 @@ fn warden(order: &Order, control: &Control, alive: OwnedFd, work: &Path) -> Resu
     bubblewrap::run(order, control)
 }
 
+/// The job alone has its output open, so that it ends with it.
+fn leave_output() -> rustix::io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)
+}
+
 fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
     let Some(id) = uid else { return Ok(()) };
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
@@ -132,6 +146,21 @@ fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
     rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     // It was taken away with the change, and with it the files of this process below /proc.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+}
+
+/// What the job names besides its work directory has to be there for the user that it is.
+fn check_reach(order: &Order) -> Result<(), Failure> {
+    let root: Vec<&PathBuf> = match &order.root {
+        Root::Image(image) => vec![image],
+        Root::Toolchain(toolchain) => {
+            toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| &it.path).collect()
+        }
+    };
+    let binds = order.binds.iter().map(|bind| &bind.from);
+    for path in root.into_iter().chain(binds) {
+        path.metadata().failing(Step::Job, &path.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn map_to_root(uid: Uid, gid: Gid) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! The level without namespaces: Landlock for files, signals and what can be traced, seccomp for sockets and the rest, limits.
+//! The level without namespaces: a user of its own, Landlock for files, signals and what can be traced, seccomp for sockets and the rest, limits.
 //!
 //! Two domains of Landlock lie in each other. The outer one has the keeper and the job in it, and lets no signal out: so the
 //! keeper ends all of the job at once, wherever its processes went, by a signal to everybody. The inner one has the job alone,
@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, set_child_subreaper};
 use rustix::thread::set_no_new_privs;
 
 use super::usage::Whose;
-use super::{Control, system, tend};
+use super::{Control, leave_output, system, tend};
 use crate::job::{Ended, Root};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Order};
@@ -30,6 +30,11 @@ const ABI_MIN: ABI = ABI::V6;
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
+    if order.uid.is_none() {
+        // Landlock does not guard modes, owners and times: those of the host's own files would be the job's to change.
+        let reason = "the host is an ordinary user, and jobs would be the same".to_owned();
+        return Err(Failure { step: Step::OwnUser, reason });
+    }
     let landlock = "Landlock without ABI 6";
     set_child_subreaper(Some(rustix::process::getpid())).failing(Step::Other, "adopting what it leaves")?;
     set_no_new_privs(true).failing(Step::Other, "no new privileges")?;
@@ -43,7 +48,7 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let processes_max = limits.processes_max.saturating_add(tasks_of_user());
     let mut command = Command::new(&order.argv[0]);
     command.args(&order.argv[1..]).env_clear().envs(order.environment.iter().map(|(name, value)| (name, value)));
-    command.current_dir(order.directory_in(&order.work)).stdin(Stdio::null());
+    command.current_dir(order.work.join(&order.directory)).stdin(Stdio::null());
     let set_up = move || {
         rustix::process::setsid()?;
         // A keeper that is killed takes the first process along; those that it started live on.
@@ -55,6 +60,7 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     // SAFETY: this process has one thread.
     unsafe { command.pre_exec(set_up) };
     let child = command.spawn().failing(Step::Job, &order.argv[0])?;
+    leave_output().failing(Step::Other, "leaving the output to the job")?;
 
     let main = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
     let tended = tend::tend(order, control, main, Whose::Descendants)?;

@@ -25,26 +25,14 @@ pub(super) const MADE: &str = "/sys";
 pub(super) const WORK_THERE: &str = "/sys/work";
 
 /// Directories of it, with their modes.
-const DIRECTORIES: [(&str, u32); 8] = [
+const DIRECTORIES: [(&str, u32); 7] = [
     ("work", 0o755),
     ("tmp", 0o1777),
     ("shm", 0o1777),
-    ("etc", 0o755),
     ("root", 0o755),
     ("lower", 0o755),
     ("upper", 0o755),
     ("overlay", 0o755),
-];
-
-/// Files of the job's `/etc`, where it has no image's. Its user is 1000, for programs that ask who they are.
-pub(super) const ETC: [(&str, &str); 4] = [
-    (
-        "passwd",
-        "root:x:0:0:root:/root:/bin/sh\njob:x:1000:1000:job:/work:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-    ),
-    ("group", "root:x:0:\njob:x:1000:\nnogroup:x:65534:\n"),
-    ("hosts", "127.0.0.1 localhost job\n::1 localhost job\n"),
-    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
 ];
 
 /// Where the work directory can be found by the user that jobs run as, which may not go through the directories above it: a
@@ -76,7 +64,7 @@ pub(super) fn make(order: &Order, work: &Path) -> Result<(), Failure> {
 
 fn scratch(order: &Order) -> io::Result<()> {
     let limits = &order.limits;
-    let entries = limits.scratch_entries_max.saturating_add((DIRECTORIES.len() + ETC.len()) as u64);
+    let entries = limits.scratch_entries_max.saturating_add(DIRECTORIES.len() as u64);
     let options = format!("mode=0755,size={},nr_inodes={entries}\0", limits.scratch_bytes_max);
     let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes()).map_err(io::Error::other)?;
     mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options)?;
@@ -84,9 +72,6 @@ fn scratch(order: &Order) -> io::Result<()> {
     for (name, mode) in DIRECTORIES {
         fs::create_dir(made.join(name))?;
         fs::set_permissions(made.join(name), Permissions::from_mode(mode))?;
-    }
-    for (name, text) in ETC {
-        fs::write(made.join("etc").join(name), text)?;
     }
     Ok(())
 }

@@ -67,11 +67,12 @@ impl Processes {
         }
     }
 
-    /// The memory of what was last seen, of which each process has its part of what it shares.
+    /// The memory of what was last seen, of which each process has its part of what it shares. Pages of files are not in it: the
+    /// kernel takes them back when it needs to.
     pub(super) fn memory_in_parts(&self) -> u64 {
         let part = |pid: &u32| {
             let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-            Some(kibibytes(&text, "Pss:")? + kibibytes(&text, "SwapPss:").unwrap_or(0))
+            Some(["Pss_Anon:", "Pss_Shmem:", "SwapPss:"].iter().filter_map(|name| kibibytes(&text, name)).sum::<u64>())
         };
         self.pids.iter().filter_map(part).sum()
     }
