@@ -9,6 +9,9 @@ use build_jobs::{Plan, Progress, advance, directory_of, is_first, source_directo
 use pipewright_buildspec::{About, Buildspec, Origins, Source, Status, environment};
 use pipewright_sdk::prelude::*;
 
+/// Variables by their names: those that the declaration wants.
+type Exported = Vec<(String, String)>;
+
 #[derive(Settings)]
 struct Configuration {
     /// What the commands are for: `LINUX_CONTAINER`.
@@ -26,7 +29,7 @@ struct Configuration {
 
 /// Runs shell commands in the first input artifact. The other ones are in `CODEBUILD_SRC_DIR_NAME`.
 #[action(provider = "Commands", owner = "AWS", inputs = 1..=10, outputs = 0..=1)]
-fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Report<Vec<(String, String)>>>> {
+fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Report<Exported>>> {
     if settings.environment_type != "LINUX_CONTAINER" {
         let given = &settings.environment_type;
         return Err(Failure::configuration(format!("`EnvironmentType` is `{given}`: there is only `LINUX_CONTAINER`")));

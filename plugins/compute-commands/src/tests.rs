@@ -5,7 +5,7 @@ use pipewright_sdk::testing::Host;
 
 use super::*;
 
-fn run(host: Host) -> (Host, Result<Report<Vec<(String, String)>>>) {
+fn run(host: Host) -> (Host, Result<Report<Exported>>) {
     let settings = || Configuration {
         environment_type: "LINUX_CONTAINER".to_owned(),
         compute_type: None,
