@@ -346,7 +346,13 @@ pub(super) fn case_file() -> String {
 }
 
 pub(super) fn server_configuration() -> String {
-    let sources = Sources::read(&["host/server/src/config.rs", "host/engine/src/retention/mod.rs"]);
+    let sources = Sources::read(&[
+        "host/server/src/config.rs",
+        "host/engine/src/retention/mod.rs",
+        "host/runner/src/programs.rs",
+        "host/isolation/src/limits.rs",
+        "host/isolation/src/level.rs",
+    ]);
     let mut pages = Pages::new(&sources, "what it says");
     let config = serde_json::to_value(pipewright_server::config::Config::default()).unwrap();
     pages.given.insert("Config", config);

@@ -17,7 +17,7 @@ use pipewright_isolation::{
 };
 use pipewright_sandbox::capabilities::commands::{self, CommandsGrant, Started};
 use pipewright_sandbox::seam::{self, HostCallOutcome};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
 /// The hidden command by which the host starts its own binary around a job.
@@ -35,26 +35,27 @@ pub fn child() -> ExitCode {
 }
 
 /// What the operator offers.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Offered {
     /// Nothing runs at a weaker level.
     pub level: Level,
-    /// Programs that run at once; more of them wait.
-    pub at_once: usize,
-    /// And of one account. Stops one whose programs run long from keeping all others from running.
-    pub at_once_per_account: usize,
+    /// Programs that run at once; more of them wait. Without it, as many as the machine has cores.
+    pub at_once: Option<usize>,
+    /// And of one account; without it, half of them. Stops one whose programs run long from keeping all others from running.
+    pub at_once_per_account: Option<usize>,
+    /// What one program may use.
     pub limits: Limits,
+    /// Toolchains by the names that grants use; that of a grant without a name is `default`.
     pub toolchains: BTreeMap<String, Tools>,
 }
 
 impl Default for Offered {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             level: Level::Toolchain,
-            at_once: cores,
-            at_once_per_account: cores.div_ceil(2),
+            at_once: None,
+            at_once_per_account: None,
             limits: Limits::default(),
             toolchains: BTreeMap::new(),
         }
@@ -62,13 +63,14 @@ impl Default for Offered {
 }
 
 /// A toolchain by the operator's name: what programs see besides the system's own `/usr` and what belongs to it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tools {
     /// Files and directories, read-only.
     pub read: Vec<PathBuf>,
     /// The directories of `PATH` before the system's.
     pub path: Vec<PathBuf>,
+    /// Variables that programs have beside their own.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -83,7 +85,7 @@ impl Offered {
 
     /// What is wrong with it.
     pub fn check(&self) -> Result<(), String> {
-        if self.at_once == 0 || self.at_once_per_account == 0 {
+        if self.at_once == Some(0) || self.at_once_per_account == Some(0) {
             return Err("commands: at_once and at_once_per_account are at least 1".to_owned());
         }
         for (name, tools) in &self.toolchains {
@@ -166,7 +168,9 @@ pub struct Programs {
 
 impl Programs {
     pub fn new(offered: Offered) -> Arc<Self> {
-        let places = Permits::new(offered.at_once, offered.at_once_per_account);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let at_once = offered.at_once.unwrap_or(cores);
+        let places = Permits::new(at_once, offered.at_once_per_account.unwrap_or(at_once.div_ceil(2)));
         Arc::new(Self { offered, isolation: OnceCell::new(), places })
     }
 
