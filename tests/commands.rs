@@ -238,7 +238,7 @@ fn a_secret_is_given_only_as_granted_and_never_shown() {
         1,
         &["tried to give the secret \"token\" to a program", "secrets.token = { …, commands = true }"],
     );
-    check(", commands = true", "hunter2", 1, &["the secret \"token\" has fewer than 8 bytes"]);
+    check(", commands = true", "hunter2", 1, &["the secret \"token\" has fewer than 8 characters"]);
 }
 
 #[test]

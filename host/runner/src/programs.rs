@@ -3,7 +3,7 @@
 //! Owns the places that jobs take, and how a job of the sandbox becomes one of `pipewright-isolation`. Must not know what follows from
 //! its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -100,7 +100,8 @@ impl Offered {
             Some(tools) => Ok(tools.clone()),
             None if name == DEFAULT => Ok(Tools::default()),
             None => {
-                let there: Vec<&str> = self.toolchains.keys().map(String::as_str).chain([DEFAULT]).collect();
+                let there: BTreeSet<&str> = self.toolchains.keys().map(String::as_str).chain([DEFAULT]).collect();
+                let there: Vec<&str> = there.into_iter().collect();
                 Err(NotRun::Configuration(format!(
                     "the grant names the toolchain {name:?}, and this host has {}; its operator offers one by \
                      [commands.toolchains.{name}] of the configuration",

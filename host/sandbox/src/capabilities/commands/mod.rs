@@ -20,7 +20,6 @@ use super::secrets::{self, SecretGrant};
 use super::{Exchange, Setup};
 use crate::bindings::pipewright::plugin::commands as abi;
 use crate::grants::{SecretValue, stays_below};
-use crate::masks::SECRET_BYTES_MIN;
 use crate::outside::Exchanged;
 use crate::seam::{Denied, HostCallOutcome, Seam};
 use crate::state::State;
@@ -38,6 +37,9 @@ const WORD_BYTES_MAX: usize = 128 << 10;
 const JOB_BYTES_MAX: usize = 1 << 20;
 /// Stops a great many empty words.
 const WORDS_MAX: usize = 20_000;
+/// Programs write more, and in more ways, than requests answer: a shorter secret is not given to one, for its mask would stand
+/// where no secret is, and a part of it in another form would be found by nobody.
+const SECRET_CHARS_MIN: usize = 8;
 /// How much of a command line the journal has.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 
@@ -182,9 +184,9 @@ impl Commands {
         let value = |(variable, name): (&String, &String)| {
             let grant = self.secrets.get(name).ok_or_else(|| format!("no secret {name:?}"))?;
             let value = grant.value.expose();
-            if value.len() < SECRET_BYTES_MIN {
+            if value.chars().count() < SECRET_CHARS_MIN {
                 return Err(format!(
-                    "the secret \"{name}\" has fewer than {SECRET_BYTES_MIN} bytes: it is too short to be hidden in what a \
+                    "the secret \"{name}\" has fewer than {SECRET_CHARS_MIN} characters: it is too short to be hidden in what a \
                      program writes; choose a longer one"
                 ));
             }
@@ -357,7 +359,7 @@ mod tests {
         check(true, |job| job.arguments = vec!["x".into(); WORDS_MAX + 1], Err("more than 20000 words"));
         check(true, |job| drop(job.environment.insert("A=B".into(), "x".into())), Err("is no name"));
         check(true, |job| drop(job.secrets.insert("T".into(), "token".into())), Ok(()));
-        check(true, |job| drop(job.secrets.insert("T".into(), "short".into())), Err("fewer than 8 bytes"));
+        check(true, |job| drop(job.secrets.insert("T".into(), "short".into())), Err("fewer than 8 characters"));
         check(
             true,
             |job| drop(job.secrets.insert("T".into(), "other".into())),
