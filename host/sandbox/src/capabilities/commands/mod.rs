@@ -30,7 +30,7 @@ pub use self::started::{Output, Started};
 /// How a program ended, as the plugin is told.
 pub use crate::bindings::pipewright::plugin::commands::End as Ended;
 
-const COMMANDS: &str = "commands";
+pub(super) const COMMANDS: &str = "commands";
 
 /// Stops a word that the kernel would refuse anyway (`MAX_ARG_STRLEN`).
 const WORD_BYTES_MAX: usize = 128 << 10;
