@@ -11,6 +11,7 @@
 //! secrets.token = { env = "API_TOKEN", hosts = ["example.com"] }
 //! clock = true
 //! randomness = true
+//! commands = { level = "toolchain", toolchain = "rust", network = ["https://index.crates.io"] }
 //! ```
 
 pub mod suggest;

@@ -12,8 +12,9 @@ mod bindings {
         ",
         world: "guest:commander/commander",
         with: { "pipewright:plugin/types@0.1.0": pipewright_sdk::bindings::host::pipewright::plugin::types },
+        generate_all,
     });
-    pub use pipewright::plugin::commands::*;
+    pub use self::pipewright::plugin::commands::*;
 }
 
 use std::fs;

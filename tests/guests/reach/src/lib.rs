@@ -13,8 +13,9 @@ mod bindings {
         ",
         world: "guest:reach/reach",
         with: { "pipewright:plugin/types@0.1.0": pipewright_sdk::bindings::host::pipewright::plugin::types },
+        generate_all,
     });
-    pub use pipewright::plugin::commands::*;
+    pub use self::pipewright::plugin::commands::*;
 }
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
