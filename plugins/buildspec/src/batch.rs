@@ -190,10 +190,12 @@ fn check_graph(reader: &mut Reader, at: At, builds: &[BatchBuild]) {
     }
 }
 
+type Set = Box<dyn Fn(&mut BatchBuild, String)>;
+
 /// One list of values, and how a build is told its value.
 struct Axis {
     values: Vec<String>,
-    set: Box<dyn Fn(&mut BatchBuild, String)>,
+    set: Set,
 }
 
 fn matrix(reader: &mut Reader, value: &Value<'_>) -> Vec<BatchBuild> {
@@ -238,7 +240,7 @@ fn matrix(reader: &mut Reader, value: &Value<'_>) -> Vec<BatchBuild> {
 fn axes(reader: &mut Reader, value: &Value<'_>) -> Vec<Axis> {
     let Some(dynamic) = reader.table(value, DYNAMIC) else { return Vec::new() };
     let mut axes = Vec::new();
-    let mut add = |values: Vec<String>, set: Box<dyn Fn(&mut BatchBuild, String)>| {
+    let mut add = |values: Vec<String>, set: Set| {
         if !values.is_empty() {
             axes.push(Axis { values, set });
         }
