@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use pipewright_sdk::FailureKind;
 use pipewright_sdk::prelude::*;
 use serde::Deserialize;
 
@@ -59,11 +58,10 @@ impl Project {
     /// The project of this name; none where the operator grants no directory of projects.
     pub fn read(action: &Action, name: &str) -> Result<Option<Self>> {
         check_name(name)?;
-        let file = match action.directory(DIRECTORY) {
-            Ok(directory) => directory.join(format!("{name}.json")),
-            Err(failure) if failure.kind == FailureKind::PermissionError => return Ok(None),
-            Err(failure) => return Err(failure),
-        };
+        if !action.has_directory(DIRECTORY) {
+            return Ok(None);
+        }
+        let file = action.directory(DIRECTORY)?.join(format!("{name}.json"));
         let shown = format!("{DIRECTORY}/{name}.json");
         match fs::metadata(&file) {
             Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -122,7 +122,13 @@ impl Action {
         Ok(path)
     }
 
-    /// A private directory, empty at the start and gone after the call.
+    /// Whether a directory of the host is granted under this name. To ask is no use of it, and so no denial.
+    pub fn has_directory(&self, name: &str) -> bool {
+        let granted = fs::read_dir(host::root().join("directories"));
+        granted.is_ok_and(|mut granted| granted.any(|entry| entry.is_ok_and(|entry| entry.file_name() == name)))
+    }
+
+    /// A private directory, empty at the start and gone after the call; kept for the call that follows where a job was started.
     pub fn scratch(&self) -> &Path {
         &self.scratch
     }

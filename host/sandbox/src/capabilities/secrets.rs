@@ -14,6 +14,7 @@ use pipewright_text::{first_bytes, is_printable};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{HasSelf, Linker};
 
+use super::commands::COMMANDS;
 use super::http::{HttpGrant, RequestOrigin, hosts, normal_host};
 use super::{Capability, Exchange, Row, Setup};
 use crate::abi as plugin;
@@ -189,7 +190,13 @@ impl Capability for Secrets {
     fn narrow(granted: &mut Self::Grant, asks: &Asks) {
         granted.retain(|name, grant| {
             grant.reveal &= asks.has(REVEAL, name);
-            is_asked(asks, name)
+            if is_asked(asks, name) {
+                return true;
+            }
+            // Which secrets its programs want, a plugin may learn from its inputs: none could ask for each by name. It gets to do
+            // nothing else with them.
+            grant.hosts.clear();
+            grant.commands && asks.any(COMMANDS)
         });
     }
 
@@ -329,7 +336,7 @@ pub(super) fn check_give(grants: &BTreeMap<String, SecretGrant>, asks: &Asks, na
     Err(Denied {
         tried: format!("to give the secret \"{name}\" to a program"),
         grant: format!("secrets.{} = {line}", key(name)),
-        is_asked: is_asked(asks, name),
+        is_asked: is_asked(asks, name) || asks.any(COMMANDS),
     })
 }
 

@@ -29,7 +29,7 @@ pub use self::started::{Output, Started};
 /// How a program ended, as the plugin is told.
 pub use crate::bindings::pipewright::plugin::commands::End as Ended;
 
-const COMMANDS: &str = "commands";
+pub(super) const COMMANDS: &str = "commands";
 
 /// Stops a word that the kernel would refuse anyway (`MAX_ARG_STRLEN`).
 const WORD_BYTES_MAX: usize = 128 << 10;
@@ -365,7 +365,8 @@ mod tests {
             |job| drop(job.secrets.insert("T".into(), "other".into())),
             Err("secrets.other = { …, commands = true }"),
         );
-        check(true, |job| drop(job.secrets.insert("T".into(), "no".into())), Err("which it does not ask for"));
+        let line = "secrets.no = { env = \"…\", commands = true }";
+        check(true, |job| drop(job.secrets.insert("T".into(), "no".into())), Err(line));
     }
 
     #[test]
