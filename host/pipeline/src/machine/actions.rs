@@ -207,6 +207,10 @@ fn end(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut A
             let success = Success { told: failure.told, ..Success::default() };
             end_as_decided(work, execution, address, run, success);
         }
+        Outcome::Decided(verdict) if is_decided => {
+            let success = Success { told: verdict.told, ..Success::default() };
+            end_as_decided(work, execution, address, run, success);
+        }
         Outcome::Decided(verdict) => decide(work, execution, address, run, *verdict),
         Outcome::Succeeded(success) => match objection(work.declared(address), execution, &success) {
             None => succeed(work, execution, address, run, *success),
