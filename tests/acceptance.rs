@@ -50,9 +50,10 @@ fn a_release_lives_through_crashes() {
 }
 
 #[test]
-fn pipelines_are_pushed_held_retried_stopped_changed_and_listed() {
+fn pipelines_are_pushed_held_retried_rolled_back_stopped_changed_and_listed() {
     let Some(tools) = Tools::find() else { return };
     tools.git.create("polled");
+    tools.git.create("reverted");
     let page = tools.git.create("page");
     fs::write(page.join("index.html"), "<!doctype html><title>Page</title>").unwrap();
     push(&page, "A page");

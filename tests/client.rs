@@ -304,6 +304,28 @@ fn a_failure_is_told_and_tried_again() {
     site.run(&["start", "site", "--var", "Script"]).check(2, &["write it as NAME=VALUE"]);
 }
 
+#[test]
+fn a_stage_goes_back_to_an_execution_that_succeeded_there() {
+    let site = Site::new();
+    site.create("site", &[make()]).check(0, &[]);
+    site.run(&["start", "site", "--follow"]).check(0, &["site succeeded"]);
+    let newest = || site.json(&["history", "site"])["pipelineExecutionSummaries"][0].clone();
+    let good = newest()["pipelineExecutionId"].as_str().unwrap().to_owned();
+    site.run(&["start", "site", "--var", FAILING, "--follow"]).check(1, &["site failed"]);
+    site.run(&["rollback", "site", "Make"]).check(2, &["--to <ID>"]);
+    site.run(&["rollback", "site", "Source", "--to", &good]).check(2, &["a source stage is not rolled back"]);
+    site.run(&["rollback", "site", "Make", "--to", &good])
+        .check(0, &[&format!("Make goes back to {good}, as execution ")]);
+    assert_eq!(newest()["rollbackMetadata"], json!({ "rollbackTargetPipelineExecutionId": good }));
+    wait_until(|| newest()["status"] == "Succeeded");
+
+    // Nothing is held here that could be overridden.
+    site.run(&["override", "site", "Other"]).check(2, &["site has no stage Other"]);
+    site.run(&["override", "site", "Make"]).check(2, &["shows no condition of Make that holds", "--condition"]);
+    let named = ["override", "site", "Make", "--condition", "on-success"];
+    site.run(&named).check(2, &["it has no condition of this type"]);
+}
+
 /// A retry keeps the grants of the start: what lacked one is to be started anew, and it is said where the grant belongs.
 #[test]
 fn what_lacks_a_grant_is_started_anew() {

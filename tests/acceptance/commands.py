@@ -1,11 +1,11 @@
-"""What people do with pipelines once they run: push, hold back, retry, stop, approve, change, delete, look."""
+"""What people do with pipelines once they run: push, hold back, retry, roll back, stop, approve, change, delete, look."""
 
 import pathlib
 
 from world import (
     ACCOUNT, APPROVE, DEPLOY, REGION, action, equal, pipeline, refused, sleeping, source, stage, unpolled, until)
 
-NAMES = ["polled", "retried", "stopped", "abandoned", "changed", "paged"]
+NAMES = ["polled", "retried", "reverted", "stopped", "abandoned", "changed", "paged"]
 NOTHING = action("Note", "Invoke/Custom/Deed/1", {"Deed": "nothing"})
 
 
@@ -112,6 +112,33 @@ def retried(world):
     world.until_status(name, world.start_execution(name), "Succeeded")
     with refused("NotLatestPipelineExecutionException"):
         world.api.retry_stage_execution(**retry)
+
+
+def reverted(world):
+    """A commit that somebody tells of is deployed, and taken back: the stage runs with what an earlier execution had."""
+    name, deployed = "reverted", world.deployed("reverted") / "current/index.html"
+    world.push(name, "good")
+    good = world.create(name, unpolled(world.url(name)), DEPLOY)
+    world.until_status(name, good, "Succeeded")
+    revision = f"revisionId={world.push(name, 'bad')},revisionChangeId=push,created=2026-11-27T12:00:00Z"
+    put = ["--pipeline-name", name, "--stage-name", "Source", "--action-name", "Git", "--action-revision", revision]
+    told = world.aws("put-action-revision", *put)
+    bad = told["pipelineExecutionId"]
+    equal(told["newRevision"], True)
+    world.until_status(name, bad, "Succeeded")
+    assert "bad" in deployed.read_text()
+    equal(world.execution(name, bad)["trigger"]["triggerType"], "PutActionRevision")
+    equal(world.aws("put-action-revision", *put), {"newRevision": False, "pipelineExecutionId": bad})
+
+    rollback = ["--pipeline-name", name, "--stage-name", "Deploy", "--target-pipeline-execution-id"]
+    back = world.aws("rollback-stage", *rollback, good)["pipelineExecutionId"]
+    world.until_status(name, back, "Succeeded")
+    assert "good" in deployed.read_text()
+    shown = world.execution(name, back)
+    equal((shown["executionType"], shown["rollbackMetadata"]), ("ROLLBACK", {"rollbackTargetPipelineExecutionId": good}))
+    equal([it["actionName"] for it in world.actions(name, back)], ["Publish"])
+    with refused("UnableToRollbackStageException"):
+        world.api.rollback_stage(pipelineName=name, stageName="Deploy", targetPipelineExecutionId=back)
 
 
 def stopped(world):
@@ -302,4 +329,4 @@ def paged(world):
         world.api.list_pipeline_executions(pipelineName=name, nextToken=token)
 
 
-ALL = [polled, retried, stopped, abandoned, changed, paged]
+ALL = [polled, retried, reverted, stopped, abandoned, changed, paged]

@@ -90,6 +90,8 @@ def sample(shape):
         return {sample(shape.key): sample(shape.value)}
     if shape.type_name == "integer":
         return shape.metadata.get("min", 1)
+    if shape.type_name == "timestamp":
+        return 1795342830.5
     if shape.type_name == "boolean":
         return True
     texts = list(shape.enum) or TEXTS
@@ -98,6 +100,7 @@ def sample(shape):
 
 WRONG_TYPE = {
     "structure": "text", "list": {}, "map": [], "string": 7, "integer": "1", "boolean": "true",
+    "timestamp": "1970-01-01T00:00:00Z",
 }
 
 

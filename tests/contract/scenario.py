@@ -14,7 +14,10 @@ import model
 VALID = pathlib.Path(__file__).parents[2] / "host/pipeline/src/validate/tests/valid.json"
 ROLE = "arn:aws:iam::000000000000:role/pipeline"
 WAIT_SECONDS_MAX = 30
-LISTS = ["ListPipelines", "ListPipelineExecutions", "ListActionExecutions", "ListActionTypes", "ListTagsForResource"]
+LISTS = [
+    "ListPipelines", "ListPipelineExecutions", "ListActionExecutions", "ListRuleExecutions", "ListActionTypes",
+    "ListTagsForResource",
+]
 
 
 def action(name, type_id, **more):
@@ -80,6 +83,9 @@ class Scenario:
         self.transitions()
         self.approve()
         self.stop_and_retry()
+        self.roll_back()
+        self.override()
+        self.put_revision()
         self.tags()
         self.action_types()
         self.not_found()
@@ -224,6 +230,9 @@ class Scenario:
             in_pages = self.pages(operation, member, params)
             self.expect([key(it) for it in in_pages] == [key(it) for it in in_one], f"{operation} in pages: {in_pages}")
         self.call("ListActionExecutions", named)
+        for more in [{}, {"maxResults": 1}, *({"filter": it} for it in filters)]:
+            rules = self.call("ListRuleExecutions", {**named, **more})
+            self.expect(rules == {"ruleExecutionDetails": []}, f"no rule runs: {rules}")
         succeeded = {"succeededInStage": {"stageName": "Source"}}
         self.pages("ListPipelineExecutions", "pipelineExecutionSummaries", {**named, "filter": succeeded})
         self.call("ListPipelineExecutions", {**named, "filter": {}})
@@ -292,6 +301,51 @@ class Scenario:
         self.call("ListPipelineExecutions", {"pipelineName": self.main})
         self.call("ListActionExecutions", {"pipelineName": self.main})
 
+    def roll_back(self):
+        where = {"pipelineName": self.main, "stageName": "Ask"}
+        rollback = {**where, "targetPipelineExecutionId": self.first}
+        started = self.call("RollbackStage", rollback).get("pipelineExecutionId")
+        self.call("RollbackStage", rollback, "UnableToRollbackStageException")
+        approved = {"status": "Approved", "summary": ""}
+        token = self.token(self.main, started)
+        self.call("PutApprovalResult", {**where, "actionName": "Ask", "token": token, "result": approved})
+        self.until_status(self.main, started, "Succeeded")
+        params = {"pipelineName": self.main, "pipelineExecutionId": started}
+        got = self.call("GetPipelineExecution", params).get("pipelineExecution", {})
+        target = got.get("rollbackMetadata", {}).get("rollbackTargetPipelineExecutionId")
+        self.expect((got.get("executionType"), target) == ("ROLLBACK", self.first), f"it is a rollback: {got}")
+        for code, change in [
+            ("StageNotFoundException", {"stageName": "No"}),
+            ("PipelineExecutionNotFoundException", {"targetPipelineExecutionId": model.UUID}),
+            ("UnableToRollbackStageException", {"stageName": "Source"}),
+            ("UnableToRollbackStageException", {"targetPipelineExecutionId": self.second}),
+            ("UnableToRollbackStageException", {"targetPipelineExecutionId": started}),
+        ]:
+            self.call("RollbackStage", {**rollback, **change}, code)
+        self.rolled_back = started
+
+    def override(self):
+        where = {"pipelineName": self.main, "stageName": "Ask", "pipelineExecutionId": self.rolled_back}
+        for condition in ["BEFORE_ENTRY", "ON_SUCCESS"]:
+            override = {**where, "conditionType": condition}
+            self.call("OverrideStageCondition", override, "ConditionNotOverridableException")
+            self.call("OverrideStageCondition", {**override, "stageName": "No"}, "StageNotFoundException")
+            for other in (self.first, model.UUID):
+                late = {**override, "pipelineExecutionId": other}
+                self.call("OverrideStageCondition", late, "NotLatestPipelineExecutionException")
+
+    def put_revision(self):
+        revision = {"revisionId": "r-é🦀", "revisionChangeId": "push", "created": 1795342830.5}
+        put = {"pipelineName": self.failing, "stageName": "Source", "actionName": "Get", "actionRevision": revision}
+        first = self.call("PutActionRevision", put)
+        self.expect(first.get("newRevision") is True, f"a revision that nobody has seen: {first}")
+        self.until_status(self.failing, first.get("pipelineExecutionId"), "Failed")
+        again = self.call("PutActionRevision", put)
+        self.expect(again == {**first, "newRevision": False}, f"it starts one execution: {again} after {first}")
+        self.call("PutActionRevision", {**put, "stageName": "No"}, "StageNotFoundException")
+        self.call("PutActionRevision", {**put, "actionName": "No"}, "ActionNotFoundException")
+        self.call("PutActionRevision", {**put, "stageName": "Ask", "actionName": "Ask"}, "ValidationException")
+
     def tags(self):
         resource = {"resourceArn": self.arn(self.main)}
         self.call("TagResource", {**resource, "tags": [{"key": "team", "value": "shop"}, {"key": "new", "value": "é"}]})
@@ -323,6 +377,8 @@ class Scenario:
         filtered = self.call("ListActionTypes", {"actionOwnerFilter": "AWS", "regionFilter": self.region})
         owners = {row["id"]["owner"] for row in filtered.get("actionTypes", [])}
         self.expect(owners == {"AWS"}, f"the filter counts: {owners}")
+        for params in [{}, {"ruleOwnerFilter": "AWS", "regionFilter": self.region}]:
+            self.expect(self.call("ListRuleTypes", params) == {"ruleTypes": []}, "no plugin serves a rule")
         here = {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}
         self.call("GetActionType", here)
         self.call("GetActionType", {**here, "version": "2"}, "ActionTypeNotFoundException")
@@ -358,7 +414,8 @@ class Scenario:
         latest = {"pipelineExecutionId": model.UUID, "startTimeRange": "All"}
         for chosen in ({"pipelineExecutionId": model.UUID}, {"latestInPipelineExecution": latest}):
             params = {"pipelineName": self.main, "filter": chosen}
-            self.call("ListActionExecutions", params, "PipelineExecutionNotFoundException")
+            for operation in ("ListActionExecutions", "ListRuleExecutions"):
+                self.call(operation, params, "PipelineExecutionNotFoundException")
 
     def delete(self):
         for name in (self.main, self.failing):

@@ -67,6 +67,10 @@ enum Command {
     Stop(remote::stop::Arguments),
     /// Run a failed or stopped stage on a server again
     Retry(remote::retry::Arguments),
+    /// Go back, in a stage on a server, to an execution that succeeded there
+    Rollback(remote::rollback::Arguments),
+    /// Let an execution on a server go on that a condition of a stage holds
+    Override(remote::overrule::Arguments),
     /// Load a pipeline on a server again that is quarantined
     Reload(remote::reload::Arguments),
     /// Work with grants files
@@ -127,6 +131,8 @@ pub fn main() -> ExitCode {
         Command::Stop(arguments) => remote::stop::run(&arguments),
         Command::Grants(command) => remote::suggest::run(&command),
         Command::Retry(arguments) => remote::retry::run(&arguments),
+        Command::Rollback(arguments) => remote::rollback::run(&arguments),
+        Command::Override(arguments) => remote::overrule::run(&arguments),
         Command::Reload(arguments) => remote::reload::run(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::declaration::{ActionOwner, ActionTypeId, StageRetryMode, Tag};
-use crate::machine::{ApprovalStatus, SourceRevisionOverride, TransitionKind};
-use crate::validate::shape::Shape::{self, Boolean, Choice, Integer, Structure};
+use crate::machine::{ApprovalStatus, ConditionType, SourceRevisionOverride, TransitionKind};
+use crate::validate::shape::Shape::{self, Boolean, Choice, Integer, Structure, Time};
 use crate::validate::shape::{ANY, list, optional, pattern, patterns, required, text};
 use crate::validate::shapes::{
     ACTION_CATEGORY, ACTION_OWNER, ACTION_PROVIDER, ACTION_VERSION, ENTITY_NAME, PIPELINE_VARIABLE_NAME,
@@ -119,14 +119,15 @@ pub struct SucceededInStageFilter {
 #[serde(rename_all = "camelCase")]
 pub struct ListActionExecutionsInput {
     pub pipeline_name: String,
-    pub filter: Option<ActionExecutionFilter>,
+    pub filter: Option<ExecutionFilter>,
     pub max_results: Option<u32>,
     pub next_token: Option<String>,
 }
 
+/// CodePipeline's ActionExecutionFilter and RuleExecutionFilter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ActionExecutionFilter {
+pub struct ExecutionFilter {
     pub pipeline_execution_id: Option<String>,
     pub latest_in_pipeline_execution: Option<LatestInPipelineExecutionFilter>,
 }
@@ -136,6 +137,14 @@ pub struct ActionExecutionFilter {
 pub struct LatestInPipelineExecutionFilter {
     pub pipeline_execution_id: String,
     pub start_time_range: StartTimeRange,
+}
+
+impl ExecutionFilter {
+    /// The one execution whose actions or rules are listed.
+    pub fn wanted(&self) -> Option<&str> {
+        let latest = self.latest_in_pipeline_execution.as_ref().map(|latest| &latest.pipeline_execution_id);
+        latest.or(self.pipeline_execution_id.as_ref()).map(String::as_str)
+    }
 }
 
 /// Since the latest attempt of the execution, or since its first (S103).
@@ -152,6 +161,59 @@ pub struct RetryStageExecutionInput {
     pub stage_name: String,
     pub pipeline_execution_id: String,
     pub retry_mode: StageRetryMode,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackStageInput {
+    pub pipeline_name: String,
+    pub stage_name: String,
+    pub target_pipeline_execution_id: String,
+}
+
+/// The condition is never that on a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideStageConditionInput {
+    pub pipeline_name: String,
+    pub stage_name: String,
+    pub pipeline_execution_id: String,
+    pub condition_type: ConditionType,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PutActionRevisionInput {
+    pub pipeline_name: String,
+    pub stage_name: String,
+    pub action_name: String,
+    pub action_revision: ActionRevision,
+}
+
+/// All but the id is as it was sent: what an execution fetches, its source action tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionRevision {
+    pub revision_id: String,
+    pub revision_change_id: String,
+    pub created: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListRuleExecutionsInput {
+    pub pipeline_name: String,
+    pub filter: Option<ExecutionFilter>,
+    pub max_results: Option<u32>,
+    pub next_token: Option<String>,
+}
+
+/// AWS is the only owner that there is, so that filter leaves nothing out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListRuleTypesInput {
+    pub rule_owner_filter: Option<String>,
+    pub region_filter: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,7 +350,13 @@ requests! {
     ];
     "ListActionExecutions" ListActionExecutionsInput [
         required("pipelineName", &ENTITY_NAME),
-        optional("filter", &ACTION_EXECUTION_FILTER),
+        optional("filter", &EXECUTION_FILTER),
+        optional("maxResults", &MAX_RESULTS),
+        optional("nextToken", &NEXT_TOKEN),
+    ];
+    "ListRuleExecutions" ListRuleExecutionsInput [
+        required("pipelineName", &ENTITY_NAME),
+        optional("filter", &EXECUTION_FILTER),
         optional("maxResults", &MAX_RESULTS),
         optional("nextToken", &NEXT_TOKEN),
     ];
@@ -297,6 +365,23 @@ requests! {
         required("stageName", &ENTITY_NAME),
         required("pipelineExecutionId", &ID),
         required("retryMode", &RETRY_MODE),
+    ];
+    "RollbackStage" RollbackStageInput [
+        required("pipelineName", &ENTITY_NAME),
+        required("stageName", &ENTITY_NAME),
+        required("targetPipelineExecutionId", &ID),
+    ];
+    "OverrideStageCondition" OverrideStageConditionInput [
+        required("pipelineName", &ENTITY_NAME),
+        required("stageName", &ENTITY_NAME),
+        required("pipelineExecutionId", &ID),
+        required("conditionType", &Choice(&["BEFORE_ENTRY", "ON_SUCCESS"])),
+    ];
+    "PutActionRevision" PutActionRevisionInput [
+        required("pipelineName", &ENTITY_NAME),
+        required("stageName", &ENTITY_NAME),
+        required("actionName", &ENTITY_NAME),
+        required("actionRevision", &ACTION_REVISION),
     ];
     "EnableStageTransition" EnableStageTransitionInput [
         required("pipelineName", &ENTITY_NAME),
@@ -319,6 +404,10 @@ requests! {
     "ListActionTypes" ListActionTypesInput [
         optional("actionOwnerFilter", &ACTION_OWNER),
         optional("nextToken", &NEXT_TOKEN),
+        optional("regionFilter", &REGION),
+    ];
+    "ListRuleTypes" ListRuleTypesInput [
+        optional("ruleOwnerFilter", &Choice(&["AWS"])),
         optional("regionFilter", &REGION),
     ];
     "GetActionType" GetActionTypeInput [
@@ -425,13 +514,19 @@ static SOURCE_REVISION_OVERRIDE: Shape = Structure(&[
 static PIPELINE_EXECUTION_FILTER: Shape =
     Structure(&[optional("succeededInStage", &Structure(&[optional("stageName", &ENTITY_NAME)]))]);
 
-static ACTION_EXECUTION_FILTER: Shape = Structure(&[
+static EXECUTION_FILTER: Shape = Structure(&[
     optional("pipelineExecutionId", &ID),
     optional("latestInPipelineExecution", &LATEST_IN_PIPELINE_EXECUTION_FILTER),
 ]);
 
 static LATEST_IN_PIPELINE_EXECUTION_FILTER: Shape =
     Structure(&[required("pipelineExecutionId", &ID), required("startTimeRange", &Choice(&["Latest", "All"]))]);
+
+static ACTION_REVISION: Shape = Structure(&[
+    required("revisionId", &text(1, 1500)),
+    required("revisionChangeId", &text(1, 100)),
+    required("created", &Time),
+]);
 
 static APPROVAL_RESULT: Shape =
     Structure(&[required("summary", &text(0, 512)), required("status", &Choice(&["Approved", "Rejected"]))]);

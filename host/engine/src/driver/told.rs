@@ -1,18 +1,22 @@
 //! Every commit tells why it was made: each input that there is, and each note.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use pipewright_base::clock::Simulated;
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_pipeline::declaration::StageRetryMode;
 use pipewright_pipeline::machine::{
-    ApprovalAnswer, ApprovalStatus, ExecutionState, InputKind, RetryRequest, RollbackRequest, StartRequest,
-    TransitionKind,
+    ApprovalAnswer, ApprovalStatus, Change, ConditionType, Event, ExecutionId, ExecutionState, InputKind,
+    OverrideRequest, RetryRequest, RollbackRequest, StartRequest, Timestamp, TransitionKind,
 };
-use pipewright_store::{Aggregate, Record};
+use pipewright_store::{Aggregate, Record, Store};
+use serde_json::json;
 
-use super::Entry;
 use super::tests::{Deed, Host, Script, pipeline, store};
+use super::writer::{Writer, WriterContext};
+use super::{Entry, entry, record};
 
 /// By which name the test asks for an input; none where only the host itself brings it.
 fn asked(what: &InputKind) -> Option<&'static str> {
@@ -28,8 +32,7 @@ fn asked(what: &InputKind) -> Option<&'static str> {
         InputKind::EnableTransition { .. } => "enable",
         InputKind::PutApprovalResult(_) => "approval",
         InputKind::Signal { .. } => "signal",
-        // Nothing that could be overridden is taken yet.
-        InputKind::OverrideCondition(_) => return None,
+        InputKind::OverrideCondition(_) => "override",
         InputKind::ActionReported { .. }
         | InputKind::ActionRestarted { .. }
         | InputKind::ExecutionLoaded { .. }
@@ -45,6 +48,14 @@ fn cause(request: &str) -> Cause {
 fn submit(host: &Host, pipeline: Aggregate, what: InputKind) {
     let cause = cause(asked(&what).expect("a command"));
     host.runtime.block_on(host.driver.submit(pipeline, what, &cause)).unwrap();
+}
+
+/// The one execution that is live.
+fn live(host: &Host, pipeline: Aggregate) -> ExecutionId {
+    let state = host.runtime.block_on(host.driver.state(pipeline)).unwrap();
+    let live: Vec<_> = state.executions.keys().copied().collect();
+    let [live] = live[..] else { panic!("{live:?}") };
+    live
 }
 
 fn entries(host: &Host, pipeline: Aggregate) -> Vec<Entry> {
@@ -79,8 +90,7 @@ fn every_input_and_every_note_tells_its_cause() {
     let (target, ended) = (execution, None);
     let rollback = RollbackRequest { stage: "Build".to_owned(), target, ended, by: None };
     submit(&host, p, InputKind::RollbackStage(rollback));
-    let rollback = host.runtime.block_on(host.driver.state(p)).unwrap().executions.keys().next().copied().unwrap();
-    submit(&host, p, InputKind::Stop { execution: rollback, abandon: true, reason: None, by: None });
+    submit(&host, p, InputKind::Stop { execution: live(&host, p), abandon: true, reason: None, by: None });
     let retry = RetryRequest { stage: stage.clone(), execution, mode: StageRetryMode::FailedActions, ended: None };
     submit(&host, p, InputKind::RetryStage(retry));
     submit(&host, p, InputKind::Stop { execution, abandon: true, reason: None, by: None });
@@ -90,22 +100,17 @@ fn every_input_and_every_note_tells_its_cause() {
     submit(&host, p, InputKind::EnableTransition { stage, kind, by: None });
     let notes = vec![("tags".to_owned(), Some(Bytes::from_static(b"secret"))), ("seen/Source".to_owned(), None)];
     host.runtime.block_on(host.driver.keep(p, notes, &cause("keep"))).unwrap();
-    // One that is interrupted, and goes on.
     host.die();
-    let hangs = || Script::new(&[("Source", Deed::Hang)]);
-    let host = Host::start(&store, hangs());
-    submit(&host, p, InputKind::Start(StartRequest::default()));
-    host.until_called("Source", 1);
-    host.die();
-    let host = Host::start_after(&store, hangs(), true);
-    host.until_called("Source", 1);
+    let host = goes_on(&store, p);
     submit(&host, p, InputKind::Delete);
 
     let entries = entries(&host, p);
     let told: BTreeSet<_> =
         entries.iter().map(|entry| entry.cause.as_ref().expect("each tells").clone()).map(shown).collect();
-    let commands =
-        ["create", "update", "delete", "start", "stop", "retry", "rollback", "disable", "enable", "approval", "signal"];
+    let commands = [
+        "create", "update", "delete", "start", "stop", "retry", "rollback", "override", "disable", "enable",
+        "approval", "signal",
+    ];
     let own = [("action", Source::Action), ("timer", Source::Timer), ("start", Source::Start)];
     let own = own.map(|(part, source)| Cause::host(part, source));
     let expected = commands.into_iter().chain(["keep"]).map(cause).chain(own).map(shown).collect();
@@ -117,6 +122,38 @@ fn every_input_and_every_note_tells_its_cause() {
     let records = host.runtime.block_on(store.history(p, 1, 1000)).unwrap();
     let told = records.iter().flat_map(|record| &record.events).any(|event| event.windows(6).any(|it| it == b"secret"));
     assert!(!told, "history names notes, and does not tell them");
+}
+
+/// An execution is interrupted and goes on, to where a condition holds it until it is overridden.
+fn goes_on(store: &Arc<dyn Store>, p: Aggregate) -> Host {
+    let host = Host::start(store, Script::new(&[("Source", Deed::Hang)]));
+    submit(&host, p, InputKind::Start(StartRequest::default()));
+    host.until_called("Source", 1);
+    host.die();
+    put_condition(store, p);
+    let host = Host::start_after(store, Script::new(&[("Window", Deed::Hang)]), true);
+    host.until_called("Window", 1);
+    let (stage, execution, which) = ("Build".to_owned(), live(&host, p), ConditionType::BeforeEntry);
+    submit(&host, p, InputKind::OverrideCondition(OverrideRequest { stage, execution, which, ended: None, by: None }));
+    host
+}
+
+/// A condition of entry is put into what is kept, while no host runs: none is taken yet that somebody asks for.
+fn put_condition(store: &Arc<dyn Store>, p: Aggregate) {
+    let rule_type = json!({ "category": "Rule", "owner": "AWS", "provider": "DeploymentWindow", "version": "1" });
+    let rules = json!([{ "name": "Window", "ruleTypeId": rule_type }]);
+    let conditions = json!({ "conditions": [{ "result": "FAIL", "rules": rules }] });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let pen = WriterContext { store: Arc::clone(store), clock: Arc::new(Simulated::new(0)) };
+        let (mut writer, loaded) = Writer::load(pen, p).await.unwrap();
+        let mut declaration = record::state(&loaded).unwrap().declaration.unwrap();
+        Arc::make_mut(&mut declaration).stages[1].before_entry = Some(serde_json::from_value(conditions).unwrap());
+        let puts = record::puts(&[Change::Declaration(declaration)]).unwrap();
+        let events = entry::write::<Event>(&cause("keep"), Timestamp(1_700_000_000_000), &[], &[]).unwrap();
+        writer.commit(puts, events, Vec::new()).await.unwrap();
+        writer.release().await;
+    });
 }
 
 fn shown(cause: Cause) -> (String, String, String) {

@@ -82,8 +82,23 @@ fn examples() -> Vec<Example> {
             "pipelineName": "site", "maxResults": 100, "nextToken": "t",
             "filter": {"pipelineExecutionId": UUID_TEXT, "latestInPipelineExecution": latest},
         })),
+        example::<ListRuleExecutionsInput>(json!({
+            "pipelineName": "site", "maxResults": 100, "nextToken": "t",
+            "filter": {"pipelineExecutionId": UUID_TEXT, "latestInPipelineExecution": latest},
+        })),
         example::<RetryStageExecutionInput>(json!({
             "pipelineName": "site", "stageName": "Deploy", "pipelineExecutionId": UUID_TEXT, "retryMode": "ALL_ACTIONS",
+        })),
+        example::<RollbackStageInput>(json!({
+            "pipelineName": "site", "stageName": "Deploy", "targetPipelineExecutionId": UUID_TEXT,
+        })),
+        example::<OverrideStageConditionInput>(json!({
+            "pipelineName": "site", "stageName": "Deploy", "pipelineExecutionId": UUID_TEXT,
+            "conditionType": "BEFORE_ENTRY",
+        })),
+        example::<PutActionRevisionInput>(json!({
+            "pipelineName": "site", "stageName": "Source", "actionName": "Get",
+            "actionRevision": {"revisionId": "r2", "revisionChangeId": "push-7", "created": 1_795_342_830.5},
         })),
         example::<EnableStageTransitionInput>(transition),
         example::<DisableStageTransitionInput>(disable),
@@ -94,6 +109,7 @@ fn examples() -> Vec<Example> {
         example::<ListActionTypesInput>(
             json!({"actionOwnerFilter": "Custom", "nextToken": "t", "regionFilter": "us-east-1"}),
         ),
+        example::<ListRuleTypesInput>(json!({"ruleOwnerFilter": "AWS", "regionFilter": "us-east-1"})),
         example::<GetActionTypeInput>(
             json!({"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}),
         ),
@@ -151,6 +167,7 @@ fn breakages(shape: &'static Shape, value: &Value, path: &str) -> Vec<(Value, St
         }
         Integer { min, max } => vec![json!(min - 1), json!(max + 1), json!("1"), json!(1.5)],
         Boolean => vec![json!("true"), json!(1)],
+        Time => vec![json!("1970-01-01T00:00:00Z"), json!(true)],
         Choice(_) => vec![json!("nonsense"), json!([])],
         Shape::List { items_min, items_max, .. } => {
             let item = &value[0];
@@ -228,6 +245,12 @@ fn the_words_are_aws_own() {
         }}),
         expect![
             "ValidationException: 1 validation error detected: Value at 'filter.latestInPipelineExecution.startTimeRange' failed to satisfy constraint: Member must satisfy enum value set: [All, Latest]"
+        ],
+    );
+    check::<OverrideStageConditionInput>(
+        json!({"pipelineName": "site", "stageName": "Deploy", "pipelineExecutionId": UUID_TEXT, "conditionType": "ON_FAILURE"}),
+        expect![
+            "ValidationException: 1 validation error detected: Value at 'conditionType' failed to satisfy constraint: Member must satisfy enum value set: [BEFORE_ENTRY, ON_SUCCESS]"
         ],
     );
     check::<StopPipelineExecutionInput>(

@@ -1,5 +1,5 @@
-//! StartPipelineExecution, StopPipelineExecution, RetryStageExecution, GetPipelineExecution, ListPipelineExecutions,
-//! PutApprovalResult.
+//! StartPipelineExecution, StopPipelineExecution, RetryStageExecution, RollbackStage, GetPipelineExecution,
+//! ListPipelineExecutions, PutApprovalResult, PutActionRevision.
 
 use serde::{Deserialize, Serialize};
 
@@ -150,4 +150,13 @@ pub struct StopExecutionTrigger {
 #[serde(rename_all = "camelCase")]
 pub struct PutApprovalResultOutput {
     pub approved_at: Time,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PutActionRevisionOutput {
+    pub new_revision: bool,
+    /// The execution that the revision started, else the one that came into the first stage last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline_execution_id: Option<String>,
 }

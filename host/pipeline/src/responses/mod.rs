@@ -7,6 +7,7 @@ mod action_types;
 mod actions;
 mod executions;
 mod pipelines;
+mod rules;
 mod state;
 mod time;
 
@@ -16,6 +17,7 @@ pub use action_types::*;
 pub use actions::*;
 pub use executions::*;
 pub use pipelines::*;
+pub use rules::*;
 pub use state::*;
 pub use time::Time;
 

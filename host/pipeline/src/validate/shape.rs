@@ -21,6 +21,7 @@ pub(crate) enum Shape {
     Text { chars_min: usize, chars_max: usize, pattern: Option<&'static Pattern> },
     Integer { min: i64, max: i64 },
     Boolean,
+    Time,
     Choice(&'static [&'static str]),
     List { items_min: usize, items_max: usize, of: &'static Shape },
     Map { entries_max: usize, key: &'static Shape, value: &'static Shape },
@@ -192,7 +193,7 @@ impl Reader {
                 self.broken(shape, path, holder, format!("is {number}"), range(*min, *max), constraint);
                 self.unreadable(path)
             }
-            (Shape::Boolean, Value::Bool(_)) => Some(value.clone()),
+            (Shape::Boolean, Value::Bool(_)) | (Shape::Time, Value::Number(_)) => Some(value.clone()),
             (Shape::List { items_min, items_max, of }, Value::Array(items)) => {
                 self.size(items.len(), (*items_min, *items_max), "items", path);
                 let item = |(index, item)| {
@@ -371,7 +372,7 @@ impl Shape {
                 sorted.sort_unstable();
                 vec![Some(format!("Member must satisfy enum value set: [{}]", sorted.join(", ")))]
             }
-            Shape::Boolean | Shape::List { .. } | Shape::Map { .. } | Shape::Structure(_) => Vec::new(),
+            Shape::Boolean | Shape::Time | Shape::List { .. } | Shape::Map { .. } | Shape::Structure(_) => Vec::new(),
         }
     }
 
@@ -380,6 +381,7 @@ impl Shape {
             Shape::Text { .. } | Shape::Choice(_) => "a string",
             Shape::Integer { .. } => "an integer",
             Shape::Boolean => "a boolean",
+            Shape::Time => "a number of seconds since 1970",
             Shape::List { .. } => "a list",
             Shape::Map { .. } | Shape::Structure(_) => "an object",
         }
@@ -419,6 +421,7 @@ fn stand_in(shape: &Shape) -> Value {
         Shape::Text { .. } => Value::String(String::new()),
         Shape::Integer { min, .. } => Value::from(*min),
         Shape::Boolean => Value::Bool(false),
+        Shape::Time => Value::from(0),
         Shape::Choice(choices) => choices.first().copied().unwrap_or_default().into(),
         Shape::List { .. } => Value::Array(Vec::new()),
         Shape::Map { .. } => Value::Object(Map::new()),

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use crate::service::pipelines::Document;
-use crate::service::{action_types, actions, executions, pipelines, state, tags};
+use crate::service::{action_types, actions, executions, pipelines, rules, state, tags};
 
 pub struct Operation {
     pub name: &'static str,
@@ -50,11 +50,16 @@ operations! {
     GetPipelineExecution on Pipeline => executions::get,
     ListPipelineExecutions on Pipeline => executions::list,
     ListActionExecutions on Pipeline => actions::list,
+    ListRuleExecutions on Pipeline => rules::list_executions,
     RetryStageExecution on Stage => executions::retry_stage,
+    RollbackStage on Stage => executions::rollback_stage,
+    OverrideStageCondition on Stage => executions::override_condition,
     EnableStageTransition on Stage => state::enable_transition,
     DisableStageTransition on Stage => state::disable_transition,
     PutApprovalResult on Action => executions::put_approval_result,
+    PutActionRevision on Action => executions::put_action_revision,
     ListActionTypes on Account => action_types::list,
+    ListRuleTypes on Account => rules::list_types,
     GetActionType on ActionType => action_types::get,
     UpdateActionType on ActionType => action_types::update,
     TagResource on Tagged => tags::tag,

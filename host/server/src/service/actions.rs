@@ -36,21 +36,21 @@ pub async fn list(
     input: requests::ListActionExecutionsInput,
 ) -> Result<ListActionExecutionsOutput, ServiceError> {
     let mut reading = service.listed_pipeline(context, &input.pipeline_name).await?;
-    let (id, latest) =
-        input.filter.map_or((None, None), |it| (it.pipeline_execution_id, it.latest_in_pipeline_execution));
-    let wanted = latest.as_ref().map(|latest| &latest.pipeline_execution_id).or(id.as_ref());
+    let filter = input.filter.as_ref();
+    let wanted = filter.and_then(|filter| filter.wanted());
+    let latest = filter.and_then(|filter| filter.latest_in_pipeline_execution.as_ref());
     let of = match wanted {
         Some(id) => Some(reading.named(id).await?),
         None => None,
     };
-    let since = match (&of, &latest) {
+    let since = match (&of, latest) {
         (Some(execution), Some(latest)) if latest.start_time_range == requests::StartTimeRange::Latest => {
             latest_attempt(execution)
         }
         _ => Timestamp(0),
     };
     let pipeline = reading.pipeline;
-    let scope = format!("ListActionExecutions {pipeline} {} {}", wanted.map_or("", |id| id), since.0);
+    let scope = format!("ListActionExecutions {pipeline} {} {}", wanted.unwrap_or_default(), since.0);
     let after = service.after(context, &scope, input.next_token.as_deref())?;
     let limit = input.max_results.map_or(RESULTS_PER_PAGE, |max| max as usize);
     let mut rows = match &of {

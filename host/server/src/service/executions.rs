@@ -1,5 +1,5 @@
 //! StartPipelineExecution, StopPipelineExecution, GetPipelineExecution, ListPipelineExecutions, RetryStageExecution,
-//! PutApprovalResult, and what a look at a source starts.
+//! RollbackStage, OverrideStageCondition, PutApprovalResult, PutActionRevision, and what a look at a source starts.
 //!
 //! Must not know the rules of an execution (the core's state machine).
 
@@ -8,14 +8,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipewright_base::clock;
 use pipewright_engine::driver::{Aggregate, DriverError, Note};
-use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::declaration::{ActionCategory, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionStatus, ApprovalAnswer, Execution, ExecutionId, InputKind, Refusal, Reply, RetryRequest, StageStatus,
-    StartRequest, Timestamp, Trigger, TriggerType,
+    ActionStatus, ApprovalAnswer, Execution, ExecutionId, InputKind, OverrideRequest, Refusal, Reply, RetryRequest,
+    RollbackRequest, StageStatus, StartRequest, State, Timestamp, Trigger, TriggerType,
 };
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
-    ExecutionIdOutput, GetPipelineExecutionOutput, ListPipelineExecutionsOutput, PutApprovalResultOutput, Time,
+    ExecutionIdOutput, GetPipelineExecutionOutput, ListPipelineExecutionsOutput, PutActionRevisionOutput,
+    PutApprovalResultOutput, Time,
 };
 
 use super::reading::Reading;
@@ -141,20 +142,52 @@ pub async fn retry_stage(
     input: requests::RetryStageExecutionInput,
 ) -> Result<ExecutionIdOutput, ServiceError> {
     let reading = service.pipeline(context, &input.pipeline_name).await?;
-    let not_latest = || {
-        let message = format!("There is no execution with ID {} to retry", input.pipeline_execution_id);
-        ServiceError::refused("NotLatestPipelineExecutionException", message)
-    };
-    let execution = input.pipeline_execution_id.parse().map_err(|_| not_latest())?;
+    let not_there = || none_to("retry", &input.pipeline_execution_id);
+    let execution = input.pipeline_execution_id.parse().map_err(|_| not_there())?;
     let request = RetryRequest { stage: input.stage_name, execution, mode: input.retry_mode, ended: None };
     match service.driver().submit(reading.pipeline, InputKind::RetryStage(request), &context.cause).await {
         Ok(reply) => execution_of(reply),
         // No later one ran where this one never was.
         Err(DriverError::Refused(Refusal::NotLatest { .. })) if reading.execution(execution).await?.is_none() => {
-            Err(not_latest())
+            Err(not_there())
         }
         Err(error) => Err(context.refused(&input.pipeline_name, error)),
     }
+}
+
+/// Of the operations on an execution in a stage, which have no error of their own for one that is not there.
+fn none_to(what: &str, id: &str) -> ServiceError {
+    let message = format!("There is no execution with ID {id} to {what}");
+    ServiceError::refused("NotLatestPipelineExecutionException", message)
+}
+
+pub async fn rollback_stage(
+    service: &Service,
+    context: &Context,
+    input: requests::RollbackStageInput,
+) -> Result<ExecutionIdOutput, ServiceError> {
+    let reading = service.pipeline(context, &input.pipeline_name).await?;
+    let target = reading.named(&input.target_pipeline_execution_id).await?.id;
+    let request = RollbackRequest { stage: input.stage_name, target, ended: None, by: Some(context.principal()) };
+    let reply = service.driver().submit(reading.pipeline, InputKind::RollbackStage(request), &context.cause).await;
+    execution_of(reply.map_err(|error| context.refused(&input.pipeline_name, error))?)
+}
+
+pub async fn override_condition(
+    service: &Service,
+    context: &Context,
+    input: requests::OverrideStageConditionInput,
+) -> Result<(), ServiceError> {
+    let reading = service.pipeline(context, &input.pipeline_name).await?;
+    let not_there = || none_to("override a condition of", &input.pipeline_execution_id);
+    let execution = input.pipeline_execution_id.parse().map_err(|_| not_there())?;
+    if reading.execution(execution).await?.is_none() {
+        return Err(not_there());
+    }
+    let (which, by) = (input.condition_type, Some(context.principal()));
+    let request = OverrideRequest { stage: input.stage_name, execution, which, ended: None, by };
+    let reply = service.driver().submit(reading.pipeline, InputKind::OverrideCondition(request), &context.cause).await;
+    reply.map_err(|error| context.refused(&input.pipeline_name, error)).map(drop)
 }
 
 pub async fn put_approval_result(
@@ -185,9 +218,72 @@ pub async fn put_approval_result(
     }
 }
 
-/// The note of the revision that was last seen of a source action.
-fn seen_note(action: &str) -> String {
-    format!("seen/{action}")
+/// A source has this revision, as somebody tells who will not tell it again (S89).
+pub async fn put_action_revision(
+    service: &Service,
+    context: &Context,
+    input: requests::PutActionRevisionInput,
+) -> Result<PutActionRevisionOutput, ServiceError> {
+    let reading = service.pipeline(context, &input.pipeline_name).await?;
+    let place = source(reading.current()?, &input)?;
+    let (driver, pipeline, revision) = (service.driver(), reading.pipeline, input.action_revision.revision_id);
+    let newest = newest(service, pipeline, &reading.state).await?;
+    let seen = Seen { action: &input.action_name, revision: &revision };
+    let is_kept = seen.is_kept(service, pipeline).await?;
+    let is_fetched = matches!(fetched(newest.as_deref(), place), Fetched::Revision(id) if id == revision);
+    if is_fetched && !is_kept {
+        driver.keep(pipeline, seen.notes(), &context.cause).await?;
+    }
+    if is_fetched || is_kept {
+        let pipeline_execution_id = newest.map(|execution| execution.id.to_string());
+        return Ok(PutActionRevisionOutput { new_revision: false, pipeline_execution_id });
+    }
+    let trigger = Trigger { kind: TriggerType::PutActionRevision, detail: context.principal() };
+    let request = StartRequest { trigger, ..StartRequest::default() };
+    let started = driver.start(pipeline, request, context.signature.clone(), seen.notes(), &context.cause).await;
+    let started = started.map_err(|error| context.refused(&input.pipeline_name, error))?;
+    Ok(PutActionRevisionOutput { new_revision: true, pipeline_execution_id: Some(started.to_string()) })
+}
+
+/// The index of a source action that an input names.
+fn source(declaration: &PipelineDeclaration, input: &requests::PutActionRevisionInput) -> Result<usize, ServiceError> {
+    let (pipeline, stage, action) = (input.pipeline_name.clone(), input.stage_name.clone(), input.action_name.clone());
+    let Some(declared) = declaration.stages.iter().find(|declared| declared.name == stage) else {
+        return Err(Refusal::StageNotFound { pipeline, stage }.into());
+    };
+    let Some(place) = declared.actions.iter().position(|declared| declared.name == action) else {
+        return Err(Refusal::ActionNotFound { pipeline, stage, action }.into());
+    };
+    // All sources are in the first stage, and nothing else is there (S12).
+    match declared.actions[place].action_type_id.category {
+        ActionCategory::Source => Ok(place),
+        _ => Err(ServiceError::validation(format!(
+            "The action '{action}' of stage '{stage}' is no source action: only those have revisions that start an execution"
+        ))),
+    }
+}
+
+/// A revision that a source was seen to have.
+struct Seen<'a> {
+    action: &'a str,
+    revision: &'a str,
+}
+
+impl Seen<'_> {
+    fn note(&self) -> String {
+        format!("seen/{}", self.action)
+    }
+
+    /// Whether it is the one that was seen last.
+    async fn is_kept(&self, service: &Service, pipeline: Aggregate) -> Result<bool, ServiceError> {
+        let kept = service.driver().kept(pipeline, &self.note()).await?;
+        Ok(kept.as_deref() == Some(self.revision.as_bytes()))
+    }
+
+    /// What is kept of it.
+    fn notes(&self) -> Vec<Note> {
+        vec![(self.note(), Some(Bytes::copy_from_slice(self.revision.as_bytes())))]
+    }
 }
 
 /// A source has `revision`: starts an execution if neither an earlier look nor the newest execution has seen it.
@@ -198,10 +294,9 @@ pub async fn seen(
     action: &str,
     revision: &str,
 ) -> Result<Option<ExecutionId>, ServiceError> {
-    let driver = service.driver();
-    let note = seen_note(action);
+    let (driver, seen) = (service.driver(), Seen { action, revision });
     // Most often there is nothing new, and then the pipeline is not loaded.
-    if driver.kept(pipeline, &note).await?.as_deref() == Some(revision.as_bytes()) {
+    if seen.is_kept(service, pipeline).await? {
         return Ok(None);
     }
     let state = driver.state(pipeline).await?;
@@ -209,39 +304,43 @@ pub async fn seen(
     let Some(place) = declaration.stages[0].actions.iter().position(|declared| declared.name == action) else {
         return Ok(None);
     };
-    let keep: Vec<Note> = vec![(note, Some(Bytes::copy_from_slice(revision.as_bytes())))];
-    let newest = state.head.as_ref().and_then(|head| head.stages.first()?.latest).map(|latest| latest.execution);
-    let newest = match newest.map(|id| (id, state.executions.get(&id))) {
-        None => None,
-        Some((_, Some(live))) => Some(Arc::clone(live)),
-        Some((id, None)) => driver.archived(pipeline, id).await?.map(Arc::new),
-    };
-    match newest.map_or(Fetched::Nothing, |execution| fetched(&execution, place)) {
+    match fetched(newest(service, pipeline, &state).await?.as_deref(), place) {
         // What it will fetch is not known yet: the next look tells.
         Fetched::InProgress => return Ok(None),
         Fetched::Revision(id) if id == revision => {
-            driver.keep(pipeline, keep, &context.cause).await?;
+            driver.keep(pipeline, seen.notes(), &context.cause).await?;
             return Ok(None);
         }
         Fetched::Revision(_) | Fetched::Nothing => {}
     }
     let trigger = Trigger { kind: TriggerType::PollForSourceChanges, detail: action.to_owned() };
     let request = StartRequest { trigger, ..StartRequest::default() };
-    Ok(Some(driver.start(pipeline, request, None, keep, &context.cause).await?))
+    Ok(Some(driver.start(pipeline, request, None, seen.notes(), &context.cause).await?))
+}
+
+/// The execution that came into the first stage last.
+async fn newest(service: &Service, pipeline: Aggregate, state: &State) -> Result<Option<Arc<Execution>>, ServiceError> {
+    let latest = state.head.as_ref().and_then(|head| head.stages.first()?.latest).map(|latest| latest.execution);
+    Ok(match latest.map(|id| (id, state.executions.get(&id))) {
+        None => None,
+        Some((_, Some(live))) => Some(Arc::clone(live)),
+        Some((id, None)) => service.driver().archived(pipeline, id).await?.map(Arc::new),
+    })
 }
 
 /// What an execution has of a source.
-enum Fetched {
+enum Fetched<'a> {
     Nothing,
     InProgress,
-    Revision(String),
+    Revision(&'a str),
 }
 
-fn fetched(execution: &Execution, place: usize) -> Fetched {
-    let mut runs = execution.stage_actions(0).filter(|(at, _)| usize::from(at.action) == place);
-    match runs.next().map(|(_, run)| (run.status, &run.revision)) {
+fn fetched(execution: Option<&Execution>, place: usize) -> Fetched<'_> {
+    let mut runs = execution.into_iter().flat_map(|execution| execution.stage_actions(0));
+    let run = runs.find(|(at, _)| usize::from(at.action) == place).map(|(_, run)| (run.status, &run.revision));
+    match run {
         Some((ActionStatus::InProgress, _)) => Fetched::InProgress,
-        Some((_, Some(revision))) => Fetched::Revision(revision.id.clone()),
+        Some((_, Some(revision))) => Fetched::Revision(&revision.id),
         _ => Fetched::Nothing,
     }
 }

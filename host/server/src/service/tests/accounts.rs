@@ -27,12 +27,17 @@ fn another_account_s_pipeline_is_not_there() {
     world.refused(A, executions::stop, of(json!({ "abandon": true })), missing);
     world.refused(A, executions::get, of(json!({})), missing);
     world.refused(A, executions::retry_stage, of(json!({ "retryMode": "ALL_ACTIONS" })), missing);
+    world.refused(A, executions::rollback_stage, of(json!({ "targetPipelineExecutionId": execution })), missing);
+    world.refused(A, executions::override_condition, of(json!({ "conditionType": "ON_SUCCESS" })), missing);
     let inbound = json!({ "transitionType": "Inbound", "reason": "no" });
     world.refused(A, state::disable_transition, of(inbound.clone()), missing);
     world.refused(A, state::enable_transition, of(inbound), missing);
     let result = json!({ "status": "Approved", "summary": "" });
     let answer = of(json!({ "actionName": "Ask", "token": token, "result": result }));
     world.refused(A, executions::put_approval_result, answer, missing);
+    let revision = json!({ "revisionId": "r2", "revisionChangeId": "r2", "created": 1.5 });
+    let revised = of(json!({ "stageName": "Source", "actionName": "Source", "actionRevision": revision }));
+    world.refused(A, executions::put_action_revision, revised, missing);
     assert_eq!(world.ok(A, pipelines::delete, json!({ "name": "site" })), Value::Null);
     assert_eq!(world.ok(A, pipelines::list, json!({}))["pipelines"], json!([]));
     let plain = [

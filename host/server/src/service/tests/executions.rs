@@ -1,4 +1,5 @@
-//! StartPipelineExecution, StopPipelineExecution, RetryStageExecution, PutApprovalResult, GetPipelineExecution.
+//! StartPipelineExecution, StopPipelineExecution, RetryStageExecution, RollbackStage, OverrideStageCondition,
+//! PutApprovalResult, GetPipelineExecution.
 
 use pipewright_pipeline::machine::Success;
 use serde_json::{Value, json};
@@ -209,6 +210,101 @@ fn a_retry_is_refused_where_there_is_nothing_to_retry() {
     );
     let elsewhere = "PipelineNotFoundException: Account '111111111111' does not have a pipeline with name 'site'";
     world.refused(B, executions::retry_stage, retry("Build", &second), elsewhere);
+}
+
+fn back(stage: &str, target: &str) -> Value {
+    json!({ "pipelineName": "site", "stageName": stage, "targetPipelineExecutionId": target })
+}
+
+#[test]
+fn a_stage_is_rolled_back_to_an_execution_that_succeeded_there() {
+    let world = World::new();
+    let first = world.create(A, "site");
+    world.script.does("Make", Deed::Fail("no such target"));
+    world.whole(A, "site");
+    world.script.succeeds("Make");
+    let answered = world.ok(A, executions::rollback_stage, back("Build", &first));
+    let rollback = text(&answered["pipelineExecutionId"]);
+    assert_eq!(answered, json!({ "pipelineExecutionId": rollback }));
+    world.ended(A, "site", &rollback);
+    // The stage runs again by itself, and what is shown says why.
+    assert_eq!(world.script.calls(), ["Source", "Make", "Source", "Make", "Make"]);
+    let input = json!({ "pipelineName": "site", "pipelineExecutionId": rollback });
+    let shown = world.ok(A, executions::get, input)["pipelineExecution"].clone();
+    let listed = world.ok(A, executions::list, json!({ "pipelineName": "site" }));
+    for shown in [&shown, &listed["pipelineExecutionSummaries"][0]] {
+        assert_eq!((&shown["status"], &shown["executionType"]), (&json!("Succeeded"), &json!("ROLLBACK")), "{shown}");
+        assert_eq!(shown["rollbackMetadata"], json!({ "rollbackTargetPipelineExecutionId": first }));
+        let trigger = json!({
+            "triggerType": "ManualRollback",
+            "triggerDetail": r#"{"AwsUserArn":"arn:aws:iam::000000000000:user/ada"}"#,
+        });
+        assert_eq!(shown["trigger"], trigger);
+    }
+    let latest = &world.state(A, "site")["stageStates"][1]["latestExecution"];
+    assert_eq!(*latest, json!({ "pipelineExecutionId": rollback, "status": "Succeeded", "type": "ROLLBACK" }));
+    let again =
+        "UnableToRollbackStageException: Unable to roll back the stage 'Build': the target is itself a rollback.";
+    world.refused(A, executions::rollback_stage, back("Build", &rollback), again);
+}
+
+#[test]
+fn a_rollback_is_refused_where_there_is_nothing_to_go_back_to() {
+    let world = World::new();
+    let first = world.create(A, "site");
+    world.script.does("Make", Deed::Fail("no"));
+    let second = world.whole(A, "site");
+    let refused = |stage: &str, target: &str, expected: &str| {
+        world.refused(A, executions::rollback_stage, back(stage, target), expected);
+    };
+    let no_stage = "StageNotFoundException: The pipeline 'site' does not have a stage with name 'Nowhere'";
+    refused("Nowhere", &first, no_stage);
+    let not_there = format!(
+        "PipelineExecutionNotFoundException: The pipeline 'site' does not have an execution with ID '{NOBODY}'"
+    );
+    refused("Build", NOBODY, &not_there);
+    let unable = |stage: &str, why: &str| {
+        format!("UnableToRollbackStageException: Unable to roll back the stage '{stage}': {why}.")
+    };
+    refused("Source", &first, &unable("Source", "a source stage is not rolled back"));
+    refused("Build", &second, &unable("Build", "the target has not succeeded in it"));
+    world.ok(A, pipelines::update, json!({ "pipeline": pipeline("site") }));
+    let outdated = format!(
+        "PipelineExecutionOutdatedException: The pipeline execution with ID {first} is of an earlier version of the pipeline \
+         and cannot be used as a target pipeline execution for rollback."
+    );
+    refused("Build", &first, &outdated);
+    let elsewhere = "PipelineNotFoundException: Account '111111111111' does not have a pipeline with name 'site'";
+    world.refused(B, executions::rollback_stage, back("Build", &first), elsewhere);
+}
+
+#[test]
+fn a_condition_that_holds_nobody_is_not_overridden() {
+    let world = World::new();
+    let first = world.create(A, "site");
+    let second = world.whole(A, "site");
+    let of = |stage: &str, id: &str, condition: &str| json!({ "pipelineName": "site", "stageName": stage, "pipelineExecutionId": id, "conditionType": condition });
+    let refused = |stage: &str, id: &str, expected: &str| {
+        for condition in ["BEFORE_ENTRY", "ON_SUCCESS"] {
+            world.refused(A, executions::override_condition, of(stage, id, condition), expected);
+        }
+    };
+    let none = "ConditionNotOverridableException: Unable to override the condition of the stage 'Build': it has no condition of \
+                this type.";
+    refused("Build", &second, none);
+    let later = format!(
+        "NotLatestPipelineExecutionException: The stage 'Build' has run in a later execution of the pipeline, and the \
+         pipelineExecutionId {first} associated with the request is out of date."
+    );
+    refused("Build", &first, &later);
+    let not_there = format!(
+        "NotLatestPipelineExecutionException: There is no execution with ID {NOBODY} to override a condition of"
+    );
+    refused("Build", NOBODY, &not_there);
+    let no_stage = "StageNotFoundException: The pipeline 'site' does not have a stage with name 'Nowhere'";
+    refused("Nowhere", &second, no_stage);
+    let elsewhere = "PipelineNotFoundException: Account '111111111111' does not have a pipeline with name 'site'";
+    world.refused(B, executions::override_condition, of("Build", &second, "ON_SUCCESS"), elsewhere);
 }
 
 fn answer(action: &str, token: &str, status: &str) -> Value {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::world::{A, B, Deed, Given, World, gated, text};
-use crate::service::{Context, Service, ServiceError, actions, executions, pipelines, tags};
+use crate::service::{Context, Service, ServiceError, actions, executions, pipelines, rules, tags};
 
 /// All pages of a list.
 #[track_caller]
@@ -163,6 +163,7 @@ fn a_token_is_of_one_list_one_pipeline_and_one_account() {
     world.refused(B, pipelines::list, with(json!({}), &pipelines_token), INVALID);
     world.refused(A, pipelines::list, with(json!({}), &executions_token), INVALID);
     world.refused(A, executions::list, with(one.clone(), &actions_token), INVALID);
+    world.refused(A, rules::list_executions, with(one.clone(), &actions_token), INVALID);
     world.refused(B, executions::list, with(one.clone(), &executions_token), INVALID);
     let other = json!({ "pipelineName": "docs" });
     world.refused(A, executions::list, with(other.clone(), &executions_token), INVALID);
@@ -185,18 +186,17 @@ fn what_is_listed_of_a_pipeline_needs_the_pipeline() {
     let missing = "PipelineNotFoundException: The account with AWS account ID '000000000000' does not include a pipeline named 'site'";
     world.refused(A, executions::list, json!({ "pipelineName": "site" }), missing);
     world.refused(A, actions::list, json!({ "pipelineName": "site" }), missing);
+    world.refused(A, rules::list_executions, json!({ "pipelineName": "site" }), missing);
     let id = world.create(A, "site");
     let other = world.create(A, "docs");
-    let filter = json!({ "pipelineExecutionId": other });
-    world.refused(
-        A,
-        actions::list,
-        json!({ "pipelineName": "site", "filter": filter }),
-        &format!(
-            "PipelineExecutionNotFoundException: The pipeline 'site' does not have an execution with ID '{other}'"
-        ),
-    );
-    assert_ne!(id, other);
+    let of = |execution: &str| json!({ "pipelineName": "site", "filter": { "pipelineExecutionId": execution } });
+    let not_there =
+        format!("PipelineExecutionNotFoundException: The pipeline 'site' does not have an execution with ID '{other}'");
+    world.refused(A, actions::list, of(&other), &not_there);
+    world.refused(A, rules::list_executions, of(&other), &not_there);
+    // No rule runs yet.
+    assert_eq!(world.ok(A, rules::list_executions, of(&id)), json!({ "ruleExecutionDetails": [] }));
+    assert_eq!(world.ok(A, rules::list_types, json!({})), json!({ "ruleTypes": [] }));
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! What a look at a source starts: one execution for each new revision, and none for what was seen.
+//! What a look at a source starts, and PutActionRevision: one execution for each new revision, and none for what was seen.
 
 use pipewright_base::Source;
 use pipewright_pipeline::machine::Success;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{A, Deed, World, pipeline, revision, text};
 use crate::service::{Context, executions, pipelines};
@@ -15,10 +15,82 @@ impl World {
         started.map(|execution| execution.to_string())
     }
 
+    /// Somebody tells of a revision; gives whether it was new, and an execution.
+    fn told(&self, revision: &str) -> (bool, String) {
+        let answered = self.ok(A, executions::put_action_revision, revised("Source", "Source", revision));
+        (answered["newRevision"].as_bool().unwrap(), text(&answered["pipelineExecutionId"]))
+    }
+
     fn pushed(&self, id: &str) {
         let success = Success { revision: Some(revision(id)), ..Success::default() };
         self.script.does("Source", Deed::Tell(Box::new(success)));
     }
+}
+
+fn revised(stage: &str, action: &str, id: &str) -> Value {
+    let revision = json!({ "revisionId": id, "revisionChangeId": "push", "created": 1_795_342_830.5 });
+    json!({ "pipelineName": "site", "stageName": stage, "actionName": action, "actionRevision": revision })
+}
+
+#[test]
+fn a_revision_that_is_told_starts_one_execution() {
+    let world = World::new();
+    let first = world.create(A, "site");
+    // The first execution fetched it by itself.
+    assert_eq!(world.told("r1"), (false, first));
+    world.pushed("r2");
+    let (is_new, started) = world.told("r2");
+    assert!(is_new);
+    world.ended(A, "site", &started);
+    let input = json!({ "pipelineName": "site", "pipelineExecutionId": started });
+    let execution = world.ok(A, executions::get, input)["pipelineExecution"].clone();
+    let trigger = json!({ "triggerType": "PutActionRevision", "triggerDetail": "arn:aws:iam::000000000000:user/ada" });
+    assert_eq!(execution["trigger"], trigger);
+    assert_eq!(execution["artifactRevisions"][0]["revisionId"], "r2");
+    // Nor does it start another one for who looks by himself.
+    assert_eq!(world.told("r2"), (false, started));
+    assert_eq!(world.look("site", "Source", "r2"), None);
+    world.pushed("r3");
+    let looked = world.look("site", "Source", "r3").unwrap();
+    assert_eq!(world.told("r3"), (false, looked.clone()));
+    world.ended(A, "site", &looked);
+}
+
+/// It is told once: what is being fetched may be what was there before.
+#[test]
+fn a_revision_that_is_told_while_its_source_is_fetched_is_not_lost() {
+    let world = World::new();
+    world.script.does("Source", Deed::Hang);
+    let first = world.create_running(A, "site");
+    world.until(A, "site", |_| !world.script.calls().is_empty());
+    let (is_new, second) = world.told("r1");
+    assert!(is_new && second != first);
+    assert_eq!(world.told("r1"), (false, first));
+}
+
+#[test]
+fn a_revision_is_one_of_a_source_action() {
+    let world = World::new();
+    world.create(A, "site");
+    let refused = |stage: &str, action: &str, expected: &str| {
+        world.refused(A, executions::put_action_revision, revised(stage, action, "r2"), expected);
+    };
+    refused(
+        "Nowhere",
+        "Source",
+        "StageNotFoundException: The pipeline 'site' does not have a stage with name 'Nowhere'",
+    );
+    refused(
+        "Source",
+        "Make",
+        "ActionNotFoundException: The stage 'Source' of pipeline 'site' does not have an action with name 'Make'",
+    );
+    refused(
+        "Build",
+        "Make",
+        "ValidationException: The action 'Make' of stage 'Build' is no source action: only those have revisions that start an \
+         execution",
+    );
 }
 
 #[test]
