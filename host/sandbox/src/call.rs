@@ -23,7 +23,7 @@ use crate::clock::CpuMeter;
 use crate::description;
 use pipewright_artifacts::files::{Floor, MadeOutput};
 
-use crate::files::{self, Files, FilesConfig, Finished, SCRATCH};
+use crate::files::{self, Files, FilesConfig, Finished};
 use crate::grants::Grants;
 use crate::limiter::Limiter;
 use pipewright_base::memory::LimitReached;
@@ -78,7 +78,7 @@ pub struct CallEnd {
     pub usage: Usage,
     /// Of a call that is recorded or replayed.
     pub kept: Option<Kept>,
-    /// The program for whose end it waits. Whoever made the call runs it, in the scratch of its `work_dir`.
+    /// The program for whose end it waits, if it waits. Whoever made the call runs it, in the scratch of its `work_dir`.
     pub started: Option<Started>,
 }
 
@@ -160,7 +160,6 @@ impl Sandbox {
         seam.journaled_before(limits.spent.host_calls);
         short.iter().for_each(|told| seam.log(Level::Warn, told));
         let memory = limits.host_memory(&self.0.memory.share(tenant));
-        let scratch = work_dir.join(SCRATCH);
         let files = FilesConfig {
             inputs,
             outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
@@ -174,7 +173,7 @@ impl Sandbox {
         };
         let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
         let symbols = plugin.symbols.as_deref();
-        let making = Making { seam, limits, memory, grants, time, idempotency_key, scratch, ended, files, symbols };
+        let making = Making { seam, limits, memory, grants, time, idempotency_key, ended, files, symbols };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await
         };
@@ -183,9 +182,8 @@ impl Sandbox {
         let result = match ran.result {
             Ok(Ok(outcome)) => {
                 let mut outcome = outcome::masked(outcome, &ran.seam);
-                outcome::check(&mut outcome, &ran.seam, ran.has_started)
-                    .map(|()| outcome)
-                    .map_err(CallFailure::Interface)
+                let checked = outcome::check(&mut outcome, &ran.seam, ran.has_started);
+                checked.map(|()| outcome).map_err(CallFailure::Interface)
             }
             Ok(Err(failure)) => {
                 let mut message = ran.seam.masked(&failure.message).into_owned();
@@ -207,16 +205,14 @@ impl Sandbox {
             Some(difference) => Err(CallFailure::Differs(difference)),
             None => result,
         };
-        if result.is_err() {
-            made.clear();
-        }
+        made.retain(|_| result.is_ok());
         let kept = ran.seam.recorded().map(|outside| Kept {
             request: outcome::masked_request(request, &ran.seam),
             outcome: result.as_ref().ok().map(|outcome| outcome::masked_whole(outcome.clone(), &ran.seam)),
             outside,
         });
-        let started = ran.started.filter(|_| matches!(result, Ok(Outcome::Waiting(_))));
-        CallEnd { result, outputs: made, undeclared, denials: ran.seam.denials(), usage: ran.usage, kept, started }
+        let Ran { seam, usage, started, .. } = ran;
+        CallEnd { result, outputs: made, undeclared, denials: seam.denials(), usage, kept, started }
     }
 
     /// Runs something in a fresh instance, under all limits.
@@ -284,7 +280,7 @@ impl Sandbox {
     }
 
     fn state(&self, making: Making<'_>) -> State {
-        let Making { seam, limits, memory, grants, time, idempotency_key, scratch, ended, files, .. } = making;
+        let Making { seam, limits, memory, grants, time, idempotency_key, ended, files, .. } = making;
         let mut wasi = WasiCtx::builder();
         // Not even made: a socket is a descriptor of the host.
         wasi.allow_tcp(false).allow_udp(false);
@@ -300,7 +296,7 @@ impl Sandbox {
             idempotency_key,
             connector: &self.0.connector,
             secrets: Secrets::of(&grants, &seam),
-            scratch: &scratch,
+            scratch: files.scratch(),
             ended,
         });
         let mut table = ResourceTable::new();
@@ -345,7 +341,6 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         grants,
         time: None,
         idempotency_key: "describe",
-        scratch: PathBuf::new(),
         ended: None,
         files,
         symbols: None,
@@ -368,7 +363,6 @@ struct Making<'a> {
     grants: Grants,
     time: Option<u64>,
     idempotency_key: &'a str,
-    scratch: PathBuf,
     ended: Option<JobEnded>,
     files: Files,
     symbols: Option<&'a Symbols>,

@@ -33,6 +33,7 @@ use pipewright_packages::plugins::{DEBUG_EXTENSION, Plugins};
 use pipewright_runner::ending;
 use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
+use pipewright_runner::programs::Programs;
 use pipewright_runner::work::Work;
 use pipewright_store::{Claim, OpenError, Store};
 
@@ -89,15 +90,7 @@ impl Server {
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
         let grants = GrantBook::many(config.grants_files());
         grants.faults().iter().for_each(|fault| tracing::error!("{fault}"));
-        let identity = Identity {
-            accounts: config.accounts(),
-            region: config.region.clone(),
-            store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
-            limits: config.limits.clone(),
-            commands: config.commands.clone(),
-            work,
-            ..Identity::default()
-        };
+        let identity = identity(&config, work);
         // The store first: it is what says that another process has the directory.
         let store: Arc<dyn Store> = host::open_store(&data, &identity)?;
         // Of a new directory it is the same: nothing ran in it.
@@ -106,12 +99,7 @@ impl Server {
         let (plugins, faults) = Plugins::load_usable(&sandbox, &files, Some(Arc::clone(&kept))).await?;
         faults.iter().for_each(|fault| tracing::error!("{fault}; it is left out"));
         let host = Host::new(&data, Arc::clone(&store), identity, sandbox, plugins, grants)?;
-        let programs = Arc::clone(&host.actions.programs);
-        tokio::spawn(async move {
-            if let Err(reason) = programs.probe().await {
-                tracing::warn!("{reason}");
-            }
-        });
+        tokio::spawn(probe(Arc::clone(&host.actions.programs)));
         host.index_events().await?;
         let account_plugins = Arc::new(AccountPlugins::load(&host, &data, config.operator()).await?);
         let keys = administrators(&host, &data.credentials()).await?;
@@ -193,6 +181,26 @@ impl Server {
             None => Ok(ending::end(&data)?),
             Some(reason) => Err(anyhow::anyhow!(reason)),
         }
+    }
+}
+
+/// What the configuration says of the host.
+fn identity(config: &Config, work: Work) -> Identity {
+    Identity {
+        accounts: config.accounts(),
+        region: config.region.clone(),
+        store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
+        limits: config.limits.clone(),
+        commands: config.commands.clone(),
+        work,
+        ..Identity::default()
+    }
+}
+
+/// Finds out what this machine offers to programs, before the first one is to run.
+async fn probe(programs: Arc<Programs>) {
+    if let Err(reason) = programs.probe().await {
+        tracing::warn!("{reason}");
     }
 }
 

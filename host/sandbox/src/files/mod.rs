@@ -16,7 +16,7 @@ mod tests;
 mod wasi;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -158,6 +158,11 @@ impl Files {
             undeclared: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Where the host has the scratch, once it is there.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.shared.scratch.host_path()
     }
 
     /// The first limit that was used up, in words: WASI has only a number for it.
