@@ -80,7 +80,14 @@ fn each_kind_of_break_is_found() {
     check("        compute,\n", "        compute,\n        more,\n", &["types.category was enum"]);
     check("        signal(signal),", "        signal(string),", &["types.wake was variant"]);
     check("        until: option<u64>,", "        until: u64,", &["types.wait was record"]);
-    check("named-value", "pair", &["types.named-value is gone", "types.report was", "types.request was"]);
+    let used = [
+        "commands.job was",
+        "commands.named-value",
+        "types.named-value is gone",
+        "types.report was",
+        "types.request was",
+    ];
+    check("named-value", "pair", &used);
     // Functions.
     check("    progress: func(", "    advance: func(", &["log.progress is gone"]);
     check("message: string);", "text: string);", &["log.write was func(level: log.level, message: string)"]);

@@ -180,7 +180,8 @@ fn a_project_and_its_secret() {
         return;
     }
     let home = Home::new();
-    home.write("token.txt", "not-a-real-token");
+    let token = home.write("token.txt", "not-a-real-token");
+    fs::set_permissions(token, fs::Permissions::from_mode(0o600)).unwrap();
     home.write(
         "projects/app.json",
         r#"{"source": {"buildspec": "ci.yml"}, "environment": {"environmentVariables":
