@@ -210,7 +210,10 @@ fn what_is_wrong_before_the_start_is_all_told() {
     let mut build = action("Build", "AWS", "CodeBuild", "Build");
     build["configuration"] = json!({ "ProjectName": "p" });
     build["inputArtifacts"] = json!([{ "name": "Code" }]);
-    check(&pipeline(&[build.clone()]), &source, &["no plugin serves", "Build/AWS/CodeBuild/1"]);
+    let mut unserved = action("Deploy", "AWS", "ECS", "Deploy");
+    unserved["configuration"] = json!({ "ClusterName": "c", "ServiceName": "s" });
+    unserved["inputArtifacts"] = build["inputArtifacts"].clone();
+    check(&pipeline(&[unserved]), &source, &["no plugin serves", "Deploy/AWS/ECS/1"]);
     build["inputArtefacts"] = build["inputArtifacts"].take();
     let misspelled = ["inputArtefacts: no member", "perhaps `inputArtifacts` is meant", "declares 0 input artifacts"];
     check(&pipeline(&[build]), &source, &misspelled);

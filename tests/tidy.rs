@@ -98,6 +98,7 @@ const LAWS: &[Law] = &[
         except: &[
             "host/cli/benches",
             "host/isolation/benches",
+            "host/isolation/tests",
             "host/sandbox/src/compile.rs",
             "host/sandbox/tests/child",
         ],

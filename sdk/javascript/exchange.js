@@ -178,7 +178,7 @@ function failure(url, error) {
       return Failure.systemUnavailable(`the response of ${url} broke off: ${said(error).message}`);
     case 'HTTP-request-denied':
       return Failure.permission(
-        `no grant like \`http = ["https://example.com"]\` allows the request to ${url}, or none allows a secret in it; ` +
+        `no grant allows the request to ${url}, like \`http = ["https://example.com"]\`, or a secret in it; ` +
           'the log has the line that would',
       );
     case 'destination-IP-prohibited':

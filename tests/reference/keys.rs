@@ -19,6 +19,7 @@ const WORDS: &[(&str, &str)] = &[
     ("Digest", "64 hexadecimal digits"),
     ("Value", "any value"),
     ("bool", "`true` or `false`"),
+    ("i32", "whole number"),
     ("u16", "whole number"),
     ("u32", "whole number"),
     ("u64", "whole number"),

@@ -93,6 +93,7 @@ pub struct Config {
     pub limits: CallLimits,
     /// How long what has ended is kept.
     pub retention: Retention,
+    /// The programs of this machine that actions may run, apart from it.
     pub commands: Offered,
     /// Where relative paths start.
     #[serde(skip)]

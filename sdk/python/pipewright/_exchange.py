@@ -181,7 +181,7 @@ def _failure(url: str, error: Any) -> RequestFailed:
     match error:
         case wasi.ErrorCode_HttpRequestDenied():
             text = (
-                f'no grant like `http = ["https://example.com"]` allows the request to {url}, or none allows a secret in it; '
+                f'no grant allows the request to {url}, like `http = ["https://example.com"]`, or a secret in it; '
                 "the log has the line that would"
             )
             return RequestFailed(text, "PermissionError", code)

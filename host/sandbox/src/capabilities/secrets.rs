@@ -91,6 +91,7 @@ pub struct Secret {
     /// The plugin may read the value itself. Without it, it gets a stand-in, and the host puts the value in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     reveal: bool,
+    /// Programs may be given the value, as an environment variable, if it has 8 characters or more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     commands: bool,
 }

@@ -3,7 +3,7 @@
 //! Owns what is granted and asked of them, and the check of a job. A call only says what is to run: the job is in its
 //! `CallEnd`, for whoever made the call to run. Must not know how a program is run.
 
-mod granted;
+mod grant;
 mod started;
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use crate::outside::Exchanged;
 use crate::seam::{Denied, HostCallOutcome, Seam};
 use crate::state::State;
 
-pub use self::granted::{CommandsGrant, Isolation, Programs};
+pub use self::grant::{CommandsGrant, Isolation, Programs};
 pub use self::started::{Output, Started};
 /// How a program ended, as the plugin is told.
 pub use crate::bindings::pipewright::plugin::commands::End as Ended;

@@ -37,11 +37,15 @@ impl fmt::Display for Isolation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Programs {
+    /// How strongly programs are held apart, at least.
     level: Isolation,
+    /// The operator's name for what programs see besides the system's own `/usr`; without it, the one called `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     toolchain: Option<String>,
+    /// The origins that programs reach, by the proxy that `HTTP_PROXY` and `HTTPS_PROXY` name; written as those of `http` are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     network: Vec<Origin>,
+    /// The images that programs may run in; the first one is for those that name none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
 }
