@@ -1,7 +1,7 @@
 //! Programs of the host's machine, run apart from it: compilers, test runners, scripts. A capability of its own, asked for by
 //! [`Capability::Commands`](crate::Capability::Commands).
 //!
-//! A program runs while no call of the plugin does. The action lays files into its [scratch](crate::Action::scratch), says by
+//! A program runs while no call of the plugin does. The action lays files into its scratch, says by
 //! [`Job::start`] what is to run, and returns the [`Wait`] that it got. Once the program has ended, the action is called again
 //! with its continuation and the same scratch, and [`ended`] says how.
 //!
@@ -120,7 +120,7 @@ pub fn ended() -> Option<Ended> {
     host::ended()
 }
 
-/// Where a program finds the action's [scratch](crate::Action::scratch).
+/// Where a program finds the action's scratch.
 pub fn work() -> PathBuf {
     crate::host::work()
 }
