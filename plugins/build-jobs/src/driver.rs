@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use pipewright_buildspec::{ENVIRONMENT_FILE, SCRIPT_FILE};
+use pipewright_buildspec::{ENVIRONMENT_FILE, SCRIPT_FILE, is_shell_name, quoted};
 use pipewright_sdk::prelude::*;
 
 pub(crate) const DRIVER_FILE: &str = "driver.sh";
@@ -109,13 +109,4 @@ set -a
         trap = quoted(&keep),
         script = file(SCRIPT_FILE),
     )
-}
-
-fn is_shell_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// The text as one word of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -34,8 +34,9 @@ pub use model::{
 };
 pub use problem::{At, Problem, Problems};
 pub use shell::{
-    DIRECTORY_FILE, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Invocation, SCRIPT_FILE, Session, VALUE_FILE, checked_name,
+    DIRECTORY_FILE, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Invocation, SCRIPT_FILE, Session, VALUE_FILE,
+    checked_name, quoted,
 };
-pub use texts::{Place, expanded};
+pub use texts::{Place, expanded, is_shell_name};
 pub use variables::{About, EXPORTED_BYTES_MAX, Exports, Origins, Runner, Source, Webhook, environment, exports};
 pub use yaml::{DEPTH_MAX, DOCUMENT_BYTES_MAX, EXPANDED_BYTES_MAX, MAP_ENTRIES_MAX};

@@ -11,7 +11,8 @@ const RETRY_TIMES_MAX: u32 = 100;
 /// An ARN of a secret has six colons: `arn:partition:secretsmanager:region:account:secret:name`.
 const ARN_PARTS: usize = 7;
 
-pub(crate) fn is_shell_name(name: &str) -> bool {
+/// Whether a shell can spell a variable of this name, and so hands it on.
+pub fn is_shell_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
