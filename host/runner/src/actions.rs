@@ -489,10 +489,7 @@ impl SandboxActions {
         }
         let report = outcome::report(result);
         let machine::Outcome::Succeeded(mut success) = report.outcome else { return report };
-        if let Some(missing) = action.outputs().find(|name| !end.outputs.iter().any(|made| made.name == **name)) {
-            let message = format!(
-                "the output artifact {missing} was declared and not made: the plugin wrote nothing to /outputs/{missing}"
-            );
+        if let Some(message) = outcome::not_made(action.outputs(), &end.outputs) {
             return Report::failed(FailureType::ConfigurationError, message);
         }
         match self.take_in(&mut success, end.outputs, quota).await {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use pipewright_artifacts::files::MadeOutput;
 use pipewright_pipeline::machine::{
     self, APPROVAL_SIGNAL, ActionError, Awaited, Decision, ExecutionDetails, Failure, FailureType, Link, Report,
     Resumption, Revision, Success, Timestamp, Verdict, Wait, Wake,
@@ -33,6 +34,14 @@ pub fn failure_of(failure: &CallFailure) -> (FailureType, String) {
         CallFailure::Differs(difference) => (FailureType::JobFailed, difference.to_string()),
         CallFailure::Host(error) => (FailureType::SystemUnavailable, format!("the host failed: {error:#}")),
     }
+}
+
+/// Why the first declared output artifact that the plugin did not make fails its action.
+pub fn not_made<'a>(declared: impl IntoIterator<Item = &'a str>, made: &[MadeOutput]) -> Option<String> {
+    let missing = declared.into_iter().find(|name| !made.iter().any(|made| made.name == **name))?;
+    Some(format!(
+        "the output artifact {missing} was declared and not made: the plugin wrote nothing to /outputs/{missing}"
+    ))
 }
 
 pub fn failure_type(kind: FailureKind) -> FailureType {

@@ -284,13 +284,8 @@ fn ended(
         say!("revision   {}", revision.id);
     }
     // A pipeline fails for it, too.
-    if let Some(missing) = single.outputs.iter().find(|name| !end.outputs.iter().any(|made| made.name == **name)) {
-        failed(
-            FailureType::JobFailed,
-            &format!(
-                "the output artifact {missing} was declared and not made: the plugin wrote nothing to /outputs/{missing}"
-            ),
-        );
+    if let Some(message) = outcome::not_made(single.outputs.iter().map(String::as_str), &end.outputs) {
+        failed(FailureType::JobFailed, &message);
         return Ok(exit::FAILED);
     }
     for name in &end.undeclared {
