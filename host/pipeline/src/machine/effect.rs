@@ -77,4 +77,9 @@ impl RunAction {
             Declared::Rule(_) => None,
         }
     }
+
+    /// The names of the output artifacts, of which a rule has none.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        self.action().into_iter().flat_map(ActionDeclaration::outputs)
+    }
 }

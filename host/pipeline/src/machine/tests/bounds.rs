@@ -144,10 +144,6 @@ fn is_approval(call: &RunAction) -> bool {
     call.action().is_some_and(|action| action.action_type_id.category == ActionCategory::Approval)
 }
 
-fn outputs(call: &RunAction) -> impl Iterator<Item = &str> {
-    call.action().into_iter().flat_map(ActionDeclaration::outputs)
-}
-
 /// The longest answer of a call, in a character that takes `bytes` in JSON.
 fn report(call: &RunAction, odd: &str, bytes: usize) -> Report {
     let told = |chars: usize| odd.repeat(chars);
@@ -172,7 +168,7 @@ fn report(call: &RunAction, odd: &str, bytes: usize) -> Report {
         usage,
         ..Report::succeeded(Success {
             variables: Variables::from([("Key".to_owned(), told(330 / bytes))]),
-            artifacts: outputs(call).map(|name| (name.to_owned(), "d".repeat(71))).collect(),
+            artifacts: call.outputs().map(|name| (name.to_owned(), "d".repeat(71))).collect(),
             revision: is_source.then(|| Revision {
                 id: told(10_000),
                 summary: Some(told(10_000)),

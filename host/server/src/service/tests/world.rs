@@ -104,12 +104,7 @@ impl Actions for Scripted {
         self.0.calls.lock().unwrap().push(name.clone());
         let deed = self.0.deeds.lock().unwrap().get(&name).cloned();
         async move {
-            let artifacts = run
-                .action()
-                .into_iter()
-                .flat_map(|it| it.outputs())
-                .map(|name| (name.to_owned(), "0".repeat(64)))
-                .collect();
+            let artifacts = run.outputs().map(|name| (name.to_owned(), "0".repeat(64))).collect();
             let success = match deed {
                 Some(Deed::Fail(message)) => return Report::failed(FailureType::JobFailed, message),
                 Some(Deed::Hang) => std::future::pending().await,
