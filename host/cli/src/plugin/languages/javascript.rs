@@ -1,8 +1,6 @@
 //! Plugins in JavaScript and TypeScript: what checks a folder with a `package.json`, and makes a component of it. Must not know
 //! what is done with the component.
 
-use std::path::Path;
-
 use tokio::process::Command as Process;
 
 use super::COMPONENT;
@@ -12,9 +10,9 @@ const INSTALL: &str = "install Node.js 20 or newer from https://nodejs.org, or w
 
 /// Says within a second, in the tools' own words and without a build, what is wrong with a plugin: whether its exit code is 0.
 /// It compiles TypeScript, bundles, and loads the module with a stand-in of the host.
-pub(super) fn check(folder: &Path) -> Process {
+pub(super) fn check() -> Process {
     let mut check = Process::new("node");
-    check.arg("pipewright/javascript/check.mjs").current_dir(folder);
+    check.arg("pipewright/javascript/check.mjs");
     check
 }
 

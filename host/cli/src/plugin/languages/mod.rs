@@ -54,7 +54,7 @@ impl Language {
         std::fs::create_dir_all(component.parent().unwrap_or(folder)).map_err(at)?;
         let (check, (tool, install)) = match self {
             Self::Python => (python::check(folder)?, python::tool(folder)?),
-            Self::JavaScript => (javascript::check(folder), javascript::tool()),
+            Self::JavaScript => (javascript::check(), javascript::tool()),
         };
         run(check, folder, &install).await?;
         note!("building {}", folder.display());

@@ -51,7 +51,7 @@ pub(super) fn check(folder: &Path) -> Result<Process, Ended> {
     let own = folder.join(".venv/bin/python");
     let mut look = Process::new(if own.is_file() { own } else { "python3".into() });
     // Isolated, without the packages of the machine, and without caches of what it compiles.
-    look.args(["-I", "-S", "-B", "-c", LOOK, &world]).current_dir(folder);
+    look.args(["-I", "-S", "-B", "-c", LOOK, &world]);
     Ok(look)
 }
 
