@@ -142,7 +142,7 @@ pub fn main() -> ExitCode {
             out::lines(&completion(shell));
             return ExitCode::from(exit::SUCCEEDED);
         }
-        Command::Compile => return pipewright_sandbox::compile_child(),
+        Command::Compile => return programs::compiler(),
         Command::RunProgram => return programs::child(),
     };
     ended.unwrap_or_else(|ended: Ended| {

@@ -22,7 +22,7 @@ mod toolchain;
 mod tree;
 mod unpack;
 
-pub use child::child_main;
+pub use child::{child_main, only_compute};
 pub use image::{ImageConfig, ImageConfigError};
 pub use job::{Bind, Ended, Job, JobError, Limit, PROXY_PORT, Root, WORK};
 pub use level::{Level, Offers, Refusal};

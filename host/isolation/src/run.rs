@@ -35,7 +35,7 @@ pub struct ChildCommand {
 }
 
 /// The user and group that jobs run as where the host is root: of no distribution, and of no range for containers.
-const JOB_ID: u32 = 1_900_000_000;
+pub(crate) const JOB_ID: u32 = 1_900_000_000;
 
 /// The user that jobs run as, if it is not the host's own.
 pub(crate) fn job_user() -> Option<u32> {

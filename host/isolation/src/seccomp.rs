@@ -1,4 +1,5 @@
-//! The filter of system calls that every job runs under, as a program for the kernel's classic BPF.
+//! The filter of system calls that every job runs under, and the one of a process that only computes, as programs for the
+//! kernel's classic BPF.
 //!
 //! It refuses what widens the kernel's attack surface or goes around the namespaces and limits; what needs a capability is
 //! refused by the kernel already, and mostly here again. System calls of the machine's other ABIs (i386, x32, 32-bit ARM) are
@@ -16,12 +17,14 @@ enum When {
     Always,
     /// The argument has any of these bits.
     Bits(u32, u32),
+    /// The argument has none of these bits.
+    NoBits(u32, u32),
     In(u32, &'static [u32]),
     NotIn(u32, &'static [u32]),
     /// The argument, of 64 bits, is more than this.
     Over(u32, u32),
 }
-use When::{Always, Bits, In, NotIn, Over};
+use When::{Always, Bits, In, NoBits, NotIn, Over};
 
 /// A call's number, and each reason to refuse it with the error that it gets.
 type Rule = (c_long, &'static [(When, i32)]);
@@ -127,6 +130,48 @@ const RESTRICTED: &[Rule] = &[
     (libc::SYS_mq_open, &[(Always, EACCES)]),
 ];
 
+/// All that a process may do that computes: use the files that it has open, memory that nothing can be run from, and threads.
+const COMPUTING: &[Rule] = &[
+    (libc::SYS_read, &[]),
+    (libc::SYS_write, &[]),
+    (libc::SYS_writev, &[]),
+    (libc::SYS_close, &[]),
+    (libc::SYS_fstat, &[]),
+    (libc::SYS_lseek, &[]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_poll, &[]),
+    (libc::SYS_ppoll, &[]),
+    (libc::SYS_mmap, &[(Bits(2, libc::PROT_EXEC as u32), EPERM)]),
+    (libc::SYS_mprotect, &[(Bits(2, libc::PROT_EXEC as u32), EPERM)]),
+    (libc::SYS_munmap, &[]),
+    (libc::SYS_mremap, &[]),
+    (libc::SYS_madvise, &[]),
+    (libc::SYS_brk, &[]),
+    // Its flags cannot be read here; the C library falls back on the older call.
+    (libc::SYS_clone3, &[(Always, ENOSYS)]),
+    (libc::SYS_clone, &[(NoBits(0, libc::CLONE_THREAD as u32), EPERM)]),
+    (libc::SYS_futex, &[]),
+    (libc::SYS_set_robust_list, &[]),
+    (libc::SYS_rseq, &[]),
+    (libc::SYS_gettid, &[]),
+    (libc::SYS_getpid, &[]),
+    (libc::SYS_sched_yield, &[]),
+    (libc::SYS_sched_getaffinity, &[]),
+    (libc::SYS_rt_sigaction, &[]),
+    (libc::SYS_rt_sigprocmask, &[]),
+    (libc::SYS_rt_sigreturn, &[]),
+    (libc::SYS_sigaltstack, &[]),
+    (libc::SYS_restart_syscall, &[]),
+    (libc::SYS_clock_gettime, &[]),
+    (libc::SYS_clock_nanosleep, &[]),
+    (libc::SYS_nanosleep, &[]),
+    (libc::SYS_getrandom, &[]),
+    // Its own limits, which it can only lower.
+    (libc::SYS_prlimit64, &[(NotIn(0, &[0]), EPERM)]),
+    (libc::SYS_exit, &[]),
+    (libc::SYS_exit_group, &[]),
+];
+
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
@@ -176,6 +221,9 @@ fn reason(when: When, errno: i32) -> Vec<sock_filter> {
         Bits(index, bits) => {
             vec![load(argument(index) + LOW_AT), instruction(IF_BITS, bits, 0, 1), refuse(errno)]
         }
+        NoBits(index, bits) => {
+            vec![load(argument(index) + LOW_AT), instruction(IF_BITS, bits, 1, 0), refuse(errno)]
+        }
         In(index, values) => {
             let mut code = vec![load(argument(index) + LOW_AT)];
             for value in values {
@@ -202,6 +250,18 @@ fn reason(when: When, errno: i32) -> Vec<sock_filter> {
 }
 
 pub(crate) fn filter(level: Level) -> Vec<sock_filter> {
+    // The first rule of a number is the one that counts.
+    let own = if level == Level::Restricted { RESTRICTED } else { &[] };
+    program(own.iter().chain(EVERYWHERE), allow())
+}
+
+/// For a process that computes, and has all that it needs.
+pub(crate) fn computing() -> Vec<sock_filter> {
+    program(COMPUTING.iter(), refuse(EPERM))
+}
+
+/// What the rules do not refuse is allowed; `otherwise` is for calls without a rule.
+fn program<'a>(rules: impl Iterator<Item = &'a Rule>, otherwise: sock_filter) -> Vec<sock_filter> {
     let mut code = vec![
         load(ARCHITECTURE_AT),
         instruction(IF_EQUAL, ARCHITECTURE, 1, 0),
@@ -210,9 +270,7 @@ pub(crate) fn filter(level: Level) -> Vec<sock_filter> {
         instruction(IF_AT_LEAST, X32_BIT, 0, 1),
         refuse(ENOSYS),
     ];
-    // The first rule of a number is the one that counts.
-    let own = if level == Level::Restricted { RESTRICTED } else { &[] };
-    for (number, reasons) in own.iter().chain(EVERYWHERE) {
+    for (number, reasons) in rules {
         let mut body: Vec<_> = reasons.iter().flat_map(|(when, errno)| reason(*when, *errno)).collect();
         if !matches!(reasons, [(Always, _)]) {
             body.push(allow());
@@ -221,7 +279,7 @@ pub(crate) fn filter(level: Level) -> Vec<sock_filter> {
         code.push(instruction(IF_EQUAL, *number as u32, 0, length));
         code.extend(body);
     }
-    code.push(allow());
+    code.push(otherwise);
     code
 }
 
@@ -298,6 +356,29 @@ mod tests {
         }
         assert_eq!(run(&code, 0x4000_0003, libc::SYS_read, [0; 3]), no(ENOSYS), "i386");
         assert_eq!(run(&filter(Level::Restricted), ARCHITECTURE, libc::SYS_socket, [unix, 1, 0]), no(EACCES));
+    }
+
+    #[test]
+    fn who_computes_does_nothing_else() {
+        let ok = libc::SECCOMP_RET_ALLOW;
+        let no = |errno: i32| libc::SECCOMP_RET_ERRNO | errno as u32;
+        let table = [
+            (libc::SYS_read, [0; 3], ok),
+            (libc::SYS_openat, [0; 3], no(EPERM)),
+            (libc::SYS_kill, [0; 3], no(EPERM)),
+            (libc::SYS_mmap, [0, 4096, 3], ok),
+            (libc::SYS_mmap, [0, 4096, 7], no(EPERM)),
+            (libc::SYS_mprotect, [0, 4096, 5], no(EPERM)),
+            (libc::SYS_clone, [0x003d_0f00, 0, 0], ok),
+            (libc::SYS_clone, [0x0000_0011, 0, 0], no(EPERM)),
+            (libc::SYS_clone3, [0; 3], no(ENOSYS)),
+            (libc::SYS_prlimit64, [0; 3], ok),
+            (libc::SYS_prlimit64, [1, 0, 0], no(EPERM)),
+            (libc::SYS_read | 0x4000_0000, [0; 3], no(ENOSYS)),
+        ];
+        for (number, arguments, expected) in table {
+            assert_eq!(run(&computing(), ARCHITECTURE, number, arguments), expected, "{number} {arguments:x?}");
+        }
     }
 
     #[test]

@@ -34,6 +34,14 @@ pub fn child() -> ExitCode {
     pipewright_isolation::child_main()
 }
 
+/// The process in which the host compiles plugins: a compiler that a component has the better of reaches nothing.
+pub fn compiler() -> ExitCode {
+    if let Err(error) = pipewright_isolation::only_compute() {
+        return pipewright_sandbox::compile_child_failed(&format!("it cannot be kept apart from the machine: {error}"));
+    }
+    pipewright_sandbox::compile_child()
+}
+
 /// What the operator offers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -140,15 +140,21 @@ impl Compiler {
 const CHILD_REFUSED: u8 = 1;
 const CHILD_FAILED: u8 = 3;
 
+/// What a process says and ends with that was to be [`compile_child`] and cannot be.
+pub fn compile_child_failed(message: &str) -> ExitCode {
+    say(CHILD_FAILED, message)
+}
+
+fn say(code: u8, message: &str) -> ExitCode {
+    let _ = io::stderr().write_all(message.as_bytes());
+    ExitCode::from(code)
+}
+
 /// The whole of a process that [`CompilerCommand`] starts.
 pub fn compile_child() -> ExitCode {
-    let say = |code: u8, message: String| {
-        let _ = io::stderr().write_all(message.as_bytes());
-        ExitCode::from(code)
-    };
     let component = match read_component() {
         Ok(component) => component,
-        Err(error) => return say(CHILD_FAILED, error.to_string()),
+        Err(error) => return say(CHILD_FAILED, &error.to_string()),
     };
     std::thread::spawn(|| {
         // Nothing more comes: the read ends when the parent does, or when it is done with this process.
@@ -157,14 +163,14 @@ pub fn compile_child() -> ExitCode {
     });
     let engine = match engine::on_demand() {
         Ok(engine) => engine,
-        Err(error) => return say(CHILD_FAILED, format!("{error:#}")),
+        Err(error) => return say(CHILD_FAILED, &format!("{error:#}")),
     };
     match engine.precompile_component(&component) {
         Ok(compiled) => match io::stdout().write_all(&compiled).and_then(|()| io::stdout().flush()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => say(CHILD_FAILED, error.to_string()),
+            Err(error) => say(CHILD_FAILED, &error.to_string()),
         },
-        Err(error) => say(CHILD_REFUSED, format!("{error:#}")),
+        Err(error) => say(CHILD_REFUSED, &format!("{error:#}")),
     }
 }
 

@@ -32,7 +32,7 @@ mod state;
 mod symbols;
 
 pub use call::{Call, CallEnd, CallFailure, Kept};
-pub use compile::{CompileError, CompilerCommand, compile_child};
+pub use compile::{CompileError, CompilerCommand, compile_child, compile_child_failed};
 pub use description::is_of_kind;
 pub use limits::Usage;
 pub use masks::{Masks, SECRET_BYTES_MIN};

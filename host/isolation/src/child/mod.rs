@@ -24,8 +24,12 @@ use rustix::thread::UnshareFlags;
 use crate::job::{Ended, Root};
 use crate::level::{Level, Step};
 use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report};
-use crate::tree;
+use crate::run::JOB_ID;
+use crate::{seccomp, tree};
 use system::Forked;
+
+/// The user that computing processes of a host that is root are: beside that of jobs, for these must not reach them.
+const COMPUTING_ID: u32 = JOB_ID + 1;
 
 /// The host's socket.
 pub(crate) struct Control(OwnedFd);
@@ -44,6 +48,18 @@ pub fn child_main() -> ExitCode {
         Err(Ending::Told) => {}
     }
     ExitCode::SUCCESS
+}
+
+/// From now on this process, which must have one thread, uses what it has open, memory and threads, and nothing else of the
+/// machine: no file, no program, no socket, no other process. Where it is root it becomes a user of its own.
+pub fn only_compute() -> io::Result<()> {
+    system::close_at_exec_from(3);
+    if rustix::process::geteuid().is_root() {
+        become_user(Some(COMPUTING_ID))?;
+    }
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::thread::set_no_new_privs(true)?;
+    system::load_filter(&seccomp::computing())
 }
 
 /// Why there is no end to report.

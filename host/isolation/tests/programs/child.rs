@@ -2,8 +2,10 @@
 //! container, whose filter refuses to unshare namespaces.
 
 fn main() -> std::process::ExitCode {
-    if std::env::args().nth(1).is_some_and(|it| it == "no-namespaces") {
-        refuse_unshare();
+    match std::env::args().nth(1).as_deref() {
+        Some("no-namespaces") => refuse_unshare(),
+        Some("only-compute") => return compute(),
+        _ => {}
     }
     pipewright_isolation::child_main()
 }
@@ -23,4 +25,33 @@ fn refuse_unshare() {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         assert_eq!(libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program), 0);
     }
+}
+
+/// Says of each deed whether it was done, by a process that only computes.
+fn compute() -> std::process::ExitCode {
+    use std::os::fd::AsRawFd;
+    pipewright_isolation::only_compute().unwrap();
+    let parent = std::os::unix::process::parent_id().cast_signed();
+    let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: nobody uses the memory that is mapped, and no process is left behind.
+    let deeds: [(&str, bool); 12] = unsafe {
+        [
+            ("thread", std::thread::spawn(|| vec![1_u8; 64 << 20].len()).join().is_ok()),
+            ("limit", rustix::process::getrlimit(rustix::process::Resource::Cpu).maximum.is_none()),
+            ("map", libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_WRITE, anonymous, -1, 0) != libc::MAP_FAILED),
+            ("map-code", libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_EXEC, anonymous, -1, 0) != libc::MAP_FAILED),
+            ("open", std::fs::File::open("/etc/passwd").is_ok()),
+            ("list", std::fs::read_dir("/").is_ok()),
+            ("socket", std::net::UdpSocket::bind("127.0.0.1:0").is_ok()),
+            ("fork", libc::fork() >= 0),
+            ("program", std::process::Command::new("/bin/true").status().is_ok()),
+            ("signal", libc::kill(parent, 0) == 0),
+            ("trace", libc::ptrace(libc::PTRACE_ATTACH, parent, 0, 0) == 0),
+            ("duplicate", libc::dup(std::io::stdout().as_raw_fd()) >= 0),
+        ]
+    };
+    let said = deeds.map(|(deed, is_done)| format!("{deed} {}\n", if is_done { "done" } else { "refused" })).concat();
+    // SAFETY: the bytes are those of the text.
+    let written = unsafe { libc::write(1, said.as_ptr().cast(), said.len()) };
+    std::process::ExitCode::from(u8::from(written != said.len().cast_signed()))
 }
