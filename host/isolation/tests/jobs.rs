@@ -7,7 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use common::{World, child, child_without_namespaces, is_root, isolation, processes_with, run, run_until, small};
-use pipewright_isolation::{Bind, ChildCommand, Isolation, Job, JobError, Level, Limit, Root, RunError, WORK};
+use pipewright_isolation::{
+    Bind, ChildCommand, Isolation, Job, JobError, Level, Limit, Root, RunError, Toolchain, WORK,
+};
 use tokio::sync::mpsc;
 
 #[tokio::test]
@@ -110,6 +112,27 @@ async fn binds_are_seen_as_they_were_given() {
     assert!(output.contains("bin dev etc given kept lib"), "{output}");
     assert!(!given.join("x").exists());
     assert_eq!(fs::read_to_string(kept.join("y")).unwrap(), "y\n");
+}
+
+/// As a toolchain in root's home is: what is named is seen, and nothing beside it.
+#[tokio::test]
+async fn a_toolchain_in_a_closed_directory_is_seen() {
+    let Some(isolation) = isolation().await else { return };
+    let world = World::new();
+    // Jobs have a /tmp and a /work of their own.
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (home, tools) = (home.path(), home.path().join("tools"));
+    fs::create_dir(&tools).unwrap();
+    for file in ["tools/tool", "file", "secret"] {
+        fs::write(home.join(file), format!("{file}\n")).unwrap();
+    }
+    fs::set_permissions(home, fs::Permissions::from_mode(0o700)).unwrap();
+    let script = format!("cd {} && cat tools/tool file; ls; touch tools/x", home.display());
+    let toolchain = Toolchain::system([tools, home.join("file")]).unwrap();
+    let job = Job { root: Root::Toolchain(toolchain), ..world.shell(&script) };
+    let (_, output) = run(&isolation, &job).await;
+    assert!(output.starts_with("tools/tool\nfile\nfile\ntools\n"), "{output}");
+    assert!(output.ends_with("Read-only file system\n"), "{output}");
 }
 
 /// Of 100 MB, the host has a few pieces in memory at most, and the program waits for whoever reads.

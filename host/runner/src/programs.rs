@@ -4,7 +4,6 @@
 //! its end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -125,7 +124,7 @@ impl Tools {
         let home = std::env::var_os("HOME").map(PathBuf::from)?;
         let of = |variable: &str, name: &str| std::env::var_os(variable).map_or_else(|| home.join(name), PathBuf::from);
         let (rustup, cargo) = (of("RUSTUP_HOME", ".rustup"), of("CARGO_HOME", ".cargo").join("bin"));
-        if ![&rustup, &cargo].into_iter().all(|path| path.is_dir() && is_reached_by_jobs(path)) {
+        if !(rustup.is_dir() && cargo.is_dir()) {
             return None;
         }
         let environment = BTreeMap::from([("RUSTUP_HOME".to_owned(), rustup.to_str()?.to_owned())]);
@@ -142,13 +141,6 @@ impl Tools {
             .collect::<Vec<_>>()
             .join(":")
     }
-}
-
-/// Whether the user that jobs run as gets to a path: where the host is root, that is any other user.
-fn is_reached_by_jobs(path: &Path) -> bool {
-    let mode = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.mode());
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
-    !is_root || path.ancestors().all(|above| mode(above) & 0o001 != 0)
 }
 
 /// Why a job did not run, or nobody knows how it ended.

@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
-use super::surroundings::{MADE, WORK_THERE};
+use super::surroundings::{MADE, WORK_THERE, seen_there};
 use super::tend::{self, OWN_PROCESSES, Tended};
 use super::usage::Whose;
 use super::{Control, leave_output, tend::signal_of};
@@ -116,11 +116,14 @@ fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd, etc: &[OwnedFd]) -
             false
         }
         Root::Toolchain(toolchain) => {
+            let mut seen = 0;
             for entry in &toolchain.entries {
                 let path = text(&entry.path);
-                match &entry.link {
-                    Some(link) => options.add(["--symlink", text(link), path]),
-                    None => options.add(["--ro-bind", path, path]),
+                if let Some(link) = &entry.link {
+                    options.add(["--symlink", text(link), path]);
+                } else {
+                    options.add(["--ro-bind", &seen_there(seen), path]);
+                    seen += 1;
                 }
             }
             for ((name, _), file) in ETC.iter().zip(etc) {

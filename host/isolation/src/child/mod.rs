@@ -12,7 +12,6 @@ mod usage;
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -21,11 +20,12 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use crate::job::{Ended, Root};
+use crate::job::Ended;
 use crate::level::{Level, Step};
 use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report};
 use crate::run::JOB_ID;
 use crate::{seccomp, tree};
+use surroundings::Sources;
 use system::Forked;
 
 /// The user that computing processes of a host that is root are: beside that of jobs, for these must not reach them.
@@ -106,9 +106,9 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
         let what = format!("work directory {}", order.work.display());
         tree::give(&order.work, Uid::from_raw(id), Gid::from_raw(id)).failing(Step::Job, &what)?;
     }
-    let work = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| surroundings::reach(&order.work));
+    let reached = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| Sources::reached(order));
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
-    check_reach(order)?;
+    check_reach(order, reached.is_some())?;
     if order.level == Level::Restricted {
         return Ok(restricted::run(order, control)?);
     }
@@ -121,7 +121,7 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
     match system::fork().failing(Step::Other, "the warden")? {
         Forked::Child => {
             drop(keeper);
-            Ok(warden(order, control, alive, work.as_deref().unwrap_or(&order.work))?)
+            Ok(warden(order, control, alive, &reached.unwrap_or_else(|| Sources::own(order)))?)
         }
         Forked::Parent(warden) => {
             let _ = leave_output();
@@ -132,14 +132,14 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
 }
 
 /// The first process of the pid namespace: all others end when it does. It ends with the keeper.
-fn warden(order: &Order, control: &Control, alive: OwnedFd, work: &Path) -> Result<Ended, Failure> {
+fn warden(order: &Order, control: &Control, alive: OwnedFd, sources: &Sources) -> Result<Ended, Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).failing(Step::Other, "a tie to the keeper")?;
     // The keeper may have ended before the tie was there.
     let mut hung_up = [PollFd::new(&alive, PollFlags::empty())];
     if poll(&mut hung_up, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended > 0) {
         std::process::exit(1);
     }
-    surroundings::make(order, work)?;
+    surroundings::make(order, sources)?;
     if order.network {
         let socket = surroundings::listen().failing(Step::Other, "the job's way to the network")?;
         control.send_socket(socket.as_fd()).failing(Step::Other, "the job's way to the network")?;
@@ -165,15 +165,10 @@ fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
 }
 
 /// What the job names besides its work directory has to be there for the user that it is.
-fn check_reach(order: &Order) -> Result<(), Failure> {
-    let root: Vec<&PathBuf> = match &order.root {
-        Root::Image(image) => vec![image],
-        Root::Toolchain(toolchain) => {
-            toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| &it.path).collect()
-        }
-    };
-    let binds = order.binds.iter().map(|bind| &bind.from);
-    for path in root.into_iter().chain(binds) {
+fn check_reach(order: &Order, is_seen: bool) -> Result<(), Failure> {
+    let seen = if is_seen { Vec::new() } else { surroundings::seen(order) };
+    let binds = order.binds.iter().map(|bind| bind.from.as_path());
+    for path in seen.into_iter().chain(binds) {
         path.metadata().failing(Step::Job, &path.display().to_string())?;
     }
     Ok(())

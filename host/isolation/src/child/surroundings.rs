@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::CWD;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
 use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType};
 use rustix::thread::UnshareFlags;
 
@@ -24,47 +24,108 @@ pub(super) const MADE: &str = "/sys";
 /// And below it the work directory.
 pub(super) const WORK_THERE: &str = "/sys/work";
 
+/// And what the job sees of the machine or of an image: see [`seen`].
+const SEEN_THERE: &str = "/sys/seen";
+
 /// Directories of it, with their modes.
 const DIRECTORIES: [(&str, u32); 7] = [
     ("work", 0o755),
+    ("seen", 0o755),
     ("tmp", 0o1777),
     ("shm", 0o1777),
     ("root", 0o755),
-    ("lower", 0o755),
     ("upper", 0o755),
     ("overlay", 0o755),
 ];
 
-/// Where the work directory can be found by the user that jobs run as, which may not go through the directories above it: a
-/// mount that the host's user makes. None where it may not make one; then it is to be found where it is, or not at all.
-pub(super) fn reach(work: &Path) -> Option<PathBuf> {
-    super::system::unshare(UnshareFlags::NEWNS).ok()?;
-    private().and_then(|()| mount_bind(work, MADE)).ok()?;
-    Some(PathBuf::from(MADE))
+/// What the job sees besides its work directory and what is bound: the toolchain's paths, or the image.
+pub(super) fn seen(order: &Order) -> Vec<&Path> {
+    match &order.root {
+        Root::Image(image) => vec![image],
+        Root::Toolchain(toolchain) => {
+            toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| it.path.as_path()).collect()
+        }
+    }
+}
+
+/// Where the one with this number is in the job's surroundings.
+pub(super) fn seen_there(number: usize) -> String {
+    format!("{SEEN_THERE}/{number}")
+}
+
+/// Where all that is to be found for the user that jobs run as.
+pub(super) struct Sources {
+    pub work: PathBuf,
+    pub seen: Vec<PathBuf>,
+}
+
+impl Sources {
+    /// Where it is on the machine.
+    pub(super) fn own(order: &Order) -> Self {
+        Self { work: order.work.clone(), seen: seen(order).into_iter().map(Path::to_owned).collect() }
+    }
+
+    /// In mounts that the host's user makes, because the one that jobs run as may not go through the directories above: those
+    /// of a data directory, or of a home with a toolchain. None where mounts cannot be made, or something is not there.
+    pub(super) fn reached(order: &Order) -> Option<Self> {
+        super::system::unshare(UnshareFlags::NEWNS).ok()?;
+        private().ok()?;
+        let own = Self::own(order);
+        let files = open_all(&own).ok()?;
+        mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755").ok()?;
+        for directory in [WORK_THERE, SEEN_THERE] {
+            fs::create_dir(directory).ok()?;
+        }
+        bind_all(&files).ok()?;
+        let seen = (0..own.seen.len()).map(|number| PathBuf::from(seen_there(number))).collect();
+        Some(Self { work: PathBuf::from(WORK_THERE), seen })
+    }
+}
+
+/// The work directory first. Before the memory is put over where they may lie.
+fn open_all(sources: &Sources) -> io::Result<Vec<OwnedFd>> {
+    let work = open_directory(CWD, &sources.work)?;
+    let open = |path: &PathBuf| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let seen = sources.seen.iter().map(|path| open(path).map_err(io::Error::from));
+    std::iter::once(Ok(work)).chain(seen).collect()
+}
+
+fn bind_all(files: &[OwnedFd]) -> io::Result<()> {
+    let by_file = |file: &OwnedFd| format!("/proc/self/fd/{}", file.as_raw_fd());
+    mount_bind(by_file(&files[0]), WORK_THERE)?;
+    for (number, file) in files[1..].iter().enumerate() {
+        let there = seen_there(number);
+        if FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Directory {
+            fs::create_dir(&there)?;
+        } else {
+            fs::write(&there, [])?;
+        }
+        // With what is mounted below, which nobody else may uncover.
+        mount_bind_recursive(by_file(file), there)?;
+    }
+    Ok(())
 }
 
 fn private() -> rustix::io::Result<()> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
 }
 
-pub(super) fn make(order: &Order, work: &Path) -> Result<(), Failure> {
+pub(super) fn make(order: &Order, sources: &Sources) -> Result<(), Failure> {
     private().failing(Step::Mounts, "mounts of its own")?;
-    // It may lie where the memory is put over it.
-    let work = open_directory(CWD, work).failing(Step::Job, "the work directory")?;
+    let files = open_all(sources).failing(Step::Job, "the work directory, and what the job sees")?;
     let bare = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("proc", "/proc", "proc", bare, None).failing(Step::Mounts, "mounting /proc")?;
-    scratch(order).failing(Step::Mounts, "memory for what it writes")?;
-    let by_file = format!("/proc/self/fd/{}", work.as_raw_fd());
-    mount_bind(by_file, WORK_THERE).failing(Step::Mounts, "the work directory")?;
+    scratch(order, files.len()).failing(Step::Mounts, "memory for what it writes")?;
+    bind_all(&files).failing(Step::Mounts, "the work directory, and what the job sees")?;
     if let Root::Image(image) = &order.root {
-        overlay(image).failing(Step::Overlay, &format!("a layer over the image {}", image.display()))?;
+        overlay().failing(Step::Overlay, &format!("a layer over the image {}", image.display()))?;
     }
     super::system::loopback_up().failing(Step::Other, "the loopback device")
 }
 
-fn scratch(order: &Order) -> io::Result<()> {
+fn scratch(order: &Order, sources: usize) -> io::Result<()> {
     let limits = &order.limits;
-    let entries = limits.scratch_entries_max.saturating_add(DIRECTORIES.len() as u64);
+    let entries = limits.scratch_entries_max.saturating_add((DIRECTORIES.len() + sources) as u64);
     let options = format!("mode=0755,size={},nr_inodes={entries}\0", limits.scratch_bytes_max);
     let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes()).map_err(io::Error::other)?;
     mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options)?;
@@ -76,10 +137,9 @@ fn scratch(order: &Order) -> io::Result<()> {
     Ok(())
 }
 
-/// The image's directory is bound first: so its name, whatever it has in it, is in no options.
-fn overlay(image: &Path) -> io::Result<()> {
-    mount_bind(image, format!("{MADE}/lower"))?;
-    let options = c"lowerdir=/sys/lower,upperdir=/sys/upper,workdir=/sys/overlay,userxattr";
+/// The image is bound already: so its name, whatever it has in it, is in no options.
+fn overlay() -> io::Result<()> {
+    let options = c"lowerdir=/sys/seen/0,upperdir=/sys/upper,workdir=/sys/overlay,userxattr";
     Ok(mount("overlay", format!("{MADE}/root"), "overlay", MountFlags::NOSUID | MountFlags::NODEV, options)?)
 }
 
