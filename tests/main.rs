@@ -24,6 +24,7 @@ mod javascript;
 mod languages;
 mod mistakes;
 mod packages;
+mod pushes;
 mod quarantine;
 mod quickstart;
 mod recordings;

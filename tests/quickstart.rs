@@ -1,15 +1,17 @@
-//! The README's way to a running server, as it is written there: five lines, by a person with the AWS command line.
+//! The README's ways to a running server, as they are written there: five lines, by a person with the AWS command line, and
+//! a push that is built and published.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::tools;
 
 const HEADING: &str = "## Run the server";
+const PUSH: &str = "## A push is built, tested, approved and published";
 /// How often, and for how long, it is looked whether the pipeline has come to what the next line is for.
 const LOOK: Duration = Duration::from_millis(200);
 const LOOKS_MAX: u32 = 600;
@@ -49,6 +51,17 @@ impl Shell<'_> {
         output
     }
 
+    /// Runs a line that is to run beside the shell, until the server that it starts is ready.
+    fn serve(&self, line: &str, port: u16) -> Server {
+        let line = line.strip_suffix(" &").expect("it runs beside the shell");
+        let command = format!("exec {line} --listen 127.0.0.1:{port}");
+        let mut server = Server(self.command(&command).stdout(Stdio::piped()).spawn().unwrap());
+        let mut ready = String::new();
+        BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert!(ready.starts_with("pipewright is ready"), "{ready}");
+        server
+    }
+
     /// Runs a line until what it prints satisfies.
     fn until(&self, line: &str, satisfied: impl Fn(&str) -> bool) {
         let mut said = String::new();
@@ -63,21 +76,34 @@ impl Shell<'_> {
     }
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// The lines of the first block of commands below a heading of the README.
+fn shown(root: &Path, heading: &str) -> Vec<String> {
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let section = readme.split(heading).nth(1).expect("the README has the section");
+    let block = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    block.lines().map(str::to_owned).collect()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 #[test]
 fn the_server_is_shown_in_five_lines_that_work() {
     if tools::find("aws").is_none() {
         return;
     }
     let _alone = tools::SITE.lock();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let section = readme.split(HEADING).nth(1).expect("the README shows the server");
-    let block = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let lines: Vec<_> = block.lines().collect();
-    let [serve, export, create, state, approve] = lines[..] else { panic!("five lines, not {lines:?}") };
+    let root = root();
+    let lines = shown(&root, HEADING);
+    let [serve, export, create, state, approve] = &lines[..] else { panic!("five lines, not {lines:?}") };
 
     let folder = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let binary = env!("CARGO_BIN_EXE_pipewright");
     let mut shell = Shell {
         root: &root,
@@ -88,12 +114,7 @@ fn the_server_is_shown_in_five_lines_that_work() {
         ],
         exported: String::new(),
     };
-    let serve = serve.strip_suffix(" &").expect("it runs beside the shell");
-    let command = format!("exec {serve} --listen 127.0.0.1:{port}");
-    let mut server = Server(shell.command(&command).stdout(Stdio::piped()).spawn().unwrap());
-    let mut ready = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-    assert!(ready.starts_with("pipewright is ready"), "{ready}");
+    let _server = shell.serve(serve, port);
     shell.exported = shell.here(export);
 
     shell.run(create);
@@ -101,4 +122,38 @@ fn the_server_is_shown_in_five_lines_that_work() {
     shell.run(approve);
     shell.until(state, |said| said.matches("\"Succeeded\"").count() == 9);
     assert!(root.join("target/site/current/index.html").is_file(), "it is published");
+}
+
+#[test]
+fn a_push_is_shown_in_lines_that_work() {
+    let Some(_) = tools::find("bwrap").and(tools::find("node").filter(|node| node.starts_with("/usr"))) else { return };
+    let root = root();
+    let lines = shown(&root, PUSH);
+    let [work, repository, serve, create, approve, push, status, again] = &lines[..] else { panic!("{lines:?}") };
+    // All that it makes is in a copy of the example, in a folder of the test.
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("target")).unwrap();
+    let copied = Command::new("cp").arg("-R").arg(root.join("examples")).arg(folder.path()).status().unwrap();
+    assert!(copied.success());
+    let author = ["AUTHOR", "COMMITTER"].map(|who| format!("GIT_{who}_NAME=Maria GIT_{who}_EMAIL=maria@example.com"));
+    let shell = Shell {
+        root: folder.path(),
+        replaced: vec![("cargo run --release --", env!("CARGO_BIN_EXE_pipewright").to_owned())],
+        exported: format!("export {}", author.join(" ")),
+    };
+    let title = |title: &str| {
+        let page = fs::read_to_string(folder.path().join("target/node-site/current/index.html"));
+        page.is_ok_and(|page| page.contains(&format!("<h1>{title}</h1>")))
+    };
+    shell.run(work);
+    shell.run(repository);
+    let _server = shell.serve(serve, free_port());
+    shell.run(create);
+    shell.until(status, |said| said.contains("waits for approval"));
+    shell.run(approve);
+    shell.until(status, |_| title("Home"));
+    shell.run(push);
+    shell.until(status, |said| said.contains("waits for approval"));
+    shell.run(again);
+    shell.until(status, |_| title("Welcome"));
 }

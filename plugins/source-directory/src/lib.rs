@@ -31,6 +31,10 @@ struct Which {
     /// `git worktree add` made, the folder `.git` of the first one.
     #[setting(default = "repository")]
     repository: String,
+    /// Whether the host looks for new commits by itself, and starts the pipeline for each.
+    #[setting(default = "true")]
+    #[expect(dead_code, reason = "the host reads it")]
+    poll_for_source_changes: bool,
 }
 
 /// Those of CodePipeline's own git sources (S84), as far as the repository tells them.
