@@ -7,7 +7,7 @@ use pipewright_store::Aggregate;
 
 use super::rows::ExecutionRow;
 use super::tests::{Host, Script, cause, pipeline, store};
-use super::{DriverError, GRANTS_PIN, Granted, kept_grants};
+use super::{DriverError, GRANTS_PIN, Granted, kept_pin};
 
 fn grant(host: &Host, granted: Granted) {
     host.script.granted.lock().unwrap().insert("p".to_owned(), granted);
@@ -27,7 +27,7 @@ fn newest(host: &Host, pipeline: Aggregate) -> (Start, Option<Bytes>) {
         };
         let start = (*ended.start).clone();
         let grants = match start.pins.get(GRANTS_PIN) {
-            Some(digest) => kept_grants(&*host.driver.0.store, pipeline, digest).await.unwrap(),
+            Some(digest) => kept_pin(&*host.driver.0.store, pipeline, digest).await.unwrap(),
             None => None,
         };
         (start, grants)
