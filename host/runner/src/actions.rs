@@ -112,6 +112,7 @@ impl Actions for Runner {
     }
 
     fn grants(&self, account: u64, pipeline: &str) -> BoxFuture<'static, Granted> {
+        let pipeline = builds::granted_as(pipeline);
         if self.0.grants.file(account, pipeline).is_none() {
             return std::future::ready(Ok(None)).boxed();
         }
@@ -182,6 +183,7 @@ impl SandboxActions {
 
     /// What makes good a failure for lack of a grant: an execution has the grants of its start to its end (S55).
     fn remedy(&self, pipeline: Aggregate, name: &str) -> Option<String> {
+        let name = builds::granted_as(name);
         let file = match (&self.grants, self.grants.file(pipeline.account, name)) {
             (GrantBook::One(_), _) => return None,
             (GrantBook::Many(_), Some(path)) if pipeline.account == self.operator => path.display().to_string(),

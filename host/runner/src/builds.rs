@@ -27,7 +27,7 @@ const BUILD: &str = "build/";
 const DIRECTORY: &str = "projects";
 /// Of an account; with one more the oldest is forgotten. Stops a record that grows with every build.
 pub const BUILDS_COUNT_MAX: usize = 5000;
-/// Before the name of a project, that of the pipeline which runs its builds that no pipeline starts. No client can name it.
+/// Before the name of a project, that of the pipelines which run its builds that no pipeline starts. No client can name one.
 const OWN_PIPELINE: &str = "codebuild:";
 
 /// A project as it is kept.
@@ -68,15 +68,26 @@ pub struct Build {
 }
 
 impl Build {
-    /// Builds of an account in the order of their starts.
+    /// Builds of an account in the order of their starts, and those of one project and moment by their numbers.
+    pub fn position(&self) -> String {
+        format!("{:014}-{:010}/{}", self.started, self.number, self.id)
+    }
+
     fn key(&self) -> String {
-        format!("{BUILD}{:014}/{}", self.started, self.id)
+        format!("{BUILD}{}", self.position())
     }
 }
 
-/// The pipeline that runs the builds of a project that no pipeline starts.
-pub fn own_pipeline(project: &str) -> String {
-    format!("{OWN_PIPELINE}{project}")
+/// The pipeline that runs the builds of a project that no pipeline starts, as far as they have the same stages: `variant` names
+/// those. An update would end what runs of it.
+pub fn own_pipeline(project: &str, variant: &str) -> String {
+    format!("{OWN_PIPELINE}{project}:{variant}")
+}
+
+/// By which name a pipeline is granted something: `codebuild:PROJECT` for each of those of a project.
+pub fn granted_as(pipeline: &str) -> &str {
+    let ends = pipeline.rfind(':').filter(|_| is_own_pipeline(pipeline));
+    ends.map_or(pipeline, |end| &pipeline[..end])
 }
 
 pub fn is_own_pipeline(name: &str) -> bool {

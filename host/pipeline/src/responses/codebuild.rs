@@ -27,6 +27,7 @@ pub struct DeleteProjectOutput {}
 #[serde(rename_all = "camelCase")]
 pub struct BatchGetProjectsOutput {
     pub projects: Vec<Project>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub projects_not_found: Vec<String>,
 }
 
@@ -50,6 +51,7 @@ pub struct ListBuildsOutput {
 #[serde(rename_all = "camelCase")]
 pub struct BatchGetBuildsOutput {
     pub builds: Vec<Build>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub builds_not_found: Vec<String>,
 }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pipewright_base::Digest;
 use pipewright_engine::driver::Aggregate;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{InputKind, StartRequest, Trigger, TriggerType};
@@ -87,12 +88,15 @@ fn overridden(mut project: Members, mut input: Members) -> Members {
     project
 }
 
-/// The pipeline that runs builds of a project like this one.
-fn declaration(name: &str, project: &Members) -> Result<PipelineDeclaration, ServiceError> {
-    let (mut sources, mut inputs) = (Vec::new(), Vec::new());
+/// Before the name of a source, that of the pipeline's variable that says which version of it is built.
+const VERSION: &str = "VersionOf";
+
+/// The pipeline that runs builds of a project like this one, and the values of its variables.
+fn declaration(name: &str, project: &Members) -> Result<(PipelineDeclaration, Vec<(String, String)>), ServiceError> {
+    let (mut sources, mut inputs, mut variables) = (Vec::new(), Vec::new(), Vec::new());
     let version = project.get("sourceVersion").and_then(Value::as_str);
     if project["source"]["type"] != "NO_SOURCE" {
-        sources.push(source_action("Source", &project["source"], version)?);
+        sources.push(source_action("Source", &project["source"], version, &mut variables)?);
         inputs.push(json!({ "name": "Source" }));
     }
     let versions = project.get("secondarySourceVersions").and_then(Value::as_array);
@@ -100,7 +104,7 @@ fn declaration(name: &str, project: &Members) -> Result<PipelineDeclaration, Ser
         let identifier = source["sourceIdentifier"].as_str().unwrap_or_default();
         let version = versions.into_iter().flatten().find(|version| version["sourceIdentifier"] == identifier);
         let version = version.and_then(|version| version["sourceVersion"].as_str());
-        sources.push(source_action(identifier, source, version)?);
+        sources.push(source_action(identifier, source, version, &mut variables)?);
         inputs.push(json!({ "name": identifier }));
     }
     let secondary = project.get("secondaryArtifacts").and_then(Value::as_array).filter(|all| !all.is_empty());
@@ -122,15 +126,29 @@ fn declaration(name: &str, project: &Members) -> Result<PipelineDeclaration, Ser
     if !sources.is_empty() {
         stages.insert(0, json!({ "name": "Source", "actions": sources }));
     }
-    let declaration = json!({
-        "name": own_pipeline(name), "roleArn": project["serviceRole"], "pipelineType": "V2", "executionMode": "PARALLEL",
+    let mut declaration = json!({
+        "roleArn": project["serviceRole"], "pipelineType": "V2", "executionMode": "PARALLEL",
         "artifactStore": { "type": "S3", "location": "pipewright" }, "stages": stages,
     });
-    serde_json::from_value(declaration).map_err(ServiceError::host)
+    if !variables.is_empty() {
+        let declared = variables.iter().map(|(name, _)| json!({ "name": name }));
+        declaration["variables"] = declared.collect();
+    }
+    let variant = Digest::of(declaration.to_string().as_bytes()).to_string();
+    declaration["name"] = own_pipeline(name, &variant[..VARIANT_CHARS]).into();
+    Ok((serde_json::from_value(declaration).map_err(ServiceError::host)?, variables))
 }
 
+/// Of the digest of its stages, in the name of a pipeline.
+const VARIANT_CHARS: usize = 12;
+
 /// What fetches a source: git's, over http.
-fn source_action(name: &str, source: &Value, version: Option<&str>) -> Result<Value, ServiceError> {
+fn source_action(
+    name: &str,
+    source: &Value,
+    version: Option<&str>,
+    variables: &mut Vec<(String, String)>,
+) -> Result<Value, ServiceError> {
     let (kind, location) =
         (source["type"].as_str().unwrap_or_default(), source["location"].as_str().unwrap_or_default());
     if kind == "CODEPIPELINE" {
@@ -150,7 +168,9 @@ fn source_action(name: &str, source: &Value, version: Option<&str>) -> Result<Va
             None if is_commit => ("CommitId", version),
             None => ("BranchName", version.strip_prefix("refs/heads/").unwrap_or(version)),
         };
-        configuration[key] = json!(value);
+        // Builds of several versions have one pipeline.
+        configuration[key] = json!(format!("#{{variables.{VERSION}{name}}}"));
+        variables.push((format!("{VERSION}{name}"), value.to_owned()));
     }
     Ok(json!({
         "name": name, "outputArtifacts": [{ "name": name }], "configuration": configuration,
@@ -158,7 +178,7 @@ fn source_action(name: &str, source: &Value, version: Option<&str>) -> Result<Va
     }))
 }
 
-/// Makes the pipeline, or brings it up to date.
+/// Makes the pipeline, if there is none like it yet.
 async fn pipeline(
     service: &Service,
     context: &Context,
@@ -166,14 +186,10 @@ async fn pipeline(
 ) -> Result<Aggregate, ServiceError> {
     let driver = service.driver();
     let pipeline = driver.named(context.account, &declaration.name, &context.cause).await?;
-    let state = driver.state(pipeline).await?;
-    let is_same = |known: &PipelineDeclaration| PipelineDeclaration { version: None, ..known.clone() } == declaration;
-    let input = match &state.declaration {
-        Some(known) if is_same(known) => return Ok(pipeline),
-        Some(_) => InputKind::Update { declaration: Arc::new(declaration) },
-        None => InputKind::Create { declaration: Arc::new(declaration) },
-    };
-    driver.submit(pipeline, input, &context.cause).await?;
+    if driver.state(pipeline).await?.declaration.is_none() {
+        let made = InputKind::Create { declaration: Arc::new(declaration) };
+        driver.submit(pipeline, made, &context.cause).await?;
+    }
     Ok(pipeline)
 }
 
@@ -182,7 +198,7 @@ pub async fn start(
     context: &Context,
     StartBuildInput(mut input): StartBuildInput,
 ) -> Result<BuildOutput, ServiceError> {
-    // Of two starts, the first one's pipeline is not the second one's.
+    // Of two starts, one makes the pipeline.
     let _building = service.building.lock().await;
     let named = input.get("projectName").and_then(Value::as_str).unwrap_or_default();
     let (name, mut project) = service.project(context, named).await?;
@@ -192,15 +208,16 @@ pub async fn start(
     let initiator = context.principal();
     let initiator = initiator.rsplit('/').next().unwrap_or_default().to_owned();
     project.initiator = Some(initiator.clone());
-    let declaration = declaration(&name, &project.members)?;
+    let (declaration, variables) = declaration(&name, &project.members)?;
     let pipeline_name = declaration.name.clone();
     let pipeline = pipeline(service, context, declaration).await?;
     let pinned = serde_json::to_vec(&project).map_err(ServiceError::host)?;
     let parts = BTreeMap::from([(project_part(&name), Bytes::from(pinned))]);
     let trigger = Trigger { kind: TriggerType::StartPipelineExecution, detail: context.principal() };
-    let request = StartRequest { trigger, ..StartRequest::default() };
+    let request = StartRequest { trigger, variables, ..StartRequest::default() };
     let token = token.or_else(|| context.signature.clone());
     let driver = service.driver();
+    let started = driver.clock().now_ms();
     let execution = driver.start_with_parts(pipeline, request, token, parts, &context.cause).await?;
     let build = Build {
         id: format!("{name}:{execution}"),
@@ -211,7 +228,7 @@ pub async fn start(
         execution: execution.to_string(),
         action: None,
         initiator,
-        started: driver.clock().now_ms(),
+        started,
         was_stopped: false,
     };
     let build = service.builds().begin(context.account, build, &context.cause).await?;
@@ -292,7 +309,7 @@ async fn listed(
 ) -> Result<ListBuildsOutput, ServiceError> {
     let builds = service.builds().all(context.account).await?.into_iter();
     let builds = builds.filter(|build| project.is_none_or(|project| build.project == project));
-    let rows = builds.map(|build| (format!("{:014}/{}", build.started, build.id), build.id)).collect();
+    let rows = builds.map(|build| (build.position(), build.id)).collect();
     let scope = format!("ListBuilds {}", project.unwrap_or_default());
     let (ids, next_token) = page(service, context, &scope, rows, order.unwrap_or(SortOrder::Descending), token)?;
     Ok(ListBuildsOutput { ids, next_token })
