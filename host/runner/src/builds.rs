@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use pipewright_base::{Cause, Source};
+use pipewright_base::{Cause, Digest, Source};
 use pipewright_engine::driver::{Driver, DriverError, WeakDriver, kept_pin, part_pin};
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, PipelineDeclaration};
 use pipewright_pipeline::machine::{ActionExecutionId, RunAction};
@@ -29,6 +29,17 @@ const DIRECTORY: &str = "projects";
 pub const BUILDS_COUNT_MAX: usize = 5000;
 /// Before the name of a project, that of the pipelines which run its builds that no pipeline starts. No client can name one.
 const OWN_PIPELINE: &str = "codebuild:";
+
+/// Longer names of projects are kept under their digests: the name of a part is shorter than a project's may be.
+const KEY_BYTES_MAX: usize = 90;
+
+fn key_of(project: &str) -> String {
+    match project.len() {
+        ..=KEY_BYTES_MAX => project.to_owned(),
+        // No name of a project begins so.
+        _ => format!("~{}", Digest::of(project.as_bytes())),
+    }
+}
 
 /// A project as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,7 +81,7 @@ pub struct Build {
 impl Build {
     /// Builds of an account in the order of their starts, and those of one project and moment by their numbers.
     pub fn position(&self) -> String {
-        format!("{:014}-{:010}/{}", self.started, self.number, self.id)
+        format!("{:014}-{:010}/{}", self.started, self.number, uuid(&self.id))
     }
 
     fn key(&self) -> String {
@@ -78,10 +89,14 @@ impl Build {
     }
 }
 
+fn uuid(build: &str) -> &str {
+    build.rsplit(':').next().unwrap_or_default()
+}
+
 /// The pipeline that runs the builds of a project that no pipeline starts, as far as they have the same stages: `variant` names
 /// those. An update would end what runs of it.
 pub fn own_pipeline(project: &str, variant: &str) -> String {
-    format!("{OWN_PIPELINE}{project}:{variant}")
+    format!("{OWN_PIPELINE}{}:{variant}", key_of(project))
 }
 
 /// By which name a pipeline is granted something: `codebuild:PROJECT` for each of those of a project.
@@ -96,7 +111,7 @@ pub fn is_own_pipeline(name: &str) -> bool {
 
 /// The part of the account's record that a project is.
 pub fn project_part(name: &str) -> String {
-    format!("{PROJECT}{name}")
+    format!("{PROJECT}{}", key_of(name))
 }
 
 pub fn is_build(id: &ActionTypeId) -> bool {
@@ -154,7 +169,11 @@ impl Builds {
     /// By their names.
     pub async fn projects(&self, account: u64) -> Result<Vec<(String, Project)>, DriverError> {
         let kept = self.driver()?.account_parts(account, PROJECT).await?;
-        kept.into_iter().map(|(name, bytes)| Ok((name, read(&bytes)?))).collect()
+        let named = kept.into_iter().map(|(_, bytes)| {
+            let project: Project = read(&bytes)?;
+            Ok((project.members.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(), project))
+        });
+        named.collect()
     }
 
     pub async fn put(&self, account: u64, name: &str, project: &Project, cause: &Cause) -> Result<(), DriverError> {
@@ -165,7 +184,7 @@ impl Builds {
     pub async fn remove(&self, account: u64, name: &str, cause: &Cause) -> Result<(), DriverError> {
         let driver = self.driver()?;
         driver.put_account_part(account, &project_part(name), None, cause).await?;
-        driver.put_account_part(account, &format!("{NUMBER}{name}"), None, cause).await
+        driver.put_account_part(account, &format!("{NUMBER}{}", key_of(name)), None, cause).await
     }
 
     /// Those that are still known, the oldest first.
@@ -179,14 +198,14 @@ impl Builds {
         let _alone = self.numbering.lock().await;
         let driver = self.driver()?;
         let known = driver.account_parts(account, BUILD).await?;
-        let ending = format!("/{}", build.id);
+        let ending = format!("/{}", uuid(&build.id));
         if let Some((_, bytes)) = known.iter().find(|(key, _)| key.ends_with(&ending)) {
             return read(bytes);
         }
         for (key, _) in known.iter().take((known.len() + 1).saturating_sub(BUILDS_COUNT_MAX)) {
             driver.put_account_part(account, &format!("{BUILD}{key}"), None, cause).await?;
         }
-        let counted = format!("{NUMBER}{}", build.project);
+        let counted = format!("{NUMBER}{}", key_of(&build.project));
         let before = driver.account_part(account, &counted).await?.map(|bytes| read::<u64>(&bytes)).transpose()?;
         build.number = before.unwrap_or_default() + 1;
         // In this order: a number that a crash took from a build is passed over, and none is given twice.

@@ -165,7 +165,7 @@ fn check_identifiers(members: &Members, list: &str, member: &str) -> Result<(), 
 pub async fn create(
     service: &Service,
     context: &Context,
-    CreateProjectInput(mut members): CreateProjectInput,
+    CreateProjectInput(members): CreateProjectInput,
 ) -> Result<ProjectOutput, ServiceError> {
     check(&members)?;
     let name = text(&members, &["name"]).unwrap_or_default().to_owned();
@@ -179,8 +179,6 @@ pub async fn create(
     if known.len() >= service.quotas.projects {
         return Err(ServiceError::Limit(format!("The account has {} projects, which is its limit", known.len())));
     }
-    // Empty ones are as if they were not there.
-    members.retain(|_, value| !value.is_null());
     let now = service.driver().clock().now_ms();
     let kept = Kept { members, created: now, modified: now, is_configured: false, initiator: None };
     service.builds().put(context.account, &name, &kept, &context.cause).await?;

@@ -185,6 +185,20 @@ fn a_build_that_no_pipeline_starts() {
 }
 
 #[test]
+fn the_longest_name_has_room() {
+    let world = World::new();
+    let name = "n".repeat(150);
+    world.ok(A, projects::create, project(&name));
+    let id = text(&world.ok(A, builds::start, json!({ "projectName": name }))["build"]["id"]);
+    world.ended(A, &pipeline_of(&world, &id), id.split_once(':').unwrap().1);
+    assert_eq!(
+        (&shown(&world, &id)["buildStatus"], &shown(&world, &id)["buildNumber"]),
+        (&json!("SUCCEEDED"), &json!(1))
+    );
+    assert_eq!(world.ok(A, projects::list, json!({}))["projects"], json!([name]));
+}
+
+#[test]
 fn a_build_that_fails_says_in_which_phase() {
     let world = World::new();
     world.ok(A, projects::create, project("site"));
