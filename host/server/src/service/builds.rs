@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pipewright_base::Digest;
-use pipewright_engine::driver::Aggregate;
+use pipewright_engine::driver::{Aggregate, DriverError};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{InputKind, StartRequest, Trigger, TriggerType};
 use pipewright_pipeline::requests::codebuild::{
@@ -246,17 +246,18 @@ pub async fn stop(service: &Service, context: &Context, input: StopBuildInput) -
     if before.build_complete {
         return Ok(BuildOutput { build: before });
     }
-    service.builds().stop(context.account, &mut build, &context.cause).await?;
     if build.action.is_none() {
         let execution = build.execution.parse().map_err(|_| ServiceError::host("a build without an execution"))?;
         let (reason, by) = (Some("StopBuild".to_owned()), Some(context.principal()));
         let stop = InputKind::Stop { execution, abandon: true, reason, by };
-        // It may have ended meanwhile.
         let pipeline = Aggregate { account: context.account, uid: build.uid };
-        if let Err(error) = service.driver().submit(pipeline, stop, &context.cause).await {
-            tracing::debug!("{id}: {error}");
+        match service.driver().submit(pipeline, stop, &context.cause).await {
+            // It may have ended meanwhile.
+            Ok(_) | Err(DriverError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    service.builds().stop(context.account, &mut build, &context.cause).await?;
     shown::build(service, context, &build).await?.map(|build| BuildOutput { build }).ok_or_else(missing)
 }
 
