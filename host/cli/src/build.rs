@@ -58,9 +58,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let ended = runtime.block_on(async {
         let prepared = prepare(&arguments).await?;
         let ran = execute(false, prepared).await?;
-        match &arguments.artifacts {
-            Some(to) => take_out(&ran, to).await?,
-            None => {}
+        if let Some(to) = &arguments.artifacts {
+            take_out(&ran, to).await?;
         }
         Ok(ran.code)
     });
