@@ -262,7 +262,7 @@ fn whoever_does_not_sign_is_refused_at_every_route() {
                 .header("host", "x")
                 .header("content-type", "application/x-amz-json-1.1")
                 .header("content-length", "2")
-                .header("x-amz-target", format!("CodePipeline_20150709.{}", operation.name));
+                .header("x-amz-target", format!("{}.{}", operation.of.target_prefix, operation.name));
             let request = request.body(bytes::Bytes::from_static(b"{}")).unwrap();
             check_unsigned(false, operation.name, world.client(OPERATOR).await.send(request).await).await;
         }
@@ -292,7 +292,8 @@ fn every_permission_has_a_name_of_its_own() {
     let mut actions: Vec<&str> = plain.chain(OPERATIONS.iter().map(|row| row.permission)).map(|it| it.action).collect();
     let is_named = |action: &str| {
         let (service, name) = action.split_once(':').unwrap();
-        ["codepipeline", "pipewright"].contains(&service) && name.bytes().all(|byte| byte.is_ascii_alphabetic())
+        ["codebuild", "codepipeline", "pipewright"].contains(&service)
+            && name.bytes().all(|byte| byte.is_ascii_alphabetic())
     };
     assert!(actions.iter().all(|action| is_named(action)), "{actions:?}");
     let all = actions.len();

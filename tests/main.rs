@@ -10,6 +10,7 @@ mod builds;
 mod cases;
 mod chain;
 mod client;
+mod codebuild;
 mod commands;
 mod contract;
 mod crash;

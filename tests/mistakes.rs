@@ -16,6 +16,8 @@ const WRITTEN: &[(&str, &str)] = &[
     ("run --sauce Source=. p.json", "a similar argument exists: '--source'"),
     ("run nowhere.json", "nowhere.json: No such file"),
     ("run bad.json", "bad.json: not JSON: EOF while parsing an object at line 1"),
+    ("build nowhere", "nowhere: No such file"),
+    ("build there", "name another file of the folder with --buildspec"),
     ("plugin new index --kind build", "`my-team/index`"),
     ("plugin new acme/Index --kind build", "small letters"),
     ("plugin new acme/index", "--kind <KIND>"),

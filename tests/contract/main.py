@@ -14,12 +14,12 @@ import scenario
 import wire
 
 
-def broken_inputs(client, offered):
+def broken_inputs(client, offered, invalid="ValidationException"):
     """Every constraint of every input, broken once."""
     for operation in offered:
         shape = model.operation(operation).input_shape
         for broken, is_type, at in model.breakages(shape, model.sample(shape)):
-            codes = ("ValidationException", "SerializationException") if is_type else "ValidationException"
+            codes = (invalid, "SerializationException") if is_type else invalid
             message = client.document(operation, broken, codes)
             place = ".".join(at)
             told = is_type or f"Value at '{place}' failed to satisfy constraint: " in message

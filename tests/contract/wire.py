@@ -16,8 +16,11 @@ import cbor2
 
 import model
 
-TARGET = "CodePipeline_20150709"
 TIMEOUT_SECONDS = 60
+
+
+def target():
+    return model.SERVICE.metadata["targetPrefix"]
 
 
 @dataclasses.dataclass
@@ -34,10 +37,10 @@ class Server:
     secret: str
     region: str
 
-    def sign(self, method, path, headers, body, key=None, secret=None, region=None, service="codepipeline"):
+    def sign(self, method, path, headers, body, key=None, secret=None, region=None, service=None):
         request = botocore.awsrequest.AWSRequest(method, self.endpoint + path, headers=headers, data=body)
         credentials = botocore.credentials.Credentials(key or self.key, secret or self.secret)
-        botocore.auth.SigV4Auth(credentials, service, region or self.region).add_auth(request)
+        botocore.auth.SigV4Auth(credentials, service or model.SERVICE.service_name, region or self.region).add_auth(request)
         return dict(request.headers.items())
 
     def send(self, method, path, headers, body):
@@ -64,7 +67,7 @@ class Json:
 
     @staticmethod
     def headers(operation):
-        return {"Content-Type": Json.content_type, "X-Amz-Target": f"{TARGET}.{operation}"}
+        return {"Content-Type": Json.content_type, "X-Amz-Target": f"{target()}.{operation}"}
 
     @staticmethod
     def path(_operation):
@@ -89,7 +92,7 @@ class Cbor:
 
     @staticmethod
     def path(operation):
-        return f"/service/{TARGET}/operation/{operation}"
+        return f"/service/{target()}/operation/{operation}"
 
     @staticmethod
     def encode(document):

@@ -14,7 +14,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use pipewright_aws::auth::{AccessKey, Scope, profile, sign};
 use pipewright_base::clock::now_ms;
-use pipewright_server::api::SERVICE;
+use pipewright_server::api::CODEPIPELINE;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -77,7 +77,7 @@ impl World {
             request = request.header(*name, *value);
         }
         let mut request = request.body(Bytes::copy_from_slice(body)).unwrap();
-        let scope = Scope { region: "us-east-1".to_owned(), service: SERVICE };
+        let scope = Scope { region: "us-east-1".to_owned(), service: CODEPIPELINE.name };
         sign(&mut request, &self.keys[account], &scope, now_ms());
         request
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod artifacts;
+mod build;
 mod consent;
 pub mod exit;
 mod export;
@@ -38,6 +39,7 @@ fish: pipewright completion fish > ~/.config/fish/completions/pipewright.fish";
 const NEXT: &str = "\
 First steps:
   pipewright run PIPELINE.json                   run a pipeline here, without a server
+  pipewright build [DIR]                         run a folder's buildspec here
   pipewright serve                               a server for the AWS CLI, the SDKs and Terraform
   pipewright plugin new TEAM/NAME --kind build   begin a plugin";
 
@@ -45,7 +47,9 @@ First steps:
 enum Command {
     /// Run a pipeline here, without a server
     Run(run::Arguments),
-    /// Serve CodePipeline's API
+    /// Run the buildspec of a folder here, without a pipeline
+    Build(build::Arguments),
+    /// Serve CodePipeline's API and CodeBuild's
     Serve(serve::Arguments),
     /// List the pipelines of a server
     Pipelines(remote::pipelines::Arguments),
@@ -119,6 +123,7 @@ pub fn main() -> ExitCode {
         .init();
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Build(arguments) => build::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Pipelines(arguments) => remote::pipelines::run(&arguments),
         Command::Create(arguments) => remote::create::run(&arguments),

@@ -43,6 +43,22 @@ pub struct PipelineDeclaration {
     pub triggers: Option<Vec<PipelineTriggerDeclaration>>,
 }
 
+impl PipelineDeclaration {
+    /// Bucket and key of an artifact, in the form that CodePipeline gives them.
+    pub fn artifact_location(&self, name: &str, digest: &str) -> (&str, String) {
+        let stores = self.artifact_stores.iter().flat_map(|stores| stores.values());
+        let store = self.artifact_store.as_ref().or_else(|| stores.into_iter().next());
+        let bucket = store.map_or("pipewright", |store| store.location.as_str());
+        let first = |text: &str, count| text.chars().take(count).collect::<String>();
+        (bucket, format!("{}/{}/{}.zip", first(&self.name, 20), first(name, 10), first(digest, 7)))
+    }
+
+    pub fn artifact_arn(&self, name: &str, digest: &str) -> String {
+        let (bucket, key) = self.artifact_location(name, digest);
+        format!("arn:aws:s3:::{bucket}/{key}")
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ArtifactStore {

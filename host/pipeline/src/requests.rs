@@ -5,6 +5,8 @@
 //! Owns what an input looks like. Must not know what an operation does with it, or how a request is spoken. What is text
 //! here and an id elsewhere may still be none of ours: only its pattern has been checked.
 
+pub mod codebuild;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

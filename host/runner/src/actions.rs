@@ -3,6 +3,9 @@
 //! Owns the way from a `RunAction` to a call of a plugin and from its end to a report. Must not know what follows from a
 //! report.
 
+mod build;
+mod latest;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,17 +15,18 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::files::{FileQuota, MadeOutput};
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
-use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunAction, Success};
+use pipewright_pipeline::machine::{self, FailureType, Report, RunAction, Success};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::commands::{self, Started};
 use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::{Grants, SecretValue};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
-use pipewright_sandbox::seam::{HostCall, Level, Sink, is_grantable};
+use pipewright_sandbox::seam::{Level, Sink, is_grantable};
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox, Usage};
 use tracing::Instrument as _;
 
+use crate::builds::{self, Builds};
 use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
 use crate::logs::{ActionLog, Logs};
@@ -34,7 +38,7 @@ use crate::work_folder::WorkFolder;
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_base::Digest;
 use pipewright_base::fair::Permits;
-use pipewright_engine::driver::{Actions, Granted, kept_grants, points};
+use pipewright_engine::driver::{Actions, Granted, kept_pin, points};
 use pipewright_engine::retention::Pinned as PinnedElsewhere;
 use pipewright_packages::plugins::{Plugins, abi_type_id};
 use pipewright_store::{Aggregate, PartKey, Store};
@@ -65,6 +69,7 @@ pub struct SandboxActions {
     /// Each account's share of the calls that run at once.
     pub calls: Permits,
     pub programs: Arc<Programs>,
+    pub builds: Arc<Builds>,
 }
 
 /// What executions pin of plugins.
@@ -107,6 +112,7 @@ impl Actions for Runner {
     }
 
     fn grants(&self, account: u64, pipeline: &str) -> BoxFuture<'static, Granted> {
+        let pipeline = builds::granted_as(pipeline);
         if self.0.grants.file(account, pipeline).is_none() {
             return std::future::ready(Ok(None)).boxed();
         }
@@ -118,6 +124,10 @@ impl Actions for Runner {
             Ok(Some(actions.grants.pin(&grants)))
         }
         .boxed()
+    }
+
+    fn parts(&self, declaration: &PipelineDeclaration) -> Vec<String> {
+        builds::parts(declaration)
     }
 
     fn pins(&self, account: u64, declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
@@ -150,7 +160,7 @@ impl SandboxActions {
             Pinned::Here(grants) => return Ok(grants),
             Pinned::Kept(digest) => digest,
         };
-        let mut kept = kept_grants(&*self.store, pipeline, digest).await.map_err(|error| error.to_string())?;
+        let mut kept = kept_pin(&*self.store, pipeline, digest).await.map_err(|error| error.to_string())?;
         if kept.is_none() {
             // Versions before kept them with the account.
             let part = PartKey::Live(format!("grants/{digest}").into());
@@ -173,6 +183,7 @@ impl SandboxActions {
 
     /// What makes good a failure for lack of a grant: an execution has the grants of its start to its end (S55).
     fn remedy(&self, pipeline: Aggregate, name: &str) -> Option<String> {
+        let name = builds::granted_as(name);
         let file = match (&self.grants, self.grants.file(pipeline.account, name)) {
             (GrantBook::One(_), _) => return None,
             (GrantBook::Many(_), Some(path)) if pipeline.account == self.operator => path.display().to_string(),
@@ -190,50 +201,6 @@ impl SandboxActions {
         match run.start.pins.get(&pin) {
             Some(digest) => self.plugins.load_pinned(&self.sandbox, digest).await,
             None => self.plugins.bound(&self.sandbox, pipeline.account, &action.action_type_id).await,
-        }
-    }
-
-    /// What a source action would fetch now, without fetching it.
-    pub async fn latest(
-        self: &Arc<Self>,
-        pipeline: Aggregate,
-        declaration: &PipelineDeclaration,
-        action: &ActionDeclaration,
-    ) -> Result<Option<Revision>, String> {
-        let (stage, name) = (declaration.stages[0].name.as_str(), action.name.as_str());
-        let plugin = self.plugins.bound(&self.sandbox, pipeline.account, &action.action_type_id).await;
-        let plugin = &plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
-        let description = plugin.description();
-        let grants = self.current_grants(pipeline.account, declaration.name.clone()).await?;
-        let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);
-        let folder = WorkFolder(self.work.join("polls").join(format!("{pipeline}-{name}").replace('/', "-")));
-        folder.empty().await;
-        let empty = Default::default();
-        let request =
-            self.bare_request(pipeline, declaration, stage, action, action.configuration.as_ref().unwrap_or(&empty));
-        let call = Call {
-            tenant: pipeline.account,
-            entry: Entry::SourceLatest,
-            request,
-            grants: grants.map_err(|error| error.to_string())?,
-            time: None,
-            inputs: Vec::new(),
-            work_dir: folder.0.clone(),
-            ended: None,
-            limits: self.limits.clone(),
-            sink: Arc::new(Unheard),
-            outside: Outside::Live,
-        };
-        let _turn = self.calls.acquire(pipeline.account).await;
-        let end = self.sandbox.call(plugin, call).await;
-        folder.empty().await;
-        match end.result {
-            Ok(Outcome::Latest(revision)) => Ok(revision.map(outcome::revision)),
-            Ok(_) => Err("the plugin does not say what is the latest revision".to_owned()),
-            Err(failure) => Err(match failed_call(failure, &end.denials, None).outcome {
-                machine::Outcome::Failed(failure) => failure.error.message,
-                _ => String::new(),
-            }),
         }
     }
 
@@ -260,7 +227,7 @@ impl SandboxActions {
             return Report::failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
-        let grants = match self.granted(pipeline, &run, description).await {
+        let mut grants = match self.granted(pipeline, &run, description).await {
             Ok(grants) => grants,
             Err(message) => return Report::failed(FailureType::ConfigurationError, message),
         };
@@ -279,6 +246,13 @@ impl SandboxActions {
         {
             log.log(Level::Warn, &deprecated);
         }
+        let build = match builds::is_build(&action.action_type_id) {
+            true => match self.build(pipeline, &run, &mut grants).await {
+                Ok(build) => Some(build),
+                Err(message) => return Report::failed(FailureType::SystemUnavailable, message),
+            },
+            false => None,
+        };
         let spent = spent(&log, run.spent, grants.commands.is_some()).await;
         let work = ActionWork {
             limits: self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent),
@@ -287,8 +261,13 @@ impl SandboxActions {
             inputs,
             folder,
             log,
+            variables: build.as_ref().map(|build| build.variables.clone()).unwrap_or_default(),
         };
-        self.calls(pipeline, &run, action, work).await
+        let calls = self.calls(pipeline, &run, action, work);
+        match build {
+            Some(build) => build.carry_out(calls).await,
+            None => calls.await,
+        }
     }
 
     /// The call, and after it one for each program that the call before started.
@@ -299,9 +278,10 @@ impl SandboxActions {
         action: &ActionDeclaration,
         work: ActionWork,
     ) -> Report {
-        let ActionWork { mut limits, plugin, grants, inputs, folder, log } = work;
+        let ActionWork { mut limits, plugin, grants, inputs, folder, log, variables } = work;
         let mut keeper = None;
         let (mut request, mut ended) = (self.request(pipeline, run, action), None);
+        request.environment.extend(variables);
         let (mut usage, mut denials, mut written) = (machine::Usage::default(), Vec::new(), 0);
         let outcome = loop {
             let call = Call {
@@ -524,19 +504,6 @@ fn named(name: &str, value: &str) -> abi::NamedValue {
     abi::NamedValue { name: name.to_owned(), value: value.to_owned() }
 }
 
-/// What a poll says goes nowhere: it has no execution to which it would belong.
-struct Unheard;
-
-impl Sink for Unheard {
-    fn log(&self, level: Level, line: &str) {
-        tracing::debug!("{level:?} {line}");
-    }
-
-    fn progress(&self, _: Option<u8>, _: &str) {}
-
-    fn host_call(&self, _: HostCall) {}
-}
-
 /// What a call that gave no outcome means to the action.
 fn failed_call(failure: CallFailure, denials: &[String], remedy: Option<String>) -> Report {
     let (mut kind, mut message) = outcome::failure_of(&failure);
@@ -594,4 +561,6 @@ struct ActionWork {
     inputs: Vec<Input>,
     folder: Arc<WorkFolder>,
     log: Arc<ActionLog>,
+    /// Besides those of the declaration.
+    variables: Vec<abi::NamedValue>,
 }

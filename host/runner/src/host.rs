@@ -151,8 +151,10 @@ impl Host {
             work_runtime: identity.work,
             calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
             programs: Programs::new(identity.commands),
+            builds: Arc::default(),
         });
         let driver = Driver::new(store, runner(Arc::clone(&actions)), identity.clock);
+        actions.builds.of(&driver);
         Self { driver, actions, accounts: identity.accounts.into() }
     }
 

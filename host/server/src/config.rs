@@ -9,6 +9,7 @@
 //! plugins = "plugins"                       # a folder of components, besides those that come with the host
 //! certificate_authorities = ["ca.pem"]      # for https from plugins, besides the system's
 //! store_cache_mib = 64
+//! projects = "projects"                     # a folder of projects of CodeBuild, each a file NAME.json
 //! poll_seconds = 60                         # how often a source is looked at
 //!
 //! [tls]                                     # https in place of http
@@ -87,6 +88,9 @@ pub struct Config {
     grants: BTreeMap<String, PathBuf>,
     /// The accounts of other teams, by their 12 digits; 1,000 at most.
     accounts: BTreeMap<String, Account>,
+    /// A folder of projects of CodeBuild for the operators' account, each a file `NAME.json` in the shape of CreateProject's input.
+    /// Read at the start; clients can read and build them.
+    projects: Option<PathBuf>,
     /// What each account may have.
     pub quotas: Quotas,
     /// What each call of a plugin may use, as far as it differs from the default.
@@ -106,6 +110,8 @@ pub struct Config {
 struct Account {
     /// The grants file of each pipeline of this account, by the pipeline's name.
     grants: BTreeMap<String, PathBuf>,
+    /// A folder of projects of CodeBuild for this account.
+    projects: Option<PathBuf>,
 }
 
 /// PEM files, which are read again when one of them has changed.
@@ -124,11 +130,13 @@ pub struct TlsFiles {
 pub struct Quotas {
     /// Pipelines; a CreatePipeline beyond fails (S110).
     pub pipelines: usize,
+    /// Projects of CodeBuild; a CreateProject beyond fails.
+    pub projects: usize,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { pipelines: 1000 }
+        Self { pipelines: 1000, projects: 1000 }
     }
 }
 
@@ -145,6 +153,7 @@ impl Default for Config {
             tls: None,
             grants: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            projects: None,
             quotas: Quotas::default(),
             limits: CallLimits::default(),
             retention: Retention::default(),
@@ -223,6 +232,14 @@ impl Config {
         };
         let others = self.accounts.iter().filter_map(|(id, account)| Some(of(account_number(id)?, &account.grants)));
         of(self.operator(), &self.grants).into_iter().chain(others.flatten()).collect()
+    }
+
+    /// The folders of projects, each with the account whose they are; none where an account has none.
+    pub fn projects(&self) -> Vec<(u64, Option<PathBuf>)> {
+        let of = |folder: &Option<PathBuf>| folder.as_ref().map(|folder| self.path(folder));
+        let others =
+            self.accounts.iter().filter_map(|(id, account)| Some((account_number(id)?, of(&account.projects))));
+        std::iter::once((self.operator(), of(&self.projects))).chain(others).collect()
     }
 
     /// A path of the file, from the file's folder.

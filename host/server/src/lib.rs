@@ -7,5 +7,6 @@ pub mod api;
 pub mod config;
 pub mod connections;
 pub mod poll;
+mod projects;
 pub mod server;
 pub mod service;

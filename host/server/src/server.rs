@@ -102,10 +102,14 @@ impl Server {
         tokio::spawn(probe(Arc::clone(&host.actions.programs)));
         host.index_events().await?;
         let account_plugins = Arc::new(AccountPlugins::load(&host, &data, config.operator()).await?);
+        for (account, folder) in config.projects() {
+            crate::projects::configure(&host, account, folder.as_deref()).await?;
+        }
         let keys = administrators(&host, &data.credentials()).await?;
         let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
         let listener = socket.listen(BACKLOG).map_err(|error| not_there(config.listen, &error))?;
         let address = listener.local_addr()?;
+        let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
         let exported = exported(&host, store, kept, &data, config.retention);
         let keeper = Arc::clone(&exported.keeper);
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
@@ -118,11 +122,12 @@ impl Server {
             exported,
             changes,
             tagging: tokio::sync::Mutex::default(),
+            building: tokio::sync::Mutex::default(),
+            endpoint: endpoint.clone(),
         });
         let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
         let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics });
         let endpoint_file = data.endpoint();
-        let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
         write_private(&endpoint_file, format!("{endpoint}\n").as_bytes())
             .with_context(|| format!("cannot write {}", endpoint_file.display()))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());

@@ -98,11 +98,11 @@ fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
         Some(text) if !text.trim().is_empty() => project::variables(text)?,
         _ => Vec::new(),
     };
-    let buildspec = match buildspec(&primary, &project, settings, is_first)? {
+    let buildspec = match buildspec(primary.as_ref(), &project, settings, is_first)? {
         Ok(buildspec) => buildspec,
         Err(context) => return Ok(Step::Done(finished(action, settings, &without_source(context)))),
     };
-    let about = variables::about(action, name, &project, primary.name());
+    let about = variables::about(action, name, &project, primary.as_ref().map(Input::name));
     let given = variables::given(&buildspec, &project, &started_with, &about);
     if is_first {
         downloaded(&buildspec, &project, settings);
@@ -110,7 +110,7 @@ fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
     let hidden = given.hidden();
     let plan = Plan {
         buildspec: &buildspec,
-        primary: primary.name(),
+        primary: primary.as_ref().map(Input::name),
         environment: given.environment,
         secrets: given.secrets,
         image: project.environment.own_image(),
@@ -131,24 +131,25 @@ fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
     Ok(Step::Done(finished))
 }
 
-fn primary(action: &Action, name: Option<&str>) -> Result<Input> {
+/// None where the build has no source.
+fn primary(action: &Action, name: Option<&str>) -> Result<Option<Input>> {
     let inputs: Vec<Input> = action.inputs().collect();
     let names = || inputs.iter().map(Input::name).collect::<Vec<_>>().join("`, `");
     match name {
-        Some(name) => inputs.iter().find(|input| input.name() == name).cloned().ok_or_else(|| {
+        Some(name) => inputs.iter().find(|input| input.name() == name).cloned().map(Some).ok_or_else(|| {
             Failure::configuration(format!("`PrimarySource` is `{name}`, and the input artifacts are `{}`", names()))
         }),
         None if inputs.len() > 1 => Err(Failure::configuration(format!(
             "there are several input artifacts: set `PrimarySource` to one of `{}`",
             names()
         ))),
-        None => action.input(),
+        None => Ok(inputs.into_iter().next()),
     }
 }
 
 /// Read from the input in every call, so that no command changes what runs. What is wrong with it fails the build, in CodeBuild's words.
 fn buildspec(
-    primary: &Input,
+    primary: Option<&Input>,
     project: &Project,
     settings: &Configuration,
     is_first: bool,
@@ -162,7 +163,10 @@ fn buildspec(
             return Err(Failure::configuration(format!("the buildspec is `{arn}`, which is not to be had: {mend}")));
         }
         Place::File(path) => {
-            let (file, shown) = (primary.join(&path), format!("{}/{path}", source_directory()));
+            let shown = format!("{}/{path}", source_directory());
+            let Some(file) = primary.map(|primary| primary.join(&path)) else {
+                return failed(format!("stat {shown}: no such file or directory"));
+            };
             match fs::metadata(&file) {
                 Ok(there) if there.len() > DOCUMENT_BYTES_MAX as u64 => {
                     return failed(format!("{shown} has more than {DOCUMENT_BYTES_MAX} bytes"));

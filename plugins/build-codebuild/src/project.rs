@@ -65,7 +65,7 @@ impl Project {
         let shown = format!("{DIRECTORY}/{name}.json");
         match fs::metadata(&file) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let mend = "write it as the input of CreateProject, or correct `ProjectName`";
+                let mend = "make it by CreateProject, or correct `ProjectName`";
                 return Err(Failure::configuration(format!("there is no project `{name}` (no file {shown}): {mend}")));
             }
             Ok(there) if there.len() > PROJECT_BYTES_MAX => {

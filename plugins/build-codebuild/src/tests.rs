@@ -264,3 +264,20 @@ fn a_retry_begins_anew() {
     assert!(report.unwrap_err().message.contains("exit 3. Reason: exit status 3"));
     assert_eq!(host.log().matches("Running command touch made").count(), 2, "{}", host.log());
 }
+
+/// As an action of a host that knows of projects: without a source, and with what only the host knows.
+#[test]
+fn a_build_is_told_of_itself_by_its_host() {
+    let buildspec = "
+version: 0.2
+env: {exported-variables: [SAID]}
+phases: {build: {commands: ['SAID=\"$CODEBUILD_BUILD_NUMBER $CODEBUILD_INITIATOR $CODEBUILD_SOURCE_VERSION$(ls -A)\"']}}
+";
+    let told = [("ID", "app:1"), ("NUMBER", "7")].map(|(name, value)| (format!("CODEBUILD_BUILD_{name}"), value));
+    let host = told.iter().fold(Host::new(), |host, (name, value)| host.environment(name, value));
+    let host = host.environment("CODEBUILD_INITIATOR", "ada").environment("CODEBUILD_SOURCE_VERSION", "main");
+    let (_, report) = build(host, || with(|settings| settings.buildspec_override = Some(buildspec.to_owned())));
+    let report = report.unwrap();
+    assert_eq!(report.external_id.as_deref(), Some("app:1"));
+    assert_eq!(report.variables, [("SAID".to_owned(), "7 ada main".to_owned())]);
+}

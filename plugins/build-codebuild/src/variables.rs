@@ -53,24 +53,29 @@ fn secret_name(reference: &SecretReference) -> String {
 }
 
 /// What the build is told of itself.
-pub(crate) fn about(action: &Action, name: &str, project: &Project, primary: &str) -> About {
+pub(crate) fn about(action: &Action, name: &str, project: &Project, primary: Option<&str>) -> About {
     let context = action.context();
     let arn = |resource: String| format!("arn:aws:codebuild:{}:{}:{resource}", context.region, context.account);
     let id = &context.action_execution_id;
     let source = |directory| Source { directory, ..Source::default() };
     About {
         region: context.region.clone(),
-        build_arn: arn(format!("build/{name}:{id}")),
+        build_arn: arn(format!("build/{}", build_id(action, name))),
         build_id: build_id(action, name),
+        build_number: told(action, "CODEBUILD_BUILD_NUMBER").and_then(|number| number.parse().ok()),
         build_image: project.environment.image.clone(),
-        initiator: format!("codepipeline/{}", context.pipeline),
+        initiator: told(action, "CODEBUILD_INITIATOR").unwrap_or_else(|| format!("codepipeline/{}", context.pipeline)),
         log_path: id.clone(),
         project_arn: arn(format!("project/{name}")),
         start_time_ms: Some(clock::milliseconds()),
-        source: source(source_directory()),
+        source: Source {
+            version: told(action, "CODEBUILD_SOURCE_VERSION").unwrap_or_default(),
+            resolved_version: told(action, "CODEBUILD_RESOLVED_SOURCE_VERSION").unwrap_or_default(),
+            ..source(source_directory())
+        },
         secondary_sources: action
             .inputs()
-            .filter(|input| input.name() != primary)
+            .filter(|input| Some(input.name()) != primary)
             .map(|input| (input.name().to_owned(), source(directory_of(input.name()))))
             .collect(),
         ..About::default()
@@ -78,5 +83,10 @@ pub(crate) fn about(action: &Action, name: &str, project: &Project, primary: &st
 }
 
 pub(crate) fn build_id(action: &Action, name: &str) -> String {
-    format!("{name}:{}", action.context().action_execution_id)
+    told(action, "CODEBUILD_BUILD_ID").unwrap_or_else(|| format!("{name}:{}", action.context().action_execution_id))
+}
+
+/// What the host knows of the build.
+fn told(action: &Action, name: &str) -> Option<String> {
+    action.environment().iter().find(|variable| variable.name == name).map(|variable| variable.value.clone())
 }

@@ -32,8 +32,8 @@ const WALL_LIMIT: &str = "wall-seconds";
 /// A build, as far as it is known before its first command.
 pub struct Plan<'a> {
     pub buildspec: &'a Buildspec,
-    /// The input artifact that is the primary source.
-    pub primary: &'a str,
+    /// The input artifact that is the primary source; without one, the commands begin in an empty directory.
+    pub primary: Option<&'a str>,
     /// Of the first command.
     pub environment: BTreeMap<String, String>,
     /// Variables that are secrets, with the names under which they are granted.
@@ -185,11 +185,11 @@ fn begun(action: &Action, plan: &Plan<'_>) -> Result<Session> {
             _ => {}
         }
     }
-    for folder in [SHELL, TEMPORARY] {
+    for folder in [SOURCE, SHELL, TEMPORARY] {
         fs::create_dir_all(action.scratch().join(folder))?;
     }
     for input in action.inputs() {
-        let to = if input.name() == plan.primary {
+        let to = if Some(input.name()) == plan.primary {
             action.scratch().join(SOURCE)
         } else {
             action.scratch().join(OTHERS).join(input.name())

@@ -42,7 +42,7 @@ fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Repor
     let primary = action.input()?;
     let plan = Plan {
         buildspec: &buildspec,
-        primary: primary.name(),
+        primary: Some(primary.name()),
         environment: variables(action, &buildspec),
         secrets: BTreeMap::new(),
         image: None,

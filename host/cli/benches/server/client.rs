@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use pipewright_aws::auth::{AccessKey, Scope, sign};
 use pipewright_base::clock::now_ms;
 use pipewright_runner::host::REGION;
-use pipewright_server::api::SERVICE;
+use pipewright_server::api::CODEPIPELINE;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -43,7 +43,7 @@ impl Client {
     async fn send(&mut self, mut request: Request<Bytes>) -> anyhow::Result<Response<Incoming>> {
         let host = self.address.to_string();
         request.headers_mut().insert(http::header::HOST, host.parse()?);
-        let scope = Scope { region: REGION.to_owned(), service: SERVICE };
+        let scope = Scope { region: REGION.to_owned(), service: CODEPIPELINE.name };
         sign(&mut request, &self.key, &scope, now_ms());
         self.connection.ready().await?;
         Ok(self.connection.send_request(request.map(Full::new)).await?)

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::{InputKind, Reply, StartRequest};
+use pipewright_pipeline::machine::{ExecutionId, InputKind, Reply, StartRequest};
 
 use super::exit::Ended;
 use pipewright_base::home::DataDirectory;
@@ -55,14 +55,22 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
         let prepared = prepare::prepare(&arguments).await?;
-        execute(arguments, prepared).await
+        execute(arguments.approve, prepared).await.map(|ran| ran.code)
     });
     // A guest that computes, or a person who never answers, must not keep the process.
     runtime.shutdown_background();
     ended
 }
 
-async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, Ended> {
+/// An execution that has ended, and the host on which it ran.
+pub(super) struct Ran {
+    pub code: ExitCode,
+    pub host: Host,
+    pub pipeline: Aggregate,
+    pub execution: ExecutionId,
+}
+
+pub(super) async fn execute(approve: bool, prepared: Prepared) -> Result<Ran, Ended> {
     let Prepared { declaration, data, sandbox, plugins, grants, variables, stdin_asks, form } = prepared;
     let data = DataDirectory::open(&data)?;
     // A server made them. What runs here would end what waits there, and change its pipelines.
@@ -85,12 +93,13 @@ async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, E
     let Reply::Execution(execution) = reply.map_err(refused)? else {
         return Err(Ended::Host(anyhow::anyhow!("the start was answered with something else")));
     };
-    let approvals = match (arguments.approve, stdin_asks) {
+    let approvals = match (approve, stdin_asks) {
         (true, _) => follow::Approvals::Given,
         (false, true) => follow::Approvals::Asked,
         (false, false) => follow::Approvals::None,
     };
-    follower.follow(execution, approvals).await
+    let code = follower.follow(execution, approvals).await?;
+    Ok(Ran { code, host, pipeline, execution })
 }
 
 /// What an earlier run left behind when it was killed is not run again: the person who runs the pipeline now wants this
@@ -125,7 +134,7 @@ fn cause() -> Cause {
     Cause { principal: Principal::user(ACCOUNT, &name), request: String::new(), source: Source::CommandLine }
 }
 
-fn failed(error: DriverError) -> Ended {
+pub(super) fn failed(error: DriverError) -> Ended {
     Ended::Host(error.into())
 }
 

@@ -26,11 +26,11 @@ use pipewright_runner::host::{self, ACCOUNT};
 /// A larger pipeline file is refused; 500 actions with everything have less.
 const PIPELINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The name under which a `--source` directory is granted.
-const SOURCE_DIRECTORY: &str = "source";
+pub(crate) const SOURCE_DIRECTORY: &str = "source";
 /// And that of its repository, where that lies elsewhere.
-const SOURCE_REPOSITORY: &str = "repository";
+pub(crate) const SOURCE_REPOSITORY: &str = "repository";
 
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     pub declaration: PipelineDeclaration,
     pub data: PathBuf,
     pub sandbox: Sandbox,
@@ -48,16 +48,7 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
         arguments.variables.iter().map(|v| pair(v, "--var", "NAME=VALUE")).collect::<Result<Vec<_>, _>>()?;
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !arguments.json;
 
-    let folders = UserFolders::find()?;
-    let compiled = match &arguments.data {
-        Some(data) => DataDirectory::open(data)?.compiled(),
-        None => folders.compiled(),
-    };
-    let sandbox = host::sandbox(compiled, Vec::new())?;
-    let plugins = Plugins::load(&sandbox, &arguments.plugins, None).await.map_err(|error| match error {
-        PluginError::Refused { source: LoadError::Host(_), .. } | PluginError::NoBundle => Ended::Host(error.into()),
-        mendable => Ended::usage(mendable),
-    })?;
+    let (folders, sandbox, plugins) = loaded(arguments.data.as_deref(), &arguments.plugins).await?;
 
     let catalogue = plugins.catalogue(ACCOUNT);
     let context = Context { region: None, action_types: catalogue.types() };
@@ -99,12 +90,28 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
             folders.run_data(&declaration.name, &hex::encode(Sha256::digest(file.as_os_str().as_encoded_bytes())))
         }
     };
-    let form = match (arguments.json, std::io::stdout().is_terminal()) {
-        (true, _) => Form::Json,
-        (false, true) => Form::Tree,
-        (false, false) => Form::Lines,
-    };
+    let form = if !arguments.json && std::io::stdout().is_terminal() { Form::Tree } else { lines(arguments.json) };
     Ok(Prepared { declaration, data, sandbox, plugins, grants, variables, stdin_asks: terminal, form })
+}
+
+/// The bundle's plugins, and those of these files.
+pub(crate) async fn loaded(data: Option<&Path>, files: &[PathBuf]) -> Result<(UserFolders, Sandbox, Plugins), Ended> {
+    let folders = UserFolders::find()?;
+    let compiled = match data {
+        Some(data) => DataDirectory::open(data)?.compiled(),
+        None => folders.compiled(),
+    };
+    let sandbox = host::sandbox(compiled, Vec::new())?;
+    let plugins = Plugins::load(&sandbox, files, None).await.map_err(|error| match error {
+        PluginError::Refused { source: LoadError::Host(_), .. } | PluginError::NoBundle => Ended::Host(error.into()),
+        mendable => Ended::usage(mendable),
+    })?;
+    Ok((folders, sandbox, plugins))
+}
+
+/// For whoever is no person at a terminal.
+pub(crate) fn lines(json: bool) -> Form {
+    if json { Form::Json } else { Form::Lines }
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Ended {
@@ -176,7 +183,7 @@ fn feed_sources(declaration: &mut PipelineDeclaration, sources: &[String]) -> Re
 
 /// The repository of a work tree that `git worktree add` made, if that names the work tree in turn: a file `.git` alone could
 /// lead anywhere.
-fn linked_repository(work: &Path) -> Option<PathBuf> {
+pub(crate) fn linked_repository(work: &Path) -> Option<PathBuf> {
     let read = |file: PathBuf| Some(std::fs::read_to_string(file).ok()?.trim_end().to_owned());
     let git = work.join(".git");
     let folder = std::fs::canonicalize(work.join(read(git.clone())?.strip_prefix("gitdir: ")?)).ok()?;

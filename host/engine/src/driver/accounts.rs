@@ -29,11 +29,6 @@ impl Driver {
         Ok(pipelines.collect())
     }
 
-    pub async fn pipelines_count(&self, account: u64) -> Result<usize, DriverError> {
-        let parts = self.parts(account).await?;
-        Ok(parts.range(PIPELINE.to_owned()..).take_while(|(key, _)| key.starts_with(PIPELINE)).count())
-    }
-
     /// Where the store keeps the pipeline of this name. A host that died while it made or deleted the pipeline leaves a name
     /// with an empty state behind.
     pub async fn find(&self, account: u64, name: &str) -> Result<Option<Aggregate>, DriverError> {

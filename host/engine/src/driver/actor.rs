@@ -2,7 +2,9 @@
 //!
 //! Owns the pipeline's state in memory, its running calls and its timers. Must not know the rules (the state machine).
 
-use std::collections::{HashMap, VecDeque};
+mod pinning;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
@@ -21,8 +23,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::record::Token;
 use super::timers::{Now, Timers};
 use super::writer::Writer;
-use super::{DriverError, GRANTS_PIN, Granted, Shared, entry, index, points, record};
-use pipewright_base::{Cause, Digest, Scope, Source};
+use super::{DriverError, Granted, Shared, entry, index, points, record};
+use pipewright_base::{Cause, Scope, Source};
 use pipewright_store::{Aggregate, PartKey};
 
 /// An actor with nothing to do unloads after this time; loading it again costs one read of the store.
@@ -76,11 +78,13 @@ pub(super) struct SubmitOptions {
     pub notes: Vec<Note>,
     /// What a start pins of what lies outside of the pipeline; a start that cannot have it is refused.
     pub grants: Granted,
+    /// The same of the account's record, by the names of the parts. Those that are here are not read.
+    pub parts: BTreeMap<String, Bytes>,
 }
 
 impl Default for SubmitOptions {
     fn default() -> Self {
-        Self { then: None, token: None, notes: Vec::new(), grants: Ok(None) }
+        Self { then: None, token: None, notes: Vec::new(), grants: Ok(None), parts: BTreeMap::new() }
     }
 }
 
@@ -290,26 +294,6 @@ impl Actor {
         }
     }
 
-    /// A start pins grants, which are read beside what the pipeline does meanwhile; gives what is ready.
-    fn prepare(&mut self, mut asked: Box<Submission>) -> Option<Box<Submission>> {
-        let name = match (&asked.what, &asked.with.then) {
-            (InputKind::Start(_), _) => self.state.declaration.as_ref().map(|declaration| declaration.name.clone()),
-            (InputKind::Create { declaration }, Some(_)) => Some(declaration.name.clone()),
-            _ => None,
-        };
-        let Some(name) = name else { return Some(asked) };
-        let mut reading = self.shared.actions.grants(self.aggregate.account, &name);
-        if let Some(grants) = (&mut reading).now_or_never() {
-            asked.with.grants = grants;
-            return Some(asked);
-        }
-        self.preparing.spawn(async move {
-            asked.with.grants = reading.await;
-            asked
-        });
-        None
-    }
-
     async fn asked(&mut self, Submission { what, with, cause, reply }: Submission) -> Result<(), DriverError> {
         let done = guarded(self.command(what, with, &cause)).await;
         self.answer(reply, done)
@@ -420,9 +404,10 @@ impl Actor {
     async fn input(&mut self, what: InputKind, with: SubmitOptions, cause: &Cause) -> Result<Reply, DriverError> {
         let at = Timestamp(self.shared.clock.now_ms());
         let mut decided = Decided { state: State::clone(&self.state), ..Decided::default() };
-        let reply = self.decide(&mut decided, what, &with.grants, at)?;
+        let pinned = (&with.grants, &with.parts);
+        let reply = self.decide(&mut decided, what, pinned, at)?;
         if let Some(then) = with.then {
-            match self.decide(&mut decided, then, &with.grants, at) {
+            match self.decide(&mut decided, then, pinned, at) {
                 Ok(_) => {}
                 Err(error @ DriverError::Unpinned(_)) => tracing::info!(aggregate = %self.aggregate, "{error}"),
                 Err(error) => return Err(error),
@@ -460,19 +445,14 @@ impl Actor {
         &self,
         decided: &mut Decided,
         mut what: InputKind,
-        grants: &Granted,
+        pinned: (&Granted, &BTreeMap<String, Bytes>),
         at: Timestamp,
     ) -> Result<Reply, DriverError> {
-        let mut kept = None;
         check_runnable(&what, &decided.state)?;
-        if let (InputKind::Start(request), Some(declaration)) = (&mut what, &decided.state.declaration) {
-            request.pins = self.shared.actions.pins(self.aggregate.account, declaration);
-            if let Some(bytes) = grants.clone().map_err(DriverError::Unpinned)? {
-                let digest = Digest::of(&bytes).to_string();
-                kept = Some((record::grants(&digest), Some(bytes)));
-                request.pins.insert(GRANTS_PIN.to_owned(), digest);
-            }
-        }
+        let kept = match (&mut what, &decided.state.declaration) {
+            (InputKind::Start(request), Some(declaration)) => self.pin(request, declaration, pinned)?,
+            _ => Puts::new(),
+        };
         let reply = decided.take(what, at)?;
         decided.puts.extend(kept);
         Ok(reply)

@@ -86,6 +86,12 @@ pub trait Actions: Send + Sync {
         std::future::ready(Ok(None)).boxed()
     }
 
+    /// The parts of the account's record that an execution of this pipeline holds on to, as they are when it starts, where
+    /// there are such. Reads nothing.
+    fn parts(&self, _declaration: &PipelineDeclaration) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What else an execution of this pipeline holds on to that starts now. Reads nothing.
     fn pins(&self, _account: u64, _declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
         BTreeMap::new()
@@ -98,8 +104,13 @@ pub type Granted = Result<Option<Bytes>, String>;
 /// The name in `Start::pins` under which an execution holds on to its grants, by their digest.
 pub const GRANTS_PIN: &str = "grants";
 
-/// The grants of this digest, if executions of the pipeline pinned such.
-pub async fn kept_grants(store: &dyn Store, pipeline: Aggregate, digest: &str) -> Result<Option<Bytes>, DriverError> {
+/// The name in `Start::pins` under which an execution holds on to a part of the account's record, by its digest.
+pub fn part_pin(key: &str) -> String {
+    format!("part/{key}")
+}
+
+/// The grants, or the part of the account's record, of this digest, if executions of the pipeline pinned such.
+pub async fn kept_pin(store: &dyn Store, pipeline: Aggregate, digest: &str) -> Result<Option<Bytes>, DriverError> {
     Ok(store.get(pipeline, &record::grants(digest)).await?)
 }
 
@@ -180,6 +191,16 @@ impl From<LeaseError> for DriverError {
 #[derive(Clone)]
 pub struct Driver(Arc<Shared>);
 
+/// For what the driver itself holds.
+pub struct WeakDriver(std::sync::Weak<Shared>);
+
+impl WeakDriver {
+    /// None once nobody drives pipelines any more.
+    pub fn upgrade(&self) -> Option<Driver> {
+        self.0.upgrade().map(Driver)
+    }
+}
+
 pub(crate) struct Shared {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -215,6 +236,10 @@ impl Driver {
         });
         wakeups::spawn(Arc::clone(&shared.clock), Arc::clone(&shared.wakeups), Arc::downgrade(&shared));
         Self(shared)
+    }
+
+    pub fn downgrade(&self) -> WeakDriver {
+        WeakDriver(Arc::downgrade(&self.0))
     }
 
     /// By which everything that the host does has its time.
@@ -280,7 +305,28 @@ impl Driver {
         notes: Vec<Note>,
         cause: &Cause,
     ) -> Result<ExecutionId, DriverError> {
-        let with = SubmitOptions { token, notes, ..SubmitOptions::default() };
+        self.start_with(pipeline, request, SubmitOptions { token, notes, ..SubmitOptions::default() }, cause).await
+    }
+
+    /// The same with these parts in the place of those of the account's record.
+    pub async fn start_with_parts(
+        &self,
+        pipeline: Aggregate,
+        request: StartRequest,
+        token: Option<String>,
+        parts: BTreeMap<String, Bytes>,
+        cause: &Cause,
+    ) -> Result<ExecutionId, DriverError> {
+        self.start_with(pipeline, request, SubmitOptions { token, parts, ..SubmitOptions::default() }, cause).await
+    }
+
+    async fn start_with(
+        &self,
+        pipeline: Aggregate,
+        request: StartRequest,
+        with: SubmitOptions,
+        cause: &Cause,
+    ) -> Result<ExecutionId, DriverError> {
         match self.submit_with(pipeline, InputKind::Start(request), with, cause).await? {
             Reply::Execution(execution) => Ok(execution),
             other => Err(DriverError::Damaged(format!("a start was answered with {other:?}"))),

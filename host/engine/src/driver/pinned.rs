@@ -7,7 +7,7 @@ use pipewright_store::Aggregate;
 
 use super::rows::ExecutionRow;
 use super::tests::{Host, Script, cause, pipeline, store};
-use super::{DriverError, GRANTS_PIN, Granted, kept_grants};
+use super::{DriverError, GRANTS_PIN, Granted, kept_pin, part_pin};
 
 fn grant(host: &Host, granted: Granted) {
     host.script.granted.lock().unwrap().insert("p".to_owned(), granted);
@@ -27,7 +27,7 @@ fn newest(host: &Host, pipeline: Aggregate) -> (Start, Option<Bytes>) {
         };
         let start = (*ended.start).clone();
         let grants = match start.pins.get(GRANTS_PIN) {
-            Some(digest) => kept_grants(&*host.driver.0.store, pipeline, digest).await.unwrap(),
+            Some(digest) => kept_pin(&*host.driver.0.store, pipeline, digest).await.unwrap(),
             None => None,
         };
         (start, grants)
@@ -73,6 +73,35 @@ fn every_start_pins_what_counts_then() {
     grant(&host, made("three"));
     host.begin(p);
     check(p, Some("three"));
+}
+
+#[test]
+fn a_start_holds_on_to_parts_of_the_account() {
+    let host = Host::start(&store(), Script::default());
+    *host.script.parts.lock().unwrap() = vec!["project/app".to_owned(), "project/none".to_owned()];
+    let (driver, cause) = (&host.driver, cause());
+    let put = |text: &'static str| {
+        let value = Some(Bytes::from_static(text.as_bytes()));
+        host.runtime.block_on(driver.put_account_part(0, "project/app", value, &cause)).unwrap();
+    };
+    put("one");
+    let create = driver.create(0, pipeline("p"), StartRequest::default(), Vec::new(), &cause);
+    let p = host.runtime.block_on(create).unwrap();
+    let check = |expected: &str| {
+        let (start, _) = newest(&host, p);
+        let digest = Digest::of(expected.as_bytes()).to_string();
+        assert_eq!(start.pins.get(&part_pin("project/app")), Some(&digest));
+        assert!(!start.pins.contains_key(&part_pin("project/none")));
+        let kept = host.runtime.block_on(kept_pin(&*driver.0.store, p, &digest)).unwrap();
+        assert_eq!(kept.as_deref(), Some(expected.as_bytes()));
+    };
+    check("one");
+    put("two");
+    host.begin(p);
+    check("two");
+    let parts = [("project/app".to_owned(), Bytes::from_static(b"of this start"))].into();
+    host.runtime.block_on(driver.start_with_parts(p, StartRequest::default(), None, parts, &cause)).unwrap();
+    check("of this start");
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(super) struct Script {
     pub(super) once_only: bool,
     /// What starts pin.
     pub(super) granted: Arc<Mutex<HashMap<String, Granted>>>,
+    /// The parts of the account's record that executions hold on to.
+    pub(super) parts: Arc<Mutex<Vec<String>>>,
     /// The pipeline whose start panics.
     pub(super) panics: Option<&'static str>,
     pub(super) called: Arc<Mutex<Vec<Called>>>,
@@ -120,6 +122,10 @@ impl Actions for Script {
     }
 
     /// Not at once: it is read beside what the pipeline does.
+    fn parts(&self, _: &PipelineDeclaration) -> Vec<String> {
+        self.parts.lock().unwrap().clone()
+    }
+
     fn grants(&self, _: u64, pipeline: &str) -> BoxFuture<'static, Granted> {
         let granted = self.granted.lock().unwrap().get(pipeline).cloned();
         async move {

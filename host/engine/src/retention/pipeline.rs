@@ -12,7 +12,7 @@ use crate::driver::rows::{
     ActionEdge, ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, PolledRow, Row as _, TokenRow,
     Walk,
 };
-use crate::driver::{Entry, GRANTS_PIN, TOKEN_MILLISECONDS_MAX, erase, record};
+use crate::driver::{Entry, TOKEN_MILLISECONDS_MAX, erase, record};
 use bytes::Bytes;
 use pipewright_base::Scope;
 use pipewright_store::{Aggregate, CommitError, IndexKey, PartKey, READ_ROWS_MAX, Trim};
@@ -65,7 +65,7 @@ impl Keeper {
         self.trim_pipeline(pipeline, loaded.sequence, oldest, &boundary, cutoffs).await
     }
 
-    /// Grants that no execution holds on to any more. A start may pin them again at any time, so they go only if nothing
+    /// Grants, and parts of the account's record, that no execution holds on to any more. A start may pin them again at any time, so they go only if nothing
     /// happened since.
     async fn collect_grants(&self, pipeline: Aggregate, state: &State, sequence: u64) -> Result<(), RetentionError> {
         let mut kept = HashSet::new();
@@ -80,7 +80,7 @@ impl Keeper {
             }
         }
         let mut needed = |execution: &Execution| {
-            if let Some(digest) = execution.start.pins.get(GRANTS_PIN) {
+            for digest in execution.start.pins.values() {
                 kept.remove(digest);
             }
         };

@@ -5,6 +5,7 @@
 
 mod action_types;
 mod actions;
+pub mod codebuild;
 mod executions;
 mod pipelines;
 mod rules;

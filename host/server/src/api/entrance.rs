@@ -10,10 +10,11 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+use super::Api;
 use super::error::ApiError;
+use super::operations::Dialect;
 use super::permission::{Permission, Resource};
 use super::shares::{Answer, Taken};
-use super::{Api, SERVICE};
 use crate::connections::Peer;
 use crate::service::{Context, Service};
 use pipewright_aws::auth::{AuthError, Scope, claimed_key, verify};
@@ -67,13 +68,14 @@ impl<S: Sync> FromRequestParts<S> for Call {
 
 impl Api {
     /// Lets a request in: its key is known before its body is read, its signature is right, it may do what it asks for, and its
-    /// account has room for one more answer. The last is to be held until the answer is written. `asked` is the request's id and way.
+    /// account has room for one more answer. The last is to be held until the answer is written. `asked` is the service that the
+    /// request is signed for, and the request's id and way.
     pub(super) async fn enter(
         self: &Arc<Self>,
         parts: &Parts,
         body: Body,
         permission: &Permission,
-        asked: (String, Source),
+        asked: (&Dialect, String, Source),
         answer: Answer,
     ) -> Result<(Call, Bytes, Taken), ApiError> {
         // A stranger's body is not kept in memory.
@@ -102,9 +104,9 @@ impl Api {
         self: &Arc<Self>,
         parts: &Parts,
         body: &[u8],
-        (request, source): (String, Source),
+        (of, request, source): (&Dialect, String, Source),
     ) -> Result<Call, ApiError> {
-        let scope = Scope { region: self.service.region().to_owned(), service: SERVICE };
+        let scope = Scope { region: self.service.region().to_owned(), service: of.name };
         let key = |id: &str| self.keys.iter().find(|(_, key)| key.id == id);
         let verified = verify(parts, body, &scope, clock::now_ms(), |id| key(id).map(|(_, key)| key.clone()))?;
         let (account, _) = key(&verified.access_key).ok_or(AuthError::Unrecognized)?;

@@ -1,4 +1,4 @@
-//! The API: CodePipeline's own operations, and beside them, over plain HTTP, what CodePipeline has no word for.
+//! The API: CodePipeline's own operations and CodeBuild's, and beside them, over plain HTTP, what they have no word for.
 //!
 //! Owns the way of a request from its bytes to one function of the service, and back. Must not know how anything is done, nor
 //! what the driver, the store or a plugin is made of.
@@ -26,7 +26,7 @@ use crate::service::Service;
 pub use entrance::Call;
 pub use error::ApiError;
 pub use metrics::Metrics;
-pub use operations::OPERATIONS;
+pub use operations::{CODEPIPELINE, DIALECTS, Dialect, OPERATIONS};
 pub use permission::{Permission, Resource};
 use pipewright_aws::auth::AccessKey;
 use pipewright_aws::client::PROBLEMS;
@@ -35,9 +35,6 @@ pub use plain::{ROUTES, Route};
 use shares::Answer;
 pub use shares::Shares;
 use wire::Protocol;
-
-/// The service's name in signatures.
-pub const SERVICE: &str = "codepipeline";
 
 /// What every request needs.
 pub struct Api {
@@ -59,15 +56,15 @@ impl Api {
     }
 }
 
-/// An operation of CodePipeline, in either protocol.
+/// An operation of one of the services, in either protocol.
 async fn operation(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
     let began = clock::monotonic();
     let request_id = request_id();
     let (parts, body) = request.into_parts();
     let protocol = Protocol::of(&parts);
     let wants_problems = parts.headers.contains_key(PROBLEMS);
-    let row = protocol.operation(&parts).and_then(operations::find);
-    let name = row.as_ref().map_or("unknown", |row| row.name);
+    let row = protocol.operation(&parts).and_then(|(of, name)| operations::find(of, name));
+    let (name, of) = row.as_ref().map_or(("unknown", &CODEPIPELINE), |row| (row.name, row.of));
     let span = tracing::debug_span!("request", operation = name, request_id);
     let mut held = None;
     let result = async {
@@ -76,14 +73,15 @@ async fn operation(State(api): State<Arc<Api>>, request: Request) -> Response<Bo
         }
         let row = row?;
         protocol.check_headers(&parts)?;
-        let asked = (request_id.clone(), Source::Api);
+        let asked = (row.of, request_id.clone(), Source::Api);
         let (call, body, taken) = api.enter(&parts, body, &row.permission, asked, Answer::Document).await?;
         held = Some(taken);
         (row.run)(call, protocol.read(&body)?, protocol).await
     }
     .instrument(span)
     .await;
-    let result = result.map_err(|error: ApiError| if wants_problems { error } else { error.without_problems() });
+    let result = result.map_err(|error: ApiError| ApiError { code: of.code(error.code), ..error });
+    let result = result.map_err(|error| if wants_problems { error } else { error.without_problems() });
     api.metrics.request(name, result.as_ref().err().map(|error| error.code), began.elapsed());
     protocol.respond(&request_id, result).map(|body| connections::held(body, held))
 }

@@ -1,4 +1,4 @@
-//! The operations of the API, one row each.
+//! The operations of the API, one row each, by the services of AWS that have them.
 //!
 //! Owns the table. Must not know what an operation does: the row names its function.
 
@@ -14,61 +14,111 @@ use super::error::ApiError;
 use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use crate::service::pipelines::Document;
-use crate::service::{action_types, actions, executions, pipelines, rules, state, tags};
+use crate::service::{action_types, actions, builds, executions, pipelines, projects, rules, state, tags};
+
+/// A service of AWS that is spoken here: how it is called, and how it calls its errors.
+#[derive(Debug)]
+pub struct Dialect {
+    /// In signatures, and before the names of permissions.
+    pub name: &'static str,
+    /// Before the name of an operation, in both protocols.
+    pub target_prefix: &'static str,
+    /// Its own names for what others call differently.
+    errors: &'static [(&'static str, &'static str)],
+}
+
+impl Dialect {
+    /// A mistake of the input, whoever found it, is what this service calls it.
+    pub(super) fn code(&self, code: &'static str) -> &'static str {
+        self.errors.iter().find(|(others, _)| *others == code).map_or(code, |(_, own)| own)
+    }
+}
+
+pub static CODEPIPELINE: Dialect =
+    Dialect { name: "codepipeline", target_prefix: "CodePipeline_20150709", errors: &[] };
+
+pub static CODEBUILD: Dialect = Dialect {
+    name: "codebuild",
+    target_prefix: "CodeBuild_20161006",
+    errors: &[
+        ("ValidationException", "InvalidInputException"),
+        ("InvalidNextTokenException", "InvalidInputException"),
+        ("LimitExceededException", "AccountLimitExceededException"),
+    ],
+};
+
+pub static DIALECTS: &[&Dialect] = &[&CODEPIPELINE, &CODEBUILD];
 
 pub struct Operation {
+    pub of: &'static Dialect,
     pub name: &'static str,
     pub permission: Permission,
     pub(super) run: fn(Call, Value, Protocol) -> BoxFuture<'static, Result<Bytes, ApiError>>,
 }
 
 macro_rules! operations {
-    ($($name:ident on $resource:ident => $function:path,)*) => {
-        pub const OPERATIONS: &[Operation] = &[$(Operation {
+    ($($of:ident $prefix:literal { $($name:ident on $resource:ident => $function:path,)* })*) => {
+        pub const OPERATIONS: &[Operation] = &[$($(Operation {
+            of: &$of,
             name: stringify!($name),
             permission: Permission {
-                action: concat!("codepipeline:", stringify!($name)),
+                action: concat!($prefix, ":", stringify!($name)),
                 resource: Resource::$resource,
             },
             run: |call, document, protocol| async move {
                 let output = $function(call.service(), call.context(), read(&document)?).await?;
                 write(protocol, &output)
             }.boxed(),
-        }),*];
+        }),*),*];
     };
 }
 
 operations! {
-    CreatePipeline on Pipeline => pipelines::create,
-    GetPipeline on Pipeline => pipelines::get,
-    UpdatePipeline on Pipeline => pipelines::update,
-    DeletePipeline on Pipeline => pipelines::delete,
-    ListPipelines on Account => pipelines::list,
-    StartPipelineExecution on Pipeline => executions::start,
-    StopPipelineExecution on Pipeline => executions::stop,
-    GetPipelineState on Pipeline => state::get,
-    GetPipelineExecution on Pipeline => executions::get,
-    ListPipelineExecutions on Pipeline => executions::list,
-    ListActionExecutions on Pipeline => actions::list,
-    ListRuleExecutions on Pipeline => rules::list_executions,
-    RetryStageExecution on Stage => executions::retry_stage,
-    RollbackStage on Stage => executions::rollback_stage,
-    OverrideStageCondition on Stage => executions::override_condition,
-    EnableStageTransition on Stage => state::enable_transition,
-    DisableStageTransition on Stage => state::disable_transition,
-    PutApprovalResult on Action => executions::put_approval_result,
-    PutActionRevision on Action => executions::put_action_revision,
-    ListActionTypes on Account => action_types::list,
-    ListRuleTypes on Account => rules::list_types,
-    GetActionType on ActionType => action_types::get,
-    UpdateActionType on ActionType => action_types::update,
-    TagResource on Tagged => tags::tag,
-    UntagResource on Tagged => tags::untag,
-    ListTagsForResource on Tagged => tags::list,
+    CODEPIPELINE "codepipeline" {
+        CreatePipeline on Pipeline => pipelines::create,
+        GetPipeline on Pipeline => pipelines::get,
+        UpdatePipeline on Pipeline => pipelines::update,
+        DeletePipeline on Pipeline => pipelines::delete,
+        ListPipelines on Account => pipelines::list,
+        StartPipelineExecution on Pipeline => executions::start,
+        StopPipelineExecution on Pipeline => executions::stop,
+        GetPipelineState on Pipeline => state::get,
+        GetPipelineExecution on Pipeline => executions::get,
+        ListPipelineExecutions on Pipeline => executions::list,
+        ListActionExecutions on Pipeline => actions::list,
+        ListRuleExecutions on Pipeline => rules::list_executions,
+        RetryStageExecution on Stage => executions::retry_stage,
+        RollbackStage on Stage => executions::rollback_stage,
+        OverrideStageCondition on Stage => executions::override_condition,
+        EnableStageTransition on Stage => state::enable_transition,
+        DisableStageTransition on Stage => state::disable_transition,
+        PutApprovalResult on Action => executions::put_approval_result,
+        PutActionRevision on Action => executions::put_action_revision,
+        ListActionTypes on Account => action_types::list,
+        ListRuleTypes on Account => rules::list_types,
+        GetActionType on ActionType => action_types::get,
+        UpdateActionType on ActionType => action_types::update,
+        TagResource on Tagged => tags::tag,
+        UntagResource on Tagged => tags::untag,
+        ListTagsForResource on Tagged => tags::list,
+    }
+    CODEBUILD "codebuild" {
+        CreateProject on Project => projects::create,
+        UpdateProject on Project => projects::update,
+        DeleteProject on Project => projects::delete,
+        BatchGetProjects on Project => projects::batch_get,
+        ListProjects on Account => projects::list,
+        StartBuild on Project => builds::start,
+        StopBuild on Project => builds::stop,
+        BatchGetBuilds on Project => builds::batch_get,
+        ListBuilds on Account => builds::list,
+        ListBuildsForProject on Project => builds::list_for_project,
+    }
 }
 
-pub fn find(name: &str) -> Result<&'static Operation, ApiError> {
-    OPERATIONS.iter().find(|row| row.name == name).ok_or_else(|| ApiError::unknown_operation(name))
+pub fn find(of: &Dialect, name: &str) -> Result<&'static Operation, ApiError> {
+    let row = OPERATIONS.iter().find(|row| row.of.name == of.name && row.name == name);
+    row.ok_or_else(|| ApiError::unknown_operation(name))
 }
 
 /// An operation whose input is judged against more than its shape takes the document as it is.
@@ -106,13 +156,18 @@ mod tests {
     #[test]
     fn each_operation_has_one_row_and_each_input_an_operation() {
         for row in OPERATIONS {
-            let rows = OPERATIONS.iter().filter(|other| other.name == row.name);
+            let rows = OPERATIONS.iter().filter(|other| other.permission == row.permission);
             assert_eq!(rows.count(), 1, "{}", row.name);
-            assert_eq!(row.permission.action, format!("codepipeline:{}", row.name));
+            assert_eq!(row.permission.action, format!("{}:{}", row.of.name, row.name));
+            assert!(DIALECTS.iter().any(|of| of.name == row.of.name));
         }
-        for request in requests::REQUESTS {
-            assert!(find(request.operation).is_ok(), "{}", request.operation);
+        let requests = [(&CODEPIPELINE, requests::REQUESTS), (&CODEBUILD, requests::codebuild::REQUESTS)];
+        for (of, request) in requests.iter().flat_map(|(of, rows)| rows.iter().map(move |row| (of, row))) {
+            assert!(find(of, request.operation).is_ok(), "{}", request.operation);
         }
-        assert!(find("DropPipeline").is_err_and(|error| error.code == "UnknownOperationException"));
+        for (of, name) in [(&CODEPIPELINE, "DropPipeline"), (&CODEPIPELINE, "StartBuild"), (&CODEBUILD, "GetPipeline")]
+        {
+            assert!(find(of, name).is_err_and(|error| error.code == "UnknownOperationException"), "{name}");
+        }
     }
 }

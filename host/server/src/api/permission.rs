@@ -15,11 +15,13 @@ pub enum Resource {
     ActionType,
     /// What an ARN of the input names.
     Tagged,
+    /// A project of CodeBuild, or what was built by it.
+    Project,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permission {
-    /// `codepipeline:` and an operation of CodePipeline, or `pipewright:` and what CodePipeline has no word for.
+    /// `codepipeline:` and an operation of CodePipeline, `codebuild:` and one of CodeBuild, or `pipewright:` and what they have no word for.
     pub action: &'static str,
     pub resource: Resource,
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::ApiError;
+use super::operations::{DIALECTS, Dialect};
 
-pub const TARGET_PREFIX: &str = "CodePipeline_20150709";
 const JSON: &str = "application/x-amz-json-1.1";
 const CBOR: &str = "application/cbor";
 const PROTOCOL: &str = "rpc-v2-cbor";
@@ -33,22 +33,20 @@ impl Protocol {
         }
     }
 
-    /// The operation's name, without a check that there is such an operation.
-    pub fn operation(self, parts: &Parts) -> Result<&str, ApiError> {
-        match self {
+    /// The service that is asked and the operation's name, without a check that there is such an operation.
+    pub fn operation(self, parts: &Parts) -> Result<(&'static Dialect, &str), ApiError> {
+        let (asked, between) = match self {
             Self::Json => {
                 let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
-                let target = target.ok_or_else(|| ApiError::unknown_operation(""))?;
-                let operation = target.strip_prefix(TARGET_PREFIX).and_then(|rest| rest.strip_prefix('.'));
-                operation.ok_or_else(|| ApiError::unknown_operation(target))
+                (target.unwrap_or_default(), ".")
             }
-            Self::Cbor => {
-                let path = parts.uri.path();
-                let operation = path.strip_prefix("/service/").and_then(|rest| rest.strip_prefix(TARGET_PREFIX));
-                let operation = operation.and_then(|rest| rest.strip_prefix("/operation/"));
-                operation.ok_or_else(|| ApiError::unknown_operation(path))
-            }
-        }
+            Self::Cbor => (parts.uri.path(), "/operation/"),
+        };
+        let of = |dialect: &&'static Dialect| {
+            let rest = asked.strip_prefix(if self == Self::Cbor { "/service/" } else { "" })?;
+            Some((*dialect, rest.strip_prefix(dialect.target_prefix)?.strip_prefix(between)?))
+        };
+        DIALECTS.iter().find_map(of).ok_or_else(|| ApiError::unknown_operation(asked))
     }
 
     pub fn check_headers(self, parts: &Parts) -> Result<(), ApiError> {

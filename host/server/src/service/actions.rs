@@ -10,7 +10,8 @@ use pipewright_engine::driver::{ActionRecords, Entry};
 use pipewright_pipeline::action_type::ActionTypes;
 use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionHappening, ActionRun, ActionStatus, Decision, Event, Execution, ExecutionDetails, Timestamp,
+    ActionEvent, ActionHappening, ActionRun, ActionStatus, Decision, Event, Execution, ExecutionDetails, ExecutionId,
+    Timestamp,
 };
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
@@ -29,6 +30,8 @@ const ANSWER_RECORDS_MAX: u64 = 64;
 /// The newest action executions among which one is looked for that a token names. Stops a token that names none from reading all
 /// of history.
 const ANSWERED_ROWS_MAX: usize = 1000;
+/// As many as an execution without retries has at most.
+const OF_EXECUTION_MAX: usize = 1000;
 
 pub async fn list(
     service: &Service,
@@ -72,6 +75,20 @@ pub async fn list(
         }
     }
     Ok(ListActionExecutionsOutput { action_execution_details: details, next_token })
+}
+
+/// All of an execution that are still known, the newest first.
+pub(super) async fn of_execution(
+    reading: &mut Reading<'_>,
+    execution: ExecutionId,
+    types: &ActionTypes,
+) -> Result<Vec<ActionExecutionDetail>, ServiceError> {
+    let rows = reading.service.driver().list_actions_of(reading.pipeline, execution, None, OF_EXECUTION_MAX).await?;
+    let (mut records, mut details) = (Records::default(), Vec::new());
+    for row in rows {
+        details.extend(detail(reading, &mut records, &row, types).await?);
+    }
+    Ok(details)
 }
 
 /// When the latest attempt of an execution began: its start, or its latest retry.
@@ -270,12 +287,8 @@ fn result(told: &ExecutionDetails, error_details: Option<ErrorDetails>) -> Actio
 
 /// Artifacts at S3's addresses, in the form that CodePipeline gives them.
 fn artifacts(declaration: &PipelineDeclaration, digests: &BTreeMap<String, String>) -> Vec<ArtifactDetail> {
-    let stores = declaration.artifact_stores.iter().flat_map(|stores| stores.values());
-    let store = declaration.artifact_store.as_ref().or_else(|| stores.into_iter().next());
-    let bucket = store.map_or("pipewright", |store| store.location.as_str());
-    let first = |text: &str, count| text.chars().take(count).collect::<String>();
     let detail = |(name, digest): (&String, &String)| {
-        let key = format!("{}/{}/{}.zip", first(&declaration.name, 20), first(name, 10), first(digest, 7));
+        let (bucket, key) = declaration.artifact_location(name, digest);
         ArtifactDetail { name: name.clone(), s3location: S3Location { bucket: bucket.to_owned(), key } }
     };
     digests.iter().map(detail).collect()

@@ -6,6 +6,7 @@
 pub mod action_types;
 pub mod actions;
 pub mod artifacts;
+pub mod builds;
 mod error;
 pub mod eventbridge;
 pub mod events;
@@ -15,6 +16,7 @@ pub mod logs;
 mod pages;
 pub mod pipelines;
 pub mod plugins;
+pub mod projects;
 pub mod quarantine;
 mod reading;
 pub mod rules;
@@ -53,6 +55,10 @@ pub struct Service {
     pub changes: Changes,
     /// Held while tags change: what they become depends on what they are.
     pub tagging: tokio::sync::Mutex<()>,
+    /// The same while a project of CodeBuild changes, or is built.
+    pub building: tokio::sync::Mutex<()>,
+    /// Where this host is reached: `http://ADDRESS:PORT`, or https.
+    pub endpoint: String,
 }
 
 /// On whose behalf something is done, and why.

@@ -15,6 +15,7 @@ use pipewright_pipeline::responses::{
 };
 use pipewright_pipeline::secrets::{self, MaskGiven};
 use pipewright_pipeline::validate::{self, Context as Known, ErrorClass, Problems};
+use pipewright_runner::builds::is_own_pipeline;
 use serde_json::Value;
 
 use super::{Context, Service, ServiceError, tags, views};
@@ -85,7 +86,8 @@ pub async fn create(
     service.check_available(context, &declaration)?;
     let catalogue = service.catalogue(context);
     secrets::restore(&mut declaration, None, catalogue.described()).map_err(mask_given)?;
-    let known = service.driver().pipelines_count(context.account).await?;
+    let known = service.driver().pipelines(context.account).await?;
+    let known = known.iter().filter(|(name, _)| !is_own_pipeline(name)).count();
     if known >= service.quotas.pipelines {
         return Err(ServiceError::Limit(format!("The account has {known} pipelines, which is its limit")));
     }
@@ -176,6 +178,8 @@ pub async fn list(
     let mut rows = service.driver().list_pipelines(context.account, after, limit + 1).await?;
     let next_token = (rows.len() > limit).then(|| service.token(context, SCOPE, rows[limit - 1].name.as_bytes()));
     rows.truncate(limit);
+    // What runs the builds of a project is no pipeline of the account's.
+    rows.retain(|row| !is_own_pipeline(&row.name));
     let summary = |row: PipelineRow| PipelineSummary {
         name: row.name,
         version: row.version,

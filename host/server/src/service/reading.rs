@@ -19,6 +19,12 @@ pub struct Reading<'a> {
 }
 
 impl Service {
+    /// A pipeline by where it is kept, also one that is deleted.
+    pub(super) async fn reading(&self, pipeline: Aggregate) -> Result<Reading<'_>, ServiceError> {
+        let state = self.driver().state(pipeline).await?;
+        Ok(Reading { service: self, pipeline, state, versions: HashMap::new() })
+    }
+
     /// A pipeline that exists, with its state.
     pub(super) async fn pipeline(&self, context: &Context, name: &str) -> Result<Reading<'_>, ServiceError> {
         if let Some(pipeline) = self.driver().find(context.account, name).await? {

@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
 use super::error::ApiError;
+use super::operations::CODEPIPELINE;
 use super::permission::{Permission, Resource};
 use super::shares::Answer;
 use super::{Api, request_id};
@@ -118,7 +119,8 @@ async fn enter(
     let span = tracing::debug_span!("request", operation = permission.action);
     async {
         let (mut parts, body) = request.into_parts();
-        let (call, body, taken) = api.enter(&parts, body, permission, (request_id(), Source::Http), row.answer).await?;
+        let (call, body, taken) =
+            api.enter(&parts, body, permission, (&CODEPIPELINE, request_id(), Source::Http), row.answer).await?;
         check_query(row, &parts.uri)?;
         parts.extensions.insert(call);
         let response = next.run(Request::from_parts(parts, Body::from(body))).await;

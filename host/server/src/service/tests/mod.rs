@@ -4,6 +4,7 @@ mod accounts;
 mod action_types;
 mod actions;
 mod artifacts;
+mod builds;
 mod catalogue;
 mod events;
 mod executions;

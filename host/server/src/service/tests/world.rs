@@ -131,6 +131,10 @@ impl Actions for Scripted {
         self.1.grants(account, pipeline)
     }
 
+    fn parts(&self, declaration: &PipelineDeclaration) -> Vec<String> {
+        self.1.parts(declaration)
+    }
+
     fn pins(&self, account: u64, declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
         self.1.pins(account, declaration)
     }
@@ -219,8 +223,18 @@ impl World {
         // Loading put what is installed on the disk, which is nothing, in its place.
         host.actions.plugins.know_installed(B, catalogue::installed()).unwrap();
         let (changes, poller) = Changes::channel(Duration::from_secs(60));
-        let (pages, tagging) = (Pages([7; 32]), tokio::sync::Mutex::default());
-        let service = Service { host, operator: A, quotas, pages, account_plugins, exported, changes, tagging };
+        let service = Service {
+            host,
+            operator: A,
+            quotas,
+            pages: Pages([7; 32]),
+            account_plugins,
+            exported,
+            changes,
+            tagging: tokio::sync::Mutex::default(),
+            building: tokio::sync::Mutex::default(),
+            endpoint: "http://127.0.0.1:7720".to_owned(),
+        };
         drop(entered);
         Self { runtime, service: Arc::new(service), script, _poller: poller, _folder: folder }
     }

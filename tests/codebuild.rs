@@ -1,0 +1,126 @@
+//! CodeBuild's own API on a real server, by botocore's model and the AWS CLI; and builds of a folder without a server.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use pipewright_server::api::OPERATIONS;
+use serde_json::{Value, json};
+
+use crate::run::Home;
+use crate::server::Server;
+use crate::tools;
+
+const CONFIG: &str = "projects = \"projects\"\n[grants]\n\"codebuild:app\" = \"grants.toml\"\n";
+const GRANTS: &str = "[action.\"Build/Build\"]\ncommands = { level = \"restricted\" }\n";
+const FIXED: &str = r#"{ "source": { "type": "CODEPIPELINE" }, "artifacts": { "type": "CODEPIPELINE" } }"#;
+
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("projects")).unwrap();
+    for (file, text) in [("serve.toml", CONFIG), ("grants.toml", GRANTS), ("projects/fixed.json", FIXED)] {
+        fs::write(home.path().join(file), text).unwrap();
+    }
+    home
+}
+
+#[test]
+fn every_answer_is_one_of_botocores_model() {
+    let Some(python) = tools::python("botocore").and(tools::python("cbor2")) else { return };
+    let home = home();
+    let server = Server::start(home.path());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/contract/codebuild.py");
+    let offered = OPERATIONS.iter().filter(|operation| operation.of.name == "codebuild");
+    let output = Command::new(python)
+        .arg("-B")
+        .arg(script)
+        .arg(server.endpoint())
+        .arg(server.credentials())
+        .arg("us-east-1")
+        .args(offered.map(|operation| operation.name))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+const BUILDSPEC: &str = "
+version: 0.2
+env: {exported-variables: [SAID]}
+phases: {build: {commands: ['SAID=\"$COLOUR $CODEBUILD_BUILD_NUMBER $CODEBUILD_INITIATOR\"', 'echo $SAID > said.txt']}}
+artifacts: {files: [said.txt]}
+";
+
+#[test]
+fn the_aws_cli_starts_a_build() {
+    let (Some(aws), Some(_)) = (tools::find("aws"), tools::find("bwrap")) else { return };
+    let home = home();
+    let server = Server::start(home.path());
+    let ask = |operation: &str, input: Value| -> Value {
+        let output = Command::new(&aws)
+            .args([
+                "--endpoint-url",
+                &server.endpoint(),
+                "codebuild",
+                operation,
+                "--cli-input-json",
+                &input.to_string(),
+            ])
+            .env("AWS_SHARED_CREDENTIALS_FILE", server.credentials())
+            .envs([("AWS_DEFAULT_REGION", "us-east-1"), ("AWS_PAGER", ""), ("AWS_EC2_METADATA_DISABLED", "true")])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    let environment = json!({
+        "type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL",
+        "environmentVariables": [{ "name": "COLOUR", "value": "blue" }],
+    });
+    let project = json!({
+        "name": "app", "source": { "type": "NO_SOURCE", "buildspec": BUILDSPEC }, "environment": environment,
+        "artifacts": { "type": "S3", "location": "bucket" }, "serviceRole": "arn:aws:iam::000000000000:role/build",
+    });
+    ask("create-project", project);
+    let red = json!([{ "name": "COLOUR", "value": "red" }]);
+    for (number, (colour, overrides)) in (1..).zip([("blue", json!([])), ("red", red)]) {
+        let started = ask("start-build", json!({ "projectName": "app", "environmentVariablesOverride": overrides }));
+        let ids = json!({ "ids": [started["build"]["id"]] });
+        let build = loop {
+            let shown = ask("batch-get-builds", ids.clone())["builds"][0].take();
+            if shown["buildComplete"] == true {
+                break shown;
+            }
+        };
+        assert_eq!(build["buildStatus"], "SUCCEEDED", "{build}");
+        let said = json!([{ "name": "SAID", "value": format!("{colour} {number} administrator") }]);
+        assert_eq!(build["exportedEnvironmentVariables"], said);
+    }
+    assert_eq!(ask("list-builds-for-project", json!({ "projectName": "app" }))["ids"].as_array().unwrap().len(), 2);
+    ask("delete-project", json!({ "name": "app" }));
+    assert_eq!(ask("list-projects", json!({}))["projects"], json!(["fixed"]));
+}
+
+#[test]
+fn a_folder_is_built_without_a_server() {
+    if tools::find("bwrap").is_none() || tools::find("node").is_none() {
+        return;
+    }
+    let home = Home::new();
+    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/node-site");
+    let site = site.to_str().unwrap();
+    let built = home.run(&["build", site, "--artifacts", "out"]);
+    built.check(0, &["Report tests: 2 cases: 2 succeeded", "build succeeded", "out: 2 files"]);
+    assert!(fs::read_to_string(home.path("out/dist/index.html")).unwrap().contains("<"));
+    home.run(&["build", site, "--artifacts", "out"]).check(2, &["--artifacts out: there is something already"]);
+    home.write(
+        "app/ci.yml",
+        "version: 0.2\nphases: {build: {commands: ['echo $COLOUR $CODEBUILD_BUILD_NUMBER', 'exit 3']}}\n",
+    );
+    for number in ["blue 1", "blue 2"] {
+        let failed = home.run(&["build", "app", "--buildspec", "ci.yml", "--env", "COLOUR=blue"]);
+        failed.check(1, &[number, "Phase: BUILD, Code: COMMAND_EXECUTION_ERROR", "exit status 3"]);
+    }
+    home.run(&["build", "app"]).check(2, &["app has no file buildspec.yml", "--buildspec"]);
+    home.run(&["build", "app", "--buildspec", "ci.yml", "--env", "x"]).check(2, &["--env x: write it as NAME=VALUE"]);
+}
