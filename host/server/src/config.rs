@@ -4,6 +4,7 @@
 //!
 //! ```toml
 //! listen = "127.0.0.1:7720"
+//! public_address = "https://ci.example.com" # where webhooks are delivered
 //! region = "us-east-1"
 //! account = "000000000000"
 //! plugins = "plugins"                       # a folder of components, besides those that come with the host
@@ -69,6 +70,9 @@ const ACCOUNTS_MAX: usize = 1000;
 pub struct Config {
     /// Where the server listens. `--listen` takes its place.
     pub listen: SocketAddr,
+    /// Where other systems reach the server, like `https://ci.example.com`: the addresses of webhooks begin so. Without it they
+    /// begin with the address on which it listens.
+    pub public_address: Option<String>,
     /// The region of which the server says that it is; requests are signed for it. `--region` takes its place.
     pub region: String,
     /// The account of those who run the server: 12 digits.
@@ -136,6 +140,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7720)),
+            public_address: None,
             region: pipewright_runner::host::REGION.to_owned(),
             account: format!("{:012}", pipewright_runner::host::ACCOUNT),
             plugins: None,
@@ -197,6 +202,11 @@ impl Config {
             || !self.region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
             return Err(format!("region: {:?} is not the name of a region", self.region));
+        }
+        if let Some(address) = &self.public_address
+            && (address.ends_with('/') || !["https://", "http://"].iter().any(|scheme| address.starts_with(scheme)))
+        {
+            return Err(format!("public_address: write {address:?} as \"https://HOST\", without a `/` at its end"));
         }
         if self.poll_seconds == 0 {
             return Err("poll_seconds: must be at least 1".to_owned());
@@ -266,6 +276,8 @@ mod tests {
         check("regoin = \"us-east-1\"", Err("unknown field `regoin`"));
         check("region = \"US\"", Err("not the name of a region"));
         check("poll_seconds = 0", Err("at least 1"));
+        check("public_address = \"ci.example.com\"", Err("public_address: write"));
+        check("public_address = \"https://ci.example.com/\"", Err("public_address: write"));
         check("[quotas]\npipelins = 3", Err("unknown field `pipelins`"));
         check("[commands]\nlevel = \"restricted\"\n[commands.toolchains.c]\nread = [\"/usr/bin\"]", Ok(&[0]));
         check("[commands]\nat_once = 0", Err("at least 1"));

@@ -108,6 +108,8 @@ impl Server {
         let address = listener.local_addr()?;
         let exported = exported(&host, store, kept, &data, config.retention);
         let keeper = Arc::clone(&exported.keeper);
+        let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+        let public_address = config.public_address.clone().unwrap_or_else(|| endpoint.clone());
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
         let service = Arc::new(Service {
             host,
@@ -118,11 +120,12 @@ impl Server {
             exported,
             changes,
             tagging: tokio::sync::Mutex::default(),
+            webhooks: tokio::sync::Mutex::default(),
+            public_address,
         });
         let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
-        let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics });
+        let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics, doors: Arc::default() });
         let endpoint_file = data.endpoint();
-        let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
         write_private(&endpoint_file, format!("{endpoint}\n").as_bytes())
             .with_context(|| format!("cannot write {}", endpoint_file.display()))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());

@@ -117,6 +117,19 @@ fn examples() -> Vec<Example> {
         example::<TagResourceInput>(json!({"resourceArn": ARN_TEXT, "tags": [tag]})),
         example::<UntagResourceInput>(json!({"resourceArn": ARN_TEXT, "tagKeys": ["team"]})),
         example::<ListTagsForResourceInput>(json!({"resourceArn": ARN_TEXT, "nextToken": "t", "maxResults": 7})),
+        example::<PutWebhookInput>(json!({
+            "webhook": {
+                "name": "push", "targetPipeline": "site", "targetAction": "Get",
+                "filters": [{"jsonPath": "$.ref", "matchEquals": "refs/heads/{Branch}"}],
+                "authentication": "GITHUB_HMAC",
+                "authenticationConfiguration": {"AllowedIPRange": "10.0.0.0/8", "SecretToken": "s"},
+            },
+            "tags": [{"key": "team", "value": ""}],
+        })),
+        example::<ListWebhooksInput>(json!({"NextToken": "t", "MaxResults": 7})),
+        example::<DeleteWebhookInput>(json!({"name": "push"})),
+        example::<RegisterWebhookWithThirdPartyInput>(json!({"webhookName": "push"})),
+        example::<DeregisterWebhookWithThirdPartyInput>(json!({"webhookName": "push"})),
     ]
 }
 

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use crate::service::pipelines::Document;
-use crate::service::{action_types, actions, executions, pipelines, rules, state, tags};
+use crate::service::{action_types, actions, executions, pipelines, rules, state, tags, webhooks};
 
 pub struct Operation {
     pub name: &'static str,
@@ -65,6 +65,11 @@ operations! {
     TagResource on Tagged => tags::tag,
     UntagResource on Tagged => tags::untag,
     ListTagsForResource on Tagged => tags::list,
+    PutWebhook on Webhook => webhooks::put,
+    ListWebhooks on Account => webhooks::list,
+    DeleteWebhook on Webhook => webhooks::delete,
+    RegisterWebhookWithThirdParty on Webhook => webhooks::register,
+    DeregisterWebhookWithThirdParty on Webhook => webhooks::deregister,
 }
 
 pub fn find(name: &str) -> Result<&'static Operation, ApiError> {

@@ -6,6 +6,7 @@
 pub mod action_types;
 pub mod actions;
 pub mod artifacts;
+pub mod deliveries;
 mod error;
 pub mod eventbridge;
 pub mod events;
@@ -23,6 +24,7 @@ pub mod tags;
 #[cfg(test)]
 mod tests;
 mod views;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -53,6 +55,10 @@ pub struct Service {
     pub changes: Changes,
     /// Held while tags change: what they become depends on what they are.
     pub tagging: tokio::sync::Mutex<()>,
+    /// Held while webhooks change.
+    pub webhooks: tokio::sync::Mutex<()>,
+    /// Where others reach this server: `https://HOST`.
+    pub public_address: String,
 }
 
 /// On whose behalf something is done, and why.

@@ -13,6 +13,7 @@ mod paced;
 mod plugins;
 mod quarantine;
 mod recordings;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ use pipewright_base::Source;
 pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
-    /// None: it tells nothing of what the pipelines hold, and needs no signature.
+    /// None: it needs no signature, for it tells nothing of what the pipelines hold, or has a proof of its own.
     pub permission: Option<Permission>,
     answer: Answer,
     /// The keys that a query may have; any other is refused, as it would be misspelled.
@@ -72,6 +73,7 @@ macro_rules! routes {
 routes! {
     GET "/healthz" (public) Document => health::healthz,
     GET "/metrics" (public) Document => health::metrics,
+    POST "/v1/webhooks/{account}/{webhook}/{key}" (public) Document => webhooks::deliver,
     GET "/v1/events" (GetEvents on Account) Stream("from") => events::of_account,
     GET "/v1/export" (Export on Host) Stream => export::export,
     GET "/v1/plugins" (ListPlugins on Account) Document => plugins::list,

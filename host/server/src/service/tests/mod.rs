@@ -15,4 +15,5 @@ mod polls;
 mod quarantine;
 mod state;
 mod tags;
+mod webhooks;
 mod world;

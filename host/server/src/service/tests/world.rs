@@ -220,7 +220,19 @@ impl World {
         host.actions.plugins.know_installed(B, catalogue::installed()).unwrap();
         let (changes, poller) = Changes::channel(Duration::from_secs(60));
         let (pages, tagging) = (Pages([7; 32]), tokio::sync::Mutex::default());
-        let service = Service { host, operator: A, quotas, pages, account_plugins, exported, changes, tagging };
+        let (webhooks, public_address) = (tokio::sync::Mutex::default(), "https://ci.example".to_owned());
+        let service = Service {
+            host,
+            operator: A,
+            quotas,
+            pages,
+            account_plugins,
+            exported,
+            changes,
+            tagging,
+            webhooks,
+            public_address,
+        };
         drop(entered);
         Self { runtime, service: Arc::new(service), script, _poller: poller, _folder: folder }
     }
