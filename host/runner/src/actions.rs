@@ -3,6 +3,8 @@
 //! Owns the way from a `RunAction` to a call of a plugin and from its end to a report. Must not know what follows from a
 //! report.
 
+mod sources;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,14 +14,14 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::files::{FileQuota, MadeOutput};
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
-use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunAction, Success};
+use pipewright_pipeline::machine::{self, FailureType, Report, RunAction, Success};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::commands::{self, Started};
 use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::{Grants, SecretValue};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
-use pipewright_sandbox::seam::{HostCall, Level, Sink, is_grantable};
+use pipewright_sandbox::seam::{Level, Sink as _, is_grantable};
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox, Usage};
 use tracing::Instrument as _;
 
@@ -193,50 +195,6 @@ impl SandboxActions {
         }
     }
 
-    /// What a source action would fetch now, without fetching it.
-    pub async fn latest(
-        self: &Arc<Self>,
-        pipeline: Aggregate,
-        declaration: &PipelineDeclaration,
-        action: &ActionDeclaration,
-    ) -> Result<Option<Revision>, String> {
-        let (stage, name) = (declaration.stages[0].name.as_str(), action.name.as_str());
-        let plugin = self.plugins.bound(&self.sandbox, pipeline.account, &action.action_type_id).await;
-        let plugin = &plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
-        let description = plugin.description();
-        let grants = self.current_grants(pipeline.account, declaration.name.clone()).await?;
-        let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);
-        let folder = WorkFolder(self.work.join("polls").join(format!("{pipeline}-{name}").replace('/', "-")));
-        folder.empty().await;
-        let empty = Default::default();
-        let request =
-            self.bare_request(pipeline, declaration, stage, action, action.configuration.as_ref().unwrap_or(&empty));
-        let call = Call {
-            tenant: pipeline.account,
-            entry: Entry::SourceLatest,
-            request,
-            grants: grants.map_err(|error| error.to_string())?,
-            time: None,
-            inputs: Vec::new(),
-            work_dir: folder.0.clone(),
-            ended: None,
-            limits: self.limits.clone(),
-            sink: Arc::new(Unheard),
-            outside: Outside::Live,
-        };
-        let _turn = self.calls.acquire(pipeline.account).await;
-        let end = self.sandbox.call(plugin, call).await;
-        folder.empty().await;
-        match end.result {
-            Ok(Outcome::Latest(revision)) => Ok(revision.map(outcome::revision)),
-            Ok(_) => Err("the plugin does not say what is the latest revision".to_owned()),
-            Err(failure) => Err(match failed_call(failure, &end.denials, None).outcome {
-                machine::Outcome::Failed(failure) => failure.error.message,
-                _ => String::new(),
-            }),
-        }
-    }
-
     /// What the action was granted when its execution started.
     async fn granted(&self, pipeline: Aggregate, run: &RunAction, plugin: &Description) -> Result<Grants, String> {
         let grants = self.pinned_grants(pipeline, &run.start.pins).await?;
@@ -260,7 +218,13 @@ impl SandboxActions {
             return Report::failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
-        let grants = match self.granted(pipeline, &run, description).await {
+        let mut request = self.request(pipeline, &run, action);
+        let granted = async {
+            let mut grants = self.granted(pipeline, &run, description).await?;
+            self.connect(pipeline.account, action, &run.configuration, &mut request, &mut grants).await?;
+            Ok::<_, String>(grants)
+        };
+        let grants = match granted.await {
             Ok(grants) => grants,
             Err(message) => return Report::failed(FailureType::ConfigurationError, message),
         };
@@ -283,6 +247,7 @@ impl SandboxActions {
         let work = ActionWork {
             limits: self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent),
             plugin,
+            request,
             grants,
             inputs,
             folder,
@@ -299,9 +264,8 @@ impl SandboxActions {
         action: &ActionDeclaration,
         work: ActionWork,
     ) -> Report {
-        let ActionWork { mut limits, plugin, grants, inputs, folder, log } = work;
-        let mut keeper = None;
-        let (mut request, mut ended) = (self.request(pipeline, run, action), None);
+        let ActionWork { mut limits, plugin, mut request, grants, inputs, folder, log } = work;
+        let (mut keeper, mut ended) = (None, None);
         let (mut usage, mut denials, mut written) = (machine::Usage::default(), Vec::new(), 0);
         let outcome = loop {
             let call = Call {
@@ -524,19 +488,6 @@ fn named(name: &str, value: &str) -> abi::NamedValue {
     abi::NamedValue { name: name.to_owned(), value: value.to_owned() }
 }
 
-/// What a poll says goes nowhere: it has no execution to which it would belong.
-struct Unheard;
-
-impl Sink for Unheard {
-    fn log(&self, level: Level, line: &str) {
-        tracing::debug!("{level:?} {line}");
-    }
-
-    fn progress(&self, _: Option<u8>, _: &str) {}
-
-    fn host_call(&self, _: HostCall) {}
-}
-
 /// What a call that gave no outcome means to the action.
 fn failed_call(failure: CallFailure, denials: &[String], remedy: Option<String>) -> Report {
     let (mut kind, mut message) = outcome::failure_of(&failure);
@@ -590,6 +541,7 @@ fn entry(run: &RunAction, action: &ActionDeclaration) -> Entry {
 struct ActionWork {
     limits: CallLimits,
     plugin: Plugin,
+    request: abi::Request,
     grants: Grants,
     inputs: Vec<Input>,
     folder: Arc<WorkFolder>,

@@ -4,6 +4,7 @@
 //! the host, or what follows from an action's end.
 
 pub mod actions;
+pub mod connections;
 pub mod ending;
 pub mod grant_book;
 pub mod grants;

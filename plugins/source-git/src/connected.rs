@@ -19,7 +19,7 @@ const GITHUB_USER: &str = "x-access-token";
 const SECRET: &str = "Secret";
 
 /// Settings, and what the host says of the connection.
-struct Connected<S> {
+pub struct Connected<S> {
     settings: S,
     /// The address of the repository.
     url: Option<String>,
@@ -46,7 +46,7 @@ impl<S> Connected<S> {
 }
 
 #[derive(Settings)]
-pub(crate) struct OfConnection {
+pub struct OfConnection {
     /// The connection by which the repository is reached: the part after `connection/` is its name in this account.
     connection_arn: String,
     /// Owner and name of the repository, like `team/site`.
@@ -64,7 +64,7 @@ pub(crate) struct OfConnection {
 
 /// Those of CodePipeline's own source (S84).
 #[derive(Variables)]
-pub(crate) struct ToldOfConnection {
+pub struct ToldOfConnection {
     /// When its author wrote the commit, like `2026-01-31T09:30:00Z`.
     author_date: Option<String>,
     /// The branch.
@@ -103,7 +103,7 @@ impl Connected<OfConnection> {
 /// Fetches the newest commit of a branch, or the one that started the execution, by a connection to GitHub, GitLab, Gitea,
 /// Bitbucket or any other git server. The files are as `Custom/Git/1` fetches them.
 #[action(provider = "CodeStarSourceConnection", owner = "AWS", outputs = 1, latest = latest_of_connection)]
-pub(crate) fn connection(action: &Action, settings: Connected<OfConnection>) -> Result<Fetched<ToldOfConnection>> {
+pub fn connection(action: &Action, settings: Connected<OfConnection>) -> Result<Fetched<ToldOfConnection>> {
     let Taken { fetched, commit, .. } = fetch_commit(action, settings.wanted()?, settings.reached()?)?;
     let settings = settings.settings;
     let variables = ToldOfConnection {
@@ -117,12 +117,12 @@ pub(crate) fn connection(action: &Action, settings: Connected<OfConnection>) -> 
     Ok(Fetched { revision: fetched.revision, report: fetched.report.variables(variables) })
 }
 
-pub(crate) fn latest_of_connection(_: &Action, settings: Connected<OfConnection>) -> Result<Option<Revision>> {
+pub fn latest_of_connection(_: &Action, settings: Connected<OfConnection>) -> Result<Option<Revision>> {
     newest(&settings.wanted()?, settings.reached()?)
 }
 
 #[derive(Settings)]
-pub(crate) struct OfGitHub {
+pub struct OfGitHub {
     /// The owner of the repository.
     owner: String,
     /// The repository's name.
@@ -140,7 +140,7 @@ pub(crate) struct OfGitHub {
 
 /// Those of CodePipeline's own source (S84).
 #[derive(Variables)]
-pub(crate) struct ToldOfGitHub {
+pub struct ToldOfGitHub {
     /// When its author wrote the commit, like `2026-01-31T09:30:00Z`.
     author_date: Option<String>,
     /// The branch.
@@ -176,7 +176,7 @@ impl Connected<OfGitHub> {
 /// Fetches the newest commit of a branch of a repository on GitHub, or the one that started the execution. Where the account has
 /// a connection named `github`, that says where GitHub is; else it is github.com, which the grants are to allow.
 #[action(provider = "GitHub", owner = "ThirdParty", outputs = 1, latest = latest_of_github)]
-pub(crate) fn github(action: &Action, settings: Connected<OfGitHub>) -> Result<Fetched<ToldOfGitHub>> {
+pub fn github(action: &Action, settings: Connected<OfGitHub>) -> Result<Fetched<ToldOfGitHub>> {
     let Taken { fetched, commit, .. } = fetch_commit(action, settings.wanted()?, settings.reached()?)?;
     let commit_id = fetched.revision.as_ref().map(|revision| revision.id.clone()).unwrap_or_default();
     let address = settings.address();
@@ -193,6 +193,6 @@ pub(crate) fn github(action: &Action, settings: Connected<OfGitHub>) -> Result<F
     Ok(Fetched { revision: fetched.revision, report: fetched.report.variables(variables) })
 }
 
-pub(crate) fn latest_of_github(_: &Action, settings: Connected<OfGitHub>) -> Result<Option<Revision>> {
+pub fn latest_of_github(_: &Action, settings: Connected<OfGitHub>) -> Result<Option<Revision>> {
     newest(&settings.wanted()?, settings.reached()?)
 }

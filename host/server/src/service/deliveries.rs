@@ -13,7 +13,12 @@ use ring::hmac;
 
 /// The headers by which senders name a delivery: the same name is the same delivery.
 const IDS: &[&str] = &[
-    "x-github-delivery", "x-gitea-delivery", "x-forgejo-delivery", "x-gogs-delivery", "x-request-uuid", "x-gitlab-event-uuid",
+    "x-github-delivery",
+    "x-gitea-delivery",
+    "x-forgejo-delivery",
+    "x-gogs-delivery",
+    "x-request-uuid",
+    "x-gitlab-event-uuid",
 ];
 /// Stops names that fill the store.
 const ID_BYTES_MAX: usize = 256;
@@ -147,7 +152,11 @@ mod tests {
 
     #[test]
     fn a_body_is_signed_with_the_secret_or_it_is_not() {
-        let sha1 = "sha1=".to_owned() + &hex::encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes()), BODY.as_bytes()));
+        let sha1 = "sha1=".to_owned()
+            + &hex::encode(hmac::sign(
+                &hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes()),
+                BODY.as_bytes(),
+            ));
         let whole = format!("sha256={SHA256}");
         let cases = [
             (whole.as_str(), BODY, true),
@@ -173,7 +182,9 @@ mod tests {
 
     #[test]
     fn a_token_is_the_secret_or_it_is_not() {
-        for (given, expected) in [(Some(SECRET), true), (Some("It's a Secret to Everybod"), false), (Some(""), false), (None, false)] {
+        for (given, expected) in
+            [(Some(SECRET), true), (Some("It's a Secret to Everybod"), false), (Some(""), false), (None, false)]
+        {
             let headers: Vec<_> = given.iter().map(|given| ("x-gitlab-token", *given)).collect();
             assert_eq!(delivery(&headers, BODY).has_token("x-gitlab-token", SECRET), expected, "{given:?}");
         }

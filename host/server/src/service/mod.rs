@@ -6,6 +6,7 @@
 pub mod action_types;
 pub mod actions;
 pub mod artifacts;
+pub mod connections;
 pub mod deliveries;
 mod error;
 pub mod eventbridge;
@@ -55,7 +56,7 @@ pub struct Service {
     pub changes: Changes,
     /// Held while tags change: what they become depends on what they are.
     pub tagging: tokio::sync::Mutex<()>,
-    /// Held while webhooks change.
+    /// Held while webhooks or connections change.
     pub webhooks: tokio::sync::Mutex<()>,
     /// Where others reach this server: `https://HOST`.
     pub public_address: String,

@@ -18,7 +18,7 @@ use super::super::error::ApiError;
 use super::super::{Api, entrance, request_id};
 use crate::connections::Peer;
 use crate::service::deliveries::{Delivered, Delivery};
-use crate::service::webhooks;
+use crate::service::{connections, webhooks};
 
 /// To a webhook of CodePipeline's own.
 pub async fn deliver(
@@ -31,6 +31,21 @@ pub async fn deliver(
     let to = format!("webhook {account}/{name}");
     take(&api, found.map_err(ApiError::from), &to, parts, body, |api, (account, webhook), delivery| async move {
         webhooks::deliver(&api.service, account, webhook, delivery).await.map_err(ApiError::from)
+    })
+    .await
+}
+
+/// To a connection.
+pub async fn tell(
+    State(api): State<Arc<Api>>,
+    Path((account, name, key)): Path<(String, String, String)>,
+    request: Request,
+) -> Result<Response<Body>, ApiError> {
+    let (parts, body) = request.into_parts();
+    let found = connections::at(&api.service, &account, &name, &key).await;
+    let to = format!("connection {account}/{name}");
+    take(&api, found.map_err(ApiError::from), &to, parts, body, |api, found, delivery| async move {
+        connections::deliver(&api.service, found, delivery).await.map_err(ApiError::from)
     })
     .await
 }
@@ -61,7 +76,10 @@ where
             }
         };
         let body = entrance::read(body).await?;
-        let headers = parts.headers.iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+        let headers = parts
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
         let delivery = Delivery { from, headers: headers.collect::<BTreeMap<_, _>>(), body, request: request_id() };
         let judged = tokio::spawn({
             let judging = judge(Arc::clone(api), found, delivery);

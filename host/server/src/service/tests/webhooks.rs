@@ -76,7 +76,10 @@ fn a_webhook_keeps_its_address_until_it_is_deleted_and_shows_no_secret() {
     let page = world.ok(A, webhooks::list, json!({ "MaxResults": 1 }));
     assert_eq!(page["webhooks"][0]["definition"]["name"], "other");
     let rest = world.ok(A, webhooks::list, json!({ "NextToken": page["NextToken"] }));
-    assert!(rest["webhooks"][0]["definition"]["name"] == "push" && rest["webhooks"][0]["lastTriggered"].is_f64(), "{rest}");
+    assert!(
+        rest["webhooks"][0]["definition"]["name"] == "push" && rest["webhooks"][0]["lastTriggered"].is_f64(),
+        "{rest}"
+    );
     assert!(rest.get("NextToken").is_none() && world.ok(B, webhooks::list, json!({}))["webhooks"] == json!([]));
     for _ in 0..2 {
         world.ok(A, webhooks::delete, json!({ "name": "push" }));
@@ -94,7 +97,10 @@ fn what_cannot_be_a_webhook_is_refused() {
         let error = world.ask(A, webhooks::put, input).expect_err(expected);
         assert!(words(&error).contains(expected), "{error}");
     };
-    check(&|it| it["authenticationConfiguration"] = json!({}), "InvalidWebhookAuthenticationParametersException: For GITHUB");
+    check(
+        &|it| it["authenticationConfiguration"] = json!({}),
+        "InvalidWebhookAuthenticationParametersException: For GITHUB",
+    );
     check(&|it| it["authenticationConfiguration"]["SecretToken"] = "****".into(), "give the secret itself");
     check(
         &|it| {

@@ -94,7 +94,10 @@ mod tests {
         check(&[("$.ref", Some("refs/heads/{Branch"))], false);
         check(&[("$.ref", Some("refs/heads/{No}"))], false);
         check(&[("$.ref", Some("refs/heads/{Odd}"))], false);
-        check(&[("$.ref", None), ("$.number", Some("7")), ("$.deleted", Some("false")), ("$.action", Some("null"))], true);
+        check(
+            &[("$.ref", None), ("$.number", Some("7")), ("$.deleted", Some("false")), ("$.action", Some("null"))],
+            true,
+        );
         check(&[("$.ref", None), ("$.number", Some("8"))], false);
         check(&[("$.action", None)], true);
         check(&[("$.missing", None)], false);

@@ -52,7 +52,11 @@ fn not_found(name: &str) -> ServiceError {
     ServiceError::refused("WebhookNotFoundException", format!("The webhook with the name '{name}' cannot be found"))
 }
 
-async fn read<T: for<'de> Deserialize<'de>>(service: &Service, account: u64, key: &str) -> Result<Option<T>, ServiceError> {
+async fn read<T: for<'de> Deserialize<'de>>(
+    service: &Service,
+    account: u64,
+    key: &str,
+) -> Result<Option<T>, ServiceError> {
     let kept = service.driver().account_part(account, key).await?;
     kept.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(ServiceError::host)
 }
@@ -126,12 +130,16 @@ pub async fn put(
     let _changing = service.webhooks.lock().await;
     let before = find(service, context.account, &definition.name).await?;
     if !definition.restore(before.as_ref().map(|before| &before.definition)) {
-        return Err(refused("SecretToken: the value is the mask by which a secret is shown; give the secret itself".to_owned()));
+        return Err(refused(
+            "SecretToken: the value is the mask by which a secret is shown; give the secret itself".to_owned(),
+        ));
     }
     let key = match before {
         Some(before) => before.key,
         None if service.driver().account_parts(context.account, WEBHOOK).await?.len() >= WEBHOOKS_COUNT_MAX => {
-            return Err(ServiceError::Limit(format!("The account has {WEBHOOKS_COUNT_MAX} webhooks, which is its limit")));
+            return Err(ServiceError::Limit(format!(
+                "The account has {WEBHOOKS_COUNT_MAX} webhooks, which is its limit"
+            )));
         }
         None => random_key()?,
     };
@@ -221,7 +229,8 @@ pub async fn deregister(
 /// The webhook at an address, by the parts of its path.
 pub async fn at(service: &Service, account: &str, name: &str, key: &str) -> Result<(u64, Arc<Webhook>), ServiceError> {
     let nothing = || ServiceError::not_found("There is nothing at this path");
-    let account = account_number(account).filter(|account| service.host.accounts().contains(account)).ok_or_else(nothing)?;
+    let account =
+        account_number(account).filter(|account| service.host.accounts().contains(account)).ok_or_else(nothing)?;
     let webhook = find(service, account, name).await?.ok_or_else(nothing)?;
     if is_same(key, &webhook.key) { Ok((account, Arc::new(webhook))) } else { Err(nothing()) }
 }
@@ -259,7 +268,9 @@ pub async fn deliver(
         Ok::<_, serde_json::Error>(filters::fit(&of.definition.filters, &configuration, &body))
     });
     let fits = fits.await.map_err(|error| {
-        ServiceError::validation(format!("The body is no JSON ({error}); deliver with the content type application/json"))
+        ServiceError::validation(format!(
+            "The body is no JSON ({error}); deliver with the content type application/json"
+        ))
     })?;
     if !fits {
         return Ok(Delivered::Unmatched);
