@@ -61,7 +61,6 @@ def every_member(name):
 
 def supported(pipeline):
     """Without what is refused because it cannot be done yet."""
-    pipeline.pop("triggers")
     for stage in pipeline["stages"]:
         for member in ("beforeEntry", "onSuccess", "onFailure"):
             stage.pop(member, None)

@@ -118,14 +118,23 @@ fn definition(put: &Put) -> Result<Value, Ended> {
             ));
         }
     };
-    let filter = |text: &String| match text.rsplit_once('=').filter(|(path, _)| !path.ends_with(['=', '!', '<', '>'])) {
-        Some((path, equals)) => json!({ "jsonPath": path, "matchEquals": equals }),
-        None => json!({ "jsonPath": text }),
-    };
     Ok(json!({
         "name": put.name, "targetPipeline": put.pipeline, "targetAction": put.action, "authentication": authentication,
-        "authenticationConfiguration": configuration, "filters": put.filter.iter().map(filter).collect::<Vec<_>>(),
+        "authenticationConfiguration": configuration, "filters": put.filter.iter().map(|text| filter(text)).collect::<Vec<_>>(),
     }))
+}
+
+/// A JSONPath, and behind the first `=` that is no comparison within it, what it must be equal to.
+fn filter(text: &str) -> Value {
+    let bytes = text.as_bytes();
+    let is_between = |at: &usize| {
+        let (before, after) = (bytes.get(at.wrapping_sub(1)), bytes.get(at + 1));
+        bytes[*at] == b'=' && !before.is_some_and(|it| b"=!<>".contains(it)) && after != Some(&b'=')
+    };
+    match (0..bytes.len()).find(is_between) {
+        Some(at) => json!({ "jsonPath": text[..at], "matchEquals": text[at + 1..] }),
+        None => json!({ "jsonPath": text }),
+    }
 }
 
 /// A line feed at the end is no part of it.
@@ -133,4 +142,22 @@ fn secret(file: &Path) -> Result<String, Ended> {
     let read = std::fs::read_to_string(file);
     let text = read.map_err(|error| Ended::Usage(format!("{}: {error}", file.display())))?;
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_path_and_what_it_must_be_equal_to() {
+        let check = |text: &str, path: &str, equals: Option<&str>| {
+            let read = filter(text);
+            assert_eq!((read["jsonPath"].as_str(), read["matchEquals"].as_str()), (Some(path), equals), "{text}");
+        };
+        check("$.ref", "$.ref", None);
+        check("$.ref=refs/heads/{Branch}", "$.ref", Some("refs/heads/{Branch}"));
+        check("$.a=b=c", "$.a", Some("b=c"));
+        check("$.a[?@.b == 'c']", "$.a[?@.b == 'c']", None);
+        check("$.a[?@.b != 'c']=d", "$.a[?@.b != 'c']", Some("d"));
+    }
 }

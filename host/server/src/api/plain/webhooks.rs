@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::Response;
 use axum::http::request::Parts;
+use axum::http::{Response, StatusCode};
 use pipewright_text::printable;
 use serde_json::json;
 
@@ -96,6 +96,8 @@ where
     api.metrics.delivery(outcome);
     match &judged {
         Ok(_) => tracing::info!("a delivery of {from} to {}: {outcome}", printable(to)),
+        // Anybody can ask for what is not there, as often as they like.
+        Err(error) if error.status == StatusCode::NOT_FOUND => tracing::debug!("a delivery of {from} to nothing"),
         Err(error) => {
             tracing::warn!("a delivery of {from} to {} is refused: {}", printable(to), printable(&error.message));
         }

@@ -211,9 +211,13 @@ pub async fn deliver(
         ))
     })?;
     let mut outcomes = Outcomes::default();
-    for (number, told) in told.iter().enumerate() {
-        for (pipeline_name, pipeline) in service.driver().pipelines(account).await? {
-            let Ok(Some(declaration)) = service.driver().declaration(pipeline).await else { continue };
+    if told.is_empty() {
+        return Ok(Delivered::Unmatched);
+    }
+    for (pipeline_name, pipeline) in service.driver().pipelines(account).await? {
+        // One that cannot be read starts by nothing.
+        let Ok(Some(declaration)) = service.driver().declaration(pipeline).await else { continue };
+        for (number, told) in told.iter().enumerate() {
             let of = Of { service, context: &context, pipeline, declaration: &declaration, connection: &name, told };
             for (action, trigger) in of.triggers() {
                 let token = format!("connection:{key}:{number}:{}:{content}", action.name);
