@@ -382,6 +382,11 @@ class Scenario:
         self.expect(shown == {"SecretToken": "****"}, f"the secret is not shown: {put}")
         again = self.call("PutWebhook", {**full, "webhook": put.get("definition")}).get("webhook", {})
         self.expect(again.get("url") == put.get("url"), f"the address stays: {again} after {put}")
+        resource = {"resourceArn": put.get("arn")}
+        self.call("TagResource", {**resource, "tags": [{"key": "stage", "value": "test"}]})
+        self.call("UntagResource", {**resource, "tagKeys": ["team"]})
+        tags = self.call("ListTagsForResource", resource).get("tags")
+        self.expect(tags == [{"key": "stage", "value": "test"}], f"the tags of a webhook are what was set: {tags}")
         bare = {
             **definition, "name": f"any-{self.suffix}", "authentication": "UNAUTHENTICATED", "filters": [],
             "authenticationConfiguration": {},

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::world::{A, B, World, text, words};
 use crate::service::deliveries::Delivery;
-use crate::service::{executions, pipelines, webhooks};
+use crate::service::{executions, pipelines, tags, webhooks};
 
 const SECRET: &str = "a secret of ours";
 
@@ -81,6 +81,18 @@ fn a_webhook_keeps_its_address_until_it_is_deleted_and_shows_no_secret() {
         "{rest}"
     );
     assert!(rest.get("NextToken").is_none() && world.ok(B, webhooks::list, json!({}))["webhooks"] == json!([]));
+    let tagged = |account| json!({ "resourceArn": text(&shown["arn"]).replace("000000000000", account) });
+    let tag = json!({ "key": "team", "value": "web" });
+    let mut given = tagged("000000000000");
+    given["tags"] = json!([tag]);
+    world.ok(A, tags::tag, given);
+    world.ok(A, webhooks::put, github("push"));
+    assert_eq!(world.ok(A, tags::list, tagged("000000000000"))["tags"], json!([tag]));
+    let mut taken = tagged("000000000000");
+    taken["tagKeys"] = json!(["team"]);
+    world.ok(A, tags::untag, taken);
+    assert_eq!(world.ok(A, tags::list, tagged("000000000000"))["tags"], json!([]));
+    assert!(world.ask(B, tags::list, tagged("111111111111")).is_err());
     for _ in 0..2 {
         world.ok(A, webhooks::delete, json!({ "name": "push" }));
     }

@@ -134,6 +134,11 @@ pub async fn put(
             "SecretToken: the value is the mask by which a secret is shown; give the secret itself".to_owned(),
         ));
     }
+    // What is put again without tags keeps those that it has.
+    let tags = match &before {
+        Some(before) if tags.is_empty() => before.tags.clone(),
+        _ => tags,
+    };
     let key = match before {
         Some(before) => before.key,
         None if service.driver().account_parts(context.account, WEBHOOK).await?.len() >= WEBHOOKS_COUNT_MAX => {
@@ -146,6 +151,29 @@ pub async fn put(
     let webhook = Webhook { key, definition, tags };
     write(service, context, format!("{WEBHOOK}{}", webhook.definition.name), Some(&webhook)).await?;
     Ok(PutWebhookOutput { webhook: item(service, context, &webhook).await? })
+}
+
+/// The tags of a webhook that exists.
+pub(super) async fn tags(service: &Service, context: &Context, name: &str) -> Result<Vec<Tag>, ServiceError> {
+    let nothing = || {
+        let account = context.account_id();
+        ServiceError::not_found(format!(
+            "The account with id '{account}' does not include a webhook with the name '{name}'"
+        ))
+    };
+    Ok(find(service, context.account, name).await?.ok_or_else(nothing)?.tags)
+}
+
+/// Puts them in the place of those that it has.
+pub(super) async fn put_tags(
+    service: &Service,
+    context: &Context,
+    name: &str,
+    tags: Vec<Tag>,
+) -> Result<(), ServiceError> {
+    let _changing = service.webhooks.lock().await;
+    let webhook = find(service, context.account, name).await?.ok_or_else(|| not_found(name))?;
+    write(service, context, format!("{WEBHOOK}{name}"), Some(&Webhook { tags, ..webhook })).await
 }
 
 /// What nobody guesses, for an address.
