@@ -106,7 +106,11 @@ static FILTER: Shape = Structure(&[required("jsonPath", &text(1, 150)), optional
 mod tests {
     use super::*;
 
-    fn definition(authentication: WebhookAuthenticationType, range: Option<&str>, secret: Option<&str>) -> WebhookDefinition {
+    fn definition(
+        authentication: WebhookAuthenticationType,
+        range: Option<&str>,
+        secret: Option<&str>,
+    ) -> WebhookDefinition {
         WebhookDefinition {
             name: "push".to_owned(),
             target_pipeline: "site".to_owned(),
@@ -123,7 +127,9 @@ mod tests {
     #[test]
     fn each_kind_of_authentication_needs_its_own_property_alone() {
         use WebhookAuthenticationType::{GithubHmac, Ip, Unauthenticated};
-        for (authentication, wanted) in [(GithubHmac, (false, true)), (Ip, (true, false)), (Unauthenticated, (false, false))] {
+        for (authentication, wanted) in
+            [(GithubHmac, (false, true)), (Ip, (true, false)), (Unauthenticated, (false, false))]
+        {
             for given in [(false, false), (false, true), (true, false), (true, true)] {
                 let (range, secret) = (given.0.then_some("10.0.0.0/8"), given.1.then_some("s"));
                 let checked = definition(authentication, range, secret).check_authentication();
@@ -137,7 +143,7 @@ mod tests {
         let kept = definition(WebhookAuthenticationType::GithubHmac, None, Some("very secret"));
         let mut shown = kept.masked();
         assert!(!format!("{shown:?}").contains("very secret"));
-        assert!(shown.clone().restore(None) == false && shown.restore(Some(&kept)));
+        assert!(!shown.clone().restore(None) && shown.restore(Some(&kept)));
         assert_eq!(shown, kept);
     }
 }

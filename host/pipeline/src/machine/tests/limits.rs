@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::*;
 use super::pipelines::pipeline;
 use crate::declaration::{
-    Condition, ConditionResult, ExecutionMode, FailureConditions, PipelineDeclaration, PipelineType, RetryConfiguration,
-    StageConditions,
+    Condition, ConditionResult, ExecutionMode, FailureConditions, PipelineDeclaration, PipelineType,
+    RetryConfiguration, StageConditions,
 };
 use crate::validate::{not_run_here, unsupported};
 
