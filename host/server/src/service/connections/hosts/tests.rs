@@ -112,7 +112,10 @@ fn gitlab_tells_of_pushes_tags_and_merge_requests() {
 fn bitbucket_tells_of_several_changes_at_once() {
     let check =
         |event: &str, body: &Value, expected: &[&str]| check(Kind::Bitbucket, ("x-event-key", event), body, expected);
-    let change = |kind: &str, name: &str| json!({ "new": { "type": kind, "name": name, "target": { "hash": NEW } }, "old": { "target": { "hash": OLD } } });
+    let change = |kind: &str, name: &str| {
+        let new = json!({ "type": kind, "name": name, "target": { "hash": NEW } });
+        json!({ "new": new, "old": { "target": { "hash": OLD } } })
+    };
     let gone = json!({ "new": null, "old": { "type": "branch", "name": "gone", "target": { "hash": OLD } } });
     let body = json!({
         "repository": { "full_name": "team/site" },
