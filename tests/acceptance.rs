@@ -61,6 +61,14 @@ fn pipelines_are_pushed_held_retried_rolled_back_stopped_changed_and_listed() {
 }
 
 #[test]
+fn webhooks_and_git_hosts_start_pipelines() {
+    let Some(tools) = Tools::find() else { return };
+    tools.git.create("hooked");
+    tools.git.create("told");
+    tools.run("triggers");
+}
+
+#[test]
 fn logs_artifacts_and_events_are_read() {
     let Some(tools) = Tools::find() else { return };
     let work = tools.git.create("beside");

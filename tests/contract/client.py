@@ -15,9 +15,10 @@ COMMON = {
 }
 # What an operation answers although its model does not have it: to say that it is the input's fault would be wrong.
 BESIDES = {"UpdatePipeline": {"ResourceNotFoundException": 400}}
-# There are too few action types for a second page, and no rules.
+# There are too few action types for a second page, and no rules; and the host asks no third party to call it.
 UNREACHED = {
     "ListActionTypes": {"nextToken"}, "ListRuleExecutions": {"nextToken"},
+    "RegisterWebhookWithThirdParty": {"webhookName"},
     # A hundred builds take long.
     "ListBuilds": {"nextToken"}, "ListBuildsForProject": {"nextToken"},
 }

@@ -61,7 +61,6 @@ def every_member(name):
 
 def supported(pipeline):
     """Without what is refused because it cannot be done yet."""
-    pipeline.pop("triggers")
     for stage in pipeline["stages"]:
         for member in ("beforeEntry", "onSuccess", "onFailure"):
             stage.pop(member, None)
@@ -87,6 +86,7 @@ class Scenario:
         self.override()
         self.put_revision()
         self.tags()
+        self.webhooks()
         self.action_types()
         self.not_found()
 
@@ -370,6 +370,53 @@ class Scenario:
             ]:
                 self.call(operation, {"resourceArn": arn, **more}, ("ResourceNotFoundException", "InvalidArnException"))
 
+    def webhooks(self):
+        definition = {
+            "name": f"push-{self.suffix}", "targetPipeline": self.main, "targetAction": "Get", "authentication": "GITHUB_HMAC",
+            "filters": [{"jsonPath": "$.ref", "matchEquals": "refs/heads/{Branch}"}, {"jsonPath": "$.after"}],
+            "authenticationConfiguration": {"SecretToken": "a secret of ours"},
+        }
+        full = {"webhook": definition, "tags": [{"key": "team", "value": "web"}]}
+        put = self.call("PutWebhook", full).get("webhook", {})
+        shown = put.get("definition", {}).get("authenticationConfiguration", {})
+        self.expect(shown == {"SecretToken": "****"}, f"the secret is not shown: {put}")
+        again = self.call("PutWebhook", {**full, "webhook": put.get("definition")}).get("webhook", {})
+        self.expect(again.get("url") == put.get("url"), f"the address stays: {again} after {put}")
+        resource = {"resourceArn": put.get("arn")}
+        self.call("TagResource", {**resource, "tags": [{"key": "stage", "value": "test"}]})
+        self.call("UntagResource", {**resource, "tagKeys": ["team"]})
+        tags = self.call("ListTagsForResource", resource).get("tags")
+        self.expect(tags == [{"key": "stage", "value": "test"}], f"the tags of a webhook are what was set: {tags}")
+        bare = {
+            **definition, "name": f"any-{self.suffix}", "authentication": "UNAUTHENTICATED", "filters": [],
+            "authenticationConfiguration": {},
+        }
+        self.call("PutWebhook", {"webhook": bare})
+        first = self.call("ListWebhooks", {"MaxResults": 1})
+        rest = self.call("ListWebhooks", {"NextToken": first.get("NextToken")})
+        names = [row["definition"]["name"] for row in first.get("webhooks", []) + rest.get("webhooks", [])]
+        self.expect(names == [bare["name"], definition["name"]], f"the webhooks are listed: {names}")
+        self.call("ListWebhooks", {"NextToken": "made up"}, "InvalidNextTokenException")
+        for change, code in [
+            ({"targetPipeline": "unknown"}, "PipelineNotFoundException"), ({"targetAction": "No"}, "ValidationException"),
+            ({"authenticationConfiguration": {}}, "InvalidWebhookAuthenticationParametersException"),
+            ({"filters": [{"jsonPath": "$["}]}, "InvalidWebhookFilterPatternException"),
+        ]:
+            self.call("PutWebhook", {"webhook": {**definition, **change}}, code)
+        for tags, code in [
+            ([{"key": str(number), "value": ""} for number in range(51)], "TooManyTagsException"),
+            ([{"key": "AWS:mine", "value": ""}], "InvalidTagsException"),
+        ]:
+            self.call("PutWebhook", {"webhook": definition, "tags": tags}, code)
+        for operation in ("RegisterWebhookWithThirdParty", "DeregisterWebhookWithThirdParty"):
+            self.call(operation, {})
+            self.call(operation, {"webhookName": "unknown"}, "WebhookNotFoundException")
+        self.call("RegisterWebhookWithThirdParty", {"webhookName": definition["name"]}, "ValidationException")
+        self.call("DeregisterWebhookWithThirdParty", {"webhookName": definition["name"]})
+        for name in (*names, "unknown"):
+            self.expect(self.call("DeleteWebhook", {"name": name}) == {}, "a webhook is deleted, also one that is not there")
+        self.expect(self.call("ListWebhooks", {}) == {"webhooks": []}, "no webhook is left")
+
     def action_types(self):
         every = self.call("ListActionTypes", {}).get("actionTypes", [])
         providers = {row["id"]["provider"] for row in every}
@@ -401,7 +448,7 @@ class Scenario:
         for name in self.offered:
             shape = model.operation(name).input_shape
             member = next((it for it in ("name", "pipelineName") if it in shape.required_members), None)
-            if member is None or name == "DeletePipeline":
+            if member is None or name in ("DeletePipeline", "DeleteWebhook"):
                 continue
             self.call(name, {**model.sample(shape), member: "unknown"}, "PipelineNotFoundException")
         # It models no error for it, and answers as the operations on tags do.

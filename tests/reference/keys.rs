@@ -350,6 +350,7 @@ pub(super) fn server_configuration() -> String {
     let sources = Sources::read(&[
         "host/server/src/config.rs",
         "host/engine/src/retention/mod.rs",
+        "host/runner/src/connections.rs",
         "host/runner/src/programs.rs",
         "host/isolation/src/limits.rs",
         "host/isolation/src/level.rs",

@@ -77,6 +77,12 @@ enum Command {
     Override(remote::overrule::Arguments),
     /// Load a pipeline on a server again that is quarantined
     Reload(remote::reload::Arguments),
+    /// Work with the webhooks that start pipelines on a server
+    #[command(subcommand)]
+    Webhook(remote::webhooks::Command),
+    /// Work with the git hosts that pipelines on a server reach
+    #[command(subcommand)]
+    Connection(remote::connections::Command),
     /// Work with grants files
     #[command(subcommand)]
     Grants(remote::suggest::Command),
@@ -134,6 +140,8 @@ pub fn main() -> ExitCode {
         Command::Approve(arguments) => remote::approve::run(&arguments, "Approved"),
         Command::Reject(arguments) => remote::approve::run(&arguments, "Rejected"),
         Command::Stop(arguments) => remote::stop::run(&arguments),
+        Command::Webhook(command) => remote::webhooks::run(&command),
+        Command::Connection(command) => remote::connections::run(&command),
         Command::Grants(command) => remote::suggest::run(&command),
         Command::Retry(arguments) => remote::retry::run(&arguments),
         Command::Rollback(arguments) => remote::rollback::run(&arguments),

@@ -12,3 +12,4 @@ pub mod tags;
 pub mod triggers;
 pub mod validate;
 pub mod variables;
+pub mod webhooks;

@@ -20,6 +20,7 @@ use crate::validate::shapes::{
     PIPELINE_VARIABLE_VALUE, PIPELINE_VERSION, REGION, RETRY_MODE, TAG, TAG_KEY,
 };
 use crate::validate::{self, Problems};
+use crate::webhooks::{self, WebhookDefinition};
 
 /// The input of an operation, as it is read from a request.
 pub trait Request: DeserializeOwned {
@@ -295,6 +296,39 @@ pub struct ListTagsForResourceInput {
     pub max_results: Option<u32>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutWebhookInput {
+    pub webhook: WebhookDefinition,
+    #[serde(default)]
+    pub tags: Vec<Tag>,
+}
+
+/// Capitals here alone, as in CodePipeline's model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListWebhooksInput {
+    pub next_token: Option<String>,
+    pub max_results: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteWebhookInput {
+    pub name: String,
+}
+
+/// Of RegisterWebhookWithThirdParty and DeregisterWebhookWithThirdParty, which may name none and then have nothing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegisterWebhookWithThirdPartyInput {
+    pub webhook_name: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeregisterWebhookWithThirdPartyInput {
+    pub webhook_name: Option<String>,
+}
+
 patterns! {
     UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
     TOKEN_CHARACTERS = r"^[a-zA-Z0-9-]+$";
@@ -429,6 +463,11 @@ requests! {
         optional("nextToken", &NEXT_TOKEN),
         optional("maxResults", &MAX_RESULTS),
     ];
+    "PutWebhook" PutWebhookInput [required("webhook", &webhooks::DEFINITION), optional("tags", &list(0, ANY, &TAG))];
+    "ListWebhooks" ListWebhooksInput [optional("NextToken", &NEXT_TOKEN), optional("MaxResults", &MAX_RESULTS)];
+    "DeleteWebhook" DeleteWebhookInput [required("name", &ENTITY_NAME)];
+    "RegisterWebhookWithThirdParty" RegisterWebhookWithThirdPartyInput [optional("webhookName", &ENTITY_NAME)];
+    "DeregisterWebhookWithThirdParty" DeregisterWebhookWithThirdPartyInput [optional("webhookName", &ENTITY_NAME)];
 }
 
 /// The ids of executions and the tokens of approvals.

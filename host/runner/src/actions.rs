@@ -4,7 +4,7 @@
 //! report.
 
 mod build;
-mod latest;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -227,7 +227,13 @@ impl SandboxActions {
             return Report::failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
-        let mut grants = match self.granted(pipeline, &run, description).await {
+        let mut request = self.request(pipeline, &run, action);
+        let granted = async {
+            let mut grants = self.granted(pipeline, &run, description).await?;
+            self.connect(pipeline.account, action, &run.configuration, &mut request, &mut grants).await?;
+            Ok::<_, String>(grants)
+        };
+        let mut grants = match granted.await {
             Ok(grants) => grants,
             Err(message) => return Report::failed(FailureType::ConfigurationError, message),
         };
@@ -253,15 +259,16 @@ impl SandboxActions {
             },
             false => None,
         };
+        request.environment.extend(build.iter().flat_map(|build| build.variables.clone()));
         let spent = spent(&log, run.spent, grants.commands.is_some()).await;
         let work = ActionWork {
             limits: self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent),
             plugin,
+            request,
             grants,
             inputs,
             folder,
             log,
-            variables: build.as_ref().map(|build| build.variables.clone()).unwrap_or_default(),
         };
         let calls = self.calls(pipeline, &run, action, work);
         match build {
@@ -278,10 +285,8 @@ impl SandboxActions {
         action: &ActionDeclaration,
         work: ActionWork,
     ) -> Report {
-        let ActionWork { mut limits, plugin, grants, inputs, folder, log, variables } = work;
-        let mut keeper = None;
-        let (mut request, mut ended) = (self.request(pipeline, run, action), None);
-        request.environment.extend(variables);
+        let ActionWork { mut limits, plugin, mut request, grants, inputs, folder, log } = work;
+        let (mut keeper, mut ended) = (None, None);
         let (mut usage, mut denials, mut written) = (machine::Usage::default(), Vec::new(), 0);
         let outcome = loop {
             let call = Call {
@@ -557,10 +562,9 @@ fn entry(run: &RunAction, action: &ActionDeclaration) -> Entry {
 struct ActionWork {
     limits: CallLimits,
     plugin: Plugin,
+    request: abi::Request,
     grants: Grants,
     inputs: Vec<Input>,
     folder: Arc<WorkFolder>,
     log: Arc<ActionLog>,
-    /// Besides those of the declaration.
-    variables: Vec<abi::NamedValue>,
 }

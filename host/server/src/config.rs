@@ -4,6 +4,7 @@
 //!
 //! ```toml
 //! listen = "127.0.0.1:7720"
+//! public_address = "https://ci.example.com" # where webhooks are delivered
 //! region = "us-east-1"
 //! account = "000000000000"
 //! plugins = "plugins"                       # a folder of components, besides those that come with the host
@@ -18,6 +19,11 @@
 //!
 //! [grants]                                  # pipeline = its grants file
 //! website = "grants/website.toml"
+//!
+//! [connections.hub]                         # a git host, for sources that name the connection `hub`
+//! kind = "github"
+//! secret = { env = "HUB_TOKEN" }
+//! webhook_secret = { file = "hub.secret" }
 //!
 //! [accounts.111111111111.grants]            # another team's account: its own pipelines, plugins and access key
 //! docs = "grants/docs.toml"
@@ -56,6 +62,7 @@ use pipewright_sandbox::limits::CallLimits;
 use serde::{Deserialize, Serialize};
 
 use pipewright_engine::retention::Retention;
+use pipewright_runner::connections::{Connection, is_name};
 use pipewright_runner::grant_book;
 use pipewright_runner::programs::Offered;
 
@@ -70,6 +77,9 @@ const ACCOUNTS_MAX: usize = 1000;
 pub struct Config {
     /// Where the server listens. `--listen` takes its place.
     pub listen: SocketAddr,
+    /// Where other systems reach the server, like `https://ci.example.com`: the addresses of webhooks begin so. Without it they
+    /// begin with the address on which it listens.
+    pub public_address: Option<String>,
     /// The region of which the server says that it is; requests are signed for it. `--region` takes its place.
     pub region: String,
     /// The account of those who run the server: 12 digits.
@@ -86,6 +96,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The grants file of each pipeline of the operators' account, by the pipeline's name.
     grants: BTreeMap<String, PathBuf>,
+    /// The git hosts of the operators' account, by the connections' names.
+    connections: BTreeMap<String, Connection>,
     /// The accounts of other teams, by their 12 digits; 1,000 at most.
     accounts: BTreeMap<String, Account>,
     /// A folder of projects of CodeBuild for the operators' account, each a file `NAME.json` in the shape of CreateProject's input.
@@ -112,6 +124,8 @@ struct Account {
     grants: BTreeMap<String, PathBuf>,
     /// A folder of projects of CodeBuild for this account.
     projects: Option<PathBuf>,
+    /// The git hosts of this account, by the connections' names.
+    connections: BTreeMap<String, Connection>,
 }
 
 /// PEM files, which are read again when one of them has changed.
@@ -144,6 +158,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7720)),
+            public_address: None,
             region: pipewright_runner::host::REGION.to_owned(),
             account: format!("{:012}", pipewright_runner::host::ACCOUNT),
             plugins: None,
@@ -152,6 +167,7 @@ impl Default for Config {
             poll_seconds: 60,
             tls: None,
             grants: BTreeMap::new(),
+            connections: BTreeMap::new(),
             accounts: BTreeMap::new(),
             projects: None,
             quotas: Quotas::default(),
@@ -207,6 +223,21 @@ impl Config {
         {
             return Err(format!("region: {:?} is not the name of a region", self.region));
         }
+        for (account, connections) in self.connections() {
+            for (name, connection) in connections {
+                let checked = if is_name(&name) {
+                    connection.check()
+                } else {
+                    Err("its name has other characters than letters, digits and hyphens".to_owned())
+                };
+                checked.map_err(|reason| format!("the connection {name} of account {account:012}: {reason}"))?;
+            }
+        }
+        if let Some(address) = &self.public_address
+            && (address.ends_with('/') || !["https://", "http://"].iter().any(|scheme| address.starts_with(scheme)))
+        {
+            return Err(format!("public_address: write {address:?} as \"https://HOST\", without a `/` at its end"));
+        }
         if self.poll_seconds == 0 {
             return Err("poll_seconds: must be at least 1".to_owned());
         }
@@ -222,6 +253,16 @@ impl Config {
     pub fn accounts(&self) -> Vec<u64> {
         let others = self.accounts.keys().filter_map(|account| account_number(account));
         std::iter::once(self.operator()).chain(others).collect()
+    }
+
+    /// The connections of all accounts. The paths of their secrets start at the file's folder.
+    pub fn connections(&self) -> BTreeMap<u64, BTreeMap<String, Connection>> {
+        let of = |connections: &BTreeMap<String, Connection>| {
+            connections.iter().map(|(name, it)| (name.clone(), it.clone().based(&self.base))).collect()
+        };
+        let others =
+            self.accounts.iter().filter_map(|(id, account)| Some((account_number(id)?, of(&account.connections))));
+        others.chain([(self.operator(), of(&self.connections))]).collect()
     }
 
     /// The grants files of all accounts' pipelines.
@@ -283,6 +324,11 @@ mod tests {
         check("regoin = \"us-east-1\"", Err("unknown field `regoin`"));
         check("region = \"US\"", Err("not the name of a region"));
         check("poll_seconds = 0", Err("at least 1"));
+        check("[connections.hub]\nkind = \"github\"\nsecret = { env = \"TOKEN\" }", Ok(&[0]));
+        check("[connections.hub]\nkind = \"gitea\"", Err("the connection hub of account 000000000000: address"));
+        check("[connections.\"a/b\"]\nkind = \"github\"", Err("other characters"));
+        check("public_address = \"ci.example.com\"", Err("public_address: write"));
+        check("public_address = \"https://ci.example.com/\"", Err("public_address: write"));
         check("[quotas]\npipelins = 3", Err("unknown field `pipelins`"));
         check("[commands]\nlevel = \"restricted\"\n[commands.toolchains.c]\nread = [\"/usr/bin\"]", Ok(&[0]));
         check("[commands]\nat_once = 0", Err("at least 1"));

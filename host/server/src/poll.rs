@@ -15,7 +15,7 @@ use pipewright_engine::driver::{Aggregate, DriverError, index};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use tokio::sync::mpsc;
 
-use crate::service::{Context, Service, executions};
+use crate::service::{Context, Service, connections, executions};
 use schedule::{Look, Schedule};
 
 /// The property by which an action type says that it can be polled.
@@ -142,20 +142,27 @@ impl Task {
             }
         };
         let wanted: Vec<Arc<str>> = match &declaration {
-            Some(declaration) => self.sources(pipeline.account, declaration).map(Into::into).collect(),
+            Some(declaration) => self.sources(pipeline.account, declaration).await,
             None => Vec::new(),
         };
         self.schedule.plan(pipeline, wanted);
         Ok(())
     }
 
-    fn sources<'a>(&self, account: u64, declaration: &'a PipelineDeclaration) -> impl Iterator<Item = &'a str> {
+    /// Those whose type says that it can be polled, and those of which nobody else tells.
+    async fn sources(&self, account: u64, declaration: &PipelineDeclaration) -> Vec<Arc<str>> {
         let catalogue = self.service.host.actions.plugins.catalogue(account);
-        index::polled_sources(declaration).filter(move |name| {
-            let action = declaration.stages[0].actions.iter().find(|action| action.name == *name);
-            let info = action.and_then(|action| catalogue.types().get(&action.action_type_id));
-            info.is_some_and(|info| info.properties.iter().any(|property| property.name == PROPERTY))
-        })
+        let mut wanted = Vec::new();
+        for name in index::polled_sources(declaration) {
+            let action = declaration.stages[0].actions.iter().find(|action| action.name == name);
+            let Some(action) = action else { continue };
+            let info = catalogue.types().get(&action.action_type_id);
+            let can_be = info.is_some_and(|info| info.properties.iter().any(|property| property.name == PROPERTY));
+            if can_be || info.is_some() && connections::is_untold(&self.service, account, action).await {
+                wanted.push(name.into());
+            }
+        }
+        wanted
     }
 }
 

@@ -23,7 +23,7 @@ use crate::api::{Api, Metrics, Shares};
 use crate::config::Config;
 use crate::connections::{self, Bounds, Tls};
 use crate::poll::{Changes, Poller};
-use crate::service::{Pages, Service};
+use crate::service::{self, Pages, Service};
 use pipewright_aws::auth::{AccessKey, profile};
 use pipewright_base::home::{DataDirectory, write_private};
 use pipewright_base::{Cause, Mistake, Source, clock};
@@ -112,6 +112,8 @@ impl Server {
         let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
         let exported = exported(&host, store, kept, &data, config.retention);
         let keeper = Arc::clone(&exported.keeper);
+        let public_address = config.public_address.clone().unwrap_or_else(|| endpoint.clone());
+        let connections = config.connections();
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
         let service = Arc::new(Service {
             host,
@@ -124,9 +126,12 @@ impl Server {
             tagging: tokio::sync::Mutex::default(),
             building: tokio::sync::Mutex::default(),
             endpoint: endpoint.clone(),
+            webhooks: tokio::sync::Mutex::default(),
+            public_address,
         });
+        service::connections::configure(&service, connections).await.map_err(|error| anyhow::anyhow!(error))?;
         let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
-        let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics });
+        let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics, doors: Arc::default() });
         let endpoint_file = data.endpoint();
         write_private(&endpoint_file, format!("{endpoint}\n").as_bytes())
             .with_context(|| format!("cannot write {}", endpoint_file.display()))?;

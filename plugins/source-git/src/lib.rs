@@ -1,4 +1,5 @@
-//! Source `Custom/Git/1`: a branch, tag or commit of a git repository, by smart HTTP, without its history.
+//! Source `Custom/Git/1`: a branch, tag or commit of a git repository, by smart HTTP, without its history. And the sources of
+//! CodePipeline that name a repository on a git host (`connected`).
 //!
 //! All of it happens in the sandbox: the server is asked by way of the granted requests, the pack lies in the scratch
 //! directory, and what comes of it is the output artifact. Nothing that the server sends is believed: ids are checked, and
@@ -6,6 +7,7 @@
 
 mod address;
 mod checkout;
+mod connected;
 mod fetch;
 mod inflate;
 mod lfs;
@@ -22,6 +24,7 @@ use git_objects::Commit;
 use gix_hash::ObjectId;
 use pipewright_sdk::prelude::*;
 
+use connected::{connection, github};
 use pack::Kind;
 use remote::{Authentication, Remote};
 use wanted::{Found, Wanted};
@@ -89,10 +92,30 @@ impl Which {
 /// the repository are left out, and named.
 #[action(provider = "Git", outputs = 1, latest = latest)]
 fn git(action: &Action, settings: Which) -> Result<Fetched<Told>> {
+    let Taken { fetched, commit, branch, repository } = fetch_commit(action, settings.wanted()?, settings.remote()?)?;
+    let variables = Told {
+        commit_id: fetched.revision.as_ref().map(|revision| revision.id.clone()).unwrap_or_default(),
+        commit_message: commit.message,
+        author_date: commit.authored.map(|time| time.to_string()),
+        committer_date: commit.committed.map(|time| time.to_string()),
+        branch_name: branch,
+        repository_name: repository,
+    };
+    Ok(Fetched { revision: fetched.revision, report: fetched.report.variables(variables) })
+}
+
+/// A commit that was fetched, and what there is to tell of it.
+pub(crate) struct Taken {
+    fetched: Fetched,
+    commit: Commit,
+    branch: Option<String>,
+    repository: Option<String>,
+}
+
+/// Fetches the wanted commit, or the one that started the execution, into the output.
+pub(crate) fn fetch_commit(action: &Action, wanted: Wanted, mut remote: Remote) -> Result<Taken> {
     let output = action.output()?;
-    let wanted = settings.wanted()?;
     let revision = action.revision().map(wanted::revision).transpose()?;
-    let mut remote = settings.remote()?;
     let server = remote.discover()?;
     let Found { id, branch } = match revision {
         Some(id) => wanted.at(id, &server, &remote)?,
@@ -116,11 +139,17 @@ fn git(action: &Action, settings: Which) -> Result<Fetched<Told>> {
     let mut written = checkout::write(&mut pack, fetch::tree(&commit)?, &output)?;
     written.tell();
     lfs::fetch(&written.take_pointers(), &remote, &output, action.scratch());
-    Ok(told(id, Commit::parse(&commit), branch, remote.address().repository_name()))
+    let commit = Commit::parse(&commit);
+    Ok(Taken { fetched: told(id, &commit), commit, branch, repository: remote.address().repository_name() })
 }
 
 fn latest(_: &Action, settings: Which) -> Result<Option<Revision>> {
-    let id = settings.wanted()?.poll(settings.remote()?)?;
+    newest(&settings.wanted()?, settings.remote()?)
+}
+
+/// The newest commit, without fetching it.
+pub(crate) fn newest(wanted: &Wanted, remote: Remote) -> Result<Option<Revision>> {
+    let id = wanted.poll(remote)?;
     Ok(id.map(|id| Revision { id: id.to_string(), summary: None, url: None, created: None }))
 }
 
@@ -136,32 +165,24 @@ fn received() -> impl FnMut(u32, u32) {
     }
 }
 
-fn told(id: ObjectId, commit: Commit, branch: Option<String>, repository_name: Option<String>) -> Fetched<Told> {
+fn told(id: ObjectId, commit: &Commit) -> Fetched {
     let id = id.to_string();
     let summary = format!("{}: {}", &id[..8], commit.subject());
     let revision = Revision {
-        id: id.clone(),
+        id,
         summary: Some(commit.subject().to_owned()),
         url: None,
         created: commit.committed.and_then(|time| time.as_millisecond().try_into().ok()),
     };
-    let variables = Told {
-        commit_id: id,
-        commit_message: commit.message,
-        author_date: commit.authored.map(|time| time.to_string()),
-        committer_date: commit.committed.map(|time| time.to_string()),
-        branch_name: branch,
-        repository_name,
-    };
-    Fetched { revision: Some(revision), report: Report::new(summary).variables(variables) }
+    Fetched { revision: Some(revision), report: Report::new(summary) }
 }
 
 plugin! {
     /// Feeds a pipeline from a git repository.
     name: "pipewright/source-git",
     asks: [
-        ask(Capability::Http("*".into()), "the server of the repository that `RepositoryUrl` names"),
+        ask(Capability::Http("*".into()), "the server of the repository that the settings name"),
         ask(Capability::Secret("Secret".into()), "the password or token for that server"),
     ],
-    source: [git],
+    source: [git, connection, github],
 }

@@ -64,6 +64,13 @@ impl Remote {
         Ok(Self { home: address.clone(), address, secret, asks_for_2: true })
     }
 
+    /// With the value of an `Authorization` header, which the setting of this name gave.
+    pub(crate) fn with_credential(url: &str, setting: &str, credential: String) -> Result<Self> {
+        let address = Address::parse(url)?;
+        let secret = Some(Secret { name: setting.to_owned(), credential });
+        Ok(Self { home: address.clone(), address, secret, asks_for_2: true })
+    }
+
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }

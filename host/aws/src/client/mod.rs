@@ -120,9 +120,20 @@ impl Client {
 
     /// Changes something over the plain HTTP interface.
     pub async fn put(&self, segments: &[&str], document: &impl Serialize) -> Result<(), ClientError> {
+        self.put_with(segments, "", document).await
+    }
+
+    /// The same with a query.
+    pub async fn put_with(&self, segments: &[&str], query: &str, document: &impl Serialize) -> Result<(), ClientError> {
         let body = serde_json::to_vec(document).map_err(|error| self.broken(error))?;
-        let request = Request::put(target(segments, "")).header(CONTENT_TYPE, "application/json");
+        let request = Request::put(target(segments, query)).header(CONTENT_TYPE, "application/json");
         self.send(request.body(Bytes::from(body)).map_err(|error| self.broken(error))?).await.map(drop)
+    }
+
+    /// Takes something away over the plain HTTP interface.
+    pub async fn delete(&self, segments: &[&str], query: &str) -> Result<(), ClientError> {
+        let request = Request::delete(target(segments, query)).body(Bytes::new());
+        self.send(request.map_err(|error| self.broken(error))?).await.map(drop)
     }
 
     /// Asks for something to be done over the plain HTTP interface.

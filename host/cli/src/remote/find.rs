@@ -20,16 +20,21 @@ pub async fn pages(
     member: &str,
     count: usize,
 ) -> Result<Vec<Value>, Ended> {
+    // This list alone writes them with capitals.
+    let (max, next) = match operation {
+        "ListWebhooks" => ("MaxResults", "NextToken"),
+        _ => ("maxResults", "nextToken"),
+    };
     let mut found = Vec::new();
     while found.len() < count {
-        input["maxResults"] = json!(PAGE_MAX.min(count - found.len()));
+        input[max] = json!(PAGE_MAX.min(count - found.len()));
         let mut answer = server.call(operation, input.clone()).await?;
         if let Value::Array(page) = answer[member].take() {
             found.extend(page);
         }
-        match answer["nextToken"].take() {
+        match answer[next].take() {
             Value::Null => break,
-            token => input["nextToken"] = token,
+            token => input[next] = token,
         }
     }
     Ok(found)

@@ -5,6 +5,7 @@
 
 pub mod approve;
 pub mod artifacts;
+pub mod connections;
 pub mod create;
 pub(super) mod find;
 mod follow;
@@ -21,6 +22,7 @@ pub mod start;
 pub mod status;
 pub mod stop;
 pub mod suggest;
+pub mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -344,11 +344,9 @@ impl Actor {
     async fn command(&mut self, mut what: InputKind, with: SubmitOptions, cause: &Cause) -> Result<Reply, DriverError> {
         if let Some(token) = &with.token
             && let Some(bytes) = self.get(&record::token(token)).await?
+            && let Some(execution) = record::started(&bytes, self.shared.clock.now_ms())?
         {
-            let Token { execution, at } = record::read("a request token", &bytes)?;
-            if self.shared.clock.now_ms() < at.plus(TOKEN_MILLISECONDS_MAX).0 {
-                return Ok(Reply::Execution(execution));
-            }
+            return Ok(Reply::Execution(execution));
         }
         match &mut what {
             InputKind::RetryStage(request) => request.ended = self.ended(request.execution).await?,

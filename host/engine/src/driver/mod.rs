@@ -333,6 +333,12 @@ impl Driver {
         }
     }
 
+    /// The execution that this token stands for now; none where it would start one.
+    pub async fn started_by(&self, pipeline: Aggregate, token: &str) -> Result<Option<ExecutionId>, DriverError> {
+        let kept = self.0.store.get(pipeline, &record::token(token)).await?;
+        kept.map_or(Ok(None), |bytes| record::started(&bytes, self.0.clock.now_ms()))
+    }
+
     /// Keeps something with a pipeline that is no part of its state.
     pub async fn keep(&self, pipeline: Aggregate, notes: Vec<Note>, cause: &Cause) -> Result<(), DriverError> {
         let cause = cause.clone();

@@ -13,7 +13,7 @@ use pipewright_pipeline::machine::{self, Change, Execution, ExecutionId, Part, S
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::DriverError;
+use super::{DriverError, TOKEN_MILLISECONDS_MAX};
 use pipewright_store::{COMMIT_BYTES_MAX, Loaded, PartKey, VALUE_BYTES_MAX};
 
 // What the core bounds fits what a store takes.
@@ -104,6 +104,12 @@ pub(super) fn token(token: &str) -> PartKey {
 /// The same by the SHA-256 of the token.
 pub(crate) fn token_of(digest: &[u8]) -> PartKey {
     PartKey::Archived(format!("token/{}", hex::encode(digest)).into())
+}
+
+/// The execution that a token started, as long as the token is good.
+pub(super) fn started(bytes: &[u8], now_ms: u64) -> Result<Option<ExecutionId>, DriverError> {
+    let Token { execution, at } = read("a request token", bytes)?;
+    Ok((now_ms < at.plus(TOKEN_MILLISECONDS_MAX).0).then_some(execution))
 }
 
 /// When the start was made that a token stands for.

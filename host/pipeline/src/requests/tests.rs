@@ -51,6 +51,28 @@ fn action_type() -> Value {
     })
 }
 
+fn all_examples() -> Vec<Example> {
+    examples().into_iter().chain(webhooks()).collect()
+}
+
+fn webhooks() -> Vec<Example> {
+    vec![
+        example::<PutWebhookInput>(json!({
+            "webhook": {
+                "name": "push", "targetPipeline": "site", "targetAction": "Get",
+                "filters": [{"jsonPath": "$.ref", "matchEquals": "refs/heads/{Branch}"}],
+                "authentication": "GITHUB_HMAC",
+                "authenticationConfiguration": {"AllowedIPRange": "10.0.0.0/8", "SecretToken": "s"},
+            },
+            "tags": [{"key": "team", "value": ""}],
+        })),
+        example::<ListWebhooksInput>(json!({"NextToken": "t", "MaxResults": 7})),
+        example::<DeleteWebhookInput>(json!({"name": "push"})),
+        example::<RegisterWebhookWithThirdPartyInput>(json!({"webhookName": "push"})),
+        example::<DeregisterWebhookWithThirdPartyInput>(json!({"webhookName": "push"})),
+    ]
+}
+
 fn examples() -> Vec<Example> {
     let transition = json!({"pipelineName": "site", "stageName": "Deploy", "transitionType": "Inbound"});
     let tag = json!({"key": "team", "value": ""});
@@ -127,7 +149,7 @@ fn members(shape: &'static Shape) -> &'static [crate::validate::shape::Member] {
 
 #[test]
 fn every_row_has_an_example_that_uses_every_member() {
-    let examples = examples();
+    let examples = all_examples();
     let proven: BTreeSet<_> = examples.iter().map(|example| example.row.operation).collect();
     let all: BTreeSet<_> = REQUESTS.iter().map(|row| row.operation).collect();
     assert_eq!(proven, all);
@@ -142,7 +164,7 @@ fn every_row_has_an_example_that_uses_every_member() {
 
 #[test]
 fn what_is_optional_may_be_absent_or_null_and_what_is_unknown_is_ignored() {
-    for Example { row, full, read_back } in examples() {
+    for Example { row, full, read_back } in all_examples() {
         let mut minimal = json!({"__type": "Input", "unknown": [{}]});
         let mut nulls = minimal.clone();
         for member in members(row.shape) {
@@ -218,7 +240,7 @@ fn members_broken(
 #[test]
 fn every_broken_constraint_is_told_at_its_place() {
     let mut told = 0;
-    for Example { row, full, read_back } in examples() {
+    for Example { row, full, read_back } in all_examples() {
         for (broken, path) in members_broken(members(row.shape), &full, "") {
             let problems = read_back(&broken).expect_err(&format!("{}: {broken}", row.operation));
             let (class, message) = problems.error();

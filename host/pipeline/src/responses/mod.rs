@@ -11,6 +11,7 @@ mod pipelines;
 mod rules;
 mod state;
 mod time;
+mod webhooks;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ pub use pipelines::*;
 pub use rules::*;
 pub use state::*;
 pub use time::Time;
+pub use webhooks::*;
 
 /// Of an action that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

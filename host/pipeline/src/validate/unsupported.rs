@@ -19,8 +19,7 @@ pub fn unsupported(pipeline: &PipelineDeclaration) -> Vec<Problem> {
 
 /// What the machine decides on, and whoever drives it does not do yet. Each feature is one entry; it goes when it is done.
 pub fn not_run_here(pipeline: &PipelineDeclaration) -> Vec<Problem> {
-    let features = [conditions, triggers];
-    features.into_iter().flat_map(|feature| feature(pipeline)).collect()
+    conditions(pipeline)
 }
 
 /// Conditions have rules, and no plugin runs one yet. A plain result of a failure needs none.
@@ -41,20 +40,6 @@ fn conditions(pipeline: &PipelineDeclaration) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// No repository tells of pushes and pull requests yet.
-fn triggers(pipeline: &PipelineDeclaration) -> Vec<Problem> {
-    let triggers = pipeline.triggers.iter().flatten().enumerate();
-    let told = triggers.map(|(index, _)| {
-        problem(
-            format!("pipeline.triggers[{index}]"),
-            "A trigger is not supported here yet: an execution is started by StartPipelineExecution, or by polling a source, \
-             which names its branch itself",
-            "remove it",
-        )
-    });
-    told.collect()
 }
 
 /// What could not be kept.

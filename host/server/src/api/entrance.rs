@@ -116,7 +116,7 @@ impl Api {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, ApiError> {
+pub(super) async fn read(body: Body) -> Result<Bytes, ApiError> {
     let read = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await;
     match read {
         Err(_) => Err(ApiError::timeout()),
@@ -129,7 +129,7 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
 }
 
 /// Takes a body and keeps nothing of it: a client that is still sending would not read the answer.
-async fn discard(body: Body) {
+pub(super) async fn discard(body: Body) {
     let mut body = Limited::new(body, BODY_BYTES_MAX);
     let ended = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(DISCARD_TIME_MAX, ended).await;

@@ -98,6 +98,7 @@ impl From<ServiceError> for ApiError {
     fn from(error: ServiceError) -> Self {
         let status = match &error {
             ServiceError::Refused { class: "ConflictException", .. } => StatusCode::CONFLICT,
+            ServiceError::Refused { class: "AccessDeniedException", .. } => StatusCode::FORBIDDEN,
             ServiceError::Refused { .. } | ServiceError::Limit(_) => StatusCode::BAD_REQUEST,
             ServiceError::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
             ServiceError::Host(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -126,6 +127,7 @@ mod tests {
         check(refused("ValidationException"), "ValidationException", 400, "no");
         check(refused("PipelineNotFoundException"), "PipelineNotFoundException", 400, "no");
         check(refused("ConflictException"), "ConflictException", 409, "no");
+        check(refused("AccessDeniedException"), "AccessDeniedException", 403, "no");
         check(ServiceError::Limit("no".to_owned()), "LimitExceededException", 400, "no");
         check(ServiceError::Full("no".to_owned()), "ServiceUnavailableException", 503, "no");
         // What only those who run the host can mend is in the log.

@@ -28,6 +28,12 @@ struct Request {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Delivery {
+    /// What came of it, or the error's code.
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     state: &'static str,
 }
@@ -37,6 +43,7 @@ pub struct Metrics {
     requests: Family<Request, Counter>,
     request_seconds: Histogram,
     pub streams: Gauge,
+    deliveries: Family<Delivery, Counter>,
     mirrored: Mirrored,
 }
 
@@ -61,8 +68,10 @@ impl Default for Metrics {
         registry.register("request_seconds", "Durations of API requests", request_seconds.clone());
         let streams = Gauge::default();
         registry.register("streams", "Event and log streams that are open", streams.clone());
+        let deliveries = Family::<Delivery, Counter>::default();
+        registry.register("deliveries", "Deliveries of other systems by outcome", deliveries.clone());
         let mirrored = Mirrored::register(&mut registry);
-        Self { registry, requests, request_seconds, streams, mirrored }
+        Self { registry, requests, request_seconds, streams, deliveries, mirrored }
     }
 }
 
@@ -96,6 +105,10 @@ impl Metrics {
         let outcome = error.unwrap_or("ok");
         self.requests.get_or_create(&Request { operation, outcome }).inc();
         self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn delivery(&self, outcome: &'static str) {
+        self.deliveries.get_or_create(&Delivery { outcome }).inc();
     }
 
     /// Of the pipelines, how many are in memory and how many are quarantined.

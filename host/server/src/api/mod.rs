@@ -3,6 +3,7 @@
 //! Owns the way of a request from its bytes to one function of the service, and back. Must not know how anything is done, nor
 //! what the driver, the store or a plugin is made of.
 
+mod doors;
 mod entrance;
 mod error;
 mod metrics;
@@ -23,6 +24,7 @@ use tracing::Instrument as _;
 
 use crate::connections;
 use crate::service::Service;
+pub use doors::Doors;
 pub use entrance::Call;
 pub use error::ApiError;
 pub use metrics::Metrics;
@@ -42,6 +44,8 @@ pub struct Api {
     /// Each with the account whose it is.
     pub keys: Vec<(u64, AccessKey)>,
     pub shares: Shares,
+    /// Of those who need no key.
+    pub doors: Arc<Doors>,
     pub metrics: Arc<Metrics>,
 }
 

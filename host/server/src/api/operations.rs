@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use crate::service::pipelines::Document;
-use crate::service::{action_types, actions, builds, executions, pipelines, projects, rules, state, tags};
+use crate::service::{action_types, actions, builds, executions, pipelines, projects, rules, state, tags, webhooks};
 
 /// A service of AWS that is spoken here: how it is called, and how it calls its errors.
 #[derive(Debug)]
@@ -101,6 +101,11 @@ operations! {
         TagResource on Tagged => tags::tag,
         UntagResource on Tagged => tags::untag,
         ListTagsForResource on Tagged => tags::list,
+        PutWebhook on Webhook => webhooks::put,
+        ListWebhooks on Account => webhooks::list,
+        DeleteWebhook on Webhook => webhooks::delete,
+        RegisterWebhookWithThirdParty on Webhook => webhooks::register,
+        DeregisterWebhookWithThirdParty on Webhook => webhooks::deregister,
     }
     CODEBUILD "codebuild" {
         CreateProject on Project => projects::create,

@@ -13,6 +13,7 @@ pub enum Resource {
     Stage,
     Action,
     ActionType,
+    Webhook,
     /// What an ARN of the input names.
     Tagged,
     /// A project of CodeBuild, or what was built by it.

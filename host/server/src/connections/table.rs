@@ -131,7 +131,7 @@ impl Table {
         let now = Now { account: None, requests: 0, idle_since: now, blocked_since: None, cut_because: "" };
         let state = Arc::new(State { now: Mutex::new(now), cut: Notify::new() });
         open.connections.insert(number, Connection { address, state: Arc::clone(&state) });
-        Peer { number, state, table: Arc::downgrade(table) }
+        Peer { number, address, state, table: Arc::downgrade(table) }
     }
 
     /// When no connection could be accepted.
@@ -191,6 +191,7 @@ impl Open {
 /// One connection, as those know it who serve it.
 pub struct Peer {
     number: u64,
+    address: IpAddr,
     state: Arc<State>,
     table: Weak<Table>,
 }
@@ -202,6 +203,11 @@ impl Peer {
     /// The account has too many connections, and none of them is idle: this one stays a stranger.
     pub fn recognize(&self, account: u64) -> Result<(), Crowded> {
         self.table.upgrade().map_or(Ok(()), |table| table.recognize(self.number, account))
+    }
+
+    /// From where it came.
+    pub fn address(&self) -> IpAddr {
+        self.address
     }
 
     pub(super) fn is_stranger(&self) -> bool {

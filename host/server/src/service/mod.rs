@@ -7,6 +7,8 @@ pub mod action_types;
 pub mod actions;
 pub mod artifacts;
 pub mod builds;
+pub mod connections;
+pub mod deliveries;
 mod error;
 pub mod eventbridge;
 pub mod events;
@@ -25,6 +27,7 @@ pub mod tags;
 #[cfg(test)]
 mod tests;
 mod views;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -59,6 +62,10 @@ pub struct Service {
     pub building: tokio::sync::Mutex<()>,
     /// Where this host is reached: `http://ADDRESS:PORT`, or https.
     pub endpoint: String,
+    /// Held while webhooks or connections change.
+    pub webhooks: tokio::sync::Mutex<()>,
+    /// Where others reach this server: `https://HOST`.
+    pub public_address: String,
 }
 
 /// On whose behalf something is done, and why.

@@ -1,6 +1,6 @@
-//! TagResource, UntagResource, ListTagsForResource, on pipelines.
+//! TagResource, UntagResource, ListTagsForResource, on pipelines and webhooks.
 //!
-//! Owns how a pipeline's tags are kept beside it. Must not know what a tag means.
+//! Owns how a pipeline's tags are kept beside it; a webhook's are a part of what is kept of it. Must not know what a tag means.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,12 @@ use pipewright_pipeline::declaration::Tag;
 use pipewright_pipeline::responses::{ListTagsForResourceOutput, TagResourceOutput};
 use pipewright_pipeline::{requests, tags};
 
-use super::{Context, Service, ServiceError};
+use super::{Context, Service, ServiceError, webhooks};
 
 const TAGS_PER_PAGE: usize = 100;
 const NOTE: &str = "tags";
+/// How the ARN of a webhook goes on after the account.
+const WEBHOOK: &str = "webhook:";
 
 type Tags = BTreeMap<String, String>;
 
@@ -27,20 +29,51 @@ fn write(tags: &Tags) -> Result<Note, ServiceError> {
     Ok((NOTE.to_owned(), Some(Bytes::from(bytes))))
 }
 
-async fn read(service: &Service, pipeline: Aggregate) -> Result<Tags, ServiceError> {
-    let kept = service.driver().kept(pipeline, NOTE).await?;
-    let tags = kept.map(|bytes| serde_json::from_slice(&bytes)).transpose();
-    Ok(tags.map_err(ServiceError::host)?.unwrap_or_default())
+/// What an ARN names.
+enum Resource {
+    Pipeline(Aggregate),
+    /// By its name.
+    Webhook(String),
 }
 
-/// The pipeline that an ARN names.
-async fn resource(service: &Service, context: &Context, arn: &str) -> Result<Aggregate, ServiceError> {
+impl Resource {
+    async fn read(&self, service: &Service, context: &Context) -> Result<Tags, ServiceError> {
+        let pipeline = match self {
+            Self::Pipeline(pipeline) => *pipeline,
+            Self::Webhook(name) => {
+                let tags = webhooks::tags(service, context, name).await?;
+                return Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect());
+            }
+        };
+        let kept = service.driver().kept(pipeline, NOTE).await?;
+        let tags = kept.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+        Ok(tags.map_err(ServiceError::host)?.unwrap_or_default())
+    }
+
+    async fn write(&self, service: &Service, context: &Context, tags: Tags) -> Result<(), ServiceError> {
+        match self {
+            Self::Pipeline(pipeline) => {
+                Ok(service.driver().keep(*pipeline, vec![write(&tags)?], &context.cause).await?)
+            }
+            Self::Webhook(name) => {
+                let tags = tags.into_iter().map(|(key, value)| Tag { key, value }).collect();
+                webhooks::put_tags(service, context, name, tags).await
+            }
+        }
+    }
+}
+
+async fn resource(service: &Service, context: &Context, arn: &str) -> Result<Resource, ServiceError> {
     let mut parts = arn.splitn(6, ':').skip(3);
     let (region, account, name) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
     if region != Some(service.region()) || account != Some(&context.account_id()) {
         return Err(ServiceError::not_found(format!("There is no resource {arn} here")));
     }
-    Ok(service.resource(context, name).await?.pipeline)
+    if let Some(webhook) = name.strip_prefix(WEBHOOK) {
+        webhooks::tags(service, context, webhook).await?;
+        return Ok(Resource::Webhook(webhook.to_owned()));
+    }
+    Ok(Resource::Pipeline(service.resource(context, name).await?.pipeline))
 }
 
 pub async fn tag(
@@ -49,12 +82,12 @@ pub async fn tag(
     input: requests::TagResourceInput,
 ) -> Result<TagResourceOutput, ServiceError> {
     tags::check_keys(&input.tags)?;
-    let pipeline = resource(service, context, &input.resource_arn).await?;
+    let resource = resource(service, context, &input.resource_arn).await?;
     let _changing = service.tagging.lock().await;
-    let mut kept = read(service, pipeline).await?;
+    let mut kept = resource.read(service, context).await?;
     kept.extend(input.tags.into_iter().map(|tag| (tag.key, tag.value)));
     tags::check_count(kept.len())?;
-    service.driver().keep(pipeline, vec![write(&kept)?], &context.cause).await?;
+    resource.write(service, context, kept).await?;
     Ok(TagResourceOutput {})
 }
 
@@ -63,13 +96,13 @@ pub async fn untag(
     context: &Context,
     input: requests::UntagResourceInput,
 ) -> Result<TagResourceOutput, ServiceError> {
-    let pipeline = resource(service, context, &input.resource_arn).await?;
+    let resource = resource(service, context, &input.resource_arn).await?;
     let _changing = service.tagging.lock().await;
-    let mut kept = read(service, pipeline).await?;
+    let mut kept = resource.read(service, context).await?;
     let before = kept.len();
     kept.retain(|key, _| !input.tag_keys.contains(key));
     if kept.len() != before {
-        service.driver().keep(pipeline, vec![write(&kept)?], &context.cause).await?;
+        resource.write(service, context, kept).await?;
     }
     Ok(TagResourceOutput {})
 }
@@ -79,11 +112,11 @@ pub async fn list(
     context: &Context,
     input: requests::ListTagsForResourceInput,
 ) -> Result<ListTagsForResourceOutput, ServiceError> {
-    let pipeline = resource(service, context, &input.resource_arn).await?;
-    let scope = format!("ListTagsForResource {pipeline}");
+    let resource = resource(service, context, &input.resource_arn).await?;
+    let scope = format!("ListTagsForResource {}", input.resource_arn);
     let after = service.after(context, &scope, input.next_token.as_deref())?;
     let limit = input.max_results.map_or(TAGS_PER_PAGE, |max| max as usize);
-    let tags = read(service, pipeline).await?;
+    let tags = resource.read(service, context).await?;
     let mut page = tags.into_iter().filter(|(key, _)| after.as_ref().is_none_or(|after| key.as_bytes() > &after[..]));
     let shown: Vec<_> = page.by_ref().take(limit).map(|(key, value)| Tag { key, value }).collect();
     let next_token = page.next().and(shown.last()).map(|last| service.token(context, &scope, last.key.as_bytes()));

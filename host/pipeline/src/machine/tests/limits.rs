@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::*;
 use super::pipelines::pipeline;
 use crate::declaration::{
-    Condition, ConditionResult, ExecutionMode, FailureConditions, GitConfiguration, PipelineDeclaration,
-    PipelineTriggerDeclaration, PipelineTriggerProviderType, PipelineType, RetryConfiguration, StageConditions,
+    Condition, ConditionResult, ExecutionMode, FailureConditions, PipelineDeclaration, PipelineType,
+    RetryConfiguration, StageConditions,
 };
 use crate::validate::{not_run_here, unsupported};
 
@@ -234,12 +234,6 @@ fn what_the_driver_cannot_run_yet_is_told_by_its_path() {
         |it| it.stages[1].on_failure = on_failure(None, None, Some(vec![condition()])),
         &["pipeline.stages[1].onFailure.conditions"],
     );
-    let trigger = || PipelineTriggerDeclaration {
-        provider_type: PipelineTriggerProviderType::CodeStarSourceConnection,
-        git_configuration: GitConfiguration { source_action_name: "A".into(), push: None, pull_request: None },
-    };
-    check(|it| it.triggers = Some(vec![trigger()]), &["pipeline.triggers[0]"]);
-    check(|it| it.triggers = Some(Vec::new()), &[]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! does not exist, unless its row says that it is public. Must not know what lies behind one.
 
 mod artifacts;
+mod connections;
 mod events;
 mod export;
 mod health;
@@ -13,6 +14,7 @@ mod paced;
 mod plugins;
 mod quarantine;
 mod recordings;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -40,7 +42,7 @@ use pipewright_base::Source;
 pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
-    /// None: it tells nothing of what the pipelines hold, and needs no signature.
+    /// None: it needs no signature, for it tells nothing of what the pipelines hold, or has a proof of its own.
     pub permission: Option<Permission>,
     answer: Answer,
     /// The keys that a query may have; any other is refused, as it would be misspelled.
@@ -73,6 +75,11 @@ macro_rules! routes {
 routes! {
     GET "/healthz" (public) Document => health::healthz,
     GET "/metrics" (public) Document => health::metrics,
+    GET "/v1/connections" (ListConnections on Account) Document => connections::list,
+    PUT "/v1/connections/{connection}" (PutConnection on Host) Document("account") => connections::put,
+    DELETE "/v1/connections/{connection}" (DeleteConnection on Host) Document("account") => connections::remove,
+    POST "/v1/connections/{account}/{connection}/{key}" (public) Document => webhooks::tell,
+    POST "/v1/webhooks/{account}/{webhook}/{key}" (public) Document => webhooks::deliver,
     GET "/v1/events" (GetEvents on Account) Stream("from") => events::of_account,
     GET "/v1/export" (Export on Host) Stream => export::export,
     GET "/v1/plugins" (ListPlugins on Account) Document => plugins::list,

@@ -223,15 +223,19 @@ impl World {
         // Loading put what is installed on the disk, which is nothing, in its place.
         host.actions.plugins.know_installed(B, catalogue::installed()).unwrap();
         let (changes, poller) = Changes::channel(Duration::from_secs(60));
+        let (pages, tagging) = (Pages([7; 32]), tokio::sync::Mutex::default());
+        let (webhooks, public_address) = (tokio::sync::Mutex::default(), "https://ci.example".to_owned());
         let service = Service {
             host,
             operator: A,
             quotas,
-            pages: Pages([7; 32]),
+            pages,
             account_plugins,
             exported,
             changes,
-            tagging: tokio::sync::Mutex::default(),
+            tagging,
+            webhooks,
+            public_address,
             building: tokio::sync::Mutex::default(),
             endpoint: "http://127.0.0.1:7720".to_owned(),
         };

@@ -1,0 +1,224 @@
+"""What starts pipelines from outside: webhooks, and what git hosts tell of pushes and pull requests of a real repository.
+
+Must not know how the server verifies or compares."""
+
+import hashlib
+import hmac
+import http.client
+import json
+import subprocess
+import time
+import urllib.parse
+
+from world import ACCOUNT, DEPLOY, REGION, action, equal, stage, unpolled, until
+
+NAMES = ["hooked"]
+SECRET = "a secret of both sides"
+# It is there when the delivery is answered; who reads it may be slow.
+START_SECONDS_MAX = 10
+
+
+def mac(body, algorithm=hashlib.sha256, secret=SECRET):
+    return hmac.new(secret.encode(), body, algorithm).hexdigest()
+
+
+def deliver(world, url, body, headers):
+    """POSTs to the path of an address, wherever the server listens now; the status and the answer."""
+    endpoint = urllib.parse.urlsplit(world.server.endpoint)
+    connection = http.client.HTTPConnection(endpoint.hostname, endpoint.port, timeout=60)
+    connection.request("POST", urllib.parse.urlsplit(url).path, body, {"Content-Type": "application/json", **headers})
+    response = connection.getresponse()
+    return response.status, json.loads(response.read() or b"{}")
+
+
+def started(world, name, known, kind, detail):
+    """The newest execution, which the delivery before has started."""
+    began = time.monotonic()
+    summaries = until(lambda: len(world.summaries(name)) > known and world.summaries(name), f"{name} is started")
+    assert time.monotonic() - began < START_SECONDS_MAX
+    equal(len(summaries), known + 1)
+    equal(summaries[0]["trigger"], {"triggerType": kind, "triggerDetail": detail})
+    return summaries[0]["pipelineExecutionId"]
+
+
+def nothing(world, name, known, delivered, expected):
+    equal((delivered[0], delivered[1].get("outcome", delivered[1].get("__type"))), expected)
+    equal(len(world.summaries(name)), known)
+
+
+def hooked(world):
+    """A webhook of CodePipeline's own, by the words of the AWS CLI's users."""
+    name = "hooked"
+    commit = world.push(name, "first")
+    world.until_status(name, world.create(name, unpolled(world.url(name)), DEPLOY), "Succeeded")
+    put = world.api.put_webhook(webhook={
+        "name": "push", "targetPipeline": name, "targetAction": "Git", "authentication": "GITHUB_HMAC",
+        "authenticationConfiguration": {"SecretToken": SECRET}, "filters": [{"jsonPath": "$.after"}],
+    })["webhook"]
+    body = json.dumps({"ref": "refs/heads/main", "after": commit}).encode()
+    right = {"X-Hub-Signature-256": f"sha256={mac(body)}", "X-GitHub-Delivery": "one"}
+    wrong = [
+        {"X-GitHub-Delivery": "one"}, {"X-Hub-Signature-256": f"sha256={mac(body, secret='no')}"},
+        {"X-Hub-Signature-256": right["X-Hub-Signature-256"][:-2]},
+    ]
+    for headers in wrong:
+        nothing(world, name, 1, deliver(world, put["url"], body, headers), (403, "AccessDeniedException"))
+    nothing(world, name, 1, deliver(world, put["url"][:-1] + "g", body, right), (404, "ResourceNotFoundException"))
+    large = deliver(world, put["url"], b" " * (2 * 1024 * 1024 + 1), right)
+    nothing(world, name, 1, large, (413, "RequestEntityTooLargeException"))
+    equal(deliver(world, put["url"], body, right), (200, {"outcome": "started", "started": 1}))
+    arn = f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:webhook:push"
+    world.until_status(name, started(world, name, 1, "Webhook", arn), "Succeeded")
+    weak = {"X-Hub-Signature": f"sha1={mac(body, hashlib.sha1)}", "X-GitHub-Delivery": "two"}
+    equal(deliver(world, put["url"], body, weak)[1]["outcome"], "started")
+    world.until_status(name, started(world, name, 2, "Webhook", arn), "Succeeded")
+    nothing(world, name, 3, deliver(world, put["url"], body, right), (200, "replayed"))
+    metrics = world.get("/metrics", sign=False).decode()
+    for outcome in ("started", "replayed", "AccessDeniedException", "RequestEntityTooLargeException"):
+        assert f'pipewright_deliveries_total{{outcome="{outcome}"}}' in metrics, metrics
+    # A server that was killed knows what was delivered before.
+    world.server.kill()
+    world.start()
+    for headers in (right, weak):
+        nothing(world, name, 3, deliver(world, put["url"], body, headers), (200, "replayed"))
+    assert world.api.list_webhooks()["webhooks"][0]["lastTriggered"]
+
+
+def command(world, *arguments):
+    ran = subprocess.run(
+        [world.server.binary, *map(str, arguments), "--data", world.server.data], capture_output=True, text=True)
+    equal((ran.returncode, ran.stderr), (0, ""))
+    return ran.stdout
+
+
+def of_connection(arn, repository):
+    settings = {"ConnectionArn": arn, "FullRepositoryId": repository, "BranchName": "main"}
+    git = action("Git", "Source/AWS/CodeStarSourceConnection/1", settings, outputs=["Code"], namespace="Git")
+    return stage("Source", git)
+
+
+def github(body):
+    return {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={mac(body)}"}
+
+
+def gitlab(body):
+    return {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": SECRET}
+
+
+def gitea(body):
+    return {"X-Gitea-Event": "push", "X-Gitea-Signature": mac(body)}
+
+
+def bitbucket(body):
+    return {"X-Event-Key": "repo:push", "X-Hub-Signature": f"sha256={mac(body)}"}
+
+
+def plain(body):
+    return {"X-Hub-Signature-256": f"sha256={mac(body)}"}
+
+
+KINDS = {"github": github, "gitlab": gitlab, "forgejo": gitea, "bitbucket": bitbucket, "git": plain}
+
+
+def pushed(kind, repository, before, after):
+    reference = {"ref": "refs/heads/main", "before": before, "after": after}
+    bodies = {
+        "gitlab": {
+            **reference, "object_kind": "push", "checkout_sha": after, "project": {"path_with_namespace": repository}},
+        "bitbucket": {"repository": {"full_name": repository}, "push": {"changes": [{
+            "new": {"type": "branch", "name": "main", "target": {"hash": after}}, "old": {"target": {"hash": before}}}]}},
+    }
+    usual = {**reference, "repository": {"full_name": repository}, "head_commit": {"id": after}}
+    return json.dumps(bodies.get(kind, usual)).encode()
+
+
+def connected(world):
+    """Each kind of host tells of a push to one repository, which is fetched by the connection's address and secret."""
+    repository = "told"
+    first = world.push(repository, "first")
+    secret = world.home / "host.secret"
+    for file, text in ((secret, SECRET), (world.home / "token", "correct horse")):
+        file.write_text(text)
+        file.chmod(0o600)
+    for kind, sign in KINDS.items():
+        name = f"on-{kind}"
+        made = command(
+            world, "connection", "create", kind, "--kind", kind, "--address", f"{world.origin}/private", "--private",
+            "--secret", world.home / "token", "--username", "maria", "--webhook-secret", secret, "--json")
+        made = json.loads(made)
+        assert SECRET not in str(made) and "correct horse" not in str(made), made
+        check = stage("Check", action("Links", "Test/Custom/LinkCheck/1", inputs=["Code"]))
+        source = of_connection(made["arn"], repository)
+        world.until_status(name, world.create(name, source, check, pipelineType="V2"), "Succeeded")
+        after = world.push(repository, kind)
+        body = pushed(kind, repository, first, after)
+        forged = {key: value.replace("a", "b").replace("e", "f").replace("0", "1") for key, value in sign(body).items()
+                  if "Event" not in key}
+        refused = deliver(world, made["url"], body, {**sign(body), **forged})
+        nothing(world, name, 1, refused, (403, "AccessDeniedException"))
+        other = pushed(kind, "other", first, after)
+        nothing(world, name, 1, deliver(world, made["url"], other, sign(other)), (200, "unmatched"))
+        equal(deliver(world, made["url"], body, sign(body)), (200, {"outcome": "started", "started": 1}))
+        id = started(world, name, 1, "WebhookV2", "push to branch main")
+        world.until_status(name, id, "Succeeded")
+        equal(world.summaries(name)[0]["sourceRevisions"][0]["revisionId"], after)
+        nothing(world, name, 2, deliver(world, made["url"], body, sign(body)), (200, "replayed"))
+        first = after
+    equal(command(world, "connection", "list").count("\n"), len(KINDS))
+
+
+def filtered(world):
+    """What changed is found in the repository, whatever the host says of it."""
+    name, repository = "filtered", "told"
+    arn = f"arn:aws:codestar-connections:eu-west-1:123456789012:connection/github"
+    url = next(it["url"] for it in json.loads(command(world, "connection", "list", "--json"))["connections"]
+               if it["name"] == "github")
+    trigger = {
+        "providerType": "CodeStarSourceConnection",
+        "gitConfiguration": {
+            "sourceActionName": "Git",
+            "push": [{"branches": {"includes": ["main"]}, "filePaths": {"includes": ["docs/**"]}}],
+            "pullRequest": [{"events": ["OPEN"], "branches": {"includes": ["main"]}}],
+        },
+    }
+    check = stage("Check", action("Links", "Test/Custom/LinkCheck/1", inputs=["Code"]))
+    source = of_connection(arn, repository)
+    first = world.create(name, source, check, pipelineType="V2", triggers=[trigger])
+    world.until_status(name, first, "Succeeded")
+    before = world.git(repository, "rev-parse", "HEAD")
+    elsewhere = world.push(repository, "elsewhere")
+    body = json.loads(pushed("github", repository, before, elsewhere))
+    body["commits"] = [{"modified": ["docs/lie.md"]}]
+    body = json.dumps(body).encode()
+    answer = deliver(world, url, body, github(body))
+    equal(len(world.summaries(name)), 1)
+    # The pipeline of the other scenario is for every push.
+    equal(answer, (200, {"outcome": "started", "started": 1}))
+    (world.work / repository / "docs").mkdir()
+    (world.work / repository / "docs/page.html").write_text("<!doctype html><title>Page</title>\n")
+    after = world.push(repository, "a page")
+    body = pushed("github", repository, elsewhere, after)
+    equal(deliver(world, url, body, github(body)), (200, {"outcome": "started", "started": 2}))
+    id = started(world, name, 1, "WebhookV2", "push to branch main (push[0])")
+    world.until_status(name, id, "Succeeded")
+    world.git(repository, "checkout", "--quiet", "-b", "feature")
+    proposed = world.push(repository, "proposed")
+    end = {"repo": {"full_name": repository}}
+    body = json.dumps({
+        "action": "opened", "repository": {"full_name": repository},
+        "pull_request": {"head": {"ref": "feature", "sha": proposed, **end}, "base": {"ref": "main", "sha": after, **end}},
+    }).encode()
+    equal(deliver(world, url, body, {**github(body), "X-GitHub-Event": "pull_request"})[1]["started"], 1)
+    id = started(world, name, 2, "WebhookV2", "pull request from branch feature into main opened (pullRequest[0])")
+    world.until_status(name, id, "Succeeded")
+    equal(world.summaries(name)[0]["sourceRevisions"][0]["revisionId"], proposed)
+
+
+def everything(world):
+    """One after the other: the server is killed in between."""
+    hooked(world)
+    connected(world)
+    filtered(world)
+
+
+ALL = [everything]
