@@ -19,28 +19,8 @@ pub fn unsupported(pipeline: &PipelineDeclaration) -> Vec<Problem> {
 
 /// What the machine decides on, and whoever drives it does not do yet. Each feature is one entry; it goes when it is done.
 pub fn not_run_here(pipeline: &PipelineDeclaration) -> Vec<Problem> {
-    let features = [conditions, triggers];
+    let features = [triggers];
     features.into_iter().flat_map(|feature| feature(pipeline)).collect()
-}
-
-/// Conditions have rules, and no plugin runs one yet. A plain result of a failure needs none.
-fn conditions(pipeline: &PipelineDeclaration) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (index, stage) in pipeline.stages.iter().enumerate() {
-        let members = [
-            ("beforeEntry", stage.before_entry.is_some()),
-            ("onSuccess", stage.on_success.is_some()),
-            ("onFailure.conditions", stage.on_failure.as_ref().is_some_and(|it| it.conditions.is_some())),
-        ];
-        for (member, _) in members.into_iter().filter(|(_, is_there)| *is_there) {
-            problems.push(problem(
-                format!("pipeline.stages[{index}].{member}"),
-                format!("The {member} of stage '{}' is not supported here yet", stage.name),
-                "remove it",
-            ));
-        }
-    }
-    problems
 }
 
 /// No repository tells of pushes and pull requests yet.

@@ -18,6 +18,7 @@ pub mod plugins;
 pub mod quarantine;
 mod reading;
 pub mod rules;
+mod runs;
 pub mod state;
 pub mod tags;
 #[cfg(test)]

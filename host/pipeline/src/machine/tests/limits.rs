@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::*;
 use super::pipelines::pipeline;
 use crate::declaration::{
-    Condition, ConditionResult, ExecutionMode, FailureConditions, GitConfiguration, PipelineDeclaration,
-    PipelineTriggerDeclaration, PipelineTriggerProviderType, PipelineType, RetryConfiguration, StageConditions,
+    ExecutionMode, GitConfiguration, PipelineDeclaration, PipelineTriggerDeclaration, PipelineTriggerProviderType,
+    PipelineType,
 };
 use crate::validate::{not_run_here, unsupported};
 
@@ -218,22 +218,8 @@ fn what_the_driver_cannot_run_yet_is_told_by_its_path() {
         assert_eq!(problems.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), paths);
         assert_eq!(unsupported(&declaration), problems);
     }
-    let on_failure =
-        |result, retry, conditions| Some(FailureConditions { result, retry_configuration: retry, conditions });
-    let condition = || Condition { result: None, rules: None };
-    let conditions = || Some(StageConditions { conditions: vec![condition()] });
     check(|_| {}, &[]);
     check(|it| it.execution_mode = Some(ExecutionMode::Queued), &[]);
-    for result in [ConditionResult::Fail, ConditionResult::Rollback, ConditionResult::Skip, ConditionResult::Retry] {
-        let retry = Some(RetryConfiguration { retry_mode: None });
-        check(|it| it.stages[1].on_failure = on_failure(Some(result), retry.clone(), None), &[]);
-    }
-    check(|it| it.stages[1].before_entry = conditions(), &["pipeline.stages[1].beforeEntry"]);
-    check(|it| it.stages[0].on_success = conditions(), &["pipeline.stages[0].onSuccess"]);
-    check(
-        |it| it.stages[1].on_failure = on_failure(None, None, Some(vec![condition()])),
-        &["pipeline.stages[1].onFailure.conditions"],
-    );
     let trigger = || PipelineTriggerDeclaration {
         provider_type: PipelineTriggerProviderType::CodeStarSourceConnection,
         git_configuration: GitConfiguration { source_action_name: "A".into(), push: None, pull_request: None },
