@@ -61,6 +61,13 @@ fn pipelines_are_pushed_held_retried_rolled_back_stopped_changed_and_listed() {
 }
 
 #[test]
+fn conditions_fail_skip_roll_back_retry_and_are_overridden() {
+    let Some(tools) = Tools::find() else { return };
+    tools.git.create("page");
+    tools.run("rules");
+}
+
+#[test]
 fn logs_artifacts_and_events_are_read() {
     let Some(tools) = Tools::find() else { return };
     let work = tools.git.create("beside");

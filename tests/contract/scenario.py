@@ -378,7 +378,11 @@ class Scenario:
         owners = {row["id"]["owner"] for row in filtered.get("actionTypes", [])}
         self.expect(owners == {"AWS"}, f"the filter counts: {owners}")
         for params in [{}, {"ruleOwnerFilter": "AWS", "regionFilter": self.region}]:
-            self.expect(self.call("ListRuleTypes", params) == {"ruleTypes": []}, "no plugin serves a rule")
+            rules = {row["id"]["provider"] for row in self.call("ListRuleTypes", params).get("ruleTypes", [])}
+            self.expect({"DeploymentWindow", "VariableCheck"} <= rules, f"the bundle's rules are listed: {rules}")
+            self.expect(not rules & providers, f"rules are no actions: {rules & providers}")
+        elsewhere = self.call("ListRuleTypes", {"regionFilter": "eu-north-1"})
+        self.expect(elsewhere == {"ruleTypes": []}, f"the region counts: {elsewhere}")
         here = {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}
         self.call("GetActionType", here)
         self.call("GetActionType", {**here, "version": "2"}, "ActionTypeNotFoundException")

@@ -1,4 +1,6 @@
-//! Rule `Custom/HttpCheck/1`: asks an address, and looks at what it answers; where it may wait, again and again.
+//! Rule `AWS/HttpCheck/1`: asks an address, and looks at what it answers; where it may wait, again and again.
+//!
+//! CodePipeline has no such rule. Its owner is AWS all the same, for a declaration of CodePipeline's knows no other owner of rules.
 //!
 //! An answer that does not come is one that does not pass: only what the operator or the declaration has to mend is an error.
 
@@ -48,7 +50,7 @@ struct Asked {
 }
 
 /// Passes where an address answers as it should.
-#[action(provider = "HttpCheck")]
+#[action(owner = "AWS", provider = "HttpCheck")]
 fn http_check(action: &Action, check: Check) -> Result<Step<Verdict>> {
     let now = clock::milliseconds();
     let first = Asked { deadline: now + u64::from(check.wait_time) * MINUTE_MILLISECONDS, times: 0 };

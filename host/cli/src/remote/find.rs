@@ -2,7 +2,8 @@
 //!
 //! Owns the calls that find something. Must not change anything.
 
-use pipewright_pipeline::machine::{ActionStatus, rule_in_stage};
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{ActionStatus, Declared, all};
 use pipewright_pipeline::responses::{
     ActionExecutionDetail, GetPipelineStateOutput, PipelineExecutionSummary, RuleExecutionDetail, Time,
 };
@@ -91,16 +92,6 @@ pub struct Run {
 pub async fn runs(server: &Server, pipeline: &str, execution: &str) -> Result<Vec<Run>, Ended> {
     let input = json!({ "pipelineName": pipeline, "filter": { "pipelineExecutionId": execution } });
     let rules = pages(server, "ListRuleExecutions", input, "ruleExecutionDetails", usize::MAX).await?;
-    let rule = |rule: RuleExecutionDetail| Run {
-        id: rule.rule_execution_id,
-        stage: rule.stage_name,
-        name: match rule.condition_type {
-            Some(condition) => rule_in_stage(condition, &rule.rule_name),
-            None => rule.rule_name,
-        },
-        is_running: rule.status == ActionStatus::InProgress,
-        began: rule.start_time,
-    };
     let action = |action: ActionExecutionDetail| Run {
         is_running: action.is_running(),
         id: action.action_execution_id,
@@ -109,10 +100,38 @@ pub async fn runs(server: &Server, pipeline: &str, execution: &str) -> Result<Ve
         began: action.start_time,
     };
     let rules: Vec<RuleExecutionDetail> = rules.into_iter().rev().map(read).collect::<Result<_, _>>()?;
+    let declaration = match rules.first() {
+        Some(rule) => Some(declaration(server, pipeline, rule.pipeline_version).await?),
+        None => None,
+    };
+    let rule = |rule: RuleExecutionDetail| Run {
+        name: rule_in_stage(declaration.as_ref(), &rule),
+        id: rule.rule_execution_id,
+        stage: rule.stage_name,
+        is_running: rule.status == ActionStatus::InProgress,
+        began: rule.start_time,
+    };
     let actions = actions(server, pipeline, execution).await?;
     let mut runs: Vec<Run> = actions.into_iter().map(action).chain(rules.into_iter().map(rule)).collect();
     runs.sort_by_key(|run| run.began.0);
     Ok(runs)
+}
+
+async fn declaration(server: &Server, pipeline: &str, version: u32) -> Result<PipelineDeclaration, Ended> {
+    read(server.call("GetPipeline", json!({ "name": pipeline, "version": version })).await?["pipeline"].take())
+}
+
+/// What a rule is called in its stage. The API does not say in which condition it is; where several of the stage have a rule of its
+/// name, its name stands by itself.
+fn rule_in_stage(declaration: Option<&PipelineDeclaration>, rule: &RuleExecutionDetail) -> String {
+    let named = declaration.into_iter().flat_map(all).filter(|placed| {
+        matches!(placed.declared, Declared::Rule(it) if it.name == rule.rule_name)
+            && placed.stage.name == rule.stage_name
+    });
+    match named.collect::<Vec<_>>()[..] {
+        [one] => one.name_in_stage(),
+        _ => rule.rule_name.clone(),
+    }
 }
 
 /// Whether a person who wrote `named` means this action or rule: `Stage/Action`, `Stage/beforeEntry/Rule`, or a part.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActionConfigurationProperty, ActionExecutionResult, ArtifactDetail, ArtifactDetails, Time};
 use crate::declaration::RuleTypeId;
-use crate::machine::{ActionStatus, ConditionType};
+use crate::machine::ActionStatus;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,9 +38,6 @@ pub struct RuleExecutionDetail {
     pub rule_execution_id: String,
     pub pipeline_version: u32,
     pub stage_name: String,
-    /// Not CodePipeline's: a stage may have rules of one name in several conditions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub condition_type: Option<ConditionType>,
     pub rule_name: String,
     pub start_time: Time,
     pub last_update_time: Time,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::rules::{Sink, Subject, Turn};
 use super::structure::MAKE_V2;
 use crate::action_type::{ActionTypeInfo, ArtifactCount, aws_rule};
-use crate::declaration::{ActionOwner, Condition, ConditionResult, ExecutionMode, RuleDeclaration, StageDeclaration};
+use crate::declaration::{Condition, ConditionResult, ExecutionMode, RuleDeclaration, StageDeclaration};
 use ConditionResult::{Fail, Retry, Rollback, Skip};
 
 /// When a condition is judged.
@@ -214,10 +214,10 @@ pub(super) fn parallel_rollback(subject: &Subject<'_>, sink: &mut Sink<'_>) {
 
 pub(super) fn skip_rules(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     for at in rules(subject).iter().filter(|at| at.result == Some(Skip)) {
-        let id = at.rule.rule_type_id.to_type_id();
-        let provider = id.provider.as_str();
-        // CodePipeline knows no other owner.
-        if id.owner == ActionOwner::AWS && !matches!(provider, "LambdaInvoke" | "VariableCheck") {
+        let provider = at.rule.rule_type_id.provider.as_str();
+        // Of a rule that CodePipeline does not have, it says nothing.
+        let is_aws = aws_rule(&at.rule.rule_type_id.to_type_id()).is_some();
+        if is_aws && !matches!(provider, "LambdaInvoke" | "VariableCheck") {
             sink.report(
                 at.path("ruleTypeId"),
                 format!("Rule '{}' of type {provider} cannot be used with the result SKIP", at.rule.name),

@@ -87,7 +87,6 @@ fn detail(service: &Service, ran: Ran, types: &ActionTypes) -> RuleExecutionDeta
         },
         output: RuleExecutionOutput { execution_result: ran.result() },
         stage_name: ran.began.stage,
-        condition_type: ran.began.condition,
         rule_name: ran.began.name,
     }
 }

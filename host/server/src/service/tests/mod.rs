@@ -13,6 +13,7 @@ mod pipelines;
 mod plugins;
 mod polls;
 mod quarantine;
+mod rules;
 mod state;
 mod tags;
 mod world;
