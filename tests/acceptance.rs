@@ -69,6 +69,13 @@ fn webhooks_and_git_hosts_start_pipelines() {
 }
 
 #[test]
+fn conditions_fail_skip_roll_back_retry_and_are_overridden() {
+    let Some(tools) = Tools::find() else { return };
+    tools.git.create("page");
+    tools.run("rules");
+}
+
+#[test]
 fn logs_artifacts_and_events_are_read() {
     let Some(tools) = Tools::find() else { return };
     let work = tools.git.create("beside");

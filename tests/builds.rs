@@ -98,6 +98,32 @@ artifacts: {base-directory: out, files: ['**/*']}
     assert_eq!(mode & 0o777, 0o755);
 }
 
+/// A stage is entered where the commands of a rule succeed.
+#[test]
+fn commands_of_a_rule() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let home = Home::new();
+    home.write("code/ready.txt", "1\n");
+    home.write("grants.toml", "[action.\"Check/beforeEntry/Ready\"]\ncommands = { level = \"toolchain\" }\n");
+    let run = |command: &str| {
+        let check = with(action("Test", "Custom", "JUnit", "Check"), "inputArtifacts", json!([{ "name": "Code" }]));
+        let mut declaration: Value = serde_json::from_str(&pipeline(&[check])).unwrap();
+        declaration["pipelineType"] = json!("V2");
+        let rule = json!({
+            "name": "Ready", "ruleTypeId": { "category": "Rule", "owner": "AWS", "provider": "Commands", "version": "1" },
+            "commands": [command], "inputArtifacts": [{ "name": "Code" }],
+        });
+        declaration["stages"][1]["beforeEntry"] = json!({ "conditions": [{ "result": "FAIL", "rules": [rule] }] });
+        home.write("pipeline.json", &declaration.to_string());
+        home.run(&["run", "pipeline.json", "--source", "Source=code", "--grants", "grants.toml"])
+    };
+    run("test -f ready.txt").check(1, &["[Check/beforeEntry/Ready] succeeded", "[Check/Check] in progress"]);
+    let error = "Error while executing command: test -f steady.txt. Reason: exit status 1";
+    run("test -f steady.txt").check(1, &[error, "The entry condition of stage Check failed"]);
+}
+
 #[test]
 fn a_phase_that_fails() {
     if tools::find("bwrap").is_none() {

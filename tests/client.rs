@@ -304,6 +304,42 @@ fn a_failure_is_told_and_tried_again() {
     site.run(&["start", "site", "--var", "Script"]).check(2, &["write it as NAME=VALUE"]);
 }
 
+/// What a rule says is read like what an action says, and a person can let the execution go on.
+#[test]
+fn a_condition_is_shown_with_its_rules_and_overridden() {
+    let site = Site::new();
+    let rule = |name: &str, provider: &str, configuration: Value| {
+        let id = json!({ "category": "Rule", "owner": "AWS", "provider": provider, "version": "1" });
+        json!({ "name": name, "ruleTypeId": id, "configuration": configuration })
+    };
+    let script = json!({ "Variable": "#{variables.Script}", "Operator": "CONTAINS", "Value": "missing" });
+    // Nothing listens there.
+    let health = rule("Health", "HttpCheck", json!({ "Url": "http://127.0.0.1:1/" }));
+    let rules = json!([rule("Script", "VariableCheck", script), health]);
+    let mut make = make();
+    make["beforeEntry"] = json!({ "conditions": [{ "result": "FAIL", "rules": rules }] });
+    let granted =
+        "\n[action.\"Make/beforeEntry/Health\"]\nhttp = [{ origin = \"http://127.0.0.1:1\", private = true }]\n";
+    let grants = fs::read_to_string(site.path("grants.toml")).unwrap();
+    fs::write(site.path("grants.toml"), grants + granted).unwrap();
+    site.create("site", &[make]).check(0, &[]);
+    let followed = site.run(&["start", "site", "--follow"]);
+    followed.check(1, &["[Make/beforeEntry/Health] failed: ", "[Make/beforeEntry/Script] failed: ", "site failed"]);
+    let status = site.run(&["status", "site"]);
+    status.check(
+        0,
+        &["Make/beforeEntry\tFailed\t20", "Make/beforeEntry/Script\tFailed\t20", "does not contain `missing`"],
+    );
+    status.check(0, &["Make/Steps\tnot started", "Make/beforeEntry did not pass.", "pipewright override site Make"]);
+    let log = site.run(&["logs", "site", "Make/beforeEntry/Health"]);
+    log.check(0, &["[Make/beforeEntry/Health] the request to http://127.0.0.1:1/ failed"]);
+    let file = site.path("grants.toml").to_str().unwrap().to_owned();
+    site.run(&["grants", "suggest", "site", "--grants", &file]).check(0, &["[action.\"Make/beforeEntry/Health\"]"]);
+    site.run(&["override", "site", "Make"]).check(0, &["its condition BEFORE_ENTRY is overridden"]);
+    wait_until(|| site.run(&["status", "site"]).out.contains("Make/Steps\tSucceeded"));
+    site.run(&["status", "site"]).check(0, &["Make/beforeEntry\tOverridden"]);
+}
+
 #[test]
 fn a_stage_goes_back_to_an_execution_that_succeeded_there() {
     let site = Site::new();

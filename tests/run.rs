@@ -169,6 +169,45 @@ fn a_broken_link_fails_the_run() {
     assert!(home.path("public/current/missing.html").is_file());
 }
 
+/// One that passes, one that does not, and one that lacks a grant.
+#[test]
+fn rules_decide_whether_a_stage_is_entered() {
+    let home = Home::new();
+    home.write("docs/page.md", "# Page\n");
+    let grants = home.write("grants.toml", PUBLIC);
+    let mut source = action("Source", "Custom", "Directory", "Source");
+    source["outputArtifacts"] = json!([{ "name": "Code" }]);
+    let rule = |name: &str, provider: &str, configuration: Value| {
+        let id = json!({ "category": "Rule", "owner": "AWS", "provider": provider, "version": "1" });
+        json!({ "name": name, "ruleTypeId": id, "configuration": configuration })
+    };
+    let run = |branch: &str, rules: Value| {
+        let mut declaration: Value = serde_json::from_str(&published(&source)).unwrap();
+        declaration["pipelineType"] = json!("V2");
+        declaration["variables"] = json!([{ "name": "Branch", "defaultValue": "main" }]);
+        declaration["stages"][1]["beforeEntry"] = json!({ "conditions": [{ "result": "FAIL", "rules": rules }] });
+        let file = home.write("pipeline.json", &declaration.to_string());
+        let (file, grants, branch) = (file.to_str().unwrap(), grants.to_str().unwrap(), format!("Branch={branch}"));
+        home.run(&["run", file, "--source", "Source=docs", "--grants", grants, "--var", &branch])
+    };
+    let branch = rule(
+        "Branch",
+        "VariableCheck",
+        json!({ "Variable": "#{variables.Branch}", "Operator": "EQ", "Value": "main" }),
+    );
+    let not =
+        ["Publish/beforeEntry/Branch failed: `test` is not `main`", "The entry condition of stage Publish failed"];
+    run("test", json!([branch])).check(1, &not);
+    assert!(!home.path("public/current").exists(), "nothing may be published");
+    let health = rule("Health", "HttpCheck", json!({ "Url": "https://example.com/" }));
+    run("main", json!([branch, health]))
+        .check(1, &["[Publish/beforeEntry/Branch] succeeded", "http = [\"https://example.com\"]"]);
+    run("main", json!([branch])).check(0, &["[Publish/beforeEntry/Branch] succeeded", "test succeeded"]);
+    assert!(home.path("public/current").exists());
+    let nobody = rule("Moon", "FullMoon", json!({}));
+    run("main", json!([nobody])).check(2, &["beforeEntry.conditions[0].rules[0].ruleTypeId: Rule/AWS/FullMoon/1"]);
+}
+
 #[test]
 fn what_is_wrong_before_the_start_is_all_told() {
     let check = |pipeline: &str, arguments: &[&str], said: &[&str]| {

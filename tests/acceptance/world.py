@@ -95,7 +95,7 @@ class World:
     """One server with its clients. `names` are the pipelines that have grants: they may fetch from the git server, and
     write to a directory of their own, `deployed(name)`."""
 
-    def __init__(self, binary, home, aws, origin, work, names):
+    def __init__(self, binary, home, aws, origin, work, names, more_grants):
         self.home, self.aws_program, self.origin, self.work = home, aws, origin, work
         (home / "grants").mkdir()
         granted = ""
@@ -105,7 +105,7 @@ class World:
                 f'[action."Source/Git"]\nhttp = [{{ origin = "{origin}", private = true }}]\n'
                 f'[action."Deploy/Publish"]\n'
                 f'directories.target = {{ path = "{self.deployed(name)}", access = "write" }}\n')
-            (home / "grants" / f"{name}.toml").write_text(grants)
+            (home / "grants" / f"{name}.toml").write_text(grants + more_grants)
             granted += f'{name} = "grants/{name}.toml"\n'
         (home / "serve.toml").write_text(f'poll_seconds = 1\nplugins = "plugins"\n[grants]\n{granted}')
         self.server = Server(binary, home)
@@ -291,6 +291,15 @@ def source(url, **configuration):
 
 def unpolled(url):
     return source(url, PollForSourceChanges="false")
+
+
+def rule(name, provider, configuration, **more):
+    type_id = {"category": "Rule", "owner": "AWS", "provider": provider, "version": "1"}
+    return {"name": name, "ruleTypeId": type_id, "configuration": configuration, **more}
+
+
+def condition(result, *rules):
+    return {"conditions": [{"result": result, "rules": list(rules)}]}
 
 
 CHECK = stage("Check", action("Links", "Test/Custom/LinkCheck/1", inputs=["Code"]))

@@ -42,6 +42,10 @@ def released(name):
     publish = action("Publish", "Deploy/Custom/Directory/1", inputArtifacts=[{"name": "Code"}], runOrder=2)
     pipeline = minimal(name)
     pipeline["stages"][1]["actions"].append(publish)
+    check = {"category": "Rule", "owner": "AWS", "provider": "VariableCheck", "version": "1"}
+    compared = {"Variable": "#{variables.Colour}", "Operator": "NE", "Value": "green"}
+    rules = [{"name": name, "ruleTypeId": check, "configuration": compared} for name in ("Colour", "Again")]
+    pipeline["stages"][1]["beforeEntry"] = {"conditions": [{"result": "FAIL", "rules": rules}]}
     return {
         **pipeline, "pipelineType": "V2", "executionMode": "SUPERSEDED",
         "variables": [{"name": "Colour", "defaultValue": "blue"}],
@@ -56,14 +60,6 @@ def every_member(name):
     pipeline["stages"][0]["actions"][1]["configuration"] = {"Directory": "source"}
     check = pipeline["stages"][1]["actions"][1]
     check["actionTypeId"]["provider"], check["configuration"] = "LinkCheck", {}
-    return pipeline
-
-
-def supported(pipeline):
-    """Without what is refused because it cannot be done yet."""
-    for stage in pipeline["stages"]:
-        for member in ("beforeEntry", "onSuccess", "onFailure"):
-            stage.pop(member, None)
     return pipeline
 
 
@@ -169,12 +165,12 @@ class Scenario:
     def read_and_update(self):
         name = f"every-member-{self.suffix}"
         self.call("CreatePipeline", {"pipeline": every_member(name)}, "ValidationException")
-        self.call("CreatePipeline", {"pipeline": supported(every_member(name))})
+        self.call("CreatePipeline", {"pipeline": every_member(name)})
         self.call("GetPipeline", {"name": name})
         self.call("GetPipelineState", {"name": name})
         self.call("CreatePipeline", {"pipeline": minimal("one-too-many")}, "LimitExceededException")
         self.call("UpdatePipeline", {"pipeline": every_member(name)}, "ValidationException")
-        updated = self.call("UpdatePipeline", {"pipeline": supported(every_member(name))}).get("pipeline", {})
+        updated = self.call("UpdatePipeline", {"pipeline": every_member(name)}).get("pipeline", {})
         self.expect(updated.get("version") == 2, f"an update makes version 2: {updated}")
         unknown = {"tags": "of CreatePipeline alone", "unknown": None}
         updated = self.client.document("UpdatePipeline", {"pipeline": minimal(name), **unknown}).get("pipeline", {})
@@ -230,9 +226,13 @@ class Scenario:
             in_pages = self.pages(operation, member, params)
             self.expect([key(it) for it in in_pages] == [key(it) for it in in_one], f"{operation} in pages: {in_pages}")
         self.call("ListActionExecutions", named)
-        for more in [{}, {"maxResults": 1}, *({"filter": it} for it in filters)]:
-            rules = self.call("ListRuleExecutions", {**named, **more})
-            self.expect(rules == {"ruleExecutionDetails": []}, f"no rule runs: {rules}")
+        rules = self.call("ListRuleExecutions", named).get("ruleExecutionDetails", [])
+        names = {it["ruleName"] for it in rules}
+        self.expect(len(rules) >= 2 and names == {"Colour", "Again"}, f"the rules are listed: {rules}")
+        self.expect(self.pages("ListRuleExecutions", "ruleExecutionDetails", named) == rules, "and in pages")
+        for chosen in filters:
+            of_first = self.call("ListRuleExecutions", {**named, "filter": chosen}).get("ruleExecutionDetails", [])
+            self.expect([it["pipelineExecutionId"] for it in of_first] == [self.first] * 2, f"{chosen} gives {of_first}")
         succeeded = {"succeededInStage": {"stageName": "Source"}}
         self.pages("ListPipelineExecutions", "pipelineExecutionSummaries", {**named, "filter": succeeded})
         self.call("ListPipelineExecutions", {**named, "filter": {}})
@@ -333,6 +333,12 @@ class Scenario:
             for other in (self.first, model.UUID):
                 late = {**override, "pipelineExecutionId": other}
                 self.call("OverrideStageCondition", late, "NotLatestPipelineExecutionException")
+        held = self.start(self.main, variables=[{"name": "Colour", "value": "green"}])
+        self.until_status(self.main, held, "Failed")
+        self.call("OverrideStageCondition", {**where, "pipelineExecutionId": held, "conditionType": "BEFORE_ENTRY"})
+        self.token(self.main, held)
+        self.call("StopPipelineExecution", {"pipelineName": self.main, "pipelineExecutionId": held, "abandon": True})
+        self.until_status(self.main, held, "Stopped")
 
     def put_revision(self):
         revision = {"revisionId": "r-é🦀", "revisionChangeId": "push", "created": 1795342830.5}
@@ -425,7 +431,10 @@ class Scenario:
         owners = {row["id"]["owner"] for row in filtered.get("actionTypes", [])}
         self.expect(owners == {"AWS"}, f"the filter counts: {owners}")
         for params in [{}, {"ruleOwnerFilter": "AWS", "regionFilter": self.region}]:
-            self.expect(self.call("ListRuleTypes", params) == {"ruleTypes": []}, "no plugin serves a rule")
+            rules = {row["id"]["provider"] for row in self.call("ListRuleTypes", params).get("ruleTypes", [])}
+            self.expect({"DeploymentWindow", "VariableCheck"} <= rules, f"the bundle's rules are listed: {rules}")
+        elsewhere = self.call("ListRuleTypes", {"regionFilter": "eu-north-1"})
+        self.expect(elsewhere == {"ruleTypes": []}, f"the region counts: {elsewhere}")
         here = {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}
         self.call("GetActionType", here)
         self.call("GetActionType", {**here, "version": "2"}, "ActionTypeNotFoundException")

@@ -394,7 +394,8 @@ pub(super) fn grants_file() -> String {
         rows.push(vec![format!("`{}`", row.name), words, about]);
     }
     let rows = table(&["key", "what it is", "what it says"], &rows);
-    format!("## `[action.\"Stage/Action\"]`\n\n{rows}\n{}", pages.sections())
+    let rule = "A rule of a stage condition is named with its condition: `[action.\"Stage/beforeEntry/Rule\"]`.";
+    format!("## `[action.\"Stage/Action\"]`\n\n{rule}\n\n{rows}\n{}", pages.sections())
 }
 
 /// What stands for the capability of a file in a grants file.

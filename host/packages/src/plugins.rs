@@ -315,7 +315,7 @@ fn served(
     let mut served: BTreeMap<ActionTypeId, Served> = BTreeMap::new();
     for (about, digest) in plugins {
         let about = Arc::new(about);
-        for info in about.action_types.iter().filter_map(info) {
+        for info in about.action_types.iter().map(info) {
             let id = info.id.clone();
             let other = served.insert(id.clone(), Served { about: Arc::clone(&about), digest: digest.clone(), info });
             if let Some(other) = other.filter(|other| other.digest != digest) {
@@ -356,8 +356,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     std::fs::read(path).map_err(unreadable)
 }
 
-/// An offered type in the core's words; none for a stage rule, which is no action type.
-fn info(offered: &ActionType) -> Option<ActionTypeInfo> {
+/// An offered type in the core's words.
+fn info(offered: &ActionType) -> ActionTypeInfo {
     let count = |count: pipewright_sandbox::abi::Count| ArtifactCount { min: count.min, max: count.max };
     let properties = offered.settings.iter().map(|setting| Property {
         name: setting.name.clone(),
@@ -373,17 +373,17 @@ fn info(offered: &ActionType) -> Option<ActionTypeInfo> {
         choices: setting.choices.clone(),
         documentation: setting.documentation.clone(),
     });
-    Some(ActionTypeInfo {
-        id: type_id(&offered.id)?,
+    ActionTypeInfo {
+        id: type_id(&offered.id),
         inputs: count(offered.inputs),
         outputs: count(offered.outputs),
         properties: properties.collect(),
         documentation: offered.documentation.clone(),
-    })
+    }
 }
 
-fn type_id(id: &TypeId) -> Option<ActionTypeId> {
-    Some(ActionTypeId {
+fn type_id(id: &TypeId) -> ActionTypeId {
+    ActionTypeId {
         category: match id.category {
             Category::Source => ActionCategory::Source,
             Category::Build => ActionCategory::Build,
@@ -392,7 +392,7 @@ fn type_id(id: &TypeId) -> Option<ActionTypeId> {
             Category::Approval => ActionCategory::Approval,
             Category::Invoke => ActionCategory::Invoke,
             Category::Compute => ActionCategory::Compute,
-            Category::Rule => return None,
+            Category::Rule => ActionCategory::Rule,
         },
         owner: match id.owner {
             Owner::Aws => ActionOwner::AWS,
@@ -401,27 +401,12 @@ fn type_id(id: &TypeId) -> Option<ActionTypeId> {
         },
         provider: id.provider.clone(),
         version: id.version.clone(),
-    })
+    }
 }
 
-/// An action type's id as a case writes it.
+/// A type's id as a case writes it.
 pub fn label(id: &TypeId) -> String {
-    let category = match id.category {
-        Category::Source => "Source",
-        Category::Build => "Build",
-        Category::Test => "Test",
-        Category::Deploy => "Deploy",
-        Category::Approval => "Approval",
-        Category::Invoke => "Invoke",
-        Category::Compute => "Compute",
-        Category::Rule => "Rule",
-    };
-    let owner = match id.owner {
-        Owner::Aws => "AWS",
-        Owner::ThirdParty => "ThirdParty",
-        Owner::Custom => "Custom",
-    };
-    format!("{category}/{owner}/{}/{}", id.provider, id.version)
+    type_id(id).to_string()
 }
 
 /// What a plugin asks for, in the words of a grants file where it has some.
@@ -440,6 +425,7 @@ pub fn abi_type_id(id: &ActionTypeId) -> TypeId {
             ActionCategory::Approval => Category::Approval,
             ActionCategory::Invoke => Category::Invoke,
             ActionCategory::Compute => Category::Compute,
+            ActionCategory::Rule => Category::Rule,
         },
         owner: match id.owner {
             ActionOwner::AWS => Owner::Aws,

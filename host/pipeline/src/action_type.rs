@@ -97,6 +97,19 @@ pub(crate) fn aws(id: &ActionTypeId) -> Option<&'static AwsActionType> {
     predefined(id).or((id.owner == Custom).then_some(&CUSTOM))
 }
 
+/// A row for AWS's own rules (S40): the keys that one must have, and those that it may have besides.
+pub(crate) struct AwsRuleType {
+    provider: &'static str,
+    pub(crate) required: &'static [&'static str],
+    pub(crate) optional: &'static [&'static str],
+}
+
+/// The row for a rule type, if AWS has it.
+pub(crate) fn aws_rule(id: &ActionTypeId) -> Option<&'static AwsRuleType> {
+    let is_own = id.category == Rule && id.owner == AWS && id.version == "1";
+    AWS_RULES.iter().find(|row| is_own && row.provider == id.provider)
+}
+
 fn predefined(id: &ActionTypeId) -> Option<&'static AwsActionType> {
     AWS_TYPES.iter().find(|row| {
         row.category == id.category && row.owner == id.owner && row.provider == id.provider && id.version == "1"
@@ -111,8 +124,9 @@ pub fn is_of_plugins(id: &ActionTypeId) -> bool {
 /// All types of AWS and its partners.
 fn known() -> impl Iterator<Item = ActionTypeId> {
     let rows = AWS_TYPES.iter().map(|row| (row.category, row.owner, row.provider));
+    let rules = AWS_RULES.iter().map(|row| (Rule, AWS, row.provider));
     let partners = PARTNERS.iter().map(|(category, provider)| (*category, ThirdParty, *provider));
-    rows.chain(partners).map(|(category, owner, provider)| ActionTypeId {
+    rows.chain(rules).chain(partners).map(|(category, owner, provider)| ActionTypeId {
         category,
         owner,
         provider: provider.to_owned(),
@@ -122,7 +136,8 @@ fn known() -> impl Iterator<Item = ActionTypeId> {
 
 /// The type of AWS or its partners that is most like one that there is not; none for a custom one.
 pub fn nearest(id: &ActionTypeId) -> Option<ActionTypeId> {
-    let same = known().filter(|known| known.owner == id.owner && id.owner != Custom);
+    let is_alike = |known: &ActionTypeId| (known.owner, known.category == Rule) == (id.owner, id.category == Rule);
+    let same = known().filter(|known| id.owner != Custom && is_alike(known));
     same.min_by_key(|known| {
         let edits = edits(&known.provider.to_lowercase(), &id.provider.to_lowercase());
         // A category is chosen from a list, and a provider written.
@@ -166,7 +181,7 @@ const fn row(
     AwsActionType { category, owner, provider, inputs, outputs, required, optional }
 }
 
-use ActionCategory::{Approval, Build, Compute, Deploy, Invoke, Source, Test};
+use ActionCategory::{Approval, Build, Compute, Deploy, Invoke, Rule, Source, Test};
 use ActionOwner::{AWS, Custom, ThirdParty};
 use Optional::{Known, Open};
 
@@ -323,6 +338,19 @@ static AWS_TYPES: &[AwsActionType] = &[
     row(Invoke, ThirdParty, "Snyk", (1, 1), (1, 1), &[], Open),
 ];
 
+static AWS_RULES: &[AwsRuleType] = &[
+    AwsRuleType { provider: "CloudWatchAlarm", required: &["AlarmName"], optional: &["AlarmStates", "WaitTime"] },
+    AwsRuleType {
+        provider: "CodeBuild",
+        required: &["ProjectName"],
+        optional: &["PrimarySource", "BatchEnabled", "CombineArtifacts", "EnvironmentVariables"],
+    },
+    AwsRuleType { provider: "Commands", required: &[], optional: &[] },
+    AwsRuleType { provider: "DeploymentWindow", required: &["Cron"], optional: &["TimeZone"] },
+    AwsRuleType { provider: "LambdaInvoke", required: &["FunctionName"], optional: &["UserParameters"] },
+    AwsRuleType { provider: "VariableCheck", required: &["Variable", "Operator", "Value"], optional: &[] },
+];
+
 /// Types of partners of which no more than the name is known.
 static PARTNERS: &[(ActionCategory, &str)] = &[
     (Build, "CloudBees"),
@@ -369,5 +397,8 @@ mod tests {
         check("Approval/AWS/Zorp/1", Some("Approval/AWS/Manual/1"));
         check("Deploy/AWS/CodeCommit/1", Some("Source/AWS/CodeCommit/1"));
         check("Source/ThirdParty/GitHb/1", Some("Source/ThirdParty/GitHub/1"));
+        check("Rule/AWS/DeploymentWindow/1", None);
+        check("Rule/AWS/DeployWindow/1", Some("Rule/AWS/DeploymentWindow/1"));
+        check("Rule/AWS/Manual/1", Some("Rule/AWS/Commands/1"));
     }
 }

@@ -197,6 +197,8 @@ pub enum ActionCategory {
     Invoke,
     Approval,
     Compute,
+    /// What a stage rule is: no action is of it, which the table of shapes holds.
+    Rule,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -304,20 +306,27 @@ pub struct RuleDeclaration {
 pub struct RuleTypeId {
     pub category: RuleCategory,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<RuleOwner>,
+    pub owner: Option<ActionOwner>,
     pub provider: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RuleCategory {
-    Rule,
+impl RuleTypeId {
+    /// The same as an id of what plugins serve, with what AWS's own rules leave out filled in.
+    pub fn to_type_id(&self) -> ActionTypeId {
+        ActionTypeId {
+            category: ActionCategory::Rule,
+            owner: self.owner.unwrap_or(ActionOwner::AWS),
+            provider: self.provider.clone(),
+            version: self.version.clone().unwrap_or_else(|| "1".to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RuleOwner {
-    AWS,
+pub enum RuleCategory {
+    Rule,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -211,11 +211,10 @@ pub struct ListRuleExecutionsInput {
     pub next_token: Option<String>,
 }
 
-/// AWS is the only owner that there is, so that filter leaves nothing out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListRuleTypesInput {
-    pub rule_owner_filter: Option<String>,
+    pub rule_owner_filter: Option<ActionOwner>,
     pub region_filter: Option<String>,
 }
 
@@ -443,7 +442,7 @@ requests! {
         optional("regionFilter", &REGION),
     ];
     "ListRuleTypes" ListRuleTypesInput [
-        optional("ruleOwnerFilter", &Choice(&["AWS"])),
+        optional("ruleOwnerFilter", &ACTION_OWNER),
         optional("regionFilter", &REGION),
     ];
     "GetActionType" GetActionTypeInput [

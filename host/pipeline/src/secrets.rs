@@ -1,11 +1,10 @@
-//! Which settings of an action are secret, and the mask by which a declaration is read back and given again (S18).
+//! Which settings of actions and rules are secret, and the mask by which a declaration is read back and given again (S18).
 //!
 //! Owns the mask: it is shown in place of a value, and never is one. Must not know who reads or gives a declaration.
 
 use crate::action_type::{ActionTypes, is_of_plugins};
-use crate::declaration::{
-    ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, PipelineDeclaration, StageDeclaration,
-};
+use crate::declaration::{ActionCategory, ActionOwner, ActionTypeId, PipelineDeclaration};
+use crate::machine::{Placed, all, configuration_mut};
 
 /// What is shown in place of a secret.
 pub const MASK: &str = "****";
@@ -42,10 +41,10 @@ pub fn secrets(declaration: &PipelineDeclaration, types: &ActionTypes) -> Vec<St
 }
 
 fn each(declaration: &mut PipelineDeclaration, types: &ActionTypes, mut found: impl FnMut(&mut String)) {
-    for action in declaration.stages.iter_mut().flat_map(|stage| &mut stage.actions) {
-        let id = &action.action_type_id;
-        let settings = action.configuration.iter_mut().flatten();
-        settings.filter(|(name, _)| is_secret(types, id, name)).for_each(|(_, value)| found(value));
+    let addresses: Vec<_> = all(declaration).map(|placed| (placed.address, placed.declared.type_id())).collect();
+    for (address, id) in addresses {
+        let settings = configuration_mut(declaration, address).into_iter().flatten();
+        settings.filter(|(name, _)| is_secret(types, &id, name)).for_each(|(_, value)| found(value));
     }
 }
 
@@ -70,26 +69,25 @@ pub fn restore(
     types: &ActionTypes,
 ) -> Result<(), MaskGiven> {
     let mut restored = Vec::new();
-    for (stage_index, stage) in declaration.stages.iter().enumerate() {
-        for (index, action) in stage.actions.iter().enumerate() {
-            for setting in masked_settings(action, types) {
-                let origin = stored.and_then(|stored| origin(stored, declaration, &stage.name, action, setting));
-                let path = || format!("pipeline.stages[{stage_index}].actions[{index}].configuration.{setting}");
-                let value = origin.ok_or_else(|| MaskGiven { path: path() })?;
-                restored.push(((stage_index, index), setting.to_owned(), value.to_owned()));
-            }
+    for placed in all(declaration) {
+        for setting in masked_settings(&placed, types) {
+            let origin = stored.and_then(|stored| origin(stored, declaration, &placed, setting));
+            let path = || format!("{}.configuration.{setting}", placed.path());
+            let value = origin.ok_or_else(|| MaskGiven { path: path() })?;
+            restored.push((placed.address, setting.to_owned(), value.to_owned()));
         }
     }
-    for ((stage, action), setting, value) in restored {
-        let configuration = &mut declaration.stages[stage].actions[action].configuration;
-        configuration.iter_mut().for_each(|settings| drop(settings.insert(setting.clone(), value.clone())));
+    for (address, setting, value) in restored {
+        let configuration = configuration_mut(declaration, address);
+        configuration.into_iter().for_each(|settings| drop(settings.insert(setting.clone(), value.clone())));
     }
     Ok(())
 }
 
-fn masked_settings<'a>(action: &'a ActionDeclaration, types: &'a ActionTypes) -> impl Iterator<Item = &'a str> {
-    let settings = action.configuration.iter().flatten();
-    let masked = settings.filter(|(name, value)| *value == MASK && is_secret(types, &action.action_type_id, name));
+fn masked_settings<'a>(placed: &Placed<'a>, types: &'a ActionTypes) -> impl Iterator<Item = &'a str> + use<'a> {
+    let id = placed.declared.type_id();
+    let settings = placed.declared.configuration().into_iter().flatten();
+    let masked = settings.filter(move |(name, value)| *value == MASK && is_secret(types, &id, name));
     masked.map(|(name, _)| name.as_str())
 }
 
@@ -97,21 +95,21 @@ fn masked_settings<'a>(action: &'a ActionDeclaration, types: &'a ActionTypes) ->
 /// one that was moved there or renamed; else the value that all actions of this type have.
 fn origin<'a>(
     stored: &'a PipelineDeclaration,
-    given: &PipelineDeclaration,
-    stage: &str,
-    action: &ActionDeclaration,
+    given: &'a PipelineDeclaration,
+    placed: &Placed<'a>,
     setting: &str,
 ) -> Option<&'a str> {
-    let type_id = &action.action_type_id;
-    let known = of_type(stored, type_id, setting);
-    if let Some(known) = known.iter().find(|known| known.is_at(stage, &action.name)) {
+    let type_id = placed.declared.type_id();
+    let (stage, name) = (placed.stage.name.as_str(), placed.name_in_stage());
+    let known = of_type(stored, &type_id, setting);
+    if let Some(known) = known.iter().find(|known| known.is_at(stage, &name)) {
         return Some(known.value);
     }
-    let given = of_type(given, type_id, setting);
+    let given = of_type(given, &type_id, setting);
     let gone: Vec<_> =
-        known.iter().filter(|known| !given.iter().any(|it| it.is_at(known.stage, known.action))).collect();
-    let is_new = |it: &&Holder<'_>| it.value == MASK && !known.iter().any(|known| known.is_at(it.stage, it.action));
-    let named = |holder: &Holder<'_>| holder.action == action.name;
+        known.iter().filter(|known| !given.iter().any(|it| it.is_at(known.stage, &known.name))).collect();
+    let is_new = |it: &&Holder<'_>| it.value == MASK && !known.iter().any(|known| known.is_at(it.stage, &it.name));
+    let named = |holder: &Holder<'_>| holder.name == name;
     let moved: Vec<_> = gone.iter().filter(|known| named(known)).collect();
     match (&moved[..], given.iter().filter(is_new).filter(|it| named(it)).count()) {
         ([one], 1) => return Some(one.value),
@@ -122,26 +120,27 @@ fn origin<'a>(
     known.iter().all(|known| known.value == first.value).then_some(first.value)
 }
 
-/// An action that has a setting.
+/// An action or a rule that has a setting.
 struct Holder<'a> {
     stage: &'a str,
-    action: &'a str,
+    /// In its stage.
+    name: String,
     value: &'a str,
 }
 
 impl Holder<'_> {
-    fn is_at(&self, stage: &str, action: &str) -> bool {
-        (self.stage, self.action) == (stage, action)
+    fn is_at(&self, stage: &str, name: &str) -> bool {
+        (self.stage, self.name.as_str()) == (stage, name)
     }
 }
 
 fn of_type<'a>(declaration: &'a PipelineDeclaration, type_id: &ActionTypeId, setting: &str) -> Vec<Holder<'a>> {
-    let holder = |stage: &'a StageDeclaration, action: &'a ActionDeclaration| {
-        let value = action.configuration.as_ref()?.get(setting).filter(|_| action.action_type_id == *type_id)?;
-        Some(Holder { stage: &stage.name, action: &action.name, value })
+    let of_type = all(declaration).filter(|placed| placed.declared.type_id() == *type_id);
+    let holder = |placed: Placed<'a>| {
+        let value = placed.declared.configuration()?.get(setting)?;
+        Some(Holder { stage: &placed.stage.name, name: placed.name_in_stage(), value })
     };
-    let stages = declaration.stages.iter();
-    stages.flat_map(|stage| stage.actions.iter().filter_map(move |action| holder(stage, action))).collect()
+    of_type.filter_map(holder).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::action_type::{ActionTypeInfo, ActionTypes, edits};
 use crate::declaration::{ActionTypeId, CreatePipelineInput, ExecutionMode, PipelineDeclaration, PipelineType};
+use crate::machine;
 
 mod action_types;
 mod actions;
@@ -24,8 +25,7 @@ mod unsupported;
 
 pub use rules::{RULES, Rule};
 use shape::{Member, Reader, Shape};
-pub(crate) use unsupported::too_large;
-pub use unsupported::{not_run_here, unsupported};
+pub use unsupported::unsupported;
 
 /// Beside the pipeline in what GetPipeline gives.
 const METADATA: &str = "metadata";
@@ -209,7 +209,7 @@ impl From<Reader> for Problems {
     }
 }
 
-/// An action whose type no plugin serves.
+/// An action or a rule whose type no plugin serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unbound {
     /// where in the document: `pipeline.stages[1].actions[0].actionTypeId`
@@ -217,12 +217,14 @@ pub struct Unbound {
     pub id: ActionTypeId,
 }
 
-/// Every action that cannot run here because no plugin serves its type, AWS's own types included. Not a fault of the
+/// Every action and rule that cannot run here because no plugin serves its type, AWS's own types included. Not a fault of the
 /// declaration: whoever wants to run it needs to bind the types.
 pub fn unbound(pipeline: &PipelineDeclaration, context: &Context<'_>) -> Vec<Unbound> {
-    let actions = rules::actions_of(pipeline);
-    let unbound = actions.filter(|at| context.bound(&at.action.action_type_id).is_none());
-    unbound.map(|at| Unbound { path: at.path("actionTypeId"), id: at.action.action_type_id.clone() }).collect()
+    let types = machine::all(pipeline).map(|placed| {
+        let path = format!("{}.{}TypeId", placed.path(), placed.declared.kind());
+        Unbound { path, id: placed.declared.type_id() }
+    });
+    types.filter(|it| context.bound(&it.id).is_none()).collect()
 }
 
 /// The declaration as CodePipeline gives it back, with the defaults filled in (S23).

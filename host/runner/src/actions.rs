@@ -14,8 +14,8 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::files::{FileQuota, MadeOutput};
-use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
-use pipewright_pipeline::machine::{self, FailureType, Report, RunAction, Success};
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{self, Declared, FailureType, Report, RunAction, Success, all};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::commands::{self, Started};
 use pipewright_sandbox::files::Input;
@@ -43,9 +43,10 @@ use pipewright_engine::retention::Pinned as PinnedElsewhere;
 use pipewright_packages::plugins::{Plugins, abi_type_id};
 use pipewright_store::{Aggregate, PartKey, Store};
 
-/// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action`.
-pub fn plugin_pin(stage: &str, action: &str) -> String {
-    format!("plugin/{stage}/{action}")
+/// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action` or
+/// `Stage/beforeEntry/Rule`.
+pub fn plugin_pin(name_in_pipeline: &str) -> String {
+    format!("plugin/{name_in_pipeline}")
 }
 
 pub struct SandboxActions {
@@ -90,7 +91,7 @@ impl Actions for Runner {
     fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
         let actions = Arc::clone(&self.0);
         let execution = tracing::info_span!("execution", pipeline = %run.declaration.name, id = %run.execution);
-        let (stage, name) = (run.stage().name.as_str(), run.name());
+        let (stage, name) = (run.stage().name.as_str(), run.placed().name_in_stage());
         let action = tracing::info_span!(
             parent: &execution, "action", stage, name, id = %run.action_execution, call = run.call, attempt = run.attempt
         );
@@ -132,11 +133,9 @@ impl Actions for Runner {
 
     fn pins(&self, account: u64, declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
         let catalogue = self.0.plugins.catalogue(account);
-        let actions =
-            declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
-        let pin = actions.filter_map(|(stage, action)| {
-            let served = catalogue.bound(&action.action_type_id)?;
-            Some((plugin_pin(&stage.name, &action.name), served.digest.clone()))
+        let pin = all(declaration).filter_map(|placed| {
+            let served = catalogue.bound(&placed.declared.type_id())?;
+            Some((plugin_pin(&placed.name_in_pipeline()), served.digest.clone()))
         });
         pin.collect()
     }
@@ -196,41 +195,37 @@ impl SandboxActions {
     }
 
     async fn plugin(&self, pipeline: Aggregate, run: &RunAction) -> Option<Plugin> {
-        let action = run.action()?;
-        let pin = plugin_pin(&run.stage().name, &action.name);
-        match run.start.pins.get(&pin) {
+        let placed = run.placed();
+        match run.start.pins.get(&plugin_pin(&placed.name_in_pipeline())) {
             Some(digest) => self.plugins.load_pinned(&self.sandbox, digest).await,
-            None => self.plugins.bound(&self.sandbox, pipeline.account, &action.action_type_id).await,
+            None => self.plugins.bound(&self.sandbox, pipeline.account, &placed.declared.type_id()).await,
         }
     }
 
     /// What the action was granted when its execution started.
     async fn granted(&self, pipeline: Aggregate, run: &RunAction, plugin: &Description) -> Result<Grants, String> {
         let grants = self.pinned_grants(pipeline, &run.start.pins).await?;
-        let action = format!("{}/{}", run.stage().name, run.name());
-        let resolved = grants.resolve(&action, &plugin.name, &plugin.version);
-        resolved
-            .map_err(|error| self.told(pipeline.account, "what the action is granted cannot be had", error.to_string()))
+        let resolved = grants.resolve(&run.placed().name_in_pipeline(), &plugin.name, &plugin.version);
+        let what = format!("what the {} is granted cannot be had", run.declared().kind());
+        resolved.map_err(|error| self.told(pipeline.account, &what, error.to_string()))
     }
 
     async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
-        let stage = run.stage().name.as_str();
-        let Some(action) = run.action() else {
-            return Report::failed(FailureType::ConfigurationError, "rules are not run here yet");
-        };
+        let (placed, id) = (run.placed(), run.declared().type_id());
         let Some(plugin) = self.plugin(pipeline, &run).await else {
-            let id = &action.action_type_id;
-            let message = match self.plugins.catalogue(pipeline.account).yanked(id) {
+            let message = match self.plugins.catalogue(pipeline.account).yanked(&id) {
                 Some(yanked) => format!("{id} cannot be used any more: {yanked}"),
                 None => format!("no plugin serves {id} here any more; add it and retry the stage"),
             };
             return Report::failed(FailureType::ConfigurationError, message);
         };
         let description = plugin.description();
-        let mut request = self.request(pipeline, &run, action);
+        let mut request = self.request(pipeline, &run);
         let granted = async {
             let mut grants = self.granted(pipeline, &run, description).await?;
-            self.connect(pipeline.account, action, &run.configuration, &mut request, &mut grants).await?;
+            if let Declared::Action(action) = run.declared() {
+                self.connect(pipeline.account, action, &run.configuration, &mut request, &mut grants).await?;
+            }
             Ok::<_, String>(grants)
         };
         let mut grants = match granted.await {
@@ -246,13 +241,12 @@ impl SandboxActions {
         if run.attempt > 1 {
             folder.empty().await;
         }
-        let log = self.logs.of(&run.execution.to_string(), &run.action_execution.to_string(), stage, &action.name);
-        if let Some(deprecated) =
-            self.plugins.catalogue(pipeline.account).deprecated(&action.action_type_id, plugin.digest())
-        {
+        let (execution, id_of_run) = (run.execution.to_string(), run.action_execution.to_string());
+        let log = self.logs.of(&execution, &id_of_run, &placed.stage.name, &placed.name_in_stage());
+        if let Some(deprecated) = self.plugins.catalogue(pipeline.account).deprecated(&id, plugin.digest()) {
             log.log(Level::Warn, &deprecated);
         }
-        let build = match builds::is_build(&action.action_type_id) {
+        let build = match builds::is_build(&id) {
             true => match self.build(pipeline, &run, &mut grants).await {
                 Ok(build) => Some(build),
                 Err(message) => return Report::failed(FailureType::SystemUnavailable, message),
@@ -262,7 +256,7 @@ impl SandboxActions {
         request.environment.extend(build.iter().flat_map(|build| build.variables.clone()));
         let spent = spent(&log, run.spent, grants.commands.is_some()).await;
         let work = ActionWork {
-            limits: self.limits.clone().within_minutes(action.timeout_in_minutes).less(&spent),
+            limits: self.limits.clone().within_minutes(placed.declared.timeout_in_minutes()).less(&spent),
             plugin,
             request,
             grants,
@@ -270,7 +264,7 @@ impl SandboxActions {
             folder,
             log,
         };
-        let calls = self.calls(pipeline, &run, action, work);
+        let calls = self.calls(pipeline, &run, work);
         match build {
             Some(build) => build.carry_out(calls).await,
             None => calls.await,
@@ -278,20 +272,14 @@ impl SandboxActions {
     }
 
     /// The call, and after it one for each program that the call before started.
-    async fn calls(
-        &self,
-        pipeline: Aggregate,
-        run: &RunAction,
-        action: &ActionDeclaration,
-        work: ActionWork,
-    ) -> Report {
+    async fn calls(&self, pipeline: Aggregate, run: &RunAction, work: ActionWork) -> Report {
         let ActionWork { mut limits, plugin, mut request, grants, inputs, folder, log } = work;
         let (mut keeper, mut ended) = (None, None);
         let (mut usage, mut denials, mut written) = (machine::Usage::default(), Vec::new(), 0);
         let outcome = loop {
             let call = Call {
                 tenant: pipeline.account,
-                entry: entry(run, action),
+                entry: entry(run),
                 request: request.clone(),
                 grants: grants.clone(),
                 time: None,
@@ -318,7 +306,7 @@ impl SandboxActions {
             let (Some(started), Ok(Outcome::Waiting(wait))) = (end.started.take(), &end.result) else {
                 denials.append(&mut end.denials);
                 end.denials = denials;
-                break self.report(pipeline, run, action, end, &limits.files).await.outcome;
+                break self.report(pipeline, run, end, &limits.files).await.outcome;
             };
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
             let refused = started.clone();
@@ -396,8 +384,9 @@ impl SandboxActions {
         run.inputs.iter().map(input).collect()
     }
 
-    fn request(&self, pipeline: Aggregate, run: &RunAction, action: &ActionDeclaration) -> abi::Request {
-        let mut request = self.bare_request(pipeline, &run.declaration, &run.stage().name, action, &run.configuration);
+    fn request(&self, pipeline: Aggregate, run: &RunAction) -> abi::Request {
+        let (stage, declared) = (&run.stage().name, run.declared());
+        let mut request = self.bare_request(pipeline, &run.declaration, stage, declared, &run.configuration);
         request.context.execution_id = run.execution.to_string();
         request.context.action_execution_id = run.action_execution.to_string();
         request.inputs = run.inputs.iter().map(|(name, _)| name.clone()).collect();
@@ -409,25 +398,25 @@ impl SandboxActions {
         request
     }
 
-    /// The request of an action without an execution.
+    /// The request of an action or a rule without an execution.
     fn bare_request(
         &self,
         pipeline: Aggregate,
         declaration: &PipelineDeclaration,
         stage: &str,
-        action: &ActionDeclaration,
+        declared: Declared<'_>,
         configuration: &BTreeMap<String, String>,
     ) -> abi::Request {
-        let outputs = action.output_artifacts.iter().flatten();
+        let outputs = declared.output_artifacts().iter();
         abi::Request {
-            action_type: abi_type_id(&action.action_type_id),
+            action_type: abi_type_id(&declared.type_id()),
             context: abi::Context {
                 account: format!("{:012}", pipeline.account),
-                region: action.region.clone().unwrap_or_else(|| self.region.clone()),
+                region: declared.region().unwrap_or(&self.region).to_owned(),
                 pipeline: declaration.name.clone(),
                 execution_id: String::new(),
                 stage: stage.to_owned(),
-                action: action.name.clone(),
+                action: declared.name().to_owned(),
                 action_execution_id: String::new(),
             },
             settings: configuration.iter().map(|(name, value)| named(name, value)).collect(),
@@ -437,21 +426,14 @@ impl SandboxActions {
                 .collect(),
             commands: Vec::new(),
             environment: Vec::new(),
-            output_variables: action.output_variables.clone().unwrap_or_default(),
+            output_variables: declared.output_variables().to_vec(),
             idempotency_key: String::new(),
             attempt: 1,
             resumed: None,
         }
     }
 
-    async fn report(
-        &self,
-        pipeline: Aggregate,
-        run: &RunAction,
-        action: &ActionDeclaration,
-        end: CallEnd,
-        quota: &FileQuota,
-    ) -> Report {
+    async fn report(&self, pipeline: Aggregate, run: &RunAction, end: CallEnd, quota: &FileQuota) -> Report {
         let result = match end.result {
             Ok(outcome) => outcome,
             Err(CallFailure::Host(error)) => {
@@ -467,14 +449,19 @@ impl SandboxActions {
         }
         if let Some(name) = end.undeclared.first() {
             let message = format!(
-                "the plugin wrote to /outputs/{name}, but the action declares no output artifact of this name; add it to \
-                 outputArtifacts, or name it as the plugin does"
+                "the plugin wrote to /outputs/{name}, but the {} declares no output artifact of this name; {}",
+                run.declared().kind(),
+                if run.is_rule() {
+                    "a rule makes none"
+                } else {
+                    "add it to outputArtifacts, or name it as the plugin does"
+                },
             );
             return Report::failed(FailureType::ConfigurationError, message);
         }
         let report = outcome::report(result);
         let machine::Outcome::Succeeded(mut success) = report.outcome else { return report };
-        if let Some(message) = outcome::not_made(action.outputs(), &end.outputs) {
+        if let Some(message) = outcome::not_made(run.outputs(), &end.outputs) {
             return Report::failed(FailureType::ConfigurationError, message);
         }
         match self.take_in(&mut success, end.outputs, quota).await {
@@ -553,9 +540,9 @@ fn used(usage: &Usage) -> machine::Usage {
 }
 
 /// Which function of the plugin is called.
-fn entry(run: &RunAction, action: &ActionDeclaration) -> Entry {
+fn entry(run: &RunAction) -> Entry {
     let revision = run.source_revision.as_ref().map(|revision| revision.revision_value.clone());
-    Entry::of(abi_type_id(&action.action_type_id).category, revision)
+    Entry::of(abi_type_id(&run.declared().type_id()).category, revision)
 }
 
 /// With what an action is called.

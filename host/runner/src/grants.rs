@@ -4,7 +4,7 @@
 //! capability says, means or looks like in words (the sandbox).
 //!
 //! ```toml
-//! [action."Publish/Site"]                       # Stage/Action
+//! [action."Publish/Site"]                       # Stage/Action, or Stage/beforeEntry/Rule
 //! plugin = "pipewright/deploy-directory@1"      # optional: only while this plugin serves the action
 //! directories.site = { path = "public", access = "write" }
 //! http = ["https://example.com", { origin = "http://localhost:8080", private = true }]
@@ -22,6 +22,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use pipewright_base::hex;
+use pipewright_pipeline::machine::ConditionType;
 use pipewright_sandbox::capabilities::Capability as _;
 use pipewright_sandbox::capabilities::secrets::Secrets;
 use pipewright_sandbox::grants::{Access, Directory, Grants, SecretValue, Written, tidy};
@@ -29,6 +30,8 @@ use pipewright_text::printable;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest as _, Sha256};
+
+const CONDITIONS: [ConditionType; 3] = [ConditionType::BeforeEntry, ConditionType::OnSuccess, ConditionType::OnFailure];
 
 /// A larger grants file is refused: it would never be read by a person either.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -135,8 +138,13 @@ impl GrantsFile {
     fn parse(base: PathBuf, text: String) -> Result<Self, String> {
         let document: Document = toml::from_str(&text).map_err(|error| error.to_string())?;
         for name in document.action.keys() {
-            if name.split('/').count() != 2 {
-                return Err(format!("[action.\"{name}\"]: write it as \"Stage/Action\""));
+            let parts: Vec<&str> = name.split('/').collect();
+            let is_rule = |which: &ConditionType| which.member() == parts[1];
+            if parts.len() != 2 && !(parts.len() == 3 && CONDITIONS.iter().any(is_rule)) {
+                return Err(format!(
+                    "[action.\"{name}\"]: write it as \"Stage/Action\", or for a rule as \"Stage/beforeEntry/Rule\" (or \
+                     onSuccess, onFailure)"
+                ));
             }
         }
         Ok(Self { digest: hex::encode(Sha256::digest(&text)), base, text, actions: document.action })
@@ -166,7 +174,7 @@ impl GrantsFile {
         self.actions.entry(action.to_owned()).or_default().written.directories.insert(name.to_owned(), directory);
     }
 
-    /// The `Stage/Action` names that the file grants something to.
+    /// The names, `Stage/Action` or `Stage/beforeEntry/Rule`, that the file grants something to.
     pub fn actions(&self) -> impl Iterator<Item = &str> {
         self.actions.keys().map(String::as_str)
     }
@@ -292,5 +300,7 @@ mod tests {
         check("[action.\"A/B\"]\nsecrets.a = { hots = [] }\n", "unknown field `hots`");
         check("[action.\"A/B\"]\nhttp = [7]\n", "expected \"https://host\"");
         check("[action.A]\nclock = true\n", "write it as \"Stage/Action\"");
+        check("[action.\"A/B/C\"]\nclock = true\n", "or for a rule as \"Stage/beforeEntry/Rule\"");
+        GrantsFile::parse("/".into(), "[action.\"A/onFailure/B\"]\nclock = true\n".to_owned()).unwrap();
     }
 }

@@ -1,11 +1,12 @@
-//! Compute `AWS/Commands/1`: a list of shell commands, as CodePipeline's own action runs them.
+//! Compute `AWS/Commands/1`: a list of shell commands, as CodePipeline's own action runs them; and rule `AWS/Commands/1`, which passes
+//! where they succeed.
 //!
 //! The commands, files and variables stand on the action. They are one phase of a build, with the shell, the variables and the
 //! globs of buildspecs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use build_jobs::{Plan, Progress, advance, directory_of, is_first, source_directory};
+use build_jobs::{Ended, Plan, Progress, advance, directory_of, is_first, source_directory};
 use pipewright_buildspec::{About, Buildspec, Origins, Source, Status, environment};
 use pipewright_sdk::prelude::*;
 
@@ -39,26 +40,46 @@ fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Repor
         info!("The grant says what the commands may use and reach: the compute type and the network's settings do not");
     }
     let buildspec = buildspec(action)?;
-    let primary = action.input()?;
-    let plan = Plan {
-        buildspec: &buildspec,
-        primary: Some(primary.name()),
-        environment: variables(action, &buildspec),
-        secrets: BTreeMap::new(),
-        image: None,
-        wall_seconds_max: None,
-    };
-    let mut ended = match advance(action, &plan)? {
+    let mut ended = match run(action, &buildspec)? {
         Progress::Waiting(wait) => return Ok(Step::Waiting(wait)),
         Progress::Ended(ended) => ended,
     };
     ended.upload(action, &buildspec);
-    if ended.build().status() != Status::Succeeded {
-        let context = ended.build().failure().map(|phase| phase.context.clone()).unwrap_or_default();
-        return Err(Failure::job(format!("Action failed with status: FAILED. {}: {}", context.code, context.message)));
+    if let Some(reason) = failure(&ended) {
+        return Err(Failure::job(format!("Action failed with status: FAILED. {reason}")));
     }
     let variables = ended.exported(&buildspec, &BTreeSet::new())?;
     Ok(Step::Done(Report { summary: None, external_id: None, variables, links: Vec::new() }))
+}
+
+/// Passes where shell commands in the first input artifact succeed. The other ones are in `CODEBUILD_SRC_DIR_NAME`.
+#[action(provider = "Commands", owner = "AWS", inputs = 1..=10)]
+fn commands_rule(action: &Action, (): ()) -> Result<Step<Verdict>> {
+    Ok(match run(action, &buildspec(action)?)? {
+        Progress::Waiting(wait) => Step::Waiting(wait),
+        Progress::Ended(ended) => Step::Done(failure(&ended).map_or_else(Verdict::passed, Verdict::failed)),
+    })
+}
+
+/// The commands, call by call.
+fn run(action: &Action, buildspec: &Buildspec) -> Result<Progress> {
+    let primary = action.input()?;
+    let plan = Plan {
+        buildspec,
+        primary: Some(primary.name()),
+        environment: variables(action, buildspec),
+        secrets: BTreeMap::new(),
+        image: None,
+        wall_seconds_max: None,
+    };
+    advance(action, &plan)
+}
+
+/// Why they did not succeed.
+fn failure(ended: &Ended) -> Option<String> {
+    let context = ended.build().failure().map(|phase| phase.context.clone()).unwrap_or_default();
+    let is_failed = ended.build().status() != Status::Succeeded;
+    is_failed.then(|| format!("{}: {}", context.code, context.message))
 }
 
 fn buildspec(action: &Action) -> Result<Buildspec> {
@@ -101,6 +122,7 @@ plugin! {
     name: "pipewright/compute-commands",
     asks: [ask(Capability::Commands, "to run the commands of the action")],
     compute: [shell_commands],
+    rule: [commands_rule],
 }
 
 #[cfg(test)]

@@ -92,6 +92,6 @@ impl Actions for Scripted {
     /// What the executions of a server hold on to.
     fn pins(&self, _: u64, declaration: &PipelineDeclaration) -> BTreeMap<String, String> {
         let stages = declaration.stages.iter();
-        stages.map(|stage| (plugin_pin(&stage.name, &stage.actions[0].name), "0".repeat(64))).collect()
+        stages.map(|stage| (plugin_pin(&format!("{}/{}", stage.name, stage.actions[0].name)), "0".repeat(64))).collect()
     }
 }

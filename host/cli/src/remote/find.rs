@@ -2,7 +2,11 @@
 //!
 //! Owns the calls that find something. Must not change anything.
 
-use pipewright_pipeline::responses::{ActionExecutionDetail, GetPipelineStateOutput, PipelineExecutionSummary};
+use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::{ActionStatus, Declared, all};
+use pipewright_pipeline::responses::{
+    ActionExecutionDetail, GetPipelineStateOutput, PipelineExecutionSummary, RuleExecutionDetail, Time,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -79,10 +83,66 @@ pub async fn actions(server: &Server, pipeline: &str, execution: &str) -> Result
     found.into_iter().rev().map(read).collect()
 }
 
-/// Whether a person who wrote `named` means this action: `Stage/Action`, or one of both.
-pub fn is_named(named: &str, stage: &str, action: &str) -> bool {
+/// An action execution or a rule execution.
+pub struct Run {
+    pub id: String,
+    pub stage: String,
+    /// In its stage: `Action`, or `beforeEntry/Rule`.
+    pub name: String,
+    pub is_running: bool,
+    began: Time,
+}
+
+/// All that runs in one execution, in the order in which it began.
+pub async fn runs(server: &Server, pipeline: &str, execution: &str) -> Result<Vec<Run>, Ended> {
+    let input = json!({ "pipelineName": pipeline, "filter": { "pipelineExecutionId": execution } });
+    let rules = pages(server, "ListRuleExecutions", input, "ruleExecutionDetails", usize::MAX).await?;
+    let action = |action: ActionExecutionDetail| Run {
+        is_running: action.is_running(),
+        id: action.action_execution_id,
+        stage: action.stage_name,
+        name: action.action_name,
+        began: action.start_time,
+    };
+    let rules: Vec<RuleExecutionDetail> = rules.into_iter().rev().map(read).collect::<Result<_, _>>()?;
+    let declaration = match rules.first() {
+        Some(rule) => Some(declaration(server, pipeline, rule.pipeline_version).await?),
+        None => None,
+    };
+    let rule = |rule: RuleExecutionDetail| Run {
+        name: rule_in_stage(declaration.as_ref(), &rule),
+        id: rule.rule_execution_id,
+        stage: rule.stage_name,
+        is_running: rule.status == ActionStatus::InProgress,
+        began: rule.start_time,
+    };
+    let actions = actions(server, pipeline, execution).await?;
+    let mut runs: Vec<Run> = actions.into_iter().map(action).chain(rules.into_iter().map(rule)).collect();
+    runs.sort_by_key(|run| run.began.0);
+    Ok(runs)
+}
+
+async fn declaration(server: &Server, pipeline: &str, version: u32) -> Result<PipelineDeclaration, Ended> {
+    read(server.call("GetPipeline", json!({ "name": pipeline, "version": version })).await?["pipeline"].take())
+}
+
+/// What a rule is called in its stage. The API does not say in which condition it is; where several of the stage have a rule of its
+/// name, its name stands by itself.
+fn rule_in_stage(declaration: Option<&PipelineDeclaration>, rule: &RuleExecutionDetail) -> String {
+    let named = declaration.into_iter().flat_map(all).filter(|placed| {
+        matches!(placed.declared, Declared::Rule(it) if it.name == rule.rule_name)
+            && placed.stage.name == rule.stage_name
+    });
+    match named.collect::<Vec<_>>()[..] {
+        [one] => one.name_in_stage(),
+        _ => rule.rule_name.clone(),
+    }
+}
+
+/// Whether a person who wrote `named` means this action or rule: `Stage/Action`, `Stage/beforeEntry/Rule`, or a part.
+pub fn is_named(named: &str, stage: &str, name: &str) -> bool {
     match named.split_once('/') {
-        Some((of_stage, of_action)) => (of_stage, of_action) == (stage, action),
-        None => named == action || named == stage,
+        Some((of_stage, of_name)) => (of_stage, of_name) == (stage, name) || named == name,
+        None => named == stage || Some(named) == name.rsplit('/').next(),
     }
 }

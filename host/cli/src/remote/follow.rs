@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use pipewright_pipeline::machine::{ConditionType, rule_in_stage};
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::Server;
+use super::show::text;
 use pipewright_aws::client::{Client, ClientError, Events};
 
 /// A server that restarts is back within about a minute, or it is given up.
@@ -73,7 +76,21 @@ impl Feed {
     }
 }
 
-/// One action execution on a server.
+/// The action execution or rule execution that an event's detail is about.
+pub fn run_of(detail: &Value) -> Option<String> {
+    let id = detail["action-execution-id"].as_str().or(detail["rule-execution-id"].as_str())?;
+    Some(id.to_owned())
+}
+
+/// What it is called in its stage.
+pub fn name_of(detail: &Value) -> String {
+    match (ConditionType::deserialize(&detail["condition"]), detail["rule"].as_str()) {
+        (Ok(condition), Some(rule)) => rule_in_stage(condition, rule),
+        _ => text(&detail["action"]),
+    }
+}
+
+/// One action execution or rule execution on a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
     pub pipeline: String,

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use pipewright_pipeline::responses::ActionExecutionDetail;
 use serde_json::{Value, json};
 
+use super::find::Run;
 use super::follow::{self, Action, Heard, LogLine, LogUpdate};
 use super::show::{self, text};
 use super::{Connection, Server, find};
@@ -20,7 +20,7 @@ const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 pub struct Arguments {
     /// The pipeline
     name: String,
-    /// Only this stage, action, or STAGE/ACTION
+    /// Only this stage, action or rule, STAGE/ACTION, or STAGE/beforeEntry/RULE
     action: Option<String>,
     /// The execution [default: the newest]
     #[arg(long, value_name = "ID")]
@@ -59,10 +59,10 @@ struct Logs<'a> {
 }
 
 impl Logs<'_> {
-    /// The action executions that were asked for, in the order in which they began.
-    async fn actions(&self) -> Result<Vec<ActionExecutionDetail>, Ended> {
-        let mut found = find::actions(self.server, &self.arguments.name, &self.execution).await?;
-        found.retain(|action| self.is_meant(&action.stage_name, &action.action_name));
+    /// The actions and rules that were asked for, in the order in which they began.
+    async fn actions(&self) -> Result<Vec<Run>, Ended> {
+        let mut found = find::runs(self.server, &self.arguments.name, &self.execution).await?;
+        found.retain(|run| self.is_meant(&run.stage, &run.name));
         Ok(found)
     }
 
@@ -70,13 +70,13 @@ impl Logs<'_> {
         self.arguments.action.as_deref().is_none_or(|named| find::is_named(named, stage, action))
     }
 
-    fn of(&self, action: &ActionExecutionDetail) -> Action {
+    fn of(&self, run: &Run) -> Action {
         Action {
             pipeline: self.arguments.name.clone(),
             execution: self.execution.clone(),
-            id: action.action_execution_id.clone(),
-            stage: action.stage_name.clone(),
-            name: action.action_name.clone(),
+            id: run.id.clone(),
+            stage: run.stage.clone(),
+            name: run.name.clone(),
         }
     }
 
@@ -118,8 +118,8 @@ impl Logs<'_> {
         let mut heard_of = 0;
         for action in self.actions().await? {
             heard_of += 1;
-            if action.is_running() {
-                speaking.push(action.action_execution_id.clone());
+            if action.is_running {
+                speaking.push(action.id.clone());
                 follow::tail(self.server, self.of(&action), ears.clone());
             } else {
                 self.whole(&self.of(&action)).await?;
@@ -155,9 +155,9 @@ impl Logs<'_> {
         let action = Action {
             pipeline: self.arguments.name.clone(),
             execution: self.execution.clone(),
-            id: detail["action-execution-id"].as_str()?.to_owned(),
+            id: follow::run_of(detail)?,
             stage: text(&detail["stage"]),
-            name: text(&detail["action"]),
+            name: follow::name_of(detail),
         };
         let is_meant = detail["execution-id"] == *self.execution
             && detail["state"] == "STARTED"

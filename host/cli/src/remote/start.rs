@@ -165,7 +165,7 @@ impl Follower<'_> {
         }
         let Some(mut update) = update(event) else { return Ok(None) };
         if let Update::Action { stage, action, status, summary, .. } = &mut update {
-            let id = text(&event["detail"]["action-execution-id"]);
+            let id = follow::run_of(&event["detail"]).unwrap_or_default();
             match status {
                 Status::Waiting => {
                     let approve = format!("approve {} {stage}/{action}", self.pipeline);
@@ -250,7 +250,7 @@ fn update(event: &Value) -> Option<Update> {
         "STOPPED" | "CANCELED" | "ABANDONED" | "SUPERSEDED" => Status::Stopped,
         _ => return None,
     };
-    let (stage, action) = (text(&detail["stage"]), text(&detail["action"]));
+    let (stage, action) = (text(&detail["stage"]), follow::name_of(detail));
     Some(match event["detail-type"].as_str()? {
         "CodePipeline Pipeline Execution State Change" => Update::Execution {
             pipeline: text(&detail["pipeline"]),
@@ -259,7 +259,7 @@ fn update(event: &Value) -> Option<Update> {
             message: detail["status-summary"].as_str().map(str::to_owned),
         },
         "CodePipeline Stage Execution State Change" => Update::Stage { stage, status },
-        "CodePipeline Action Execution State Change" => {
+        "CodePipeline Action Execution State Change" | "Pipewright Rule Execution State Change" => {
             let is_approval = detail["type"]["category"] == "Approval" && status == Status::Running;
             let summary = detail["execution-result"]["external-execution-summary"].as_str().map(str::to_owned);
             let status = if is_approval { Status::Waiting } else { status };

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use pipewright_pipeline::machine::{ActionStatus, StageStatus};
-use pipewright_pipeline::responses::{ActionState, GetPipelineStateOutput, StageState};
+use pipewright_pipeline::machine::ConditionType::{self, BeforeEntry, OnFailure, OnSuccess};
+use pipewright_pipeline::machine::{ActionStatus, ConditionStatus, StageStatus, rule_in_stage};
+use pipewright_pipeline::responses::{ActionState, ConditionState, ErrorDetails, GetPipelineStateOutput, StageState};
 use pipewright_text::printable;
 
 use super::show::{self, time_of};
@@ -48,7 +49,7 @@ fn hide_tokens(output: &mut serde_json::Value) {
     }
 }
 
-/// A stage, and each of its actions.
+/// A stage, with its conditions and actions.
 fn rows(stage: &StageState) -> Vec<[String; 4]> {
     let latest = stage.latest_execution.as_ref();
     let status = latest.map_or("not started".to_owned(), |latest| format!("{:?}", latest.status));
@@ -56,8 +57,46 @@ fn rows(stage: &StageState) -> Vec<[String; 4]> {
     let mut rows = vec![[stage.stage_name.clone(), status, String::new(), execution.to_owned()]];
     let waits = |id: &str| [stage.stage_name.clone(), "waits in front".to_owned(), String::new(), id.to_owned()];
     rows.extend(stage.inbound_executions.iter().map(|waiting| waits(&waiting.pipeline_execution_id)));
+    let conditions: Vec<_> = conditions(stage).collect();
+    let (before, after) = conditions.split_at(conditions.iter().take_while(|(which, _)| *which == BeforeEntry).count());
+    rows.extend(before.iter().flat_map(|(which, condition)| condition_rows(&stage.stage_name, *which, condition)));
     rows.extend(stage.action_states.iter().map(|action| row(&stage.stage_name, action)));
+    rows.extend(after.iter().flat_map(|(which, condition)| condition_rows(&stage.stage_name, *which, condition)));
     rows
+}
+
+/// The conditions of a stage that were judged, in the order in which they are.
+fn conditions(stage: &StageState) -> impl Iterator<Item = (ConditionType, &ConditionState)> {
+    let states = [
+        (BeforeEntry, &stage.before_entry_condition_state),
+        (OnSuccess, &stage.on_success_condition_state),
+        (OnFailure, &stage.on_failure_condition_state),
+    ];
+    states.into_iter().flat_map(|(which, state)| {
+        let conditions = state.iter().flat_map(|state| &state.condition_states);
+        conditions.map(move |condition| (which, condition))
+    })
+}
+
+/// A condition, and each of its rules.
+fn condition_rows(stage: &str, which: ConditionType, condition: &ConditionState) -> Vec<[String; 4]> {
+    let latest = &condition.latest_execution;
+    let name = format!("{stage}/{}", which.member());
+    let mut rows = vec![[name, format!("{:?}", latest.status), time_of(latest.last_status_change), String::new()]];
+    rows.extend(condition.rule_states.iter().map(|rule| {
+        let name = format!("{stage}/{}", rule_in_stage(which, &rule.rule_name));
+        let Some(latest) = &rule.latest_execution else {
+            return [name, "not started".to_owned(), String::new(), String::new()];
+        };
+        let summary = first_line(latest.error_details.as_ref(), latest.summary.as_ref());
+        [name, format!("{:?}", latest.status), time_of(latest.last_status_change), summary]
+    }));
+    rows
+}
+
+fn first_line(error: Option<&ErrorDetails>, summary: Option<&String>) -> String {
+    let error = error.map(|error| error.message.as_ref().unwrap_or(&error.code));
+    error.or(summary).and_then(|text| text.lines().next()).unwrap_or_default().to_owned()
 }
 
 fn row(stage: &str, action: &ActionState) -> [String; 4] {
@@ -69,9 +108,8 @@ fn row(stage: &str, action: &ActionState) -> [String; 4] {
         Some(_) => "waits for approval".to_owned(),
         None => format!("{:?}", latest.status),
     };
-    let error = latest.error_details.as_ref().map(|error| error.message.as_ref().unwrap_or(&error.code));
-    let summary = error.or(latest.summary.as_ref()).and_then(|text| text.lines().next()).unwrap_or_default();
-    [name, status, time_of(latest.last_status_change), summary.to_owned()]
+    let summary = first_line(latest.error_details.as_ref(), latest.summary.as_ref());
+    [name, status, time_of(latest.last_status_change), summary]
 }
 
 /// What holds the pipeline up, and the command that helps.
@@ -107,8 +145,18 @@ fn advice(server: &Server, pipeline: &str, stage: &StageState) -> Vec<String> {
             let latest = action.latest_execution.as_ref();
             latest.is_some_and(|latest| latest.status == ActionStatus::Failed)
         });
-        let target = failed.map_or_else(|| name.clone(), |action| format!("{name}/{}", action.action_name));
         let execution = &latest.pipeline_execution_id;
+        let is_failed = |condition: &ConditionState| {
+            matches!(condition.latest_execution.status, ConditionStatus::Failed | ConditionStatus::Errored)
+        };
+        let mut held = conditions(stage).filter(|(which, condition)| *which != OnFailure && is_failed(condition));
+        if let Some((which, _)) = held.next() {
+            let logs = server.command(&format!("logs {pipeline} {name} --execution {execution}"));
+            let go_on = server.command(&format!("override {pipeline} {name}"));
+            add(format!("{name}/{} did not pass.", which.member()), format!("{logs}\n  {go_on}"));
+            return lines;
+        }
+        let target = failed.map_or_else(|| name.clone(), |action| format!("{name}/{}", action.action_name));
         let logs = server.command(&format!("logs {pipeline} {target} --execution {execution}"));
         let error = failed.and_then(|action| action.latest_execution.as_ref()?.error_details.as_ref());
         // An execution keeps the grants that it started with, and so does its retry.

@@ -44,11 +44,11 @@ pub fn run(Command::Suggest(arguments): &Command) -> Result<ExitCode, Ended> {
         let executions = find::executions(server, &arguments.pipeline, arguments.last.get()).await?;
         for execution in &executions {
             let id = &execution.pipeline_execution_id;
-            for action in find::actions(server, &arguments.pipeline, id).await? {
+            for run in find::runs(server, &arguments.pipeline, id).await? {
                 let path = ["v1", "pipelines", &arguments.pipeline, "executions", id, "actions"];
-                let path = [&path[..], &[action.action_execution_id.as_str(), "journal"]].concat();
+                let path = [&path[..], &[run.id.as_str(), "journal"]].concat();
                 let journal = journal(server, &path).await?;
-                let name = format!("{}/{}", action.stage_name, action.action_name);
+                let name = format!("{}/{}", run.stage, run.name);
                 let added = used.entry(name).or_default().add(&journal);
                 added
                     .map_err(|error| Ended::Host(anyhow::anyhow!("the server's journal has another form: {error}")))?;

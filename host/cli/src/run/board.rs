@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::all;
 use pipewright_sandbox::seam::Level;
 use serde::Serialize;
 
@@ -85,6 +86,7 @@ pub struct StageRow {
     pub actions: Vec<ActionRow>,
 }
 
+/// Of an action, or of a rule of the stage's conditions (`beforeEntry/Rule`).
 pub struct ActionRow {
     pub name: String,
     pub status: Status,
@@ -97,8 +99,8 @@ pub struct ActionRow {
 
 impl Board {
     pub fn new(declaration: &PipelineDeclaration) -> Self {
-        let action = |name: &str| ActionRow {
-            name: name.to_owned(),
+        let action = |name: String| ActionRow {
+            name,
             status: Status::Pending,
             summary: None,
             targets: Vec::new(),
@@ -109,9 +111,13 @@ impl Board {
         let stages = declaration.stages.iter().map(|stage| StageRow {
             name: stage.name.clone(),
             status: Status::Pending,
-            actions: stage.actions.iter().map(|a| action(&a.name)).collect(),
+            actions: Vec::new(),
         });
-        Self { pipeline: declaration.name.clone(), status: Status::Pending, message: None, stages: stages.collect() }
+        let mut stages: Vec<StageRow> = stages.collect();
+        for placed in all(declaration) {
+            stages[placed.address.stage()].actions.push(action(placed.name_in_stage()));
+        }
+        Self { pipeline: declaration.name.clone(), status: Status::Pending, message: None, stages }
     }
 
     /// `at` is the time since the run began.

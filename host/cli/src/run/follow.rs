@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionHappening, ApprovalAnswer, ApprovalStatus, Awaited, Event, ExecutionId, ExecutionState,
-    InputKind, StageState,
+    ActionHappening, ApprovalAnswer, ApprovalStatus, Awaited, Event, ExecutionId, ExecutionState, InputKind,
+    StageState, rule_in_stage,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
@@ -266,28 +266,32 @@ impl Follower {
                     StageState::Canceled | StageState::Stopped | StageState::Skipped => Status::Stopped,
                 },
             }),
-            Event::Action(event) => self.action(*event),
+            Event::Action(event) => self.action(event.stage, event.action, event.what),
+            Event::Rule(event) => self.action(event.stage, rule_in_stage(event.condition, &event.rule), event.what),
             _ => None,
         }
     }
 
-    fn action(&self, event: ActionEvent) -> Option<Update> {
-        let (status, summary, told) = match event.what {
+    fn action(&self, stage: String, action: String, what: ActionHappening) -> Option<Update> {
+        let (status, summary, told) = match what {
             ActionHappening::Started { .. } | ActionHappening::Resumed { .. } | ActionHappening::Restarted { .. } => {
                 (Status::Running, None, None)
             }
             ActionHappening::Waiting(wait) => (Status::Waiting, wait.summary, None),
             ActionHappening::Succeeded { told, .. } => (Status::Succeeded, told.summary.clone(), Some(told)),
             ActionHappening::Failed { error, told } => (Status::Failed, Some(error.message), Some(told)),
-            ActionHappening::NotPassed { told } => (Status::Failed, told.summary.clone(), Some(told)),
+            ActionHappening::NotPassed { told } => {
+                let summary = told.summary.clone().unwrap_or_else(|| "did not pass".to_owned());
+                (Status::Failed, Some(summary), Some(told))
+            }
             ActionHappening::Abandoned | ActionHappening::Canceled => (Status::Stopped, None, None),
             ActionHappening::Decided(_) => return None,
         };
-        let name = format!("{}/{}", event.stage, event.action);
+        let name = format!("{stage}/{action}");
         let targets = told.iter().flat_map(|told| told.details.get(TARGETS)).filter_map(|targets| targets.as_array());
         let targets = targets.flatten().filter_map(|target| target["id"].as_str());
         let targets = targets.map(|id| self.grants.host_path(&name, id).unwrap_or_else(|| id.to_owned())).collect();
-        Some(Update::Action { stage: event.stage, action: event.action, status, summary, targets })
+        Some(Update::Action { stage, action, status, summary, targets })
     }
 }
 
@@ -309,6 +313,7 @@ fn of(event: &Event) -> Option<ExecutionId> {
         Event::Execution(event) => Some(event.execution),
         Event::Stage(event) => Some(event.execution),
         Event::Action(event) => Some(event.execution),
+        Event::Rule(event) => Some(event.execution),
         _ => None,
     }
 }

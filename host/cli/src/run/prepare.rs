@@ -9,6 +9,7 @@ use pipewright_base::hex;
 use pipewright_pipeline::declaration::{
     ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, PipelineDeclaration,
 };
+use pipewright_pipeline::machine::all;
 use pipewright_pipeline::secrets;
 use pipewright_pipeline::validate::{self, Context};
 use pipewright_sandbox::{LoadError, Sandbox};
@@ -208,8 +209,7 @@ fn check_bound(declaration: &PipelineDeclaration, context: &Context<'_>) -> Resu
     if unbound.is_empty() {
         return Ok(());
     }
-    let mut text =
-        "no plugin serves these actions; add one with --plugin, or feed a source action with --source:".to_owned();
+    let mut text = "no plugin serves these; add one with --plugin, or feed a source action with --source:".to_owned();
     for unbound in unbound {
         text.push_str(&format!("\n{}: {}", unbound.path, unbound.id));
     }
@@ -265,14 +265,11 @@ fn ask_consent(path: &Path, grants: &GrantsFile) -> std::io::Result<bool> {
 
 /// A grant to an action that is not there is a mistake that would otherwise be noticed by what is refused.
 fn check_grants(grants: &GrantsFile, declaration: &PipelineDeclaration) -> Result<(), Ended> {
-    let names = |name: &str| {
-        let (stage, action) = name.split_once('/')?;
-        let stage = declaration.stages.iter().find(|row| row.name == stage)?;
-        stage.actions.iter().find(|row| row.name == action)
-    };
-    match grants.actions().find(|name| names(name).is_none()) {
+    let there: Vec<String> = all(declaration).map(|placed| placed.name_in_pipeline()).collect();
+    match grants.actions().find(|name| !there.iter().any(|there| there == name)) {
         Some(name) => {
-            Err(Ended::Usage(format!("the grants name the action \"{name}\", which the pipeline does not have")))
+            let what = if name.matches('/').count() == 1 { "action" } else { "rule" };
+            Err(Ended::Usage(format!("the grants name the {what} \"{name}\", which the pipeline does not have")))
         }
         None => Ok(()),
     }
@@ -281,12 +278,10 @@ fn check_grants(grants: &GrantsFile, declaration: &PipelineDeclaration) -> Resul
 /// Missing directories and secrets are told now, and not in the middle of the run.
 fn resolve_grants(grants: &GrantsFile, declaration: &PipelineDeclaration, plugins: &Plugins) -> Result<(), Ended> {
     let catalogue = plugins.catalogue(ACCOUNT);
-    for stage in &declaration.stages {
-        for action in &stage.actions {
-            if let Some(served) = catalogue.bound(&action.action_type_id) {
-                let (name, version) = (&served.about.name, &served.about.version);
-                grants.resolve(&format!("{}/{}", stage.name, action.name), name, version).map_err(Ended::usage)?;
-            }
+    for placed in all(declaration) {
+        if let Some(served) = catalogue.bound(&placed.declared.type_id()) {
+            let (name, version) = (&served.about.name, &served.about.version);
+            grants.resolve(&placed.name_in_pipeline(), name, version).map_err(Ended::usage)?;
         }
     }
     Ok(())

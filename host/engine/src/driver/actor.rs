@@ -16,7 +16,6 @@ use pipewright_pipeline::machine::{
     self, ActionExecutionId, Effect, Entropy, Event, Execution, ExecutionId, FailureType, Input, InputKind, Refusal,
     Reply, Report, RunAction, State, Step, TimerId, Timestamp,
 };
-use pipewright_pipeline::validate::not_run_here;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -446,7 +445,6 @@ impl Actor {
         pinned: (&Granted, &BTreeMap<String, Bytes>),
         at: Timestamp,
     ) -> Result<Reply, DriverError> {
-        check_runnable(&what, &decided.state)?;
         let kept = match (&mut what, &decided.state.declaration) {
             (InputKind::Start(request), Some(declaration)) => self.pin(request, declaration, pinned)?,
             _ => Puts::new(),
@@ -505,17 +503,6 @@ impl Actor {
         };
         self.running.insert(action, Running { call, handle });
     }
-}
-
-/// Nothing is taken that is not run here yet; nor is a pipeline started that an older version took with it.
-fn check_runnable(what: &InputKind, state: &State) -> Result<(), Refusal> {
-    let declaration = match what {
-        InputKind::Create { declaration } | InputKind::Update { declaration } => Some(declaration),
-        InputKind::Start(_) => state.declaration.as_ref(),
-        _ => None,
-    };
-    let problems = declaration.map(|declaration| not_run_here(declaration)).unwrap_or_default();
-    if problems.is_empty() { Ok(()) } else { Err(Refusal::NotSupported(problems)) }
 }
 
 /// The names of notes, and the parts in which they are kept.

@@ -6,12 +6,12 @@
 use pipewright_base::Digest;
 use pipewright_pipeline::declaration::{ActionCategory, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionHappening, Event, Execution, ExecutionId, ExecutionState, State, Timestamp,
+    ActionExecutionId, ActionHappening, Event, Execution, ExecutionId, ExecutionState, State, Timestamp,
 };
 
 use super::rows::{
-    ActionEdge, ActionKey, ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, EventRow, ExecutionRow,
-    PipelineRow, PolledRow, Row as _, RowChange, TokenRow,
+    ActionEdge, ActionKey, ArtifactRow, DeletedRow, DueRow, EventRow, ExecutionRow, PipelineRow, PolledRow, Row as _,
+    RowChange, RunOfRow, RunRow, TokenRow,
 };
 use pipewright_store::Aggregate;
 
@@ -41,12 +41,11 @@ pub(super) fn rows(step: &Stepped<'_>) -> Rows {
                 rows.push(ExecutionRow { uid: step.uid(), number, execution, start: step.sequence }.put());
                 rows.extend(step.inherited(execution).map(|row| row.put()));
             }
-            Event::Action(event) => step.action(event, &mut rows),
-            Event::Execution(_)
-            | Event::Stage(_)
-            | Event::Condition(_)
-            | Event::Rule(_)
-            | Event::TransitionChanged { .. } => {}
+            Event::Action(event) => {
+                step.run::<false>(event.execution, event.action_execution, &event.what, &mut rows);
+            }
+            Event::Rule(event) => step.run::<true>(event.execution, event.rule_execution, &event.what, &mut rows),
+            Event::Execution(_) | Event::Stage(_) | Event::Condition(_) | Event::TransitionChanged { .. } => {}
         }
     }
     if !step.events.is_empty() {
@@ -112,9 +111,15 @@ impl Stepped<'_> {
         inherited(self.aggregate.uid, rollback.map(|it| &**it))
     }
 
-    fn action(&self, event: &ActionEvent, rows: &mut Rows) {
-        let (uid, execution) = (self.uid(), event.execution);
-        let which = match &event.what {
+    fn run<const IS_RULE: bool>(
+        &self,
+        execution: ExecutionId,
+        run: ActionExecutionId,
+        what: &ActionHappening,
+        rows: &mut Rows,
+    ) {
+        let uid = self.uid();
+        let which = match what {
             ActionHappening::Started { .. } => ActionEdge::Start,
             ActionHappening::Succeeded { artifacts, .. } => {
                 let digests = artifacts.values().filter_map(|digest| artifact_digest(digest));
@@ -130,17 +135,17 @@ impl Stepped<'_> {
             | ActionHappening::Resumed { .. }
             | ActionHappening::Restarted { .. } => return,
         };
-        let place = ActionKey { started: self.started(event), action: event.action_execution };
-        rows.push(ActionRow { uid, place, which, execution, sequence: self.sequence }.put());
+        let place = ActionKey { started: self.started(execution, run), action: run };
+        rows.push(RunRow::<IS_RULE> { uid, place, which, execution, sequence: self.sequence }.put());
         if which == ActionEdge::Start {
-            rows.push(ActionOfRow { uid, execution, place }.put());
+            rows.push(RunOfRow::<IS_RULE> { uid, execution, place }.put());
         }
     }
 
-    /// When an action of an event started; one that this step started and ended is not in the state before.
-    fn started(&self, event: &ActionEvent) -> Timestamp {
-        let runs = self.before.executions.get(&event.execution).into_iter().flat_map(|it| it.runs.values());
-        runs.filter(|run| run.id == event.action_execution).map(|run| run.started).next().unwrap_or(self.at)
+    /// When an action or a rule started; one that this step started and ended is not in the state before.
+    fn started(&self, execution: ExecutionId, id: ActionExecutionId) -> Timestamp {
+        let runs = self.before.executions.get(&execution).into_iter().flat_map(|it| it.runs.values());
+        runs.filter(|run| run.id == id).map(|run| run.started).next().unwrap_or(self.at)
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId};
 
 use super::rows::{
-    ActionEdge, ActionKey, ActionOfRow, ActionRow, DeletedRow, ExecutionRow, PipelineRow, PolledRow, Row as _,
+    ActionEdge, ActionKey, DeletedRow, ExecutionRow, PipelineRow, PolledRow, Row as _, RunOfRow, RunRow,
 };
 use super::{Driver, DriverError};
 use pipewright_store::Aggregate;
@@ -14,7 +14,7 @@ use pipewright_store::Aggregate;
 /// Where a list goes on: the name of a row, without what all rows of the list have in common.
 pub type Position = Vec<u8>;
 
-/// Which records of a pipeline's history tell of an action execution.
+/// Which records of a pipeline's history tell of an action execution, or of a rule execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActionRecords {
     pub execution: ExecutionId,
@@ -25,13 +25,13 @@ pub struct ActionRecords {
 }
 
 impl ActionRecords {
-    fn of(row: &ActionRow) -> Self {
+    fn of<const IS_RULE: bool>(row: &RunRow<IS_RULE>) -> Self {
         let mut records = Self { execution: row.execution, place: row.place, start: None, end: None };
         records.add(row);
         records
     }
 
-    fn add(&mut self, row: &ActionRow) {
+    fn add<const IS_RULE: bool>(&mut self, row: &RunRow<IS_RULE>) {
         match row.which {
             ActionEdge::Start => self.start = Some(row.sequence),
             ActionEdge::End => self.end = Some(row.sequence),
@@ -66,18 +66,18 @@ impl Driver {
         Ok(rows.into_iter().map(|row| (row.name()[of.len()..].to_vec(), row.execution)).collect())
     }
 
-    /// The action executions of a pipeline, the newest first.
-    pub async fn list_actions(
+    /// The action executions of a pipeline, or its rule executions, the newest first.
+    pub async fn list_runs<const IS_RULE: bool>(
         &self,
         pipeline: Aggregate,
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<ActionRecords>, DriverError> {
-        let of = ActionRow::of(&pipeline.uid);
+        let of = RunRow::<IS_RULE>::of(&pipeline.uid);
         // Behind both rows of the last one.
         let after = after.map(|after| [after, &[u8::MAX]].concat());
         // Each has at most two rows.
-        let rows = self.rows::<ActionRow>(pipeline.account, of.clone(), behind(&of, after), 2 * limit).await?;
+        let rows = self.rows::<RunRow<IS_RULE>>(pipeline.account, of.clone(), behind(&of, after), 2 * limit).await?;
         let mut found: Vec<ActionRecords> = Vec::new();
         for row in rows {
             match found.last_mut() {
@@ -89,20 +89,20 @@ impl Driver {
         Ok(found)
     }
 
-    /// The action executions of one execution, the newest first.
-    pub async fn list_actions_of(
+    /// The same of one execution.
+    pub async fn list_runs_of<const IS_RULE: bool>(
         &self,
         pipeline: Aggregate,
         execution: ExecutionId,
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<ActionRecords>, DriverError> {
-        let of = ActionOfRow::of(&pipeline.uid, execution);
+        let of = RunOfRow::<IS_RULE>::of(&pipeline.uid, execution);
         let after = behind(&of, after.map(<[u8]>::to_vec));
         let mut actions = Vec::new();
-        for row in self.rows::<ActionOfRow>(pipeline.account, of, after, limit).await? {
-            let at = ActionRow::at(&pipeline.uid, row.place);
-            let rows = self.rows::<ActionRow>(pipeline.account, at, None, 2).await?;
+        for row in self.rows::<RunOfRow<IS_RULE>>(pipeline.account, of, after, limit).await? {
+            let at = RunRow::<IS_RULE>::at(&pipeline.uid, row.place);
+            let rows = self.rows::<RunRow<IS_RULE>>(pipeline.account, at, None, 2).await?;
             let Some(mut records) = rows.first().map(ActionRecords::of) else { continue };
             rows.iter().skip(1).for_each(|row| records.add(row));
             actions.push(records);
@@ -110,17 +110,26 @@ impl Driver {
         Ok(actions)
     }
 
-    /// Whether an execution has an action execution.
-    pub async fn has_action(
+    /// Whether an execution has an action execution, or a rule execution.
+    pub async fn has_run(
         &self,
         pipeline: Aggregate,
         execution: ExecutionId,
-        action: ActionExecutionId,
+        run: ActionExecutionId,
     ) -> Result<bool, DriverError> {
-        let of = ActionOfRow::of(&pipeline.uid, execution);
-        let mut rows = self.walk::<ActionOfRow>(pipeline.account, of, None);
+        Ok(self.has::<false>(pipeline, execution, run).await? || self.has::<true>(pipeline, execution, run).await?)
+    }
+
+    async fn has<const IS_RULE: bool>(
+        &self,
+        pipeline: Aggregate,
+        execution: ExecutionId,
+        run: ActionExecutionId,
+    ) -> Result<bool, DriverError> {
+        let of = RunOfRow::<IS_RULE>::of(&pipeline.uid, execution);
+        let mut rows = self.walk::<RunOfRow<IS_RULE>>(pipeline.account, of, None);
         while let Some(page) = rows.next().await? {
-            if page.iter().any(|row| row.place.action == action) {
+            if page.iter().any(|row| row.place.action == run) {
                 return Ok(true);
             }
         }

@@ -12,6 +12,8 @@ mod entry;
 pub(crate) mod faults;
 mod history;
 pub mod index;
+#[cfg(test)]
+mod judged;
 mod lists;
 #[cfg(test)]
 mod pinned;

@@ -139,7 +139,16 @@ pub(crate) async fn erase(store: &dyn Store, pipeline: Aggregate) -> Result<(), 
 }
 
 /// The kinds of rows whose names begin with the pipeline's uid.
-const OF_ONE: [Kind; 6] = [Kind::Executions, Kind::Actions, Kind::ActionsOf, Kind::Due, Kind::Polled, Kind::Tokens];
+const OF_ONE: [Kind; 8] = [
+    Kind::Executions,
+    Kind::Actions,
+    Kind::ActionsOf,
+    Kind::Rules,
+    Kind::RulesOf,
+    Kind::Due,
+    Kind::Polled,
+    Kind::Tokens,
+];
 
 /// A page of rows; none where there are no more.
 async fn rows(

@@ -12,6 +12,8 @@
 //! | Actions     | uid, !started, action, 0            | execution, sequence of its start               |
 //! | Actions     | uid, !started, action, 1            | execution, sequence of its end                 |
 //! | ActionsOf   | uid, execution, !started, action    | nothing                                        |
+//! | Rules       | as of Actions, of rule executions   | the same                                       |
+//! | RulesOf     | as of ActionsOf                     | nothing                                        |
 //! | Artifacts   | SHA-256, uid, execution             | nothing                                        |
 //! | Due         | uid                                 | when something is next due, 0 while an action runs |
 //! | Polled      | uid                                 | nothing: a source action of it is polled         |
@@ -42,6 +44,8 @@ pub enum Kind {
     Tokens = 8,
     Deleted = 9,
     Events = 10,
+    Rules = 11,
+    RulesOf = 12,
 }
 
 /// A row, or the name of one that goes.
@@ -230,8 +234,9 @@ pub enum ActionEdge {
     End = 1,
 }
 
+/// Of an action execution, or with `IS_RULE` of a rule execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionRow {
+pub struct RunRow<const IS_RULE: bool> {
     pub uid: Uid,
     pub place: ActionKey,
     pub which: ActionEdge,
@@ -240,7 +245,10 @@ pub struct ActionRow {
     pub sequence: u64,
 }
 
-impl ActionRow {
+pub type ActionRow = RunRow<false>;
+pub type RuleRow = RunRow<true>;
+
+impl<const IS_RULE: bool> RunRow<IS_RULE> {
     pub fn of(uid: &Uid) -> Bytes {
         Bytes::copy_from_slice(uid)
     }
@@ -256,8 +264,8 @@ impl ActionRow {
     }
 }
 
-impl Row for ActionRow {
-    const KIND: Kind = Kind::Actions;
+impl<const IS_RULE: bool> Row for RunRow<IS_RULE> {
+    const KIND: Kind = if IS_RULE { Kind::Rules } else { Kind::Actions };
 
     fn name(&self) -> Bytes {
         join(&[&self.uid, &self.place.to_bytes(), &[self.which as u8]])
@@ -285,20 +293,23 @@ impl Row for ActionRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionOfRow {
+pub struct RunOfRow<const IS_RULE: bool> {
     pub uid: Uid,
     pub execution: ExecutionId,
     pub place: ActionKey,
 }
 
-impl ActionOfRow {
+pub type ActionOfRow = RunOfRow<false>;
+pub type RuleOfRow = RunOfRow<true>;
+
+impl<const IS_RULE: bool> RunOfRow<IS_RULE> {
     pub fn of(uid: &Uid, execution: ExecutionId) -> Bytes {
         join(&[uid, execution.as_bytes()])
     }
 }
 
-impl Row for ActionOfRow {
-    const KIND: Kind = Kind::ActionsOf;
+impl<const IS_RULE: bool> Row for RunOfRow<IS_RULE> {
+    const KIND: Kind = if IS_RULE { Kind::RulesOf } else { Kind::ActionsOf };
 
     fn name(&self) -> Bytes {
         join(&[&self.uid, self.execution.as_bytes(), &self.place.to_bytes()])
@@ -529,8 +540,10 @@ mod tests {
         for (which, last) in [(ActionEdge::Start, "00"), (ActionEdge::End, "01")] {
             let name = format!("{u} fffffffffffffffe {a} {last}");
             check(&ActionRow { uid, place, which, execution, sequence: 9 }, &name, &format!("{e} 0000000000000009"));
+            check(&RuleRow { uid, place, which, execution, sequence: 9 }, &name, &format!("{e} 0000000000000009"));
         }
         check(&ActionOfRow { uid, execution, place }, &format!("{u} {e} fffffffffffffffe {a}"), "");
+        check(&RuleOfRow { uid, execution, place }, &format!("{u} {e} fffffffffffffffe {a}"), "");
         check(&ArtifactRow { digest: [0x44; 32], uid, execution }, &format!("{} {u} {e}", "44".repeat(32)), "");
         check(&DueRow { uid, at: 258 }, &u, "0000000000000102");
         check(&PolledRow { uid }, &u, "");

@@ -12,8 +12,8 @@ use super::write::Writer;
 use crate::driver::index;
 use crate::driver::record;
 use crate::driver::rows::{
-    ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, Kind, PipelineRow, PolledRow, Row as _,
-    RowChange, TokenRow, Walk,
+    ArtifactRow, DeletedRow, DueRow, ExecutionRow, Kind, PipelineRow, PolledRow, Row as _, RowChange, RunOfRow, RunRow,
+    TokenRow, Walk,
 };
 use pipewright_store::{Aggregate, IndexKey, List, Loaded, READ_ROWS_MAX, Snapshot, Store};
 
@@ -53,27 +53,39 @@ pub(super) async fn of_pipeline(
             to.row(account, row.put()).await?;
         }
     }
-    let mut rows = Walk::<ActionRow>::new(store, account, ActionRow::of(&uid), None);
-    while let Some(page) = rows.next().await? {
-        for row in page.iter().filter(|row| row.sequence <= snapshot.sequence) {
-            to.row(account, row.put()).await?;
-        }
-    }
-    let mut rows = Walk::<ActionOfRow>::new(store, account, Bytes::copy_from_slice(&uid), None);
-    while let Some(page) = rows.next().await? {
-        for row in page {
-            let at = ActionRow::at(&uid, row.place);
-            let started = Walk::<ActionRow>::new(store, account, at, None).by(1).page().await?;
-            if started.first().is_some_and(|started| started.sequence <= snapshot.sequence) {
-                to.row(account, row.put()).await?;
-            }
-        }
-    }
+    of_runs::<false>(store, pipeline, snapshot, to).await?;
+    of_runs::<true>(store, pipeline, snapshot, to).await?;
     // Those of tokens say nothing of a step, and one too many does no harm.
     for row in Walk::<TokenRow>::new(store, account, TokenRow::of(&uid), None).all().await? {
         to.row(account, row.put()).await?;
     }
     Ok(state.map_or(name.is_some(), |state| state.head.is_some()))
+}
+
+/// Those of its action executions, or of its rule executions.
+async fn of_runs<const IS_RULE: bool>(
+    store: &dyn Store,
+    Aggregate { account, uid }: Aggregate,
+    snapshot: &Snapshot,
+    to: &mut Writer,
+) -> Result<(), ExportError> {
+    let mut rows = Walk::<RunRow<IS_RULE>>::new(store, account, RunRow::<IS_RULE>::of(&uid), None);
+    while let Some(page) = rows.next().await? {
+        for row in page.iter().filter(|row| row.sequence <= snapshot.sequence) {
+            to.row(account, row.put()).await?;
+        }
+    }
+    let mut rows = Walk::<RunOfRow<IS_RULE>>::new(store, account, Bytes::copy_from_slice(&uid), None);
+    while let Some(page) = rows.next().await? {
+        for row in page {
+            let at = RunRow::<IS_RULE>::at(&uid, row.place);
+            let started = Walk::<RunRow<IS_RULE>>::new(store, account, at, None).by(1).page().await?;
+            if started.first().is_some_and(|started| started.sequence <= snapshot.sequence) {
+                to.row(account, row.put()).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The rows of one account that are in no pipeline's order, and those of kinds that the driver does not know.
@@ -117,6 +129,8 @@ fn is_exported_here(kind: u8) -> bool {
         Kind::Executions,
         Kind::Actions,
         Kind::ActionsOf,
+        Kind::Rules,
+        Kind::RulesOf,
         Kind::Due,
         Kind::Polled,
         Kind::Tokens,

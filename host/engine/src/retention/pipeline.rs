@@ -9,8 +9,8 @@ use pipewright_pipeline::machine::{ActionHappening, Event, Execution, ExecutionI
 use super::{Collected, Cutoffs, Keeper, RetentionError, logs};
 use crate::driver::index::{artifact_digest, inherited};
 use crate::driver::rows::{
-    ActionEdge, ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, PolledRow, Row as _, TokenRow,
-    Walk,
+    ActionEdge, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, PolledRow, Row as _, RunOfRow, RunRow,
+    TokenRow, Walk,
 };
 use crate::driver::{Entry, TOKEN_MILLISECONDS_MAX, erase, record};
 use bytes::Bytes;
@@ -250,28 +250,41 @@ impl Keeper {
         let (folder, name) = (self.logs.clone(), row.execution.to_string());
         let removed = tokio::task::spawn_blocking(move || logs::remove_of(&folder, &name)).await?;
         collected.add_logs(removed.map_err(RetentionError::Logs)?);
-        let (mut artifacts, mut actions, mut listed) = (Vec::new(), Vec::new(), Vec::new());
-        let (account, uid) = (pipeline.account, pipeline.uid);
-        let of_execution = ActionOfRow::of(&uid, row.execution);
-        for of in Walk::<ActionOfRow>::new(&*self.store, account, of_execution, None).all().await? {
-            let at = ActionRow::at(&uid, of.place);
-            for action in Walk::<ActionRow>::new(&*self.store, account, at, None).all().await? {
-                if action.which == ActionEdge::End {
-                    artifacts.extend(self.artifacts_made(pipeline, &action).await?);
-                }
-                actions.push(action.key());
-            }
-            listed.push(of.key());
+        let uid = pipeline.uid;
+        let (actions, listed) = self.runs_of::<false>(pipeline, row.execution).await?;
+        let (rules, rules_listed) = self.runs_of::<true>(pipeline, row.execution).await?;
+        let mut artifacts = Vec::new();
+        for end in actions.iter().filter(|action| action.which == ActionEdge::End) {
+            artifacts.extend(self.artifacts_made(pipeline, end).await?);
         }
+        let runs = actions.iter().map(|row| row.key()).chain(rules.iter().map(|row| row.key()));
+        let listed = listed.iter().map(|row| row.key()).chain(rules_listed.iter().map(|row| row.key()));
         let ended = self.ended(pipeline, row.execution).await?;
         artifacts.extend(inherited(uid, ended.as_ref()).map(|row| row.digest));
         // In this order: what an interruption leaves is found by the rows that go later.
         let execution = row.execution;
         let artifacts = artifacts.into_iter().map(|digest| ArtifactRow { digest, uid, execution }.key());
-        let rows = artifacts.chain(actions).chain(listed).chain([row.key()]).collect();
+        let rows = artifacts.chain(runs).chain(listed).chain([row.key()]).collect();
         self.take(pipeline, vec![record::archived(row.execution)], rows).await?;
         collected.executions += 1;
         Ok(())
+    }
+
+    /// The rows of an execution's action executions, or of its rule executions: of their records, and of their list.
+    async fn runs_of<const IS_RULE: bool>(
+        &self,
+        pipeline: Aggregate,
+        execution: ExecutionId,
+    ) -> Result<(Vec<RunRow<IS_RULE>>, Vec<RunOfRow<IS_RULE>>), RetentionError> {
+        let Aggregate { account, uid } = pipeline;
+        let of_execution = RunOfRow::<IS_RULE>::of(&uid, execution);
+        let listed = Walk::<RunOfRow<IS_RULE>>::new(&*self.store, account, of_execution, None).all().await?;
+        let mut runs = Vec::new();
+        for of in &listed {
+            let at = RunRow::<IS_RULE>::at(&uid, of.place);
+            runs.extend(Walk::<RunRow<IS_RULE>>::new(&*self.store, account, at, None).all().await?);
+        }
+        Ok((runs, listed))
     }
 
     /// What the action made whose end the row's record tells of.

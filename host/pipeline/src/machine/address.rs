@@ -50,6 +50,17 @@ const CONDITIONS: [(ConditionType, &str); 3] = [
     (ConditionType::OnFailure, "on-failure"),
 ];
 
+impl ConditionType {
+    /// The member of a stage's declaration that holds conditions of this type.
+    pub fn member(self) -> &'static str {
+        match self {
+            ConditionType::BeforeEntry => "beforeEntry",
+            ConditionType::OnSuccess => "onSuccess",
+            ConditionType::OnFailure => "onFailure",
+        }
+    }
+}
+
 impl Address {
     /// The index of the stage that it is in.
     pub fn stage(self) -> usize {

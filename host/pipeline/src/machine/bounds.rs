@@ -9,8 +9,7 @@ use pipewright_text::cut_chars;
 use crate::declaration::PipelineDeclaration;
 
 use super::address::Address;
-use super::address::ConditionType::{BeforeEntry, OnFailure, OnSuccess};
-use super::declared::rules;
+use super::declared;
 use super::execution::{ActionRun, Execution, Start};
 use super::report::{ExecutionDetails, Revision, Variables};
 
@@ -105,9 +104,7 @@ pub(super) fn work_bytes_max(declaration: &PipelineDeclaration) -> usize {
 
 /// The actions and rules of a pipeline: as many runs as an execution can have.
 pub fn runs_count(declaration: &PipelineDeclaration) -> usize {
-    let rules =
-        |stage| [BeforeEntry, OnSuccess, OnFailure].map(|which| rules(stage, which).len()).iter().sum::<usize>();
-    declaration.stages.iter().map(|stage| stage.actions.len() + rules(stage)).sum()
+    declared::all(declaration).count()
 }
 
 /// What all output artifacts of a pipeline take in an execution.

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::address::Address;
-use super::declared::Declared;
+use super::declared::{Declared, Placed};
 use super::execution::Start;
 use super::ids::{ActionExecutionId, ExecutionId, TimerId, Timestamp};
 use super::input::SourceRevisionOverride;
 use super::report::{Resumption, Usage};
-use crate::declaration::{ActionDeclaration, EnvironmentVariable, PipelineDeclaration, StageDeclaration};
+use crate::declaration::{EnvironmentVariable, PipelineDeclaration, StageDeclaration};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -61,25 +61,26 @@ impl RunAction {
         &self.declaration.stages[self.address.stage()]
     }
 
+    /// What is called, and where it stands.
+    pub fn placed(&self) -> Placed<'_> {
+        Placed::at(&self.declaration, self.address)
+    }
+
     /// What is called, as declared.
     pub fn declared(&self) -> Declared<'_> {
-        Declared::at(&self.declaration, self.address)
+        self.placed().declared
     }
 
     pub fn name(&self) -> &str {
         self.declared().name()
     }
 
-    /// The action as declared: its type, output artifacts, output variables and region; none where a rule is called.
-    pub fn action(&self) -> Option<&ActionDeclaration> {
-        match self.declared() {
-            Declared::Action(action) => Some(action),
-            Declared::Rule(_) => None,
-        }
+    pub fn is_rule(&self) -> bool {
+        matches!(self.address, Address::Rule(_))
     }
 
     /// The names of the output artifacts, of which a rule has none.
     pub fn outputs(&self) -> impl Iterator<Item = &str> {
-        self.action().into_iter().flat_map(ActionDeclaration::outputs)
+        self.declared().output_artifacts().iter().map(|output| output.name.as_str())
     }
 }

@@ -13,7 +13,7 @@ use super::step::{Reply, Step};
 use super::work::Work;
 use super::{conditions, stages, stop};
 use crate::declaration::{ExecutionMode, PipelineDeclaration};
-use crate::validate::too_large;
+use crate::validate::unsupported;
 
 /// How many approval requests that an update cancelled are remembered: those of one busy stage.
 pub const OUTDATED_APPROVALS_COUNT_MAX: usize = 50;
@@ -36,7 +36,7 @@ pub(super) fn create(state: &State, mut declaration: Arc<PipelineDeclaration>, a
 
 /// Nothing is created that could then not be kept.
 fn check_size(declaration: &PipelineDeclaration) -> Result<(), Refusal> {
-    let problems = too_large(declaration);
+    let problems = unsupported(declaration);
     if problems.is_empty() { Ok(()) } else { Err(Refusal::NotSupported(problems)) }
 }
 

@@ -40,7 +40,7 @@ pub use bounds::{
     APPROVAL_SUMMARY_CHARS_MAX, ARTIFACTS_BYTES_MAX, COMMIT_BYTES_MAX, DECLARATION_BYTES_MAX, EXECUTION_TEXT_BYTES_MAX,
     EXECUTION_VARIABLES_BYTES_MAX, LIVE_BYTES_MAX, OUTPUT_VARIABLES_BYTES_MAX, START_BYTES_MAX, VALUE_BYTES_MAX,
 };
-pub use declared::{Declared, condition, rules};
+pub use declared::{Declared, Placed, all, condition, configuration_mut, rule_in_stage, rules};
 pub use effect::{Effect, RunAction};
 pub use event::{
     ActionEvent, ActionHappening, ConditionEvent, Event, ExecutionEvent, ExecutionState, RuleEvent, StageEvent,

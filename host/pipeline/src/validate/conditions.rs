@@ -3,8 +3,11 @@
 //! Owns one function for each row of `rules::RULES` that names it, and what a rule type must have. On failure, any result may
 //! stand in a condition: AWS's documents contradict each other there, and this is the laxer reading.
 
+use std::collections::BTreeSet;
+
 use super::rules::{Sink, Subject, Turn};
 use super::structure::MAKE_V2;
+use crate::action_type::{ActionTypeInfo, ArtifactCount, aws_rule};
 use crate::declaration::{Condition, ConditionResult, ExecutionMode, RuleDeclaration, StageDeclaration};
 use ConditionResult::{Fail, Retry, Rollback, Skip};
 
@@ -212,7 +215,9 @@ pub(super) fn parallel_rollback(subject: &Subject<'_>, sink: &mut Sink<'_>) {
 pub(super) fn skip_rules(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     for at in rules(subject).iter().filter(|at| at.result == Some(Skip)) {
         let provider = at.rule.rule_type_id.provider.as_str();
-        if !matches!(provider, "LambdaInvoke" | "VariableCheck") {
+        // Of a rule that CodePipeline does not have, it says nothing.
+        let is_aws = aws_rule(&at.rule.rule_type_id.to_type_id()).is_some();
+        if is_aws && !matches!(provider, "LambdaInvoke" | "VariableCheck") {
             sink.report(
                 at.path("ruleTypeId"),
                 format!("Rule '{}' of type {provider} cannot be used with the result SKIP", at.rule.name),
@@ -222,23 +227,28 @@ pub(super) fn skip_rules(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     }
 }
 
-/// What each rule type must have in its configuration.
-static REQUIRED: &[(&str, &[&str])] = &[
-    ("DeploymentWindow", &["Cron"]),
-    ("VariableCheck", &["Variable", "Operator", "Value"]),
-    ("LambdaInvoke", &["FunctionName"]),
-    ("CloudWatchAlarm", &["AlarmName"]),
-    ("CodeBuild", &["ProjectName"]),
-];
+pub(super) fn rule_names_unique(subject: &Subject<'_>, sink: &mut Sink<'_>) {
+    let mut seen = BTreeSet::new();
+    for at in rules(subject) {
+        if !seen.insert((at.stage_index, at.gate.member(), at.rule.name.as_str())) {
+            sink.report(
+                at.path("name"),
+                format!(
+                    "The {} condition of stage '{}' has two rules '{}'",
+                    at.gate.member(),
+                    at.stage.name,
+                    at.rule.name
+                ),
+                "rename one",
+            );
+        }
+    }
+}
 
 pub(super) fn rule_configuration(subject: &Subject<'_>, sink: &mut Sink<'_>) {
-    for at in rules(subject) {
-        let Some((_, required)) = REQUIRED.iter().find(|(provider, _)| *provider == at.rule.rule_type_id.provider)
-        else {
-            continue;
-        };
+    for (at, wanted) in each(subject) {
         let has = |key: &str| at.rule.configuration.as_ref().is_some_and(|keys| keys.contains_key(key));
-        for key in required.iter().filter(|key| !has(key)) {
+        for key in wanted.required.into_iter().filter(|key| !has(key)) {
             sink.report(
                 at.path("configuration"),
                 format!("Rule configuration for rule '{}' is missing required configuration '{key}'", at.rule.name),
@@ -246,6 +256,79 @@ pub(super) fn rule_configuration(subject: &Subject<'_>, sink: &mut Sink<'_>) {
             );
         }
     }
+}
+
+/// Of a type that a plugin serves.
+pub(super) fn rule_configuration_unknown(subject: &Subject<'_>, sink: &mut Sink<'_>) {
+    for (at, wanted) in each(subject) {
+        let Some(bound) = wanted.bound else { continue };
+        let takes = |key: &str| bound.properties.iter().any(|it| it.name == key) || wanted.known.contains(&key);
+        for (key, _) in at.rule.configuration.iter().flatten().filter(|(key, _)| !takes(key)) {
+            let known = bound.properties.iter().map(|property| property.name.as_str());
+            sink.report(
+                at.path(&format!("configuration.{key}")),
+                format!("Rule configuration for rule '{}' contains unknown configuration '{key}'", at.rule.name),
+                match bound.properties.len() {
+                    0 => "remove it: the type takes no configuration".to_owned(),
+                    _ => format!("remove it, or use one of {}", known.collect::<Vec<_>>().join(", ")),
+                },
+            );
+        }
+    }
+}
+
+/// What has a reference is checked when it is resolved.
+pub(super) fn rule_configuration_values(subject: &Subject<'_>, sink: &mut Sink<'_>) {
+    for (at, wanted) in each(subject) {
+        for property in wanted.bound.iter().flat_map(|bound| &bound.properties) {
+            let value = at.rule.configuration.as_ref().and_then(|keys| keys.get(&property.name));
+            if let Some(mend) = value.filter(|value| !value.contains("#{")).and_then(|value| property.refuses(value)) {
+                sink.report(
+                    at.path(&format!("configuration.{}", property.name)),
+                    format!(
+                        "Rule configuration for rule '{}' has an invalid value for configuration '{}'",
+                        at.rule.name, property.name
+                    ),
+                    mend,
+                );
+            }
+        }
+    }
+}
+
+/// Of a type that a plugin serves.
+pub(super) fn rule_inputs_count(subject: &Subject<'_>, sink: &mut Sink<'_>) {
+    for (at, wanted) in each(subject) {
+        let Some(ArtifactCount { min, max }) = wanted.bound.map(|bound| bound.inputs) else { continue };
+        let declared = at.rule.input_artifacts.iter().flatten().count();
+        if !(min as usize..=max as usize).contains(&declared) {
+            sink.report(
+                at.path("inputArtifacts"),
+                format!("Rule {} declares {declared} input artifacts, and takes {min} to {max}", at.rule.name),
+                if min == max { format!("declare {min}") } else { format!("declare {min} to {max}") },
+            );
+        }
+    }
+}
+
+/// What is known of the type of a rule, by the plugin that serves it and by CodePipeline's own table.
+struct Wanted<'a> {
+    required: BTreeSet<&'a str>,
+    known: &'static [&'static str],
+    bound: Option<&'a ActionTypeInfo>,
+}
+
+fn each<'a>(subject: &Subject<'a>) -> impl Iterator<Item = (RuleAt<'a>, Wanted<'a>)> {
+    let context = *subject.context;
+    rules(subject).into_iter().map(move |at| {
+        let id = at.rule.rule_type_id.to_type_id();
+        let (bound, aws) = (context.bound(&id), aws_rule(&id));
+        let properties = bound.iter().flat_map(|bound| &bound.properties);
+        let needs = properties.filter(|property| property.required && property.default.is_none());
+        let mut required: BTreeSet<&str> = needs.map(|property| property.name.as_str()).collect();
+        required.extend(aws.iter().flat_map(|aws| aws.required));
+        (at, Wanted { required, known: aws.map_or(&[], |aws| aws.optional), bound })
+    })
 }
 
 pub(super) fn rule_commands(subject: &Subject<'_>, sink: &mut Sink<'_>) {

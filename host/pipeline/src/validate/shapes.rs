@@ -131,7 +131,7 @@ static RULE_DECLARATION: Shape = Structure(&[
 
 static RULE_TYPE_ID: Shape = Structure(&[
     required("category", &Choice(&["Rule"])),
-    optional("owner", &Choice(&["AWS"])),
+    optional("owner", &ACTION_OWNER),
     required("provider", &ACTION_PROVIDER),
     optional("version", &ACTION_VERSION),
 ]);

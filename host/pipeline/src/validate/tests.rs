@@ -61,7 +61,17 @@ fn action_types() -> ActionTypes {
         properties: Vec::new(),
         documentation: String::new(),
     };
-    [site, directory, approval].into_iter().map(|info| (info.id.clone(), info)).collect()
+    let window = ActionTypeInfo {
+        id: id(ActionCategory::Rule, ActionOwner::AWS, "DeploymentWindow"),
+        inputs: count(0, 0),
+        outputs: count(0, 0),
+        properties: vec![
+            property("Cron", PropertyKind::String, true),
+            property("Strict", PropertyKind::Boolean, false),
+        ],
+        documentation: String::new(),
+    };
+    [site, directory, approval, window].into_iter().map(|info| (info.id.clone(), info)).collect()
 }
 
 fn judge(pipeline: &Value) -> Result<PipelineDeclaration, Problems> {
@@ -276,6 +286,8 @@ fn types_that_no_plugin_serves_are_listed() {
     expect![[r#"
         pipeline.stages[0].actions[0].actionTypeId: Source/AWS/CodeStarSourceConnection/1
         pipeline.stages[1].actions[0].actionTypeId: Compute/AWS/Commands/1
+        pipeline.stages[1].beforeEntry.conditions[0].rules[0].ruleTypeId: Rule/AWS/VariableCheck/1
+        pipeline.stages[1].onSuccess.conditions[0].rules[0].ruleTypeId: Rule/AWS/Commands/1
         pipeline.stages[2].actions[1].actionTypeId: Deploy/AWS/S3/1
     "#]]
     .assert_eq(&lines.concat());

@@ -10,40 +10,8 @@ use crate::machine::bounds::{
     text_bytes,
 };
 
-/// Everything of a valid declaration that is not supported.
+/// Everything of a valid declaration that is not supported: what could not be kept.
 pub fn unsupported(pipeline: &PipelineDeclaration) -> Vec<Problem> {
-    let mut problems = not_run_here(pipeline);
-    problems.extend(too_large(pipeline));
-    problems
-}
-
-/// What the machine decides on, and whoever drives it does not do yet. Each feature is one entry; it goes when it is done.
-pub fn not_run_here(pipeline: &PipelineDeclaration) -> Vec<Problem> {
-    conditions(pipeline)
-}
-
-/// Conditions have rules, and no plugin runs one yet. A plain result of a failure needs none.
-fn conditions(pipeline: &PipelineDeclaration) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (index, stage) in pipeline.stages.iter().enumerate() {
-        let members = [
-            ("beforeEntry", stage.before_entry.is_some()),
-            ("onSuccess", stage.on_success.is_some()),
-            ("onFailure.conditions", stage.on_failure.as_ref().is_some_and(|it| it.conditions.is_some())),
-        ];
-        for (member, _) in members.into_iter().filter(|(_, is_there)| *is_there) {
-            problems.push(problem(
-                format!("pipeline.stages[{index}].{member}"),
-                format!("The {member} of stage '{}' is not supported here yet", stage.name),
-                "remove it",
-            ));
-        }
-    }
-    problems
-}
-
-/// What could not be kept.
-pub(crate) fn too_large(pipeline: &PipelineDeclaration) -> Vec<Problem> {
     let whole = serde_json::to_vec(pipeline).map_or(usize::MAX, |json| json.len());
     let variables = pipeline.variables.iter().flatten();
     let defaults = variables.filter_map(|it| Some(text_bytes(&it.name) + text_bytes(it.default_value.as_ref()?) + 2));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipewright_artifacts::files::{MadeOutput, Node, Tree};
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
-use pipewright_pipeline::machine::{self, Revision};
+use pipewright_pipeline::machine::{self, Declared, Revision};
 use pipewright_sandbox::Call;
 use pipewright_sandbox::abi::{self, Entry, Outcome};
 use pipewright_sandbox::grants::Grants;
@@ -87,7 +87,7 @@ impl SandboxActions {
         folder.empty().await;
         let empty = Default::default();
         let settings = action.configuration.as_ref().unwrap_or(&empty);
-        let mut request = self.bare_request(pipeline, declaration, stage, action, settings);
+        let mut request = self.bare_request(pipeline, declaration, stage, Declared::Action(action), settings);
         self.connect(pipeline.account, action, settings, &mut request, &mut grants).await?;
         let call = Call {
             tenant: pipeline.account,

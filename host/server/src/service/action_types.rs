@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
-use pipewright_pipeline::declaration::ActionTypeId;
+use pipewright_pipeline::declaration::{ActionCategory, ActionTypeId};
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
     ActionConfigurationProperty, ActionConfigurationPropertyType, ActionType, ActionTypeDeclaration,
@@ -18,18 +18,18 @@ use crate::account_plugins::AccountPlugins;
 use pipewright_packages::plugins::{Binding, Provenance};
 
 /// CodePipeline's structures hold no more (S113).
-const PROPERTIES_MAX: usize = 10;
+pub(super) const PROPERTIES_MAX: usize = 10;
 const ARTIFACTS_MAX: u32 = 5;
 const RESULTS_PER_PAGE: usize = 100;
 const PROPERTY_CHARS_MAX: usize = 160;
 const DECLARED_PROPERTY_CHARS_MAX: usize = 250;
 const DESCRIPTION_CHARS_MAX: usize = 1024;
 
-fn count(count: ArtifactCount) -> ArtifactDetails {
+pub(super) fn count(count: ArtifactCount) -> ArtifactDetails {
     ArtifactDetails { minimum_count: count.min.min(ARTIFACTS_MAX), maximum_count: count.max.min(ARTIFACTS_MAX) }
 }
 
-fn property(property: &Property) -> ActionConfigurationProperty {
+pub(super) fn property(property: &Property) -> ActionConfigurationProperty {
     let kind = match property.kind {
         PropertyKind::Number => ActionConfigurationPropertyType::Number,
         PropertyKind::Boolean => ActionConfigurationPropertyType::Boolean,
@@ -50,7 +50,10 @@ pub async fn list(
     let after = after.and_then(|after| std::str::from_utf8(&after).ok()?.parse::<usize>().ok()).unwrap_or(0);
     let catalogue = service.catalogue(context);
     let here = input.region_filter.is_none_or(|region| region == service.region());
-    let wanted = |info: &&ActionTypeInfo| here && input.action_owner_filter.is_none_or(|owner| info.id.owner == owner);
+    let wanted = |info: &&ActionTypeInfo| {
+        let is_owner = input.action_owner_filter.is_none_or(|owner| info.id.owner == owner);
+        here && is_owner && info.id.category != ActionCategory::Rule
+    };
     let wanted: Vec<_> = catalogue.types().values().filter(wanted).collect();
     let page = wanted.iter().skip(after).take(RESULTS_PER_PAGE).map(|info| ActionType {
         id: info.id.clone(),

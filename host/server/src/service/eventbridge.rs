@@ -1,9 +1,12 @@
 //! The core's events in EventBridge's shape.
 //!
-//! Owns the shape. What has no such event (a wait, a transition, the pipeline itself) has none here.
+//! Owns the shape. What has no such event (a wait, a transition, the pipeline itself) has none here, but for conditions and
+//! rules: theirs are in this shape, and say that they are not CodePipeline's.
 
+use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionHappening, Event, ExecutionDetails, ExecutionEvent, StageEvent, StageState,
+    ActionEvent, ActionHappening, ConditionEvent, ConditionStatus, Event, ExecutionDetails, ExecutionEvent, RuleEvent,
+    StageEvent, StageState,
 };
 use serde_json::{Map, Value, json};
 
@@ -31,11 +34,11 @@ pub fn time(milliseconds: u64) -> String {
 
 pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
     let (kind, mut detail) = match event {
-        Event::Execution(event) => ("Pipeline", execution(at, event)),
-        Event::Stage(event) => ("Stage", stage(at, event)),
-        Event::Action(event) => ("Action", action(at, event)?),
-        // CodePipeline tells of neither.
-        Event::Condition(_) | Event::Rule(_) => return None,
+        Event::Execution(event) => ("CodePipeline Pipeline", execution(at, event)),
+        Event::Stage(event) => ("CodePipeline Stage", stage(at, event)),
+        Event::Action(event) => ("CodePipeline Action", action(at, event)?),
+        Event::Condition(event) => ("Pipewright Condition", condition(at, event)),
+        Event::Rule(event) => ("Pipewright Rule", rule(at, event)?),
         Event::PipelineCreated { .. }
         | Event::PipelineUpdated { .. }
         | Event::PipelineDeleted { .. }
@@ -47,8 +50,8 @@ pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
     Some(json!({
         "version": "0",
         "id": at.id,
-        "detail-type": format!("CodePipeline {kind} Execution State Change"),
-        "source": "aws.codepipeline",
+        "detail-type": format!("{kind} Execution State Change"),
+        "source": if kind.starts_with("Pipewright") { "pipewright" } else { "aws.codepipeline" },
         "account": at.context.account_id(),
         "time": time(at.time.0),
         "region": at.service.region(),
@@ -98,26 +101,60 @@ fn stage(at: &At<'_>, event: &StageEvent) -> Value {
     })
 }
 
-fn action(at: &At<'_>, event: &ActionEvent) -> Option<Value> {
-    // That it is run again after a crash is no change of its state.
-    let state = action_state(&event.what).filter(|state| *state != "RESTARTED")?;
+fn condition(at: &At<'_>, event: &ConditionEvent) -> Value {
     let mut detail = json!({
         "pipeline": at.pipeline,
         "execution-id": event.execution.to_string(),
         "stage": event.stage,
-        "action": event.action,
-        "action-execution-id": event.action_execution.to_string(),
-        "state": state,
-        "region": at.service.region(),
-        "type": {
-            "owner": event.action_type.owner,
-            "provider": event.action_type.provider,
-            "category": event.action_type.category,
-            "version": event.action_type.version,
+        "condition": event.condition,
+        "state": match event.status {
+            ConditionStatus::InProgress => "STARTED",
+            ConditionStatus::Succeeded => "SUCCEEDED",
+            ConditionStatus::Failed => "FAILED",
+            ConditionStatus::Errored => "ERRORED",
+            ConditionStatus::Cancelled => "CANCELED",
+            ConditionStatus::Abandoned => "ABANDONED",
+            ConditionStatus::Overridden => "OVERRIDDEN",
         },
         "version": f64::from(event.version),
     });
-    match &event.what {
+    if let Some(by) = &event.by {
+        detail["by"] = json!(by);
+    }
+    detail
+}
+
+fn action(at: &At<'_>, event: &ActionEvent) -> Option<Value> {
+    let mut detail = run(at, event.version, &event.action_type, &event.what)?;
+    detail["execution-id"] = json!(event.execution.to_string());
+    detail["stage"] = json!(event.stage);
+    detail["action"] = json!(event.action);
+    detail["action-execution-id"] = json!(event.action_execution.to_string());
+    Some(detail)
+}
+
+fn rule(at: &At<'_>, event: &RuleEvent) -> Option<Value> {
+    let mut detail = run(at, event.version, &event.rule_type.to_type_id(), &event.what)?;
+    detail["execution-id"] = json!(event.execution.to_string());
+    detail["stage"] = json!(event.stage);
+    detail["condition"] = json!(event.condition);
+    detail["rule"] = json!(event.rule);
+    detail["rule-execution-id"] = json!(event.rule_execution.to_string());
+    Some(detail)
+}
+
+/// What there is to tell of both.
+fn run(at: &At<'_>, version: u32, type_id: &ActionTypeId, what: &ActionHappening) -> Option<Value> {
+    // That it is run again after a crash is no change of its state.
+    let state = action_state(what).filter(|state| *state != "RESTARTED")?;
+    let mut detail = json!({
+        "pipeline": at.pipeline,
+        "state": state,
+        "region": at.service.region(),
+        "type": type_id,
+        "version": f64::from(version),
+    });
+    match what {
         ActionHappening::Started { inputs, .. } if !inputs.is_empty() => {
             detail["input-artifacts"] = inputs.keys().map(|name| json!({ "name": name })).collect();
         }
@@ -127,6 +164,7 @@ fn action(at: &At<'_>, event: &ActionEvent) -> Option<Value> {
             }
             detail["execution-result"] = result(told).into();
         }
+        ActionHappening::NotPassed { told } => detail["execution-result"] = result(told).into(),
         ActionHappening::Failed { error, told } => {
             let mut result = result(told);
             result.insert("error-code".to_owned(), json!(error.kind));

@@ -43,7 +43,7 @@ impl LogLocation {
         let not_found =
             || ServiceError::not_found(format!("The execution has no action execution with ID '{}'", named.action));
         let action = named.action.parse().map_err(|_| not_found())?;
-        match service.driver().has_action(pipeline, execution.id, action).await? {
+        match service.driver().has_run(pipeline, execution.id, action).await? {
             true => Ok(Self { pipeline, execution: execution.id, action, start: Arc::clone(&execution.start) }),
             false => Err(not_found()),
         }

@@ -22,6 +22,7 @@ pub mod projects;
 pub mod quarantine;
 mod reading;
 pub mod rules;
+mod runs;
 pub mod state;
 pub mod tags;
 #[cfg(test)]

@@ -8,7 +8,9 @@ use pipewright_engine::driver::DriverError;
 use pipewright_engine::driver::rows::PipelineRow;
 use pipewright_pipeline::action_type::{is_of_plugins, nearest};
 use pipewright_pipeline::declaration::{ActionTypeId, CreatePipelineInput, PipelineDeclaration};
-use pipewright_pipeline::machine::{InputKind, Refusal, Reply, StartRequest, Trigger, TriggerType};
+use pipewright_pipeline::machine::{
+    Declared, InputKind, Placed, Refusal, Reply, StartRequest, Trigger, TriggerType, all,
+};
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
     CreatePipelineOutput, GetPipelineOutput, ListPipelinesOutput, PipelineMetadata, PipelineSummary, Time,
@@ -39,36 +41,36 @@ impl Service {
         judge(document, &known).map_err(|problems| ServiceError::problems(&problems))
     }
 
-    /// Custom action types, and those that AWS and its partners do not have, are what plugins serve in this account. One of AWS's
-    /// own that no plugin serves can be declared; an action of it fails.
+    /// Custom types of actions and rules, and those that AWS and its partners do not have, are what plugins serve in this account.
+    /// One of AWS's own that no plugin serves can be declared; what is of it fails.
     fn check_available(&self, context: &Context, declaration: &PipelineDeclaration) -> Result<(), ServiceError> {
         let unsupported = validate::unsupported(declaration);
         if !unsupported.is_empty() {
             return Err(Refusal::NotSupported(unsupported).into());
         }
         let catalogue = self.catalogue(context);
-        let actions = declaration.stages.iter().flat_map(|stage| &stage.actions);
         let is_missing = |id: &ActionTypeId| !catalogue.types().contains_key(id) && is_of_plugins(id);
-        let missing = actions.filter(|action| is_missing(&action.action_type_id)).map(|action| {
-            let id = &action.action_type_id;
-            let ActionTypeId { category, owner, provider, version } = id;
-            let hint = || nearest(id).map(|known| format!(". The nearest that there is: {known}"));
-            let reason = catalogue.yanked(id).map(|reason| format!(": {reason}")).or_else(hint).unwrap_or_default();
-            format!(
-                "ActionType (Category: '{category:?}', Provider: '{provider}', Owner: '{owner:?}', Version: '{version}') in \
-                 action '{}' is not available in region {}{reason}",
-                action.name,
+        let missing = |placed: Placed<'_>| {
+            let id = Some(placed.declared.type_id()).filter(is_missing)?;
+            let ActionTypeId { category, owner, provider, version } = &id;
+            let hint = || nearest(&id).map(|known| format!(". The nearest that there is: {known}"));
+            let reason = catalogue.yanked(&id).map(|reason| format!(": {reason}")).or_else(hint).unwrap_or_default();
+            let (class, what) = match placed.declared {
+                Declared::Action(_) => (ErrorClass::InvalidActionDeclaration, "ActionType"),
+                Declared::Rule(_) => (ErrorClass::InvalidStageDeclaration, "RuleType"),
+            };
+            let told = format!(
+                "{what} (Category: '{category:?}', Provider: '{provider}', Owner: '{owner:?}', Version: '{version}') in {} '{}' \
+                 is not available in region {}{reason}",
+                placed.declared.kind(),
+                placed.declared.name(),
                 self.region()
-            )
-        });
-        let missing: Vec<String> = missing.collect();
-        match missing.first() {
-            None => Ok(()),
-            Some(first) => {
-                let error = ServiceError::of_class(ErrorClass::InvalidActionDeclaration, first.clone());
-                Err(error.with_all(missing))
-            }
-        }
+            );
+            Some((class, told))
+        };
+        let missing: Vec<_> = all(declaration).filter_map(missing).collect();
+        let Some((class, first)) = missing.first().cloned() else { return Ok(()) };
+        Err(ServiceError::of_class(class, first).with_all(missing.into_iter().map(|(_, told)| told).collect()))
     }
 }
 

@@ -13,6 +13,7 @@ use pipewright_packages::plugins::{Binding, Notice, NoticeKind, Provenance, ask_
 use pipewright_packages::{Listed, PackageError};
 use pipewright_pipeline::action_type::Property;
 use pipewright_pipeline::declaration::ActionTypeId;
+use pipewright_pipeline::machine::all;
 use pipewright_runner::actions::plugin_pin;
 use pipewright_sandbox::abi::Description;
 use semver::Version;
@@ -280,48 +281,46 @@ async fn uses_of(
     let catalogue = actions.plugins.catalogue(pipeline.account);
     let state = service.driver().state(pipeline).await?;
     let Some(declaration) = &state.declaration else { return Ok(()) };
-    for stage in &declaration.stages {
-        for action in &stage.actions {
-            let id = &action.action_type_id;
-            let Some(binding) = catalogue.bindings().get(id) else { continue };
-            let is_told = match binding.whose {
-                _ if context.account == pipeline.account => true,
-                Provenance::Host => context.account == service.operator,
-                Provenance::Own => false,
-                Provenance::Offered { by } => context.account == by,
-            };
-            if !is_told {
+    for placed in all(declaration) {
+        let id = placed.declared.type_id();
+        let Some(binding) = catalogue.bindings().get(&id) else { continue };
+        let is_told = match binding.whose {
+            _ if context.account == pipeline.account => true,
+            Provenance::Host => context.account == service.operator,
+            Provenance::Own => false,
+            Provenance::Offered { by } => context.account == by,
+        };
+        if !is_told {
+            continue;
+        }
+        let place = placed.name_in_pipeline();
+        let mut add = |about: &Description, digest: &str, execution: Option<String>| {
+            if about.name == plugin {
+                uses.push(Use {
+                    account: format!("{:012}", pipeline.account),
+                    pipeline: declaration.name.clone(),
+                    action: place.clone(),
+                    action_type: id.clone(),
+                    version: about.version.clone(),
+                    digest: format!("sha256:{digest}"),
+                    execution,
+                });
+            }
+        };
+        let served = &binding.served;
+        add(&served.about, &served.digest, None);
+        let pin = plugin_pin(&place);
+        for execution in state.executions.values() {
+            let Some(digest) = execution.start.pins.get(&pin) else { continue };
+            let execution = Some(execution.id.to_string());
+            if *digest == served.digest {
+                add(&served.about, digest, execution);
                 continue;
             }
-            let place = format!("{}/{}", stage.name, action.name);
-            let mut add = |about: &Description, digest: &str, execution: Option<String>| {
-                if about.name == plugin {
-                    uses.push(Use {
-                        account: format!("{:012}", pipeline.account),
-                        pipeline: declaration.name.clone(),
-                        action: place.clone(),
-                        action_type: id.clone(),
-                        version: about.version.clone(),
-                        digest: format!("sha256:{digest}"),
-                        execution,
-                    });
-                }
-            };
-            let served = &binding.served;
-            add(&served.about, &served.digest, None);
-            let pin = plugin_pin(&stage.name, &action.name);
-            for execution in state.executions.values() {
-                let Some(digest) = execution.start.pins.get(&pin) else { continue };
-                let execution = Some(execution.id.to_string());
-                if *digest == served.digest {
-                    add(&served.about, digest, execution);
-                    continue;
-                }
-                let (loading, wanted) = (Arc::clone(actions), digest.clone());
-                let load = async move { loading.plugins.load_pinned(&loading.sandbox, &wanted).await };
-                if let Some(pinned) = service.work().run(load).await {
-                    add(pinned.description(), digest, execution);
-                }
+            let (loading, wanted) = (Arc::clone(actions), digest.clone());
+            let load = async move { loading.plugins.load_pinned(&loading.sandbox, &wanted).await };
+            if let Some(pinned) = service.work().run(load).await {
+                add(pinned.description(), digest, execution);
             }
         }
     }

@@ -10,9 +10,9 @@ use crate::action_type::ActionTypes;
 use crate::declaration::{
     ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, ArtifactStore, ArtifactStoreType, Condition,
     ConditionResult, ExecutionMode, OutputArtifact, PipelineDeclaration, PipelineType, PipelineVariableDeclaration,
-    RuleCategory, RuleDeclaration, RuleOwner, RuleTypeId, StageConditions, StageDeclaration,
+    RuleCategory, RuleDeclaration, RuleTypeId, StageConditions, StageDeclaration,
 };
-use crate::validate::{Context, too_large, unsupported, validate};
+use crate::validate::{Context, unsupported, validate};
 
 const STAGES: usize = 50;
 const ACTIONS: usize = 10;
@@ -82,7 +82,7 @@ fn with_rules(mut declaration: PipelineDeclaration) -> PipelineDeclaration {
             name: action.name,
             rule_type_id: RuleTypeId {
                 category: RuleCategory::Rule,
-                owner: Some(RuleOwner::AWS),
+                owner: Some(ActionOwner::AWS),
                 provider: "p".repeat(35),
                 version: Some(action.action_type_id.version),
             },
@@ -141,7 +141,7 @@ fn check(step: &Step) -> (usize, usize) {
 }
 
 fn is_approval(call: &RunAction) -> bool {
-    call.action().is_some_and(|action| action.action_type_id.category == ActionCategory::Approval)
+    call.declared().type_id().category == ActionCategory::Approval
 }
 
 /// The longest answer of a call, in a character that takes `bytes` in JSON.
@@ -161,7 +161,7 @@ fn report(call: &RunAction, odd: &str, bytes: usize) -> Report {
         links: vec![link; 100],
         details: BTreeMap::from([("targets".to_owned(), serde_json::Value::from(told(12_000 / bytes)))]),
     };
-    if call.action().is_none() {
+    if call.is_rule() {
         return Report { usage, ..Report::decided(Verdict { passed: true, told: details }) };
     }
     Report {
@@ -210,7 +210,7 @@ fn whatever_is_sent_every_step_can_be_stored() {
         let types = ActionTypes::new();
         let judged = validate(&json, &Context { region: None, action_types: &types });
         assert_eq!(judged.map_err(|problems| problems.to_string()).as_ref(), Ok(&declaration), "it is valid");
-        assert!(too_large(&declaration).is_empty(), "it can be kept");
+        assert!(unsupported(&declaration).is_empty(), "it can be kept");
         for (odd, bytes) in [("\u{1}", 6), ("🦀", 4), ("\"", 2), ("漢", 3)] {
             let mut machine = Machine::created(Arc::new(declaration.clone()));
             let refused = machine.submit(InputKind::Start(start(&declaration, odd, 1000)));

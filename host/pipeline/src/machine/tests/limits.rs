@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use super::super::*;
 use super::pipelines::pipeline;
-use crate::declaration::{
-    Condition, ConditionResult, ExecutionMode, FailureConditions, PipelineDeclaration, PipelineType,
-    RetryConfiguration, StageConditions,
-};
-use crate::validate::{not_run_here, unsupported};
+use crate::declaration::{PipelineDeclaration, PipelineType};
 
 /// A machine that answers the first running call again and again.
 pub(super) struct Machine {
@@ -207,33 +203,6 @@ fn executions_in_progress_have_a_limit_in_queued_and_parallel() {
     check("SUPERSEDED", None);
     check("QUEUED", Some(EXECUTIONS_COUNT_MAX));
     check("PARALLEL", Some(EXECUTIONS_COUNT_MAX));
-}
-
-#[test]
-fn what_the_driver_cannot_run_yet_is_told_by_its_path() {
-    fn check(change: impl Fn(&mut PipelineDeclaration), paths: &[&str]) {
-        let mut declaration = pipeline("S: A\nT: B");
-        change(Arc::make_mut(&mut declaration));
-        let problems = not_run_here(&declaration);
-        assert_eq!(problems.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), paths);
-        assert_eq!(unsupported(&declaration), problems);
-    }
-    let on_failure =
-        |result, retry, conditions| Some(FailureConditions { result, retry_configuration: retry, conditions });
-    let condition = || Condition { result: None, rules: None };
-    let conditions = || Some(StageConditions { conditions: vec![condition()] });
-    check(|_| {}, &[]);
-    check(|it| it.execution_mode = Some(ExecutionMode::Queued), &[]);
-    for result in [ConditionResult::Fail, ConditionResult::Rollback, ConditionResult::Skip, ConditionResult::Retry] {
-        let retry = Some(RetryConfiguration { retry_mode: None });
-        check(|it| it.stages[1].on_failure = on_failure(Some(result), retry.clone(), None), &[]);
-    }
-    check(|it| it.stages[1].before_entry = conditions(), &["pipeline.stages[1].beforeEntry"]);
-    check(|it| it.stages[0].on_success = conditions(), &["pipeline.stages[0].onSuccess"]);
-    check(
-        |it| it.stages[1].on_failure = on_failure(None, None, Some(vec![condition()])),
-        &["pipeline.stages[1].onFailure.conditions"],
-    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::declaration::{
     ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, Condition, ConditionResult, FailureConditions,
     InputArtifact, OutputArtifact, PipelineDeclaration, PipelineType, PipelineVariableDeclaration, RetryConfiguration,
-    RuleCategory, RuleDeclaration, RuleOwner, RuleTypeId, StageConditions, StageDeclaration,
+    RuleCategory, RuleDeclaration, RuleTypeId, StageConditions, StageDeclaration,
 };
 
 pub(super) fn pipeline(text: &str) -> Arc<PipelineDeclaration> {
@@ -90,7 +90,7 @@ fn rule(like: ActionDeclaration) -> RuleDeclaration {
         name: like.name,
         rule_type_id: RuleTypeId {
             category: RuleCategory::Rule,
-            owner: Some(RuleOwner::AWS),
+            owner: Some(ActionOwner::AWS),
             provider: "VariableCheck".into(),
             version: Some("1".into()),
         },

@@ -57,6 +57,17 @@ pub(super) fn of_the_whole() -> Vec<Example> {
     ]
 }
 
+/// A rule that a plugin of these tests serves.
+fn window(configuration: Value) -> Value {
+    let id = json!({"category": "Rule", "owner": "AWS", "provider": "DeploymentWindow", "version": "1"});
+    json!({"name": "Window", "ruleTypeId": id, "configuration": configuration})
+}
+
+fn inputs_of(mut rule: Value) -> Value {
+    rule["inputArtifacts"] = json!([{"name": "Code"}]);
+    rule
+}
+
 #[rustfmt::skip] // a table
 pub(super) fn of_conditions() -> Vec<Example> {
     vec![
@@ -71,6 +82,11 @@ pub(super) fn of_conditions() -> Vec<Example> {
         ("parallel-rollback", broken(&[("/executionMode", json!("PARALLEL")), ("/stages/1/onSuccess/conditions/0/result", json!("ROLLBACK"))]), "pipeline.stages[1].onSuccess.conditions[0].result"),
         ("skip-rules", one("/stages/1/beforeEntry/conditions/0/rules/0/ruleTypeId/provider", json!("DeploymentWindow")), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].ruleTypeId"),
         ("rule-configuration", one("/stages/1/beforeEntry/conditions/0/rules/0/configuration/Operator", Value::Null), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].configuration"),
+        ("rule-names-unique", one("/stages/1/onSuccess/conditions/0/rules/-", valid()["stages"][1]["onSuccess"]["conditions"][0]["rules"][0].clone()), "pipeline.stages[1].onSuccess.conditions[0].rules[1].name"),
+        ("rule-configuration", one("/stages/1/onSuccess/conditions/0/rules/-", window(json!({}))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].configuration"),
+        ("rule-configuration-unknown", one("/stages/1/onSuccess/conditions/0/rules/-", window(json!({"Cron": "* * * * * ?", "Zone": "UTC"}))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].configuration.Zone"),
+        ("rule-configuration-values", one("/stages/1/onSuccess/conditions/0/rules/-", window(json!({"Cron": "* * * * * ?", "Strict": "yes"}))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].configuration.Strict"),
+        ("rule-inputs-count", one("/stages/1/onSuccess/conditions/0/rules/-", inputs_of(window(json!({"Cron": "* * * * * ?"})))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].inputArtifacts"),
         ("rule-commands", one("/stages/1/onSuccess/conditions/0/rules/0/commands", Value::Null), "pipeline.stages[1].onSuccess.conditions[0].rules[0].commands"),
         ("rule-commands", one("/stages/1/onSuccess/conditions/0/rules/0/commands/0", json!("a\nb")), "pipeline.stages[1].onSuccess.conditions[0].rules[0].commands"),
         ("rule-commands", one("/stages/1/beforeEntry/conditions/0/rules/0/commands", json!(["true"])), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].commands"),

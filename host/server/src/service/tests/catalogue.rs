@@ -57,7 +57,10 @@ pub fn host() -> Vec<(Description, String)> {
     let build = action_type(Category::Build, Owner::Custom, "Make", [0, 7, 0, 5], build);
     let approval = vec![text("CustomData")];
     let approval = action_type(Category::Approval, Owner::Aws, "Manual", [0, 0, 0, 0], approval);
-    vec![plugin("pipewright/tools", vec![source, build], 'a'), plugin("pipewright/approval", vec![approval], 'b')]
+    let rule = vec![text("Cron"), setting("Password", SettingKind::Text, true)];
+    let rule = action_type(Category::Rule, Owner::Aws, "DeploymentWindow", [0, 1, 0, 0], rule);
+    let tools = vec![source, build, rule];
+    vec![plugin("pipewright/tools", tools, 'a'), plugin("pipewright/approval", vec![approval], 'b')]
 }
 
 /// What the account [`B`](super::world::B) has installed.

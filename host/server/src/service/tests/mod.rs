@@ -15,6 +15,7 @@ mod pipelines;
 mod plugins;
 mod polls;
 mod quarantine;
+mod rules;
 mod state;
 mod tags;
 mod webhooks;

@@ -18,7 +18,7 @@ use pipewright_engine::retention::{Keeper, Retention};
 use pipewright_packages::plugins::Plugins;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{
-    Awaited, ExecutionDetails, FailureType, Link, Report, Revision, RunAction, State, Success, Wait,
+    Awaited, ExecutionDetails, FailureType, Link, Report, Revision, RunAction, State, Success, Verdict, Wait,
 };
 use pipewright_pipeline::requests::{self, Request};
 use pipewright_runner::actions::Runner;
@@ -53,6 +53,8 @@ pub enum Deed {
     Hang,
     /// Waits for a person, with these words.
     Ask(&'static str),
+    /// Of a rule: it does not pass, for this reason.
+    Object(&'static str),
     /// Succeeds with more to tell than its artifacts.
     Tell(Box<Success>),
 }
@@ -113,6 +115,13 @@ impl Actions for Scripted {
                     return Report::waiting(Wait { awaits, summary, ..Wait::default() });
                 }
                 Some(Deed::Tell(success)) => *success,
+                Some(Deed::Object(reason)) => {
+                    let told = ExecutionDetails { summary: Some(reason.to_owned()), ..ExecutionDetails::default() };
+                    return Report::decided(Verdict { passed: false, told });
+                }
+                _ if run.is_rule() => {
+                    return Report::decided(Verdict { passed: true, told: ExecutionDetails::default() });
+                }
                 Some(Deed::Ask(_)) | None => {
                     let revision = name.starts_with("Source").then(|| revision("r1"));
                     Success { revision, ..Success::default() }

@@ -1,4 +1,10 @@
-/** Passes at certain hours of the day. */
+/**
+ * Passes at certain hours of the day.
+ *
+ * It runs where a pipeline of type V2 has it among the `rules` of a stage's `beforeEntry`, `onSuccess` or `onFailure`:
+ *
+ *   { "name": "Hours", "ruleTypeId": { "category": "Rule", "owner": "Custom", "provider": "{{provider}}", "version": "1" } }
+ */
 
 import { defineAction, definePlugin } from '../pipewright/javascript/pipewright.js';
 

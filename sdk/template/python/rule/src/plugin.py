@@ -1,4 +1,9 @@
-"""Passes at certain hours."""
+"""Passes at certain hours.
+
+It runs where a pipeline of type V2 has it among the `rules` of a stage's `beforeEntry`, `onSuccess` or `onFailure`:
+
+    { "name": "Hours", "ruleTypeId": {"category": "Rule", "owner": "Custom", "provider": "{{provider}}", "version": "1"} }
+"""
 
 import time
 from dataclasses import dataclass

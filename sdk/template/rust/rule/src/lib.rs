@@ -1,4 +1,10 @@
-//! `{{type}}`.
+//! `{{type}}`: a rule of stage conditions.
+//!
+//! It runs where a pipeline of type V2 has it among the `rules` of a stage's `beforeEntry`, `onSuccess` or `onFailure`:
+//!
+//! ```json
+//! { "name": "Hours", "ruleTypeId": { "category": "Rule", "owner": "Custom", "provider": "{{provider}}", "version": "1" } }
+//! ```
 
 use pipewright_sdk::prelude::*;
 
