@@ -369,6 +369,8 @@ fn info(offered: &ActionType) -> Option<ActionTypeInfo> {
         },
         required: setting.required,
         secret: setting.secret,
+        key: false,
+        queryable: false,
         default: setting.default.clone(),
         choices: setting.choices.clone(),
         documentation: setting.documentation.clone(),

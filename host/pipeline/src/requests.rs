@@ -5,6 +5,8 @@
 //! Owns what an input looks like. Must not know what an operation does with it, or how a request is spoken. What is text
 //! here and an id elsewhere may still be none of ours: only its pattern has been checked.
 
+mod jobs;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,6 +20,8 @@ use crate::validate::shapes::{
     PIPELINE_VARIABLE_VALUE, PIPELINE_VERSION, REGION, RETRY_MODE, TAG, TAG_KEY,
 };
 use crate::validate::{self, Problems};
+
+pub use jobs::*;
 
 /// The input of an operation, as it is read from a request.
 pub trait Request: DeserializeOwned {
@@ -305,7 +309,7 @@ patterns! {
 }
 
 macro_rules! requests {
-    ($($operation:literal $input:ident [$($member:expr),* $(,)?];)*) => {
+    ($table:ident: $($operation:literal $input:ident [$($member:expr),* $(,)?];)*) => {
         $(impl Request for $input {
             const ROW: Row = {
                 static SHAPE: Shape = Structure(&[$($member),*]);
@@ -314,11 +318,13 @@ macro_rules! requests {
         })*
 
         /// Every operation whose input has only a shape to keep.
-        pub static REQUESTS: &[Row] = &[$($input::ROW),*];
+        pub static $table: &[Row] = &[$($input::ROW),*];
     };
 }
 
-requests! {
+use requests;
+
+requests! { REQUESTS:
     "GetPipeline" GetPipelineInput [required("name", &ENTITY_NAME), optional("version", &PIPELINE_VERSION)];
     "DeletePipeline" DeletePipelineInput [required("name", &ENTITY_NAME)];
     "ListPipelines" ListPipelinesInput [

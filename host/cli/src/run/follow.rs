@@ -281,7 +281,7 @@ impl Follower {
             ActionHappening::Failed { error, told } => (Status::Failed, Some(error.message), Some(told)),
             ActionHappening::NotPassed { told } => (Status::Failed, told.summary.clone(), Some(told)),
             ActionHappening::Abandoned | ActionHappening::Canceled => (Status::Stopped, None, None),
-            ActionHappening::Decided(_) => return None,
+            ActionHappening::Decided(_) | ActionHappening::Job { .. } => return None,
         };
         let name = format!("{}/{}", event.stage, event.action);
         let targets = told.iter().flat_map(|told| told.details.get(TARGETS)).filter_map(|targets| targets.as_array());

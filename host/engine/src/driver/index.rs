@@ -9,6 +9,7 @@ use pipewright_pipeline::machine::{
     ActionEvent, ActionHappening, Event, Execution, ExecutionId, ExecutionState, State, Timestamp,
 };
 
+use super::job_rows;
 use super::rows::{
     ActionEdge, ActionKey, ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, EventRow, ExecutionRow,
     PipelineRow, PolledRow, Row as _, RowChange, TokenRow,
@@ -72,6 +73,7 @@ pub(crate) fn of_state(aggregate: Aggregate, state: &State) -> Rows {
     if let Some(due) = state.due() {
         rows.push(DueRow { uid: aggregate.uid, at: due.0 }.put());
     }
+    rows.extend(job_rows::queued(aggregate.uid, state));
     rows
 }
 
@@ -114,6 +116,9 @@ impl Stepped<'_> {
 
     fn action(&self, event: &ActionEvent, rows: &mut Rows) {
         let (uid, execution) = (self.uid(), event.execution);
+        let states = [self.before, self.after];
+        rows.extend(job_rows::told(uid, event));
+        rows.extend(job_rows::waiting(uid, execution, event.action_execution, &event.action_type, states));
         let which = match &event.what {
             ActionHappening::Started { .. } => ActionEdge::Start,
             ActionHappening::Succeeded { artifacts, .. } => {
@@ -127,6 +132,7 @@ impl Stepped<'_> {
             | ActionHappening::Canceled => ActionEdge::End,
             ActionHappening::Waiting { .. }
             | ActionHappening::Decided(_)
+            | ActionHappening::Job { .. }
             | ActionHappening::Resumed { .. }
             | ActionHappening::Restarted { .. } => return,
         };

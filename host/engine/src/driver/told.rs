@@ -33,6 +33,9 @@ fn asked(what: &InputKind) -> Option<&'static str> {
         InputKind::PutApprovalResult(_) => "approval",
         InputKind::Signal { .. } => "signal",
         InputKind::OverrideCondition(_) => "override",
+        InputKind::OfferJob { .. } => "poll",
+        InputKind::AcknowledgeJob { .. } => "acknowledge",
+        InputKind::ReportJob { .. } => "report",
         InputKind::ActionReported { .. }
         | InputKind::ActionRestarted { .. }
         | InputKind::ExecutionLoaded { .. }

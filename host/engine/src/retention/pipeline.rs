@@ -8,6 +8,7 @@ use pipewright_pipeline::machine::{ActionHappening, Event, Execution, ExecutionI
 
 use super::{Collected, Cutoffs, Keeper, RetentionError, logs};
 use crate::driver::index::{artifact_digest, inherited};
+use crate::driver::job_rows::{JobOfRow, JobRow};
 use crate::driver::rows::{
     ActionEdge, ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, PolledRow, Row as _, TokenRow,
     Walk,
@@ -261,6 +262,13 @@ impl Keeper {
                 }
                 actions.push(action.key());
             }
+            listed.push(of.key());
+        }
+        let of_execution = JobOfRow::of(&uid, row.execution);
+        for of in Walk::<JobOfRow>::new(&*self.store, account, of_execution, None).all().await? {
+            let at = Bytes::copy_from_slice(of.job.as_bytes());
+            let jobs = Walk::<JobRow>::new(&*self.store, account, at, None).all().await?;
+            actions.extend(jobs.iter().map(JobRow::key));
             listed.push(of.key());
         }
         let ended = self.ended(pipeline, row.execution).await?;

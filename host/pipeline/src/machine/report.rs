@@ -143,8 +143,11 @@ pub struct Wait {
 pub enum Awaited {
     /// A person's decision.
     Approval,
-    /// A job worker's result.
-    Job,
+    /// A worker's report of a job, for which it has so long once it has acknowledged it.
+    Job {
+        #[serde(rename = "withinMilliseconds")]
+        within_milliseconds: u64,
+    },
     /// Something from outside, by its kind.
     Signal(String),
     Time(Timestamp),

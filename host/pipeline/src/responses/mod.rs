@@ -6,6 +6,7 @@
 mod action_types;
 mod actions;
 mod executions;
+mod jobs;
 mod pipelines;
 mod rules;
 mod state;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use action_types::*;
 pub use actions::*;
 pub use executions::*;
+pub use jobs::*;
 pub use pipelines::*;
 pub use rules::*;
 pub use state::*;

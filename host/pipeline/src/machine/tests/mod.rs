@@ -10,6 +10,7 @@ mod scenarios_approvals;
 mod scenarios_automatic;
 mod scenarios_conditions;
 mod scenarios_mode_changes;
+mod scenarios_jobs;
 mod scenarios_modes;
 mod scenarios_rollback;
 mod scenarios_stop_retry;
