@@ -35,3 +35,4 @@ mod tidy;
 mod tls;
 mod tools;
 mod work_trees;
+mod workers;

@@ -4,6 +4,7 @@
 //! called.
 
 mod catalogue;
+mod workers;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use pipewright_sandbox::{LoadError, Plugin, Sandbox, Symbols};
 
 use catalogue::Known;
 pub use catalogue::{Binding, Catalogue, Notice, NoticeKind, Noticed, Offer, Provenance, Served, Sharing};
+pub use workers::WorkerType;
 
 /// Larger files are refused before they are read into memory; a Python component has about 18 MB.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;

@@ -71,10 +71,11 @@ impl Property {
             let allowed = self.choices.iter().any(|choice| choice == value);
             return (!allowed).then(|| format!("use one of {}", self.choices.join(", ")));
         }
-        let is_queryable =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let is_queryable = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if self.queryable && (value.len() > QUERYABLE_BYTES_MAX || !value.bytes().all(is_queryable)) {
-            return Some(format!("write at most {QUERYABLE_BYTES_MAX} letters, digits, `_` and `-`: workers ask by it"));
+            return Some(format!(
+                "write at most {QUERYABLE_BYTES_MAX} letters, digits, `_` and `-`: workers ask by it"
+            ));
         }
         let (fits, kind) = match self.kind {
             PropertyKind::String => (true, ""),

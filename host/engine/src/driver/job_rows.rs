@@ -30,7 +30,12 @@ impl Row for JobRow {
     }
 
     fn value(&self) -> Bytes {
-        join(&[&self.uid, self.execution.as_bytes(), self.action.as_bytes(), self.report.as_ref().map_or(&[], |it| &it[..])])
+        join(&[
+            &self.uid,
+            self.execution.as_bytes(),
+            self.action.as_bytes(),
+            self.report.as_ref().map_or(&[], |it| &it[..]),
+        ])
     }
 
     fn parse(name: &[u8], value: &[u8]) -> Option<Self> {

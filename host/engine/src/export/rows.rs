@@ -10,8 +10,8 @@ use super::ExportError;
 use super::lines::{Line, RowLine};
 use super::write::Writer;
 use crate::driver::index;
-use crate::driver::record;
 use crate::driver::job_rows::{JobOfRow, JobRow};
+use crate::driver::record;
 use crate::driver::rows::{
     ActionOfRow, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, Kind, PipelineRow, PolledRow, Row as _,
     RowChange, TokenRow, Walk,

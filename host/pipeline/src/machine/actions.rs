@@ -18,9 +18,9 @@ use super::report::{
     Report, Resumption, SIGNAL_KIND_BYTES_MAX, Success, Usage, Verdict, WAIT_MILLISECONDS_MIN, Wait, Wake,
 };
 use super::resolve::{self, timers};
-use super::{jobs, stages};
 use super::step::Reply;
 use super::work::Work;
+use super::{jobs, stages};
 
 const MINUTE: u64 = 60 * 1000;
 /// After so many crashes of the host while an action runs, it is not run again. Stops an action that crashes the host from

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{ActionAddress, Address, ConditionType, RuleAddress};
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
-use super::jobs::Job;
 use super::input::{ApprovalStatus, SourceRevisionOverride, Trigger};
+use super::jobs::Job;
 use super::report::{ActionError, Awaited, ExecutionDetails, Resumption, Revision, Usage, Variables, Wait};
 
 /// An execution. Its three kinds of parts are stored one by one, so that a step writes only what it changed.

@@ -122,10 +122,10 @@ pub(super) fn acknowledge(
     let invalid = Refusal::InvalidNonce { job: id };
     let (execution, address, mut run) = find(work, action).map_err(|_| invalid.clone())?;
     let within = run.wait.iter().flat_map(|wait| &wait.awaits).find_map(|awaited| match awaited {
-        Awaited::Job { within_milliseconds } => Some(*within_milliseconds),
+        Awaited::Job { within_milliseconds } => *within_milliseconds,
         _ => None,
     });
-    let until = work.at.plus(within.unwrap_or_default()).min(run.deadline);
+    let until = within.map_or(run.deadline, |within| work.at.plus(within).min(run.deadline));
     let job = job_of(&mut run, id).map_err(|_| invalid.clone())?;
     let offered = job.timer();
     match job.status {

@@ -58,9 +58,7 @@ pub use input::{
     SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride, SourceRevisionType, StartRequest, TransitionKind, Trigger,
     TriggerType,
 };
-pub use jobs::{
-    JOBS_COUNT_MAX, Job, JobEnd, JobHappening, JobReport, JobStatus, OFFER_MILLISECONDS,
-};
+pub use jobs::{JOBS_COUNT_MAX, Job, JobEnd, JobHappening, JobReport, JobStatus, OFFER_MILLISECONDS};
 pub use lifecycle::OUTDATED_APPROVALS_COUNT_MAX;
 pub use refusal::Refusal;
 pub use report::{

@@ -143,10 +143,10 @@ pub struct Wait {
 pub enum Awaited {
     /// A person's decision.
     Approval,
-    /// A worker's report of a job, for which it has so long once it has acknowledged it.
+    /// A worker's report of a job, for which it has so long once it has acknowledged it; else as long as the action.
     Job {
-        #[serde(rename = "withinMilliseconds")]
-        within_milliseconds: u64,
+        #[serde(rename = "withinMilliseconds", default, skip_serializing_if = "Option::is_none")]
+        within_milliseconds: Option<u64>,
     },
     /// Something from outside, by its kind.
     Signal(String),

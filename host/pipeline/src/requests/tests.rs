@@ -120,6 +120,55 @@ fn examples() -> Vec<Example> {
     ]
 }
 
+/// The same of custom action types and jobs.
+fn examples_of_jobs() -> Vec<Example> {
+    let id = json!({"category": "Build", "owner": "Custom", "provider": "Jenkins", "version": "1"});
+    let property = json!({
+        "name": "ProjectName", "required": true, "key": true, "secret": false, "queryable": true,
+        "description": "of Jenkins", "type": "String"
+    });
+    let settings = json!({
+        "thirdPartyConfigurationUrl": "https://ci.example", "entityUrlTemplate": "https://ci.example/{Config:ProjectName}",
+        "executionUrlTemplate": "https://ci.example/{ExternalExecutionId}", "revisionUrlTemplate": "https://ci.example/r"
+    });
+    let count = json!({"minimumCount": 0, "maximumCount": 5});
+    let custom = json!({
+        "category": "Build", "provider": "Jenkins", "version": "1", "settings": settings,
+        "configurationProperties": [property], "inputArtifactDetails": count, "outputArtifactDetails": count,
+        "tags": [{"key": "team", "value": "web"}]
+    });
+    let revision = json!({
+        "revision": "r1", "changeIdentifier": "c1", "created": 1_795_342_830.5, "revisionSummary": "more"
+    });
+    let details = json!({"summary": "done", "externalExecutionId": "7", "percentComplete": 100});
+    let failed = json!({"type": "JobFailed", "message": "no", "externalExecutionId": "7"});
+    let (job, nonce, token) = (UUID_TEXT, "3", "token");
+    vec![
+        example::<CreateCustomActionTypeInput>(custom),
+        example::<DeleteCustomActionTypeInput>(json!({"category": "Build", "provider": "Jenkins", "version": "1"})),
+        example::<PollForJobsInput>(
+            json!({"actionTypeId": id, "maxBatchSize": 3, "queryParam": {"ProjectName": "site"}}),
+        ),
+        example::<AcknowledgeJobInput>(json!({"jobId": job, "nonce": nonce})),
+        example::<GetJobDetailsInput>(json!({"jobId": job})),
+        example::<PutJobSuccessResultInput>(json!({
+            "jobId": job, "currentRevision": revision, "continuationToken": "t", "executionDetails": details,
+            "outputVariables": {"Version": "1"}
+        })),
+        example::<PutJobFailureResultInput>(json!({"jobId": job, "failureDetails": failed})),
+        example::<PollForThirdPartyJobsInput>(json!({"actionTypeId": id, "maxBatchSize": 3})),
+        example::<AcknowledgeThirdPartyJobInput>(json!({"jobId": job, "nonce": nonce, "clientToken": token})),
+        example::<GetThirdPartyJobDetailsInput>(json!({"jobId": job, "clientToken": token})),
+        example::<PutThirdPartyJobSuccessResultInput>(json!({
+            "jobId": job, "clientToken": token, "currentRevision": revision, "continuationToken": "t",
+            "executionDetails": details
+        })),
+        example::<PutThirdPartyJobFailureResultInput>(
+            json!({"jobId": job, "clientToken": token, "failureDetails": failed}),
+        ),
+    ]
+}
+
 fn members(shape: &'static Shape) -> &'static [crate::validate::shape::Member] {
     let Structure(members) = shape else { panic!("{shape:?} is no structure") };
     members
@@ -127,11 +176,12 @@ fn members(shape: &'static Shape) -> &'static [crate::validate::shape::Member] {
 
 #[test]
 fn every_row_has_an_example_that_uses_every_member() {
-    let examples = examples();
+    let examples: Vec<_> = examples().into_iter().chain(examples_of_jobs()).collect();
     let proven: BTreeSet<_> = examples.iter().map(|example| example.row.operation).collect();
-    let all: BTreeSet<_> = REQUESTS.iter().map(|row| row.operation).collect();
+    let rows = || REQUESTS.iter().chain(JOB_REQUESTS);
+    let all: BTreeSet<_> = rows().map(|row| row.operation).collect();
     assert_eq!(proven, all);
-    assert_eq!(all.len(), REQUESTS.len(), "names are unique");
+    assert_eq!(all.len(), rows().count(), "names are unique");
     for Example { row, full, read_back } in examples {
         let given: BTreeSet<_> = full.as_object().unwrap().keys().map(String::as_str).collect();
         let known: BTreeSet<_> = members(row.shape).iter().map(|member| member.name).collect();
@@ -142,7 +192,7 @@ fn every_row_has_an_example_that_uses_every_member() {
 
 #[test]
 fn what_is_optional_may_be_absent_or_null_and_what_is_unknown_is_ignored() {
-    for Example { row, full, read_back } in examples() {
+    for Example { row, full, read_back } in examples().into_iter().chain(examples_of_jobs()) {
         let mut minimal = json!({"__type": "Input", "unknown": [{}]});
         let mut nulls = minimal.clone();
         for member in members(row.shape) {
@@ -218,7 +268,7 @@ fn members_broken(
 #[test]
 fn every_broken_constraint_is_told_at_its_place() {
     let mut told = 0;
-    for Example { row, full, read_back } in examples() {
+    for Example { row, full, read_back } in examples().into_iter().chain(examples_of_jobs()) {
         for (broken, path) in members_broken(members(row.shape), &full, "") {
             let problems = read_back(&broken).expect_err(&format!("{}: {broken}", row.operation));
             let (class, message) = problems.error();

@@ -14,7 +14,9 @@ use super::error::ApiError;
 use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use crate::service::pipelines::Document;
-use crate::service::{action_types, actions, executions, pipelines, rules, state, tags};
+use crate::service::{
+    action_types, actions, custom_types, executions, jobs, partner_jobs, pipelines, rules, state, tags,
+};
 
 pub struct Operation {
     pub name: &'static str,
@@ -62,6 +64,18 @@ operations! {
     ListRuleTypes on Account => rules::list_types,
     GetActionType on ActionType => action_types::get,
     UpdateActionType on ActionType => action_types::update,
+    CreateCustomActionType on ActionType => custom_types::create,
+    DeleteCustomActionType on ActionType => custom_types::delete,
+    PollForJobs on ActionType => jobs::poll,
+    AcknowledgeJob on Account => jobs::acknowledge,
+    GetJobDetails on Account => jobs::details,
+    PutJobSuccessResult on Account => jobs::succeed,
+    PutJobFailureResult on Account => jobs::fail,
+    PollForThirdPartyJobs on ActionType => partner_jobs::poll,
+    AcknowledgeThirdPartyJob on Account => partner_jobs::acknowledge,
+    GetThirdPartyJobDetails on Account => partner_jobs::details,
+    PutThirdPartyJobSuccessResult on Account => partner_jobs::succeed,
+    PutThirdPartyJobFailureResult on Account => partner_jobs::fail,
     TagResource on Tagged => tags::tag,
     UntagResource on Tagged => tags::untag,
     ListTagsForResource on Tagged => tags::list,
@@ -110,7 +124,7 @@ mod tests {
             assert_eq!(rows.count(), 1, "{}", row.name);
             assert_eq!(row.permission.action, format!("codepipeline:{}", row.name));
         }
-        for request in requests::REQUESTS {
+        for request in requests::REQUESTS.iter().chain(requests::JOB_REQUESTS) {
             assert!(find(request.operation).is_ok(), "{}", request.operation);
         }
         assert!(find("DropPipeline").is_err_and(|error| error.code == "UnknownOperationException"));

@@ -6,13 +6,17 @@
 pub mod action_types;
 pub mod actions;
 pub mod artifacts;
+pub mod custom_types;
 mod error;
 pub mod eventbridge;
 pub mod events;
 pub mod executions;
 pub mod host;
+pub mod job_artifacts;
+pub mod jobs;
 pub mod logs;
 mod pages;
+pub mod partner_jobs;
 pub mod pipelines;
 pub mod plugins;
 pub mod quarantine;
@@ -23,6 +27,7 @@ pub mod tags;
 #[cfg(test)]
 mod tests;
 mod views;
+pub mod workers;
 
 use std::sync::Arc;
 
@@ -51,6 +56,8 @@ pub struct Service {
     pub exported: Exported,
     /// Tells whoever looks at sources that they may have changed.
     pub changes: Changes,
+    /// Where the artifacts of jobs are on their way.
+    pub jobs: std::path::PathBuf,
     /// Held while tags change: what they become depends on what they are.
     pub tagging: tokio::sync::Mutex<()>,
 }

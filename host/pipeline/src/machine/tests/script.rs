@@ -178,7 +178,9 @@ fn command_of_worker(name: &str, run: &Run, words: &[&str]) -> InputKind {
             let end = match words[0].split_once('=') {
                 Some((_, token)) => JobEnd::Continues { token: token.to_owned(), told: ExecutionDetails::default() },
                 None if words[0] == "ok" => JobEnd::Action(Outcome::Succeeded(Box::new(run.success(&[])))),
-                None => JobEnd::Action(ActionError { kind: FailureType::JobFailed, message: "broken".to_owned() }.into()),
+                None => {
+                    JobEnd::Action(ActionError { kind: FailureType::JobFailed, message: "broken".to_owned() }.into())
+                }
             };
             InputKind::ReportJob { action, job, report: JobReport { digest: words[0].to_owned(), end } }
         }
@@ -195,7 +197,7 @@ fn report(world: &World, run: &Run, name: &str, words: &[&str]) -> Report {
             let signal = match *signal {
                 "-" => None,
                 "approval" => Some(Awaited::Approval),
-                "job" => Some(Awaited::Job { within_milliseconds: 2 * 3_600_000 }),
+                "job" => Some(Awaited::Job { within_milliseconds: Some(20 * 60_000) }),
                 kind => Some(Awaited::Signal(kind.into())),
             };
             let time = hours.map(|hours| Awaited::Time(world.now.plus(hours * 3_600_000)));

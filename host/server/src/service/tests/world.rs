@@ -220,7 +220,17 @@ impl World {
         host.actions.plugins.know_installed(B, catalogue::installed()).unwrap();
         let (changes, poller) = Changes::channel(Duration::from_secs(60));
         let (pages, tagging) = (Pages([7; 32]), tokio::sync::Mutex::default());
-        let service = Service { host, operator: A, quotas, pages, account_plugins, exported, changes, tagging };
+        let service = Service {
+            host,
+            operator: A,
+            quotas,
+            pages,
+            account_plugins,
+            exported,
+            changes,
+            jobs: data.jobs(),
+            tagging,
+        };
         drop(entered);
         Self { runtime, service: Arc::new(service), script, _poller: poller, _folder: folder }
     }
