@@ -9,6 +9,7 @@ import json
 import pathlib
 import time
 
+import jobs
 import model
 
 VALID = pathlib.Path(__file__).parents[2] / "host/pipeline/src/validate/tests/valid.json"
@@ -88,6 +89,7 @@ class Scenario:
         self.put_revision()
         self.tags()
         self.action_types()
+        jobs.Jobs(self).run()
         self.not_found()
 
     def expect(self, holds, defect):

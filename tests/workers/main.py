@@ -127,7 +127,7 @@ def is_attacked(world):
     refused("AccessDenied", s3.put_object, Bucket=mine["bucketName"], Key=mine["objectKey"], Body=b"x")
     out = location(one["data"]["outputArtifacts"], "App")
     refused("NoSuchKey", s3.get_object, Bucket=out["bucketName"], Key=out["objectKey"])
-    refused("NotImplemented", s3.list_objects_v2, Bucket=out["bucketName"])
+    refused("AccessDenied", s3.list_objects_v2, Bucket=out["bucketName"])
     refused("BadDigest", world.put, one["data"], "App", b"x", ContentMD5=base64.b64encode(bytes(16)).decode())
     forged = {**one["data"], "artifactCredentials": {**one["data"]["artifactCredentials"], "secretAccessKey": "guessed"}}
     refused("SignatureDoesNotMatch", world.get, forged, "Code")
@@ -153,10 +153,7 @@ def raw(world, data, headers, body, host=None):
         def payload(self, _):
             return headers["x-amz-content-sha256"]
 
-    request.context["payload_signing_enabled"] = True
-    signer = Signer(credentials, "s3", world.region)
-    signer.add_auth(request)
-    request.headers["x-amz-content-sha256"] = headers["x-amz-content-sha256"]
+    Signer(credentials, "s3", world.region).add_auth(request)
     connection = http.client.HTTPConnection(url.hostname, url.port)
     connection.request("PUT", f"/{at['objectKey']}", body=body, headers={**dict(request.headers.items()), "Host": host})
     answer = connection.getresponse()

@@ -105,11 +105,11 @@ fn every_input_and_every_note_tells_its_cause() {
     let notes = vec![("tags".to_owned(), Some(Bytes::from_static(b"secret"))), ("seen/Source".to_owned(), None)];
     host.runtime.block_on(host.driver.keep(p, notes, &cause("keep"))).unwrap();
     host.die();
-    works(&store, p);
+    let worked = works(&store);
     let host = goes_on(&store, p);
     submit(&host, p, InputKind::Delete);
 
-    let entries = entries(&host, p);
+    let entries = [entries(&host, p), worked].concat();
     let told: BTreeSet<_> =
         entries.iter().map(|entry| entry.cause.as_ref().expect("each tells").clone()).map(shown).collect();
     let commands = [
@@ -156,9 +156,11 @@ fn goes_on(store: &Arc<dyn Store>, p: Aggregate) -> Host {
     host
 }
 
-/// A worker takes the job of an action that is interrupted meanwhile, and reports it.
-fn works(store: &Arc<dyn Store>, p: Aggregate) {
+/// A worker takes the job of an action, and reports it after the host died; in a pipeline of its own.
+fn works(store: &Arc<dyn Store>) -> Vec<Entry> {
     let host = Host::start(store, Script::new(&[("Build", Deed::AwaitJob)]));
+    let p = host.runtime.block_on(host.driver.named(0, "q", &cause("name"))).unwrap();
+    submit(&host, p, InputKind::Create { declaration: pipeline("q") });
     submit(&host, p, InputKind::Start(StartRequest::default()));
     let (_, action) = host.waits(p, "Build");
     let job = || {
@@ -190,7 +192,9 @@ fn works(store: &Arc<dyn Store>, p: Aggregate) {
     assert_eq!(host.end(p), ExecutionState::Failed);
     let row = host.runtime.block_on(host.driver.job(0, queued.id)).unwrap().unwrap();
     assert_eq!((row.action, row.report), (action, Some([0x44; 32])), "it is known, and what was reported of it");
+    let entries = entries(&host, p);
     host.die();
+    entries
 }
 
 /// A condition of entry is put into what is kept, while no host runs: none is taken yet that somebody asks for.
