@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::files::{FileQuota, MadeOutput};
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
-use pipewright_pipeline::machine::{self, Awaited, FailureType, Report, Revision, RunAction, Success, Wait};
+use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunAction, Success};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::commands::{self, Started};
 use pipewright_sandbox::files::Input;
@@ -184,18 +184,6 @@ impl SandboxActions {
         Some(format!("Once {file} grants it, start a new execution: a retry keeps the grants of this one"))
     }
 
-    /// What an action waits for that no plugin serves, but workers.
-    fn job(&self, pipeline: Aggregate, run: &RunAction, action: &ActionDeclaration) -> Option<Wait> {
-        let id = &action.action_type_id;
-        if run.start.pins.contains_key(&plugin_pin(&run.stage().name, &action.name)) {
-            return None;
-        }
-        let catalogue = self.plugins.catalogue(pipeline.account);
-        let within_milliseconds = catalogue.workers(id)?.job_timeout_seconds.map(|seconds| u64::from(seconds) * 1000);
-        let summary = Some(format!("waits for a worker of {id}"));
-        Some(Wait { awaits: vec![Awaited::Job { within_milliseconds }], summary, ..Wait::default() })
-    }
-
     async fn plugin(&self, pipeline: Aggregate, run: &RunAction) -> Option<Plugin> {
         let action = run.action()?;
         let pin = plugin_pin(&run.stage().name, &action.name);
@@ -212,8 +200,7 @@ impl SandboxActions {
         declaration: &PipelineDeclaration,
         action: &ActionDeclaration,
     ) -> Result<Option<Revision>, String> {
-        // A worker tells what it fetched, and of its own accord: by PutActionRevision.
-        if self.plugins.catalogue(pipeline.account).workers(&action.action_type_id).is_some() {
+        if self.is_for_workers(pipeline, action) {
             return Ok(None);
         }
         let (stage, name) = (declaration.stages[0].name.as_str(), action.name.as_str());
@@ -267,16 +254,14 @@ impl SandboxActions {
         let Some(action) = run.action() else {
             return Report::failed(FailureType::ConfigurationError, "rules are not run here yet");
         };
-        if let Some(wait) = self.job(pipeline, &run, action) {
-            return Report::waiting(wait);
-        }
         let Some(plugin) = self.plugin(pipeline, &run).await else {
             let id = &action.action_type_id;
             let message = match self.plugins.catalogue(pipeline.account).yanked(id) {
                 Some(yanked) => format!("{id} cannot be used any more: {yanked}"),
                 None => format!("no plugin serves {id} here any more; add it and retry the stage"),
             };
-            return Report::failed(FailureType::ConfigurationError, message);
+            let failed = || Report::failed(FailureType::ConfigurationError, message);
+            return self.job(pipeline, &run, action).unwrap_or_else(failed);
         };
         let description = plugin.description();
         let grants = match self.granted(pipeline, &run, description).await {

@@ -225,7 +225,11 @@ fn breakages(shape: &'static Shape, value: &Value, path: &str) -> Vec<(Value, St
             let too_short = (*items_min > 0).then(Vec::new);
             [too_long, too_short].into_iter().flatten().map(Value::from).chain([json!({})]).collect()
         }
-        Shape::Map { .. } => panic!("no request has a map"),
+        Shape::Map { entries_max, .. } => {
+            let entries = |count: usize| (0..count).map(|index| (index.to_string(), "x".into())).collect();
+            let too_many = (*entries_max != ANY).then(|| Value::Object(entries(entries_max + 1)));
+            too_many.into_iter().chain([json!([])]).collect()
+        }
         Structure(_) => vec![json!("text")],
     }
     .into_iter()

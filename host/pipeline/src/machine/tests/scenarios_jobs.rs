@@ -22,13 +22,7 @@ fn a_job_is_one_worker_s_until_it_is_reported() {
          put A Build/Compile ok
          ack A Build/Compile
          ack A Build/Compile
-         poll A Build/Compile
-         put A Build/Compile token=deployment-1
-         put A Build/Compile ok before
-         poll A Build/Compile
-         ack A Build/Compile
-         put A Build/Compile ok
-         put A Build/Compile ok",
+         poll A Build/Compile",
         expect![[r#"
             > timers
             > wait A Build/Compile job
@@ -50,10 +44,34 @@ fn a_job_is_one_worker_s_until_it_is_reported() {
             > ack A Build/Compile
               A/Build/Compile job Acknowledged
               clear A/Build/Compile Offer
-              timer A/Build/Compile Job in 59 minutes
+              timer A/Build/Compile Job in 20 minutes
             > ack A Build/Compile
             > poll A Build/Compile
               refused InvalidJobStateException: The job a6bcb669-79f1-4837-a626-2cc7342facf6 is not in a state in which this can be done to it: another worker has it.
+        "#]],
+    );
+}
+
+#[test]
+fn a_job_with_a_token_is_gone_on_with_by_another() {
+    check(
+        "Source: Src
+         Build: Compile
+         Deploy: Publish",
+        "timers
+         . start A
+         . ok A Source/Src
+         . wait A Build/Compile job
+         . poll A Build/Compile
+         . ack A Build/Compile
+         put A Build/Compile token=deployment-1
+         put A Build/Compile ok before
+         poll A Build/Compile
+         ack A Build/Compile
+         put A Build/Compile ok
+         put A Build/Compile ok",
+        expect![[r#"
+            > timers
             > put A Build/Compile token=deployment-1
               A/Build/Compile job Reported
               A/Build/Compile job Queued
@@ -66,7 +84,7 @@ fn a_job_is_one_worker_s_until_it_is_reported() {
             > ack A Build/Compile
               A/Build/Compile job Acknowledged
               clear A/Build/Compile Offer
-              timer A/Build/Compile Job in 59 minutes
+              timer A/Build/Compile Job in 20 minutes
             > put A Build/Compile ok
               A/Build/Compile job Reported
               A/Build/Compile SUCCEEDED
@@ -129,7 +147,7 @@ fn what_no_worker_does_in_its_time_is_offered_again_or_fails() {
             > ack A Build/Compile
               A/Build/Compile job Acknowledged
               clear A/Build/Compile Offer
-              timer A/Build/Compile Job in 59 minutes
+              timer A/Build/Compile Job in 20 minutes
             > due A Build/Compile offer
               refused -: The answer comes too late: what it answers is over
             > due A Build/Compile job
@@ -188,7 +206,7 @@ fn a_stop_and_an_update_take_the_job_away() {
             > ack A Build/Compile
               A/Build/Compile job Acknowledged
               clear A/Build/Compile Offer
-              timer A/Build/Compile Job in 59 minutes
+              timer A/Build/Compile Job in 20 minutes
             > put A Build/Compile ok
               A/Build/Compile job Reported
               A/Build/Compile SUCCEEDED

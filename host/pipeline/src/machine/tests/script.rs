@@ -90,13 +90,7 @@ pub(super) fn command(world: &World, words: &[&str]) -> InputKind {
         }
         ("due", [execution, action, kind]) => {
             let run = Run::find(world, execution, action);
-            let kind = match (*kind, run.job) {
-                ("timeout", _) => TimerKind::Timeout,
-                ("offer", Some(job)) => TimerKind::Offer { job: job.id },
-                ("job", Some(job)) => TimerKind::Job { job: job.id },
-                _ => TimerKind::Wake { call: run.call },
-            };
-            InputKind::TimerDue { timer: TimerId { action: run.id, kind } }
+            InputKind::TimerDue { timer: TimerId { action: run.id, kind: run.timer(kind) } }
         }
         ("restart" | "crash", [execution, action]) => {
             InputKind::ActionRestarted { action: Run::find(world, execution, action).id, crashed: *name == "crash" }
@@ -242,6 +236,15 @@ impl Run {
 
     fn find(world: &World, execution: &str, action: &str) -> Run {
         Run::try_find(world, execution, action).expect("the action has run")
+    }
+
+    fn timer(&self, kind: &str) -> TimerKind {
+        match (kind, &self.job) {
+            ("timeout", _) => TimerKind::Timeout,
+            ("offer", Some(job)) => TimerKind::Offer { job: job.id },
+            ("job", Some(job)) => TimerKind::Job { job: job.id },
+            _ => TimerKind::Wake { call: self.call },
+        }
     }
 
     fn reported(&self, report: Report) -> InputKind {

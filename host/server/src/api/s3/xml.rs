@@ -2,6 +2,8 @@
 //!
 //! Owns its form. Must not know what a document is for.
 
+use pipewright_text::is_printable;
+
 pub const TYPE: &str = "application/xml";
 
 /// A document of one level.
@@ -9,7 +11,7 @@ pub fn document(name: &str, members: &[(&str, &str)]) -> String {
     let escaped = |text: &str| {
         let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         // What no XML document can have.
-        text.replace(|c: char| c.is_control(), "\u{fffd}")
+        text.replace(|c: char| !is_printable(c), "\u{fffd}")
     };
     let members = members.iter().map(|(name, text)| format!("<{name}>{}</{name}>", escaped(text)));
     let members: String = members.collect();
