@@ -537,7 +537,6 @@ impl Sink for Unheard {
     }
 
     fn progress(&self, _: Option<u8>, _: &str) {}
-
     fn host_call(&self, _: HostCall) {}
 }
 

@@ -133,14 +133,14 @@ fn every_input_and_every_note_tells_its_cause() {
     let own = own.map(|(part, source)| Cause::host(part, source));
     let expected = commands.into_iter().chain(["keep"]).map(cause).chain(own).map(shown).collect();
     assert_eq!(told, expected);
+    assert!(entries.iter().all(|entry| entry.at.is_some()));
+    notes_are_named_alone(&host, &store, p, &entries);
+}
+
+fn notes_are_named_alone(host: &Host, store: &Arc<dyn Store>, p: Aggregate, entries: &[Entry]) {
     let kept = entries.iter().filter(|entry| !entry.notes.is_empty()).collect::<Vec<_>>();
     let [kept] = kept[..] else { panic!("{kept:?}") };
     assert_eq!((&kept.notes[..], kept.events.len()), (&["tags".to_owned(), "seen/Source".to_owned()][..], 0));
-    assert!(entries.iter().all(|entry| entry.at.is_some()));
-    notes_are_named_alone(&host, &store, p);
-}
-
-fn notes_are_named_alone(host: &Host, store: &Arc<dyn Store>, p: Aggregate) {
     let records = host.runtime.block_on(store.history(p, 1, 1000)).unwrap();
     let told = records.iter().flat_map(|record| &record.events).any(|event| event.windows(6).any(|it| it == b"secret"));
     assert!(!told, "history names notes, and does not tell them");
