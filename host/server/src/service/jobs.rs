@@ -90,7 +90,9 @@ impl Service {
             let is_last = rows.len() < ROWS_PER_READ;
             after = rows.last().cloned();
             for row in rows {
-                let Some(seen) = self.seen(context.account, row.uid, row.action, row.job).await? else { continue };
+                // A pipeline that cannot be read keeps no worker from the jobs of others.
+                let seen = self.seen(context.account, row.uid, row.action, row.job).await;
+                let Ok(Some(seen)) = seen else { continue };
                 let is_asked_for = query.iter().all(|(key, value)| seen.called.configuration.get(key) == Some(value));
                 if !is_asked_for || offered.len() == limit {
                     continue;

@@ -44,8 +44,9 @@ pub async fn list(service: &Service, context: &Context) -> Result<WorkerList, Se
     for id in catalogue.types().keys().filter(|id| catalogue.workers(id).is_some()) {
         let mut waiting = Vec::new();
         for row in service.driver().queued_jobs(context.account, id, None, JOBS_LISTED_MAX).await? {
-            // It may have been offered meanwhile.
-            let Some(seen) = service.seen(context.account, row.uid, row.action, row.job).await? else { continue };
+            // It may have been offered meanwhile, or its pipeline cannot be read.
+            let seen = service.seen(context.account, row.uid, row.action, row.job).await;
+            let Ok(Some(seen)) = seen else { continue };
             waiting.push(WaitingJob {
                 job_id: row.job.to_string(),
                 pipeline: seen.called.declaration.name.clone(),

@@ -161,8 +161,9 @@ async fn get(api: &Api, session: &Session, parts: &Parts, object: Object) -> Res
     headers.insert(header::CONTENT_LENGTH, (behind - first).into());
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::ETAG, value(&format!("\"{etag}\"")));
-    let now = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&jiff::Timestamp::UNIX_EPOCH);
-    headers.insert(header::LAST_MODIFIED, value(&now.unwrap_or_default()));
+    // When an object was made tells its client nothing, but that it has to be there.
+    let modified = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&jiff::Timestamp::UNIX_EPOCH);
+    headers.insert(header::LAST_MODIFIED, value(&modified.unwrap_or_default()));
     if range.is_some() {
         headers.insert(header::CONTENT_RANGE, value(&format!("bytes {first}-{}/{bytes}", behind - 1)));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
