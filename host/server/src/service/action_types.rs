@@ -125,7 +125,7 @@ fn declaration(service: &Service, context: &Context, id: &ActionTypeId) -> Resul
     if let Some(served) = catalogue.workers(id) {
         return Ok(declared(
             &served.info,
-            &served.info.documentation,
+            served.info.documentation.clone(),
             vec![context.account_id()],
             served.job_timeout_seconds,
         ));
@@ -137,13 +137,13 @@ fn declaration(service: &Service, context: &Context, id: &ActionTypeId) -> Resul
     let info = &binding.served.info;
     let deprecated = binding.notice.as_ref().map(|notice| format!("Deprecated: {}\n\n", notice.reason));
     let description = deprecated.unwrap_or_default() + &info.documentation;
-    Ok(declared(info, &description, allowed_accounts(service, context, binding, id), None))
+    Ok(declared(info, description, allowed_accounts(service, context, binding, id), None))
 }
 
 /// `job_timeout` is in seconds.
 fn declared(
     info: &ActionTypeInfo,
-    description: &String,
+    description: String,
     allowed_accounts: Vec<String>,
     job_timeout: Option<u32>,
 ) -> ActionTypeDeclaration {
@@ -156,7 +156,7 @@ fn declared(
         description: views::text(Some(&property.documentation), DECLARED_PROPERTY_CHARS_MAX),
     });
     ActionTypeDeclaration {
-        description: views::text(Some(description), DESCRIPTION_CHARS_MAX),
+        description: views::text(Some(&description), DESCRIPTION_CHARS_MAX),
         id: info.id.clone(),
         executor: ActionTypeExecutor {
             kind: ExecutorType::JobWorker,

@@ -141,6 +141,9 @@ impl Chunks {
 mod tests {
     use super::*;
 
+    /// The content, and the trailers.
+    type Read<'a> = (&'a str, &'a [(&'a str, &'a str)]);
+
     /// However the bytes come in.
     fn read(body: &str, piece: usize) -> Result<(String, Vec<(String, String)>), String> {
         let (mut chunks, mut content) = (Chunks::new(None), Vec::new());
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_body_in_chunks_is_its_content_and_its_trailers() {
-        let check = |body: &str, expected: Result<(&str, &[(&str, &str)]), &str>| {
+        let check = |body: &str, expected: Result<Read<'_>, &str>| {
             for piece in [1, 2, 3, 7, 1000] {
                 let found = read(body, piece);
                 let expected = expected.map(|(content, trailers)| {

@@ -28,6 +28,9 @@ const DOCUMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
 
+/// An object's ETag, and the checksum by which it was checked.
+pub type Kept = (String, Option<(&'static str, String)>);
+
 pub struct Incoming {
     upload: Upload,
     chunks: Option<Chunks>,
@@ -71,11 +74,7 @@ impl Incoming {
     }
 
     /// Takes all of a body in; gives the object's ETag, and the checksum by which it was checked.
-    pub async fn take(
-        mut self,
-        work: &Work,
-        mut body: Body,
-    ) -> Result<(String, Option<(&'static str, String)>), S3Error> {
+    pub async fn take(mut self, work: &Work, mut body: Body) -> Result<Kept, S3Error> {
         let mut piece = Vec::new();
         loop {
             let frame = tokio::time::timeout(FRAME_TIME_MAX, body.frame()).await;
@@ -113,7 +112,7 @@ impl Incoming {
         }
     }
 
-    fn end(mut self) -> Result<(String, Option<(&'static str, String)>), S3Error> {
+    fn end(mut self) -> Result<Kept, S3Error> {
         if let Some(chunks) = &mut self.chunks {
             chunks.end(self.has_trailer)?;
         }

@@ -214,7 +214,8 @@ impl Upload {
             )
         })?;
         self.md5.update(bytes);
-        Ok(write(&mut self.file, bytes)?)
+        Floor::of_disks().check(bytes.len() as u64, &self.file)?;
+        Ok(self.file.write_all(bytes)?)
     }
 
     /// The MD5 of what was written.
