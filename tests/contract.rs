@@ -21,6 +21,8 @@ pipelines = 3
 [grants]
 released-json = "grants.toml"
 released-cbor = "grants.toml"
+jobs-json = "grants.toml"
+jobs-cbor = "grants.toml"
 "#;
 
 const GRANTS: &str = r#"

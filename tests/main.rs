@@ -37,3 +37,4 @@ mod tidy;
 mod tls;
 mod tools;
 mod work_trees;
+mod workers;

@@ -9,6 +9,7 @@ import json
 import pathlib
 import time
 
+import jobs
 import model
 
 VALID = pathlib.Path(__file__).parents[2] / "host/pipeline/src/validate/tests/valid.json"
@@ -84,6 +85,7 @@ class Scenario:
         self.tags()
         self.webhooks()
         self.action_types()
+        jobs.Jobs(self).run()
         self.not_found()
 
     def expect(self, holds, defect):

@@ -24,6 +24,7 @@ const ENTRIES: &[&str] = &[
     "store",
     "artifacts",
     "work",
+    "jobs",
     "logs",
     "compiled",
     "components",
@@ -82,6 +83,11 @@ impl DataDirectory {
     /// Each running action's own files; on the file system of the artifacts, so that outputs move there by renaming.
     pub fn work(&self) -> PathBuf {
         self.0.join("work")
+    }
+
+    /// What workers of jobs fetched and uploaded, until their actions end.
+    pub fn jobs(&self) -> PathBuf {
+        self.0.join("jobs")
     }
 
     pub fn logs(&self) -> PathBuf {

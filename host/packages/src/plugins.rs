@@ -4,6 +4,7 @@
 //! called.
 
 mod catalogue;
+mod workers;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use pipewright_sandbox::{LoadError, Plugin, Sandbox, Symbols};
 
 use catalogue::Known;
 pub use catalogue::{Binding, Catalogue, Notice, NoticeKind, Noticed, Offer, Provenance, Served, Sharing};
+pub use workers::WorkerType;
 
 /// Larger files are refused before they are read into memory; a Python component has about 18 MB.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -369,6 +371,8 @@ fn info(offered: &ActionType) -> ActionTypeInfo {
         },
         required: setting.required,
         secret: setting.secret,
+        key: false,
+        queryable: false,
         default: setting.default.clone(),
         choices: setting.choices.clone(),
         documentation: setting.documentation.clone(),

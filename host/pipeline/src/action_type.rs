@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 
+/// As CodePipeline has it of a value by which workers ask for jobs.
+const QUERYABLE_BYTES_MAX: usize = 20;
+
 /// The action types that plugins serve, by id.
 pub type ActionTypes = BTreeMap<ActionTypeId, ActionTypeInfo>;
 
@@ -38,6 +41,12 @@ pub struct Property {
     pub kind: PropertyKind,
     pub required: bool,
     pub secret: bool,
+    /// It is part of what tells two actions of the type apart.
+    #[serde(default)]
+    pub key: bool,
+    /// Workers ask for jobs by its value.
+    #[serde(default)]
+    pub queryable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
     /// if not empty, the only values allowed
@@ -61,6 +70,12 @@ impl Property {
         if !self.choices.is_empty() {
             let allowed = self.choices.iter().any(|choice| choice == value);
             return (!allowed).then(|| format!("use one of {}", self.choices.join(", ")));
+        }
+        let is_queryable = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if self.queryable && (value.len() > QUERYABLE_BYTES_MAX || !value.bytes().all(is_queryable)) {
+            return Some(format!(
+                "write at most {QUERYABLE_BYTES_MAX} letters, digits, `_` and `-`: workers ask by it"
+            ));
         }
         let (fits, kind) = match self.kind {
             PropertyKind::String => (true, ""),

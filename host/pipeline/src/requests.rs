@@ -6,6 +6,7 @@
 //! here and an id elsewhere may still be none of ours: only its pattern has been checked.
 
 pub mod codebuild;
+mod jobs;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ use crate::validate::shapes::{
 };
 use crate::validate::{self, Problems};
 use crate::webhooks::{self, WebhookDefinition};
+
+pub use jobs::*;
 
 /// The input of an operation, as it is read from a request.
 pub trait Request: DeserializeOwned {
@@ -340,7 +343,7 @@ patterns! {
 }
 
 macro_rules! requests {
-    ($($operation:literal $input:ident [$($member:expr),* $(,)?];)*) => {
+    ($table:ident: $($operation:literal $input:ident [$($member:expr),* $(,)?];)*) => {
         $(impl Request for $input {
             const ROW: Row = {
                 static SHAPE: Shape = Structure(&[$($member),*]);
@@ -349,11 +352,13 @@ macro_rules! requests {
         })*
 
         /// Every operation whose input has only a shape to keep.
-        pub static REQUESTS: &[Row] = &[$($input::ROW),*];
+        pub static $table: &[Row] = &[$($input::ROW),*];
     };
 }
 
-requests! {
+use requests;
+
+requests! { REQUESTS:
     "GetPipeline" GetPipelineInput [required("name", &ENTITY_NAME), optional("version", &PIPELINE_VERSION)];
     "DeletePipeline" DeletePipelineInput [required("name", &ENTITY_NAME)];
     "ListPipelines" ListPipelinesInput [

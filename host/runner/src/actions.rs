@@ -217,7 +217,11 @@ impl SandboxActions {
                 Some(yanked) => format!("{id} cannot be used any more: {yanked}"),
                 None => format!("no plugin serves {id} here any more; add it and retry the stage"),
             };
-            return Report::failed(FailureType::ConfigurationError, message);
+            let job = match run.declared() {
+                Declared::Action(action) => self.job(pipeline, &run, action),
+                Declared::Rule(_) => None,
+            };
+            return job.unwrap_or_else(|| Report::failed(FailureType::ConfigurationError, message));
         };
         let description = plugin.description();
         let mut request = self.request(pipeline, &run);

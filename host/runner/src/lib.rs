@@ -10,6 +10,7 @@ pub mod ending;
 pub mod grant_book;
 pub mod grants;
 pub mod host;
+mod jobs;
 pub mod logs;
 pub mod outcome;
 pub mod programs;

@@ -4,6 +4,8 @@
 //! they changed. An account's record has what was loaded last, so that its history tells who changed what. Must not know who
 //! sees what (`plugins`), nor how a package is judged (`packages`).
 
+mod workers;
+
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
@@ -43,6 +45,9 @@ pub enum AccountPluginsError {
     /// Write it in another way.
     #[error("{0}")]
     Invalid(String),
+    /// There may not be more of it.
+    #[error("{0}")]
+    Limit(String),
     #[error(transparent)]
     Package(#[from] PackageError),
     #[error(transparent)]
@@ -269,6 +274,7 @@ impl AccountPlugins {
             let notices = notices.into_iter().map(|kept| ((account, kept.name, kept.version), kept.notice));
             sharing.notices.extend(notices);
         });
+        self.remember_worker_types(account).await?;
         for Listed { entry, notice } in self.keep_notices(account)?.listed() {
             if let Some(notice) = notice {
                 tracing::warn!("account {account:012}: {} is {notice}", entry.label());

@@ -23,7 +23,7 @@ use crate::api::{Api, Metrics, Shares};
 use crate::config::Config;
 use crate::connections::{self, Bounds, Tls};
 use crate::poll::{Changes, Poller};
-use crate::service::{self, Pages, Service};
+use crate::service::{self, Pages, Service, job_artifacts};
 use pipewright_aws::auth::{AccessKey, profile};
 use pipewright_base::home::{DataDirectory, write_private};
 use pipewright_base::{Cause, Mistake, Source, clock};
@@ -123,6 +123,7 @@ impl Server {
             account_plugins,
             exported,
             changes,
+            jobs: data.jobs(),
             tagging: tokio::sync::Mutex::default(),
             building: tokio::sync::Mutex::default(),
             endpoint: endpoint.clone(),
@@ -172,6 +173,7 @@ impl Server {
         let graceful = GracefulShutdown::new();
         let work = service.work();
         let polling = tokio::spawn(poller.run(Arc::clone(&service)));
+        let sweeping = tokio::spawn(job_artifacts::sweep(Arc::clone(&service)));
         let failure = tokio::select! {
             () = connections::serve(&listener, tls, router, &bounds, &graceful) => None,
             () = work.run(async move { keeper.run().await }) => None,
@@ -181,6 +183,7 @@ impl Server {
         };
         drop(listener);
         polling.abort();
+        sweeping.abort();
         tracing::info!("stopping");
         let requests = tokio::time::timeout(REQUESTS_PATIENCE, graceful.shutdown());
         let _ = tokio::join!(requests, host.driver.stop(ACTIONS_PATIENCE));

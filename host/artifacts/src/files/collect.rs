@@ -1,5 +1,6 @@
 //! Takes a finished output into the blob store: checked, hashed where it is not hashed yet, and moved, not copied.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,9 +9,10 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, unlinkat};
 
+use super::archive::unzip;
 use super::area::Area;
 use super::blobs::{self, Blobs};
-use super::copy;
+use super::copy::{self, Target};
 use super::error::{FileError, FileResult};
 use super::floor::Floor;
 use super::hashed::Hashed;
@@ -46,6 +48,19 @@ impl MadeOutput {
     pub fn new(name: &str, area: &Area) -> Self {
         let hashed = Arc::clone(&area.hashed);
         Self { name: name.to_owned(), directory: area.host_path().clone(), hashed }
+    }
+
+    /// What somebody packed as a zip file, unpacked into a folder of its own, which is made.
+    pub fn unpacked(name: &str, archive: &File, folder: PathBuf, quota: &FileQuota) -> Result<Self, CollectError> {
+        let of_file = |error| CollectError::File { name: name.to_owned(), error };
+        let open = |error| of_file(FileError::io(name, &error));
+        std::fs::create_dir_all(&folder).map_err(open)?;
+        let directory = Dir::open_ambient_dir(&folder, ambient_authority()).map_err(open)?;
+        let budget = Budget::new(quota.clone(), HostMemory::alone(LISTING_BYTES_MAX), Floor::of_disks());
+        let (hashed, stop) = (Arc::new(Hashed::default()), AtomicBool::new(false));
+        let target = Target { directory: &directory, depth: 0, budget: &budget, hashed: Some(&hashed), stop: &stop };
+        unzip(archive, &target).map_err(of_file)?;
+        Ok(Self { name: name.to_owned(), directory: folder, hashed })
     }
 
     #[cfg(test)]

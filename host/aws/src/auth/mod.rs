@@ -6,6 +6,7 @@
 pub mod profile;
 mod sigv4;
 
+pub use sigv4::s3::{ChunkSigner, Payload, S3, is_for_s3, verify_for_s3};
 pub use sigv4::{AuthError, OTHER_REGION, Scope, Verified, claimed_key, sign, verify};
 
 use base64::Engine as _;

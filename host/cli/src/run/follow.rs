@@ -285,7 +285,7 @@ impl Follower {
                 (Status::Failed, Some(summary), Some(told))
             }
             ActionHappening::Abandoned | ActionHappening::Canceled => (Status::Stopped, None, None),
-            ActionHappening::Decided(_) => return None,
+            ActionHappening::Decided(_) | ActionHappening::Job { .. } => return None,
         };
         let name = format!("{stage}/{action}");
         let targets = told.iter().flat_map(|told| told.details.get(TARGETS)).filter_map(|targets| targets.as_array());

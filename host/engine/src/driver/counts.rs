@@ -80,6 +80,9 @@ pub fn action_state(what: &ActionHappening) -> Option<&'static str> {
         ActionHappening::Abandoned => "ABANDONED",
         ActionHappening::Canceled => "CANCELED",
         ActionHappening::Restarted { .. } => "RESTARTED",
-        ActionHappening::Waiting { .. } | ActionHappening::Decided(_) | ActionHappening::Resumed { .. } => return None,
+        ActionHappening::Waiting { .. }
+        | ActionHappening::Decided(_)
+        | ActionHappening::Job { .. }
+        | ActionHappening::Resumed { .. } => return None,
     })
 }

@@ -9,6 +9,7 @@ use pipewright_pipeline::machine::{
     ActionExecutionId, ActionHappening, Event, Execution, ExecutionId, ExecutionState, State, Timestamp,
 };
 
+use super::job_rows;
 use super::rows::{
     ActionEdge, ActionKey, ArtifactRow, DeletedRow, DueRow, EventRow, ExecutionRow, PipelineRow, PolledRow, Row as _,
     RowChange, RunOfRow, RunRow, TokenRow,
@@ -42,6 +43,9 @@ pub(super) fn rows(step: &Stepped<'_>) -> Rows {
                 rows.extend(step.inherited(execution).map(|row| row.put()));
             }
             Event::Action(event) => {
+                let (run, states) = (event.action_execution, [step.before, step.after]);
+                rows.extend(job_rows::told(step.uid(), event));
+                rows.extend(job_rows::waiting(step.uid(), event.execution, run, &event.action_type, states));
                 step.run::<false>(event.execution, event.action_execution, &event.what, &mut rows);
             }
             Event::Rule(event) => step.run::<true>(event.execution, event.rule_execution, &event.what, &mut rows),
@@ -71,6 +75,7 @@ pub(crate) fn of_state(aggregate: Aggregate, state: &State) -> Rows {
     if let Some(due) = state.due() {
         rows.push(DueRow { uid: aggregate.uid, at: due.0 }.put());
     }
+    rows.extend(job_rows::queued(aggregate.uid, state));
     rows
 }
 
@@ -132,6 +137,7 @@ impl Stepped<'_> {
             | ActionHappening::Canceled => ActionEdge::End,
             ActionHappening::Waiting { .. }
             | ActionHappening::Decided(_)
+            | ActionHappening::Job { .. }
             | ActionHappening::Resumed { .. }
             | ActionHappening::Restarted { .. } => return,
         };

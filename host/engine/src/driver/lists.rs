@@ -3,11 +3,11 @@
 //! Must not know the bytes of a row (`rows`), who asks, what is shown, or what a page token is.
 
 use bytes::Bytes;
-use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId};
+use pipewright_pipeline::declaration::ActionTypeId;
+use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId, JobId};
 
-use super::rows::{
-    ActionEdge, ActionKey, DeletedRow, ExecutionRow, PipelineRow, PolledRow, Row as _, RunOfRow, RunRow,
-};
+use super::job_rows::{JobRow, QueuedRow};
+use super::rows::{ActionEdge, ActionKey, DeletedRow, ExecutionRow, PipelineRow, PolledRow, Row, RunOfRow, RunRow};
 use super::{Driver, DriverError};
 use pipewright_store::Aggregate;
 
@@ -134,6 +134,23 @@ impl Driver {
             }
         }
         Ok(false)
+    }
+
+    /// The jobs of an action type that wait to be offered, those first that came first, after one of them.
+    pub async fn queued_jobs(
+        &self,
+        account: u64,
+        id: &ActionTypeId,
+        after: Option<&QueuedRow>,
+        limit: usize,
+    ) -> Result<Vec<QueuedRow>, DriverError> {
+        self.rows(account, QueuedRow::of(id), after.map(Row::name), limit).await
+    }
+
+    /// Where a job is, or was.
+    pub async fn job(&self, account: u64, job: JobId) -> Result<Option<JobRow>, DriverError> {
+        let name = Bytes::copy_from_slice(job.as_bytes());
+        Ok(self.rows::<JobRow>(account, name, None, 1).await?.pop())
     }
 
     /// The pipelines that have a source to look at.

@@ -12,6 +12,7 @@ mod entry;
 pub(crate) mod faults;
 mod history;
 pub mod index;
+pub mod job_rows;
 #[cfg(test)]
 mod judged;
 mod lists;

@@ -20,6 +20,9 @@
 //! | Tokens      | uid, time of the start, SHA-256 of the token | nothing                               |
 //! | Deleted     | time of the deletion, uid           | the pipeline's name                            |
 //! | Events      | time, uid, sequence                 | nothing: the record has events                   |
+//! | Jobs        | job                                 | uid, execution, action (`job_rows`)              |
+//! | JobsOf      | uid, execution, job                 | nothing                                          |
+//! | Queued      | SHA-256 of the action type, time, job | uid, action                                    |
 
 use std::marker::PhantomData;
 
@@ -46,6 +49,9 @@ pub enum Kind {
     Events = 10,
     Rules = 11,
     RulesOf = 12,
+    Jobs = 13,
+    JobsOf = 14,
+    Queued = 15,
 }
 
 /// A row, or the name of one that goes.
@@ -125,7 +131,7 @@ impl<'a, R: Row> Walk<'a, R> {
     }
 }
 
-type Uid = [u8; 16];
+pub(super) type Uid = [u8; 16];
 
 /// A pipeline as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -476,7 +482,7 @@ impl Row for EventRow {
     }
 }
 
-fn join(parts: &[&[u8]]) -> Bytes {
+pub(super) fn join(parts: &[&[u8]]) -> Bytes {
     parts.concat().into()
 }
 
@@ -485,16 +491,16 @@ fn newest_first(number: u64) -> [u8; 8] {
 }
 
 /// What is left of a name or a value.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*field)
     }
 
-    fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         self.take().map(u64::from_be_bytes)
     }
 
@@ -503,27 +509,27 @@ impl Fields<'_> {
         Some(ActionKey { started, action: ActionExecutionId::from_bytes(self.take()?) })
     }
 
-    fn end(&self) -> Option<()> {
+    pub(super) fn end(&self) -> Option<()> {
         self.0.is_empty().then_some(())
+    }
+}
+
+/// The very bytes of a row.
+#[cfg(test)]
+pub(super) fn check<R: Row + std::fmt::Debug + PartialEq>(row: &R, name: &str, value: &str) {
+    let hex = |bytes: &[u8]| pipewright_base::hex::encode(bytes);
+    assert_eq!((hex(&row.name()), hex(&row.value())), (name.replace(' ', ""), value.replace(' ', "")), "{row:?}");
+    assert_eq!(R::parse(&row.name(), &row.value()).as_ref(), Some(row));
+    let longer = [&row.name()[..], &[0]].concat();
+    if R::KIND != Kind::Pipelines {
+        assert_eq!(R::parse(&longer, &row.value()), None, "{row:?} with a byte more");
+        assert_eq!(R::parse(&row.name()[..row.name().len() - 1], &row.value()), None, "{row:?} without a byte");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
-
     use super::*;
-
-    fn check<R: Row + Debug + PartialEq>(row: &R, name: &str, value: &str) {
-        let hex = |bytes: &[u8]| pipewright_base::hex::encode(bytes);
-        assert_eq!((hex(&row.name()), hex(&row.value())), (name.replace(' ', ""), value.replace(' ', "")), "{row:?}");
-        assert_eq!(R::parse(&row.name(), &row.value()).as_ref(), Some(row));
-        let longer = [&row.name()[..], &[0]].concat();
-        if R::KIND != Kind::Pipelines {
-            assert_eq!(R::parse(&longer, &row.value()), None, "{row:?} with a byte more");
-            assert_eq!(R::parse(&row.name()[..row.name().len() - 1], &row.value()), None, "{row:?} without a byte");
-        }
-    }
 
     /// The very bytes that stores hold.
     #[test]

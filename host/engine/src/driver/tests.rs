@@ -35,6 +35,8 @@ pub(super) enum Deed {
     AwaitRejection,
     /// Waits for the signal `go`, and succeeds when called again.
     AwaitSignal,
+    /// Waits for a worker.
+    AwaitJob,
     /// Waits for this many milliseconds, and succeeds when called again.
     Sleep(u64),
     /// Takes so many milliseconds, and succeeds.
@@ -103,6 +105,7 @@ impl Actions for Script {
                 Deed::Hang => std::future::pending().await,
                 Deed::AwaitApproval | Deed::AwaitRejection if run.call == 1 => waiting(Awaited::Approval),
                 Deed::AwaitSignal if run.call == 1 => waiting(Awaited::Signal("go".to_owned())),
+                Deed::AwaitJob => waiting(Awaited::Job { within_milliseconds: None }),
                 Deed::Sleep(millis) if run.call == 1 => waiting(Awaited::Time(Timestamp(now + millis))),
                 Deed::Fail | Deed::AwaitRejection => Report::failed(FailureType::JobFailed, "it was scripted to"),
                 Deed::Succeed | Deed::AwaitApproval | Deed::AwaitSignal | Deed::Sleep(_) | Deed::Slow(_) => {

@@ -8,8 +8,9 @@ use pipewright_base::clock::Simulated;
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_pipeline::declaration::StageRetryMode;
 use pipewright_pipeline::machine::{
-    ApprovalAnswer, ApprovalStatus, Change, ConditionType, Event, ExecutionId, ExecutionState, InputKind,
-    OverrideRequest, RetryRequest, RollbackRequest, StartRequest, Timestamp, TransitionKind,
+    ActionError, ApprovalAnswer, ApprovalStatus, Change, ConditionType, Event, ExecutionId, ExecutionState,
+    FailureType, InputKind, JobEnd, JobReport, JobStatus, OFFER_MILLISECONDS, Outcome, OverrideRequest, RetryRequest,
+    RollbackRequest, StartRequest, Timestamp, TransitionKind,
 };
 use pipewright_store::{Aggregate, Record, Store};
 use serde_json::json;
@@ -33,6 +34,9 @@ fn asked(what: &InputKind) -> Option<&'static str> {
         InputKind::PutApprovalResult(_) => "approval",
         InputKind::Signal { .. } => "signal",
         InputKind::OverrideCondition(_) => "override",
+        InputKind::OfferJob { .. } => "poll",
+        InputKind::AcknowledgeJob { .. } => "acknowledge",
+        InputKind::ReportJob { .. } => "report",
         InputKind::ActionReported { .. }
         | InputKind::ActionRestarted { .. }
         | InputKind::ExecutionLoaded { .. }
@@ -101,24 +105,42 @@ fn every_input_and_every_note_tells_its_cause() {
     let notes = vec![("tags".to_owned(), Some(Bytes::from_static(b"secret"))), ("seen/Source".to_owned(), None)];
     host.runtime.block_on(host.driver.keep(p, notes, &cause("keep"))).unwrap();
     host.die();
+    let worked = works(&store);
     let host = goes_on(&store, p);
     submit(&host, p, InputKind::Delete);
 
-    let entries = entries(&host, p);
+    let entries = [entries(&host, p), worked].concat();
     let told: BTreeSet<_> =
         entries.iter().map(|entry| entry.cause.as_ref().expect("each tells").clone()).map(shown).collect();
     let commands = [
-        "create", "update", "delete", "start", "stop", "retry", "rollback", "override", "disable", "enable",
-        "approval", "signal",
+        "create",
+        "update",
+        "delete",
+        "start",
+        "stop",
+        "retry",
+        "rollback",
+        "override",
+        "disable",
+        "enable",
+        "approval",
+        "signal",
+        "poll",
+        "acknowledge",
+        "report",
     ];
     let own = [("action", Source::Action), ("timer", Source::Timer), ("start", Source::Start)];
     let own = own.map(|(part, source)| Cause::host(part, source));
     let expected = commands.into_iter().chain(["keep"]).map(cause).chain(own).map(shown).collect();
     assert_eq!(told, expected);
+    assert!(entries.iter().all(|entry| entry.at.is_some()));
+    notes_are_named_alone(&host, &store, p, &entries);
+}
+
+fn notes_are_named_alone(host: &Host, store: &Arc<dyn Store>, p: Aggregate, entries: &[Entry]) {
     let kept = entries.iter().filter(|entry| !entry.notes.is_empty()).collect::<Vec<_>>();
     let [kept] = kept[..] else { panic!("{kept:?}") };
     assert_eq!((&kept.notes[..], kept.events.len()), (&["tags".to_owned(), "seen/Source".to_owned()][..], 0));
-    assert!(entries.iter().all(|entry| entry.at.is_some()));
     let records = host.runtime.block_on(store.history(p, 1, 1000)).unwrap();
     let told = records.iter().flat_map(|record| &record.events).any(|event| event.windows(6).any(|it| it == b"secret"));
     assert!(!told, "history names notes, and does not tell them");
@@ -136,6 +158,47 @@ fn goes_on(store: &Arc<dyn Store>, p: Aggregate) -> Host {
     let (stage, execution, which) = ("Build".to_owned(), live(&host, p), ConditionType::BeforeEntry);
     submit(&host, p, InputKind::OverrideCondition(OverrideRequest { stage, execution, which, ended: None, by: None }));
     host
+}
+
+/// A worker takes the job of an action, and reports it after the host died; in a pipeline of its own.
+fn works(store: &Arc<dyn Store>) -> Vec<Entry> {
+    let host = Host::start(store, Script::new(&[("Build", Deed::AwaitJob)]));
+    let p = host.runtime.block_on(host.driver.named(0, "q", &cause("name"))).unwrap();
+    submit(&host, p, InputKind::Create { declaration: pipeline("q") });
+    submit(&host, p, InputKind::Start(StartRequest::default()));
+    let (_, action) = host.waits(p, "Build");
+    let job = || {
+        let state = host.runtime.block_on(host.driver.state(p)).unwrap();
+        let (run, called) = state.called(action).unwrap();
+        (run.job.clone().unwrap(), called.declared().type_id())
+    };
+    let (queued, id) = job();
+    let waiting = || host.runtime.block_on(host.driver.queued_jobs(0, &id, None, 10)).unwrap();
+    let rows = waiting();
+    assert_eq!(rows.iter().map(|row| (row.job, row.action)).collect::<Vec<_>>(), [(queued.id, action)]);
+    submit(&host, p, InputKind::OfferJob { action, job: queued.id });
+    assert_eq!(waiting(), []);
+    let JobStatus::Offered { nonce, .. } = job().0.status else { panic!("it was offered") };
+    // Its worker is slow, and it is offered to another one.
+    host.pass(OFFER_MILLISECONDS);
+    assert_eq!(waiting(), rows);
+    submit(&host, p, InputKind::OfferJob { action, job: queued.id });
+    let late = InputKind::AcknowledgeJob { action, job: queued.id, nonce: nonce.to_string() };
+    assert!(host.runtime.block_on(host.driver.submit(p, late, &cause("acknowledge"))).is_err());
+    let JobStatus::Offered { nonce, .. } = job().0.status else { panic!("it was offered again") };
+    submit(&host, p, InputKind::AcknowledgeJob { action, job: queued.id, nonce: nonce.to_string() });
+    host.die();
+    let host = Host::start_after(store, Script::new(&[]), true);
+    let digest = "4".repeat(64);
+    let end = JobEnd::Action(Outcome::from(ActionError { kind: FailureType::JobFailed, message: String::new() }));
+    let report = JobReport { digest, end };
+    submit(&host, p, InputKind::ReportJob { action, job: queued.id, report });
+    assert_eq!(host.end(p), ExecutionState::Failed);
+    let row = host.runtime.block_on(host.driver.job(0, queued.id)).unwrap().unwrap();
+    assert_eq!((row.action, row.report), (action, Some([0x44; 32])), "it is known, and what was reported of it");
+    let entries = entries(&host, p);
+    host.die();
+    entries
 }
 
 /// A condition of entry is put into what is kept, while no host runs: none is taken yet that somebody asks for.

@@ -10,6 +10,7 @@ use super::ExportError;
 use super::lines::{Line, RowLine};
 use super::write::Writer;
 use crate::driver::index;
+use crate::driver::job_rows::{JobOfRow, JobRow};
 use crate::driver::record;
 use crate::driver::rows::{
     ArtifactRow, DeletedRow, DueRow, ExecutionRow, Kind, PipelineRow, PolledRow, Row as _, RowChange, RunOfRow, RunRow,
@@ -55,6 +56,14 @@ pub(super) async fn of_pipeline(
     }
     of_runs::<false>(store, pipeline, snapshot, to).await?;
     of_runs::<true>(store, pipeline, snapshot, to).await?;
+    // One too many names a job that is not there.
+    for row in Walk::<JobOfRow>::new(store, account, Bytes::copy_from_slice(&uid), None).all().await? {
+        let at = Bytes::copy_from_slice(row.job.as_bytes());
+        for job in Walk::<JobRow>::new(store, account, at, None).all().await? {
+            to.row(account, job.put()).await?;
+        }
+        to.row(account, row.put()).await?;
+    }
     // Those of tokens say nothing of a step, and one too many does no harm.
     for row in Walk::<TokenRow>::new(store, account, TokenRow::of(&uid), None).all().await? {
         to.row(account, row.put()).await?;
@@ -135,6 +144,9 @@ fn is_exported_here(kind: u8) -> bool {
         Kind::Polled,
         Kind::Tokens,
         Kind::Events,
+        Kind::Jobs,
+        Kind::JobsOf,
+        Kind::Queued,
     ];
     !elsewhere.iter().any(|other| *other as u8 == kind)
 }

@@ -8,6 +8,7 @@ use pipewright_pipeline::machine::{ActionHappening, Event, Execution, ExecutionI
 
 use super::{Collected, Cutoffs, Keeper, RetentionError, logs};
 use crate::driver::index::{artifact_digest, inherited};
+use crate::driver::job_rows::{JobOfRow, JobRow};
 use crate::driver::rows::{
     ActionEdge, ActionRow, ArtifactRow, DeletedRow, DueRow, ExecutionRow, PolledRow, Row as _, RunOfRow, RunRow,
     TokenRow, Walk,
@@ -257,8 +258,17 @@ impl Keeper {
         for end in actions.iter().filter(|action| action.which == ActionEdge::End) {
             artifacts.extend(self.artifacts_made(pipeline, end).await?);
         }
+        let (mut jobs, mut jobs_listed) = (Vec::new(), Vec::new());
+        let of_execution = JobOfRow::of(&uid, row.execution);
+        for of in Walk::<JobOfRow>::new(&*self.store, pipeline.account, of_execution, None).all().await? {
+            let at = Bytes::copy_from_slice(of.job.as_bytes());
+            jobs.extend(Walk::<JobRow>::new(&*self.store, pipeline.account, at, None).all().await?);
+            jobs_listed.push(of);
+        }
         let runs = actions.iter().map(|row| row.key()).chain(rules.iter().map(|row| row.key()));
+        let runs = runs.chain(jobs.iter().map(JobRow::key));
         let listed = listed.iter().map(|row| row.key()).chain(rules_listed.iter().map(|row| row.key()));
+        let listed = listed.chain(jobs_listed.iter().map(JobOfRow::key));
         let ended = self.ended(pipeline, row.execution).await?;
         artifacts.extend(inherited(uid, ended.as_ref()).map(|row| row.digest));
         // In this order: what an interruption leaves is found by the rows that go later.

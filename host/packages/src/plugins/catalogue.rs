@@ -10,6 +10,8 @@ use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_sandbox::abi::Description;
 use serde::{Deserialize, Serialize};
 
+use super::workers::WorkerType;
+
 /// An audience of more accounts is refused, as CodePipeline refuses it (`allowedAccounts`).
 pub const AUDIENCE_MAX: usize = 1000;
 /// Stands for every account, as in `allowedAccounts`.
@@ -21,6 +23,7 @@ pub struct Catalogue {
     bindings: BTreeMap<ActionTypeId, Binding>,
     types: ActionTypes,
     described: ActionTypes,
+    workers: BTreeMap<ActionTypeId, WorkerType>,
 }
 
 /// Which plugin serves an action type, and why.
@@ -88,6 +91,8 @@ pub struct Sharing {
     pub offers: BTreeMap<(u64, ActionTypeId), Offer>,
     /// By account, and the plugin's name and version.
     pub notices: BTreeMap<(u64, String, String), Notice>,
+    /// The action types of each account that its workers serve; none: it was there once.
+    pub workers: BTreeMap<(u64, ActionTypeId), Option<WorkerType>>,
 }
 
 impl std::fmt::Display for Notice {
@@ -169,6 +174,13 @@ impl Known {
             }
             catalogue.bindings.insert(id.clone(), Binding { served: served.clone(), whose, notice });
         }
+        let of_account = self.sharing.workers.iter().filter(|((of, _), _)| *of == account);
+        for ((_, id), served) in of_account {
+            let Some(served) = served else { continue };
+            catalogue.described.insert(id.clone(), served.info.clone());
+            catalogue.types.insert(id.clone(), served.info.clone());
+            catalogue.workers.insert(id.clone(), served.clone());
+        }
         catalogue
     }
 }
@@ -203,8 +215,13 @@ fn visible<'a, T>(
 impl Catalogue {
     /// The plugin that serves an action type in this account today.
     pub fn bound(&self, id: &ActionTypeId) -> Option<&Served> {
-        self.types.get(id)?;
+        self.types.get(id).filter(|_| !self.workers.contains_key(id))?;
         self.bindings.get(id).map(|binding| &binding.served)
+    }
+
+    /// What is said of an action type that workers serve; a plugin that came later does not take its place.
+    pub fn workers(&self, id: &ActionTypeId) -> Option<&WorkerType> {
+        self.workers.get(id)
     }
 
     /// Why an action type cannot be used although it can be seen.

@@ -18,9 +18,9 @@ use super::report::{
     Report, Resumption, SIGNAL_KIND_BYTES_MAX, Success, Usage, Verdict, WAIT_MILLISECONDS_MIN, Wait, Wake,
 };
 use super::resolve::{self, timers};
-use super::stages;
 use super::step::Reply;
 use super::work::Work;
+use super::{jobs, stages};
 
 const MINUTE: u64 = 60 * 1000;
 /// After so many crashes of the host while an action runs, it is not run again. Stops an action that crashes the host from
@@ -42,6 +42,7 @@ pub(super) fn start(work: &mut Work<'_>, execution: &mut Execution, address: Add
         wait: None,
         resumed: None,
         decision: None,
+        job: None,
         told: ExecutionDetails::default(),
         variables: Default::default(),
         artifacts: Default::default(),
@@ -120,6 +121,11 @@ pub(super) fn timer_due(work: &mut Work<'_>, timer: TimerId) -> Result<Reply, Re
     }
     match timer.kind {
         TimerKind::Wake { .. } => resume(work, &execution, address, &mut run, Wake::Time),
+        TimerKind::Offer { .. } => jobs::lapse(work, &execution, address, &mut run),
+        TimerKind::Job { .. } => {
+            release(work, &execution, &run, Some(timer.kind));
+            end(work, &execution, address, &mut run, jobs::not_reported());
+        }
         TimerKind::Timeout => {
             let minutes = run.deadline.0.saturating_sub(run.started.0) / MINUTE;
             let kind = work.declared(address).kind();
@@ -175,7 +181,7 @@ pub(super) fn abandon(work: &mut Work<'_>, execution: &mut Execution, address: A
 }
 
 /// An action in progress, taken out with its execution.
-fn find(work: &Work<'_>, action: ActionExecutionId) -> Result<(Execution, Address, ActionRun), Refusal> {
+pub(super) fn find(work: &Work<'_>, action: ActionExecutionId) -> Result<(Execution, Address, ActionRun), Refusal> {
     let execution = work.execution_of(action).ok_or(Refusal::Stale)?;
     let mut runs = execution.stage_runs(execution.stage());
     let (address, run) = runs.find(|(_, run)| run.id == action && run.in_progress()).ok_or(Refusal::Stale)?;
@@ -199,7 +205,7 @@ fn is_decided(work: &Work<'_>, address: Address, run: &ActionRun) -> bool {
 }
 
 /// Ends an action by the outcome of its last call, or as a person has decided.
-fn end(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, outcome: Outcome) {
+pub(super) fn end(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, outcome: Outcome) {
     let is_decided = is_decided(work, address, run);
     match outcome {
         Outcome::Succeeded(success) if is_decided => end_as_decided(work, execution, address, run, *success),
@@ -318,6 +324,7 @@ fn wait_for(work: &mut Work<'_>, execution: &Execution, address: Address, run: &
         }
     }
     cut(&mut wait.summary, SUMMARY_CHARS_MAX);
+    let is_for_job = wait.awaits.iter().any(|awaited| matches!(awaited, Awaited::Job { .. }));
     let event = WaitEvent { awaits: wait.awaits.clone(), summary: wait.summary.clone() };
     tell(work, execution, address, run.id, ActionHappening::Waiting(event));
     run.updated = work.at;
@@ -325,6 +332,9 @@ fn wait_for(work: &mut Work<'_>, execution: &Execution, address: Address, run: &
     run.wait = Some(wait);
     let wake = timers(run).filter(|(id, _)| id.kind != TimerKind::Timeout);
     work.effects.extend(wake.map(|(id, at)| Effect::SetTimer { id, at }));
+    if is_for_job {
+        jobs::queue(work, execution, address, run);
+    }
 }
 
 /// What is wrong with a wait.
@@ -332,12 +342,15 @@ fn wait_objection(declared: Declared<'_>, run: &ActionRun, wait: &Wait) -> Optio
     let bytes = wait.continuation.len();
     let is_too_long =
         |awaited: &Awaited| matches!(awaited, Awaited::Signal(kind) if kind.len() > SIGNAL_KIND_BYTES_MAX);
+    let is_job = |awaited: &Awaited| matches!(awaited, Awaited::Job { .. });
     if wait.awaits.is_empty() {
         Some("The action waits for nothing: it must name a time or a signal".to_owned())
     } else if matches!(declared, Declared::Rule(_)) && wait.awaits.contains(&Awaited::Approval) {
         Some("The rule waits for an approval, which only an action can ask for".to_owned())
     } else if run.decision.is_some() && wait.awaits.contains(&Awaited::Approval) {
         Some("The action asks for an approval again that was answered: a token is good for one answer".to_owned())
+    } else if matches!(declared, Declared::Rule(_)) && wait.awaits.iter().any(is_job) {
+        Some("The rule waits for a worker, which does only what actions are".to_owned())
     } else if bytes > CONTINUATION_BYTES_MAX {
         Some(format!("The action's continuation has {bytes} bytes, which is more than {CONTINUATION_BYTES_MAX}"))
     } else if wait.awaits.iter().any(is_too_long) {
@@ -379,6 +392,7 @@ fn set_ended(work: &Work<'_>, run: &mut ActionRun, status: ActionStatus) {
     run.updated = work.at;
     run.wait = None;
     run.resumed = None;
+    run.job = None;
 }
 
 /// Calls off what an action in progress has outstanding, but for the timer that is being answered.
@@ -389,7 +403,7 @@ fn release(work: &mut Work<'_>, execution: &Execution, run: &ActionRun, due: Opt
     }
 }
 
-fn clear_timers(work: &mut Work<'_>, run: &ActionRun, due: Option<TimerKind>) {
+pub(super) fn clear_timers(work: &mut Work<'_>, run: &ActionRun, due: Option<TimerKind>) {
     let left = timers(run).filter(|(id, _)| Some(id.kind) != due);
     work.effects.extend(left.map(|(id, _)| Effect::ClearTimer { id }));
 }

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::address::ConditionType;
 use super::execution::{ConditionStatus, Decision};
-use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
+use super::ids::{ActionExecutionId, ExecutionId, JobId, Timestamp};
 use super::input::{TransitionKind, Trigger};
+use super::jobs::JobHappening;
 use super::report::{ActionError, Awaited, ExecutionDetails, Revision, Variables};
 use super::state::Transition;
 use super::stored::v1::AnyWaiting;
@@ -154,6 +155,11 @@ pub enum ActionHappening {
     Waiting(WaitEvent),
     /// A person answered an approval request.
     Decided(Decision),
+    /// Something happened to the job that it waits for.
+    Job {
+        job: JobId,
+        what: JobHappening,
+    },
     /// Its wait is over, and it is called again.
     Resumed {
         call: u32,

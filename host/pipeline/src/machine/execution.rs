@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::address::{ActionAddress, Address, ConditionType, RuleAddress};
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use super::input::{ApprovalStatus, SourceRevisionOverride, Trigger};
+use super::jobs::Job;
 use super::report::{ActionError, Awaited, ExecutionDetails, Resumption, Revision, Usage, Variables, Wait};
 
 /// An execution. Its three kinds of parts are stored one by one, so that a step writes only what it changed.
@@ -206,6 +207,9 @@ pub struct ActionRun {
     pub resumed: Option<Resumption>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
+    /// What a worker is to do for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub told: ExecutionDetails,
     /// The output variables, where the action has a namespace by which others may refer to them.

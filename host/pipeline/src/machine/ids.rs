@@ -62,6 +62,14 @@ id! {
     /// CodePipeline's actionExecutionId. A retried action gets a new one.
     ActionExecutionId
 }
+id! {
+    /// CodePipeline's jobId. Each job of an action has its own.
+    JobId
+}
+id! {
+    /// By which the worker that was offered a job is told from all others.
+    Nonce
+}
 
 /// A timer that the driver keeps: at most one of each kind for each action execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +84,10 @@ pub enum TimerKind {
     Timeout,
     /// The wait that this call ended in is over.
     Wake { call: u32 },
+    /// The job is offered again: its worker did not acknowledge it.
+    Offer { job: JobId },
+    /// The job's worker has not reported it.
+    Job { job: JobId },
 }
 
 /// Random bytes that come with an input; the machine's only source of chance.
@@ -106,6 +118,14 @@ impl Ids {
 
     pub(super) fn execution(&mut self) -> ExecutionId {
         ExecutionId(self.next())
+    }
+
+    pub(super) fn job(&mut self) -> JobId {
+        JobId(self.next())
+    }
+
+    pub(super) fn nonce(&mut self) -> Nonce {
+        Nonce(self.next())
     }
 
     pub(super) fn action_execution(&mut self) -> ActionExecutionId {

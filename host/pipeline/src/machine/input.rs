@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::address::ConditionType;
 use super::execution::Execution;
-use super::ids::{ActionExecutionId, Entropy, ExecutionId, TimerId};
+use super::ids::{ActionExecutionId, Entropy, ExecutionId, JobId, TimerId};
+use super::jobs::JobReport;
 use super::report::Report;
 use crate::declaration::{PipelineDeclaration, StageRetryMode};
 
@@ -62,6 +63,23 @@ pub enum InputKind {
         action: ActionExecutionId,
         kind: String,
         payload: Vec<u8>,
+    },
+    /// A worker asks for a job; it is answered with a nonce.
+    OfferJob {
+        action: ActionExecutionId,
+        job: JobId,
+    },
+    /// The worker with this nonce takes it.
+    AcknowledgeJob {
+        action: ActionExecutionId,
+        job: JobId,
+        nonce: String,
+    },
+    /// And says how it went.
+    ReportJob {
+        action: ActionExecutionId,
+        job: JobId,
+        report: JobReport,
     },
     /// The answer to a `RunAction`, be it of an action or of a rule, with this call number.
     ActionReported {

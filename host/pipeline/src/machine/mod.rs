@@ -20,6 +20,7 @@ mod execution;
 mod executions;
 mod ids;
 mod input;
+mod jobs;
 mod lifecycle;
 mod refusal;
 mod report;
@@ -51,12 +52,13 @@ pub use execution::{
     Progress, StagePhase, StageRun, StageStatus, Start, StopRequest,
 };
 pub use executions::Executions;
-pub use ids::{ActionExecutionId, Entropy, ExecutionId, TimerId, TimerKind, Timestamp};
+pub use ids::{ActionExecutionId, Entropy, ExecutionId, JobId, Nonce, TimerId, TimerKind, Timestamp};
 pub use input::{
     ApprovalAnswer, ApprovalStatus, Input, InputKind, OverrideRequest, RetryRequest, RollbackRequest,
     SIGNAL_PAYLOAD_BYTES_MAX, SourceRevisionOverride, SourceRevisionType, StartRequest, TransitionKind, Trigger,
     TriggerType,
 };
+pub use jobs::{JOBS_COUNT_MAX, Job, JobEnd, JobHappening, JobReport, JobStatus, OFFER_MILLISECONDS};
 pub use lifecycle::OUTDATED_APPROVALS_COUNT_MAX;
 pub use refusal::Refusal;
 pub use report::{

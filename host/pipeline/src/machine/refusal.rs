@@ -2,7 +2,7 @@
 //!
 //! Owns the reasons, their AWS error classes and words. Must not know HTTP.
 
-use super::ids::ExecutionId;
+use super::ids::{ExecutionId, JobId};
 use crate::validate::Problem;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +64,12 @@ pub enum Refusal {
     ApprovalOutdated { pipeline: String },
     #[error("The approval action has already been approved or rejected.")]
     ApprovalAlreadyCompleted,
+    #[error("There is no job of this id.")]
+    JobNotFound,
+    #[error("The job {job} cannot be taken with this nonce: poll again for a job.")]
+    InvalidNonce { job: JobId },
+    #[error("The job {job} is not in a state in which this can be done to it: {why}.")]
+    InvalidJobState { job: JobId, why: &'static str },
     /// What the declaration says cannot be done here yet: it is not taken, rather than something that behaves otherwise.
     #[error("{}", .0.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect::<Vec<_>>().join("; "))]
     NotSupported(Vec<Problem>),
@@ -101,6 +107,9 @@ impl Refusal {
             Refusal::ConditionNotOverridable { .. } => "ConditionNotOverridableException",
             Refusal::InvalidApprovalToken | Refusal::ApprovalOutdated { .. } => "InvalidApprovalTokenException",
             Refusal::ApprovalAlreadyCompleted => "ApprovalAlreadyCompletedException",
+            Refusal::JobNotFound => "JobNotFoundException",
+            Refusal::InvalidNonce { .. } => "InvalidNonceException",
+            Refusal::InvalidJobState { .. } => "InvalidJobStateException",
             Refusal::SignalTooLarge { .. } | Refusal::NotWaiting { .. } | Refusal::Stale => return None,
         })
     }

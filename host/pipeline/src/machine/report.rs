@@ -143,8 +143,11 @@ pub struct Wait {
 pub enum Awaited {
     /// A person's decision.
     Approval,
-    /// A job worker's result.
-    Job,
+    /// A worker's report of a job, for which it has so long once it has acknowledged it; else as long as the action.
+    Job {
+        #[serde(rename = "withinMilliseconds", default, skip_serializing_if = "Option::is_none")]
+        within_milliseconds: Option<u64>,
+    },
     /// Something from outside, by its kind.
     Signal(String),
     Time(Timestamp),

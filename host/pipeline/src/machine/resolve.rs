@@ -11,7 +11,7 @@ use super::bounds::text_bytes;
 use super::declared::Declared;
 use super::effect::{Effect, RunAction};
 use super::execution::{ActionRun, Execution};
-use super::ids::{TimerId, TimerKind, Timestamp};
+use super::ids::{ActionExecutionId, TimerId, TimerKind, Timestamp};
 use super::report::{ActionError, FailureType};
 use super::state::State;
 use crate::declaration::{EnvironmentVariable, PipelineDeclaration};
@@ -169,6 +169,14 @@ impl State {
 }
 
 impl State {
+    /// An action in progress, with the call that it stands for.
+    pub fn called(&self, action: ActionExecutionId) -> Option<(Arc<ActionRun>, RunAction)> {
+        let (declaration, execution) = (self.declaration.as_ref()?, self.executions.of(action)?);
+        let mut runs = execution.stage_runs(execution.stage());
+        let (address, run) = runs.find(|(_, run)| run.id == action)?;
+        Some((run.clone(), call(declaration, execution, address, run).ok()?))
+    }
+
     /// When the pipeline has something to do by itself: the beginning of time while an action runs, else its earliest timer;
     /// none where it only waits for commands. For the driver, which need not load a pipeline before.
     pub fn due(&self) -> Option<Timestamp> {
@@ -195,5 +203,7 @@ pub(super) fn timers(run: &ActionRun) -> impl Iterator<Item = (TimerId, Timestam
     let id = |kind| TimerId { action: run.id, kind };
     let until = run.wait.as_ref().and_then(|wait| wait.until());
     let wake = until.map(|until| (id(TimerKind::Wake { call: run.call }), until));
-    std::iter::once((id(TimerKind::Timeout), run.deadline)).chain(wake)
+    let job = run.job.as_ref().filter(|_| run.in_progress()).and_then(|job| job.timer());
+    let job = job.map(|(kind, at)| (id(kind), at));
+    std::iter::once((id(TimerKind::Timeout), run.deadline)).chain(wake).chain(job)
 }

@@ -4,12 +4,12 @@
 
 use super::effect::Effect;
 use super::event::Event;
-use super::ids::{ExecutionId, Timestamp};
+use super::ids::{ExecutionId, Nonce, Timestamp};
 use super::input::{Input, InputKind};
 use super::refusal::Refusal;
 use super::state::{Change, State};
 use super::work::Work;
-use super::{actions, admission, approvals, conditions, lifecycle, retry, rollback, start, stop};
+use super::{actions, admission, approvals, conditions, jobs, lifecycle, retry, rollback, start, stop};
 
 /// What follows from an input. Changes and events are one record: durable together, before the reply and the effects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Reply {
     Version(u32),
     /// Of `Start`, `Stop` and `RetryStage`; of `RollbackStage` the new one.
     Execution(ExecutionId),
+    /// Of `OfferJob`.
+    Offered(Nonce),
 }
 
 /// Decides what an input does to a pipeline at a time.
@@ -58,6 +60,9 @@ pub fn step(state: &State, input: Input, at: Timestamp) -> Result<Step, Refusal>
         }
         InputKind::PutApprovalResult(answer) => approvals::put_result(&mut work, answer)?,
         InputKind::Signal { action, kind, payload } => actions::signal(&mut work, action, kind, payload)?,
+        InputKind::OfferJob { action, job } => jobs::offer(&mut work, action, job)?,
+        InputKind::AcknowledgeJob { action, job, nonce } => jobs::acknowledge(&mut work, action, job, &nonce)?,
+        InputKind::ReportJob { action, job, report } => jobs::reported(&mut work, action, job, report)?,
         InputKind::ActionReported { action, call, report } => actions::reported(&mut work, action, call, report)?,
         InputKind::ActionRestarted { action, crashed } => actions::restarted(&mut work, action, crashed)?,
         InputKind::TimerDue { timer } => actions::timer_due(&mut work, timer)?,

@@ -52,7 +52,7 @@ fn action_type() -> Value {
 }
 
 fn all_examples() -> Vec<Example> {
-    examples().into_iter().chain(webhooks()).collect()
+    examples().into_iter().chain(webhooks()).chain(examples_of_jobs()).collect()
 }
 
 fn webhooks() -> Vec<Example> {
@@ -142,6 +142,55 @@ fn examples() -> Vec<Example> {
     ]
 }
 
+/// The same of custom action types and jobs.
+fn examples_of_jobs() -> Vec<Example> {
+    let id = json!({"category": "Build", "owner": "Custom", "provider": "Jenkins", "version": "1"});
+    let property = json!({
+        "name": "ProjectName", "required": true, "key": true, "secret": false, "queryable": true,
+        "description": "of Jenkins", "type": "String"
+    });
+    let settings = json!({
+        "thirdPartyConfigurationUrl": "https://ci.example", "entityUrlTemplate": "https://ci.example/{Config:ProjectName}",
+        "executionUrlTemplate": "https://ci.example/{ExternalExecutionId}", "revisionUrlTemplate": "https://ci.example/r"
+    });
+    let count = json!({"minimumCount": 0, "maximumCount": 5});
+    let custom = json!({
+        "category": "Build", "provider": "Jenkins", "version": "1", "settings": settings,
+        "configurationProperties": [property], "inputArtifactDetails": count, "outputArtifactDetails": count,
+        "tags": [{"key": "team", "value": "web"}]
+    });
+    let revision = json!({
+        "revision": "r1", "changeIdentifier": "c1", "created": 1_795_342_830.5, "revisionSummary": "more"
+    });
+    let details = json!({"summary": "done", "externalExecutionId": "7", "percentComplete": 100});
+    let failed = json!({"type": "JobFailed", "message": "no", "externalExecutionId": "7"});
+    let (job, nonce, token) = (UUID_TEXT, "3", "token");
+    vec![
+        example::<CreateCustomActionTypeInput>(custom),
+        example::<DeleteCustomActionTypeInput>(json!({"category": "Build", "provider": "Jenkins", "version": "1"})),
+        example::<PollForJobsInput>(
+            json!({"actionTypeId": id, "maxBatchSize": 3, "queryParam": {"ProjectName": "site"}}),
+        ),
+        example::<AcknowledgeJobInput>(json!({"jobId": job, "nonce": nonce})),
+        example::<GetJobDetailsInput>(json!({"jobId": job})),
+        example::<PutJobSuccessResultInput>(json!({
+            "jobId": job, "currentRevision": revision, "continuationToken": "t", "executionDetails": details,
+            "outputVariables": {"Version": "1"}
+        })),
+        example::<PutJobFailureResultInput>(json!({"jobId": job, "failureDetails": failed})),
+        example::<PollForThirdPartyJobsInput>(json!({"actionTypeId": id, "maxBatchSize": 3})),
+        example::<AcknowledgeThirdPartyJobInput>(json!({"jobId": job, "nonce": nonce, "clientToken": token})),
+        example::<GetThirdPartyJobDetailsInput>(json!({"jobId": job, "clientToken": token})),
+        example::<PutThirdPartyJobSuccessResultInput>(json!({
+            "jobId": job, "clientToken": token, "currentRevision": revision, "continuationToken": "t",
+            "executionDetails": details
+        })),
+        example::<PutThirdPartyJobFailureResultInput>(
+            json!({"jobId": job, "clientToken": token, "failureDetails": failed}),
+        ),
+    ]
+}
+
 fn members(shape: &'static Shape) -> &'static [crate::validate::shape::Member] {
     let Structure(members) = shape else { panic!("{shape:?} is no structure") };
     members
@@ -151,9 +200,10 @@ fn members(shape: &'static Shape) -> &'static [crate::validate::shape::Member] {
 fn every_row_has_an_example_that_uses_every_member() {
     let examples = all_examples();
     let proven: BTreeSet<_> = examples.iter().map(|example| example.row.operation).collect();
-    let all: BTreeSet<_> = REQUESTS.iter().map(|row| row.operation).collect();
+    let rows = || REQUESTS.iter().chain(JOB_REQUESTS);
+    let all: BTreeSet<_> = rows().map(|row| row.operation).collect();
     assert_eq!(proven, all);
-    assert_eq!(all.len(), REQUESTS.len(), "names are unique");
+    assert_eq!(all.len(), rows().count(), "names are unique");
     for Example { row, full, read_back } in examples {
         let given: BTreeSet<_> = full.as_object().unwrap().keys().map(String::as_str).collect();
         let known: BTreeSet<_> = members(row.shape).iter().map(|member| member.name).collect();
@@ -197,7 +247,11 @@ fn breakages(shape: &'static Shape, value: &Value, path: &str) -> Vec<(Value, St
             let too_short = (*items_min > 0).then(Vec::new);
             [too_long, too_short].into_iter().flatten().map(Value::from).chain([json!({})]).collect()
         }
-        Shape::Map { .. } => panic!("no request has a map"),
+        Shape::Map { entries_max, .. } => {
+            let entries = |count: usize| (0..count).map(|index| (index.to_string(), "x".into())).collect();
+            let too_many = (*entries_max != ANY).then(|| Value::Object(entries(entries_max + 1)));
+            too_many.into_iter().chain([json!([])]).collect()
+        }
         Structure(_) => vec![json!("text")],
     }
     .into_iter()

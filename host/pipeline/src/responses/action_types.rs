@@ -16,27 +16,46 @@ pub struct ListActionTypesOutput {
 #[serde(rename_all = "camelCase")]
 pub struct ActionType {
     pub id: ActionTypeId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<ActionTypeSettings>,
     pub action_configuration_properties: Vec<ActionConfigurationProperty>,
     pub input_artifact_details: ArtifactDetails,
     pub output_artifact_details: ArtifactDetails,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Addresses for whoever looks at a pipeline. In a template, `{Config:NAME}` is a setting, and `{ExternalExecutionId}` what the
+/// worker calls its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionTypeSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub third_party_configuration_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_url_template: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution_url_template: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision_url_template: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActionConfigurationProperty {
     pub name: String,
     pub required: bool,
     pub key: bool,
     pub secret: bool,
+    #[serde(default)]
     pub queryable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     pub kind: ActionConfigurationPropertyType,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ActionConfigurationPropertyType {
+    #[default]
     String,
     Number,
     Boolean,
@@ -77,10 +96,14 @@ pub struct ActionTypePermissions {
 
 /// CodePipeline's types run in a Lambda function or a job worker; ours in a plugin, which is more like the latter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ActionTypeExecutor {
     #[serde(rename = "type")]
     pub kind: ExecutorType,
     pub configuration: ExecutorConfiguration,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_timeout: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

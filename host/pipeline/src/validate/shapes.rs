@@ -78,7 +78,7 @@ static ACTION_DECLARATION: Shape = Structure(&[
     optional("environmentVariables", &list(1, 10, &ENVIRONMENT_VARIABLE)),
 ]);
 
-static ACTION_TYPE_ID: Shape = Structure(&[
+pub(crate) static ACTION_TYPE_ID: Shape = Structure(&[
     required("category", &ACTION_CATEGORY),
     required("owner", &ACTION_OWNER),
     required("provider", &ACTION_PROVIDER),

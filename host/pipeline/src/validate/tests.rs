@@ -21,7 +21,17 @@ fn valid() -> Value {
 fn action_types() -> ActionTypes {
     let property = |name: &str, kind, required| {
         let (name, choices) = (name.to_owned(), Vec::new());
-        Property { name, kind, required, secret: false, default: None, choices, documentation: String::new() }
+        Property {
+            name,
+            kind,
+            required,
+            secret: false,
+            key: false,
+            queryable: false,
+            default: None,
+            choices,
+            documentation: String::new(),
+        }
     };
     let id = |category, owner, provider: &str| ActionTypeId {
         category,

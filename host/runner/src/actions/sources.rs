@@ -30,6 +30,9 @@ impl SandboxActions {
         declaration: &PipelineDeclaration,
         action: &ActionDeclaration,
     ) -> Result<Option<Revision>, String> {
+        if self.is_for_workers(pipeline, action) {
+            return Ok(None);
+        }
         let folder = format!("polls/{}", format!("{pipeline}-{}", action.name).replace('/', "-"));
         let folder = WorkFolder(self.work.join(folder));
         let (outcome, _) = self.ask(pipeline, declaration, action, Entry::SourceLatest, &folder).await?;

@@ -8,8 +8,10 @@ mod entrance;
 mod error;
 mod metrics;
 mod operations;
+mod paced;
 mod permission;
 mod plain;
+mod s3;
 mod shares;
 mod wire;
 
@@ -19,6 +21,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
+use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use tracing::Instrument as _;
 
@@ -56,6 +59,7 @@ impl Api {
             .route("/service/{service}/operation/{operation}", any(operation))
             .merge(plain::router(&self))
             .fallback(plain::no_such_path)
+            .layer(from_fn_with_state(Arc::clone(&self), s3::beside))
             .with_state(self)
     }
 }

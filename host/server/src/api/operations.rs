@@ -14,7 +14,10 @@ use super::error::ApiError;
 use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use crate::service::pipelines::Document;
-use crate::service::{action_types, actions, builds, executions, pipelines, projects, rules, state, tags, webhooks};
+use crate::service::{
+    action_types, actions, builds, custom_types, executions, jobs, partner_jobs, pipelines, projects, rules, state,
+    tags, webhooks,
+};
 
 /// A service of AWS that is spoken here: how it is called, and how it calls its errors.
 #[derive(Debug)]
@@ -98,6 +101,18 @@ operations! {
         ListRuleTypes on Account => rules::list_types,
         GetActionType on ActionType => action_types::get,
         UpdateActionType on ActionType => action_types::update,
+        CreateCustomActionType on ActionType => custom_types::create,
+        DeleteCustomActionType on ActionType => custom_types::delete,
+        PollForJobs on ActionType => jobs::poll,
+        AcknowledgeJob on Account => jobs::acknowledge,
+        GetJobDetails on Account => jobs::details,
+        PutJobSuccessResult on Account => jobs::succeed,
+        PutJobFailureResult on Account => jobs::fail,
+        PollForThirdPartyJobs on ActionType => partner_jobs::poll,
+        AcknowledgeThirdPartyJob on Account => partner_jobs::acknowledge,
+        GetThirdPartyJobDetails on Account => partner_jobs::details,
+        PutThirdPartyJobSuccessResult on Account => partner_jobs::succeed,
+        PutThirdPartyJobFailureResult on Account => partner_jobs::fail,
         TagResource on Tagged => tags::tag,
         UntagResource on Tagged => tags::untag,
         ListTagsForResource on Tagged => tags::list,
@@ -166,7 +181,11 @@ mod tests {
             assert_eq!(row.permission.action, format!("{}:{}", row.of.name, row.name));
             assert!(DIALECTS.iter().any(|of| of.name == row.of.name));
         }
-        let requests = [(&CODEPIPELINE, requests::REQUESTS), (&CODEBUILD, requests::codebuild::REQUESTS)];
+        let requests = [
+            (&CODEPIPELINE, requests::REQUESTS),
+            (&CODEPIPELINE, requests::JOB_REQUESTS),
+            (&CODEBUILD, requests::codebuild::REQUESTS),
+        ];
         for (of, request) in requests.iter().flat_map(|(of, rows)| rows.iter().map(move |row| (of, row))) {
             assert!(find(of, request.operation).is_ok(), "{}", request.operation);
         }

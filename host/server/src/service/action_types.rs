@@ -13,9 +13,9 @@ use pipewright_pipeline::responses::{
     ExecutorType, GetActionTypeOutput, ListActionTypesOutput,
 };
 
-use super::{Context, Service, ServiceError, plugins, views};
+use super::{Context, Service, ServiceError, partner_jobs, plugins, views};
 use crate::account_plugins::AccountPlugins;
-use pipewright_packages::plugins::{Binding, Provenance};
+use pipewright_packages::plugins::{Binding, Provenance, WorkerType};
 
 /// CodePipeline's structures hold no more (S113).
 pub(super) const PROPERTIES_MAX: usize = 10;
@@ -35,9 +35,23 @@ pub(super) fn property(property: &Property) -> ActionConfigurationProperty {
         PropertyKind::Boolean => ActionConfigurationPropertyType::Boolean,
         PropertyKind::String | PropertyKind::List => ActionConfigurationPropertyType::String,
     };
-    let Property { name, required, secret, documentation, .. } = property.clone();
+    let Property { name, required, secret, key, queryable, documentation, .. } = property.clone();
     let description = views::text(Some(&documentation), PROPERTY_CHARS_MAX);
-    ActionConfigurationProperty { name, required, key: false, secret, queryable: false, description, kind }
+    ActionConfigurationProperty { name, required, key, secret, queryable, description, kind }
+}
+
+fn action_type(info: &ActionTypeInfo) -> ActionType {
+    ActionType {
+        id: info.id.clone(),
+        settings: None,
+        action_configuration_properties: info.properties.iter().take(PROPERTIES_MAX).map(property).collect(),
+        input_artifact_details: count(info.inputs),
+        output_artifact_details: count(info.outputs),
+    }
+}
+
+pub(super) fn worker_type(served: &WorkerType) -> ActionType {
+    ActionType { settings: served.settings.clone(), ..action_type(&served.info) }
 }
 
 pub async fn list(
@@ -55,12 +69,8 @@ pub async fn list(
         here && is_owner && info.id.category != ActionCategory::Rule
     };
     let wanted: Vec<_> = catalogue.types().values().filter(wanted).collect();
-    let page = wanted.iter().skip(after).take(RESULTS_PER_PAGE).map(|info| ActionType {
-        id: info.id.clone(),
-        action_configuration_properties: info.properties.iter().take(PROPERTIES_MAX).map(property).collect(),
-        input_artifact_details: count(info.inputs),
-        output_artifact_details: count(info.outputs),
-    });
+    let page = wanted.iter().skip(after).take(RESULTS_PER_PAGE);
+    let page = page.map(|info| catalogue.workers(&info.id).map_or_else(|| action_type(info), worker_type));
     let end = after + RESULTS_PER_PAGE;
     let next_token = (wanted.len() > end).then(|| service.token(context, SCOPE, end.to_string().as_bytes()));
     Ok(ListActionTypesOutput { action_types: page.collect(), next_token })
@@ -83,6 +93,9 @@ pub async fn update(
     let member = |name: &str| input.action_type.get(name).filter(|value| !value.is_null());
     let id: ActionTypeId = serde_json::from_value(input.action_type["id"].clone())
         .map_err(|error| ServiceError::validation(format!("actionType.id: {error}")))?;
+    if partner_jobs::is_for_workers(service, context, &id) {
+        return partner_jobs::declare(service, context, input.action_type).await;
+    }
     let known = serde_json::to_value(declaration(service, context, &id)?).map_err(ServiceError::host)?;
     let given = input.action_type.as_object().into_iter().flatten().filter(|(name, _)| *name != "permissions");
     if let Some((name, _)) =
@@ -112,30 +125,52 @@ fn declaration(service: &Service, context: &Context, id: &ActionTypeId) -> Resul
             format!("No plugin serves an action type {id} here{reason}"),
         )
     };
+    if let Some(served) = catalogue.workers(id) {
+        return Ok(declared(
+            &served.info,
+            served.info.documentation.clone(),
+            vec![context.account_id()],
+            served.job_timeout_seconds,
+        ));
+    }
     let binding = catalogue.bindings().get(id).ok_or_else(|| missing(""))?;
     if let Some(reason) = catalogue.yanked(id) {
         return Err(missing(&format!(": {reason}")));
     }
     let info = &binding.served.info;
+    let deprecated = binding.notice.as_ref().map(|notice| format!("Deprecated: {}\n\n", notice.reason));
+    let description = deprecated.unwrap_or_default() + &info.documentation;
+    Ok(declared(info, description, allowed_accounts(service, context, binding, id), None))
+}
+
+/// `job_timeout` is in seconds.
+fn declared(
+    info: &ActionTypeInfo,
+    description: String,
+    allowed_accounts: Vec<String>,
+    job_timeout: Option<u32>,
+) -> ActionTypeDeclaration {
     let properties = info.properties.iter().take(PROPERTIES_MAX).map(|property| ActionTypeProperty {
         name: property.name.clone(),
         optional: !property.required,
-        key: false,
+        key: property.key,
         no_echo: property.secret,
-        queryable: false,
+        queryable: property.queryable,
         description: views::text(Some(&property.documentation), DECLARED_PROPERTY_CHARS_MAX),
     });
-    let deprecated = binding.notice.as_ref().map(|notice| format!("Deprecated: {}\n\n", notice.reason));
-    let description = deprecated.unwrap_or_default() + &info.documentation;
-    Ok(ActionTypeDeclaration {
+    ActionTypeDeclaration {
         description: views::text(Some(&description), DESCRIPTION_CHARS_MAX),
-        id: id.clone(),
-        executor: ActionTypeExecutor { kind: ExecutorType::JobWorker, configuration: ExecutorConfiguration::default() },
+        id: info.id.clone(),
+        executor: ActionTypeExecutor {
+            kind: ExecutorType::JobWorker,
+            configuration: ExecutorConfiguration::default(),
+            job_timeout,
+        },
         input_artifact_details: count(info.inputs),
         output_artifact_details: count(info.outputs),
-        permissions: ActionTypePermissions { allowed_accounts: allowed_accounts(service, context, binding, id) },
+        permissions: ActionTypePermissions { allowed_accounts },
         properties: properties.collect(),
-    })
+    }
 }
 
 fn allowed_accounts(service: &Service, context: &Context, binding: &Binding, id: &ActionTypeId) -> Vec<String> {

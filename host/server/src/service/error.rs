@@ -105,6 +105,7 @@ impl From<AccountPluginsError> for ServiceError {
             }
             AccountPluginsError::NoPlugin(message) => Self::not_found(message),
             AccountPluginsError::Invalid(message) => Self::validation(message),
+            AccountPluginsError::Limit(message) => Self::Limit(message),
             AccountPluginsError::Package(PackageError::Host(error)) => Self::host(format!("{error:#}")),
             AccountPluginsError::Package(error @ PackageError::Missing(_)) => Self::not_found(error.to_string()),
             AccountPluginsError::Package(error) => Self::validation(error.to_string()),

@@ -8,14 +8,18 @@ pub mod actions;
 pub mod artifacts;
 pub mod builds;
 pub mod connections;
+pub mod custom_types;
 pub mod deliveries;
 mod error;
 pub mod eventbridge;
 pub mod events;
 pub mod executions;
 pub mod host;
+pub mod job_artifacts;
+pub mod jobs;
 pub mod logs;
 mod pages;
+pub mod partner_jobs;
 pub mod pipelines;
 pub mod plugins;
 pub mod projects;
@@ -29,6 +33,7 @@ pub mod tags;
 mod tests;
 mod views;
 pub mod webhooks;
+pub mod workers;
 
 use std::sync::Arc;
 
@@ -57,6 +62,8 @@ pub struct Service {
     pub exported: Exported,
     /// Tells whoever looks at sources that they may have changed.
     pub changes: Changes,
+    /// Where the artifacts of jobs are on their way.
+    pub jobs: std::path::PathBuf,
     /// Held while tags change: what they become depends on what they are.
     pub tagging: tokio::sync::Mutex<()>,
     /// The same while a project of CodeBuild changes, or is built.

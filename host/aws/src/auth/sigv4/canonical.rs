@@ -14,11 +14,27 @@ const ENCODED_IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
 
 /// The canonical request with `signed` headers (lower case, sorted) and the hexadecimal SHA-256 of the body.
 pub(super) fn canonical_request<S: AsRef<str>>(parts: &Parts, signed: &[S], body_digest: &str) -> Vec<u8> {
+    // A path on the wire is encoded once; every service but S3 signs it encoded twice.
+    let path = percent_encode(parts.uri.path().as_bytes(), ENCODED_IN_PATH).to_string();
+    canonical_request_of(parts, &path, signed, body_digest)
+}
+
+/// The path as S3 signs it: encoded once, whichever characters the client encoded.
+pub(super) fn path_as_sent(parts: &Parts) -> String {
+    let decoded: Vec<u8> = percent_decode(parts.uri.path().as_bytes()).collect();
+    percent_encode(&decoded, ENCODED_IN_PATH).to_string()
+}
+
+/// The same with a path in its canonical form.
+pub(super) fn canonical_request_of<S: AsRef<str>>(
+    parts: &Parts,
+    path: &str,
+    signed: &[S],
+    body_digest: &str,
+) -> Vec<u8> {
     let mut text = Vec::with_capacity(512);
     text.extend_from_slice(parts.method.as_str().as_bytes());
     text.push(b'\n');
-    // A path on the wire is encoded once; every service but S3 signs it encoded twice.
-    let path = percent_encode(parts.uri.path().as_bytes(), ENCODED_IN_PATH).to_string();
     text.extend_from_slice(if path.is_empty() { b"/" } else { path.as_bytes() });
     text.push(b'\n');
     text.extend_from_slice(canonical_query(parts.uri.query().unwrap_or_default()).as_bytes());

@@ -6,6 +6,7 @@
 
 mod canonical;
 mod header;
+pub mod s3;
 #[cfg(test)]
 mod tests;
 
@@ -249,10 +250,7 @@ fn check_covered(parts: &Parts, authorization: &Authorization) -> Result<(), Aut
 
 /// The signature of a canonical request, still to be compared (in constant time) or written out.
 fn signature(secret: &Secret, timestamp: &str, day: &str, scope: &Scope, canonical: &[u8]) -> Hmac<Sha256> {
-    let mut key = format!("AWS4{}", secret.expose()).into_bytes();
-    for part in [day, &scope.region, scope.service, TERMINATOR] {
-        key = keyed(&key, part.as_bytes()).finalize().into_bytes().to_vec();
-    }
+    let key = signing_key(secret, day, scope);
     let string_to_sign = format!(
         "{ALGORITHM}\n{timestamp}\n{day}/{}/{}/{TERMINATOR}\n{}",
         scope.region,
@@ -260,6 +258,13 @@ fn signature(secret: &Secret, timestamp: &str, day: &str, scope: &Scope, canonic
         hex::encode(Sha256::digest(canonical)),
     );
     keyed(&key, string_to_sign.as_bytes())
+}
+
+/// The key of one day, region and service.
+fn signing_key(secret: &Secret, day: &str, scope: &Scope) -> Vec<u8> {
+    let key = format!("AWS4{}", secret.expose()).into_bytes();
+    let parts = [day, &scope.region, scope.service, TERMINATOR];
+    parts.iter().fold(key, |key, part| keyed(&key, part.as_bytes()).finalize().into_bytes().to_vec())
 }
 
 fn keyed(key: &[u8], message: &[u8]) -> Hmac<Sha256> {

@@ -201,6 +201,7 @@ impl From<OldRun> for ActionRun {
             wait: old.wait.map(Wait::from),
             resumed: old.resumed,
             decision: old.decision,
+            job: None,
             told: old.told,
             variables: old.variables,
             artifacts: old.artifacts,

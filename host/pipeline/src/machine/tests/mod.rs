@@ -9,6 +9,7 @@ mod scenarios;
 mod scenarios_approvals;
 mod scenarios_automatic;
 mod scenarios_conditions;
+mod scenarios_jobs;
 mod scenarios_mode_changes;
 mod scenarios_modes;
 mod scenarios_rollback;

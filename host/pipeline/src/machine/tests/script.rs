@@ -90,8 +90,7 @@ pub(super) fn command(world: &World, words: &[&str]) -> InputKind {
         }
         ("due", [execution, action, kind]) => {
             let run = Run::find(world, execution, action);
-            let kind = if *kind == "timeout" { TimerKind::Timeout } else { TimerKind::Wake { call: run.call } };
-            InputKind::TimerDue { timer: TimerId { action: run.id, kind } }
+            InputKind::TimerDue { timer: TimerId { action: run.id, kind: run.timer(kind) } }
         }
         ("restart" | "crash", [execution, action]) => {
             InputKind::ActionRestarted { action: Run::find(world, execution, action).id, crashed: *name == "crash" }
@@ -149,8 +148,36 @@ fn command_about_conditions(world: &World, name: &str, words: &[&str]) -> InputK
             ended: ended(id(world, execution)),
             by: Some("ann".into()),
         }),
+        ("poll" | "ack" | "put", [execution, action, words @ ..]) => {
+            command_of_worker(name, &Run::find(world, execution, action), words)
+        }
         ("load" | "lose", [execution]) => world.loaded(id(world, execution), name == "load").expect("it is awaited"),
         _ => panic!("no such command: {name} {words:?}"),
+    }
+}
+
+/// `poll`, `ack [old]`, with the nonce that was given last or another one, and `put ok|fail|token=… [before]`, of another job.
+fn command_of_worker(name: &str, run: &Run, words: &[&str]) -> InputKind {
+    let (action, last) = (run.id, run.job.as_ref());
+    let is_other = last.is_none() || words.last() == Some(&"before");
+    let job = if is_other { JobId::from_bytes([7; 16]) } else { last.expect("a job").id };
+    let nonce = match (last.map(|job| &job.status), words) {
+        (Some(JobStatus::Offered { nonce, .. } | JobStatus::InProgress { nonce, .. }), []) => nonce.to_string(),
+        _ => "old".to_owned(),
+    };
+    match name {
+        "poll" => InputKind::OfferJob { action, job },
+        "ack" => InputKind::AcknowledgeJob { action, job, nonce },
+        _ => {
+            let end = match words[0].split_once('=') {
+                Some((_, token)) => JobEnd::Continues { token: token.to_owned(), told: ExecutionDetails::default() },
+                None if words[0] == "ok" => JobEnd::Action(Outcome::Succeeded(Box::new(run.success(&[])))),
+                None => {
+                    JobEnd::Action(ActionError { kind: FailureType::JobFailed, message: "broken".to_owned() }.into())
+                }
+            };
+            InputKind::ReportJob { action, job, report: JobReport { digest: words[0].to_owned(), end } }
+        }
     }
 }
 
@@ -164,6 +191,7 @@ fn report(world: &World, run: &Run, name: &str, words: &[&str]) -> Report {
             let signal = match *signal {
                 "-" => None,
                 "approval" => Some(Awaited::Approval),
+                "job" => Some(Awaited::Job { within_milliseconds: Some(20 * 60_000) }),
                 kind => Some(Awaited::Signal(kind.into())),
             };
             let time = hours.map(|hours| Awaited::Time(world.now.plus(hours * 3_600_000)));
@@ -191,6 +219,7 @@ fn id(world: &World, name: &str) -> ExecutionId {
 struct Run {
     id: ActionExecutionId,
     call: u32,
+    job: Option<Job>,
     outputs: Vec<String>,
 }
 
@@ -202,11 +231,20 @@ impl Run {
             Declared::Action(action) => action.outputs().map(Into::into).collect(),
             Declared::Rule(_) => Vec::new(),
         };
-        Some(Run { id: run.id, call: run.call, outputs })
+        Some(Run { id: run.id, call: run.call, job: run.job.clone(), outputs })
     }
 
     fn find(world: &World, execution: &str, action: &str) -> Run {
         Run::try_find(world, execution, action).expect("the action has run")
+    }
+
+    fn timer(&self, kind: &str) -> TimerKind {
+        match (kind, &self.job) {
+            ("timeout", _) => TimerKind::Timeout,
+            ("offer", Some(job)) => TimerKind::Offer { job: job.id },
+            ("job", Some(job)) => TimerKind::Job { job: job.id },
+            _ => TimerKind::Wake { call: self.call },
+        }
     }
 
     fn reported(&self, report: Report) -> InputKind {
@@ -289,6 +327,8 @@ impl Names<'_> {
             }
             ActionHappening::Waiting(_) => "waiting".into(),
             ActionHappening::Decided(decision) => format!("{:?} by {:?}", decision.status, decision.by),
+            ActionHappening::Job { what: JobHappening::Reported(_), .. } => "job Reported".to_owned(),
+            ActionHappening::Job { what, .. } => format!("job {what:?}"),
             ActionHappening::Resumed { call, signal } => format!("resumed, call {call}, signal {signal:?}"),
             ActionHappening::Restarted { attempt } => format!("restarted, attempt {attempt}"),
             ActionHappening::Succeeded { .. } => "SUCCEEDED".into(),
@@ -328,10 +368,18 @@ impl Names<'_> {
             Effect::StopAction { action, .. } => format!("end {}", self.action(*action)),
             Effect::SetTimer { id, at } if timers => {
                 let minutes = (at.0 - now.0) / 60_000;
-                format!("timer {} {:?} in {minutes} minutes", self.action(id.action), id.kind)
+                format!("timer {} {} in {minutes} minutes", self.action(id.action), timer_kind(id.kind))
             }
-            Effect::ClearTimer { id } if timers => format!("clear {} {:?}", self.action(id.action), id.kind),
+            Effect::ClearTimer { id } if timers => format!("clear {} {}", self.action(id.action), timer_kind(id.kind)),
             Effect::SetTimer { .. } | Effect::ClearTimer { .. } => return None,
         })
+    }
+}
+
+fn timer_kind(kind: TimerKind) -> String {
+    match kind {
+        TimerKind::Offer { .. } => "Offer".to_owned(),
+        TimerKind::Job { .. } => "Job".to_owned(),
+        kind => format!("{kind:?}"),
     }
 }

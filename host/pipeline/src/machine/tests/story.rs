@@ -69,6 +69,7 @@ impl Story {
             ActionHappening::Abandoned | ActionHappening::Canceled => ActionStatus::Abandoned,
             ActionHappening::Waiting(_)
             | ActionHappening::Decided(_)
+            | ActionHappening::Job { .. }
             | ActionHappening::Resumed { .. }
             | ActionHappening::Restarted { .. } => ActionStatus::InProgress,
         };

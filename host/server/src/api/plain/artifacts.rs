@@ -13,8 +13,8 @@ use pipewright_artifacts::files::{Entry, Tree, ZipOfTree};
 
 use super::super::Call;
 use super::super::error::ApiError;
+use super::super::paced::{self, OfFile, PIECE_BYTES, Pieces};
 use super::super::shares::Taken;
-use super::paced::{self, OfFile, PIECE_BYTES, Pieces};
 use crate::service::artifacts::{self, FileRow, Named};
 
 /// What an answer holds of each entry of an artifact until it is read: the entry itself, and its line in the archive's

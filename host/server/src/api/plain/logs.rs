@@ -15,8 +15,8 @@ use serde::Deserialize;
 
 use super::super::Call;
 use super::super::error::ApiError;
+use super::super::paced::{self, OfFile};
 use super::Asked;
-use super::paced::{self, OfFile};
 use crate::service::logs::{self, Following, Named, Written};
 
 #[derive(Deserialize)]

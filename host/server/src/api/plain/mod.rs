@@ -10,11 +10,11 @@ mod events;
 mod export;
 mod health;
 mod logs;
-mod paced;
 mod plugins;
 mod quarantine;
 mod recordings;
 mod webhooks;
+mod workers;
 
 use std::sync::Arc;
 
@@ -88,6 +88,7 @@ routes! {
     PUT "/v1/plugins/consent" (ConsentToPlugin on Account) Document => plugins::consent,
     PUT "/v1/plugins/offer" (OfferActionType on ActionType) Document => plugins::offer,
     PUT "/v1/plugins/notice" (PutPluginNotice on Account) Document => plugins::notice,
+    GET "/v1/workers" (ListWorkers on Account) Document => workers::list,
     GET "/v1/quarantine" (ListQuarantine on Account) Document => quarantine::list,
     POST "/v1/pipelines/{pipeline}/reload" (ReloadPipeline on Pipeline) Document => quarantine::reload,
     GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream("from") => events::of_pipeline,

@@ -8,7 +8,7 @@ use axum::http::Response;
 
 use super::super::Call;
 use super::super::error::ApiError;
-use super::paced::{self, OfBytes};
+use super::super::paced::{self, OfBytes};
 use crate::service::logs::{self, Named};
 
 pub async fn recording(

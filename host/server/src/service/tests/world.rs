@@ -242,6 +242,7 @@ impl World {
             account_plugins,
             exported,
             changes,
+            jobs: data.jobs(),
             tagging,
             webhooks,
             public_address,

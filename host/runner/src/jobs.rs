@@ -1,0 +1,29 @@
+//! Actions that no plugin serves, but workers: what they wait for.
+//!
+//! Must not know what becomes of a job (the machine).
+
+use pipewright_engine::driver::Aggregate;
+use pipewright_pipeline::declaration::ActionDeclaration;
+use pipewright_pipeline::machine::{Awaited, Report, RunAction, Wait};
+
+use crate::actions::{SandboxActions, plugin_pin};
+
+impl SandboxActions {
+    /// A worker tells by itself what its source fetched, and when there is something new: by PutActionRevision.
+    pub(crate) fn is_for_workers(&self, pipeline: Aggregate, action: &ActionDeclaration) -> bool {
+        self.plugins.catalogue(pipeline.account).workers(&action.action_type_id).is_some()
+    }
+
+    /// What an action waits for that no plugin serves, but workers.
+    pub(crate) fn job(&self, pipeline: Aggregate, run: &RunAction, action: &ActionDeclaration) -> Option<Report> {
+        let id = &action.action_type_id;
+        if run.start.pins.contains_key(&plugin_pin(&run.placed().name_in_pipeline())) {
+            return None;
+        }
+        let catalogue = self.plugins.catalogue(pipeline.account);
+        let within_milliseconds = catalogue.workers(id)?.job_timeout_seconds.map(|seconds| u64::from(seconds) * 1000);
+        let summary = Some(format!("waits for a worker of {id}"));
+        let awaits = vec![Awaited::Job { within_milliseconds }];
+        Some(Report::waiting(Wait { awaits, summary, ..Wait::default() }))
+    }
+}

@@ -1,0 +1,358 @@
+//! PollForJobs, AcknowledgeJob, GetJobDetails, PutJobSuccessResult, PutJobFailureResult.
+//!
+//! Owns what a worker is told of a job, and what its report means to the action. Must not know the states of a job (the core's
+//! state machine), nor how artifacts come and go (`job_artifacts`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pipewright_base::Digest;
+use pipewright_engine::driver::job_rows::{JobRow, QueuedRow};
+use pipewright_engine::driver::{Aggregate, DriverError};
+use pipewright_packages::plugins::WorkerType;
+use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, ArtifactStore};
+use pipewright_pipeline::machine::{
+    ActionError, ActionRun, Execution, ExecutionDetails, Failure, InputKind, Job as Queued, JobEnd, JobId, JobReport,
+    JobStatus as Status, Link, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision, RunAction, Success,
+    Timestamp,
+};
+use pipewright_pipeline::requests::{self, CurrentRevision, JobExecutionDetails};
+use pipewright_pipeline::responses::{
+    AcknowledgeJobOutput, ActionConfiguration, ActionContext, Artifact, ArtifactLocation, ArtifactLocationType,
+    GetJobDetailsOutput, Job, JobData, JobDetails, JobStatus, PipelineContext, PollForJobsOutput, S3ArtifactLocation,
+    StageContext,
+};
+use serde::Serialize;
+
+use super::{Context, Service, ServiceError, job_artifacts};
+
+/// Jobs that one poll gives, whatever it asks for.
+const JOBS_PER_POLL_MAX: u32 = 100;
+/// Queued jobs that are read at once.
+const ROWS_PER_READ: usize = 50;
+
+/// A job that a worker can see: its action is in progress.
+pub(super) struct Seen {
+    pub pipeline: Aggregate,
+    pub execution: Arc<Execution>,
+    pub run: Arc<ActionRun>,
+    pub called: RunAction,
+    pub job: Queued,
+}
+
+fn not_found() -> ServiceError {
+    Refusal::JobNotFound.into()
+}
+
+fn over(job: JobId) -> ServiceError {
+    Refusal::InvalidJobState { job, why: "its action is over, or goes on with another job" }.into()
+}
+
+impl Service {
+    /// Where a job is, or was.
+    pub(super) async fn job_row(&self, context: &Context, id: &str) -> Result<JobRow, ServiceError> {
+        let id = id.parse().map_err(|_| not_found())?;
+        self.driver().job(context.account, id).await?.ok_or_else(not_found)
+    }
+
+    /// What can be seen of a job, while its action waits for it.
+    pub(super) async fn seen(
+        &self,
+        account: u64,
+        uid: [u8; 16],
+        action: pipewright_pipeline::machine::ActionExecutionId,
+        id: JobId,
+    ) -> Result<Option<Seen>, ServiceError> {
+        let pipeline = Aggregate { account, uid };
+        let state = self.driver().state(pipeline).await?;
+        let Some((run, called)) = state.called(action) else { return Ok(None) };
+        let Some(job) = run.job.clone().filter(|job| job.id == id) else { return Ok(None) };
+        let Some(execution) = state.executions.get(&called.execution).cloned() else { return Ok(None) };
+        Ok(Some(Seen { pipeline, execution, run, called, job }))
+    }
+
+    pub(super) async fn seen_at(&self, context: &Context, row: &JobRow) -> Result<Seen, ServiceError> {
+        self.seen(context.account, row.uid, row.action, row.job).await?.ok_or_else(not_found)
+    }
+
+    /// Offers jobs of an action type to whoever asks, those first that came first: each to one worker alone.
+    pub(super) async fn offer(
+        &self,
+        context: &Context,
+        id: &ActionTypeId,
+        count: Option<u32>,
+        query: &BTreeMap<String, String>,
+    ) -> Result<Vec<(Seen, String)>, ServiceError> {
+        let limit = count.unwrap_or(1).min(JOBS_PER_POLL_MAX) as usize;
+        let (mut offered, mut after) = (Vec::new(), None::<QueuedRow>);
+        while offered.len() < limit {
+            let rows = self.driver().queued_jobs(context.account, id, after.as_ref(), ROWS_PER_READ).await?;
+            let is_last = rows.len() < ROWS_PER_READ;
+            after = rows.last().cloned();
+            for row in rows {
+                // A pipeline that cannot be read keeps no worker from the jobs of others.
+                let seen = self.seen(context.account, row.uid, row.action, row.job).await;
+                let Ok(Some(seen)) = seen else { continue };
+                let is_asked_for = query.iter().all(|(key, value)| seen.called.configuration.get(key) == Some(value));
+                if !is_asked_for || offered.len() == limit {
+                    continue;
+                }
+                let what = InputKind::OfferJob { action: row.action, job: row.job };
+                match self.driver().submit(seen.pipeline, what, &context.cause).await {
+                    Ok(Reply::Offered(nonce)) => offered.push((seen, nonce.to_string())),
+                    // Another worker was first, or its action has just ended.
+                    Ok(_) | Err(DriverError::Refused(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(offered)
+    }
+
+    /// The action type that workers of this account serve.
+    pub(super) fn worker_type(&self, context: &Context, id: &ActionTypeId) -> Result<WorkerType, ServiceError> {
+        let catalogue = self.catalogue(context);
+        catalogue.workers(id).cloned().ok_or_else(|| {
+            let message = format!("There is no action type {id} here that workers serve");
+            ServiceError::refused("ActionTypeNotFoundException", message)
+        })
+    }
+}
+
+pub async fn poll(
+    service: &Service,
+    context: &Context,
+    input: requests::PollForJobsInput,
+) -> Result<PollForJobsOutput, ServiceError> {
+    let id = input.action_type_id;
+    if id.owner != ActionOwner::Custom {
+        let message = "Value at 'actionTypeId.owner' must be Custom: poll for others with PollForThirdPartyJobs";
+        return Err(ServiceError::validation(message));
+    }
+    let served = service.worker_type(context, &id)?;
+    let asked: Vec<&str> = input.query_param.keys().map(String::as_str).collect();
+    if asked != Vec::from_iter(served.queryable()) {
+        let must =
+            served.queryable().map_or("must be empty: the action type has no queryable property".to_owned(), |key| {
+                format!("must have the action type's queryable property, '{key}', and no other")
+            });
+        return Err(ServiceError::validation(format!("Value at 'queryParam' {must}")));
+    }
+    let offered = service.offer(context, &id, input.max_batch_size, &input.query_param).await?;
+    let job = |(seen, nonce): (Seen, String)| Job {
+        id: seen.job.id.to_string(),
+        data: data(service, context, &seen),
+        nonce,
+        account_id: context.account_id(),
+    };
+    Ok(PollForJobsOutput { jobs: offered.into_iter().map(job).collect() })
+}
+
+/// What a worker is told of a job: all that its action was called with, secrets too, and where its artifacts are.
+pub(super) fn data(service: &Service, context: &Context, seen: &Seen) -> JobData {
+    let Seen { execution, called, job, run, .. } = seen;
+    let store = artifact_store(service, called);
+    let location = |key: String| ArtifactLocation {
+        kind: ArtifactLocationType::S3,
+        s3_location: S3ArtifactLocation { bucket_name: bucket(store), object_key: key },
+    };
+    let made_by = |name: &str| execution.runs.values().find(|run| run.artifacts.contains_key(name));
+    let inputs = called.inputs.iter().map(|(name, digest)| Artifact {
+        name: name.clone(),
+        revision: made_by(name).and_then(|run| run.revision.as_ref()).map(|revision| revision.id.clone()),
+        location: location(job_artifacts::key(called, name, digest)),
+    });
+    let outputs = called.outputs().map(|name| Artifact {
+        name: name.to_owned(),
+        revision: None,
+        location: location(job_artifacts::key(called, name, &job_artifacts::made_up(called, name))),
+    });
+    let pipeline_name = called.declaration.name.clone();
+    let token = run.wait.as_ref().map(|wait| String::from_utf8_lossy(&wait.continuation).into_owned());
+    JobData {
+        action_type_id: called.declared().type_id(),
+        action_configuration: ActionConfiguration { configuration: called.configuration.clone() },
+        pipeline_context: PipelineContext {
+            stage: StageContext { name: called.stage().name.clone() },
+            action: ActionContext {
+                name: called.name().to_owned(),
+                action_execution_id: called.action_execution.to_string(),
+            },
+            pipeline_arn: Some(service.arn(context, &pipeline_name)),
+            pipeline_execution_id: Some(called.execution.to_string()),
+            pipeline_name,
+        },
+        input_artifacts: inputs.collect(),
+        output_artifacts: outputs.collect(),
+        artifact_credentials: job_artifacts::credentials(service, seen.pipeline, called.action_execution, job.id),
+        continuation_token: token.filter(|token| !token.is_empty()),
+        encryption_key: store.and_then(|store| store.encryption_key.clone()),
+    }
+}
+
+/// Where a declaration says that its artifacts are.
+fn artifact_store<'a>(service: &Service, called: &'a RunAction) -> Option<&'a ArtifactStore> {
+    let declaration = &called.declaration;
+    let of_region = || declaration.artifact_stores.as_ref()?.get(service.region());
+    declaration.artifact_store.as_ref().or_else(of_region)
+}
+
+fn bucket(store: Option<&ArtifactStore>) -> String {
+    store.map_or("pipewright", |store| store.location.as_str()).to_owned()
+}
+
+pub(super) fn bucket_of(service: &Service, called: &RunAction) -> String {
+    bucket(artifact_store(service, called))
+}
+
+pub async fn acknowledge(
+    service: &Service,
+    context: &Context,
+    input: requests::AcknowledgeJobInput,
+) -> Result<AcknowledgeJobOutput, ServiceError> {
+    let row = service.job_row(context, &input.job_id).await?;
+    let what = InputKind::AcknowledgeJob { action: row.action, job: row.job, nonce: input.nonce };
+    submit(service, context, &row, what).await?;
+    Ok(AcknowledgeJobOutput { status: JobStatus::InProgress })
+}
+
+pub async fn details(
+    service: &Service,
+    context: &Context,
+    input: requests::GetJobDetailsInput,
+) -> Result<GetJobDetailsOutput, ServiceError> {
+    let row = service.job_row(context, &input.job_id).await?;
+    let seen = service.seen_at(context, &row).await?;
+    let (id, account_id) = (seen.job.id.to_string(), context.account_id());
+    Ok(GetJobDetailsOutput { job_details: JobDetails { id, data: data(service, context, &seen), account_id } })
+}
+
+pub async fn succeed(
+    service: &Service,
+    context: &Context,
+    input: requests::PutJobSuccessResultInput,
+) -> Result<(), ServiceError> {
+    let bytes: usize = input.output_variables.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if input.continuation_token.is_some() && !input.output_variables.is_empty() {
+        let message = "Output variables can be given only where there is no continuation token";
+        return Err(ServiceError::validation(message));
+    }
+    if bytes > OUTPUT_VARIABLES_BYTES_MAX {
+        let message = format!("The output variables have {bytes} bytes, more than {OUTPUT_VARIABLES_BYTES_MAX}");
+        return Err(ServiceError::refused("OutputVariablesSizeExceededException", message));
+    }
+    let row = service.job_row(context, &input.job_id).await?;
+    report(service, context, &row, &input, async |seen: &Seen| {
+        let told = told(service, context, seen, input.execution_details.clone());
+        if let Some(token) = input.continuation_token.clone() {
+            return Ok(JobEnd::Continues { token, told });
+        }
+        let made = job_artifacts::take_in(service, seen).await?;
+        Ok(JobEnd::Action(match made {
+            Ok(artifacts) => {
+                let revision = input.current_revision.clone().map(revision);
+                let variables = input.output_variables.clone();
+                Outcome::Succeeded(Box::new(Success { variables, artifacts, revision, told }))
+            }
+            Err(error) => Outcome::Failed(Box::new(Failure { error, told })),
+        }))
+    })
+    .await
+}
+
+pub async fn fail(
+    service: &Service,
+    context: &Context,
+    input: requests::PutJobFailureResultInput,
+) -> Result<(), ServiceError> {
+    let row = service.job_row(context, &input.job_id).await?;
+    report(service, context, &row, &input, async |seen: &Seen| {
+        let failed = input.failure_details.clone();
+        let external_execution_id = failed.external_execution_id;
+        let details = JobExecutionDetails { external_execution_id, ..JobExecutionDetails::default() };
+        let told = told(service, context, seen, Some(details));
+        let error = ActionError { kind: failed.kind, message: failed.message };
+        Ok(JobEnd::Action(Outcome::Failed(Box::new(Failure { error, told }))))
+    })
+    .await
+}
+
+/// Reports a job once: the same report again changes nothing, and another one is refused.
+async fn report(
+    service: &Service,
+    context: &Context,
+    row: &JobRow,
+    input: &impl Serialize,
+    end: impl AsyncFnOnce(&Seen) -> Result<JobEnd, ServiceError>,
+) -> Result<(), ServiceError> {
+    let text = serde_json::to_vec(input).map_err(ServiceError::host)?;
+    let digest = Digest::of(&text);
+    let is_same = |report: Option<[u8; 32]>| report.as_ref() == Some(digest.as_bytes());
+    if row.report.is_some() {
+        return if is_same(row.report) { Ok(()) } else { Err(over(row.job)) };
+    }
+    let seen = service.seen(context.account, row.uid, row.action, row.job).await?.ok_or_else(|| over(row.job))?;
+    if !matches!(seen.job.status, Status::InProgress { .. }) {
+        return Err(Refusal::InvalidJobState { job: row.job, why: "no worker has acknowledged it" }.into());
+    }
+    let end = end(&seen).await?;
+    let is_over = matches!(end, JobEnd::Action(_));
+    let report = JobReport { digest: digest.to_string(), end };
+    let what = InputKind::ReportJob { action: row.action, job: row.job, report };
+    match submit(service, context, row, what).await {
+        Ok(()) if is_over => job_artifacts::forget(service, seen.pipeline, seen.run.id).await,
+        Ok(()) => {}
+        // The same, told twice at once.
+        Err(error) => {
+            let now = service.driver().job(context.account, row.job).await?;
+            if !now.is_some_and(|now| is_same(now.report)) {
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn submit(service: &Service, context: &Context, row: &JobRow, what: InputKind) -> Result<(), ServiceError> {
+    let pipeline = Aggregate { account: context.account, uid: row.uid };
+    match service.driver().submit(pipeline, what, &context.cause).await {
+        Ok(_) => Ok(()),
+        Err(DriverError::Refused(Refusal::PipelineNotFound | Refusal::JobNotFound)) => Err(over(row.job)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn revision(current: CurrentRevision) -> Revision {
+    Revision {
+        id: current.revision,
+        summary: current.revision_summary,
+        url: None,
+        created: current.created.map(|seconds| Timestamp((seconds * 1000.0) as u64)),
+    }
+}
+
+/// What is shown of the action: by the words of the worker, and the address that the type has for them.
+fn told(service: &Service, context: &Context, seen: &Seen, details: Option<JobExecutionDetails>) -> ExecutionDetails {
+    let JobExecutionDetails { summary, external_execution_id, percent_complete } = details.unwrap_or_default();
+    let external_id = external_execution_id.or_else(|| seen.run.told.external_id.clone());
+    let percent = percent_complete.map(|percent| ("percentComplete".to_owned(), percent.into()));
+    let type_id = seen.called.declared().type_id();
+    let served = service.worker_type(context, &type_id).ok();
+    let template = served.and_then(|served| served.settings?.execution_url_template);
+    let link = template.map(|template| Link {
+        title: type_id.provider.clone(),
+        url: filled(&template, &seen.called.configuration, external_id.as_deref().unwrap_or_default()),
+    });
+    ExecutionDetails { summary, external_id, links: link.into_iter().collect(), details: percent.into_iter().collect() }
+}
+
+/// A template of an address: `{Config:NAME}` and `{ExternalExecutionId}` stand for what the action has.
+fn filled(template: &str, configuration: &BTreeMap<String, String>, external_id: &str) -> String {
+    let with_settings = configuration
+        .iter()
+        .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{Config:{name}}}"), value));
+    with_settings.replace("{ExternalExecutionId}", external_id)
+}

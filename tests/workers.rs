@@ -1,0 +1,56 @@
+//! Job workers that know nothing of this host: boto3 as it is, against a real server (`tests/workers/main.py`).
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::server::Server;
+use crate::tools;
+
+const CONFIG: &str = "poll_seconds = 86400\n\n[grants]\n";
+const GRANTS: &str = "[action.\"Source/Get\"]\ndirectories.source = { path = \"source\", access = \"read\" }\n";
+const PIPELINES: &[&str] = &["loop", "jenkins", "other", "race", "one", "two", "chunks", "partner", "restart"];
+
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("source")).unwrap();
+    fs::write(home.path().join("source/page.md"), "# Home\n").unwrap();
+    let grants: String = PIPELINES.iter().map(|name| format!("{name} = \"grants.toml\"\n")).collect();
+    fs::write(home.path().join("serve.toml"), format!("{CONFIG}{grants}")).unwrap();
+    fs::write(home.path().join("grants.toml"), GRANTS).unwrap();
+    home
+}
+
+/// Tells one story of the script, to a server that may have heard others.
+fn tell(python: &Path, server: &Server, story: &str, file: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/workers/main.py");
+    let mut command = Command::new(python);
+    command.arg("-B").arg(script).arg(server.endpoint()).arg(server.credentials()).arg(story).arg(file);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{story}: {said}");
+}
+
+#[test]
+fn stock_workers_complete_their_jobs() {
+    let Some(python) = tools::python("boto3") else { return };
+    for story in ["completes", "jenkins", "races", "is_attacked", "speaks_chunks", "of_partners"] {
+        let home = home();
+        tell(&python, &Server::start(home.path()), story, Path::new(""));
+        let left = fs::read_dir(home.path().join("data/jobs")).map_or(0, Iterator::count);
+        // One worker has fetched its input, and not reported.
+        let expected = usize::from(story == "speaks_chunks");
+        assert_eq!(left, expected, "{story} leaves folders of jobs that are over");
+    }
+}
+
+#[test]
+fn a_job_outlives_the_host() {
+    let Some(python) = tools::python("boto3") else { return };
+    let home = home();
+    let file = home.path().join("job.json");
+    // Killed, and started again.
+    for story in ["begins", "ends"] {
+        tell(&python, &Server::start(home.path()), story, &file);
+    }
+}
