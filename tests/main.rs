@@ -23,6 +23,7 @@ mod golden;
 mod javascript;
 mod languages;
 mod mistakes;
+mod notifications;
 mod packages;
 mod quarantine;
 mod quickstart;

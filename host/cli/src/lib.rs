@@ -73,6 +73,8 @@ enum Command {
     Override(remote::overrule::Arguments),
     /// Load a pipeline on a server again that is quarantined
     Reload(remote::reload::Arguments),
+    /// List where the events of a server's account are delivered, and what could not be
+    Deliveries(remote::deliveries::Arguments),
     /// Work with grants files
     #[command(subcommand)]
     Grants(remote::suggest::Command),
@@ -134,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Rollback(arguments) => remote::rollback::run(&arguments),
         Command::Override(arguments) => remote::overrule::run(&arguments),
         Command::Reload(arguments) => remote::reload::run(&arguments),
+        Command::Deliveries(arguments) => remote::deliveries::run(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),
         Command::Export(arguments) => export::run(arguments),

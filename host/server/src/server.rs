@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use hyper_util::server::graceful::GracefulShutdown;
 use pipewright_artifacts::files::{BlobDir, Blobs};
 use tokio::net::{TcpListener, TcpSocket};
@@ -22,6 +23,7 @@ use crate::account_plugins::AccountPlugins;
 use crate::api::{Api, Metrics, Shares};
 use crate::config::Config;
 use crate::connections::{self, Bounds, Tls};
+use crate::notify::{Notifier, Notify, Post};
 use crate::poll::{Changes, Poller};
 use crate::service::{Pages, Service};
 use pipewright_aws::auth::{AccessKey, profile};
@@ -71,6 +73,7 @@ pub struct Server {
     endpoint_file: PathBuf,
     keeper: Arc<Keeper>,
     poller: Poller,
+    notifier: Notifier,
     /// Whether the host before this one died.
     died: bool,
     data: DataDirectory,
@@ -88,6 +91,7 @@ impl Server {
         let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
         let sandbox = host::sandbox(data.compiled(), authorities)?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
+        let configured = config.notifications()?;
         let grants = GrantBook::many(config.grants_files());
         grants.faults().iter().for_each(|fault| tracing::error!("{fault}"));
         let identity = identity(&config, work);
@@ -109,6 +113,8 @@ impl Server {
         let exported = exported(&host, store, kept, &data, config.retention);
         let keeper = Arc::clone(&exported.keeper);
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
+        let (notify, notifier) = Notify::channel(configured, post(&host));
+        let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
         let service = Arc::new(Service {
             host,
             operator: config.operator(),
@@ -118,11 +124,13 @@ impl Server {
             exported,
             changes,
             tagging: tokio::sync::Mutex::default(),
+            endpoint: endpoint.clone(),
+            notify,
+            targeting: tokio::sync::Mutex::default(),
         });
         let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
         let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics });
         let endpoint_file = data.endpoint();
-        let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
         write_private(&endpoint_file, format!("{endpoint}\n").as_bytes())
             .with_context(|| format!("cannot write {}", endpoint_file.display()))?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
@@ -138,6 +146,7 @@ impl Server {
             endpoint_file,
             keeper,
             poller,
+            notifier,
             died,
             data,
         })
@@ -150,7 +159,9 @@ impl Server {
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, tls, router, bounds, service, endpoint_file, keeper, poller, died, data, .. } = self;
+        let Self {
+            listener, tls, router, bounds, service, endpoint_file, keeper, poller, notifier, died, data, ..
+        } = self;
         let host = &service.host;
         // Beside the first requests. What cannot go on is quarantined; only a host that fails goes no further.
         let resume = async {
@@ -162,6 +173,7 @@ impl Server {
         let graceful = GracefulShutdown::new();
         let work = service.work();
         let polling = tokio::spawn(poller.run(Arc::clone(&service)));
+        let notifying = tokio::spawn(notifier.run(Arc::clone(&service)));
         let failure = tokio::select! {
             () = connections::serve(&listener, tls, router, &bounds, &graceful) => None,
             () = work.run(async move { keeper.run().await }) => None,
@@ -171,6 +183,7 @@ impl Server {
         };
         drop(listener);
         polling.abort();
+        notifying.abort();
         tracing::info!("stopping");
         let requests = tokio::time::timeout(REQUESTS_PATIENCE, graceful.shutdown());
         let _ = tokio::join!(requests, host.driver.stop(ACTIONS_PATIENCE));
@@ -195,6 +208,15 @@ fn identity(config: &Config, work: Work) -> Identity {
         work,
         ..Identity::default()
     }
+}
+
+/// How notifications go out: as requests of guests do.
+fn post(host: &Host) -> Post {
+    let sandbox = host.actions.sandbox.clone();
+    Arc::new(move |outgoing| {
+        let sandbox = sandbox.clone();
+        async move { sandbox.post(outgoing).await }.boxed()
+    })
 }
 
 /// Finds out what this machine offers to programs, before the first one is to run.

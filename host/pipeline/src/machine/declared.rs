@@ -97,7 +97,7 @@ impl<'a> Declared<'a> {
 
     /// How long it may take, waits included, as CodePipeline has it (S51). Stops one that hangs from holding its stage for
     /// ever.
-    pub(super) fn timeout_milliseconds(self) -> u64 {
+    pub fn timeout_milliseconds(self) -> u64 {
         let minutes = match self {
             Declared::Action(action) => action.timeout_in_minutes.map_or_else(|| action_minutes(action), u64::from),
             Declared::Rule(rule) => match rule.rule_type_id.provider.as_str() {

@@ -5,6 +5,7 @@
 
 pub mod action_types;
 pub mod actions;
+mod approvals;
 pub mod artifacts;
 mod error;
 pub mod eventbridge;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod executions;
 pub mod host;
 pub mod logs;
+pub mod notifications;
 mod pages;
 pub mod pipelines;
 pub mod plugins;
@@ -36,6 +38,7 @@ use pipewright_runner::work::Work;
 
 use crate::account_plugins::AccountPlugins;
 use crate::config::Quotas;
+use crate::notify::Notify;
 use crate::poll::Changes;
 pub use error::ServiceError;
 pub use pages::Pages;
@@ -53,6 +56,11 @@ pub struct Service {
     pub changes: Changes,
     /// Held while tags change: what they become depends on what they are.
     pub tagging: tokio::sync::Mutex<()>,
+    /// Where the server is asked, as it knows it: `http://ADDRESS:PORT`.
+    pub endpoint: String,
+    pub notify: Arc<Notify>,
+    /// Held while targets of notifications change, for the same reason.
+    pub targeting: tokio::sync::Mutex<()>,
 }
 
 /// On whose behalf something is done, and why.

@@ -9,6 +9,7 @@ mod events;
 mod executions;
 mod lists;
 mod logs;
+mod notifications;
 mod pipelines;
 mod plugins;
 mod polls;
