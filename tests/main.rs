@@ -10,6 +10,7 @@ mod builds;
 mod cases;
 mod chain;
 mod client;
+mod clients;
 mod commands;
 mod contract;
 mod crash;

@@ -98,7 +98,8 @@ fn once(heard: &[Heard]) -> Vec<((u64, u64), String)> {
         let event: Value = serde_json::from_str(&heard.body).unwrap();
         let mut numbers = event["id"].as_str().unwrap().split('.').skip(1).map(|number| number.parse().unwrap());
         let number = (numbers.next().unwrap(), numbers.next().unwrap());
-        let words = format!("{} {}", event["detail-type"].as_str().unwrap(), event["detail"]["state"].as_str().unwrap());
+        let words =
+            format!("{} {}", event["detail-type"].as_str().unwrap(), event["detail"]["state"].as_str().unwrap());
         if !seen.iter().any(|(there, _)| *there == number) {
             seen.push((number, words));
         }
@@ -107,7 +108,8 @@ fn once(heard: &[Heard]) -> Vec<((u64, u64), String)> {
 }
 
 fn ended(heard: &[Heard]) -> usize {
-    let of_execution = |(_, words): &&((u64, u64), String)| words == "CodePipeline Pipeline Execution State Change SUCCEEDED";
+    let of_execution =
+        |(_, words): &&((u64, u64), String)| words == "CodePipeline Pipeline Execution State Change SUCCEEDED";
     once(heard).iter().filter(of_execution).count()
 }
 

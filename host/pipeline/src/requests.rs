@@ -208,6 +208,23 @@ pub struct ListRuleExecutionsInput {
     pub next_token: Option<String>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListDeployActionExecutionTargetsInput {
+    pub pipeline_name: Option<String>,
+    pub action_execution_id: String,
+    pub filters: Option<Vec<TargetFilter>>,
+    pub max_results: Option<u32>,
+    pub next_token: Option<String>,
+}
+
+/// A target's status is all that can be filtered by, so that the name says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetFilter {
+    pub name: Option<String>,
+    pub values: Option<Vec<String>>,
+}
+
 /// AWS is the only owner that there is, so that filter leaves nothing out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -357,6 +374,13 @@ requests! {
     "ListRuleExecutions" ListRuleExecutionsInput [
         required("pipelineName", &ENTITY_NAME),
         optional("filter", &EXECUTION_FILTER),
+        optional("maxResults", &MAX_RESULTS),
+        optional("nextToken", &NEXT_TOKEN),
+    ];
+    "ListDeployActionExecutionTargets" ListDeployActionExecutionTargetsInput [
+        optional("pipelineName", &ENTITY_NAME),
+        required("actionExecutionId", &text(0, ANY)),
+        optional("filters", &list(0, ANY, &TARGET_FILTER)),
         optional("maxResults", &MAX_RESULTS),
         optional("nextToken", &NEXT_TOKEN),
     ];
@@ -518,6 +542,9 @@ static EXECUTION_FILTER: Shape = Structure(&[
     optional("pipelineExecutionId", &ID),
     optional("latestInPipelineExecution", &LATEST_IN_PIPELINE_EXECUTION_FILTER),
 ]);
+
+static TARGET_FILTER: Shape =
+    Structure(&[optional("name", &Choice(&["TARGET_STATUS"])), optional("values", &list(0, ANY, &text(1, ANY)))]);
 
 static LATEST_IN_PIPELINE_EXECUTION_FILTER: Shape =
     Structure(&[required("pipelineExecutionId", &ID), required("startTimeRange", &Choice(&["Latest", "All"]))]);

@@ -86,6 +86,10 @@ fn examples() -> Vec<Example> {
             "pipelineName": "site", "maxResults": 100, "nextToken": "t",
             "filter": {"pipelineExecutionId": UUID_TEXT, "latestInPipelineExecution": latest},
         })),
+        example::<ListDeployActionExecutionTargetsInput>(json!({
+            "pipelineName": "site", "actionExecutionId": UUID_TEXT, "maxResults": 100, "nextToken": "t",
+            "filters": [{"name": "TARGET_STATUS", "values": ["Failed"]}],
+        })),
         example::<RetryStageExecutionInput>(json!({
             "pipelineName": "site", "stageName": "Deploy", "pipelineExecutionId": UUID_TEXT, "retryMode": "ALL_ACTIONS",
         })),

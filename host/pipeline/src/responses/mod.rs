@@ -5,6 +5,7 @@
 
 mod action_types;
 mod actions;
+mod deploys;
 mod executions;
 mod pipelines;
 mod rules;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use action_types::*;
 pub use actions::*;
+pub use deploys::*;
 pub use executions::*;
 pub use pipelines::*;
 pub use rules::*;

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use crate::service::pipelines::Document;
-use crate::service::{action_types, actions, executions, pipelines, rules, state, tags};
+use crate::service::{action_types, actions, deploys, executions, pipelines, rules, state, tags};
 
 pub struct Operation {
     pub name: &'static str,
@@ -51,6 +51,7 @@ operations! {
     ListPipelineExecutions on Pipeline => executions::list,
     ListActionExecutions on Pipeline => actions::list,
     ListRuleExecutions on Pipeline => rules::list_executions,
+    ListDeployActionExecutionTargets on Account => deploys::list_targets,
     RetryStageExecution on Stage => executions::retry_stage,
     RollbackStage on Stage => executions::rollback_stage,
     OverrideStageCondition on Stage => executions::override_condition,

@@ -7,6 +7,7 @@ pub mod action_types;
 pub mod actions;
 mod approvals;
 pub mod artifacts;
+pub mod deploys;
 mod error;
 pub mod eventbridge;
 pub mod events;

@@ -5,6 +5,7 @@ mod action_types;
 mod actions;
 mod artifacts;
 mod catalogue;
+mod deploys;
 mod events;
 mod executions;
 mod lists;
