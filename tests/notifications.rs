@@ -123,6 +123,7 @@ fn events_are_delivered_whatever_the_receiver_does_and_over_the_server_s_death()
     added.check(0, &["chat is told of what happens from now on", "whsec_"]);
     let secret = added.out.lines().last().unwrap().to_owned();
     site.create("site", &[make()]).check(0, &[]);
+    wait_until(|| site.run(&["history", "site"]).out.contains("\tSucceeded\t"));
     // Nobody has allowed an address of this machine.
     wait_until(|| site.run(&["deliveries"]).out.contains("which is not a public address"));
     assert!(receiver.heard("/chat").is_empty());

@@ -15,8 +15,8 @@ COMMON = {
 }
 # What an operation answers although its model does not have it: to say that it is the input's fault would be wrong.
 BESIDES = {"UpdatePipeline": {"ResourceNotFoundException": 400}}
-# There are too few action types for a second page, and no rules.
-UNREACHED = {"ListActionTypes": {"nextToken"}, "ListRuleExecutions": {"nextToken"}}
+# There are too few action types for a second page, no rules, and deployments with one target.
+UNREACHED = {name: {"nextToken"} for name in ("ListActionTypes", "ListRuleExecutions", "ListDeployActionExecutionTargets")}
 # No pipeline is taken yet that has a condition.
 NEVER_SUCCEEDS = {"OverrideStageCondition"}
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -56,6 +56,7 @@ fn examples() -> Vec<Example> {
     let tag = json!({"key": "team", "value": ""});
     let latest = json!({"pipelineExecutionId": UUID_TEXT, "startTimeRange": "All"});
     let revision = json!({"actionName": "Get", "revisionType": "S3_OBJECT_KEY", "revisionValue": "a/b"});
+    let filter = json!({"name": "TARGET_STATUS", "values": ["Failed"]});
     let disable = {
         let mut input = transition.clone();
         input["reason"] = "Not on a Friday (please)".into();
@@ -87,8 +88,7 @@ fn examples() -> Vec<Example> {
             "filter": {"pipelineExecutionId": UUID_TEXT, "latestInPipelineExecution": latest},
         })),
         example::<ListDeployActionExecutionTargetsInput>(json!({
-            "pipelineName": "site", "actionExecutionId": UUID_TEXT, "maxResults": 100, "nextToken": "t",
-            "filters": [{"name": "TARGET_STATUS", "values": ["Failed"]}],
+            "pipelineName": "site", "actionExecutionId": UUID_TEXT, "maxResults": 100, "nextToken": "t", "filters": [filter],
         })),
         example::<RetryStageExecutionInput>(json!({
             "pipelineName": "site", "stageName": "Deploy", "pipelineExecutionId": UUID_TEXT, "retryMode": "ALL_ACTIONS",

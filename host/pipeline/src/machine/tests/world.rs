@@ -111,6 +111,12 @@ impl World {
         let parts = self.store.values().map(|json| stored::read(json).expect("as above"));
         loaded.apply(parts).expect("parts in the order of their keys fit");
         assert_eq!(loaded, self.state, "the stored parts are the state");
+        let derived = |state: &State| {
+            let stages = 0..state.head.as_ref().map_or(0, |head| head.stages.len());
+            let waiting: Vec<Vec<_>> = stages.map(|stage| state.executions.waiting(stage).collect()).collect();
+            (waiting, state.executions.held_bytes(), state.due())
+        };
+        assert_eq!(derived(&loaded), derived(&self.state), "what is derived is the same, change by change and at once");
         for event in &step.events {
             let json = serde_json::to_string(event).expect("an event is JSON");
             assert_eq!(&serde_json::from_str::<Event>(&json).expect("an event is read back"), event);
