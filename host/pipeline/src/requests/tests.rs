@@ -51,12 +51,18 @@ fn action_type() -> Value {
     })
 }
 
+fn deploy_targets() -> Example {
+    let filter = json!({"name": "TARGET_STATUS", "values": ["Failed"]});
+    example::<ListDeployActionExecutionTargetsInput>(json!({
+        "pipelineName": "site", "actionExecutionId": UUID_TEXT, "maxResults": 100, "nextToken": "t", "filters": [filter],
+    }))
+}
+
 fn examples() -> Vec<Example> {
     let transition = json!({"pipelineName": "site", "stageName": "Deploy", "transitionType": "Inbound"});
     let tag = json!({"key": "team", "value": ""});
     let latest = json!({"pipelineExecutionId": UUID_TEXT, "startTimeRange": "All"});
     let revision = json!({"actionName": "Get", "revisionType": "S3_OBJECT_KEY", "revisionValue": "a/b"});
-    let filter = json!({"name": "TARGET_STATUS", "values": ["Failed"]});
     let disable = {
         let mut input = transition.clone();
         input["reason"] = "Not on a Friday (please)".into();
@@ -87,9 +93,7 @@ fn examples() -> Vec<Example> {
             "pipelineName": "site", "maxResults": 100, "nextToken": "t",
             "filter": {"pipelineExecutionId": UUID_TEXT, "latestInPipelineExecution": latest},
         })),
-        example::<ListDeployActionExecutionTargetsInput>(json!({
-            "pipelineName": "site", "actionExecutionId": UUID_TEXT, "maxResults": 100, "nextToken": "t", "filters": [filter],
-        })),
+        deploy_targets(),
         example::<RetryStageExecutionInput>(json!({
             "pipelineName": "site", "stageName": "Deploy", "pipelineExecutionId": UUID_TEXT, "retryMode": "ALL_ACTIONS",
         })),
