@@ -140,22 +140,15 @@ impl Notifier {
     pub async fn run(mut self, service: Arc<Service>) {
         let mut lanes = JoinSet::new();
         let mut running: Vec<(Target, AbortHandle)> = Vec::new();
-        loop {
-            match wanted(&service).await {
-                Ok(wanted) => {
-                    let gone = running.extract_if(.., |(target, _)| !wanted.contains(target));
-                    gone.for_each(|(target, lane)| {
-                        lane.abort();
-                        service.notify.statuses().remove(&(target.account, target.name));
-                    });
-                    for target in wanted {
-                        if !running.iter().any(|(there, _)| *there == target) {
-                            running.push((target.clone(), lanes.spawn(follow(Arc::clone(&service), target))));
-                        }
-                    }
+        while let Some(wanted) = wanted(&service).await {
+            for (target, lane) in running.extract_if(.., |(target, _)| !wanted.contains(target)) {
+                lane.abort();
+                service.notify.statuses().remove(&(target.account, target.name));
+            }
+            for target in wanted {
+                if !running.iter().any(|(there, _)| *there == target) {
+                    running.push((target.clone(), lanes.spawn(follow(Arc::clone(&service), target))));
                 }
-                Err(scope) if scope == Scope::Host => return,
-                Err(_) => {}
             }
             while lanes.try_join_next().is_some() {}
             if self.changes.recv().await.is_none() {
@@ -165,17 +158,17 @@ impl Notifier {
     }
 }
 
-/// All targets of all accounts. One account that cannot be read keeps no other from being told.
-async fn wanted(service: &Service) -> Result<Vec<Target>, Scope> {
+/// All targets of all accounts; none once the host goes down. One account that cannot be read keeps no other from being told.
+async fn wanted(service: &Service) -> Option<Vec<Target>> {
     let mut wanted = Vec::new();
     for account in service.host.accounts().iter() {
         match notifications::targets(service, *account).await {
             Ok(targets) => wanted.extend(targets),
-            Err(error) if error.scope() == Scope::Host => return Err(Scope::Host),
+            Err(error) if error.scope() == Scope::Host => return None,
             Err(error) => tracing::error!(account, "its notifications' targets cannot be read: {error}"),
         }
     }
-    Ok(wanted)
+    Some(wanted)
 }
 
 /// One target's lane, until the host goes down or the target is gone.

@@ -100,9 +100,8 @@ async fn list(server: &Server) -> Result<ExitCode, Ended> {
             failing => format!("failing, tried {} times: {}", text(&failing["attempts"]), text(&failing["reason"])),
         };
         let last = target["lastDelivered"].as_u64().map(time_ms).unwrap_or_default();
-        let counts = [text(&target["delivered"]), text(&target["failed"])];
-        let [delivered, failed] = counts;
-        [text(&target["name"]), text(&target["url"]), delivered, failed, last, state]
+        let [name, url, delivered, failed] = ["name", "url", "delivered", "failed"].map(|key| text(&target[key]));
+        [name, url, delivered, failed, last, state]
     };
     let rows: Vec<_> = targets.iter().map(row).collect();
     show::table(["NAME", "URL", "DELIVERED", "FAILED", "LAST", "STATE"], &rows);

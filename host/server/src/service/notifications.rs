@@ -306,6 +306,7 @@ pub async fn retry(service: &Arc<Service>, context: &Context, name: &str, id: &s
     };
     let attempts = serde_json::from_slice(&letter).map_or(0, |letter: DeadLetter| letter.attempts);
     let Some(told) = events::again(service, context, id).await? else {
+        service.driver().put_account_part(context.account, &part, None, &context.cause).await?;
         return Err(ServiceError::not_found("The history of that time is kept no more, and the event with it"));
     };
     let now = service.driver().clock().now_ms();
