@@ -15,9 +15,9 @@ COMMON = {
 }
 # What an operation answers although its model does not have it: to say that it is the input's fault would be wrong.
 BESIDES = {"UpdatePipeline": {"ResourceNotFoundException": 400}}
-# There are too few action types for a second page; and the host asks no third party to call it.
+# There are too few action types for a second page, deployments have one target; and the host asks no third party to call it.
 UNREACHED = {
-    "ListActionTypes": {"nextToken"},
+    "ListActionTypes": {"nextToken"}, "ListDeployActionExecutionTargets": {"nextToken"},
     "RegisterWebhookWithThirdParty": {"webhookName"},
     # A hundred builds take long.
     "ListBuilds": {"nextToken"}, "ListBuildsForProject": {"nextToken"},

@@ -78,6 +78,7 @@ class Scenario:
         self.lists()
         self.transitions()
         self.approve()
+        self.deploy_targets()
         self.stop_and_retry()
         self.roll_back()
         self.override()
@@ -248,6 +249,27 @@ class Scenario:
                 self.call(operation, {**params, "nextToken": made_up}, "InvalidNextTokenException")
             if operation != "ListPipelines":
                 self.call(operation, {**params, "nextToken": token}, "InvalidNextTokenException")
+
+    def deploy_targets(self):
+        params = {"pipelineName": self.main, "filter": {"pipelineExecutionId": self.first}}
+        actions = self.call("ListActionExecutions", params).get("actionExecutionDetails", [])
+        ids = {action["actionName"]: action["actionExecutionId"] for action in actions}
+        deploy, source = ids.get("Publish", ""), ids.get("Get", "")
+        status = {"name": "TARGET_STATUS", "values": ["Succeeded"]}
+        every = {"pipelineName": self.main, "actionExecutionId": deploy, "maxResults": 1, "filters": [status, {}]}
+        for params in [every, {"actionExecutionId": deploy}]:
+            targets = self.call("ListDeployActionExecutionTargets", params).get("targets", [])
+            self.expect([it.get("status") for it in targets] == ["Succeeded"], f"its target: {targets}")
+        none = {**every, "filters": [{**status, "values": ["Failed"]}]}
+        for params in [none, {"actionExecutionId": source}]:
+            found = self.call("ListDeployActionExecutionTargets", params)
+            self.expect(found == {"targets": []}, f"no target: {found}")
+        for unknown in [model.UUID, "none"]:
+            self.call("ListDeployActionExecutionTargets", {"actionExecutionId": unknown}, "ActionExecutionNotFoundException")
+        elsewhere = {"pipelineName": self.failing, "actionExecutionId": deploy}
+        self.call("ListDeployActionExecutionTargets", elsewhere, "ActionExecutionNotFoundException")
+        wrong = {"actionExecutionId": deploy, "nextToken": "made-up"}
+        self.call("ListDeployActionExecutionTargets", wrong, "InvalidNextTokenException")
 
     def transitions(self):
         where = {"pipelineName": self.main, "stageName": "Ask", "transitionType": "Inbound"}

@@ -83,6 +83,8 @@ enum Command {
     /// Work with the git hosts that pipelines on a server reach
     #[command(subcommand)]
     Connection(remote::connections::Command),
+    /// List where the events of a server's account are delivered, and what could not be
+    Deliveries(remote::deliveries::Arguments),
     /// Work with grants files
     #[command(subcommand)]
     Grants(remote::suggest::Command),
@@ -147,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Rollback(arguments) => remote::rollback::run(&arguments),
         Command::Override(arguments) => remote::overrule::run(&arguments),
         Command::Reload(arguments) => remote::reload::run(&arguments),
+        Command::Deliveries(arguments) => remote::deliveries::run(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),
         Command::Export(arguments) => export::run(arguments),

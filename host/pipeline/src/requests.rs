@@ -216,6 +216,24 @@ pub struct ListRuleExecutionsInput {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+pub struct ListDeployActionExecutionTargetsInput {
+    pub pipeline_name: Option<String>,
+    pub action_execution_id: String,
+    pub filters: Option<Vec<TargetFilter>>,
+    pub max_results: Option<u32>,
+    pub next_token: Option<String>,
+}
+
+/// A target's status is all that can be filtered by, so that the name says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetFilter {
+    pub name: Option<String>,
+    pub values: Option<Vec<String>>,
+}
+
+/// AWS is the only owner that there is, so that filter leaves nothing out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ListRuleTypesInput {
     pub rule_owner_filter: Option<ActionOwner>,
     pub region_filter: Option<String>,
@@ -400,6 +418,13 @@ requests! { REQUESTS:
         optional("maxResults", &MAX_RESULTS),
         optional("nextToken", &NEXT_TOKEN),
     ];
+    "ListDeployActionExecutionTargets" ListDeployActionExecutionTargetsInput [
+        optional("pipelineName", &ENTITY_NAME),
+        required("actionExecutionId", &text(0, ANY)),
+        optional("filters", &list(0, ANY, &TARGET_FILTER)),
+        optional("maxResults", &MAX_RESULTS),
+        optional("nextToken", &NEXT_TOKEN),
+    ];
     "RetryStageExecution" RetryStageExecutionInput [
         required("pipelineName", &ENTITY_NAME),
         required("stageName", &ENTITY_NAME),
@@ -563,6 +588,9 @@ static EXECUTION_FILTER: Shape = Structure(&[
     optional("pipelineExecutionId", &ID),
     optional("latestInPipelineExecution", &LATEST_IN_PIPELINE_EXECUTION_FILTER),
 ]);
+
+static TARGET_FILTER: Shape =
+    Structure(&[optional("name", &Choice(&["TARGET_STATUS"])), optional("values", &list(0, ANY, &text(1, ANY)))]);
 
 static LATEST_IN_PIPELINE_EXECUTION_FILTER: Shape =
     Structure(&[required("pipelineExecutionId", &ID), required("startTimeRange", &Choice(&["Latest", "All"]))]);

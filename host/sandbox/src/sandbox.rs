@@ -150,6 +150,11 @@ impl Sandbox {
         })))
     }
 
+    /// Sends a request of the host's own: whoever named the address reaches no more by it than a guest would.
+    pub async fn post(&self, outgoing: http::Outgoing) -> Result<(), http::Unsent> {
+        self.0.connector.post(outgoing).await
+    }
+
     /// Makes a plugin of a component: compiles it, or takes it from the cache, links it, and asks it what it is.
     /// A plugin is loaded once, however often and by however many it is asked for at once.
     ///

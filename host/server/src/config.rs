@@ -46,6 +46,13 @@
 //! path = ["/opt/rust/bin"]
 //! environment = { RUSTUP_HOME = "/opt/rust" }
 //!
+//! [notifications]
+//! private = ["http://127.0.0.1:9000"]       # to which targets may lead, though it is no public address
+//!
+//! [notifications.targets.chat]              # of the operators' account; each account makes its own besides
+//! url = "https://chat.example/hook"
+//! secret_file = "chat.secret"
+//!
 //! [retention]
 //! executions_age_days = 365
 //! executions_count_max = 10000              # of each pipeline
@@ -58,9 +65,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use pipewright_sandbox::capabilities::http::origin_of;
 use pipewright_sandbox::limits::CallLimits;
 use serde::{Deserialize, Serialize};
 
+use crate::notify::{Configured, SigningSecret, is_address};
+use crate::service::notifications;
+use pipewright_base::Mistake;
 use pipewright_engine::retention::Retention;
 use pipewright_runner::connections::{Connection, is_name};
 use pipewright_runner::grant_book;
@@ -111,6 +122,8 @@ pub struct Config {
     pub retention: Retention,
     /// The programs of this machine that actions may run, apart from it.
     pub commands: Offered,
+    /// Where events are delivered.
+    notifications: Notifications,
     /// Where relative paths start.
     #[serde(skip)]
     base: PathBuf,
@@ -126,6 +139,27 @@ struct Account {
     projects: Option<PathBuf>,
     /// The git hosts of this account, by the connections' names.
     connections: BTreeMap<String, Connection>,
+}
+
+/// Signed deliveries of events.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Notifications {
+    /// Origins (`http://host:port`) that targets of any account may lead to, although they are at a loopback, link-local or private
+    /// address. All others are refused there.
+    private: Vec<String>,
+    /// Targets of the operators' account, by their names.
+    targets: BTreeMap<String, NotificationTarget>,
+}
+
+/// One address to which all events of the account are delivered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NotificationTarget {
+    /// An http or https address.
+    url: String,
+    /// A file that has the secret of the signatures: `whsec_`, and 24 to 64 bytes in base64.
+    secret_file: PathBuf,
 }
 
 /// PEM files, which are read again when one of them has changed.
@@ -174,6 +208,7 @@ impl Default for Config {
             limits: CallLimits::default(),
             retention: Retention::default(),
             commands: Offered::default(),
+            notifications: Notifications::default(),
             base: PathBuf::new(),
         }
     }
@@ -241,7 +276,35 @@ impl Config {
         if self.poll_seconds == 0 {
             return Err("poll_seconds: must be at least 1".to_owned());
         }
+        for (at, origin) in self.notifications.private.iter().enumerate() {
+            if origin_of(origin).is_none() {
+                return Err(format!("notifications.private[{at}]: write an origin as \"http://host:port\""));
+            }
+        }
+        for (name, target) in &self.notifications.targets {
+            let at = format!("notifications.targets.{name}");
+            notifications::check_name(name).map_err(|error| format!("{at}: {error}"))?;
+            if !is_address(&target.url) {
+                return Err(format!("{at}.url: write an http or https address, without a user in it"));
+            }
+        }
         self.commands.check()
+    }
+
+    /// The same with the secrets of its files.
+    pub fn notifications(&self) -> Result<Configured, Mistake> {
+        let mut targets = BTreeMap::new();
+        for (name, NotificationTarget { url, secret_file }) in &self.notifications.targets {
+            let path = self.path(secret_file);
+            let wrong = |problem: &dyn std::fmt::Display| {
+                Mistake::of(format_args!("notifications.targets.{name}: {}: {problem}", path.display()))
+            };
+            let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
+            let secret = SigningSecret::read(&text).map_err(|problem| wrong(&problem))?;
+            targets.insert(name.clone(), (url.clone(), secret));
+        }
+        let private = self.notifications.private.iter().filter_map(|origin| origin_of(origin)).collect();
+        Ok(Configured { private, targets })
     }
 
     /// The account of those who run the host.
@@ -331,6 +394,13 @@ mod tests {
         check("public_address = \"https://ci.example.com/\"", Err("public_address: write"));
         check("[quotas]\npipelins = 3", Err("unknown field `pipelins`"));
         check("[commands]\nlevel = \"restricted\"\n[commands.toolchains.c]\nread = [\"/usr/bin\"]", Ok(&[0]));
+        check("[notifications]\nprivate = [\"http://127.0.0.1:9000\"]", Ok(&[0]));
+        check("[notifications]\nprivate = [\"127.0.0.1\"]", Err("notifications.private[0]: write an origin"));
+        let target =
+            |name: &str, url: &str| format!("[notifications.targets.{name}]\nurl = \"{url}\"\nsecret_file = \"s\"");
+        check(&target("chat", "https://chat.example/x"), Ok(&[0]));
+        check(&target("chat", "chat.example"), Err("notifications.targets.chat.url: write an http or https address"));
+        check(&target("\"a b\"", "https://chat.example"), Err("notifications.targets.a b: name: write 1 to 40"));
         check("[commands]\nat_once = 0", Err("at least 1"));
         check("[commands.toolchains.c]\nread = [\"/etc\"]", Err("commands.toolchains.c: `/etc` cannot be part"));
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use hyper_util::server::graceful::GracefulShutdown;
 use pipewright_artifacts::files::{BlobDir, Blobs};
 use tokio::net::{TcpListener, TcpSocket};
@@ -22,6 +23,7 @@ use crate::account_plugins::AccountPlugins;
 use crate::api::{Api, Metrics, Shares};
 use crate::config::Config;
 use crate::connections::{self, Bounds, Tls};
+use crate::notify::{Notifier, Notify, Post};
 use crate::poll::{Changes, Poller};
 use crate::service::{self, Pages, Service, job_artifacts};
 use pipewright_aws::auth::{AccessKey, profile};
@@ -71,6 +73,7 @@ pub struct Server {
     endpoint_file: PathBuf,
     keeper: Arc<Keeper>,
     poller: Poller,
+    notifier: Notifier,
     /// Whether the host before this one died.
     died: bool,
     data: DataDirectory,
@@ -88,6 +91,7 @@ impl Server {
         let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
         let sandbox = host::sandbox(data.compiled(), authorities)?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
+        let configured = config.notifications()?;
         let grants = GrantBook::many(config.grants_files());
         grants.faults().iter().for_each(|fault| tracing::error!("{fault}"));
         let identity = identity(&config, work);
@@ -115,6 +119,7 @@ impl Server {
         let public_address = config.public_address.clone().unwrap_or_else(|| endpoint.clone());
         let connections = config.connections();
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
+        let (notify, notifier) = Notify::channel(configured, post(&host));
         let service = Arc::new(Service {
             host,
             operator: config.operator(),
@@ -129,6 +134,8 @@ impl Server {
             endpoint: endpoint.clone(),
             webhooks: tokio::sync::Mutex::default(),
             public_address,
+            notify,
+            targeting: tokio::sync::Mutex::default(),
         });
         service::connections::configure(&service, connections).await.map_err(|error| anyhow::anyhow!(error))?;
         let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
@@ -149,6 +156,7 @@ impl Server {
             endpoint_file,
             keeper,
             poller,
+            notifier,
             died,
             data,
         })
@@ -161,7 +169,9 @@ impl Server {
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, tls, router, bounds, service, endpoint_file, keeper, poller, died, data, .. } = self;
+        let Self {
+            listener, tls, router, bounds, service, endpoint_file, keeper, poller, notifier, died, data, ..
+        } = self;
         let host = &service.host;
         // Beside the first requests. What cannot go on is quarantined; only a host that fails goes no further.
         let resume = async {
@@ -174,6 +184,7 @@ impl Server {
         let work = service.work();
         let polling = tokio::spawn(poller.run(Arc::clone(&service)));
         let sweeping = tokio::spawn(job_artifacts::sweep(Arc::clone(&service)));
+        let notifying = tokio::spawn(notifier.run(Arc::clone(&service)));
         let failure = tokio::select! {
             () = connections::serve(&listener, tls, router, &bounds, &graceful) => None,
             () = work.run(async move { keeper.run().await }) => None,
@@ -184,6 +195,7 @@ impl Server {
         drop(listener);
         polling.abort();
         sweeping.abort();
+        notifying.abort();
         tracing::info!("stopping");
         let requests = tokio::time::timeout(REQUESTS_PATIENCE, graceful.shutdown());
         let _ = tokio::join!(requests, host.driver.stop(ACTIONS_PATIENCE));
@@ -208,6 +220,15 @@ fn identity(config: &Config, work: Work) -> Identity {
         work,
         ..Identity::default()
     }
+}
+
+/// How notifications go out: as requests of guests do.
+fn post(host: &Host) -> Post {
+    let sandbox = host.actions.sandbox.clone();
+    Arc::new(move |outgoing| {
+        let sandbox = sandbox.clone();
+        async move { sandbox.post(outgoing).await }.boxed()
+    })
 }
 
 /// Finds out what this machine offers to programs, before the first one is to run.

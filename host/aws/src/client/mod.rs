@@ -125,9 +125,24 @@ impl Client {
 
     /// The same with a query.
     pub async fn put_with(&self, segments: &[&str], query: &str, document: &impl Serialize) -> Result<(), ClientError> {
+        self.send_put(segments, query, document).await.map(drop)
+    }
+
+    /// The same, where the answer is a JSON document.
+    pub async fn put_for(&self, segments: &[&str], document: &impl Serialize) -> Result<Value, ClientError> {
+        let body = self.whole(self.send_put(segments, "", document).await?).await?;
+        serde_json::from_slice(&body).map_err(|error| self.broken(error))
+    }
+
+    async fn send_put(
+        &self,
+        segments: &[&str],
+        query: &str,
+        document: &impl Serialize,
+    ) -> Result<Response<Incoming>, ClientError> {
         let body = serde_json::to_vec(document).map_err(|error| self.broken(error))?;
         let request = Request::put(target(segments, query)).header(CONTENT_TYPE, "application/json");
-        self.send(request.body(Bytes::from(body)).map_err(|error| self.broken(error))?).await.map(drop)
+        self.send(request.body(Bytes::from(body)).map_err(|error| self.broken(error))?).await
     }
 
     /// Takes something away over the plain HTTP interface.

@@ -7,6 +7,7 @@ pub mod approve;
 pub mod artifacts;
 pub mod connections;
 pub mod create;
+pub mod deliveries;
 pub(super) mod find;
 mod follow;
 pub mod history;

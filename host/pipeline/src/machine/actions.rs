@@ -174,7 +174,7 @@ pub(super) fn abandon(work: &mut Work<'_>, execution: &mut Execution, address: A
         end_as_decided(work, execution, address, &mut run, Success::default());
     } else {
         set_ended(work, &mut run, ActionStatus::Abandoned);
-        bounds::trim(execution, address, &mut run);
+        bounds::trim(execution, address, &mut run, work.room_bytes());
         tell(work, execution, address, run.id, what);
     }
     execution.runs.insert(address, Arc::new(run));
@@ -218,7 +218,7 @@ pub(super) fn end(work: &mut Work<'_>, execution: &Execution, address: Address, 
             end_as_decided(work, execution, address, run, success);
         }
         Outcome::Decided(verdict) => decide(work, execution, address, run, *verdict),
-        Outcome::Succeeded(success) => match objection(work.declared(address), execution, &success) {
+        Outcome::Succeeded(success) => match objection(work, execution, address, &success) {
             None => succeed(work, execution, address, run, *success),
             Some(error) => fail(work, execution, address, run, Failure { error, told: success.told }),
         },
@@ -235,7 +235,8 @@ fn end_as_decided(work: &mut Work<'_>, execution: &Execution, address: Address, 
     match decision.status {
         ApprovalStatus::Approved => {
             let are_kept = work.declared(address).namespace().is_some();
-            let objection = bounds::variables_objection(execution, &success.variables, None, are_kept);
+            let made = (&success.variables, None);
+            let objection = bounds::variables_objection(execution, made, are_kept, work.room_bytes());
             let variables = if objection.is_none() { success.variables } else { Default::default() };
             succeed(work, execution, address, run, Success { variables, told, ..Success::default() });
         }
@@ -248,8 +249,8 @@ fn end_as_decided(work: &mut Work<'_>, execution: &Execution, address: Address, 
 }
 
 /// What is wrong with a success.
-fn objection(declared: Declared<'_>, execution: &Execution, success: &Success) -> Option<ActionError> {
-    let Declared::Action(action) = declared else {
+fn objection(work: &Work<'_>, execution: &Execution, address: Address, success: &Success) -> Option<ActionError> {
+    let Declared::Action(action) = work.declared(address) else {
         return Some(ActionError::new(FailureType::JobFailed, "The rule ended without a verdict"));
     };
     let missing = action.outputs().find(|name| !success.artifacts.contains_key(*name));
@@ -262,7 +263,8 @@ fn objection(declared: Declared<'_>, execution: &Execution, success: &Success) -
         Some(format!("The digest of an output artifact has more than {DIGEST_BYTES_MAX} bytes"))
     } else {
         let are_kept = action.namespace.is_some();
-        bounds::variables_objection(execution, &success.variables, success.revision.as_ref(), are_kept)
+        let made = (&success.variables, success.revision.as_ref());
+        bounds::variables_objection(execution, made, are_kept, work.room_bytes())
     };
     message.map(|message| ActionError::new(FailureType::JobFailed, message))
 }
@@ -279,7 +281,7 @@ fn decide(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mu
     }
     set_ended(work, run, ActionStatus::Failed);
     run.told = verdict.told.clone();
-    bounds::trim(execution, address, run);
+    bounds::trim(execution, address, run, work.room_bytes());
     tell(work, execution, address, run.id, ActionHappening::NotPassed { told: verdict.told });
 }
 
@@ -297,7 +299,7 @@ fn succeed(work: &mut Work<'_>, execution: &Execution, address: Address, run: &m
         run.variables = variables.clone();
     }
     let (artifacts, revision, told) = (run.artifacts.clone(), run.revision.clone(), run.told.clone());
-    bounds::trim(execution, address, run);
+    bounds::trim(execution, address, run, work.room_bytes());
     tell(work, execution, address, run.id, ActionHappening::Succeeded { artifacts, variables, revision, told });
 }
 
@@ -308,7 +310,7 @@ fn fail(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut 
     run.told = failure.told;
     run.error = Some(error.clone());
     let told = run.told.clone();
-    bounds::trim(execution, address, run);
+    bounds::trim(execution, address, run, work.room_bytes());
     tell(work, execution, address, run.id, ActionHappening::Failed { error, told });
 }
 

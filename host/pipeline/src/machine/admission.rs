@@ -2,36 +2,32 @@
 //!
 //! Owns the execution modes: this is the one file that another mode changes. Must not know what happens inside of a stage.
 
-use super::bounds::{LIVE_BYTES_MAX, VALUE_BYTES_MAX, start_bytes, work_bytes_max};
-use super::execution::{Execution, ExecutionStatus, Start};
-use super::ids::ExecutionId;
+use super::bounds::{TELLING_BYTES_MAX, held_bytes, reserved_bytes};
+use super::execution::{Execution, ExecutionStatus};
 use super::refusal::Refusal;
 use super::stages;
-use super::state::Waiting;
 use super::work::Work;
 use crate::declaration::ExecutionMode;
 
 /// An execution that waited longer than this does not go on.
 pub const INBOUND_WAIT_MILLISECONDS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
-/// Executions in progress of a pipeline of mode QUEUED or PARALLEL, as CodePipeline has it. Stops a pipeline that is
-/// started by every event of something busy from holding more and more.
-pub const EXECUTIONS_COUNT_MAX: usize = 50;
+/// Executions in progress of a pipeline of mode QUEUED or PARALLEL: a thousand that wait, and one in each of fifty stages. Stops a
+/// pipeline that is started by every event of something busy from holding more and more.
+pub const EXECUTIONS_COUNT_MAX: usize = 1_050;
 
-/// Whether one more execution may be in progress, in the place of one that leaves.
-pub(super) fn check_room(work: &Work<'_>, start: &Start, leaving: Option<ExecutionId>) -> Result<(), Refusal> {
+/// Whether one more execution may be in progress, or one in the place of another that leaves. It is to find as much room as one
+/// execution can take at most, though that is nobody's alone.
+pub(super) fn check_room(work: &Work<'_>, more: &Execution, leaving: Option<&Execution>) -> Result<(), Refusal> {
     let in_progress = work.executions_count() - usize::from(leaving.is_some());
+    let too_many = |count_max| Err(Refusal::TooManyExecutions { pipeline: work.declaration.name.clone(), count_max });
     if work.mode() != ExecutionMode::Superseded && in_progress >= EXECUTIONS_COUNT_MAX {
-        let pipeline = work.declaration.name.clone();
-        return Err(Refusal::TooManyExecutions { pipeline, count_max: EXECUTIONS_COUNT_MAX });
+        return too_many(EXECUTIONS_COUNT_MAX);
     }
-    if (in_progress + 1) * VALUE_BYTES_MAX > LIVE_BYTES_MAX {
-        let others = work.executions().filter(|execution| Some(execution.id) != leaving);
-        let starts = others.map(|execution| &*execution.start).chain([start]);
-        let each = work_bytes_max(&work.declaration);
-        let bytes: usize = starts.map(|start| start_bytes(start) + each).sum();
-        if bytes > LIVE_BYTES_MAX {
-            return Err(Refusal::TooManyExecutions { pipeline: work.declaration.name.clone(), count_max: in_progress });
-        }
+    let reserved = reserved_bytes(&work.declaration);
+    let freed = leaving.map_or(0, |leaving| reserved + held_bytes(0, None, Some(leaving)));
+    let wanted = reserved + held_bytes(0, None, Some(more)) + TELLING_BYTES_MAX;
+    if wanted > work.room_bytes() + freed {
+        return too_many(in_progress);
     }
     Ok(())
 }
@@ -44,19 +40,9 @@ pub(super) fn arrive(work: &mut Work<'_>, execution: &mut Execution) {
         return stages::enter(work, execution);
     }
     let is_free = work.head.stages[stage].occupant.is_none() && is_open(work, stage);
-    let waiting = &mut work.head_mut().stages[stage].waiting;
-    if waiting.is_empty() {
-        *waiting = Waiting::of(mode);
-    }
-    let goes_in = is_free && (mode == ExecutionMode::Superseded || waiting.is_empty());
-    let superseded = match waiting {
-        Waiting::Newest(newest) => std::mem::replace(newest, (!goes_in).then_some(execution.id)),
-        Waiting::InOrder(in_order) => {
-            in_order.extend((!goes_in).then_some(execution.id));
-            None
-        }
-        Waiting::Nobody => None,
-    };
+    let waits = work.first_in_front_of(stage);
+    let goes_in = is_free && (mode == ExecutionMode::Superseded || waits.is_none());
+    let superseded = waits.filter(|_| mode == ExecutionMode::Superseded);
     if let Some(mut older) = superseded.and_then(|older| work.take(older)) {
         let summary = format!("Superseded by the pipeline execution {}", execution.id);
         stages::end_execution(work, &mut older, ExecutionStatus::Superseded, Some(summary));
@@ -72,14 +58,13 @@ pub(super) fn arrive(work: &mut Work<'_>, execution: &mut Execution) {
 /// Lets in who waits first, if the stage is free and open.
 pub(super) fn let_in(work: &mut Work<'_>, stage: usize) {
     while work.head.stages[stage].occupant.is_none() && is_open(work, stage) {
-        let first = work.head.stages[stage].waiting.iter().next();
+        let first = work.first_in_front_of(stage);
         let Some(mut execution) = first.and_then(|first| work.take(first)) else { return };
         let since = execution.progress.inbound_since.unwrap_or(work.at);
         if work.at > since.plus(INBOUND_WAIT_MILLISECONDS_MAX) {
             let summary = "The execution waited for more than 30 days in front of a stage".to_owned();
             stages::end_execution(work, &mut execution, ExecutionStatus::Stopped, Some(summary));
         } else {
-            work.head_mut().stages[stage].waiting.remove(execution.id);
             stages::enter(work, &mut execution);
         }
         work.put(execution);

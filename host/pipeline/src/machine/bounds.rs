@@ -4,6 +4,8 @@
 //! Owns the limits. What is only to be read is cut or dropped, and what has a meaning is refused. Bytes are those of JSON,
 //! in which a control character takes six; limits that CodePipeline gives in characters are counted in characters.
 
+use std::sync::Arc;
+
 use pipewright_text::cut_chars;
 
 use crate::declaration::PipelineDeclaration;
@@ -34,17 +36,24 @@ pub const OUTPUT_VARIABLES_BYTES_MAX: usize = 122_880;
 pub const EXECUTION_VARIABLES_BYTES_MAX: usize = 256 * 1024;
 /// All summaries, messages, links, details and decisions that an execution keeps; beyond it, they are in the events alone.
 pub const EXECUTION_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// As much as an execution tells at most, whatever its pipeline.
+pub const TELLING_BYTES_MAX: usize = EXECUTION_VARIABLES_BYTES_MAX + EXECUTION_TEXT_BYTES_MAX;
 /// What an action run takes besides all of these.
 const RUN_BYTES_MAX: usize = 450;
+/// What a step writes around a part or an event: its key, and its row in the index.
+const ENTRY_BYTES_MAX: usize = 400;
+/// The event that ends an action.
+const EVENT_BYTES_MAX: usize = 700;
+/// A stage that an execution entered, with its conditions.
+const STAGE_BYTES_MAX: usize = 600;
 /// The actions of a pipeline and the rules of all its conditions; more are refused when the pipeline is made. As many as
 /// CodePipeline takes of actions alone.
 pub const RUNS_COUNT_MAX: usize = 500;
-/// What an execution takes besides its start and its runs: fifty stages, each with its conditions, and the words of who
-/// stopped it.
-const PROGRESS_BYTES_MAX: usize = 32 * 1024;
-/// What the executions in progress can come to altogether, for an update or a deletion ends all of them in one step. Stops
-/// a pipeline full of large executions from being one that can be neither updated nor deleted.
-pub const LIVE_BYTES_MAX: usize = 24 * 1024 * 1024;
+/// What an execution takes besides its start, its stages and its runs: the words of who stopped it, and the events of its end.
+const PROGRESS_BYTES_MAX: usize = 9 * 1024;
+/// What the executions in progress can come to altogether, for an update or a deletion ends all of them in one step, which also
+/// writes a declaration. Stops a pipeline full of large executions from being one that can be neither updated nor deleted.
+pub const LIVE_BYTES_MAX: usize = COMMIT_BYTES_MAX - 4 * 1024 * 1024;
 
 /// A failure's message is cut here, so that a plugin cannot fill the history with it.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
@@ -87,18 +96,49 @@ pub(super) fn start_objection(start: &Start) -> Option<String> {
     }
 }
 
-/// What an execution holds from its start to its end.
-pub(super) fn start_bytes(start: &Start) -> usize {
+/// What an execution holds from its start to its end; its trigger is told again when it ends.
+fn start_bytes(start: &Start) -> usize {
     let revisions = start.source_revisions.iter().map(|revision| text_bytes(&revision.revision_value) + 200);
-    map_bytes(&start.variables) + map_bytes(&start.pins) + revisions.sum::<usize>()
+    let trigger = 2 * text_bytes(&start.trigger.detail);
+    map_bytes(&start.variables) + map_bytes(&start.pins) + revisions.sum::<usize>() + trigger
 }
 
-/// The most that any execution of a pipeline can come to besides.
-pub(super) fn work_bytes_max(declaration: &PipelineDeclaration) -> usize {
-    runs_count(declaration) * RUN_BYTES_MAX
+/// What executions hold that differs from one to another, what they started with and what was told of them, once one has changed.
+/// Costs what has changed.
+pub(super) fn held_bytes(held: usize, before: Option<&Execution>, after: Option<&Execution>) -> usize {
+    let same_start = before.zip(after).is_some_and(|(before, after)| Arc::ptr_eq(&before.start, &after.start));
+    let start = |execution: Option<&Execution>| match execution {
+        Some(execution) if !same_start => start_bytes(&execution.start),
+        _ => 0,
+    };
+    let changed = |execution: Option<&Execution>, other: Option<&Execution>| {
+        let is_same = |(address, run): &(&Address, &Arc<ActionRun>)| {
+            other.and_then(|other| other.runs.get(address)).is_some_and(|other| Arc::ptr_eq(other, run))
+        };
+        let runs = execution.into_iter().flat_map(|execution| &execution.runs).filter(|run| !is_same(run));
+        runs.map(|(_, run)| told_by(run)).sum::<usize>()
+    };
+    let (more, less) = (start(after) + changed(after, before), start(before) + changed(before, after));
+    (held + more).saturating_sub(less)
+}
+
+fn told_by(run: &ActionRun) -> usize {
+    kept_bytes(run) + read_bytes(run)
+}
+
+/// What of a run has a meaning for others.
+fn kept_bytes(run: &ActionRun) -> usize {
+    map_bytes(&run.variables) + run.revision.as_ref().map_or(0, |revision| text_bytes(&revision.id))
+}
+
+/// The most that any execution of a pipeline can come to besides, and that its end writes.
+pub(super) fn reserved_bytes(declaration: &PipelineDeclaration) -> usize {
+    let stages = declaration.stages.iter();
+    let at_once = stages.map(|stage| stage.actions.len()).max().unwrap_or_default();
+    runs_count(declaration) * (RUN_BYTES_MAX + ENTRY_BYTES_MAX)
+        + at_once * (EVENT_BYTES_MAX + ENTRY_BYTES_MAX)
+        + declaration.stages.len() * STAGE_BYTES_MAX
         + artifacts_bytes(declaration)
-        + EXECUTION_VARIABLES_BYTES_MAX
-        + EXECUTION_TEXT_BYTES_MAX
         + PROGRESS_BYTES_MAX
 }
 
@@ -113,12 +153,13 @@ pub fn artifacts_bytes(declaration: &PipelineDeclaration) -> usize {
     actions.flat_map(|action| action.outputs()).map(|name| name.len() + DIGEST_BYTES_MAX + "\"\":\"\",".len()).sum()
 }
 
-/// What is wrong with keeping these output variables and this revision.
+/// What is wrong with keeping these output variables and this revision, where there is `room` for so much of the pipeline's
+/// executions together.
 pub(super) fn variables_objection(
     execution: &Execution,
-    variables: &Variables,
-    revision: Option<&Revision>,
+    (variables, revision): (&Variables, Option<&Revision>),
     are_kept: bool,
+    room: usize,
 ) -> Option<String> {
     let bytes: usize = variables.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > OUTPUT_VARIABLES_BYTES_MAX {
@@ -126,24 +167,33 @@ pub(super) fn variables_objection(
             "The output variables have {bytes} bytes, which is more than {OUTPUT_VARIABLES_BYTES_MAX}"
         ));
     }
-    let id = |revision: Option<&Revision>| revision.map_or(0, |revision| text_bytes(&revision.id));
-    let kept = execution.runs.values().map(|run| map_bytes(&run.variables) + id(run.revision.as_ref()));
+    let kept = execution.runs.values().map(|run| kept_bytes(run));
     let kept_variables = if are_kept { map_bytes(variables) } else { 0 };
-    let more = kept_variables + id(revision);
-    (more > 0 && kept.sum::<usize>() + more > EXECUTION_VARIABLES_BYTES_MAX).then(|| {
-        format!("The output variables of all actions together are more than {EXECUTION_VARIABLES_BYTES_MAX} bytes")
-    })
+    let more = kept_variables + revision.map_or(0, |revision| text_bytes(&revision.id));
+    if more > 0 && kept.sum::<usize>() + more > EXECUTION_VARIABLES_BYTES_MAX {
+        Some(format!(
+            "The output variables of all actions together are more than {EXECUTION_VARIABLES_BYTES_MAX} bytes"
+        ))
+    } else {
+        (more > room).then(|| {
+            format!(
+                "The output variables have {more} bytes, and the executions of the pipeline that are in progress leave room for \
+                 {room}: run it again when fewer are"
+            )
+        })
+    }
 }
 
-/// Drops what is only to be read of a run that ended, where the execution keeps enough of that already.
-pub(super) fn trim(execution: &Execution, address: Address, run: &mut ActionRun) {
+/// Drops what is only to be read of a run that ended, where the execution keeps enough of that already, or all of the pipeline's
+/// together leave no room.
+pub(super) fn trim(execution: &Execution, address: Address, run: &mut ActionRun, room: usize) {
     let own = read_bytes(run);
     if own == 0 {
         return;
     }
     let others = execution.runs.iter().filter(|(other, _)| **other != address);
     let kept = others.map(|(_, run)| read_bytes(run)).sum::<usize>();
-    if kept + own > EXECUTION_TEXT_BYTES_MAX {
+    if kept + own > EXECUTION_TEXT_BYTES_MAX || told_by(run) > room {
         run.told = ExecutionDetails::default();
         if let Some(error) = &mut run.error {
             error.message.clear();

@@ -67,7 +67,7 @@ pub(super) fn override_condition(work: &mut Work<'_>, request: OverrideRequest) 
         return Err(not_overridable(reason));
     }
     if execution.progress.ended.is_some() {
-        super::admission::check_room(work, &execution.start, None)?;
+        super::admission::check_room(work, &execution, None)?;
     }
     let rules: Vec<_> = rule_addresses(&work.declaration.stages[stage], stage, which).collect();
     for rule in rules {

@@ -136,7 +136,7 @@ impl<'a> Declared<'a> {
 
     /// How long it may take, waits included, as CodePipeline has it (S51). Stops one that hangs from holding its stage for
     /// ever.
-    pub(super) fn timeout_milliseconds(self) -> u64 {
+    pub fn timeout_milliseconds(self) -> u64 {
         let minutes = self.timeout_in_minutes().map_or_else(|| self.default_minutes(), u64::from);
         minutes * MINUTE
     }

@@ -307,6 +307,12 @@ impl Execution {
         }
     }
 
+    /// The stage in front of which it waits, and its place in the order of the starts.
+    pub(super) fn waits_at(&self) -> Option<(usize, u64)> {
+        let waits = self.progress.inbound_since.is_some() && self.progress.ended.is_none();
+        waits.then(|| (self.next_stage(), self.start.number))
+    }
+
     /// The index of the stage after those that it entered.
     pub(super) fn next_stage(&self) -> usize {
         let next = self.progress.stages.last().map_or(self.start.entry, |run| run.stage + 1);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use super::bounds;
 use super::execution::Execution;
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 
@@ -19,6 +20,10 @@ pub struct Executions {
     in_progress: RedBlackTreeMapSync<ActionExecutionId, ExecutionId>,
     /// When each of those has something to do that has by itself.
     due: RedBlackTreeSetSync<(Timestamp, ExecutionId)>,
+    /// Who waits in front of a stage, in the order of their starts.
+    waiting: RedBlackTreeSetSync<(usize, u64, ExecutionId)>,
+    /// What all of them hold that differs from one to another.
+    held_bytes: usize,
 }
 
 impl Executions {
@@ -56,6 +61,22 @@ impl Executions {
         self.due.first().map(|(at, _)| *at)
     }
 
+    /// Who waits in front of a stage, the first to go in first.
+    pub fn waiting(&self, stage: usize) -> impl Iterator<Item = ExecutionId> {
+        self.in_front_of(stage).map(|(_, id)| id)
+    }
+
+    /// The same, each with the number of its start.
+    pub(super) fn in_front_of(&self, stage: usize) -> impl Iterator<Item = (u64, ExecutionId)> {
+        let first = (stage, 0, ExecutionId::from_bytes([0; 16]));
+        let there = self.waiting.range(first..).take_while(move |(of, ..)| *of == stage);
+        there.map(|(_, number, id)| (*number, *id))
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Adds an execution, or puts it in the place of how it was before.
     pub(super) fn put(&mut self, execution: Execution) {
         let id = execution.id;
@@ -82,6 +103,20 @@ impl Executions {
         }
         for run in begun.iter().filter(|run| !ended.contains(run)) {
             self.in_progress.insert_mut(*run, id);
+        }
+        self.held_bytes = bounds::held_bytes(self.held_bytes, before, after);
+        let place = |execution: Option<&Execution>| {
+            let (stage, number) = execution.and_then(Execution::waits_at)?;
+            Some((stage, number, id))
+        };
+        let (waited, waits) = (place(before), place(after));
+        if waited != waits {
+            if let Some(place) = waited {
+                self.waiting.remove_mut(&place);
+            }
+            if let Some(place) = waits {
+                self.waiting.insert_mut(place);
+            }
         }
         let due = |execution: Option<&Execution>| execution.and_then(Execution::due).map(|at| (at, id));
         let (was_due, is_due) = (due(before), due(after));

@@ -67,7 +67,7 @@ pub use report::{
     WAIT_MILLISECONDS_MIN, Wait, Wake,
 };
 pub use resolve::CONFIGURATION_BYTES_MAX;
-pub use state::{BrokenState, Change, Head, Latest, Part, StageHead, State, Transition, Waiting};
+pub use state::{BrokenState, Change, Head, Latest, Part, StageHead, State, Transition};
 pub use step::{Reply, Step, step};
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) fn retry_stage(work: &mut Work<'_>, request: RetryRequest) -> Result<
     let mut execution = latest_in(work, stage, &request.stage, request.execution, request.ended, refused)?;
     let again = actions_to_retry(work, &execution, stage, request.mode).map_err(refused)?;
     if execution.progress.ended.is_some() {
-        admission::check_room(work, &execution.start, None)?;
+        admission::check_room(work, &execution, None)?;
         execution.progress.attempt += 1;
     }
     begin_again(&mut execution, again);

@@ -48,9 +48,9 @@ pub(super) fn by_hand(work: &mut Work<'_>, request: RollbackRequest) -> Result<R
     }
     let detail = serde_json::json!({ "AwsUserArn": request.by.unwrap_or_default() });
     let trigger = Trigger { kind: TriggerType::ManualRollback, detail: detail.to_string() };
-    let start = start_of(work, stage, &target, trigger);
-    admission::check_room(work, &start, None).map_err(|refusal| unable(&refusal.to_string()))?;
-    Ok(Reply::Execution(start_rollback(work, start, &target)))
+    let rollback = rollback_of(work, stage, &target, trigger);
+    admission::check_room(work, &rollback, None).map_err(|refusal| unable(&refusal.to_string()))?;
+    Ok(Reply::Execution(start_rollback(work, rollback)))
 }
 
 /// What makes an execution no target.
@@ -122,26 +122,27 @@ fn roll_back(work: &mut Work<'_>, failed: &mut Execution, target: Option<&Execut
         Some(target) => match objection(target, stage) {
             Some(reason) => Err(reason.to_owned()),
             None => {
-                let start = start_of(work, stage, target, trigger);
-                let room = admission::check_room(work, &start, Some(failed.id));
-                room.map(|()| (start, target)).map_err(|refusal| refusal.to_string())
+                let rollback = rollback_of(work, stage, target, trigger);
+                let room = admission::check_room(work, &rollback, Some(failed));
+                room.map(|()| (rollback, target.id)).map_err(|refusal| refusal.to_string())
             }
         },
         None => Err("the execution that succeeded there last is not kept any more".to_owned()),
     };
     match made {
-        Ok((start, target)) => {
-            stages::fail(work, failed, Some(format!("it is rolled back to the pipeline execution {}", target.id)));
-            start_rollback(work, start, target);
+        Ok((rollback, target)) => {
+            stages::fail(work, failed, Some(format!("it is rolled back to the pipeline execution {target}")));
+            start_rollback(work, rollback);
         }
         Err(reason) => stages::fail(work, failed, Some(format!("it is not rolled back: {reason}"))),
     }
 }
 
-/// The start of a rollback: all that the target started with, and its plugins and grants.
-fn start_of(work: &Work<'_>, stage: usize, target: &Execution, trigger: Trigger) -> Start {
+/// A rollback that is about to start: all that the target started with, its plugins and grants, and what the actions of earlier
+/// stages made for it.
+fn rollback_of(work: &mut Work<'_>, stage: usize, target: &Execution, trigger: Trigger) -> Execution {
     let detail = cut_to(Some(trigger.detail), TRIGGER_DETAIL_CHARS_MAX).unwrap_or_default();
-    Start {
+    let start = Start {
         number: work.head.executions + 1,
         version: work.head.version,
         at: work.at,
@@ -151,18 +152,18 @@ fn start_of(work: &Work<'_>, stage: usize, target: &Execution, trigger: Trigger)
         variables: target.start.variables.clone(),
         source_revisions: target.start.source_revisions.clone(),
         pins: target.start.pins.clone(),
-    }
+    };
+    let mut rollback = Execution::new(work.ids.execution(), Arc::new(start));
+    let before =
+        target.actions().filter(|(at, run)| usize::from(at.stage) < stage && run.status == ActionStatus::Succeeded);
+    rollback.runs = before.map(|(at, run)| (Address::Action(at), run.clone())).collect();
+    rollback
 }
 
-/// A rollback has what the actions of earlier stages made for its target, and goes into its stage at once: it comes from no
-/// stage, so no transition is in its way.
-fn start_rollback(work: &mut Work<'_>, start: Start, target: &Execution) -> ExecutionId {
-    work.head_mut().executions = start.number;
-    let (id, entry) = (work.ids.execution(), usize::from(start.entry));
-    let mut rollback = Execution::new(id, Arc::new(start));
-    let before =
-        target.actions().filter(|(at, run)| usize::from(at.stage) < entry && run.status == ActionStatus::Succeeded);
-    rollback.runs = before.map(|(at, run)| (Address::Action(at), run.clone())).collect();
+/// It goes into its stage at once: it comes from no stage, so no transition is in its way.
+fn start_rollback(work: &mut Work<'_>, mut rollback: Execution) -> ExecutionId {
+    work.head_mut().executions = rollback.start.number;
+    let id = rollback.id;
     stages::tell(work, &rollback, ExecutionState::Started);
     stages::enter(work, &mut rollback);
     work.put(rollback);

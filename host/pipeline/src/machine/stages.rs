@@ -135,10 +135,6 @@ pub(super) fn end_execution(
     status: ExecutionStatus,
     summary: Option<String>,
 ) {
-    let stage = execution.stage();
-    if execution.progress.inbound_since.is_some() {
-        work.head_mut().stages[stage].waiting.remove(execution.id);
-    }
     execution.progress.status = status;
     execution.progress.summary = summary;
     execution.progress.ended = Some(work.at);

@@ -43,10 +43,10 @@ pub(super) fn start(work: &mut Work<'_>, mut request: StartRequest) -> Result<Re
     if let Some(objection) = bounds::start_objection(&start) {
         return Err(Refusal::StartTooLarge(objection));
     }
-    admission::check_room(work, &start, None)?;
-    work.head_mut().executions = start.number;
     let id = work.ids.execution();
     let mut execution = Execution::new(id, Arc::new(start));
+    admission::check_room(work, &execution, None)?;
+    work.head_mut().executions = execution.start.number;
     stages::tell(work, &execution, ExecutionState::Started);
     match missing {
         None => admission::arrive(work, &mut execution),

@@ -2,7 +2,6 @@
 //!
 //! Owns the parts and how changes apply. Must not know why a part changes, nor how (`stored`) and where it is stored.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use super::address::Address;
 use super::execution::{ActionRun, Execution, Progress, StageStatus, Start};
 use super::executions::Executions;
 use super::ids::{ActionExecutionId, ExecutionId, Timestamp};
-use crate::declaration::{ExecutionMode, PipelineDeclaration};
+use crate::declaration::PipelineDeclaration;
 
 /// All that the machine knows of a pipeline between two inputs. A clone costs as good as nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,32 +50,12 @@ pub struct StageHead {
     /// The execution that holds the stage's lock; none where executions are independent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occupant: Option<ExecutionId>,
-    #[serde(default, skip_serializing_if = "Waiting::is_empty")]
-    pub waiting: Waiting,
     /// The last execution that entered, and how the stage stands by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<Latest>,
     /// The execution of this version with which the stage succeeded last: what a failure is rolled back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succeeded: Option<ExecutionId>,
-}
-
-/// Who waits in front of a stage, by the pipeline's execution mode. What nobody waits in is of any mode.
-#[derive(Clone, Debug, Eq, Serialize, Deserialize)]
-pub enum Waiting {
-    /// SUPERSEDED: at most one, and a newer one takes its place.
-    Newest(Option<ExecutionId>),
-    /// QUEUED: in the order of their starts. As many as a pipeline has executions at most (`EXECUTIONS_COUNT_MAX`).
-    InOrder(VecDeque<ExecutionId>),
-    /// PARALLEL: nobody, for whoever comes goes in.
-    Nobody,
-}
-
-/// By who waits: where nobody does, nothing is stored, and what is read is of any mode.
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Waiting) -> bool {
-        self.iter().eq(other.iter())
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,46 +85,6 @@ impl Default for Transition {
 impl Transition {
     fn is_untouched(&self) -> bool {
         *self == Transition::default()
-    }
-}
-
-impl Default for Waiting {
-    fn default() -> Waiting {
-        Waiting::Newest(None)
-    }
-}
-
-impl Waiting {
-    pub(super) fn of(mode: ExecutionMode) -> Waiting {
-        match mode {
-            ExecutionMode::Superseded => Waiting::Newest(None),
-            ExecutionMode::Queued => Waiting::InOrder(VecDeque::new()),
-            ExecutionMode::Parallel => Waiting::Nobody,
-        }
-    }
-
-    /// Who waits, the first to go in first.
-    pub fn iter(&self) -> impl Iterator<Item = ExecutionId> {
-        let (newest, in_order) = match self {
-            Waiting::Newest(newest) => (*newest, None),
-            Waiting::InOrder(in_order) => (None, Some(in_order)),
-            Waiting::Nobody => (None, None),
-        };
-        newest.into_iter().chain(in_order.into_iter().flatten().copied())
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
-    }
-
-    pub(super) fn remove(&mut self, execution: ExecutionId) {
-        match self {
-            Waiting::Newest(newest) => *newest = newest.filter(|newest| *newest != execution),
-            // Most often it is the first one that goes.
-            Waiting::InOrder(in_order) if in_order.front() == Some(&execution) => drop(in_order.pop_front()),
-            Waiting::InOrder(in_order) => in_order.retain(|waiting| *waiting != execution),
-            Waiting::Nobody => {}
-        }
     }
 }
 

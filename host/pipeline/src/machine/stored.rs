@@ -2,8 +2,8 @@
 //!
 //! Owns the formats. A part of the current one is `[FORMAT,{…}]`; the first format had no number. What is changed in a
 //! stored type becomes a new format, and the older form goes into a module of its own (`stored/v1.rs`). The second format is
-//! read as the current one, which only adds to it: rules, conditions, automatic retries and rollbacks. Must not know where
-//! parts are stored.
+//! read as the current one, which adds to it rules, conditions, automatic retries and rollbacks, and says of who waits in front
+//! of a stage nothing that the executions do not say themselves. Must not know where parts are stored.
 
 use serde::{Deserialize, Serialize};
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::address::Address;
+use super::bounds::{LIVE_BYTES_MAX, reserved_bytes};
 use super::declared::Declared;
 use super::effect::Effect;
 use super::event::Event;
@@ -70,6 +71,22 @@ impl<'a> Work<'a> {
     /// How many they were.
     pub(super) fn executions_count(&self) -> usize {
         self.base.executions.len()
+    }
+
+    /// Who waits in front of a stage and goes in first.
+    pub(super) fn first_in_front_of(&self, stage: usize) -> Option<ExecutionId> {
+        let before = self.base.executions.in_front_of(stage).find(|(_, id)| !self.touched.contains_key(id));
+        let since = self.touched.values().filter_map(|execution| {
+            let (at, number) = execution.waits_at()?;
+            (at == stage).then_some((number, execution.id))
+        });
+        since.chain(before).min().map(|(_, id)| id)
+    }
+
+    /// For how much more of what differs from one execution to another there is room.
+    pub(super) fn room_bytes(&self) -> usize {
+        let reserved = self.executions_count() * reserved_bytes(&self.declaration);
+        LIVE_BYTES_MAX.saturating_sub(reserved + self.base.executions.held_bytes())
     }
 
     /// A live execution to change and to put back.

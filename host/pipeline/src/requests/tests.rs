@@ -73,6 +73,13 @@ fn webhooks() -> Vec<Example> {
     ]
 }
 
+fn deploy_targets() -> Example {
+    let filter = json!({"name": "TARGET_STATUS", "values": ["Failed"]});
+    example::<ListDeployActionExecutionTargetsInput>(json!({
+        "pipelineName": "site", "actionExecutionId": UUID_TEXT, "maxResults": 100, "nextToken": "t", "filters": [filter],
+    }))
+}
+
 fn examples() -> Vec<Example> {
     let transition = json!({"pipelineName": "site", "stageName": "Deploy", "transitionType": "Inbound"});
     let tag = json!({"key": "team", "value": ""});
@@ -108,6 +115,7 @@ fn examples() -> Vec<Example> {
             "pipelineName": "site", "maxResults": 100, "nextToken": "t",
             "filter": {"pipelineExecutionId": UUID_TEXT, "latestInPipelineExecution": latest},
         })),
+        deploy_targets(),
         example::<RetryStageExecutionInput>(json!({
             "pipelineName": "site", "stageName": "Deploy", "pipelineExecutionId": UUID_TEXT, "retryMode": "ALL_ACTIONS",
         })),

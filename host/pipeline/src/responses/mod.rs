@@ -6,6 +6,7 @@
 mod action_types;
 mod actions;
 pub mod codebuild;
+mod deploys;
 mod executions;
 mod jobs;
 mod pipelines;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use action_types::*;
 pub use actions::*;
+pub use deploys::*;
 pub use executions::*;
 pub use jobs::*;
 pub use pipelines::*;

@@ -15,8 +15,8 @@ use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use crate::service::pipelines::Document;
 use crate::service::{
-    action_types, actions, builds, custom_types, executions, jobs, partner_jobs, pipelines, projects, rules, state,
-    tags, webhooks,
+    action_types, actions, builds, custom_types, deploys, executions, jobs, partner_jobs, pipelines, projects, rules,
+    state, tags, webhooks,
 };
 
 /// A service of AWS that is spoken here: how it is called, and how it calls its errors.
@@ -90,6 +90,7 @@ operations! {
         ListPipelineExecutions on Pipeline => executions::list,
         ListActionExecutions on Pipeline => actions::list,
         ListRuleExecutions on Pipeline => rules::list_executions,
+        ListDeployActionExecutionTargets on Account => deploys::list_targets,
         RetryStageExecution on Stage => executions::retry_stage,
         RollbackStage on Stage => executions::rollback_stage,
         OverrideStageCondition on Stage => executions::override_condition,

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use pipewright_engine::driver::rows::{EventRow, Row as _};
 use pipewright_engine::driver::{Aggregate, DriverError, Entry, Watcher};
-use pipewright_pipeline::machine::Event;
+use pipewright_pipeline::machine::{Event, Timestamp};
 use serde_json::Value;
 
+use super::approvals::{self, Request};
 use super::eventbridge::{self, At};
 use super::{Context, Service, ServiceError};
 
@@ -38,7 +39,12 @@ pub enum From<'a> {
 #[derive(Clone, Debug)]
 pub struct FeedEvent {
     pub cursor: String,
+    /// Unique among all events of the host.
+    pub id: String,
+    pub at: Timestamp,
     pub event: Value,
+    /// A request for approval, which is put into words when its turn has come.
+    request: Option<Box<Request>>,
 }
 
 fn invalid_cursor() -> ServiceError {
@@ -49,6 +55,20 @@ fn invalid_cursor() -> ServiceError {
 fn number(cursor: &str) -> Result<u64, ServiceError> {
     let number = cursor.split('.').next().and_then(|number| number.parse().ok());
     number.ok_or_else(invalid_cursor)
+}
+
+/// The event that a feed of an account gave with this cursor, and its pipeline; none where it is kept no more.
+pub async fn again(service: &Arc<Service>, context: &Context, cursor: &str) -> Result<Option<FeedEvent>, ServiceError> {
+    let mut parts = cursor.split('.').skip(1);
+    let uid = parts.next().and_then(|uid| u128::from_str_radix(uid, 16).ok()).ok_or_else(invalid_cursor)?;
+    let sequence = parts.next().and_then(|sequence| sequence.parse().ok()).ok_or_else(invalid_cursor)?;
+    let pipeline = Aggregate { account: context.account, uid: uid.to_be_bytes() };
+    let mut feed = of_account(service, context, From::Cursor(cursor)).await?.with_approvals();
+    feed.backlog = None;
+    let Some(entry) = service.driver().entry(pipeline, sequence).await? else { return Ok(None) };
+    feed.tell(pipeline, &entry);
+    let Some(told) = feed.ready.into_iter().find(|told| told.cursor == cursor) else { return Ok(None) };
+    told.in_words(service).await
 }
 
 /// One pipeline that cannot be read is in the way of no other.
@@ -112,6 +132,17 @@ pub struct Feed {
     one: bool,
     /// The one pipeline was deleted: nothing will follow.
     ended: bool,
+    /// Tells of requests for approval, too, as SNS does.
+    approvals: bool,
+}
+
+impl FeedEvent {
+    /// What is to be told; nothing of a request that names nobody to tell.
+    async fn in_words(mut self, service: &Service) -> Result<Option<Self>, ServiceError> {
+        let Some(request) = self.request.take() else { return Ok(Some(self)) };
+        let message = approvals::message(service, &request, (&self.id, self.at)).await?;
+        Ok(message.map(|event| Self { event, ..self }))
+    }
 }
 
 impl Feed {
@@ -128,14 +159,27 @@ impl Feed {
             ready: VecDeque::new(),
             one: false,
             ended: false,
+            approvals: false,
         }
+    }
+
+    pub fn with_approvals(self) -> Self {
+        Self { approvals: true, ..self }
     }
 
     /// The next event, once it has happened; none when nothing will follow.
     pub async fn event(&mut self) -> Result<Option<FeedEvent>, ServiceError> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
+            if let Some(told) = self.ready.pop_front() {
+                let id = told.id.clone();
+                match told.in_words(&self.service).await {
+                    Ok(None) => continue,
+                    Err(error) => {
+                        tracing::warn!(id, "a request for approval cannot be told: {error}");
+                        continue;
+                    }
+                    told => return told,
+                }
             }
             if self.ended {
                 return Ok(None);
@@ -224,14 +268,17 @@ impl Feed {
             let id = format!("{uid:032x}.{}.{number}", entry.sequence);
             let (service, context) = (&self.service, &self.context);
             let at = At { service, context, pipeline, id: &id, time, cause: entry.cause.as_ref() };
-            let Some(event) = eventbridge::event(&at, event) else { continue };
+            let request = Request::of(aggregate, pipeline, event).filter(|_| self.approvals);
+            let Some(event) = eventbridge::event(&at, event).or(request.as_ref().map(|_| Value::Null)) else {
+                continue;
+            };
             let cursor = match self.one {
                 // The records before are delivered whole; this one may come again from its start.
                 true if number + 1 < entry.events.len() => format!("{}.{number}", entry.sequence - 1),
                 true => format!("{}.{number}", entry.sequence),
                 false => format!("{}.{id}", time.0),
             };
-            self.ready.push_back(FeedEvent { cursor, event });
+            self.ready.push_back(FeedEvent { cursor, id, at: time, event, request: request.map(Box::new) });
         }
     }
 }

@@ -5,11 +5,13 @@
 
 pub mod action_types;
 pub mod actions;
+mod approvals;
 pub mod artifacts;
 pub mod builds;
 pub mod connections;
 pub mod custom_types;
 pub mod deliveries;
+pub mod deploys;
 mod error;
 pub mod eventbridge;
 pub mod events;
@@ -18,6 +20,7 @@ pub mod host;
 pub mod job_artifacts;
 pub mod jobs;
 pub mod logs;
+pub mod notifications;
 mod pages;
 pub mod partner_jobs;
 pub mod pipelines;
@@ -47,6 +50,7 @@ use pipewright_runner::work::Work;
 
 use crate::account_plugins::AccountPlugins;
 use crate::config::Quotas;
+use crate::notify::Notify;
 use crate::poll::Changes;
 pub use error::ServiceError;
 pub use pages::Pages;
@@ -74,6 +78,9 @@ pub struct Service {
     pub webhooks: tokio::sync::Mutex<()>,
     /// Where others reach this server: `https://HOST`.
     pub public_address: String,
+    pub notify: Arc<Notify>,
+    /// Held while targets of notifications change.
+    pub targeting: tokio::sync::Mutex<()>,
 }
 
 /// On whose behalf something is done, and why.

@@ -21,6 +21,9 @@ use super::{Context, Service, ServiceError};
 
 use super::views;
 
+/// Executions that wait in front of a stage, of which the first are shown: what is asked for often costs the same however many wait
+/// (S105).
+const INBOUND_COUNT_MAX: usize = 20;
 /// Longest revisionChangeId (S113).
 const CHANGE_ID_CHARS_MAX: usize = 100;
 
@@ -41,7 +44,10 @@ pub async fn get(
             entry.insert(Ran { execution, declaration });
         }
     }
-    let stages = (0..declaration.stages.len()).map(|stage| stage_state(stage, &head, &declaration, &latest));
+    let stages = (0..declaration.stages.len()).map(|stage| {
+        let inbound = reading.state.executions.waiting(stage).take(INBOUND_COUNT_MAX).map(inbound);
+        stage_state(stage, inbound.collect(), (&head, &declaration), &latest)
+    });
     Ok(GetPipelineStateOutput {
         pipeline_name: declaration.name.clone(),
         pipeline_version: head.version,
@@ -72,21 +78,17 @@ impl Ran {
     }
 }
 
+fn inbound(waiting: ExecutionId) -> StageExecution {
+    StageExecution { pipeline_execution_id: waiting.to_string(), status: StageStatus::InProgress, execution_type: None }
+}
+
 fn stage_state(
     stage: usize,
-    head: &Head,
-    declaration: &PipelineDeclaration,
+    inbound: Vec<StageExecution>,
+    (head, declaration): (&Head, &PipelineDeclaration),
     executions: &HashMap<ExecutionId, Ran>,
 ) -> StageState {
     let (declared, here) = (&declaration.stages[stage], &head.stages[stage]);
-    let inbound = here.waiting.iter();
-    let inbound: Vec<_> = inbound
-        .map(|waiting| StageExecution {
-            pipeline_execution_id: waiting.to_string(),
-            status: StageStatus::InProgress,
-            execution_type: None,
-        })
-        .collect();
     let ran = here.latest.and_then(|latest| executions.get(&latest.execution));
     let actions = declared.actions.iter();
     // Executions that run side by side may wait for one approval each, and the state shows one of them (S63).

@@ -44,7 +44,7 @@ fn a_state_of_the_first_format_means_the_same() {
     let state = loaded(WAITING);
     let head = state.head.as_ref().expect("a head");
     let third = &head.stages[2];
-    let waiting: Vec<_> = third.waiting.iter().collect();
+    let waiting: Vec<_> = state.executions.waiting(2).collect();
     assert_eq!((waiting.len(), third.inbound.enabled, third.inbound.reason.as_deref()), (1, false, Some("freeze")));
     let a = &state.executions[&waiting[0]];
     assert_eq!((a.stage(), a.progress.attempt), (2, 2));

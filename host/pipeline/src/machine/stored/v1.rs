@@ -18,7 +18,7 @@ use super::super::ids::{ActionExecutionId, ExecutionId, Timestamp};
 use super::super::report::{
     APPROVAL_SIGNAL, ActionError, Awaited, ExecutionDetails, Resumption, Revision, Usage, Variables, Wait, base64,
 };
-use super::super::state::{Change, Head, Latest, StageHead, Transition, Waiting};
+use super::super::state::{Change, Head, Latest, StageHead, Transition};
 use crate::declaration::PipelineDeclaration;
 
 /// An archived execution is no part and stands by itself.
@@ -67,7 +67,6 @@ struct OldStageHead {
     #[serde(default)]
     outbound: Transition,
     occupant: Option<ExecutionId>,
-    waiting: Option<ExecutionId>,
     latest: Option<Latest>,
 }
 
@@ -165,8 +164,8 @@ impl From<OldHead> for Head {
 
 impl From<OldStageHead> for StageHead {
     fn from(old: OldStageHead) -> StageHead {
-        let OldStageHead { inbound, outbound, occupant, waiting, latest } = old;
-        StageHead { inbound, outbound, occupant, waiting: Waiting::Newest(waiting), latest, succeeded: None }
+        let OldStageHead { inbound, outbound, occupant, latest } = old;
+        StageHead { inbound, outbound, occupant, latest, succeeded: None }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::bounds::{COMMIT_BYTES_MAX, VALUE_BYTES_MAX};
 use super::super::*;
 use super::limits::{Machine, errors};
+use super::pipelines::pipeline;
 use crate::action_type::ActionTypes;
 use crate::declaration::{
     ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, ArtifactStore, ArtifactStoreType, Condition,
@@ -241,12 +242,49 @@ fn however_much_is_in_progress_it_can_be_ended_in_one_step() {
         in_progress += 1;
     }
     assert!((20..EXECUTIONS_COUNT_MAX).contains(&in_progress), "{in_progress} are in progress");
+    // As many of them as there is room for tell as much as one can.
+    let telling = bounds::held_bytes(0, None, Some(&full));
     for id in machine.state.executions.keys().copied().collect::<Vec<_>>() {
-        machine.state.executions.put(Execution { id, ..(*full).clone() });
+        let whole = in_progress * bounds::reserved_bytes(&declaration) + machine.state.executions.held_bytes();
+        if whole + telling <= LIVE_BYTES_MAX {
+            machine.state.executions.put(Execution { id, ..(*full).clone() });
+        }
     }
     let update = machine.submit(InputKind::Update { declaration: declaration.clone() }).expect("it can be updated");
     let (_, whole) = check(&update);
-    assert!(whole > COMMIT_BYTES_MAX / 2, "the whole has only {whole} bytes");
+    assert!(whole > COMMIT_BYTES_MAX / 3, "the whole has only {whole} bytes");
+}
+
+/// Of a pipeline as they are, a thousand wait; but what is told of them altogether has a limit, beyond which a variable fails its
+/// action, and what is only to be read is dropped.
+#[test]
+fn small_executions_are_many_and_what_they_tell_has_a_limit() {
+    let mut machine = Machine::created(pipeline("mode PARALLEL\nS: A=a\nT: B"));
+    let mut start = || machine.submit(InputKind::Start(StartRequest::default()));
+    while start().is_ok() {}
+    let in_progress = machine.state.executions.len();
+    assert_eq!(in_progress, EXECUTIONS_COUNT_MAX);
+    let report = || {
+        let variables = Variables::from([("Key".to_owned(), "x".repeat(100_000))]);
+        let told = ExecutionDetails { summary: Some("x".repeat(2000)), ..ExecutionDetails::default() };
+        Report::succeeded(Success { variables, told, ..Success::default() })
+    };
+    let declaration = pipeline("S: A=a\nT: B");
+    let (mut answered, mut refused) = (0, None);
+    while let Some(call) = machine.call().filter(|_| refused.is_none()) {
+        if call.address.stage() > 0 {
+            let awaits = vec![Awaited::Signal("ready".into())];
+            machine.report(Report::waiting(Wait { awaits, ..Wait::default() }));
+            continue;
+        }
+        refused = errors(&machine.report(report())).pop();
+        answered += 1;
+        let held = in_progress * bounds::reserved_bytes(&declaration) + machine.state.executions.held_bytes();
+        assert!(held <= LIVE_BYTES_MAX, "{held} bytes after {answered}");
+    }
+    let error = refused.expect("what they tell has a limit");
+    assert!(answered > 50 && error.contains("in progress leave room for"), "{answered}: {error}");
+    check(&machine.submit(InputKind::Delete).expect("it can be deleted"));
 }
 
 /// Every transition disabled, with the longest reasons.

@@ -32,12 +32,6 @@ fn with_others(mode: &str, others: u64) -> State {
             other.progress.stages.clear();
             other.runs.clear();
             other.progress.inbound_since = Some(Timestamp(index));
-            let Waiting::InOrder(waiting) = &mut head.stages[0].waiting else {
-                head.stages[0].waiting = Waiting::InOrder([other.id].into());
-                state.executions.put(other);
-                continue;
-            };
-            waiting.push_back(other.id);
         } else {
             for (place, run) in other.runs.values_mut().enumerate() {
                 let id = ActionExecutionId::from_bytes(id(1_000_000 + index * 10 + place as u64));
@@ -70,6 +64,23 @@ fn measured(state: &State) -> Duration {
         black_box((state.due(), after.due()));
     }
     begun.elapsed() / STEPS
+}
+
+/// What a step writes does not grow with the executions beside it.
+#[test]
+fn a_step_writes_the_same_beside_many_executions() {
+    for (mode, others) in [("QUEUED", 1000), ("PARALLEL", 500)] {
+        let written = |others| {
+            let state = with_others(mode, others);
+            let step = step(&state, report(&state), Timestamp(10)).expect("taken");
+            let bytes = step.changes.iter().map(|change| stored::write(change).expect("JSON").len()).sum::<usize>();
+            (step.changes.len(), step.events.len(), bytes)
+        };
+        let (one, many) = (written(1), written(others));
+        assert_eq!((one.0, one.1), (many.0, many.1), "{mode}");
+        // The number of executions itself has more digits.
+        assert!(many.2 <= one.2 + 16, "{mode}: {} bytes beside one, {} beside {others}", one.2, many.2);
+    }
 }
 
 /// The best of many rounds that take turns: what else the machine does only makes some of them longer.

@@ -111,6 +111,12 @@ impl World {
         let parts = self.store.values().map(|json| stored::read(json).expect("as above"));
         loaded.apply(parts).expect("parts in the order of their keys fit");
         assert_eq!(loaded, self.state, "the stored parts are the state");
+        let derived = |state: &State| {
+            let stages = 0..state.head.as_ref().map_or(0, |head| head.stages.len());
+            let waiting: Vec<Vec<_>> = stages.map(|stage| state.executions.waiting(stage).collect()).collect();
+            (waiting, state.executions.held_bytes(), state.due())
+        };
+        assert_eq!(derived(&loaded), derived(&self.state), "what is derived is the same, change by change and at once");
         for event in &step.events {
             let json = serde_json::to_string(event).expect("an event is JSON");
             assert_eq!(&serde_json::from_str::<Event>(&json).expect("an event is read back"), event);
@@ -160,25 +166,27 @@ impl World {
             return assert!(self.state.executions.is_empty());
         };
         if self.declaration.execution_mode == Some(ExecutionMode::Parallel) {
-            assert!(head.stages.iter().all(|stage| stage.occupant.is_none() && stage.waiting.is_empty()));
+            assert!(head.stages.iter().all(|stage| stage.occupant.is_none()));
             return assert!(self.state.executions.values().all(|it| it.progress.inbound_since.is_none()));
         }
         if self.declaration.execution_mode != Some(ExecutionMode::Queued) {
-            assert!(head.stages.iter().all(|stage| stage.waiting.iter().count() <= 1), "there is one place to wait");
+            let mut stages = 0..head.stages.len();
+            assert!(
+                stages.all(|stage| self.state.executions.waiting(stage).count() <= 1),
+                "there is one place to wait"
+            );
         }
         let mut placed = BTreeSet::new();
         for (index, stage) in head.stages.iter().enumerate() {
-            let waiting = stage.waiting.iter().map(|id| (id, true));
+            let waiting: Vec<_> = self.state.executions.waiting(index).map(|id| (id, true)).collect();
+            let is_waited_for = !waiting.is_empty();
             for (id, waits) in stage.occupant.map(|id| (id, false)).into_iter().chain(waiting) {
                 let execution = &self.state.executions[&id];
                 assert_eq!((execution.stage(), execution.progress.inbound_since.is_some()), (index, waits));
                 assert!(placed.insert(id), "{id} is in two places");
             }
             let open = stage.inbound.enabled && (index == 0 || head.stages[index - 1].outbound.enabled);
-            assert!(
-                stage.waiting.is_empty() || stage.occupant.is_some() || !open,
-                "nobody waits for an open, free stage"
-            );
+            assert!(!is_waited_for || stage.occupant.is_some() || !open, "nobody waits for an open, free stage");
         }
         assert_eq!(placed, self.state.executions.keys().copied().collect(), "every live execution has a place");
         let standard = self.state.executions.values().filter(|it| it.start.execution_type == ExecutionType::Standard);
@@ -186,8 +194,9 @@ impl World {
         by_number.sort_by_key(|execution| execution.start.number);
         let stages: Vec<usize> = by_number.iter().map(|execution| execution.stage()).collect();
         assert!(stages.is_sorted_by(|older, newer| older >= newer), "no execution overtakes another");
-        for stage in &head.stages {
-            let there = stage.occupant.into_iter().chain(stage.waiting.iter()).map(|id| &self.state.executions[&id]);
+        for (index, stage) in head.stages.iter().enumerate() {
+            let there = stage.occupant.into_iter().chain(self.state.executions.waiting(index));
+            let there = there.map(|id| &self.state.executions[&id]);
             let standard = there.filter(|it| it.start.execution_type == ExecutionType::Standard);
             let numbers: Vec<u64> = standard.map(|execution| execution.start.number).collect();
             assert!(numbers.is_sorted(), "who waits in front of a stage is in the order of the starts");

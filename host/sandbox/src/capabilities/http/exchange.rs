@@ -284,7 +284,7 @@ impl Connector {
 }
 
 /// A plain or a TLS connection.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn connect(
@@ -294,6 +294,15 @@ async fn connect(
     limit: Duration,
 ) -> Result<Box<dyn Stream>, Failure> {
     let tcp = connect_tcp(addresses, limit).await?;
+    secured(&call.connector, origin, tcp).await
+}
+
+/// What is spoken over: TLS where the origin says so.
+pub(super) async fn secured(
+    connector: &Connector,
+    origin: &Origin,
+    tcp: TcpStream,
+) -> Result<Box<dyn Stream>, Failure> {
     // Small requests go out at once; that it could not be set changes nothing else.
     let _ = tcp.set_nodelay(true);
     if !origin.tls {
@@ -302,7 +311,7 @@ async fn connect(
     let bad_name =
         |_| Failure::failed(Error::HttpRequestUriInvalid, "the host is not a name that a certificate can have");
     let name = ServerName::try_from(origin.host.clone()).map_err(bad_name)?;
-    let config = call.connector.trust.config().await;
+    let config = connector.trust.config().await;
     let config = config.map_err(|text| Failure::failed(Error::ConfigurationError, text))?;
     let tls = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| Failure::of_tls(&error))?;
     Ok(Box::new(tls))

@@ -15,6 +15,7 @@ mod given;
 mod grant;
 mod heard;
 mod origin;
+mod outgoing;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub(crate) use self::grant::hosts;
 pub use self::grant::{DetailedOrigin, HttpGrant, Origin};
 pub(crate) use self::origin::Origin as RequestOrigin;
 pub(crate) use self::origin::normal_host;
+pub use self::outgoing::{Outgoing, Unsent, origin_of};
 use self::tape::Tape;
 pub use self::tape::{HttpError, HttpRequest, HttpResponse, HttpStep};
 

@@ -10,6 +10,7 @@ mod events;
 mod export;
 mod health;
 mod logs;
+mod notifications;
 mod plugins;
 mod quarantine;
 mod recordings;
@@ -89,6 +90,12 @@ routes! {
     PUT "/v1/plugins/offer" (OfferActionType on ActionType) Document => plugins::offer,
     PUT "/v1/plugins/notice" (PutPluginNotice on Account) Document => plugins::notice,
     GET "/v1/workers" (ListWorkers on Account) Document => workers::list,
+    GET "/v1/notifications" (ListTargets on Account) Document => notifications::list,
+    PUT "/v1/notifications/{target}" (PutTarget on Account) Document => notifications::put,
+    DELETE "/v1/notifications/{target}" (DeleteTarget on Account) Document => notifications::remove,
+    GET "/v1/notifications/{target}/failed" (ListFailedDeliveries on Account) Document => notifications::failed,
+    POST "/v1/notifications/{target}/failed/{delivery}/retry"
+        (RetryDelivery on Account) Document => notifications::retry,
     GET "/v1/quarantine" (ListQuarantine on Account) Document => quarantine::list,
     POST "/v1/pipelines/{pipeline}/reload" (ReloadPipeline on Pipeline) Document => quarantine::reload,
     GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream("from") => events::of_pipeline,
@@ -201,6 +208,11 @@ impl IntoResponse for ApiError {
         *response.status_mut() = if NOT_FOUND.contains(&self.code) { StatusCode::NOT_FOUND } else { self.status };
         response
     }
+}
+
+/// A document that a request brings.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::validation(error.to_string()))
 }
 
 fn json(value: &impl Serialize) -> Response<Body> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{A, B, Deed, World, gated, text};
+use super::world::{A, B, Deed, World, gated, pipeline, text};
 use crate::service::{executions, pipelines, state};
 
 fn disable(stage: &str, kind: &str) -> Value {
@@ -59,7 +59,7 @@ fn a_disabled_transition_holds_executions_and_says_who_disabled_it() {
     world.ok(A, state::disable_transition, disable("Build", "Inbound"));
     let held = world.start(A, "site");
     let id: pipewright_pipeline::machine::ExecutionId = held.parse().unwrap();
-    world.until(A, "site", |state| state.head.as_ref().unwrap().stages[1].waiting.iter().eq([id]));
+    world.until(A, "site", |state| state.executions.waiting(1).eq([id]));
     let stage = world.state(A, "site")["stageStates"][1].clone();
     let transition = &stage["inboundTransitionState"];
     assert_eq!((&transition["enabled"], &transition["disabledReason"]), (&json!(false), &json!("freeze")));
@@ -74,6 +74,24 @@ fn a_disabled_transition_holds_executions_and_says_who_disabled_it() {
     let transition = world.state(A, "site")["stageStates"][1]["inboundTransitionState"].clone();
     assert_eq!(transition["enabled"], true);
     assert!(transition.get("disabledReason").is_none(), "{transition}");
+}
+
+/// However many wait, the state shows as many as a person reads (S105).
+#[test]
+fn of_those_that_wait_the_first_are_shown() {
+    let world = World::new();
+    let mut queued = pipeline("site");
+    queued["pipelineType"] = json!("V2");
+    queued["executionMode"] = json!("QUEUED");
+    world.ok(A, pipelines::create, json!({ "pipeline": queued }));
+    world.ended(A, "site", &world.newest(A, "site"));
+    world.ok(A, state::disable_transition, disable("Build", "Inbound"));
+    let started: Vec<String> = (0..30).map(|_| world.start(A, "site")).collect();
+    world.until(A, "site", |state| state.executions.waiting(1).count() == 30);
+    let stage = world.state(A, "site")["stageStates"][1].clone();
+    let shown = stage["inboundExecutions"].as_array().unwrap().iter().map(|it| text(&it["pipelineExecutionId"]));
+    assert_eq!(shown.collect::<Vec<_>>(), started[..20]);
+    assert_eq!(stage["inboundExecution"]["pipelineExecutionId"], *started[0]);
 }
 
 #[test]

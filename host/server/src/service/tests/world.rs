@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::Artifacts;
 use pipewright_artifacts::files::BlobMemory;
+use pipewright_base::clock::{self, Clock};
 use pipewright_base::home::DataDirectory;
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_engine::driver::{Actions, Aggregate, Granted};
@@ -31,8 +32,10 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::catalogue;
+use super::notifications::Receiver;
 use crate::account_plugins::AccountPlugins;
 use crate::config::Quotas;
+use crate::notify::{Configured, Notifier, Notify};
 use crate::poll::{Changes, Poller};
 use crate::service::pipelines::{self, Document};
 use crate::service::{Context, Pages, Service, ServiceError, actions, executions, state};
@@ -156,6 +159,9 @@ pub struct World {
     runtime: Runtime,
     pub service: Arc<Service>,
     pub script: Script,
+    /// Who is told, once a test lets the notifier run.
+    pub receiver: Receiver,
+    pub notifier: Option<Notifier>,
     /// What nobody listens to: sources are looked at when a test says so.
     _poller: Poller,
     _folder: tempfile::TempDir,
@@ -204,18 +210,22 @@ impl World {
     }
 
     pub fn with(quotas: Quotas) -> Self {
+        Self::on(quotas, clock::system())
+    }
+
+    pub fn on(quotas: Quotas, clock: Arc<dyn Clock>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let data = DataDirectory::open(folder.path()).unwrap();
         let script = Script::default();
         let entered = runtime.enter();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::on(Arc::clone(&clock)));
         // It never calls anything: the actions follow the script.
         let compiler = CompilerCommand { program: "none".into(), args: Vec::new() };
         let sandbox = SandboxConfig { pooled_calls_max: 1, ..SandboxConfig::new(data.compiled(), compiler) };
         let plugins = Plugins::described(catalogue::host()).unwrap();
         plugins.know_installed(B, catalogue::installed()).unwrap();
-        let identity = Identity { accounts: vec![A, B, C], ..Identity::default() };
+        let identity = Identity { accounts: vec![A, B, C], clock, ..Identity::default() };
         let unreadable = |account| ((account, UNREADABLE.to_owned()), "/of/the/host/grants.toml".into());
         let grants = GrantBook::many([unreadable(A), unreadable(B)].into());
         let sandbox = Sandbox::new(sandbox).unwrap();
@@ -234,6 +244,9 @@ impl World {
         let (changes, poller) = Changes::channel(Duration::from_secs(60));
         let (pages, tagging) = (Pages([7; 32]), tokio::sync::Mutex::default());
         let (webhooks, public_address) = (tokio::sync::Mutex::default(), "https://ci.example".to_owned());
+        let receiver = Receiver::default();
+        let (notify, notifier) = Notify::channel(Configured::default(), receiver.post());
+        let (endpoint, targeting) = ("http://pipewright.example".to_owned(), tokio::sync::Mutex::default());
         let service = Service {
             host,
             operator: A,
@@ -247,10 +260,13 @@ impl World {
             webhooks,
             public_address,
             building: tokio::sync::Mutex::default(),
-            endpoint: "http://127.0.0.1:7720".to_owned(),
+            endpoint,
+            notify,
+            targeting,
         };
         drop(entered);
-        Self { runtime, service: Arc::new(service), script, _poller: poller, _folder: folder }
+        let (service, notifier) = (Arc::new(service), Some(notifier));
+        Self { runtime, service, script, receiver, notifier, _poller: poller, _folder: folder }
     }
 
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {

@@ -1,6 +1,7 @@
 //! Hostile and friendly requests as data, each sent through the hook that guests use, to servers on the loopback.
 
 mod early;
+mod outgoing;
 mod outside;
 mod server;
 mod world;

@@ -1,0 +1,99 @@
+//! A request that the host itself makes to an address that others named, such as a notification.
+//!
+//! Owns how it is sent: to an address that is checked as those of guests' requests are, and in a time of its own. Of the answer the
+//! head alone is read, and no redirect is followed. Must not know what it is for.
+
+use std::time::Duration;
+
+use ::http::header::{CONNECTION, HOST};
+use ::http::{Request, Uri};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+
+use super::Connector;
+use super::exchange::{NotConnected, secured};
+use super::grant::HttpGrant;
+use super::origin::Origin;
+
+/// From the look-up of the name to the head of the answer. Stops a server that hangs from holding on to what waits for it.
+const SENT_MAX: Duration = Duration::from_secs(10);
+/// Of which connecting has this.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// The head of the answer, of which only the status is wanted. Stops one without end.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+
+/// A POST of the host.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub url: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Bytes,
+    /// Whether the name may lead to a loopback, link-local or private address.
+    pub private: bool,
+}
+
+/// Why something was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsent {
+    /// Nobody answered.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("it answered with the status {0}")]
+    Answered(u16),
+}
+
+/// The origin of a URL that a request can be sent to, in the one form in which origins are compared.
+pub fn origin_of(url: &str) -> Option<String> {
+    Origin::of(&url.parse().ok()?).map(|origin| origin.to_string())
+}
+
+impl Connector {
+    /// Sends it once. Whatever answers with a status of success has taken it.
+    pub(crate) async fn post(&self, outgoing: Outgoing) -> Result<(), Unsent> {
+        self.post_within(SENT_MAX, outgoing).await
+    }
+
+    pub(super) async fn post_within(&self, limit: Duration, outgoing: Outgoing) -> Result<(), Unsent> {
+        let status = timeout(limit, self.exchange(outgoing)).await;
+        match status.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs()))) {
+            Ok(200..=299) => Ok(()),
+            Ok(status) => Err(Unsent::Answered(status)),
+            Err(reason) => Err(Unsent::Unreachable(reason)),
+        }
+    }
+
+    async fn exchange(&self, outgoing: Outgoing) -> Result<u16, String> {
+        let Outgoing { url, headers, body, private } = outgoing;
+        let uri: Uri = url.parse().map_err(|_| "it has no URL that can be read".to_owned())?;
+        let origin = Origin::of(&uri).ok_or("its URL is not one of http or https")?;
+        let grant = HttpGrant { tls: origin.tls, host: origin.host.clone(), port: origin.port, private };
+        let tcp = self.connect(&grant, CONNECT_MAX).await.map_err(|refused| match refused {
+            NotConnected::NotPublic(address) => format!("{origin} is at {address}, which is not a public address"),
+            NotConnected::Failed(reason) => reason,
+        })?;
+        let failed = |outcome: crate::seam::HostCallOutcome| outcome.text().unwrap_or_default().to_owned();
+        let stream = secured(self, &origin, tcp).await.map_err(|failure| failed(failure.outcome))?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut request = Request::post(path).header(HOST, origin.host_and_port()).header(CONNECTION, "close");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
+        let mut client = http1::Builder::new();
+        client.max_headers(HEADERS_MAX).max_buf_size(HEAD_BYTES_MAX);
+        let broken = |error: hyper::Error| format!("the connection broke: {error}");
+        let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let mut sending = std::pin::pin!(sender.send_request(request));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut sending => answer,
+            // What was answered before the connection ended is there all the same.
+            _ = connection => sending.await,
+        };
+        Ok(answer.map_err(broken)?.status().as_u16())
+    }
+}

@@ -1,0 +1,187 @@
+//! Delivering the events of accounts to the addresses that they named (S145 to S149).
+//!
+//! Owns which targets have a lane, what is known of each since the start, and how one delivery is made. Must not know when it is made
+//! (`lane`), what an event says, nor what is kept of a target (the service).
+
+mod lane;
+mod signature;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use pipewright_base::Scope;
+use pipewright_base::fair::Permits;
+use pipewright_sandbox::capabilities::http::origin_of;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::service::Service;
+use crate::service::events::FeedEvent;
+use crate::service::notifications;
+pub use pipewright_sandbox::capabilities::http::{Outgoing, Unsent};
+pub use signature::SigningSecret;
+
+/// Deliveries that are made at once; more wait. Stops targets that hang from taking all connections.
+const DELIVERIES_AT_ONCE_MAX: usize = 64;
+/// And of one account. Stops an account whose targets hang from being waited for by every other.
+const DELIVERIES_OF_ACCOUNT_MAX: usize = 8;
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub account: u64,
+    pub name: String,
+    pub url: String,
+    pub secret: SigningSecret,
+    /// In milliseconds since 1970: what happened before is not told. None of one that the configuration names, which is told
+    /// from the first start on that knew it.
+    pub created: u64,
+    /// Whether the configuration names it.
+    pub configured: bool,
+}
+
+/// Sends a request once.
+pub type Post = Arc<dyn Fn(Outgoing) -> BoxFuture<'static, Result<(), Unsent>> + Send + Sync>;
+
+/// Whether something can be sent there, as far as a URL tells.
+pub fn is_address(url: &str) -> bool {
+    origin_of(url).is_some()
+}
+
+/// What is known of a target since the start of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub delivered: u64,
+    /// When, in milliseconds since 1970.
+    pub last: Option<u64>,
+    pub failing: Option<Failing>,
+}
+
+/// The event that is not delivered yet, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    pub attempts: u32,
+    pub reason: String,
+    /// When it is tried again, in milliseconds since 1970.
+    pub next: u64,
+}
+
+/// What the operator says of notifications.
+#[derive(Default)]
+pub struct Configured {
+    /// Origins that are not public ones, and may be led to.
+    pub private: BTreeSet<String>,
+    pub targets: BTreeMap<String, (String, SigningSecret)>,
+}
+
+/// What others ask of notifications.
+pub struct Notify {
+    pub configured: Configured,
+    post: Post,
+    changed: mpsc::UnboundedSender<()>,
+    statuses: Mutex<HashMap<(u64, String), Status>>,
+    permits: Permits,
+}
+
+/// Delivers for as long as it runs.
+pub struct Notifier {
+    changes: mpsc::UnboundedReceiver<()>,
+}
+
+impl Notify {
+    /// The two ends: what others ask, and what delivers.
+    pub fn channel(configured: Configured, post: Post) -> (Arc<Self>, Notifier) {
+        let (changed, changes) = mpsc::unbounded_channel();
+        let permits = Permits::new(DELIVERIES_AT_ONCE_MAX, DELIVERIES_OF_ACCOUNT_MAX);
+        (Arc::new(Self { configured, post, changed, statuses: Mutex::default(), permits }), Notifier { changes })
+    }
+
+    /// Targets were made, changed or removed.
+    pub fn changed(&self) {
+        // A host that is going down delivers no more.
+        let _ = self.changed.send(());
+    }
+
+    pub fn status(&self, account: u64, name: &str) -> Status {
+        self.statuses().get(&(account, name.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// Delivers an event once, which is the attempt of this number at `now`, in milliseconds since 1970.
+    pub async fn deliver(&self, target: &Target, told: &FeedEvent, attempt: u32, now: u64) -> Result<(), Unsent> {
+        let (body, seconds) = (Bytes::from(told.event.to_string()), now / 1000);
+        let headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("user-agent", concat!("pipewright/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("webhook-id", told.id.clone()),
+            ("webhook-timestamp", seconds.to_string()),
+            ("webhook-signature", target.secret.sign(&told.id, seconds, &body)),
+            ("pipewright-attempt", attempt.to_string()),
+        ];
+        let private = origin_of(&target.url).is_some_and(|origin| self.configured.private.contains(&origin));
+        let _permit = self.permits.acquire(target.account).await;
+        (self.post)(Outgoing { url: target.url.clone(), headers, body, private }).await
+    }
+
+    fn note(&self, target: &Target, change: impl FnOnce(&mut Status)) {
+        change(self.statuses().entry((target.account, target.name.clone())).or_default());
+    }
+
+    /// Counters, whole after a panic elsewhere.
+    fn statuses(&self) -> MutexGuard<'_, HashMap<(u64, String), Status>> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Notifier {
+    pub async fn run(mut self, service: Arc<Service>) {
+        let mut lanes = JoinSet::new();
+        let mut running: Vec<(Target, AbortHandle)> = Vec::new();
+        while let Some(wanted) = wanted(&service).await {
+            for (target, lane) in running.extract_if(.., |(target, _)| !wanted.contains(target)) {
+                lane.abort();
+                service.notify.statuses().remove(&(target.account, target.name));
+            }
+            for target in wanted {
+                if !running.iter().any(|(there, _)| *there == target) {
+                    running.push((target.clone(), lanes.spawn(follow(Arc::clone(&service), target))));
+                }
+            }
+            while lanes.try_join_next().is_some() {}
+            if self.changes.recv().await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+/// All targets of all accounts; none once the host goes down. One account that cannot be read keeps no other from being told.
+async fn wanted(service: &Service) -> Option<Vec<Target>> {
+    let mut wanted = Vec::new();
+    for account in service.host.accounts().iter() {
+        match notifications::targets(service, *account).await {
+            Ok(targets) => wanted.extend(targets),
+            Err(error) if error.scope() == Scope::Host => return None,
+            Err(error) => tracing::error!(account, "its notifications' targets cannot be read: {error}"),
+        }
+    }
+    Some(wanted)
+}
+
+/// One target's lane, until the host goes down or the target is gone.
+async fn follow(service: Arc<Service>, target: Target) {
+    loop {
+        // A panic is a defect of the host, but not a reason never to tell anything again.
+        let followed = AssertUnwindSafe(lane::follow(&service, &target)).catch_unwind().await;
+        let (account, name) = (target.account, &target.name);
+        match followed {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => tracing::warn!(account, name, "notifications are interrupted: {error}"),
+            Err(_) => tracing::error!(account, name, "notifications are interrupted: the host failed"),
+        }
+        service.host.driver.clock().sleep(lane::PAUSE_MAX).await;
+    }
+}
