@@ -76,6 +76,9 @@ enum Command {
     /// Work with grants files
     #[command(subcommand)]
     Grants(remote::suggest::Command),
+    /// Work with the secrets of an account on a server
+    #[command(subcommand)]
+    Secret(remote::secret::Command),
     /// Work with plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Reject(arguments) => remote::approve::run(&arguments, "Rejected"),
         Command::Stop(arguments) => remote::stop::run(&arguments),
         Command::Grants(command) => remote::suggest::run(&command),
+        Command::Secret(command) => remote::secret::run(&command),
         Command::Retry(arguments) => remote::retry::run(&arguments),
         Command::Rollback(arguments) => remote::rollback::run(&arguments),
         Command::Override(arguments) => remote::overrule::run(&arguments),

@@ -16,7 +16,7 @@ use pipewright_pipeline::machine::{self, FailureType, Report, Revision, RunActio
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::commands::{self, Started};
 use pipewright_sandbox::files::Input;
-use pipewright_sandbox::grants::{Grants, SecretValue};
+use pipewright_sandbox::grants::{Grants, SecretGrant};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{HostCall, Level, Sink, is_grantable};
@@ -29,6 +29,7 @@ use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::programs::{NotRun, Programs};
 use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
+use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
 use crate::work_folder::WorkFolder;
 use pipewright_artifacts::{ArtifactError, Artifacts};
@@ -38,6 +39,8 @@ use pipewright_engine::driver::{Actions, Granted, kept_grants, points};
 use pipewright_engine::retention::Pinned as PinnedElsewhere;
 use pipewright_packages::plugins::{Plugins, abi_type_id};
 use pipewright_store::{Aggregate, PartKey, Store};
+
+mod request;
 
 /// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action`.
 pub fn plugin_pin(stage: &str, action: &str) -> String {
@@ -49,6 +52,8 @@ pub struct SandboxActions {
     pub plugins: Plugins,
     pub artifacts: Arc<Artifacts>,
     pub grants: GrantBook,
+    /// What grants name of the accounts' own secrets.
+    pub secrets: StoredSecrets,
     /// What executions pinned is read from there.
     pub store: Arc<dyn Store>,
     pub logs: Logs,
@@ -205,7 +210,7 @@ impl SandboxActions {
         let plugin = &plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
         let description = plugin.description();
         let grants = self.current_grants(pipeline.account, declaration.name.clone()).await?;
-        let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);
+        let grants = self.resolved(pipeline.account, &grants, &format!("{stage}/{name}"), description).await?;
         let folder = WorkFolder(self.work.join("polls").join(format!("{pipeline}-{name}").replace('/', "-")));
         folder.empty().await;
         let empty = Default::default();
@@ -215,10 +220,11 @@ impl SandboxActions {
             tenant: pipeline.account,
             entry: Entry::SourceLatest,
             request,
-            grants: grants.map_err(|error| error.to_string())?,
+            grants,
             time: None,
             inputs: Vec::new(),
             work_dir: folder.0.clone(),
+            secret_environment: Vec::new(),
             ended: None,
             limits: self.limits.clone(),
             sink: Arc::new(Unheard),
@@ -241,9 +247,20 @@ impl SandboxActions {
     async fn granted(&self, pipeline: Aggregate, run: &RunAction, plugin: &Description) -> Result<Grants, String> {
         let grants = self.pinned_grants(pipeline, &run.start.pins).await?;
         let action = format!("{}/{}", run.stage().name, run.name());
-        let resolved = grants.resolve(&action, &plugin.name, &plugin.version);
-        resolved
-            .map_err(|error| self.told(pipeline.account, "what the action is granted cannot be had", error.to_string()))
+        let resolved = self.resolved(pipeline.account, &grants, &action, plugin).await;
+        resolved.map_err(|error| self.told(pipeline.account, "what the action is granted cannot be had", error))
+    }
+
+    /// With the values that the secrets have now.
+    async fn resolved(
+        &self,
+        account: u64,
+        grants: &GrantsFile,
+        action: &str,
+        plugin: &Description,
+    ) -> Result<Grants, String> {
+        let stored = self.secrets.values(account, grants.stored(Some(action))).await?;
+        grants.resolve(action, &plugin.name, &plugin.version, &stored).map_err(|error| error.to_string())
     }
 
     async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
@@ -312,6 +329,7 @@ impl SandboxActions {
                 time: None,
                 inputs: inputs.clone(),
                 work_dir: folder.0.clone(),
+                secret_environment: request::secret_environment(run),
                 ended: ended.take(),
                 limits: limits.clone(),
                 sink: log.clone(),
@@ -379,12 +397,18 @@ impl SandboxActions {
         })
     }
 
-    /// The recording of an action of an execution with these grants, as the bytes of a bundle; none where nothing was kept of
+    /// Every secret of grants, also of other actions, whose outputs may be inputs of one; none where they are not to be had.
+    pub async fn secrets_of(&self, account: u64, grants: &GrantsFile) -> Option<Vec<SecretGrant>> {
+        let stored = self.secrets.values(account, grants.stored(None)).await.ok()?;
+        grants.secrets(&stored).ok()
+    }
+
+    /// The recording of an action of an execution with these secrets, as the bytes of a bundle; none where nothing was kept of
     /// it. No artifact is in it that holds a secret of the pipeline: one that the grants name, or one of `settings`; and none
     /// at all where the grants are not to be had. Blocks.
     pub fn recording(
         &self,
-        grants: Option<&GrantsFile>,
+        granted: Option<&[SecretGrant]>,
         settings: &[String],
         execution: &str,
         action: &str,
@@ -392,10 +416,8 @@ impl SandboxActions {
         let Some(mut bundle) = self.recordings.read(execution, action)? else { return Ok(None) };
         bundle.recording.log = self.logs.last_lines(execution, action)?;
         let component = self.plugins.component(&bundle.recording.component.digest);
-        // Also those of other actions, whose outputs may be inputs of this one.
-        let granted = grants.and_then(|grants| grants.secrets().ok());
         let masks = granted.map(|granted| {
-            Masks::of(granted.iter().map(SecretValue::expose).chain(settings.iter().map(String::as_str)))
+            Masks::of(granted.iter().flat_map(SecretGrant::values).chain(settings.iter().map(String::as_str)))
         });
         recording::complete(&mut bundle, component, masks.as_ref(), |digest| {
             let tree = self.artifacts.tree(&digest.to_string()).ok()?;
@@ -409,54 +431,6 @@ impl SandboxActions {
             Ok(Input { name: name.clone(), tree: self.artifacts.tree(digest)?, blobs: self.artifacts.blobs().clone() })
         };
         run.inputs.iter().map(input).collect()
-    }
-
-    fn request(&self, pipeline: Aggregate, run: &RunAction, action: &ActionDeclaration) -> abi::Request {
-        let mut request = self.bare_request(pipeline, &run.declaration, &run.stage().name, action, &run.configuration);
-        request.context.execution_id = run.execution.to_string();
-        request.context.action_execution_id = run.action_execution.to_string();
-        request.inputs = run.inputs.iter().map(|(name, _)| name.clone()).collect();
-        request.commands.clone_from(&run.commands);
-        request.environment = run.environment.iter().map(|variable| named(&variable.name, &variable.value)).collect();
-        request.idempotency_key = run.action_execution.to_string();
-        request.attempt = run.attempt;
-        request.resumed = run.resumed.as_ref().map(outcome::resumption);
-        request
-    }
-
-    /// The request of an action without an execution.
-    fn bare_request(
-        &self,
-        pipeline: Aggregate,
-        declaration: &PipelineDeclaration,
-        stage: &str,
-        action: &ActionDeclaration,
-        configuration: &BTreeMap<String, String>,
-    ) -> abi::Request {
-        let outputs = action.output_artifacts.iter().flatten();
-        abi::Request {
-            action_type: abi_type_id(&action.action_type_id),
-            context: abi::Context {
-                account: format!("{:012}", pipeline.account),
-                region: action.region.clone().unwrap_or_else(|| self.region.clone()),
-                pipeline: declaration.name.clone(),
-                execution_id: String::new(),
-                stage: stage.to_owned(),
-                action: action.name.clone(),
-                action_execution_id: String::new(),
-            },
-            settings: configuration.iter().map(|(name, value)| named(name, value)).collect(),
-            inputs: Vec::new(),
-            outputs: outputs
-                .map(|o| abi::Output { name: o.name.clone(), files: o.files.clone().unwrap_or_default() })
-                .collect(),
-            commands: Vec::new(),
-            environment: Vec::new(),
-            output_variables: action.output_variables.clone().unwrap_or_default(),
-            idempotency_key: String::new(),
-            attempt: 1,
-            resumed: None,
-        }
     }
 
     async fn report(
@@ -518,10 +492,6 @@ impl SandboxActions {
         }
         Ok(())
     }
-}
-
-fn named(name: &str, value: &str) -> abi::NamedValue {
-    abi::NamedValue { name: name.to_owned(), value: value.to_owned() }
 }
 
 /// What a poll says goes nowhere: it has no execution to which it would belong.

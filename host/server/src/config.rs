@@ -10,6 +10,7 @@
 //! certificate_authorities = ["ca.pem"]      # for https from plugins, besides the system's
 //! store_cache_mib = 64
 //! poll_seconds = 60                         # how often a source is looked at
+//! secret_keys = "/etc/pipewright/keys"      # what stored secrets are sealed with, in place of a file beside the data
 //!
 //! [tls]                                     # https in place of http
 //! certificate = "server.pem"
@@ -60,6 +61,9 @@ use pipewright_runner::programs::Offered;
 
 /// A larger file is refused.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Where systemd lays credentials (systemd.exec(5), `LoadCredential=`), and which of them has the keys of stored secrets.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+const SECRET_KEYS: &str = "pipewright-secret-keys";
 /// As many as one audience has at most (S114).
 const ACCOUNTS_MAX: usize = 1000;
 
@@ -95,6 +99,10 @@ pub struct Config {
     pub retention: Retention,
     /// The programs of this machine that actions may run, apart from it.
     pub commands: Offered,
+    /// The file of the keys that stored secrets are sealed with: a line of 64 hexadecimal digits for each, the newest first, which
+    /// nobody but its owner can read. Without it: the file `pipewright-secret-keys` of systemd's credentials if it is there, else
+    /// one of the data directory, which the server makes.
+    pub secret_keys: Option<PathBuf>,
     /// Where relative paths start.
     #[serde(skip)]
     base: PathBuf,
@@ -149,6 +157,7 @@ impl Default for Config {
             limits: CallLimits::default(),
             retention: Retention::default(),
             commands: Offered::default(),
+            secret_keys: None,
             base: PathBuf::new(),
         }
     }
@@ -207,6 +216,15 @@ impl Config {
     /// The account of those who run the host.
     pub fn operator(&self) -> u64 {
         account_number(&self.account).unwrap_or(pipewright_runner::host::ACCOUNT)
+    }
+
+    /// The file of keys that is not the server's own.
+    pub fn secret_keys(&self) -> Option<PathBuf> {
+        let credential = || {
+            let file = PathBuf::from(std::env::var_os(CREDENTIALS_DIRECTORY)?).join(SECRET_KEYS);
+            file.exists().then_some(file)
+        };
+        self.secret_keys.as_ref().map(|path| self.path(path)).or_else(credential)
     }
 
     /// Every account, the operator's first.

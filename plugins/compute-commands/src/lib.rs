@@ -3,7 +3,7 @@
 //! The commands, files and variables stand on the action. They are one phase of a build, with the shell, the variables and the
 //! globs of buildspecs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use build_jobs::{Plan, Progress, advance, directory_of, is_first, source_directory};
 use pipewright_buildspec::{About, Buildspec, Origins, Source, Status, environment};
@@ -40,11 +40,13 @@ fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Repor
     }
     let buildspec = buildspec(action)?;
     let primary = action.input()?;
+    let declared = commands::declared_secrets().into_iter();
+    let secrets: BTreeMap<String, String> = declared.map(|declared| (declared.name, declared.value)).collect();
     let plan = Plan {
         buildspec: &buildspec,
         primary: primary.name(),
         environment: variables(action, &buildspec),
-        secrets: BTreeMap::new(),
+        secrets: secrets.clone(),
         image: None,
         wall_seconds_max: None,
     };
@@ -57,7 +59,7 @@ fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Repor
         let context = ended.build().failure().map(|phase| phase.context.clone()).unwrap_or_default();
         return Err(Failure::job(format!("Action failed with status: FAILED. {}: {}", context.code, context.message)));
     }
-    let variables = ended.exported(&buildspec, &BTreeSet::new())?;
+    let variables = ended.exported(&buildspec, &secrets.into_keys().collect())?;
     Ok(Step::Done(Report { summary: None, external_id: None, variables, links: Vec::new() }))
 }
 

@@ -105,11 +105,7 @@ impl Client {
             .header(X_AMZ_TARGET, format!("{TARGET_PREFIX}.{operation}"))
             .body(Bytes::from(body));
         let answer = self.send(request.map_err(|error| self.broken(error))?).await?;
-        let body = self.whole(answer).await?;
-        if body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&body).map_err(|error| self.broken(error))
+        self.answered(answer).await
     }
 
     /// A JSON document of the plain HTTP interface. Segments of paths are encoded here; the query is as it is sent.
@@ -118,11 +114,21 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.broken(error))
     }
 
-    /// Changes something over the plain HTTP interface.
-    pub async fn put(&self, segments: &[&str], document: &impl Serialize) -> Result<(), ClientError> {
+    /// Changes something over the plain HTTP interface, and gives what it says to that.
+    pub async fn put(&self, segments: &[&str], document: &impl Serialize) -> Result<Value, ClientError> {
         let body = serde_json::to_vec(document).map_err(|error| self.broken(error))?;
         let request = Request::put(target(segments, "")).header(CONTENT_TYPE, "application/json");
-        self.send(request.body(Bytes::from(body)).map_err(|error| self.broken(error))?).await.map(drop)
+        let answer = self.send(request.body(Bytes::from(body)).map_err(|error| self.broken(error))?).await?;
+        self.answered(answer).await
+    }
+
+    /// A document, or nothing.
+    async fn answered(&self, answer: Response<Incoming>) -> Result<Value, ClientError> {
+        let body = self.whole(answer).await?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body).map_err(|error| self.broken(error))
     }
 
     /// Asks for something to be done over the plain HTTP interface.

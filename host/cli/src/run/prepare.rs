@@ -11,6 +11,7 @@ use pipewright_pipeline::declaration::{
 };
 use pipewright_pipeline::secrets;
 use pipewright_pipeline::validate::{self, Context};
+use pipewright_sandbox::capabilities::secrets::stored::Stored;
 use pipewright_sandbox::{LoadError, Sandbox};
 use sha2::{Digest as _, Sha256};
 
@@ -278,7 +279,8 @@ fn resolve_grants(grants: &GrantsFile, declaration: &PipelineDeclaration, plugin
         for action in &stage.actions {
             if let Some(served) = catalogue.bound(&action.action_type_id) {
                 let (name, version) = (&served.about.name, &served.about.version);
-                grants.resolve(&format!("{}/{}", stage.name, action.name), name, version).map_err(Ended::usage)?;
+                let action = format!("{}/{}", stage.name, action.name);
+                grants.resolve(&action, name, version, &Stored::new()).map_err(Ended::usage)?;
             }
         }
     }

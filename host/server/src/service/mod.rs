@@ -18,6 +18,7 @@ pub mod plugins;
 pub mod quarantine;
 mod reading;
 pub mod rules;
+pub mod secrets;
 pub mod state;
 pub mod tags;
 #[cfg(test)]

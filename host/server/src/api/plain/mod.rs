@@ -13,6 +13,7 @@ mod paced;
 mod plugins;
 mod quarantine;
 mod recordings;
+mod secrets;
 
 use std::sync::Arc;
 
@@ -80,6 +81,10 @@ routes! {
     PUT "/v1/plugins/consent" (ConsentToPlugin on Account) Document => plugins::consent,
     PUT "/v1/plugins/offer" (OfferActionType on ActionType) Document => plugins::offer,
     PUT "/v1/plugins/notice" (PutPluginNotice on Account) Document => plugins::notice,
+    GET "/v1/secrets" (ListSecrets on Account) Document => secrets::list,
+    PUT "/v1/secrets" (PutSecret on Account) Document => secrets::put,
+    PUT "/v1/secrets/remove" (RemoveSecret on Account) Document => secrets::remove,
+    PUT "/v1/secrets/rotate-key" (RotateSecretKey on Host) Document => secrets::rotate_key,
     GET "/v1/quarantine" (ListQuarantine on Account) Document => quarantine::list,
     POST "/v1/pipelines/{pipeline}/reload" (ReloadPipeline on Pipeline) Document => quarantine::reload,
     GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream("from") => events::of_pipeline,
@@ -191,6 +196,11 @@ impl IntoResponse for ApiError {
         *response.status_mut() = if NOT_FOUND.contains(&self.code) { StatusCode::NOT_FOUND } else { self.status };
         response
     }
+}
+
+/// What a body says.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::validation(error.to_string()))
 }
 
 fn json(value: &impl Serialize) -> Response<Body> {

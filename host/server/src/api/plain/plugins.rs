@@ -7,7 +7,6 @@ use axum::extract::Path;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::super::Call;
 use super::super::error::ApiError;
@@ -24,22 +23,18 @@ pub async fn load(call: Call) -> Result<Response<Body>, ApiError> {
 }
 
 pub async fn consent(call: Call, body: Bytes) -> Result<Response<Body>, ApiError> {
-    plugins::consent(call.service(), call.context(), read(&body)?).await?;
+    plugins::consent(call.service(), call.context(), super::read(&body)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub async fn offer(call: Call, body: Bytes) -> Result<Response<Body>, ApiError> {
-    plugins::offer(call.service(), call.context(), read(&body)?).await?;
+    plugins::offer(call.service(), call.context(), super::read(&body)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub async fn notice(call: Call, body: Bytes) -> Result<Response<Body>, ApiError> {
-    plugins::notice(call.service(), call.context(), read(&body)?).await?;
+    plugins::notice(call.service(), call.context(), super::read(&body)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::validation(error.to_string()))
 }
 
 #[derive(Deserialize)]

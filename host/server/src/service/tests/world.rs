@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -145,7 +146,7 @@ pub struct World {
     pub script: Script,
     /// What nobody listens to: sources are looked at when a test says so.
     _poller: Poller,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// An input as an operation reads it.
@@ -222,7 +223,11 @@ impl World {
         let (pages, tagging) = (Pages([7; 32]), tokio::sync::Mutex::default());
         let service = Service { host, operator: A, quotas, pages, account_plugins, exported, changes, tagging };
         drop(entered);
-        Self { runtime, service: Arc::new(service), script, _poller: poller, _folder: folder }
+        Self { runtime, service: Arc::new(service), script, _poller: poller, folder }
+    }
+
+    pub fn secret_keys(&self) -> PathBuf {
+        DataDirectory::open(self.folder.path()).unwrap().secret_keys()
     }
 
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
