@@ -18,6 +18,7 @@ mod serve;
 use exit::Ended;
 use pipewright_runner::host::COMPILE;
 use pipewright_runner::programs::{self, RUN};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// A continuous-delivery host: CodePipeline's pipelines, every action a sandboxed WebAssembly component.
 #[derive(Parser)]
@@ -111,6 +112,14 @@ fn completion(shell: clap_complete::Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
+/// Values of secrets are in memory: what is left of a crash must not have them.
+fn dump_no_core() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!("core dumps cannot be switched off: {error}");
+    }
+}
+
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
@@ -120,6 +129,7 @@ pub fn main() -> ExitCode {
         .with_ansi(false)
         .with_writer(|| out::LogLines)
         .init();
+    dump_no_core();
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),

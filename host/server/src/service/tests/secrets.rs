@@ -84,8 +84,7 @@ fn what_cannot_be_kept_is_refused() {
     refused(world.remove(A, "dc", None), "ResourceNotFoundException: there is no secret \"dc\"");
     refused(world.remove(B, "db", None), "ResourceNotFoundException: there is no secret \"db\"");
     refused(world.remove(A, "db", Some(7)), "ResourceNotFoundException: there is no version 7 of \"db\"");
-    let newest =
-        "ValidationException: version 1 of \"db\" is the newest one: set another first, or remove the secret";
+    let newest = "ValidationException: version 1 of \"db\" is the newest one: set another first, or remove the secret";
     refused(world.remove(A, "db", Some(1)), newest);
     for number in 1..SECRETS_MAX {
         world.put(A, &format!("s{number}"), "x").unwrap();
