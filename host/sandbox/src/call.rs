@@ -14,9 +14,9 @@ use wasmtime::component::{Instance, ResourceTable, ResourceTableError, Val};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
-use crate::abi::{Description, Entry, Failure, FailureKind, NamedValue, Outcome, Request};
+use crate::abi::{Description, Entry, Failure, NamedValue, Outcome, Request};
 use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
-use crate::capabilities::commands::{Ended as JobEnded, SECRET_CHARS_MIN, Started};
+use crate::capabilities::commands::{Ended as JobEnded, Started};
 use crate::capabilities::secrets::Secrets;
 use crate::capabilities::{Held, Setup};
 use crate::clock::CpuMeter;
@@ -158,7 +158,7 @@ impl Sandbox {
         let revealed = matches!(outside, Outside::Replayed(_)).then_some(REVEALED);
         let masks = Masks::of(secrets.iter().map(|(_, value)| *value).chain(revealed));
         let short = too_short(&secrets);
-        let kept_back = Masks::of(secrets.iter().map(|(_, value)| *value).filter(|value| is_kept_back(value)));
+        let kept_back = leaks::masks(&grants);
         let asks = Asks::of(description, &request);
         let grants = grants.narrowed(&asks);
         let seam = Seam::new(&description.name, &action, sink, masks, asks, outside);
@@ -185,32 +185,13 @@ impl Sandbox {
         };
         let ran = self.run(code, making, run).await;
         let used_up = ran.files.as_ref().and_then(Files::used_up);
-        let mut result = match ran.result {
-            Ok(Ok(outcome)) if let Some(place) = leaks::of_outcome(&outcome, &kept_back) => {
-                Err(leaked(&place, &ran.seam))
-            }
-            Ok(Ok(outcome)) => {
-                let mut outcome = outcome::masked(outcome, &ran.seam);
-                let checked = outcome::check(&mut outcome, &ran.seam, ran.has_started);
-                checked.map(|()| outcome).map_err(CallFailure::Interface)
-            }
-            Ok(Err(failure)) => {
-                let mut message = ran.seam.masked(&failure.message).into_owned();
-                // A guest often knows no more than that writing failed.
-                if let Some(limit) = used_up {
-                    message = format!("{limit}\n{message}");
-                }
-                Err(CallFailure::Plugin(outcome::checked(Failure { message, ..failure })))
-            }
-            Err(CallFailure::Trap(message)) => Err(CallFailure::Trap(ran.seam.masked(&message).into_owned())),
-            Err(failure) => Err(failure),
-        };
+        let mut result = judged(ran.result, &ran.seam, ran.has_started, used_up, &kept_back);
         if let Some(limit) = used_up {
             ran.seam.log(Level::Warn, limit);
         }
         let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
         if result.is_ok() {
-            (result, made) = without_secrets(result, made, kept_back, &ran.seam).await;
+            (result, made) = leaks::without(result, made, kept_back, &ran.seam).await;
         }
         let result = match ran.seam.difference(result.as_ref().err().map(ToString::to_string).as_deref()) {
             // Whatever it led to.
@@ -394,6 +375,36 @@ struct Ran<T> {
     usage: Usage,
 }
 
+/// What a plugin's answer comes to: without secrets in what is shown, and no answer where there is one in what is given on.
+fn judged(
+    result: Result<Result<Outcome, Failure>, CallFailure>,
+    seam: &Seam,
+    has_started: bool,
+    used_up: Option<&str>,
+    kept_back: &Masks,
+) -> Result<Outcome, CallFailure> {
+    match result {
+        Ok(Ok(outcome)) => {
+            if let Some(place) = leaks::of_outcome(&outcome, kept_back) {
+                return Err(leaks::failure(&place, seam));
+            }
+            let mut outcome = outcome::masked(outcome, seam);
+            let checked = outcome::check(&mut outcome, seam, has_started);
+            checked.map(|()| outcome).map_err(CallFailure::Interface)
+        }
+        Ok(Err(failure)) => {
+            let mut message = seam.masked(&failure.message).into_owned();
+            // A guest often knows no more than that writing failed.
+            if let Some(limit) = used_up {
+                message = format!("{limit}\n{message}");
+            }
+            Err(CallFailure::Plugin(outcome::checked(Failure { message, ..failure })))
+        }
+        Err(CallFailure::Trap(message)) => Err(CallFailure::Trap(seam.masked(&message).into_owned())),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// The secret values that this call could let slip, with their names: those granted, and the settings that the plugin
 /// calls secret.
 fn secrets<'a>(description: &Description, request: &'a Request, grants: &'a Grants) -> Vec<(String, &'a str)> {
@@ -406,42 +417,6 @@ fn secrets<'a>(description: &Description, request: &'a Request, grants: &'a Gran
     let given = secret.filter_map(|setting| request.settings.iter().find(|given| given.name == setting.name));
     let given = given.map(|given| (format!("the secret setting {}", given.name), given.value.as_str()));
     granted.chain(given).collect()
-}
-
-/// Shorter ones are in ordinary texts, too: what has them is given on.
-fn is_kept_back(value: &str) -> bool {
-    value.chars().count() >= SECRET_CHARS_MIN
-}
-
-/// What a call gives on, if there is no secret in what it made.
-async fn without_secrets(
-    result: Result<Outcome, CallFailure>,
-    made: Vec<MadeOutput>,
-    masks: Masks,
-    seam: &Seam,
-) -> (Result<Outcome, CallFailure>, Vec<MadeOutput>) {
-    if made.is_empty() || masks.is_empty() {
-        return (result, made);
-    }
-    let looked = tokio::task::spawn_blocking(move || (leaks::of_outputs(&made, &masks), made)).await;
-    let (found, made) = match looked {
-        Ok((found, made)) => (found.map_err(anyhow::Error::from), made),
-        Err(error) => (Err(error.into()), Vec::new()),
-    };
-    let result = match found {
-        Ok(None) => result,
-        Ok(Some(place)) => Err(leaked(&place, seam)),
-        Err(error) => Err(CallFailure::Host(error.context("looking for secrets in what the action made"))),
-    };
-    (result, made)
-}
-
-fn leaked(place: &str, seam: &Seam) -> CallFailure {
-    let place = seam.masked(place);
-    let message = format!(
-        "a secret that the action was granted is in {place}: nothing of what the action made is kept; make it without the secret"
-    );
-    CallFailure::Plugin(Failure { kind: FailureKind::JobFailed, message })
 }
 
 /// For the log: whoever chose such a value must know what becomes of it.

@@ -1,4 +1,5 @@
-//! What an action gives on must not have a secret in it: its output artifacts, its variables, the cases of its report.
+//! What an action gives on must not have a secret in it that its programs are given: its output artifacts, its variables, the
+//! cases of its report.
 //!
 //! Owns where is looked. What a secret looks like is known to `masks`.
 
@@ -9,8 +10,49 @@ use std::path::Path;
 
 use pipewright_artifacts::files::MadeOutput;
 
-use crate::abi::{Outcome, Report};
+use crate::abi::{Failure, FailureKind, Outcome, Report, TestCase};
+use crate::call::CallFailure;
+use crate::capabilities::commands::SECRET_CHARS_MIN;
+use crate::grants::{Grants, SecretGrant};
 use crate::masks::Masks;
+use crate::seam::Seam;
+
+/// What is looked for: all that programs may be given. Shorter values are not given to any, and are in ordinary texts, too.
+pub(crate) fn masks(grants: &Grants) -> Masks {
+    let given = grants.secrets.values().filter(|grant| grant.commands).flat_map(SecretGrant::values);
+    Masks::of(given.filter(|value| value.chars().count() >= SECRET_CHARS_MIN))
+}
+
+/// What a call gives on, if there is no secret in what it made.
+pub(crate) async fn without(
+    result: Result<Outcome, CallFailure>,
+    made: Vec<MadeOutput>,
+    masks: Masks,
+    seam: &Seam,
+) -> (Result<Outcome, CallFailure>, Vec<MadeOutput>) {
+    if made.is_empty() || masks.is_empty() {
+        return (result, made);
+    }
+    let looked = tokio::task::spawn_blocking(move || (of_outputs(&made, &masks), made)).await;
+    let (found, made) = match looked {
+        Ok((found, made)) => (found.map_err(anyhow::Error::from), made),
+        Err(error) => (Err(error.into()), Vec::new()),
+    };
+    let result = match found {
+        Ok(None) => result,
+        Ok(Some(place)) => Err(failure(&place, seam)),
+        Err(error) => Err(CallFailure::Host(error.context("looking for secrets in what the action made"))),
+    };
+    (result, made)
+}
+
+pub(crate) fn failure(place: &str, seam: &Seam) -> CallFailure {
+    let place = seam.masked(place);
+    let message = format!(
+        "a secret that the action was granted is in {place}: nothing of what the action made is kept; make it without the secret"
+    );
+    CallFailure::Plugin(Failure { kind: FailureKind::JobFailed, message })
+}
 
 /// Where in an answer one is, in words.
 pub(crate) fn of_outcome(outcome: &Outcome, masks: &Masks) -> Option<String> {
@@ -23,7 +65,7 @@ pub(crate) fn of_outcome(outcome: &Outcome, masks: &Masks) -> Option<String> {
         Outcome::Fetched(fetched) => in_report(&fetched.report),
         Outcome::Built(report) | Outcome::Invoked(report) => in_report(report),
         Outcome::Tested(tested) => in_report(&tested.report).or_else(|| {
-            let texts = |case: &crate::abi::TestCase| [Some(case.name.clone()), case.message.clone()];
+            let texts = |case: &TestCase| [Some(case.name.clone()), case.message.clone()];
             let mut texts = tested.cases.iter().flat_map(texts).flatten();
             texts.any(|text| masks.find(text.as_bytes())).then(|| "the report".to_owned())
         }),
@@ -33,7 +75,7 @@ pub(crate) fn of_outcome(outcome: &Outcome, masks: &Masks) -> Option<String> {
 }
 
 /// The same of what was made: in the content of a file, in the name of anything, or in where a link points. Blocks.
-pub(crate) fn of_outputs(made: &[MadeOutput], masks: &Masks) -> io::Result<Option<String>> {
+fn of_outputs(made: &[MadeOutput], masks: &Masks) -> io::Result<Option<String>> {
     for output in made {
         if let Some(path) = below(&output.directory, masks)? {
             return Ok(Some(format!("the output artifact {}, in {path}", output.name)));

@@ -52,8 +52,8 @@ pub struct RemoveArguments {
     /// Its name
     name: String,
     /// This version alone
-    #[arg(long, value_name = "NUMBER")]
-    version: Option<u64>,
+    #[arg(long, value_name = "VERSION")]
+    only: Option<u64>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -125,7 +125,7 @@ fn list(arguments: &ListArguments) -> Result<ExitCode, Ended> {
     })
 }
 
-fn remove(RemoveArguments { name, version, connection }: &RemoveArguments) -> Result<ExitCode, Ended> {
+fn remove(RemoveArguments { name, only: version, connection }: &RemoveArguments) -> Result<ExitCode, Ended> {
     connection.run(async |server| {
         server.client.put(&["v1", "secrets", "remove"], &json!({ "name": name, "version": version })).await?;
         match version {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::HasSelf;
 
 use super::http::Connector;
-use super::secrets::{self, SecretGrant};
+use super::secrets::{SecretGrant, give};
 use super::{Exchange, Setup};
 use crate::bindings::pipewright::plugin::commands as abi;
 use crate::grants::{SecretValue, stays_below};
@@ -185,7 +185,7 @@ impl Commands {
     /// The values that the job is given, by the names of the variables.
     fn values(&self, job: &Job) -> Result<BTreeMap<String, SecretValue>, String> {
         let value = |(variable, name): (&String, &String)| {
-            let given = secrets::value(&self.secrets, name)?;
+            let given = give::value(&self.secrets, name)?;
             let value = given.expose();
             if value.chars().count() < SECRET_CHARS_MIN {
                 return Err(format!(
@@ -232,7 +232,7 @@ impl Exchange for Commands {
                 format!("commands = {{ …, images = [{image:?}] }}"),
             );
         }
-        job.secrets.values().try_for_each(|name| secrets::check_give(&self.secrets, self.seam.asks(), name))
+        job.secrets.values().try_for_each(|name| give::check_give(&self.secrets, self.seam.asks(), name))
     }
 
     fn exchange(&self, job: &Job) -> Result<Taken, HostCallOutcome> {
@@ -245,7 +245,7 @@ impl Exchange for Commands {
         let Some(grant) = self.grant.clone() else {
             return Err(HostCallOutcome::Failed("it is not granted".to_owned()));
         };
-        job.secrets.values().for_each(|name| secrets::given(&self.seam, &self.secrets, name));
+        job.secrets.values().for_each(|name| give::given(&self.seam, &self.secrets, name));
         let (seam, connector) = (Arc::clone(&self.seam), self.connector.clone());
         *started = Some(Started { job: job.clone(), grant, secrets: values, seam, connector });
         Ok(Taken {})
