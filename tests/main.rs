@@ -33,6 +33,7 @@ mod quickstart;
 mod recordings;
 mod reference;
 mod run;
+mod secrets;
 mod server;
 mod terminal;
 mod tidy;

@@ -98,6 +98,7 @@ impl Place {
             time: None,
             inputs: self.inputs(single)?,
             work_dir: self.work(),
+            secret_environment: Vec::new(),
             ended: after.ended,
             limits: single.limits.clone(),
             sink,

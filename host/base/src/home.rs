@@ -30,6 +30,7 @@ const ENTRIES: &[&str] = &[
     "components",
     "plugins",
     "credentials",
+    "secret-keys",
     "stopped",
     "endpoint",
     // What an import leaves that was killed.
@@ -118,6 +119,11 @@ impl DataDirectory {
         self.0.join("credentials")
     }
 
+    /// The keys of stored secrets, unless the configuration names another file.
+    pub fn secret_keys(&self) -> PathBuf {
+        self.0.join("secret-keys")
+    }
+
     /// There while nobody has the directory and whoever had it stopped in an orderly way.
     pub fn stopped(&self) -> PathBuf {
         self.0.join("stopped")
@@ -202,6 +208,12 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.persist(path)?;
     Ok(())
+}
+
+/// Makes a file durable, and that it has its name.
+pub fn sync(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()?;
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

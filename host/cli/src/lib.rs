@@ -19,6 +19,7 @@ mod serve;
 use exit::Ended;
 use pipewright_runner::host::COMPILE;
 use pipewright_runner::programs::{self, RUN};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// A continuous-delivery host: CodePipeline's pipelines, every action a sandboxed WebAssembly component.
 #[derive(Parser)]
@@ -88,6 +89,9 @@ enum Command {
     /// Work with grants files
     #[command(subcommand)]
     Grants(remote::suggest::Command),
+    /// Work with the secrets of an account on a server
+    #[command(subcommand)]
+    Secret(remote::secret::Command),
     /// Work with plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -120,6 +124,14 @@ fn completion(shell: clap_complete::Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
+/// Values of secrets are in memory: what is left of a crash must not have them.
+fn dump_no_core() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!("core dumps cannot be switched off: {error}");
+    }
+}
+
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
@@ -129,6 +141,7 @@ pub fn main() -> ExitCode {
         .with_ansi(false)
         .with_writer(|| out::LogLines)
         .init();
+    dump_no_core();
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Build(arguments) => build::run(arguments),
@@ -145,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Webhook(command) => remote::webhooks::run(&command),
         Command::Connection(command) => remote::connections::run(&command),
         Command::Grants(command) => remote::suggest::run(&command),
+        Command::Secret(command) => remote::secret::run(&command),
         Command::Retry(arguments) => remote::retry::run(&arguments),
         Command::Rollback(arguments) => remote::rollback::run(&arguments),
         Command::Override(arguments) => remote::overrule::run(&arguments),

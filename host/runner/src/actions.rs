@@ -19,7 +19,7 @@ use pipewright_pipeline::machine::{self, Declared, FailureType, Report, RunActio
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::commands::{self, Started};
 use pipewright_sandbox::files::Input;
-use pipewright_sandbox::grants::{Grants, SecretValue};
+use pipewright_sandbox::grants::{Grants, SecretGrant};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{Level, Sink, is_grantable};
@@ -33,6 +33,7 @@ use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::programs::{NotRun, Programs};
 use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
+use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
 use crate::work_folder::WorkFolder;
 use pipewright_artifacts::{ArtifactError, Artifacts};
@@ -42,6 +43,8 @@ use pipewright_engine::driver::{Actions, Granted, kept_pin, points};
 use pipewright_engine::retention::Pinned as PinnedElsewhere;
 use pipewright_packages::plugins::{Plugins, abi_type_id};
 use pipewright_store::{Aggregate, PartKey, Store};
+
+mod request;
 
 /// The name in `Start::pins` under which an execution keeps the digest of the plugin that serves `Stage/Action` or
 /// `Stage/beforeEntry/Rule`.
@@ -54,6 +57,8 @@ pub struct SandboxActions {
     pub plugins: Plugins,
     pub artifacts: Arc<Artifacts>,
     pub grants: GrantBook,
+    /// What grants name of the accounts' own secrets.
+    pub secrets: StoredSecrets,
     /// What executions pinned is read from there.
     pub store: Arc<dyn Store>,
     pub logs: Logs,
@@ -205,9 +210,21 @@ impl SandboxActions {
     /// What the action was granted when its execution started.
     async fn granted(&self, pipeline: Aggregate, run: &RunAction, plugin: &Description) -> Result<Grants, String> {
         let grants = self.pinned_grants(pipeline, &run.start.pins).await?;
-        let resolved = grants.resolve(&run.placed().name_in_pipeline(), &plugin.name, &plugin.version);
+        let resolved = self.resolved(pipeline.account, &grants, &run.placed().name_in_pipeline(), plugin).await;
         let what = format!("what the {} is granted cannot be had", run.declared().kind());
-        resolved.map_err(|error| self.told(pipeline.account, &what, error.to_string()))
+        resolved.map_err(|error| self.told(pipeline.account, &what, error))
+    }
+
+    /// With the values that the secrets have now.
+    async fn resolved(
+        &self,
+        account: u64,
+        grants: &GrantsFile,
+        action: &str,
+        plugin: &Description,
+    ) -> Result<Grants, String> {
+        let stored = self.secrets.values(account, grants.stored(Some(action))).await?;
+        grants.resolve(action, &plugin.name, &plugin.version, &stored).map_err(|error| error.to_string())
     }
 
     async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
@@ -289,6 +306,7 @@ impl SandboxActions {
                 time: None,
                 inputs: inputs.clone(),
                 work_dir: folder.0.clone(),
+                secret_environment: request::secret_environment(run),
                 ended: ended.take(),
                 limits: limits.clone(),
                 sink: log.clone(),
@@ -356,12 +374,18 @@ impl SandboxActions {
         })
     }
 
-    /// The recording of an action of an execution with these grants, as the bytes of a bundle; none where nothing was kept of
+    /// Every secret of grants, also of other actions, whose outputs may be inputs of one; none where they are not to be had.
+    pub async fn secrets_of(&self, account: u64, grants: &GrantsFile) -> Option<Vec<SecretGrant>> {
+        let stored = self.secrets.values(account, grants.stored(None)).await.ok()?;
+        grants.secrets(&stored).ok()
+    }
+
+    /// The recording of an action of an execution with these secrets, as the bytes of a bundle; none where nothing was kept of
     /// it. No artifact is in it that holds a secret of the pipeline: one that the grants name, or one of `settings`; and none
     /// at all where the grants are not to be had. Blocks.
     pub fn recording(
         &self,
-        grants: Option<&GrantsFile>,
+        granted: Option<&[SecretGrant]>,
         settings: &[String],
         execution: &str,
         action: &str,
@@ -369,10 +393,8 @@ impl SandboxActions {
         let Some(mut bundle) = self.recordings.read(execution, action)? else { return Ok(None) };
         bundle.recording.log = self.logs.last_lines(execution, action)?;
         let component = self.plugins.component(&bundle.recording.component.digest);
-        // Also those of other actions, whose outputs may be inputs of this one.
-        let granted = grants.and_then(|grants| grants.secrets().ok());
         let masks = granted.map(|granted| {
-            Masks::of(granted.iter().map(SecretValue::expose).chain(settings.iter().map(String::as_str)))
+            Masks::of(granted.iter().flat_map(SecretGrant::values).chain(settings.iter().map(String::as_str)))
         });
         recording::complete(&mut bundle, component, masks.as_ref(), |digest| {
             let tree = self.artifacts.tree(&digest.to_string()).ok()?;
@@ -386,55 +408,6 @@ impl SandboxActions {
             Ok(Input { name: name.clone(), tree: self.artifacts.tree(digest)?, blobs: self.artifacts.blobs().clone() })
         };
         run.inputs.iter().map(input).collect()
-    }
-
-    fn request(&self, pipeline: Aggregate, run: &RunAction) -> abi::Request {
-        let (stage, declared) = (&run.stage().name, run.declared());
-        let mut request = self.bare_request(pipeline, &run.declaration, stage, declared, &run.configuration);
-        request.context.execution_id = run.execution.to_string();
-        request.context.action_execution_id = run.action_execution.to_string();
-        request.inputs = run.inputs.iter().map(|(name, _)| name.clone()).collect();
-        request.commands.clone_from(&run.commands);
-        request.environment = run.environment.iter().map(|variable| named(&variable.name, &variable.value)).collect();
-        request.idempotency_key = run.action_execution.to_string();
-        request.attempt = run.attempt;
-        request.resumed = run.resumed.as_ref().map(outcome::resumption);
-        request
-    }
-
-    /// The request of an action or a rule without an execution.
-    fn bare_request(
-        &self,
-        pipeline: Aggregate,
-        declaration: &PipelineDeclaration,
-        stage: &str,
-        declared: Declared<'_>,
-        configuration: &BTreeMap<String, String>,
-    ) -> abi::Request {
-        let outputs = declared.output_artifacts().iter();
-        abi::Request {
-            action_type: abi_type_id(&declared.type_id()),
-            context: abi::Context {
-                account: format!("{:012}", pipeline.account),
-                region: declared.region().unwrap_or(&self.region).to_owned(),
-                pipeline: declaration.name.clone(),
-                execution_id: String::new(),
-                stage: stage.to_owned(),
-                action: declared.name().to_owned(),
-                action_execution_id: String::new(),
-            },
-            settings: configuration.iter().map(|(name, value)| named(name, value)).collect(),
-            inputs: Vec::new(),
-            outputs: outputs
-                .map(|o| abi::Output { name: o.name.clone(), files: o.files.clone().unwrap_or_default() })
-                .collect(),
-            commands: Vec::new(),
-            environment: Vec::new(),
-            output_variables: declared.output_variables().to_vec(),
-            idempotency_key: String::new(),
-            attempt: 1,
-            resumed: None,
-        }
     }
 
     async fn report(&self, pipeline: Aggregate, run: &RunAction, end: CallEnd, quota: &FileQuota) -> Report {
@@ -494,10 +467,6 @@ impl SandboxActions {
         }
         Ok(())
     }
-}
-
-fn named(name: &str, value: &str) -> abi::NamedValue {
-    abi::NamedValue { name: name.to_owned(), value: value.to_owned() }
 }
 
 /// What a call that gave no outcome means to the action.

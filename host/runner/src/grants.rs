@@ -9,6 +9,7 @@
 //! directories.site = { path = "public", access = "write" }
 //! http = ["https://example.com", { origin = "http://localhost:8080", private = true }]
 //! secrets.token = { env = "API_TOKEN", hosts = ["example.com"] }
+//! secrets.db = { store = "db", commands = true }
 //! clock = true
 //! randomness = true
 //! commands = { level = "toolchain", toolchain = "rust", network = ["https://index.crates.io"] }
@@ -16,7 +17,7 @@
 
 pub mod suggest;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,9 @@ use std::path::{Path, PathBuf};
 use pipewright_base::hex;
 use pipewright_pipeline::machine::ConditionType;
 use pipewright_sandbox::capabilities::Capability as _;
-use pipewright_sandbox::capabilities::secrets::Secrets;
-use pipewright_sandbox::grants::{Access, Directory, Grants, SecretValue, Written, tidy};
+use pipewright_sandbox::capabilities::secrets::stored::Stored;
+use pipewright_sandbox::capabilities::secrets::{Secret, Secrets};
+use pipewright_sandbox::grants::{Access, Directory, Grants, Place, SecretGrant, Written, tidy};
 use pipewright_text::printable;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -179,27 +181,36 @@ impl GrantsFile {
         self.actions.keys().map(String::as_str)
     }
 
-    /// What the sandbox gets for one action served by `plugin` (a name) in `version`; nothing where the file is silent.
-    pub fn resolve(&self, action: &str, plugin: &str, version: &str) -> Result<Grants, GrantsError> {
+    /// What the sandbox gets for one action served by `plugin` (a name) in `version`; nothing where the file is silent. `stored` has
+    /// those of the account's secrets that [`GrantsFile::stored`] names.
+    pub fn resolve(&self, action: &str, plugin: &str, version: &str, stored: &Stored) -> Result<Grants, GrantsError> {
         match self.actions.get(action) {
             Some(grants) if grants.applies_to(plugin, version) => {
-                grants.resolve(&self.base).map_err(|message| GrantsError::Action { action: action.to_owned(), message })
+                let resolved = grants.written.resolve(Place { base: &self.base, stored });
+                resolved.map_err(|message| GrantsError::Action { action: action.to_owned(), message })
             }
             _ => Ok(Grants::default()),
         }
+    }
+
+    /// Which of the account's secrets the file names, for one action, or for any.
+    pub fn stored(&self, action: Option<&str>) -> BTreeSet<String> {
+        let actions = self.actions.iter().filter(|(name, _)| action.is_none_or(|action| action == *name));
+        let secrets = actions.flat_map(|(_, grants)| grants.written.secrets.values());
+        secrets.filter_map(Secret::stored).map(str::to_owned).collect()
     }
 
     /// Every secret of the file.
     ///
     /// # Errors
     /// One of them is not there any more.
-    pub fn secrets(&self) -> Result<Vec<SecretValue>, GrantsError> {
+    pub fn secrets(&self, stored: &Stored) -> Result<Vec<SecretGrant>, GrantsError> {
         let of_action = |(action, grants): (&String, &ActionGrants)| {
-            let resolved = Secrets::resolve(&grants.written.secrets, &self.base);
+            let resolved = Secrets::resolve(&grants.written.secrets, Place { base: &self.base, stored });
             resolved.map_err(|message| GrantsError::Action { action: action.clone(), message })
         };
         let secrets = self.actions.iter().map(of_action).collect::<Result<Vec<_>, _>>()?;
-        Ok(secrets.into_iter().flat_map(BTreeMap::into_values).map(|secret| secret.value).collect())
+        Ok(secrets.into_iter().flat_map(BTreeMap::into_values).collect())
     }
 
     /// Where `/directories/NAME/…`, as a plugin knows it, lies on this machine.
@@ -240,9 +251,9 @@ impl ActionGrants {
         name == plugin && major.is_none_or(|major| version.split('.').next() == Some(major))
     }
 
-    /// Paths are taken from `base`.
+    /// Paths are taken from `base`; there is no store.
     pub fn resolve(&self, base: &Path) -> Result<Grants, String> {
-        self.written.resolve(base)
+        self.written.resolve(Place { base, stored: &Stored::new() })
     }
 
     /// What in these grants takes something from outside of the folder `base`: for a plugin's test cases, to which nobody

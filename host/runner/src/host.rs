@@ -14,6 +14,8 @@ use crate::grant_book::GrantBook;
 use crate::logs::Logs;
 use crate::programs::{Offered, Programs};
 use crate::recording::Recordings;
+use crate::secret_keys::SecretKeys;
+use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::Scope;
@@ -56,6 +58,8 @@ pub struct Identity {
     pub clock: Arc<dyn Clock>,
     /// What there is of programs of the machine.
     pub commands: Offered,
+    /// The file of the keys of stored secrets; none: one of the data directory, which the host makes.
+    pub secret_keys: Option<PathBuf>,
 }
 
 impl Default for Identity {
@@ -68,6 +72,7 @@ impl Default for Identity {
             work: Work::default(),
             clock: clock::system(),
             commands: Offered::of_this_machine(),
+            secret_keys: None,
         }
     }
 }
@@ -136,11 +141,13 @@ impl Host {
         runner: impl FnOnce(Arc<SandboxActions>) -> Arc<dyn Actions>,
     ) -> Self {
         let Kept { store, artifacts } = kept;
+        let keys = identity.secret_keys.map_or_else(|| SecretKeys::own(data.secret_keys()), SecretKeys::given);
         let actions = Arc::new(SandboxActions {
             sandbox,
             plugins,
             artifacts,
             grants,
+            secrets: StoredSecrets::new(keys, Arc::clone(&store)),
             store: Arc::clone(&store) as _,
             logs: Logs::new(data.logs()),
             recordings: Recordings::new(data.logs()),

@@ -15,5 +15,7 @@ pub mod logs;
 pub mod outcome;
 pub mod programs;
 pub mod recording;
+pub mod secret_keys;
+pub mod stored_secrets;
 pub mod work;
 mod work_folder;

@@ -14,7 +14,7 @@ use wasmtime::component::{Instance, ResourceTable, ResourceTableError, Val};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
-use crate::abi::{Description, Entry, Failure, Outcome, Request};
+use crate::abi::{Description, Entry, Failure, NamedValue, Outcome, Request};
 use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
 use crate::capabilities::commands::{Ended as JobEnded, Started};
 use crate::capabilities::secrets::Secrets;
@@ -28,6 +28,7 @@ use crate::grants::Grants;
 use crate::limiter::Limiter;
 use pipewright_base::memory::LimitReached;
 
+use crate::leaks;
 use crate::limits::{CallLimits, STACK_BYTES_MAX, Usage};
 use crate::log::Log;
 use crate::masks::{Masks, SECRET_BYTES_MIN};
@@ -56,6 +57,8 @@ pub struct Call {
     /// A directory for this call alone, in which outputs and scratch are made once they are used. What is in it is the
     /// caller's to remove, after the outputs were taken.
     pub work_dir: PathBuf,
+    /// The declaration's variables that are secrets, each with what names the secret.
+    pub secret_environment: Vec<NamedValue>,
     /// How the program ended that the call before started. Its scratch is in `work_dir`, and is this call's.
     pub ended: Option<JobEnded>,
     pub limits: CallLimits,
@@ -146,7 +149,8 @@ impl Sandbox {
     }
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
-        let Call { tenant, entry, request, grants, time, inputs, work_dir, ended, limits, sink, outside } = call;
+        let Call { tenant, entry, request, grants, time, inputs, work_dir, limits, sink, outside, .. } = call;
+        let (secret_environment, ended) = (call.secret_environment, call.ended);
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
         let secrets = secrets(description, &request, &grants);
@@ -154,6 +158,7 @@ impl Sandbox {
         let revealed = matches!(outside, Outside::Replayed(_)).then_some(REVEALED);
         let masks = Masks::of(secrets.iter().map(|(_, value)| *value).chain(revealed));
         let short = too_short(&secrets);
+        let kept_back = leaks::masks(&grants);
         let asks = Asks::of(description, &request);
         let grants = grants.narrowed(&asks);
         let seam = Seam::new(&description.name, &action, sink, masks, asks, outside);
@@ -173,33 +178,21 @@ impl Sandbox {
         };
         let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
         let symbols = plugin.symbols.as_deref();
-        let making = Making { seam, limits, memory, grants, time, idempotency_key, ended, files, symbols };
+        let making =
+            Making { seam, limits, memory, grants, time, idempotency_key, secret_environment, ended, files, symbols };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await
         };
         let ran = self.run(code, making, run).await;
         let used_up = ran.files.as_ref().and_then(Files::used_up);
-        let result = match ran.result {
-            Ok(Ok(outcome)) => {
-                let mut outcome = outcome::masked(outcome, &ran.seam);
-                let checked = outcome::check(&mut outcome, &ran.seam, ran.has_started);
-                checked.map(|()| outcome).map_err(CallFailure::Interface)
-            }
-            Ok(Err(failure)) => {
-                let mut message = ran.seam.masked(&failure.message).into_owned();
-                // A guest often knows no more than that writing failed.
-                if let Some(limit) = used_up {
-                    message = format!("{limit}\n{message}");
-                }
-                Err(CallFailure::Plugin(outcome::checked(Failure { message, ..failure })))
-            }
-            Err(CallFailure::Trap(message)) => Err(CallFailure::Trap(ran.seam.masked(&message).into_owned())),
-            Err(failure) => Err(failure),
-        };
+        let mut result = judged(ran.result, &ran.seam, ran.has_started, used_up, &kept_back);
         if let Some(limit) = used_up {
             ran.seam.log(Level::Warn, limit);
         }
         let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
+        if result.is_ok() {
+            (result, made) = leaks::without(result, made, kept_back, &ran.seam).await;
+        }
         let result = match ran.seam.difference(result.as_ref().err().map(ToString::to_string).as_deref()) {
             // Whatever it led to.
             Some(difference) => Err(CallFailure::Differs(difference)),
@@ -280,7 +273,8 @@ impl Sandbox {
     }
 
     fn state(&self, making: Making<'_>) -> State {
-        let Making { seam, limits, memory, grants, time, idempotency_key, ended, files, .. } = making;
+        let Making { seam, limits, memory, grants, time, idempotency_key, secret_environment, ended, files, .. } =
+            making;
         let mut wasi = WasiCtx::builder();
         // Not even made: a socket is a descriptor of the host.
         wasi.allow_tcp(false).allow_udp(false);
@@ -297,6 +291,7 @@ impl Sandbox {
             connector: &self.0.connector,
             secrets: Secrets::of(&grants, &seam),
             scratch: files.scratch(),
+            secret_environment,
             ended,
         });
         let mut table = ResourceTable::new();
@@ -341,6 +336,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         grants,
         time: None,
         idempotency_key: "describe",
+        secret_environment: Vec::new(),
         ended: None,
         files,
         symbols: None,
@@ -363,6 +359,7 @@ struct Making<'a> {
     grants: Grants,
     time: Option<u64>,
     idempotency_key: &'a str,
+    secret_environment: Vec<NamedValue>,
     ended: Option<JobEnded>,
     files: Files,
     symbols: Option<&'a Symbols>,
@@ -378,10 +375,43 @@ struct Ran<T> {
     usage: Usage,
 }
 
+/// What a plugin's answer comes to: without secrets in what is shown, and no answer where there is one in what is given on.
+fn judged(
+    result: Result<Result<Outcome, Failure>, CallFailure>,
+    seam: &Seam,
+    has_started: bool,
+    used_up: Option<&str>,
+    kept_back: &Masks,
+) -> Result<Outcome, CallFailure> {
+    match result {
+        Ok(Ok(outcome)) => {
+            if let Some(place) = leaks::of_outcome(&outcome, kept_back) {
+                return Err(leaks::failure(&place, seam));
+            }
+            let mut outcome = outcome::masked(outcome, seam);
+            let checked = outcome::check(&mut outcome, seam, has_started);
+            checked.map(|()| outcome).map_err(CallFailure::Interface)
+        }
+        Ok(Err(failure)) => {
+            let mut message = seam.masked(&failure.message).into_owned();
+            // A guest often knows no more than that writing failed.
+            if let Some(limit) = used_up {
+                message = format!("{limit}\n{message}");
+            }
+            Err(CallFailure::Plugin(outcome::checked(Failure { message, ..failure })))
+        }
+        Err(CallFailure::Trap(message)) => Err(CallFailure::Trap(seam.masked(&message).into_owned())),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// The secret values that this call could let slip, with their names: those granted, and the settings that the plugin
 /// calls secret.
 fn secrets<'a>(description: &Description, request: &'a Request, grants: &'a Grants) -> Vec<(String, &'a str)> {
-    let granted = grants.secrets.iter().map(|(name, grant)| (format!("the secret \"{name}\""), grant.value.expose()));
+    let granted = grants
+        .secrets
+        .iter()
+        .flat_map(|(name, grant)| grant.values().map(move |value| (format!("the secret \"{name}\""), value)));
     let offered = description.action_types.iter().find(|offered| offered.id == request.action_type);
     let secret = offered.into_iter().flat_map(|offered| &offered.settings).filter(|setting| setting.secret);
     let given = secret.filter_map(|setting| request.settings.iter().find(|given| given.name == setting.name));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub use crate::capabilities::directories::{Access, Directory, DirectoryGrant};
 pub use crate::capabilities::http::HttpGrant;
 pub use crate::capabilities::secrets::SecretGrant;
+use crate::capabilities::secrets::stored::Stored;
 pub use crate::capabilities::{Grants, Written};
 
 impl Grants {
@@ -18,6 +19,15 @@ impl Grants {
         let kept = serde_json::to_value(self).and_then(serde_json::from_value);
         kept.expect("what is written of grants is read again")
     }
+}
+
+/// What is written in a file of grants is read with these.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Relative paths start here.
+    pub base: &'a Path,
+    /// Those of the account's stored secrets that the file names.
+    pub stored: &'a Stored,
 }
 
 /// One use of a capability, as a journal has it.
@@ -48,6 +58,12 @@ impl SecretValue {
 
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for SecretValue {
+    fn from(value: String) -> Self {
+        Self::new(value)
     }
 }
 

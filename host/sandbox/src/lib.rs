@@ -17,6 +17,7 @@ mod engine;
 pub mod files;
 pub mod grants;
 mod guests;
+mod leaks;
 mod limiter;
 pub mod limits;
 mod log;

@@ -12,7 +12,7 @@
 //!   that is given one says so.
 //! * Forms other than the value as it is are hidden from 8 bytes on.
 //! * Of a value with several lines, a line shorter than [`SECRET_BYTES_MIN`] bytes, or of nothing but signs, is not hidden by
-//!   itself: in a value that is JSON or YAML, it would be every bracket.
+//!   itself: in a value that is JSON or YAML, it would be every bracket. Nor is a line like `-----BEGIN PRIVATE KEY-----`.
 //! * What is encoded twice, encrypted, compressed, or spelled in another way is not found.
 //!
 //! # What it costs
@@ -25,6 +25,7 @@ mod escapes;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt;
+use std::io;
 use std::ops::Range;
 
 use aho_corasick::Anchored;
@@ -98,6 +99,22 @@ impl Masks {
     /// Whether there is a value in the bytes.
     pub fn find(&self, bytes: &[u8]) -> bool {
         matches!(self.bytes(bytes), Cow::Owned(_))
+    }
+
+    /// The same of what is read.
+    pub(crate) fn find_in(&self, from: &mut impl io::Read) -> io::Result<bool> {
+        let Some(forms) = &self.0 else { return Ok(false) };
+        let (mut reader, mut chunk) = (Reader::new(forms), vec![0; CHUNK_BYTES]);
+        loop {
+            let count = from.read(&mut chunk)?;
+            chunk[..count].iter().for_each(|byte| reader.read(forms, *byte));
+            if count == 0 {
+                reader.end(forms);
+            }
+            if count == 0 || !reader.found.is_empty() {
+                return Ok(!reader.found.is_empty());
+            }
+        }
     }
 
     /// The text with every value in it replaced.
@@ -315,9 +332,10 @@ impl Reader {
     }
 }
 
-/// Whether a line of a value gives something away by itself.
+/// Whether a line of a value gives something away by itself. The first and the last one of a key in PEM are those of every key.
 fn is_telling(line: &str) -> bool {
-    line.len() >= SECRET_BYTES_MIN && line.contains(char::is_alphanumeric)
+    let is_of_pem = line.starts_with("-----") && line.ends_with("-----");
+    line.len() >= SECRET_BYTES_MIN && line.contains(char::is_alphanumeric) && !is_of_pem
 }
 
 /// What base64 of any text around the value has in common, e.g. of `user:value`: a byte's place modulo 3 decides how it
@@ -397,6 +415,8 @@ mod tests {
         for ordinary in ["    [", "  }", "-----", "ab1", "pin: 48"] {
             assert_eq!(masks.text(ordinary), ordinary);
         }
+        let masks = Masks::of(["-----BEGIN KEY-----\nMIIEvQIB\n-----END KEY-----\n"]);
+        assert_eq!(masks.text("-----BEGIN KEY-----, MIIEvQIB"), "-----BEGIN KEY-----, ****");
     }
 
     /// Wherever a text is cut, and where it ends within what only looked like an escape.

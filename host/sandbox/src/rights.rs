@@ -171,7 +171,13 @@ mod tests {
     fn granted() -> Grants {
         let http = |host: &str, port| HttpGrant { tls: port == 443, host: host.into(), port, private: false };
         let directory = || DirectoryGrant { path: "/".into(), access: Access::Write };
-        let secret = || SecretGrant { value: SecretValue::new("v"), hosts: Vec::new(), reveal: true, commands: true };
+        let secret = || SecretGrant {
+            value: SecretValue::new("v"),
+            hosts: Vec::new(),
+            reveal: true,
+            commands: true,
+            stored: None,
+        };
         Grants {
             http: vec![http("a.example", 443), http("::1", 8080)],
             directories: BTreeMap::from([("public".into(), directory()), ("other".into(), directory())]),

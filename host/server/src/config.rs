@@ -12,6 +12,7 @@
 //! store_cache_mib = 64
 //! projects = "projects"                     # a folder of projects of CodeBuild, each a file NAME.json
 //! poll_seconds = 60                         # how often a source is looked at
+//! secret_keys = "/etc/pipewright/keys"      # what stored secrets are sealed with, in place of a file beside the data
 //!
 //! [tls]                                     # https in place of http
 //! certificate = "server.pem"
@@ -79,6 +80,9 @@ use pipewright_runner::programs::Offered;
 
 /// A larger file is refused.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Where systemd lays credentials (systemd.exec(5), `LoadCredential=`), and which of them has the keys of stored secrets.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+const SECRET_KEYS: &str = "pipewright-secret-keys";
 /// As many as one audience has at most (S114).
 const ACCOUNTS_MAX: usize = 1000;
 
@@ -124,6 +128,10 @@ pub struct Config {
     pub commands: Offered,
     /// Where events are delivered.
     notifications: Notifications,
+    /// The file of the keys that stored secrets are sealed with: a line of 64 hexadecimal digits for each, the newest first, which
+    /// nobody but its owner can read. Without it: the file `pipewright-secret-keys` of systemd's credentials if it is there, else
+    /// one of the data directory, which the server makes.
+    pub secret_keys: Option<PathBuf>,
     /// Where relative paths start.
     #[serde(skip)]
     base: PathBuf,
@@ -209,6 +217,7 @@ impl Default for Config {
             retention: Retention::default(),
             commands: Offered::default(),
             notifications: Notifications::default(),
+            secret_keys: None,
             base: PathBuf::new(),
         }
     }
@@ -310,6 +319,15 @@ impl Config {
     /// The account of those who run the host.
     pub fn operator(&self) -> u64 {
         account_number(&self.account).unwrap_or(pipewright_runner::host::ACCOUNT)
+    }
+
+    /// The file of keys that is not the server's own.
+    pub fn secret_keys(&self) -> Option<PathBuf> {
+        let credential = || {
+            let file = PathBuf::from(std::env::var_os(CREDENTIALS_DIRECTORY)?).join(SECRET_KEYS);
+            file.exists().then_some(file)
+        };
+        self.secret_keys.as_ref().map(|path| self.path(path)).or_else(credential)
     }
 
     /// Every account, the operator's first.

@@ -217,6 +217,7 @@ fn identity(config: &Config, work: Work) -> Identity {
         store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
         limits: config.limits.clone(),
         commands: config.commands.clone(),
+        secret_keys: config.secret_keys(),
         work,
         ..Identity::default()
     }

@@ -25,7 +25,9 @@ impl Given {
 
 /// Of one name, the action's value wins over the project's, and that over the buildspec's, be they secrets or not.
 pub(crate) fn given(buildspec: &Buildspec, project: &Project, started_with: &[Variable], about: &About) -> Given {
-    let mut secrets: BTreeMap<String, String> = buildspec.env.parameter_store.iter().cloned().collect();
+    let parameters = buildspec.env.parameter_store.iter();
+    let mut secrets: BTreeMap<String, String> =
+        parameters.map(|(name, parameter)| (name.clone(), parameter_name(parameter))).collect();
     let references = buildspec.env.secrets_manager.iter();
     secrets.extend(references.map(|(name, reference)| (name.clone(), secret_name(reference))));
     let mut plain = BTreeMap::new();
@@ -36,7 +38,8 @@ pub(crate) fn given(buildspec: &Buildspec, project: &Project, started_with: &[Va
             plain.insert(name, value);
         } else {
             plain.remove(&name);
-            secrets.insert(name, value);
+            let is_parameter = variable.kind == VariableKind::ParameterStore;
+            secrets.insert(name, if is_parameter { parameter_name(&value) } else { value });
         }
     }
     let none = BTreeMap::new();
@@ -44,11 +47,19 @@ pub(crate) fn given(buildspec: &Buildspec, project: &Project, started_with: &[Va
     Given { environment: environment(buildspec, &origins), secrets }
 }
 
-/// `id`, or `id:key`: which version it is, the grant says.
+/// `id:key:stage:version`, without what is empty at the end.
 fn secret_name(reference: &SecretReference) -> String {
-    match &reference.json_key {
-        Some(key) => format!("{}:{key}", reference.secret_id),
-        None => reference.secret_id.clone(),
+    let SecretReference { secret_id, json_key, version_stage, version_id } = reference;
+    let or_empty = |part: &Option<String>| part.clone().unwrap_or_default();
+    let whole = [secret_id.clone(), or_empty(json_key), or_empty(version_stage), or_empty(version_id)].join(":");
+    whole.trim_end_matches(':').to_owned()
+}
+
+/// `name`, or `name:version`, as a secret is named.
+fn parameter_name(parameter: &str) -> String {
+    match parameter.rsplit_once(':') {
+        Some((name, version)) if version.parse::<u64>().is_ok() => format!("{name}:::{version}"),
+        _ => parameter.to_owned(),
     }
 }
 

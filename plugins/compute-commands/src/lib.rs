@@ -4,7 +4,7 @@
 //! The commands, files and variables stand on the action. They are one phase of a build, with the shell, the variables and the
 //! globs of buildspecs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use build_jobs::{Ended, Plan, Progress, advance, directory_of, is_first, source_directory};
 use pipewright_buildspec::{About, Buildspec, Origins, Source, Status, environment};
@@ -40,7 +40,8 @@ fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Repor
         info!("The grant says what the commands may use and reach: the compute type and the network's settings do not");
     }
     let buildspec = buildspec(action)?;
-    let mut ended = match run(action, &buildspec)? {
+    let secrets = secrets();
+    let mut ended = match run(action, &buildspec, &secrets)? {
         Progress::Waiting(wait) => return Ok(Step::Waiting(wait)),
         Progress::Ended(ended) => ended,
     };
@@ -48,27 +49,32 @@ fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Repor
     if let Some(reason) = failure(&ended) {
         return Err(Failure::job(format!("Action failed with status: FAILED. {reason}")));
     }
-    let variables = ended.exported(&buildspec, &BTreeSet::new())?;
+    let variables = ended.exported(&buildspec, &secrets.into_keys().collect())?;
     Ok(Step::Done(Report { summary: None, external_id: None, variables, links: Vec::new() }))
 }
 
 /// Passes where shell commands in the first input artifact succeed. The other ones are in `CODEBUILD_SRC_DIR_NAME`.
 #[action(provider = "Commands", owner = "AWS", inputs = 1..=10)]
 fn commands_rule(action: &Action, (): ()) -> Result<Step<Verdict>> {
-    Ok(match run(action, &buildspec(action)?)? {
+    Ok(match run(action, &buildspec(action)?, &secrets())? {
         Progress::Waiting(wait) => Step::Waiting(wait),
         Progress::Ended(ended) => Step::Done(failure(&ended).map_or_else(Verdict::passed, Verdict::failed)),
     })
 }
 
+/// Variables that are secrets, each with what names its secret.
+fn secrets() -> BTreeMap<String, String> {
+    commands::declared_secrets().into_iter().map(|declared| (declared.name, declared.value)).collect()
+}
+
 /// The commands, call by call.
-fn run(action: &Action, buildspec: &Buildspec) -> Result<Progress> {
+fn run(action: &Action, buildspec: &Buildspec, secrets: &BTreeMap<String, String>) -> Result<Progress> {
     let primary = action.input()?;
     let plan = Plan {
         buildspec,
         primary: Some(primary.name()),
         environment: variables(action, buildspec),
-        secrets: BTreeMap::new(),
+        secrets: secrets.clone(),
         image: None,
         wall_seconds_max: None,
     };

@@ -32,6 +32,19 @@ fn commands_make_an_artifact_and_variables() {
 }
 
 #[test]
+fn a_variable_that_is_a_secret_is_a_handle() {
+    let host = Host::new()
+        .input("Source", &[])
+        .commands(&["[ \"$TOKEN\" = correct-horse ]", "SIZE=${#TOKEN}"])
+        .secret_environment("TOKEN", "db:password")
+        .secret("db:password", "correct-horse")
+        .output_variables(&["SIZE", "TOKEN"]);
+    let (host, report) = run(host);
+    assert_eq!(report.unwrap().variables, [("SIZE".to_owned(), "13".to_owned())]);
+    assert!(host.log().contains("TOKEN is not exported"), "{}", host.log());
+}
+
+#[test]
 fn the_first_failure_ends_them() {
     let (host, report) = run(Host::new().input("Source", &[]).commands(&["echo one", "false", "echo two"]));
     let message = "Action failed with status: FAILED. COMMAND_EXECUTION_ERROR: Error while executing command: false. Reason: exit status 1";

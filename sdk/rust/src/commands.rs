@@ -74,7 +74,8 @@ impl Job {
         self
     }
 
-    /// Sets an environment variable to a secret's value, which the plugin does not see.
+    /// Sets an environment variable to a secret's value, which the plugin does not see. A secret of the host's store may be named with
+    /// a key and a version: `NAME:JSON-KEY:VERSION-STAGE:VERSION-ID`.
     pub fn secret(mut self, variable: impl Into<String>, name: impl Into<String>) -> Self {
         self.0.secrets.push(NamedValue { name: variable.into(), value: name.into() });
         self
@@ -113,6 +114,12 @@ impl Ended {
     pub fn succeeded(&self) -> bool {
         self.status == 0 && self.limit.is_none()
     }
+}
+
+/// The declaration's `environmentVariables` of the type `SECRETS_MANAGER`, each with what names its secret: for [`Job::secret`]. They
+/// are not in [`Action::environment`](crate::Action::environment).
+pub fn declared_secrets() -> Vec<NamedValue> {
+    host::declared_secrets()
 }
 
 /// How the program ended for which this call was made; `None` if the call was made for something else.

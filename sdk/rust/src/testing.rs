@@ -60,6 +60,7 @@ pub(crate) struct State {
 struct Told {
     time: u64,
     secrets: BTreeMap<String, String>,
+    declared_secrets: Vec<NamedValue>,
     /// What was handed out for secrets, and what is put in its place.
     stand_ins: BTreeMap<String, String>,
     answers: VecDeque<(String, Answer)>,
@@ -88,6 +89,7 @@ impl Host {
         let told = Told {
             time: TIME_MILLISECONDS,
             secrets: BTreeMap::new(),
+            declared_secrets: Vec::new(),
             stand_ins: BTreeMap::new(),
             answers: VecDeque::new(),
             requests: Vec::new(),
@@ -139,6 +141,13 @@ impl Host {
     /// One of the declaration's `environmentVariables`.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.request.environment.push(NamedValue { name: name.to_owned(), value: value.to_owned() });
+        self
+    }
+
+    /// One of them of the type `SECRETS_MANAGER`, with what names its secret.
+    pub fn secret_environment(self, name: &str, secret: &str) -> Self {
+        let declared = NamedValue { name: name.to_owned(), value: secret.to_owned() };
+        self.state.told.borrow_mut().declared_secrets.push(declared);
         self
     }
 

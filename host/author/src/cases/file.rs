@@ -35,6 +35,9 @@ pub(super) struct CaseFile {
     /// The declaration's `environmentVariables`.
     #[serde(default)]
     pub(super) environment: BTreeMap<String, String>,
+    /// Those of them of the type `SECRETS_MANAGER`, each with what names its secret.
+    #[serde(default)]
+    pub(super) secret_environment: BTreeMap<String, String>,
     /// The declaration's `outputVariables`.
     #[serde(default)]
     pub(super) output_variables: Vec<String>,

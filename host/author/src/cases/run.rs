@@ -88,6 +88,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
             time: Some(given.time),
             inputs: stage.inputs(case, &given.inputs).map_err(invalid)?,
             work_dir: stage.work(number),
+            secret_environment: named(&case.file.secret_environment),
             ended,
             limits: limits(&case.file.limits),
             sink: log.clone(),
@@ -235,10 +236,6 @@ impl Given {
     }
 
     fn request(&self, case: &Case, resumed: Option<Resumption>) -> Request {
-        let named = |map: &BTreeMap<String, String>| {
-            let value = |(name, value): (&String, &String)| NamedValue { name: name.clone(), value: value.clone() };
-            map.iter().map(value).collect()
-        };
         let names = &case.file.names;
         let or = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.to_owned());
         Request {
@@ -263,6 +260,11 @@ impl Given {
             resumed,
         }
     }
+}
+
+fn named(map: &BTreeMap<String, String>) -> Vec<NamedValue> {
+    let value = |(name, value): (&String, &String)| NamedValue { name: name.clone(), value: value.clone() };
+    map.iter().map(value).collect()
 }
 
 /// In memory, if there is room for all that run at once: a case makes some folders, and there are disks that take their time over

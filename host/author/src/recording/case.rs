@@ -112,6 +112,9 @@ fn table(calls: &[RecordedCall]) -> Result<Table, toml::ser::Error> {
     if !request.environment.is_empty() {
         case.insert("environment".into(), named(&request.environment));
     }
+    if !first.secret_environment.is_empty() {
+        case.insert("secret-environment".into(), named(&first.secret_environment));
+    }
     if !request.settings.is_empty() {
         case.insert("settings".into(), named(&request.settings));
     }

@@ -92,6 +92,7 @@ impl Stage<'_> {
             time: Some(call.outside.time),
             inputs,
             work_dir: self.folder.join("work"),
+            secret_environment: call.secret_environment.clone(),
             ended: None,
             limits: call.limits.clone(),
             sink,

@@ -105,11 +105,7 @@ impl Client {
             .header(X_AMZ_TARGET, format!("{TARGET_PREFIX}.{operation}"))
             .body(Bytes::from(body));
         let answer = self.send(request.map_err(|error| self.broken(error))?).await?;
-        let body = self.whole(answer).await?;
-        if body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&body).map_err(|error| self.broken(error))
+        self.answered(answer).await
     }
 
     /// A JSON document of the plain HTTP interface. Segments of paths are encoded here; the query is as it is sent.
@@ -118,31 +114,31 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.broken(error))
     }
 
-    /// Changes something over the plain HTTP interface.
-    pub async fn put(&self, segments: &[&str], document: &impl Serialize) -> Result<(), ClientError> {
+    /// Changes something over the plain HTTP interface, and gives what it says to that.
+    pub async fn put(&self, segments: &[&str], document: &impl Serialize) -> Result<Value, ClientError> {
         self.put_with(segments, "", document).await
     }
 
     /// The same with a query.
-    pub async fn put_with(&self, segments: &[&str], query: &str, document: &impl Serialize) -> Result<(), ClientError> {
-        self.send_put(segments, query, document).await.map(drop)
-    }
-
-    /// The same, where the answer is a JSON document.
-    pub async fn put_for(&self, segments: &[&str], document: &impl Serialize) -> Result<Value, ClientError> {
-        let body = self.whole(self.send_put(segments, "", document).await?).await?;
-        serde_json::from_slice(&body).map_err(|error| self.broken(error))
-    }
-
-    async fn send_put(
+    pub async fn put_with(
         &self,
         segments: &[&str],
         query: &str,
         document: &impl Serialize,
-    ) -> Result<Response<Incoming>, ClientError> {
+    ) -> Result<Value, ClientError> {
         let body = serde_json::to_vec(document).map_err(|error| self.broken(error))?;
         let request = Request::put(target(segments, query)).header(CONTENT_TYPE, "application/json");
-        self.send(request.body(Bytes::from(body)).map_err(|error| self.broken(error))?).await
+        let answer = self.send(request.body(Bytes::from(body)).map_err(|error| self.broken(error))?).await?;
+        self.answered(answer).await
+    }
+
+    /// A document, or nothing.
+    async fn answered(&self, answer: Response<Incoming>) -> Result<Value, ClientError> {
+        let body = self.whole(answer).await?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body).map_err(|error| self.broken(error))
     }
 
     /// Takes something away over the plain HTTP interface.

@@ -107,6 +107,7 @@ impl<'a> Ours<'a> {
             time: None,
             inputs: vec![self.input.clone()],
             work_dir: work.clone(),
+            secret_environment: Vec::new(),
             ended: None,
             limits,
             sink: log.clone(),

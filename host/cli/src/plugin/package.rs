@@ -93,7 +93,7 @@ impl DataArguments {
         let region = self.region.clone().unwrap_or_else(|| host::REGION.to_owned());
         let client = Client::new(endpoint.trim().parse()?, key, region).trusting(ca_bundle(&environment));
         match client.put(&["v1", "plugins", "load"], &serde_json::json!({})).await {
-            Ok(()) => Ok("the server that runs uses it from now on"),
+            Ok(_) => Ok("the server that runs uses it from now on"),
             // One that was killed leaves its address behind.
             Err(ClientError::Unreachable { .. }) => Ok(AT_START),
             Err(error) => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use pipewright_artifacts::files::{Node, Tree, export};
 use pipewright_pipeline::machine::{self, ExecutionDetails, FailureType};
 use pipewright_sandbox::abi::{NamedValue, Outcome, Resumption, Signal, TypeId, Wait, Wake};
+use pipewright_sandbox::capabilities::secrets::stored::Stored;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
 use pipewright_sandbox::{CallEnd, Plugin, Sandbox, Usage};
@@ -142,7 +143,7 @@ fn single(arguments: &Arguments, plugin: &Plugin) -> Result<Single, Ended> {
         }
     };
     let description = plugin.description();
-    let grants = grants.resolve(&of, &description.name, &description.version).map_err(Ended::usage)?;
+    let grants = grants.resolve(&of, &description.name, &description.version, &Stored::new()).map_err(Ended::usage)?;
     let action = action(plugin, arguments.action.as_deref())?;
     if let Some(unknown) = unknown_settings(plugin, &action, arguments.set.iter().map(|(name, _)| name)).first() {
         return Err(Ended::usage(format!("--set {unknown}")));

@@ -125,7 +125,8 @@ async fn put_offer(server: &Server, action_type: &str, accounts: &[String]) -> R
         return Err(Ended::usage(format!("{action_type:?}: write an action type as Deploy/Custom/Rollout/1")));
     };
     let id = json!({ "category": category, "owner": owner, "provider": provider, "version": version });
-    Ok(server.client.put(&["v1", "plugins", "offer"], &json!({ "actionType": id, "accounts": accounts })).await?)
+    server.client.put(&["v1", "plugins", "offer"], &json!({ "actionType": id, "accounts": accounts })).await?;
+    Ok(())
 }
 
 pub fn deprecate(arguments: &Say) -> Result<ExitCode, Ended> {

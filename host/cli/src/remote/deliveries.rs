@@ -142,7 +142,7 @@ async fn add(server: &Server, add: &Add) -> Result<ExitCode, Ended> {
         let secret = secret.map_err(|error| Ended::Usage(format!("{}: {error}", file.display())))?;
         target["secret"] = secret.trim().into();
     }
-    let answer = server.client.put_for(&["v1", "notifications", &add.name], &target).await?;
+    let answer = server.client.put(&["v1", "notifications", &add.name], &target).await?;
     if server.json {
         out::json(&answer);
         return Ok(ExitCode::from(exit::SUCCEEDED));

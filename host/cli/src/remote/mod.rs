@@ -18,6 +18,7 @@ pub mod pipelines;
 pub mod reload;
 pub mod retry;
 pub mod rollback;
+pub mod secret;
 pub(super) mod show;
 pub mod start;
 pub mod status;

@@ -12,6 +12,7 @@ use pipewright_pipeline::declaration::{
 use pipewright_pipeline::machine::all;
 use pipewright_pipeline::secrets;
 use pipewright_pipeline::validate::{self, Context};
+use pipewright_sandbox::capabilities::secrets::stored::Stored;
 use pipewright_sandbox::{LoadError, Sandbox};
 use sha2::{Digest as _, Sha256};
 
@@ -281,7 +282,7 @@ fn resolve_grants(grants: &GrantsFile, declaration: &PipelineDeclaration, plugin
     for placed in all(declaration) {
         if let Some(served) = catalogue.bound(&placed.declared.type_id()) {
             let (name, version) = (&served.about.name, &served.about.version);
-            grants.resolve(&placed.name_in_pipeline(), name, version).map_err(Ended::usage)?;
+            grants.resolve(&placed.name_in_pipeline(), name, version, &Stored::new()).map_err(Ended::usage)?;
         }
     }
     Ok(())

@@ -15,6 +15,8 @@ use pipewright_store::{Aggregate, READ_ROWS_MAX};
 
 /// The parts that hold the grants that executions pin, by their digests.
 pub const GRANTS: &str = "grants/";
+/// The parts that hold the account's secrets, sealed, by their names. They are not exported.
+pub const SECRETS: &str = "secret/";
 /// The part that says that all events of the account have their rows: the first versions wrote none.
 const EVENTS_INDEXED: &str = "indexed/events";
 

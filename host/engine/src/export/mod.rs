@@ -27,7 +27,7 @@ use pipewright_artifacts::files::Blobs;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
-use crate::driver::{DriverError, record};
+use crate::driver::{DriverError, SECRETS, record};
 use crate::retention::Keeper;
 use lines::{
     AggregateLine, FileKind, FileLine, HeadLine, Line, LogLine, Name, PartLine, RecordLine, TakenLine, UnreadLine,
@@ -46,7 +46,7 @@ const PIECES_WAITING_MAX: usize = 4;
 const CHUNK_BYTES: usize = 192 * 1024;
 /// A pipeline that changes while it is exported is caught up with until fewer steps than these are left.
 const STEPS_BEHIND_MAX: usize = 32;
-/// An account's secrets stay where they are: its access keys, and what signs the tokens of its pages. The server makes new
+/// An account's secrets stay where they are: its access keys, its stored secrets, whose key is not exported either, and what signs the tokens of its pages. The server makes new
 /// ones where there are none.
 const KEYS: &[u8] = b"key/";
 const PAGE_KEY: &[u8] = b"page-key";
@@ -378,7 +378,7 @@ fn live_name(key: &PartKey) -> &[u8] {
 
 fn is_secret(key: &PartKey) -> bool {
     let name = live_name(key);
-    name.starts_with(KEYS) || name == PAGE_KEY
+    name.starts_with(KEYS) || name.starts_with(SECRETS.as_bytes()) || name == PAGE_KEY
 }
 
 impl Writer {

@@ -5,7 +5,8 @@ use pipewright_sandbox::abi;
 use pipewright_sandbox::grants::Grants;
 use pipewright_store::Aggregate;
 
-use super::{SandboxActions, named};
+use super::SandboxActions;
+use super::request::named;
 use crate::builds;
 use crate::work_folder::WorkFolder;
 

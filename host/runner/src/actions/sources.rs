@@ -85,8 +85,7 @@ impl SandboxActions {
         let plugin = &plugin.ok_or_else(|| format!("no plugin serves {}", action.action_type_id))?;
         let description = plugin.description();
         let grants = self.current_grants(pipeline.account, declaration.name.clone()).await?;
-        let grants = grants.resolve(&format!("{stage}/{name}"), &description.name, &description.version);
-        let mut grants = grants.map_err(|error| error.to_string())?;
+        let mut grants = self.resolved(pipeline.account, &grants, &format!("{stage}/{name}"), description).await?;
         folder.empty().await;
         let empty = Default::default();
         let settings = action.configuration.as_ref().unwrap_or(&empty);
@@ -100,6 +99,7 @@ impl SandboxActions {
             time: None,
             inputs: Vec::new(),
             work_dir: folder.0.clone(),
+            secret_environment: Vec::new(),
             ended: None,
             limits: self.limits.clone(),
             sink: Arc::new(Unheard),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipewright_artifacts::files::{Blobs, Node, Tree};
 use pipewright_base::Digest;
-use pipewright_sandbox::abi::{Entry, Outcome};
+use pipewright_sandbox::abi::{Entry, NamedValue, Outcome};
 use pipewright_sandbox::capabilities::commands::Ended;
 use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::Grants;
@@ -30,6 +30,7 @@ pub struct CallParameters {
     grants: Grants,
     limits: CallLimits,
     inputs: Vec<(String, Digest)>,
+    secret_environment: Vec<NamedValue>,
     ended: Option<Ended>,
 }
 
@@ -41,6 +42,7 @@ impl CallParameters {
             grants: call.grants.recorded(),
             limits: call.limits.clone(),
             inputs: call.inputs.iter().map(digest).collect(),
+            secret_environment: call.secret_environment.clone(),
             ended: call.ended.clone(),
         }
     }
@@ -90,6 +92,7 @@ impl Keeper {
             grants: made.grants,
             limits: made.limits,
             inputs: made.inputs,
+            secret_environment: made.secret_environment,
             ended: made.ended,
             outside: kept.outside,
             result,

@@ -15,7 +15,7 @@ use std::path::Path;
 use pipewright_base::Digest;
 use pipewright_pipeline::machine::FailureType;
 use pipewright_sandbox::Usage;
-use pipewright_sandbox::abi::{Entry, Outcome, Request};
+use pipewright_sandbox::abi::{Entry, NamedValue, Outcome, Request};
 use pipewright_sandbox::capabilities::commands::Ended;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
@@ -67,6 +67,9 @@ pub struct RecordedCall {
     pub limits: CallLimits,
     /// The input artifacts and the digests of their manifests.
     pub inputs: Vec<(String, Digest)>,
+    /// The declaration's variables that are secrets, each with what names its secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_environment: Vec<NamedValue>,
     /// How the program ended for which the call was made. What it left in the scratch is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,

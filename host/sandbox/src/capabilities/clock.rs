@@ -15,7 +15,7 @@ use wasmtime_wasi::HostWallClock;
 use super::{Capability, Exchange, Row, Setup};
 use crate::abi;
 use crate::clock::{monotonic, since_epoch};
-use crate::grants::{CaseFolder, Use};
+use crate::grants::{CaseFolder, Place, Use};
 use crate::outside::{Exchanged, Outside};
 use crate::rights::{Asked, Asks};
 use crate::seam::{HostCallOutcome, Seam};
@@ -49,7 +49,7 @@ impl Capability for Clock {
         *granted &= asks.any(CLOCK);
     }
 
-    fn resolve(written: &bool, _: &Path) -> Result<bool, String> {
+    fn resolve(written: &bool, _: Place<'_>) -> Result<bool, String> {
         Ok(*written)
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Capability, Row, Setup};
 use crate::abi;
-use crate::grants::{CaseFolder, Use, key, stays_below, tidy};
+use crate::grants::{CaseFolder, Place, Use, key, stays_below, tidy};
 use crate::outside::Observed;
 use crate::rights::{Asked, Asks};
 use crate::seam::{Denied, HostCallOutcome, HostCallTimer, Seam};
@@ -100,8 +100,8 @@ impl Capability for Directories {
     }
 
     /// The directories must exist, and a writable one is made if it does not.
-    fn resolve(written: &Self::Written, base: &Path) -> Result<Self::Grant, String> {
-        written.iter().map(|(name, directory)| Ok((name.clone(), directory.resolve(name, base)?))).collect()
+    fn resolve(written: &Self::Written, place: Place<'_>) -> Result<Self::Grant, String> {
+        written.iter().map(|(name, directory)| Ok((name.clone(), directory.resolve(name, place.base)?))).collect()
     }
 
     fn in_words(written: &Self::Written, base: &Path) -> Vec<String> {

@@ -24,7 +24,7 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::WasiCtxBuilder;
 
 use crate::abi;
-use crate::grants::{CaseFolder, Use};
+use crate::grants::{CaseFolder, Place, Use};
 use crate::limits::CallLimits;
 use crate::outside::{Exchanged, Kept};
 use crate::rights::{Asked, Asks};
@@ -86,8 +86,8 @@ pub trait Capability: Sized + Send + 'static {
     /// Takes away what the plugin does not ask for.
     fn narrow(granted: &mut Self::Grant, asks: &Asks);
 
-    /// Relative paths start at `base`. What is wrong is said with its key.
-    fn resolve(written: &Self::Written, base: &Path) -> Result<Self::Grant, String>;
+    /// What is wrong is said with its key.
+    fn resolve(written: &Self::Written, place: Place<'_>) -> Result<Self::Grant, String>;
 
     /// For a person who is to consent: one line for each thing, after "may".
     fn in_words(written: &Self::Written, base: &Path) -> Vec<String>;
@@ -191,6 +191,8 @@ pub struct Setup<'a> {
     pub(crate) secrets: Secrets,
     /// The host's directory that the guest sees as its scratch, once it is there.
     pub(crate) scratch: &'a Path,
+    /// The declaration's variables that are secrets.
+    pub(crate) secret_environment: Vec<abi::NamedValue>,
     /// How the program ended for which the call is made.
     pub(crate) ended: Option<Ended>,
 }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Capability, Exchange, Row, Setup};
 use crate::abi;
-use crate::grants::{CaseFolder, Use};
+use crate::grants::{CaseFolder, Place, Use};
 use crate::outside::Exchanged;
 use crate::rights::{Asked, Asks};
 use crate::seam::{HostCallOutcome, Seam};
@@ -49,7 +49,7 @@ impl Capability for Randomness {
         *granted &= asks.any(RANDOMNESS);
     }
 
-    fn resolve(written: &bool, _: &Path) -> Result<bool, String> {
+    fn resolve(written: &bool, _: Place<'_>) -> Result<bool, String> {
         Ok(*written)
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Owns the stand-ins of one call, and where each may be replaced. Must not know how requests are sent.
 
+pub(super) mod give;
+pub mod stored;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,12 +17,13 @@ use pipewright_text::{first_bytes, is_printable};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{HasSelf, Linker};
 
+use self::stored::Picked;
 use super::commands::COMMANDS;
 use super::http::{HttpGrant, RequestOrigin, hosts, normal_host};
 use super::{Capability, Exchange, Row, Setup};
 use crate::abi as plugin;
 use crate::bindings::pipewright::plugin::secrets as abi;
-use crate::grants::{CaseFolder, Grants, SecretValue, Use, key, stays_below};
+use crate::grants::{CaseFolder, Grants, Place, SecretValue, Use, key, stays_below};
 use crate::masks::Masks;
 use crate::outside::{Exchanged, REVEALED};
 use crate::rights::{Asked, Asks};
@@ -75,7 +79,7 @@ pub(crate) enum Refusal {
     TooLarge,
 }
 
-/// One secret: where its value comes from, `env` or `file`, and who gets it.
+/// One secret: where its value comes from, `env`, `file` or `store`, and who gets it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secret {
@@ -85,6 +89,10 @@ pub struct Secret {
     /// The file that has the value, of which a line feed at the end is no part. Nobody but its owner may be able to read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
+    /// A secret of the account's store, as `pipewright secret set` keeps it: its name, or `NAME:JSON-KEY:VERSION-STAGE:VERSION-ID`, of
+    /// which all but the name may be left out. What the grant leaves open, a program's variable may say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store: Option<String>,
     /// Where the host may send the value, out of what `http` grants: origins like `http://localhost:8080`, or names of hosts.
     #[serde(default)]
     hosts: Vec<String>,
@@ -109,6 +117,16 @@ pub struct SecretGrant {
     /// Programs may be given it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub commands: bool,
+    /// Of one of the account's store: what the grant gives of it.
+    #[serde(skip)]
+    pub stored: Option<Picked>,
+}
+
+impl SecretGrant {
+    /// What is to be shown nowhere: the value, and what else of a stored secret may be given.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.value.expose()).chain(self.stored.iter().flat_map(Picked::values))
+    }
 }
 
 fn revealed() -> SecretValue {
@@ -201,16 +219,17 @@ impl Capability for Secrets {
         });
     }
 
-    fn resolve(written: &Self::Written, base: &Path) -> Result<Self::Grant, String> {
-        written.iter().map(|(name, secret)| Ok((name.clone(), secret.resolve(name, base)?))).collect()
+    fn resolve(written: &Self::Written, place: Place<'_>) -> Result<Self::Grant, String> {
+        written.iter().map(|(name, secret)| Ok((name.clone(), secret.resolve(name, place)?))).collect()
     }
 
     fn in_words(written: &Self::Written, base: &Path) -> Vec<String> {
         let line = |(name, secret): (&String, &Secret)| {
-            let from = match (&secret.env, &secret.file) {
-                (Some(env), _) => format!("environment variable {env}"),
-                (None, Some(file)) => format!("file {}", base.join(file).display()),
-                (None, None) => "nowhere".to_owned(),
+            let from = match (&secret.env, &secret.file, &secret.store) {
+                (Some(env), ..) => format!("environment variable {env}"),
+                (None, Some(file), _) => format!("file {}", base.join(file).display()),
+                (None, None, Some(stored)) => format!("{stored} of the account's store"),
+                (None, None, None) => "nowhere".to_owned(),
             };
             let to = if secret.hosts.is_empty() { "no host".to_owned() } else { secret.hosts.join(", ") };
             let reveal = if secret.reveal { ", and read its value" } else { "" };
@@ -226,8 +245,10 @@ impl Capability for Secrets {
             if let Some(file) = secret.file.as_ref().filter(|file| !stays_below(base, file)) {
                 problems.push(format!("secrets.{name}: {} leads out of the case's folder", file.display()));
             }
-            if secret.env.is_some() {
-                problems.push(format!("secrets.{name}: give file = \"PATH\", not an environment variable"));
+            if secret.env.is_some() || secret.store.is_some() {
+                problems.push(format!(
+                    "secrets.{name}: give file = \"PATH\", not an environment variable or a secret of a store"
+                ));
             }
         }
         problems
@@ -257,6 +278,7 @@ impl Capability for Secrets {
         let secret = |SecretGrant { hosts, reveal, commands, .. }: &SecretGrant| Secret {
             env: None,
             file: Some(folder.secret.into()),
+            store: None,
             hosts: hosts.clone(),
             reveal: *reveal,
             commands: *commands,
@@ -327,25 +349,6 @@ impl Exchange for Secrets {
     }
 }
 
-/// Whether a program may be given it.
-pub(super) fn check_give(grants: &BTreeMap<String, SecretGrant>, asks: &Asks, name: &str) -> Result<(), Denied> {
-    let line = match grants.get(name) {
-        Some(grant) if grant.commands => return Ok(()),
-        Some(_) => "{ …, commands = true }",
-        None => "{ env = \"…\", commands = true }",
-    };
-    Err(Denied {
-        tried: format!("to give the secret \"{name}\" to a program"),
-        grant: format!("secrets.{} = {line}", key(name)),
-        is_asked: is_asked(asks, name) || asks.any(COMMANDS),
-    })
-}
-
-/// Journals that a program is given it.
-pub(super) fn given(seam: &Arc<Seam>, name: &str) {
-    seam.begin(SECRETS, GIVE).end(name, HostCallOutcome::Done, 0);
-}
-
 fn is_asked(asks: &Asks, name: &str) -> bool {
     asks.has(USE, name) || asks.has(REVEAL, name)
 }
@@ -355,14 +358,32 @@ fn lower(host: &str) -> String {
 }
 
 impl Secret {
-    fn resolve(&self, name: &str, base: &Path) -> Result<SecretGrant, String> {
-        let value = match (&self.env, &self.file) {
-            (Some(variable), None) => env::var(variable)
-                .map_err(|_| format!("secrets.{name}: the environment variable {variable} is not set"))?,
-            (None, Some(file)) => secret_file(name, &base.join(file))?,
-            _ => return Err(format!("secrets.{name}: give either env = \"NAME\" or file = \"PATH\"")),
+    /// The name of the account's secret that it is.
+    pub fn stored(&self) -> Option<&str> {
+        self.store.as_deref().map(|reference| reference.split_once(':').map_or(reference, |(name, _)| name))
+    }
+
+    fn resolve(&self, name: &str, place: Place<'_>) -> Result<SecretGrant, String> {
+        let mut stored = None;
+        let value = match (&self.env, &self.file, &self.store) {
+            (Some(variable), None, None) => env::var(variable)
+                .map_err(|_| format!("secrets.{name}: the environment variable {variable} is not set"))?
+                .into(),
+            (None, Some(file), None) => secret_file(name, &place.base.join(file))?.into(),
+            (None, None, Some(reference)) => {
+                let picked =
+                    Picked::of(reference, place.stored).map_err(|reason| format!("secrets.{name}: {reason}"))?;
+                let value = picked.value().map_err(|reason| format!("secrets.{name}: {reason}"))?;
+                stored = Some(picked);
+                value
+            }
+            _ => {
+                return Err(format!(
+                    "secrets.{name}: give one of env = \"NAME\", file = \"PATH\" and store = \"NAME\""
+                ));
+            }
         };
-        if value.is_empty() {
+        if value.expose().is_empty() {
             return Err(format!("secrets.{name}: the value is empty"));
         }
         let hosts = self.hosts.iter().map(|host| {
@@ -375,7 +396,7 @@ impl Secret {
             }
         });
         let hosts = hosts.collect::<Result<_, _>>()?;
-        Ok(SecretGrant { value: SecretValue::new(value), hosts, reveal: self.reveal, commands: self.commands })
+        Ok(SecretGrant { value, hosts, reveal: self.reveal, commands: self.commands, stored })
     }
 }
 
@@ -446,7 +467,7 @@ impl Secrets {
         }
         // Who may read a value itself may read it in an answer, too.
         let hidden = put.iter().filter_map(|name| self.0.grants.get(*name)).filter(|grant| !grant.reveal);
-        Ok(Masks::of(hidden.map(|grant| grant.value.expose())))
+        Ok(Masks::of(hidden.flat_map(SecretGrant::values)))
     }
 
     fn replaced<'a>(

@@ -57,9 +57,8 @@ macro_rules! capabilities {
                 Ok(())
             }
 
-            /// Relative paths start at `base`.
-            pub fn resolve(&self, base: &Path) -> Result<Grants, String> {
-                Ok(Grants { $($name: $type::resolve(&self.$name, base)?,)* })
+            pub fn resolve(&self, place: Place<'_>) -> Result<Grants, String> {
+                Ok(Grants { $($name: $type::resolve(&self.$name, place)?,)* })
             }
 
             /// One line for each thing that is granted.

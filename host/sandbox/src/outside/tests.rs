@@ -48,8 +48,13 @@ const VALUE: &str = "s3cret/value";
 
 impl Calling {
     fn new(outside: Outside) -> Self {
-        let secret =
-            |reveal| SecretGrant { value: SecretValue::new(VALUE), hosts: Vec::new(), reveal, commands: false };
+        let secret = |reveal| SecretGrant {
+            value: SecretValue::new(VALUE),
+            hosts: Vec::new(),
+            reveal,
+            commands: false,
+            stored: None,
+        };
         let secrets = [("token".to_owned(), secret(true)), ("other".to_owned(), secret(false))];
         let grants = Grants { secrets: secrets.into(), clock: true, ..Grants::default() };
         let journal = Arc::new(Journal::default());
@@ -68,6 +73,7 @@ impl Calling {
             connector: &Connector::new(&[]).unwrap(),
             secrets: secrets.clone(),
             scratch: Path::new(""),
+            secret_environment: Vec::new(),
             ended: None,
         });
         Self { seam, clock, secrets, journal }

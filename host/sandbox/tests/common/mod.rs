@@ -85,6 +85,7 @@ pub fn call(provider: &str, settings: &[(&str, &str)], sink: Arc<dyn Sink>) -> C
         time: None,
         inputs: Vec::new(),
         work_dir: std::env::temp_dir(),
+        secret_environment: Vec::new(),
         ended: None,
         limits: CallLimits::default(),
         sink,

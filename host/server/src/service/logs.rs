@@ -109,8 +109,11 @@ pub async fn recording(service: &Service, context: &Context, named: &Named) -> R
     let secrets: Vec<String> =
         declaration.iter().flat_map(|declaration| secrets::secrets(declaration, catalogue.described())).collect();
     let actions = Arc::clone(&service.host.actions);
-    let grants = actions.pinned_grants(place.pipeline, &place.start.pins).await.ok();
-    let made = service.work().blocking(move || actions.recording(grants.as_deref(), &secrets, &execution, &action));
+    let granted = match actions.pinned_grants(place.pipeline, &place.start.pins).await {
+        Ok(grants) => actions.secrets_of(context.account, &grants).await,
+        Err(_) => None,
+    };
+    let made = service.work().blocking(move || actions.recording(granted.as_deref(), &secrets, &execution, &action));
     let made = made.await.map_err(ServiceError::host)?;
     made.ok_or_else(|| {
         ServiceError::not_found(

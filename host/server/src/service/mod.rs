@@ -30,6 +30,7 @@ pub mod quarantine;
 mod reading;
 pub mod rules;
 mod runs;
+pub mod secrets;
 pub mod state;
 pub mod tags;
 #[cfg(test)]

@@ -76,6 +76,7 @@ pub(crate) mod commands {
     use super::told;
     pub(crate) use crate::bindings::host::pipewright::plugin::commands::Error;
     use crate::bindings::host::pipewright::plugin::commands::{End, Job};
+    use crate::bindings::host::pipewright::plugin::types::NamedValue;
 
     /// What the grants of the test are: its secrets.
     pub(crate) fn start(job: &Job) -> Result<(), Error> {
@@ -91,6 +92,10 @@ pub(crate) mod commands {
             told.job = Some(job.clone());
             Ok(())
         })
+    }
+
+    pub(crate) fn declared_secrets() -> Vec<NamedValue> {
+        told(|told| told.declared_secrets.clone())
     }
 
     pub(crate) fn ended() -> Option<End> {

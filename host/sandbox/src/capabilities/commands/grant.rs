@@ -10,7 +10,7 @@ use super::{COMMANDS, Commands, Kept};
 use crate::abi;
 use crate::capabilities::http::{HttpGrant, Origin};
 use crate::capabilities::{Capability, Row, Setup};
-use crate::grants::{CaseFolder, Use};
+use crate::grants::{CaseFolder, Place, Use};
 use crate::rights::{Asked, Asks};
 use crate::state::State;
 
@@ -85,7 +85,7 @@ impl Capability for Commands {
         }
     }
 
-    fn resolve(written: &Self::Written, _: &Path) -> Result<Self::Grant, String> {
+    fn resolve(written: &Self::Written, _: Place<'_>) -> Result<Self::Grant, String> {
         let Some(Programs { level, toolchain, network, images }) = written else { return Ok(None) };
         let network = network.iter().map(|origin| origin.resolve("commands.network")).collect::<Result<_, _>>()?;
         if *level == Isolation::Image && images.is_empty() {

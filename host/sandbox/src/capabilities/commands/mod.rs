@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::HasSelf;
 
 use super::http::Connector;
-use super::secrets::{self, SecretGrant};
+use super::secrets::{SecretGrant, give};
 use super::{Exchange, Setup};
 use crate::bindings::pipewright::plugin::commands as abi;
 use crate::grants::{SecretValue, stays_below};
@@ -39,7 +39,7 @@ const JOB_BYTES_MAX: usize = 1 << 20;
 const WORDS_MAX: usize = 20_000;
 /// Programs write more, and in more ways, than requests answer: a shorter secret is not given to one, for its mask would stand
 /// where no secret is, and a part of it in another form would be found by nobody.
-const SECRET_CHARS_MIN: usize = 8;
+pub(crate) const SECRET_CHARS_MIN: usize = 8;
 /// How much of a command line the journal has.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 
@@ -53,7 +53,7 @@ pub struct Job {
     pub directory: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// The names of secrets, by those of the variables that they are given in.
+    /// The names of secrets, of stored ones also with a key and a version, by those of the variables that they are given in.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -151,13 +151,15 @@ pub struct Commands {
     seam: Arc<Seam>,
     scratch: PathBuf,
     ended: Option<Ended>,
+    /// The declaration's variables that are secrets.
+    declared: Vec<crate::abi::NamedValue>,
     /// Also where that was made up, or is what was kept.
     has_started: bool,
     started: Mutex<Option<Started>>,
 }
 
 impl Commands {
-    fn of(setup: &Setup<'_>) -> Self {
+    fn of(setup: &mut Setup<'_>) -> Self {
         Self {
             grant: setup.grants.commands.clone(),
             secrets: setup.grants.secrets.clone(),
@@ -165,6 +167,7 @@ impl Commands {
             seam: Arc::clone(setup.seam),
             scratch: setup.scratch.to_owned(),
             ended: setup.ended.clone(),
+            declared: std::mem::take(&mut setup.secret_environment),
             has_started: false,
             started: Mutex::default(),
         }
@@ -182,8 +185,8 @@ impl Commands {
     /// The values that the job is given, by the names of the variables.
     fn values(&self, job: &Job) -> Result<BTreeMap<String, SecretValue>, String> {
         let value = |(variable, name): (&String, &String)| {
-            let grant = self.secrets.get(name).ok_or_else(|| format!("no secret {name:?}"))?;
-            let value = grant.value.expose();
+            let given = give::value(&self.secrets, name)?;
+            let value = given.expose();
             if value.chars().count() < SECRET_CHARS_MIN {
                 return Err(format!(
                     "the secret \"{name}\" has fewer than {SECRET_CHARS_MIN} characters: it is too short to be hidden in what a \
@@ -195,7 +198,7 @@ impl Commands {
                     "the secret \"{name}\" has a NUL, or more bytes than an environment variable can have"
                 ));
             }
-            Ok((variable.clone(), grant.value.clone()))
+            Ok((variable.clone(), given))
         };
         job.secrets.iter().map(value).collect()
     }
@@ -229,7 +232,7 @@ impl Exchange for Commands {
                 format!("commands = {{ …, images = [{image:?}] }}"),
             );
         }
-        job.secrets.values().try_for_each(|name| secrets::check_give(&self.secrets, self.seam.asks(), name))
+        job.secrets.values().try_for_each(|name| give::check_give(&self.secrets, self.seam.asks(), name))
     }
 
     fn exchange(&self, job: &Job) -> Result<Taken, HostCallOutcome> {
@@ -242,7 +245,7 @@ impl Exchange for Commands {
         let Some(grant) = self.grant.clone() else {
             return Err(HostCallOutcome::Failed("it is not granted".to_owned()));
         };
-        job.secrets.values().for_each(|name| secrets::given(&self.seam, name));
+        job.secrets.values().for_each(|name| give::given(&self.seam, &self.secrets, name));
         let (seam, connector) = (Arc::clone(&self.seam), self.connector.clone());
         *started = Some(Started { job: job.clone(), grant, secrets: values, seam, connector });
         Ok(Taken {})
@@ -263,6 +266,10 @@ impl abi::Host for State {
             Err(HostCallOutcome::Denied(text)) => Err(abi::Error::Denied(text)),
             Err(outcome) => Err(abi::Error::Invalid(outcome.text().unwrap_or_default().to_owned())),
         })
+    }
+
+    fn declared_secrets(&mut self) -> wasmtime::Result<Vec<crate::abi::NamedValue>> {
+        Ok(self.held.commands.declared.clone())
     }
 
     fn ended(&mut self) -> wasmtime::Result<Option<Ended>> {
@@ -308,6 +315,7 @@ mod tests {
             hosts: Vec::new(),
             reveal: false,
             commands,
+            stored: None,
         };
         let secrets = [("token", "a long value", true), ("short", "short", true), ("other", "another value", false)];
         let asks = Asks::everything(&["token", "short", "other"], &[]);
@@ -318,6 +326,7 @@ mod tests {
             seam: Seam::new("acme/x", "Build/It", Arc::new(Journal::default()), Masks::default(), asks, Outside::Live),
             scratch: scratch.to_owned(),
             ended: None,
+            declared: Vec::new(),
             has_started: false,
             started: Mutex::default(),
         }

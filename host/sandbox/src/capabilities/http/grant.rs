@@ -9,7 +9,7 @@ use super::origin::normal_host;
 use super::{HTTP, tape};
 use crate::abi;
 use crate::capabilities::{Capability, Row, Setup};
-use crate::grants::{CaseFolder, Use};
+use crate::grants::{CaseFolder, Place, Use};
 use crate::rights::{Asked, Asks};
 use crate::state::State;
 
@@ -124,7 +124,7 @@ impl Capability for super::Http {
         granted.retain(|grant| is_asked(asks, &normal_host(&grant.host), grant.port));
     }
 
-    fn resolve(written: &Vec<Origin>, _: &Path) -> Result<Vec<HttpGrant>, String> {
+    fn resolve(written: &Vec<Origin>, _: Place<'_>) -> Result<Vec<HttpGrant>, String> {
         written.iter().map(|origin| origin.resolve(HTTP)).collect()
     }
 

@@ -14,6 +14,7 @@ mod notifications;
 mod plugins;
 mod quarantine;
 mod recordings;
+mod secrets;
 mod webhooks;
 mod workers;
 
@@ -96,6 +97,10 @@ routes! {
     GET "/v1/notifications/{target}/failed" (ListFailedDeliveries on Account) Document => notifications::failed,
     POST "/v1/notifications/{target}/failed/{delivery}/retry"
         (RetryDelivery on Account) Document => notifications::retry,
+    GET "/v1/secrets" (ListSecrets on Account) Document => secrets::list,
+    PUT "/v1/secrets" (PutSecret on Account) Document => secrets::put,
+    PUT "/v1/secrets/remove" (RemoveSecret on Account) Document => secrets::remove,
+    PUT "/v1/secrets/rotate-key" (RotateSecretKey on Host) Document => secrets::rotate_key,
     GET "/v1/quarantine" (ListQuarantine on Account) Document => quarantine::list,
     POST "/v1/pipelines/{pipeline}/reload" (ReloadPipeline on Pipeline) Document => quarantine::reload,
     GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream("from") => events::of_pipeline,

@@ -18,6 +18,7 @@ mod plugins;
 mod polls;
 mod quarantine;
 mod rules;
+mod secrets;
 mod state;
 mod tags;
 mod webhooks;

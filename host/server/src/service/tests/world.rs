@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -164,7 +165,7 @@ pub struct World {
     pub notifier: Option<Notifier>,
     /// What nobody listens to: sources are looked at when a test says so.
     _poller: Poller,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// An input as an operation reads it.
@@ -266,7 +267,11 @@ impl World {
         };
         drop(entered);
         let (service, notifier) = (Arc::new(service), Some(notifier));
-        Self { runtime, service, script, receiver, notifier, _poller: poller, _folder: folder }
+        Self { runtime, service, script, receiver, notifier, _poller: poller, folder }
+    }
+
+    pub fn secret_keys(&self) -> PathBuf {
+        DataDirectory::open(self.folder.path()).unwrap().secret_keys()
     }
 
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {

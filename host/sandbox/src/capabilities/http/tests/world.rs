@@ -141,6 +141,7 @@ impl World {
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             reveal: false,
             commands: false,
+            stored: None,
         };
         let secrets = [
             (
@@ -179,6 +180,7 @@ impl World {
             connector: &self.connector,
             secrets: secrets.clone(),
             scratch: Path::new(""),
+            secret_environment: Vec::new(),
             ended: None,
         });
         Calling { http, secrets, seam, journal }
