@@ -34,6 +34,7 @@ use crate::masks::{Masks, SECRET_BYTES_MIN};
 use crate::outcome;
 use crate::outside::{Difference, Outside, REVEALED, Recorded};
 use crate::plugin::{Code, Exports, Plugin, Ready};
+use crate::results::{Reported, Results};
 use crate::rights::Asks;
 use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
@@ -72,6 +73,8 @@ pub struct CallEnd {
     pub outputs: Vec<MadeOutput>,
     /// The names of outputs that the plugin tried to write and that the request does not have.
     pub undeclared: Vec<String>,
+    /// What it reported of tests and coverage, however it ended.
+    pub results: Vec<Results>,
     /// What the plugin tried and was not granted, in order, each with the grant that would allow it.
     pub denials: Vec<String>,
     /// Of this call alone.
@@ -89,6 +92,7 @@ impl CallEnd {
             result: Err(CallFailure::Host(error)),
             outputs: Vec::new(),
             undeclared: Vec::new(),
+            results: Vec::new(),
             denials: Vec::new(),
             usage: Usage::default(),
             kept: None,
@@ -211,8 +215,8 @@ impl Sandbox {
             outcome: result.as_ref().ok().map(|outcome| outcome::masked_whole(outcome.clone(), &ran.seam)),
             outside,
         });
-        let Ran { seam, usage, started, .. } = ran;
-        CallEnd { result, outputs: made, undeclared, denials: seam.denials(), usage, kept, started }
+        let Ran { seam, usage, started, results, .. } = ran;
+        CallEnd { result, outputs: made, undeclared, results, denials: seam.denials(), usage, kept, started }
     }
 
     /// Runs something in a fresh instance, under all limits.
@@ -225,7 +229,8 @@ impl Sandbox {
         let (seam, limits, symbols) = (Arc::clone(&making.seam), making.limits.clone(), making.symbols);
         let Ok(_permit) = self.0.calls.acquire().await else {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
-            return Ran { result, files: None, has_started: false, started: None, seam, usage: Usage::default() };
+            let usage = Usage::default();
+            return Ran { result, files: None, results: Vec::new(), has_started: false, started: None, seam, usage };
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
         let state = self.state(making);
@@ -275,8 +280,11 @@ impl Sandbox {
             host_calls: seam.calls(),
         };
         let has_started = state.as_ref().is_some_and(|state| state.held.commands.has_started());
-        let (files, started) = state.map(|state| (state.files, state.held.commands.into_started())).unzip();
-        Ran { result, files, has_started, started: started.flatten(), seam, usage }
+        let (files, started, results) = match state {
+            Some(state) => (Some(state.files), state.held.commands.into_started(), state.reported.into_reports()),
+            None => (None, None, Vec::new()),
+        };
+        Ran { result, files, results, has_started, started, seam, usage }
     }
 
     fn state(&self, making: Making<'_>) -> State {
@@ -301,7 +309,8 @@ impl Sandbox {
         });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);
-        State { wasi: wasi.build(), table, log, files, held, limiter: Limiter::new(&limits, memory.budget()), seam }
+        let (limiter, reported) = (Limiter::new(&limits, memory.budget()), Reported::new(memory));
+        State { wasi: wasi.build(), table, log, files, held, reported, limiter, seam }
     }
 }
 
@@ -371,6 +380,7 @@ struct Making<'a> {
 struct Ran<T> {
     result: Result<T, CallFailure>,
     files: Option<Files>,
+    results: Vec<Results>,
     /// Also where it was made up, or is what was kept.
     has_started: bool,
     started: Option<Started>,

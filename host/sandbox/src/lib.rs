@@ -24,6 +24,7 @@ mod masks;
 mod outcome;
 pub mod outside;
 mod plugin;
+pub mod results;
 mod rights;
 mod sandbox;
 pub mod seam;

@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::limiter::Limiter;
 use crate::seam::Seam;
-use crate::{capabilities, files, log, sockets};
+use crate::{capabilities, files, log, results, sockets};
 
 pub struct State {
     pub(crate) wasi: WasiCtx,
@@ -19,6 +19,7 @@ pub struct State {
     pub(crate) log: log::Log,
     pub(crate) files: files::Files,
     pub(crate) held: capabilities::Held,
+    pub(crate) reported: results::Reported,
     pub(crate) limiter: Limiter,
 }
 
@@ -39,6 +40,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     sockets::add_to_linker(&mut linker)?;
     linker.allow_shadowing(false);
     log::add_to_linker(&mut linker)?;
+    results::add_to_linker(&mut linker)?;
     capabilities::link(&mut linker)?;
     Ok(linker)
 }

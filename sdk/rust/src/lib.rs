@@ -61,6 +61,7 @@ pub mod files;
 mod host;
 pub mod http;
 pub mod log;
+pub mod results;
 pub mod secrets;
 #[doc(hidden)]
 pub mod settings;
@@ -133,6 +134,6 @@ pub mod prelude {
     pub use crate::{
         Action, Choice, Decision, Deployed, Doing, Failure, Fetched, Input, Output, Report, Result, Resumed, Revision,
         Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait, Wake, action, clock,
-        commands, debug, error, files, http, info, plugin, secrets, warn,
+        commands, debug, error, files, http, info, plugin, results, secrets, warn,
     };
 }

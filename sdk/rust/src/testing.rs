@@ -36,6 +36,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 pub use crate::bindings::host::pipewright::plugin::commands::Job;
+pub use crate::bindings::host::pipewright::plugin::results::Content;
 use crate::bindings::host::pipewright::plugin::types::{self as abi, Category, Owner, Resumption};
 use crate::bindings::host::wasi::http::types::ErrorCode;
 use crate::commands::Ended;
@@ -68,6 +69,7 @@ struct Told {
     job: Option<Job>,
     ended: Option<Ended>,
     log: String,
+    results: Vec<(String, Content)>,
 }
 
 thread_local! {
@@ -94,6 +96,7 @@ impl Host {
             job: None,
             ended: None,
             log: String::new(),
+            results: Vec::new(),
         };
         let state = Rc::new(State { folder, told: RefCell::new(told) });
         let before = CURRENT.replace(Some(Rc::clone(&state)));
@@ -216,6 +219,11 @@ impl Host {
     /// The lines that were logged.
     pub fn log(&self) -> String {
         self.state.told.borrow().log.clone()
+    }
+
+    /// What was reported of tests and coverage, with its names.
+    pub fn results(&self) -> Vec<(String, Content)> {
+        self.state.told.borrow().results.clone()
     }
 
     /// The requests that were sent.

@@ -21,6 +21,7 @@ pub mod start;
 pub mod status;
 pub mod stop;
 pub mod suggest;
+pub mod tests;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

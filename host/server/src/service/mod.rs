@@ -17,6 +17,7 @@ pub mod pipelines;
 pub mod plugins;
 pub mod quarantine;
 mod reading;
+pub mod reports;
 pub mod rules;
 pub mod state;
 pub mod tags;

@@ -98,6 +98,19 @@ pub(crate) mod commands {
     }
 }
 
+pub(crate) mod results {
+    use super::told;
+    pub(crate) use crate::bindings::host::pipewright::plugin::results::{Content, Error};
+
+    pub(crate) fn report(name: &str, content: &Content) -> Result<(), Error> {
+        if name.trim().is_empty() {
+            return Err(Error::Invalid("the report has no name: give it one, such as `unit`".to_owned()));
+        }
+        told(|told| told.results.push((name.to_owned(), content.clone())));
+        Ok(())
+    }
+}
+
 pub(crate) mod http {
     use std::io::{Cursor, Read as _};
 

@@ -13,6 +13,7 @@ mod pipelines;
 mod plugins;
 mod polls;
 mod quarantine;
+mod reports;
 mod state;
 mod tags;
 mod world;
