@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use tokio::time::timeout;
 use wasmtime::component::{Instance, ResourceTable, ResourceTableError, Val};
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use crate::abi::{Description, Entry, Failure, Outcome, Request};
@@ -33,13 +33,14 @@ use crate::log::Log;
 use crate::masks::{Masks, SECRET_BYTES_MIN};
 use crate::outcome;
 use crate::outside::{Difference, Outside, REVEALED, Recorded};
-use crate::plugin::{Code, Exports, Plugin, Ready};
+use crate::plugin::{Code, Exports, Plugin};
 use crate::results::{Reported, Results};
 use crate::rights::Asks;
 use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
 use crate::state::State;
 use crate::symbols::{self, Symbols};
+use crate::tools::Tools;
 use pipewright_base::memory::HostMemory;
 use tokio::runtime::Handle;
 
@@ -233,7 +234,7 @@ impl Sandbox {
             return Ran { result, files: None, results: Vec::new(), has_started: false, started: None, seam, usage };
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
-        let state = self.state(making);
+        let state = self.state(making, &cpu);
         let log = state.log.clone();
         // The store is kept out here, so that it outlives the work that is dropped when its time is up.
         let mut slot = None;
@@ -273,9 +274,10 @@ impl Sandbox {
                 format!("the plugin took longer than {} s (wall_seconds_max)", limits.wall_seconds_max),
             ))),
         };
+        let of_tools = state.as_ref().and_then(|state| state.tools.as_ref()).map_or(0, |tools| tools.memory_bytes);
         let usage = Usage {
             cpu_micros: cpu.spent_micros().saturating_sub(limits.spent.cpu_micros),
-            memory_bytes: limiter.map_or(0, Limiter::memory_bytes) as u64,
+            memory_bytes: (limiter.map_or(0, Limiter::memory_bytes) + of_tools) as u64,
             log_bytes: log.bytes().saturating_sub(limits.spent.log_bytes),
             host_calls: seam.calls(),
         };
@@ -287,7 +289,7 @@ impl Sandbox {
         Ran { result, files, results, has_started, started, seam, usage }
     }
 
-    fn state(&self, making: Making<'_>) -> State {
+    fn state(&self, making: Making<'_>, cpu: &Arc<CpuMeter>) -> State {
         let Making { seam, limits, memory, grants, time, idempotency_key, ended, files, .. } = making;
         let mut wasi = WasiCtx::builder();
         // Not even made: a socket is a descriptor of the host.
@@ -309,8 +311,18 @@ impl Sandbox {
         });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);
-        let (limiter, reported) = (Limiter::new(&limits, memory.budget()), Reported::new(memory));
-        State { wasi: wasi.build(), table, log, files, held, reported, limiter, seam }
+        let (limiter, reported) = (Limiter::new(&limits, memory.budget()), Reported::new(Arc::clone(&memory)));
+        let tools = Tools {
+            sandbox: self.clone(),
+            limits,
+            cpu: Arc::clone(cpu),
+            grants,
+            memory,
+            idempotency_key: idempotency_key.to_owned(),
+            runs: 0,
+            memory_bytes: 0,
+        };
+        State { wasi: wasi.build(), table, log, files, held, reported, tools: Some(tools), limiter, seam }
     }
 }
 
@@ -411,8 +423,9 @@ fn too_short(secrets: &[(String, &str)]) -> Vec<String> {
     short.map(|(name, _)| told(name)).collect()
 }
 
-fn store(ready: &Ready, state: State, limits: &CallLimits, cpu: &Arc<CpuMeter>) -> Store<State> {
-    let mut store = Store::new(ready.instance.engine(), state);
+/// For a guest with these limits.
+pub(crate) fn store(engine: &Engine, state: State, limits: &CallLimits, cpu: &Arc<CpuMeter>) -> Store<State> {
+    let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(limits.host_call_bytes_max);
     store.set_max_component_handles(limits.resources_max);
@@ -437,7 +450,7 @@ async fn instantiate<'a>(
     slot: &'a mut Option<Store<State>>,
 ) -> wasmtime::Result<(&'a mut Store<State>, Instance, &'a Exports)> {
     if let Some(ready) = &code.pooled {
-        let mut store = store(ready, state, limits, cpu);
+        let mut store = store(ready.instance.engine(), state, limits, cpu);
         match ready.instance.instantiate_async(&mut store).await {
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                 state = store.into_data();
@@ -447,7 +460,7 @@ async fn instantiate<'a>(
         }
     }
     let ready = &code.on_demand;
-    let store = slot.insert(store(ready, state, limits, cpu));
+    let store = slot.insert(store(ready.instance.engine(), state, limits, cpu));
     let instance = ready.instance.instantiate_async(&mut *store).await?;
     Ok((store, instance, &ready.exports))
 }
@@ -527,7 +540,7 @@ fn offered<'a, T>(indices: &'a Option<T>, interface: &'static str) -> Result<&'a
     indices.as_ref().ok_or(NotOffered(interface))
 }
 
-fn explain(
+pub(crate) fn explain(
     error: wasmtime::Error,
     refused: Option<&LimitReached>,
     panic: Option<String>,

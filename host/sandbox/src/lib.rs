@@ -31,6 +31,7 @@ pub mod seam;
 mod sockets;
 mod state;
 mod symbols;
+mod tools;
 
 pub use call::{Call, CallEnd, CallFailure, Kept};
 pub use compile::{CompileError, CompilerCommand, compile_child};

@@ -232,6 +232,11 @@ pub(crate) const LINKS_MAX: usize = 100;
 /// The same of the targets of a deployment.
 pub(crate) const TARGETS_MAX: usize = 1_000;
 
+/// Stops a call that has one component after another compiled.
+pub(crate) const TOOL_RUNS_MAX: usize = 64;
+/// Stops a tool whose arguments and environment fill the host's memory.
+pub(crate) const TOOL_WORDS_BYTES_MAX: usize = 1 << 20;
+
 /// Stops results that no page can show: the cases or files of one report; further ones are counted.
 pub(crate) const RESULTS_ITEMS_MAX: usize = 10_000;
 /// Stops a guest that reports for ever: the reports of one call.

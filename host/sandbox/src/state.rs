@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::limiter::Limiter;
 use crate::seam::Seam;
-use crate::{capabilities, files, log, results, sockets};
+use crate::{capabilities, files, log, results, sockets, tools};
 
 pub struct State {
     pub(crate) wasi: WasiCtx,
@@ -20,6 +20,8 @@ pub struct State {
     pub(crate) files: files::Files,
     pub(crate) held: capabilities::Held,
     pub(crate) reported: results::Reported,
+    /// None in a tool.
+    pub(crate) tools: Option<tools::Tools>,
     pub(crate) limiter: Limiter,
 }
 
@@ -41,6 +43,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     linker.allow_shadowing(false);
     log::add_to_linker(&mut linker)?;
     results::add_to_linker(&mut linker)?;
+    tools::add_to_linker(&mut linker)?;
     capabilities::link(&mut linker)?;
     Ok(linker)
 }

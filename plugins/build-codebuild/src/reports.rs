@@ -10,11 +10,12 @@ use pipewright_reports::{Coverage, REPORT_BYTES_MAX, Ratio, Report as Read, Test
 use pipewright_sdk::prelude::*;
 use test_cases::{counted, keep_coverage, keep_tests};
 
-/// All tests of a build; none where it has no report of any.
-pub(crate) fn tests(buildspec: &Buildspec, ended: &Ended) -> Option<Tests> {
+/// All tests of a build; none where it has no report of any. `of_build` is the build's identifier, where it is one of a batch.
+pub(crate) fn tests(buildspec: &Buildspec, ended: &Ended, of_build: Option<&str>) -> Option<Tests> {
     let mut all: Option<Tests> = None;
     for group in &buildspec.reports {
         let name = expanded(&group.name, ended.environment());
+        let name = of_build.map_or(name.clone(), |build| format!("{build}/{name}"));
         let (tests, coverage) = group_of(group, &name, ended);
         if let Some(tests) = tests {
             info!("Report {name}: {}", counted(&tests.counts));

@@ -111,6 +111,21 @@ pub(crate) mod results {
     }
 }
 
+pub(crate) mod tools {
+    use super::told;
+    pub(crate) use crate::bindings::host::pipewright::plugin::tools::{Error, Tool};
+
+    pub(crate) fn run(tool: &Tool) -> Result<i32, Error> {
+        told(|told| {
+            told.tools.push(tool.clone());
+            Ok(told
+                .tool_ends
+                .pop_front()
+                .expect("the action ran a tool, for which the test has no end; see `Host::tool`"))
+        })
+    }
+}
+
 pub(crate) mod http {
     use std::io::{Cursor, Read as _};
 
