@@ -28,6 +28,7 @@ mod quarantine;
 mod quickstart;
 mod recordings;
 mod reference;
+mod reports;
 mod run;
 mod server;
 mod terminal;
