@@ -42,7 +42,11 @@ fn a_flaky_case_is_told_after_three_runs_of_one_revision() {
     fs::write(site.path("grants.toml"), GRANTS).unwrap();
     write_report(&site, true);
     let script = json!({ "Script": "copy directories/shelf/report.xml outputs/Results/report.xml" });
-    let make = with(with(action("Invoke", "Steps", "Make", script), "inputArtifacts", &["Code"]), "outputArtifacts", &["Results"]);
+    let make = with(
+        with(action("Invoke", "Steps", "Make", script), "inputArtifacts", &["Code"]),
+        "outputArtifacts",
+        &["Results"],
+    );
     let judge = with(action("Test", "JUnit", "Unit", json!({ "FailedMax": "5" })), "inputArtifacts", &["Results"]);
     let stages = [json!({ "name": "Make", "actions": [make] }), json!({ "name": "Test", "actions": [judge] })];
     site.create("site", &stages).check(0, &[]);
@@ -64,11 +68,13 @@ fn a_flaky_case_is_told_after_three_runs_of_one_revision() {
     assert_eq!(seen, [json!("waits"), json!(true), json!(2), json!(3)]);
     let case = &found["actions"][0]["reports"][0]["tests"]["cases"][0];
     assert_eq!((&case["name"], &case["durationInNanoSeconds"]), (&json!("adds"), &json!(500_000_000)));
-    site.run(&["tests", "site"]).check(0, &["flaky: Test/Unit unit waits: it passed and failed with the same revision"]);
+    site.run(&["tests", "site"])
+        .check(0, &["flaky: Test/Unit unit waits: it passed and failed with the same revision"]);
 
     let first = site.json(&["history", "site"])["pipelineExecutionSummaries"][2]["pipelineExecutionId"].clone();
     let first = first.as_str().unwrap();
-    site.run(&["tests", "site", "--execution", first]).check(0, &["2 cases: 2 succeeded", "flaky: Test/Unit unit waits"]);
+    site.run(&["tests", "site", "--execution", first])
+        .check(0, &["2 cases: 2 succeeded", "flaky: Test/Unit unit waits"]);
     site.run(&["tests", "site", "--execution", "none"]).check(2, &["does not have an execution with ID 'none'"]);
 }
 

@@ -3,6 +3,7 @@
 //! Owns the form in which results are kept and shown, and what fits of them. Must not know where they are kept, or what is
 //! made of them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use pipewright_base::memory::HostMemory;
@@ -117,6 +118,46 @@ pub struct CoveredFile {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tests(tests) => write!(f, "{}", tests.counts),
+            Self::Coverage(coverage) => write!(f, "lines {}, branches {}", coverage.lines, coverage.branches),
+        }
+    }
+}
+
+/// `12 cases: 10 succeeded, 2 failed`
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { succeeded, failed, error, skipped, unknown } = *self;
+        let parts = [
+            (succeeded, "succeeded"),
+            (failed, "failed"),
+            (error, "with an error"),
+            (skipped, "skipped"),
+            (unknown, "unknown"),
+        ];
+        let there = parts.iter().filter(|(count, _)| *count > 0).map(|(count, status)| format!("{count} {status}"));
+        match self.total() {
+            0 => f.write_str("no cases"),
+            total => write!(f, "{total} cases: {}", there.collect::<Vec<_>>().join(", ")),
+        }
+    }
+}
+
+/// `80.0 % (8 of 10)`
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self { total: 0, .. } => f.write_str("none"),
+            Self { covered, total } => {
+                write!(f, "{:.1} % ({covered} of {total})", covered as f64 * 100.0 / total as f64)
+            }
+        }
+    }
 }
 
 impl Counts {
@@ -419,6 +460,15 @@ mod tests {
         assert_eq!((tests.cases.len(), tests.left_out), (RESULTS_ITEMS_MAX, 1));
         assert_eq!(tests.cases.last().unwrap().name, "bad");
         assert_eq!(tests.counts.total(), RESULTS_ITEMS_MAX as u64 + 1);
+    }
+
+    #[test]
+    fn results_are_told_in_words() {
+        let counts = Counts { succeeded: 10, failed: 2, ..Counts::default() };
+        assert_eq!(counts.to_string(), "12 cases: 10 succeeded, 2 failed");
+        assert_eq!(Counts::default().to_string(), "no cases");
+        let coverage = Coverage { lines: Ratio { covered: 1, total: 3 }, ..Coverage::default() };
+        assert_eq!(Content::Coverage(coverage).to_string(), "lines 33.3 % (1 of 3), branches none");
     }
 
     #[test]

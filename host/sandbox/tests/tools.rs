@@ -101,7 +101,10 @@ async fn a_tool_reaches_no_more_than_the_plugin() {
     let world = World::new().await;
     let refused = [
         ("tool /inputs/in/tool.wasm write,/inputs/in/note,changed", "write /inputs/in/note changed: "),
-        ("tool /inputs/in/tool.wasm copy,/directories/other/x,/scratch/x", "tried to use the directory /directories/other"),
+        (
+            "tool /inputs/in/tool.wasm copy,/directories/other/x,/scratch/x",
+            "tried to use the directory /directories/other",
+        ),
         ("tool /inputs/in/tool.wasm connect,127.0.0.1:1", "connect 127.0.0.1:1"),
         ("tool-online /inputs/in/tool.wasm connect,127.0.0.1:1", "connect 127.0.0.1:1"),
     ];
