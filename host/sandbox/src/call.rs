@@ -178,7 +178,7 @@ impl Sandbox {
         };
         let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
         let symbols = plugin.symbols.as_deref();
-        let making = Making { seam, limits, memory, grants, time, idempotency_key, ended, files, symbols };
+        let making = Making { tenant, seam, limits, memory, grants, time, idempotency_key, ended, files, symbols };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await
         };
@@ -290,7 +290,7 @@ impl Sandbox {
     }
 
     fn state(&self, making: Making<'_>, cpu: &Arc<CpuMeter>) -> State {
-        let Making { seam, limits, memory, grants, time, idempotency_key, ended, files, .. } = making;
+        let Making { tenant, seam, limits, memory, grants, time, idempotency_key, ended, files, .. } = making;
         let mut wasi = WasiCtx::builder();
         // Not even made: a socket is a descriptor of the host.
         wasi.allow_tcp(false).allow_udp(false);
@@ -314,6 +314,7 @@ impl Sandbox {
         let (limiter, reported) = (Limiter::new(&limits, memory.budget()), Reported::new(Arc::clone(&memory)));
         let tools = Tools {
             sandbox: self.clone(),
+            tenant,
             limits,
             cpu: Arc::clone(cpu),
             grants,
@@ -356,6 +357,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
     };
     let (grants, files) = (Grants::default(), Files::new(files));
     let making = Making {
+        tenant: 0,
         seam,
         limits,
         memory,
@@ -378,6 +380,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
 
 /// What the state of a call is made of.
 struct Making<'a> {
+    tenant: u64,
     seam: Arc<Seam>,
     limits: CallLimits,
     memory: Arc<HostMemory>,

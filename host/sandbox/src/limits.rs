@@ -232,6 +232,8 @@ pub(crate) const LINKS_MAX: usize = 100;
 /// The same of the targets of a deployment.
 pub(crate) const TARGETS_MAX: usize = 1_000;
 
+/// Stops actions that have tools compiled all the time: fewer than `COMPILE_CHILDREN_MAX`, so that plugins are compiled meanwhile.
+pub(crate) const TOOL_COMPILES_MAX: usize = 1;
 /// Stops a call that has one component after another compiled.
 pub(crate) const TOOL_RUNS_MAX: usize = 64;
 /// Stops a tool whose arguments and environment fill the host's memory.

@@ -19,10 +19,11 @@ use crate::capabilities::http;
 use crate::codes::Codes;
 use crate::compile::{CompileError, Compiler, CompilerCommand};
 use crate::guests::Guests;
-use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
+use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits, TOOL_COMPILES_MAX};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
 use crate::state::{self, State};
 use crate::{call, description, engine, plugin};
+use pipewright_base::fair::Permits;
 use pipewright_base::hex;
 use pipewright_base::memory::Budgets;
 
@@ -113,6 +114,8 @@ pub(crate) struct Shared {
     compatibility: u64,
     cache: Cache,
     compiler: Compiler,
+    /// Whoever runs tools keeps nobody from loading plugins.
+    tool_compiles: Permits,
     pub(crate) connector: http::Connector,
     pub(crate) calls: Semaphore,
     pub(crate) memory: Budgets,
@@ -144,6 +147,7 @@ impl Sandbox {
             on_demand: linked(on_demand)?,
             cache: Cache::open(config.cache_dir)?,
             compiler: Compiler::new(config.compiler, config.compile_limits),
+            tool_compiles: Permits::new(TOOL_COMPILES_MAX, TOOL_COMPILES_MAX),
             connector: http::Connector::new(&config.certificate_authorities)?,
             calls: Semaphore::new(config.calls_max),
             memory: Budgets::new(config.guest_memory_bytes_max),
@@ -254,7 +258,7 @@ impl Sandbox {
 
     /// Makes a tool of a component: compiles it, or takes it from the cache, and links it. It is loaded for each run: few are run
     /// twice at once.
-    pub(crate) async fn tool(&self, component: Arc<[u8]>) -> Result<Tool, LoadError> {
+    pub(crate) async fn tool(&self, tenant: u64, component: Arc<[u8]>) -> Result<Tool, LoadError> {
         check_header(&component)?;
         let (shared, hashed) = (Arc::clone(&self.0), Arc::clone(&component));
         let (name, cached) = blocking(move || {
@@ -266,7 +270,10 @@ impl Sandbox {
         let is_new = cached.is_none();
         let compiled = match cached {
             Some(compiled) => compiled,
-            None => Entry::new(&[], &self.0.compiler.compile(&component).await?),
+            None => {
+                let _turn = self.0.tool_compiles.acquire(tenant).await;
+                Entry::new(&[], &self.0.compiler.compile(&component).await?)
+            }
         };
         let shared = Arc::clone(&self.0);
         blocking(move || {

@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use pipewright_artifacts::files::{FileError, FileErrorKind};
-use pipewright_base::memory::{HostMemory, LimitReached};
+use pipewright_base::memory::{Charge, HostMemory, LimitReached};
 use pipewright_text::first_bytes;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
@@ -41,6 +41,7 @@ const SHOWN_BYTES_MAX: usize = 1 << 10;
 /// With what the tools of one call are made.
 pub(crate) struct Tools {
     pub(crate) sandbox: Sandbox,
+    pub(crate) tenant: u64,
     pub(crate) limits: CallLimits,
     pub(crate) cpu: Arc<CpuMeter>,
     pub(crate) grants: Grants,
@@ -86,15 +87,16 @@ impl State {
         if let Err(message) = check_words(&tool) {
             return invalid(message);
         }
-        let (sandbox, memory) = (tools.sandbox.clone(), Arc::clone(&tools.memory));
-        let component = match self.component(&tool, &memory)? {
+        let (sandbox, tenant, memory) = (tools.sandbox.clone(), tools.tenant, Arc::clone(&tools.memory));
+        let (component, held) = match self.component(&tool, &memory)? {
             Ok(component) => component,
             Err(error) => return Ok(Err(error)),
         };
-        let code = match sandbox.tool(component).await {
+        let code = match sandbox.tool(tenant, component).await {
             Ok(code) => code,
             Err(error) => return invalid(format!("{} cannot be run: {error}", tool.component)),
         };
+        drop(held);
         // For as long as the tool runs.
         let _held = memory.charge(code.bytes)?;
         let Some(state) = self.of_tool(&tool) else { return invalid("a tool runs no tools") };
@@ -103,8 +105,13 @@ impl State {
         ended
     }
 
-    /// The component's bytes, which are those of the digest where there is one.
-    fn component(&self, tool: &abi::Tool, memory: &Arc<HostMemory>) -> wasmtime::Result<Result<Arc<[u8]>, abi::Error>> {
+    /// The component's bytes, which are those of the digest where there is one, with the memory that they take while they are
+    /// compiled.
+    fn component(
+        &self,
+        tool: &abi::Tool,
+        memory: &Arc<HostMemory>,
+    ) -> wasmtime::Result<Result<(Arc<[u8]>, Charge), abi::Error>> {
         let path = &tool.component;
         let file = match self.files.open(path) {
             Ok(file) => file,
@@ -119,8 +126,8 @@ impl State {
         if size > COMPONENT_BYTES_MAX as u64 {
             return invalid(format!("{path} has more than {COMPONENT_BYTES_MAX} bytes, which no component may have"));
         }
-        // It is held twice while it is compiled.
-        let _held = memory.charge(2 * usize::try_from(size)?)?;
+        // Here, and on its way to the compiler.
+        let held = memory.charge(2 * usize::try_from(size)?)?;
         let mut bytes = Vec::new();
         if let Err(error) = (&file.file).take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes) {
             return invalid(format!("{path} cannot be read: {error}"));
@@ -131,7 +138,7 @@ impl State {
                 return invalid(format!("{path} has the digest {digest}, and not {wanted}: it is another file"));
             }
         }
-        Ok(Ok(bytes.into()))
+        Ok(Ok((bytes.into(), held)))
     }
 
     /// What a tool has: the files and the log of the plugin, and capabilities by the same grants, the network only where it was asked
