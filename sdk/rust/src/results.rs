@@ -1,7 +1,7 @@
 //! What tests and coverage tools found: it is kept with the execution, beside the log, and shown by `pipewright tests`.
 //!
 //! How the action ends says whether that is good enough; a report alone fails nothing. An action of the category Test that
-//! reports nothing has its [cases](crate::Tested) for a report.
+//! reports nothing has the cases of its `Tested` for a report.
 //!
 //! ```
 //! use pipewright_sdk::prelude::*;
