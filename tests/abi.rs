@@ -84,6 +84,8 @@ fn each_kind_of_break_is_found() {
         "commands.declared-secrets was",
         "commands.job was",
         "commands.named-value",
+        "tools.named-value",
+        "tools.tool was",
         "types.named-value is gone",
         "types.report was",
         "types.request was",

@@ -32,6 +32,7 @@ mod quarantine;
 mod quickstart;
 mod recordings;
 mod reference;
+mod reports;
 mod run;
 mod secrets;
 mod server;

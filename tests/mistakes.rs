@@ -10,7 +10,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("", "First steps:"),
     ("plugin", "new        Begin a plugin"),
     ("fly", "try '--help'"),
-    ("statsu site", "some similar subcommands exist: 'start', 'status'"),
+    ("statsu site", "some similar subcommands exist: 'tests', 'start', 'status'"),
     ("plugin tset .", "a similar subcommand exists: 'test'"),
     ("run", "<PIPELINE>"),
     ("run --sauce Source=. p.json", "a similar argument exists: '--source'"),

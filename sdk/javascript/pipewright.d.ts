@@ -508,6 +508,33 @@ export namespace log {
 }
 
 /**
+ * What tests and coverage tools found: it is kept with the execution, beside the log, and shown by `pipewright tests`. How the action
+ * ends says whether that is good enough; a report alone fails nothing. A later report of the same name takes the place of the earlier one.
+ */
+export namespace results {
+  /** One case; `suite` and `prefix` make its name unique, `file` and `line` are where it is in the source. */
+  interface Case {
+    name: string;
+    /** `'error'` is a case that could not find out. */
+    status: 'succeeded' | 'failed' | 'error' | 'skipped' | 'unknown';
+    message?: string;
+    seconds?: number;
+    suite?: string;
+    prefix?: string;
+    file?: string;
+    line?: number;
+  }
+  /** How much of a file is covered: pairs of what is, and of all there is. */
+  interface File {
+    path: string;
+    lines: readonly [covered: number, total: number];
+    branches?: readonly [covered: number, total: number];
+  }
+  function tests(name: string, cases: Iterable<Case>): void;
+  function coverage(name: string, files: Iterable<File>): void;
+}
+
+/**
  * Secrets by name. A plugin holds a stand-in, and the host puts the value in its place in header values of requests to the hosts that
  * the secret was granted for. Each fails with *permission* where no grant allows it.
  */

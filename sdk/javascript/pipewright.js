@@ -6,4 +6,5 @@ export { ask, defineAction, definePlugin } from './declare.js';
 export * as files from './files.js';
 export * as http from './http.js';
 export * as log from './log.js';
+export * as results from './results.js';
 export * as secrets from './secrets.js';

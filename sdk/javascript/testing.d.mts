@@ -90,6 +90,8 @@ export interface Result {
   /** All lines of the log. */
   log: string;
   progress: { percent?: number; summary: string }[];
+  /** What was reported of tests and coverage, by name. */
+  results: Record<string, any>;
   /** What was requested, with the values of secrets. */
   requests: { request: string; headers: Record<string, string>; body: string }[];
   /** The files of each output artifact by path, as texts. */

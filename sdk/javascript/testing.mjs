@@ -45,6 +45,7 @@ export async function run(plugin, given) {
     folder,
     log: [],
     progress: [],
+    results: {},
     requests: [],
     standIns: new Map(),
     secrets: given.secrets ?? {},
@@ -79,7 +80,7 @@ export async function run(plugin, given) {
     assert.deepEqual(call.http ?? [], [], 'requests of `http` that were not made');
     const read = (root) => Object.fromEntries(fs.readdirSync(join(folder, root)).map((name) => [name, contents(join(folder, root, name))]));
     const log = call.log.map(({ message }) => message).join('\n');
-    return { ...answer, log, progress: call.progress, requests: call.requests, outputs: read('outputs'), 'directories-after': read('directories') };
+    return { ...answer, log, progress: call.progress, results: call.results, requests: call.requests, outputs: read('outputs'), 'directories-after': read('directories') };
   } finally {
     state.end();
     restore();

@@ -64,6 +64,8 @@ enum Command {
     History(remote::history::Arguments),
     /// Print what the actions of an execution on a server said
     Logs(remote::logs::Arguments),
+    /// Show what the actions of an execution reported of tests and coverage, and which cases are flaky
+    Tests(remote::tests::Arguments),
     /// Approve what waits for approval on a server
     Approve(remote::approve::Arguments),
     /// Reject what waits for approval on a server
@@ -152,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => remote::status::run(&arguments),
         Command::History(arguments) => remote::history::run(&arguments),
         Command::Logs(arguments) => remote::logs::run(&arguments),
+        Command::Tests(arguments) => remote::tests::run(&arguments),
         Command::Approve(arguments) => remote::approve::run(&arguments, "Approved"),
         Command::Reject(arguments) => remote::approve::run(&arguments, "Rejected"),
         Command::Stop(arguments) => remote::stop::run(&arguments),

@@ -316,6 +316,7 @@ impl SandboxActions {
             let turn = self.calls.acquire(pipeline.account).await;
             let mut end = self.sandbox.call(&plugin, call).await;
             drop(turn);
+            log.keep_results(&end);
             log.flush();
             if keeper.is_none() && !did_nothing(&end) {
                 keeper = Keeper::new(&plugin);

@@ -2,6 +2,8 @@
 //!
 //! Owns the files and the live copy of what goes into them. Must not know who reads.
 
+mod results;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
@@ -13,6 +15,8 @@ use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
 use pipewright_base::clock;
+
+pub use self::results::ActionResults;
 
 /// Lines that a slow watcher may lag behind; older ones are lost to it, and are in the file.
 const LIVE_LINES_MAX: usize = 4096;

@@ -26,6 +26,7 @@ wasmtime::component::bindgen!({
         // Whatever never waits is a plain call.
         "pipewright:plugin/commands": trappable,
         "pipewright:plugin/log": trappable,
+        "pipewright:plugin/results": trappable,
         "pipewright:plugin/secrets": trappable,
         default: async | trappable,
     },

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use tokio::time::timeout;
 use wasmtime::component::{Instance, ResourceTable, ResourceTableError, Val};
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use crate::abi::{Description, Entry, Failure, NamedValue, Outcome, Request};
@@ -34,12 +34,14 @@ use crate::log::Log;
 use crate::masks::{Masks, SECRET_BYTES_MIN};
 use crate::outcome;
 use crate::outside::{Difference, Outside, REVEALED, Recorded};
-use crate::plugin::{Code, Exports, Plugin, Ready};
+use crate::plugin::{Code, Exports, Plugin};
+use crate::results::{Reported, Results};
 use crate::rights::Asks;
 use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
 use crate::state::State;
 use crate::symbols::{self, Symbols};
+use crate::tools::Tools;
 use pipewright_base::memory::HostMemory;
 use tokio::runtime::Handle;
 
@@ -75,6 +77,8 @@ pub struct CallEnd {
     pub outputs: Vec<MadeOutput>,
     /// The names of outputs that the plugin tried to write and that the request does not have.
     pub undeclared: Vec<String>,
+    /// What it reported of tests and coverage, however it ended.
+    pub results: Vec<Results>,
     /// What the plugin tried and was not granted, in order, each with the grant that would allow it.
     pub denials: Vec<String>,
     /// Of this call alone.
@@ -92,6 +96,7 @@ impl CallEnd {
             result: Err(CallFailure::Host(error)),
             outputs: Vec::new(),
             undeclared: Vec::new(),
+            results: Vec::new(),
             denials: Vec::new(),
             usage: Usage::default(),
             kept: None,
@@ -178,8 +183,19 @@ impl Sandbox {
         };
         let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
         let symbols = plugin.symbols.as_deref();
-        let making =
-            Making { seam, limits, memory, grants, time, idempotency_key, secret_environment, ended, files, symbols };
+        let making = Making {
+            tenant,
+            seam,
+            limits,
+            memory,
+            grants,
+            time,
+            idempotency_key,
+            secret_environment,
+            ended,
+            files,
+            symbols,
+        };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await
         };
@@ -204,8 +220,8 @@ impl Sandbox {
             outcome: result.as_ref().ok().map(|outcome| outcome::masked_whole(outcome.clone(), &ran.seam)),
             outside,
         });
-        let Ran { seam, usage, started, .. } = ran;
-        CallEnd { result, outputs: made, undeclared, denials: seam.denials(), usage, kept, started }
+        let Ran { seam, usage, started, results, .. } = ran;
+        CallEnd { result, outputs: made, undeclared, results, denials: seam.denials(), usage, kept, started }
     }
 
     /// Runs something in a fresh instance, under all limits.
@@ -218,10 +234,11 @@ impl Sandbox {
         let (seam, limits, symbols) = (Arc::clone(&making.seam), making.limits.clone(), making.symbols);
         let Ok(_permit) = self.0.calls.acquire().await else {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
-            return Ran { result, files: None, has_started: false, started: None, seam, usage: Usage::default() };
+            let usage = Usage::default();
+            return Ran { result, files: None, results: Vec::new(), has_started: false, started: None, seam, usage };
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
-        let state = self.state(making);
+        let state = self.state(making, &cpu);
         let log = state.log.clone();
         // The store is kept out here, so that it outlives the work that is dropped when its time is up.
         let mut slot = None;
@@ -261,20 +278,35 @@ impl Sandbox {
                 format!("the plugin took longer than {} s (wall_seconds_max)", limits.wall_seconds_max),
             ))),
         };
+        let of_tools = state.as_ref().and_then(|state| state.tools.as_ref()).map_or(0, |tools| tools.memory_bytes);
         let usage = Usage {
             cpu_micros: cpu.spent_micros().saturating_sub(limits.spent.cpu_micros),
-            memory_bytes: limiter.map_or(0, Limiter::memory_bytes) as u64,
+            memory_bytes: (limiter.map_or(0, Limiter::memory_bytes) + of_tools) as u64,
             log_bytes: log.bytes().saturating_sub(limits.spent.log_bytes),
             host_calls: seam.calls(),
         };
         let has_started = state.as_ref().is_some_and(|state| state.held.commands.has_started());
-        let (files, started) = state.map(|state| (state.files, state.held.commands.into_started())).unzip();
-        Ran { result, files, has_started, started: started.flatten(), seam, usage }
+        let (files, started, results) = match state {
+            Some(state) => (Some(state.files), state.held.commands.into_started(), state.reported.into_reports()),
+            None => (None, None, Vec::new()),
+        };
+        Ran { result, files, results, has_started, started, seam, usage }
     }
 
-    fn state(&self, making: Making<'_>) -> State {
-        let Making { seam, limits, memory, grants, time, idempotency_key, secret_environment, ended, files, .. } =
-            making;
+    fn state(&self, making: Making<'_>, cpu: &Arc<CpuMeter>) -> State {
+        let Making {
+            tenant,
+            seam,
+            limits,
+            memory,
+            grants,
+            time,
+            idempotency_key,
+            secret_environment,
+            ended,
+            files,
+            ..
+        } = making;
         let mut wasi = WasiCtx::builder();
         // Not even made: a socket is a descriptor of the host.
         wasi.allow_tcp(false).allow_udp(false);
@@ -296,7 +328,19 @@ impl Sandbox {
         });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);
-        State { wasi: wasi.build(), table, log, files, held, limiter: Limiter::new(&limits, memory.budget()), seam }
+        let (limiter, reported) = (Limiter::new(&limits, memory.budget()), Reported::new(Arc::clone(&memory)));
+        let tools = Tools {
+            sandbox: self.clone(),
+            tenant,
+            limits,
+            cpu: Arc::clone(cpu),
+            grants,
+            memory,
+            idempotency_key: idempotency_key.to_owned(),
+            runs: 0,
+            memory_bytes: 0,
+        };
+        State { wasi: wasi.build(), table, log, files, held, reported, tools: Some(tools), limiter, seam }
     }
 }
 
@@ -330,6 +374,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
     };
     let (grants, files) = (Grants::default(), Files::new(files));
     let making = Making {
+        tenant: 0,
         seam,
         limits,
         memory,
@@ -353,6 +398,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
 
 /// What the state of a call is made of.
 struct Making<'a> {
+    tenant: u64,
     seam: Arc<Seam>,
     limits: CallLimits,
     memory: Arc<HostMemory>,
@@ -368,6 +414,7 @@ struct Making<'a> {
 struct Ran<T> {
     result: Result<T, CallFailure>,
     files: Option<Files>,
+    results: Vec<Results>,
     /// Also where it was made up, or is what was kept.
     has_started: bool,
     started: Option<Started>,
@@ -431,8 +478,9 @@ fn too_short(secrets: &[(String, &str)]) -> Vec<String> {
     short.map(|(name, _)| told(name)).collect()
 }
 
-fn store(ready: &Ready, state: State, limits: &CallLimits, cpu: &Arc<CpuMeter>) -> Store<State> {
-    let mut store = Store::new(ready.instance.engine(), state);
+/// For a guest with these limits.
+pub(crate) fn store(engine: &Engine, state: State, limits: &CallLimits, cpu: &Arc<CpuMeter>) -> Store<State> {
+    let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(limits.host_call_bytes_max);
     store.set_max_component_handles(limits.resources_max);
@@ -457,7 +505,7 @@ async fn instantiate<'a>(
     slot: &'a mut Option<Store<State>>,
 ) -> wasmtime::Result<(&'a mut Store<State>, Instance, &'a Exports)> {
     if let Some(ready) = &code.pooled {
-        let mut store = store(ready, state, limits, cpu);
+        let mut store = store(ready.instance.engine(), state, limits, cpu);
         match ready.instance.instantiate_async(&mut store).await {
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                 state = store.into_data();
@@ -467,7 +515,7 @@ async fn instantiate<'a>(
         }
     }
     let ready = &code.on_demand;
-    let store = slot.insert(store(ready, state, limits, cpu));
+    let store = slot.insert(store(ready.instance.engine(), state, limits, cpu));
     let instance = ready.instance.instantiate_async(&mut *store).await?;
     Ok((store, instance, &ready.exports))
 }
@@ -547,7 +595,7 @@ fn offered<'a, T>(indices: &'a Option<T>, interface: &'static str) -> Result<&'a
     indices.as_ref().ok_or(NotOffered(interface))
 }
 
-fn explain(
+pub(crate) fn explain(
     error: wasmtime::Error,
     refused: Option<&LimitReached>,
     panic: Option<String>,

@@ -25,12 +25,14 @@ mod masks;
 mod outcome;
 pub mod outside;
 mod plugin;
+pub mod results;
 mod rights;
 mod sandbox;
 pub mod seam;
 mod sockets;
 mod state;
 mod symbols;
+mod tools;
 
 pub use call::{Call, CallEnd, CallFailure, Kept};
 pub use compile::{CompileError, CompilerCommand, compile_child, compile_child_failed};

@@ -232,6 +232,24 @@ pub(crate) const LINKS_MAX: usize = 100;
 /// The same of the targets of a deployment.
 pub(crate) const TARGETS_MAX: usize = 1_000;
 
+/// Stops actions that have tools compiled all the time: fewer than `COMPILE_CHILDREN_MAX`, so that plugins are compiled meanwhile.
+pub(crate) const TOOL_COMPILES_MAX: usize = 1;
+/// Stops a call that has one component after another compiled.
+pub(crate) const TOOL_RUNS_MAX: usize = 64;
+/// Stops a tool whose arguments and environment fill the host's memory.
+pub(crate) const TOOL_WORDS_BYTES_MAX: usize = 1 << 20;
+
+/// Stops results that no page can show: the cases or files of one report; further ones are counted.
+pub(crate) const RESULTS_ITEMS_MAX: usize = 10_000;
+/// Stops a guest that reports for ever: the reports of one call.
+pub(crate) const RESULTS_REPORTS_MAX: usize = 100;
+/// Stops a call that makes the host hold, and keep for a month, whatever it likes: of all its reports together.
+pub(crate) const RESULTS_BYTES_MAX: usize = 4 << 20;
+/// The names of suites, cases and files, as CodeBuild has them; what is longer is cut.
+pub(crate) const RESULT_NAME_CHARS_MAX: usize = 1_000;
+/// The message of a case, as CodeBuild has it; what is longer is cut.
+pub(crate) const RESULT_MESSAGE_CHARS_MAX: usize = 5_000;
+
 /// A plugin's documentation, and that of each action type and setting.
 pub(crate) const DOCUMENTATION_BYTES_MAX: usize = 64 << 10;
 /// Stops a description that fills a catalogue.

@@ -104,7 +104,7 @@ fn mask_bytes(bytes: &mut Vec<u8>, seam: &Seam) {
 }
 
 /// By way of the serialized form, so that no text can be forgotten.
-fn masked_texts<T: Serialize + DeserializeOwned>(told: T, seam: &Seam) -> T {
+pub(crate) fn masked_texts<T: Serialize + DeserializeOwned>(told: T, seam: &Seam) -> T {
     if seam.masks().is_empty() {
         return told;
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use semver::Version;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::abi::Description;
 use crate::bindings::exports::pipewright::plugin as exports;
@@ -108,6 +109,19 @@ impl Ready {
         };
         Ok(Self { instance, exports })
     }
+}
+
+/// A command-line tool. It imports what a plugin may, but for the plugin's own interfaces.
+pub(crate) fn tool(linker: &Linker<State>, component: &Component) -> Result<CommandPre<State>, LoadError> {
+    let (ty, engine) = (component.component_type(), component.engine());
+    let is_known = |name: &str| WASI_PACKAGES.iter().any(|wasi| name.starts_with(wasi));
+    if let Some(name) = ty.imports(engine).map(|(name, _)| name).find(|name| !is_known(name)) {
+        return Err(LoadError::NotATool(format!("it imports {name}, which no tool is given")));
+    }
+    let instance = linker.instantiate_pre(component).map_err(|error| missing_import(component, &error))?;
+    CommandPre::new(instance).map_err(|error| {
+        LoadError::NotATool(format!("it does not export wasi:cli/run ({error:#}); build a program for wasm32-wasip2"))
+    })
 }
 
 impl Exports {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
+use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::abi::Description;
 use crate::cache::{Cache, Entry};
@@ -18,10 +19,11 @@ use crate::capabilities::http;
 use crate::codes::Codes;
 use crate::compile::{CompileError, Compiler, CompilerCommand};
 use crate::guests::Guests;
-use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits};
+use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits, TOOL_COMPILES_MAX};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
 use crate::state::{self, State};
-use crate::{call, description, engine};
+use crate::{call, description, engine, plugin};
+use pipewright_base::fair::Permits;
 use pipewright_base::hex;
 use pipewright_base::memory::Budgets;
 
@@ -81,6 +83,8 @@ pub enum LoadError {
     Abi { wants: String },
     #[error("the component cannot be linked: {0}")]
     Import(String),
+    #[error("the component is not a tool: {0}")]
+    NotATool(String),
     #[error("the component is not a plugin: {0}")]
     NotAPlugin(String),
     #[error("the plugin does not say what it is: {0}")]
@@ -110,6 +114,8 @@ pub(crate) struct Shared {
     compatibility: u64,
     cache: Cache,
     compiler: Compiler,
+    /// Whoever runs tools keeps nobody from loading plugins.
+    tool_compiles: Permits,
     pub(crate) connector: http::Connector,
     pub(crate) calls: Semaphore,
     pub(crate) memory: Budgets,
@@ -141,6 +147,7 @@ impl Sandbox {
             on_demand: linked(on_demand)?,
             cache: Cache::open(config.cache_dir)?,
             compiler: Compiler::new(config.compiler, config.compile_limits),
+            tool_compiles: Permits::new(TOOL_COMPILES_MAX, TOOL_COMPILES_MAX),
             connector: http::Connector::new(&config.certificate_authorities)?,
             calls: Semaphore::new(config.calls_max),
             memory: Budgets::new(config.guest_memory_bytes_max),
@@ -239,6 +246,53 @@ impl Sandbox {
         })
         .await?;
         Ok(first)
+    }
+}
+
+/// A command-line tool that needs only a store to run.
+pub(crate) struct Tool {
+    pub(crate) command: CommandPre<State>,
+    /// Of its code, which is in memory for as long as this is.
+    pub(crate) bytes: usize,
+}
+
+impl Sandbox {
+    pub(crate) fn connector(&self) -> &http::Connector {
+        &self.0.connector
+    }
+
+    /// Makes a tool of a component: compiles it, or takes it from the cache, and links it. It is loaded for each run: few are run
+    /// twice at once.
+    pub(crate) async fn tool(&self, tenant: u64, component: Arc<[u8]>) -> Result<Tool, LoadError> {
+        check_header(&component)?;
+        let (shared, hashed) = (Arc::clone(&self.0), Arc::clone(&component));
+        let (name, cached) = blocking(move || {
+            let name = shared.name(&format!("tool-{}", hex::encode(Sha256::digest(&hashed))));
+            let cached = shared.cache.load(&name);
+            (name, cached)
+        })
+        .await?;
+        let is_new = cached.is_none();
+        let compiled = match cached {
+            Some(compiled) => compiled,
+            None => {
+                let _turn = self.0.tool_compiles.acquire(tenant).await;
+                Entry::new(&[], &self.0.compiler.compile(&component).await?)
+            }
+        };
+        let shared = Arc::clone(&self.0);
+        blocking(move || {
+            let (engine, linker) = &shared.on_demand;
+            // SAFETY: as for the code of a plugin, these are bytes of our own compiler.
+            let code = unsafe { Component::deserialize(engine, compiled.code()) }?;
+            let bytes = compiled.code().len();
+            let command = plugin::tool(linker, &code)?;
+            if is_new {
+                shared.cache.store(&name, compiled, |name| shared.is_loaded(name));
+            }
+            Ok(Tool { command, bytes })
+        })
+        .await?
     }
 }
 

@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::limiter::Limiter;
 use crate::seam::Seam;
-use crate::{capabilities, files, log, sockets};
+use crate::{capabilities, files, log, results, sockets, tools};
 
 pub struct State {
     pub(crate) wasi: WasiCtx,
@@ -19,6 +19,9 @@ pub struct State {
     pub(crate) log: log::Log,
     pub(crate) files: files::Files,
     pub(crate) held: capabilities::Held,
+    pub(crate) reported: results::Reported,
+    /// None in a tool.
+    pub(crate) tools: Option<tools::Tools>,
     pub(crate) limiter: Limiter,
 }
 
@@ -39,6 +42,8 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     sockets::add_to_linker(&mut linker)?;
     linker.allow_shadowing(false);
     log::add_to_linker(&mut linker)?;
+    results::add_to_linker(&mut linker)?;
+    tools::add_to_linker(&mut linker)?;
     capabilities::link(&mut linker)?;
     Ok(linker)
 }

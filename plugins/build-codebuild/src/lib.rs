@@ -3,6 +3,7 @@
 //! The buildspec is the project's, or the one in the primary source. A project is a file in the directory `projects`, which the
 //! operator grants; without that directory every project is one that says nothing.
 
+mod batch;
 mod project;
 mod reports;
 mod variables;
@@ -10,11 +11,12 @@ mod variables;
 use std::fs;
 
 use build_jobs::{Plan, Progress, advance, is_first, source_directory};
-use pipewright_buildspec::{Build, Buildspec, Context, DOCUMENT_BYTES_MAX, Place, Status};
+use pipewright_buildspec::{BatchBuild, Build, Buildspec, Context, DOCUMENT_BYTES_MAX, Place, Status};
 use pipewright_reports::Tests;
 use pipewright_sdk::prelude::*;
-use project::Project;
+use project::{Project, Variable};
 use test_cases::{cases, counted};
+use variables::Given;
 
 #[derive(Settings)]
 struct Configuration {
@@ -27,10 +29,11 @@ struct Configuration {
     environment_variables: Option<String>,
     /// Another buildspec than the project's, for this action alone: a path from the primary source, or the text itself.
     buildspec_override: Option<String>,
-    /// Builds of a batch: not carried out.
+    /// Whether the builds of the buildspec's `batch` are carried out, one after another.
     #[setting(default = "false")]
     batch_enabled: bool,
-    /// Of a batch: not carried out.
+    /// Of a batch: the primary artifacts of all builds are one output. Without it the outputs are called `BUILD` and
+    /// `BUILD_ARTIFACT`.
     #[setting(default = "false")]
     combine_artifacts: bool,
     /// Read and not used: the grant says what a build may do.
@@ -50,13 +53,21 @@ fn codebuild(action: &Action, settings: Configuration) -> Result<Step<Report<Exp
 }
 
 /// Tests by a buildspec: as a build, with the cases of its reports. The build decides: where it succeeds, a failed case of a
-/// report fails nothing, and is told as one that was skipped.
+/// report fails nothing, and is told as one that was skipped. Of a batch each build is a case.
 #[action(provider = "CodeBuild", owner = "AWS", inputs = 1..=5, outputs = 0..=5)]
 fn codebuild_test(action: &Action, settings: Configuration) -> Result<Step<Tested<Exported>>> {
     let finished = match go_on(action, &settings)? {
         Step::Waiting(wait) => return Ok(Step::Waiting(wait)),
         Step::Done(finished) => finished,
     };
+    if !finished.builds.is_empty() {
+        if let Some(message) = finished.failure
+            && finished.builds.iter().all(|build| build.status != pipewright_sdk::Status::Failed)
+        {
+            return Err(Failure::job(message));
+        }
+        return Ok(Step::Done(Tested { report: finished.report, cases: finished.builds }));
+    }
     let tests = finished.tests.unwrap_or_default();
     let excuse = "the commands of the build succeeded";
     Ok(match finished.failure {
@@ -76,52 +87,35 @@ struct Finished {
     failure: Option<String>,
     report: Report<Exported>,
     tests: Option<Tests>,
+    /// Those of a batch, each a case.
+    builds: Vec<TestCase>,
 }
 
 fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
-    if settings.batch_enabled || settings.combine_artifacts {
-        return Err(Failure::configuration(
-            "batches of builds are not carried out: remove `BatchEnabled` and `CombineArtifacts`, or use an action for each",
-        ));
+    if settings.combine_artifacts && !settings.batch_enabled {
+        return Err(Failure::configuration("`CombineArtifacts` is of a batch: set `BatchEnabled`, or remove it"));
     }
-    let (name, is_first) = (&settings.project_name, is_first(action)?);
-    let found = Project::read(action, name)?;
-    if is_first && found.is_none() {
-        info!(
-            "No directory `{}` is granted: `{name}` is a project that says nothing, with the source's buildspec",
-            project::DIRECTORY
-        );
-    }
-    let project = found.unwrap_or_default();
-    let primary = primary(action, settings.primary_source.as_deref())?;
-    let started_with = match &settings.environment_variables {
-        Some(text) if !text.trim().is_empty() => project::variables(text)?,
-        _ => Vec::new(),
-    };
-    let buildspec = match buildspec(primary.as_ref(), &project, settings, is_first)? {
+    let is_first = is_first(action)?;
+    let ground = Ground::read(action, settings, is_first)?;
+    let said = settings.buildspec_override.as_deref().unwrap_or(&ground.project.source.buildspec);
+    let buildspec = match buildspec(ground.primary.as_ref(), said, is_first)? {
         Ok(buildspec) => buildspec,
         Err(context) => return Ok(Step::Done(finished(action, settings, &without_source(context)))),
     };
-    let about = variables::about(action, name, &project, primary.as_ref().map(Input::name));
-    let given = variables::given(&buildspec, &project, &started_with, &about);
     if is_first {
-        downloaded(&buildspec, &project, settings);
+        downloaded(&buildspec, &ground.project, settings);
     }
+    if settings.batch_enabled {
+        return batch::go_on(action, settings, &ground, &buildspec);
+    }
+    let given = ground.given(action, settings, &buildspec, None);
     let hidden = given.hidden();
-    let plan = Plan {
-        buildspec: &buildspec,
-        primary: primary.as_ref().map(Input::name),
-        environment: given.environment,
-        secrets: given.secrets,
-        image: project.environment.own_image(),
-        wall_seconds_max: project.wall_seconds_max(),
-    };
-    let mut ended = match advance(action, &plan)? {
+    let mut ended = match advance(action, &ground.plan(&buildspec, given, None))? {
         Progress::Waiting(wait) => return Ok(Step::Waiting(wait)),
         Progress::Ended(ended) => ended,
     };
     ended.upload(action, &buildspec);
-    let tests = reports::tests(&buildspec, &ended);
+    let tests = reports::tests(&buildspec, &ended, None);
     let mut finished = finished(action, settings, ended.build());
     if finished.failure.is_none() {
         finished.report.variables = ended.exported(&buildspec, &hidden)?;
@@ -129,6 +123,64 @@ fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
     finished.report.summary = tests.as_ref().map(|tests| counted(&tests.counts));
     finished.tests = tests;
     Ok(Step::Done(finished))
+}
+
+/// What all builds of an action stand on.
+struct Ground {
+    project: Project,
+    /// None where the build has no source.
+    primary: Option<Input>,
+    started_with: Vec<Variable>,
+}
+
+impl Ground {
+    fn read(action: &Action, settings: &Configuration, is_first: bool) -> Result<Self> {
+        let name = &settings.project_name;
+        let found = Project::read(action, name)?;
+        if is_first && found.is_none() {
+            info!(
+                "No directory `{}` is granted: `{name}` is a project that says nothing, with the source's buildspec",
+                project::DIRECTORY
+            );
+        }
+        let started_with = match &settings.environment_variables {
+            Some(text) if !text.trim().is_empty() => project::variables(text)?,
+            _ => Vec::new(),
+        };
+        let primary = primary(action, settings.primary_source.as_deref())?;
+        Ok(Self { project: found.unwrap_or_default(), primary, started_with })
+    }
+
+    /// The variables of a build, which may be one of a batch.
+    fn given(
+        &self,
+        action: &Action,
+        settings: &Configuration,
+        buildspec: &Buildspec,
+        build: Option<&BatchBuild>,
+    ) -> Given {
+        let mut about =
+            variables::about(action, &settings.project_name, &self.project, self.primary.as_ref().map(Input::name));
+        about.batch_build_identifier = build.map(|build| build.identifier.clone()).unwrap_or_default();
+        let of_batch = build.map(|build| build.env.variables.as_slice()).unwrap_or_default();
+        variables::given(buildspec, &self.project, of_batch, &self.started_with, &about)
+    }
+
+    fn plan<'a>(&'a self, buildspec: &'a Buildspec, given: Given, build: Option<&'a BatchBuild>) -> Plan<'a> {
+        let of_build = build.and_then(|build| build.env.image.as_deref());
+        let image = match of_build {
+            Some(image) => project::own_image(image),
+            None => project::own_image(&self.project.environment.image),
+        };
+        Plan {
+            buildspec,
+            primary: self.primary.as_ref().map(Input::name),
+            environment: given.environment,
+            secrets: given.secrets,
+            image,
+            wall_seconds_max: self.project.wall_seconds_max(),
+        }
+    }
 }
 
 /// None where the build has no source.
@@ -148,14 +200,8 @@ fn primary(action: &Action, name: Option<&str>) -> Result<Option<Input>> {
 }
 
 /// Read from the input in every call, so that no command changes what runs. What is wrong with it fails the build, in CodeBuild's words.
-fn buildspec(
-    primary: Option<&Input>,
-    project: &Project,
-    settings: &Configuration,
-    is_first: bool,
-) -> Result<std::result::Result<Buildspec, Context>> {
+fn buildspec(primary: Option<&Input>, said: &str, is_first: bool) -> Result<std::result::Result<Buildspec, Context>> {
     let failed = |message: String| Ok(Err(Context::new("YAML_FILE_ERROR", message)));
-    let said = settings.buildspec_override.as_deref().unwrap_or(&project.source.buildspec);
     let text = match Place::of(said).map_err(Failure::configuration)? {
         Place::Inline => said.to_owned(),
         Place::Object(arn) => {
@@ -234,7 +280,7 @@ fn finished(action: &Action, settings: &Configuration, build: &Build) -> Finishe
     });
     let external_id = Some(variables::build_id(action, &settings.project_name));
     let report = Report { summary: None, external_id, variables: Vec::new(), links: Vec::new() };
-    Finished { failure, report, tests: None }
+    Finished { failure, report, tests: None, builds: Vec::new() }
 }
 
 plugin! {
@@ -248,5 +294,7 @@ plugin! {
     test: [codebuild_test],
 }
 
+#[cfg(test)]
+mod batch_tests;
 #[cfg(test)]
 mod tests;

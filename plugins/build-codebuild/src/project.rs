@@ -54,6 +54,12 @@ pub(crate) enum VariableKind {
     SecretsManager,
 }
 
+impl Variable {
+    pub fn plain(name: &str, value: &str) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned(), kind: VariableKind::Plaintext }
+    }
+}
+
 impl Project {
     /// The project of this name; none where the operator grants no directory of projects.
     pub fn read(action: &Action, name: &str) -> Result<Option<Self>> {
@@ -84,11 +90,9 @@ impl Project {
     }
 }
 
-impl Environment {
-    /// An image that may be had. Those of CodeBuild itself are its own.
-    pub fn own_image(&self) -> Option<&str> {
-        (!self.image.is_empty() && !self.image.starts_with("aws/codebuild/")).then_some(self.image.as_str())
-    }
+/// An image that may be had. Those of CodeBuild itself are its own.
+pub(crate) fn own_image(image: &str) -> Option<&str> {
+    (!image.is_empty() && !image.starts_with("aws/codebuild/")).then_some(image)
 }
 
 /// The name becomes that of a file.

@@ -8,25 +8,34 @@ use build_jobs::Ended;
 use pipewright_buildspec::{Buildspec, Content, ReportGroup, Section, expanded};
 use pipewright_reports::{Coverage, REPORT_BYTES_MAX, Ratio, Report as Read, Tests, read};
 use pipewright_sdk::prelude::*;
-use test_cases::counted;
+use test_cases::{counted, keep_coverage, keep_tests};
 
-/// All tests of a build; none where it has no report of any.
-pub(crate) fn tests(buildspec: &Buildspec, ended: &Ended) -> Option<Tests> {
+/// All tests of a build; none where it has no report of any. `of_build` is the build's identifier, where it is one of a batch.
+pub(crate) fn tests(buildspec: &Buildspec, ended: &Ended, of_build: Option<&str>) -> Option<Tests> {
     let mut all: Option<Tests> = None;
     for group in &buildspec.reports {
         let name = expanded(&group.name, ended.environment());
+        let name = of_build.map_or(name.clone(), |build| format!("{build}/{name}"));
         let (tests, coverage) = group_of(group, &name, ended);
         if let Some(tests) = tests {
             info!("Report {name}: {}", counted(&tests.counts));
+            kept(&name, keep_tests(&name, &tests));
             all.get_or_insert_default().extend(tests);
         }
         if let Some(coverage) = coverage {
             let total = coverage.total();
             let files = coverage.files.len();
             info!("Report {name}: {files} files, lines {}, branches {}", share(total.lines), share(total.branches));
+            kept(&name, keep_coverage(&name, &coverage));
         }
     }
     all
+}
+
+fn kept(name: &str, kept: Result<()>) {
+    if let Err(failure) = kept {
+        warn!("Report {name}: {}", failure.message);
+    }
 }
 
 fn group_of(group: &ReportGroup, name: &str, ended: &Ended) -> (Option<Tests>, Option<Coverage>) {

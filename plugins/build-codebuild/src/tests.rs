@@ -161,7 +161,8 @@ fn what_the_settings_may_not_say() {
         assert_eq!(failure.kind, FailureKind::ConfigurationError);
         assert!(failure.message.contains(text), "{}", failure.message);
     };
-    check(&|| with(|it| it.batch_enabled = true), "batches of builds are not carried out");
+    check(&|| with(|it| it.combine_artifacts = true), "`CombineArtifacts` is of a batch");
+    check(&|| with(|it| it.batch_enabled = true), "the buildspec has no `batch`");
     check(&|| with(|it| it.project_name = "../app".to_owned()), "is no name of a project");
     check(&|| with(|it| it.primary_source = Some("Other".to_owned())), "the input artifacts are `Source`");
     check(

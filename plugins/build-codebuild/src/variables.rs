@@ -24,14 +24,22 @@ impl Given {
 }
 
 /// Of one name, the action's value wins over the project's, and that over the buildspec's, be they secrets or not.
-pub(crate) fn given(buildspec: &Buildspec, project: &Project, started_with: &[Variable], about: &About) -> Given {
+/// What a build of a batch says stands between the action's and the project's.
+pub(crate) fn given(
+    buildspec: &Buildspec,
+    project: &Project,
+    of_batch: &[(String, String)],
+    started_with: &[Variable],
+    about: &About,
+) -> Given {
     let parameters = buildspec.env.parameter_store.iter();
     let mut secrets: BTreeMap<String, String> =
         parameters.map(|(name, parameter)| (name.clone(), parameter_name(parameter))).collect();
     let references = buildspec.env.secrets_manager.iter();
     secrets.extend(references.map(|(name, reference)| (name.clone(), secret_name(reference))));
     let mut plain = BTreeMap::new();
-    for variable in project.environment.environment_variables.iter().chain(started_with) {
+    let of_batch: Vec<Variable> = of_batch.iter().map(|(name, value)| Variable::plain(name, value)).collect();
+    for variable in project.environment.environment_variables.iter().chain(&of_batch).chain(started_with) {
         let (name, value) = (variable.name.clone(), variable.value.clone());
         if variable.kind == VariableKind::Plaintext {
             secrets.remove(&name);

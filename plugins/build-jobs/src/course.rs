@@ -14,6 +14,7 @@ use pipewright_sdk::prelude::*;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Batched;
 use crate::driver::{self, DIRECTORY_FILE, EXITS_FILE, Step, VARIABLES_FILE};
 use crate::results::Ended;
 
@@ -51,12 +52,19 @@ pub enum Progress {
 
 /// What the next call has to know.
 #[derive(Default, Serialize, Deserialize)]
-struct Course {
+pub(crate) struct Course {
     /// Of every command so far, also of earlier attempts.
     exits: Vec<i32>,
     wall_micros: u64,
     /// How many commands the job has that was started.
     started: usize,
+    /// Where the build is one of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<Batched>,
+}
+
+pub(crate) fn resumed(action: &Action) -> Result<Option<Course>> {
+    Ok(action.resumed()?.map(|resumed| resumed.continuation))
 }
 
 /// What the next command finds. It may be larger than a continuation.
@@ -93,12 +101,24 @@ pub fn is_first(action: &Action) -> Result<bool> {
 /// # Errors
 /// Where no job can be started, or the scratch cannot be used. A command that fails is none.
 pub fn advance(action: &Action, plan: &Plan<'_>) -> Result<Progress> {
+    go_on(action, plan, None, resumed(action)?)
+}
+
+/// The same with a build of a batch. `has_run` where this call was made for the end of a job of this build, and not of one before.
+///
+/// # Errors
+/// As [`advance`].
+pub fn advance_in(action: &Action, plan: &Plan<'_>, batch: &Batched, has_run: bool) -> Result<Progress> {
+    go_on(action, plan, Some(batch), if has_run { resumed(action)? } else { None })
+}
+
+fn go_on(action: &Action, plan: &Plan<'_>, batch: Option<&Batched>, resumed: Option<Course>) -> Result<Progress> {
     let shell = action.scratch().join(SHELL);
     let has_artifacts = action.outputs().next().is_some() || plan.buildspec.artifacts.is_some();
     let mut build = Build::new(plan.buildspec, has_artifacts);
     let (mut course, mut session);
-    if let Some(resumed) = action.resumed::<Course>()? {
-        course = resumed.continuation;
+    if let Some(resumed) = resumed {
+        course = resumed;
         for exit in &course.exits {
             tell(&mut build, *exit);
         }
@@ -111,6 +131,7 @@ pub fn advance(action: &Action, plan: &Plan<'_>) -> Result<Progress> {
     } else {
         (course, session) = (Course::default(), begun(action, plan)?);
     }
+    course.batch = batch.cloned();
     loop {
         say(&mut build);
         match build.next() {

@@ -6,11 +6,13 @@
 //! `/tmp`, and what runs in the background. After a failure the next call decides what still runs, as a job of its own. Must not
 //! know where a buildspec comes from, or what a failure is called.
 
+mod batch;
 mod course;
 mod driver;
 mod results;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
-pub use course::{Plan, Progress, advance, directory_of, is_first, source_directory};
+pub use batch::{Batched, kept_artifact};
+pub use course::{Plan, Progress, advance, advance_in, directory_of, is_first, source_directory};
 pub use results::Ended;

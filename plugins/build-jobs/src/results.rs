@@ -46,6 +46,15 @@ impl Ended {
         }
     }
 
+    /// The same of a build of a batch: puts these sections, each with its identifier, into directories.
+    pub fn keep(&mut self, sections: &[(Option<&str>, &Section, PathBuf)]) {
+        if self.build.next() == Next::Upload {
+            let kept = sections.iter().try_for_each(|(identifier, section, to)| self.put(section, *identifier, to));
+            self.build.uploaded(kept);
+            say(&mut self.build);
+        }
+    }
+
     /// The variables that the buildspec gives on; `hidden` are those that it may not.
     ///
     /// # Errors
@@ -91,9 +100,19 @@ impl Ended {
         }
         for (name, identifier, section) in assigned.outputs {
             let Some(output) = outputs.iter().find(|output| output.name() == name) else { continue };
-            for (name, content) in self.select(section, identifier)? {
-                put(output, &name, &content)?;
+            self.put(section, identifier, output.path())?;
+        }
+        Ok(())
+    }
+
+    fn put(&self, section: &Section, identifier: Option<&str>, directory: &Path) -> Taken<()> {
+        for (name, content) in self.select(section, identifier)? {
+            let to = directory.join(name);
+            match &content {
+                Content::File(path) => files::copy(path, &to, &[]).map(drop),
+                Content::Link(target) => files::link(&to, target),
             }
+            .map_err(client_error)?;
         }
         Ok(())
     }
@@ -126,15 +145,6 @@ impl Ended {
         });
         Ok(entries.collect())
     }
-}
-
-fn put(output: &Output, name: &str, content: &Content) -> Taken<()> {
-    let to = output.join(name);
-    match content {
-        Content::File(path) => files::copy(path, &to, &[]).map(drop),
-        Content::Link(target) => files::link(&to, target),
-    }
-    .map_err(client_error)
 }
 
 fn client_error(failure: Failure) -> Context {

@@ -1,11 +1,79 @@
-//! The cases of a report as an action tells them: shared by the plugins that read reports. Must not know where a report is
-//! from, or how many failed cases are too many.
+//! Reports as an action tells of them, in cases and in results that are kept: shared by the plugins that read reports. Must not
+//! know where a report is from, or how many failed cases are too many.
 
-use pipewright_reports::{Case, Counts, Status, Tests};
-use pipewright_sdk::TestCase;
+use pipewright_reports::{Case, Counts, Coverage, Ratio, Status, Tests};
+use pipewright_sdk::{Result, TestCase, results};
 
 /// Against traces that are longer than anybody reads: CodeBuild shows as much of a message.
 const MESSAGE_CHARS_MAX: usize = 5_000;
+/// The same of a name.
+const NAME_CHARS_MAX: usize = 1_000;
+
+/// Of the texts of cases that are handed over at once. The host keeps less.
+const RESULTS_BYTES_MAX: usize = 8 << 20;
+/// As many files as the host keeps of one report.
+const FILES_MAX: usize = 10_000;
+
+/// Has the host keep the results of tests.
+///
+/// # Errors
+/// Job, where there are too many reports, or the name is empty.
+pub fn keep_tests(name: &str, tests: &Tests) -> Result<()> {
+    let Counts { succeeded, failed, error, skipped, unknown } = tests.counts;
+    let counts = results::Counts { succeeded, failed, error, skipped, unknown };
+    let mut cases: Vec<results::Case> = tests.cases.iter().map(kept).collect();
+    let bytes = |case: &results::Case| case.suite.len() + case.prefix.len() + case.name.len() + case.message.len();
+    if cases.iter().map(bytes).sum::<usize>() > RESULTS_BYTES_MAX {
+        // Those that somebody looks for.
+        let mut left = RESULTS_BYTES_MAX;
+        cases.retain(|case| {
+            let is_bad = matches!(case.status, results::Status::Failed | results::Status::Error);
+            let room = left.checked_sub(bytes(case)).filter(|_| is_bad);
+            left = room.unwrap_or(left);
+            room.is_some()
+        });
+    }
+    results::tests(name, results::Tests { counts, cases })
+}
+
+/// Has the host keep the results of a coverage tool.
+///
+/// # Errors
+/// As [`keep_tests`].
+pub fn keep_coverage(name: &str, coverage: &Coverage) -> Result<()> {
+    let ratio = |Ratio { covered, total }: Ratio| results::Ratio { covered, total };
+    let files = coverage.files.iter().take(FILES_MAX).map(|(path, covered)| results::CoveredFile {
+        path: cut(path, NAME_CHARS_MAX),
+        lines: ratio(covered.lines),
+        branches: ratio(covered.branches),
+    });
+    let (files, total) = (files.collect(), coverage.total());
+    results::coverage(name, results::Coverage { lines: ratio(total.lines), branches: ratio(total.branches), files })
+}
+
+fn kept(case: &Case) -> results::Case {
+    let status = match case.status {
+        Status::Succeeded => results::Status::Succeeded,
+        Status::Failed => results::Status::Failed,
+        Status::Error => results::Status::Error,
+        Status::Skipped => results::Status::Skipped,
+        Status::Unknown => results::Status::Unknown,
+    };
+    results::Case {
+        suite: cut(&case.suite, NAME_CHARS_MAX),
+        prefix: cut(&case.prefix, NAME_CHARS_MAX),
+        name: cut(&case.name, NAME_CHARS_MAX),
+        status,
+        duration_nanos: case.duration_ns,
+        message: cut(&case.message, MESSAGE_CHARS_MAX),
+        file: case.file.as_deref().map(|file| cut(file, NAME_CHARS_MAX)),
+        line: case.line,
+    }
+}
+
+fn cut(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).collect()
+}
 
 /// The cases of reports. `excuse` says why a failed one fails no action: it is told as skipped then, with its message.
 pub fn cases(tests: &Tests, excuse: Option<&str>) -> Vec<TestCase> {
@@ -15,7 +83,7 @@ pub fn cases(tests: &Tests, excuse: Option<&str>) -> Vec<TestCase> {
 fn told(case: &Case, excuse: Option<&str>) -> TestCase {
     let name = [&case.suite, &case.prefix, &case.name].map(String::as_str);
     let name: Vec<&str> = name.into_iter().filter(|part| !part.is_empty()).collect();
-    let (name, message) = (name.join(" "), case.message.chars().take(MESSAGE_CHARS_MAX).collect::<String>());
+    let (name, message) = (name.join(" "), cut(&case.message, MESSAGE_CHARS_MAX));
     let word = if case.status == Status::Failed { "failed" } else { "error" };
     let told = match (case.status, excuse) {
         (Status::Succeeded, _) => TestCase::passed(name),
@@ -54,7 +122,9 @@ pub fn counted(counts: &Counts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pipewright_reports::Covered;
     use pipewright_sdk::Status as Told;
+    use pipewright_sdk::testing::{Content, Host};
 
     #[test]
     fn told_as_they_are() {
@@ -77,6 +147,35 @@ mod tests {
         check(Status::Error, "", None, Told::Failed, Some("suite name: error"));
         check(Status::Failed, "1 is not 2", Some("allowed"), Told::Skipped, Some("failed: allowed\n1 is not 2"));
         check(Status::Skipped, "slow", Some("allowed"), Told::Skipped, Some("slow"));
+    }
+
+    #[test]
+    fn kept_as_they_are() {
+        let host = Host::new();
+        let case = Case { name: "adds".to_owned(), status: Status::Error, duration_ns: Some(5), ..Case::default() };
+        let counts = Counts { error: 1, succeeded: 1, ..Counts::default() };
+        keep_tests("unit", &Tests { cases: vec![case], counts }).unwrap();
+        let covered = Covered { lines: Ratio { covered: 1, total: 2 }, ..Covered::default() };
+        keep_coverage("lines", &Coverage { files: [("a.rs".to_owned(), covered)].into() }).unwrap();
+        let [(unit, Content::Tests(tests)), (lines, Content::Coverage(coverage))] = &host.results()[..] else {
+            panic!("{:?}", host.results())
+        };
+        assert_eq!((unit.as_str(), tests.counts.succeeded, tests.counts.error), ("unit", 1, 1));
+        let kept = &tests.cases[0];
+        assert_eq!((kept.name.as_str(), kept.status, kept.duration_nanos), ("adds", results::Status::Error, Some(5)));
+        assert_eq!((lines.as_str(), coverage.lines.covered, coverage.files[0].lines.total), ("lines", 1, 2));
+    }
+
+    #[test]
+    fn of_a_great_many_those_that_failed_are_kept() {
+        let host = Host::new();
+        let case = |status| Case { name: "x".repeat(900), message: "y".repeat(5_000), status, ..Case::default() };
+        let mut cases = vec![case(Status::Succeeded); 2_000];
+        cases.push(case(Status::Failed));
+        keep_tests("unit", &Tests { cases, counts: Counts { succeeded: 2_000, failed: 1, ..Counts::default() } })
+            .unwrap();
+        let [(_, Content::Tests(tests))] = &host.results()[..] else { panic!("not one report") };
+        assert_eq!((tests.cases.len(), tests.cases[0].status), (1, results::Status::Failed));
     }
 
     #[test]

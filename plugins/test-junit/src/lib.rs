@@ -8,7 +8,7 @@ use pipewright_buildspec::matches;
 use pipewright_reports::{Format, REPORT_BYTES_MAX, Report as Read, Tests, read};
 use pipewright_sdk::files::FileKind;
 use pipewright_sdk::prelude::*;
-use test_cases::{cases, counted};
+use test_cases::{cases, counted, keep_tests};
 
 #[derive(Settings)]
 struct Judging {
@@ -55,6 +55,7 @@ fn junit(action: &Action, settings: Judging) -> Result<Tested<Judged>> {
     let (total, failed, skipped) = (counts.total(), counts.failed + counts.error, counts.skipped);
     let summary = counted(&counts);
     info!("{summary}");
+    keep_tests(&action.context().action, &tests)?;
     if total < u64::from(settings.cases_min) {
         let mend = "have the build write reports of all its tests, or correct `CasesMin`";
         return Err(Failure::job(format!("{summary}; there must be at least {}: {mend}", settings.cases_min)));

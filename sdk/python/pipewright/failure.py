@@ -3,7 +3,7 @@
 from typing import Literal, Self
 
 from componentize_py_types import Err
-from wit_world.imports import artifacts, secrets
+from wit_world.imports import artifacts, results, secrets
 
 __all__ = ["Failure", "FailureKind"]
 
@@ -64,7 +64,7 @@ class Failure(Exception):
 
 
 class from_host:
-    """Makes a `Failure` of what the host answers to calls about files or secrets."""
+    """Makes a `Failure` of what the host answers to calls about files, results or secrets."""
 
     def __enter__(self) -> None:
         pass
@@ -78,5 +78,7 @@ class from_host:
                 | artifacts.Error_Quota(text)
                 | artifacts.Error_Invalid(text)
                 | artifacts.Error_Io(text)
+                | results.Error_Invalid(text)
+                | results.Error_Quota(text)
             ):
                 raise Failure(text) from None

@@ -68,6 +68,8 @@ class Ran:
     outputs: dict[str, Path] = field(default_factory=dict)
     #: The lines of the log, each with its level before it, like `info counted 2 files`.
     log: list[str] = field(default_factory=list)
+    #: What was reported of tests and coverage, by name.
+    results: dict[str, Any] = field(default_factory=dict)
     #: What no grant allowed.
     denials: list[str] = field(default_factory=list)
     #: The requests that were sent, each with its `request` (method and URL), `headers` and `body`.
@@ -194,6 +196,7 @@ class Host:
             state.leave()
         ran.outputs = {output.name: root / "outputs" / output.name for output in request.outputs}
         ran.log, ran.denials, ran.requests, ran._kept = held.log, held.denials, held.requests, self._folder
+        ran.results = held.results
         return ran
 
 

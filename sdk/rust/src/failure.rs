@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 
 pub use crate::bindings::host::pipewright::plugin::types::{Failure, FailureKind};
-use crate::bindings::host::pipewright::plugin::{artifacts, commands, secrets};
+use crate::bindings::host::pipewright::plugin::{artifacts, commands, results, secrets, tools};
 
 /// What a plugin's functions return: the [`Failure`] needs no naming.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -76,6 +76,23 @@ impl From<commands::Error> for Failure {
         match error {
             commands::Error::Denied(text) => Self::permission(text),
             commands::Error::Invalid(text) => Self::configuration(text),
+        }
+    }
+}
+
+impl From<results::Error> for Failure {
+    fn from(error: results::Error) -> Self {
+        let (results::Error::Invalid(text) | results::Error::Quota(text)) = error;
+        Self::job(text)
+    }
+}
+
+impl From<tools::Error> for Failure {
+    fn from(error: tools::Error) -> Self {
+        match error {
+            tools::Error::Denied(text) => Self::permission(text),
+            tools::Error::Invalid(text) => Self::configuration(text),
+            tools::Error::Crashed(text) => Self::job(format!("the tool crashed: {text}")),
         }
     }
 }

@@ -61,12 +61,14 @@ pub mod files;
 mod host;
 pub mod http;
 pub mod log;
+pub mod results;
 pub mod secrets;
 #[doc(hidden)]
 pub mod settings;
 mod streams;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod tools;
 
 #[cfg(not(target_family = "wasm"))]
 use testing::host;
@@ -133,6 +135,6 @@ pub mod prelude {
     pub use crate::{
         Action, Choice, Decision, Deployed, Doing, Failure, Fetched, Input, Output, Report, Result, Resumed, Revision,
         Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait, Wake, action, clock,
-        commands, debug, error, files, http, info, plugin, secrets, warn,
+        commands, debug, error, files, http, info, plugin, results, secrets, tools, warn,
     };
 }

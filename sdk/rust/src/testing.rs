@@ -36,6 +36,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 pub use crate::bindings::host::pipewright::plugin::commands::Job;
+pub use crate::bindings::host::pipewright::plugin::results::Content;
+pub use crate::bindings::host::pipewright::plugin::tools::Tool;
 use crate::bindings::host::pipewright::plugin::types::{self as abi, Category, Owner, Resumption};
 use crate::bindings::host::wasi::http::types::ErrorCode;
 use crate::commands::Ended;
@@ -69,6 +71,10 @@ struct Told {
     job: Option<Job>,
     ended: Option<Ended>,
     log: String,
+    results: Vec<(String, Content)>,
+    /// The statuses that tools are to end with.
+    tool_ends: VecDeque<i32>,
+    tools: Vec<Tool>,
 }
 
 thread_local! {
@@ -96,6 +102,9 @@ impl Host {
             job: None,
             ended: None,
             log: String::new(),
+            results: Vec::new(),
+            tool_ends: VecDeque::new(),
+            tools: Vec::new(),
         };
         let state = Rc::new(State { folder, told: RefCell::new(told) });
         let before = CURRENT.replace(Some(Rc::clone(&state)));
@@ -225,6 +234,22 @@ impl Host {
     /// The lines that were logged.
     pub fn log(&self) -> String {
         self.state.told.borrow().log.clone()
+    }
+
+    /// The next tool that is run ends with this status. It is not really run.
+    pub fn tool(self, status: i32) -> Self {
+        self.state.told.borrow_mut().tool_ends.push_back(status);
+        self
+    }
+
+    /// The tools that were run.
+    pub fn tools(&self) -> Vec<Tool> {
+        self.state.told.borrow().tools.clone()
+    }
+
+    /// What was reported of tests and coverage, with its names.
+    pub fn results(&self) -> Vec<(String, Content)> {
+        self.state.told.borrow().results.clone()
     }
 
     /// The requests that were sent.

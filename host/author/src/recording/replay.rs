@@ -107,6 +107,8 @@ impl Stage<'_> {
             return Ok(found);
         }
         let outputs = self.outputs(call, &end)?;
+        let results = [&call.results, &end.results].map(|results| serde_json::to_value(results).unwrap_or(Value::Null));
+        values(&mut found, "results", &results[0], &results[1]);
         let replayed = match (end.kept.and_then(|kept| kept.outcome), end.result) {
             (Some(outcome), _) | (None, Ok(outcome)) => RecordedResult::Outcome(outcome),
             (None, Err(failure)) => {

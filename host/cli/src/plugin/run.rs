@@ -13,6 +13,7 @@ use pipewright_pipeline::machine::{self, ExecutionDetails, FailureType};
 use pipewright_sandbox::abi::{NamedValue, Outcome, Resumption, Signal, TypeId, Wait, Wake};
 use pipewright_sandbox::capabilities::secrets::stored::Stored;
 use pipewright_sandbox::limits::CallLimits;
+use pipewright_sandbox::results::Results;
 use pipewright_sandbox::seam::{HostCall, HostCallOutcome, Level, Sink};
 use pipewright_sandbox::{CallEnd, Plugin, Sandbox, Usage};
 use serde_json::Value;
@@ -252,6 +253,9 @@ fn ended(
     keeper: Option<&mut Keeper>,
 ) -> Result<u8, Ended> {
     let outputs = place.outputs(&end, &single.limits.files);
+    for Results { name, content } in &end.results {
+        say!("report     {name}: {content}");
+    }
     let report = match end.result {
         Err(failure) => {
             let (kind, message) = failure_of(&failure);

@@ -24,6 +24,7 @@ pub mod start;
 pub mod status;
 pub mod stop;
 pub mod suggest;
+pub mod tests;
 pub mod webhooks;
 
 use std::path::{Path, PathBuf};

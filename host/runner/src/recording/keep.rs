@@ -56,7 +56,7 @@ pub fn did_nothing(end: &CallEnd) -> bool {
         _ => false,
     };
     let used_nothing = end.kept.as_ref().is_none_or(|kept| kept.outside.is_empty());
-    is_silent && end.outputs.is_empty() && used_nothing && end.usage.log_bytes == 0
+    is_silent && end.outputs.is_empty() && end.results.is_empty() && used_nothing && end.usage.log_bytes == 0
 }
 
 /// Puts a recording together.
@@ -96,6 +96,7 @@ impl Keeper {
             ended: made.ended,
             outside: kept.outside,
             result,
+            results: end.results.clone(),
             outputs: BTreeMap::new(),
             usage: end.usage,
         });

@@ -20,6 +20,7 @@ use pipewright_sandbox::capabilities::commands::Ended;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Recorded;
+use pipewright_sandbox::results::Results;
 use serde::{Deserialize, Serialize};
 
 pub use self::bundle::{BUNDLE_BYTES_MAX, Bundle, RecordingError};
@@ -75,6 +76,9 @@ pub struct RecordedCall {
     pub ended: Option<Ended>,
     pub outside: Recorded,
     pub result: RecordedResult,
+    /// What it reported of tests and coverage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<Results>,
     /// The output artifacts that it made, and the digests of their manifests.
     pub outputs: BTreeMap<String, Digest>,
     pub usage: Usage,

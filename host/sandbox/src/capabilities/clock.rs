@@ -27,6 +27,7 @@ const CLOCK: &str = "clock";
 pub struct Clock {
     start: Duration,
     started: Instant,
+    is_granted: bool,
 }
 
 impl Capability for Clock {
@@ -67,7 +68,8 @@ impl Capability for Clock {
 
     fn new(setup: &mut Setup<'_>) -> Self {
         let start = setup.time.map_or_else(since_epoch, Duration::from_millis);
-        let (seam, clock) = (Arc::clone(setup.seam), Self { start, started: monotonic() });
+        let (seam, clock) =
+            (Arc::clone(setup.seam), Self { start, started: monotonic(), is_granted: setup.grants.clock });
         if let Outside::Recorded(recorder) = seam.outside() {
             recorder.start(millis(start));
         }
@@ -77,6 +79,13 @@ impl Capability for Clock {
             setup.wasi.wall_clock(StandingStill { start, seam });
         }
         clock
+    }
+}
+
+impl Clock {
+    /// The time of day at which a tool of the call starts: it goes on where it is granted, and else it stands still.
+    pub(crate) fn of_tool(&self) -> u64 {
+        millis(if self.is_granted { self.start + self.started.elapsed() } else { self.start })
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Row {
 }
 
 /// What every plugin has.
-const ALWAYS: [Row; 3] = [always("log"), always("settings"), always("artifacts")];
+const ALWAYS: [Row; 5] = [always("log"), always("settings"), always("artifacts"), always("results"), always("tools")];
 
 const fn always(name: &'static str) -> Row {
     Row { name, asks: &[], grant: None, without: "", can_be_made_up: false }

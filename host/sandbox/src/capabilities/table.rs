@@ -5,8 +5,8 @@
 macro_rules! capabilities {
     ($($name:ident: $type:ident,)*) => {
         pub const CAPABILITIES: &[Row] = &{
-            let [log, settings, artifacts] = ALWAYS;
-            [log, settings, artifacts, $($type::ROW,)*]
+            let [log, settings, artifacts, results, tools] = ALWAYS;
+            [log, settings, artifacts, results, tools, $($type::ROW,)*]
         };
 
         /// The grants of one action. The default is none. As recordings keep them, they have neither values nor places.

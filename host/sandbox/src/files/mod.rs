@@ -24,7 +24,7 @@ use wasmtime::component::Linker;
 
 use pipewright_artifacts::files::{
     Area, Blobs, Budget, FileError, FileErrorKind, FileKind, FileQuota, FileResult, Floor, Found, MadeOutput, Missing,
-    Role, Stat, Tree, identity_of, paths,
+    OpenFile, Role, Stat, Tree, identity_of, paths,
 };
 use pipewright_base::memory::HostMemory;
 use rustix::io::Errno;
@@ -81,11 +81,15 @@ pub struct Finished {
 /// One per call. Work that still runs when it is dropped stops at the next file or chunk.
 pub(crate) struct Files {
     shared: Arc<Shared>,
+    /// Those of a tool end before those of the plugin that ran it.
+    is_of_tool: bool,
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Relaxed);
+        if !self.is_of_tool {
+            self.shared.stop.store(true, Relaxed);
+        }
     }
 }
 
@@ -157,7 +161,17 @@ impl Files {
             stop: AtomicBool::new(false),
             undeclared: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), is_of_tool: false }
+    }
+
+    /// The same files, for a tool of the call.
+    pub(crate) fn of_tool(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), is_of_tool: true }
+    }
+
+    /// A file, as the guest sees it.
+    pub(crate) fn open(&self, path: &str) -> FileResult<OpenFile> {
+        self.shared.open_to_read(path)
     }
 
     /// Where the host has the scratch, once it is there.

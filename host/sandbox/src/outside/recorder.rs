@@ -49,7 +49,8 @@ impl Drop for Recorder {
 
 #[derive(Default)]
 struct Kept {
-    time: u64,
+    /// Of the call, and not of a tool that it ran later.
+    time: Option<u64>,
     looked_at_time: bool,
     steps: Vec<Made>,
     steps_left_out: u64,
@@ -107,7 +108,7 @@ impl Recorder {
     }
 
     pub(crate) fn start(&self, milliseconds: u64) {
-        self.kept().time = milliseconds;
+        self.kept().time.get_or_insert(milliseconds);
     }
 
     pub(crate) fn looked_at_time(&self) {
@@ -193,7 +194,14 @@ impl Recorder {
         if steps_left_out > 0 {
             cleaner.leave_out(format!("the last {steps_left_out} host calls: {}", cleaner.too_much));
         }
-        Recorded { time, looked_at_time, steps, steps_left_out, directories, ..cleaner.recorded }
+        Recorded {
+            time: time.unwrap_or_default(),
+            looked_at_time,
+            steps,
+            steps_left_out,
+            directories,
+            ..cleaner.recorded
+        }
     }
 }
 

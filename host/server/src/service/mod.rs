@@ -28,6 +28,7 @@ pub mod plugins;
 pub mod projects;
 pub mod quarantine;
 mod reading;
+pub mod reports;
 pub mod rules;
 mod runs;
 pub mod secrets;

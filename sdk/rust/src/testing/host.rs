@@ -103,6 +103,34 @@ pub(crate) mod commands {
     }
 }
 
+pub(crate) mod results {
+    use super::told;
+    pub(crate) use crate::bindings::host::pipewright::plugin::results::{Content, Error};
+
+    pub(crate) fn report(name: &str, content: &Content) -> Result<(), Error> {
+        if name.trim().is_empty() {
+            return Err(Error::Invalid("the report has no name: give it one, such as `unit`".to_owned()));
+        }
+        told(|told| told.results.push((name.to_owned(), content.clone())));
+        Ok(())
+    }
+}
+
+pub(crate) mod tools {
+    use super::told;
+    pub(crate) use crate::bindings::host::pipewright::plugin::tools::{Error, Tool};
+
+    pub(crate) fn run(tool: &Tool) -> Result<i32, Error> {
+        told(|told| {
+            told.tools.push(tool.clone());
+            Ok(told
+                .tool_ends
+                .pop_front()
+                .expect("the action ran a tool, for which the test has no end; see `Host::tool`"))
+        })
+    }
+}
+
 pub(crate) mod http {
     use std::io::{Cursor, Read as _};
 

@@ -103,6 +103,12 @@ fn of_two(verb: &str, one: &str, other: &str) -> Result<String> {
         // In chunks.
         "post-unsized" => post(http::post(one), io::repeat(b'x').take(number(other)), None),
         "post-short" => post(http::post(one), io::repeat(b'x').take(10), Some(number(other))),
+        "tool" | "tool-online" => {
+            let tool = tools::Tool::new(one).network(verb == "tool-online").env("LEVEL", "high");
+            let tool = other.split(',').fold(tool, tools::Tool::argument);
+            Ok(format!("status {}", tool.run()?))
+        }
+        "tool-pinned" => Ok(format!("status {}", tools::Tool::new(one).digest(other).run()?)),
         "get-with" => get(http::get(other).header("authorization", secrets::stand_in(one)?)),
         _ => Err(Failure::configuration(format!("no verb {verb}"))),
     }

@@ -1,5 +1,5 @@
 //! What CodePipeline has no word for, over plain HTTP with the same signatures: logs, journals,
-//! artifacts, events, plugins.
+//! reports, artifacts, events, plugins.
 //!
 //! Owns the table of the routes (docs/server.md lists them), from which the router is made: a route without authentication
 //! does not exist, unless its row says that it is public. Must not know what lies behind one.
@@ -14,6 +14,7 @@ mod notifications;
 mod plugins;
 mod quarantine;
 mod recordings;
+mod reports;
 mod secrets;
 mod webhooks;
 mod workers;
@@ -110,6 +111,8 @@ routes! {
         (GetJournal on Pipeline) Stream => logs::journal,
     GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/recording"
         (GetRecording on Pipeline) Stream => recordings::recording,
+    GET "/v1/pipelines/{pipeline}/executions/{execution}/reports"
+        (GetReports on Pipeline) Document => reports::get,
     GET "/v1/pipelines/{pipeline}/executions/{execution}/artifacts"
         (ListArtifacts on Pipeline) Document => artifacts::list,
     GET "/v1/pipelines/{pipeline}/executions/{execution}/artifacts/{artifact}"

@@ -17,6 +17,7 @@ mod pipelines;
 mod plugins;
 mod polls;
 mod quarantine;
+mod reports;
 mod rules;
 mod secrets;
 mod state;

@@ -18,6 +18,8 @@ class State:
     requests: list[dict[str, Any]] = field(default_factory=list)
     #: Lines of the log, each with its level before it, like `info counted 3 files`.
     log: list[str] = field(default_factory=list)
+    #: What was reported of tests and coverage, by name.
+    results: dict[str, Any] = field(default_factory=dict)
     #: What no grant allowed.
     denials: list[str] = field(default_factory=list)
 
