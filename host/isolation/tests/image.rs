@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::{World, isolation, run};
 use flate2::{Compression, write::GzEncoder};
-use pipewright_isolation::{Level, Root, UnpackError, UnpackLimits, Unpacked, unpack};
+use pipewright_isolation::{LayerError, Layers, Level, Root, UnpackError, UnpackLimits, unpack, unpacked_in};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tar::{Builder, EntryType, Header};
 
@@ -38,15 +38,10 @@ fn layer(entries: &[Put]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn unpacked(world: &World, layers: &[&[Put]]) -> (std::path::PathBuf, Result<Unpacked, UnpackError>) {
+fn unpacked(world: &World, layers: &[&[Put]]) -> (std::path::PathBuf, Result<(), UnpackError>) {
     let root = world.folder("root");
-    let mut last = Ok(Unpacked::default());
-    for entries in layers {
-        last = unpack(&layer(entries)[..], &root, &UnpackLimits::default());
-        if last.is_err() {
-            break;
-        }
-    }
+    let unpacked = |entries: &&[Put]| unpack(&layer(entries)[..], &root, &UnpackLimits::default()).map(drop);
+    let last = layers.iter().try_for_each(unpacked);
     (root, last)
 }
 
@@ -233,7 +228,7 @@ async fn a_job_changes_an_image_for_itself_alone() {
     let script =
         "cat /etc/version; echo 2 >/etc/version; rm /etc/old; echo x >/new; cat /etc/version; cat /usr/bin/env";
     let mut job = world.job(&[shell.to_str().unwrap(), "-c", script]);
-    job.root = Root::Image(root.clone());
+    job.root = Root::Image(Layers::of_directory(&root));
     for _ in 0..2 {
         let (ended, output) = run(&isolation, &job).await;
         assert_eq!(ended.unwrap().level, Level::Image);
@@ -241,6 +236,63 @@ async fn a_job_changes_an_image_for_itself_alone() {
     }
     assert_eq!(listed_names(&root), before);
     assert_eq!(fs::read_to_string(root.join("etc/version")).unwrap(), "1\n");
+}
+
+/// Layers in directories of their own, seen as one file system; those below stay as they were.
+#[tokio::test]
+async fn layers_in_their_own_directories_lie_upon_each_other() {
+    let world = World::new();
+    let Some(isolation) = isolation().await else { return };
+    let (shell, find) = (fs::canonicalize("/bin/sh").unwrap(), Path::new("/usr/bin/find"));
+    let mut base = Builder::new(Vec::new());
+    base.append_dir_all(".", world.image(&[&shell, find, Path::new("/usr/bin/cat")])).unwrap();
+    let upon: [&[Put]; 3] = [
+        &[
+            (Directory, 0o755, "d/", ""),
+            (Directory, 0o755, "d/gone/", ""),
+            (Regular, 0o644, "d/gone/x", "0"),
+            (Directory, 0o755, "d/opaque/", ""),
+            (Regular, 0o644, "d/opaque/old", "1"),
+            (Regular, 0o644, "d/a", "2"),
+            (Symlink, 0o777, "e", "d"),
+        ],
+        &[
+            (Regular, 0o644, "d/.wh.gone", ""),
+            (Regular, 0o644, "d/opaque/new", "3"),
+            (Regular, 0o644, "d/opaque/.wh..wh..opq", ""),
+            (Link, 0o644, "d/linked", "d/a"),
+            (Regular, 0o644, "e/by-link", "4"),
+        ],
+        &[(Directory, 0o755, "d/gone/", ""), (Regular, 0o644, "d/gone/y", "5"), (Regular, 0o644, "d/a", "6")],
+    ];
+    let archives = std::iter::once(base.into_inner().unwrap()).chain(upon.map(layer));
+    let folder = world.folder("layers");
+    let mut layers = Layers { folder: folder.clone(), names: Vec::new() };
+    for (number, archive) in archives.enumerate() {
+        let (file, made) = (world.folder.path().join("archive"), format!("made-{number}"));
+        fs::write(&file, &archive).unwrap();
+        let unpacked = isolation.unpack(&file, &layers, &made, &UnpackLimits::default()).await.unwrap();
+        assert_eq!(unpacked.digest, pipewright_base::Digest::of(&archive));
+        fs::rename(unpacked_in(&folder.join(made)), folder.join(number.to_string())).unwrap();
+        layers.names.insert(0, number.to_string());
+    }
+    assert_eq!(fs::read_to_string(folder.join("1/d/a")).unwrap(), "2");
+    let script = "find /d; cat /d/a /d/linked /d/gone/y /d/by-link /d/opaque/new";
+    let mut job = world.job(&[shell.to_str().unwrap(), "-c", script]);
+    job.root = Root::Image(layers.clone());
+    let (ended, output) = run(&isolation, &job).await;
+    ended.unwrap();
+    let mut lines: Vec<&str> = output.lines().collect();
+    let content = lines.pop();
+    lines.sort_unstable();
+    let expected = ["/d", "/d/a", "/d/by-link", "/d/gone", "/d/gone/y", "/d/linked", "/d/opaque", "/d/opaque/new"];
+    assert_eq!((lines, content), (expected.to_vec(), Some("62543")));
+
+    // What is wrong with a layer is said, and is not this machine's fault.
+    let file = world.folder.path().join("archive");
+    fs::write(&file, layer(&[(Regular, 0o644, "../out", "")])).unwrap();
+    let refused = isolation.unpack(&file, &layers, "bad", &UnpackLimits::default()).await.unwrap_err();
+    assert!(matches!(&refused, LayerError::Layer(reason) if reason.contains("leads upwards")), "{refused}");
 }
 
 fn listed_names(root: &Path) -> Vec<String> {

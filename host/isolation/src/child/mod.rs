@@ -4,6 +4,7 @@
 //! the order, and the socket on which it came. They must not be reached by the job: it is below them in every namespace.
 
 mod bubblewrap;
+mod layer;
 mod restricted;
 mod surroundings;
 mod system;
@@ -23,7 +24,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::job::{Ended, Root};
 use crate::level::{Level, Step};
-use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report};
+use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report, Task};
 use crate::tree;
 use system::Forked;
 
@@ -33,10 +34,18 @@ pub(crate) struct Control(OwnedFd);
 /// The whole of a process that [`crate::ChildCommand`] starts. Its standard input is the host's socket.
 pub fn child_main() -> ExitCode {
     system::close_at_exec_from(3);
-    let (control, order) = match begin() {
+    let (control, task) = match begin() {
         Ok(begun) => begun,
         // There is no host, or none that keeps to the form.
         Err(_) => return ExitCode::FAILURE,
+    };
+    let order = match task {
+        Task::Job(order) => order,
+        Task::Layer(order) => {
+            let report = layer::unpack(&order, &control).map_or_else(Report::Failed, Report::Unpacked);
+            control.report(&report);
+            return ExitCode::SUCCESS;
+        }
     };
     match keep(&order, &control) {
         Ok(ended) => control.report(&Report::Ended(ended)),
@@ -59,7 +68,7 @@ impl From<Failure> for Ending {
     }
 }
 
-fn begin() -> io::Result<(Control, Order)> {
+fn begin() -> io::Result<(Control, Task)> {
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
@@ -90,22 +99,25 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
         let what = format!("work directory {}", order.work.display());
         tree::give(&order.work, Uid::from_raw(id), Gid::from_raw(id)).failing(Step::Job, &what)?;
     }
-    let work = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| surroundings::reach(&order.work));
+    let layers = match &order.root {
+        Root::Image(image) => &image.folder,
+        Root::Toolchain(_) => Path::new("/"),
+    };
+    let mut places = [order.work.clone(), layers.to_owned()];
+    if order.uid.is_some() && order.level != Level::Restricted {
+        places = surroundings::reach([&order.work, layers]);
+    }
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
-    check_reach(order)?;
+    check_reach(order, &places[1])?;
     if order.level == Level::Restricted {
         return Ok(restricted::run(order, control)?);
     }
-    // After this the machine's user is root of namespaces in which nothing is the machine's.
-    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let apart = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWNET;
-    system::unshare(apart).failing(Step::UserNamespace, "user namespaces are refused (unshare)")?;
-    map_to_root(uid, gid).failing(Step::UserNamespace, "user namespaces are refused (their map of users)")?;
+    enter(UnshareFlags::NEWPID | UnshareFlags::NEWNET)?;
     let (alive, keeper) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).failing(Step::Other, "a pipe")?;
     match system::fork().failing(Step::Other, "the warden")? {
         Forked::Child => {
             drop(keeper);
-            Ok(warden(order, control, alive, work.as_deref().unwrap_or(&order.work))?)
+            Ok(warden(order, control, alive, &places)?)
         }
         Forked::Parent(warden) => {
             let _ = leave_output();
@@ -115,15 +127,23 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
     }
 }
 
+/// After this the machine's user is root of namespaces in which nothing is the machine's: of users, of mounts, and of these kinds.
+fn enter(more: UnshareFlags) -> Result<(), Failure> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let apart = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | more;
+    system::unshare(apart).failing(Step::UserNamespace, "user namespaces are refused (unshare)")?;
+    map_to_root(uid, gid).failing(Step::UserNamespace, "user namespaces are refused (their map of users)")
+}
+
 /// The first process of the pid namespace: all others end when it does. It ends with the keeper.
-fn warden(order: &Order, control: &Control, alive: OwnedFd, work: &Path) -> Result<Ended, Failure> {
+fn warden(order: &Order, control: &Control, alive: OwnedFd, places: &[PathBuf; 2]) -> Result<Ended, Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).failing(Step::Other, "a tie to the keeper")?;
     // The keeper may have ended before the tie was there.
     let mut hung_up = [PollFd::new(&alive, PollFlags::empty())];
     if poll(&mut hung_up, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended > 0) {
         std::process::exit(1);
     }
-    surroundings::make(order, work)?;
+    surroundings::make(order, &places[0], &places[1])?;
     if order.network {
         let socket = surroundings::listen().failing(Step::Other, "the job's way to the network")?;
         control.send_socket(socket.as_fd()).failing(Step::Other, "the job's way to the network")?;
@@ -149,14 +169,14 @@ fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
 }
 
 /// What the job names besides its work directory has to be there for the user that it is.
-fn check_reach(order: &Order) -> Result<(), Failure> {
-    let root: Vec<&PathBuf> = match &order.root {
-        Root::Image(image) => vec![image],
+fn check_reach(order: &Order, layers: &Path) -> Result<(), Failure> {
+    let root: Vec<PathBuf> = match &order.root {
+        Root::Image(image) => image.names.iter().map(|name| layers.join(name)).collect(),
         Root::Toolchain(toolchain) => {
-            toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| &it.path).collect()
+            toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| it.path.clone()).collect()
         }
     };
-    let binds = order.binds.iter().map(|bind| &bind.from);
+    let binds = order.binds.iter().map(|bind| bind.from.clone());
     for path in root.into_iter().chain(binds) {
         path.metadata().failing(Step::Job, &path.display().to_string())?;
     }
@@ -170,6 +190,13 @@ fn map_to_root(uid: Uid, gid: Gid) -> io::Result<()> {
 }
 
 impl Control {
+    /// Whether the host has taken back its order, or is gone.
+    fn is_closed(&self) -> bool {
+        let mut closed = [PollFd::new(&self.0, PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut closed, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
     fn report(&self, report: &Report) {
         let mut line = serde_json::to_vec(report).unwrap_or_default();
         line.push(b'\n');
