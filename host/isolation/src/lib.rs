@@ -24,7 +24,7 @@ mod tree;
 mod unpack;
 
 pub use child::child_main;
-pub use image::{ImageConfig, ImageConfigError};
+pub use image::{ImageConfig, ImageConfigError, machine};
 pub use job::{Bind, Ended, Job, JobError, LAYERS_MAX, Layers, Limit, PROXY_PORT, Root, WORK};
 pub use layer::{LayerError, unpacked_in};
 pub use level::{Level, Offers, Refusal};

@@ -25,6 +25,7 @@ use tracing::Instrument as _;
 
 use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
+use crate::images::NotReady;
 use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::programs::{NotRun, Programs};
@@ -75,6 +76,11 @@ impl PinnedElsewhere for SandboxActions {
 
     fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
         self.plugins.remove(unneeded, before)
+    }
+
+    fn forget(&self, before: u64) -> std::io::Result<(u64, u64)> {
+        let removed = self.programs.images().kept().forget(before)?;
+        Ok((removed.images, removed.bytes))
     }
 }
 
@@ -337,7 +343,7 @@ impl SandboxActions {
             };
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
             let refused = started.clone();
-            match self.run_program(pipeline, started, &folder, written).await {
+            match self.run_program(pipeline, run, started, &folder, written).await {
                 Ok((how, bytes)) => (ended, written) = (Some(how), bytes),
                 Err(failed) => break failed.outcome,
             }
@@ -356,15 +362,22 @@ impl SandboxActions {
     async fn run_program(
         &self,
         pipeline: Aggregate,
+        run: &RunAction,
         started: Started,
         folder: &Arc<WorkFolder>,
         written: u64,
     ) -> Result<(commands::Ended, u64), Report> {
         let scratch = folder.keep_scratch().await;
         let scratch = scratch.map_err(|error| Report::failed(FailureType::SystemUnavailable, error.to_string()))?;
-        let ended = self.programs.run(pipeline.account, started, scratch, written, Arc::clone(folder)).await;
+        let pins = self.programs.pins(self.logs.folder(&run.execution.to_string()));
+        let ended = self.programs.run(pipeline.account, started, scratch, &pins, written, Arc::clone(folder)).await;
         ended.map_err(|not_run| {
             let (kind, reason) = match not_run {
+                NotRun::Image(NotReady { is_passing, reason }) => {
+                    let kind =
+                        if is_passing { FailureType::SystemUnavailable } else { FailureType::ConfigurationError };
+                    return Report::failed(kind, format!("the program cannot be run: {reason}"));
+                }
                 NotRun::Configuration(reason) => (FailureType::ConfigurationError, reason),
                 NotRun::Host(reason) => (FailureType::SystemUnavailable, reason),
             };

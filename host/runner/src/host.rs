@@ -11,6 +11,7 @@ use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
 use crate::actions::{Runner, SandboxActions};
 use crate::grant_book::GrantBook;
+use crate::images::ImagesAt;
 use crate::logs::Logs;
 use crate::programs::{Offered, Programs};
 use crate::recording::Recordings;
@@ -56,6 +57,10 @@ pub struct Identity {
     pub clock: Arc<dyn Clock>,
     /// What there is of programs of the machine.
     pub commands: Offered,
+    /// Where the images of programs are; none: in the data directory.
+    pub images: Option<PathBuf>,
+    /// PEM files of authorities that are trusted of registries of images, besides the system's.
+    pub certificate_authorities: Vec<PathBuf>,
 }
 
 impl Default for Identity {
@@ -68,6 +73,8 @@ impl Default for Identity {
             work: Work::default(),
             clock: clock::system(),
             commands: Offered::of_this_machine(),
+            images: None,
+            certificate_authorities: Vec::new(),
         }
     }
 }
@@ -136,6 +143,10 @@ impl Host {
         runner: impl FnOnce(Arc<SandboxActions>) -> Arc<dyn Actions>,
     ) -> Self {
         let Kept { store, artifacts } = kept;
+        let images = ImagesAt {
+            folder: identity.images.unwrap_or_else(|| data.images()),
+            certificate_authorities: identity.certificate_authorities,
+        };
         let actions = Arc::new(SandboxActions {
             sandbox,
             plugins,
@@ -150,7 +161,7 @@ impl Host {
             limits: identity.limits,
             work_runtime: identity.work,
             calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
-            programs: Programs::new(identity.commands),
+            programs: Programs::new(identity.commands, images),
         });
         let driver = Driver::new(store, runner(Arc::clone(&actions)), identity.clock);
         Self { driver, actions, accounts: identity.accounts.into() }

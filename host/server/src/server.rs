@@ -85,8 +85,7 @@ impl Server {
         // A port that is taken is told before anything else takes its time. Nobody is let in before there is somebody to answer.
         let socket = bound(&data, config.listen).await?;
         let tls = tls(&config)?;
-        let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
-        let sandbox = host::sandbox(data.compiled(), authorities)?;
+        let sandbox = host::sandbox(data.compiled(), authorities(&config))?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
         let grants = GrantBook::many(config.grants_files());
         grants.faults().iter().for_each(|fault| tracing::error!("{fault}"));
@@ -184,6 +183,10 @@ impl Server {
     }
 }
 
+fn authorities(config: &Config) -> Vec<PathBuf> {
+    config.certificate_authorities.iter().map(|path| config.path(path)).collect()
+}
+
 /// What the configuration says of the host.
 fn identity(config: &Config, work: Work) -> Identity {
     Identity {
@@ -192,6 +195,7 @@ fn identity(config: &Config, work: Work) -> Identity {
         store_cache_bytes: config.store_cache_mib.saturating_mul(1024 * 1024),
         limits: config.limits.clone(),
         commands: config.commands.clone(),
+        certificate_authorities: authorities(config),
         work,
         ..Identity::default()
     }

@@ -85,9 +85,9 @@ impl Project {
 }
 
 impl Environment {
-    /// An image that may be had. Those of CodeBuild itself are its own.
+    /// What a name of CodeBuild's own means is the operator's to say.
     pub fn own_image(&self) -> Option<&str> {
-        (!self.image.is_empty() && !self.image.starts_with("aws/codebuild/")).then_some(self.image.as_str())
+        (!self.image.is_empty()).then_some(self.image.as_str())
     }
 }
 

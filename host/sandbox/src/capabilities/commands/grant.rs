@@ -45,7 +45,8 @@ pub struct Programs {
     /// The origins that programs reach, by the proxy that `HTTP_PROXY` and `HTTPS_PROXY` name; written as those of `http` are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     network: Vec<Origin>,
-    /// The images that programs may run in; the first one is for those that name none.
+    /// The images that programs may run in, or with `*` at the end all whose names begin so: `registry.example/team/*`. The first
+    /// one is for programs that name none, where the level is `image`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
 }
@@ -58,8 +59,21 @@ pub struct CommandsGrant {
     /// By the operator's name for it; none: the one that is there for those who name none.
     pub toolchain: Option<String>,
     pub network: Vec<HttpGrant>,
-    /// References; the first one is for jobs that name none.
+    /// References, or what they begin with and `*`; the first one is for jobs that name none.
     pub images: Vec<String>,
+}
+
+impl CommandsGrant {
+    /// What names no registry is the operator's to give a meaning to, for all.
+    pub(super) fn allows(&self, image: &str) -> bool {
+        let names_place = image.starts_with("oci:")
+            || image.split_once('/').is_some_and(|(first, _)| first == "localhost" || first.contains(['.', ':']));
+        let is_of = |granted: &String| match granted.strip_suffix('*') {
+            Some(begin) => image.starts_with(begin),
+            None => granted == image,
+        };
+        !names_place || self.images.iter().any(is_of)
+    }
 }
 
 impl Capability for Commands {
@@ -88,8 +102,14 @@ impl Capability for Commands {
     fn resolve(written: &Self::Written, _: &Path) -> Result<Self::Grant, String> {
         let Some(Programs { level, toolchain, network, images }) = written else { return Ok(None) };
         let network = network.iter().map(|origin| origin.resolve("commands.network")).collect::<Result<_, _>>()?;
-        if *level == Isolation::Image && images.is_empty() {
-            return Err("commands: the level \"image\" needs images = [\"REFERENCE\"]".to_owned());
+        if *level == Isolation::Image && images.first().is_none_or(|first| first.ends_with('*')) {
+            return Err(
+                "commands: the level \"image\" needs images = [\"REFERENCE\"], the first one without `*`".to_owned()
+            );
+        }
+        // One that begins a registry's name would be many registries.
+        if let Some(wide) = images.iter().find(|image| image.ends_with('*') && !image.ends_with("/*")) {
+            return Err(format!("commands.images: {wide:?} is to end with `/*`, or to be a whole reference"));
         }
         Ok(Some(CommandsGrant { level: *level, toolchain: toolchain.clone(), network, images: images.clone() }))
     }

@@ -222,7 +222,7 @@ impl Exchange for Commands {
                 "commands = { level = \"toolchain\" }".to_owned(),
             );
         };
-        if let Some(image) = job.image.as_ref().filter(|image| !grant.images.contains(image)) {
+        if let Some(image) = job.image.as_ref().filter(|image| !grant.allows(image)) {
             let image = first_bytes(image, SHOWN_BYTES_MAX);
             return denied(
                 format!("to run a program in the image {image}"),
