@@ -20,6 +20,7 @@ mod git;
 mod git_cases;
 mod git_server;
 mod golden;
+mod images;
 mod javascript;
 mod languages;
 mod mistakes;

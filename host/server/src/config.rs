@@ -39,6 +39,9 @@
 //! path = ["/opt/rust/bin"]
 //! environment = { RUSTUP_HOME = "/opt/rust" }
 //!
+//! [commands.images.names]                   # images that names without a registry stand for
+//! "aws/codebuild/standard:7.0" = "registry.example/build/standard:7"
+//!
 //! [retention]
 //! executions_age_days = 365
 //! executions_count_max = 10000              # of each pipeline
@@ -268,6 +271,8 @@ mod tests {
         check("poll_seconds = 0", Err("at least 1"));
         check("[quotas]\npipelins = 3", Err("unknown field `pipelins`"));
         check("[commands]\nlevel = \"restricted\"\n[commands.toolchains.c]\nread = [\"/usr/bin\"]", Ok(&[0]));
+        check("[commands.images.names]\na = \"toolchain\"\nb = \"oci:/images/b\"", Ok(&[0]));
+        check("[commands.images.names]\na = \"b\"", Err("the image \"b\" names no registry"));
         check("[commands]\nat_once = 0", Err("at least 1"));
         check("[commands.toolchains.c]\nread = [\"/etc\"]", Err("commands.toolchains.c: `/etc` cannot be part"));
     }

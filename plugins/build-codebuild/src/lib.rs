@@ -105,7 +105,7 @@ fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
     let about = variables::about(action, name, &project, primary.name());
     let given = variables::given(&buildspec, &project, &started_with, &about);
     if is_first {
-        downloaded(&buildspec, &project, settings);
+        downloaded(&buildspec, settings);
     }
     let hidden = given.hidden();
     let plan = Plan {

@@ -19,7 +19,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use pipewright_artifacts::files::remove_tree;
+use pipewright_artifacts::files::{FREE_DISK_BYTES_MIN, remove_tree};
 use pipewright_base::home::write_private;
 use pipewright_base::{Digest, clock};
 use pipewright_isolation::{Layers, unpacked_in};
@@ -150,6 +150,12 @@ impl Kept {
         let names = record.layers.iter().rev().map(Digest::to_string).collect();
         let layers = Layers { folder: self.layers()?, names };
         Ok(Some(Ready { digest, layers, environment: record.environment, _in_use: in_use }))
+    }
+
+    /// What the disk has left for images.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(self.layers()?)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(FREE_DISK_BYTES_MIN))
     }
 
     pub(super) fn facts(&self, chain: &Digest) -> io::Result<Option<LayerFacts>> {
@@ -342,4 +348,111 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
 
 fn write(path: &Path, document: &impl Serialize) -> io::Result<()> {
     write_private(path, &serde_json::to_vec(document)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    fn name(text: &str) -> ImageName {
+        format!("registry.example/{text}").parse().unwrap()
+    }
+
+    /// A folder with images of these layers, each of which has 100 bytes.
+    fn kept(folder: &Path, images: &[(&str, &[&str])]) -> Kept {
+        let kept = Kept::new(folder.to_owned());
+        for (image, layers) in images {
+            for layer in *layers {
+                layer_of(&kept, layer);
+            }
+            let layers = layers.iter().map(|layer| digest(layer)).collect();
+            let names = vec![name(image).to_string()];
+            assert!(kept.add(&Record { digest: digest(image), names, layers, environment: Vec::new() }).unwrap());
+        }
+        kept
+    }
+
+    fn layer_of(kept: &Kept, layer: &str) {
+        let making = kept.making().unwrap();
+        fs::create_dir(unpacked_in(making.path())).unwrap();
+        let facts = LayerFacts { digest: digest(layer), bytes: 100, entries: 1 };
+        kept.adopt(&making, &digest(layer), &facts).unwrap();
+    }
+
+    /// Makes an image one that was last used long ago.
+    fn age(kept: &Kept, image: &str, ms: u64) {
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).open(kept.use_path(&digest(image))).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(ms)).unwrap();
+    }
+
+    /// Which of the layers are still there.
+    fn left(kept: &Kept, layers: &[&'static str]) -> Vec<&'static str> {
+        layers.iter().copied().filter(|layer| kept.layer(&digest(layer)).is_dir()).collect()
+    }
+
+    #[tokio::test]
+    async fn layers_go_with_the_last_image_that_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = kept(folder.path(), &[("a", &["base", "x"]), ("b", &["base", "y"]), ("c", &["z"])]);
+        age(&kept, "a", 1_000);
+        age(&kept, "b", 2_000);
+        age(&kept, "c", 3_000);
+        layer_of(&kept, "orphan");
+        let all = &["base", "x", "y", "z", "orphan"];
+        let removed = kept.forget(2_000).unwrap();
+        assert_eq!((removed.images, removed.bytes, left(&kept, all)), (1, 100, vec!["base", "y", "z", "orphan"]));
+        assert!(kept.take(digest("a"), &name("a")).await.unwrap().is_none());
+
+        // One in use stays, and by being used it is no old one any more.
+        let ready = kept.take(digest("b"), &name("other")).await.unwrap().unwrap();
+        assert_eq!(ready.layers.names, [digest("y").to_string(), digest("base").to_string()]);
+        let listed = kept.list().unwrap();
+        let b = listed.iter().find(|image| image.digest == digest("b")).unwrap();
+        assert_eq!((b.in_use, b.bytes, b.names.len()), (true, 200, 2));
+        let removed = kept.remove(|_| true).unwrap();
+        assert_eq!((removed.images, removed.in_use), (1, vec![digest("b")]));
+        assert_eq!(left(&kept, all), ["base", "y", "orphan"]);
+        drop(ready);
+        assert_eq!(kept.forget(3_000).unwrap().images, 0);
+        assert_eq!(kept.remove(|_| true).unwrap().images, 1);
+        assert_eq!(left(&kept, all), ["orphan"]);
+
+        // What is unpacked for an image that never came.
+        let facts = File::options().write(true).open(kept.facts_path(&digest("orphan"))).unwrap();
+        facts.set_modified(UNIX_EPOCH).unwrap();
+        kept.forget(0).unwrap();
+        assert_eq!(left(&kept, all), [] as [&str; 0]);
+    }
+
+    #[tokio::test]
+    async fn room_is_made_by_what_was_not_used_for_the_longest_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = kept(folder.path(), &[("a", &["x"]), ("b", &["y"]), ("c", &["z"])]);
+        for (image, ms) in [("a", 3_000), ("b", 1_000), ("c", 2_000)] {
+            age(&kept, image, ms);
+        }
+        assert_eq!(kept.make_room(300).unwrap(), 300);
+        assert_eq!((kept.make_room(200).unwrap(), left(&kept, &["x", "y", "z"])), (200, vec!["x", "z"]));
+        let _ready = kept.take(digest("c"), &name("c")).await.unwrap().unwrap();
+        assert_eq!((kept.make_room(0).unwrap(), left(&kept, &["x", "y", "z"])), (100, vec!["z"]));
+    }
+
+    /// An image of which a layer is gone is not here; and none is added.
+    #[tokio::test]
+    async fn an_image_is_there_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = kept(folder.path(), &[("a", &["x", "y"])]);
+        fs::remove_dir(kept.layer(&digest("y"))).unwrap();
+        assert!(kept.take(digest("a"), &name("a")).await.unwrap().is_none());
+        let layers = vec![digest("x"), digest("y")];
+        let record = Record { digest: digest("b"), names: Vec::new(), layers, environment: Vec::new() };
+        assert!(!kept.add(&record).unwrap());
+        fs::write(kept.record_path(&digest("a")), "{").unwrap();
+        assert!(kept.list().unwrap().is_empty());
+    }
 }

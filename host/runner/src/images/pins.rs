@@ -1,4 +1,4 @@
-//! Which image a tag meant when an execution first met it: a file beside the logs of the execution, which goes with it.
+//! Which image a tag meant when an execution first met it (S55): a file beside the logs of the execution, which goes with it.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -124,17 +124,28 @@ impl Pull<'_> {
     ) -> Result<LayerFacts, NotReady> {
         let making = self.kept.making()?;
         let archive = making.path().join("archive");
+        let free = self.kept.free_bytes()?;
+        if place.layer.size > free {
+            let reason = format!("the image {}: the host's disk has no room for it ({} left)", self.name, mib(free));
+            return Err(NotReady { is_passing: true, reason });
+        }
         self.fetch(place, &archive).await?;
         let names = below.iter().rev().map(Digest::to_string).collect();
         let below = Layers { folder: self.kept.layers()?, names };
+        let (left, free) = (self.offered.image_bytes_max.saturating_sub(used.bytes), self.kept.free_bytes()?);
         let limits = UnpackLimits {
-            bytes_max: self.offered.image_bytes_max.saturating_sub(used.bytes),
+            bytes_max: left.min(free),
             entries_max: self.offered.image_entries_max.saturating_sub(used.entries),
         };
         let unpacked = self.isolation.unpack(&archive, &below, making.name(), &limits).await;
         let unpacked = unpacked.map_err(|error| match error {
             LayerError::Host(_) => NotReady { is_passing: true, reason: format!("the image {}: {error}", self.name) },
-            error => self.unusable(format!("layer {} of {}: {error}", place.number, place.of)),
+            error => {
+                let disk =
+                    if free < left { format!("; the host's disk has {} left", mib(free)) } else { String::new() };
+                let unusable = self.unusable(format!("layer {} of {}: {error}{disk}", place.number, place.of));
+                NotReady { is_passing: free < left, ..unusable }
+            }
         })?;
         let facts = LayerFacts { digest: unpacked.digest, bytes: unpacked.bytes, entries: unpacked.entries };
         if facts.digest == place.content {

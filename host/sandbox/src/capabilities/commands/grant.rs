@@ -150,3 +150,43 @@ impl Capability for Commands {
         super::link(linker)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_says_which_images_may_be_used() {
+        let check = |granted: &[&str], image: &str, expected: bool| {
+            let images = granted.iter().map(|it| (*it).to_owned()).collect();
+            let grant = CommandsGrant { level: Isolation::Toolchain, toolchain: None, network: Vec::new(), images };
+            assert_eq!(grant.allows(image), expected, "{granted:?} {image}");
+        };
+        let team = &["registry.example/team/*", "registry.example:5000/rust:1"];
+        check(team, "registry.example/team/rust:1", true);
+        check(team, "registry.example/team/deep/rust", true);
+        check(team, "registry.example/teams/rust", false);
+        check(team, "registry.example:5000/rust:1", true);
+        check(team, "registry.example:5000/rust:2", false);
+        check(&[], "localhost/rust", false);
+        check(&[], "oci:images", false);
+        check(&["oci:/images/*"], "oci:/images/rust", true);
+        // The operator's own names.
+        check(&[], "aws/codebuild/standard:7.0", true);
+        check(&[], "node:22", true);
+    }
+
+    #[test]
+    fn a_grant_of_images_is_plain() {
+        let check = |text: &str, problem: Option<&str>| {
+            let written: Programs = serde_json::from_str(text).unwrap();
+            let resolved = <Commands as Capability>::resolve(&Some(written), Path::new("/"));
+            assert_eq!(resolved.is_err(), problem.is_some(), "{text}");
+            assert!(resolved.err().unwrap_or_default().contains(problem.unwrap_or_default()), "{text}");
+        };
+        check(r#"{"level": "image", "images": ["a.example/b", "a.example/*"]}"#, None);
+        check(r#"{"level": "image"}"#, Some("needs images"));
+        check(r#"{"level": "image", "images": ["a.example/*"]}"#, Some("without `*`"));
+        check(r#"{"level": "toolchain", "images": ["a.ex*"]}"#, Some("end with `/*`"));
+    }
+}
