@@ -3,12 +3,13 @@
 mod made;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tar::EntryType;
 
-use self::made::{INDEX, LAYER, Packed, architecture, archive, bytes, descriptor, file, gzip, lay_out, programs};
+use self::made::{INDEX, LAYER, Packed, archive, bytes, descriptor, file, gzip, lay_out, programs};
 use crate::packages::Registered as _;
 use crate::packages::registry::{Registry, answer, server};
 use crate::run::{Ended, Home, action, pipeline};
@@ -162,8 +163,8 @@ fn a_tag_that_moves_changes_no_execution() {
     let _server = Server::start(&home.path(""));
     data(&["retry", "test"]).check(0, &["runs again"]);
     let again = ended(&first);
-    assert_eq!(again.text.matches("the version is one").count(), 1, "{}", again.text);
-    assert!(!again.text.contains("the version is two"), "{}", again.text);
+    assert_eq!(again.text.matches("] the version is one").count(), 2, "{}", again.text);
+    assert!(!again.text.contains("] the version is two"), "{}", again.text);
     data(&["start", "test"]).check(0, &[]);
     data(&["status", "test"]).check(0, &["Succeeded"]);
 }
@@ -222,8 +223,9 @@ fn hostile(home: &Home, good: &Packed) -> Vec<(&'static str, String, &'static st
     rows.push(("index", lay_out(&home.path("layouts/index"), &index, &[]), "it is for \"linux/vax\""));
     rows.push(("nowhere", format!("oci:{}", home.path("layouts/nowhere").display()), "index.json is not there"));
     // A layer whose bytes are others than its digest says.
-    let name = laid_out(home, "changed", good, |_| ());
-    let digest = good.manifest["layers"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+    let own = Packed::of(&[file("etc/only", "here")]);
+    let name = laid_out(home, "changed", &own, |_| ());
+    let digest = own.manifest["layers"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
     fs::write(home.path("layouts/changed/blobs/sha256").join(digest), gzip(&file("etc/evil", "x"))).unwrap();
     rows.push(("changed", name, "was changed: it must have the digest"));
     rows
@@ -239,7 +241,6 @@ fn an_image_that_would_do_harm_fails_its_own_build() {
     let good = Packed::of(&[programs(&TOOLS), stamp(&home)]);
     let rows = hostile(&home, &good);
     let good_name = good.lay_out(&home.path("layouts/good"));
-    // The layouts stay where they are.
     let images: Vec<(&str, &str)> =
         rows.iter().map(|(name, image, _)| (*name, image.as_str())).chain([("good", good_name.as_str())]).collect();
     let all = format!("oci:{}/*", home.path("layouts").display());
@@ -292,8 +293,8 @@ fn what_a_registry_does_not_give_fails_with_the_mend() {
     check("node:22", &team, &["this host has no image called \"node:22\"", "[commands.images.names]"]);
     check(&format!("{host}/team/A:1"), &team, &["has no valid repository"]);
     check("localhost:1/team/tools:1", "localhost:1/*", &["the image localhost:1/team/tools:1: registry localhost:1"]);
-    let locked = Registry::start().unwrap().host();
-    check(&format!("{locked}/a:1"), &format!("{locked}/*"), &["does not let you in"]);
+    let locked = Registry::start().unwrap();
+    check(&format!("{}/a:1", locked.host()), &format!("{}/*", locked.host()), &["does not let you in"]);
 
     let home = Home::new();
     let image = Packed::of(&[file("a", "a"), stamp(&home)]);
@@ -308,6 +309,7 @@ fn what_a_registry_does_not_give_fails_with_the_mend() {
     let config = bytes(&endless.config);
     endless.manifest["config"] = descriptor("application/vnd.oci.image.config.v1+json", &config);
     let (manifest, layer) = (bytes(&endless.manifest), made::digest(b"small"));
+    let (again, cut, whole) = (manifest.clone(), layer.clone(), config.clone());
     let (lying, _requests) = server(move |asked, stream| match asked {
         _ if asked.contains("/manifests/") => answer(stream, "200 OK", "", &manifest),
         _ if asked.contains(&layer) => answer(stream, "200 OK", "", &vec![0; 64 << 20]),
@@ -315,6 +317,19 @@ fn what_a_registry_does_not_give_fails_with_the_mend() {
     });
     let name = format!("{lying}/team/tools:1");
     check(&name, &format!("{lying}/*"), &["it is longer than the 5 bytes it is said to be"]);
+    // Breaks off, each time.
+    let (breaking, _requests) = server(move |asked, stream| match asked {
+        _ if asked.contains("/manifests/") => answer(stream, "200 OK", "", &again),
+        _ if asked.contains(&cut) => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsm")?;
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        _ => answer(stream, "200 OK", "", &whole),
+    });
+    let name = format!("{breaking}/team/tools:1");
+    let said =
+        [&*format!("the image {name}: registry {breaking}: it does not answer"), "layer 1 of 1 is fetched again"];
+    check(&name, &format!("{breaking}/*"), &said);
 }
 
 /// What the operator says that CodeBuild's names are.

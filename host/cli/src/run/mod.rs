@@ -16,7 +16,7 @@ use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{InputKind, Reply, StartRequest};
 
 use super::exit::Ended;
-use pipewright_base::home::DataDirectory;
+use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_engine::driver::{Aggregate, Driver, DriverError};
 use pipewright_runner::grant_book::GrantBook;
@@ -74,7 +74,9 @@ async fn execute(arguments: Arguments, prepared: Prepared) -> Result<ExitCode, E
         )));
     }
     let granted = grants.clone();
-    let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(grants))?;
+    let images = if arguments.data.is_none() { Some(UserFolders::find()?.images()) } else { None };
+    let identity = Identity { images, ..Identity::default() };
+    let host = Host::open(&data, identity, sandbox, plugins, GrantBook::one(grants))?;
     let pipeline = host.driver.named(ACCOUNT, &declaration.name, &cause()).await.map_err(failed)?;
     abandon_interrupted(&host.driver, pipeline).await?;
     put(&host.driver, pipeline, &declaration).await?;

@@ -15,7 +15,7 @@ use super::surroundings::{self, MADE};
 use super::{Control, become_user, enter};
 use crate::level::Step;
 use crate::message::{BESIDE, Failing, Failure, LayerOrder, UPPER};
-use crate::tree::{self, open_directory};
+use crate::tree::{self, find_directory};
 use crate::unpack::{Unpacked, unpack_for};
 
 /// Stops what decompresses only with a great deal of memory.
@@ -47,8 +47,8 @@ pub(super) fn unpack(order: &LayerOrder, control: &Control) -> Result<Result<Unp
 
 fn upon(order: &LayerOrder, there: &Path) -> io::Result<()> {
     surroundings::private()?;
-    let folder = open_directory(CWD, there)?;
-    let own = open_directory(&folder, &*order.made)?;
+    let folder = find_directory(CWD, there)?;
+    let own = find_directory(&folder, &*order.made)?;
     mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755,size=1m")?;
     let made = Path::new(MADE);
     for name in ["root", "own"] {

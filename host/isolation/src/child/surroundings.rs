@@ -17,7 +17,7 @@ use rustix::thread::UnshareFlags;
 use crate::job::{LAYERS_MAX, Layers, PROXY_PORT, Root};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Order};
-use crate::tree::open_directory;
+use crate::tree::{find_directory, open_directory};
 
 /// Where it is made: a directory of every machine, of which no job may name a path.
 pub(super) const MADE: &str = "/sys";
@@ -64,7 +64,7 @@ pub(super) fn make(order: &Order, work: &Path, layers: &Path) -> Result<(), Fail
     // They may lie where the memory is put over them.
     let work = open_directory(CWD, work).failing(Step::Job, "the work directory")?;
     let image = match &order.root {
-        Root::Image(image) => Some((image, open_directory(CWD, layers).failing(Step::Job, "the image's layers")?)),
+        Root::Image(image) => Some((image, find_directory(CWD, layers).failing(Step::Job, "the image's layers")?)),
         Root::Toolchain(_) => None,
     };
     let bare = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;

@@ -44,6 +44,7 @@ pub struct Kept {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub digest: Digest,
+    /// The last one first.
     pub names: Vec<String>,
     /// Chains, the lowest first.
     pub layers: Vec<Digest>,
@@ -126,7 +127,8 @@ impl Kept {
         Ok(lock)
     }
 
-    /// An image for whoever uses it now; none if it is not here whole.
+    /// An image for whoever uses it now; none if it is not here whole, or was never pulled by this name: whoever has the name is to
+    /// be asked whether it has the image.
     pub(super) async fn take(&self, digest: Digest, name: &ImageName) -> io::Result<Option<Ready>> {
         let (kept, name) = (self.clone(), name.to_string());
         tokio::task::spawn_blocking(move || kept.take_now(digest, name)).await?
@@ -134,15 +136,9 @@ impl Kept {
 
     fn take_now(&self, digest: Digest, name: String) -> io::Result<Option<Ready>> {
         let _lock = self.locked()?;
-        let Some(mut record) = read::<Record>(&self.record_path(&digest))? else { return Ok(None) };
-        if !record.layers.iter().all(|chain| self.layer(chain).is_dir()) {
+        let Some(record) = read::<Record>(&self.record_path(&digest))? else { return Ok(None) };
+        if !record.names.contains(&name) || !record.layers.iter().all(|chain| self.layer(chain).is_dir()) {
             return Ok(None);
-        }
-        if !record.names.contains(&name) {
-            record.names.push(name);
-            let more = record.names.len().saturating_sub(NAMES_MAX);
-            record.names.drain(..more);
-            write(&self.record_path(&digest), &record)?;
         }
         let in_use = OpenOptions::new().create(true).truncate(false).write(true).open(self.use_path(&digest))?;
         in_use.lock_shared()?;
@@ -181,12 +177,16 @@ impl Kept {
         Ok(())
     }
 
-    /// Says whether all layers are still there.
-    pub(super) fn add(&self, record: &Record) -> io::Result<bool> {
+    /// Says whether all layers are still there. What was pulled by other names before has those, too.
+    pub(super) fn add(&self, mut record: Record) -> io::Result<bool> {
         let _lock = self.locked()?;
+        let path = self.record_path(&record.digest);
         let is_whole = record.layers.iter().all(|chain| self.layer(chain).is_dir());
         if is_whole {
-            write(&self.record_path(&record.digest), record)?;
+            let before = read::<Record>(&path)?.map(|before| before.names).unwrap_or_default();
+            let (new, most) = (record.names.clone(), NAMES_MAX.saturating_sub(record.names.len()));
+            record.names.extend(before.into_iter().filter(|name| !new.contains(name)).take(most));
+            write(&path, &record)?;
         }
         Ok(is_whole)
     }
@@ -371,7 +371,7 @@ mod tests {
             }
             let layers = layers.iter().map(|layer| digest(layer)).collect();
             let names = vec![name(image).to_string()];
-            assert!(kept.add(&Record { digest: digest(image), names, layers, environment: Vec::new() }).unwrap());
+            assert!(kept.add(Record { digest: digest(image), names, layers, environment: Vec::new() }).unwrap());
         }
         kept
     }
@@ -409,6 +409,12 @@ mod tests {
         assert!(kept.take(digest("a"), &name("a")).await.unwrap().is_none());
 
         // One in use stays, and by being used it is no old one any more.
+        assert!(kept.take(digest("b"), &name("other")).await.unwrap().is_none());
+        let again = Record {
+            names: vec![name("other").to_string()],
+            ..read(&kept.record_path(&digest("b"))).unwrap().unwrap()
+        };
+        assert!(kept.add(again).unwrap());
         let ready = kept.take(digest("b"), &name("other")).await.unwrap().unwrap();
         assert_eq!(ready.layers.names, [digest("y").to_string(), digest("base").to_string()]);
         let listed = kept.list().unwrap();
@@ -451,7 +457,7 @@ mod tests {
         assert!(kept.take(digest("a"), &name("a")).await.unwrap().is_none());
         let layers = vec![digest("x"), digest("y")];
         let record = Record { digest: digest("b"), names: Vec::new(), layers, environment: Vec::new() };
-        assert!(!kept.add(&record).unwrap());
+        assert!(!kept.add(record).unwrap());
         fs::write(kept.record_path(&digest("a")), "{").unwrap();
         assert!(kept.list().unwrap().is_empty());
     }

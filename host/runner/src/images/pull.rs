@@ -11,6 +11,8 @@ use super::{ImagesOffered, NotReady};
 
 /// How often a layer that is being fetched is told of.
 const TOLD_BYTES: u64 = 64 << 20;
+/// A layer is large, and a connection may break.
+const FETCHES_MAX: usize = 3;
 /// Somebody may remove a layer that is shared before all are there.
 const TRIES_MAX: usize = 3;
 
@@ -63,7 +65,7 @@ impl Pull<'_> {
                 environment: config.environment.clone(),
             };
             let kept = self.kept.clone();
-            if tokio::task::spawn_blocking(move || kept.add(&record)).await.map_err(std::io::Error::from)?? {
+            if tokio::task::spawn_blocking(move || kept.add(record)).await.map_err(std::io::Error::from)?? {
                 return Ok(());
             }
         }
@@ -157,16 +159,26 @@ impl Pull<'_> {
     }
 
     async fn fetch(&self, place: &Place<'_>, archive: &Path) -> Result<(), NotReady> {
-        let mut file = tokio::fs::File::create(archive).await?;
         let of = format!("layer {} of {}", place.number, place.of);
-        let mut told = 0;
-        let mut came = |bytes: u64| {
-            if bytes >= told + TOLD_BYTES {
-                told = bytes;
-                (self.say)(&format!("{of}: {} of {}", mib(bytes), mib(place.layer.size)));
+        for tries in 1.. {
+            let mut file = tokio::fs::File::create(archive).await?;
+            let mut told = 0;
+            let mut came = |bytes: u64| {
+                if bytes >= told + TOLD_BYTES {
+                    told = bytes;
+                    (self.say)(&format!("{of}: {} of {}", mib(bytes), mib(place.layer.size)));
+                }
+            };
+            match self.source.fetch(place.layer, &mut file, &mut came).await {
+                Err(error) if error.is_passing() && tries < FETCHES_MAX => {
+                    (self.say)(&format!("{of} is fetched again: {error}"));
+                }
+                fetched => {
+                    fetched?;
+                    break;
+                }
             }
-        };
-        self.source.fetch(place.layer, &mut file, &mut came).await?;
+        }
         (self.say)(&format!("{of}: {}, unpacks it", mib(place.layer.size)));
         Ok(())
     }
