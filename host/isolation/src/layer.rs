@@ -31,9 +31,9 @@ impl From<std::io::Error> for LayerError {
 }
 
 impl Isolation {
-    /// Unpacks a layer, whose compression is seen by how it begins, upon others. What comes of it is in the directory that
-    /// [`unpacked_in`] says, of a folder that is made as `below.folder`'s `made`; what was unpacked before an error stays in it.
-    /// When the returned future is dropped, the unpacking ends.
+    /// Unpacks a layer, whose compression is seen by how it begins, upon others. `made` is the name of a directory in their folder;
+    /// what comes of the layer is in the one that [`unpacked_in`] says of it, and belongs to the user that jobs run as. What was
+    /// unpacked before an error stays. When the returned future is dropped, the unpacking ends.
     pub async fn unpack(
         &self,
         archive: &Path,

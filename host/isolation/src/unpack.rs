@@ -2,7 +2,7 @@
 //! upon the other.
 //!
 //! A layer was made by strangers. No name or link in it leads out of the directory; it brings no devices, FIFOs or set-user-id
-//! files; everything belongs to the user that jobs run as, who may read it. How much it is, is limited.
+//! files; everything belongs to whoever unpacks it, who may read it. How much it is, is limited.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -16,15 +16,14 @@ use flate2::read::MultiGzDecoder;
 use pipewright_artifacts::files::remove_tree;
 use pipewright_base::{Digest, Hasher};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod, futimens,
-    linkat, mkdirat, openat, openat2, statat, symlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fchmod, futimens, linkat, mkdirat,
+    openat, openat2, statat, symlinkat,
 };
 use rustix::io::Errno;
 use ruzstd::decoding::StreamingDecoder;
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
-use crate::run::job_user;
 use crate::tree::open_directory;
 
 /// The limits of one layer.
@@ -75,16 +74,6 @@ const OPAQUE: &str = ".wh..wh..opq";
 /// Unpacks a layer, whose compression is seen by how it begins, upon the layers below it. It blocks; what was unpacked before an
 /// error stays.
 pub fn unpack(layer: impl Read, into: &Path, limits: &UnpackLimits) -> Result<Unpacked, UnpackError> {
-    unpack_for(job_user(), layer, into, limits)
-}
-
-/// The same for another owner than the user that jobs run as; none: for whoever does it.
-pub(crate) fn unpack_for(
-    owner: Option<u32>,
-    layer: impl Read,
-    into: &Path,
-    limits: &UnpackLimits,
-) -> Result<Unpacked, UnpackError> {
     let mut layer = BufReader::new(layer);
     let begin = io::BufRead::fill_buf(&mut layer).map_err(UnpackError::Read)?;
     let tar: Box<dyn Read> = if begin.starts_with(&[0x1f, 0x8b]) {
@@ -95,7 +84,7 @@ pub(crate) fn unpack_for(
         Box::new(layer)
     };
     let top = open_directory(rustix::fs::CWD, into).map_err(|error| UnpackError::Read(error.into()))?;
-    let mut layer = Layer { top, made: HashSet::new(), owner, entries: 0, left_out: 0 };
+    let mut layer = Layer { top, made: HashSet::new(), entries: 0, left_out: 0 };
     // One more, so that a layer of just so many bytes is told from a longer one.
     let limited = Hashed { read: tar.take(limits.bytes_max.saturating_add(1)), hasher: Hasher::default() };
     let mut archive = Archive::new(limited);
@@ -129,7 +118,6 @@ struct Layer {
     top: OwnedFd,
     /// The inodes of what this layer has, which its own marks do not remove.
     made: HashSet<u64>,
-    owner: Option<u32>,
     entries: u64,
     left_out: u64,
 }
@@ -207,7 +195,7 @@ impl Layer {
             }
             other => return Err(io::Error::other(format!("is of a kind that layers do not have ({other:?})"))),
         }
-        self.own(directory.as_fd(), &name)
+        self.note(directory.as_fd(), &name)
     }
 
     /// A name's directory and its last part. None for the top itself.
@@ -252,13 +240,10 @@ impl Layer {
         }
         let made = open_directory(parent, name)?;
         fchmod(&made, Mode::from_raw_mode(mode))?;
-        self.own(parent, name)
+        self.note(parent, name)
     }
 
-    fn own(&mut self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-        if let Some(id) = self.owner {
-            chownat(parent, name, Some(Uid::from_raw(id)), Some(Gid::from_raw(id)), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
+    fn note(&mut self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         self.made.insert(statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_ino);
         Ok(())
     }

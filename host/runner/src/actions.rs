@@ -33,10 +33,8 @@ use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
 use crate::work::Work;
 use crate::work_folder::WorkFolder;
 use pipewright_artifacts::{ArtifactError, Artifacts};
-use pipewright_base::Digest;
 use pipewright_base::fair::Permits;
 use pipewright_engine::driver::{Actions, Granted, kept_grants, points};
-use pipewright_engine::retention::Pinned as PinnedElsewhere;
 use pipewright_packages::plugins::{Plugins, abi_type_id};
 use pipewright_store::{Aggregate, PartKey, Store};
 
@@ -66,22 +64,6 @@ pub struct SandboxActions {
     /// Each account's share of the calls that run at once.
     pub calls: Permits,
     pub programs: Arc<Programs>,
-}
-
-/// What executions pin of plugins.
-impl PinnedElsewhere for SandboxActions {
-    fn candidates(&self, before: u64) -> std::io::Result<Vec<Digest>> {
-        self.plugins.candidates(before)
-    }
-
-    fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
-        self.plugins.remove(unneeded, before)
-    }
-
-    fn forget(&self, before: u64) -> std::io::Result<(u64, u64)> {
-        let removed = self.programs.images().kept().forget(before)?;
-        Ok((removed.images, removed.bytes))
-    }
 }
 
 /// A handle that the driver holds.

@@ -9,6 +9,7 @@ pub mod grant_book;
 pub mod grants;
 pub mod host;
 pub mod images;
+mod kept_elsewhere;
 pub mod logs;
 pub mod outcome;
 pub mod programs;

@@ -16,7 +16,7 @@ use super::{Control, become_user, enter};
 use crate::level::Step;
 use crate::message::{BESIDE, Failing, Failure, LayerOrder, UPPER};
 use crate::tree::{self, find_directory};
-use crate::unpack::{Unpacked, unpack_for};
+use crate::unpack::{self, Unpacked};
 
 /// Stops what decompresses only with a great deal of memory.
 const MEMORY_BYTES_MAX: u64 = 1 << 30;
@@ -41,7 +41,7 @@ pub(super) fn unpack(order: &LayerOrder, control: &Control) -> Result<Result<Unp
     };
     let memory = Rlimit { current: Some(MEMORY_BYTES_MAX), maximum: Some(MEMORY_BYTES_MAX) };
     setrlimit(Resource::Data, memory).failing(Step::Other, "a limit on memory")?;
-    let unpacked = unpack_for(None, Wanted { archive, control }, &into, &order.limits);
+    let unpacked = unpack::unpack(Wanted { archive, control }, &into, &order.limits);
     Ok(unpacked.map_err(|error| error.to_string()))
 }
 

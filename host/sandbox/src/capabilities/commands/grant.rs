@@ -45,8 +45,8 @@ pub struct Programs {
     /// The origins that programs reach, by the proxy that `HTTP_PROXY` and `HTTPS_PROXY` name; written as those of `http` are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     network: Vec<Origin>,
-    /// The images that programs may run in, or with `*` at the end all whose names begin so: `registry.example/team/*`. The first
-    /// one is for programs that name none, where the level is `image`.
+    /// The images that programs may run in, or with `/*` at the end all below a registry or a part of it: `registry.example/team/*`.
+    /// The first one is for programs that name none, where the level is `image`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
 }

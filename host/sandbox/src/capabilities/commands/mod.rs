@@ -346,7 +346,8 @@ mod tests {
         check(false, |_| (), Err("Denied(\"acme/x (action Build/It) tried to run a program (`cargo build`), which it"));
         check(true, |job| job.network = true, Ok(()));
         check(true, |job| job.image = Some("good".to_owned()), Ok(()));
-        check(true, |job| job.image = Some("bad".to_owned()), Err("commands = { …, images = [\"bad\"] }"));
+        let bad = "commands = { …, images = [\"registry.example/bad\"] }";
+        check(true, |job| job.image = Some("registry.example/bad".to_owned()), Err(bad));
         check(true, |job| job.directory = "a/b".into(), Ok(()));
         let outside = "is not a path below /scratch without";
         check(true, |job| job.directory = "/a".into(), Err(outside));
