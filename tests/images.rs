@@ -174,7 +174,7 @@ fn a_tag_that_moves_changes_no_execution() {
     let again = ended(&first);
     assert_eq!(again.text.matches("] the version is one").count(), 2, "{}", again.text);
     assert!(!again.text.contains("] the version is two"), "{}", again.text);
-    data(&["start", "test"]).check(0, &[]);
+    data(&["start", "test", "--follow"]).check(0, &[]);
     data(&["status", "test"]).check(0, &["Succeeded"]);
 }
 
