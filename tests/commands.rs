@@ -209,7 +209,7 @@ fn what_is_not_granted_or_wrong_is_refused_with_the_mend() {
     let unknown = "commands = { level = \"toolchain\", toolchain = \"cobol\" }";
     check(&echo, unknown, &["the grant names the toolchain \"cobol\", and this host has default"]);
     let image = "commands = { level = \"image\", images = [\"example.com/x@sha256:00\"] }";
-    check(&echo, image, &["this host fetches no images yet"]);
+    check(&echo, image, &["\"example.com/x@sha256:00\" has no valid digest"]);
     check(&with(echo.clone(), &[("Hasty", "true")]), GRANTED, &["it started a program, and does not wait for its end"]);
     let sleeping = with(scripts(&["sleep 600"]), &[("Seconds", "1")]);
     World::new(sleeping, GRANTED).run().check(0, &["ended with 137 after"]);

@@ -22,6 +22,7 @@ mod git;
 mod git_cases;
 mod git_server;
 mod golden;
+mod images;
 mod javascript;
 mod languages;
 mod mistakes;

@@ -49,6 +49,8 @@ const WRITTEN: &[(&str, &str)] = &[
     ("export --data nowhere", "nowhere is not a data directory"),
     ("import --data nowhere nowhere.jsonl", "nowhere.jsonl: No such file"),
     ("artifacts check --data nowhere", "give --data the directory that"),
+    ("image pull node:22", "write it as registry.example/team/name:tag, or as oci:FOLDER"),
+    ("image remove node:22 --data images", "`pipewright image list`, with the same options, lists those that are"),
     ("serve --config nowhere.toml", "nowhere.toml: cannot be read: No such file"),
     ("serve --config bad.toml", "unknown field `listne`, expected one of `listen`"),
     ("completion korn", "[possible values: bash, elvish, fish, powershell, zsh]"),

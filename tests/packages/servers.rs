@@ -22,7 +22,8 @@ async fn ask(address: &str, limits: Limits) -> PackageError {
 
 /// Far more than anything here takes on a busy machine, but for what a test is about.
 const PATIENT: Duration = Duration::from_secs(60);
-const LIMITS: Limits = Limits { connect: PATIENT, idle: PATIENT, document: PATIENT, component: PATIENT };
+const LIMITS: Limits =
+    Limits { connect: PATIENT, idle: PATIENT, document: PATIENT, component: PATIENT, layer: PATIENT };
 
 async fn check(said: &str, how: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Clone + 'static) {
     check_within(LIMITS, said, how).await;

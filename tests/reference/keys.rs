@@ -352,6 +352,7 @@ pub(super) fn server_configuration() -> String {
         "host/engine/src/retention/mod.rs",
         "host/runner/src/connections.rs",
         "host/runner/src/programs.rs",
+        "host/runner/src/images/mod.rs",
         "host/isolation/src/limits.rs",
         "host/isolation/src/level.rs",
     ]);

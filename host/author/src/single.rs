@@ -18,8 +18,10 @@ use pipewright_sandbox::{Call, CallEnd, Masks, Plugin, Sandbox};
 use tempfile::TempDir;
 
 use crate::cases::folder::{self, Names};
+use pipewright_base::home::UserFolders;
 use pipewright_packages::plugins::label;
 use pipewright_runner::host::{ACCOUNT, REGION};
+use pipewright_runner::images::ImagesAt;
 use pipewright_runner::programs::{NotRun, Offered, Programs};
 use pipewright_runner::recording::{self, Bundle, CallParameters, Keeper, RECORDING_BYTES_MAX};
 
@@ -74,7 +76,8 @@ impl Place {
     pub fn new() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("pipewright-run-").tempdir()?;
         let blobs = Arc::new(BlobDir::new(directory.path().join("blobs"))?);
-        Ok(Self { directory, blobs, programs: Programs::new(Offered::of_this_machine()) })
+        let images = ImagesAt { folder: UserFolders::find()?.images(), certificate_authorities: Vec::new() };
+        Ok(Self { directory, blobs, programs: Programs::new(Offered::of_this_machine(), images) })
     }
 
     /// One call: the first, or one that ends a wait. With `keeper` it is recorded.
@@ -125,7 +128,8 @@ impl Place {
     pub async fn run(&self, started: Started) -> Result<Ended, NotRun> {
         let scratch = self.work().join(SCRATCH);
         std::fs::create_dir_all(&scratch).map_err(|error| NotRun::Host(error.to_string()))?;
-        Ok(self.programs.run(ACCOUNT, started, scratch, 0, ()).await?.0)
+        let pins = self.programs.pins(self.directory.path().to_owned());
+        Ok(self.programs.run(ACCOUNT, started, scratch, &pins, 0, ()).await?.0)
     }
 
     /// The recording of the calls that were made here, with the component and the inputs.

@@ -28,6 +28,7 @@ const ENTRIES: &[&str] = &[
     "logs",
     "compiled",
     "components",
+    "images",
     "plugins",
     "credentials",
     "secret-keys",
@@ -104,6 +105,11 @@ impl DataDirectory {
         self.0.join("components")
     }
 
+    /// The images in which programs run, unpacked.
+    pub fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
     /// What `pipewright plugin add` installed.
     pub fn plugins(&self) -> PathBuf {
         self.0.join("plugins")
@@ -165,6 +171,11 @@ impl UserFolders {
     /// Compiled components, shared by all local runs.
     pub fn compiled(&self) -> PathBuf {
         self.cache.join("compiled")
+    }
+
+    /// The images in which programs of local runs run, unpacked.
+    pub fn images(&self) -> PathBuf {
+        self.cache.join("images")
     }
 
     /// What cargo makes on the way to a plugin's component, shared by all plugins of the user.

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::exit::Ended;
 use crate::run::prepare::{self, Prepared, SOURCE_DIRECTORY, SOURCE_REPOSITORY, linked_repository, pair};
-use crate::run::{Ran, execute, failed};
+use crate::run::{Ran, execute, failed, images};
 
 /// The names of what is built: of the project, the pipeline, and the artifact.
 const PROJECT: &str = "build";
@@ -57,7 +57,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
         let prepared = prepare(&arguments).await?;
-        let ran = execute(false, prepared).await?;
+        let ran = execute(false, images(arguments.data.as_ref())?, prepared).await?;
         if let Some(to) = &arguments.artifacts {
             take_out(&ran, to).await?;
         }

@@ -9,6 +9,7 @@ mod build;
 mod consent;
 pub mod exit;
 mod export;
+mod image;
 mod import;
 mod out;
 mod plugin;
@@ -100,6 +101,9 @@ enum Command {
     /// Work with artifacts
     #[command(subcommand)]
     Artifacts(artifacts::Command),
+    /// Work with the images that programs run in
+    #[command(subcommand)]
+    Image(image::Command),
     /// Write everything that a data directory holds as one file of JSON lines
     Export(export::Arguments),
     /// Read an export into an empty data directory
@@ -169,6 +173,7 @@ pub fn main() -> ExitCode {
         Command::Deliveries(arguments) => remote::deliveries::run(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),
+        Command::Image(command) => image::run(&command),
         Command::Export(arguments) => export::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Completion { shell } => {

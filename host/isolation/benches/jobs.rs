@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pipewright_base::clock::monotonic;
-use pipewright_isolation::{ChildCommand, Isolation, Job, Level, Limit, Limits, Root, Toolchain};
+use pipewright_isolation::{ChildCommand, Isolation, Job, Layers, Level, Limit, Limits, Root, Toolchain};
 use tokio::sync::mpsc;
 
 const ROUNDS: usize = 200;
@@ -72,7 +72,7 @@ async fn main() {
     let bind = |path: &str| pipewright_isolation::Bind { from: path.into(), to: path.into(), writable: false };
     let binds = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists()).map(bind).collect();
     let argv = ["/usr/bin/sh", "-c", "true"].map(str::to_owned).to_vec();
-    let in_image = Job { root: Root::Image(image.path().to_owned()), binds, argv, ..job.clone() };
+    let in_image = Job { root: Root::Image(Layers::of_directory(image.path())), binds, argv, ..job.clone() };
     std::fs::set_permissions(image.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
     let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {

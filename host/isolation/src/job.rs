@@ -38,9 +38,43 @@ pub struct Job {
 /// The file system that a job sees.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Root {
-    /// The directory of an unpacked image ([`crate::unpack`]). What a job changes in it, it changes for itself.
-    Image(PathBuf),
+    /// What a job changes in it, it changes for itself.
+    Image(Layers),
     Toolchain(Toolchain),
+}
+
+/// The layers of an image, each unpacked into a directory of its own ([`crate::Isolation::unpack`]), in one folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layers {
+    pub folder: PathBuf,
+    /// The names of their directories, the topmost first.
+    pub names: Vec<String>,
+}
+
+/// As many as their names have room for in the options of a mount.
+pub const LAYERS_MAX: usize = 127;
+
+impl Layers {
+    /// A whole root file system in one directory.
+    pub fn of_directory(directory: &Path) -> Self {
+        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { folder: directory.parent().unwrap_or(directory).to_owned(), names: vec![name] }
+    }
+
+    fn check(&self) -> Result<(), JobError> {
+        if let Some(bad) = self.names.iter().find(|name| !is_name(name)) {
+            return Err(JobError::Layer(bad.clone()));
+        }
+        match self.names.len() {
+            1..=LAYERS_MAX => Ok(()),
+            other => Err(JobError::Layers(other)),
+        }
+    }
+}
+
+pub(crate) fn is_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(it)), None) if it == name) && !name.contains('\0')
 }
 
 /// A file or directory of the machine that a job sees, by the machine's own rights for the user that jobs run as.
@@ -66,6 +100,10 @@ pub enum JobError {
     Path(PathBuf),
     #[error("`{}` is no path below the work directory without `.` and `..`", .0.display())]
     Directory(PathBuf),
+    #[error("`{0}` is no name of a layer's directory")]
+    Layer(String),
+    #[error("an image of {0} layers is none that a job can run in: it has 1 to {LAYERS_MAX}")]
+    Layers(usize),
     #[error("`{}` is a place that every job has of its own; bind it elsewhere", .0.display())]
     Place(PathBuf),
 }
@@ -86,7 +124,10 @@ impl Job {
             return Err(JobError::Variable(bad.clone()));
         }
         let root = match &self.root {
-            Root::Image(root) => Some(root),
+            Root::Image(layers) => {
+                layers.check()?;
+                Some(&layers.folder)
+            }
             Root::Toolchain(_) => None,
         };
         let paths = self.binds.iter().flat_map(|bind| [&bind.from, &bind.to]);

@@ -88,7 +88,9 @@ impl Step {
             Self::Mounts => {
                 "in a container, let /proc be mounted anew (an unmasked /proc), or run on the machine itself"
             }
-            Self::Overlay => "use Linux 5.11 or newer with overlayfs",
+            Self::Overlay => {
+                "use Linux 5.11 or newer with overlayfs; images that are unpacked have to be on a disk that is no overlay itself"
+            }
             Self::Bubblewrap => "install bubblewrap 0.4 or newer (the package `bubblewrap` of every distribution)",
             Self::Landlock => {
                 "use Linux 6.12 or newer with `landlock` among the security modules (lsm=), or allow user namespaces for \

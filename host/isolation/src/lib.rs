@@ -11,6 +11,7 @@
 mod child;
 mod image;
 mod job;
+mod layer;
 mod level;
 mod limits;
 mod message;
@@ -23,8 +24,9 @@ mod tree;
 mod unpack;
 
 pub use child::{child_main, only_compute};
-pub use image::{ImageConfig, ImageConfigError};
-pub use job::{Bind, Ended, Job, JobError, Limit, PROXY_PORT, Root, WORK};
+pub use image::{ImageConfig, ImageConfigError, machine};
+pub use job::{Bind, Ended, Job, JobError, LAYERS_MAX, Layers, Limit, PROXY_PORT, Root, WORK};
+pub use layer::{LayerError, unpacked_in};
 pub use level::{Level, Offers, Refusal};
 pub use limits::Limits;
 pub use output::{LINE_BYTES_MAX, LINES_BYTES_MAX};

@@ -5,11 +5,37 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Bind, Ended, Root};
+use crate::job::{Bind, Ended, Layers, Root};
 use crate::level::{Level, Step};
 use crate::limits::Limits;
+use crate::unpack::{UnpackLimits, Unpacked};
 
 /// Preceded by its length: 4 bytes, little-endian.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Task {
+    Job(Order),
+    Layer(LayerOrder),
+}
+
+/// A layer to be unpacked.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct LayerOrder {
+    /// A file of the host's.
+    pub archive: PathBuf,
+    /// The layers that it lies upon. There may be none.
+    pub below: Layers,
+    /// A directory of the same folder, with the empty directories `UPPER` and `BESIDE`.
+    pub made: String,
+    pub limits: UnpackLimits,
+    /// The user to become first, where the host is root.
+    pub uid: Option<u32>,
+}
+
+/// Where a layer is unpacked, and what the kernel needs beside it.
+pub(crate) const UPPER: &str = "layer";
+pub(crate) const BESIDE: &str = "beside";
+
+/// A program to be run.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Order {
     pub level: Level,
@@ -33,6 +59,8 @@ pub(crate) enum Report {
     Network,
     Failed(Failure),
     Ended(Ended),
+    /// Or what is wrong with the layer.
+    Unpacked(Result<Unpacked, String>),
 }
 
 /// Why the program could not be started.

@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Gid, Uid};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::job::{Ended, Job, JobError, Limit, PROXY_PORT, Root};
+use crate::job::{Ended, Job, JobError, Layers, Limit, PROXY_PORT, Root};
 use crate::level::{Level, Offers, Refusal, Step};
 use crate::limits::Limits;
-use crate::message::{Failure, Order, REPORTS_BYTES_MAX, Report};
+use crate::message::{Failure, Order, REPORTS_BYTES_MAX, Report, Task};
 use crate::output::{Written, pump};
 use crate::toolchain::Toolchain;
 use crate::tree;
@@ -87,6 +87,10 @@ impl Isolation {
         Ok(isolation)
     }
 
+    pub(crate) fn child(&self) -> &ChildCommand {
+        &self.child
+    }
+
     pub fn offers(&self) -> &Offers {
         &self.offers
     }
@@ -128,7 +132,7 @@ impl Isolation {
         let paths = toolchain.entries.iter().map(|entry| &entry.path);
         let bind = |path: &PathBuf| crate::Bind { from: path.clone(), to: path.clone(), writable: false };
         let (root, binds) = match level {
-            Level::Image => (Root::Image(image.to_owned()), paths.map(bind).collect()),
+            Level::Image => (Root::Image(Layers::of_directory(image)), paths.map(bind).collect()),
             Level::Toolchain | Level::Restricted => (Root::Toolchain(toolchain.clone()), Vec::new()),
         };
         let job = Job {
@@ -165,7 +169,7 @@ impl Isolation {
             .map_err(|error| refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display())))?;
         let uid = job_user();
         let started = Started::start(&self.child)?;
-        let ended = started.end(level, &self.order(level, job, uid), job, output, stop).await;
+        let ended = started.end(level, self.order(level, job, uid), job, output, stop).await;
         if uid.is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
             let work = job.work.clone();
@@ -203,7 +207,7 @@ impl Isolation {
     }
 }
 
-fn refusal(level: Level, step: Step, reason: String) -> Refusal {
+pub(crate) fn refusal(level: Level, step: Step, reason: String) -> Refusal {
     Refusal { level, reason, mend: step.mend().to_owned() }
 }
 
@@ -236,14 +240,14 @@ fn open_to_jobs(folder: &Path) -> io::Result<()> {
 }
 
 /// A keeper that waits for its order.
-struct Started {
+pub(crate) struct Started {
     keeper: Child,
     control: UnixStream,
     output: pipe::Receiver,
 }
 
 impl Started {
-    fn start(child: &ChildCommand) -> io::Result<Self> {
+    pub(crate) fn start(child: &ChildCommand) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let mut command = Command::new(&child.program);
@@ -256,20 +260,29 @@ impl Started {
         Ok(Self { keeper, control: UnixStream::from_std(ours)?, output: pipe::Receiver::from_owned_fd(reader)? })
     }
 
+    /// The only report of a task that is no job.
+    pub(crate) async fn report(self, task: &Task) -> Result<Report, RunError> {
+        let Self { mut keeper, mut control, output: _ } = self;
+        send(&mut control, task).await?;
+        let mut line = String::new();
+        let mut reports = BufReader::new(&mut control).take(REPORTS_BYTES_MAX as u64);
+        reports.read_line(&mut line).await?;
+        if line.is_empty() {
+            return Err(RunError::Lost(keeper.wait().await?.to_string()));
+        }
+        Ok(serde_json::from_str(&line).map_err(io::Error::other)?)
+    }
+
     async fn end(
         self,
         level: Level,
-        order: &Order,
+        order: Order,
         job: &Job,
         output: mpsc::Sender<Vec<u8>>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, RunError> {
         let Self { mut keeper, mut control, output: written } = self;
-        let order = serde_json::to_vec(order).map_err(io::Error::other)?;
-        let length = u32::try_from(order.len()).map_err(io::Error::other)?;
-        // A keeper that is gone by now is met below.
-        let _ = control.write_all(&[&length.to_le_bytes()[..], &order].concat()).await;
-
+        send(&mut control, &Task::Job(order)).await?;
         let too_much = AtomicBool::new(false);
         let end = || rustix::net::shutdown(&control, Shutdown::Write);
         let over = || {
@@ -293,6 +306,14 @@ impl Started {
         let ended = ended(level, report, &written)?;
         Ok(if too_much.load(Ordering::Relaxed) { Ended { ended_by: Some(Limit::OutputBytes), ..ended } } else { ended })
     }
+}
+
+async fn send(control: &mut UnixStream, task: &Task) -> io::Result<()> {
+    let order = serde_json::to_vec(task).map_err(io::Error::other)?;
+    let length = u32::try_from(order.len()).map_err(io::Error::other)?;
+    // A keeper that is gone by now is met when it reports nothing.
+    let _ = control.write_all(&[&length.to_le_bytes()[..], &order].concat()).await;
+    Ok(())
 }
 
 fn ended(level: Level, report: Result<Ended, Failure>, written: &Written) -> Result<Ended, RunError> {
@@ -325,7 +346,7 @@ async fn reports(control: &UnixStream, job: &Job) -> io::Result<Option<Result<En
         while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = text.drain(..=end).collect();
             match serde_json::from_slice(&line)? {
-                Report::Network => {}
+                Report::Network | Report::Unpacked(_) => {}
                 Report::Ended(ended) => return Ok(Some(Ok(ended))),
                 Report::Failed(failure) => return Ok(Some(Err(failure))),
             }

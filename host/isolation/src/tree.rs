@@ -16,6 +16,11 @@ pub(crate) fn open_directory(at: impl AsFd, name: impl rustix::path::Arg) -> rus
     openat(at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// A directory as a place: what is in it cannot be listed by this, and need not be open to whoever finds it.
+pub(crate) fn find_directory(at: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+    openat(at, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// What stopped going over it: too deep, or not to be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WalkError {

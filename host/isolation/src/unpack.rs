@@ -2,7 +2,7 @@
 //! upon the other.
 //!
 //! A layer was made by strangers. No name or link in it leads out of the directory; it brings no devices, FIFOs or set-user-id
-//! files; everything belongs to the user that jobs run as, who may read it. How much it is, is limited.
+//! files; everything belongs to whoever unpacks it, who may read it. How much it is, is limited.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -14,19 +14,20 @@ use std::path::{Component, Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use pipewright_artifacts::files::remove_tree;
+use pipewright_base::{Digest, Hasher};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod, futimens,
-    linkat, mkdirat, openat, openat2, statat, symlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fchmod, futimens, linkat, mkdirat,
+    openat, openat2, statat, symlinkat,
 };
 use rustix::io::Errno;
 use ruzstd::decoding::StreamingDecoder;
+use serde::{Deserialize, Serialize};
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
-use crate::run::job_user;
 use crate::tree::open_directory;
 
 /// The limits of one layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpackLimits {
     /// Stops a small layer that is huge once it is decompressed.
     pub bytes_max: u64,
@@ -41,8 +42,10 @@ impl Default for UnpackLimits {
 }
 
 /// What was made of a layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unpacked {
+    /// Of the decompressed archive: what an image's configuration calls the layer's `diff_id`.
+    pub digest: Digest,
     /// Decompressed.
     pub bytes: u64,
     pub entries: u64,
@@ -81,24 +84,42 @@ pub fn unpack(layer: impl Read, into: &Path, limits: &UnpackLimits) -> Result<Un
         Box::new(layer)
     };
     let top = open_directory(rustix::fs::CWD, into).map_err(|error| UnpackError::Read(error.into()))?;
-    let mut layer = Layer { top, made: HashSet::new(), owner: job_user(), unpacked: Unpacked::default() };
+    let mut layer = Layer { top, made: HashSet::new(), entries: 0, left_out: 0 };
     // One more, so that a layer of just so many bytes is told from a longer one.
-    let mut archive = Archive::new(tar.take(limits.bytes_max.saturating_add(1)));
+    let limited = Hashed { read: tar.take(limits.bytes_max.saturating_add(1)), hasher: Hasher::default() };
+    let mut archive = Archive::new(limited);
     let done = layer.entries(&mut archive, limits);
-    let read = limits.bytes_max.saturating_add(1) - archive.into_inner().limit();
-    if read > limits.bytes_max {
+    let mut rest = archive.into_inner();
+    // What follows the archive's end belongs to the digest.
+    let ended = if done.is_ok() { io::copy(&mut rest, &mut io::sink()).map_err(UnpackError::Read) } else { Ok(0) };
+    let bytes = limits.bytes_max.saturating_add(1) - rest.read.limit();
+    if bytes > limits.bytes_max {
         return Err(UnpackError::Bytes(limits.bytes_max));
     }
     done?;
-    Ok(Unpacked { bytes: read, ..layer.unpacked })
+    ended?;
+    Ok(Unpacked { digest: rest.hasher.finish(), bytes, entries: layer.entries, left_out: layer.left_out })
+}
+
+struct Hashed<R> {
+    read: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.read.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
 }
 
 struct Layer {
     top: OwnedFd,
     /// The inodes of what this layer has, which its own marks do not remove.
     made: HashSet<u64>,
-    owner: Option<u32>,
-    unpacked: Unpacked,
+    entries: u64,
+    left_out: u64,
 }
 
 /// What came before an entry, for its name and link are too long for it.
@@ -114,8 +135,8 @@ impl Layer {
         // Raw: the reader would take names of any length into memory by itself.
         for entry in archive.entries().map_err(UnpackError::Read)?.raw(true) {
             let mut entry = entry.map_err(UnpackError::Read)?;
-            self.unpacked.entries += 1;
-            if self.unpacked.entries > limits.entries_max {
+            self.entries += 1;
+            if self.entries > limits.entries_max {
                 return Err(UnpackError::Entries(limits.entries_max));
             }
             if long.take(&mut entry).map_err(UnpackError::Read)? {
@@ -169,12 +190,12 @@ impl Layer {
                 linkat(&target, &old, &directory, &name, AtFlags::empty())?;
             }
             EntryType::Char | EntryType::Block | EntryType::Fifo => {
-                self.unpacked.left_out += 1;
+                self.left_out += 1;
                 return Ok(());
             }
             other => return Err(io::Error::other(format!("is of a kind that layers do not have ({other:?})"))),
         }
-        self.own(directory.as_fd(), &name)
+        self.note(directory.as_fd(), &name)
     }
 
     /// A name's directory and its last part. None for the top itself.
@@ -219,13 +240,10 @@ impl Layer {
         }
         let made = open_directory(parent, name)?;
         fchmod(&made, Mode::from_raw_mode(mode))?;
-        self.own(parent, name)
+        self.note(parent, name)
     }
 
-    fn own(&mut self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-        if let Some(id) = self.owner {
-            chownat(parent, name, Some(Uid::from_raw(id)), Some(Gid::from_raw(id)), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
+    fn note(&mut self, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         self.made.insert(statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_ino);
         Ok(())
     }

@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::{World, attack, child, child_without_namespaces, is_root, isolation, processes_with, run, small};
 use pipewright_artifacts::files::remove_tree;
-use pipewright_isolation::{Ended, Isolation, Job, Level, Limit, Limits, Root};
+use pipewright_isolation::{Ended, Isolation, Job, Layers, Level, Limit, Limits, Root};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -195,7 +195,7 @@ impl Ground {
         let mut job = self.world.job(&[&program]);
         job.argv.extend(words.into_iter().map(put));
         if level == Level::Image {
-            job.root = Root::Image(self.image.clone());
+            job.root = Root::Image(Layers::of_directory(&self.image));
         }
         job.limits = Limits { wall_seconds_max: 60, cpu_seconds_max: 30, memory_bytes_max: 64 << 20, ..small() };
         match deed {

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use common::{World, isolation, run};
 use flate2::{Compression, write::GzEncoder};
-use pipewright_isolation::{Level, Root, UnpackError, UnpackLimits, Unpacked, unpack};
+use pipewright_isolation::{
+    Isolation, LayerError, Layers, Level, Root, UnpackError, UnpackLimits, unpack, unpacked_in,
+};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tar::{Builder, EntryType, Header};
 
@@ -38,15 +40,10 @@ fn layer(entries: &[Put]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn unpacked(world: &World, layers: &[&[Put]]) -> (std::path::PathBuf, Result<Unpacked, UnpackError>) {
+fn unpacked(world: &World, layers: &[&[Put]]) -> (std::path::PathBuf, Result<(), UnpackError>) {
     let root = world.folder("root");
-    let mut last = Ok(Unpacked::default());
-    for entries in layers {
-        last = unpack(&layer(entries)[..], &root, &UnpackLimits::default());
-        if last.is_err() {
-            break;
-        }
-    }
+    let unpacked = |entries: &&[Put]| unpack(&layer(entries)[..], &root, &UnpackLimits::default()).map(drop);
+    let last = layers.iter().try_for_each(unpacked);
     (root, last)
 }
 
@@ -174,7 +171,7 @@ fn layers_are_limited_and_compressed() {
         let world = World::new();
         let limits = |bytes_max, entries_max| UnpackLimits { bytes_max, entries_max };
         let all = unpack(&packed[..], &world.folder("root"), &limits(1 << 20, 2)).unwrap();
-        assert_eq!((all.entries, all.left_out), (2, 0));
+        assert_eq!((all.digest, all.entries, all.left_out), (pipewright_base::Digest::of(&plain), 2, 0));
         assert_eq!(listed(&world.folder("root")), ["a=content", "b=content"]);
         let few = unpack(&packed[..], &world.folder("few"), &limits(1 << 20, 1));
         assert!(matches!(few, Err(UnpackError::Entries(1))), "{few:?}");
@@ -221,26 +218,86 @@ async fn a_job_changes_an_image_for_itself_alone() {
     let made = world.image(&[&shell, cat, rm]);
     let mut builder = Builder::new(Vec::new());
     builder.append_dir_all(".", &made).unwrap();
-    let mut layer = GzEncoder::new(Vec::new(), Compression::fast());
-    layer.write_all(&builder.into_inner().unwrap()).unwrap();
-    let root = world.folder("root");
-    unpack(&layer.finish().unwrap()[..], &root, &UnpackLimits::default()).unwrap();
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&builder.into_inner().unwrap()).unwrap();
     let base: &[Put] = &[(Regular, 0o644, "etc/version", "1\n"), (Regular, 0o644, "etc/old", "old\n")];
-    unpack(&self::layer(base)[..], &root, &UnpackLimits::default()).unwrap();
-    let before = listed_names(&root);
-
     let Some(isolation) = isolation().await else { return };
+    let layers = layered(&world, &isolation, &[packed.finish().unwrap(), layer(base)]).await;
+    let before = listed_names(&layers.folder);
+
     let script =
         "cat /etc/version; echo 2 >/etc/version; rm /etc/old; echo x >/new; cat /etc/version; cat /usr/bin/env";
     let mut job = world.job(&[shell.to_str().unwrap(), "-c", script]);
-    job.root = Root::Image(root.clone());
+    job.root = Root::Image(layers.clone());
     for _ in 0..2 {
         let (ended, output) = run(&isolation, &job).await;
         assert_eq!(ended.unwrap().level, Level::Image);
         assert!(output.starts_with("1\n2\n") && output.contains("No such file"), "{output}");
     }
-    assert_eq!(listed_names(&root), before);
-    assert_eq!(fs::read_to_string(root.join("etc/version")).unwrap(), "1\n");
+    assert_eq!(listed_names(&layers.folder), before);
+    assert_eq!(fs::read_to_string(layers.folder.join("1/etc/version")).unwrap(), "1\n");
+}
+
+/// Each in a directory of its own, whose name is its number.
+async fn layered(world: &World, isolation: &Isolation, archives: &[Vec<u8>]) -> Layers {
+    let folder = world.folder("layers");
+    let mut layers = Layers { folder: folder.clone(), names: Vec::new() };
+    for (number, archive) in archives.iter().enumerate() {
+        let (file, made) = (world.folder.path().join("archive"), format!("made-{number}"));
+        fs::write(&file, archive).unwrap();
+        isolation.unpack(&file, &layers, &made, &UnpackLimits::default()).await.unwrap();
+        fs::rename(unpacked_in(&folder.join(made)), folder.join(number.to_string())).unwrap();
+        layers.names.insert(0, number.to_string());
+    }
+    layers
+}
+
+/// Layers in directories of their own, seen as one file system; those below stay as they were.
+#[tokio::test]
+async fn layers_in_their_own_directories_lie_upon_each_other() {
+    let world = World::new();
+    let Some(isolation) = isolation().await else { return };
+    let (shell, find) = (fs::canonicalize("/bin/sh").unwrap(), Path::new("/usr/bin/find"));
+    let mut base = Builder::new(Vec::new());
+    base.append_dir_all(".", world.image(&[&shell, find, Path::new("/usr/bin/cat")])).unwrap();
+    let upon: [&[Put]; 3] = [
+        &[
+            (Directory, 0o755, "d/", ""),
+            (Directory, 0o755, "d/gone/", ""),
+            (Regular, 0o644, "d/gone/x", "0"),
+            (Directory, 0o755, "d/opaque/", ""),
+            (Regular, 0o644, "d/opaque/old", "1"),
+            (Regular, 0o644, "d/a", "2"),
+            (Symlink, 0o777, "e", "d"),
+        ],
+        &[
+            (Regular, 0o644, "d/.wh.gone", ""),
+            (Regular, 0o644, "d/opaque/new", "3"),
+            (Regular, 0o644, "d/opaque/.wh..wh..opq", ""),
+            (Link, 0o644, "d/linked", "d/a"),
+            (Regular, 0o644, "e/by-link", "4"),
+        ],
+        &[(Directory, 0o755, "d/gone/", ""), (Regular, 0o644, "d/gone/y", "5"), (Regular, 0o644, "d/a", "6")],
+    ];
+    let archives: Vec<_> = std::iter::once(base.into_inner().unwrap()).chain(upon.map(layer)).collect();
+    let layers = layered(&world, &isolation, &archives).await;
+    assert_eq!(fs::read_to_string(layers.folder.join("1/d/a")).unwrap(), "2");
+    let script = "find /d; cat /d/a /d/linked /d/gone/y /d/by-link /d/opaque/new";
+    let mut job = world.job(&[shell.to_str().unwrap(), "-c", script]);
+    job.root = Root::Image(layers.clone());
+    let (ended, output) = run(&isolation, &job).await;
+    ended.unwrap();
+    let mut lines: Vec<&str> = output.lines().collect();
+    let content = lines.pop();
+    lines.sort_unstable();
+    let expected = ["/d", "/d/a", "/d/by-link", "/d/gone", "/d/gone/y", "/d/linked", "/d/opaque", "/d/opaque/new"];
+    assert_eq!((lines, content), (expected.to_vec(), Some("62543")));
+
+    // What is wrong with a layer is said, and is not this machine's fault.
+    let file = world.folder.path().join("archive");
+    fs::write(&file, layer(&[(Regular, 0o644, "../out", "")])).unwrap();
+    let refused = isolation.unpack(&file, &layers, "bad", &UnpackLimits::default()).await.unwrap_err();
+    assert!(matches!(&refused, LayerError::Layer(reason) if reason.contains("leads upwards")), "{refused}");
 }
 
 fn listed_names(root: &Path) -> Vec<String> {

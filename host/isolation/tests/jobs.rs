@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{World, child, child_without_namespaces, is_root, isolation, processes_with, run, run_until, small};
 use pipewright_isolation::{
-    Bind, ChildCommand, Isolation, Job, JobError, Level, Limit, Root, RunError, Toolchain, WORK,
+    Bind, ChildCommand, Isolation, Job, JobError, Layers, Level, Limit, Root, RunError, Toolchain, WORK,
 };
 use tokio::sync::mpsc;
 
@@ -279,7 +279,7 @@ async fn a_refused_level_says_why_and_what_to_do() {
     let missing = ChildCommand { program: "/no/such/program".into(), ..child() };
     let isolation = Isolation::probe(missing, Level::Toolchain).await.unwrap();
     assert_eq!(isolation.offers().refusals().count(), 3);
-    let image = Root::Image(world.folder("image"));
+    let image = Root::Image(Layers::of_directory(&world.folder("image")));
     assert!(isolation.level_of(&image).unwrap_err().to_string().contains("/no/such/program"));
 }
 

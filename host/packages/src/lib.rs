@@ -1,8 +1,8 @@
 //! Plugin packages: made, published, signed, judged, installed, compared.
 //!
 //! Owns what is installed on this machine (`installed`, `lock`), the form of a package (`package`), where one comes from
-//! (`origin`: a registry, a file, an archive), who may sign what (`policy`) and what an upgrade changes (`diff`). Must not know
-//! terminals, the server, or what a plugin does.
+//! (`origin`: a registry, a file, an archive), who may sign what (`policy`) and what an upgrade changes (`diff`); and how container
+//! images are read (`images`). Must not know terminals, the server, or what a plugin does.
 //!
 //! The order in which a package is believed: its manifest and signatures are read, within limits; the policy judges them;
 //! only then is the description read, and only after a person consented to it is the code fetched, which then must
@@ -11,6 +11,7 @@
 mod candidate;
 mod diff;
 mod facts;
+pub mod images;
 mod installed;
 mod keys;
 mod layout;

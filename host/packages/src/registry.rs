@@ -8,6 +8,7 @@
 //! table of what is known of them, each played by a server.
 
 mod challenge;
+mod images;
 mod login;
 mod transport;
 
@@ -49,6 +50,8 @@ pub struct Limits {
     pub document: Duration,
     /// For the whole of a component.
     pub component: Duration,
+    /// For the whole of an image's layer.
+    pub layer: Duration,
 }
 
 impl Default for Limits {
@@ -58,6 +61,7 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             document: Duration::from_secs(60),
             component: Duration::from_secs(15 * 60),
+            layer: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -141,9 +145,19 @@ impl Registry {
     /// A manifest by tag or digest; none if there is none. Some registries let nobody see that something is not there: once others
     /// could be read, one that is refused counts as absent.
     pub async fn manifest(&self, selector: &str, access: Access) -> Result<Option<Vec<u8>>, PackageError> {
+        self.manifest_of(selector, access, &[oci::MANIFEST, oci::INDEX], MANIFEST_BYTES_MAX).await
+    }
+
+    async fn manifest_of(
+        &self,
+        selector: &str,
+        access: Access,
+        kinds: &[&'static str],
+        bytes_max: u64,
+    ) -> Result<Option<Vec<u8>>, PackageError> {
         let what = format!("the manifest {}:{selector}", self.repository);
         let mut request = Request::new(Method::GET, self.url(&format!("manifests/{selector}"))?);
-        for accepted in [oci::MANIFEST, oci::INDEX] {
+        for accepted in kinds {
             request.headers_mut().append(ACCEPT, HeaderValue::from_static(accepted));
         }
         self.within(self.limits.document, &what, async {
@@ -158,7 +172,7 @@ impl Registry {
             }
             let answer = self.succeeded(answer, &what).await?;
             self.is_let_in.store(true, Ordering::Relaxed);
-            self.body(answer, &what, MANIFEST_BYTES_MAX).await.map(Some)
+            self.body(answer, &what, bytes_max).await.map(Some)
         })
         .await
     }

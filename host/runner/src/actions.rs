@@ -29,6 +29,7 @@ use tracing::Instrument as _;
 use crate::builds::{self, Builds};
 use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
+use crate::images::NotReady;
 use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::programs::{NotRun, Programs};
@@ -37,10 +38,8 @@ use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
 use crate::work_folder::WorkFolder;
 use pipewright_artifacts::{ArtifactError, Artifacts};
-use pipewright_base::Digest;
 use pipewright_base::fair::Permits;
 use pipewright_engine::driver::{Actions, Granted, kept_pin, points};
-use pipewright_engine::retention::Pinned as PinnedElsewhere;
 use pipewright_packages::plugins::{Plugins, abi_type_id};
 use pipewright_store::{Aggregate, PartKey, Store};
 
@@ -76,17 +75,6 @@ pub struct SandboxActions {
     pub calls: Permits,
     pub programs: Arc<Programs>,
     pub builds: Arc<Builds>,
-}
-
-/// What executions pin of plugins.
-impl PinnedElsewhere for SandboxActions {
-    fn candidates(&self, before: u64) -> std::io::Result<Vec<Digest>> {
-        self.plugins.candidates(before)
-    }
-
-    fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
-        self.plugins.remove(unneeded, before)
-    }
 }
 
 /// A handle that the driver holds.
@@ -333,7 +321,7 @@ impl SandboxActions {
             };
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
             let refused = started.clone();
-            match self.run_program(pipeline, started, &folder, written).await {
+            match self.run_program(pipeline, run, started, &folder, written).await {
                 Ok((how, bytes)) => (ended, written) = (Some(how), bytes),
                 Err(failed) => break failed.outcome,
             }
@@ -352,15 +340,22 @@ impl SandboxActions {
     async fn run_program(
         &self,
         pipeline: Aggregate,
+        run: &RunAction,
         started: Started,
         folder: &Arc<WorkFolder>,
         written: u64,
     ) -> Result<(commands::Ended, u64), Report> {
         let scratch = folder.keep_scratch().await;
         let scratch = scratch.map_err(|error| Report::failed(FailureType::SystemUnavailable, error.to_string()))?;
-        let ended = self.programs.run(pipeline.account, started, scratch, written, Arc::clone(folder)).await;
+        let pins = self.programs.pins(self.logs.folder(&run.execution.to_string()));
+        let ended = self.programs.run(pipeline.account, started, scratch, &pins, written, Arc::clone(folder)).await;
         ended.map_err(|not_run| {
             let (kind, reason) = match not_run {
+                NotRun::Image(NotReady { is_passing, reason }) => {
+                    let kind =
+                        if is_passing { FailureType::SystemUnavailable } else { FailureType::ConfigurationError };
+                    return Report::failed(kind, format!("the program cannot be run: {reason}"));
+                }
                 NotRun::Configuration(reason) => (FailureType::ConfigurationError, reason),
                 NotRun::Host(reason) => (FailureType::SystemUnavailable, reason),
             };

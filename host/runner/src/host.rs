@@ -11,6 +11,7 @@ use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
 use crate::actions::{Runner, SandboxActions};
 use crate::grant_book::GrantBook;
+use crate::images::ImagesAt;
 use crate::logs::Logs;
 use crate::programs::{Offered, Programs};
 use crate::recording::Recordings;
@@ -60,6 +61,10 @@ pub struct Identity {
     pub commands: Offered,
     /// The file of the keys of stored secrets; none: one of the data directory, which the host makes.
     pub secret_keys: Option<PathBuf>,
+    /// Where the images of programs are; none: in the data directory.
+    pub images: Option<PathBuf>,
+    /// PEM files of authorities that are trusted of registries of images, besides the system's.
+    pub certificate_authorities: Vec<PathBuf>,
 }
 
 impl Default for Identity {
@@ -73,6 +78,8 @@ impl Default for Identity {
             clock: clock::system(),
             commands: Offered::of_this_machine(),
             secret_keys: None,
+            images: None,
+            certificate_authorities: Vec::new(),
         }
     }
 }
@@ -142,6 +149,10 @@ impl Host {
     ) -> Self {
         let Kept { store, artifacts } = kept;
         let keys = identity.secret_keys.map_or_else(|| SecretKeys::own(data.secret_keys()), SecretKeys::given);
+        let images = ImagesAt {
+            folder: identity.images.unwrap_or_else(|| data.images()),
+            certificate_authorities: identity.certificate_authorities,
+        };
         let actions = Arc::new(SandboxActions {
             sandbox,
             plugins,
@@ -157,7 +168,7 @@ impl Host {
             limits: identity.limits,
             work_runtime: identity.work,
             calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
-            programs: Programs::new(identity.commands),
+            programs: Programs::new(identity.commands, images),
             builds: Arc::default(),
         });
         let driver = Driver::new(store, runner(Arc::clone(&actions)), identity.clock);

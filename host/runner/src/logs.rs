@@ -108,8 +108,13 @@ impl Logs {
         log
     }
 
+    /// What there is of one execution.
+    pub fn folder(&self, execution: &str) -> PathBuf {
+        self.folder.join(execution)
+    }
+
     fn base(&self, execution: &str, action_execution: &str) -> PathBuf {
-        self.folder.join(execution).join(action_execution)
+        self.folder(execution).join(action_execution)
     }
 
     pub fn log_path(&self, execution: &str, action_execution: &str) -> PathBuf {

@@ -14,10 +14,14 @@ use pipewright_base::fair::{Permit, Permits};
 use pipewright_isolation::{
     ChildCommand, Isolation, Job, Level, Limit, Limits, Origin, Proxy, ProxyLimits, Root, RunError, Toolchain, WORK,
 };
+use pipewright_packages::digest_text;
+use pipewright_packages::images::ImageName;
 use pipewright_sandbox::capabilities::commands::{self, CommandsGrant, Started};
 use pipewright_sandbox::seam::{self, HostCallOutcome};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{Mutex, OnceCell, mpsc, oneshot};
+
+use crate::images::{Images, ImagesAt, ImagesOffered, NotReady, Pins, Ready, TOOLCHAIN};
 
 /// The hidden command by which the host starts its own binary around a job.
 pub const RUN: &str = "run-program";
@@ -55,6 +59,8 @@ pub struct Offered {
     pub limits: Limits,
     /// Toolchains by the names that grants use; that of a grant without a name is `default`.
     pub toolchains: BTreeMap<String, Tools>,
+    /// Container images that programs run in.
+    pub images: ImagesOffered,
 }
 
 impl Default for Offered {
@@ -65,6 +71,7 @@ impl Default for Offered {
             at_once_per_account: None,
             limits: Limits::default(),
             toolchains: BTreeMap::new(),
+            images: ImagesOffered::default(),
         }
     }
 }
@@ -98,7 +105,7 @@ impl Offered {
         for (name, tools) in &self.toolchains {
             tools.toolchain().map_err(|error| format!("commands.toolchains.{name}: {error}"))?;
         }
-        Ok(())
+        self.images.check()
     }
 
     fn tools(&self, grant: &CommandsGrant) -> Result<Tools, NotRun> {
@@ -148,7 +155,15 @@ impl Tools {
 pub enum NotRun {
     /// The operator's to mend, or the author's.
     Configuration(String),
+    /// The author's to mend, or nobody's: what is told names nothing but the image.
+    Image(NotReady),
     Host(String),
+}
+
+impl From<NotReady> for NotRun {
+    fn from(error: NotReady) -> Self {
+        Self::Image(error)
+    }
 }
 
 impl From<RunError> for NotRun {
@@ -165,14 +180,26 @@ pub struct Programs {
     offered: Offered,
     isolation: OnceCell<Isolation>,
     places: Permits,
+    images: Images,
+    pins: Arc<Mutex<()>>,
 }
 
 impl Programs {
-    pub fn new(offered: Offered) -> Arc<Self> {
+    pub fn new(offered: Offered, images: ImagesAt) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = offered.at_once.unwrap_or(cores);
         let places = Permits::new(at_once, offered.at_once_per_account.unwrap_or(at_once.div_ceil(2)));
-        Arc::new(Self { offered, isolation: OnceCell::new(), places })
+        let images = Images::new(offered.images.clone(), images);
+        Arc::new(Self { offered, isolation: OnceCell::new(), places, images, pins: Arc::default() })
+    }
+
+    /// What an execution keeps, in a folder of its own, of the images that it met.
+    pub fn pins(&self, folder: PathBuf) -> Pins {
+        Pins::new(folder, Arc::clone(&self.pins))
+    }
+
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// Finds out what this machine offers, once.
@@ -189,31 +216,37 @@ impl Programs {
         self.isolation.get_or_try_init(|| probe).await
     }
 
-    /// Runs a job to its end, in the scratch of its action, once it is its turn. Dropping the future ends all of the job at once;
-    /// `held` is dropped when nothing of it is left. Of the bytes that an action's programs may write together, those before wrote
+    /// Runs a job to its end, in the scratch of its action, once its image is here and it is its turn. Dropping the future ends all
+    /// of the job at once; `held` is dropped when nothing of it is left. Of the bytes that an action's programs may write together, those before wrote
     /// so many; gives how many it is now.
     pub async fn run(
         self: &Arc<Self>,
         account: u64,
         started: Started,
         scratch: PathBuf,
+        pins: &Pins,
         written: u64,
         held: impl Send + 'static,
     ) -> Result<(commands::Ended, u64), NotRun> {
         let started = Arc::new(started);
         let isolation = self.probe().await.map_err(NotRun::Host)?;
-        let (mut job, level) = self.job(isolation, &started, scratch)?;
+        let image = match self.image(&started)? {
+            Some(name) => Some(self.ready(isolation, account, &name, pins, &started).await?),
+            None => None,
+        };
+        let (mut job, level) = self.job(isolation, &started, scratch, image.as_ref())?;
         job.limits.output_bytes_max = job.limits.output_bytes_max.saturating_sub(written);
         let place = self.place(account, &started).await;
+        let within = image.as_ref().map_or_else(String::new, |image| format!(", {}", digest_text(&image.digest)));
         started.log(
             seam::Level::Info,
-            &format!("`{}` runs apart from the machine (level {level})", started.job.in_short()),
+            &format!("`{}` runs apart from the machine (level {level}{within})", started.job.in_short()),
         );
         started.progress(&format!("runs `{}`", started.job.in_short()));
         let programs = Arc::clone(self);
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
-            let _held = (held, place);
+            let _held = (held, place, image);
             let isolation = programs.probe().await.map_err(NotRun::Host)?;
             run(isolation, &started, &job, async { drop(stopped.await) }).await
         });
@@ -232,15 +265,53 @@ impl Programs {
         turn.await
     }
 
-    fn job(&self, isolation: &Isolation, started: &Arc<Started>, work: PathBuf) -> Result<(Job, Level), NotRun> {
-        let Started { job, grant, secrets, .. } = &**started;
-        if job.image.is_some() || grant.level == commands::Isolation::Image {
-            return Err(NotRun::Configuration(
-                "this host fetches no images yet: grant the level \"toolchain\"".to_owned(),
-            ));
+    /// The image that a job runs in, if it runs in one: its own, or the grant's.
+    fn image(&self, started: &Started) -> Result<Option<ImageName>, NotReady> {
+        let Started { job, grant, .. } = started;
+        let granted = grant.images.first().filter(|_| grant.level == commands::Isolation::Image);
+        let of = |name: &String| self.images.offered().image(name);
+        if let Some(image) = job.image.as_ref().map(of).transpose()?.flatten() {
+            return Ok(Some(image));
         }
-        let tools = self.offered.tools(grant)?;
-        let root = Root::Toolchain(tools.toolchain().map_err(NotRun::Configuration)?);
+        if let Some(named) = &job.image {
+            let instead = granted.map_or(format!("the {TOOLCHAIN} of this host"), |image| format!("the image {image}"));
+            started.log(seam::Level::Info, &format!("in place of the image {named} there is {instead}"));
+        }
+        Ok(granted.map(of).transpose()?.flatten())
+    }
+
+    async fn ready(
+        &self,
+        isolation: &Isolation,
+        account: u64,
+        name: &ImageName,
+        pins: &Pins,
+        started: &Started,
+    ) -> Result<Ready, NotRun> {
+        // Before anything is pulled for nothing.
+        isolation.offers().at(Level::Image).map_err(|refusal| NotRun::Configuration(refusal.to_string()))?;
+        let say = |text: &str| {
+            started.log(seam::Level::Info, text);
+            started.progress(text);
+        };
+        Ok(self.images.ready(isolation, account, name, Some(pins), &say).await?)
+    }
+
+    fn job(
+        &self,
+        isolation: &Isolation,
+        started: &Arc<Started>,
+        work: PathBuf,
+        image: Option<&Ready>,
+    ) -> Result<(Job, Level), NotRun> {
+        let Started { job, grant, secrets, .. } = &**started;
+        let (root, tools) = match image {
+            Some(image) => (Root::Image(image.layers.clone()), Tools::default()),
+            None => {
+                let tools = self.offered.tools(grant)?;
+                (Root::Toolchain(tools.toolchain().map_err(NotRun::Configuration)?), tools)
+            }
+        };
         let level = isolation.level_of(&root).map_err(|refusal| NotRun::Configuration(refusal.to_string()))?;
         if level < wanted(grant.level) {
             return Err(NotRun::Configuration(format!(
@@ -248,7 +319,8 @@ impl Programs {
                 grant.level
             )));
         }
-        let mut environment = self.environment(level, &tools, &work);
+        let of_image = image.map_or(&[][..], |image| &image.environment);
+        let mut environment = self.environment(level, &tools, &work, of_image);
         environment.extend(job.environment.clone());
         environment.extend(secrets.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
         let mut limits = self.offered.limits.clone();
@@ -267,14 +339,20 @@ impl Programs {
         Ok((job, level))
     }
 
-    /// What every program gets.
-    fn environment(&self, level: Level, tools: &Tools, work: &Path) -> BTreeMap<String, String> {
+    /// What every program gets. What an image says is the image's, but for the home, which is to be there for the next job.
+    fn environment(
+        &self,
+        level: Level,
+        tools: &Tools,
+        work: &Path,
+        of_image: &[(String, String)],
+    ) -> BTreeMap<String, String> {
         let work = if level == Level::Restricted { work } else { Path::new(WORK) };
         let mut environment = tools.environment.clone();
+        environment.extend([("PATH".to_owned(), tools.search_path()), ("LANG".to_owned(), "C.UTF-8".to_owned())]);
+        environment.extend(of_image.iter().cloned());
         let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
-        set("PATH", tools.search_path());
         set("HOME", work.join(HOME).display().to_string());
-        set("LANG", "C.UTF-8".to_owned());
         if level > Level::Restricted {
             set("TMPDIR", "/tmp".to_owned());
         }

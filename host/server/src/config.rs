@@ -47,6 +47,9 @@
 //! path = ["/opt/rust/bin"]
 //! environment = { RUSTUP_HOME = "/opt/rust" }
 //!
+//! [commands.images.names]                   # images that names without a registry stand for
+//! "aws/codebuild/standard:7.0" = "registry.example/build/standard:7"
+//!
 //! [notifications]
 //! private = ["http://127.0.0.1:9000"]       # to which targets may lead, though it is no public address
 //!
@@ -419,6 +422,8 @@ mod tests {
         check(&target("chat", "https://chat.example/x"), Ok(&[0]));
         check(&target("chat", "chat.example"), Err("notifications.targets.chat.url: write an http or https address"));
         check(&target("\"a b\"", "https://chat.example"), Err("notifications.targets.a b: name: write 1 to 40"));
+        check("[commands.images.names]\na = \"toolchain\"\nb = \"oci:/images/b\"", Ok(&[0]));
+        check("[commands.images.names]\na = \"b\"", Err("the image \"b\" names no registry"));
         check("[commands]\nat_once = 0", Err("at least 1"));
         check("[commands.toolchains.c]\nread = [\"/etc\"]", Err("commands.toolchains.c: `/etc` cannot be part"));
     }

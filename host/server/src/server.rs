@@ -88,8 +88,7 @@ impl Server {
         // A port that is taken is told before anything else takes its time. Nobody is let in before there is somebody to answer.
         let socket = bound(&data, config.listen).await?;
         let tls = tls(&config)?;
-        let authorities = config.certificate_authorities.iter().map(|path| config.path(path)).collect();
-        let sandbox = host::sandbox(data.compiled(), authorities)?;
+        let sandbox = host::sandbox(data.compiled(), authorities(&config))?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
         let configured = config.notifications()?;
         let grants = GrantBook::many(config.grants_files());
@@ -209,6 +208,10 @@ impl Server {
     }
 }
 
+fn authorities(config: &Config) -> Vec<PathBuf> {
+    config.certificate_authorities.iter().map(|path| config.path(path)).collect()
+}
+
 /// What the configuration says of the host.
 fn identity(config: &Config, work: Work) -> Identity {
     Identity {
@@ -218,6 +221,7 @@ fn identity(config: &Config, work: Work) -> Identity {
         limits: config.limits.clone(),
         commands: config.commands.clone(),
         secret_keys: config.secret_keys(),
+        certificate_authorities: authorities(config),
         work,
         ..Identity::default()
     }

@@ -103,7 +103,7 @@ fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
         Err(context) => return Ok(Step::Done(finished(action, settings, &without_source(context)))),
     };
     if is_first {
-        downloaded(&buildspec, &ground.project, settings);
+        downloaded(&buildspec, settings);
     }
     if settings.batch_enabled {
         return batch::go_on(action, settings, &ground, &buildspec);
@@ -249,7 +249,7 @@ fn without_source(context: Context) -> Build {
 }
 
 /// What is said before the first command; of what is not done here, once.
-fn downloaded(buildspec: &Buildspec, project: &Project, settings: &Configuration) {
+fn downloaded(buildspec: &Buildspec, settings: &Configuration) {
     info!("CODEBUILD_SRC_DIR={}", source_directory());
     info!("Phase complete: DOWNLOAD_SOURCE State: SUCCEEDED");
     let phases = &buildspec.phases;
@@ -259,10 +259,6 @@ fn downloaded(buildspec: &Buildspec, project: &Project, settings: &Configuration
         (settings.service_role_arn_override.is_some(), "ServiceRoleArnOverride: the grant says what a build may do"),
         (buildspec.cache.is_some(), "cache: every build begins without one"),
         (buildspec.env.git_credential_helper, "git-credential-helper: there is none"),
-        (
-            project.environment.image.starts_with("aws/codebuild/"),
-            "the project's image, which is CodeBuild's own: the grant says where commands run",
-        ),
     ];
     for (_, what) in passed_over.iter().filter(|(is_said, _)| *is_said) {
         info!("Passed over: {what}");

@@ -90,9 +90,9 @@ impl Project {
     }
 }
 
-/// An image that may be had. Those of CodeBuild itself are its own.
+/// What a name of CodeBuild's own means is the operator's to say.
 pub(crate) fn own_image(image: &str) -> Option<&str> {
-    (!image.is_empty() && !image.starts_with("aws/codebuild/")).then_some(image)
+    (!image.is_empty()).then_some(image)
 }
 
 /// The name becomes that of a file.

@@ -25,6 +25,7 @@ use pipewright_author::single::{ACTION, After, Place, STAGE, Single, unknown_set
 use pipewright_base::clock;
 use pipewright_packages::plugins;
 use pipewright_runner::grants::{GrantsFile, in_one_action};
+use pipewright_runner::images::NotReady;
 use pipewright_runner::outcome;
 use pipewright_runner::outcome::failure_of;
 use pipewright_runner::programs::NotRun;
@@ -202,7 +203,12 @@ async fn call(
                 Err(NotRun::Configuration(reason)) => {
                     return Err(Ended::usage(format!("the program cannot be run: {reason}")));
                 }
-                Err(NotRun::Host(reason)) => return Err(Ended::Host(anyhow::anyhow!(reason))),
+                Err(NotRun::Image(NotReady { is_passing: false, reason })) => {
+                    return Err(Ended::usage(format!("the program cannot be run: {reason}")));
+                }
+                Err(NotRun::Image(NotReady { reason, .. }) | NotRun::Host(reason)) => {
+                    return Err(Ended::Host(anyhow::anyhow!(reason)));
+                }
             };
             continue;
         }

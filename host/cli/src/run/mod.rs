@@ -16,7 +16,7 @@ use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{ExecutionId, InputKind, Reply, StartRequest};
 
 use super::exit::Ended;
-use pipewright_base::home::DataDirectory;
+use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_engine::driver::{Aggregate, Driver, DriverError};
 use pipewright_runner::grant_book::GrantBook;
@@ -55,7 +55,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
         let prepared = prepare::prepare(&arguments).await?;
-        execute(arguments.approve, prepared).await.map(|ran| ran.code)
+        let images = images(arguments.data.as_ref())?;
+        execute(arguments.approve, images, prepared).await.map(|ran| ran.code)
     });
     // A guest that computes, or a person who never answers, must not keep the process.
     runtime.shutdown_background();
@@ -70,7 +71,12 @@ pub(super) struct Ran {
     pub execution: ExecutionId,
 }
 
-pub(super) async fn execute(approve: bool, prepared: Prepared) -> Result<Ran, Ended> {
+/// Where images are: with the data that were named, or else for all runs of this user.
+pub(super) fn images(data: Option<&PathBuf>) -> Result<Option<PathBuf>, Ended> {
+    Ok(if data.is_none() { Some(UserFolders::find()?.images()) } else { None })
+}
+
+pub(super) async fn execute(approve: bool, images: Option<PathBuf>, prepared: Prepared) -> Result<Ran, Ended> {
     let Prepared { declaration, data, sandbox, plugins, grants, variables, stdin_asks, form } = prepared;
     let data = DataDirectory::open(&data)?;
     // A server made them. What runs here would end what waits there, and change its pipelines.
@@ -82,7 +88,8 @@ pub(super) async fn execute(approve: bool, prepared: Prepared) -> Result<Ran, En
         )));
     }
     let granted = grants.clone();
-    let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(grants))?;
+    let identity = Identity { images, ..Identity::default() };
+    let host = Host::open(&data, identity, sandbox, plugins, GrantBook::one(grants))?;
     let pipeline = host.driver.named(ACCOUNT, &declaration.name, &cause()).await.map_err(failed)?;
     abandon_interrupted(&host.driver, pipeline).await?;
     put(&host.driver, pipeline, &declaration).await?;

@@ -1,15 +1,18 @@
 //! The log files of executions that are no longer kept, and those that are old.
 //!
-//! Knows that the logs of an execution lie in a folder of its own (written by the runner). Says how many files went, and their bytes.
+//! Knows that the logs of an execution lie in a folder of its own (written by the runner), and with them what it pinned while it ran. Says how many files went, and their bytes.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+/// What an execution holds on to for as long as it can be retried.
+const PINS: &str = "pins";
+
 /// Removes what an execution said.
 pub(super) fn remove_of(folder: &Path, execution: &str) -> io::Result<(u64, u64)> {
-    remove_in(&folder.join(execution), |_| true)
+    remove_in(&folder.join(execution), |_, _| true)
 }
 
 /// Removes what was last written before a time, in milliseconds since 1970.
@@ -17,19 +20,21 @@ pub(super) fn remove_before(folder: &Path, before: u64) -> io::Result<(u64, u64)
     let before = UNIX_EPOCH + Duration::from_millis(before);
     let (mut files, mut bytes) = (0, 0);
     for execution in absent_is_empty(fs::read_dir(folder))? {
-        let removed = remove_in(&execution?.path(), |file| file.modified().is_ok_and(|modified| modified < before))?;
+        let is_old = |file: &fs::Metadata| file.modified().is_ok_and(|modified| modified < before);
+        let is_log = |path: &Path| path.extension().is_none_or(|extension| extension != PINS);
+        let removed = remove_in(&execution?.path(), |path, file| is_log(path) && is_old(file))?;
         files += removed.0;
         bytes += removed.1;
     }
     Ok((files, bytes))
 }
 
-fn remove_in(folder: &Path, is_to_go: impl Fn(&fs::Metadata) -> bool) -> io::Result<(u64, u64)> {
+fn remove_in(folder: &Path, is_to_go: impl Fn(&Path, &fs::Metadata) -> bool) -> io::Result<(u64, u64)> {
     let (mut files, mut bytes, mut kept) = (0, 0, false);
     for file in absent_is_empty(fs::read_dir(folder))? {
         let file = file?;
         let metadata = file.metadata()?;
-        if is_to_go(&metadata) {
+        if is_to_go(&file.path(), &metadata) {
             fs::remove_file(file.path())?;
             files += 1;
             bytes += metadata.len();

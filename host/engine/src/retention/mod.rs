@@ -47,11 +47,13 @@ pub struct Retention {
     pub executions_count_max: u32,
     /// Log files that were last written longer ago go.
     pub logs_age_days: u32,
+    /// Images in which no program ran for so long go; what runs again pulls them again.
+    pub images_age_days: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { executions_age_days: 365, executions_count_max: 10_000, logs_age_days: 365 }
+        Self { executions_age_days: 365, executions_count_max: 10_000, logs_age_days: 365, images_age_days: 30 }
     }
 }
 
@@ -65,7 +67,8 @@ pub struct Collected {
     pub blobs: u64,
     /// Components of plugins.
     pub pinned: u64,
-    /// Of logs, manifests, blobs and components.
+    pub images: u64,
+    /// Of logs, manifests, blobs, components and images.
     pub bytes: u64,
 }
 
@@ -84,6 +87,8 @@ pub enum RetentionError {
     Logs(std::io::Error),
     #[error("the plugins that executions pin: {0}")]
     Pinned(std::io::Error),
+    #[error("the images of programs: {0}")]
+    Images(std::io::Error),
     #[error("a part of the collection ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -95,7 +100,7 @@ impl RetentionError {
             Self::Store(error) => error.scope(),
             Self::Commit(error) => error.scope(),
             Self::Driver(error) => error.scope(),
-            Self::Artifacts(_) | Self::Logs(_) | Self::Pinned(_) | Self::Task(_) => Scope::Request,
+            Self::Artifacts(_) | Self::Logs(_) | Self::Pinned(_) | Self::Images(_) | Self::Task(_) => Scope::Request,
         }
     }
 }
@@ -130,6 +135,9 @@ pub trait Pinned: Send + Sync {
 
     /// Removes what no execution needs, unless it was kept again since `before`; says how many went and their bytes.
     fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)>;
+
+    /// Removes what can be had again, is not in use, and was last used before a time; says how many images went and their bytes.
+    fn forget(&self, before: u64) -> std::io::Result<(u64, u64)>;
 }
 
 /// Where what executions pin is kept.
@@ -143,6 +151,7 @@ struct Pins {
 struct Cutoffs {
     executions: u64,
     logs: u64,
+    images: u64,
     now: u64,
 }
 
@@ -193,6 +202,7 @@ impl Keeper {
         let cutoffs = Cutoffs {
             executions: days(self.retention.executions_age_days),
             logs: days(self.retention.logs_age_days),
+            images: days(self.retention.images_age_days),
             now,
         };
         let mut collected = Collected::default();
@@ -220,6 +230,13 @@ impl Keeper {
         let logs = tokio::task::spawn_blocking(move || logs::remove_before(&folder, cutoffs.logs)).await?;
         collected.add_logs(logs.map_err(RetentionError::Logs)?);
         self.collect_referred(&cutoffs, &mut collected).await?;
+        if let Some(pins) = &self.pins {
+            let (elsewhere, before) = (Arc::clone(&pins.elsewhere), cutoffs.images);
+            let forgotten = tokio::task::spawn_blocking(move || elsewhere.forget(before)).await?;
+            let (images, bytes) = forgotten.map_err(RetentionError::Images)?;
+            collected.images += images;
+            collected.bytes += bytes;
+        }
         Ok(collected)
     }
 

@@ -119,6 +119,10 @@ impl Pinned for Components {
     fn remove(&self, unneeded: Vec<Digest>, before: u64) -> std::io::Result<(u64, u64)> {
         self.0.remove_unused(&unneeded, before)
     }
+
+    fn forget(&self, _: u64) -> std::io::Result<(u64, u64)> {
+        Ok((0, 0))
+    }
 }
 
 pub(crate) struct World {
@@ -243,7 +247,8 @@ impl World {
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_millis(DAY_MILLISECONDS);
-const AGE: Retention = Retention { executions_age_days: 1, executions_count_max: 1000, logs_age_days: 1000 };
+const AGE: Retention =
+    Retention { executions_age_days: 1, executions_count_max: 1000, logs_age_days: 1000, images_age_days: 1000 };
 
 #[tokio::test]
 async fn old_executions_go_unless_they_are_needed() {
@@ -302,7 +307,8 @@ async fn what_waits_is_never_collected() {
     let world = World::new().await;
     world.told.gate_waits.store(true, Ordering::SeqCst);
     let waiting = world.execute().await;
-    let none = Retention { executions_age_days: 0, executions_count_max: 0, logs_age_days: 1000 };
+    let none =
+        Retention { executions_age_days: 0, executions_count_max: 0, logs_age_days: 1000, images_age_days: 1000 };
     assert_eq!(world.collect(none, 2 * DAY).await, Collected::default());
     world.check(&[waiting], &[]).await;
     assert_eq!(world.first_record().await, 2, "its start");

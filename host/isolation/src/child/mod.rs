@@ -4,6 +4,7 @@
 //! the order, and the socket on which it came. They must not be reached by the job: it is below them in every namespace.
 
 mod bubblewrap;
+mod layer;
 mod restricted;
 mod surroundings;
 mod system;
@@ -12,6 +13,7 @@ mod usage;
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -20,9 +22,9 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use crate::job::Ended;
+use crate::job::{Ended, Root};
 use crate::level::{Level, Step};
-use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report};
+use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report, Task};
 use crate::run::JOB_ID;
 use crate::{seccomp, tree};
 use surroundings::Sources;
@@ -37,10 +39,18 @@ pub(crate) struct Control(OwnedFd);
 /// The whole of a process that [`crate::ChildCommand`] starts. Its standard input is the host's socket.
 pub fn child_main() -> ExitCode {
     system::close_at_exec_from(3);
-    let (control, order) = match begin() {
+    let (control, task) = match begin() {
         Ok(begun) => begun,
         // There is no host, or none that keeps to the form.
         Err(_) => return ExitCode::FAILURE,
+    };
+    let order = match task {
+        Task::Job(order) => order,
+        Task::Layer(order) => {
+            let report = layer::unpack(&order, &control).map_or_else(Report::Failed, Report::Unpacked);
+            control.report(&report);
+            return ExitCode::SUCCESS;
+        }
     };
     match keep(&order, &control) {
         Ok(ended) => control.report(&Report::Ended(ended)),
@@ -75,7 +85,7 @@ impl From<Failure> for Ending {
     }
 }
 
-fn begin() -> io::Result<(Control, Order)> {
+fn begin() -> io::Result<(Control, Task)> {
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
@@ -108,20 +118,18 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
     }
     let reached = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| Sources::reached(order));
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
-    check_reach(order, reached.is_some())?;
+    let is_reached = reached.is_some();
+    let sources = reached.unwrap_or_else(|| Sources::own(order));
+    check_reach(order, &sources, is_reached)?;
     if order.level == Level::Restricted {
         return Ok(restricted::run(order, control)?);
     }
-    // After this the machine's user is root of namespaces in which nothing is the machine's.
-    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let apart = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWNET;
-    system::unshare(apart).failing(Step::UserNamespace, "user namespaces are refused (unshare)")?;
-    map_to_root(uid, gid).failing(Step::UserNamespace, "user namespaces are refused (their map of users)")?;
+    enter(UnshareFlags::NEWPID | UnshareFlags::NEWNET)?;
     let (alive, keeper) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).failing(Step::Other, "a pipe")?;
     match system::fork().failing(Step::Other, "the warden")? {
         Forked::Child => {
             drop(keeper);
-            Ok(warden(order, control, alive, &reached.unwrap_or_else(|| Sources::own(order)))?)
+            Ok(warden(order, control, alive, &sources)?)
         }
         Forked::Parent(warden) => {
             let _ = leave_output();
@@ -129,6 +137,14 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
             Err(Ending::Told)
         }
     }
+}
+
+/// After this the machine's user is root of namespaces in which nothing is the machine's: of users, of mounts, and of these kinds.
+fn enter(more: UnshareFlags) -> Result<(), Failure> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let apart = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | more;
+    system::unshare(apart).failing(Step::UserNamespace, "user namespaces are refused (unshare)")?;
+    map_to_root(uid, gid).failing(Step::UserNamespace, "user namespaces are refused (their map of users)")
 }
 
 /// The first process of the pid namespace: all others end when it does. It ends with the keeper.
@@ -165,10 +181,14 @@ fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
 }
 
 /// What the job names besides its work directory has to be there for the user that it is.
-fn check_reach(order: &Order, is_seen: bool) -> Result<(), Failure> {
-    let seen = if is_seen { Vec::new() } else { surroundings::seen(order) };
-    let binds = order.binds.iter().map(|bind| bind.from.as_path());
-    for path in seen.into_iter().chain(binds) {
+fn check_reach(order: &Order, sources: &Sources, is_reached: bool) -> Result<(), Failure> {
+    let root: Vec<PathBuf> = match &order.root {
+        Root::Image(image) => image.names.iter().map(|name| sources.seen[0].join(name)).collect(),
+        Root::Toolchain(_) if is_reached => Vec::new(),
+        Root::Toolchain(_) => sources.seen.clone(),
+    };
+    let binds = order.binds.iter().map(|bind| bind.from.clone());
+    for path in root.into_iter().chain(binds) {
         path.metadata().failing(Step::Job, &path.display().to_string())?;
     }
     Ok(())
@@ -181,6 +201,13 @@ fn map_to_root(uid: Uid, gid: Gid) -> io::Result<()> {
 }
 
 impl Control {
+    /// Whether the host has taken back its order, or is gone.
+    fn is_closed(&self) -> bool {
+        let mut closed = [PollFd::new(&self.0, PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut closed, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
     fn report(&self, report: &Report) {
         let mut line = serde_json::to_vec(report).unwrap_or_default();
         line.push(b'\n');

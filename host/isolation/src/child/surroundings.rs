@@ -1,7 +1,8 @@
 //! What the warden makes around a job in its own mount and network namespaces, before bubblewrap: a `/proc` of the pid
 //! namespace to watch it by, memory of a set size for all that the job may write outside of its work directory, the image's
-//! root file system below a layer of that memory, and the network, which is a loopback device.
+//! layers below one of that memory, and the network, which is a loopback device. And the layers below one that is unpacked.
 
+use std::ffi::{CStr, CString};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,7 +14,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_
 use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType};
 use rustix::thread::UnshareFlags;
 
-use crate::job::{PROXY_PORT, Root};
+use crate::job::{LAYERS_MAX, Layers, PROXY_PORT, Root};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Order};
 use crate::tree::open_directory;
@@ -38,10 +39,11 @@ const DIRECTORIES: [(&str, u32); 7] = [
     ("overlay", 0o755),
 ];
 
-/// What the job sees besides its work directory and what is bound: the toolchain's paths, or the image.
+/// What the job sees besides its work directory and what is bound: the toolchain's paths, or the folder of the image's
+/// layers.
 pub(super) fn seen(order: &Order) -> Vec<&Path> {
     match &order.root {
-        Root::Image(image) => vec![image],
+        Root::Image(image) => vec![&image.folder],
         Root::Toolchain(toolchain) => {
             toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| it.path.as_path()).collect()
         }
@@ -91,7 +93,6 @@ fn open_all(sources: &Sources) -> io::Result<Vec<OwnedFd>> {
 }
 
 fn bind_all(files: &[OwnedFd]) -> io::Result<()> {
-    let by_file = |file: &OwnedFd| format!("/proc/self/fd/{}", file.as_raw_fd());
     mount_bind(by_file(&files[0]), WORK_THERE)?;
     for (number, file) in files[1..].iter().enumerate() {
         let there = seen_there(number);
@@ -106,7 +107,25 @@ fn bind_all(files: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
-fn private() -> rustix::io::Result<()> {
+/// Where the user that jobs run as finds directories, who may not go through those above them: mounts that the host's user makes.
+/// Where that one may not make any, they are to be found where they are, or not at all.
+pub(super) fn reach<const N: usize>(directories: [&Path; N]) -> [PathBuf; N] {
+    let there: [PathBuf; N] = std::array::from_fn(|at| Path::new(MADE).join(at.to_string()));
+    let mounted = || {
+        super::system::unshare(UnshareFlags::NEWNS)?;
+        private()?;
+        mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755,size=4k,nr_inodes=8")?;
+        for (directory, there) in directories.iter().zip(&there) {
+            fs::create_dir(there)?;
+            fs::set_permissions(there, Permissions::from_mode(0o755))?;
+            mount_bind(*directory, there)?;
+        }
+        io::Result::Ok(())
+    };
+    if mounted().is_ok() { there } else { directories.map(Path::to_owned) }
+}
+
+pub(super) fn private() -> rustix::io::Result<()> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
 }
 
@@ -118,29 +137,46 @@ pub(super) fn make(order: &Order, sources: &Sources) -> Result<(), Failure> {
     scratch(order, files.len()).failing(Step::Mounts, "memory for what it writes")?;
     bind_all(&files).failing(Step::Mounts, "the work directory, and what the job sees")?;
     if let Root::Image(image) = &order.root {
-        overlay().failing(Step::Overlay, &format!("a layer over the image {}", image.display()))?;
+        let upper = "upperdir=/sys/upper,workdir=/sys/overlay";
+        overlay(image, &files[1], upper, &made("root")).failing(Step::Overlay, "a layer over those of the image")?;
     }
     super::system::loopback_up().failing(Step::Other, "the loopback device")
 }
 
+fn made(name: &str) -> PathBuf {
+    Path::new(MADE).join(name)
+}
+
 fn scratch(order: &Order, sources: usize) -> io::Result<()> {
     let limits = &order.limits;
-    let entries = limits.scratch_entries_max.saturating_add((DIRECTORIES.len() + sources) as u64);
+    let own = DIRECTORIES.len() + LAYERS_MAX + sources;
+    let entries = limits.scratch_entries_max.saturating_add(own as u64);
     let options = format!("mode=0755,size={},nr_inodes={entries}\0", limits.scratch_bytes_max);
-    let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes()).map_err(io::Error::other)?;
+    let options = CStr::from_bytes_with_nul(options.as_bytes()).map_err(io::Error::other)?;
     mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options)?;
-    let made = Path::new(MADE);
     for (name, mode) in DIRECTORIES {
-        fs::create_dir(made.join(name))?;
-        fs::set_permissions(made.join(name), Permissions::from_mode(mode))?;
+        fs::create_dir(made(name))?;
+        fs::set_permissions(made(name), Permissions::from_mode(mode))?;
     }
     Ok(())
 }
 
-/// The image is bound already: so its name, whatever it has in it, is in no options.
-fn overlay() -> io::Result<()> {
-    let options = c"lowerdir=/sys/seen/0,upperdir=/sys/upper,workdir=/sys/overlay,userxattr";
-    Ok(mount("overlay", format!("{MADE}/root"), "overlay", MountFlags::NOSUID | MountFlags::NODEV, options)?)
+/// Layers of a folder below one more, whose place the options say. Each is bound to a number first: so its name, whatever it has
+/// in it, is in no options.
+pub(super) fn overlay(layers: &Layers, folder: &OwnedFd, upper: &str, at: &Path) -> io::Result<()> {
+    let mut lower = Vec::new();
+    for (number, name) in layers.names.iter().enumerate() {
+        let there = made("lower").join(number.to_string());
+        fs::create_dir_all(&there)?;
+        mount_bind(by_file(folder).join(name), &there)?;
+        lower.push(format!("{}", there.display()));
+    }
+    let options = CString::new(format!("lowerdir={},{upper},userxattr", lower.join(":")))?;
+    Ok(mount("overlay", at, "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*options)?)
+}
+
+pub(super) fn by_file(directory: &OwnedFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string())
 }
 
 /// In the job's network, whoever holds the socket.

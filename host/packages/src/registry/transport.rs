@@ -267,7 +267,7 @@ impl Registry {
     }
 
     /// The innermost cause says what happened, the outermost only that a request failed.
-    fn unreachable(&self, error: &reqwest::Error) -> PackageError {
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> PackageError {
         if error.is_timeout() {
             let idle = self.limits.idle.as_secs_f32();
             return self.broken(format!("it does not answer: nothing came for {idle} s"));

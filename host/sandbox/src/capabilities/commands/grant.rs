@@ -45,7 +45,8 @@ pub struct Programs {
     /// The origins that programs reach, by the proxy that `HTTP_PROXY` and `HTTPS_PROXY` name; written as those of `http` are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     network: Vec<Origin>,
-    /// The images that programs may run in; the first one is for those that name none.
+    /// The images that programs may run in, or with `/*` at the end all below a registry or a part of it: `registry.example/team/*`.
+    /// The first one is for programs that name none, where the level is `image`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
 }
@@ -58,8 +59,21 @@ pub struct CommandsGrant {
     /// By the operator's name for it; none: the one that is there for those who name none.
     pub toolchain: Option<String>,
     pub network: Vec<HttpGrant>,
-    /// References; the first one is for jobs that name none.
+    /// References, or what they begin with and `*`; the first one is for jobs that name none.
     pub images: Vec<String>,
+}
+
+impl CommandsGrant {
+    /// What names no registry is the operator's to give a meaning to, for all.
+    pub(super) fn allows(&self, image: &str) -> bool {
+        let names_place = image.starts_with("oci:")
+            || image.split_once('/').is_some_and(|(first, _)| first == "localhost" || first.contains(['.', ':']));
+        let is_of = |granted: &String| match granted.strip_suffix('*') {
+            Some(begin) => image.starts_with(begin),
+            None => granted == image,
+        };
+        !names_place || self.images.iter().any(is_of)
+    }
 }
 
 impl Capability for Commands {
@@ -88,8 +102,14 @@ impl Capability for Commands {
     fn resolve(written: &Self::Written, _: Place<'_>) -> Result<Self::Grant, String> {
         let Some(Programs { level, toolchain, network, images }) = written else { return Ok(None) };
         let network = network.iter().map(|origin| origin.resolve("commands.network")).collect::<Result<_, _>>()?;
-        if *level == Isolation::Image && images.is_empty() {
-            return Err("commands: the level \"image\" needs images = [\"REFERENCE\"]".to_owned());
+        if *level == Isolation::Image && images.first().is_none_or(|first| first.ends_with('*')) {
+            return Err(
+                "commands: the level \"image\" needs images = [\"REFERENCE\"], the first one without `*`".to_owned()
+            );
+        }
+        // One that begins a registry's name would be many registries.
+        if let Some(wide) = images.iter().find(|image| image.ends_with('*') && !image.ends_with("/*")) {
+            return Err(format!("commands.images: {wide:?} is to end with `/*`, or to be a whole reference"));
         }
         Ok(Some(CommandsGrant { level: *level, toolchain: toolchain.clone(), network, images: images.clone() }))
     }
@@ -128,5 +148,45 @@ impl Capability for Commands {
 
     fn link(linker: &mut wasmtime::component::Linker<State>) -> wasmtime::Result<()> {
         super::link(linker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_says_which_images_may_be_used() {
+        let check = |granted: &[&str], image: &str, expected: bool| {
+            let images = granted.iter().map(|it| (*it).to_owned()).collect();
+            let grant = CommandsGrant { level: Isolation::Toolchain, toolchain: None, network: Vec::new(), images };
+            assert_eq!(grant.allows(image), expected, "{granted:?} {image}");
+        };
+        let team = &["registry.example/team/*", "registry.example:5000/rust:1"];
+        check(team, "registry.example/team/rust:1", true);
+        check(team, "registry.example/team/deep/rust", true);
+        check(team, "registry.example/teams/rust", false);
+        check(team, "registry.example:5000/rust:1", true);
+        check(team, "registry.example:5000/rust:2", false);
+        check(&[], "localhost/rust", false);
+        check(&[], "oci:images", false);
+        check(&["oci:/images/*"], "oci:/images/rust", true);
+        // The operator's own names.
+        check(&[], "aws/codebuild/standard:7.0", true);
+        check(&[], "node:22", true);
+    }
+
+    #[test]
+    fn a_grant_of_images_is_plain() {
+        let check = |text: &str, problem: Option<&str>| {
+            let written: Programs = serde_json::from_str(text).unwrap();
+            let resolved = <Commands as Capability>::resolve(&Some(written), Path::new("/"));
+            assert_eq!(resolved.is_err(), problem.is_some(), "{text}");
+            assert!(resolved.err().unwrap_or_default().contains(problem.unwrap_or_default()), "{text}");
+        };
+        check(r#"{"level": "image", "images": ["a.example/b", "a.example/*"]}"#, None);
+        check(r#"{"level": "image"}"#, Some("needs images"));
+        check(r#"{"level": "image", "images": ["a.example/*"]}"#, Some("without `*`"));
+        check(r#"{"level": "toolchain", "images": ["a.ex*"]}"#, Some("end with `/*`"));
     }
 }

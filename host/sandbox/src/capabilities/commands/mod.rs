@@ -225,7 +225,7 @@ impl Exchange for Commands {
                 "commands = { level = \"toolchain\" }".to_owned(),
             );
         };
-        if let Some(image) = job.image.as_ref().filter(|image| !grant.images.contains(image)) {
+        if let Some(image) = job.image.as_ref().filter(|image| !grant.allows(image)) {
             let image = first_bytes(image, SHOWN_BYTES_MAX);
             return denied(
                 format!("to run a program in the image {image}"),
@@ -355,7 +355,8 @@ mod tests {
         check(false, |_| (), Err("Denied(\"acme/x (action Build/It) tried to run a program (`cargo build`), which it"));
         check(true, |job| job.network = true, Ok(()));
         check(true, |job| job.image = Some("good".to_owned()), Ok(()));
-        check(true, |job| job.image = Some("bad".to_owned()), Err("commands = { …, images = [\"bad\"] }"));
+        let bad = "commands = { …, images = [\"registry.example/bad\"] }";
+        check(true, |job| job.image = Some("registry.example/bad".to_owned()), Err(bad));
         check(true, |job| job.directory = "a/b".into(), Ok(()));
         let outside = "is not a path below /scratch without";
         check(true, |job| job.directory = "/a".into(), Err(outside));
