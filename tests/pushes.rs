@@ -15,7 +15,7 @@ use crate::server::Server;
 use crate::tools;
 
 /// From a push until the approval is asked for. Only a defect takes so long, or a very slow machine.
-const WAIT_SECONDS_MAX: u64 = 300;
+const WAIT_SECONDS_MAX: u64 = 900;
 
 /// A server with the pipeline of an example, whose source is a repository.
 struct World {

@@ -153,7 +153,10 @@ impl Capability for Commands {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::capabilities::secrets::stored::Stored;
 
     #[test]
     fn a_grant_says_which_images_may_be_used() {
@@ -180,7 +183,8 @@ mod tests {
     fn a_grant_of_images_is_plain() {
         let check = |text: &str, problem: Option<&str>| {
             let written: Programs = serde_json::from_str(text).unwrap();
-            let resolved = <Commands as Capability>::resolve(&Some(written), Path::new("/"));
+            let place = Place { base: Path::new("/"), stored: &Stored::new() };
+            let resolved = <Commands as Capability>::resolve(&Some(written), place);
             assert_eq!(resolved.is_err(), problem.is_some(), "{text}");
             assert!(resolved.err().unwrap_or_default().contains(problem.unwrap_or_default()), "{text}");
         };
