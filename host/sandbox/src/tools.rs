@@ -35,6 +35,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     abi::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
+/// A component's bytes, with the memory that they take.
+type HeldTool = (Arc<[u8]>, Charge);
+
 /// How much of a tool's words the journal has.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 
@@ -107,11 +110,7 @@ impl State {
 
     /// The component's bytes, which are those of the digest where there is one, with the memory that they take while they are
     /// compiled.
-    fn component(
-        &self,
-        tool: &abi::Tool,
-        memory: &Arc<HostMemory>,
-    ) -> wasmtime::Result<Result<(Arc<[u8]>, Charge), abi::Error>> {
+    fn component(&self, tool: &abi::Tool, memory: &Arc<HostMemory>) -> wasmtime::Result<Result<HeldTool, abi::Error>> {
         let path = &tool.component;
         let file = match self.files.open(path) {
             Ok(file) => file,
