@@ -174,11 +174,12 @@ impl Watch {
         Self { child, lines }
     }
 
-    fn until(&self, wanted: &str) {
+    /// Until all of it was said, in any order: output and errors are two streams.
+    fn until(&self, wanted: &[&str]) {
         let mut said = String::new();
-        while !said.contains(wanted) {
+        while !wanted.iter().all(|wanted| said.contains(wanted)) {
             let line = self.lines.recv_timeout(PATIENCE);
-            said += &(line.unwrap_or_else(|error| panic!("no {wanted} ({error}) in:\n{said}")) + "\n");
+            said += &(line.unwrap_or_else(|error| panic!("no {wanted:?} ({error}) in:\n{said}")) + "\n");
         }
     }
 }
@@ -195,15 +196,13 @@ fn what_is_saved_is_built_and_tested_at_once() {
     let desk = Desk::new();
     desk.command(0, &["plugin", "new", "acme/count", "--kind", "build"]);
     let watch = Watch::new(&desk, "count");
-    watch.until("2 passed, 0 failed");
-    watch.until("waiting for a change in count");
+    watch.until(&["2 passed, 0 failed", "waiting for a change in count"]);
     desk.replace("count/src/lib.rs", "plugin! {", "const WRONG: u8 = \"text\";\n\nplugin! {");
-    watch.until("const WRONG: u8 = \"text\";");
-    watch.until("waiting for a change");
+    watch.until(&["const WRONG: u8 = \"text\";", "waiting for a change"]);
     desk.replace("count/src/lib.rs", "const WRONG: u8 = \"text\";\n\n", "");
-    watch.until("2 passed, 0 failed");
+    watch.until(&["2 passed, 0 failed", "waiting for a change"]);
     desk.replace("count/cases/counts-lines/case.toml", "Lines = \"3\"", "Lines = \"4\"");
-    watch.until("FAILED  counts-lines");
+    watch.until(&["FAILED  counts-lines"]);
 }
 
 #[test]

@@ -272,7 +272,7 @@ async fn a_case_takes_nothing_from_outside_of_its_folder() {
         expect![[r#"
             case/case.toml: grants.directories.a: / leads out of the case's folder
             case/case.toml: grants.directories.b: directories/../.. leads out of the case's folder
-            case/case.toml: grants.secrets.d: give file = "PATH", not an environment variable
+            case/case.toml: grants.secrets.d: give file = "PATH", not an environment variable or a secret of a store
             case/case.toml: grants.secrets.e: /etc/passwd leads out of the case's folder"#]],
     )
     .await;

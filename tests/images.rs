@@ -136,7 +136,7 @@ fn an_example_is_built_and_tested_in_an_image() {
     home.write("grants.toml", &grants);
     let example = root().join("examples/node-site");
     let (file, source) = (example.join("pipeline.json"), format!("Source={}", example.display()));
-    let ended = home.run(&["run", file.to_str().unwrap(), "--source", &source, "--grants", "grants.toml"]);
+    let ended = home.run(&["run", file.to_str().unwrap(), "--source", &source, "--grants", "grants.toml", "--approve"]);
     ended.check(0, &["node-site succeeded", &format!("(level image, {})", image.digest())]);
     assert!(fs::read_to_string(home.path("public/current/index.html")).unwrap().contains("<h1>Home</h1>"));
     home.run(&["image", "remove", &name]).check(0, &["1 images"]);
