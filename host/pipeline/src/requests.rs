@@ -6,6 +6,7 @@
 //! here and an id elsewhere may still be none of ours: only its pattern has been checked.
 
 pub mod codebuild;
+mod deploys;
 mod jobs;
 
 use serde::de::DeserializeOwned;
@@ -23,6 +24,7 @@ use crate::validate::shapes::{
 use crate::validate::{self, Problems};
 use crate::webhooks::{self, WebhookDefinition};
 
+pub use deploys::*;
 pub use jobs::*;
 
 /// The input of an operation, as it is read from a request.
@@ -212,23 +214,6 @@ pub struct ListRuleExecutionsInput {
     pub filter: Option<ExecutionFilter>,
     pub max_results: Option<u32>,
     pub next_token: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListDeployActionExecutionTargetsInput {
-    pub pipeline_name: Option<String>,
-    pub action_execution_id: String,
-    pub filters: Option<Vec<TargetFilter>>,
-    pub max_results: Option<u32>,
-    pub next_token: Option<String>,
-}
-
-/// A target's status is all that can be filtered by, so that the name says nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TargetFilter {
-    pub name: Option<String>,
-    pub values: Option<Vec<String>>,
 }
 
 /// AWS is the only owner that there is, so that filter leaves nothing out.

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use tokio::time::timeout;
-use wasmtime::component::{Instance, ResourceTable, ResourceTableError, Val};
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
-use wasmtime_wasi::{I32Exit, WasiCtx};
+use wasmtime::component::{Instance, ResourceTable, Val};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, UpdateDeadline};
+use wasmtime_wasi::WasiCtx;
 
 use crate::abi::{Description, Entry, Failure, NamedValue, Outcome, Request};
 use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
@@ -23,13 +23,14 @@ use crate::clock::CpuMeter;
 use crate::description;
 use pipewright_artifacts::files::{Floor, MadeOutput};
 
+use crate::explain::{NotOffered, explain};
 use crate::files::{self, Files, FilesConfig, Finished};
 use crate::grants::Grants;
 use crate::limiter::Limiter;
 use pipewright_base::memory::LimitReached;
 
 use crate::leaks;
-use crate::limits::{CallLimits, STACK_BYTES_MAX, Usage};
+use crate::limits::{CallLimits, Usage};
 use crate::log::Log;
 use crate::masks::{Masks, SECRET_BYTES_MIN};
 use crate::outcome;
@@ -40,7 +41,7 @@ use crate::rights::Asks;
 use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
 use crate::state::State;
-use crate::symbols::{self, Symbols};
+use crate::symbols::Symbols;
 use crate::tools::Tools;
 use pipewright_base::memory::HostMemory;
 use tokio::runtime::Handle;
@@ -587,56 +588,6 @@ async fn enter(
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the plugin does not export the interface `{0}`")]
-struct NotOffered(&'static str);
-
 fn offered<'a, T>(indices: &'a Option<T>, interface: &'static str) -> Result<&'a T, NotOffered> {
     indices.as_ref().ok_or(NotOffered(interface))
-}
-
-pub(crate) fn explain(
-    error: wasmtime::Error,
-    refused: Option<&LimitReached>,
-    panic: Option<String>,
-    symbols: Option<&Symbols>,
-) -> CallFailure {
-    if let Some(reached) = error.downcast_ref::<LimitReached>() {
-        return CallFailure::Limit(reached.clone());
-    }
-    // wasmtime's error for it has no name to match.
-    let cause = error.root_cause().to_string();
-    if cause.contains("fuel allocated for hostcalls") {
-        let message = "the plugin passed more to the host at once than host_call_bytes_max allows";
-        return CallFailure::Limit(LimitReached::new("host_call_bytes_max", message));
-    }
-    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) || cause.contains("store handle limit exceeded") {
-        let message =
-            format!("the plugin opened too many streams, requests, files or the like at once (resources_max): {cause}");
-        return CallFailure::Limit(LimitReached::new("resources_max", message));
-    }
-    if let Some(refused) = refused {
-        return CallFailure::Limit(LimitReached::new(refused.limit, format!("{}; then it crashed: {cause}", refused)));
-    }
-    if let Some(missing) = error.downcast_ref::<NotOffered>() {
-        return CallFailure::Interface(missing.to_string());
-    }
-    if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return CallFailure::Trap(format!("it exited with status {} instead of answering", exit.0));
-    }
-    let stack = error.downcast_ref().map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default();
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => CallFailure::Limit(LimitReached::new(
-            "STACK_BYTES_MAX",
-            format!("the plugin used more than {STACK_BYTES_MAX} bytes of stack: endless recursion, probably{stack}"),
-        )),
-        Some(Trap::MemoryOutOfBounds) => CallFailure::Trap(format!(
-            "{cause}: it may have used up its stack, by recursion or large local variables; its log may say more{stack}"
-        )),
-        _ => match panic {
-            // A panic ends in an instruction of its own, which says nothing.
-            Some(said) => CallFailure::Trap(format!("{said}{stack}")),
-            None => CallFailure::Trap(format!("{cause}; its log may say more{stack}")),
-        },
-    }
 }

@@ -18,10 +18,11 @@ use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use crate::abi::NamedValue;
 use crate::bindings::pipewright::plugin::tools as abi;
-use crate::call::{CallFailure, explain, store};
+use crate::call::{CallFailure, store};
 use crate::capabilities::secrets::Secrets;
 use crate::capabilities::{Held, Setup};
 use crate::clock::CpuMeter;
+use crate::explain::explain;
 use crate::grants::Grants;
 use crate::limiter::Limiter;
 use crate::limits::{COMPONENT_BYTES_MAX, CallLimits, TOOL_RUNS_MAX, TOOL_WORDS_BYTES_MAX};

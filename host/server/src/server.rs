@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::connections::{self, Bounds, Tls};
 use crate::notify::{Notifier, Notify, Post};
 use crate::poll::{Changes, Poller};
-use crate::service::{self, Pages, Service, job_artifacts};
+use crate::service::{self, Changing, Pages, Service, job_artifacts};
 use pipewright_aws::auth::{AccessKey, profile};
 use pipewright_base::home::{DataDirectory, write_private};
 use pipewright_base::{Cause, Mistake, Source, clock};
@@ -91,8 +91,7 @@ impl Server {
         let sandbox = host::sandbox(data.compiled(), authorities(&config))?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
         let configured = config.notifications()?;
-        let grants = GrantBook::many(config.grants_files());
-        grants.faults().iter().for_each(|fault| tracing::error!("{fault}"));
+        let grants = grant_book(&config);
         let identity = identity(&config, work);
         // The store first: it is what says that another process has the directory.
         let store: Arc<dyn Store> = host::open_store(&data, &identity)?;
@@ -105,18 +104,15 @@ impl Server {
         tokio::spawn(probe(Arc::clone(&host.actions.programs)));
         host.index_events().await?;
         let account_plugins = Arc::new(AccountPlugins::load(&host, &data, config.operator()).await?);
-        for (account, folder) in config.projects() {
-            crate::projects::configure(&host, account, folder.as_deref()).await?;
-        }
+        configure_projects(&host, &config).await?;
         let keys = administrators(&host, &data.credentials()).await?;
         let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
         let listener = socket.listen(BACKLOG).map_err(|error| not_there(config.listen, &error))?;
         let address = listener.local_addr()?;
         let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+        let connections = config.connections();
         let exported = exported(&host, store, kept, &data, config.retention);
         let keeper = Arc::clone(&exported.keeper);
-        let public_address = config.public_address.clone().unwrap_or_else(|| endpoint.clone());
-        let connections = config.connections();
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
         let (notify, notifier) = Notify::channel(configured, post(&host));
         let service = Arc::new(Service {
@@ -128,20 +124,15 @@ impl Server {
             exported,
             changes,
             jobs: data.jobs(),
-            tagging: tokio::sync::Mutex::default(),
-            building: tokio::sync::Mutex::default(),
+            public_address: config.public_address.clone().unwrap_or_else(|| endpoint.clone()),
             endpoint: endpoint.clone(),
-            webhooks: tokio::sync::Mutex::default(),
-            public_address,
             notify,
-            targeting: tokio::sync::Mutex::default(),
+            changing: Changing::default(),
         });
         service::connections::configure(&service, connections).await.map_err(|error| anyhow::anyhow!(error))?;
         let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
         let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics, doors: Arc::default() });
-        let endpoint_file = data.endpoint();
-        write_private(&endpoint_file, format!("{endpoint}\n").as_bytes())
-            .with_context(|| format!("cannot write {}", endpoint_file.display()))?;
+        let endpoint_file = tell_endpoint(&data, &endpoint)?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
         Ok(Self {
             listener,
@@ -210,6 +201,28 @@ impl Server {
 
 fn authorities(config: &Config) -> Vec<PathBuf> {
     config.certificate_authorities.iter().map(|path| config.path(path)).collect()
+}
+
+/// The file by which commands on this machine find the server.
+fn tell_endpoint(data: &DataDirectory, endpoint: &str) -> anyhow::Result<PathBuf> {
+    let file = data.endpoint();
+    write_private(&file, format!("{endpoint}\n").as_bytes())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+/// Those of the folders that the configuration names.
+async fn configure_projects(host: &Host, config: &Config) -> anyhow::Result<()> {
+    for (account, folder) in config.projects() {
+        crate::projects::configure(host, account, folder.as_deref()).await?;
+    }
+    Ok(())
+}
+
+fn grant_book(config: &Config) -> GrantBook {
+    let grants = GrantBook::many(config.grants_files());
+    grants.faults().iter().for_each(|fault| tracing::error!("{fault}"));
+    grants
 }
 
 /// What the configuration says of the host.

@@ -199,7 +199,7 @@ pub async fn start(
     StartBuildInput(mut input): StartBuildInput,
 ) -> Result<BuildOutput, ServiceError> {
     // Of two starts, one makes the pipeline.
-    let _building = service.building.lock().await;
+    let _building = service.changing.projects.lock().await;
     let named = input.get("projectName").and_then(Value::as_str).unwrap_or_default();
     let (name, mut project) = service.project(context, named).await?;
     let token = input.remove("idempotencyToken").and_then(|token| token.as_str().map(str::to_owned));

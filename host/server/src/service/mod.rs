@@ -70,19 +70,24 @@ pub struct Service {
     pub changes: Changes,
     /// Where the artifacts of jobs are on their way.
     pub jobs: std::path::PathBuf,
-    /// Held while tags change: what they become depends on what they are.
-    pub tagging: tokio::sync::Mutex<()>,
-    /// The same while a project of CodeBuild changes, or is built.
-    pub building: tokio::sync::Mutex<()>,
+    pub changing: Changing,
     /// Where this host is reached: `http://ADDRESS:PORT`, or https.
     pub endpoint: String,
-    /// Held while webhooks or connections change.
-    pub webhooks: tokio::sync::Mutex<()>,
     /// Where others reach this server: `https://HOST`.
     pub public_address: String,
     pub notify: Arc<Notify>,
-    /// Held while targets of notifications change.
-    pub targeting: tokio::sync::Mutex<()>,
+}
+
+/// Each is held while what it is called for changes: what it becomes depends on what it is.
+#[derive(Default)]
+pub struct Changing {
+    tags: tokio::sync::Mutex<()>,
+    /// Or while one is built.
+    projects: tokio::sync::Mutex<()>,
+    /// And connections.
+    webhooks: tokio::sync::Mutex<()>,
+    /// Of notifications.
+    targets: tokio::sync::Mutex<()>,
 }
 
 /// On whose behalf something is done, and why.

@@ -228,7 +228,7 @@ pub async fn put(
             format!("url: write an http or https address of at most {URL_BYTES_MAX} bytes, without a user in it");
         return Err(ServiceError::validation(message));
     }
-    let _alone = service.targeting.lock().await;
+    let _alone = service.changing.targets.lock().await;
     let there = targets(service, account).await?;
     let before = there.iter().find(|target| target.name == name);
     if before.is_some_and(|target| target.configured) {
@@ -259,7 +259,7 @@ pub async fn put(
 
 /// It is told nothing more, and what it could not be told is forgotten.
 pub async fn remove(service: &Service, context: &Context, name: &str) -> Result<(), ServiceError> {
-    let _alone = service.targeting.lock().await;
+    let _alone = service.changing.targets.lock().await;
     match find(service, context, name).await? {
         Target { configured: true, .. } => {
             Err(ServiceError::validation(format!("The target {name:?} is the configuration's, and removed there")))

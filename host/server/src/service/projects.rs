@@ -169,7 +169,7 @@ pub async fn create(
 ) -> Result<ProjectOutput, ServiceError> {
     check(&members)?;
     let name = text(&members, &["name"]).unwrap_or_default().to_owned();
-    let _changing = service.building.lock().await;
+    let _changing = service.changing.projects.lock().await;
     let known = service.builds().projects(context.account).await?;
     if known.iter().any(|(there, _)| *there == name) {
         let arn = service.codebuild_arn(context, &format!("project/{name}"));
@@ -191,7 +191,7 @@ pub async fn update(
     context: &Context,
     UpdateProjectInput(members): UpdateProjectInput,
 ) -> Result<ProjectOutput, ServiceError> {
-    let _changing = service.building.lock().await;
+    let _changing = service.changing.projects.lock().await;
     let (name, mut kept) = service.project(context, text(&members, &["name"]).unwrap_or_default()).await?;
     check_changeable(&name, &kept)?;
     kept.members.extend(members);
@@ -217,7 +217,7 @@ pub async fn delete(
     context: &Context,
     input: DeleteProjectInput,
 ) -> Result<DeleteProjectOutput, ServiceError> {
-    let _changing = service.building.lock().await;
+    let _changing = service.changing.projects.lock().await;
     let name = service.project_name(context, &input.name);
     if let Some(kept) = service.builds().project(context.account, name).await? {
         check_changeable(name, &kept)?;

@@ -83,7 +83,7 @@ pub async fn tag(
 ) -> Result<TagResourceOutput, ServiceError> {
     tags::check_keys(&input.tags)?;
     let resource = resource(service, context, &input.resource_arn).await?;
-    let _changing = service.tagging.lock().await;
+    let _changing = service.changing.tags.lock().await;
     let mut kept = resource.read(service, context).await?;
     kept.extend(input.tags.into_iter().map(|tag| (tag.key, tag.value)));
     tags::check_count(kept.len())?;
@@ -97,7 +97,7 @@ pub async fn untag(
     input: requests::UntagResourceInput,
 ) -> Result<TagResourceOutput, ServiceError> {
     let resource = resource(service, context, &input.resource_arn).await?;
-    let _changing = service.tagging.lock().await;
+    let _changing = service.changing.tags.lock().await;
     let mut kept = resource.read(service, context).await?;
     let before = kept.len();
     kept.retain(|key, _| !input.tag_keys.contains(key));

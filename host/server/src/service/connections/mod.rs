@@ -117,7 +117,7 @@ pub async fn put(
     if !is_absolute(&connection.secret) || !is_absolute(&connection.webhook_secret) {
         return Err(ServiceError::validation("file: give the whole path, on the server's machine"));
     }
-    let _changing = service.webhooks.lock().await;
+    let _changing = service.changing.webhooks.lock().await;
     let kept = all(service, account).await?;
     let key = match kept.get(name) {
         Some(Kept { configured: true, .. }) => return Err(is_configured(name)),
@@ -144,7 +144,7 @@ pub async fn remove(
     name: &str,
 ) -> Result<(), ServiceError> {
     let account = account_of(service, context, account)?;
-    let _changing = service.webhooks.lock().await;
+    let _changing = service.changing.webhooks.lock().await;
     match all(service, account).await?.get(name) {
         None => Err(ServiceError::not_found(format!("There is no connection {name}"))),
         Some(Kept { configured: true, .. }) => Err(is_configured(name)),

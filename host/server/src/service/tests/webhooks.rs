@@ -147,7 +147,9 @@ fn only_a_new_delivery_of_the_right_sender_that_fits_starts_an_execution() {
     let sha1 = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes()), PUSH.as_bytes());
     let sha1 = format!("sha1={}", hex::encode(sha1));
     const STRONG: &str = "x-hub-signature-256";
-    let cases: &[(&[(&str, &str)], &str, &str)] = &[
+    /// Headers, the body, and what becomes of them.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+    let cases: &[Case<'_>] = &[
         (&[], PUSH, "AccessDeniedException"),
         (&[(STRONG, &wrong)], PUSH, "AccessDeniedException"),
         (&[(STRONG, &right[..right.len() - 2])], PUSH, "AccessDeniedException"),

@@ -39,7 +39,7 @@ use crate::config::Quotas;
 use crate::notify::{Configured, Notifier, Notify};
 use crate::poll::{Changes, Poller};
 use crate::service::pipelines::{self, Document};
-use crate::service::{Context, Pages, Service, ServiceError, actions, executions, state};
+use crate::service::{Changing, Context, Pages, Service, ServiceError, actions, executions, state};
 
 /// The account of those who run the host, and two others.
 pub const A: u64 = 0;
@@ -243,11 +243,10 @@ impl World {
         // Loading put what is installed on the disk, which is nothing, in its place.
         host.actions.plugins.know_installed(B, catalogue::installed()).unwrap();
         let (changes, poller) = Changes::channel(Duration::from_secs(60));
-        let (pages, tagging) = (Pages([7; 32]), tokio::sync::Mutex::default());
-        let (webhooks, public_address) = (tokio::sync::Mutex::default(), "https://ci.example".to_owned());
+        let (pages, public_address) = (Pages([7; 32]), "https://ci.example".to_owned());
         let receiver = Receiver::default();
         let (notify, notifier) = Notify::channel(Configured::default(), receiver.post());
-        let (endpoint, targeting) = ("http://pipewright.example".to_owned(), tokio::sync::Mutex::default());
+        let endpoint = "http://pipewright.example".to_owned();
         let service = Service {
             host,
             operator: A,
@@ -257,13 +256,10 @@ impl World {
             exported,
             changes,
             jobs: data.jobs(),
-            tagging,
-            webhooks,
+            changing: Changing::default(),
             public_address,
-            building: tokio::sync::Mutex::default(),
             endpoint,
             notify,
-            targeting,
         };
         drop(entered);
         let (service, notifier) = (Arc::new(service), Some(notifier));

@@ -127,7 +127,7 @@ pub async fn put(
         )));
     }
     // What is there decides on the address, the secret and the quota.
-    let _changing = service.webhooks.lock().await;
+    let _changing = service.changing.webhooks.lock().await;
     let before = find(service, context.account, &definition.name).await?;
     if !definition.restore(before.as_ref().map(|before| &before.definition)) {
         return Err(refused(
@@ -171,7 +171,7 @@ pub(super) async fn put_tags(
     name: &str,
     tags: Vec<Tag>,
 ) -> Result<(), ServiceError> {
-    let _changing = service.webhooks.lock().await;
+    let _changing = service.changing.webhooks.lock().await;
     let webhook = find(service, context.account, name).await?.ok_or_else(|| not_found(name))?;
     write(service, context, format!("{WEBHOOK}{name}"), Some(&Webhook { tags, ..webhook })).await
 }
@@ -209,7 +209,7 @@ pub async fn delete(
     context: &Context,
     input: requests::DeleteWebhookInput,
 ) -> Result<WebhookOutput, ServiceError> {
-    let _changing = service.webhooks.lock().await;
+    let _changing = service.changing.webhooks.lock().await;
     write::<Webhook>(service, context, format!("{WEBHOOK}{}", input.name), None).await?;
     write::<Latest>(service, context, format!("{LATEST}{}", input.name), None).await?;
     Ok(WebhookOutput {})
