@@ -218,7 +218,11 @@ def of_partners(world):
     details = world.codepipeline.get_third_party_job_details(**with_token)["jobDetails"]
     assert "pipelineArn" not in details["data"]["pipelineContext"], details
     assert world.get(details["data"], "Code") == {"page.md": b"# Home\n"}
+    # Nor is there a way around the token.
+    refused("JobNotFoundException", world.codepipeline.get_job_details, jobId=job["jobId"])
+    refused("JobNotFoundException", world.codepipeline.acknowledge_job, jobId=job["jobId"], nonce=details["nonce"])
     world.codepipeline.acknowledge_third_party_job(**with_token, nonce=details["nonce"])
+    refused("JobNotFoundException", world.codepipeline.put_job_success_result, jobId=job["jobId"])
     refused("InvalidClientTokenException", world.codepipeline.put_third_party_job_success_result, **wrong)
     world.codepipeline.put_third_party_job_success_result(**with_token)
     world.until_status("partner", "Succeeded")

@@ -72,7 +72,7 @@ pub(super) fn noise(seed: u64, length: usize) -> String {
 }
 
 pub(super) fn commit(aggregate: Aggregate, expected: u64, script: &str) -> Commit {
-    let events = vec![bytes(&format!("event of {}", expected + 1))];
+    let events = vec![bytes(&format!("event of {}", expected.wrapping_add(1)))];
     Commit { aggregate, expected, puts: puts(script), events, index: Vec::new(), fence: None }
 }
 

@@ -9,7 +9,7 @@
 //! #[action(provider = "Lint", inputs = 1)]
 //! fn lint(action: &Action, (): ()) -> Result<Report> {
 //!     let source = action.input()?;
-//!     let tool = tools::Tool::new(source.join("tools/lint.wasm")).argument("--strict").argument(source.to_string_lossy());
+//!     let tool = tools::Tool::new(source.join("tools/lint.wasm")).argument("--strict").argument(source.path().to_string_lossy());
 //!     match tool.run()? {
 //!         0 => Ok(Report::new("nothing found")),
 //!         status => Err(Failure::job(format!("the linter ended with status {status}"))),

@@ -49,10 +49,19 @@ fn over(job: JobId) -> ServiceError {
 }
 
 impl Service {
-    /// Where a job is, or was.
-    pub(super) async fn job_row(&self, context: &Context, id: &str) -> Result<JobRow, ServiceError> {
+    /// Where a job is, or was. A job of a partner is there by the partners' operations alone, which want the client's token, and
+    /// any other one by the others.
+    pub(super) async fn job_row(
+        &self,
+        context: &Context,
+        id: &str,
+        owner: ActionOwner,
+    ) -> Result<JobRow, ServiceError> {
         let id = id.parse().map_err(|_| not_found())?;
-        self.driver().job(context.account, id).await?.ok_or_else(not_found)
+        let row = self.driver().job(context.account, id).await?.ok_or_else(not_found)?;
+        let seen = self.seen(context.account, row.uid, row.action, row.job).await?;
+        let is_another = seen.is_some_and(|seen| seen.called.declared().type_id().owner != owner);
+        if is_another { Err(not_found()) } else { Ok(row) }
     }
 
     /// What can be seen of a job, while its action waits for it.
@@ -213,7 +222,16 @@ pub async fn acknowledge(
     context: &Context,
     input: requests::AcknowledgeJobInput,
 ) -> Result<AcknowledgeJobOutput, ServiceError> {
-    let row = service.job_row(context, &input.job_id).await?;
+    acknowledge_of(service, context, ActionOwner::Custom, input).await
+}
+
+pub(super) async fn acknowledge_of(
+    service: &Service,
+    context: &Context,
+    owner: ActionOwner,
+    input: requests::AcknowledgeJobInput,
+) -> Result<AcknowledgeJobOutput, ServiceError> {
+    let row = service.job_row(context, &input.job_id, owner).await?;
     let what = InputKind::AcknowledgeJob { action: row.action, job: row.job, nonce: input.nonce };
     submit(service, context, &row, what).await?;
     Ok(AcknowledgeJobOutput { status: JobStatus::InProgress })
@@ -224,7 +242,7 @@ pub async fn details(
     context: &Context,
     input: requests::GetJobDetailsInput,
 ) -> Result<GetJobDetailsOutput, ServiceError> {
-    let row = service.job_row(context, &input.job_id).await?;
+    let row = service.job_row(context, &input.job_id, ActionOwner::Custom).await?;
     let seen = service.seen_at(context, &row).await?;
     let (id, account_id) = (seen.job.id.to_string(), context.account_id());
     Ok(GetJobDetailsOutput { job_details: JobDetails { id, data: data(service, context, &seen), account_id } })
@@ -233,6 +251,15 @@ pub async fn details(
 pub async fn succeed(
     service: &Service,
     context: &Context,
+    input: requests::PutJobSuccessResultInput,
+) -> Result<(), ServiceError> {
+    succeed_of(service, context, ActionOwner::Custom, input).await
+}
+
+pub(super) async fn succeed_of(
+    service: &Service,
+    context: &Context,
+    owner: ActionOwner,
     input: requests::PutJobSuccessResultInput,
 ) -> Result<(), ServiceError> {
     let bytes: usize = input.output_variables.iter().map(|(key, value)| key.len() + value.len()).sum();
@@ -244,7 +271,7 @@ pub async fn succeed(
         let message = format!("The output variables have {bytes} bytes, more than {OUTPUT_VARIABLES_BYTES_MAX}");
         return Err(ServiceError::refused("OutputVariablesSizeExceededException", message));
     }
-    let row = service.job_row(context, &input.job_id).await?;
+    let row = service.job_row(context, &input.job_id, owner).await?;
     report(service, context, &row, &input, async |seen: &Seen| {
         let told = told(service, context, seen, input.execution_details.clone());
         if let Some(token) = input.continuation_token.clone() {
@@ -268,7 +295,16 @@ pub async fn fail(
     context: &Context,
     input: requests::PutJobFailureResultInput,
 ) -> Result<(), ServiceError> {
-    let row = service.job_row(context, &input.job_id).await?;
+    fail_of(service, context, ActionOwner::Custom, input).await
+}
+
+pub(super) async fn fail_of(
+    service: &Service,
+    context: &Context,
+    owner: ActionOwner,
+    input: requests::PutJobFailureResultInput,
+) -> Result<(), ServiceError> {
+    let row = service.job_row(context, &input.job_id, owner).await?;
     report(service, context, &row, &input, async |seen: &Seen| {
         let failed = input.failure_details.clone();
         let external_execution_id = failed.external_execution_id;

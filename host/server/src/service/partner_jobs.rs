@@ -75,7 +75,7 @@ pub async fn acknowledge(
 ) -> Result<AcknowledgeJobOutput, ServiceError> {
     Client::check(service, context, &input.client_token)?;
     let input = requests::AcknowledgeJobInput { job_id: input.job_id, nonce: input.nonce };
-    jobs::acknowledge(service, context, input).await
+    jobs::acknowledge_of(service, context, ActionOwner::ThirdParty, input).await
 }
 
 pub async fn details(
@@ -84,7 +84,7 @@ pub async fn details(
     input: requests::GetThirdPartyJobDetailsInput,
 ) -> Result<GetThirdPartyJobDetailsOutput, ServiceError> {
     Client::check(service, context, &input.client_token)?;
-    let row = service.job_row(context, &input.job_id).await?;
+    let row = service.job_row(context, &input.job_id, ActionOwner::ThirdParty).await?;
     let seen = service.seen_at(context, &row).await?;
     let nonce = match &seen.job.status {
         Status::Offered { nonce, .. } | Status::InProgress { nonce, .. } => nonce.to_string(),
@@ -114,7 +114,7 @@ pub async fn succeed(
         execution_details: input.execution_details,
         output_variables: Default::default(),
     };
-    jobs::succeed(service, context, input).await
+    jobs::succeed_of(service, context, ActionOwner::ThirdParty, input).await
 }
 
 pub async fn fail(
@@ -124,7 +124,7 @@ pub async fn fail(
 ) -> Result<(), ServiceError> {
     Client::check(service, context, &input.client_token)?;
     let input = requests::PutJobFailureResultInput { job_id: input.job_id, failure_details: input.failure_details };
-    jobs::fail(service, context, input).await
+    jobs::fail_of(service, context, ActionOwner::ThirdParty, input).await
 }
 
 /// Of an ActionTypeDeclaration, what says how workers serve it.

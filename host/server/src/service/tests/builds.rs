@@ -171,7 +171,7 @@ fn a_build_that_no_pipeline_starts() {
     assert_eq!(build["exportedEnvironmentVariables"], json!([{ "name": "PAGES", "value": "3" }]));
     let phases: Vec<&Value> = build["phases"].as_array().unwrap().iter().map(|phase| &phase["phaseType"]).collect();
     assert_eq!(phases, ["SUBMITTED", "DOWNLOAD_SOURCE", "BUILD", "COMPLETED"]);
-    assert!(text(&build["logs"]["deepLink"]).starts_with("http://127.0.0.1:7720/v1/pipelines/codebuild:site:"));
+    assert!(text(&build["logs"]["deepLink"]).starts_with("http://pipewright.example/v1/pipelines/codebuild:site:"));
     // The project is as it was.
     let next = whole(&world, json!({}));
     assert_eq!((&next["buildNumber"], &next["timeoutInMinutes"]), (&json!(2), &json!(10)));
