@@ -123,6 +123,9 @@ fn a_push_publishes_the_example_in_rust() {
     let home = PathBuf::from(std::env::var_os("HOME").unwrap());
     let of = |variable: &str, name: &str| std::env::var_os(variable).map_or_else(|| home.join(name), PathBuf::from);
     let (rustup, cargo) = (of("RUSTUP_HOME", ".rustup"), of("CARGO_HOME", ".cargo").join("bin"));
+    if !rustup.is_dir() || !cargo.is_dir() {
+        return tools::missing("rustup");
+    }
     let toolchain = format!(
         "[commands.toolchains.default]\nread = [{rustup:?}, {cargo:?}]\npath = [{cargo:?}]\nenvironment = {{ RUSTUP_HOME = {rustup:?} }}\n"
     );

@@ -4,6 +4,7 @@
 //! its end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use pipewright_packages::digest_text;
 use pipewright_packages::images::ImageName;
 use pipewright_sandbox::capabilities::commands::{self, CommandsGrant, Started};
 use pipewright_sandbox::seam::{self, HostCallOutcome};
+use rustix::thread::{CapabilitySet, capabilities};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OnceCell, mpsc, oneshot};
 
@@ -131,7 +133,7 @@ impl Tools {
         let home = std::env::var_os("HOME").map(PathBuf::from)?;
         let of = |variable: &str, name: &str| std::env::var_os(variable).map_or_else(|| home.join(name), PathBuf::from);
         let (rustup, cargo) = (of("RUSTUP_HOME", ".rustup"), of("CARGO_HOME", ".cargo").join("bin"));
-        if !(rustup.is_dir() && cargo.is_dir()) {
+        if ![&rustup, &cargo].into_iter().all(|path| path.is_dir() && is_seen_by_jobs(path)) {
             return None;
         }
         let environment = BTreeMap::from([("RUSTUP_HOME".to_owned(), rustup.to_str()?.to_owned())]);
@@ -148,6 +150,14 @@ impl Tools {
             .collect::<Vec<_>>()
             .join(":")
     }
+}
+
+/// Whether jobs can be shown a path. Where the host is root they are another user, who may not go through directories that are
+/// closed; what they see is mounted for them then, if the host may.
+fn is_seen_by_jobs(path: &Path) -> bool {
+    let is_open = |above: &Path| std::fs::metadata(above).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+    let may_mount = || capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    !rustix::process::geteuid().is_root() || path.ancestors().all(is_open) || may_mount()
 }
 
 /// Why a job did not run, or nobody knows how it ended.
