@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, mount, mount_bind};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::UnshareFlags;
 
-use super::surroundings::{self, MADE};
+use super::surroundings::{self, MADE, Sources};
 use super::{Control, become_user, enter};
 use crate::level::Step;
 use crate::message::{BESIDE, Failing, Failure, LayerOrder, UPPER};
@@ -29,7 +29,8 @@ pub(super) fn unpack(order: &LayerOrder, control: &Control) -> Result<Result<Unp
     if let Some(id) = order.uid {
         let own = |name: &str| tree::give(&folder.join(&order.made).join(name), Uid::from_raw(id), Gid::from_raw(id));
         own(UPPER).and_then(|()| own(BESIDE)).failing(Step::Other, "the layer's directory")?;
-        [there] = surroundings::reach([folder]);
+        let own = Sources { work: folder.clone(), seen: Vec::new() };
+        there = own.reached().unwrap_or(own).work;
     }
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
     enter(UnshareFlags::empty())?;

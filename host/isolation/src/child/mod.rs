@@ -116,10 +116,11 @@ fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
         let what = format!("work directory {}", order.work.display());
         tree::give(&order.work, Uid::from_raw(id), Gid::from_raw(id)).failing(Step::Job, &what)?;
     }
-    let reached = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| Sources::reached(order));
+    let own = Sources::own(order);
+    let reached = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| own.reached());
     become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
     let is_reached = reached.is_some();
-    let sources = reached.unwrap_or_else(|| Sources::own(order));
+    let sources = reached.unwrap_or(own);
     check_reach(order, &sources, is_reached)?;
     if order.level == Level::Restricted {
         return Ok(restricted::run(order, control)?);

@@ -57,6 +57,7 @@ pub(super) fn seen_there(number: usize) -> String {
 
 /// Where all that is to be found for the user that jobs run as.
 pub(super) struct Sources {
+    /// Of a layer that is unpacked, the folder of it and those below.
     pub work: PathBuf,
     pub seen: Vec<PathBuf>,
 }
@@ -69,17 +70,18 @@ impl Sources {
 
     /// In mounts that the host's user makes, because the one that jobs run as may not go through the directories above: those
     /// of a data directory, or of a home with a toolchain. None where mounts cannot be made, or something is not there.
-    pub(super) fn reached(order: &Order) -> Option<Self> {
+    pub(super) fn reached(&self) -> Option<Self> {
         super::system::unshare(UnshareFlags::NEWNS).ok()?;
         private().ok()?;
-        let own = Self::own(order);
-        let files = open_all(&own).ok()?;
+        let files = open_all(self).ok()?;
         mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755").ok()?;
         for directory in [WORK_THERE, SEEN_THERE] {
             fs::create_dir(directory).ok()?;
+            // Whatever the host's mask of modes is.
+            fs::set_permissions(directory, Permissions::from_mode(0o755)).ok()?;
         }
         bind_all(&files).ok()?;
-        let seen = (0..own.seen.len()).map(|number| PathBuf::from(seen_there(number))).collect();
+        let seen = (0..self.seen.len()).map(|number| PathBuf::from(seen_there(number))).collect();
         Some(Self { work: PathBuf::from(WORK_THERE), seen })
     }
 }
@@ -105,24 +107,6 @@ fn bind_all(files: &[OwnedFd]) -> io::Result<()> {
         mount_bind_recursive(by_file(file), there)?;
     }
     Ok(())
-}
-
-/// Where the user that jobs run as finds directories, who may not go through those above them: mounts that the host's user makes.
-/// Where that one may not make any, they are to be found where they are, or not at all.
-pub(super) fn reach<const N: usize>(directories: [&Path; N]) -> [PathBuf; N] {
-    let there: [PathBuf; N] = std::array::from_fn(|at| Path::new(MADE).join(at.to_string()));
-    let mounted = || {
-        super::system::unshare(UnshareFlags::NEWNS)?;
-        private()?;
-        mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755,size=4k,nr_inodes=8")?;
-        for (directory, there) in directories.iter().zip(&there) {
-            fs::create_dir(there)?;
-            fs::set_permissions(there, Permissions::from_mode(0o755))?;
-            mount_bind(*directory, there)?;
-        }
-        io::Result::Ok(())
-    };
-    if mounted().is_ok() { there } else { directories.map(Path::to_owned) }
 }
 
 pub(super) fn private() -> rustix::io::Result<()> {
