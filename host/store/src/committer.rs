@@ -1,8 +1,11 @@
-//! The one thread that writes to sled: it gathers the commits of many aggregates into a group, applies the group as one
-//! batch, makes it durable, and only then answers.
+//! What writes to sled: it gathers the commits of many aggregates into a group, applies the group as one batch, makes it
+//! durable, and only then answers.
+//!
+//! A thread of its own does so while there are several; a commit that comes alone is made by whoever asks for it, for to
+//! wake that thread and to be woken by it takes longer than all that it would do.
 //!
 //! sled's own `flush` leaves data in the device's cache (it calls `sync_file_range`), so `sync_data` on an own handle of
-//! the same file follows it. After a failed sync nobody knows what the disk holds: the thread ends, and with it the
+//! the same file follows it. After a failed sync nobody knows what the disk holds: the committer stops, and with it the
 //! store accepts nothing more. sled's transactions are not used: each pending one makes the next flush slower.
 
 use super::layout::{self, Head, META_KEY, PREFIX_BYTES, STORE_FORMAT};
@@ -16,8 +19,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +35,9 @@ const KNOWN_MAX: usize = 65_536;
 /// Free space on the store's file system below which it takes no more commits: enough for the largest group with all that
 /// sled writes anew for it, for a write that fails halfway stops the store.
 pub(super) const FREE_BYTES_MIN: u64 = 128 * 1024 * 1024;
+
+/// After so many groups of a single commit the next one is taken to come alone.
+const ALONE_GROUPS_MIN: u32 = 16;
 
 pub(super) struct Request {
     pub(super) aggregate: Aggregate,
@@ -116,43 +123,119 @@ struct Accepted {
     answer: oneshot::Sender<Result<u64, CommitError>>,
 }
 
-impl Committer {
+/// The committer, and whether commits come alone.
+pub(super) struct Desk {
+    committer: Mutex<Committer>,
+    /// How many of the last groups had one commit, and nobody waited for the committer.
+    alone: AtomicU32,
+    /// After how many such groups the next commit is taken to come alone. Never on a single core: whoever commits holds up
+    /// its thread until the disk has answered, and there would be no other one to show that more has come.
+    alone_min: u32,
+    stopped: Arc<OnceLock<String>>,
+}
+
+impl Desk {
+    pub(super) fn new(committer: Committer) -> Self {
+        let stopped = Arc::clone(&committer.stopped);
+        let several = thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+        let alone_min = if several { ALONE_GROUPS_MIN } else { u32::MAX };
+        Self { committer: Mutex::new(committer), alone: AtomicU32::new(0), alone_min, stopped }
+    }
+
     /// Runs until every sender of the queue is gone, or writing fails.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+    pub(super) fn run(&self, mut queue: mpsc::Receiver<Request>) {
         let mut next = None;
         while let Some(first) = next.take().or_else(|| queue.blocking_recv()) {
-            let mut group = Group::default();
-            let outcome = self.gather(&mut group, first, &mut queue).and_then(|carried| {
-                next = carried;
-                match group.accepted.is_empty() {
-                    true => Ok(()),
-                    false => self.make_durable(std::mem::take(&mut group.batch)),
-                }
-            });
-            self.written_bytes.fetch_add(group.bytes, Ordering::Relaxed);
-            if let Err(reason) = outcome {
+            let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+            match self.group(committer, first, || queue.try_recv().ok()) {
+                Some(carried) => next = carried,
+                None => return,
+            }
+        }
+    }
+
+    /// Commits what comes alone, before it returns; gives back what is for the thread.
+    pub(super) fn take(&self, request: Request) -> Option<Request> {
+        if self.alone.load(Ordering::Relaxed) < self.alone_min {
+            return Some(request);
+        }
+        let Ok(committer) = self.committer.try_lock() else {
+            // Whoever comes next must not be before those that wait.
+            self.alone.store(0, Ordering::Relaxed);
+            return Some(request);
+        };
+        self.group(committer, request, || None);
+        None
+    }
+
+    /// Makes a group durable and answers it. Gives what is for the next one, or nothing where the store stopped.
+    fn group(
+        &self,
+        mut committer: MutexGuard<Committer>,
+        first: Request,
+        more: impl FnMut() -> Option<Request>,
+    ) -> Option<Option<Request>> {
+        if self.stopped.get().is_some() {
+            return None;
+        }
+        let done = panic::catch_unwind(AssertUnwindSafe(|| committer.group(first, more)));
+        match done.unwrap_or_else(|_| Err("its committer panicked".to_owned())) {
+            Ok((commits, carried)) => {
+                match commits {
+                    0..=1 => self.alone.fetch_add(1, Ordering::Relaxed),
+                    _ => self.alone.swap(0, Ordering::Relaxed),
+                };
+                Some(carried)
+            }
+            Err(reason) => {
+                // It is set already unless it panicked.
+                let _ = self.stopped.set(reason);
+                committer.watchers.close();
+                None
+            }
+        }
+    }
+}
+
+impl Committer {
+    /// How many commits it had, and what did not fit. The error is why nothing can be written any more.
+    fn group(
+        &mut self,
+        first: Request,
+        more: impl FnMut() -> Option<Request>,
+    ) -> Result<(usize, Option<Request>), String> {
+        let mut group = Group::default();
+        let gathered = self.gather(&mut group, first, more);
+        let outcome = gathered.and_then(|carried| {
+            if !group.accepted.is_empty() {
+                self.make_durable(std::mem::take(&mut group.batch))?;
+            }
+            Ok((group.accepted.len(), carried))
+        });
+        self.written_bytes.fetch_add(group.bytes, Ordering::Relaxed);
+        match &outcome {
+            Ok(_) => self.answer(group),
+            Err(reason) => {
                 // Set before the answers: who is told that the store stopped must find it stopped.
                 let _ = self.stopped.set(reason.clone());
                 for accepted in group.accepted.into_values() {
                     let _ = accepted.answer.send(Err(StoreError::Stopped { reason: reason.clone() }.into()));
                 }
-                return;
             }
-            self.answer(group);
         }
+        outcome
     }
 
-    /// Fills the group from the queue for as long as there is something to take, and returns what did not fit. The error
-    /// is why nothing can be written any more.
+    /// Fills the group for as long as there is something to take, and returns what did not fit.
     fn gather(
         &mut self,
         group: &mut Group,
         first: Request,
-        queue: &mut mpsc::Receiver<Request>,
+        mut more: impl FnMut() -> Option<Request>,
     ) -> Result<Option<Request>, String> {
         let full = self.full()?;
         let mut next = Some(first);
-        while let Some(request) = next.take().or_else(|| queue.try_recv().ok()) {
+        while let Some(request) = next.take().or_else(&mut more) {
             if let Some(full) = full.as_ref().filter(|full| full.refuses(&request.work)) {
                 // Whoever dropped the receiver does not want to know.
                 let _ = request.answer.send(Err(full.error()));
@@ -284,9 +367,6 @@ impl Full {
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        if thread::panicking() {
-            let _ = self.stopped.set("its committer panicked".to_owned());
-        }
         self.watchers.close();
     }
 }

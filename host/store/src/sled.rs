@@ -3,7 +3,7 @@
 //! Reads run on the blocking pool and see a commit a moment before it is durable; watchers and whoever committed are
 //! told only afterwards.
 
-use super::committer::{self, Committer, FreeBytes, Request, Work};
+use super::committer::{self, Committer, Desk, FreeBytes, Request, Work};
 use super::layout::{META_KEY, STORE_FORMAT};
 use super::lease::Leases;
 use super::prepared::Prepared;
@@ -65,6 +65,7 @@ pub enum OpenError {
 pub struct SledStore {
     /// `None` only while it is being dropped, as `db`.
     queue: Option<mpsc::Sender<Request>>,
+    desk: Option<Arc<Desk>>,
     committer: Option<JoinHandle<()>>,
     recent: Arc<Recent>,
     watchers: Arc<Watchers>,
@@ -143,12 +144,13 @@ impl SledStore {
             stopped: Arc::clone(&stopped),
         };
         let (queue, requests) = mpsc::channel(QUEUED_COMMITS_MAX);
-        let committer = thread::Builder::new()
-            .name("committer".to_owned())
-            .spawn(move || committer.run(requests))
-            .map_err(at(dir))?;
+        let desk = Arc::new(Desk::new(committer));
+        let thread = thread::Builder::new().name("committer".to_owned());
+        let at_desk = Arc::clone(&desk);
+        let committer = thread.spawn(move || at_desk.run(requests)).map_err(at(dir))?;
         Ok(Self {
             queue: Some(queue),
+            desk: Some(desk),
             committer: Some(committer),
             recent,
             watchers,
@@ -181,8 +183,10 @@ impl SledStore {
 
     async fn write(&self, aggregate: Aggregate, work: Work) -> Result<u64, CommitError> {
         let (answer, answered) = oneshot::channel();
-        let Some(queue) = &self.queue else { return Err(self.why_stopped().into()) };
-        queue.send(Request { aggregate, work, answer }).await.map_err(|_| self.why_stopped())?;
+        let (Some(queue), Some(desk)) = (&self.queue, &self.desk) else { return Err(self.why_stopped().into()) };
+        if let Some(request) = desk.take(Request { aggregate, work, answer }) {
+            queue.send(request).await.map_err(|_| self.why_stopped())?;
+        }
         answered.await.unwrap_or_else(|_| Err(self.why_stopped().into()))
     }
 
@@ -213,6 +217,7 @@ impl Drop for SledStore {
             // A committer that panicked has said so to everybody it left without an answer.
             let _ = committer.join();
         }
+        self.desk = None;
         self.db = None;
         if self.written_bytes.load(Ordering::Relaxed) >= REOPEN_BYTES_MIN
             && self.stopped.get().is_none()
