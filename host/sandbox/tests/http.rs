@@ -173,5 +173,7 @@ async fn a_guest_waits_no_longer_than_it_says() {
     let world = World::new().await;
     let silent = "refused: the request to {server}/silent failed: the response did not come in time";
     world.check("get-within {server}/silent 100", &silent.replace("{server}", &world.server)).await;
-    world.check("get-within {server}/stalls 100", "refused: the response broke off: the response stopped coming").await;
+    world
+        .check("get-flowing {server}/stalls 100", "refused: the response broke off: the response stopped coming")
+        .await;
 }
