@@ -12,7 +12,7 @@ use crate::run::{action, pipeline};
 use crate::server::share_compiled;
 
 /// However slow the machine is, a build of a small plugin is over by then.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Desk {
     fn write(&self, path: &str, text: &str) {

@@ -153,7 +153,6 @@ impl Person {
             .env("LOGIN", base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}")))
             .env("PIPEWRIGHT_KEY_PASSPHRASE", "a passphrase")
             // Shared by the tests: compiling the SDK again for each would take a minute.
-            .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("authors"))
             .env("XDG_CACHE_HOME", cache_home())
             .stdin(Stdio::null())
             .output()

@@ -244,7 +244,6 @@ fn command(home: &Path, lines: &str) -> Command {
         .env("RUSTUP_HOME", own("RUSTUP_HOME", ".rustup"))
         .env("PIPEWRIGHT_KEY_PASSPHRASE", "a passphrase")
         // Shared by the tests: compiling the SDK again for each would take a minute.
-        .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("authors"))
         .env("XDG_CACHE_HOME", cache_home());
     shell
 }
