@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::git;
 use crate::git_server::{GitServer, push};
+use crate::server::share_compiled;
 use crate::tools;
 
 struct Tools {
@@ -24,6 +25,7 @@ impl Tools {
     /// Runs the scenarios of one module against a server of their own, which has the plugin that does deeds.
     fn run(&self, scenarios: &str) {
         let home = tempfile::tempdir().unwrap();
+        share_compiled(&home.path().join("data"));
         fs::create_dir(home.path().join("plugins")).unwrap();
         fs::write(home.path().join("plugins/deeds.wasm"), pipewright_guests::get("deeds")).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/acceptance/main.py");

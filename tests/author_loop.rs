@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use crate::authors::Desk;
 use crate::run::{action, pipeline};
+use crate::server::share_compiled;
 
 /// However slow the machine is, a build of a small plugin is over by then.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Desk {
     fn write(&self, path: &str, text: &str) {
@@ -143,6 +144,7 @@ fn a_crash_on_a_host_is_told_with_names() {
     fall["inputArtifacts"] = serde_json::json!([{ "name": "Code" }]);
     desk.write("pipeline.json", &pipeline(&[fall]));
     let run = ["run", "pipeline.json", "--source", "Source=docs", "--data", "data", "--plugin", "fall/dist/fall.wasm"];
+    share_compiled(&desk.path("data"));
     desk.check(1, &run, &["stumbled at 7", "stumble at ", "src/lib.rs:"]);
 
     let single = ["plugin", "run", "fall/dist/fall.wasm", "--input", "Source=docs", "--record", "r.zip"];

@@ -8,13 +8,15 @@ use pipewright_author::cases::{self, CaseResult, CasesError, Options};
 use pipewright_sandbox::capabilities::{CAPABILITIES, Row};
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
+use crate::server::cache_home;
+
 pub(crate) fn sandbox() -> Sandbox {
     sandbox_that_trusts(Vec::new())
 }
 
 /// One that believes these certificate authorities, too. Compiled components are kept from run to run.
 pub(crate) fn sandbox_that_trusts(certificate_authorities: Vec<PathBuf>) -> Sandbox {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let cache = cache_home().join("pipewright/compiled");
     let compiler = CompilerCommand {
         program: env!("CARGO_BIN_EXE_pipewright").into(),
         args: vec![pipewright_runner::host::COMPILE.into()],

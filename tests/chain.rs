@@ -11,7 +11,7 @@ use base64::Engine as _;
 
 use crate::packages::Registered as _;
 use crate::packages::registry::{PASSWORD, Registry, USER};
-use crate::server::Server;
+use crate::server::{Server, cache_home, share_compiled};
 use crate::tools;
 
 /// The only line that is not run as it is written: the test takes a free port, and ends the server.
@@ -118,7 +118,9 @@ struct Person {
 
 impl Person {
     fn new(registry: &Registry, language: &Language) -> Self {
-        Self { home: tempfile::tempdir().unwrap(), registry: registry.host(), language: language.name }
+        let home = tempfile::tempdir().unwrap();
+        share_compiled(&home.path().join("data"));
+        Self { home, registry: registry.host(), language: language.name }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -143,7 +145,6 @@ impl Person {
         }
         let folders = Path::new(env!("CARGO_BIN_EXE_pipewright")).parent().into_iter().map(Path::to_owned);
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let output = shell
             .args(["-exc", &format!("{DOCKER}\n{lines}")])
             .current_dir(self.path(folder))
@@ -152,8 +153,7 @@ impl Person {
             .env("LOGIN", base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}")))
             .env("PIPEWRIGHT_KEY_PASSPHRASE", "a passphrase")
             // Shared by the tests: compiling the SDK again for each would take a minute.
-            .env("CARGO_TARGET_DIR", temporary.join("authors"))
-            .env("XDG_CACHE_HOME", temporary.join("cache"))
+            .env("XDG_CACHE_HOME", cache_home())
             .stdin(Stdio::null())
             .output()
             .unwrap();

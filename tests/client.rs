@@ -11,6 +11,8 @@ use std::time::Duration;
 use pipewright_store::Claim;
 use serde_json::{Value, json};
 
+use crate::server::share_compiled;
+
 /// A server over a data directory of its own, with a folder to run commands in.
 pub struct Site {
     home: tempfile::TempDir,
@@ -125,14 +127,7 @@ pub fn program(home: &Path) -> Command {
 }
 
 fn serve(home: &Path, listen: &str) -> (Child, BufReader<ChildStdout>) {
-    // Compiled once for all tests.
-    let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("client-compiled");
-    fs::create_dir_all(&compiled).unwrap();
-    fs::create_dir_all(home.join("data")).unwrap();
-    let link = home.join("data/compiled");
-    if !link.exists() {
-        symlink(compiled, link).unwrap();
-    }
+    share_compiled(&home.join("data"));
     let mut server = program(home)
         .args(["serve", "--data", "data", "--config", "config.toml", "--listen", listen])
         .stdout(Stdio::piped())

@@ -8,7 +8,7 @@ use std::process::Command;
 use pipewright_server::api::OPERATIONS;
 
 use crate::packages::offering;
-use crate::server::Server;
+use crate::server::{Server, share_compiled};
 use crate::tools;
 
 /// Both protocols have a pipeline whose actions may do what they do; the scenario reaches the quota.
@@ -44,6 +44,7 @@ fn every_answer_is_one_of_botocores_model() {
         fs::write(home.path().join(file), text).unwrap();
     }
     // A type whose permissions can be changed is one of a package that is installed.
+    share_compiled(&home.path().join("data"));
     fs::create_dir_all(home.path().join("data/plugins")).unwrap();
     fs::write(home.path().join("data/plugins/policy.toml"), "unsigned_files = [\"team/*\"]\n").unwrap();
     fs::write(home.path().join("typed.wasm"), offering("ThirdParty/Typed", "team/typed", "1.0.0", "1", &[])).unwrap();

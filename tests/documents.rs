@@ -13,7 +13,7 @@ use pipewright_packages::Policy;
 use pipewright_runner::grants::GrantsFile;
 use pipewright_server::config::Config;
 
-use crate::server::Server;
+use crate::server::{Server, cache_home};
 use crate::tools;
 
 /// What happens to a block of commands, or of a language that nobody here reads.
@@ -235,7 +235,6 @@ fn command(home: &Path, lines: &str) -> Command {
     };
     let folders = Path::new(env!("CARGO_BIN_EXE_pipewright")).parent().into_iter().map(Path::to_owned);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
     shell
         .args(["-exc", lines])
         .current_dir(home)
@@ -245,8 +244,7 @@ fn command(home: &Path, lines: &str) -> Command {
         .env("RUSTUP_HOME", own("RUSTUP_HOME", ".rustup"))
         .env("PIPEWRIGHT_KEY_PASSPHRASE", "a passphrase")
         // Shared by the tests: compiling the SDK again for each would take a minute.
-        .env("CARGO_TARGET_DIR", temporary.join("authors"))
-        .env("XDG_CACHE_HOME", temporary.join("cache"));
+        .env("XDG_CACHE_HOME", cache_home());
     shell
 }
 

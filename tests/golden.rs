@@ -124,10 +124,6 @@ impl Site {
         fs::write(path("source/page.md"), "# The page of today\n").unwrap();
         fs::write(path("serve.toml"), CONFIG).unwrap();
         fs::write(path("grants.toml"), GRANTS).unwrap();
-        // Compiled once for all of these tests.
-        let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("golden-compiled");
-        fs::create_dir_all(&compiled).unwrap();
-        std::os::unix::fs::symlink(compiled, path("data/compiled")).unwrap();
         Self { server: Server::start_with(home.path(), ENVIRONMENT), home }
     }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use pipewright_server::notify::SigningSecret;
 use serde_json::Value;
@@ -32,6 +32,8 @@ struct Heard {
 struct Receiver {
     origin: String,
     mood: Arc<Mutex<Mood>>,
+    /// Whether somebody waits for an answer that never comes.
+    hangs: Arc<AtomicBool>,
     heard: Arc<Mutex<Vec<Heard>>>,
 }
 
@@ -40,15 +42,16 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let (mood, heard) = (Arc::new(Mutex::new(Mood::Takes)), Arc::<Mutex<Vec<Heard>>>::default());
-        let (moods, all) = (Arc::clone(&mood), Arc::clone(&heard));
+        let hangs = Arc::<AtomicBool>::default();
+        let (moods, waits, all) = (Arc::clone(&mood), Arc::clone(&hangs), Arc::clone(&heard));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (moods, all) = (Arc::clone(&moods), Arc::clone(&all));
+                let (moods, waits, all) = (Arc::clone(&moods), Arc::clone(&waits), Arc::clone(&all));
                 // The server hanging up, or dying, is what the test is about.
-                std::thread::spawn(move || stream.and_then(|stream| answer(stream, &moods, &all)));
+                std::thread::spawn(move || stream.and_then(|stream| answer(stream, &moods, &waits, &all)));
             }
         });
-        Self { origin, mood, heard }
+        Self { origin, mood, hangs, heard }
     }
 
     fn is(&self, mood: Mood) {
@@ -60,7 +63,7 @@ impl Receiver {
     }
 }
 
-fn answer(stream: TcpStream, mood: &Mutex<Mood>, heard: &Mutex<Vec<Heard>>) -> std::io::Result<()> {
+fn answer(stream: TcpStream, mood: &Mutex<Mood>, hangs: &AtomicBool, heard: &Mutex<Vec<Heard>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut first = String::new();
     reader.read_line(&mut first)?;
@@ -81,7 +84,10 @@ fn answer(stream: TcpStream, mood: &Mutex<Mood>, heard: &Mutex<Vec<Heard>>) -> s
     match mood {
         Mood::Takes => stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n"),
         Mood::Refuses => stream.write_all(b"HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n"),
-        Mood::Hangs => reader.read_to_end(&mut Vec::new()).map(drop),
+        Mood::Hangs => {
+            hangs.store(true, Ordering::SeqCst);
+            reader.read_to_end(&mut Vec::new()).map(drop)
+        }
         Mood::Floods => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")?;
             loop {
@@ -146,7 +152,7 @@ fn events_are_delivered_whatever_the_receiver_does_and_over_the_server_s_death()
     site.run(&["start", "site", "--follow"]).check(0, &[]);
     wait_until(|| site.run(&["deliveries"]).out.contains("it answered with the status 503"));
     receiver.is(Mood::Hangs);
-    std::thread::sleep(Duration::from_secs(2));
+    wait_until(|| receiver.hangs.load(Ordering::SeqCst));
     site.kill_and_serve();
     receiver.is(Mood::Takes);
     wait_until(|| ended(&receiver.heard("/chat")) == 3 && ended(&receiver.heard("/ops")) == 2);

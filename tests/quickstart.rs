@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::server::share_compiled;
 use crate::tools;
 
 const HEADING: &str = "## Run the server";
@@ -51,15 +51,16 @@ impl Shell<'_> {
         output
     }
 
-    /// Runs a line that is to run beside the shell, until the server that it starts is ready.
-    fn serve(&self, line: &str, port: u16) -> Server {
+    /// Runs a line that is to run beside the shell, until the server that it starts is ready; gives its address, too.
+    fn serve(&self, line: &str) -> (Server, String) {
         let line = line.strip_suffix(" &").expect("it runs beside the shell");
-        let command = format!("exec {line} --listen 127.0.0.1:{port}");
+        let command = format!("exec {line} --listen 127.0.0.1:0");
         let mut server = Server(self.command(&command).stdout(Stdio::piped()).spawn().unwrap());
         let mut ready = String::new();
         BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        assert!(ready.starts_with("pipewright is ready"), "{ready}");
-        server
+        let address = ready.strip_prefix("pipewright is ready: export AWS_ENDPOINT_URL_CODEPIPELINE=http://");
+        let address = address.and_then(|rest| rest.split(' ').next()).unwrap_or_else(|| panic!("{ready}")).to_owned();
+        (server, address)
     }
 
     /// Runs a line until what it prints satisfies.
@@ -88,10 +89,6 @@ fn shown(root: &Path, heading: &str) -> Vec<String> {
     block.lines().map(str::to_owned).collect()
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn the_server_is_shown_in_five_lines_that_work() {
     if tools::find("aws").is_none() {
@@ -103,18 +100,18 @@ fn the_server_is_shown_in_five_lines_that_work() {
     let [serve, export, create, state, approve] = &lines[..] else { panic!("five lines, not {lines:?}") };
 
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
+    share_compiled(&folder.path().join("data"));
     let binary = env!("CARGO_BIN_EXE_pipewright");
     let mut shell = Shell {
         root: &root,
         replaced: vec![
             ("cargo run --release --", binary.to_owned()),
             ("target/server", folder.path().join("data").display().to_string()),
-            ("127.0.0.1:7720", format!("127.0.0.1:{port}")),
         ],
         exported: String::new(),
     };
-    let _server = shell.serve(serve, port);
+    let (_server, address) = shell.serve(serve);
+    shell.replaced.push(("127.0.0.1:7720", address));
     shell.exported = shell.here(export);
 
     shell.run(create);
@@ -132,7 +129,7 @@ fn a_push_is_shown_in_lines_that_work() {
     let [work, repository, serve, create, approve, push, status, again] = &lines[..] else { panic!("{lines:?}") };
     // All that it makes is in a copy of the example, in a folder of the test.
     let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("target")).unwrap();
+    share_compiled(&folder.path().join("target/pushes"));
     let copied = Command::new("cp").arg("-R").arg(root.join("examples")).arg(folder.path()).status().unwrap();
     assert!(copied.success());
     let author = ["AUTHOR", "COMMITTER"].map(|who| format!("GIT_{who}_NAME=Maria GIT_{who}_EMAIL=maria@example.com"));
@@ -147,7 +144,7 @@ fn a_push_is_shown_in_lines_that_work() {
     };
     shell.run(work);
     shell.run(repository);
-    let _server = shell.serve(serve, free_port());
+    let _server = shell.serve(serve);
     shell.run(create);
     shell.until(status, |said| said.contains("waits for approval"));
     shell.run(approve);

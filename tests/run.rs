@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::server::Server;
+use crate::server::{Server, cache_home, share_compiled};
 use crate::tools;
 
 /// A home of its own for one test, with the compile cache that all tests share.
@@ -35,7 +35,7 @@ impl Home {
             .args(arguments)
             .current_dir(self.0.path())
             .env("HOME", self.0.path())
-            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env("XDG_CACHE_HOME", cache_home())
             // Programs of actions see the system's own tools.
             .env_remove("RUSTUP_HOME")
             .env_remove("CARGO_HOME")
@@ -305,6 +305,7 @@ fn a_flipped_byte_in_an_artifact_is_found() {
     let home = Home::new();
     home.write("docs/README.md", "# Title\n");
     let file = home.write("pipeline.json", &pipeline(&[action("Approval", "AWS", "Manual", "Gate")]));
+    share_compiled(&home.path("data"));
     home.run(&["run", file.to_str().unwrap(), "--source", "Source=docs", "--approve", "--data", "data"]).check(0, &[]);
     home.run(&["artifacts", "check", "--data", "data"]).check(0, &["1 artifacts, 1 files, 8 bytes"]);
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -30,6 +31,7 @@ impl Server {
 
     fn start_as(home: &Path, first: &str, environment: &[(&str, &str)]) -> Self {
         let data = home.join("data");
+        share_compiled(&data);
         let mut command = Command::new("sh");
         command
             .args(["-c", &format!("{first} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_pipewright")])
@@ -38,7 +40,7 @@ impl Server {
             .arg("--config")
             .arg(home.join("serve.toml"))
             .env("HOME", home)
-            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env("XDG_CACHE_HOME", cache_home())
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -62,6 +64,22 @@ impl Server {
     /// The administrator's key, in AWS's format.
     pub fn credentials(&self) -> PathBuf {
         self.data.join("credentials")
+    }
+}
+
+/// The caches of a user whom all tests have in common: what is in them is found by its content, so none sees another's.
+pub fn cache_home() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
+/// Gives a data directory the compiled components of that user, so that the bundle is compiled once for all tests.
+pub fn share_compiled(data: &Path) {
+    let compiled = cache_home().join("pipewright/compiled");
+    fs::create_dir_all(&compiled).unwrap();
+    fs::create_dir_all(data).unwrap();
+    let link = data.join("compiled");
+    if !link.exists() {
+        symlink(compiled, link).unwrap();
     }
 }
 

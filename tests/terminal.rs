@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::client::{Ended, Site, make, program};
+use crate::server::share_compiled;
 
 /// No step that there is, so that the failure says it. Moves the cursor, sets the title, turns the text around, hides in it, and makes a line of its own.
 const HOSTILE: &str = "inputs/A\u{1b}[2JB\u{1b}]0;t\u{7}C\u{9b}D\u{202e}E\u{2066}F\u{200b}G\rH\u{2028}";
@@ -34,6 +35,7 @@ fn nothing_that_a_plugin_says_steers_the_terminal() {
     check(&site.run(&["start", "site", "--follow"]), "start --follow");
 
     fs::write(site.path("steps.wasm"), pipewright_guests::get("steps")).unwrap();
+    share_compiled(&site.path("local"));
     let script = format!("Script={HOSTILE}");
     let run = ["run", "site.json", "--source", "Source=source", "--plugin", "steps.wasm", "--data", "local"];
     let json = [&run[..], &["--json"]].concat();

@@ -7,15 +7,12 @@ import hmac
 import http.client
 import json
 import subprocess
-import time
 import urllib.parse
 
 from world import ACCOUNT, DEPLOY, REGION, action, equal, stage, unpolled, until
 
 NAMES = ["hooked"]
 SECRET = "a secret of both sides"
-# It is there when the delivery is answered; who reads it may be slow.
-START_SECONDS_MAX = 10
 
 
 def mac(body, algorithm=hashlib.sha256, secret=SECRET):
@@ -33,9 +30,7 @@ def deliver(world, url, body, headers):
 
 def started(world, name, known, kind, detail):
     """The newest execution, which the delivery before has started."""
-    began = time.monotonic()
     summaries = until(lambda: len(world.summaries(name)) > known and world.summaries(name), f"{name} is started")
-    assert time.monotonic() - began < START_SECONDS_MAX
     equal(len(summaries), known + 1)
     equal(summaries[0]["trigger"], {"triggerType": kind, "triggerDetail": detail})
     return summaries[0]["pipelineExecutionId"]

@@ -15,7 +15,7 @@ import wire
 
 INVALID = "InvalidInputException"
 MISSING = "ResourceNotFoundException"
-WAIT_SECONDS_MAX = 60
+WAIT_SECONDS_MAX = 120
 BUILDSPEC = "version: 0.2\nphases: {build: {commands: [echo]}}\n"
 
 

@@ -14,7 +14,7 @@ import model
 
 VALID = pathlib.Path(__file__).parents[2] / "host/pipeline/src/validate/tests/valid.json"
 ROLE = "arn:aws:iam::000000000000:role/pipeline"
-WAIT_SECONDS_MAX = 30
+WAIT_SECONDS_MAX = 120
 LISTS = [
     "ListPipelines", "ListPipelineExecutions", "ListActionExecutions", "ListRuleExecutions", "ListActionTypes",
     "ListTagsForResource",

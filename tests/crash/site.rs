@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use super::PIPELINES;
 use super::counter::Counter;
 use super::visitor;
+use crate::server::share_compiled;
 
 /// For a process that is to die by itself, or to end.
 const DEATH_TIME_MAX: Duration = Duration::from_secs(60);
@@ -109,11 +110,7 @@ impl Site {
         let pipelines = PIPELINES.map(|number| format!("{} = \"grants.toml\"\n", name(number)));
         let config = format!("plugins = \"plugins\"\n[grants]\n{}", pipelines.collect::<String>());
         fs::write(path("config.toml"), config).unwrap();
-        fs::create_dir(path("data")).unwrap();
-        // Compiled once for all tests.
-        let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("crash-compiled");
-        fs::create_dir_all(&compiled).unwrap();
-        std::os::unix::fs::symlink(compiled, path("data/compiled")).unwrap();
+        share_compiled(&path("data"));
         Self {
             home,
             counter,

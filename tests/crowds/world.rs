@@ -22,7 +22,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::server::Server;
 
 /// Whoever has to wait for longer is locked out.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// A socket of which this is all that the kernel takes for it.
 const SMALL_BYTES: u32 = 4096;
 

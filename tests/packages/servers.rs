@@ -115,8 +115,10 @@ async fn a_registry_that_does_not_answer_is_left() {
         Ok(())
     })
     .await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = ask(&format!("127.0.0.1:{closed}"), LIMITS).await;
+    // Taken, and nobody listens there.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let error = ask(&closed.local_addr().unwrap().to_string(), LIMITS).await;
     assert!(matches!(error, PackageError::Registry { .. }), "{error:?}");
     assert!(error.to_string().contains("Connection refused"), "{error}");
 }

@@ -1,13 +1,14 @@
 //! One person's machine: a home with docker credentials, keys, components, and a data directory; and the command line.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use base64::Engine as _;
 use pipewright_packages::SigningKey;
 
 use super::registry::{PASSWORD, Registry, USER};
+use crate::server::{cache_home, share_compiled};
 
 const PASSPHRASE: &str = "a passphrase";
 /// Where the guest's text is, and its length.
@@ -44,6 +45,7 @@ impl World {
 impl<R: Registered> World<R> {
     pub fn with(registry: R) -> Self {
         let world = Self { home: tempfile::tempdir().unwrap(), registry };
+        share_compiled(&world.path("data"));
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
         let docker = format!("{{\"auths\":{{\"{}\":{{\"auth\":\"{auth}\"}}}}}}", world.registry.host());
         world.write(".docker/config.json", docker);
@@ -103,7 +105,7 @@ impl<R: Registered> World<R> {
             .current_dir(self.home.path())
             .env_clear()
             .env("HOME", self.home.path())
-            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env("XDG_CACHE_HOME", cache_home())
             .env("PIPEWRIGHT_KEY_PASSPHRASE", PASSPHRASE)
             .envs(environment.iter().copied())
             .output()

@@ -16,7 +16,7 @@ fn kill(process: &str) {
 
 /// Waits until there are as many processes with a text as expected.
 fn wait_for(text: &str, is_enough: impl Fn(&[String]) -> bool) -> Vec<String> {
-    for _ in 0..5_000 {
+    for _ in 0..30_000 {
         let found = processes_with(text);
         if is_enough(&found) {
             return found;

@@ -21,6 +21,9 @@ use pipewright_base::clock::{Clock as _, Simulated};
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_store::{Aggregate, MemoryStore, Store};
 
+/// How long a test waits for what comes in a moment, also on a machine that has other things to do: only a defect takes so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// What an action does when it is called.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deed {
@@ -236,9 +239,7 @@ impl Host {
                 if let Some(found) = entries.iter().flat_map(|entry| &entry.events).find_map(&find) {
                     return found;
                 }
-                tokio::time::timeout(Duration::from_secs(30), watcher.changed())
-                    .await
-                    .expect("nothing happens any more");
+                tokio::time::timeout(PATIENCE, watcher.changed()).await.expect("nothing happens any more");
             }
         })
     }
@@ -258,7 +259,7 @@ impl Host {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let in_time = async { tokio::time::timeout(Duration::from_secs(30), waits).await };
+        let in_time = async { tokio::time::timeout(PATIENCE, waits).await };
         self.runtime.block_on(in_time).expect("it does not happen");
     }
 

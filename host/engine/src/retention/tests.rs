@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::driver::faults::Faulty;
 use crate::driver::rows::{ActionOfRow, ArtifactRow, EventRow, ExecutionRow, Row, RuleOfRow, Walk};
-use crate::driver::tests::cause;
+use crate::driver::tests::{PATIENCE, cause};
 use crate::driver::{Actions, Driver, Granted, record};
 use bytes::Bytes;
 use pipewright_base::clock::{self, Simulated};
@@ -169,7 +169,7 @@ impl World {
         };
         let mut watcher = self.store.watch(Some(self.pipeline));
         while !self.rests(id).await {
-            tokio::time::timeout(Duration::from_secs(30), watcher.changed()).await.expect("nothing happens any more");
+            tokio::time::timeout(PATIENCE, watcher.changed()).await.expect("nothing happens any more");
         }
         let log = self.logs().join(id.to_string());
         fs::create_dir_all(&log).unwrap();

@@ -95,10 +95,8 @@ fn of_two(verb: &str, one: &str, other: &str) -> Result<String> {
             file.write_all(b"x")
         })),
         "get-all" => get_all(one, number(other)),
-        "get-within" => {
-            let within = Duration::from_millis(number(other));
-            get(http::get(one).first_byte_timeout(within).between_bytes_timeout(within))
-        }
+        "get-within" => get(http::get(one).first_byte_timeout(Duration::from_millis(number(other)))),
+        "get-flowing" => get(http::get(one).between_bytes_timeout(Duration::from_millis(number(other)))),
         "post" => post(http::post(one), io::repeat(b'x').take(number(other)), Some(number(other))),
         // In chunks.
         "post-unsized" => post(http::post(one), io::repeat(b'x').take(number(other)), None),
