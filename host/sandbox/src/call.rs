@@ -16,6 +16,7 @@ use wasmtime_wasi::WasiCtx;
 
 use crate::abi::{Description, Entry, Failure, NamedValue, Outcome, Request};
 use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
+use crate::capabilities::caches::{CachesAt, SavedCache};
 use crate::capabilities::commands::{Ended as JobEnded, Started};
 use crate::capabilities::secrets::Secrets;
 use crate::capabilities::{Held, Setup};
@@ -64,6 +65,8 @@ pub struct Call {
     pub secret_environment: Vec<NamedValue>,
     /// How the program ended that the call before started. Its scratch is in `work_dir`, and is this call's.
     pub ended: Option<JobEnded>,
+    /// Where it finds what earlier executions kept.
+    pub caches: CachesAt,
     pub limits: CallLimits,
     pub sink: Arc<dyn Sink>,
     /// Whether the call reaches what is outside, and what is kept of it.
@@ -88,6 +91,8 @@ pub struct CallEnd {
     pub kept: Option<Kept>,
     /// The program for whose end it waits, if it waits. Whoever made the call runs it, in the scratch of its `work_dir`.
     pub started: Option<Started>,
+    /// What is to be kept for later executions, if it succeeded. Whoever made the call keeps it, out of its `work_dir`.
+    pub saved: Vec<SavedCache>,
 }
 
 impl CallEnd {
@@ -102,6 +107,7 @@ impl CallEnd {
             usage: Usage::default(),
             kept: None,
             started: None,
+            saved: Vec::new(),
         }
     }
 }
@@ -156,7 +162,7 @@ impl Sandbox {
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
         let Call { tenant, entry, request, grants, time, inputs, work_dir, limits, sink, outside, .. } = call;
-        let (secret_environment, ended) = (call.secret_environment, call.ended);
+        let (secret_environment, ended, caches) = (call.secret_environment, call.ended, call.caches);
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
         let secrets = secrets(description, &request, &grants);
@@ -164,7 +170,7 @@ impl Sandbox {
         let revealed = matches!(outside, Outside::Replayed(_)).then_some(REVEALED);
         let masks = Masks::of(secrets.iter().map(|(_, value)| *value).chain(revealed));
         let short = too_short(&secrets);
-        let kept_back = leaks::masks(&grants);
+        let kept_back = Arc::new(leaks::masks(&grants));
         let asks = Asks::of(description, &request);
         let grants = grants.narrowed(&asks);
         let seam = Seam::new(&description.name, &action, sink, masks, asks, outside);
@@ -194,6 +200,7 @@ impl Sandbox {
             idempotency_key,
             secret_environment,
             ended,
+            caches,
             files,
             symbols,
         };
@@ -207,7 +214,9 @@ impl Sandbox {
             ran.seam.log(Level::Warn, limit);
         }
         let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
+        let mut saved = ran.saved;
         if result.is_ok() {
+            saved = leaks::of_caches(saved, Arc::clone(&kept_back), &ran.seam).await;
             (result, made) = leaks::without(result, made, kept_back, &ran.seam).await;
         }
         let result = match ran.seam.difference(result.as_ref().err().map(ToString::to_string).as_deref()) {
@@ -216,13 +225,14 @@ impl Sandbox {
             None => result,
         };
         made.retain(|_| result.is_ok());
+        saved.retain(|_| result.as_ref().is_ok_and(|outcome| !matches!(outcome, Outcome::Waiting(_))));
         let kept = ran.seam.recorded().map(|outside| Kept {
             request: outcome::masked_request(request, &ran.seam),
             outcome: result.as_ref().ok().map(|outcome| outcome::masked_whole(outcome.clone(), &ran.seam)),
             outside,
         });
         let Ran { seam, usage, started, results, .. } = ran;
-        CallEnd { result, outputs: made, undeclared, results, denials: seam.denials(), usage, kept, started }
+        CallEnd { result, outputs: made, undeclared, results, denials: seam.denials(), usage, kept, started, saved }
     }
 
     /// Runs something in a fresh instance, under all limits.
@@ -236,7 +246,8 @@ impl Sandbox {
         let Ok(_permit) = self.0.calls.acquire().await else {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
             let usage = Usage::default();
-            return Ran { result, files: None, results: Vec::new(), has_started: false, started: None, seam, usage };
+            let (results, saved) = (Vec::new(), Vec::new());
+            return Ran { result, files: None, results, has_started: false, started: None, saved, seam, usage };
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
         let state = self.state(making, &cpu);
@@ -287,11 +298,13 @@ impl Sandbox {
             host_calls: seam.calls(),
         };
         let has_started = state.as_ref().is_some_and(|state| state.held.commands.has_started());
-        let (files, started, results) = match state {
-            Some(state) => (Some(state.files), state.held.commands.into_started(), state.reported.into_reports()),
-            None => (None, None, Vec::new()),
+        let (files, started, saved, results) = match state {
+            Some(State { files, held, reported, .. }) => {
+                (Some(files), held.commands.into_started(), held.caches.into_saved(), reported.into_reports())
+            }
+            None => (None, None, Vec::new(), Vec::new()),
         };
-        Ran { result, files, results, has_started, started, seam, usage }
+        Ran { result, files, results, has_started, started, saved, seam, usage }
     }
 
     fn state(&self, making: Making<'_>, cpu: &Arc<CpuMeter>) -> State {
@@ -305,6 +318,7 @@ impl Sandbox {
             idempotency_key,
             secret_environment,
             ended,
+            caches,
             files,
             ..
         } = making;
@@ -326,6 +340,7 @@ impl Sandbox {
             scratch: files.scratch(),
             secret_environment,
             ended,
+            caches,
         });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);
@@ -384,6 +399,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         idempotency_key: "describe",
         secret_environment: Vec::new(),
         ended: None,
+        caches: CachesAt::Nowhere,
         files,
         symbols: None,
     };
@@ -408,6 +424,7 @@ struct Making<'a> {
     idempotency_key: &'a str,
     secret_environment: Vec<NamedValue>,
     ended: Option<JobEnded>,
+    caches: CachesAt,
     files: Files,
     symbols: Option<&'a Symbols>,
 }
@@ -419,6 +436,7 @@ struct Ran<T> {
     /// Also where it was made up, or is what was kept.
     has_started: bool,
     started: Option<Started>,
+    saved: Vec<SavedCache>,
     seam: Arc<Seam>,
     usage: Usage,
 }

@@ -51,6 +51,7 @@ mod action;
 mod answer;
 #[doc(hidden)]
 pub mod bindings;
+pub mod caches;
 pub mod clock;
 pub mod commands;
 #[doc(hidden)]
@@ -135,6 +136,6 @@ pub mod prelude {
     pub use crate::{
         Action, Choice, Decision, Deployed, Doing, Failure, Fetched, Input, Output, Report, Result, Resumed, Revision,
         Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait, Wake, action, clock,
-        commands, debug, error, files, http, info, plugin, results, secrets, tools, warn,
+        caches, commands, debug, error, files, http, info, plugin, results, secrets, tools, warn,
     };
 }
