@@ -29,6 +29,8 @@ const CACHES: &str = "caches";
 const KEY_BYTES_MAX: usize = 1 << 10;
 /// Stops a search through all that is kept for a great many fallbacks.
 const FALLBACKS_MAX: usize = 16;
+/// How much of a key or a directory is told.
+const SHOWN_BYTES_MAX: usize = 1 << 8;
 /// Of one call.
 const SAVED_MAX: usize = 16;
 
@@ -64,7 +66,7 @@ pub enum Operation {
 impl fmt::Display for CacheUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let operation = Caches::operation(self);
-        write!(f, "to {operation} the cache `{}` in {}", self.key, self.directory)
+        write!(f, "to {operation} the cache `{}` in {}", first_bytes(&self.key, SHOWN_BYTES_MAX), first_bytes(&self.directory, SHOWN_BYTES_MAX))
     }
 }
 
@@ -170,7 +172,7 @@ impl Caches {
         }
         let is_below = !used.directory.is_empty() && !used.directory.contains('\0') && stays_below(&self.scratch, directory);
         if !is_below || used.operation == Operation::Save && !self.scratch.join(directory).is_dir() {
-            let shown = first_bytes(&used.directory, KEY_BYTES_MAX);
+            let shown = first_bytes(&used.directory, SHOWN_BYTES_MAX);
             return Some(format!("there is no directory {shown:?} below /{SCRATCH}, without `..` and links on the way"));
         }
         None
@@ -220,7 +222,7 @@ impl Exchange for Caches {
     fn journaled(used: &CacheUse, answer: Option<&Answer>) -> (String, u64) {
         match answer.and_then(|answer| answer.found.as_ref()) {
             Some(FoundCache { key, digest }) => (format!("{} as {key} ({digest})", used.key), 0),
-            None => (used.key.clone(), 0),
+            None => (first_bytes(&used.key, KEY_BYTES_MAX).to_owned(), 0),
         }
     }
 
