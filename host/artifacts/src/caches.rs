@@ -92,7 +92,14 @@ impl Caches {
         let entries = folder.join("entries");
         fs::create_dir_all(&entries)?;
         let artifacts = Artifacts::open(folder)?;
-        Ok(Self { artifacts, entries, limits, storing: RwLock::default(), held: Mutex::default(), writing: Mutex::default() })
+        Ok(Self {
+            artifacts,
+            entries,
+            limits,
+            storing: RwLock::default(),
+            held: Mutex::default(),
+            writing: Mutex::default(),
+        })
     }
 
     /// The cache of this key; or else, of those whose keys begin with a fallback, in the order of the fallbacks, the one that was

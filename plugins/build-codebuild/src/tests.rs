@@ -298,8 +298,12 @@ fn cached(kind: &str, status: &str, kept: &[&str]) -> (Host, Result<Report<Expor
     let host = Host::new()
         .input("Source", &[("buildspec.yml", CACHED), ("a.txt", "a"), ("lib/a/own", "of the source\n")])
         .directory("projects", &[("app.json", &project)]);
-    let files =
-        [("src/lib/a/own", "of the cache\n"), ("src/lib/b/kept", "kept\n"), (".home/.m2/jar", "at home\n"), ("x/y", "z")];
+    let files = [
+        ("src/lib/a/own", "of the cache\n"),
+        ("src/lib/b/kept", "kept\n"),
+        (".home/.m2/jar", "at home\n"),
+        ("x/y", "z"),
+    ];
     build(kept.iter().fold(host, |host, key| host.cache(key, &files)), settings)
 }
 
@@ -311,7 +315,8 @@ fn a_build_begins_with_its_cache_and_keeps_it_if_it_succeeded() {
     let [(key, directory)] = saved.as_slice() else { panic!("{saved:?}") };
     assert!(host.log().contains(&format!("There is no cache `{key}` yet")), "{}", host.log());
     let of_paths = key.split_once(":v1-").unwrap().0;
-    for (path, text) in [("src/lib/a/new", "made\n"), ("src/lib/a/own", "of the source\n"), (".home/.m2/jar", "home\n")] {
+    for (path, text) in [("src/lib/a/new", "made\n"), ("src/lib/a/own", "of the source\n"), (".home/.m2/jar", "home\n")]
+    {
         assert_eq!(host.read(&format!("scratch/{directory}/{path}")), text);
     }
     assert_eq!(fs::read_link(host.path(&format!("scratch/{directory}/src/lib/a/link"))).unwrap().to_str(), Some("new"));

@@ -135,7 +135,8 @@ fn parts(paths: &[String]) -> Vec<(&'static str, Section)> {
             None => of_source.push(path.clone()),
         }
     }
-    let section = |files, base_directory| Section { files, base_directory, enable_symlinks: true, ..Section::default() };
+    let section =
+        |files, base_directory| Section { files, base_directory, enable_symlinks: true, ..Section::default() };
     let parts = [(SOURCE, section(of_source, None)), (HOME, section(of_home, Some(home)))];
     parts.into_iter().filter(|(_, section)| !section.files.is_empty()).collect()
 }

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pipewright_buildspec::{
-    Build, Buildspec, Content, Context, Entry, Listing, Next, Section, Session, Status, Where, assigned, exports, select,
+    Build, Buildspec, Content, Context, Entry, Listing, Next, Section, Session, Status, Where, assigned, exports,
+    select,
 };
 use pipewright_sdk::commands;
 use pipewright_sdk::files::FileKind;

@@ -163,11 +163,7 @@ impl Bundle {
     }
 
     /// What a call found of what earlier executions kept, by its keys, with the files in `blobs`.
-    pub fn caches(
-        &self,
-        call: &RecordedCall,
-        blobs: &Arc<dyn Blobs>,
-    ) -> Result<Vec<(String, Input)>, RecordingError> {
+    pub fn caches(&self, call: &RecordedCall, blobs: &Arc<dyn Blobs>) -> Result<Vec<(String, Input)>, RecordingError> {
         let found = call.outside.caches().into_iter().map(|(key, digest)| {
             let tree = self.unpacked(&digest, &format!("the cache {key}"), &**blobs)?;
             Ok((key.clone(), Input { name: key, tree: Arc::new(tree), blobs: Arc::clone(blobs) }))

@@ -163,8 +163,12 @@ pub fn complete(
         }
     }
     let calls = &room.bundle.recording.calls;
-    let inputs = calls.iter().flat_map(|call| &call.inputs).map(|(name, digest)| (format!("the input artifact {name}"), *digest));
-    let caches = calls.iter().flat_map(|call| call.outside.caches()).map(|(key, digest)| (format!("the cache {key}"), digest));
+    let inputs = calls
+        .iter()
+        .flat_map(|call| &call.inputs)
+        .map(|(name, digest)| (format!("the input artifact {name}"), *digest));
+    let caches =
+        calls.iter().flat_map(|call| call.outside.caches()).map(|(key, digest)| (format!("the cache {key}"), digest));
     for (what, digest) in inputs.chain(caches).collect::<Vec<_>>() {
         match (artifact(&digest), masks) {
             (Some((tree, blobs)), Some(masks)) => room.artifact(&what, &tree, &*blobs, masks),

@@ -66,7 +66,12 @@ pub enum Operation {
 impl fmt::Display for CacheUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let operation = Caches::operation(self);
-        write!(f, "to {operation} the cache `{}` in {}", first_bytes(&self.key, SHOWN_BYTES_MAX), first_bytes(&self.directory, SHOWN_BYTES_MAX))
+        write!(
+            f,
+            "to {operation} the cache `{}` in {}",
+            first_bytes(&self.key, SHOWN_BYTES_MAX),
+            first_bytes(&self.directory, SHOWN_BYTES_MAX)
+        )
     }
 }
 
@@ -117,7 +122,8 @@ impl Capability for Caches {
     type Kept = Exchanged<CacheUse, Answer>;
 
     fn asked(ask: &abi::Capability) -> Option<Asked<'_>> {
-        matches!(ask, abi::Capability::Caches).then(|| Asked::of_all(CACHES, "to keep directories for later executions"))
+        matches!(ask, abi::Capability::Caches)
+            .then(|| Asked::of_all(CACHES, "to keep directories for later executions"))
     }
 
     fn narrow(granted: &mut bool, asks: &Asks) {
@@ -164,16 +170,22 @@ impl Caches {
     fn invalid(&self, used: &CacheUse) -> Option<String> {
         let keys = || used.fallback_keys.iter().chain([&used.key]);
         let directory = Path::new(&used.directory);
-        if used.key.is_empty() || keys().any(|key| key.len() > KEY_BYTES_MAX) || used.fallback_keys.len() > FALLBACKS_MAX {
+        if used.key.is_empty()
+            || keys().any(|key| key.len() > KEY_BYTES_MAX)
+            || used.fallback_keys.len() > FALLBACKS_MAX
+        {
             return Some(format!("a key has 1 to {KEY_BYTES_MAX} bytes, and at most {FALLBACKS_MAX} fallbacks"));
         }
         if keys().any(|key| matches!(self.seam.masked(key), std::borrow::Cow::Owned(_))) {
             return Some("a secret is in the key: make the key without it".to_owned());
         }
-        let is_below = !used.directory.is_empty() && !used.directory.contains('\0') && stays_below(&self.scratch, directory);
+        let is_below =
+            !used.directory.is_empty() && !used.directory.contains('\0') && stays_below(&self.scratch, directory);
         if !is_below || used.operation == Operation::Save && !self.scratch.join(directory).is_dir() {
             let shown = first_bytes(&used.directory, SHOWN_BYTES_MAX);
-            return Some(format!("there is no directory {shown:?} below /{SCRATCH}, without `..` and links on the way"));
+            return Some(format!(
+                "there is no directory {shown:?} below /{SCRATCH}, without `..` and links on the way"
+            ));
         }
         None
     }
@@ -269,7 +281,12 @@ impl bindings::Host for State {
         Ok(self.held.caches.is_granted)
     }
 
-    async fn restore(&mut self, key: String, fallback_keys: Vec<String>, directory: String) -> Said<Option<bindings::Found>> {
+    async fn restore(
+        &mut self,
+        key: String,
+        fallback_keys: Vec<String>,
+        directory: String,
+    ) -> Said<Option<bindings::Found>> {
         let used = CacheUse { operation: Operation::Restore, key, fallback_keys, directory: directory.clone() };
         let found = match self.cache(used) {
             Ok(Answer { found: Some(found) }) => found,
@@ -284,7 +301,10 @@ impl bindings::Host for State {
         let FoundCache { key, digest } = found;
         Ok(match laid_out {
             Ok(copied) => {
-                let line = format!("The cache `{key}` (sha256:{digest}) is used: {} files in /{SCRATCH}/{directory}", copied.files);
+                let line = format!(
+                    "The cache `{key}` (sha256:{digest}) is used: {} files in /{SCRATCH}/{directory}",
+                    copied.files
+                );
                 self.seam.log(Level::Info, &line);
                 Ok(Some(bindings::Found { key, digest: digest.to_string() }))
             }

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::component::Linker;
 
 use pipewright_artifacts::files::{
-    Area, Blobs, Budget, Copied, FileError, FileErrorKind, FileKind, FileQuota, FileResult, Floor, Found, MadeOutput, Missing,
-    OpenFile, Role, Stat, Tree, identity_of, paths,
+    Area, Blobs, Budget, Copied, FileError, FileErrorKind, FileKind, FileQuota, FileResult, Floor, Found, MadeOutput,
+    Missing, OpenFile, Role, Stat, Tree, identity_of, paths,
 };
 use pipewright_base::memory::HostMemory;
 use rustix::io::Errno;
