@@ -214,18 +214,12 @@ impl Sandbox {
             ran.seam.log(Level::Warn, limit);
         }
         let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
-        let mut saved = ran.saved;
+        let saved = to_keep(&result, ran.saved, &kept_back, &ran.seam).await;
         if result.is_ok() {
-            saved = leaks::of_caches(saved, Arc::clone(&kept_back), &ran.seam).await;
             (result, made) = leaks::without(result, made, kept_back, &ran.seam).await;
         }
-        let result = match ran.seam.difference(result.as_ref().err().map(ToString::to_string).as_deref()) {
-            // Whatever it led to.
-            Some(difference) => Err(CallFailure::Differs(difference)),
-            None => result,
-        };
+        let result = as_was_kept(result, &ran.seam);
         made.retain(|_| result.is_ok());
-        saved.retain(|_| result.as_ref().is_ok_and(|outcome| !matches!(outcome, Outcome::Waiting(_))));
         let kept = ran.seam.recorded().map(|outside| Kept {
             request: outcome::masked_request(request, &ran.seam),
             outcome: result.as_ref().ok().map(|outcome| outcome::masked_whole(outcome.clone(), &ran.seam)),
@@ -439,6 +433,27 @@ struct Ran<T> {
     saved: Vec<SavedCache>,
     seam: Arc<Seam>,
     usage: Usage,
+}
+
+/// Where it did not do what was kept of it, whatever that led to.
+fn as_was_kept(result: Result<Outcome, CallFailure>, seam: &Seam) -> Result<Outcome, CallFailure> {
+    match seam.difference(result.as_ref().err().map(ToString::to_string).as_deref()) {
+        Some(difference) => Err(CallFailure::Differs(difference)),
+        None => result,
+    }
+}
+
+/// What a call that ended its action is to leave to later executions.
+async fn to_keep(
+    result: &Result<Outcome, CallFailure>,
+    saved: Vec<SavedCache>,
+    kept_back: &Arc<Masks>,
+    seam: &Seam,
+) -> Vec<SavedCache> {
+    match result {
+        Ok(Outcome::Waiting(_)) | Err(_) => Vec::new(),
+        Ok(_) => leaks::of_caches(saved, Arc::clone(kept_back), seam).await,
+    }
 }
 
 /// What a plugin's answer comes to: without secrets in what is shown, and no answer where there is one in what is given on.
