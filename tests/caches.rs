@@ -1,7 +1,7 @@
 //! Caches of real builds by `pipewright run` and `pipewright build`: what one leaves, the next one finds.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use serde_json::json;
 
@@ -34,6 +34,9 @@ fn build(home: &Home, project: &str, version: &str, last: &str, grants: &str) ->
         home.write(&format!("projects/{name}.json"), &project.to_string());
     }
     home.write("projects/bare.json", "{}");
+    let variable = json!({ "name": "TOKEN", "value": "token", "type": "PARAMETER_STORE" });
+    let secret = json!({ "cache": { "type": "S3" }, "environment": { "environmentVariables": [variable] } });
+    home.write("projects/secret.json", &secret.to_string());
     home.run(&["run", "pipeline.json", "--source", "Source=code", "--grants", "grants.toml", "--data", "data"])
 }
 
@@ -79,6 +82,21 @@ fn links_of_a_build_do_no_harm() {
     last.check(0, &["version 3"]);
     assert!(!last.text.contains("secret.txt") && !last.text.contains("out"), "{}", last.text);
     assert_eq!(fs::read_dir(home.path("outside")).unwrap().count(), 1);
+}
+
+/// Later builds may be given fewer secrets.
+#[test]
+fn a_cache_with_a_secret_in_it_is_not_kept() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let home = Home::new();
+    fs::set_permissions(home.write("token", "correct-horse-battery"), fs::Permissions::from_mode(0o600)).unwrap();
+    let grants = format!("{CACHE_GRANT}secrets.token = {{ file = \"token\", commands = true }}\n");
+    let leak = "printf %s \"$TOKEN\" | base64 >deps/token";
+    let leaked = build(&home, "secret", "1", leak, &grants);
+    leaked.check(0, &["is not kept: a secret that the action was granted is in src/deps/token"]);
+    build(&home, "secret", "2", ":", &grants).check(0, &["nothing", ") is kept"]);
 }
 
 #[test]
