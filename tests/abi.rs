@@ -71,7 +71,7 @@ fn each_kind_of_break_is_found() {
     check("world rule-plugin {", "world more { include imports; } world rule-plugin {", &[]);
     check("    /// the file patterns", "    /// other words", &[]);
     check("        randomness,\n", "        randomness,\n        more,\n", &["plugin.capability was variant"]);
-    check("        commands,\n    }", "        commands,\n        more,\n    }", &[]);
+    check("        caches,\n    }", "        caches,\n        more,\n    }", &[]);
     // Types.
     check("        value: string,\n", "", &["types.named-value was record { name: string, value: string }"]);
     check("        value: string,\n", "        value: string,\n        more: u8,\n", &["types.named-value was record"]);

@@ -7,6 +7,7 @@ mod accounts;
 mod author_loop;
 mod authors;
 mod builds;
+mod caches;
 mod cases;
 mod chain;
 mod client;

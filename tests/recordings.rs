@@ -241,6 +241,7 @@ fn an_action_by_itself_is_recorded() {
         ("randomness", "randomness = true", "randomness bytes"),
         ("secrets", "secrets.token = { file = \"token\", hosts = [], reveal = true }", "secrets reveal token"),
         ("directories", "directories.shelf = { path = \"shelf\", access = \"read\" }", "directories open"),
+        ("caches", "caches = true", "caches restore index"),
     ];
     let mut said = String::new();
     for (capability, grant, call) in cases {

@@ -7,6 +7,7 @@
 //! ([`Blobs`]) is followed twice, first for trees and then for blobs. It needs that an action's
 //! outputs are taken in, and its success is committed, within [`COLLECT_GRACE_MILLISECONDS`] of the first file.
 
+pub mod caches;
 pub mod files;
 
 use std::collections::VecDeque;

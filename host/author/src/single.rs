@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use pipewright_artifacts::files::{BlobDir, Blobs, FileQuota, Tree, collect, remove_tree};
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, TypeId};
+use pipewright_sandbox::capabilities::caches::CachesAt;
 use pipewright_sandbox::capabilities::commands::{Ended, Started};
 use pipewright_sandbox::files::{Input, OUTPUTS, SCRATCH};
 use pipewright_sandbox::grants::Grants;
@@ -103,6 +104,7 @@ impl Place {
             work_dir: self.work(),
             secret_environment: Vec::new(),
             ended: after.ended,
+            caches: CachesAt::Nowhere,
             limits: single.limits.clone(),
             sink,
             outside: match &keeper {

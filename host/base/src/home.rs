@@ -87,6 +87,11 @@ impl DataDirectory {
         self.0.join("work")
     }
 
+    /// What builds keep for later ones; on the file system of the work, from which it moves there by renaming.
+    pub fn caches(&self) -> PathBuf {
+        self.0.join("caches")
+    }
+
     /// What workers of jobs fetched and uploaded, until their actions end.
     pub fn jobs(&self) -> PathBuf {
         self.0.join("jobs")

@@ -117,6 +117,7 @@ fn project(buildspec: &str, image: Option<&str>, variables: &[(String, String)])
     json!({
         "name": PROJECT,
         "source": { "buildspec": buildspec },
+        "cache": { "type": "LOCAL", "modes": ["LOCAL_CUSTOM_CACHE"] },
         "environment": { "image": image.unwrap_or_default(), "environmentVariables": variables },
     })
 }
@@ -140,7 +141,8 @@ fn grants(arguments: &Arguments, dir: PathBuf, projects: PathBuf) -> Result<Gran
         list(&arguments.network),
         list(&images)
     );
-    let mut granted = grants::in_one_action(ACTION, &[line]).map_err(Ended::usage)?;
+    let lines = [line, "caches = true".to_owned()];
+    let mut granted = grants::in_one_action(ACTION, &lines).map_err(Ended::usage)?;
     granted.add_directory(ACTION, "projects", projects);
     if let Some(repository) = linked_repository(&dir) {
         granted.add_directory("Source/Source", SOURCE_REPOSITORY, repository);

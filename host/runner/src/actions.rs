@@ -4,6 +4,7 @@
 //! report.
 
 mod build;
+mod caches;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -13,10 +14,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use pipewright_artifacts::caches::Caches;
 use pipewright_artifacts::files::{FileQuota, MadeOutput};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{self, Declared, FailureType, Report, RunAction, Success, all};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
+use pipewright_sandbox::capabilities::caches::CachesAt;
 use pipewright_sandbox::capabilities::commands::{self, Started};
 use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::{Grants, SecretGrant};
@@ -55,6 +58,7 @@ pub struct SandboxActions {
     pub sandbox: Sandbox,
     pub plugins: Plugins,
     pub artifacts: Arc<Artifacts>,
+    pub caches: Arc<Caches>,
     pub grants: GrantBook,
     /// What grants name of the accounts' own secrets.
     pub secrets: StoredSecrets,
@@ -296,6 +300,7 @@ impl SandboxActions {
                 work_dir: folder.0.clone(),
                 secret_environment: request::secret_environment(run),
                 ended: ended.take(),
+                caches: CachesAt::Kept(Arc::clone(&self.caches), caches::space(pipeline, run)),
                 limits: limits.clone(),
                 sink: log.clone(),
                 outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref().map_or(0, Keeper::bytes))),
@@ -317,7 +322,12 @@ impl SandboxActions {
             let (Some(started), Ok(Outcome::Waiting(wait))) = (end.started.take(), &end.result) else {
                 denials.append(&mut end.denials);
                 end.denials = denials;
-                break self.report(pipeline, run, end, &limits.files).await.outcome;
+                let saved = std::mem::take(&mut end.saved);
+                let outcome = self.report(pipeline, run, end, &limits.files).await.outcome;
+                if let machine::Outcome::Succeeded(_) = outcome {
+                    self.keep_caches(pipeline, run, saved, &log).await;
+                }
+                break outcome;
             };
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
             let refused = started.clone();
@@ -393,8 +403,10 @@ impl SandboxActions {
             Masks::of(granted.iter().flat_map(SecretGrant::values).chain(settings.iter().map(String::as_str)))
         });
         recording::complete(&mut bundle, component, masks.as_ref(), |digest| {
-            let tree = self.artifacts.tree(&digest.to_string()).ok()?;
-            Some((tree, self.artifacts.blobs().clone()))
+            match self.artifacts.tree(&digest.to_string()) {
+                Ok(tree) => Some((tree, self.artifacts.blobs().clone())),
+                Err(_) => self.caches.tree(digest),
+            }
         });
         Ok(Some(bundle.to_bytes()?.into()))
     }

@@ -19,6 +19,7 @@ use crate::secret_keys::SecretKeys;
 use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
 use pipewright_artifacts::Artifacts;
+use pipewright_artifacts::caches::{CacheLimits, Caches};
 use pipewright_base::Scope;
 use pipewright_base::clock::{self, Clock};
 use pipewright_base::fair::Permits;
@@ -88,6 +89,7 @@ impl Default for Identity {
 pub struct Kept {
     pub store: Arc<dyn Store>,
     pub artifacts: Arc<Artifacts>,
+    pub caches: Arc<Caches>,
 }
 
 /// The sandbox, with this very binary as its compiler.
@@ -133,7 +135,8 @@ impl Host {
         plugins: Plugins,
         grants: GrantBook,
     ) -> anyhow::Result<Self> {
-        let kept = Kept { store, artifacts: Arc::new(Artifacts::open(&data.artifacts())?) };
+        let caches = Arc::new(Caches::open(&data.caches(), CacheLimits::default())?);
+        let kept = Kept { store, artifacts: Arc::new(Artifacts::open(&data.artifacts())?), caches };
         Ok(Self::with_runner(data, kept, identity, sandbox, plugins, grants, |actions| Arc::new(Runner(actions))))
     }
 
@@ -147,7 +150,7 @@ impl Host {
         grants: GrantBook,
         runner: impl FnOnce(Arc<SandboxActions>) -> Arc<dyn Actions>,
     ) -> Self {
-        let Kept { store, artifacts } = kept;
+        let Kept { store, artifacts, caches } = kept;
         let keys = identity.secret_keys.map_or_else(|| SecretKeys::own(data.secret_keys()), SecretKeys::given);
         let images = ImagesAt {
             folder: identity.images.unwrap_or_else(|| data.images()),
@@ -157,6 +160,7 @@ impl Host {
             sandbox,
             plugins,
             artifacts,
+            caches,
             grants,
             secrets: StoredSecrets::new(keys, Arc::clone(&store)),
             store: Arc::clone(&store) as _,

@@ -15,12 +15,13 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
 
 use crate::abi::{Description, Entry, Failure, NamedValue, Outcome, Request};
-use crate::bindings::exports::pipewright::plugin::{approval, build, deploy, invoke, rule, source, test};
+use crate::capabilities::caches::{CachesAt, SavedCache};
 use crate::capabilities::commands::{Ended as JobEnded, Started};
 use crate::capabilities::secrets::Secrets;
 use crate::capabilities::{Held, Setup};
 use crate::clock::CpuMeter;
 use crate::description;
+use crate::enter::enter;
 use pipewright_artifacts::files::{Floor, MadeOutput};
 
 use crate::explain::{NotOffered, explain};
@@ -64,6 +65,8 @@ pub struct Call {
     pub secret_environment: Vec<NamedValue>,
     /// How the program ended that the call before started. Its scratch is in `work_dir`, and is this call's.
     pub ended: Option<JobEnded>,
+    /// Where it finds what earlier executions kept.
+    pub caches: CachesAt,
     pub limits: CallLimits,
     pub sink: Arc<dyn Sink>,
     /// Whether the call reaches what is outside, and what is kept of it.
@@ -88,6 +91,8 @@ pub struct CallEnd {
     pub kept: Option<Kept>,
     /// The program for whose end it waits, if it waits. Whoever made the call runs it, in the scratch of its `work_dir`.
     pub started: Option<Started>,
+    /// What is to be kept for later executions, if it succeeded. Whoever made the call keeps it, out of its `work_dir`.
+    pub saved: Vec<SavedCache>,
 }
 
 impl CallEnd {
@@ -102,6 +107,7 @@ impl CallEnd {
             usage: Usage::default(),
             kept: None,
             started: None,
+            saved: Vec::new(),
         }
     }
 }
@@ -156,7 +162,7 @@ impl Sandbox {
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
         let Call { tenant, entry, request, grants, time, inputs, work_dir, limits, sink, outside, .. } = call;
-        let (secret_environment, ended) = (call.secret_environment, call.ended);
+        let (secret_environment, ended, caches) = (call.secret_environment, call.ended, call.caches);
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
         let secrets = secrets(description, &request, &grants);
@@ -164,7 +170,7 @@ impl Sandbox {
         let revealed = matches!(outside, Outside::Replayed(_)).then_some(REVEALED);
         let masks = Masks::of(secrets.iter().map(|(_, value)| *value).chain(revealed));
         let short = too_short(&secrets);
-        let kept_back = leaks::masks(&grants);
+        let kept_back = Arc::new(leaks::masks(&grants));
         let asks = Asks::of(description, &request);
         let grants = grants.narrowed(&asks);
         let seam = Seam::new(&description.name, &action, sink, masks, asks, outside);
@@ -194,6 +200,7 @@ impl Sandbox {
             idempotency_key,
             secret_environment,
             ended,
+            caches,
             files,
             symbols,
         };
@@ -207,14 +214,11 @@ impl Sandbox {
             ran.seam.log(Level::Warn, limit);
         }
         let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
+        let saved = to_keep(&result, ran.saved, &kept_back, &ran.seam).await;
         if result.is_ok() {
             (result, made) = leaks::without(result, made, kept_back, &ran.seam).await;
         }
-        let result = match ran.seam.difference(result.as_ref().err().map(ToString::to_string).as_deref()) {
-            // Whatever it led to.
-            Some(difference) => Err(CallFailure::Differs(difference)),
-            None => result,
-        };
+        let result = as_was_kept(result, &ran.seam);
         made.retain(|_| result.is_ok());
         let kept = ran.seam.recorded().map(|outside| Kept {
             request: outcome::masked_request(request, &ran.seam),
@@ -222,7 +226,7 @@ impl Sandbox {
             outside,
         });
         let Ran { seam, usage, started, results, .. } = ran;
-        CallEnd { result, outputs: made, undeclared, results, denials: seam.denials(), usage, kept, started }
+        CallEnd { result, outputs: made, undeclared, results, denials: seam.denials(), usage, kept, started, saved }
     }
 
     /// Runs something in a fresh instance, under all limits.
@@ -236,7 +240,8 @@ impl Sandbox {
         let Ok(_permit) = self.0.calls.acquire().await else {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
             let usage = Usage::default();
-            return Ran { result, files: None, results: Vec::new(), has_started: false, started: None, seam, usage };
+            let (results, saved) = (Vec::new(), Vec::new());
+            return Ran { result, files: None, results, has_started: false, started: None, saved, seam, usage };
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
         let state = self.state(making, &cpu);
@@ -287,11 +292,13 @@ impl Sandbox {
             host_calls: seam.calls(),
         };
         let has_started = state.as_ref().is_some_and(|state| state.held.commands.has_started());
-        let (files, started, results) = match state {
-            Some(state) => (Some(state.files), state.held.commands.into_started(), state.reported.into_reports()),
-            None => (None, None, Vec::new()),
+        let (files, started, saved, results) = match state {
+            Some(State { files, held, reported, .. }) => {
+                (Some(files), held.commands.into_started(), held.caches.into_saved(), reported.into_reports())
+            }
+            None => (None, None, Vec::new(), Vec::new()),
         };
-        Ran { result, files, results, has_started, started, seam, usage }
+        Ran { result, files, results, has_started, started, saved, seam, usage }
     }
 
     fn state(&self, making: Making<'_>, cpu: &Arc<CpuMeter>) -> State {
@@ -305,6 +312,7 @@ impl Sandbox {
             idempotency_key,
             secret_environment,
             ended,
+            caches,
             files,
             ..
         } = making;
@@ -326,6 +334,7 @@ impl Sandbox {
             scratch: files.scratch(),
             secret_environment,
             ended,
+            caches,
         });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);
@@ -384,6 +393,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         idempotency_key: "describe",
         secret_environment: Vec::new(),
         ended: None,
+        caches: CachesAt::Nowhere,
         files,
         symbols: None,
     };
@@ -408,6 +418,7 @@ struct Making<'a> {
     idempotency_key: &'a str,
     secret_environment: Vec<NamedValue>,
     ended: Option<JobEnded>,
+    caches: CachesAt,
     files: Files,
     symbols: Option<&'a Symbols>,
 }
@@ -419,8 +430,30 @@ struct Ran<T> {
     /// Also where it was made up, or is what was kept.
     has_started: bool,
     started: Option<Started>,
+    saved: Vec<SavedCache>,
     seam: Arc<Seam>,
     usage: Usage,
+}
+
+/// Where it did not do what was kept of it, whatever that led to.
+fn as_was_kept(result: Result<Outcome, CallFailure>, seam: &Seam) -> Result<Outcome, CallFailure> {
+    match seam.difference(result.as_ref().err().map(ToString::to_string).as_deref()) {
+        Some(difference) => Err(CallFailure::Differs(difference)),
+        None => result,
+    }
+}
+
+/// What a call that ended its action is to leave to later executions.
+async fn to_keep(
+    result: &Result<Outcome, CallFailure>,
+    saved: Vec<SavedCache>,
+    kept_back: &Arc<Masks>,
+    seam: &Seam,
+) -> Vec<SavedCache> {
+    match result {
+        Ok(Outcome::Waiting(_)) | Err(_) => Vec::new(),
+        Ok(_) => leaks::of_caches(saved, Arc::clone(kept_back), seam).await,
+    }
 }
 
 /// What a plugin's answer comes to: without secrets in what is shown, and no answer where there is one in what is given on.
@@ -519,75 +552,4 @@ async fn instantiate<'a>(
     let store = slot.insert(store(ready.instance.engine(), state, limits, cpu));
     let instance = ready.instance.instantiate_async(&mut *store).await?;
     Ok((store, instance, &ready.exports))
-}
-
-async fn enter(
-    store: &mut Store<State>,
-    instance: &Instance,
-    exports: &Exports,
-    entry: &Entry,
-    request: &Request,
-) -> wasmtime::Result<Result<Outcome, Failure>> {
-    match entry {
-        Entry::SourceLatest => {
-            let source = offered(&exports.source, "source")?.load(&mut *store, instance)?;
-            Ok(source.call_latest(store, request).await?.map(|outcome| match outcome {
-                source::LatestOutcome::Found(revision) => Outcome::Latest(revision),
-                source::LatestOutcome::Waiting(wait) => Outcome::Waiting(wait),
-            }))
-        }
-        Entry::SourceFetch { revision } => {
-            let source = offered(&exports.source, "source")?.load(&mut *store, instance)?;
-            Ok(source.call_fetch(store, request, revision.as_deref()).await?.map(|outcome| match outcome {
-                source::FetchOutcome::Done(fetched) => Outcome::Fetched(fetched),
-                source::FetchOutcome::Waiting(wait) => Outcome::Waiting(wait),
-            }))
-        }
-        Entry::Build => {
-            let build = offered(&exports.build, "build")?.load(&mut *store, instance)?;
-            Ok(build.call_run(store, request).await?.map(|outcome| match outcome {
-                build::Outcome::Done(report) => Outcome::Built(report),
-                build::Outcome::Waiting(wait) => Outcome::Waiting(wait),
-            }))
-        }
-        Entry::Test => {
-            let test = offered(&exports.test, "test")?.load(&mut *store, instance)?;
-            Ok(test.call_run(store, request).await?.map(|outcome| match outcome {
-                test::Outcome::Done(tested) => Outcome::Tested(tested),
-                test::Outcome::Waiting(wait) => Outcome::Waiting(wait),
-            }))
-        }
-        Entry::Deploy => {
-            let deploy = offered(&exports.deploy, "deploy")?.load(&mut *store, instance)?;
-            Ok(deploy.call_run(store, request).await?.map(|outcome| match outcome {
-                deploy::Outcome::Done(deployed) => Outcome::Deployed(deployed),
-                deploy::Outcome::Waiting(wait) => Outcome::Waiting(wait),
-            }))
-        }
-        Entry::Approval => {
-            let approval = offered(&exports.approval, "approval")?.load(&mut *store, instance)?;
-            Ok(approval.call_run(store, request).await?.map(|outcome| match outcome {
-                approval::Outcome::Decided(decision) => Outcome::Decided(decision),
-                approval::Outcome::Waiting(wait) => Outcome::Waiting(wait),
-            }))
-        }
-        Entry::Invoke => {
-            let invoke = offered(&exports.invoke, "invoke")?.load(&mut *store, instance)?;
-            Ok(invoke.call_run(store, request).await?.map(|outcome| match outcome {
-                invoke::Outcome::Done(report) => Outcome::Invoked(report),
-                invoke::Outcome::Waiting(wait) => Outcome::Waiting(wait),
-            }))
-        }
-        Entry::Rule => {
-            let rule = offered(&exports.rule, "rule")?.load(&mut *store, instance)?;
-            Ok(rule.call_run(store, request).await?.map(|outcome| match outcome {
-                rule::Outcome::Decided(verdict) => Outcome::Verdict(verdict),
-                rule::Outcome::Waiting(wait) => Outcome::Waiting(wait),
-            }))
-        }
-    }
-}
-
-fn offered<'a, T>(indices: &'a Option<T>, interface: &'static str) -> Result<&'a T, NotOffered> {
-    indices.as_ref().ok_or(NotOffered(interface))
 }

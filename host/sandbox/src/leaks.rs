@@ -7,15 +7,17 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use pipewright_artifacts::files::MadeOutput;
 
 use crate::abi::{Failure, FailureKind, Outcome, Report, TestCase};
 use crate::call::CallFailure;
+use crate::capabilities::caches::SavedCache;
 use crate::capabilities::commands::SECRET_CHARS_MIN;
 use crate::grants::{Grants, SecretGrant};
 use crate::masks::Masks;
-use crate::seam::Seam;
+use crate::seam::{Level, Seam};
 
 /// What is looked for: all that programs may be given. Shorter values are not given to any, and are in ordinary texts, too.
 pub(crate) fn masks(grants: &Grants) -> Masks {
@@ -27,7 +29,7 @@ pub(crate) fn masks(grants: &Grants) -> Masks {
 pub(crate) async fn without(
     result: Result<Outcome, CallFailure>,
     made: Vec<MadeOutput>,
-    masks: Masks,
+    masks: Arc<Masks>,
     seam: &Seam,
 ) -> (Result<Outcome, CallFailure>, Vec<MadeOutput>) {
     if made.is_empty() || masks.is_empty() {
@@ -44,6 +46,25 @@ pub(crate) async fn without(
         Err(error) => Err(CallFailure::Host(error.context("looking for secrets in what the action made"))),
     };
     (result, made)
+}
+
+/// Of what is to be kept for later executions, that in which there is no secret; of the rest the log tells.
+pub(crate) async fn of_caches(saved: Vec<SavedCache>, masks: Arc<Masks>, seam: &Seam) -> Vec<SavedCache> {
+    if saved.is_empty() || masks.is_empty() {
+        return saved;
+    }
+    let look = move || saved.into_iter().map(|cache| (below(&cache.directory, &masks), cache)).collect::<Vec<_>>();
+    let looked = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+    let clean = looked.into_iter().filter_map(|(found, SavedCache { key, directory })| {
+        let why = match found {
+            Ok(None) => return Some(SavedCache { key, directory }),
+            Ok(Some(path)) => format!("a secret that the action was granted is in {path}"),
+            Err(error) => error.to_string(),
+        };
+        seam.log(Level::Warn, &format!("The cache `{key}` is not kept: {why}"));
+        None
+    });
+    clean.collect()
 }
 
 pub(crate) fn failure(place: &str, seam: &Seam) -> CallFailure {

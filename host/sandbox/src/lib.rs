@@ -14,6 +14,7 @@ mod codes;
 mod compile;
 mod description;
 mod engine;
+mod enter;
 mod explain;
 pub mod files;
 pub mod grants;

@@ -19,6 +19,7 @@ use wasmtime_wasi::{I32Exit, WasiCtx};
 use crate::abi::NamedValue;
 use crate::bindings::pipewright::plugin::tools as abi;
 use crate::call::{CallFailure, store};
+use crate::capabilities::caches::CachesAt;
 use crate::capabilities::secrets::Secrets;
 use crate::capabilities::{Held, Setup};
 use crate::clock::CpuMeter;
@@ -150,6 +151,7 @@ impl State {
         let mut grants = grants.clone();
         grants.secrets.clear();
         grants.commands = None;
+        grants.caches = false;
         if !tool.network {
             grants.http.clear();
         }
@@ -173,6 +175,7 @@ impl State {
             scratch: self.files.scratch(),
             secret_environment: Vec::new(),
             ended: None,
+            caches: CachesAt::Nowhere,
         });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources_max);

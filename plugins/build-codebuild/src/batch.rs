@@ -69,7 +69,7 @@ impl Build<'_> {
         let Self { action, settings, ground, build, .. } = self;
         let own = match &build.buildspec {
             Some(path) => match buildspec(ground.primary.as_ref(), path, !has_run)? {
-                Ok(own) => Some(own),
+                Ok(own) => Some(Buildspec { cache: None, ..own }),
                 Err(context) => {
                     without_source(context);
                     return Ok(Step::Done(false));

@@ -98,12 +98,18 @@ fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
     let is_first = is_first(action)?;
     let ground = Ground::read(action, settings, is_first)?;
     let said = settings.buildspec_override.as_deref().unwrap_or(&ground.project.source.buildspec);
-    let buildspec = match buildspec(ground.primary.as_ref(), said, is_first)? {
+    let mut buildspec = match buildspec(ground.primary.as_ref(), said, is_first)? {
         Ok(buildspec) => buildspec,
         Err(context) => return Ok(Step::Done(finished(action, settings, &without_source(context)))),
     };
     if is_first {
         downloaded(&buildspec, settings);
+    }
+    if let Some(why) = ground.without_cache(settings)
+        && buildspec.cache.take().is_some()
+        && is_first
+    {
+        info!("Passed over: cache: {why}");
     }
     if settings.batch_enabled {
         return batch::go_on(action, settings, &ground, &buildspec);
@@ -115,6 +121,7 @@ fn go_on(action: &Action, settings: &Configuration) -> Result<Step<Finished>> {
         Progress::Ended(ended) => ended,
     };
     ended.upload(action, &buildspec);
+    ended.keep_cache(&buildspec);
     let tests = reports::tests(&buildspec, &ended, None);
     let mut finished = finished(action, settings, ended.build());
     if finished.failure.is_none() {
@@ -149,6 +156,17 @@ impl Ground {
         };
         let primary = primary(action, settings.primary_source.as_deref())?;
         Ok(Self { project: found.unwrap_or_default(), primary, started_with })
+    }
+
+    /// Why a build keeps no cache, whatever its buildspec says.
+    fn without_cache(&self, settings: &Configuration) -> Option<&'static str> {
+        if settings.batch_enabled {
+            Some("the builds of a batch have none")
+        } else if !self.project.cache.is_kept() {
+            Some("the project keeps none: its `cache` is to be of the type S3, or LOCAL with LOCAL_CUSTOM_CACHE")
+        } else {
+            (!caches::is_granted()).then_some("the grant has no `caches = true`")
+        }
     }
 
     /// The variables of a build, which may be one of a batch.
@@ -257,7 +275,6 @@ fn downloaded(buildspec: &Buildspec, settings: &Configuration) {
     let passed_over = [
         (users.iter().any(|phase| phase.run_as.is_some()), "run-as: every command runs as a user without rights"),
         (settings.service_role_arn_override.is_some(), "ServiceRoleArnOverride: the grant says what a build may do"),
-        (buildspec.cache.is_some(), "cache: every build begins without one"),
         (buildspec.env.git_credential_helper, "git-credential-helper: there is none"),
     ];
     for (_, what) in passed_over.iter().filter(|(is_said, _)| *is_said) {
@@ -284,6 +301,7 @@ plugin! {
     name: "pipewright/build-codebuild",
     asks: [
         ask(Capability::Commands, "to run the commands of the buildspec"),
+        ask(Capability::Caches, "to keep the buildspec's `cache`, where the project says so"),
         ask(Capability::ReadDirectory("projects".into()), "the projects, each a file NAME.json"),
     ],
     build: [codebuild],

@@ -21,6 +21,27 @@ pub(crate) struct Project {
     pub source: Source,
     pub environment: Environment,
     pub timeout_in_minutes: Option<u64>,
+    pub cache: ProjectCache,
+}
+
+/// Where CodeBuild would keep it does not matter.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProjectCache {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub modes: Vec<String>,
+}
+
+impl ProjectCache {
+    /// Whether builds keep what the buildspec's `cache` names. The other modes are of sources and of Docker.
+    pub fn is_kept(&self) -> bool {
+        match self.kind.as_str() {
+            "S3" => true,
+            "LOCAL" => self.modes.iter().any(|mode| mode == "LOCAL_CUSTOM_CACHE"),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -282,3 +282,66 @@ phases: {build: {commands: ['SAID=\"$CODEBUILD_BUILD_NUMBER $CODEBUILD_INITIATOR
     assert_eq!(report.external_id.as_deref(), Some("app:1"));
     assert_eq!(report.variables, [("SAID".to_owned(), "7 ada main".to_owned())]);
 }
+
+const CACHED: &str = "
+version: 0.2
+phases: {build: {commands: ['cat lib/*/* ~/.m2/* || true', 'mkdir -p lib/a ~/.m2', 'echo made >lib/a/new', 'echo home >~/.m2/jar', 'ln -s new lib/a/link', 'exit ${STATUS:-0}']}}
+cache: {paths: ['lib/**/*', '/root/.m2/**/*'], key: 'v$KIND-$(codebuild-hash-files *.txt)', fallback-keys: [v1-]}
+";
+
+/// A build with a cache of the project, which an earlier one kept under each of these keys.
+fn cached(kind: &str, status: &str, kept: &[&str]) -> (Host, Result<Report<Exported>>) {
+    let variables = format!(r#"[{{"name": "KIND", "value": "1"}}, {{"name": "STATUS", "value": "{status}"}}]"#);
+    let project = format!(
+        r#"{{"cache": {{"type": "{kind}", "modes": ["LOCAL_CUSTOM_CACHE"]}}, "environment": {{"environmentVariables": {variables}}}}}"#
+    );
+    let host = Host::new()
+        .input("Source", &[("buildspec.yml", CACHED), ("a.txt", "a"), ("lib/a/own", "of the source\n")])
+        .directory("projects", &[("app.json", &project)]);
+    let files = [
+        ("src/lib/a/own", "of the cache\n"),
+        ("src/lib/b/kept", "kept\n"),
+        (".home/.m2/jar", "at home\n"),
+        ("x/y", "z"),
+    ];
+    build(kept.iter().fold(host, |host, key| host.cache(key, &files)), settings)
+}
+
+#[test]
+fn a_build_begins_with_its_cache_and_keeps_it_if_it_succeeded() {
+    let (host, report) = cached("S3", "0", &[]);
+    report.unwrap();
+    let saved = host.saved_caches();
+    let [(key, directory)] = saved.as_slice() else { panic!("{saved:?}") };
+    assert!(host.log().contains(&format!("There is no cache `{key}` yet")), "{}", host.log());
+    let of_paths = key.split_once(":v1-").unwrap().0;
+    for (path, text) in [("src/lib/a/new", "made\n"), ("src/lib/a/own", "of the source\n"), (".home/.m2/jar", "home\n")]
+    {
+        assert_eq!(host.read(&format!("scratch/{directory}/{path}")), text);
+    }
+    assert_eq!(fs::read_link(host.path(&format!("scratch/{directory}/src/lib/a/link"))).unwrap().to_str(), Some("new"));
+    drop(host);
+
+    // The very key stays as it is; what begins with a fallback is used, and its own is made.
+    let other = format!("{of_paths}:v1-other");
+    for (kept, saves) in [(key.as_str(), 0), (&other, 1)] {
+        let (host, report) = cached("LOCAL", "0", &[kept]);
+        report.unwrap();
+        assert_eq!(host.saved_caches().len(), saves, "{kept}");
+        assert!(host.log().contains("of the source\nkept\nat home\n"), "{}", host.log());
+        assert!(!host.path("scratch/x").exists());
+    }
+}
+
+#[test]
+fn what_keeps_a_build_from_a_cache() {
+    let check = |kind: &str, status: &str, said: &str| {
+        let (host, report) = cached(kind, status, &["other:v1-x"]);
+        assert_eq!(report.is_ok(), status == "0");
+        assert!(host.saved_caches().is_empty(), "{kind} {status}");
+        assert!(host.log().contains(said), "{}", host.log());
+        assert!(!host.log().contains("kept\n"), "{}", host.log());
+    };
+    check("NO_CACHE", "0", "Passed over: cache: the project keeps none");
+    check("S3", "3", "There is no cache");
+}

@@ -15,11 +15,12 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batched;
+use crate::cache;
 use crate::driver::{self, DIRECTORY_FILE, EXITS_FILE, Step, VARIABLES_FILE};
 use crate::results::Ended;
 
 /// Directories of the scratch: the primary source, the other inputs by their names, and the files by which we speak with shells.
-const SOURCE: &str = "src";
+pub(crate) const SOURCE: &str = "src";
 const OTHERS: &str = "inputs";
 const SHELL: &str = "shell";
 /// Of its own `/tmp` a job leaves nothing to the next one.
@@ -61,6 +62,9 @@ pub(crate) struct Course {
     /// Where the build is one of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batch: Option<Batched>,
+    /// Under which key what the build leaves is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cache: Option<String>,
 }
 
 pub(crate) fn resumed(action: &Action) -> Result<Option<Course>> {
@@ -129,7 +133,8 @@ fn go_on(action: &Action, plan: &Plan<'_>, batch: Option<&Batched>, resumed: Opt
         keep(&mut session, &shell, &plan.secrets)?;
         take(&mut build, &mut course, &shell)?;
     } else {
-        (course, session) = (Course::default(), begun(action, plan)?);
+        course = Course::default();
+        (session, course.cache) = begun(action, plan)?;
     }
     course.batch = batch.cloned();
     loop {
@@ -140,11 +145,11 @@ fn go_on(action: &Action, plan: &Plan<'_>, batch: Option<&Batched>, resumed: Opt
                 seconds => return start(&build, &run, &session, plan, &shell, course, seconds).map(Progress::Waiting),
             },
             Next::BeginAgain => {
-                session = begun(action, plan)?;
+                (session, course.cache) = begun(action, plan)?;
                 build.began_again();
             }
             Next::Upload | Next::Nothing => {
-                return Ok(Progress::Ended(Box::new(Ended::new(build, session, action.scratch()))));
+                return Ok(Progress::Ended(Box::new(Ended::new(build, session, action.scratch(), course.cache))));
             }
         }
     }
@@ -196,9 +201,9 @@ fn remaining(plan: &Plan<'_>, course: &Course) -> Option<u64> {
     plan.wall_seconds_max.map(|most| most.saturating_sub(course.wall_micros / 1_000_000))
 }
 
-/// Lays out the sources, and gives what the first command finds.
-fn begun(action: &Action, plan: &Plan<'_>) -> Result<Session> {
-    for folder in [SOURCE, OTHERS, SHELL, TEMPORARY] {
+/// Lays out the sources, and gives what the first command finds, and the key of what the build is to keep.
+fn begun(action: &Action, plan: &Plan<'_>) -> Result<(Session, Option<String>)> {
+    for folder in [SOURCE, OTHERS, SHELL, TEMPORARY, cache::DIRECTORY] {
         match fs::remove_dir_all(action.scratch().join(folder)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).doing(format_args!("emptying {folder}"));
@@ -209,6 +214,8 @@ fn begun(action: &Action, plan: &Plan<'_>) -> Result<Session> {
     for folder in [SOURCE, SHELL, TEMPORARY] {
         fs::create_dir_all(action.scratch().join(folder))?;
     }
+    let cache = plan.buildspec.cache.as_ref();
+    let key = cache.and_then(|cache| cache::fetch(action, cache, plan.primary, &plan.environment));
     for input in action.inputs() {
         let to = if Some(input.name()) == plan.primary {
             action.scratch().join(SOURCE)
@@ -218,9 +225,10 @@ fn begun(action: &Action, plan: &Plan<'_>) -> Result<Session> {
         fs::create_dir_all(&to)?;
         files::copy(&input, &to, &[]).doing(format_args!("laying out the input artifact `{}`", input.name()))?;
     }
+    cache::place(action.scratch())?;
     let mut environment = plan.environment.clone();
     environment.entry("TMPDIR".to_owned()).or_insert_with(|| at_work(TEMPORARY));
-    Ok(Session::new(&at_work(SHELL), &source_directory(), environment))
+    Ok((Session::new(&at_work(SHELL), &source_directory(), environment), key))
 }
 
 /// Has the commands run from here on, up to the first one that fails.

@@ -7,6 +7,7 @@
 //! know where a buildspec comes from, or what a failure is called.
 
 mod batch;
+mod cache;
 mod course;
 mod driver;
 mod results;

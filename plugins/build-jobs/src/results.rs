@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pipewright_buildspec::{
-    Build, Buildspec, Content, Context, Entry, Listing, Next, Section, Session, Where, assigned, exports, select,
+    Build, Buildspec, Content, Context, Entry, Listing, Next, Section, Session, Status, Where, assigned, exports,
+    select,
 };
 use pipewright_sdk::commands;
 use pipewright_sdk::files::FileKind;
 use pipewright_sdk::prelude::*;
 
+use crate::cache;
 use crate::course::{say, source_directory};
 
 /// A build whose commands are over.
@@ -19,14 +21,16 @@ pub struct Ended {
     build: Build,
     session: Session,
     scratch: PathBuf,
+    /// Under which key its cache is kept.
+    cache: Option<String>,
 }
 
 /// Why files cannot be taken, in CodeBuild's words.
 type Taken<T> = std::result::Result<T, Context>;
 
 impl Ended {
-    pub(crate) fn new(build: Build, session: Session, scratch: &Path) -> Self {
-        Self { build, session, scratch: scratch.to_owned() }
+    pub(crate) fn new(build: Build, session: Session, scratch: &Path, cache: Option<String>) -> Self {
+        Self { build, session, scratch: scratch.to_owned(), cache }
     }
 
     pub fn build(&self) -> &Build {
@@ -46,7 +50,17 @@ impl Ended {
         }
     }
 
-    /// The same of a build of a batch: puts these sections, each with its identifier, into directories.
+    /// Has the cache of a build that succeeded kept. Where that fails, the build has succeeded all the same.
+    pub fn keep_cache(&self, buildspec: &Buildspec) {
+        let (Some(cache), Some(key)) = (&buildspec.cache, &self.cache) else { return };
+        if self.build.status() == Status::Succeeded
+            && let Err(failure) = cache::keep(self, &self.scratch, cache, key)
+        {
+            warn!("The cache `{key}` is not kept: {}", failure.message);
+        }
+    }
+
+    /// [`Ended::upload`] of a build of a batch: puts these sections, each with its identifier, into directories.
     pub fn keep(&mut self, sections: &[(Option<&str>, &Section, PathBuf)]) {
         if self.build.next() == Next::Upload {
             let kept = sections.iter().try_for_each(|(identifier, section, to)| self.put(section, *identifier, to));

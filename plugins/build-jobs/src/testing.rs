@@ -25,12 +25,14 @@ fn run(host: &Host, job: &Job) -> Ended {
     let secrets = job.secrets.iter().filter_map(|secret| Some((&secret.name, secrets::reveal(&secret.value).ok()?)));
     // One pipe for both, as a host has it.
     let [program, arguments @ ..] = job.arguments.as_slice() else { panic!("a job needs a program") };
+    let home = host.path("scratch/.home");
+    std::fs::create_dir_all(&home).unwrap_or_else(|error| panic!("{}: {error}", home.display()));
     let output = Command::new("/bin/sh")
         .args(["-c", "exec \"$0\" \"$@\" 2>&1", program])
         .args(arguments)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", host.path("scratch"))
+        .env("HOME", home)
         .envs(job.environment.iter().map(|variable| (&variable.name, &variable.value)))
         .envs(secrets)
         .current_dir(host.path("scratch").join(&job.directory))

@@ -189,13 +189,3 @@ pub struct Cache {
     pub restores: bool,
     pub saves: bool,
 }
-
-impl Cache {
-    /// Which of the kept keys is restored: the key itself, or else the first one, in the given order, that begins with a
-    /// fallback. `key` and `fallbacks` are expanded.
-    pub fn restored<'a>(key: &str, fallbacks: &[String], kept: &'a [String]) -> Option<&'a str> {
-        let exact = kept.iter().find(|it| *it == key);
-        let prefixed = || fallbacks.iter().find_map(|prefix| kept.iter().find(|it| it.starts_with(prefix.as_str())));
-        exact.or_else(prefixed).map(String::as_str)
-    }
-}

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use pipewright_buildspec::{
-    Batch, Build, Buildspec, Cache, Context, Entry, Exit, Listing, Next, PhaseName, Section, Session, Status, Where,
-    matches, select,
+    Batch, Build, Buildspec, Context, Entry, Exit, Listing, Next, PhaseName, Section, Session, Status, Where, matches,
+    select,
 };
 use proptest::prelude::*;
 
@@ -155,19 +155,6 @@ fn links_that_multiply() {
     let at = Where { source_directory: "/source", working_directory: "/source", variables: &BTreeMap::new() };
     let context = select(&section, None, &at, &listing).unwrap_err();
     assert!(context.message.starts_with("more than 500000 files below /source"), "{}", context.message);
-}
-
-#[test]
-fn which_cache_is_restored() {
-    let kept = ["npm-1", "npm-22", "yarn-1"].map(str::to_owned);
-    let check = |key: &str, fallbacks: &[&str], expected: Option<&str>| {
-        let fallbacks: Vec<_> = fallbacks.iter().map(|it| (*it).to_owned()).collect();
-        assert_eq!(Cache::restored(key, &fallbacks, &kept), expected, "{key} {fallbacks:?}");
-    };
-    check("npm-22", &["yarn-"], Some("npm-22"));
-    check("npm-2", &[], None);
-    check("npm-3", &["none-", "yarn-", "npm-"], Some("yarn-1"));
-    check("npm-3", &["npm-2", "npm-"], Some("npm-22"));
 }
 
 /// Reads it, and where that works goes through the whole build, with every third command failing.

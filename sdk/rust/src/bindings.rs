@@ -21,6 +21,7 @@ pub mod host {
                 import pipewright:plugin/commands@0.1.0;
                 import pipewright:plugin/results@0.1.0;
                 import pipewright:plugin/tools@0.1.0;
+                import pipewright:plugin/caches@0.1.0;
                 import wasi:http/outgoing-handler@0.2.12;
             }
         ",

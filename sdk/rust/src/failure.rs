@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 
 pub use crate::bindings::host::pipewright::plugin::types::{Failure, FailureKind};
-use crate::bindings::host::pipewright::plugin::{artifacts, commands, results, secrets, tools};
+use crate::bindings::host::pipewright::plugin::{artifacts, caches, commands, results, secrets, tools};
 
 /// What a plugin's functions return: the [`Failure`] needs no naming.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -68,6 +68,16 @@ impl From<artifacts::Error> for Failure {
 impl From<secrets::Error> for Failure {
     fn from(secrets::Error::Denied(text): secrets::Error) -> Self {
         Self::permission(text)
+    }
+}
+
+impl From<caches::Error> for Failure {
+    fn from(error: caches::Error) -> Self {
+        match error {
+            caches::Error::Denied(text) => Self::permission(text),
+            caches::Error::Invalid(text) => Self::configuration(text),
+            caches::Error::Io(text) => Self::job(text),
+        }
     }
 }
 

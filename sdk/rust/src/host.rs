@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use crate::bindings::host::pipewright::plugin::{artifacts, commands, log, results, secrets, tools};
+pub(crate) use crate::bindings::host::pipewright::plugin::{artifacts, caches, commands, log, results, secrets, tools};
 use crate::bindings::host::wasi::io::error::Error as IoError;
 pub(crate) use crate::bindings::host::wasi::io::streams::{InputStream, OutputStream, StreamError};
 

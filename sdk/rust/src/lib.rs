@@ -51,6 +51,7 @@ mod action;
 mod answer;
 #[doc(hidden)]
 pub mod bindings;
+pub mod caches;
 pub mod clock;
 pub mod commands;
 #[doc(hidden)]
@@ -134,7 +135,7 @@ pub mod prelude {
     pub use crate::log::progress;
     pub use crate::{
         Action, Choice, Decision, Deployed, Doing, Failure, Fetched, Input, Output, Report, Result, Resumed, Revision,
-        Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait, Wake, action, clock,
-        commands, debug, error, files, http, info, plugin, results, secrets, tools, warn,
+        Settings, Signal, Step, Target, TargetStatus, TestCase, Tested, Variables, Verdict, Wait, Wake, action, caches,
+        clock, commands, debug, error, files, http, info, plugin, results, secrets, tools, warn,
     };
 }

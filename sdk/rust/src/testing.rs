@@ -75,6 +75,9 @@ struct Told {
     /// The statuses that tools are to end with.
     tool_ends: VecDeque<i32>,
     tools: Vec<Tool>,
+    /// By their keys, the files of each.
+    caches: Vec<(String, Vec<(String, String)>)>,
+    saved_caches: Vec<(String, String)>,
 }
 
 thread_local! {
@@ -105,6 +108,8 @@ impl Host {
             results: Vec::new(),
             tool_ends: VecDeque::new(),
             tools: Vec::new(),
+            caches: Vec::new(),
+            saved_caches: Vec::new(),
         };
         let state = Rc::new(State { folder, told: RefCell::new(told) });
         let before = CURRENT.replace(Some(Rc::clone(&state)));
@@ -245,6 +250,18 @@ impl Host {
     /// The tools that were run.
     pub fn tools(&self) -> Vec<Tool> {
         self.state.told.borrow().tools.clone()
+    }
+
+    /// What an earlier execution has kept under a key: paths and texts.
+    pub fn cache(self, key: &str, files: &[(&str, &str)]) -> Self {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        self.state.told.borrow_mut().caches.push((key.to_owned(), files));
+        self
+    }
+
+    /// What is to be kept: the keys, and the directories below `scratch`.
+    pub fn saved_caches(&self) -> Vec<(String, String)> {
+        self.state.told.borrow().saved_caches.clone()
     }
 
     /// What was reported of tests and coverage, with its names.

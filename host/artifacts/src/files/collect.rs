@@ -63,7 +63,7 @@ impl MadeOutput {
         Ok(Self { name: name.to_owned(), directory: folder, hashed })
     }
 
-    #[cfg(test)]
+    /// What lies in a directory of the host, which nobody else has.
     pub fn of_directory(name: &str, directory: PathBuf) -> Self {
         Self { name: name.to_owned(), directory, hashed: Arc::default() }
     }

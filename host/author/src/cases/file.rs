@@ -38,6 +38,9 @@ pub(super) struct CaseFile {
     /// Those of them of the type `SECRETS_MANAGER`, each with what names its secret.
     #[serde(default)]
     pub(super) secret_environment: BTreeMap<String, String>,
+    /// What earlier executions have kept: for each key the folder in `caches/` with its files.
+    #[serde(default)]
+    pub(super) caches: BTreeMap<String, String>,
     /// The declaration's `outputVariables`.
     #[serde(default)]
     pub(super) output_variables: Vec<String>,

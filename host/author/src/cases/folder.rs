@@ -17,7 +17,8 @@ pub(super) const OUTPUTS: &str = "outputs";
 pub(crate) const DIRECTORIES: &str = "directories";
 pub(super) const DIRECTORIES_AFTER: &str = "directories-after";
 pub(super) const SCRATCH: &str = "scratch";
-pub(super) const KNOWN: &[&str] = &[INPUTS, OUTPUTS, DIRECTORIES, DIRECTORIES_AFTER, SCRATCH];
+pub(super) const CACHES: &str = "caches";
+pub(super) const KNOWN: &[&str] = &[INPUTS, OUTPUTS, DIRECTORIES, DIRECTORIES_AFTER, SCRATCH, CACHES];
 
 /// A larger file is refused. Stops a case that fills the memory: files are read whole.
 const FILE_BYTES_MAX: u64 = 64 << 20;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use pipewright_artifacts::files::{BlobDir, Blobs, FileQuota, Tree, collect};
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, Signal, Wait, Wake};
+use pipewright_sandbox::capabilities::caches::CachesAt;
 use pipewright_sandbox::files::{Input, SCRATCH};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
@@ -90,6 +91,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
             work_dir: stage.work(number),
             secret_environment: named(&case.file.secret_environment),
             ended,
+            caches: CachesAt::Given(stage.caches(case, &answers, number).map_err(invalid)?),
             limits: limits(&case.file.limits),
             sink: log.clone(),
             outside: answers.outside(number).map_err(|problem| invalid(anyhow::anyhow!(problem)))?,
@@ -332,6 +334,20 @@ impl Stage {
             Ok(Input { name: name.clone(), tree: Arc::new(tree), blobs: self.blobs.clone() })
         };
         inputs.iter().map(input).collect()
+    }
+
+    /// What earlier executions are to have kept.
+    fn caches(&self, case: &Case, answers: &Answers, number: usize) -> anyhow::Result<Vec<(String, Input)>> {
+        if let Answers::Recorded(bundle) = answers
+            && let Some(call) = bundle.recording.calls.get(number)
+        {
+            return Ok(bundle.caches(call, &self.blobs)?);
+        }
+        let cache = |(key, folder): (&String, &String)| {
+            let tree = folder::tree(&case.folder.join(folder::CACHES).join(folder), Names::Fixture, &*self.blobs)?;
+            Ok((key.clone(), Input { name: key.clone(), tree: Arc::new(tree), blobs: self.blobs.clone() }))
+        };
+        case.file.caches.iter().map(cache).collect()
     }
 
     /// None if the plugin did not do what the case's answers are for.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pipewright_artifacts::files::{BlobDir, Blobs, Tree, collect, export};
 use pipewright_pipeline::machine;
+use pipewright_sandbox::capabilities::caches::CachesAt;
 use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::Access;
 use pipewright_sandbox::outside::{Outside, Recorded, Replay};
@@ -94,6 +95,7 @@ impl Stage<'_> {
             work_dir: self.folder.join("work"),
             secret_environment: call.secret_environment.clone(),
             ended: None,
+            caches: CachesAt::Given(self.bundle.caches(call, self.blobs)?),
             limits: call.limits.clone(),
             sink,
             outside: Outside::Replayed(Replay::new(outside)),

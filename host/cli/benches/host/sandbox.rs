@@ -109,6 +109,7 @@ impl<'a> Ours<'a> {
             work_dir: work.clone(),
             secret_environment: Vec::new(),
             ended: None,
+            caches: Default::default(),
             limits,
             sink: log.clone(),
             outside: Outside::Live,

@@ -101,6 +101,7 @@ impl SandboxActions {
             work_dir: folder.0.clone(),
             secret_environment: Vec::new(),
             ended: None,
+            caches: Default::default(),
             limits: self.limits.clone(),
             sink: Arc::new(Unheard),
             outside: Outside::Live,

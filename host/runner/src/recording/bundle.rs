@@ -5,15 +5,17 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pipewright_artifacts::files::{Blobs, Tree, TreeLimits};
 use pipewright_base::Digest;
+use pipewright_sandbox::files::Input;
 use pipewright_sandbox::outside::Recorded;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use super::{FORMAT, PROGRAMS_LEFT, Recording};
+use super::{FORMAT, PROGRAMS_LEFT, RecordedCall, Recording};
 
 /// Of a bundle, and of everything in it together. Stops a bundle that fills the memory, and an archive that unpacks to more
 /// than it says.
@@ -158,6 +160,15 @@ impl Bundle {
             }
         }
         Ok(tree)
+    }
+
+    /// What a call found of what earlier executions kept, by its keys, with the files in `blobs`.
+    pub fn caches(&self, call: &RecordedCall, blobs: &Arc<dyn Blobs>) -> Result<Vec<(String, Input)>, RecordingError> {
+        let found = call.outside.caches().into_iter().map(|(key, digest)| {
+            let tree = self.unpacked(&digest, &format!("the cache {key}"), &**blobs)?;
+            Ok((key.clone(), Input { name: key, tree: Arc::new(tree), blobs: Arc::clone(blobs) }))
+        });
+        found.collect()
     }
 }
 

@@ -162,9 +162,14 @@ pub fn complete(
             false => room.add(&what, digest, manifest.into()),
         }
     }
-    let inputs = room.bundle.recording.calls.iter().flat_map(|call| call.inputs.clone()).collect::<Vec<_>>();
-    for (name, digest) in inputs {
-        let what = format!("the input artifact {name}");
+    let calls = &room.bundle.recording.calls;
+    let inputs = calls
+        .iter()
+        .flat_map(|call| &call.inputs)
+        .map(|(name, digest)| (format!("the input artifact {name}"), *digest));
+    let caches =
+        calls.iter().flat_map(|call| call.outside.caches()).map(|(key, digest)| (format!("the cache {key}"), digest));
+    for (what, digest) in inputs.chain(caches).collect::<Vec<_>>() {
         match (artifact(&digest), masks) {
             (Some((tree, blobs)), Some(masks)) => room.artifact(&what, &tree, &*blobs, masks),
             (Some(_), None) => room.leave_out(format!("{what}: the secrets cannot be read that may be in it")),

@@ -5,6 +5,7 @@
 //! them does. What is the same for all of them is the seam's: the journal, masks, the words of a denial, and whether a use
 //! reaches what is outside, is recorded, replayed, or answered by what somebody made up.
 
+pub mod caches;
 pub mod clock;
 pub mod commands;
 pub mod directories;
@@ -32,6 +33,7 @@ use crate::seam::{Denied, HostCallOutcome, Seam};
 use crate::state::State;
 use pipewright_base::memory::HostMemory;
 
+use self::caches::{Caches, CachesAt};
 use self::clock::Clock;
 use self::commands::{Commands, Ended};
 use self::directories::Directories;
@@ -46,6 +48,7 @@ table::capabilities! {
     clock: Clock,
     randomness: Randomness,
     commands: Commands,
+    caches: Caches,
 }
 
 /// A row of the table, which tests and documentation walk.
@@ -195,4 +198,5 @@ pub struct Setup<'a> {
     pub(crate) secret_environment: Vec<abi::NamedValue>,
     /// How the program ended for which the call is made.
     pub(crate) ended: Option<Ended>,
+    pub(crate) caches: CachesAt,
 }

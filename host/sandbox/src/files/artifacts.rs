@@ -310,6 +310,16 @@ impl Shared {
         )
     }
 
+    pub(super) fn lay_out(&self, artifact: &Input, directory: &str) -> FileResult<Copied> {
+        let location = self.resolve("", directory)?;
+        let Place::Area(area, path) = self.place(&location, Want::Write, "copy")? else {
+            return Err(not_writable(&location));
+        };
+        let readable = Readable::Input { input: artifact, directory: String::new() };
+        let items = self.items(&readable, &HashSet::new())?;
+        copy(readable.source()?, &items, &Into::open(area, path)?.target(self))
+    }
+
     pub(super) fn zip(&self, source: &str, destination: &str) -> FileResult<Copied> {
         let (from, to) = (self.resolve("", source)?, self.resolve("", destination)?);
         let from_place = self.place(&from, Want::Read, "zip")?;

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::component::Linker;
 
 use pipewright_artifacts::files::{
-    Area, Blobs, Budget, FileError, FileErrorKind, FileKind, FileQuota, FileResult, Floor, Found, MadeOutput, Missing,
-    OpenFile, Role, Stat, Tree, identity_of, paths,
+    Area, Blobs, Budget, Copied, FileError, FileErrorKind, FileKind, FileQuota, FileResult, Floor, Found, MadeOutput,
+    Missing, OpenFile, Role, Stat, Tree, identity_of, paths,
 };
 use pipewright_base::memory::HostMemory;
 use rustix::io::Errno;
@@ -172,6 +172,12 @@ impl Files {
     /// A file, as the guest sees it.
     pub(crate) fn open(&self, path: &str) -> FileResult<OpenFile> {
         self.shared.open_to_read(path)
+    }
+
+    /// Copies all of an artifact into a directory that the guest may write to.
+    pub(crate) async fn lay_out(&self, artifact: Input, directory: String) -> wasmtime::Result<FileResult<Copied>> {
+        let shared = Arc::clone(&self.shared);
+        Ok(tokio::task::spawn_blocking(move || shared.lay_out(&artifact, &directory)).await?)
     }
 
     /// Where the host has the scratch, once it is there.

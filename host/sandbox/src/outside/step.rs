@@ -51,6 +51,15 @@ impl Recorded {
         self.steps.iter().flat_map(Step::bodies).collect()
     }
 
+    /// What earlier executions had kept and the call found: the keys, and the digests of the manifests.
+    pub fn caches(&self) -> Vec<(String, Digest)> {
+        let found = self.steps.iter().filter_map(|step| match step {
+            Step::Caches(used) => used.response.as_ref()?.found.clone(),
+            _ => None,
+        });
+        found.map(|found| (found.key, found.digest)).collect()
+    }
+
     /// The words of each refusal, once.
     pub fn denials(&self) -> Vec<String> {
         let mut denials: Vec<String> = Vec::new();

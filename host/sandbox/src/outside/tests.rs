@@ -75,6 +75,7 @@ impl Calling {
             scratch: Path::new(""),
             secret_environment: Vec::new(),
             ended: None,
+            caches: Default::default(),
         });
         Self { seam, clock, secrets, journal }
     }

@@ -87,6 +87,7 @@ pub fn call(provider: &str, settings: &[(&str, &str)], sink: Arc<dyn Sink>) -> C
         work_dir: std::env::temp_dir(),
         secret_environment: Vec::new(),
         ended: None,
+        caches: Default::default(),
         limits: CallLimits::default(),
         sink,
         outside: Outside::Live,

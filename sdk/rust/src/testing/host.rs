@@ -103,6 +103,42 @@ pub(crate) mod commands {
     }
 }
 
+pub(crate) mod caches {
+    use std::fs;
+
+    use super::{root, told};
+    pub(crate) use crate::bindings::host::pipewright::plugin::caches::{Error, Found};
+
+    /// Always, in a test.
+    pub(crate) fn is_granted() -> bool {
+        true
+    }
+
+    pub(crate) fn restore(key: &str, fallback_keys: &[String], directory: &str) -> Result<Option<Found>, Error> {
+        let found = told(|told| {
+            let of = |prefix: &String| told.caches.iter().rev().find(|(key, _)| key.starts_with(prefix.as_str()));
+            let exact = told.caches.iter().rev().find(|(it, _)| it == key);
+            exact.or_else(|| fallback_keys.iter().find_map(of)).cloned()
+        });
+        let Some((key, files)) = found else { return Ok(None) };
+        let top = root().join("scratch").join(directory);
+        for (path, text) in files {
+            let path = top.join(path);
+            let written = fs::create_dir_all(path.parent().unwrap_or(&top)).and_then(|()| fs::write(&path, text));
+            written.map_err(|error| Error::Io(error.to_string()))?;
+        }
+        Ok(Some(Found { digest: format!("of {key}"), key }))
+    }
+
+    pub(crate) fn save(key: &str, directory: &str) -> Result<(), Error> {
+        if !root().join("scratch").join(directory).is_dir() {
+            return Err(Error::Invalid(format!("there is no directory {directory} below /scratch")));
+        }
+        told(|told| told.saved_caches.push((key.to_owned(), directory.to_owned())));
+        Ok(())
+    }
+}
+
 pub(crate) mod results {
     use super::told;
     pub(crate) use crate::bindings::host::pipewright::plugin::results::{Content, Error};

@@ -48,6 +48,13 @@ fn reach(_: &Action, asked: Asked) -> Result<Report<Told>> {
         "http" => http::get("https://example.com/").send()?.status().to_string(),
         "directories" => std::fs::read_to_string("/directories/shelf/note.txt")?,
         "commands" => run_a_program()?,
+        "caches" => {
+            let found = caches::restore("index", &["in".to_owned()], "kept")?;
+            std::fs::create_dir_all("/scratch/kept")?;
+            caches::save("index", "kept")?;
+            let text = std::fs::read_to_string("/scratch/kept/note.txt").unwrap_or_default();
+            format!("{}: {text}", found.map_or_else(|| "none".to_owned(), |found| found.key))
+        }
         "unasked" => std::fs::read_to_string("/directories/cellar/note.txt")?,
         other => return Err(Failure::configuration(format!("no capability {other:?}"))),
     };
@@ -86,6 +93,7 @@ plugin! {
         ask(Capability::Http("example.com".into()), "to see whether it is there"),
         ask(Capability::ReadDirectory("shelf".into()), "to read the note"),
         ask(Capability::Commands, "to run nothing of importance"),
+        ask(Capability::Caches, "to keep a note"),
     ],
     invoke: [reach],
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::Artifacts;
+use pipewright_artifacts::caches::{CacheLimits, Caches};
 use pipewright_artifacts::files::BlobMemory;
 use pipewright_base::clock::{self, Clock};
 use pipewright_base::home::DataDirectory;
@@ -232,7 +233,8 @@ impl World {
         let sandbox = Sandbox::new(sandbox).unwrap();
         let follow = |actions| Arc::new(Scripted(script.clone(), Runner(actions))) as _;
         let artifacts = Arc::new(Artifacts::in_memory());
-        let kept = Kept { store: Arc::clone(&store), artifacts: Arc::clone(&artifacts) };
+        let caches = Arc::new(Caches::open(&data.caches(), CacheLimits::default()).unwrap());
+        let kept = Kept { store: Arc::clone(&store), artifacts: Arc::clone(&artifacts), caches };
         let host = Host::with_runner(&data, kept, identity, sandbox, plugins, grants, follow);
         let clock = Arc::clone(host.driver.clock());
         let keeper = Keeper::new(Arc::clone(&store), clock, Arc::clone(&artifacts), data.logs(), Retention::default());

@@ -182,6 +182,7 @@ impl World {
             scratch: Path::new(""),
             secret_environment: Vec::new(),
             ended: None,
+            caches: Default::default(),
         });
         Calling { http, secrets, seam, journal }
     }

@@ -1,0 +1,259 @@
+//! Directories that builds keep for later builds, each under a key.
+//!
+//! Owns where they lie, which one is found, and which go where there is no more room. Must not know what a space stands for: whoever
+//! asks says whose caches are meant, and no key leads from one space into another.
+//!
+//! A cache is an artifact of a store of its own, and an entry names it: a small file that is replaced in one step once all that it
+//! names is durable, so that a host that dies leaves the old cache or the new one. The file's time of modification is when the cache
+//! was last used. What no entry names any more is collected alone: not while a cache is being kept, and not what a call still has.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::slice;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::SystemTime;
+
+use pipewright_base::Digest;
+use pipewright_base::home::sync;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+use serde::{Deserialize, Serialize};
+
+use crate::files::{Blobs, FileQuota, MadeOutput, Tree};
+use crate::{ArtifactError, Artifacts};
+
+/// What a file is called that is no entry yet.
+const ASIDE: &str = "new";
+/// Whatever was stored at any time may be collected: who stores and who reads is known.
+const ALWAYS: u64 = u64::MAX;
+
+/// What caches may come to.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheLimits {
+    /// Of one. Stops a build that keeps all that it finds.
+    pub bytes_max: u64,
+    /// Files, directories and links of one.
+    pub entries_max: u64,
+    /// Of all of an account: beyond it those go that were not used for the longest time. Stops a disk that fills with a key for each
+    /// build.
+    pub account_bytes_max: u64,
+    /// The same as a number. Stops a great many empty ones.
+    pub account_count_max: usize,
+}
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        Self { bytes_max: 2 << 30, entries_max: 200_000, account_bytes_max: 10 << 30, account_count_max: 500 }
+    }
+}
+
+/// Whose caches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub account: u64,
+    /// Of one account, what shares caches.
+    pub name: String,
+}
+
+/// A cache, which stays whole as long as this is held.
+#[derive(Debug)]
+pub struct Found {
+    /// It may be another one than was asked for.
+    pub key: String,
+    pub digest: Digest,
+    pub tree: Arc<Tree>,
+    pub blobs: Arc<dyn Blobs>,
+}
+
+/// What a file of an entry says.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    key: String,
+    digest: Digest,
+    bytes: u64,
+}
+
+/// The caches of a host.
+pub struct Caches {
+    artifacts: Artifacts,
+    /// For each account and space a folder, with a file for each key.
+    entries: PathBuf,
+    limits: CacheLimits,
+    /// Shared by those who keep and find, alone for who collects.
+    storing: RwLock<()>,
+    held: Mutex<Vec<Weak<Found>>>,
+    /// Held while an entry is written: two builds may keep the same one.
+    writing: Mutex<()>,
+}
+
+impl Caches {
+    /// Makes the folder if it is not there.
+    pub fn open(folder: &Path, limits: CacheLimits) -> io::Result<Self> {
+        let entries = folder.join("entries");
+        fs::create_dir_all(&entries)?;
+        let artifacts = Artifacts::open(folder)?;
+        Ok(Self {
+            artifacts,
+            entries,
+            limits,
+            storing: RwLock::default(),
+            held: Mutex::default(),
+            writing: Mutex::default(),
+        })
+    }
+
+    /// The cache of this key; or else, of those whose keys begin with a fallback, in the order of the fallbacks, the one that was
+    /// used last.
+    pub fn find(&self, space: &Space, key: &str, fallbacks: &[String]) -> Result<Option<Arc<Found>>, ArtifactError> {
+        let _storing = self.storing.read().unwrap_or_else(PoisonError::into_inner);
+        let exact = self.place(space, key);
+        let path = match fallbacks {
+            _ if exact.is_file() => exact,
+            [] => return Ok(None),
+            _ => match self.fallback(space, fallbacks)? {
+                Some(path) => path,
+                None => return Ok(None),
+            },
+        };
+        let Some(Entry { key, digest, .. }) = read(&path)? else { return Ok(None) };
+        touch(&path)?;
+        let tree = self.artifacts.tree(&digest.to_string())?;
+        let found = Arc::new(Found { key, digest, tree, blobs: Arc::clone(self.artifacts.blobs()) });
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|held| held.strong_count() > 0);
+        held.push(Arc::downgrade(&found));
+        Ok(Some(found))
+    }
+
+    /// The tree of a cache that is still there.
+    pub fn tree(&self, digest: &Digest) -> Option<(Arc<Tree>, Arc<dyn Blobs>)> {
+        let tree = self.artifacts.tree(&digest.to_string()).ok()?;
+        Some((tree, Arc::clone(self.artifacts.blobs())))
+    }
+
+    /// Keeps what was made, whose files are moved, in the place of what was kept under the key. Then those caches of the account go
+    /// for which there is no more room.
+    pub fn keep(&self, space: &Space, key: &str, made: &MadeOutput) -> Result<Digest, ArtifactError> {
+        let (digest, is_new) = {
+            let _storing = self.storing.read().unwrap_or_else(PoisonError::into_inner);
+            let CacheLimits { bytes_max, entries_max, .. } = self.limits;
+            let quota = FileQuota { bytes_max, entries_max, ..FileQuota::default() };
+            let taken = self.artifacts.take_in(slice::from_ref(made), &quota)?;
+            let [(_, digest)] = taken.as_slice() else { return Err(io::Error::other("nothing was taken in").into()) };
+            let (bytes, digest) = (self.artifacts.tree(digest)?.bytes(), parsed(digest)?);
+            let place = self.place(space, key);
+            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = !place.exists();
+            write(&place, &Entry { key: key.to_owned(), digest, bytes })?;
+            (digest, is_new)
+        };
+        if self.make_room(space.account)? || !is_new {
+            self.collect()?;
+        }
+        Ok(digest)
+    }
+
+    fn of_account(&self, account: u64) -> PathBuf {
+        self.entries.join(format!("{account:012}"))
+    }
+
+    fn place(&self, space: &Space, key: &str) -> PathBuf {
+        let [space_name, key] = [&space.name, key].map(|text| Digest::of(text.as_bytes()).to_string());
+        self.of_account(space.account).join(space_name).join(key)
+    }
+
+    fn fallback(&self, space: &Space, fallbacks: &[String]) -> io::Result<Option<PathBuf>> {
+        let place = self.place(space, "");
+        let Some(folder) = place.parent() else { return Ok(None) };
+        let mut kept = Vec::new();
+        for (path, used) in files(folder)? {
+            kept.extend(read(&path)?.map(|entry| (used, path, entry.key)));
+        }
+        let last = |prefix: &String| kept.iter().filter(|(_, _, key)| key.starts_with(prefix.as_str())).max();
+        Ok(fallbacks.iter().find_map(last).map(|(_, path, _)| path.clone()))
+    }
+
+    /// Removes entries beyond the limits of an account; says whether there were any.
+    fn make_room(&self, account: u64) -> io::Result<bool> {
+        let _alone = self.storing.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = Vec::new();
+        for space in folders(&self.of_account(account))? {
+            kept.extend(files(&space)?.into_iter().map(|(path, used)| (used, path)));
+        }
+        kept.sort();
+        let (mut bytes, mut count, mut is_full) = (0, 0, false);
+        for (_, path) in kept.into_iter().rev() {
+            count += 1;
+            bytes += read(&path)?.map_or(0, |entry| entry.bytes);
+            if bytes > self.limits.account_bytes_max || count > self.limits.account_count_max {
+                fs::remove_file(&path)?;
+                is_full = true;
+            }
+        }
+        Ok(is_full)
+    }
+
+    /// Removes what no entry names and no call has.
+    fn collect(&self) -> Result<(), ArtifactError> {
+        let _alone = self.storing.write().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named: Vec<Digest> = held.iter().filter_map(|held| Some(held.upgrade()?.digest)).collect();
+        for account in folders(&self.entries)? {
+            for space in folders(&account)? {
+                for (path, _) in files(&space)? {
+                    named.extend(read(&path)?.map(|entry| entry.digest));
+                }
+            }
+        }
+        let mut unused = self.artifacts.stored_before(ALWAYS)?;
+        unused.retain(|digest| !named.contains(digest));
+        self.artifacts.remove(&unused, ALWAYS)?;
+        self.artifacts.remove_blobs(ALWAYS)?;
+        Ok(())
+    }
+}
+
+fn parsed(digest: &str) -> Result<Digest, ArtifactError> {
+    digest.parse().map_err(|_| ArtifactError::Name { digest: digest.to_owned() })
+}
+
+fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The entries of a space, each with the time at which it was last used.
+fn files(space: &Path) -> io::Result<Vec<(PathBuf, SystemTime)>> {
+    let paths = folders(space)?.into_iter().filter(|path| path.extension().is_none_or(|it| it != ASIDE));
+    paths.map(|path| Ok((path.clone(), fs::metadata(&path)?.modified()?))).collect()
+}
+
+/// None where the entry went meanwhile, or is not one.
+fn read(path: &Path) -> io::Result<Option<Entry>> {
+    match fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn write(path: &Path, entry: &Entry) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)?;
+    let aside = path.with_extension(ASIDE);
+    fs::write(&aside, serde_json::to_vec(entry)?)?;
+    File::open(&aside)?.sync_all()?;
+    fs::rename(&aside, path)?;
+    sync(folder)
+}
+
+fn touch(path: &Path) -> io::Result<()> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    Ok(utimensat(CWD, path, &Timestamps { last_access: now, last_modification: now }, AtFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests;
