@@ -298,7 +298,7 @@ impl SandboxActions {
                 ended: ended.take(),
                 limits: limits.clone(),
                 sink: log.clone(),
-                outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref().map_or(0, Keeper::bytes))),
+                outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref())),
             };
             let made = CallParameters::of(&call);
             let turn = self.calls.acquire(pipeline.account).await;

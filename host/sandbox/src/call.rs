@@ -206,7 +206,8 @@ impl Sandbox {
         if let Some(limit) = used_up {
             ran.seam.log(Level::Warn, limit);
         }
-        let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
+        let Finished { mut made, undeclared } =
+            ran.files.map(|files| files.finish(ran.has_started)).unwrap_or_default();
         if result.is_ok() {
             (result, made) = leaks::without(result, made, kept_back, &ran.seam).await;
         }
