@@ -51,7 +51,9 @@ fn packages(names: &[&str]) -> Vec<u8> {
     let names: Vec<&str> = ["-L"].into_iter().chain(names.iter().map(String::as_str)).collect();
     for path in said("dpkg-query", &names).lines().map(Path::new).collect::<BTreeSet<_>>() {
         let is_read = path.starts_with("/usr/share");
-        let is_there = fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_dir());
+        // At the top there are links, which are in the layer below.
+        let is_top = path.parent() == Some(Path::new("/"));
+        let is_there = !is_top && fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_dir());
         let moved = ["bin", "lib", "lib64"].into_iter().any(|name| path.starts_with(Path::new("/").join(name)));
         if is_there && !is_read && (moved || path.starts_with("/usr")) {
             let there = path.strip_prefix("/usr").or(path.strip_prefix("/")).unwrap();

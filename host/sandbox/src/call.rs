@@ -203,9 +203,7 @@ impl Sandbox {
         let ran = self.run(code, making, run).await;
         let used_up = ran.files.as_ref().and_then(Files::used_up);
         let mut result = judged(ran.result, &ran.seam, ran.has_started, used_up, &kept_back);
-        if let Some(limit) = used_up {
-            ran.seam.log(Level::Warn, limit);
-        }
+        used_up.iter().for_each(|limit| ran.seam.log(Level::Warn, limit));
         let Finished { mut made, undeclared } =
             ran.files.map(|files| files.finish(ran.has_started)).unwrap_or_default();
         if result.is_ok() {
