@@ -92,7 +92,7 @@ fn the_example_in_rust_is_built_and_tested_in_an_image() {
     let home = Home::new();
     let name = format!("{}/rust:1", registry.host());
     let authorities = file(&AUTHORITIES[1..], &fs::read_to_string(AUTHORITIES).unwrap());
-    let tools = [&TOOLS[..], &["awk", "cp", "ln", "sed", "touch"]].concat();
+    let tools = [&TOOLS[..], &["awk", "cc", "cp", "ln", "sed", "touch"]].concat();
     let image = Packed::of(&[programs(&tools), packages(&PACKAGES), rust(), authorities]);
     image.push(&name);
 
