@@ -56,8 +56,10 @@ fn the_sdk_for_javascript_drives_a_pipeline_through_its_life() {
 fn what_terraform_plans_twice_is_empty() {
     let Some(python) = tools::python("boto3") else { return };
     served(|server, home| {
-        let mut terraform = Command::new(python);
-        terraform.arg("-B").arg(here("terraform.py")).arg(server.endpoint()).arg(server.credentials());
-        succeeds(terraform.env("HOME", home));
+        for resource in ["terraform.py", "terraform_codebuild.py"] {
+            let mut terraform = Command::new(&python);
+            terraform.arg("-B").arg(here(resource)).arg(server.endpoint()).arg(server.credentials());
+            succeeds(terraform.env("HOME", home));
+        }
     });
 }

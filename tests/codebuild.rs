@@ -7,7 +7,7 @@ use std::process::Command;
 use pipewright_server::api::OPERATIONS;
 use serde_json::{Value, json};
 
-use crate::run::Home;
+use crate::run::{Home, action, pipeline};
 use crate::server::Server;
 use crate::tools;
 
@@ -51,28 +51,26 @@ phases: {build: {commands: ['SAID=\"$COLOUR $CODEBUILD_BUILD_NUMBER $CODEBUILD_I
 artifacts: {files: [said.txt]}
 ";
 
+/// What the AWS CLI is answered.
+#[track_caller]
+fn ask(aws: &Path, server: &Server, operation: &str, input: &Value) -> Value {
+    let endpoint = server.endpoint();
+    let output = Command::new(aws)
+        .args(["--endpoint-url", &endpoint, "codebuild", operation, "--cli-input-json", &input.to_string()])
+        .env("AWS_SHARED_CREDENTIALS_FILE", server.credentials())
+        .envs([("AWS_DEFAULT_REGION", "us-east-1"), ("AWS_PAGER", ""), ("AWS_EC2_METADATA_DISABLED", "true")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
 #[test]
 fn the_aws_cli_starts_a_build() {
     let (Some(aws), Some(_)) = (tools::find("aws"), tools::find("bwrap")) else { return };
     let home = home();
     let server = Server::start(home.path());
-    let ask = |operation: &str, input: Value| -> Value {
-        let output = Command::new(&aws)
-            .args([
-                "--endpoint-url",
-                &server.endpoint(),
-                "codebuild",
-                operation,
-                "--cli-input-json",
-                &input.to_string(),
-            ])
-            .env("AWS_SHARED_CREDENTIALS_FILE", server.credentials())
-            .envs([("AWS_DEFAULT_REGION", "us-east-1"), ("AWS_PAGER", ""), ("AWS_EC2_METADATA_DISABLED", "true")])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    };
+    let ask = |operation: &str, input: Value| ask(&aws, &server, operation, &input);
     let environment = json!({
         "type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL",
         "environmentVariables": [{ "name": "COLOUR", "value": "blue" }],
@@ -99,6 +97,65 @@ fn the_aws_cli_starts_a_build() {
     assert_eq!(ask("list-builds-for-project", json!({ "projectName": "app" }))["ids"].as_array().unwrap().len(), 2);
     ask("delete-project", json!({ "name": "app" }));
     assert_eq!(ask("list-projects", json!({}))["projects"], json!(["fixed"]));
+}
+
+/// Builds that a pipeline's action ran are builds of their project, and are stopped as such.
+#[test]
+fn builds_of_a_pipeline_are_listed_told_and_stopped() {
+    let (Some(aws), Some(_)) = (tools::find("aws"), tools::find("bwrap")) else { return };
+    let home = Home::new();
+    let spec = |command: &str| home.write("source/buildspec.yml", &buildspec(command));
+    spec("echo done");
+    home.write("projects/app.json", FIXED);
+    home.write("serve.toml", "projects = \"projects\"\n[grants]\ntest = \"grants.toml\"\n");
+    let source = "[action.\"Source/Source\"]\ndirectories.source = { path = \"source\", access = \"read\" }\n";
+    home.write("grants.toml", &format!("{source}{}", GRANTS.replace("restricted", "toolchain")));
+    let mut build = action("Build", "AWS", "CodeBuild", "Build");
+    build["configuration"] = json!({ "ProjectName": "app" });
+    build["inputArtifacts"] = json!([{ "name": "Code" }]);
+    let mut declaration: Value = serde_json::from_str(&pipeline(&[build])).unwrap();
+    declaration["stages"][0]["actions"][0]["configuration"] = json!({ "Directory": "source" });
+    home.write("create.json", &json!({ "pipeline": declaration }).to_string());
+    let server = Server::start(&home.path(""));
+    let run = |arguments: &[&str]| home.run(&[arguments, &["--data", "data"]].concat());
+    let ask = |operation: &str, input: Value| ask(&aws, &server, operation, &input);
+    let told = |ids: &Value, is_it: &dyn Fn(&Value) -> bool| loop {
+        let build = ask("batch-get-builds", json!({ "ids": ids }))["builds"][0].take();
+        if is_it(&build) {
+            return build;
+        }
+        assert_ne!(build["buildComplete"], json!(true), "{build}");
+    };
+    let newest = |count: usize| loop {
+        let ids = ask("list-builds-for-project", json!({ "projectName": "app" }))["ids"].take();
+        if ids.as_array().unwrap().len() == count {
+            assert_eq!(ask("list-builds", json!({}))["ids"], ids);
+            return json!([ids[0]]);
+        }
+    };
+
+    run(&["create", "create.json"]).check(0, &[]);
+    let build = told(&newest(1), &|build| build["buildStatus"] == "SUCCEEDED");
+    assert_eq!((&build["initiator"], &build["buildNumber"]), (&json!("codepipeline/test"), &json!(1)));
+    let phases = build["phases"].as_array().unwrap();
+    let names: Vec<_> = phases.iter().map(|phase| phase["phaseType"].as_str().unwrap()).collect();
+    assert_eq!(names, ["SUBMITTED", "BUILD", "COMPLETED"]);
+    assert!(phases[..2].iter().all(|phase| phase["durationInSeconds"].is_u64()), "{phases:?}");
+
+    spec("sleep 600");
+    run(&["start", "test"]).check(0, &[]);
+    let ids = newest(2);
+    let build = told(&ids, &|build| build["currentPhase"] == "BUILD");
+    assert_eq!(build["buildStatus"], "IN_PROGRESS");
+    let stopped = ask("stop-build", json!({ "id": ids[0] }));
+    assert_eq!(stopped["build"]["id"], ids[0]);
+    told(&ids, &|build| build["buildStatus"] == "STOPPED");
+    run(&["logs", "test", "--follow"]).check(0, &[]);
+    run(&["status", "test"]).check(0, &["Build/Build failed"]);
+}
+
+fn buildspec(command: &str) -> String {
+    json!({ "version": 0.2, "phases": { "build": { "commands": [command] } } }).to_string()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Images that builds run in: from a real registry and from folders, those that move, and those that were made to do harm.
 
 mod made;
+mod toolchain;
 
 use std::fs;
 use std::io::Write as _;

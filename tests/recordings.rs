@@ -1,7 +1,7 @@
 //! Recordings made on a real server, replayed in another folder when that server and whatever it reached are gone.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Cursor, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,12 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
 
 use crate::git_server::{GitServer, PASSWORD, TOKEN, push};
-use crate::run::{Home, action};
+use crate::run::{Ended, Home, action};
 use crate::server::Server;
+use crate::tools;
 
 /// One action of each first-party plugin, and one that fails.
 const ACTIONS: &[&str] = &[
@@ -261,6 +263,130 @@ fn an_action_by_itself_is_recorded() {
     assert!(!said.contains(TOKEN), "a revealed value is masked in variables: {said}");
 }
 
+const PROGRAMS: &str = "commands = { level = \"toolchain\" }";
+
+/// Programs that ran once are not run again: what they left is given again, by a machine that could not run them.
+#[test]
+fn an_action_that_ran_programs_is_recorded_with_what_they_left() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let home = Home::new();
+    fs::write(home.path("commander.wasm"), pipewright_guests::get("commander")).unwrap();
+    fs::set_permissions(home.write("token", TOKEN), fs::Permissions::from_mode(0o600)).unwrap();
+    let secret = "secrets.token = { file = \"token\", commands = true }";
+    let record = |scripts: &[&str]| {
+        let scripts = format!("Scripts={}", json!(scripts));
+        let action = ["plugin", "run", "commander.wasm", "--set", &scripts, "--set", "Secret=token", "--output", "Out"];
+        let granted = ["--grant", PROGRAMS, "--grant", secret, "--record", "it.zip"];
+        home.run(&[&action[..], &granted].concat()).check(0, &[]);
+    };
+    let replay = || {
+        let mut replay = home.command(&["plugin", "replay", "it.zip"]);
+        Ended::new(replay.env("PATH", home.path("nothing")).output().unwrap())
+    };
+    record(&[
+        "cat laid; mkdir -p out/empty; echo made >out/file; ln -s file out/link; exit 3",
+        "cat out/file; echo again >>out/file; chmod +x out/file; kill -9 $$",
+    ]);
+    replay().check(0, &["same (3 calls replayed)"]);
+    let case = ["plugin", "case", "it.zip", "-o", "plugin/cases/recorded"];
+    home.run(&case).check(0, &[]);
+    assert_eq!(fs::read_to_string(home.path("plugin/cases/recorded/scratch/2/out/file")).unwrap(), "made\nagain\n");
+    fs::rename(home.path("commander.wasm"), home.path("plugin/commander.wasm")).unwrap();
+    home.run(&["plugin", "test", "plugin/commander.wasm"]).check(0, &["1 passed, 0 failed"]);
+    fs::rename(home.path("plugin/commander.wasm"), home.path("commander.wasm")).unwrap();
+
+    change(&home.path("it.zip"), |recording| {
+        let left = recording["calls"][1]["outside"]["scratch"]["before"].take();
+        recording["calls"][0]["outside"]["scratch"]["after"] = left;
+    });
+    let differs = ["call 1: scratch/out/file\n  recorded: 5 bytes", "replayed: it is not there", "different"];
+    replay().check(1, &differs);
+
+    let left_out = "what the program before the call left in /scratch";
+    record(&["mkdir out; printf %s \"$TOKEN\" >kept"]);
+    replay().check(2, &[left_out, "a secret's value is in it"]);
+    let mut archive = zip::ZipArchive::new(fs::File::open(home.path("it.zip")).unwrap()).unwrap();
+    for index in 0..archive.len() {
+        let mut content = Vec::new();
+        archive.by_index(index).unwrap().read_to_end(&mut content).unwrap();
+        assert!(!content.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes()));
+    }
+    record(&["mkdir out; head -c 9000000 /dev/zero >large"]);
+    replay().check(2, &[left_out, "(recording_bytes_max)"]);
+}
+
+/// Rewrites what a recording says.
+fn change(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut archive = zip::ZipArchive::new(fs::File::open(path).unwrap()).unwrap();
+    let mut recording: Value = serde_json::from_reader(archive.by_name("recording.json").unwrap()).unwrap();
+    change(&mut recording);
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    writer.start_file("recording.json", SimpleFileOptions::default()).unwrap();
+    writer.write_all(recording.to_string().as_bytes()).unwrap();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        if name != "recording.json" {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            writer.start_file(name, SimpleFileOptions::default()).unwrap();
+            writer.write_all(&content).unwrap();
+        }
+    }
+    fs::write(path, writer.finish().unwrap().into_inner()).unwrap();
+}
+
+/// The source of a build may be larger than what is kept of it, and its commands may be given secrets.
+#[test]
+fn a_build_of_a_server_is_replayed_elsewhere() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let home = Home::new();
+    fs::set_permissions(home.write("token", TOKEN), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::create_dir(home.path("source")).unwrap();
+    fs::write(home.path("source/large.bin"), vec![7; 9_000_000]).unwrap();
+    let length = TOKEN.len();
+    let buildspec = format!(
+        "version: 0.2
+env: {{secrets-manager: {{TOKEN: token}}}}
+phases:
+  build: {{commands: ['test ${{#TOKEN}} = {length}', 'cksum large.bin >sum.txt', 'exit 3']}}
+  post_build: {{commands: ['test ${{#TOKEN}} = {length}', 'echo after']}}
+"
+    );
+    home.write("source/buildspec.yml", &buildspec);
+    let folder =
+        with(action("Source", "Custom", "Directory", "Folder"), json!({ "Directory": "source" }), &[], &["Code"]);
+    let build = json!({ "ProjectName": "app" });
+    let build = with(action("Build", "AWS", "CodeBuild", "Build"), build, &["Code"], &[]);
+    let stages = [("Source", folder), ("Build", build)].map(|(name, it)| json!({ "name": name, "actions": [it] }));
+    let pipeline = json!({ "pipeline": {
+        "name": "site", "roleArn": "arn:aws:iam::000000000000:role/test", "pipelineType": "V2",
+        "artifactStore": { "type": "S3", "location": "artifacts" }, "stages": stages,
+    }});
+    home.write("site.json", &pipeline.to_string());
+    let granted = format!(
+        "[action.\"Source/Folder\"]\ndirectories.source = {{ path = \"source\", access = \"read\" }}\n\
+         [action.\"Build/Build\"]\n{PROGRAMS}\nsecrets.token = {{ file = \"token\", commands = true }}\n"
+    );
+    home.write("grants.toml", &granted);
+    home.write("serve.toml", "[grants]\nsite = \"grants.toml\"\n");
+    let server = Server::start(&home.path(""));
+    home.run(&["create", "site.json", "--data", "data"]).check(0, &[]);
+    home.run(&["logs", "site", "--follow", "--data", "data"]).check(0, &["after"]);
+    let history = home.run(&["history", "site", "--json", "--data", "data"]).text;
+    let history: Value = serde_json::from_str(&history).unwrap();
+    let execution = history["pipelineExecutionSummaries"][0]["pipelineExecutionId"].as_str().unwrap();
+    home.run(&["plugin", "record", "site", execution, "Build/Build", "-o", "it.zip", "--data", "data"]).check(0, &[]);
+    drop(server);
+    let other = Home::new();
+    fs::copy(home.path("it.zip"), other.path("it.zip")).unwrap();
+    other.run(&["plugin", "replay", "it.zip"]).check(0, &["same (3 calls replayed)"]);
+}
+
 /// No secret value, in any form, is in what the server kept or what a recording holds.
 fn scan(home: &Home) {
     let granted: Vec<String> = [TOKEN, PASSWORD].into_iter().flat_map(|value| forms(value, false)).collect();
@@ -282,7 +408,7 @@ fn scan(home: &Home) {
         let bytes = fs::read(&path).unwrap();
         looked += 1;
         check(&path.display().to_string(), &bytes);
-        let Ok(mut archive) = zip::ZipArchive::new(std::io::Cursor::new(&bytes)) else { continue };
+        let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(&bytes)) else { continue };
         for index in 0..archive.len() {
             let mut entry = archive.by_index(index).unwrap();
             let mut content = Vec::new();

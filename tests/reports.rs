@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::client::{Site, wait_until};
+use crate::client::{Ended, Site, program, wait_until};
 
 fn action(category: &str, provider: &str, name: &str, configuration: Value) -> Value {
     json!({
@@ -34,6 +34,14 @@ fn write_report(site: &Site, is_good: bool) {
     );
     fs::create_dir_all(site.path("shelf")).unwrap();
     fs::write(site.path("shelf/report.xml"), report).unwrap();
+}
+
+/// What was recorded of an action comes of it again.
+#[track_caller]
+fn replay_is_the_same(site: &Site, execution: &str, action: &str) {
+    site.run(&["plugin", "record", "site", execution, action, "-o", "it.zip"]).check(0, &[]);
+    let replayed = program(&site.path("")).args(["plugin", "replay", "it.zip"]).output().unwrap();
+    Ended::new(replayed).check(0, &["same (1 call replayed)"]);
 }
 
 #[test]
@@ -76,6 +84,24 @@ fn a_flaky_case_is_told_after_three_runs_of_one_revision() {
     site.run(&["tests", "site", "--execution", first])
         .check(0, &["2 cases: 2 succeeded", "flaky: Test/Unit unit waits"]);
     site.run(&["tests", "site", "--execution", "none"]).check(2, &["does not have an execution with ID 'none'"]);
+
+    replay_is_the_same(&site, first, "Test/Unit");
+    let mut archive = zip::ZipArchive::new(fs::File::open(site.path("it.zip")).unwrap()).unwrap();
+    let recording: Value = serde_json::from_reader(archive.by_name("recording.json").unwrap()).unwrap();
+    assert_eq!(recording["calls"][0]["results"][0]["tests"]["counts"]["succeeded"], 2);
+    keeps_its_reports_elsewhere(site);
+}
+
+/// An export and an import bring the reports of every execution with them.
+fn keeps_its_reports_elsewhere(mut site: Site) {
+    let before = site.json(&["tests", "site"]);
+    site.run(&["export", "-o", "all.jsonl"]).check(0, &[]);
+    site.stop_and_serve(|site| {
+        fs::rename(site.path("data"), site.path("before")).unwrap();
+        let imported = program(&site.path("")).args(["import", "--data", "data", "all.jsonl"]).output().unwrap();
+        Ended::new(imported).check(0, &[]);
+    });
+    assert_eq!(site.json(&["tests", "site"]), before);
 }
 
 #[test]
@@ -104,5 +130,7 @@ fn a_tool_that_is_a_component_builds_and_fails() {
     assert_eq!(fs::read_to_string(site.path("Made/copied.md")).unwrap(), "# Read me\n");
     site.run(&["status", "site"]).check(0, &["Check/Check failed.", "tools/tool.wasm ended with status 1"]);
     site.run(&["logs", "site", "Check/Check"]).check(0, &["write /inputs/Code/README.md changed: "]);
+    let execution = site.json(&["history", "site"])["pipelineExecutionSummaries"][0]["pipelineExecutionId"].clone();
     site.run(&["tests", "site"]).check(0, &["has no reports"]);
+    replay_is_the_same(&site, execution.as_str().unwrap(), "Build/Build");
 }

@@ -108,7 +108,10 @@ impl Place {
             limits: single.limits.clone(),
             sink,
             outside: match &keeper {
-                Some(_) => Outside::Recorded(Recorder::new(RECORDING_BYTES_MAX, &Room::new(RECORDING_BYTES_MAX))),
+                Some(keeper) => {
+                    let bytes_max = RECORDING_BYTES_MAX.saturating_sub(keeper.bytes());
+                    Outside::Recorded(Recorder::new(bytes_max, &Room::new(bytes_max), keeper.held()))
+                }
                 None => Outside::Live,
             },
         };

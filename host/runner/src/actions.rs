@@ -303,7 +303,7 @@ impl SandboxActions {
                 caches: CachesAt::Kept(Arc::clone(&self.caches), caches::space(pipeline, run)),
                 limits: limits.clone(),
                 sink: log.clone(),
-                outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref().map_or(0, Keeper::bytes))),
+                outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref())),
             };
             let made = CallParameters::of(&call);
             let turn = self.calls.acquire(pipeline.account).await;

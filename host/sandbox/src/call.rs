@@ -210,10 +210,9 @@ impl Sandbox {
         let ran = self.run(code, making, run).await;
         let used_up = ran.files.as_ref().and_then(Files::used_up);
         let mut result = judged(ran.result, &ran.seam, ran.has_started, used_up, &kept_back);
-        if let Some(limit) = used_up {
-            ran.seam.log(Level::Warn, limit);
-        }
-        let Finished { mut made, undeclared } = ran.files.map(Files::finish).unwrap_or_default();
+        used_up.iter().for_each(|limit| ran.seam.log(Level::Warn, limit));
+        let Finished { mut made, undeclared } =
+            ran.files.map(|files| files.finish(ran.has_started)).unwrap_or_default();
         let saved = to_keep(&result, ran.saved, &kept_back, &ran.seam).await;
         if result.is_ok() {
             (result, made) = leaks::without(result, made, kept_back, &ran.seam).await;

@@ -139,6 +139,28 @@ fn a_project_says_what_its_builds_begin_with() {
     }
 }
 
+/// Each command has the secret, and none finds it in a file of the commands before it.
+#[test]
+fn a_secret_lies_in_no_file_between_two_commands() {
+    let value = "it's \"quoted\" $HOME \\ `x`\n  and long ";
+    let spec = format!(
+        "version: 0.2
+env: {{secrets-manager: {{TOKEN: token}}}}
+phases:
+  build:
+    commands:
+      - test \"${{#TOKEN}}\" = {length} && printf %s \"$TOKEN\" | cksum > first && KEPT=yes
+      - printf %s \"$TOKEN\" | cksum | cmp first - && test \"$KEPT\" = yes
+      - '! grep -rq \"an[d] long\" ../shell && TOKEN=changed'
+      - 'test \"${{#TOKEN}}\" = {length} && cat > read && test ! -s read'
+    finally: ['test \"${{#TOKEN}}\" = {length}']
+",
+        length = value.len(),
+    );
+    let (host, report) = build(source(&spec).secret("token", value), settings);
+    assert!(report.is_ok(), "{}", host.log());
+}
+
 #[test]
 fn several_inputs_and_outputs() {
     let spec = "version: 0.2\nphases: {build: {commands: ['cp \"$CODEBUILD_SRC_DIR_my_lib/lib.txt\" .']}}\n\

@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use pipewright_buildspec::{Build, Buildspec, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Exit, Next, Run, Session};
+use pipewright_buildspec::{
+    Build, Buildspec, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Exit, Next, Run, Session, is_shell_name,
+};
 use pipewright_sdk::commands::{self, Job};
 use pipewright_sdk::prelude::*;
 use serde::de::IgnoredAny;
@@ -245,7 +247,8 @@ fn start(
     let kept = serde_json::to_vec(&kept).map_err(|error| Failure::job(format!("what is kept: {error}")))?;
     fs::write(shell.join(KEPT_FILE), kept)?;
     let steps = steps(build, session);
-    driver::write(shell, &at_work(SHELL), &steps, session.directory(), session.environment())?;
+    let secrets: Vec<&str> = plan.secrets.keys().map(String::as_str).filter(|name| is_shell_name(name)).collect();
+    driver::write(shell, &at_work(SHELL), &steps, session.directory(), session.environment(), &secrets)?;
     let program = run.shell.program();
     let mut job = Job::new([program, &at_work(&format!("{SHELL}/{}", driver::DRIVER_FILE)), program]).network(true);
     for (name, value) in session.invocation(run).environment {

@@ -27,7 +27,7 @@ mod walk;
 
 pub use self::archive::{ZipOfTree, unzip, zip};
 pub use self::area::{Area, Open, OpenFile, Opened, Role};
-pub use self::blobs::{BlobError, Blobs, export};
+pub use self::blobs::{BlobError, Blobs, export, hash};
 pub use self::collect::{CollectError, MadeOutput, collect, entries};
 pub use self::copy::{CHUNK_BYTES, Copied, Source, Target, copy, each_chunk, missing_blob, open_regular, write_file};
 pub use self::error::{FileError, FileErrorKind, FileResult};

@@ -16,7 +16,7 @@ pub(crate) const INPUTS: &str = "inputs";
 pub(super) const OUTPUTS: &str = "outputs";
 pub(crate) const DIRECTORIES: &str = "directories";
 pub(super) const DIRECTORIES_AFTER: &str = "directories-after";
-pub(super) const SCRATCH: &str = "scratch";
+pub(crate) const SCRATCH: &str = "scratch";
 pub(super) const CACHES: &str = "caches";
 pub(super) const KNOWN: &[&str] = &[INPUTS, OUTPUTS, DIRECTORIES, DIRECTORIES_AFTER, SCRATCH, CACHES];
 

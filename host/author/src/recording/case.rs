@@ -10,7 +10,9 @@ use pipewright_artifacts::files::{BlobDir, export};
 use pipewright_base::Digest;
 use pipewright_pipeline::machine;
 use pipewright_sandbox::abi::{Entry, Outcome, Request, Wake};
+use pipewright_sandbox::capabilities::commands::Ended;
 use pipewright_sandbox::grants::CaseFolder;
+use pipewright_sandbox::outside::LEFT_IN_SCRATCH;
 use toml::{Table, Value};
 
 use crate::cases::folder;
@@ -25,7 +27,6 @@ const SECRET_FILE: &str = "secret.txt";
 
 /// Writes the case into a folder that must not be there yet.
 pub fn write_case(bundle: &Bundle, folder: &Path) -> Result<(), RecordingError> {
-    bundle.check_callable()?;
     let first = bundle.recording.calls.first();
     let first = first.ok_or_else(|| RecordingError::Malformed("it has no calls".to_owned()))?;
     if let Some(parent) = folder.parent() {
@@ -47,6 +48,13 @@ pub fn write_case(bundle: &Bundle, folder: &Path) -> Result<(), RecordingError> 
         let what = format!("the directory {name}, as it was before the call");
         let before = directory.before.ok_or_else(|| RecordingError::LeftOut(what.clone()))?;
         write(&before, &what, &folder.join(folder::DIRECTORIES).join(name))?;
+    }
+    for (number, call) in bundle.recording.calls.iter().enumerate() {
+        if let Some(left) = bundle.scratch(call, &blobs)? {
+            let exported =
+                export(&blobs, &left, LEFT_IN_SCRATCH, &folder.join(folder::SCRATCH).join(number.to_string()));
+            exported.map_err(|error| RecordingError::Malformed(format!("{LEFT_IN_SCRATCH}: {error}")))?;
+        }
     }
     // Granted and not looked at, as far as the recording knows.
     for name in first.grants.directories.keys() {
@@ -91,7 +99,7 @@ fn table(calls: &[RecordedCall]) -> Result<Table, toml::ser::Error> {
     if request.attempt != 1 {
         case.insert("attempt".into(), i64::from(request.attempt).into());
     }
-    case.insert("time".into(), milliseconds(first.outside.time));
+    case.insert("time".into(), number(first.outside.time));
     case.insert("recorded".into(), OUTSIDE.into());
     let context = &request.context;
     let names = [
@@ -123,7 +131,7 @@ fn table(calls: &[RecordedCall]) -> Result<Table, toml::ser::Error> {
         case.insert("grants".into(), Value::try_from(first.grants.in_case(&folder))?);
     }
     case.insert("expected".into(), expected(first));
-    let then: Vec<Value> = calls[1..].iter().map(then).collect();
+    let then: Vec<Value> = calls.iter().enumerate().skip(1).map(|(number, call)| then(number, call)).collect();
     if !then.is_empty() {
         case.insert("then".into(), array(then));
     }
@@ -134,8 +142,8 @@ fn array<T: Into<Value>>(items: impl IntoIterator<Item = T>) -> Value {
     Value::Array(items.into_iter().map(Into::into).collect())
 }
 
-fn milliseconds(time: u64) -> Value {
-    i64::try_from(time).unwrap_or(i64::MAX).into()
+fn number(number: u64) -> Value {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 
 fn output(output: &pipewright_sandbox::abi::Output) -> Value {
@@ -146,10 +154,18 @@ fn output(output: &pipewright_sandbox::abi::Output) -> Value {
     Value::Table([("name".to_owned(), output.name.as_str().into()), ("files".to_owned(), files)].into_iter().collect())
 }
 
-fn then(call: &RecordedCall) -> Value {
+/// The scratch that a program left is in a folder of the call's number.
+fn then(place: usize, call: &RecordedCall) -> Value {
     let mut then = Table::new();
     let Request { resumed, attempt, .. } = &call.request;
+    if let Some(ended) = &call.ended {
+        then.insert("ended".into(), program(ended));
+        if call.outside.scratch.is_some() {
+            then.insert("scratch".into(), place.to_string().into());
+        }
+    }
     match resumed.as_ref().map(|resumed| &resumed.wake) {
+        Some(Wake::Time) if call.ended.is_some() => {}
         Some(Wake::Time) => drop(then.insert("wake".into(), "time".into())),
         Some(Wake::Signal(signal)) => {
             let payload = String::from_utf8_lossy(&signal.payload).into_owned();
@@ -161,9 +177,21 @@ fn then(call: &RecordedCall) -> Value {
     if *attempt != 1 {
         then.insert("attempt".into(), i64::from(*attempt).into());
     }
-    then.insert("time".into(), milliseconds(call.outside.time));
+    then.insert("time".into(), number(call.outside.time));
     then.insert("expected".into(), expected(call));
     Value::Table(then)
+}
+
+fn program(ended: &Ended) -> Value {
+    let Ended { status, signal, limit, cpu_micros, memory_bytes_max, wall_micros, tail } = ended.clone();
+    let mut table = Table::new();
+    table.insert("status".into(), i64::from(status).into());
+    table.extend(signal.map(|signal| ("signal".into(), i64::from(signal).into())));
+    table.extend(limit.map(|limit| ("limit".into(), limit.into())));
+    let numbers = [("cpu-micros", cpu_micros), ("memory-bytes-max", memory_bytes_max), ("wall-micros", wall_micros)];
+    table.extend(numbers.map(|(key, value)| (key.into(), number(value))));
+    table.insert("tail".into(), tail.into());
+    Value::Table(table)
 }
 
 /// What the call ended with. Of what its outputs are, only the digests are known.

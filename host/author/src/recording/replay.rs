@@ -8,11 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pipewright_artifacts::files::{BlobDir, Blobs, Tree, collect, export};
+use pipewright_base::Digest;
 use pipewright_pipeline::machine;
 use pipewright_sandbox::capabilities::caches::CachesAt;
-use pipewright_sandbox::files::Input;
+use pipewright_sandbox::files::{Input, SCRATCH};
 use pipewright_sandbox::grants::Access;
-use pipewright_sandbox::outside::{Outside, Recorded, Replay};
+use pipewright_sandbox::outside::{LEFT_IN_SCRATCH, Outside, Recorded, Replay};
 use pipewright_sandbox::seam::Sink;
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox, without_stack};
 use serde_json::Value;
@@ -43,7 +44,6 @@ pub async fn replay(
     bundle: &Bundle,
     sink: Arc<dyn Sink>,
 ) -> Result<Replayed, RecordingError> {
-    bundle.check_callable()?;
     let place = tempfile::Builder::new().prefix("pipewright-replay-").tempdir().map_err(anyhow::Error::from)?;
     let blobs: Arc<dyn Blobs> = Arc::new(BlobDir::new(place.path().join("blobs")).map_err(anyhow::Error::from)?);
     let recorded = &bundle.recording.calls;
@@ -85,6 +85,11 @@ impl Stage<'_> {
             let exported = export(&**self.blobs, &tree, name, &directories.join(name));
             exported.map_err(|error| RecordingError::Malformed(format!("{what}: {error}")))?;
         }
+        let work_dir = self.folder.join("work");
+        if let Some(left) = self.bundle.scratch(call, &**self.blobs)? {
+            let exported = export(&**self.blobs, &left, SCRATCH, &work_dir.join(SCRATCH));
+            exported.map_err(|error| RecordingError::Malformed(format!("{LEFT_IN_SCRATCH}: {error}")))?;
+        }
         Ok(Call {
             tenant: 0,
             entry: call.entry.clone(),
@@ -92,9 +97,9 @@ impl Stage<'_> {
             grants: call.grants_in(&directories),
             time: Some(call.outside.time),
             inputs,
-            work_dir: self.folder.join("work"),
+            work_dir,
             secret_environment: call.secret_environment.clone(),
-            ended: None,
+            ended: call.ended.clone(),
             caches: CachesAt::Given(self.bundle.caches(call, self.blobs)?),
             limits: call.limits.clone(),
             sink,
@@ -130,6 +135,9 @@ impl Stage<'_> {
             differ(&mut found, format!("outputs/{name}"), "it was not made", "it was made");
         }
         self.directories(call, &mut found)?;
+        if let Some(after) = call.outside.scratch.as_ref().and_then(|scratch| scratch.after) {
+            self.compare_folder(&after, SCRATCH, &self.folder.join("work").join(SCRATCH), &mut found)?;
+        }
         Ok(found)
     }
 
@@ -157,19 +165,28 @@ impl Stage<'_> {
                 continue;
             }
             let Some(after) = &directory.after else { continue };
-            let what = format!("directories/{name}");
             let path = self.folder.join("directories").join(name);
-            let now = folder::tree(&path, Names::AsTheyAre, &**self.blobs)?;
-            let recorded = self.bundle.tree(after, &what)?;
-            let files = |tree: &Tree| {
-                let kept =
-                    tree.entries().iter().filter(|entry| entry.node != pipewright_artifacts::files::Node::Directory);
-                Tree::new(kept.cloned().collect()).map_err(anyhow::Error::from)
-            };
-            // Empty folders do not count.
-            if files(&recorded)?.digest() != now.digest() {
-                trees(found, &what, self.bundle, after, &now);
-            }
+            self.compare_folder(after, &format!("directories/{name}"), &path, found)?;
+        }
+        Ok(())
+    }
+
+    fn compare_folder(
+        &self,
+        recorded: &Digest,
+        what: &str,
+        path: &Path,
+        found: &mut Vec<Difference>,
+    ) -> Result<(), RecordingError> {
+        std::fs::create_dir_all(path).map_err(anyhow::Error::from)?;
+        let now = folder::tree(path, Names::AsTheyAre, &**self.blobs)?;
+        let files = |tree: &Tree| {
+            let kept = tree.entries().iter().filter(|entry| entry.node != pipewright_artifacts::files::Node::Directory);
+            Tree::new(kept.cloned().collect()).map_err(anyhow::Error::from)
+        };
+        // Empty folders do not count.
+        if files(&self.bundle.tree(recorded, what)?)?.digest() != now.digest() {
+            trees(found, what, self.bundle, recorded, &now);
         }
         Ok(())
     }

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use pipewright_artifacts::files::{Blobs, Tree, TreeLimits};
 use pipewright_base::Digest;
 use pipewright_sandbox::files::Input;
-use pipewright_sandbox::outside::Recorded;
+use pipewright_sandbox::outside::{LEFT_IN_SCRATCH, Recorded};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use super::{FORMAT, PROGRAMS_LEFT, RecordedCall, Recording};
+use super::{FORMAT, RecordedCall, Recording};
 
 /// Of a bundle, and of everything in it together. Stops a bundle that fills the memory, and an archive that unpacks to more
 /// than it says.
@@ -132,15 +132,17 @@ impl Bundle {
         Some(Recorded { blobs: self.blobs.clone(), ..call.outside.clone() })
     }
 
-    /// That its calls can be made again.
+    /// What a call finds in the scratch that a program left; none where it finds nothing, or never looked.
     ///
     /// # Errors
-    /// They need what no recording has.
-    pub fn check_callable(&self) -> Result<(), RecordingError> {
-        if self.recording.ran_programs() {
-            return Err(RecordingError::LeftOut(PROGRAMS_LEFT.to_owned()));
-        }
-        Ok(())
+    /// It was left out, or a file of it was.
+    pub fn scratch(&self, call: &RecordedCall, blobs: &dyn Blobs) -> Result<Option<Tree>, RecordingError> {
+        let Some(scratch) = call.outside.scratch.as_ref().filter(|_| call.ended.is_some()) else { return Ok(None) };
+        let left_out = || {
+            let why = call.outside.left_out.iter().find(|left| left.starts_with(LEFT_IN_SCRATCH));
+            RecordingError::LeftOut(why.map_or(LEFT_IN_SCRATCH, String::as_str).to_owned())
+        };
+        self.unpacked(&scratch.before.ok_or_else(left_out)?, LEFT_IN_SCRATCH, blobs).map(Some)
     }
 
     /// A manifest that the recording names.

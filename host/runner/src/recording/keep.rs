@@ -2,7 +2,7 @@
 //!
 //! Owns what is worth keeping and what fits. Must not know where a recording is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::{Call, CallEnd, Masks, Plugin};
 
 use super::bundle::{BUNDLE_BYTES_MAX, Bundle};
-use super::{Component, FORMAT, PROGRAMS_LEFT, RecordedCall, RecordedResult, Recording};
+use super::{Component, FORMAT, RecordedCall, RecordedResult, Recording};
 use crate::outcome::failure_of;
 
 /// One file of an input that is larger is left out, whatever room there is.
@@ -107,6 +107,11 @@ impl Keeper {
         self.bundle.bytes()
     }
 
+    /// The bodies and files of calls that it holds.
+    pub fn held(&self) -> HashSet<Digest> {
+        self.bundle.blobs.keys().copied().collect()
+    }
+
     /// The output artifacts of the last call, by the digests of their manifests.
     pub fn outputs(&mut self, outputs: impl IntoIterator<Item = (String, Digest)>) {
         if let Some(call) = self.bundle.recording.calls.last_mut() {
@@ -144,9 +149,6 @@ pub fn complete(
     let mut room = Room { left: BUNDLE_BYTES_MAX.saturating_sub(bundle.bytes() + 1024 * 1024), bundle, left_out: 0 };
     if secret > 0 {
         room.leave_out(format!("{secret} of what came from outside: a secret's value is in it"));
-    }
-    if room.bundle.recording.ran_programs() {
-        room.leave_out(PROGRAMS_LEFT.to_owned());
     }
     let digest = room.bundle.recording.component.digest;
     match component.filter(|component| Digest::of(component) == digest) {

@@ -31,9 +31,10 @@ impl Recordings {
         Self { folder, room: Room::new(RECORDINGS_BYTES_MAX) }
     }
 
-    /// For a call after others of the same run, of which so much is held already.
-    pub fn recorder(&self, run: &RunAction, held: u64) -> Arc<Recorder> {
-        Recorder::new(self.bytes_left(run).saturating_sub(held), &self.room)
+    /// For a call after others of the same run, which are in `keeper` already.
+    pub fn recorder(&self, run: &RunAction, keeper: Option<&Keeper>) -> Arc<Recorder> {
+        let bytes_max = self.bytes_left(run).saturating_sub(keeper.map_or(0, Keeper::bytes));
+        Recorder::new(bytes_max, &self.room, keeper.map(Keeper::held).unwrap_or_default())
     }
 
     /// How much may be kept of a call: what earlier calls of the same action execution left.

@@ -71,7 +71,7 @@ pub struct RecordedCall {
     /// The declaration's variables that are secrets, each with what names its secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secret_environment: Vec<NamedValue>,
-    /// How the program ended for which the call was made. What it left in the scratch is not kept.
+    /// How the program ended for which the call was made. What it left in the scratch is in `outside`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
     pub outside: Recorded,
@@ -89,17 +89,6 @@ pub struct RecordedCall {
 pub enum RecordedResult {
     Outcome(Outcome),
     Failure { kind: FailureType, message: String },
-}
-
-/// What is missing of an action that ran programs.
-pub(crate) const PROGRAMS_LEFT: &str =
-    "what the programs left in /scratch that the action ran, so that it cannot be called again without them";
-
-impl Recording {
-    /// Programs of the machine.
-    pub fn ran_programs(&self) -> bool {
-        self.calls.iter().any(|call| call.ended.is_some())
-    }
 }
 
 impl RecordedCall {

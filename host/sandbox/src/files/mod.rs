@@ -15,7 +15,7 @@ mod streams;
 mod tests;
 mod wasi;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,9 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::component::Linker;
 
 use pipewright_artifacts::files::{
-    Area, Blobs, Budget, Copied, FileError, FileErrorKind, FileKind, FileQuota, FileResult, Floor, Found, MadeOutput,
-    Missing, OpenFile, Role, Stat, Tree, identity_of, paths,
+    Area, Blobs, Budget, Copied, Entry, FileError, FileErrorKind, FileKind, FileQuota, FileResult, Floor, Found,
+    MadeOutput, Missing, Node, OpenFile, Role, Stat, Tree, identity_of, paths,
 };
+use pipewright_base::Digest;
 use pipewright_base::memory::HostMemory;
 use rustix::io::Errno;
 
@@ -190,9 +191,13 @@ impl Files {
         self.shared.budget.used_up()
     }
 
-    /// What was made. To be asked when the guest is gone: nothing that it still could do counts.
-    pub(crate) fn finish(self) -> Finished {
+    /// What was made. To be asked when the guest is gone: nothing that it still could do counts. `has_started` where a program
+    /// is to run in the scratch.
+    pub(crate) fn finish(self, has_started: bool) -> Finished {
         self.shared.keep_after();
+        if has_started {
+            self.shared.keep_scratch_after();
+        }
         let outputs = &self.shared.outputs;
         let made =
             outputs.iter().filter(|(_, area)| area.exists()).map(|(name, area)| MadeOutput::new(name, area)).collect();
@@ -241,7 +246,10 @@ impl Shared {
         let (root, below) = location.split_once('/').unwrap_or((location, ""));
         let (name, rest) = below.split_once('/').unwrap_or((below, ""));
         match root {
-            "scratch" => Ok(Place::Area(&self.scratch, below)),
+            "scratch" => {
+                self.keep_scratch_before();
+                Ok(Place::Area(&self.scratch, below))
+            }
             "" | "inputs" | "outputs" | "directories" if name.is_empty() => Ok(Place::Names(location)),
             "inputs" => match self.inputs.get(name) {
                 Some(input) => Ok(Place::Input(input, rest)),
@@ -280,6 +288,29 @@ impl Shared {
             if area.role == (Role::Granted { writable: true }) && !area.is_first_look() {
                 recorder.directory_after(name, snapshot::take(area, recorder.bytes_left()));
             }
+        }
+    }
+
+    /// Where a recording is made: what a program left in the scratch, before the guest sees or changes anything of it. What the
+    /// inputs have is in the recording by them.
+    fn keep_scratch_before(&self) {
+        if let Outside::Recorded(recorder) = self.seam.outside()
+            && self.scratch.role == Role::Left
+            && self.scratch.is_first_look()
+        {
+            let entries = self.inputs.values().flat_map(|input| input.tree.entries());
+            let of_file = |entry: &Entry| if let Node::File { digest, .. } = entry.node { Some(digest) } else { None };
+            let of_inputs: HashSet<Digest> = entries.filter_map(of_file).collect();
+            let is_known = |digest: &Digest| of_inputs.contains(digest) || recorder.is_held(digest);
+            recorder.scratch(snapshot::take_scratch(&self.scratch, recorder.bytes_left(), is_known));
+        }
+    }
+
+    /// And what it is for the next program: for whoever compares two, the manifest is enough.
+    fn keep_scratch_after(&self) {
+        self.keep_scratch_before();
+        if let Outside::Recorded(recorder) = self.seam.outside() {
+            recorder.scratch_after(snapshot::take_scratch(&self.scratch, 0, |_| true));
         }
     }
 

@@ -5,8 +5,9 @@
 //!
 //! # What is kept
 //! Requests with their answers; the clock and randomness, where they are granted; stand-ins; uses of granted directories,
-//! and what was in those before and after; denials. No secret value: what is found of one, in any form that
-//! [`masks`](crate::masks) knows, is masked. Artifacts and scratch are determined by digest and are not kept.
+//! and what was in those before and after; what programs of the machine left in the scratch, and what was left there for
+//! them; denials. No secret value: what is found of one, in any form that [`masks`](crate::masks) knows, is masked.
+//! Artifacts, and what else is in the scratch, are determined by digest and are not kept.
 //!
 //! # In what order
 //! A guest makes its host calls one after the other, so what is kept has one order, and that of a request is the place at
@@ -30,7 +31,7 @@ pub use self::body::Body;
 pub(crate) use self::body::Reel;
 pub use self::fake::Fakes;
 pub(crate) use self::recorder::{Cleaner, Open, Snapshot};
-pub use self::recorder::{Recorder, Room};
+pub use self::recorder::{LEFT_IN_SCRATCH, Recorder, Room};
 pub use self::replay::Replay;
 pub use self::step::{Exchanged, Kept, Observed, Recorded, RecordedDirectory, Step};
 pub(crate) use self::step::{masked_outcome, shown_denial};

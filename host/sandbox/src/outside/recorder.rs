@@ -2,7 +2,7 @@
 //!
 //! Owns what fits, and that no secret value is left in it. Must not know what a capability does with what it got.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,11 @@ use pipewright_base::Digest;
 
 /// What a step takes besides what is written of it.
 const STEP_BYTES: u64 = 64;
+const BEFORE: &str = "as it was before the call";
+const AFTER: &str = "as it was after the call";
+/// What stands for the scratch among what is left out.
+pub const LEFT_IN_SCRATCH: &str = "what the program before the call left in /scratch";
+const LAID_IN_SCRATCH: &str = "what the call left in /scratch for the next program";
 /// Sentences about what was left out; after these nothing more is said. Stops a list that grows with a loop in a guest.
 const LEFT_OUT_MAX: usize = 100;
 
@@ -25,6 +30,8 @@ pub struct Recorder {
     bytes_max: u64,
     bytes_left: AtomicU64,
     room: Arc<Room>,
+    /// What the recording has of earlier calls.
+    held: HashSet<Digest>,
     kept: Mutex<Kept>,
 }
 
@@ -55,6 +62,7 @@ struct Kept {
     steps: Vec<Made>,
     steps_left_out: u64,
     directories: BTreeMap<String, Directory>,
+    scratch: Option<Directory>,
 }
 
 enum Made {
@@ -67,9 +75,10 @@ pub(crate) trait Open: Send + Sync {
     fn close(&self, cleaner: &mut Cleaner<'_>) -> Step;
 }
 
-/// A granted directory: what it was, and became, or why that is not kept.
+/// A directory: what it was, and became, or why that is not kept. None where nobody asked.
+#[derive(Default)]
 struct Directory {
-    before: Result<Snapshot, String>,
+    before: Option<Result<Snapshot, String>>,
     after: Option<Result<Snapshot, String>>,
 }
 
@@ -80,9 +89,15 @@ pub(crate) struct Snapshot {
 }
 
 impl Recorder {
-    /// Keeps at most `bytes_max` bytes, and no more than there is room for; says what it left out.
-    pub fn new(bytes_max: u64, room: &Arc<Room>) -> Arc<Self> {
-        Arc::new(Self { bytes_max, bytes_left: bytes_max.into(), room: Arc::clone(room), kept: Mutex::default() })
+    /// Keeps at most `bytes_max` bytes, and no more than there is room for; says what it left out. `held` is what the recording
+    /// has anyway.
+    pub fn new(bytes_max: u64, room: &Arc<Room>, held: HashSet<Digest>) -> Arc<Self> {
+        let (room, kept) = (Arc::clone(room), Mutex::default());
+        Arc::new(Self { bytes_max, bytes_left: bytes_max.into(), room, held, kept })
+    }
+
+    pub(crate) fn is_held(&self, digest: &Digest) -> bool {
+        self.held.contains(digest)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -141,8 +156,20 @@ impl Recorder {
 
     /// What a granted directory is, before the guest sees anything of it.
     pub(crate) fn directory(&self, name: &str, before: Result<Snapshot, String>) {
-        let before = before.and_then(|snapshot| self.fitting(snapshot));
+        let before = Some(before.and_then(|snapshot| self.fitting(snapshot)));
         self.kept().directories.insert(name.to_owned(), Directory { before, after: None });
+    }
+
+    /// What a program left in the scratch.
+    pub(crate) fn scratch(&self, before: Result<Snapshot, String>) {
+        let before = Some(before.and_then(|snapshot| self.fitting(snapshot)));
+        self.kept().scratch = Some(Directory { before, after: None });
+    }
+
+    /// What the next program finds there.
+    pub(crate) fn scratch_after(&self, after: Result<Snapshot, String>) {
+        let after = Some(after.and_then(|snapshot| self.fitting(snapshot)));
+        self.kept().scratch.get_or_insert_default().after = after;
     }
 
     /// What became of it.
@@ -165,7 +192,7 @@ impl Recorder {
 
     /// All that was kept, without secret values. To be asked when the guest is gone.
     pub(crate) fn finish(&self, masks: &Masks) -> Recorded {
-        let Kept { time, looked_at_time, steps: made, mut steps_left_out, directories } =
+        let Kept { time, looked_at_time, steps: made, mut steps_left_out, directories, scratch } =
             std::mem::take(&mut *self.kept());
         let mut cleaner = Cleaner { masks, too_much: self.too_much(), recorded: Recorded::default() };
         let mut steps = Vec::with_capacity(made.len());
@@ -185,12 +212,13 @@ impl Recorder {
         }
         let directories = directories
             .into_iter()
-            .map(|(name, Directory { before, after })| {
-                let before = cleaner.snapshot(&name, "before the call", before);
-                let after = after.and_then(|after| cleaner.snapshot(&name, "after the call", after));
-                (name, RecordedDirectory { before, after })
+            .map(|(name, directory)| {
+                let what = format!("the directory {name}");
+                let kept = cleaner.directory([&format!("{what}, {BEFORE}"), &format!("{what}, {AFTER}")], directory);
+                (name, kept)
             })
             .collect();
+        let scratch = scratch.map(|scratch| cleaner.directory([LEFT_IN_SCRATCH, LAID_IN_SCRATCH], scratch));
         if steps_left_out > 0 {
             cleaner.leave_out(format!("the last {steps_left_out} host calls: {}", cleaner.too_much));
         }
@@ -200,6 +228,7 @@ impl Recorder {
             steps,
             steps_left_out,
             directories,
+            scratch,
             ..cleaner.recorded
         }
     }
@@ -260,8 +289,15 @@ impl Cleaner<'_> {
         digest
     }
 
-    fn snapshot(&mut self, name: &str, when: &str, snapshot: Result<Snapshot, String>) -> Option<Digest> {
-        let what = format!("the directory {name}, as it was {when}");
+    /// `what` it is before the call, and after it.
+    fn directory(&mut self, what: [&str; 2], directory: Directory) -> RecordedDirectory {
+        let Directory { before, after } = directory;
+        let [before, after] = [(what[0], before), (what[1], after)]
+            .map(|(what, snapshot)| snapshot.and_then(|snapshot| self.snapshot(what, snapshot)));
+        RecordedDirectory { before, after }
+    }
+
+    fn snapshot(&mut self, what: &str, snapshot: Result<Snapshot, String>) -> Option<Digest> {
         let Snapshot { tree, files } = match snapshot {
             Ok(snapshot) => snapshot,
             Err(why) => {

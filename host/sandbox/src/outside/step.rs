@@ -32,10 +32,14 @@ pub struct Recorded {
     /// The granted directories that the guest looked at, by name.
     #[serde(default)]
     pub directories: BTreeMap<String, RecordedDirectory>,
+    /// What a program left in the scratch, if the guest looked at it, and what the guest left there for the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<RecordedDirectory>,
     /// What did not fit or may not be kept, each in a sentence.
     #[serde(default)]
     pub left_out: Vec<String>,
-    /// The bytes of bodies, of manifests of directories, and of their files.
+    /// The bytes of bodies, of manifests of directories, and of their files; of the scratch's only those that neither the inputs nor
+    /// earlier calls have.
     #[serde(skip)]
     pub blobs: BTreeMap<Digest, Bytes>,
 }
@@ -43,7 +47,11 @@ pub struct Recorded {
 impl Recorded {
     /// Whether nothing that the guest did depends on more than its request and its artifacts.
     pub fn is_empty(&self) -> bool {
-        !self.looked_at_time && self.steps.is_empty() && self.steps_left_out == 0 && self.directories.is_empty()
+        !self.looked_at_time
+            && self.steps.is_empty()
+            && self.steps_left_out == 0
+            && self.directories.is_empty()
+            && self.scratch.is_none()
     }
 
     /// The digests of the bodies that were kept.
@@ -72,7 +80,7 @@ impl Recorded {
     }
 }
 
-/// A granted directory, before and after the call.
+/// A granted directory or the scratch, before and after the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RecordedDirectory {

@@ -1,5 +1,6 @@
 //! What is kept, given again and made up of uses that are a request and its response: of two that every guest can have.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -120,7 +121,7 @@ fn what_is_written_stays_as_it_was() {
 
 #[test]
 fn what_was_kept_is_given_again() {
-    let live = Calling::new(Outside::Recorded(Recorder::new(1 << 20, &Room::new(1 << 20))));
+    let live = Calling::new(Outside::Recorded(Recorder::new(1 << 20, &Room::new(1 << 20), HashSet::new())));
     let told = live.everything();
     let recorded = live.seam.recorded().unwrap();
     assert_eq!(recorded.denials().len(), 2, "{recorded:?}");
@@ -138,7 +139,7 @@ fn what_was_kept_is_given_again() {
 
 #[test]
 fn a_use_that_cannot_be_masked_ends_the_recording() {
-    let recorder = Recorder::new(1 << 20, &Room::new(1 << 20));
+    let recorder = Recorder::new(1 << 20, &Room::new(1 << 20), HashSet::new());
     let steps: Vec<Step> = serde_json::from_str(WRITTEN).unwrap();
     steps.iter().for_each(|step| recorder.step(|| step.clone()));
     // A value that is also a word of the form.
@@ -156,11 +157,11 @@ fn recorders_share_their_room() {
         (0..10).for_each(|_| recorder.step(|| steps[0].clone()));
         recorder.finish(&Masks::default()).steps.len()
     };
-    let first = Recorder::new(350, &room);
+    let first = Recorder::new(350, &room, HashSet::new());
     assert_eq!(kept(&first), 3);
-    assert_eq!(kept(&Recorder::new(350, &room)), 0);
+    assert_eq!(kept(&Recorder::new(350, &room, HashSet::new())), 0);
     drop(first);
-    assert_eq!(kept(&Recorder::new(350, &room)), 3);
+    assert_eq!(kept(&Recorder::new(350, &room, HashSet::new())), 3);
 }
 
 /// Whoever reads a log takes a line for what the host says.

@@ -196,6 +196,10 @@ pub async fn update(
     check_changeable(&name, &kept)?;
     kept.members.extend(members);
     kept.members.insert("name".to_owned(), json!(name));
+    // By this number a limit is taken away.
+    if kept.members.get("concurrentBuildLimit") == Some(&json!(-1)) {
+        kept.members.remove("concurrentBuildLimit");
+    }
     check(&kept.members)?;
     kept.modified = service.driver().clock().now_ms();
     service.builds().put(context.account, &name, &kept, &context.cause).await?;

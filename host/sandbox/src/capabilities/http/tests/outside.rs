@@ -1,5 +1,6 @@
 //! Requests that are kept, given again without a server, and made up.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ::http::Request;
@@ -57,7 +58,8 @@ async fn make(calling: &mut Calling, world: &World, requests: &[Wanted]) -> Vec<
 }
 
 async fn record(world: &World, bytes_max: u64) -> (Vec<String>, Vec<String>, Recorded) {
-    let mut calling = world.call(|_| (), Outside::Recorded(Recorder::new(bytes_max, &Room::new(1 << 20))));
+    let mut calling =
+        world.call(|_| (), Outside::Recorded(Recorder::new(bytes_max, &Room::new(1 << 20), HashSet::new())));
     let told = make(&mut calling, world, REQUESTS).await;
     let journal = calling.outcomes().iter().map(|outcome| format!("{outcome:?}")).collect();
     let recorded = calling.seam.recorded().unwrap();
