@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::crash::check_data;
 use crate::git;
 use crate::git_server::{GitServer, push};
 use crate::tools;
@@ -21,8 +22,8 @@ impl Tools {
         Some(Self { python: tools::python("boto3")?, aws: tools::find("aws")?, git: GitServer::start()? })
     }
 
-    /// Runs the scenarios of one module against a server of their own, which has the plugin that does deeds.
-    fn run(&self, scenarios: &str) {
+    /// Runs the scenarios of one module against a server of their own, which has the plugin that does deeds; its home.
+    fn run(&self, scenarios: &str) -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("plugins")).unwrap();
         fs::write(home.path().join("plugins/deeds.wasm"), pipewright_guests::get("deeds")).unwrap();
@@ -38,6 +39,7 @@ impl Tools {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
+        home
     }
 }
 
@@ -47,6 +49,14 @@ fn a_release_lives_through_crashes() {
     git::fill(&tools.git.create("release"));
     tools.git.create("found");
     tools.run("crashes");
+}
+
+#[tokio::test]
+async fn everything_goes_on_while_the_host_is_killed() {
+    let (Some(tools), Some(_)) = (Tools::find(), tools::find("bwrap")) else { return };
+    tools.git.create("everything");
+    let home = tools.run("storm");
+    check_data(&home.path().join("data")).await;
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod site;
 mod visitor;
 
 use std::ops::Range;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -91,14 +92,14 @@ async fn check(test: &str, deaths: impl FnOnce(&mut Random) -> Vec<Death>) {
     );
     assert!(again > 0, "no death found an action in flight");
     site.stop(child).await;
-    check_data(&site).await;
+    check_data(&site.data()).await;
 }
 
 /// What lies on the disk is whole.
-async fn check_data(site: &Site) {
+pub async fn check_data(data: &Path) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
-    let artifacts = command.args(["artifacts", "check", "--data"]).arg(site.data()).output().unwrap();
+    let artifacts = command.args(["artifacts", "check", "--data"]).arg(data).output().unwrap();
     assert!(artifacts.status.success(), "{}", String::from_utf8_lossy(&artifacts.stdout));
-    let store = SledStore::open(&site.data().join("store"), SledStore::CACHE_BYTES_DEFAULT).unwrap();
+    let store = SledStore::open(&data.join("store"), SledStore::CACHE_BYTES_DEFAULT).unwrap();
     store.verify().await.unwrap();
 }
