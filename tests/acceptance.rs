@@ -1,5 +1,6 @@
 //! The server as people use it: the AWS CLI and boto3 as they are published, and a real git server. The scenarios are
 //! `tests/acceptance/*.py`.
+#![expect(clippy::print_stderr, reason = "a test with randomness says how it is repeated")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ impl Tools {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
+        eprintln!("{said}");
         home
     }
 }
