@@ -62,10 +62,12 @@ fn what_terraform_plans_twice_is_empty() {
     });
 }
 
-/// A crate of its own, with its own lock file.
+/// In the full suite alone: it compiles the SDK, which takes minutes, in a crate of its own with its own lock file.
 #[test]
-#[ignore = "it compiles the SDK, which takes minutes"]
 fn the_sdk_for_rust_drives_a_pipeline_through_its_life() {
+    if !tools::is_full() {
+        return;
+    }
     served(|server, home| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo

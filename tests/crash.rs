@@ -24,6 +24,8 @@ use random::Random;
 use site::{Death, Site, name};
 use visitor::Visitor;
 
+use crate::tools;
+
 const PIPELINES: Range<usize> = 0..50;
 const STARTING_MILLISECONDS_MAX: u64 = 1_000;
 const SERVING_MILLISECONDS_MAX: u64 = 2_000;
@@ -32,7 +34,7 @@ const PASSES_MAX: u64 = 100;
 
 /// In the checks that decide the small number; `PIPEWRIGHT_TESTS_FULL=1` selects the large one.
 fn times(small: usize, large: usize) -> usize {
-    if std::env::var_os("PIPEWRIGHT_TESTS_FULL").is_some_and(|value| value == "1") { large } else { small }
+    if tools::is_full() { large } else { small }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,11 @@ fn codebuild_test(action: &Action, settings: Configuration) -> Result<Step<Teste
 /// Passes where a build by a buildspec succeeds.
 #[action(provider = "CodeBuild", owner = "AWS", inputs = 1..=5)]
 fn codebuild_rule(action: &Action, settings: RuleConfiguration) -> Result<Step<Verdict>> {
-    let RuleConfiguration { project_name, primary_source, environment_variables, batch_enabled, .. } = settings;
+    let RuleConfiguration { project_name, primary_source, environment_variables, batch_enabled, combine_artifacts } =
+        settings;
+    if combine_artifacts.is_some() && is_first(action)? {
+        info!("Passed over: CombineArtifacts: a rule makes no artifacts");
+    }
     let settings = Configuration {
         project_name,
         primary_source,

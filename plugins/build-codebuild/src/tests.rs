@@ -282,3 +282,28 @@ phases: {build: {commands: ['SAID=\"$CODEBUILD_BUILD_NUMBER $CODEBUILD_INITIATOR
     assert_eq!(report.external_id.as_deref(), Some("app:1"));
     assert_eq!(report.variables, [("SAID".to_owned(), "7 ada main".to_owned())]);
 }
+
+#[test]
+fn a_rule_passes_where_its_build_succeeds() {
+    let judged = |command: &str, batch: bool| {
+        let spec = format!(
+            "version: 0.2\nbatch: {{build-list: [{{identifier: one}}]}}\nphases: {{build: {{commands: ['{command}']}}}}\n\
+             artifacts: {{files: [main.txt]}}\n"
+        );
+        let settings = || RuleConfiguration {
+            project_name: "app".to_owned(),
+            primary_source: None,
+            environment_variables: None,
+            batch_enabled: batch,
+            combine_artifacts: Some("true".to_owned()),
+        };
+        let (_host, verdict) = to_the_end(source(&spec), |action| codebuild_rule(action, settings()));
+        let Verdict { passed, reason } = verdict.unwrap();
+        (passed, reason.unwrap_or_default())
+    };
+    for batch in [false, true] {
+        assert_eq!(judged("true", batch), (true, String::new()));
+        let (passed, reason) = judged("exit 3", batch);
+        assert!(!passed && reason.contains("terminated with state: FAILED."), "{reason}");
+    }
+}
