@@ -344,7 +344,7 @@ def told(storm, name):
     equal(ends["execution"], collections.Counter((it["pipelineExecutionId"], None, ENDS[it["status"]]) for it in executions))
     of_actions = ((it["pipelineExecutionId"], it["actionName"], it["status"].upper()) for it in actions)
     equal(ends["action"], collections.Counter(of_actions))
-    stands(storm, name, [it["detail"] for it in events], {it["actionExecutionId"]: it["status"] for it in actions})
+    stands(storm, name, events, {it["actionExecutionId"]: it["status"] for it in actions})
     ids = [it["id"] for it in events]
 
     def heard():
@@ -353,12 +353,14 @@ def told(storm, name):
     equal(heard(), ids)
 
 
-def stands(storm, name, details, actions):
+def stands(storm, name, events, actions):
     """The state shows of each stage who entered it last, and how that ended, as events and lists say it."""
+    of_stages = [it for it in events if it["detail-type"] == "CodePipeline Stage Execution State Change"]
     for stage in storm.asked("get_pipeline_state", name=name)["stageStates"]:
         latest = stage["latestExecution"]
-        told = [it for it in details if it.get("stage") == stage["stageName"] and "action" not in it]
-        equal([it["execution-id"] for it in told if it["state"] == "STARTED"][-1], latest["pipelineExecutionId"])
+        told = [it["detail"] for it in of_stages if it["detail"]["stage"] == stage["stageName"]]
+        entered = [it["execution-id"] for it in told if it["state"] == "STARTED"]
+        equal(entered[-1], latest["pipelineExecutionId"])
         states = [it["state"] for it in told if it["execution-id"] == latest["pipelineExecutionId"]]
         equal(states[-1], latest["status"].upper())
         for shown in (it["latestExecution"] for it in stage["actionStates"] if "latestExecution" in it):
