@@ -1,10 +1,12 @@
 //! The server as people use it: the AWS CLI and boto3 as they are published, and a real git server. The scenarios are
 //! `tests/acceptance/*.py`.
+#![expect(clippy::print_stderr, reason = "a test with randomness says how it is repeated")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::crash::check_data;
 use crate::git;
 use crate::git_server::{GitServer, push};
 use crate::server::share_compiled;
@@ -22,8 +24,8 @@ impl Tools {
         Some(Self { python: tools::python("boto3")?, aws: tools::find("aws")?, git: GitServer::start()? })
     }
 
-    /// Runs the scenarios of one module against a server of their own, which has the plugin that does deeds.
-    fn run(&self, scenarios: &str) {
+    /// Runs the scenarios of one module against a server of their own, which has the plugin that does deeds; its home.
+    fn run(&self, scenarios: &str) -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
         share_compiled(&home.path().join("data"));
         fs::create_dir(home.path().join("plugins")).unwrap();
@@ -40,6 +42,8 @@ impl Tools {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
+        eprintln!("{said}");
+        home
     }
 }
 
@@ -49,6 +53,14 @@ fn a_release_lives_through_crashes() {
     git::fill(&tools.git.create("release"));
     tools.git.create("found");
     tools.run("crashes");
+}
+
+#[tokio::test]
+async fn everything_goes_on_while_the_host_is_killed() {
+    let (Some(tools), Some(_)) = (Tools::find(), tools::find("bwrap")) else { return };
+    tools.git.create("everything");
+    let home = tools.run("storm");
+    check_data(&home.path().join("data")).await;
 }
 
 #[test]

@@ -63,3 +63,20 @@ fn what_terraform_plans_twice_is_empty() {
         }
     });
 }
+
+/// In the full suite alone: it compiles the SDK, which takes minutes, in a crate of its own with its own lock file.
+#[test]
+fn the_sdk_for_rust_drives_a_pipeline_through_its_life() {
+    if !tools::is_full() {
+        return;
+    }
+    served(|server, home| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .args(["run", "--quiet", "--locked", "--target-dir"])
+            .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("rust-sdk"));
+        cargo.arg("--manifest-path").arg(here("rust-sdk/Cargo.toml")).arg("--");
+        succeeds(cargo.arg(server.endpoint()).arg(server.credentials()));
+        assert!(home.join("published/current/page.md").is_file(), "it was published");
+    });
+}

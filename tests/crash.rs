@@ -8,6 +8,7 @@ mod site;
 mod visitor;
 
 use std::ops::Range;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +24,8 @@ use random::Random;
 use site::{Death, Site, name};
 use visitor::Visitor;
 
+use crate::tools;
+
 const PIPELINES: Range<usize> = 0..50;
 const STARTING_MILLISECONDS_MAX: u64 = 1_000;
 const SERVING_MILLISECONDS_MAX: u64 = 2_000;
@@ -31,7 +34,7 @@ const PASSES_MAX: u64 = 100;
 
 /// In the checks that decide the small number; `PIPEWRIGHT_TESTS_FULL=1` selects the large one.
 fn times(small: usize, large: usize) -> usize {
-    if std::env::var_os("PIPEWRIGHT_TESTS_FULL").is_some_and(|value| value == "1") { large } else { small }
+    if tools::is_full() { large } else { small }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,14 +94,14 @@ async fn check(test: &str, deaths: impl FnOnce(&mut Random) -> Vec<Death>) {
     );
     assert!(again > 0, "no death found an action in flight");
     site.stop(child).await;
-    check_data(&site).await;
+    check_data(&site.data()).await;
 }
 
 /// What lies on the disk is whole.
-async fn check_data(site: &Site) {
+pub async fn check_data(data: &Path) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
-    let artifacts = command.args(["artifacts", "check", "--data"]).arg(site.data()).output().unwrap();
+    let artifacts = command.args(["artifacts", "check", "--data"]).arg(data).output().unwrap();
     assert!(artifacts.status.success(), "{}", String::from_utf8_lossy(&artifacts.stdout));
-    let store = SledStore::open(&site.data().join("store"), SledStore::CACHE_BYTES_DEFAULT).unwrap();
+    let store = SledStore::open(&data.join("store"), SledStore::CACHE_BYTES_DEFAULT).unwrap();
     store.verify().await.unwrap();
 }

@@ -13,6 +13,7 @@ use crate::cases;
 use crate::git_cases::{CREDENTIALS, FAILURES, REVISIONS};
 use crate::git_server::{GitServer, PASSWORD, TOKEN, git, push};
 use crate::run::{Ended, Home, action, published};
+use crate::tools;
 
 /// A source with these settings, and a deployment of what it made into the granted directory `public`.
 fn pipeline(settings: &Value) -> String {
@@ -103,8 +104,7 @@ pub(crate) fn odd_files(work: &Path) {
 /// form; `PIPEWRIGHT_TESTS_FULL=1` selects the large one.
 pub(crate) fn fill(work: &Path) -> String {
     const COMMITS: usize = 4;
-    let is_full = std::env::var_os("PIPEWRIGHT_TESTS_FULL").is_some_and(|value| value == "1");
-    let (files, history_bytes) = if is_full { (20_000, 200 << 20) } else { (500, 2 << 20) };
+    let (files, history_bytes) = if tools::is_full() { (20_000, 200 << 20) } else { (500, 2 << 20) };
     odd_files(work);
     for file in 0..files {
         // Similar in content and in name: git makes deltas of such blobs and trees.

@@ -8,6 +8,11 @@ use std::sync::Mutex;
 /// Held by a test that runs what the README says, which publishes into this repository's own `target/site`.
 pub static SITE: Mutex<()> = Mutex::new(());
 
+/// Whether tests are to run in their large form, which takes long.
+pub fn is_full() -> bool {
+    std::env::var_os("PIPEWRIGHT_TESTS_FULL").is_some_and(|value| value == "1")
+}
+
 /// The program of this name on the PATH. Where it is missing the test is to return at once, which is told loudly; in the
 /// checks that decide (`PIPEWRIGHT_TESTS_REQUIRE` names it) that is a failure.
 pub fn find(name: &str) -> Option<PathBuf> {

@@ -2,9 +2,9 @@
 
     main.py SCENARIOS BINARY HOME AWS GIT_ORIGIN WORK_TREES
 
-SCENARIOS is a module's name: it says which pipelines have grants (NAMES; what they have besides those of all is in GRANTS), and what
-is done (its functions in ALL, which have a pipeline each and so are done at the same time). The server is BINARY, in HOME; AWS is the AWS CLI; below
-WORK_TREES is one for each repository of the git server."""
+SCENARIOS is a module's name: it says which pipelines have grants (NAMES; what they have besides those of all is in GRANTS, and what
+the server's configuration has in CONFIG), and what is done (its functions in ALL, which have a pipeline each and so are done at the
+same time). The server is BINARY, in HOME; AWS is the AWS CLI; below WORK_TREES is one for each repository of the git server."""
 
 import concurrent.futures
 import importlib
@@ -19,7 +19,8 @@ import world as worlds
 def main():
     name, binary, home, aws, origin, work = sys.argv[1:]
     scenarios = importlib.import_module(name)
-    world = worlds.World(binary, pathlib.Path(home), aws, origin, pathlib.Path(work), scenarios.NAMES, getattr(scenarios, "GRANTS", ""))
+    more = [getattr(scenarios, name, "") for name in ("GRANTS", "CONFIG")]
+    world = worlds.World(binary, pathlib.Path(home), aws, origin, pathlib.Path(work), scenarios.NAMES, *more)
     failed = []
 
     def run(scenario):

@@ -25,14 +25,14 @@ WAIT_SECONDS_MAX = 600 if os.environ.get("PIPEWRIGHT_TESTS_FULL") == "1" else 60
 STOP_SECONDS_MAX = 20
 
 
-def until(ready, what):
+def until(ready, what, seconds_max=WAIT_SECONDS_MAX):
     """Asks again until there is an answer that is true, and gives it."""
-    end = time.monotonic() + WAIT_SECONDS_MAX
+    end = time.monotonic() + seconds_max
     while True:
         if found := ready():
             return found
         if time.monotonic() > end:
-            raise TimeoutError(f"waited {WAIT_SECONDS_MAX} s in vain until {what}")
+            raise TimeoutError(f"waited {seconds_max} s in vain until {what}")
         time.sleep(0.05)
 
 
@@ -95,7 +95,7 @@ class World:
     """One server with its clients. `names` are the pipelines that have grants: they may fetch from the git server, and
     write to a directory of their own, `deployed(name)`."""
 
-    def __init__(self, binary, home, aws, origin, work, names, more_grants):
+    def __init__(self, binary, home, aws, origin, work, names, more_grants, more_configuration):
         self.home, self.aws_program, self.origin, self.work = home, aws, origin, work
         (home / "grants").mkdir()
         granted = ""
@@ -107,7 +107,7 @@ class World:
                 f'directories.target = {{ path = "{self.deployed(name)}", access = "write" }}\n')
             (home / "grants" / f"{name}.toml").write_text(grants + more_grants)
             granted += f'{name} = "grants/{name}.toml"\n'
-        (home / "serve.toml").write_text(f'poll_seconds = 1\nplugins = "plugins"\n[grants]\n{granted}')
+        (home / "serve.toml").write_text(f'poll_seconds = 1\nplugins = "plugins"\n[grants]\n{granted}{more_configuration}')
         self.server = Server(binary, home)
         self.start()
 

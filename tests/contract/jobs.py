@@ -16,7 +16,7 @@ FAILED = {"type": "JobFailed", "message": "no é🦀", "externalExecutionId": "j
 
 class Jobs:
     def __init__(self, scenario):
-        self.call, self.until, self.expect = scenario.call, scenario.until, scenario.expect
+        self.call, self.until, self.expect, self.arn = scenario.call, scenario.until, scenario.expect, scenario.arn
         self.server, self.suffix = scenario.client.server, scenario.suffix
         self.name = f"jobs-{self.suffix}"
         self.asked = {"category": "Build", "provider": f"Asked-{self.suffix}", "version": "1"}
@@ -40,6 +40,7 @@ class Jobs:
                 "tags": [{"key": "team", "value": "é"}]}
         created = self.call("CreateCustomActionType", full)
         self.expect(created.get("actionType", {}).get("settings") == settings, f"the settings are given back: {created}")
+        self.tag(full)
         self.call("CreateCustomActionType", {**self.plain, **count})
         self.call("CreateCustomActionType", full, "ValidationException")
         other = {**full, "version": "2"}
@@ -171,6 +172,17 @@ class Jobs:
             ("PutThirdPartyJobSuccessResult", {}), ("PutThirdPartyJobFailureResult", details),
         ]:
             self.call(operation, {**unknown, **params}, "JobNotFoundException")
+
+    def tag(self, made):
+        """The tags that a type was made with, and others."""
+        resource = {"resourceArn": self.arn("actiontype:Custom/{category}/{provider}/{version}".format(**made))}
+        tags = lambda: self.call("ListTagsForResource", resource).get("tags")
+        self.expect(tags() == made["tags"], f"the tags of a new type are listed: {tags()}")
+        self.call("TagResource", {**resource, "tags": [{"key": "more", "value": "x"}]})
+        self.call("UntagResource", {**resource, "tagKeys": ["team"]})
+        self.expect(tags() == [{"key": "more", "value": "x"}], f"the tags of a type are changed: {tags()}")
+        for unknown in ["Custom/Build/Nobody/1", "Custom/Build", "AWS/Build/CodeBuild/1"]:
+            self.call("ListTagsForResource", {"resourceArn": self.arn(f"actiontype:{unknown}")}, "ResourceNotFoundException")
 
     def delete(self):
         self.call("DeleteCustomActionType", self.asked, "ValidationException")

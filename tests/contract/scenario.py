@@ -454,7 +454,8 @@ class Scenario:
         self.expect(owners == {"AWS"}, f"the filter counts: {owners}")
         for params in [{}, {"ruleOwnerFilter": "AWS", "regionFilter": self.region}]:
             rules = {row["id"]["provider"] for row in self.call("ListRuleTypes", params).get("ruleTypes", [])}
-            self.expect({"DeploymentWindow", "VariableCheck"} <= rules, f"the bundle's rules are listed: {rules}")
+            bundled = {"CloudWatchAlarm", "CodeBuild", "Commands", "DeploymentWindow", "HttpCheck", "VariableCheck"}
+            self.expect(bundled <= rules, f"the bundle's rules are listed: {rules}")
         elsewhere = self.call("ListRuleTypes", {"regionFilter": "eu-north-1"})
         self.expect(elsewhere == {"ruleTypes": []}, f"the region counts: {elsewhere}")
         here = {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use pipewright_base::{Cause, Digest, Source};
 use pipewright_engine::driver::{Driver, DriverError, WeakDriver, kept_pin, part_pin};
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, PipelineDeclaration};
-use pipewright_pipeline::machine::{ActionExecutionId, RunAction};
+use pipewright_pipeline::machine::{ActionExecutionId, RunAction, all};
 use pipewright_sandbox::capabilities::directories::DirectoryGrant;
 use pipewright_sandbox::grants::{Access, Grants};
 use pipewright_store::{Aggregate, Store};
@@ -118,18 +118,11 @@ pub fn is_build(id: &ActionTypeId) -> bool {
     id.owner == ActionOwner::AWS && id.provider == "CodeBuild"
 }
 
-/// The parts that an execution of a pipeline holds on to: the projects that its actions name.
+/// The parts that an execution of a pipeline holds on to: the projects that its actions and rules name.
 pub fn parts(declaration: &PipelineDeclaration) -> Vec<String> {
-    let actions = declaration.stages.iter().flat_map(|stage| &stage.actions);
-    let named = actions.filter(|action| is_build(&action.action_type_id)).filter_map(|action| {
-        action
-            .configuration
-            .as_ref()?
-            .get("ProjectName")
-            .filter(|name| !name.contains("#{"))
-            .map(|name| project_part(name))
-    });
-    named.collect()
+    let builds = all(declaration).filter(|placed| is_build(&placed.declared.type_id()));
+    let names = builds.filter_map(|placed| placed.declared.configuration()?.get("ProjectName"));
+    names.filter(|name| !name.contains("#{")).map(|name| project_part(name)).collect()
 }
 
 /// What an action of CodeBuild is told by its host.

@@ -1,4 +1,4 @@
-//! Build and Test `AWS/CodeBuild/1`: a build by its buildspec, on the machine of the host and apart from it.
+//! Build, Test and Rule `AWS/CodeBuild/1`: a build by its buildspec, on the machine of the host and apart from it.
 //!
 //! The buildspec is the project's, or the one in the primary source. A project is a file in the directory `projects`, which the
 //! operator grants; without that directory every project is one that says nothing.
@@ -40,6 +40,21 @@ struct Configuration {
     service_role_arn_override: Option<String>,
 }
 
+#[derive(Settings)]
+struct RuleConfiguration {
+    /// The project: `projects/NAME.json` in the directory that the operator grants under the name `projects`.
+    project_name: String,
+    /// The input artifact with the buildspec, in which commands begin; needed where there are several.
+    primary_source: Option<String>,
+    /// Variables, as a JSON array of `name`, `value` and `type`, as the action of CodeBuild has them.
+    environment_variables: Option<String>,
+    /// Whether the builds of the buildspec's `batch` are carried out, one after another.
+    #[setting(default = "false")]
+    batch_enabled: bool,
+    /// Read and not used: a rule makes no artifacts.
+    combine_artifacts: Option<String>,
+}
+
 type Exported = Vec<(String, String)>;
 
 /// Builds by a buildspec: its phases, exported variables, artifacts and reports.
@@ -78,6 +93,29 @@ fn codebuild_test(action: &Action, settings: Configuration) -> Result<Step<Teste
             Step::Done(Tested { report, cases: cases(&tests, None) })
         }
         Some(message) => return Err(Failure::job(message)),
+    })
+}
+
+/// Passes where a build by a buildspec succeeds.
+#[action(provider = "CodeBuild", owner = "AWS", inputs = 1..=5)]
+fn codebuild_rule(action: &Action, settings: RuleConfiguration) -> Result<Step<Verdict>> {
+    let RuleConfiguration { project_name, primary_source, environment_variables, batch_enabled, combine_artifacts } =
+        settings;
+    if combine_artifacts.is_some() && is_first(action)? {
+        info!("Passed over: CombineArtifacts: a rule makes no artifacts");
+    }
+    let settings = Configuration {
+        project_name,
+        primary_source,
+        environment_variables,
+        buildspec_override: None,
+        batch_enabled,
+        combine_artifacts: false,
+        service_role_arn_override: None,
+    };
+    Ok(match go_on(action, &settings)? {
+        Step::Waiting(wait) => Step::Waiting(wait),
+        Step::Done(finished) => Step::Done(finished.failure.map_or_else(Verdict::passed, Verdict::failed)),
     })
 }
 
@@ -306,6 +344,7 @@ plugin! {
     ],
     build: [codebuild],
     test: [codebuild_test],
+    rule: [codebuild_rule],
 }
 
 #[cfg(test)]

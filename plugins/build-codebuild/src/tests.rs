@@ -367,3 +367,28 @@ fn what_keeps_a_build_from_a_cache() {
     check("NO_CACHE", "0", "Passed over: cache: the project keeps none");
     check("S3", "3", "There is no cache");
 }
+
+#[test]
+fn a_rule_passes_where_its_build_succeeds() {
+    let judged = |command: &str, batch: bool| {
+        let spec = format!(
+            "version: 0.2\nbatch: {{build-list: [{{identifier: one}}]}}\nphases: {{build: {{commands: ['{command}']}}}}\n\
+             artifacts: {{files: [main.txt]}}\n"
+        );
+        let settings = || RuleConfiguration {
+            project_name: "app".to_owned(),
+            primary_source: None,
+            environment_variables: None,
+            batch_enabled: batch,
+            combine_artifacts: Some("true".to_owned()),
+        };
+        let (_host, verdict) = to_the_end(source(&spec), |action| codebuild_rule(action, settings()));
+        let Verdict { passed, reason } = verdict.unwrap();
+        (passed, reason.unwrap_or_default())
+    };
+    for batch in [false, true] {
+        assert_eq!(judged("true", batch), (true, String::new()));
+        let (passed, reason) = judged("exit 3", batch);
+        assert!(!passed && reason.contains("terminated with state: FAILED."), "{reason}");
+    }
+}

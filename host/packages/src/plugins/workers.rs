@@ -2,6 +2,8 @@
 //!
 //! Owns what an account says of one. Must not know what a job is, nor how a type is kept.
 
+use std::collections::BTreeMap;
+
 use pipewright_pipeline::action_type::ActionTypeInfo;
 use pipewright_pipeline::responses::ActionTypeSettings;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,9 @@ pub struct WorkerType {
     /// How long a worker has for one job; as long as the action where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_timeout_seconds: Option<u32>,
+    /// Of a custom one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 impl WorkerType {

@@ -2,6 +2,8 @@
 //!
 //! Owns that a version is never used again once it was deleted. Must not know what an action type is used for.
 
+use std::collections::BTreeMap;
+
 use pipewright_base::Cause;
 use pipewright_engine::driver::DriverError;
 use pipewright_packages::plugins::WorkerType;
@@ -73,6 +75,20 @@ impl AccountPlugins {
     ) -> Result<(), AccountPluginsError> {
         let _alone = self.saying.lock().await;
         self.keep_worker_type(account, id.clone(), served, cause).await
+    }
+
+    /// One that is not there any more stays so.
+    pub async fn tag_worker_type(
+        &self,
+        account: u64,
+        id: &ActionTypeId,
+        tags: BTreeMap<String, String>,
+        cause: &Cause,
+    ) -> Result<(), AccountPluginsError> {
+        let _alone = self.saying.lock().await;
+        let workers = self.host.actions.plugins.sharing().workers;
+        let Some(Some(served)) = workers.get(&(account, id.clone())).cloned() else { return Ok(()) };
+        self.keep_worker_type(account, id.clone(), Some(WorkerType { tags, ..served }), cause).await
     }
 
     async fn keep_worker_type(

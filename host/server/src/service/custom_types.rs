@@ -2,7 +2,7 @@
 //!
 //! Owns the rules of such a type that its shape does not say. Must not know how it is kept (`account_plugins`), nor what a job is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
@@ -44,10 +44,16 @@ pub async fn create(
         documentation: String::new(),
         id,
     };
-    let served = WorkerType { info, settings: input.settings, job_timeout_seconds: None };
+    let kept = tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
+    let served = WorkerType { info, settings: input.settings, job_timeout_seconds: None, tags: kept };
     service.account_plugins.create_worker_type(context.account, served.clone(), &context.cause).await?;
     let tags = Some(tags).filter(|tags| !tags.is_empty());
     Ok(CreateCustomActionTypeOutput { action_type: action_types::worker_type(&served), tags })
+}
+
+/// The tags of a type that is there.
+pub(super) fn tags(service: &Service, context: &Context, id: &ActionTypeId) -> Option<BTreeMap<String, String>> {
+    Some(service.catalogue(context).workers(id)?.tags.clone())
 }
 
 /// One that is not there is deleted already: the operation models no other answer.

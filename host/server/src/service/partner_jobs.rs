@@ -3,6 +3,8 @@
 //! Owns the clients: each account is one, whose id and token those of the account can see (`waiting`). Must not know the states of
 //! a job.
 
+use std::collections::BTreeMap;
+
 use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind, is_of_plugins};
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId};
@@ -221,6 +223,7 @@ pub(super) async fn declare(service: &Service, context: &Context, declared: Valu
             revision_url_template: urls.revision_url_template,
         }),
         job_timeout_seconds: declared.executor.job_timeout,
+        tags: BTreeMap::new(),
     };
     Ok(service.account_plugins.put_worker_type(context.account, &id, Some(served), &context.cause).await?)
 }

@@ -1,21 +1,24 @@
-//! TagResource, UntagResource, ListTagsForResource, on pipelines and webhooks.
+//! TagResource, UntagResource, ListTagsForResource, on pipelines, webhooks and custom action types.
 //!
-//! Owns how a pipeline's tags are kept beside it; a webhook's are a part of what is kept of it. Must not know what a tag means.
+//! Owns how a pipeline's tags are kept beside it; those of the others are a part of what is kept of them. Must not know what a tag
+//! means.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use pipewright_engine::driver::{Aggregate, Note};
-use pipewright_pipeline::declaration::Tag;
+use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, Tag};
 use pipewright_pipeline::responses::{ListTagsForResourceOutput, TagResourceOutput};
 use pipewright_pipeline::{requests, tags};
 
-use super::{Context, Service, ServiceError, webhooks};
+use super::{Context, Service, ServiceError, custom_types, webhooks};
 
 const TAGS_PER_PAGE: usize = 100;
 const NOTE: &str = "tags";
 /// How the ARN of a webhook goes on after the account.
 const WEBHOOK: &str = "webhook:";
+/// And of a custom action type, of which `CATEGORY/PROVIDER/VERSION` follows.
+const ACTION_TYPE: &str = "actiontype:Custom/";
 
 type Tags = BTreeMap<String, String>;
 
@@ -34,6 +37,7 @@ enum Resource {
     Pipeline(Aggregate),
     /// By its name.
     Webhook(String),
+    ActionType(ActionTypeId),
 }
 
 impl Resource {
@@ -44,6 +48,7 @@ impl Resource {
                 let tags = webhooks::tags(service, context, name).await?;
                 return Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect());
             }
+            Self::ActionType(id) => return Ok(custom_types::tags(service, context, id).unwrap_or_default()),
         };
         let kept = service.driver().kept(pipeline, NOTE).await?;
         let tags = kept.map(|bytes| serde_json::from_slice(&bytes)).transpose();
@@ -59,6 +64,9 @@ impl Resource {
                 let tags = tags.into_iter().map(|(key, value)| Tag { key, value }).collect();
                 webhooks::put_tags(service, context, name, tags).await
             }
+            Self::ActionType(id) => {
+                Ok(service.account_plugins.tag_worker_type(context.account, id, tags, &context.cause).await?)
+            }
         }
     }
 }
@@ -66,14 +74,27 @@ impl Resource {
 async fn resource(service: &Service, context: &Context, arn: &str) -> Result<Resource, ServiceError> {
     let mut parts = arn.splitn(6, ':').skip(3);
     let (region, account, name) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+    let nothing = || ServiceError::not_found(format!("There is no resource {arn} here"));
     if region != Some(service.region()) || account != Some(&context.account_id()) {
-        return Err(ServiceError::not_found(format!("There is no resource {arn} here")));
+        return Err(nothing());
     }
     if let Some(webhook) = name.strip_prefix(WEBHOOK) {
         webhooks::tags(service, context, webhook).await?;
         return Ok(Resource::Webhook(webhook.to_owned()));
     }
+    if let Some(of) = name.strip_prefix(ACTION_TYPE) {
+        let id = custom_type(of).filter(|id| custom_types::tags(service, context, id).is_some());
+        return id.map(Resource::ActionType).ok_or_else(nothing);
+    }
     Ok(Resource::Pipeline(service.resource(context, name).await?.pipeline))
+}
+
+/// `CATEGORY/PROVIDER/VERSION`.
+fn custom_type(text: &str) -> Option<ActionTypeId> {
+    let [category, provider, version] = text.split('/').collect::<Vec<_>>()[..] else { return None };
+    let category = serde_json::from_value(category.into()).ok()?;
+    let (provider, version) = (provider.to_owned(), version.to_owned());
+    Some(ActionTypeId { category, owner: ActionOwner::Custom, provider, version })
 }
 
 pub async fn tag(
