@@ -24,10 +24,12 @@ use pipewright_pipeline::responses::{
 };
 use serde::Serialize;
 
-use super::{Context, Service, ServiceError, job_artifacts};
+use super::{Context, Service, ServiceError, job_artifacts, placeholders};
 
 /// Jobs that one poll gives, whatever it asks for.
 const JOBS_PER_POLL_MAX: u32 = 100;
+/// CodePipeline's bound on what is shown as an address.
+const URL_CHARACTERS_MAX: usize = 2048;
 /// Queued jobs that are read at once.
 const ROWS_PER_READ: usize = 50;
 
@@ -377,18 +379,18 @@ fn told(service: &Service, context: &Context, seen: &Seen, details: Option<JobEx
     let percent = percent_complete.map(|percent| ("percentComplete".to_owned(), percent.into()));
     let type_id = seen.called.declared().type_id();
     let served = service.worker_type(context, &type_id).ok();
-    let template = served.and_then(|served| served.settings?.execution_url_template);
-    let link = template.map(|template| Link {
-        title: type_id.provider.clone(),
-        url: filled(&template, &seen.called.configuration, external_id.as_deref().unwrap_or_default()),
+    let link = served.and_then(|served| {
+        let template = served.settings.as_ref()?.execution_url_template.as_ref()?;
+        let value = |name: &str| match name.strip_prefix("Config:") {
+            Some(setting) => {
+                let is_shown = served.info.properties.iter().any(|it| it.name == setting && !it.secret);
+                seen.called.configuration.get(setting).filter(|_| is_shown).map(String::as_str)
+            }
+            None if name == "ExternalExecutionId" => Some(external_id.as_deref().unwrap_or_default()),
+            None => None,
+        };
+        let url = placeholders::filled(template, URL_CHARACTERS_MAX, value)?;
+        Some(Link { title: type_id.provider.clone(), url })
     });
     ExecutionDetails { summary, external_id, links: link.into_iter().collect(), details: percent.into_iter().collect() }
-}
-
-/// A template of an address: `{Config:NAME}` and `{ExternalExecutionId}` stand for what the action has.
-fn filled(template: &str, configuration: &BTreeMap<String, String>, external_id: &str) -> String {
-    let with_settings = configuration
-        .iter()
-        .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{Config:{name}}}"), value));
-    with_settings.replace("{ExternalExecutionId}", external_id)
 }

@@ -24,6 +24,7 @@ pub mod notifications;
 mod pages;
 pub mod partner_jobs;
 pub mod pipelines;
+mod placeholders;
 pub mod plugins;
 pub mod projects;
 pub mod quarantine;

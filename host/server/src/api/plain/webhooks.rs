@@ -29,7 +29,8 @@ pub async fn deliver(
     let (parts, body) = request.into_parts();
     let found = webhooks::at(&api.service, &account, &name, &key).await;
     let to = format!("webhook {account}/{name}");
-    take(&api, found.map_err(ApiError::from), &to, parts, body, |api, (account, webhook), delivery| async move {
+    let found = found.map(|found| (found.0, found)).map_err(ApiError::from);
+    take(&api, found, &to, parts, body, |api, (account, webhook), delivery| async move {
         webhooks::deliver(&api.service, account, webhook, delivery).await.map_err(ApiError::from)
     })
     .await
@@ -44,7 +45,8 @@ pub async fn tell(
     let (parts, body) = request.into_parts();
     let found = connections::at(&api.service, &account, &name, &key).await;
     let to = format!("connection {account}/{name}");
-    take(&api, found.map_err(ApiError::from), &to, parts, body, |api, found, delivery| async move {
+    let found = found.map(|found| (found.0, found)).map_err(ApiError::from);
+    take(&api, found, &to, parts, body, |api, found, delivery| async move {
         connections::deliver(&api.service, found, delivery).await.map_err(ApiError::from)
     })
     .await
@@ -53,7 +55,7 @@ pub async fn tell(
 /// Reads a delivery to an address that is there, and judges it to its end even where its sender does not wait for that.
 async fn take<T: Send + 'static, F>(
     api: &Arc<Api>,
-    found: Result<T, ApiError>,
+    found: Result<(u64, T), ApiError>,
     to: &str,
     parts: Parts,
     body: Body,
@@ -65,7 +67,7 @@ where
     let from = parts.extensions.get::<Arc<Peer>>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address());
     let judged = async {
         let inside = match found {
-            Ok(found) => api.doors.enter(to).map(|inside| (found, inside)),
+            Ok((account, found)) => api.doors.enter(account, to).map(|inside| (found, inside)),
             Err(error) => Err(error),
         };
         let (found, inside) = match inside {

@@ -8,13 +8,27 @@ use pipewright_pipeline::webhooks::WebhookFilterRule;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-/// Each of them makes a query take as long as its document is large; two of them as long as the square of that.
-const ONCE: &[(&str, &str)] = &[("..", "`..`"), ("?", "a `?`"), ("$", "a `$`")];
+use super::super::placeholders;
+
+/// What makes a query longer than one walk over its document, and how often a path may have it. Two of the first group, or a second
+/// `$`, would walk over the whole document again for each of its values; a list may select the same value for each of its selectors,
+/// and each list behind it again.
+const AT_MOST: &[(&[&str], usize)] = &[(&["..", "?"], 1), (&["$"], 1), (&[","], 3)];
+
+/// Values in a document, beyond which no filter fits it. The largest deliveries of git hosts have some thousand; one walk over so
+/// many takes a tenth of a second.
+const VALUES_MAX: usize = 50_000;
+
+/// What a value is compared with.
+const WANTED_CHARACTERS_MAX: usize = 64 * 1024;
 
 /// The path of a filter, or why it is none.
 fn path(text: &str) -> Result<JsonPath, String> {
-    if let Some((_, what)) = ONCE.iter().find(|(part, _)| text.matches(part).count() > 1) {
-        return Err(format!("the JsonPath {text:?} has {what} more than once, which is not supported"));
+    for (parts, max) in AT_MOST {
+        if parts.iter().map(|part| text.matches(part).count()).sum::<usize>() > *max {
+            let parts = parts.join("` or `");
+            return Err(format!("the JsonPath {text:?} has `{parts}` more than {max} times, which is not supported"));
+        }
     }
     JsonPath::parse(text).map_err(|error| format!("the JsonPath {text:?} cannot be read: {error}"))
 }
@@ -26,43 +40,39 @@ pub fn check(filters: &[WebhookFilterRule]) -> Result<(), String> {
 
 /// Whether all fit. `configuration` is that of the action whose values stand for `{Key}` in what is to be equal.
 pub fn fit(filters: &[WebhookFilterRule], configuration: &BTreeMap<String, String>, body: &Value) -> bool {
-    filters.iter().all(|filter| {
-        // One that cannot be read was refused when it was put.
-        let Ok(path) = path(&filter.json_path) else { return false };
-        let mut found = path.query(body).into_iter();
-        match &filter.match_equals {
-            None => found.next().is_some(),
-            Some(wanted) => {
-                let wanted = filled_in(wanted, configuration);
-                found.any(|value| text(value) == wanted)
-            }
-        }
-    })
+    let mut left = VALUES_MAX;
+    filters.is_empty()
+        || has_at_most(&mut left, body)
+            && filters.iter().all(|filter| {
+                // One that cannot be read was refused when it was put.
+                let Ok(path) = path(&filter.json_path) else { return false };
+                let mut found = path.query(body).into_iter();
+                match &filter.match_equals {
+                    None => found.next().is_some(),
+                    Some(wanted) => {
+                        let value = |key: &str| configuration.get(key).map(String::as_str);
+                        let Some(wanted) = placeholders::filled(wanted, WANTED_CHARACTERS_MAX, value) else {
+                            return false;
+                        };
+                        found.any(|value| text(value) == wanted)
+                    }
+                }
+            })
+}
+
+fn has_at_most(left: &mut usize, value: &Value) -> bool {
+    let Some(less) = left.checked_sub(1) else { return false };
+    *left = less;
+    match value {
+        Value::Array(values) => values.iter().all(|value| has_at_most(left, value)),
+        Value::Object(members) => members.values().all(|value| has_at_most(left, value)),
+        _ => true,
+    }
 }
 
 /// As it is compared: a string without its quotes.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// What has no value in the configuration stays as it stands.
-fn filled_in(pattern: &str, configuration: &BTreeMap<String, String>) -> String {
-    let mut filled = String::new();
-    let mut rest = pattern;
-    while let Some((before, after)) = rest.split_once('{') {
-        filled.push_str(before);
-        match after.split_once('}').and_then(|(key, after)| Some((configuration.get(key)?, after))) {
-            Some((value, after)) => {
-                filled.push_str(value);
-                rest = after;
-            }
-            None => {
-                filled.push('{');
-                rest = after;
-            }
-        }
-    }
-    filled + rest
 }
 
 #[cfg(test)]
@@ -109,8 +119,21 @@ mod tests {
 
     #[test]
     fn what_is_no_path_or_would_take_too_long_is_refused() {
-        for wrong in ["ref", "$.", "$[", "$..a..b", "$[?@.a[?@.b]]", "$[?$.a]", "$[?match(@.a, 'b')]", ""] {
+        let lists = "$[0,0][0,0][0,0][0,0]";
+        for wrong in
+            ["ref", "$.", "$[", "$..a..b", "$[?@.a[?@.b]]", "$..[?@.a]", "$[?$.a]", "$[?match(@.a, 'b')]", lists, ""]
+        {
             assert!(check(&[rule(wrong, None)]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_document_of_too_many_values_fits_nothing() {
+        let fits = |values: usize| {
+            let body = json!({ "a": vec![0; values], "ref": "x" });
+            fit(&[rule("$.ref", Some("x"))], &BTreeMap::new(), &body)
+        };
+        assert!(fits(VALUES_MAX - 3));
+        assert!(!fits(VALUES_MAX - 2));
     }
 }
