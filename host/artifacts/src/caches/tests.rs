@@ -49,7 +49,7 @@ impl World {
     fn used(&self, space: &Space, key: &str, second: i64) {
         let at = Timespec { tv_sec: second, tv_nsec: 0 };
         let times = Timestamps { last_access: at, last_modification: at };
-        utimensat(CWD, &self.caches.place(space, key), &times, AtFlags::empty()).unwrap();
+        utimensat(CWD, self.caches.place(space, key), &times, AtFlags::empty()).unwrap();
     }
 }
 
