@@ -42,6 +42,7 @@ pub struct FeedEvent {
     /// Unique among all events of the host.
     pub id: String,
     pub at: Timestamp,
+    pub pipeline: Aggregate,
     pub event: Value,
     /// A request for approval, which is put into words when its turn has come.
     request: Option<Box<Request>>,
@@ -278,7 +279,14 @@ impl Feed {
                 true => format!("{}.{number}", entry.sequence),
                 false => format!("{}.{id}", time.0),
             };
-            self.ready.push_back(FeedEvent { cursor, id, at: time, event, request: request.map(Box::new) });
+            self.ready.push_back(FeedEvent {
+                cursor,
+                id,
+                at: time,
+                pipeline: aggregate,
+                event,
+                request: request.map(Box::new),
+            });
         }
     }
 }
