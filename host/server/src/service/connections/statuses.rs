@@ -1,4 +1,4 @@
-//! What is told to git hosts of the commits that executions fetched (S240 to S243).
+//! What is told to git hosts of the commits that executions fetched (S240 to S242).
 //!
 //! Owns which event is told of which commit. Must not know how a host takes it (`api`), nor when it is tried again (`notify`).
 
@@ -6,13 +6,13 @@ use bytes::Bytes;
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{Execution, ExecutionId, ExecutionStatus};
 use pipewright_runner::connections::{self, Connection, Kind, is_repository};
-use pipewright_sandbox::capabilities::http::Outgoing;
 use pipewright_sandbox::grants::SecretValue;
 use serde_json::Value;
 
 use super::super::events::FeedEvent;
 use super::super::{Service, ServiceError};
 use super::api::{Api, Asked, Fares, Status};
+use crate::notify::Outgoing;
 
 /// What a status is called, before the pipeline's name.
 const CONTEXT: &str = "pipewright/";
