@@ -8,6 +8,7 @@ mod signature;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -103,9 +104,19 @@ pub struct Configured {
     pub targets: BTreeMap<String, (String, SigningSecret)>,
 }
 
+/// For metrics: of all targets since the start of the host.
+#[derive(Default)]
+pub struct Counts {
+    pub delivered: AtomicU64,
+    /// Attempts, of which an event may have several.
+    pub failed: AtomicU64,
+    pub given_up: AtomicU64,
+}
+
 /// What others ask of notifications.
 pub struct Notify {
     pub configured: Configured,
+    pub counts: Counts,
     post: Post,
     changed: mpsc::UnboundedSender<()>,
     statuses: Mutex<HashMap<(u64, String), Status>>,
@@ -122,7 +133,11 @@ impl Notify {
     pub fn channel(configured: Configured, post: Post) -> (Arc<Self>, Notifier) {
         let (changed, changes) = mpsc::unbounded_channel();
         let permits = Permits::new(DELIVERIES_AT_ONCE_MAX, DELIVERIES_OF_ACCOUNT_MAX);
-        (Arc::new(Self { configured, post, changed, statuses: Mutex::default(), permits }), Notifier { changes })
+        let counts = Counts::default();
+        (
+            Arc::new(Self { configured, counts, post, changed, statuses: Mutex::default(), permits }),
+            Notifier { changes },
+        )
     }
 
     /// Targets were made, changed or removed.
@@ -162,6 +177,16 @@ impl Notify {
 
 /// Tells a target of an event once, which is the attempt of this number; says how many requests that took.
 pub async fn deliver(service: &Service, target: &Target, told: &FeedEvent, attempt: u32) -> Result<usize, Unsent> {
+    let (sent, counts) = (send(service, target, told, attempt).await, &service.notify.counts);
+    match &sent {
+        Ok(0) => {}
+        Ok(_) => drop(counts.delivered.fetch_add(1, Ordering::Relaxed)),
+        Err(_) => drop(counts.failed.fetch_add(1, Ordering::Relaxed)),
+    }
+    sent
+}
+
+async fn send(service: &Service, target: &Target, told: &FeedEvent, attempt: u32) -> Result<usize, Unsent> {
     let (notify, now) = (&service.notify, service.host.driver.clock().now_ms());
     let tellings = match &target.to {
         To::Address { url, secret } => {

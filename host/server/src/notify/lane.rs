@@ -3,6 +3,7 @@
 //! Owns when an event is tried again, when it is given up, and when the cursor is kept. Must not know how one is sent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -89,6 +90,7 @@ async fn deliver(service: &Service, target: &Target, told: &FeedEvent, cause: &C
             );
             let letter = DeadLetter::of(told, attempts, reason, now);
             notifications::give_up(service, target, &told.cursor, &letter, cause).await?;
+            notify.counts.given_up.fetch_add(1, Ordering::Relaxed);
             notify.note(target, |status| status.failing = None);
             return Ok(());
         }

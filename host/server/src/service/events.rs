@@ -11,6 +11,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use pipewright_engine::driver::rows::{EventRow, Row as _};
 use pipewright_engine::driver::{Aggregate, DriverError, Entry, Watcher};
 use pipewright_pipeline::machine::{Event, Timestamp};
+use pipewright_runner::builds::is_own_pipeline;
 use serde_json::Value;
 
 use super::approvals::{self, Request};
@@ -265,6 +266,9 @@ impl Feed {
                 _ => {}
             }
             let Some(pipeline) = self.names.get(&aggregate) else { continue };
+            if !self.one && is_own_pipeline(pipeline) {
+                continue;
+            }
             let uid = u128::from_be_bytes(aggregate.uid);
             let id = format!("{uid:032x}.{}.{number}", entry.sequence);
             let (service, context) = (&self.service, &self.context);

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use pipewright_base::clock::Simulated;
+use pipewright_base::clock::{self, Simulated};
 use pipewright_pipeline::machine::Success;
 use serde_json::{Value, json};
 
@@ -73,9 +74,9 @@ impl Told {
 
     /// Lets time pass until it is so. A secret is read by a thread of its own, for which the simulated time does not wait.
     fn until(&self, is_so: impl Fn(&Self) -> bool) {
-        let until = Instant::now() + PATIENCE;
+        let until = clock::monotonic() + PATIENCE;
         while !is_so(self) {
-            assert!(Instant::now() < until, "nothing happens any more");
+            assert!(clock::monotonic() < until, "nothing happens any more");
             self.world.run(async { tokio::time::sleep(Duration::from_millis(10)).await });
             self.pass(30);
         }
@@ -183,6 +184,9 @@ fn a_token_that_is_refused_is_shown_with_the_failed_delivery_and_mended() {
     assert_eq!(told.world.retry(TARGET, &text(&dead[0]["id"])), Ok(()));
     let heard = told.world.receiver.all();
     assert_eq!((heard.len(), header(&heard[10], "authorization")), (11, "token another"));
+    let counts = &told.world.service.notify.counts;
+    let counts = [&counts.delivered, &counts.failed, &counts.given_up].map(|count| count.load(Ordering::Relaxed));
+    assert_eq!(counts, [1, 10, 1]);
 }
 
 #[test]
