@@ -326,6 +326,8 @@ fn a_condition_is_shown_with_its_rules_and_overridden() {
         &["Make/beforeEntry\tFailed\t20", "Make/beforeEntry/Script\tFailed\t20", "does not contain `missing`"],
     );
     status.check(0, &["Make/Steps\tnot started", "Make/beforeEntry did not pass.", "pipewright override site Make"]);
+    let history = site.run(&["history", "site", "--actions"]);
+    history.check(0, &["\tMake/beforeEntry/Script\tFailed\t20", "\tSource/Source\tSucceeded\t20"]);
     let log = site.run(&["logs", "site", "Make/beforeEntry/Health"]);
     log.check(0, &["[Make/beforeEntry/Health] the request to http://127.0.0.1:1/ failed"]);
     let file = site.path("grants.toml").to_str().unwrap().to_owned();

@@ -5,14 +5,18 @@ Must not know how the server verifies or compares."""
 import hashlib
 import hmac
 import http.client
+import http.server
 import json
 import subprocess
+import threading
 import urllib.parse
 
-from world import ACCOUNT, DEPLOY, REGION, action, equal, stage, unpolled, until
+from world import ACCOUNT, APPROVE, DEPLOY, REGION, action, equal, stage, unpolled, until
 
 NAMES = ["hooked"]
 SECRET = "a secret of both sides"
+# What the git server has for a password.
+TOKEN = "correct horse"
 
 
 def mac(body, algorithm=hashlib.sha256, secret=SECRET):
@@ -132,7 +136,7 @@ def connected(world):
     repository = "told"
     first = world.push(repository, "first")
     secret = world.home / "host.secret"
-    for file, text in ((secret, SECRET), (world.home / "token", "correct horse")):
+    for file, text in ((secret, SECRET), (world.home / "token", TOKEN)):
         file.write_text(text)
         file.chmod(0o600)
     for kind, sign in KINDS.items():
@@ -141,7 +145,7 @@ def connected(world):
             world, "connection", "create", kind, "--kind", kind, "--address", f"{world.origin}/private", "--private",
             "--secret", world.home / "token", "--username", "maria", "--webhook-secret", secret, "--json")
         made = json.loads(made)
-        assert SECRET not in str(made) and "correct horse" not in str(made), made
+        assert SECRET not in str(made) and TOKEN not in str(made), made
         check = stage("Check", action("Links", "Test/Custom/LinkCheck/1", inputs=["Code"]))
         source = of_connection(made["arn"], repository)
         world.until_status(name, world.create(name, source, check, pipelineType="V2"), "Succeeded")
@@ -209,11 +213,96 @@ def filtered(world):
     equal(world.summaries(name)[0]["sourceRevisions"][0]["revisionId"], proposed)
 
 
+class Host(http.server.BaseHTTPRequestHandler):
+    """A git host: its repositories are those of the git server, and its API takes down what it is told of commits."""
+
+    protocol_version = "HTTP/1.1"
+    origin, mood, told = None, "takes", []
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.fetch()
+
+    def do_POST(self):
+        if not self.path.startswith("/api/v1/"):
+            return self.fetch()
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if Host.mood == "hangs":
+            # Until the server has lost its patience, or its life.
+            self.rfile.read()
+            return None
+        status = 201 if self.headers["Authorization"] == f"token {TOKEN}" and Host.mood == "takes" else 401
+        Host.told.append((status, self.path, json.loads(body)))
+        return self.answer(status, b"{}", {})
+
+    def fetch(self):
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(Host.origin).netloc, timeout=60)
+        headers = {name: value for name, value in self.headers.items() if name not in ("Host", "Connection")}
+        connection.request(self.command, "/private" + self.path, body, headers)
+        response = connection.getresponse()
+        kept = ("Content-Type", "WWW-Authenticate")
+        self.answer(response.status, response.read(), {name: response.headers[name] for name in kept if response.headers[name]})
+
+    def answer(self, status, body, headers):
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def commits(world):
+    """A git host is told of commits, whatever it answers and whenever the server dies."""
+    name, repository = "statuses", "told"
+    Host.origin = world.origin
+    host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
+    host.daemon_threads = True
+    threading.Thread(target=host.serve_forever, daemon=True).start()
+    made = json.loads(command(
+        world, "connection", "create", "own", "--kind", "forgejo", "--address", f"http://127.0.0.1:{host.server_port}",
+        "--private", "--secret", world.home / "token", "--username", "maria", "--status", "--json"))
+    commit = world.git(repository, "rev-parse", "origin/main")
+    path = f"/api/v1/repos/{repository}/statuses/{commit}"
+
+    def told(state):
+        return until(lambda: [it for it in Host.told if it[0] == 201 and it[2]["state"] == state], f"{commit} is {state}")
+
+    def of(state, id, words):
+        return (201, path, {"state": state, "context": f"pipewright/{name}", "description": f"Execution {id} {words}"})
+
+    source = of_connection(made["arn"], repository)
+    first = world.create(name, source, APPROVE, pipelineType="V2")
+    equal(told("pending")[0], of("pending", first, "is in progress"))
+    # One that hangs while the server is killed is told by the next one.
+    Host.mood = "hangs"
+    world.answer(name, world.token(name, first))
+    world.until_status(name, first, "Succeeded")
+    world.server.kill()
+    world.start()
+    Host.mood = "takes"
+    equal(told("success")[0], of("success", first, "succeeded"))
+    # One that refuses is asked again.
+    Host.mood = "refuses"
+    second = world.start_execution(name)
+    world.answer(name, world.token(name, second), "Rejected")
+    world.until_status(name, second, "Failed")
+    until(lambda: any(it[0] == 401 for it in Host.told), "it refuses")
+    Host.mood = "takes"
+    equal(told("failure")[0], of("failure", second, "failed"))
+    listed = command(world, "deliveries", "--json")
+    assert "connection:own" in listed and TOKEN not in listed, listed
+    assert TOKEN not in world.server.log.read_text()
+
+
 def everything(world):
     """One after the other: the server is killed in between."""
     hooked(world)
     connected(world)
     filtered(world)
+    commits(world)
 
 
 ALL = [everything]

@@ -4,11 +4,12 @@
 //! Owns what is kept of one, how an action names it, and what the action gets by it. Must not know who keeps it, nor what a git
 //! host tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 use pipewright_sandbox::abi::NamedValue;
+use pipewright_sandbox::capabilities::secrets::stored::Stored;
 use pipewright_sandbox::grants::{Grants, SecretValue};
 use pipewright_store::{Aggregate, PartKey, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,7 @@ impl Kind {
     }
 }
 
-/// Where a secret is, on the machine of the server: one of the two.
+/// Where a secret is: on the machine of the server, or in the account's own store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretPlace {
@@ -73,6 +74,9 @@ pub struct SecretPlace {
     /// The file that has it, which nobody but its owner may be able to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// The stored secret that is it, as a grants file names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
 }
 
 /// A git host, and how it is reached.
@@ -96,6 +100,9 @@ pub struct Connection {
     /// The secret by which the host proves that it was the one who told. Without it nothing that is told counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretPlace>,
+    /// Its commits are told how the executions fare that fetched them, by the secret, which has to allow that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub status: bool,
 }
 
 /// A connection as it is kept.
@@ -177,9 +184,13 @@ impl Connection {
             ));
         }
         for (key, place) in [("secret", &self.secret), ("webhook_secret", &self.webhook_secret)] {
-            if place.as_ref().is_some_and(|place| place.env.is_some() == place.file.is_some()) {
-                return Err(format!("{key}: give either env = \"VARIABLE\" or file = \"PATH\""));
+            let Some(SecretPlace { env, file, store }) = place else { continue };
+            if [env.is_some(), file.is_some(), store.is_some()].into_iter().filter(|is_there| *is_there).count() != 1 {
+                return Err(format!("{key}: give either env = \"VARIABLE\", file = \"PATH\" or store = \"NAME\""));
             }
+        }
+        if self.status && (self.secret.is_none() || self.kind == Kind::Git) {
+            return Err("status: it needs a `secret`, and a host of another kind than `git`".to_owned());
         }
         self.grants().map(drop)
     }
@@ -209,8 +220,14 @@ impl Connection {
         serde_json::from_value(written).map_err(|error| error.to_string())
     }
 
+    /// Which of the account's secrets its own are.
+    pub fn stored(&self) -> BTreeSet<String> {
+        let places = [&self.secret, &self.webhook_secret].into_iter().flatten().map(SecretPlace::grants);
+        places.flatten().flat_map(|grants| grants.stored().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
     /// What an action gets for a repository. Blocks.
-    pub fn connect(&self, repository: &str) -> Result<Connected, String> {
+    pub fn connect(&self, repository: &str, stored: &Stored) -> Result<Connected, String> {
         if !is_repository(repository) {
             return Err(format!("{repository:?} is no repository: write it like \"team/site\""));
         }
@@ -220,16 +237,19 @@ impl Connection {
             let username = self.username.as_deref().unwrap_or(self.kind.username());
             settings.push(value("connection.username", username.to_owned()));
         }
-        Ok(Connected { settings, grants: self.grants()?.resolve(Path::new("/"))? })
+        Ok(Connected { settings, grants: self.grants()?.resolve(Path::new("/"), stored)? })
+    }
+}
+
+impl SecretPlace {
+    fn grants(&self) -> Result<ActionGrants, String> {
+        serde_json::from_value(json!({ "secrets": { SECRET: self } })).map_err(|error| error.to_string())
     }
 
-    /// The secret of deliveries. Blocks.
-    pub fn webhook_secret(&self) -> Result<Option<SecretValue>, String> {
-        let Some(place) = &self.webhook_secret else { return Ok(None) };
-        let written = json!({ "secrets": { "webhook": place } });
-        let grants: ActionGrants = serde_json::from_value(written).map_err(|error| error.to_string())?;
-        let mut resolved = grants.resolve(Path::new("/"))?;
-        Ok(resolved.secrets.remove("webhook").map(|secret| secret.value))
+    /// The value. Blocks.
+    pub fn read(&self, stored: &Stored) -> Result<SecretValue, String> {
+        let mut resolved = self.grants()?.resolve(Path::new("/"), stored)?;
+        resolved.secrets.remove(SECRET).map(|secret| secret.value).ok_or_else(|| "there is no secret".to_owned())
     }
 }
 
@@ -247,7 +267,7 @@ fn origin(address: &str) -> Option<&str> {
 }
 
 /// Names joined by `/` that lead nowhere else.
-fn is_repository(text: &str) -> bool {
+pub fn is_repository(text: &str) -> bool {
     let is_name = |name: &str| {
         let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-~".contains(&byte));
         !name.is_empty() && name != "." && name != ".." && is_plain
@@ -302,7 +322,7 @@ mod tests {
             "kind = \"forgejo\"\naddress = \"http://git.example:3000/scm\"\nprivate = true\nsecret = { file = \"token\" }",
         );
         made.check().unwrap();
-        let connected = made.based(folder.path()).connect("team/site").unwrap();
+        let connected = made.based(folder.path()).connect("team/site", &Stored::new()).unwrap();
         let settings: Vec<_> = connected.settings.iter().map(|it| (it.name.as_str(), it.value.as_str())).collect();
         let expected =
             [("connection.url", "http://git.example:3000/scm/team/site.git"), ("connection.username", "git")];
@@ -324,7 +344,7 @@ mod tests {
         hub.check().unwrap();
         assert_eq!(hub.address(), "https://github.com");
         for wrong in ["", "/", "team/", "../site", "team/../site", "team//site", "team/site?x", "a@b/c", "team/si te"] {
-            assert!(hub.connect(wrong).is_err(), "{wrong}");
+            assert!(hub.connect(wrong, &Stored::new()).is_err(), "{wrong}");
         }
         for (wrong, told) in [
             ("kind = \"git\"", "address: a connection of this kind needs one"),

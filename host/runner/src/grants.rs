@@ -196,8 +196,7 @@ impl GrantsFile {
     /// Which of the account's secrets the file names, for one action, or for any.
     pub fn stored(&self, action: Option<&str>) -> BTreeSet<String> {
         let actions = self.actions.iter().filter(|(name, _)| action.is_none_or(|action| action == *name));
-        let secrets = actions.flat_map(|(_, grants)| grants.written.secrets.values());
-        secrets.filter_map(Secret::stored).map(str::to_owned).collect()
+        actions.flat_map(|(_, grants)| grants.stored()).map(str::to_owned).collect()
     }
 
     /// Every secret of the file.
@@ -251,9 +250,14 @@ impl ActionGrants {
         name == plugin && major.is_none_or(|major| version.split('.').next() == Some(major))
     }
 
-    /// Paths are taken from `base`; there is no store.
-    pub fn resolve(&self, base: &Path) -> Result<Grants, String> {
-        self.written.resolve(Place { base, stored: &Stored::new() })
+    /// Paths are taken from `base`; `stored` has those of the account's secrets that [`ActionGrants::stored`] names.
+    pub fn resolve(&self, base: &Path, stored: &Stored) -> Result<Grants, String> {
+        self.written.resolve(Place { base, stored })
+    }
+
+    /// Which of the account's secrets they name.
+    pub fn stored(&self) -> impl Iterator<Item = &str> {
+        self.written.secrets.values().filter_map(Secret::stored)
     }
 
     /// What in these grants takes something from outside of the folder `base`: for a plugin's test cases, to which nobody

@@ -25,6 +25,7 @@
 //! kind = "github"
 //! secret = { env = "HUB_TOKEN" }
 //! webhook_secret = { file = "hub.secret" }
+//! status = true                             # tells it how the executions fare that fetched its commits
 //!
 //! [accounts.111111111111.grants]            # another team's account: its own pipelines, plugins and access key
 //! docs = "grants/docs.toml"

@@ -1,4 +1,4 @@
-//! Delivering the events of accounts to the addresses that they named (S145 to S149).
+//! Delivering the events of accounts to the addresses that they named (S145 to S149), and to git hosts what they say of commits.
 //!
 //! Owns which targets have a lane, what is known of each since the start, and how one delivery is made. Must not know when it is made
 //! (`lane`), what an event says, nor what is kept of a target (the service).
@@ -8,6 +8,7 @@ mod signature;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -15,11 +16,13 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_base::Scope;
 use pipewright_base::fair::Permits;
+use pipewright_runner::connections::Connection;
 use pipewright_sandbox::capabilities::http::origin_of;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::service::Service;
+use crate::service::connections::statuses::{self, Telling};
 use crate::service::events::FeedEvent;
 use crate::service::notifications;
 pub use pipewright_sandbox::capabilities::http::{Outgoing, Unsent};
@@ -35,13 +38,36 @@ const DELIVERIES_OF_ACCOUNT_MAX: usize = 8;
 pub struct Target {
     pub account: u64,
     pub name: String,
-    pub url: String,
-    pub secret: SigningSecret,
+    pub to: To,
     /// In milliseconds since 1970: what happened before is not told. None of one that the configuration names, which is told
     /// from the first start on that knew it.
     pub created: u64,
     /// Whether the configuration names it.
     pub configured: bool,
+}
+
+/// Who is told, and of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// An address: of all events, signed.
+    Address { url: String, secret: SigningSecret },
+    /// A git host: of the commits that executions fetched by this connection, which has the name (S240).
+    Host { connection: String, is: Box<Connection> },
+}
+
+impl To {
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Address { url, .. } => url,
+            Self::Host { is, .. } => is.address(),
+        }
+    }
+
+    /// Whether what was answered so is answered so always. A commit or repository that a host does not know is in the way of no other.
+    pub fn is_final(&self, status: u16) -> bool {
+        matches!(self, Self::Host { .. }) && matches!(status, 400 | 404 | 405 | 410 | 422)
+    }
 }
 
 /// Sends a request once.
@@ -78,9 +104,19 @@ pub struct Configured {
     pub targets: BTreeMap<String, (String, SigningSecret)>,
 }
 
+/// For metrics: of all targets since the start of the host.
+#[derive(Default)]
+pub struct Counts {
+    pub delivered: AtomicU64,
+    /// Attempts, of which an event may have several.
+    pub failed: AtomicU64,
+    pub given_up: AtomicU64,
+}
+
 /// What others ask of notifications.
 pub struct Notify {
     pub configured: Configured,
+    pub counts: Counts,
     post: Post,
     changed: mpsc::UnboundedSender<()>,
     statuses: Mutex<HashMap<(u64, String), Status>>,
@@ -97,7 +133,11 @@ impl Notify {
     pub fn channel(configured: Configured, post: Post) -> (Arc<Self>, Notifier) {
         let (changed, changes) = mpsc::unbounded_channel();
         let permits = Permits::new(DELIVERIES_AT_ONCE_MAX, DELIVERIES_OF_ACCOUNT_MAX);
-        (Arc::new(Self { configured, post, changed, statuses: Mutex::default(), permits }), Notifier { changes })
+        let counts = Counts::default();
+        (
+            Arc::new(Self { configured, counts, post, changed, statuses: Mutex::default(), permits }),
+            Notifier { changes },
+        )
     }
 
     /// Targets were made, changed or removed.
@@ -110,20 +150,19 @@ impl Notify {
         self.statuses().get(&(account, name.to_owned())).cloned().unwrap_or_default()
     }
 
-    /// Delivers an event once, which is the attempt of this number at `now`, in milliseconds since 1970.
-    pub async fn deliver(&self, target: &Target, told: &FeedEvent, attempt: u32, now: u64) -> Result<(), Unsent> {
+    /// An event as its receivers have it, in the attempt of this number at `now`, in milliseconds since 1970.
+    fn signed(&self, (url, secret): (&str, &SigningSecret), told: &FeedEvent, attempt: u32, now: u64) -> Outgoing {
         let (body, seconds) = (Bytes::from(told.event.to_string()), now / 1000);
         let headers = vec![
             ("content-type", "application/json".to_owned()),
             ("user-agent", concat!("pipewright/", env!("CARGO_PKG_VERSION")).to_owned()),
             ("webhook-id", told.id.clone()),
             ("webhook-timestamp", seconds.to_string()),
-            ("webhook-signature", target.secret.sign(&told.id, seconds, &body)),
+            ("webhook-signature", secret.sign(&told.id, seconds, &body)),
             ("pipewright-attempt", attempt.to_string()),
         ];
-        let private = origin_of(&target.url).is_some_and(|origin| self.configured.private.contains(&origin));
-        let _permit = self.permits.acquire(target.account).await;
-        (self.post)(Outgoing { url: target.url.clone(), headers, body, private }).await
+        let private = origin_of(url).is_some_and(|origin| self.configured.private.contains(&origin));
+        Outgoing { url: url.to_owned(), headers, body, private }
     }
 
     fn note(&self, target: &Target, change: impl FnOnce(&mut Status)) {
@@ -134,6 +173,39 @@ impl Notify {
     fn statuses(&self) -> MutexGuard<'_, HashMap<(u64, String), Status>> {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells a target of an event once, which is the attempt of this number; says how many requests that took.
+pub async fn deliver(service: &Service, target: &Target, told: &FeedEvent, attempt: u32) -> Result<usize, Unsent> {
+    let (sent, counts) = (send(service, target, told, attempt).await, &service.notify.counts);
+    match &sent {
+        Ok(0) => {}
+        Ok(_) => drop(counts.delivered.fetch_add(1, Ordering::Relaxed)),
+        Err(_) => drop(counts.failed.fetch_add(1, Ordering::Relaxed)),
+    }
+    sent
+}
+
+async fn send(service: &Service, target: &Target, told: &FeedEvent, attempt: u32) -> Result<usize, Unsent> {
+    let (notify, now) = (&service.notify, service.host.driver.clock().now_ms());
+    let tellings = match &target.to {
+        To::Address { url, secret } => {
+            vec![Telling { outgoing: notify.signed((url, secret), told, attempt, now), already: None }]
+        }
+        To::Host { connection, is } => {
+            let tellings = statuses::of_event(service, target.account, (connection, is), told).await;
+            tellings.map_err(|error| Unsent::Unreachable(error.to_string()))?
+        }
+    };
+    let _permit = notify.permits.acquire(target.account).await;
+    let count = tellings.len();
+    for Telling { outgoing, already } in tellings {
+        match (notify.post)(outgoing).await {
+            Err(Unsent::Answered(status)) if Some(status) == already => {}
+            sent => sent?,
+        }
+    }
+    Ok(count)
 }
 
 impl Notifier {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use pipewright_artifacts::files::{BlobDir, Blobs, FileQuota, Tree, collect};
 use pipewright_sandbox::abi::{Category, Context, Entry, NamedValue, Output, Request, Resumption, Signal, Wait, Wake};
 use pipewright_sandbox::capabilities::caches::CachesAt;
+use pipewright_sandbox::capabilities::secrets::stored::Stored;
 use pipewright_sandbox::files::{Input, SCRATCH};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
@@ -316,7 +317,8 @@ impl Stage {
     fn grants(&self, case: &Case) -> Result<Grants, Vec<String>> {
         let base = self.host();
         let mut problems = case.file.grants.leaving(&base);
-        let grants = if problems.is_empty() { case.file.grants.resolve(&base) } else { Ok(Grants::default()) };
+        let grants =
+            if problems.is_empty() { case.file.grants.resolve(&base, &Stored::new()) } else { Ok(Grants::default()) };
         let file = case.folder.join(CASE_FILE);
         match grants {
             Ok(grants) if problems.is_empty() => Ok(grants),

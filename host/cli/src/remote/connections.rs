@@ -50,6 +50,9 @@ pub struct Create {
     /// The environment variable of the server that has it
     #[arg(long, value_name = "VARIABLE")]
     secret_env: Option<String>,
+    /// The secret of the account's store that is it
+    #[arg(long, value_name = "SECRET", conflicts_with_all = ["secret", "secret_env"])]
+    secret_store: Option<String>,
     /// The user name that goes with it, where the host does not take just any for a token
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
@@ -59,6 +62,12 @@ pub struct Create {
     /// The environment variable of the server that has it
     #[arg(long, value_name = "VARIABLE")]
     webhook_secret_env: Option<String>,
+    /// The secret of the account's store that is it
+    #[arg(long, value_name = "SECRET", conflicts_with_all = ["webhook_secret", "webhook_secret_env"])]
+    webhook_secret_store: Option<String>,
+    /// Tell the host of each commit how the executions fare that fetched it; the token has to allow that
+    #[arg(long)]
+    status: bool,
     /// The account that gets it, by its 12 digits, where that is not the operators' own
     #[arg(long, value_name = "ID")]
     account: Option<String>,
@@ -130,19 +139,20 @@ fn query(account: Option<&str>) -> String {
 
 /// As the server's configuration would have it.
 fn document(create: &Create) -> Result<Value, Ended> {
-    let place = |file: &Option<PathBuf>, variable: &Option<String>| -> Result<Option<Value>, Ended> {
-        match (file, variable) {
-            (Some(file), _) => {
+    let place = |file: &Option<PathBuf>, variable: &Option<String>, store: &Option<String>| -> Result<_, Ended> {
+        match (file, variable, store) {
+            (Some(file), ..) => {
                 let file =
                     std::path::absolute(file).map_err(|error| Ended::Usage(format!("{}: {error}", file.display())))?;
                 Ok(Some(json!({ "file": file })))
             }
-            (None, variable) => Ok(variable.as_ref().map(|variable| json!({ "env": variable }))),
+            (None, Some(variable), _) => Ok(Some(json!({ "env": variable }))),
+            (None, None, store) => Ok(store.as_ref().map(|store| json!({ "store": store }))),
         }
     };
     Ok(json!({
-        "kind": create.kind, "address": create.address, "private": create.private, "username": create.username,
-        "secret": place(&create.secret, &create.secret_env)?,
-        "webhook_secret": place(&create.webhook_secret, &create.webhook_secret_env)?,
+        "kind": create.kind, "address": create.address, "private": create.private, "status": create.status, "username": create.username,
+        "secret": place(&create.secret, &create.secret_env, &create.secret_store)?,
+        "webhook_secret": place(&create.webhook_secret, &create.webhook_secret_env, &create.webhook_secret_store)?,
     }))
 }

@@ -122,13 +122,14 @@ pub async fn runs(server: &Server, pipeline: &str, execution: &str) -> Result<Ve
     Ok(runs)
 }
 
-async fn declaration(server: &Server, pipeline: &str, version: u32) -> Result<PipelineDeclaration, Ended> {
+/// A version of a pipeline.
+pub async fn declaration(server: &Server, pipeline: &str, version: u32) -> Result<PipelineDeclaration, Ended> {
     read(server.call("GetPipeline", json!({ "name": pipeline, "version": version })).await?["pipeline"].take())
 }
 
 /// What a rule is called in its stage. The API does not say in which condition it is; where several of the stage have a rule of its
 /// name, its name stands by itself.
-fn rule_in_stage(declaration: Option<&PipelineDeclaration>, rule: &RuleExecutionDetail) -> String {
+pub fn rule_in_stage(declaration: Option<&PipelineDeclaration>, rule: &RuleExecutionDetail) -> String {
     let named = declaration.into_iter().flat_map(all).filter(|placed| {
         matches!(placed.declared, Declared::Rule(it) if it.name == rule.rule_name)
             && placed.stage.name == rule.stage_name

@@ -1,12 +1,15 @@
-//! `pipewright history`: a pipeline's executions, or its action executions, the newest first.
+//! `pipewright history`: a pipeline's executions, or its action and rule executions, the newest first.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
+use pipewright_pipeline::responses::{RuleExecutionDetail, Time};
 use serde_json::{Value, json};
 
 use super::show::{self, text, time};
-use super::{Connection, find};
+use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
 use crate::out;
 
@@ -14,7 +17,7 @@ use crate::out;
 pub struct Arguments {
     /// The pipeline
     name: String,
-    /// Show each action execution
+    /// Show each execution of an action, or of a condition's rule
     #[arg(long)]
     actions: bool,
     /// Only those of this execution
@@ -28,27 +31,59 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
-    let (operation, member) = match arguments.actions {
-        true => ("ListActionExecutions", "actionExecutionDetails"),
-        false => ("ListPipelineExecutions", "pipelineExecutionSummaries"),
-    };
-    let mut input = json!({ "pipelineName": arguments.name });
+    let (limit, mut input) = (arguments.limit.get(), json!({ "pipelineName": arguments.name }));
     if let Some(execution) = &arguments.execution {
         input["filter"] = json!({ "pipelineExecutionId": execution });
     }
     arguments.connection.run(async |server| {
-        let found = find::pages(server, operation, input, member, arguments.limit.get()).await?;
+        if arguments.actions {
+            let [actions, rules] = ["actionExecutionDetails", "ruleExecutionDetails"];
+            let of_actions = find::pages(server, "ListActionExecutions", input.clone(), actions, limit).await?;
+            let of_rules = find::pages(server, "ListRuleExecutions", input, rules, limit).await?;
+            if server.json {
+                out::json(&json!({ actions: of_actions, rules: of_rules }));
+            } else {
+                show_runs(server, arguments, of_actions, of_rules).await?;
+            }
+            return Ok(ExitCode::from(exit::SUCCEEDED));
+        }
+        let member = "pipelineExecutionSummaries";
+        let found = find::pages(server, "ListPipelineExecutions", input, member, limit).await?;
         if server.json {
             out::json(&json!({ member: found }));
-        } else if arguments.actions {
-            let rows: Vec<_> = found.iter().map(action_row).collect();
-            show::table(["EXECUTION", "STAGE/ACTION", "STATUS", "STARTED", "UPDATED", "SUMMARY"], &rows);
         } else {
             let rows: Vec<_> = found.iter().map(execution_row).collect();
             show::table(["EXECUTION", "STATUS", "STARTED", "UPDATED", "TRIGGER", "REVISIONS"], &rows);
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
+}
+
+/// Of actions and rules together, as many as were asked for.
+async fn show_runs(
+    server: &Server,
+    arguments: &Arguments,
+    actions: Vec<Value>,
+    rules: Vec<Value>,
+) -> Result<(), Ended> {
+    let mut runs = Vec::new();
+    for action in &actions {
+        runs.push((find::read::<Time>(action["startTime"].clone())?, run_row(action, &text(&action["actionName"]))));
+    }
+    let mut declarations = BTreeMap::new();
+    for rule in &rules {
+        let detail: RuleExecutionDetail = find::read(rule.clone())?;
+        let version = detail.pipeline_version;
+        if !declarations.contains_key(&version) {
+            declarations.insert(version, find::declaration(server, &arguments.name, version).await?);
+        }
+        let name = find::rule_in_stage(declarations.get(&version), &detail);
+        runs.push((detail.start_time, run_row(rule, &name)));
+    }
+    runs.sort_by_key(|(began, _)| Reverse(began.0));
+    let rows: Vec<_> = runs.into_iter().map(|(_, row)| row).take(arguments.limit.get()).collect();
+    show::table(["EXECUTION", "STAGE/ACTION", "STATUS", "STARTED", "UPDATED", "SUMMARY"], &rows);
+    Ok(())
 }
 
 fn execution_row(execution: &Value) -> [String; 6] {
@@ -67,16 +102,17 @@ fn execution_row(execution: &Value) -> [String; 6] {
     ]
 }
 
-fn action_row(action: &Value) -> [String; 6] {
-    let result = &action["output"]["executionResult"];
+/// An action execution or a rule execution, by what it is called in its stage.
+fn run_row(run: &Value, name: &str) -> [String; 6] {
+    let result = &run["output"]["executionResult"];
     let error = text(&result["errorDetails"]["message"]);
     let summary = if error.is_empty() { text(&result["externalExecutionSummary"]) } else { error };
     [
-        text(&action["pipelineExecutionId"]),
-        format!("{}/{}", text(&action["stageName"]), text(&action["actionName"])),
-        text(&action["status"]),
-        time(&action["startTime"]),
-        time(&action["lastUpdateTime"]),
+        text(&run["pipelineExecutionId"]),
+        format!("{}/{name}", text(&run["stageName"])),
+        text(&run["status"]),
+        time(&run["startTime"]),
+        time(&run["lastUpdateTime"]),
         summary.lines().next().unwrap_or_default().to_owned(),
     ]
 }

@@ -10,6 +10,7 @@ use pipewright_pipeline::machine::{ActionHappening, Event, ExecutionState};
 pub struct Counts {
     pub executions: States<8>,
     pub actions: States<6>,
+    pub rules: States<6>,
     pub commits: AtomicU64,
 }
 
@@ -52,6 +53,7 @@ impl Counts {
             match event {
                 Event::Execution(event) => self.executions.count(execution_state(event.state)),
                 Event::Action(event) => self.actions.count(action_state(&event.what).unwrap_or_default()),
+                Event::Rule(event) => self.rules.count(action_state(&event.what).unwrap_or_default()),
                 _ => {}
             }
         }

@@ -140,9 +140,10 @@ impl SandboxActions {
                 false => Ok(()),
             };
         };
-        let connected = self.work_runtime.blocking(move || kept.connection.connect(&named.repository)).await;
-        let Connected { settings, grants: by_connection } =
-            connected.map_err(|reason| self.told(account, "the connection of the action cannot be used", reason))?;
+        let unusable = |reason| self.told(account, "the connection of the action cannot be used", reason);
+        let stored = self.secrets.values(account, kept.connection.stored()).await.map_err(unusable)?;
+        let connected = self.work_runtime.blocking(move || kept.connection.connect(&named.repository, &stored)).await;
+        let Connected { settings, grants: by_connection } = connected.map_err(unusable)?;
         request.settings.extend(settings);
         grants.http.extend(by_connection.http);
         grants.secrets.extend(by_connection.secrets);

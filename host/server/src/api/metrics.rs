@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::notify::Counts as NotifyCounts;
 use crate::poll::Counts as PollCounts;
 use pipewright_engine::driver::Counts as DriverCounts;
 
@@ -51,6 +52,8 @@ pub struct Metrics {
 struct Mirrored {
     executions: Family<State, Gauge<u64, AtomicU64>>,
     actions: Family<State, Gauge<u64, AtomicU64>>,
+    rules: Family<State, Gauge<u64, AtomicU64>>,
+    notifications: Family<State, Gauge<u64, AtomicU64>>,
     commits: Gauge<u64, AtomicU64>,
     loaded: Gauge<u64, AtomicU64>,
     quarantined: Gauge<u64, AtomicU64>,
@@ -90,6 +93,8 @@ impl Mirrored {
         Self {
             executions: states(registry, "executions", "Pipeline executions since the start, by what happened to them"),
             actions: states(registry, "action_executions", "Action executions since the start, by what happened"),
+            rules: states(registry, "rule_executions", "Rule executions since the start, by what happened"),
+            notifications: states(registry, "notifications", "Notifications since the start, by what came of them"),
             commits: number(registry, "commits", "Durable commits since the start"),
             loaded: number(registry, "pipelines_loaded", "Pipelines that are in memory"),
             quarantined: number(registry, "pipelines_quarantined", "Pipelines that an error of their own stopped"),
@@ -117,6 +122,7 @@ impl Metrics {
         driver: &DriverCounts,
         (loaded, quarantined): (usize, usize),
         polls: &PollCounts,
+        notify: &NotifyCounts,
     ) -> Result<String, fmt::Error> {
         let mirrored = &self.mirrored;
         for (state, count) in driver.executions.iter() {
@@ -124,6 +130,13 @@ impl Metrics {
         }
         for (state, count) in driver.actions.iter() {
             mirrored.actions.get_or_create(&State { state }).set(count);
+        }
+        for (state, count) in driver.rules.iter() {
+            mirrored.rules.get_or_create(&State { state }).set(count);
+        }
+        let NotifyCounts { delivered, failed, given_up } = notify;
+        for (state, count) in [("delivered", delivered), ("failed", failed), ("given_up", given_up)] {
+            mirrored.notifications.get_or_create(&State { state }).set(count.load(Ordering::Relaxed));
         }
         mirrored.commits.set(driver.commits.load(Ordering::Relaxed));
         mirrored.loaded.set(loaded as u64);

@@ -3,6 +3,7 @@
 //! Owns when an event is tried again, when it is given up, and when the cursor is kept. Must not know how one is sent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -64,14 +65,18 @@ async fn deliver(service: &Service, target: &Target, told: &FeedEvent, cause: &C
     let (notify, clock) = (&service.notify, service.host.driver.clock());
     let mut refusals = 0;
     for attempts in 1.. {
-        let Err(unsent) = notify.deliver(target, told, attempts, clock.now_ms()).await else { break };
+        let unsent = match super::deliver(service, target, told, attempts).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => break,
+            Err(unsent) => unsent,
+        };
         let pause = pause(attempts, random());
         let (now, reason) = (clock.now_ms(), unsent.to_string());
         let next = now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
         let is_given_up = match unsent {
-            Unsent::Answered(_) => {
+            Unsent::Answered(status) => {
                 refusals += 1;
-                refusals >= REFUSALS_MAX
+                refusals >= REFUSALS_MAX || target.to.is_final(status)
             }
             Unsent::Unreachable(_) => next > told.at.0.saturating_add(UNREACHABLE_MILLISECONDS_MAX),
         };
@@ -85,6 +90,7 @@ async fn deliver(service: &Service, target: &Target, told: &FeedEvent, cause: &C
             );
             let letter = DeadLetter::of(told, attempts, reason, now);
             notifications::give_up(service, target, &told.cursor, &letter, cause).await?;
+            notify.counts.given_up.fetch_add(1, Ordering::Relaxed);
             notify.note(target, |status| status.failing = None);
             return Ok(());
         }

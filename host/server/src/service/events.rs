@@ -11,6 +11,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use pipewright_engine::driver::rows::{EventRow, Row as _};
 use pipewright_engine::driver::{Aggregate, DriverError, Entry, Watcher};
 use pipewright_pipeline::machine::{Event, Timestamp};
+use pipewright_runner::builds::is_own_pipeline;
 use serde_json::Value;
 
 use super::approvals::{self, Request};
@@ -42,6 +43,7 @@ pub struct FeedEvent {
     /// Unique among all events of the host.
     pub id: String,
     pub at: Timestamp,
+    pub pipeline: Aggregate,
     pub event: Value,
     /// A request for approval, which is put into words when its turn has come.
     request: Option<Box<Request>>,
@@ -264,6 +266,9 @@ impl Feed {
                 _ => {}
             }
             let Some(pipeline) = self.names.get(&aggregate) else { continue };
+            if !self.one && is_own_pipeline(pipeline) {
+                continue;
+            }
             let uid = u128::from_be_bytes(aggregate.uid);
             let id = format!("{uid:032x}.{}.{number}", entry.sequence);
             let (service, context) = (&self.service, &self.context);
@@ -278,7 +283,14 @@ impl Feed {
                 true => format!("{}.{number}", entry.sequence),
                 false => format!("{}.{id}", time.0),
             };
-            self.ready.push_back(FeedEvent { cursor, id, at: time, event, request: request.map(Box::new) });
+            self.ready.push_back(FeedEvent {
+                cursor,
+                id,
+                at: time,
+                pipeline: aggregate,
+                event,
+                request: request.map(Box::new),
+            });
         }
     }
 }

@@ -10,9 +10,11 @@ use pipewright_engine::driver::DriverError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use pipewright_runner::connections::{self, CONNECTION};
+
 use super::events::{self, FeedEvent};
 use super::{Context, Service, ServiceError};
-use crate::notify::{SigningSecret, Target, is_address};
+use crate::notify::{self, SigningSecret, Target, To, is_address};
 
 /// Targets of one account, besides those of the configuration. Each is a reader of all of its events.
 const TARGETS_COUNT_MAX: usize = 16;
@@ -134,8 +136,8 @@ pub async fn targets(service: &Service, account: u64) -> Result<Vec<Target>, Dri
     if account == service.operator {
         for (name, (url, secret)) in &service.notify.configured.targets {
             let created = created(service, account, name).await?;
-            let (name, url, secret) = (name.clone(), url.clone(), secret.clone());
-            targets.push(Target { account, name, url, secret, created, configured: true });
+            let (name, to) = (name.clone(), To::Address { url: url.clone(), secret: secret.clone() });
+            targets.push(Target { account, name, to, created, configured: true });
         }
     }
     let configured = targets.len();
@@ -147,13 +149,46 @@ pub async fn targets(service: &Service, account: u64) -> Result<Vec<Target>, Dri
         let secret = secret.and_then(|secret| SigningSecret::read(&String::from_utf8_lossy(&secret)).ok());
         if let Some(secret) = secret.filter(|_| !targets[..configured].iter().any(|target| target.name == name)) {
             let Kept { url, created } = kept;
-            targets.push(Target { account, name, url, secret, created, configured: false });
+            targets.push(Target { account, name, to: To::Address { url, secret }, created, configured: false });
+        }
+    }
+    for (connection, kept) in service.driver().account_parts(account, CONNECTION).await? {
+        let damaged = || DriverError::Damaged(format!("the connection {connection}"));
+        let kept: connections::Kept = serde_json::from_slice(&kept).map_err(|_| damaged())?;
+        if kept.connection.status {
+            let name = of_connection(&connection);
+            let created = created(service, account, &name).await?;
+            let to = To::Host { connection, is: Box::new(kept.connection) };
+            targets.push(Target { account, name, to, created, configured: kept.configured });
         }
     }
     Ok(targets)
 }
 
-/// Since when one of the configuration is told: since it was known first.
+/// What the target is called that tells a connection's host of commits; no other can have the name.
+fn of_connection(connection: &str) -> String {
+    format!("connection:{connection}")
+}
+
+/// A connection was made, changed or removed, and its host is told of commits from now on, or no more.
+pub(super) async fn connection_changed(
+    service: &Service,
+    account: u64,
+    connection: &str,
+    is_told: bool,
+    cause: &Cause,
+) -> Result<(), ServiceError> {
+    let name = of_connection(connection);
+    let first = format!("{CURSOR}{name}/first");
+    if !is_told && service.driver().account_part(account, &first).await?.is_some() {
+        forget(service, account, &name, cause).await?;
+        service.driver().put_account_part(account, &first, None, cause).await?;
+    }
+    service.notify.changed();
+    Ok(())
+}
+
+/// Since when one is told that is no part of its own: since it was known first.
 async fn created(service: &Service, account: u64, name: &str) -> Result<u64, DriverError> {
     let now = service.driver().clock().now_ms();
     let cause = Cause::host("notifier", pipewright_base::Source::Start);
@@ -201,12 +236,12 @@ fn dead(name: &str) -> String {
 
 pub async fn list(service: &Service, context: &Context) -> Result<TargetList, ServiceError> {
     let mut summaries = Vec::new();
-    for Target { account, name, url, configured, .. } in targets(service, context.account).await? {
+    for Target { account, name, to, configured, .. } in targets(service, context.account).await? {
         let status = service.notify.status(account, &name);
         let failing =
             status.failing.map(|it| FailingSummary { attempts: it.attempts, reason: it.reason, next: it.next });
         let failed = service.driver().account_parts(account, &dead(&name)).await?.len();
-        let (delivered, last_delivered) = (status.delivered, status.last);
+        let (url, delivered, last_delivered) = (to.url().to_owned(), status.delivered, status.last);
         summaries.push(TargetSummary { name, url, configured, delivered, last_delivered, failing, failed });
     }
     Ok(TargetList { targets: summaries })
@@ -235,12 +270,13 @@ pub async fn put(
         return Err(ServiceError::validation(format!("The target {name:?} is the configuration's, and changed there")));
     }
     if before.is_none() {
-        if there.iter().filter(|target| !target.configured).count() >= TARGETS_COUNT_MAX {
+        let is_own = |target: &&Target| !target.configured && matches!(target.to, To::Address { .. });
+        if there.iter().filter(is_own).count() >= TARGETS_COUNT_MAX {
             return Err(ServiceError::Limit(format!(
                 "An account has at most {TARGETS_COUNT_MAX} targets of notifications"
             )));
         }
-        forget(service, context, name).await?;
+        forget(service, account, name, &context.cause).await?;
     }
     let made = match (before, &given) {
         (None, None) => Some(SigningSecret::generate().map_err(ServiceError::host)?),
@@ -261,23 +297,26 @@ pub async fn put(
 pub async fn remove(service: &Service, context: &Context, name: &str) -> Result<(), ServiceError> {
     let _alone = service.changing.targets.lock().await;
     match find(service, context, name).await? {
+        Target { to: To::Host { connection, .. }, .. } => Err(ServiceError::validation(format!(
+            "The target {name:?} is there as long as the connection {connection} has `status`"
+        ))),
         Target { configured: true, .. } => {
             Err(ServiceError::validation(format!("The target {name:?} is the configuration's, and removed there")))
         }
         _ => {
-            forget(service, context, name).await?;
+            forget(service, context.account, name, &context.cause).await?;
             service.notify.changed();
             Ok(())
         }
     }
 }
 
-async fn forget(service: &Service, context: &Context, name: &str) -> Result<(), ServiceError> {
+async fn forget(service: &Service, account: u64, name: &str, cause: &Cause) -> Result<(), ServiceError> {
     let (driver, prefix) = (service.driver(), dead(name));
-    let letters = driver.account_parts(context.account, &prefix).await?;
+    let letters = driver.account_parts(account, &prefix).await?;
     let own = [TARGET, SECRET, CURSOR].map(|kind| format!("{kind}{name}"));
     for part in own.into_iter().chain(letters.into_iter().map(|(letter, _)| format!("{prefix}{letter}"))) {
-        driver.put_account_part(context.account, &part, None, &context.cause).await?;
+        driver.put_account_part(account, &part, None, cause).await?;
     }
     Ok(())
 }
@@ -309,9 +348,8 @@ pub async fn retry(service: &Arc<Service>, context: &Context, name: &str, id: &s
         service.driver().put_account_part(context.account, &part, None, &context.cause).await?;
         return Err(ServiceError::not_found("The history of that time is kept no more, and the event with it"));
     };
-    let now = service.driver().clock().now_ms();
-    match service.notify.deliver(&target, &told, attempts.saturating_add(1), now).await {
-        Ok(()) => Ok(service.driver().put_account_part(context.account, &part, None, &context.cause).await?),
+    match notify::deliver(service, &target, &told, attempts.saturating_add(1)).await {
+        Ok(_) => Ok(service.driver().put_account_part(context.account, &part, None, &context.cause).await?),
         Err(unsent) => Err(ServiceError::validation(format!("{name} did not take it: {unsent}"))),
     }
 }

@@ -3,6 +3,7 @@
 //! Owns how it is sent: to an address that is checked as those of guests' requests are, and in a time of its own. Of the answer the
 //! head alone is read, and no redirect is followed. Must not know what it is for.
 
+use std::fmt;
 use std::time::Duration;
 
 use ::http::header::{CONNECTION, HOST};
@@ -27,13 +28,20 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// A POST of the host.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Outgoing {
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Bytes,
     /// Whether the name may lead to a loopback, link-local or private address.
     pub private: bool,
+}
+
+/// Headers may have secrets.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outgoing({})", self.url)
+    }
 }
 
 /// Why something was not taken.

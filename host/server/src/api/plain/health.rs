@@ -22,6 +22,7 @@ pub async fn healthz(State(api): State<Arc<Api>>) -> Result<&'static str, ApiErr
 
 pub async fn metrics(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, ApiError> {
     let (counts, loaded, quarantined) = host::counts(&api.service);
-    let text = api.metrics.text(counts, (loaded, quarantined), &api.service.changes.counts);
+    let (polls, notify) = (&api.service.changes.counts, &api.service.notify.counts);
+    let text = api.metrics.text(counts, (loaded, quarantined), polls, notify);
     Ok(([(header::CONTENT_TYPE, METRICS)], text.map_err(|error| ApiError::internal(&error))?))
 }

@@ -2,7 +2,9 @@
 //!
 //! Owns the choice of the pipelines. Must not know how a host says it (`hosts`), nor what an action gets by a connection (the runner).
 
+mod api;
 mod hosts;
+pub mod statuses;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +22,7 @@ use serde_json::Value;
 
 use super::deliveries::{Delivered, Delivery, is_same};
 use super::webhooks::random_key;
-use super::{Context, Service, ServiceError};
+use super::{Context, Service, ServiceError, notifications};
 use crate::config::account_number;
 use hosts::Told;
 
@@ -39,6 +41,8 @@ pub struct Shown {
     pub address: String,
     pub has_secret: bool,
     pub has_webhook_secret: bool,
+    /// Its commits are told how the executions fare that fetched them.
+    pub status: bool,
     /// Where the host is to tell of what happens.
     pub url: String,
     /// It is of the server's configuration, and changes there.
@@ -69,9 +73,10 @@ async fn keep(
 ) -> Result<(), ServiceError> {
     let bytes = kept.map(serde_json::to_vec).transpose().map_err(ServiceError::host)?.map(Bytes::from);
     service.driver().put_account_part(account, &part(name), bytes, cause).await?;
-    // Whether its sources are looked at depends on it.
+    // Whether its sources are looked at depends on it, and what is told of its commits.
     service.changes.of_plugins();
-    Ok(())
+    let is_told = kept.is_some_and(|kept| kept.connection.status);
+    notifications::connection_changed(service, account, name, is_told, cause).await
 }
 
 pub async fn list(service: &Service, context: &Context) -> Result<ConnectionList, ServiceError> {
@@ -82,6 +87,7 @@ pub async fn list(service: &Service, context: &Context) -> Result<ConnectionList
         address: connection.address().to_owned(),
         has_secret: connection.secret.is_some(),
         has_webhook_secret: connection.webhook_secret.is_some(),
+        status: connection.status,
         url: format!("{}/v1/connections/{account}/{name}/{key}", service.public_address),
         configured,
         name,
@@ -195,8 +201,10 @@ pub async fn deliver(
     context.cause.request.clone_from(&delivery.request);
     let denied = |reason: &str| ServiceError::refused("AccessDeniedException", reason);
     let kind = connection.kind;
-    let secret = service.work().blocking(move || connection.webhook_secret()).await.map_err(ServiceError::host)?;
-    let secret = secret.ok_or_else(|| denied("The connection has no webhook secret, and takes no deliveries"))?;
+    let stored = service.host.actions.secrets.values(account, connection.stored()).await.map_err(ServiceError::host)?;
+    let place = connection.webhook_secret;
+    let place = place.ok_or_else(|| denied("The connection has no webhook secret, and takes no deliveries"))?;
+    let secret = service.work().blocking(move || place.read(&stored)).await.map_err(ServiceError::host)?;
     if !hosts::is_proven(kind, secret.expose(), &delivery) {
         return Err(denied("The delivery does not prove that it is by who knows the connection's webhook secret"));
     }

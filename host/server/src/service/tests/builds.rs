@@ -7,7 +7,7 @@ use crate::config::Quotas;
 use crate::service::{builds, pipelines, projects};
 use pipewright_pipeline::machine::Success;
 
-fn project(name: &str) -> Value {
+pub fn project(name: &str) -> Value {
     json!({
         "name": name,
         "description": "The site",
@@ -134,7 +134,7 @@ fn pipeline_of(world: &World, id: &str) -> String {
 }
 
 /// Starts a build and waits for its end.
-fn whole(world: &World, mut input: Value) -> Value {
+pub fn whole(world: &World, mut input: Value) -> Value {
     input["projectName"] = json!("site");
     let started = world.ok(A, builds::start, input)["build"].take();
     let id = text(&started["id"]);

@@ -85,7 +85,7 @@ impl Hub {
     }
 }
 
-fn put(world: &World, account: u64, name: &str, connection: Value) -> Result<(), String> {
+pub fn put(world: &World, account: u64, name: &str, connection: Value) -> Result<(), String> {
     let connection: Connection = serde_json::from_value(connection).unwrap();
     let (context, whose) = (context(A), format!("{account:012}"));
     let put = connections::put(&world.service, &context, Some(&whose), name, connection);

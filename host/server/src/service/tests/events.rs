@@ -3,9 +3,10 @@
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 
+use super::builds;
 use super::world::{A, Deed, World, context, pipeline, text, words};
 use crate::service::events::{self, Feed, FeedEvent, From};
-use crate::service::pipelines;
+use crate::service::{pipelines, projects};
 
 impl World {
     fn feed(&self, name: Option<&str>, from: From<'_>) -> Feed {
@@ -59,6 +60,18 @@ fn a_feed_from_the_start_has_every_event_in_its_order() {
     for name in [Some("site"), None] {
         let heard = world.heard(&mut world.feed(name, From::Start));
         assert_eq!(heard.iter().map(short).collect::<Vec<_>>(), WHOLE, "{name:?}");
+    }
+}
+
+#[test]
+fn an_account_is_told_nothing_of_what_runs_a_build() {
+    let world = World::new();
+    let mut live = world.feed(None, From::Now);
+    world.ok(A, projects::create, builds::project("site"));
+    builds::whole(&world, json!({}));
+    world.create(A, "site");
+    for feed in [&mut live, &mut world.feed(None, From::Start)] {
+        assert_eq!(world.heard(feed).iter().map(short).collect::<Vec<_>>(), WHOLE);
     }
 }
 

@@ -21,6 +21,7 @@ mod reports;
 mod rules;
 mod secrets;
 mod state;
+mod statuses;
 mod tags;
 mod webhooks;
 mod world;

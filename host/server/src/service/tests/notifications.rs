@@ -37,20 +37,20 @@ impl Receiver {
         })
     }
 
-    fn refuses(&self, times: usize, with: &Unsent) {
+    pub fn refuses(&self, times: usize, with: &Unsent) {
         self.answers.lock().unwrap().extend(std::iter::repeat_n(with.clone(), times));
     }
 
-    fn all(&self) -> Vec<Outgoing> {
+    pub fn all(&self) -> Vec<Outgoing> {
         self.heard.lock().unwrap().clone()
     }
 }
 
-fn header<'a>(outgoing: &'a Outgoing, name: &str) -> &'a str {
+pub fn header<'a>(outgoing: &'a Outgoing, name: &str) -> &'a str {
     outgoing.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str()).unwrap()
 }
 
-fn body(outgoing: &Outgoing) -> Value {
+pub fn body(outgoing: &Outgoing) -> Value {
     serde_json::from_slice(&outgoing.body).unwrap()
 }
 
@@ -68,28 +68,28 @@ impl World {
         Ok(self.run(notifications::put(&self.service, &context(account), name, input))?.secret)
     }
 
-    fn target(&self, name: &str) -> Value {
+    pub fn target(&self, name: &str) -> Value {
         let listed = self.run(notifications::list(&self.service, &context(A))).unwrap();
         let listed = serde_json::to_value(listed).unwrap();
         let found = listed["targets"].as_array().unwrap().iter().find(|target| target["name"] == name);
         found.cloned().unwrap_or_else(|| panic!("{name} is not in {listed}"))
     }
 
-    fn dead(&self, name: &str) -> Vec<Value> {
+    pub fn dead(&self, name: &str) -> Vec<Value> {
         let failed = self.run(notifications::failed(&self.service, &context(A), name)).unwrap();
         serde_json::to_value(failed).unwrap()["failed"].as_array().unwrap().clone()
     }
 
-    fn retry(&self, name: &str, id: &str) -> Result<(), String> {
+    pub fn retry(&self, name: &str, id: &str) -> Result<(), String> {
         self.run(notifications::retry(&self.service, &context(A), name, id)).map_err(|error| words(&error))
     }
 
     /// Lets the notifier run until the receiver was asked so often.
-    fn notify_until(&mut self, times: usize) -> Vec<Outgoing> {
+    pub fn notify_until(&mut self, times: usize) -> Vec<Outgoing> {
         self.notify_while(|heard| heard.len() < times)
     }
 
-    fn notify_while(&mut self, missing: impl Fn(&[Outgoing]) -> bool) -> Vec<Outgoing> {
+    pub fn notify_while(&mut self, missing: impl Fn(&[Outgoing]) -> bool) -> Vec<Outgoing> {
         self.start_notifier();
         let receiver = self.receiver.clone();
         self.run(async {
@@ -100,7 +100,7 @@ impl World {
         self.receiver.all()
     }
 
-    fn start_notifier(&mut self) {
+    pub fn start_notifier(&mut self) {
         if let Some(notifier) = self.notifier.take() {
             let service = Arc::clone(&self.service);
             self.run(async { drop(tokio::spawn(notifier.run(service))) });

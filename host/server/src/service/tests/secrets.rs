@@ -9,7 +9,7 @@ use super::world::{A, B, World, context, words};
 use crate::service::{ServiceError, secrets};
 
 impl World {
-    fn put(&self, account: u64, name: &str, value: &str) -> Result<u64, String> {
+    pub fn put_secret(&self, account: u64, name: &str, value: &str) -> Result<u64, String> {
         let input = secrets::PutSecret { name: name.to_owned(), value: value.to_owned() };
         let put = self.run(secrets::put(&self.service, &context(account), input));
         put.map(|kept| kept.version).map_err(|error| words(&error))
@@ -50,7 +50,7 @@ fn each_set_makes_a_version_and_none_is_read_back() {
     let world = World::new();
     assert_eq!(world.secrets(A), json!({ "secrets": [] }));
     for number in 1..=VERSIONS_MAX as u64 + 2 {
-        assert_eq!(world.put(A, "team/db", &format!("correct horse {number}")), Ok(number));
+        assert_eq!(world.put_secret(A, "team/db", &format!("correct horse {number}")), Ok(number));
     }
     let kept: Vec<u64> = (3..=VERSIONS_MAX as u64 + 2).rev().collect();
     assert_eq!(world.versions(A, "team/db"), kept, "the oldest ones made room");
@@ -71,15 +71,15 @@ fn each_set_makes_a_version_and_none_is_read_back() {
 #[test]
 fn what_cannot_be_kept_is_refused() {
     let world = World::new();
-    world.put(A, "db", "one").unwrap();
+    world.put_secret(A, "db", "one").unwrap();
     let refused = |done: Result<(), String>, wanted: &str| assert_eq!(done.unwrap_err(), wanted);
     let name = "ValidationException: the name of a secret has 1 to 256 characters of a-z, A-Z, 0-9 and /_+=.@-";
     for wrong in ["", "a:b", "a b", "é", "a\n", &"x".repeat(NAME_BYTES_MAX + 1)] {
-        refused(world.put(A, wrong, "value").map(drop), name);
+        refused(world.put_secret(A, wrong, "value").map(drop), name);
     }
     let value = "ValidationException: the value of a secret has 1 to 65536 bytes";
     for wrong in ["", &"x".repeat(VALUE_BYTES_MAX + 1)] {
-        refused(world.put(A, "db", wrong).map(drop), value);
+        refused(world.put_secret(A, "db", wrong).map(drop), value);
     }
     refused(world.remove(A, "dc", None), "ResourceNotFoundException: there is no secret \"dc\"");
     refused(world.remove(B, "db", None), "ResourceNotFoundException: there is no secret \"db\"");
@@ -87,12 +87,12 @@ fn what_cannot_be_kept_is_refused() {
     let newest = "ValidationException: version 1 of \"db\" is the newest one: set another first, or remove the secret";
     refused(world.remove(A, "db", Some(1)), newest);
     for number in 1..SECRETS_MAX {
-        world.put(A, &format!("s{number}"), "x").unwrap();
+        world.put_secret(A, &format!("s{number}"), "x").unwrap();
     }
-    refused(world.put(A, "more", "x").map(drop), "limit: an account has at most 500 secrets");
-    world.put(A, "db", "two").unwrap();
+    refused(world.put_secret(A, "more", "x").map(drop), "limit: an account has at most 500 secrets");
+    world.put_secret(A, "db", "two").unwrap();
     let long = "x".repeat(VALUE_BYTES_MAX);
-    let full = (1..SECRETS_MAX).find_map(|number| world.put(A, &format!("s{number}"), &long).err());
+    let full = (1..SECRETS_MAX).find_map(|number| world.put_secret(A, &format!("s{number}"), &long).err());
     assert!(full.is_some_and(|full| full.starts_with("limit: the secrets of an account have at most 8388608 bytes")));
 }
 
@@ -100,13 +100,13 @@ fn what_cannot_be_kept_is_refused() {
 #[test]
 fn a_new_key_seals_everything_wherever_the_change_is_interrupted() {
     let world = World::new();
-    world.put(A, "one", "correct horse 1").unwrap();
-    world.put(A, "one", "correct horse 2").unwrap();
+    world.put_secret(A, "one", "correct horse 1").unwrap();
+    world.put_secret(A, "one", "correct horse 2").unwrap();
     let keys = SecretKeys::own(world.secret_keys());
     let first = keys.read().unwrap();
     // It died when the new key was in the file, and then when one secret was sealed with it.
     let second = keys.with_new(&first).unwrap();
-    world.put(B, "two", "correct horse 3").unwrap();
+    world.put_secret(B, "two", "correct horse 3").unwrap();
     assert_eq!((world.given(A, "one"), world.given(B, "two")), (Ok(1), Ok(1)));
     let before = world.kept(A);
     let rotated = world.run(secrets::rotate_key(&world.service, &context(A))).unwrap();
