@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pipewright_buildspec::{
-    Build, Buildspec, Content, Context, Entry, Listing, Next, Section, Session, Where, assigned, exports, select,
+    Build, Buildspec, Content, Context, Course, Due, Entry, Listing, Section, Where, assigned, exports, select,
 };
 use pipewright_sdk::commands;
 use pipewright_sdk::files::FileKind;
@@ -16,8 +16,7 @@ use crate::course::{say, source_directory};
 
 /// A build whose commands are over.
 pub struct Ended {
-    build: Build,
-    session: Session,
+    course: Course,
     scratch: PathBuf,
 }
 
@@ -25,33 +24,33 @@ pub struct Ended {
 type Taken<T> = std::result::Result<T, Context>;
 
 impl Ended {
-    pub(crate) fn new(build: Build, session: Session, scratch: &Path) -> Self {
-        Self { build, session, scratch: scratch.to_owned() }
+    pub(crate) fn new(course: Course, scratch: &Path) -> Self {
+        Self { course, scratch: scratch.to_owned() }
     }
 
     pub fn build(&self) -> &Build {
-        &self.build
+        self.course.build()
     }
 
     pub fn environment(&self) -> &std::collections::BTreeMap<String, String> {
-        self.session.environment()
+        self.course.session().environment()
     }
 
     /// Makes the output artifacts, where the build comes to that.
     pub fn upload(&mut self, action: &Action, buildspec: &Buildspec) {
-        if self.build.next() == Next::Upload {
+        if matches!(self.course.due(), Due::Upload) {
             let outcome = self.outputs(action, buildspec);
-            self.build.uploaded(outcome);
-            say(&mut self.build);
+            self.course.uploaded(outcome);
+            say(&self.course.take_log());
         }
     }
 
     /// The same of a build of a batch: puts these sections, each with its identifier, into directories.
     pub fn keep(&mut self, sections: &[(Option<&str>, &Section, PathBuf)]) {
-        if self.build.next() == Next::Upload {
+        if matches!(self.course.due(), Due::Upload) {
             let kept = sections.iter().try_for_each(|(identifier, section, to)| self.put(section, *identifier, to));
-            self.build.uploaded(kept);
-            say(&mut self.build);
+            self.course.uploaded(kept);
+            say(&self.course.take_log());
         }
     }
 
@@ -60,7 +59,7 @@ impl Ended {
     /// # Errors
     /// Job, where they are too large.
     pub fn exported(&self, buildspec: &Buildspec, hidden: &BTreeSet<String>) -> Result<Vec<(String, String)>> {
-        let exports = exports(buildspec, self.session.environment(), hidden).map_err(Failure::job)?;
+        let exports = exports(buildspec, self.course.session().environment(), hidden).map_err(Failure::job)?;
         for warning in exports.warnings {
             warn!("{warning}");
         }
@@ -75,8 +74,8 @@ impl Ended {
         let source = source_directory();
         let at = Where {
             source_directory: &source,
-            working_directory: self.session.directory(),
-            variables: self.session.environment(),
+            working_directory: self.course.session().directory(),
+            variables: self.course.session().environment(),
         };
         let listing = self.listing(&at.listed(section))?;
         let selection = select(section, identifier, &at, &listing)?;
