@@ -1,24 +1,21 @@
 //! Owns the course of a build over calls: what is laid out, which job is started, and what is kept until it has ended.
 //!
-//! What has happened is a list of exit statuses, from which every call makes the build anew: the order of the commands is
-//! decided by `pipewright-buildspec` alone, over a buildspec that is read from the input and not from where commands write.
+//! What has happened is a list of exit statuses, from which every call makes the course anew: what runs and what comes of it
+//! is decided by `pipewright-buildspec` alone, over a buildspec that is read from the input and not from where commands write.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use pipewright_buildspec::{
-    Build, Buildspec, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_FILE, Exit, Next, Run, Session, is_shell_name,
-};
-use pipewright_sdk::commands::{self, Job};
+use pipewright_buildspec::{Buildspec, Course, Due, End, Job, Left, Session};
+use pipewright_sdk::commands;
 use pipewright_sdk::prelude::*;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batched;
 use crate::cache;
-use crate::driver::{self, DIRECTORY_FILE, EXITS_FILE, Step, VARIABLES_FILE};
 use crate::results::Ended;
 
 /// Directories of the scratch: the primary source, the other inputs by their names, and the files by which we speak with shells.
@@ -28,8 +25,6 @@ const SHELL: &str = "shell";
 /// Of its own `/tmp` a job leaves nothing to the next one.
 const TEMPORARY: &str = "tmp";
 const KEPT_FILE: &str = "kept.json";
-const PATH_BYTES_MAX: u64 = 64 << 10;
-const EXITS_BYTES_MAX: u64 = 64 << 10;
 /// What the host calls the limit of time.
 const WALL_LIMIT: &str = "wall-seconds";
 
@@ -55,7 +50,7 @@ pub enum Progress {
 
 /// What the next call has to know.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct Course {
+pub(crate) struct Continuation {
     /// Of every command so far, also of earlier attempts.
     exits: Vec<i32>,
     wall_micros: u64,
@@ -69,7 +64,7 @@ pub(crate) struct Course {
     cache: Option<String>,
 }
 
-pub(crate) fn resumed(action: &Action) -> Result<Option<Course>> {
+pub(crate) fn resumed(action: &Action) -> Result<Option<Continuation>> {
     Ok(action.resumed()?.map(|resumed| resumed.continuation))
 }
 
@@ -118,89 +113,70 @@ pub fn advance_in(action: &Action, plan: &Plan<'_>, batch: &Batched, has_run: bo
     go_on(action, plan, Some(batch), if has_run { resumed(action)? } else { None })
 }
 
-fn go_on(action: &Action, plan: &Plan<'_>, batch: Option<&Batched>, resumed: Option<Course>) -> Result<Progress> {
+fn go_on(action: &Action, plan: &Plan<'_>, batch: Option<&Batched>, resumed: Option<Continuation>) -> Result<Progress> {
     let shell = action.scratch().join(SHELL);
     let has_artifacts = action.outputs().next().is_some() || plan.buildspec.artifacts.is_some();
-    let mut build = Build::new(plan.buildspec, has_artifacts);
-    let (mut course, mut session);
-    if let Some(resumed) = resumed {
-        course = resumed;
-        for exit in &course.exits {
-            tell(&mut build, *exit);
-        }
-        build.began_again();
-        // What was said in earlier calls.
-        build.take_log();
-        session = kept(&shell)?;
-        keep(&mut session, &shell, &plan.secrets)?;
-        take(&mut build, &mut course, &shell)?;
+    let mut wall_micros = 0;
+    let mut cache;
+    let mut course = if let Some(mut resumed) = resumed {
+        let exits = std::mem::take(&mut resumed.exits);
+        cache = resumed.cache.take();
+        let mut course = Course::resumed(plan.buildspec, has_artifacts, kept(&shell, plan)?, exits);
+        wall_micros = take(&mut course, &resumed, &shell)?;
+        course
     } else {
-        course = Course::default();
-        (session, course.cache) = begun(action, plan)?;
-    }
-    course.batch = batch.cloned();
+        let session;
+        (session, cache) = begun(action, plan)?;
+        Course::new(plan.buildspec, has_artifacts, session)
+    };
     loop {
-        say(&mut build);
-        match build.next() {
-            Next::Run(run) => match remaining(plan, &course) {
-                Some(0) => build.timed_out(),
-                seconds => return start(&build, &run, &session, plan, &shell, course, seconds).map(Progress::Waiting),
+        say(&course.take_log());
+        match course.due() {
+            Due::Job(job) => match remaining(plan, wall_micros) {
+                Some(0) => course.timed_out(),
+                seconds => {
+                    let exits = course.exits().to_vec();
+                    let batch = batch.cloned();
+                    let continuation = Continuation { exits, wall_micros, started: job.count, batch, cache };
+                    return start(&course, &job, plan, &shell, &continuation, seconds).map(Progress::Waiting);
+                }
             },
-            Next::BeginAgain => {
-                (session, course.cache) = begun(action, plan)?;
-                build.began_again();
+            Due::BeginAgain => {
+                let session;
+                (session, cache) = begun(action, plan)?;
+                course.began_again(session);
             }
-            Next::Upload | Next::Nothing => {
-                return Ok(Progress::Ended(Box::new(Ended::new(build, session, action.scratch(), course.cache))));
+            Due::Upload | Due::Nothing => {
+                return Ok(Progress::Ended(Box::new(Ended::new(course, action.scratch(), cache))));
             }
         }
     }
 }
 
-/// Tells the build what became of the commands of the job that has ended.
-fn take(build: &mut Build, course: &mut Course, shell: &Path) -> Result<()> {
+/// Tells the course what became of the job that has ended; gives the time that all have taken.
+fn take(course: &mut Course, resumed: &Continuation, shell: &Path) -> Result<u64> {
     let ended = commands::ended()
         .ok_or_else(|| Failure::job("the action was called again, and its job has not ended: run it again"))?;
-    course.wall_micros = course.wall_micros.saturating_add(ended.wall_micros);
-    let text = String::from_utf8(written(&shell.join(EXITS_FILE), EXITS_BYTES_MAX)?).unwrap_or_default();
-    let mut exits: Vec<i32> = text.lines().map_while(|line| line.parse().ok()).take(course.started).collect();
-    let is_over = exits.len() == course.started || exits.last().is_some_and(|exit| *exit != 0);
-    if !is_over && ended.limit.as_deref() != Some(WALL_LIMIT) {
-        if let Some(limit) = &ended.limit {
-            error!("The command was ended: it used up {limit}");
-        }
-        if ended.status == 0 {
-            return Err(Failure::job("the job ended with 0 before its last command, and did not say why"));
-        }
-        exits.push(ended.status);
+    let is_out_of_time = ended.limit.as_deref() == Some(WALL_LIMIT);
+    if let Some(limit) = ended.limit.filter(|_| !is_out_of_time) {
+        error!("The command was ended: it used up {limit}");
     }
-    for (exit, number) in exits.iter().zip(1..) {
-        tell(build, *exit);
-        // What is due between two commands of a job it has said itself.
-        if number < course.started && *exit == 0 {
-            build.take_log();
-        }
+    let left = Left::take(|name, bytes_max| taken(&shell.join(name), bytes_max))?;
+    let end = End { status: ended.status, is_out_of_time, count: resumed.started };
+    for warning in course.ended(end, &left).map_err(Failure::job)? {
+        warn!("{warning}");
     }
-    course.exits.append(&mut exits);
-    if !is_over && ended.limit.as_deref() == Some(WALL_LIMIT) {
-        build.timed_out();
-    }
-    Ok(())
+    Ok(resumed.wall_micros.saturating_add(ended.wall_micros))
 }
 
-pub(crate) fn say(build: &mut Build) {
-    for line in build.take_log() {
+pub(crate) fn say(lines: &[String]) {
+    for line in lines {
         info!("{line}");
     }
 }
 
-fn tell(build: &mut Build, exit: i32) {
-    build.began_again();
-    build.ended(Exit::Code(exit));
-}
-
-fn remaining(plan: &Plan<'_>, course: &Course) -> Option<u64> {
-    plan.wall_seconds_max.map(|most| most.saturating_sub(course.wall_micros / 1_000_000))
+fn remaining(plan: &Plan<'_>, wall_micros: u64) -> Option<u64> {
+    plan.wall_seconds_max.map(|most| most.saturating_sub(wall_micros / 1_000_000))
 }
 
 /// Lays out the sources, and gives what the first command finds, and the key of what the build is to keep.
@@ -230,92 +206,59 @@ fn begun(action: &Action, plan: &Plan<'_>) -> Result<(Session, Option<String>)> 
     cache::place(action.scratch())?;
     let mut environment = plan.environment.clone();
     environment.entry("TMPDIR".to_owned()).or_insert_with(|| at_work(TEMPORARY));
-    Ok((Session::new(&at_work(SHELL), &source_directory(), environment), key))
+    Ok((session(&source_directory(), environment, plan), key))
 }
 
-/// Has the commands run from here on, up to the first one that fails.
+fn session(directory: &str, environment: BTreeMap<String, String>, plan: &Plan<'_>) -> Session {
+    Session::new(&at_work(SHELL), directory, environment, plan.secrets.keys().cloned().collect())
+}
+
 fn start(
-    build: &Build,
-    run: &Run,
-    session: &Session,
+    course: &Course,
+    job: &Job,
     plan: &Plan<'_>,
     shell: &Path,
-    mut course: Course,
+    continuation: &Continuation,
     wall_seconds: Option<u64>,
 ) -> Result<Wait> {
+    let session = course.session();
     let kept = Kept { directory: session.directory().to_owned(), environment: session.environment().clone() };
     let kept = serde_json::to_vec(&kept).map_err(|error| Failure::job(format!("what is kept: {error}")))?;
     fs::write(shell.join(KEPT_FILE), kept)?;
-    let steps = steps(build, session);
-    let secrets: Vec<&str> = plan.secrets.keys().map(String::as_str).filter(|name| is_shell_name(name)).collect();
-    driver::write(shell, &at_work(SHELL), &steps, session.directory(), session.environment(), &secrets)?;
-    let program = run.shell.program();
-    let mut job = Job::new([program, &at_work(&format!("{SHELL}/{}", driver::DRIVER_FILE)), program]).network(true);
-    for (name, value) in session.invocation(run).environment {
-        if !plan.secrets.contains_key(&name) {
-            job = job.env(name, value);
-        }
+    for (name, text) in &job.files {
+        fs::write(shell.join(name), text)?;
+    }
+    let mut started = commands::Job::new(&job.arguments).network(true);
+    for (name, value) in &job.environment {
+        started = started.env(name, value);
     }
     for (variable, secret) in &plan.secrets {
-        job = job.secret(variable, secret);
+        started = started.secret(variable, secret);
     }
     if let Some(image) = plan.image {
-        job = job.image(image);
+        started = started.image(image);
     }
     if let Some(seconds) = wall_seconds {
-        job = job.wall_seconds(u32::try_from(seconds).unwrap_or(u32::MAX));
+        started = started.wall_seconds(u32::try_from(seconds).unwrap_or(u32::MAX));
     }
-    course.started = steps.len();
-    job.start()?.summary(format!("in {}", run.phase.name())).continuation(&course)
+    let phase = course.build().phases().last().map_or("", |entered| entered.phase.name());
+    started.start()?.summary(format!("in {phase}")).continuation(continuation)
 }
 
-/// The commands to come, as long as each succeeds.
-fn steps(build: &Build, session: &Session) -> Vec<Step> {
-    let mut ahead = build.clone();
-    let mut steps = Vec::new();
-    while let Next::Run(run) = ahead.next() {
-        let log = ahead.take_log().iter().map(|line| format!("{line}\n")).collect();
-        steps.push(Step { script: session.invocation(&run).script, log });
-        ahead.ended(Exit::Code(0));
-    }
-    steps
-}
-
-fn kept(shell: &Path) -> Result<Session> {
+fn kept(shell: &Path, plan: &Plan<'_>) -> Result<Session> {
     let text = fs::read(shell.join(KEPT_FILE)).doing("reading what the last command left")?;
     let Kept { directory, environment } = serde_json::from_slice(&text)
         .map_err(|error| Failure::job(format!("what the last command left is not understood: {error}")))?;
-    Ok(Session::new(&at_work(SHELL), &directory, environment))
+    Ok(session(&directory, environment, plan))
 }
 
-/// Takes over what a command left, but for secrets.
-fn keep(session: &mut Session, shell: &Path, secrets: &BTreeMap<String, String>) -> Result<()> {
-    let environment = written(&shell.join(ENVIRONMENT_FILE), ENVIRONMENT_BYTES_MAX as u64)?;
-    let directory = written(&shell.join(DIRECTORY_FILE), PATH_BYTES_MAX)?;
-    let is_secret = |pair: &[u8]| {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        std::str::from_utf8(name).is_ok_and(|name| secrets.contains_key(name))
-    };
-    let pairs: Vec<&[u8]> = environment.split(|byte| *byte == 0).filter(|pair| !is_secret(pair)).collect();
-    for warning in session.keep(&pairs.join(&0), &directory) {
-        warn!("{warning}");
-    }
-    // They have the secrets' values.
-    for file in [ENVIRONMENT_FILE, VARIABLES_FILE] {
-        match fs::remove_file(shell.join(file)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The beginning of a file that a command wrote, with a byte more than there may be; empty where it wrote none.
-fn written(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+/// The beginning of a file that a command wrote, which is removed; empty where it wrote none.
+fn taken(path: &Path, bytes_max: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match File::open(path) {
         Ok(file) => {
-            file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+            file.take(bytes_max as u64).read_to_end(&mut bytes)?;
+            fs::remove_file(path)?;
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error).doing("reading what the last command left"),

@@ -6,8 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pipewright_buildspec::{
-    Build, Buildspec, Content, Context, Entry, Listing, Next, Section, Session, Status, Where, assigned, exports,
-    select,
+    Build, Buildspec, Content, Context, Course, Due, Entry, Listing, Section, Status, Where, assigned, exports, select,
 };
 use pipewright_sdk::commands;
 use pipewright_sdk::files::FileKind;
@@ -18,8 +17,7 @@ use crate::course::{say, source_directory};
 
 /// A build whose commands are over.
 pub struct Ended {
-    build: Build,
-    session: Session,
+    course: Course,
     scratch: PathBuf,
     /// Under which key its cache is kept.
     cache: Option<String>,
@@ -29,31 +27,31 @@ pub struct Ended {
 type Taken<T> = std::result::Result<T, Context>;
 
 impl Ended {
-    pub(crate) fn new(build: Build, session: Session, scratch: &Path, cache: Option<String>) -> Self {
-        Self { build, session, scratch: scratch.to_owned(), cache }
+    pub(crate) fn new(course: Course, scratch: &Path, cache: Option<String>) -> Self {
+        Self { course, scratch: scratch.to_owned(), cache }
     }
 
     pub fn build(&self) -> &Build {
-        &self.build
+        self.course.build()
     }
 
     pub fn environment(&self) -> &std::collections::BTreeMap<String, String> {
-        self.session.environment()
+        self.course.session().environment()
     }
 
     /// Makes the output artifacts, where the build comes to that.
     pub fn upload(&mut self, action: &Action, buildspec: &Buildspec) {
-        if self.build.next() == Next::Upload {
+        if matches!(self.course.due(), Due::Upload) {
             let outcome = self.outputs(action, buildspec);
-            self.build.uploaded(outcome);
-            say(&mut self.build);
+            self.course.uploaded(outcome);
+            say(&self.course.take_log());
         }
     }
 
     /// Has the cache of a build that succeeded kept. Where that fails, the build has succeeded all the same.
     pub fn keep_cache(&self, buildspec: &Buildspec) {
         let (Some(cache), Some(key)) = (&buildspec.cache, &self.cache) else { return };
-        if self.build.status() == Status::Succeeded
+        if self.build().status() == Status::Succeeded
             && let Err(failure) = cache::keep(self, &self.scratch, cache, key)
         {
             warn!("The cache `{key}` is not kept: {}", failure.message);
@@ -62,10 +60,10 @@ impl Ended {
 
     /// [`Ended::upload`] of a build of a batch: puts these sections, each with its identifier, into directories.
     pub fn keep(&mut self, sections: &[(Option<&str>, &Section, PathBuf)]) {
-        if self.build.next() == Next::Upload {
+        if matches!(self.course.due(), Due::Upload) {
             let kept = sections.iter().try_for_each(|(identifier, section, to)| self.put(section, *identifier, to));
-            self.build.uploaded(kept);
-            say(&mut self.build);
+            self.course.uploaded(kept);
+            say(&self.course.take_log());
         }
     }
 
@@ -74,7 +72,7 @@ impl Ended {
     /// # Errors
     /// Job, where they are too large.
     pub fn exported(&self, buildspec: &Buildspec, hidden: &BTreeSet<String>) -> Result<Vec<(String, String)>> {
-        let exports = exports(buildspec, self.session.environment(), hidden).map_err(Failure::job)?;
+        let exports = exports(buildspec, self.course.session().environment(), hidden).map_err(Failure::job)?;
         for warning in exports.warnings {
             warn!("{warning}");
         }
@@ -89,8 +87,8 @@ impl Ended {
         let source = source_directory();
         let at = Where {
             source_directory: &source,
-            working_directory: self.session.directory(),
-            variables: self.session.environment(),
+            working_directory: self.course.session().directory(),
+            variables: self.course.session().environment(),
         };
         let listing = self.listing(&at.listed(section))?;
         let selection = select(section, identifier, &at, &listing)?;

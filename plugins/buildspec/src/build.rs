@@ -6,6 +6,7 @@
 //! to its phase and runs after a failure too. Whatever goes on after a failure, the build has failed.
 
 use crate::model::{Buildspec, Command, OnFailure, Phase, Shell};
+use crate::shell::checked_name;
 
 /// The phases from the source on, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +39,6 @@ pub enum Status {
     InProgress,
     Succeeded,
     Failed,
-    Stopped,
     TimedOut,
 }
 
@@ -48,7 +48,6 @@ impl Status {
             Self::InProgress => "IN_PROGRESS",
             Self::Succeeded => "SUCCEEDED",
             Self::Failed => "FAILED",
-            Self::Stopped => "STOPPED",
             Self::TimedOut => "TIMED_OUT",
         }
     }
@@ -78,8 +77,11 @@ pub struct Entered {
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Answered by `ended`, or by `timed_out` or `stopped`.
+    /// Answered by `ended`, or by `timed_out`.
     Run(Run),
+    /// The name of the primary artifact is to be expanded by a shell, after all commands. Answered by `named`, or by
+    /// `timed_out`.
+    Name(String),
     /// The source is to be laid out anew, and the environment as it was at the start. Answered by `began_again`.
     BeginAgain,
     /// Answered by `uploaded`.
@@ -94,29 +96,10 @@ pub struct Run {
     /// Whether it is of the phase's `finally`.
     pub is_finally: bool,
     pub command: Command,
-    pub shell: Shell,
-    pub run_as: Option<String>,
     /// What CODEBUILD_BUILD_SUCCEEDING says to it.
     pub is_succeeding: bool,
     /// What CODEBUILD_LAST_EXIT says to it.
     pub last_exit: i32,
-}
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    Code(i32),
-    Signal(i32),
-}
-
-impl Exit {
-    /// As a shell gives it.
-    pub fn status(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => signal.saturating_add(128),
-        }
-    }
 }
 
 /// What people write for bash without saying so; where sh is dash, it has none of it.
@@ -130,6 +113,9 @@ pub struct Build {
     shell: Shell,
     phases: [Phase; 4],
     has_artifacts: bool,
+    /// As it is written, and as it is.
+    name: Option<String>,
+    artifact_name: Option<String>,
     entered: Vec<Entered>,
     /// Of the phase that is entered: the list and the number of the next command.
     is_finally: bool,
@@ -144,6 +130,7 @@ pub struct Build {
 enum Waits {
     Command,
     Again,
+    Name,
     Upload,
     End,
 }
@@ -172,6 +159,8 @@ impl Build {
             shell: buildspec.env.shell,
             phases: [&phases.install, &phases.pre_build, &phases.build, &phases.post_build].map(Phase::clone),
             has_artifacts,
+            name: buildspec.artifacts.as_ref().and_then(|artifacts| artifacts.primary.name.clone()),
+            artifact_name: None,
             entered: Vec::new(),
             is_finally: false,
             number: 0,
@@ -186,21 +175,25 @@ impl Build {
         match self.waits_for {
             Waits::Command => self.command().map_or(Next::Nothing, Next::Run),
             Waits::Again => Next::BeginAgain,
+            Waits::Name => Next::Name(self.name.clone().unwrap_or_default()),
             Waits::Upload => Next::Upload,
             Waits::End => Next::Nothing,
         }
     }
 
-    /// The command that `next` named ended.
-    pub fn ended(&mut self, exit: Exit) {
+    pub fn shell(&self) -> Shell {
+        self.shell
+    }
+
+    /// The command that `next` gave ended.
+    pub fn ended(&mut self, status: i32) {
         let Some(run) = self.command() else { return };
-        let status = exit.status();
         self.last_exit = status;
         self.number += 1;
         if status != 0 {
             let text = run.command.text.trim_end();
             self.say(format!("Command did not exit successfully {text} exit status {status}"));
-            if run.shell == Shell::Sh && OF_BASH.iter().any(|word| text.contains(word)) {
+            if self.shell == Shell::Sh && OF_BASH.iter().any(|word| text.contains(word)) {
                 self.say("The shell is sh, and this command looks like one for bash: write `shell: bash` below `env`");
             }
             let message = format!("Error while executing command: {text}. Reason: exit status {status}");
@@ -222,6 +215,19 @@ impl Build {
         }
     }
 
+    /// The shell that was to expand the artifact's name ended, and gave this.
+    pub fn named(&mut self, status: i32, value: &str) {
+        if self.waits_for == Waits::Name {
+            let name = if status == 0 {
+                checked_name(value)
+            } else {
+                let name = self.name.as_deref().unwrap_or_default();
+                Err(format!("the name `{name}` cannot be expanded: exit status {status}"))
+            };
+            self.name_is(name);
+        }
+    }
+
     /// The artifacts are made and kept, or why they are not.
     pub fn uploaded(&mut self, outcome: Result<(), Context>) {
         if self.waits_for == Waits::Upload {
@@ -235,20 +241,16 @@ impl Build {
 
     /// The build's time is over. Nothing more runs, `finally` and POST_BUILD neither.
     pub fn timed_out(&mut self) {
-        self.cut(Status::TimedOut, Context::new("BUILD_TIMED_OUT", "Build has timed out. "));
-    }
-
-    /// Somebody ended the build. Nothing more runs.
-    pub fn stopped(&mut self) {
-        self.cut(Status::Stopped, Context::default());
+        if self.waits_for != Waits::End {
+            self.leave(Status::TimedOut, Context::new("BUILD_TIMED_OUT", "Build has timed out. "));
+            self.finish();
+        }
     }
 
     /// A phase that failed is never made good, whatever ran after it. A build that ran out of time has failed.
     pub fn status(&self) -> Status {
         let has = |status| self.entered.iter().any(|phase| phase.status == status);
-        if has(Status::Stopped) {
-            Status::Stopped
-        } else if has(Status::Failed) || has(Status::TimedOut) {
+        if has(Status::Failed) || has(Status::TimedOut) {
             Status::Failed
         } else if self.waits_for == Waits::End {
             Status::Succeeded
@@ -263,7 +265,12 @@ impl Build {
 
     /// The phase that failed the build: the first one.
     pub fn failure(&self) -> Option<&Entered> {
-        self.entered.iter().find(|phase| matches!(phase.status, Status::Failed | Status::TimedOut | Status::Stopped))
+        self.entered.iter().find(|phase| matches!(phase.status, Status::Failed | Status::TimedOut))
+    }
+
+    /// Of the primary artifact, once it is known.
+    pub fn artifact_name(&self) -> Option<&str> {
+        self.artifact_name.as_deref()
     }
 
     /// Counts from 1.
@@ -335,8 +342,6 @@ impl Build {
             phase: name,
             is_finally: self.is_finally,
             command: list.get(self.number)?.clone(),
-            shell: self.shell,
-            run_as: phase.run_as.clone(),
             is_succeeding: self.entered.iter().all(|phase| phase.status != Status::Failed),
             last_exit: self.last_exit,
         })
@@ -382,7 +387,7 @@ impl Build {
             None if follows => {
                 self.enter(PhaseName::UploadArtifacts);
                 if self.has_artifacts {
-                    self.waits_for = Waits::Upload;
+                    self.upload();
                 } else {
                     self.leave(Status::Succeeded, Context::default());
                     self.finish();
@@ -392,10 +397,25 @@ impl Build {
         }
     }
 
-    fn cut(&mut self, status: Status, context: Context) {
-        if self.waits_for != Waits::End {
-            self.leave(status, context);
-            self.finish();
+    fn upload(&mut self) {
+        match self.name.clone() {
+            None => self.waits_for = Waits::Upload,
+            Some(name) if name.contains(['$', '`', '\\']) => self.waits_for = Waits::Name,
+            Some(name) => self.name_is(checked_name(&name)),
+        }
+    }
+
+    fn name_is(&mut self, name: Result<String, String>) {
+        match name {
+            Ok(name) => {
+                self.say(format!("The artifact's name is {name}"));
+                self.artifact_name = Some(name);
+                self.waits_for = Waits::Upload;
+            }
+            Err(problem) => {
+                self.leave(Status::Failed, Context::new("CLIENT_ERROR", problem));
+                self.finish();
+            }
         }
     }
 

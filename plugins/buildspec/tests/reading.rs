@@ -1,13 +1,13 @@
 //! Buildspecs of the shapes that projects have (`specs/*.yml`) are read without an error, what batches make of their files,
 //! and texts that are broken in every way are refused and never panic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use pipewright_buildspec::{
-    Batch, Build, Buildspec, Context, Entry, Exit, Listing, Next, PhaseName, Section, Session, Status, Where, matches,
-    select,
+    Batch, Build, Buildspec, Context, Course, Due, End, Entry, Left, Listing, Next, PhaseName, Section, Session,
+    Status, Where, matches, select,
 };
 use proptest::prelude::*;
 
@@ -132,7 +132,7 @@ fn commands_of_an_action() {
         while let Next::Run(run) = build.next() {
             ran += 1;
             assert_eq!((run.command.text.as_str(), run.command.line as usize), (["a", "b", "c"][ran - 1], ran));
-            build.ended(Exit::Code(i32::from(ran == failing)));
+            build.ended(i32::from(ran == failing));
         }
         assert_eq!((ran, build.next() == Next::Upload, build.status()), (count, uploads, status));
     };
@@ -160,17 +160,21 @@ fn links_that_multiply() {
 /// Reads it, and where that works goes through the whole build, with every third command failing.
 fn survive(text: &str) {
     let Ok(parsed) = Buildspec::parse(text) else { return };
-    let session = Session::new("/state", "/source", BTreeMap::new());
-    let mut build = Build::new(&parsed.buildspec, true);
-    for number in 0..2_000 {
-        match build.next() {
-            Next::Run(run) => {
-                let _ = session.invocation(&run);
-                build.ended(if number % 3 == 2 { Exit::Code(1) } else { Exit::Code(0) });
+    let session = || Session::new("/state", "/source", BTreeMap::new(), BTreeSet::new());
+    let mut course = Course::new(&parsed.buildspec, true, session());
+    for number in 0..1_000 {
+        match course.due() {
+            Due::Job(job) => {
+                // Every third command fails.
+                let exits: String =
+                    (0..job.count).map(|at| if (number + at) % 3 == 2 { "1\n" } else { "0\n" }).collect();
+                let left = |name: &str, _| Ok::<_, ()>(if name == "exits" { exits.clone().into() } else { Vec::new() });
+                let end = End { status: 1, is_out_of_time: false, count: job.count };
+                assert!(course.ended(end, &Left::take(left).unwrap()).is_ok());
             }
-            Next::BeginAgain => build.began_again(),
-            Next::Upload => build.uploaded(Ok(())),
-            Next::Nothing => return,
+            Due::BeginAgain => course.began_again(session()),
+            Due::Upload => course.uploaded(Ok(())),
+            Due::Nothing => return,
         }
     }
 }
