@@ -164,7 +164,7 @@ fn told(session: &Session) -> Option<String> {
     for name in session.secrets() {
         let _ = writeln!(
             told,
-            r#"    printf '%s' "export {name}='"; printf %s "${{{name}-}}" | command -p sed "s/'/'\\''/g"; printf "'\n""#
+            r#"    printf '%s' "export {name}='"; printf %s "${{{name}-}}" | command -p sed "s/'/'\\\\''/g"; printf "'\n""#
         );
     }
     (!told.is_empty()).then_some(told)
