@@ -8,20 +8,22 @@ mod folder;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipewright_artifacts::ArtifactError;
 use pipewright_artifacts::files::{FileError, MadeOutput, ZipOfTree};
 use pipewright_base::Digest;
+use pipewright_base::fair::Permits;
 use pipewright_engine::driver::Aggregate;
 use pipewright_pipeline::machine::{ActionError, ActionExecutionId, FailureType, JobId, RunAction};
 use pipewright_pipeline::responses::AwsSessionCredentials;
 
 use super::jobs::{Seen, bucket_of};
 use super::{Service, ServiceError};
-use folder::Folder;
-pub use folder::{Part, Upload, UploadError};
+use folder::{Folder, Folders};
+pub use folder::{Part, Turn, Upload, UploadError};
 
 /// What a session token is sealed for.
 const SESSION: &str = "job session";
@@ -30,6 +32,24 @@ const SECRET: &str = "job secret";
 const SWEPT: Duration = Duration::from_secs(60 * 60);
 /// Of an archive that is packed, at once.
 const PIECE_BYTES: usize = 256 * 1024;
+
+/// Archives that are packed or unpacked at once, and those of one account. Stops workers from filling a disk, and all threads, with
+/// what is not yet weighed.
+const ARCHIVES_AT_ONCE_MAX: usize = 8;
+const ARCHIVES_AT_ONCE_PER_ACCOUNT_MAX: usize = 2;
+
+/// Where the artifacts of jobs are on their way.
+pub struct Jobs {
+    folders: Folders,
+    archives: Permits,
+}
+
+impl Jobs {
+    pub fn new(root: PathBuf) -> Self {
+        let archives = Permits::new(ARCHIVES_AT_ONCE_MAX, ARCHIVES_AT_ONCE_PER_ACCOUNT_MAX);
+        Self { folders: Folders::new(root), archives }
+    }
+}
 
 /// Which job a session is for.
 struct Claims {
@@ -146,7 +166,12 @@ impl Session {
     ) -> Result<String, UploadError> {
         let (folder, name, id) = (self.folder.clone(), name.to_owned(), id.to_owned());
         let bytes_max = service.host.actions.limits.files.bytes_max;
-        service.work().blocking(move || folder.end_parts(&name, &id, &parts, bytes_max)).await
+        let turn = folder.turn().await;
+        let end = move || {
+            let _turn = turn;
+            folder.end_parts(&name, &id, &parts, bytes_max)
+        };
+        service.work().blocking(end).await
     }
 
     pub async fn give_up_parts(&self, service: &Service, name: &str, id: &str) -> Result<(), UploadError> {
@@ -156,30 +181,50 @@ impl Session {
 
     /// An object's bytes, how many they are, and what they are known by; none where a worker has not made it yet.
     pub async fn open(&self, service: &Service, object: Object) -> Result<Option<(File, u64, String)>, ServiceError> {
-        let (folder, artifacts) = (self.folder.clone(), Arc::clone(&service.host.actions.artifacts));
-        let opened = service.work().blocking(move || match object {
-            Object::Output { name } => folder.output(&name),
+        let folder = self.folder.clone();
+        let opened = match object {
+            Object::Output { name } => service.work().blocking(move || folder.output(&name)).await,
             Object::Input { name, digest } => {
                 let known_by = format!("{}-1", &digest[..digest.len().min(32)]);
-                let pack = |into: &mut File| {
-                    let tree = artifacts.tree(&digest).map_err(std::io::Error::other)?;
-                    let mut zip = ZipOfTree::new(tree, artifacts.blobs().clone()).map_err(std::io::Error::other)?;
-                    while let Some(piece) = zip.next(PIECE_BYTES)? {
-                        folder::write(into, &piece)?;
-                    }
-                    Ok(())
-                };
-                folder.input(&name, pack).map(|file| Some((file, known_by)))
+                self.input(service, name, digest).await.map(|file| Some((file, known_by)))
             }
-        });
-        let Some((file, known_by)) = opened.await.map_err(ServiceError::host)? else { return Ok(None) };
+        };
+        let Some((file, known_by)) = opened.map_err(ServiceError::host)? else { return Ok(None) };
         let bytes = file.metadata().map_err(ServiceError::host)?.len();
         Ok(Some((file, bytes, known_by)))
+    }
+
+    /// However many ask for it at once, one packs it.
+    async fn input(&self, service: &Service, name: String, digest: String) -> std::io::Result<File> {
+        let (folder, named) = (self.folder.clone(), name.clone());
+        if let Some(packed) = service.work().blocking(move || folder.packed(&named)).await? {
+            return Ok(packed);
+        }
+        let held = (self.folder.turn().await, service.jobs.archives.acquire(self.account).await);
+        let (folder, artifacts) = (self.folder.clone(), Arc::clone(&service.host.actions.artifacts));
+        let packed = service.work().blocking(move || {
+            // Until it is packed, whoever still waits for it.
+            let _held = held;
+            folder.input(&name, |into: &mut File| {
+                let tree = artifacts.tree(&digest).map_err(std::io::Error::other)?;
+                let mut zip = ZipOfTree::new(tree, artifacts.blobs().clone()).map_err(std::io::Error::other)?;
+                while let Some(piece) = zip.next(PIECE_BYTES)? {
+                    folder::write(into, &piece)?;
+                }
+                Ok(())
+            })
+        });
+        packed.await
     }
 }
 
 fn folder(service: &Service, pipeline: Aggregate, action: ActionExecutionId) -> Folder {
-    Folder::of(&service.jobs, pipeline, action)
+    service.jobs.folders.of(pipeline, action)
+}
+
+/// The right to end the action: while one report is worked on, another one waits.
+pub(super) async fn turn(service: &Service, pipeline: Aggregate, action: ActionExecutionId) -> Arc<Turn> {
+    Arc::new(folder(service, pipeline, action).turn().await)
 }
 
 /// Where an artifact is for a worker: at an address of S3's form (S76).
@@ -193,10 +238,12 @@ pub(super) fn made_up(called: &RunAction, name: &str) -> String {
     Digest::of(format!("{}/{name}", called.action_execution).as_bytes()).to_string()
 }
 
-/// Makes artifacts of what a worker uploaded, or says why that cannot be.
+/// Makes artifacts of what a worker uploaded, or says why that cannot be. The turn is held until that is done, whoever still waits
+/// for it.
 pub(super) async fn take_in(
     service: &Service,
     seen: &Seen,
+    turn: Arc<Turn>,
 ) -> Result<Result<BTreeMap<String, String>, ActionError>, ServiceError> {
     let folder = folder(service, seen.pipeline, seen.called.action_execution);
     let names: Vec<String> = seen.called.outputs().map(str::to_owned).collect();
@@ -207,7 +254,9 @@ pub(super) async fn take_in(
         .map(|name| format!("{bucket}/{}", key(&seen.called, name, &made_up(&seen.called, name))))
         .collect();
     let failed = |message| Ok(Err(ActionError { kind: FailureType::JobFailed, message }));
+    let held = (turn, service.jobs.archives.acquire(seen.pipeline.account).await);
     let taken = service.work().blocking(move || {
+        let _held = held;
         let mut made = Vec::with_capacity(names.len());
         for (name, key) in names.iter().zip(&keys) {
             let Some((archive, _)) = folder.output(name)? else {
@@ -246,9 +295,9 @@ pub async fn sweep(service: Arc<Service>) {
     }
 }
 
-async fn sweep_once(service: &Service) -> Result<(), ServiceError> {
-    let jobs = service.jobs.clone();
-    let folders = service.work().blocking(move || Folder::all(&jobs)).await.map_err(ServiceError::host)?;
+async fn sweep_once(service: &Arc<Service>) -> Result<(), ServiceError> {
+    let at = Arc::clone(service);
+    let folders = service.work().blocking(move || at.jobs.folders.all()).await.map_err(ServiceError::host)?;
     for (pipeline, action) in folders {
         let is_waiting = match service.driver().state(pipeline).await {
             Ok(state) => state.called(action).is_some_and(|(run, _)| run.job.is_some()),

@@ -272,12 +272,12 @@ pub(super) async fn succeed_of(
         return Err(ServiceError::refused("OutputVariablesSizeExceededException", message));
     }
     let row = service.job_row(context, &input.job_id, owner).await?;
-    report(service, context, &row, &input, async |seen: &Seen| {
+    report(service, context, &row, &input, async |seen: &Seen, turn| {
         let told = told(service, context, seen, input.execution_details.clone());
         if let Some(token) = input.continuation_token.clone() {
             return Ok(JobEnd::Continues { token, told });
         }
-        let made = job_artifacts::take_in(service, seen).await?;
+        let made = job_artifacts::take_in(service, seen, turn).await?;
         Ok(JobEnd::Action(match made {
             Ok(artifacts) => {
                 let revision = input.current_revision.clone().map(revision);
@@ -305,7 +305,7 @@ pub(super) async fn fail_of(
     input: requests::PutJobFailureResultInput,
 ) -> Result<(), ServiceError> {
     let row = service.job_row(context, &input.job_id, owner).await?;
-    report(service, context, &row, &input, async |seen: &Seen| {
+    report(service, context, &row, &input, async |seen: &Seen, _| {
         let failed = input.failure_details.clone();
         let external_execution_id = failed.external_execution_id;
         let details = JobExecutionDetails { external_execution_id, ..JobExecutionDetails::default() };
@@ -316,32 +316,36 @@ pub(super) async fn fail_of(
     .await
 }
 
-/// Reports a job once: the same report again changes nothing, and another one is refused.
+/// Reports a job once: the same report again changes nothing, and another one is refused. One that comes meanwhile waits, and is
+/// judged by what has become of the job.
 async fn report(
     service: &Service,
     context: &Context,
     row: &JobRow,
     input: &impl Serialize,
-    end: impl AsyncFnOnce(&Seen) -> Result<JobEnd, ServiceError>,
+    end: impl AsyncFnOnce(&Seen, Arc<job_artifacts::Turn>) -> Result<JobEnd, ServiceError>,
 ) -> Result<(), ServiceError> {
     let text = serde_json::to_vec(input).map_err(ServiceError::host)?;
     let digest = Digest::of(&text);
     let is_same = |report: Option<[u8; 32]>| report.as_ref() == Some(digest.as_bytes());
-    if row.report.is_some() {
-        return if is_same(row.report) { Ok(()) } else { Err(over(row.job)) };
+    let pipeline = Aggregate { account: context.account, uid: row.uid };
+    let turn = job_artifacts::turn(service, pipeline, row.action).await;
+    let known = service.driver().job(context.account, row.job).await?.and_then(|now| now.report);
+    if known.is_some() {
+        return if is_same(known) { Ok(()) } else { Err(over(row.job)) };
     }
     let seen = service.seen(context.account, row.uid, row.action, row.job).await?.ok_or_else(|| over(row.job))?;
     if !matches!(seen.job.status, Status::InProgress { .. }) {
         return Err(Refusal::InvalidJobState { job: row.job, why: "no worker has acknowledged it" }.into());
     }
-    let end = end(&seen).await?;
+    let end = end(&seen, Arc::clone(&turn)).await?;
     let is_over = matches!(end, JobEnd::Action(_));
     let report = JobReport { digest: digest.to_string(), end };
     let what = InputKind::ReportJob { action: row.action, job: row.job, report };
     match submit(service, context, row, what).await {
         Ok(()) if is_over => job_artifacts::forget(service, seen.pipeline, seen.run.id).await,
         Ok(()) => {}
-        // The same, told twice at once.
+        // The same, whose sender did not wait for the answer.
         Err(error) => {
             let now = service.driver().job(context.account, row.job).await?;
             if !now.is_some_and(|now| is_same(now.report)) {

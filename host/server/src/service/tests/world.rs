@@ -39,7 +39,7 @@ use crate::config::Quotas;
 use crate::notify::{Configured, Notifier, Notify};
 use crate::poll::{Changes, Poller};
 use crate::service::pipelines::{self, Document};
-use crate::service::{Changing, Context, Pages, Service, ServiceError, actions, executions, state};
+use crate::service::{Changing, Context, Pages, Service, ServiceError, actions, executions, job_artifacts, state};
 
 /// The account of those who run the host, and two others.
 pub const A: u64 = 0;
@@ -255,7 +255,7 @@ impl World {
             account_plugins,
             exported,
             changes,
-            jobs: data.jobs(),
+            jobs: job_artifacts::Jobs::new(data.jobs()),
             changing: Changing::default(),
             public_address,
             endpoint,
