@@ -1,7 +1,8 @@
 //! The artifacts of jobs on their way to a worker and back, as objects of a bucket: which a job's credentials reach, and what of
 //! them becomes artifacts.
 //!
-//! Owns the credentials, which are good while the action waits for that very job, and the names of the objects. Must not know HTTP,
+//! Owns the credentials, which are good while the worker that was offered the job has it, for writing only once it has acknowledged
+//! it; and the names of the objects. Must not know HTTP,
 //! nor how the files lie (`folder`).
 
 mod folder;
@@ -17,7 +18,7 @@ use pipewright_artifacts::files::{FileError, MadeOutput, ZipOfTree};
 use pipewright_base::Digest;
 use pipewright_base::fair::Permits;
 use pipewright_engine::driver::Aggregate;
-use pipewright_pipeline::machine::{ActionError, ActionExecutionId, FailureType, JobId, RunAction};
+use pipewright_pipeline::machine::{ActionError, ActionExecutionId, FailureType, JobId, JobStatus, Nonce, RunAction};
 use pipewright_pipeline::responses::AwsSessionCredentials;
 
 use super::jobs::{Seen, bucket_of};
@@ -51,40 +52,44 @@ impl Jobs {
     }
 }
 
-/// Which job a session is for.
+/// Which job a session is for, and which worker's.
 struct Claims {
     pipeline: Aggregate,
     action: ActionExecutionId,
     job: JobId,
+    nonce: Nonce,
 }
 
 impl Claims {
     fn to_bytes(&self) -> Vec<u8> {
         let Aggregate { account, uid } = self.pipeline;
-        [&account.to_be_bytes()[..], &uid, self.action.as_bytes(), self.job.as_bytes()].concat()
+        [&account.to_be_bytes()[..], &uid, self.action.as_bytes(), self.job.as_bytes(), self.nonce.as_bytes()].concat()
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let (account, rest) = bytes.split_first_chunk::<8>()?;
         let (uid, rest) = rest.split_first_chunk::<16>()?;
         let (action, rest) = rest.split_first_chunk::<16>()?;
-        let job: [u8; 16] = rest.try_into().ok()?;
+        let (job, rest) = rest.split_first_chunk::<16>()?;
+        let nonce: [u8; 16] = rest.try_into().ok()?;
         Some(Self {
             pipeline: Aggregate { account: u64::from_be_bytes(*account), uid: *uid },
             action: ActionExecutionId::from_bytes(*action),
-            job: JobId::from_bytes(job),
+            job: JobId::from_bytes(*job),
+            nonce: Nonce::from_bytes(nonce),
         })
     }
 }
 
-/// They follow from the job: whoever asks again is given the same, and nothing has to be kept.
+/// They follow from the offer of the job: whoever asks again is given the same, and nothing has to be kept.
 pub(super) fn credentials(
     service: &Service,
     pipeline: Aggregate,
     action: ActionExecutionId,
     job: JobId,
+    nonce: Nonce,
 ) -> AwsSessionCredentials {
-    let session_token = service.pages.token(SESSION, &Claims { pipeline, action, job }.to_bytes());
+    let session_token = service.pages.token(SESSION, &Claims { pipeline, action, job, nonce }.to_bytes());
     let secret_access_key = secret(service, &session_token);
     AwsSessionCredentials { access_key_id: access_key(job), secret_access_key, session_token }
 }
@@ -117,11 +122,14 @@ pub enum Object {
     Output { name: String },
 }
 
-/// Of a session whose token is one of this host's, and whose job is not over.
+/// Of a session whose token is one of this host's, and whose worker has the job.
 pub async fn session(service: &Service, token: &str) -> Result<Option<Session>, ServiceError> {
     let Ok(Some(claims)) = service.pages.after(SESSION, Some(token)) else { return Ok(None) };
-    let Some(Claims { pipeline, action, job }) = Claims::read(&claims) else { return Ok(None) };
+    let Some(Claims { pipeline, action, job, nonce }) = Claims::read(&claims) else { return Ok(None) };
     let Some(seen) = service.seen(pipeline.account, pipeline.uid, action, job).await? else { return Ok(None) };
+    if seen.nonce() != Some(nonce) {
+        return Ok(None);
+    }
     Ok(Some(Session {
         account: pipeline.account,
         access_key: access_key(job),
@@ -144,14 +152,27 @@ impl Session {
         output.map(|name| Object::Output { name: name.to_owned() })
     }
 
+    /// Its worker has acknowledged the job, and not reported it: only then is there something to write. Asked again before what
+    /// came is kept, as that may have taken its time.
+    pub async fn check_writable(&self, service: &Service) -> Result<(), UploadError> {
+        let Seen { pipeline, run, job, .. } = &self.seen;
+        let now = service.seen(pipeline.account, pipeline.uid, run.id, job.id).await;
+        let now = now.map_err(|error| UploadError::Io(std::io::Error::other(format!("{error:?}"))))?;
+        let is_in_progress =
+            |now: Seen| now.nonce() == self.seen.nonce() && matches!(now.job.status, JobStatus::InProgress { .. });
+        if now.is_some_and(is_in_progress) { Ok(()) } else { Err(UploadError::NotInProgress) }
+    }
+
     /// Begins to take in what a worker sends: a whole object, or a part of one.
     pub async fn upload(&self, service: &Service, of: Part) -> Result<Upload, UploadError> {
+        self.check_writable(service).await?;
         let (folder, bytes_max) = (self.folder.clone(), service.host.actions.limits.files.bytes_max);
         service.work().blocking(move || folder.upload(of, bytes_max)).await
     }
 
     /// Begins an upload in parts; gives its id.
     pub async fn begin_parts(&self, service: &Service, name: &str) -> Result<String, UploadError> {
+        self.check_writable(service).await?;
         let (folder, name) = (self.folder.clone(), name.to_owned());
         service.work().blocking(move || folder.begin_parts(&name)).await
     }
@@ -167,6 +188,7 @@ impl Session {
         let (folder, name, id) = (self.folder.clone(), name.to_owned(), id.to_owned());
         let bytes_max = service.host.actions.limits.files.bytes_max;
         let turn = folder.turn().await;
+        self.check_writable(service).await?;
         let end = move || {
             let _turn = turn;
             folder.end_parts(&name, &id, &parts, bytes_max)
@@ -175,6 +197,7 @@ impl Session {
     }
 
     pub async fn give_up_parts(&self, service: &Service, name: &str, id: &str) -> Result<(), UploadError> {
+        self.check_writable(service).await?;
         let (folder, name, id) = (self.folder.clone(), name.to_owned(), id.to_owned());
         service.work().blocking(move || folder.give_up_parts(&name, &id)).await
     }

@@ -13,8 +13,8 @@ use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, ArtifactStore};
 use pipewright_pipeline::machine::{
     ActionError, ActionRun, Execution, ExecutionDetails, Failure, InputKind, Job as Queued, JobEnd, JobId, JobReport,
-    JobStatus as Status, Link, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision, RunAction, Success,
-    Timestamp,
+    JobStatus as Status, Link, Nonce, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision, RunAction,
+    Success, Timestamp,
 };
 use pipewright_pipeline::requests::{self, CurrentRevision, JobExecutionDetails};
 use pipewright_pipeline::responses::{
@@ -38,6 +38,16 @@ pub(super) struct Seen {
     pub run: Arc<ActionRun>,
     pub called: RunAction,
     pub job: Queued,
+}
+
+impl Seen {
+    /// Of the worker that has the job, or is offered it.
+    pub(super) fn nonce(&self) -> Option<Nonce> {
+        match self.job.status {
+            Status::Offered { nonce, .. } | Status::InProgress { nonce, .. } => Some(nonce),
+            Status::Queued => None,
+        }
+    }
 }
 
 fn not_found() -> ServiceError {
@@ -91,7 +101,7 @@ impl Service {
         id: &ActionTypeId,
         count: Option<u32>,
         query: &BTreeMap<String, String>,
-    ) -> Result<Vec<(Seen, String)>, ServiceError> {
+    ) -> Result<Vec<(Seen, Nonce)>, ServiceError> {
         let limit = count.unwrap_or(1).min(JOBS_PER_POLL_MAX) as usize;
         let (mut offered, mut after) = (Vec::new(), None::<QueuedRow>);
         while offered.len() < limit {
@@ -108,7 +118,7 @@ impl Service {
                 }
                 let what = InputKind::OfferJob { action: row.action, job: row.job };
                 match self.driver().submit(seen.pipeline, what, &context.cause).await {
-                    Ok(Reply::Offered(nonce)) => offered.push((seen, nonce.to_string())),
+                    Ok(Reply::Offered(nonce)) => offered.push((seen, nonce)),
                     // Another worker was first, or its action has just ended.
                     Ok(_) | Err(DriverError::Refused(_)) => {}
                     Err(error) => return Err(error.into()),
@@ -151,17 +161,18 @@ pub async fn poll(
         return Err(ServiceError::validation(format!("Value at 'queryParam' {must}")));
     }
     let offered = service.offer(context, &id, input.max_batch_size, &input.query_param).await?;
-    let job = |(seen, nonce): (Seen, String)| Job {
+    let job = |(seen, nonce): (Seen, Nonce)| Job {
         id: seen.job.id.to_string(),
-        data: data(service, context, &seen),
-        nonce,
+        data: data(service, context, &seen, Some(nonce)),
+        nonce: nonce.to_string(),
         account_id: context.account_id(),
     };
     Ok(PollForJobsOutput { jobs: offered.into_iter().map(job).collect() })
 }
 
-/// What a worker is told of a job: all that its action was called with, secrets too, and where its artifacts are.
-pub(super) fn data(service: &Service, context: &Context, seen: &Seen) -> JobData {
+/// What a worker is told of a job: all that its action was called with, secrets too, and where its artifacts are. Whom nobody
+/// offered it reaches none of them.
+pub(super) fn data(service: &Service, context: &Context, seen: &Seen, nonce: Option<Nonce>) -> JobData {
     let Seen { execution, called, job, run, .. } = seen;
     let store = artifact_store(service, called);
     let location = |key: String| ArtifactLocation {
@@ -196,7 +207,8 @@ pub(super) fn data(service: &Service, context: &Context, seen: &Seen) -> JobData
         },
         input_artifacts: inputs.collect(),
         output_artifacts: outputs.collect(),
-        artifact_credentials: job_artifacts::credentials(service, seen.pipeline, called.action_execution, job.id),
+        artifact_credentials: nonce
+            .map(|nonce| job_artifacts::credentials(service, seen.pipeline, called.action_execution, job.id, nonce)),
         continuation_token: token.filter(|token| !token.is_empty()),
         encryption_key: store.and_then(|store| store.encryption_key.clone()),
     }
@@ -245,7 +257,9 @@ pub async fn details(
     let row = service.job_row(context, &input.job_id, ActionOwner::Custom).await?;
     let seen = service.seen_at(context, &row).await?;
     let (id, account_id) = (seen.job.id.to_string(), context.account_id());
-    Ok(GetJobDetailsOutput { job_details: JobDetails { id, data: data(service, context, &seen), account_id } })
+    Ok(GetJobDetailsOutput {
+        job_details: JobDetails { id, data: data(service, context, &seen, seen.nonce()), account_id },
+    })
 }
 
 pub async fn succeed(

@@ -37,6 +37,8 @@ const UPLOADS_MAX: usize = 20;
 pub enum UploadError {
     #[error("The upload does not exist: it was ended or given up, or its id is another one")]
     NoUpload,
+    #[error("The job is not in progress: acknowledge it first, and upload before it is reported")]
+    NotInProgress,
     #[error("{0}")]
     InvalidPart(String),
     /// More than there is room for.

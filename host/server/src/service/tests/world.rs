@@ -57,6 +57,8 @@ pub enum Deed {
     Hang,
     /// Waits for a person, with these words.
     Ask(&'static str),
+    /// Waits for a worker.
+    Queue,
     /// Of a rule: it does not pass, for this reason.
     Object(&'static str),
     /// Succeeds with more to tell than its artifacts.
@@ -117,6 +119,10 @@ impl Actions for Scripted {
                 Some(Deed::Ask(words)) if run.call == 1 => {
                     let (awaits, summary) = (vec![Awaited::Approval], Some(words.to_owned()));
                     return Report::waiting(Wait { awaits, summary, ..Wait::default() });
+                }
+                Some(Deed::Queue) => {
+                    let awaits = vec![Awaited::Job { within_milliseconds: None }];
+                    return Report::waiting(Wait { awaits, ..Wait::default() });
                 }
                 Some(Deed::Tell(success)) => *success,
                 Some(Deed::Object(reason)) => {
