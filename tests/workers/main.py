@@ -86,6 +86,7 @@ def jenkins(world):
     assert world.poll("Maker", "site-build") == []
     [other] = world.poll("Maker", "another")
     refused("InvalidNonceException", world.codepipeline.acknowledge_job, jobId=other["id"], nonce=waiting["nonce"])
+    refused("AccessDenied", world.put, other["data"], "App", b"x")
     world.codepipeline.acknowledge_job(jobId=other["id"], nonce=other["nonce"])
     failure = {"type": "JobFailed", "message": "Tests failed", "externalExecutionId": "13"}
     world.codepipeline.put_job_failure_result(jobId=other["id"], failureDetails=failure)

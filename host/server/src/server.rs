@@ -123,7 +123,7 @@ impl Server {
             account_plugins,
             exported,
             changes,
-            jobs: data.jobs(),
+            jobs: job_artifacts::Jobs::new(data.jobs()),
             public_address: config.public_address.clone().unwrap_or_else(|| endpoint.clone()),
             endpoint: endpoint.clone(),
             notify,

@@ -43,6 +43,12 @@ pub fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
+/// Whether a name has a character in it that hides something, or turns the order of others around. Joiners, without which some names
+/// are written wrongly, are none.
+pub fn has_hidden(name: &str) -> bool {
+    name.chars().any(|c| is_invisible(c) && !matches!(c, '\u{200c}' | '\u{200d}'))
+}
+
 /// Characters without a shape: they hide what is written, turn its order around, or are there to be found by a machine.
 /// The two that choose between an emoji and a letter are none of them.
 fn is_invisible(c: char) -> bool {

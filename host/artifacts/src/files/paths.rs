@@ -1,6 +1,6 @@
 //! The text of paths: what a path may be, where `..` leads, and which targets a link may have. Touches no file.
 
-use pipewright_text::has_control;
+use pipewright_text::{has_control, has_hidden};
 
 /// Longest path of an entry of an artifact: what Linux takes. Stops a tree that no host can write out.
 pub const PATH_BYTES_MAX: usize = 4_096;
@@ -32,6 +32,14 @@ pub fn check_entry(path: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Checks that whoever is shown the path of an entry, made here or elsewhere, sees which file it is.
+pub fn check_shown(path: &str) -> Result<(), Fault> {
+    match has_hidden(path) {
+        true => Err("has a character in it that has no shape, or turns the order of others around"),
+        false => Ok(()),
+    }
+}
+
 /// Checks a path in an archive, or the target of a link there: whoever unpacks it, on whatever system, must find that name and no
 /// other.
 pub fn check_archived(path: &str) -> Result<(), Fault> {
@@ -41,6 +49,7 @@ pub fn check_archived(path: &str) -> Result<(), Fault> {
     if has_control(path) {
         return Err("has a control character in it");
     }
+    check_shown(path)?;
     match path.as_bytes() {
         [drive, b':', ..] if drive.is_ascii_alphabetic() => Err("begins like a drive of other systems"),
         _ => Ok(()),
@@ -154,6 +163,10 @@ mod tests {
         check("a\u{1b}[2J", false);
         check("a\nb", false);
         check("a\u{9b}", false);
+        check("photo\u{202e}gpj.exe", false);
+        check("a\u{2066}b", false);
+        check("a\u{200b}", false);
+        check("نامه\u{200c}ها/👩\u{200d}💻.md", true);
     }
 
     #[test]

@@ -153,6 +153,7 @@ pub fn directory_items(top: &Dir, listing: &mut Listing, walk: &Walk<'_>) -> Fil
                 continue;
             }
             paths::check_entry(&below)
+                .and_then(|()| paths::check_shown(&below))
                 .map_err(|fault| FileError::invalid(Errno::NAMETOOLONG, format!("{below} {fault}")))?;
             let metadata = entry.metadata().map_err(io(&below))?;
             let kind = match kind_of(&metadata) {

@@ -88,7 +88,8 @@ pub struct JobData {
     pub pipeline_context: PipelineContext,
     pub input_artifacts: Vec<Artifact>,
     pub output_artifacts: Vec<Artifact>,
-    pub artifact_credentials: AwsSessionCredentials,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_credentials: Option<AwsSessionCredentials>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continuation_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

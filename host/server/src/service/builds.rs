@@ -13,7 +13,7 @@ use bytes::Bytes;
 use pipewright_base::Digest;
 use pipewright_engine::driver::{Aggregate, DriverError};
 use pipewright_pipeline::declaration::PipelineDeclaration;
-use pipewright_pipeline::machine::{InputKind, StartRequest, Trigger, TriggerType};
+use pipewright_pipeline::machine::{InputKind, Refusal, StartRequest, Trigger, TriggerType};
 use pipewright_pipeline::requests::codebuild::{
     BatchGetBuildsInput, ListBuildsForProjectInput, ListBuildsInput, Members, SortOrder, StartBuildInput,
     StopBuildInput,
@@ -91,8 +91,19 @@ fn overridden(mut project: Members, mut input: Members) -> Members {
 /// Before the name of a source, that of the pipeline's variable that says which version of it is built.
 const VERSION: &str = "VersionOf";
 
-/// The pipeline that runs builds of a project like this one, and the values of its variables.
-fn declaration(name: &str, project: &Members) -> Result<(PipelineDeclaration, Vec<(String, String)>), ServiceError> {
+/// Before the name of a source, that of the variable that says where it is.
+const LOCATION: &str = "LocationOf";
+/// Pipelines of one project. With one more, that is removed which ran a build the longest ago and runs none now. Stops a client that
+/// asks for ever other artifacts and sources from filling the host with pipelines.
+pub(super) const VARIANTS_COUNT_MAX: usize = 10;
+
+/// The pipeline that runs builds of a project like this one, and the values of its variables. What can differ between builds of one
+/// pipeline is a variable, or in the project that an execution pins, as its role is.
+fn declaration(
+    context: &Context,
+    name: &str,
+    project: &Members,
+) -> Result<(PipelineDeclaration, Vec<(String, String)>), ServiceError> {
     let (mut sources, mut inputs, mut variables) = (Vec::new(), Vec::new(), Vec::new());
     let version = project.get("sourceVersion").and_then(Value::as_str);
     if project["source"]["type"] != "NO_SOURCE" {
@@ -127,7 +138,7 @@ fn declaration(name: &str, project: &Members) -> Result<(PipelineDeclaration, Ve
         stages.insert(0, json!({ "name": "Source", "actions": sources }));
     }
     let mut declaration = json!({
-        "roleArn": project["serviceRole"], "pipelineType": "V2", "executionMode": "PARALLEL",
+        "roleArn": format!("arn:aws:iam::{}:role/codebuild", context.account_id()), "pipelineType": "V2", "executionMode": "PARALLEL",
         "artifactStore": { "type": "S3", "location": "pipewright" }, "stages": stages,
     });
     if !variables.is_empty() {
@@ -160,7 +171,11 @@ fn source_action(
             "A source of type {kind} at `{location}` is not fetched here: give the address of a git repository, with https://"
         )));
     }
-    let mut configuration = json!({ "RepositoryUrl": location, "PollForSourceChanges": "false" });
+    let mut variable = |named: &str, value: &str| {
+        variables.push((format!("{named}{name}"), value.to_owned()));
+        json!(format!("#{{variables.{named}{name}}}"))
+    };
+    let mut configuration = json!({ "RepositoryUrl": variable(LOCATION, location), "PollForSourceChanges": "false" });
     if let Some(version) = version.filter(|version| !version.is_empty()) {
         let is_commit = version.len() == 40 && version.bytes().all(|byte| byte.is_ascii_hexdigit());
         let (key, value) = match version.strip_prefix("refs/tags/") {
@@ -169,8 +184,7 @@ fn source_action(
             None => ("BranchName", version.strip_prefix("refs/heads/").unwrap_or(version)),
         };
         // Builds of several versions have one pipeline.
-        configuration[key] = json!(format!("#{{variables.{VERSION}{name}}}"));
-        variables.push((format!("{VERSION}{name}"), value.to_owned()));
+        configuration[key] = variable(VERSION, value);
     }
     Ok(json!({
         "name": name, "outputArtifacts": [{ "name": name }], "configuration": configuration,
@@ -182,15 +196,77 @@ fn source_action(
 async fn pipeline(
     service: &Service,
     context: &Context,
+    project: &str,
     declaration: PipelineDeclaration,
 ) -> Result<Aggregate, ServiceError> {
     let driver = service.driver();
-    let pipeline = driver.named(context.account, &declaration.name, &context.cause).await?;
-    if driver.state(pipeline).await?.declaration.is_none() {
-        let made = InputKind::Create { declaration: Arc::new(declaration) };
-        driver.submit(pipeline, made, &context.cause).await?;
+    if let Some(pipeline) = driver.find(context.account, &declaration.name).await?
+        && driver.state(pipeline).await?.declaration.is_some()
+    {
+        return Ok(pipeline);
     }
+    make_room(service, context, project).await?;
+    let pipeline = driver.named(context.account, &declaration.name, &context.cause).await?;
+    let made = InputKind::Create { declaration: Arc::new(declaration) };
+    driver.submit(pipeline, made, &context.cause).await?;
     Ok(pipeline)
+}
+
+/// The pipelines of a project, with their names.
+async fn variants(
+    service: &Service,
+    context: &Context,
+    project: &str,
+) -> Result<Vec<(String, Aggregate)>, ServiceError> {
+    let mut all = service.driver().pipelines(context.account).await?;
+    let of_project = own_pipeline(project, "");
+    all.retain(|(name, _)| name.starts_with(&of_project));
+    Ok(all)
+}
+
+/// For one more pipeline of a project.
+async fn make_room(service: &Service, context: &Context, project: &str) -> Result<(), ServiceError> {
+    let all = variants(service, context, project).await?;
+    if all.len() < VARIANTS_COUNT_MAX {
+        return Ok(());
+    }
+    let builds = service.builds().all(context.account).await?;
+    let mut idle = Vec::new();
+    for (name, pipeline) in &all {
+        // One that is quarantined waits for those who run the host.
+        if service.driver().state(*pipeline).await.is_ok_and(|state| state.executions.is_empty()) {
+            let latest = builds.iter().filter(|build| build.uid == pipeline.uid).map(|build| build.started).max();
+            idle.push((latest, name, *pipeline));
+        }
+    }
+    idle.sort();
+    let beyond = all.len() + 1 - VARIANTS_COUNT_MAX;
+    if idle.len() < beyond {
+        return Err(ServiceError::Limit(format!(
+            "The project {project} has builds in progress with {VARIANTS_COUNT_MAX} different sets of sources and artifacts, which \
+             is as many as it may have: start this one when some have ended"
+        )));
+    }
+    for (_, name, pipeline) in idle.into_iter().take(beyond) {
+        remove(service, context, name, pipeline).await?;
+    }
+    Ok(())
+}
+
+/// What its builds have left stays until retention collects it.
+async fn remove(service: &Service, context: &Context, name: &str, pipeline: Aggregate) -> Result<(), ServiceError> {
+    match service.driver().delete(pipeline, name, &context.cause).await {
+        Ok(()) | Err(DriverError::Refused(Refusal::PipelineNotFound)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The project is deleted: what runs its builds goes, and a build that is in progress ends with it.
+pub(super) async fn remove_all(service: &Service, context: &Context, project: &str) -> Result<(), ServiceError> {
+    for (name, pipeline) in variants(service, context, project).await? {
+        remove(service, context, &name, pipeline).await?;
+    }
+    Ok(())
 }
 
 pub async fn start(
@@ -208,9 +284,9 @@ pub async fn start(
     let initiator = context.principal();
     let initiator = initiator.rsplit('/').next().unwrap_or_default().to_owned();
     project.initiator = Some(initiator.clone());
-    let (declaration, variables) = declaration(&name, &project.members)?;
+    let (declaration, variables) = declaration(context, &name, &project.members)?;
     let pipeline_name = declaration.name.clone();
-    let pipeline = pipeline(service, context, declaration).await?;
+    let pipeline = pipeline(service, context, &name, declaration).await?;
     let pinned = serde_json::to_vec(&project).map_err(ServiceError::host)?;
     let parts = BTreeMap::from([(project_part(&name), Bytes::from(pinned))]);
     let trigger = Trigger { kind: TriggerType::StartPipelineExecution, detail: context.principal() };

@@ -1,27 +1,30 @@
 //! The artifacts of jobs on their way to a worker and back, as objects of a bucket: which a job's credentials reach, and what of
 //! them becomes artifacts.
 //!
-//! Owns the credentials, which are good while the action waits for that very job, and the names of the objects. Must not know HTTP,
+//! Owns the credentials, which are good while the worker that was offered the job has it, for writing only once it has acknowledged
+//! it; and the names of the objects. Must not know HTTP,
 //! nor how the files lie (`folder`).
 
 mod folder;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipewright_artifacts::ArtifactError;
 use pipewright_artifacts::files::{FileError, MadeOutput, ZipOfTree};
 use pipewright_base::Digest;
+use pipewright_base::fair::Permits;
 use pipewright_engine::driver::Aggregate;
-use pipewright_pipeline::machine::{ActionError, ActionExecutionId, FailureType, JobId, RunAction};
+use pipewright_pipeline::machine::{ActionError, ActionExecutionId, FailureType, JobId, JobStatus, Nonce, RunAction};
 use pipewright_pipeline::responses::AwsSessionCredentials;
 
 use super::jobs::{Seen, bucket_of};
 use super::{Service, ServiceError};
-use folder::Folder;
-pub use folder::{Part, Upload, UploadError};
+use folder::{Folder, Folders};
+pub use folder::{Part, Turn, Upload, UploadError};
 
 /// What a session token is sealed for.
 const SESSION: &str = "job session";
@@ -31,40 +34,62 @@ const SWEPT: Duration = Duration::from_secs(60 * 60);
 /// Of an archive that is packed, at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Which job a session is for.
+/// Archives that are packed or unpacked at once, and those of one account. Stops workers from filling a disk, and all threads, with
+/// what is not yet weighed.
+const ARCHIVES_AT_ONCE_MAX: usize = 8;
+const ARCHIVES_AT_ONCE_PER_ACCOUNT_MAX: usize = 2;
+
+/// Where the artifacts of jobs are on their way.
+pub struct Jobs {
+    folders: Folders,
+    archives: Permits,
+}
+
+impl Jobs {
+    pub fn new(root: PathBuf) -> Self {
+        let archives = Permits::new(ARCHIVES_AT_ONCE_MAX, ARCHIVES_AT_ONCE_PER_ACCOUNT_MAX);
+        Self { folders: Folders::new(root), archives }
+    }
+}
+
+/// Which job a session is for, and which worker's.
 struct Claims {
     pipeline: Aggregate,
     action: ActionExecutionId,
     job: JobId,
+    nonce: Nonce,
 }
 
 impl Claims {
     fn to_bytes(&self) -> Vec<u8> {
         let Aggregate { account, uid } = self.pipeline;
-        [&account.to_be_bytes()[..], &uid, self.action.as_bytes(), self.job.as_bytes()].concat()
+        [&account.to_be_bytes()[..], &uid, self.action.as_bytes(), self.job.as_bytes(), self.nonce.as_bytes()].concat()
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let (account, rest) = bytes.split_first_chunk::<8>()?;
         let (uid, rest) = rest.split_first_chunk::<16>()?;
         let (action, rest) = rest.split_first_chunk::<16>()?;
-        let job: [u8; 16] = rest.try_into().ok()?;
+        let (job, rest) = rest.split_first_chunk::<16>()?;
+        let nonce: [u8; 16] = rest.try_into().ok()?;
         Some(Self {
             pipeline: Aggregate { account: u64::from_be_bytes(*account), uid: *uid },
             action: ActionExecutionId::from_bytes(*action),
-            job: JobId::from_bytes(job),
+            job: JobId::from_bytes(*job),
+            nonce: Nonce::from_bytes(nonce),
         })
     }
 }
 
-/// They follow from the job: whoever asks again is given the same, and nothing has to be kept.
+/// They follow from the offer of the job: whoever asks again is given the same, and nothing has to be kept.
 pub(super) fn credentials(
     service: &Service,
     pipeline: Aggregate,
     action: ActionExecutionId,
     job: JobId,
+    nonce: Nonce,
 ) -> AwsSessionCredentials {
-    let session_token = service.pages.token(SESSION, &Claims { pipeline, action, job }.to_bytes());
+    let session_token = service.pages.token(SESSION, &Claims { pipeline, action, job, nonce }.to_bytes());
     let secret_access_key = secret(service, &session_token);
     AwsSessionCredentials { access_key_id: access_key(job), secret_access_key, session_token }
 }
@@ -97,11 +122,14 @@ pub enum Object {
     Output { name: String },
 }
 
-/// Of a session whose token is one of this host's, and whose job is not over.
+/// Of a session whose token is one of this host's, and whose worker has the job.
 pub async fn session(service: &Service, token: &str) -> Result<Option<Session>, ServiceError> {
     let Ok(Some(claims)) = service.pages.after(SESSION, Some(token)) else { return Ok(None) };
-    let Some(Claims { pipeline, action, job }) = Claims::read(&claims) else { return Ok(None) };
+    let Some(Claims { pipeline, action, job, nonce }) = Claims::read(&claims) else { return Ok(None) };
     let Some(seen) = service.seen(pipeline.account, pipeline.uid, action, job).await? else { return Ok(None) };
+    if seen.nonce() != Some(nonce) {
+        return Ok(None);
+    }
     Ok(Some(Session {
         account: pipeline.account,
         access_key: access_key(job),
@@ -124,14 +152,27 @@ impl Session {
         output.map(|name| Object::Output { name: name.to_owned() })
     }
 
+    /// Its worker has acknowledged the job, and not reported it: only then is there something to write. Asked again before what
+    /// came is kept, as that may have taken its time.
+    pub async fn check_writable(&self, service: &Service) -> Result<(), UploadError> {
+        let Seen { pipeline, run, job, .. } = &self.seen;
+        let now = service.seen(pipeline.account, pipeline.uid, run.id, job.id).await;
+        let now = now.map_err(|error| UploadError::Io(std::io::Error::other(format!("{error:?}"))))?;
+        let is_in_progress =
+            |now: Seen| now.nonce() == self.seen.nonce() && matches!(now.job.status, JobStatus::InProgress { .. });
+        if now.is_some_and(is_in_progress) { Ok(()) } else { Err(UploadError::NotInProgress) }
+    }
+
     /// Begins to take in what a worker sends: a whole object, or a part of one.
     pub async fn upload(&self, service: &Service, of: Part) -> Result<Upload, UploadError> {
+        self.check_writable(service).await?;
         let (folder, bytes_max) = (self.folder.clone(), service.host.actions.limits.files.bytes_max);
         service.work().blocking(move || folder.upload(of, bytes_max)).await
     }
 
     /// Begins an upload in parts; gives its id.
     pub async fn begin_parts(&self, service: &Service, name: &str) -> Result<String, UploadError> {
+        self.check_writable(service).await?;
         let (folder, name) = (self.folder.clone(), name.to_owned());
         service.work().blocking(move || folder.begin_parts(&name)).await
     }
@@ -146,40 +187,67 @@ impl Session {
     ) -> Result<String, UploadError> {
         let (folder, name, id) = (self.folder.clone(), name.to_owned(), id.to_owned());
         let bytes_max = service.host.actions.limits.files.bytes_max;
-        service.work().blocking(move || folder.end_parts(&name, &id, &parts, bytes_max)).await
+        let turn = folder.turn().await;
+        self.check_writable(service).await?;
+        let end = move || {
+            let _turn = turn;
+            folder.end_parts(&name, &id, &parts, bytes_max)
+        };
+        service.work().blocking(end).await
     }
 
     pub async fn give_up_parts(&self, service: &Service, name: &str, id: &str) -> Result<(), UploadError> {
+        self.check_writable(service).await?;
         let (folder, name, id) = (self.folder.clone(), name.to_owned(), id.to_owned());
         service.work().blocking(move || folder.give_up_parts(&name, &id)).await
     }
 
     /// An object's bytes, how many they are, and what they are known by; none where a worker has not made it yet.
     pub async fn open(&self, service: &Service, object: Object) -> Result<Option<(File, u64, String)>, ServiceError> {
-        let (folder, artifacts) = (self.folder.clone(), Arc::clone(&service.host.actions.artifacts));
-        let opened = service.work().blocking(move || match object {
-            Object::Output { name } => folder.output(&name),
+        let folder = self.folder.clone();
+        let opened = match object {
+            Object::Output { name } => service.work().blocking(move || folder.output(&name)).await,
             Object::Input { name, digest } => {
                 let known_by = format!("{}-1", &digest[..digest.len().min(32)]);
-                let pack = |into: &mut File| {
-                    let tree = artifacts.tree(&digest).map_err(std::io::Error::other)?;
-                    let mut zip = ZipOfTree::new(tree, artifacts.blobs().clone()).map_err(std::io::Error::other)?;
-                    while let Some(piece) = zip.next(PIECE_BYTES)? {
-                        folder::write(into, &piece)?;
-                    }
-                    Ok(())
-                };
-                folder.input(&name, pack).map(|file| Some((file, known_by)))
+                self.input(service, name, digest).await.map(|file| Some((file, known_by)))
             }
-        });
-        let Some((file, known_by)) = opened.await.map_err(ServiceError::host)? else { return Ok(None) };
+        };
+        let Some((file, known_by)) = opened.map_err(ServiceError::host)? else { return Ok(None) };
         let bytes = file.metadata().map_err(ServiceError::host)?.len();
         Ok(Some((file, bytes, known_by)))
+    }
+
+    /// However many ask for it at once, one packs it.
+    async fn input(&self, service: &Service, name: String, digest: String) -> std::io::Result<File> {
+        let (folder, named) = (self.folder.clone(), name.clone());
+        if let Some(packed) = service.work().blocking(move || folder.packed(&named)).await? {
+            return Ok(packed);
+        }
+        let held = (self.folder.turn().await, service.jobs.archives.acquire(self.account).await);
+        let (folder, artifacts) = (self.folder.clone(), Arc::clone(&service.host.actions.artifacts));
+        let packed = service.work().blocking(move || {
+            // Until it is packed, whoever still waits for it.
+            let _held = held;
+            folder.input(&name, |into: &mut File| {
+                let tree = artifacts.tree(&digest).map_err(std::io::Error::other)?;
+                let mut zip = ZipOfTree::new(tree, artifacts.blobs().clone()).map_err(std::io::Error::other)?;
+                while let Some(piece) = zip.next(PIECE_BYTES)? {
+                    folder::write(into, &piece)?;
+                }
+                Ok(())
+            })
+        });
+        packed.await
     }
 }
 
 fn folder(service: &Service, pipeline: Aggregate, action: ActionExecutionId) -> Folder {
-    Folder::of(&service.jobs, pipeline, action)
+    service.jobs.folders.of(pipeline, action)
+}
+
+/// The right to end the action: while one report is worked on, another one waits.
+pub(super) async fn turn(service: &Service, pipeline: Aggregate, action: ActionExecutionId) -> Arc<Turn> {
+    Arc::new(folder(service, pipeline, action).turn().await)
 }
 
 /// Where an artifact is for a worker: at an address of S3's form (S76).
@@ -193,10 +261,12 @@ pub(super) fn made_up(called: &RunAction, name: &str) -> String {
     Digest::of(format!("{}/{name}", called.action_execution).as_bytes()).to_string()
 }
 
-/// Makes artifacts of what a worker uploaded, or says why that cannot be.
+/// Makes artifacts of what a worker uploaded, or says why that cannot be. The turn is held until that is done, whoever still waits
+/// for it.
 pub(super) async fn take_in(
     service: &Service,
     seen: &Seen,
+    turn: Arc<Turn>,
 ) -> Result<Result<BTreeMap<String, String>, ActionError>, ServiceError> {
     let folder = folder(service, seen.pipeline, seen.called.action_execution);
     let names: Vec<String> = seen.called.outputs().map(str::to_owned).collect();
@@ -207,7 +277,9 @@ pub(super) async fn take_in(
         .map(|name| format!("{bucket}/{}", key(&seen.called, name, &made_up(&seen.called, name))))
         .collect();
     let failed = |message| Ok(Err(ActionError { kind: FailureType::JobFailed, message }));
+    let held = (turn, service.jobs.archives.acquire(seen.pipeline.account).await);
     let taken = service.work().blocking(move || {
+        let _held = held;
         let mut made = Vec::with_capacity(names.len());
         for (name, key) in names.iter().zip(&keys) {
             let Some((archive, _)) = folder.output(name)? else {
@@ -246,9 +318,9 @@ pub async fn sweep(service: Arc<Service>) {
     }
 }
 
-async fn sweep_once(service: &Service) -> Result<(), ServiceError> {
-    let jobs = service.jobs.clone();
-    let folders = service.work().blocking(move || Folder::all(&jobs)).await.map_err(ServiceError::host)?;
+async fn sweep_once(service: &Arc<Service>) -> Result<(), ServiceError> {
+    let at = Arc::clone(service);
+    let folders = service.work().blocking(move || at.jobs.folders.all()).await.map_err(ServiceError::host)?;
     for (pipeline, action) in folders {
         let is_waiting = match service.driver().state(pipeline).await {
             Ok(state) => state.called(action).is_some_and(|(run, _)| run.job.is_some()),

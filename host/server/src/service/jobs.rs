@@ -13,8 +13,8 @@ use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, ArtifactStore};
 use pipewright_pipeline::machine::{
     ActionError, ActionRun, Execution, ExecutionDetails, Failure, InputKind, Job as Queued, JobEnd, JobId, JobReport,
-    JobStatus as Status, Link, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision, RunAction, Success,
-    Timestamp,
+    JobStatus as Status, Link, Nonce, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision, RunAction,
+    Success, Timestamp,
 };
 use pipewright_pipeline::requests::{self, CurrentRevision, JobExecutionDetails};
 use pipewright_pipeline::responses::{
@@ -40,6 +40,16 @@ pub(super) struct Seen {
     pub run: Arc<ActionRun>,
     pub called: RunAction,
     pub job: Queued,
+}
+
+impl Seen {
+    /// Of the worker that has the job, or is offered it.
+    pub(super) fn nonce(&self) -> Option<Nonce> {
+        match self.job.status {
+            Status::Offered { nonce, .. } | Status::InProgress { nonce, .. } => Some(nonce),
+            Status::Queued => None,
+        }
+    }
 }
 
 fn not_found() -> ServiceError {
@@ -93,7 +103,7 @@ impl Service {
         id: &ActionTypeId,
         count: Option<u32>,
         query: &BTreeMap<String, String>,
-    ) -> Result<Vec<(Seen, String)>, ServiceError> {
+    ) -> Result<Vec<(Seen, Nonce)>, ServiceError> {
         let limit = count.unwrap_or(1).min(JOBS_PER_POLL_MAX) as usize;
         let (mut offered, mut after) = (Vec::new(), None::<QueuedRow>);
         while offered.len() < limit {
@@ -110,7 +120,7 @@ impl Service {
                 }
                 let what = InputKind::OfferJob { action: row.action, job: row.job };
                 match self.driver().submit(seen.pipeline, what, &context.cause).await {
-                    Ok(Reply::Offered(nonce)) => offered.push((seen, nonce.to_string())),
+                    Ok(Reply::Offered(nonce)) => offered.push((seen, nonce)),
                     // Another worker was first, or its action has just ended.
                     Ok(_) | Err(DriverError::Refused(_)) => {}
                     Err(error) => return Err(error.into()),
@@ -153,17 +163,18 @@ pub async fn poll(
         return Err(ServiceError::validation(format!("Value at 'queryParam' {must}")));
     }
     let offered = service.offer(context, &id, input.max_batch_size, &input.query_param).await?;
-    let job = |(seen, nonce): (Seen, String)| Job {
+    let job = |(seen, nonce): (Seen, Nonce)| Job {
         id: seen.job.id.to_string(),
-        data: data(service, context, &seen),
-        nonce,
+        data: data(service, context, &seen, Some(nonce)),
+        nonce: nonce.to_string(),
         account_id: context.account_id(),
     };
     Ok(PollForJobsOutput { jobs: offered.into_iter().map(job).collect() })
 }
 
-/// What a worker is told of a job: all that its action was called with, secrets too, and where its artifacts are.
-pub(super) fn data(service: &Service, context: &Context, seen: &Seen) -> JobData {
+/// What a worker is told of a job: all that its action was called with, secrets too, and where its artifacts are. Whom nobody
+/// offered it reaches none of them.
+pub(super) fn data(service: &Service, context: &Context, seen: &Seen, nonce: Option<Nonce>) -> JobData {
     let Seen { execution, called, job, run, .. } = seen;
     let store = artifact_store(service, called);
     let location = |key: String| ArtifactLocation {
@@ -198,7 +209,8 @@ pub(super) fn data(service: &Service, context: &Context, seen: &Seen) -> JobData
         },
         input_artifacts: inputs.collect(),
         output_artifacts: outputs.collect(),
-        artifact_credentials: job_artifacts::credentials(service, seen.pipeline, called.action_execution, job.id),
+        artifact_credentials: nonce
+            .map(|nonce| job_artifacts::credentials(service, seen.pipeline, called.action_execution, job.id, nonce)),
         continuation_token: token.filter(|token| !token.is_empty()),
         encryption_key: store.and_then(|store| store.encryption_key.clone()),
     }
@@ -247,7 +259,9 @@ pub async fn details(
     let row = service.job_row(context, &input.job_id, ActionOwner::Custom).await?;
     let seen = service.seen_at(context, &row).await?;
     let (id, account_id) = (seen.job.id.to_string(), context.account_id());
-    Ok(GetJobDetailsOutput { job_details: JobDetails { id, data: data(service, context, &seen), account_id } })
+    Ok(GetJobDetailsOutput {
+        job_details: JobDetails { id, data: data(service, context, &seen, seen.nonce()), account_id },
+    })
 }
 
 pub async fn succeed(
@@ -274,12 +288,12 @@ pub(super) async fn succeed_of(
         return Err(ServiceError::refused("OutputVariablesSizeExceededException", message));
     }
     let row = service.job_row(context, &input.job_id, owner).await?;
-    report(service, context, &row, &input, async |seen: &Seen| {
+    report(service, context, &row, &input, async |seen: &Seen, turn| {
         let told = told(service, context, seen, input.execution_details.clone());
         if let Some(token) = input.continuation_token.clone() {
             return Ok(JobEnd::Continues { token, told });
         }
-        let made = job_artifacts::take_in(service, seen).await?;
+        let made = job_artifacts::take_in(service, seen, turn).await?;
         Ok(JobEnd::Action(match made {
             Ok(artifacts) => {
                 let revision = input.current_revision.clone().map(revision);
@@ -307,7 +321,7 @@ pub(super) async fn fail_of(
     input: requests::PutJobFailureResultInput,
 ) -> Result<(), ServiceError> {
     let row = service.job_row(context, &input.job_id, owner).await?;
-    report(service, context, &row, &input, async |seen: &Seen| {
+    report(service, context, &row, &input, async |seen: &Seen, _| {
         let failed = input.failure_details.clone();
         let external_execution_id = failed.external_execution_id;
         let details = JobExecutionDetails { external_execution_id, ..JobExecutionDetails::default() };
@@ -318,32 +332,36 @@ pub(super) async fn fail_of(
     .await
 }
 
-/// Reports a job once: the same report again changes nothing, and another one is refused.
+/// Reports a job once: the same report again changes nothing, and another one is refused. One that comes meanwhile waits, and is
+/// judged by what has become of the job.
 async fn report(
     service: &Service,
     context: &Context,
     row: &JobRow,
     input: &impl Serialize,
-    end: impl AsyncFnOnce(&Seen) -> Result<JobEnd, ServiceError>,
+    end: impl AsyncFnOnce(&Seen, Arc<job_artifacts::Turn>) -> Result<JobEnd, ServiceError>,
 ) -> Result<(), ServiceError> {
     let text = serde_json::to_vec(input).map_err(ServiceError::host)?;
     let digest = Digest::of(&text);
     let is_same = |report: Option<[u8; 32]>| report.as_ref() == Some(digest.as_bytes());
-    if row.report.is_some() {
-        return if is_same(row.report) { Ok(()) } else { Err(over(row.job)) };
+    let pipeline = Aggregate { account: context.account, uid: row.uid };
+    let turn = job_artifacts::turn(service, pipeline, row.action).await;
+    let known = service.driver().job(context.account, row.job).await?.and_then(|now| now.report);
+    if known.is_some() {
+        return if is_same(known) { Ok(()) } else { Err(over(row.job)) };
     }
     let seen = service.seen(context.account, row.uid, row.action, row.job).await?.ok_or_else(|| over(row.job))?;
     if !matches!(seen.job.status, Status::InProgress { .. }) {
         return Err(Refusal::InvalidJobState { job: row.job, why: "no worker has acknowledged it" }.into());
     }
-    let end = end(&seen).await?;
+    let end = end(&seen, Arc::clone(&turn)).await?;
     let is_over = matches!(end, JobEnd::Action(_));
     let report = JobReport { digest: digest.to_string(), end };
     let what = InputKind::ReportJob { action: row.action, job: row.job, report };
     match submit(service, context, row, what).await {
         Ok(()) if is_over => job_artifacts::forget(service, seen.pipeline, seen.run.id).await,
         Ok(()) => {}
-        // The same, told twice at once.
+        // The same, whose sender did not wait for the answer.
         Err(error) => {
             let now = service.driver().job(context.account, row.job).await?;
             if !now.is_some_and(|now| is_same(now.report)) {

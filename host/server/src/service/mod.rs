@@ -69,8 +69,7 @@ pub struct Service {
     pub exported: Exported,
     /// Tells whoever looks at sources that they may have changed.
     pub changes: Changes,
-    /// Where the artifacts of jobs are on their way.
-    pub jobs: std::path::PathBuf,
+    pub jobs: job_artifacts::Jobs,
     pub changing: Changing,
     /// Where this host is reached: `http://ADDRESS:PORT`, or https.
     pub endpoint: String,

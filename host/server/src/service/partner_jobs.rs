@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind, is_of_plugins};
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId};
-use pipewright_pipeline::machine::JobStatus as Status;
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
     AcknowledgeJobOutput, ActionTypeSettings, GetThirdPartyJobDetailsOutput, JobData, PipelineContext,
@@ -88,19 +87,16 @@ pub async fn details(
     Client::check(service, context, &input.client_token)?;
     let row = service.job_row(context, &input.job_id, ActionOwner::ThirdParty).await?;
     let seen = service.seen_at(context, &row).await?;
-    let nonce = match &seen.job.status {
-        Status::Offered { nonce, .. } | Status::InProgress { nonce, .. } => nonce.to_string(),
-        Status::Queued => {
-            let message = "The job is offered to nobody now: poll again for it";
-            return Err(ServiceError::refused("InvalidJobException", message));
-        }
-    };
-    let data = jobs::data(service, context, &seen);
+    let nonce = seen.nonce().ok_or_else(|| {
+        let message = "The job is offered to nobody now: poll again for it";
+        ServiceError::refused("InvalidJobException", message)
+    })?;
+    let data = jobs::data(service, context, &seen, Some(nonce));
     // A partner is not told where in the account the action is.
     let pipeline_context = PipelineContext { pipeline_arn: None, pipeline_execution_id: None, ..data.pipeline_context };
     let data = JobData { pipeline_context, ..data };
     let id = seen.job.id.to_string();
-    Ok(GetThirdPartyJobDetailsOutput { job_details: ThirdPartyJobDetails { id, data, nonce } })
+    Ok(GetThirdPartyJobDetailsOutput { job_details: ThirdPartyJobDetails { id, data, nonce: nonce.to_string() } })
 }
 
 pub async fn succeed(

@@ -159,7 +159,8 @@ pub async fn delete(
     input: requests::DeletePipelineInput,
 ) -> Result<(), ServiceError> {
     let driver = service.driver();
-    if let Some(pipeline) = driver.find(context.account, &input.name).await? {
+    let found = driver.find(context.account, &input.name).await?;
+    if let Some(pipeline) = found.filter(|_| !is_own_pipeline(&input.name)) {
         match driver.delete(pipeline, &input.name, &context.cause).await {
             Ok(()) | Err(DriverError::Refused(Refusal::PipelineNotFound)) => {}
             Err(error) => return Err(error.into()),

@@ -19,7 +19,7 @@ use pipewright_pipeline::tags;
 use pipewright_runner::builds::{Builds, Project as Kept};
 use serde_json::{Value, json};
 
-use super::{Context, Service, ServiceError};
+use super::{Context, Service, ServiceError, builds};
 
 /// What a list of CodeBuild gives at once.
 pub(super) const PER_PAGE: usize = 100;
@@ -215,7 +215,7 @@ fn check_changeable(name: &str, kept: &Kept) -> Result<(), ServiceError> {
     }
 }
 
-/// A project that is not there is deleted already. Its builds stay.
+/// A project that is not there is deleted already. What is known of its builds stays; one that is in progress ends.
 pub async fn delete(
     service: &Service,
     context: &Context,
@@ -225,6 +225,7 @@ pub async fn delete(
     let name = service.project_name(context, &input.name);
     if let Some(kept) = service.builds().project(context.account, name).await? {
         check_changeable(name, &kept)?;
+        builds::remove_all(service, context, name).await?;
         service.builds().remove(context.account, name, &context.cause).await?;
     }
     Ok(DeleteProjectOutput {})

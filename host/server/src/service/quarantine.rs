@@ -2,6 +2,7 @@
 //!
 //! Must not know why a pipeline stopped (the driver).
 
+use pipewright_runner::builds::is_own_pipeline;
 use serde::Serialize;
 
 use super::{Context, Service, ServiceError};
@@ -28,8 +29,8 @@ pub async fn list(service: &Service, context: &Context) -> Result<QuarantineList
 }
 
 pub async fn reload(service: &Service, context: &Context, name: &str) -> Result<(), ServiceError> {
-    let pipeline = service.driver().find(context.account, name).await?;
-    let pipeline = pipeline.ok_or_else(|| context.no_pipeline(name))?;
+    let found = service.driver().find(context.account, name).await?;
+    let pipeline = found.filter(|_| !is_own_pipeline(name)).ok_or_else(|| context.no_pipeline(name))?;
     service.driver().reload(pipeline).await?;
     service.changes.of(pipeline);
     Ok(())

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use pipewright_engine::driver::Aggregate;
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{Execution, ExecutionId, State};
+use pipewright_runner::builds::is_own_pipeline;
 
 use super::{Context, Service, ServiceError};
 
@@ -25,9 +26,9 @@ impl Service {
         Ok(Reading { service: self, pipeline, state, versions: HashMap::new() })
     }
 
-    /// A pipeline that exists, with its state.
+    /// A pipeline that exists, with its state. What runs the builds of a project is no pipeline of the account's.
     pub(super) async fn pipeline(&self, context: &Context, name: &str) -> Result<Reading<'_>, ServiceError> {
-        if let Some(pipeline) = self.driver().find(context.account, name).await? {
+        if let Some(pipeline) = self.driver().find(context.account, name).await?.filter(|_| !is_own_pipeline(name)) {
             let state = self.driver().state(pipeline).await?;
             if state.head.is_some() {
                 return Ok(Reading { service: self, pipeline, state, versions: HashMap::new() });
@@ -62,14 +63,30 @@ impl Service {
         })
     }
 
-    /// An execution that its pipeline's name and its id lead to.
+    /// A pipeline, or what ran a build, also where it is gone: what an execution has left is read by one way, whatever it was for.
+    pub(super) async fn runner(
+        &self,
+        context: &Context,
+        name: &str,
+        execution: &str,
+    ) -> Result<Reading<'_>, ServiceError> {
+        if !is_own_pipeline(name) {
+            return self.pipeline(context, name).await;
+        }
+        let builds = self.builds().all(context.account).await?;
+        let build = builds.into_iter().find(|build| build.pipeline == name && build.execution == execution);
+        let build = build.ok_or_else(|| context.no_pipeline(name))?;
+        self.reading(Aggregate { account: context.account, uid: build.uid }).await
+    }
+
+    /// An execution that its pipeline's name and its id lead to, also a build.
     pub(super) async fn execution(
         &self,
         context: &Context,
         pipeline: &str,
         id: &str,
     ) -> Result<(Aggregate, Arc<Execution>), ServiceError> {
-        let reading = self.pipeline(context, pipeline).await?;
+        let reading = self.runner(context, pipeline, id).await?;
         Ok((reading.pipeline, reading.named(id).await?))
     }
 }

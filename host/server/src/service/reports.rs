@@ -40,7 +40,7 @@ pub async fn get(
     pipeline: &str,
     execution: &str,
 ) -> Result<Reports, ServiceError> {
-    let mut reading = service.pipeline(context, pipeline).await?;
+    let mut reading = service.runner(context, pipeline, execution).await?;
     let named = reading.named(execution).await?;
     let mut compared = Vec::new();
     for (_, id) in service.driver().list_executions(reading.pipeline, None, RUNS_MAX).await? {

@@ -84,6 +84,7 @@ impl From<UploadError> for S3Error {
         let message = error.to_string();
         match error {
             UploadError::NoUpload => Self { status: StatusCode::NOT_FOUND, ..Self::bad("NoSuchUpload", message) },
+            UploadError::NotInProgress => Self::denied("AccessDenied", message),
             UploadError::InvalidPart(_) => Self::bad("InvalidPart", message),
             UploadError::Full(_) => Self::bad("EntityTooLarge", message),
             UploadError::Io(error) => ApiError::internal(&error).into(),

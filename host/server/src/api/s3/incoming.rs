@@ -73,8 +73,8 @@ impl Incoming {
         Ok(Self { upload, chunks, has_trailer, sha256, checksum, expected, md5, bytes: 0, length })
     }
 
-    /// Takes all of a body in; gives the object's ETag, and the checksum by which it was checked.
-    pub async fn take(mut self, work: &Work, mut body: Body) -> Result<Kept, S3Error> {
+    /// Takes all of a body in, which is checked and kept by `keep`.
+    pub async fn take(mut self, work: &Work, mut body: Body) -> Result<Self, S3Error> {
         let mut piece = Vec::new();
         loop {
             let frame = tokio::time::timeout(FRAME_TIME_MAX, body.frame()).await;
@@ -89,9 +89,14 @@ impl Incoming {
                 self = work.blocking(move || self.feed(&bytes).map(|()| self)).await?;
             }
             if is_last {
-                return work.blocking(move || self.end()).await;
+                return Ok(self);
             }
         }
+    }
+
+    /// Gives the object's ETag, and the checksum by which it was checked.
+    pub async fn keep(self, work: &Work) -> Result<Kept, S3Error> {
+        work.blocking(move || self.end()).await
     }
 
     fn feed(&mut self, bytes: &[u8]) -> Result<(), S3Error> {

@@ -200,7 +200,9 @@ async fn put(
 ) -> Result<Response<Body>, S3Error> {
     let upload = session.upload(&api.service, part).await?;
     let incoming = Incoming::new(upload, &parts.headers, payload)?;
-    let (etag, checksum) = incoming.take(api.service.work(), body).await?;
+    let incoming = incoming.take(api.service.work(), body).await?;
+    session.check_writable(&api.service).await?;
+    let (etag, checksum) = incoming.keep(api.service.work()).await?;
     let mut response = empty(StatusCode::OK);
     response.headers_mut().insert(header::ETAG, value(&format!("\"{etag}\"")));
     if let Some((kind, sum)) = checksum

@@ -6,20 +6,26 @@
 //! | name                  | what                                                           |
 //! |-----------------------|----------------------------------------------------------------|
 //! | `in.NAME`             | an input, packed when a worker first asked for it              |
+//! | `in.new.…`            | one that is being packed                                       |
 //! | `out.NAME.KNOWN-BY`   | an output, with what S3 calls its ETag                         |
 //! | `parts.NAME.ID/N.MD5` | a part of an output that is uploaded in parts                  |
-//! | `new.…`, `tree.…`     | what is being written, and being unpacked                      |
+//! | `new.…`, `tree.…`     | what is being uploaded, and being unpacked                     |
+//!
+//! Of one action there is one `Room` in the process, whoever uploads to it: what uploads have written is counted there, as they write.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use md5::{Digest as _, Md5};
 use pipewright_artifacts::files::{Floor, remove_tree};
 use pipewright_base::hex;
 use pipewright_engine::driver::Aggregate;
 use pipewright_pipeline::machine::ActionExecutionId;
+use tokio::sync::OwnedMutexGuard;
 
 /// Parts of one object, as S3 has it.
 pub const PARTS_MAX: u32 = 10_000;
@@ -31,6 +37,8 @@ const UPLOADS_MAX: usize = 20;
 pub enum UploadError {
     #[error("The upload does not exist: it was ended or given up, or its id is another one")]
     NoUpload,
+    #[error("The job is not in progress: acknowledge it first, and upload before it is reported")]
+    NotInProgress,
     #[error("{0}")]
     InvalidPart(String),
     /// More than there is room for.
@@ -49,8 +57,32 @@ pub enum Part {
     One { name: String, id: String, number: u32 },
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Folder(PathBuf);
+/// Those of all actions.
+pub(super) struct Folders {
+    root: PathBuf,
+    /// Of the folders that somebody uses now.
+    rooms: Mutex<HashMap<PathBuf, Weak<Room>>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Folder {
+    path: PathBuf,
+    room: Arc<Room>,
+}
+
+/// What is one for all who use a folder at the same time.
+#[derive(Default)]
+struct Room {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    used: Mutex<Used>,
+}
+
+/// The bytes that were uploaded, once they were counted. While it is held, nothing comes to be in the folder or goes.
+#[derive(Default)]
+struct Used(Option<u64>);
+
+/// While it is held, no other packs or unpacks what is in the folder.
+pub type Turn = OwnedMutexGuard<()>;
 
 /// Something that is being uploaded: gone when it is dropped before it is kept.
 pub struct Upload {
@@ -59,7 +91,10 @@ pub struct Upload {
     path: PathBuf,
     file: File,
     md5: Md5,
-    left: u64,
+    /// It is put together of parts, which are counted already.
+    is_of_parts: bool,
+    bytes: u64,
+    bytes_max: u64,
 }
 
 /// Writes to a disk that has room for it.
@@ -68,41 +103,66 @@ pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
-impl Folder {
-    pub(super) fn of(jobs: &Path, pipeline: Aggregate, action: ActionExecutionId) -> Self {
-        Self(jobs.join(format!("{:012}.{}.{action}", pipeline.account, hex::encode(pipeline.uid))))
+impl Folders {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, rooms: Mutex::default() }
+    }
+
+    pub(super) fn of(&self, pipeline: Aggregate, action: ActionExecutionId) -> Folder {
+        let path = self.root.join(format!("{:012}.{}.{action}", pipeline.account, hex::encode(pipeline.uid)));
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = rooms.get(&path).and_then(Weak::upgrade).unwrap_or_else(|| {
+            rooms.retain(|_, room| room.strong_count() > 0);
+            let room = Arc::default();
+            rooms.insert(path.clone(), Arc::downgrade(&room));
+            room
+        });
+        Folder { path, room }
     }
 
     /// Those that there are.
-    pub(super) fn all(jobs: &Path) -> io::Result<Vec<(Aggregate, ActionExecutionId)>> {
+    pub(super) fn all(&self) -> io::Result<Vec<(Aggregate, ActionExecutionId)>> {
         let read = |name: &str| {
             let mut parts = name.split('.');
             let account = parts.next()?.parse().ok()?;
             let uid = hex::decode_array(parts.next()?)?;
             Some((Aggregate { account, uid }, parts.next()?.parse().ok()?))
         };
-        match names(jobs) {
+        match names(&self.root) {
             Ok(names) => Ok(names.iter().filter_map(|name| read(name)).collect()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
+}
+
+impl Folder {
+    pub(super) async fn turn(&self) -> Turn {
+        Arc::clone(&self.room.turn).lock_owned().await
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.room.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     pub(super) fn remove(&self) -> io::Result<()> {
-        match fs::symlink_metadata(&self.0) {
-            Ok(_) => remove_tree(&self.0).map_err(io::Error::other),
+        let mut used = self.used();
+        // Counted again where somebody goes on here.
+        used.0 = None;
+        match fs::symlink_metadata(&self.path) {
+            Ok(_) => remove_tree(&self.path).map_err(io::Error::other),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     fn make(&self) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
     }
 
     /// A name for something new.
     fn new_name(&self, kind: &str) -> io::Result<PathBuf> {
-        Ok(self.0.join(format!("{kind}.{}", random()?)))
+        Ok(self.path.join(format!("{kind}.{}", random()?)))
     }
 
     /// An empty folder to unpack into.
@@ -110,27 +170,35 @@ impl Folder {
         self.new_name("tree")
     }
 
-    /// An input, packed if it is not yet.
-    pub(super) fn input(&self, name: &str, pack: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<File> {
-        self.make()?;
-        let path = self.0.join(format!("in.{name}"));
-        if !path.exists() {
-            let new = self.new_name("new")?;
-            let packed = create(&new).and_then(|mut file| pack(&mut file)).and_then(|()| fs::rename(&new, &path));
-            packed.inspect_err(|_| drop(fs::remove_file(&new)))?;
+    /// An input that was packed before.
+    pub(super) fn packed(&self, name: &str) -> io::Result<Option<File>> {
+        match File::open(self.path.join(format!("in.{name}"))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => file.map(Some),
         }
+    }
+
+    /// The same, packed if it is not yet; in the packer's turn.
+    pub(super) fn input(&self, name: &str, pack: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<File> {
+        if let Some(packed) = self.packed(name)? {
+            return Ok(packed);
+        }
+        self.make()?;
+        let (path, new) = (self.path.join(format!("in.{name}")), self.new_name("in.new")?);
+        let packed = create(&new).and_then(|mut file| pack(&mut file)).and_then(|()| fs::rename(&new, &path));
+        packed.inspect_err(|_| drop(fs::remove_file(&new)))?;
         File::open(path)
     }
 
     /// An output as it was uploaded last, and what it is known by.
     pub(super) fn output(&self, name: &str) -> io::Result<Option<(File, String)>> {
         let prefix = format!("out.{name}.");
-        let names = match names(&self.0) {
+        let names = match names(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             names => names?,
         };
         let Some(found) = names.into_iter().find(|name| name.starts_with(&prefix)) else { return Ok(None) };
-        Ok(Some((File::open(self.0.join(&found))?, found[prefix.len()..].to_owned())))
+        Ok(Some((File::open(self.path.join(&found))?, found[prefix.len()..].to_owned())))
     }
 
     pub(super) fn upload(&self, of: Part, bytes_max: u64) -> Result<Upload, UploadError> {
@@ -142,35 +210,43 @@ impl Folder {
             }
         }
         let path = self.new_name("new")?;
+        {
+            let mut used = self.used();
+            if used.0.is_none() {
+                used.0 = Some(bytes_in(&self.path)?);
+            }
+        }
         let file = create(&path)?;
-        let left = bytes_max.saturating_sub(bytes_in(&self.0)?);
-        Ok(Upload { folder: self.clone(), of, path, file, md5: Md5::new(), left })
+        Ok(Upload { folder: self.clone(), of, path, file, md5: Md5::new(), is_of_parts: false, bytes: 0, bytes_max })
     }
 
     /// Where the parts of an upload are.
     fn parts(&self, name: &str, id: &str) -> Result<PathBuf, UploadError> {
         let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let path = self.0.join(format!("parts.{name}.{id}"));
+        let path = self.path.join(format!("parts.{name}.{id}"));
         if is_id && path.is_dir() { Ok(path) } else { Err(UploadError::NoUpload) }
     }
 
     pub(super) fn begin_parts(&self, name: &str) -> Result<String, UploadError> {
         self.make()?;
-        let begun = names(&self.0)?.iter().filter(|name| name.starts_with("parts.")).count();
+        let _alone = self.used();
+        let begun = names(&self.path)?.iter().filter(|name| name.starts_with("parts.")).count();
         if begun >= UPLOADS_MAX {
             return Err(UploadError::Full(format!(
                 "There are {UPLOADS_MAX} uploads in parts of this job that were not ended: end or abort one"
             )));
         }
         let id = random()?;
-        fs::create_dir(self.0.join(format!("parts.{name}.{id}")))?;
+        fs::create_dir(self.path.join(format!("parts.{name}.{id}")))?;
         Ok(id)
     }
 
     pub(super) fn give_up_parts(&self, name: &str, id: &str) -> Result<(), UploadError> {
-        Ok(remove_tree(&self.parts(name, id)?).map_err(io::Error::other)?)
+        let mut used = self.used();
+        used.remove(&self.parts(name, id)?)
     }
 
+    /// In the turn of whoever ends it: what is put together here is not counted until it is kept.
     pub(super) fn end_parts(
         &self,
         name: &str,
@@ -183,14 +259,13 @@ impl Folder {
             return Err(UploadError::InvalidPart("The parts must be listed, each once, by their numbers".to_owned()));
         }
         let mut all = self.upload(Part::All { name: name.to_owned() }, bytes_max)?;
+        all.is_of_parts = true;
         let mut known_by = Md5::new();
         for (number, md5) in parts {
             let invalid = || UploadError::InvalidPart(format!("There is no part {number} with the ETag {md5}"));
             let bytes: [u8; 16] = hex::decode_array(md5).ok_or_else(invalid)?;
             let mut part = File::open(from.join(format!("{number}.{md5}"))).map_err(|_| invalid())?;
             known_by.update(bytes);
-            // It moves from one place to the other, and is counted once.
-            all.left = all.left.saturating_add(part.metadata()?.len());
             let mut buffer = vec![0; 256 * 1024];
             loop {
                 match part.read(&mut buffer)? {
@@ -201,18 +276,17 @@ impl Folder {
         }
         let known_by = format!("{}-{}", hex::encode(known_by.finalize()), parts.len());
         all.keep(&known_by)?;
-        remove_tree(&from).map_err(io::Error::other)?;
+        self.give_up_parts(name, id)?;
         Ok(known_by)
     }
 }
 
 impl Upload {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
-        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-            UploadError::Full(
-                "The uploads of this job are larger than an action may make (limits.files.bytes_max)".to_owned(),
-            )
-        })?;
+        if !self.is_of_parts {
+            self.folder.used().charge(bytes.len() as u64, self.bytes_max)?;
+            self.bytes += bytes.len() as u64;
+        }
         self.md5.update(bytes);
         Floor::of_disks().check(bytes.len() as u64, &self.file)?;
         Ok(self.file.write_all(bytes)?)
@@ -230,18 +304,27 @@ impl Upload {
         Ok(known_by)
     }
 
-    fn keep(self, known_by: &str) -> Result<(), UploadError> {
+    fn keep(mut self, known_by: &str) -> Result<(), UploadError> {
         self.file.sync_all()?;
+        let shared = self.folder.clone();
+        let mut used = shared.used();
         let (folder, prefix, name) = match &self.of {
-            Part::All { name } => (self.folder.0.clone(), format!("out.{name}."), format!("out.{name}.{known_by}")),
+            Part::All { name } => (self.folder.path.clone(), format!("out.{name}."), format!("out.{name}.{known_by}")),
             Part::One { name, id, number } => {
                 (self.folder.parts(name, id)?, format!("{number}."), format!("{number}.{known_by}"))
             }
         };
+        let replaced = fs::metadata(folder.join(&name)).map_or(0, |there| there.len());
         fs::rename(&self.path, folder.join(&name))?;
-        for other in names(&folder)?.iter().filter(|other| other.starts_with(&prefix) && **other != name) {
-            fs::remove_file(folder.join(other))?;
+        used.free(replaced);
+        if self.is_of_parts {
+            used.add(self.file.metadata()?.len());
         }
+        self.bytes = 0;
+        for other in names(&folder)?.iter().filter(|other| other.starts_with(&prefix) && **other != name) {
+            used.remove(&folder.join(other))?;
+        }
+        drop(used);
         Ok(File::open(&folder)?.sync_all()?)
     }
 }
@@ -249,7 +332,45 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         // It is not there any more once it was kept.
+        let mut used = self.folder.used();
         let _ = fs::remove_file(&self.path);
+        used.free(self.bytes);
+    }
+}
+
+impl Used {
+    fn add(&mut self, bytes: u64) {
+        self.0 = self.0.map(|used| used.saturating_add(bytes));
+    }
+
+    fn free(&mut self, bytes: u64) {
+        self.0 = self.0.map(|used| used.saturating_sub(bytes));
+    }
+
+    /// Before they are written.
+    fn charge(&mut self, bytes: u64, bytes_max: u64) -> Result<(), UploadError> {
+        // What was counted is gone with its folder: so is the upload.
+        let used = self.0.ok_or(UploadError::NoUpload)?;
+        if bytes_max.saturating_sub(used) < bytes {
+            let message = "The uploads of this job are larger than an action may make (limits.files.bytes_max)";
+            return Err(UploadError::Full(message.to_owned()));
+        }
+        self.add(bytes);
+        Ok(())
+    }
+
+    /// A file, or a folder of parts, that was uploaded.
+    fn remove(&mut self, path: &Path) -> Result<(), UploadError> {
+        let metadata = fs::metadata(path)?;
+        if metadata.is_dir() {
+            let bytes = bytes_in(path)?;
+            remove_tree(path).map_err(io::Error::other)?;
+            self.free(bytes);
+        } else {
+            fs::remove_file(path)?;
+            self.free(metadata.len());
+        }
+        Ok(())
     }
 }
 
@@ -283,4 +404,84 @@ fn bytes_in(folder: &Path) -> io::Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES_MAX: u64 = 100;
+
+    fn folder(at: &tempfile::TempDir) -> Folder {
+        Folders::new(at.path().to_owned())
+            .of(Aggregate { account: 1, uid: [1; 16] }, ActionExecutionId::from_bytes([2; 16]))
+    }
+
+    fn all(name: &str) -> Part {
+        Part::All { name: name.to_owned() }
+    }
+
+    #[track_caller]
+    fn is_full(written: Result<(), UploadError>) {
+        assert!(matches!(written, Err(UploadError::Full(_))), "{written:?}");
+    }
+
+    #[test]
+    fn uploads_at_the_same_time_have_one_room() {
+        let at = tempfile::tempdir().unwrap();
+        let folder = folder(&at);
+        let mut one = folder.upload(all("a"), BYTES_MAX).unwrap();
+        let mut other = folder.upload(all("b"), BYTES_MAX).unwrap();
+        one.write(&[0; 60]).unwrap();
+        is_full(other.write(&[0; 60]));
+        other.write(&[0; 40]).unwrap();
+        is_full(one.write(&[0]));
+        // What is given up makes room; what is kept does not.
+        drop(other);
+        one.write(&[0; 40]).unwrap();
+        one.finish().unwrap();
+        let mut next = folder.upload(all("b"), BYTES_MAX).unwrap();
+        is_full(next.write(&[0]));
+        // Nor does what takes the place of another before it has done so.
+        assert_eq!(folder.used().0, Some(100));
+        folder.remove().unwrap();
+        assert!(matches!(next.write(&[0]), Err(UploadError::NoUpload)));
+        folder.upload(all("b"), BYTES_MAX).unwrap().write(&[0; 100]).unwrap();
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_there() {
+        let at = tempfile::tempdir().unwrap();
+        let folder = folder(&at);
+        let check = |expected: u64| {
+            assert_eq!(folder.used().0, Some(expected));
+            assert_eq!(bytes_in(&folder.path).unwrap(), expected);
+        };
+        let put = |of: Part, content: &[u8]| {
+            let mut upload = folder.upload(of, BYTES_MAX).unwrap();
+            upload.write(content).unwrap();
+            upload.finish().unwrap()
+        };
+        put(all("a"), &[1; 30]);
+        check(30);
+        put(all("a"), &[1; 30]);
+        check(30);
+        put(all("a"), &[2; 20]);
+        check(20);
+        let id = folder.begin_parts("a").unwrap();
+        let part =
+            |number, content: &[u8]| (number, put(Part::One { name: "a".to_owned(), id: id.clone(), number }, content));
+        part(1, &[3; 50]);
+        let parts = [part(1, &[3; 10]), part(2, &[4; 40])];
+        part(3, &[5; 5]);
+        check(75);
+        folder.end_parts("a", &id, &parts, BYTES_MAX).unwrap();
+        check(50);
+        assert!(matches!(folder.end_parts("a", &id, &parts, BYTES_MAX), Err(UploadError::NoUpload)));
+        let id = folder.begin_parts("b").unwrap();
+        put(Part::One { name: "b".to_owned(), id: id.clone(), number: 1 }, &[6; 7]);
+        check(57);
+        folder.give_up_parts("b", &id).unwrap();
+        check(50);
+    }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::world::{A, B, Deed, World, text, told};
+use super::world::{A, B, Deed, World, context, text, told, words};
 use crate::config::Quotas;
-use crate::service::{builds, pipelines, projects};
+use crate::service::{builds, pipelines, projects, quarantine, tags};
 use pipewright_pipeline::machine::Success;
 
 pub fn project(name: &str) -> Value {
@@ -283,4 +283,77 @@ fn what_cannot_be_built_is_told_before_anything_starts() {
         json!({ "projectName": "site" }),
         "ResourceNotFoundException: Project cannot be found: arn:aws:codebuild:us-east-1:000000000000:project/site",
     );
+}
+
+/// Starts a build whose artifacts are named so, which needs a pipeline of its own.
+fn with_artifact(name: &str) -> Value {
+    let artifact = json!({ "type": "S3", "location": "bucket", "artifactIdentifier": name });
+    json!({ "projectName": "site", "secondaryArtifactsOverride": [artifact] })
+}
+
+fn runners(world: &World) -> usize {
+    world.run(world.service.host.driver.pipelines(A)).unwrap().len()
+}
+
+#[test]
+fn what_runs_builds_is_bounded() {
+    let world = World::new();
+    world.ok(A, projects::create, project("site"));
+    let first = text(&whole(&world, with_artifact("first"))["id"]);
+    let before = runners(&world);
+    for number in 0..3 {
+        whole(&world, json!({ "serviceRoleOverride": format!("arn:aws:iam::000000000000:role/r{number}") }));
+        whole(&world, json!({ "sourceLocationOverride": format!("https://git.example/{number}.git") }));
+    }
+    assert_eq!(runners(&world), before + 1, "builds that differ in roles and addresses have one pipeline");
+    for number in 0..2 * builds::VARIANTS_COUNT_MAX {
+        whole(&world, with_artifact(&format!("a{number}")));
+        assert!(runners(&world) <= builds::VARIANTS_COUNT_MAX);
+    }
+    // Its pipeline is gone; what it told is not.
+    assert_eq!(shown(&world, &first)["buildStatus"], "SUCCEEDED");
+    let execution = first.split_once(':').unwrap().1;
+    let found = world.run(world.service.execution(&context(A), &pipeline_of(&world, &first), execution)).map(drop);
+    found.unwrap_or_else(|error| panic!("{}", words(&error)));
+    world.script.does("Build", Deed::Hang);
+    let start = |name: &str| world.ask(A, builds::start, with_artifact(name));
+    for number in 0..builds::VARIANTS_COUNT_MAX {
+        start(&format!("b{number}")).unwrap_or_else(|error| panic!("{}", words(&error)));
+    }
+    let refused = start("one_more").unwrap_err();
+    assert!(words(&refused).starts_with("limit: The project site has builds in progress with 10 different"));
+    start("b0").unwrap_or_else(|error| panic!("{}", words(&error)));
+    world.ok(A, projects::delete, json!({ "name": "site" }));
+    assert_eq!(runners(&world), 0);
+    assert_eq!(shown(&world, &first)["buildStatus"], "SUCCEEDED");
+    let known = world.run(world.service.host.actions.builds.all(A)).unwrap();
+    assert!(
+        known.iter().all(|build| shown(&world, &build.id)["buildComplete"] == true),
+        "none is in progress for ever"
+    );
+}
+
+#[test]
+fn what_runs_builds_is_reached_by_no_name() {
+    let world = World::new();
+    world.ok(A, projects::create, project("site"));
+    let id = text(&whole(&world, json!({}))["id"]);
+    let hidden = pipeline_of(&world, &id);
+    let missing =
+        format!("PipelineNotFoundException: Account '000000000000' does not have a pipeline with name '{hidden}'");
+    let reloaded = world.run(quarantine::reload(&world.service, &context(A), &hidden)).map_err(|error| words(&error));
+    assert_eq!(reloaded, Err(missing.clone()));
+    let found = world.run(world.service.pipeline(&context(A), &hidden)).map(drop).map_err(|error| words(&error));
+    assert_eq!(found, Err(missing));
+    let arn = format!("arn:aws:codepipeline:us-east-1:000000000000:{hidden}");
+    let missing = format!(
+        "ResourceNotFoundException: The account with id '000000000000' does not include a pipeline with the name '{hidden}'"
+    );
+    let tag = json!({ "resourceArn": arn, "tags": [{ "key": "k", "value": "v" }] });
+    world.refused(A, tags::tag, tag, &missing);
+    world.refused(A, tags::untag, json!({ "resourceArn": arn, "tagKeys": ["k"] }), &missing);
+    world.refused(A, tags::list, json!({ "resourceArn": arn }), &missing);
+    // But what a build has left is read where its answer says.
+    let execution = id.split_once(':').unwrap().1;
+    assert!(world.run(world.service.execution(&context(A), &hidden, execution)).is_ok());
 }

@@ -40,7 +40,7 @@ use crate::config::Quotas;
 use crate::notify::{Configured, Notifier, Notify};
 use crate::poll::{Changes, Poller};
 use crate::service::pipelines::{self, Document};
-use crate::service::{Changing, Context, Pages, Service, ServiceError, actions, executions, state};
+use crate::service::{Changing, Context, Pages, Service, ServiceError, actions, executions, job_artifacts, state};
 
 /// The account of those who run the host, and two others.
 pub const A: u64 = 0;
@@ -58,6 +58,8 @@ pub enum Deed {
     Hang,
     /// Waits for a person, with these words.
     Ask(&'static str),
+    /// Waits for a worker.
+    Queue,
     /// Of a rule: it does not pass, for this reason.
     Object(&'static str),
     /// Succeeds with more to tell than its artifacts.
@@ -118,6 +120,10 @@ impl Actions for Scripted {
                 Some(Deed::Ask(words)) if run.call == 1 => {
                     let (awaits, summary) = (vec![Awaited::Approval], Some(words.to_owned()));
                     return Report::waiting(Wait { awaits, summary, ..Wait::default() });
+                }
+                Some(Deed::Queue) => {
+                    let awaits = vec![Awaited::Job { within_milliseconds: None }];
+                    return Report::waiting(Wait { awaits, ..Wait::default() });
                 }
                 Some(Deed::Tell(success)) => *success,
                 Some(Deed::Object(reason)) => {
@@ -257,7 +263,7 @@ impl World {
             account_plugins,
             exported,
             changes,
-            jobs: data.jobs(),
+            jobs: job_artifacts::Jobs::new(data.jobs()),
             changing: Changing::default(),
             public_address,
             endpoint,
