@@ -37,6 +37,7 @@ pub mod tags;
 #[cfg(test)]
 mod tests;
 mod views;
+pub mod warnings;
 pub mod webhooks;
 pub mod workers;
 

@@ -22,5 +22,6 @@ mod rules;
 mod secrets;
 mod state;
 mod tags;
+mod warnings;
 mod webhooks;
 mod world;
