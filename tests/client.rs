@@ -216,7 +216,7 @@ fn an_execution_from_its_creation_to_its_artifacts() {
     let log = site.run(&["logs", "site", "Steps", "--execution", first, "--json"]);
     let log: Value = serde_json::from_str(log.check(0, &[]).out.lines().next().unwrap()).unwrap();
     assert_eq!((&log["stageName"], &log["level"]), (&json!("Make"), &json!("Info")), "{log}");
-    site.run(&["logs", "site", "Make/Other"]).check(2, &["Make/Other did not run"]);
+    site.run(&["logs", "site", "Make/Other"]).check(2, &["Make/Other did not run", "these have: Make/Steps, "]);
 
     site.run(&["artifacts", "get", "site", "Code"]).check(0, &["Code: "]);
     assert_eq!(fs::read_to_string(site.path("Code/bin/link")).unwrap(), "# Read me\n");
@@ -346,6 +346,8 @@ fn a_stage_goes_back_to_an_execution_that_succeeded_there() {
     let good = newest()["pipelineExecutionId"].as_str().unwrap().to_owned();
     site.run(&["start", "site", "--var", FAILING, "--follow"]).check(1, &["site failed"]);
     site.run(&["rollback", "site", "Make"]).check(2, &["--to <ID>"]);
+    site.run(&["rollback", "site", "Make", "--to", "nope"])
+        .check(2, &["--to nope: that is no execution's id", "history site"]);
     site.run(&["rollback", "site", "Source", "--to", &good]).check(2, &["a source stage is not rolled back"]);
     site.run(&["rollback", "site", "Make", "--to", &good])
         .check(0, &[&format!("Make goes back to {good}, as execution ")]);

@@ -144,7 +144,7 @@ impl Told {
     fn name(&self, own: &str, all: &Self) -> String {
         match (&self.rename, all.rename_all.as_deref()) {
             (Some(name), _) => name.clone(),
-            (None, Some("kebab-case")) => own.replace('_', "-"),
+            (None, Some("kebab-case")) => kebab_case(own),
             (None, Some("lowercase")) => own.to_ascii_lowercase(),
             (None, Some(other)) => panic!("no words for rename_all = {other:?}"),
             (None, None) => own.to_owned(),
@@ -295,6 +295,18 @@ impl<'a> Pages<'a> {
             .collect();
         words.join(" or ")
     }
+}
+
+/// A field's name, or a variant's, with dashes between its words.
+fn kebab_case(name: &str) -> String {
+    let mut kebab = String::new();
+    for (index, letter) in name.char_indices() {
+        if letter.is_ascii_uppercase() && index > 0 {
+            kebab.push('-');
+        }
+        kebab.push(if letter == '_' { '-' } else { letter.to_ascii_lowercase() });
+    }
+    kebab
 }
 
 /// The place of what is called by names of the author's own.

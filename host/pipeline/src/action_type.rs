@@ -12,6 +12,9 @@ use crate::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 /// As CodePipeline has it of a value by which workers ask for jobs.
 const QUERYABLE_BYTES_MAX: usize = 20;
 
+/// So many types are named in place of one that nothing serves.
+const NAMED_MAX: usize = 8;
+
 /// The action types that plugins serve, by id.
 pub type ActionTypes = BTreeMap<ActionTypeId, ActionTypeInfo>;
 
@@ -125,6 +128,29 @@ pub(crate) fn aws_rule(id: &ActionTypeId) -> Option<&'static AwsRuleType> {
     AWS_RULES.iter().find(|row| is_own && row.provider == id.provider)
 }
 
+/// What to do about a value of one of AWS's own rules that has not the form that the rule reads; nothing if it has. Which windows and
+/// zones there are, is known only to the plugin that serves the rule (S40).
+pub(crate) fn aws_rule_refuses(id: &ActionTypeId, key: &str, value: &str) -> Option<String> {
+    match (aws_rule(id)?.provider, key) {
+        ("DeploymentWindow", "Cron") => {
+            let fields = value.split_whitespace().count();
+            let fits = matches!(fields, 6 | 7);
+            (!fits).then(|| {
+                format!(
+                    "write second, minute, hour, day of the month, month, day of the week, and perhaps the year, as in \
+                     `* * 9-17 ? * MON-FRI`; it has {fields} fields"
+                )
+            })
+        }
+        ("DeploymentWindow", "TimeZone") => {
+            let is_of_zones = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+-:".contains(&byte);
+            let fits = !value.is_empty() && value.bytes().all(is_of_zones);
+            (!fits).then(|| "write a region like `Europe/Berlin`, `UTC`, or `UTC+05:30`".to_owned())
+        }
+        _ => None,
+    }
+}
+
 fn predefined(id: &ActionTypeId) -> Option<&'static AwsActionType> {
     AWS_TYPES.iter().find(|row| {
         row.category == id.category && row.owner == id.owner && row.provider == id.provider && id.version == "1"
@@ -158,6 +184,20 @@ pub fn nearest(id: &ActionTypeId) -> Option<ActionTypeId> {
         // A category is chosen from a list, and a provider written.
         edits + if known.category == id.category { 0 } else { 4 }
     })
+}
+
+/// That nothing serves a type here, and what is served instead in its category (S22).
+pub fn unserved(id: &ActionTypeId, served: &ActionTypes) -> String {
+    let same: Vec<_> = served.keys().filter(|it| it.category == id.category).collect();
+    let mut text = format!("this host has no plugin for {id}");
+    for (index, other) in same.iter().take(NAMED_MAX).enumerate() {
+        let before = if index == 0 { "; it has " } else { ", " };
+        text += &format!("{before}{other}");
+    }
+    if same.len() > NAMED_MAX {
+        text += &format!(" and {} more", same.len() - NAMED_MAX);
+    }
+    text
 }
 
 /// How many letters are to be written, deleted or replaced to make one text the other.

@@ -16,6 +16,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::caches::Caches;
 use pipewright_artifacts::files::{FileQuota, MadeOutput};
+use pipewright_pipeline::action_type::{is_of_plugins, unserved};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{self, Declared, FailureType, Report, RunAction, Success, all};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
@@ -116,9 +117,7 @@ impl Actions for Runner {
         }
         let (actions, pipeline) = (Arc::clone(&self.0), pipeline.to_owned());
         async move {
-            let grants = actions.current_grants(account, pipeline).await;
-            let grants =
-                grants.map_err(|reason| actions.told(account, "the grants of the pipeline cannot be read", reason))?;
+            let grants = actions.grants_now(account, &pipeline).await?;
             Ok(Some(actions.grants.pin(&grants)))
         }
         .boxed()
@@ -144,6 +143,12 @@ impl SandboxActions {
         let actions = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || actions.grants.current(account, &pipeline)).await;
         read.unwrap_or_else(|error| Err(format!("reading the grants failed: {error}")))
+    }
+
+    /// What a start of a pipeline would hold on to now, or why it would be refused (S56).
+    pub async fn grants_now(self: &Arc<Self>, account: u64, pipeline: &str) -> Result<Arc<GrantsFile>, String> {
+        let grants = self.current_grants(account, pipeline.to_owned()).await;
+        grants.map_err(|reason| self.told(account, "the grants of the pipeline cannot be read", reason))
     }
 
     /// The grants that an execution of a pipeline started with, or why they cannot be had.
@@ -222,9 +227,14 @@ impl SandboxActions {
     async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
         let (placed, id) = (run.placed(), run.declared().type_id());
         let Some(plugin) = self.plugin(pipeline, &run).await else {
-            let message = match self.plugins.catalogue(pipeline.account).yanked(&id) {
+            let catalogue = self.plugins.catalogue(pipeline.account);
+            let was_served = run.start.pins.contains_key(&plugin_pin(&placed.name_in_pipeline()));
+            let message = match catalogue.yanked(&id) {
                 Some(yanked) => format!("{id} cannot be used any more: {yanked}"),
-                None => format!("no plugin serves {id} here any more; add it and retry the stage"),
+                None if was_served || is_of_plugins(&id) => {
+                    format!("no plugin serves {id} here any more; add it and retry the stage")
+                }
+                None => unserved(&id, catalogue.types()),
             };
             let job = match run.declared() {
                 Declared::Action(action) => self.job(pipeline, &run, action),

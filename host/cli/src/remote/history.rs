@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
@@ -73,11 +74,13 @@ async fn show_runs(
     let mut declarations = BTreeMap::new();
     for rule in &rules {
         let detail: RuleExecutionDetail = find::read(rule.clone())?;
-        let version = detail.pipeline_version;
-        if !declarations.contains_key(&version) {
-            declarations.insert(version, find::declaration(server, &arguments.name, version).await?);
-        }
-        let name = find::rule_in_stage(declarations.get(&version), &detail);
+        let declaration = match declarations.entry(detail.pipeline_version) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(unread) => {
+                unread.insert(find::declaration(server, &arguments.name, detail.pipeline_version).await?)
+            }
+        };
+        let name = find::rule_in_stage(Some(declaration), &detail);
         runs.push((detail.start_time, run_row(rule, &name)));
     }
     runs.sort_by_key(|(began, _)| Reverse(began.0));

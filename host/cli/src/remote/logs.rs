@@ -1,5 +1,6 @@
 //! `pipewright logs`: what the actions of an execution said, and say.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -41,8 +42,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         } else {
             let actions = logs.actions().await?;
             if let (true, Some(named)) = (actions.is_empty(), &arguments.action) {
-                let execution = &logs.execution;
-                return Err(Ended::Usage(format!("{named} did not run in execution {execution}")));
+                return Err(logs.not_there(named).await?);
             }
             for action in actions {
                 logs.whole(&logs.of(&action)).await?;
@@ -64,6 +64,15 @@ impl Logs<'_> {
         let mut found = find::runs(self.server, &self.arguments.name, &self.execution).await?;
         found.retain(|run| self.is_meant(&run.stage, &run.name));
         Ok(found)
+    }
+
+    /// What ran in place of what was asked for.
+    async fn not_there(&self, named: &str) -> Result<Ended, Ended> {
+        let runs = find::runs(self.server, &self.arguments.name, &self.execution).await?;
+        let names: BTreeSet<_> = runs.iter().map(|run| format!("{}/{}", run.stage, run.name)).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let what = if names.is_empty() { "nothing has".to_owned() } else { format!("these have: {names}") };
+        Ok(Ended::Usage(format!("{named} did not run in execution {}; {what}", self.execution)))
     }
 
     fn is_meant(&self, stage: &str, action: &str) -> bool {

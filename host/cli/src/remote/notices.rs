@@ -1,4 +1,4 @@
-//! What is said of the plugins that a pipeline uses, for whoever starts it.
+//! What is said of a pipeline, and of the plugins that it uses, for whoever makes, starts or looks at it.
 //!
 //! Must not keep anybody from starting something.
 
@@ -10,9 +10,18 @@ use super::Server;
 use super::show::text;
 use crate::out::note;
 
-/// Says on standard error which of the plugins that serve a declared pipeline are deprecated. It is advice: where it is not to be
-/// had, nothing is said.
+/// Says on standard error what keeps a pipeline from running as it is declared. It is advice: where it is not to be had, nothing is
+/// said.
+pub async fn warn(server: &Server, pipeline: &str) {
+    let Ok(known) = server.client.document(&["v1", "pipelines", pipeline, "warnings"], "").await else { return };
+    for warning in known["warnings"].as_array().into_iter().flatten() {
+        note!("warning: {}", text(warning));
+    }
+}
+
+/// The same, and which of the plugins that serve a declared pipeline are deprecated.
 pub async fn tell(server: &Server, declaration: &Value) {
+    warn(server, &text(&declaration["name"])).await;
     let Ok(known) = server.client.document(&["v1", "plugins"], "").await else { return };
     for notice in deprecated(declaration, &known["plugins"]) {
         note!("{notice}");

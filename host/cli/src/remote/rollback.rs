@@ -9,6 +9,9 @@ use super::{Connection, find};
 use crate::exit::{self, Ended};
 use crate::out::{self, say};
 
+/// As `01234567-89ab-cdef-0123-456789abcdef` has.
+const EXECUTION_ID_CHARS: usize = 36;
+
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The pipeline
@@ -25,6 +28,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
         let Arguments { name, stage, to, .. } = arguments;
+        if to.len() != EXECUTION_ID_CHARS {
+            let history = server.command(&format!("history {name}"));
+            return Err(Ended::Usage(format!("--to {to}: that is no execution's id; `{history}` lists them")));
+        }
         let input = json!({ "pipelineName": name, "stageName": stage, "targetPipelineExecutionId": to });
         let output = server.call("RollbackStage", input).await?;
         if server.json {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::Connection;
 use super::show::time_ms;
 use crate::exit::Ended;
-use crate::out::{self, say};
+use crate::out::{self, note, say};
+use pipewright_sandbox::capabilities::commands::SECRET_CHARS_MIN;
 
 /// The server refuses a longer one anyway.
 const VALUE_BYTES_MAX: u64 = 64 << 10;
@@ -75,6 +76,9 @@ pub fn run(command: &Command) -> Result<ExitCode, Ended> {
 
 fn set(SetArguments { name, file, connection }: &SetArguments) -> Result<ExitCode, Ended> {
     let value = value(file.as_ref())?;
+    if value.chars().count() < SECRET_CHARS_MIN {
+        note!("{name} has fewer than {SECRET_CHARS_MIN} characters: it cannot be given to programs");
+    }
     connection.run(async |server| {
         let kept = server.client.put(&["v1", "secrets"], &json!({ "name": name, "value": value })).await?;
         if server.json {

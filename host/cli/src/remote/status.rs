@@ -6,9 +6,10 @@ use pipewright_pipeline::machine::ConditionType::{self, BeforeEntry, OnFailure, 
 use pipewright_pipeline::machine::{ActionStatus, ConditionStatus, StageStatus, rule_in_stage};
 use pipewright_pipeline::responses::{ActionState, ConditionState, ErrorDetails, GetPipelineStateOutput, StageState};
 use pipewright_text::printable;
+use serde_json::json;
 
 use super::show::{self, time_of};
-use super::{Connection, Server, find};
+use super::{Connection, Server, find, notices};
 use crate::exit::{self, Ended};
 use crate::out;
 
@@ -22,7 +23,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
-        let mut output = server.call("GetPipelineState", serde_json::json!({ "name": arguments.name })).await?;
+        let mut output = server.call("GetPipelineState", json!({ "name": arguments.name })).await?;
         if server.json {
             hide_tokens(&mut output);
             out::json(&output);
@@ -31,9 +32,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         let state: GetPipelineStateOutput = find::read(output)?;
         let rows: Vec<_> = state.stage_states.iter().flat_map(rows).collect();
         show::table(["STAGE/ACTION", "STATUS", "CHANGED", "SUMMARY"], &rows);
-        for advice in state.stage_states.iter().flat_map(|stage| advice(server, &arguments.name, stage)) {
-            out::lines(&advice);
+        for stage in &state.stage_states {
+            let retry = retry(server, &state, stage).await?;
+            for advice in advice(server, &arguments.name, stage, &retry) {
+                out::lines(&advice);
+            }
         }
+        notices::warn(server, &arguments.name).await;
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
 }
@@ -44,7 +49,7 @@ fn hide_tokens(output: &mut serde_json::Value) {
     let actions = stages.filter_map(|stage| stage["actionStates"].as_array_mut()).flatten();
     for execution in actions.filter_map(|action| action["latestExecution"].as_object_mut()) {
         if let Some(token) = execution.get_mut("token") {
-            *token = serde_json::json!("hidden");
+            *token = json!("hidden");
         }
     }
 }
@@ -112,8 +117,22 @@ fn row(stage: &str, action: &ActionState) -> [String; 4] {
     [name, status, time_of(latest.last_status_change), summary]
 }
 
-/// What holds the pipeline up, and the command that helps.
-fn advice(server: &Server, pipeline: &str, stage: &StageState) -> Vec<String> {
+/// What runs a failed stage again: only an execution of the pipeline's own version is retried.
+async fn retry(server: &Server, state: &GetPipelineStateOutput, stage: &StageState) -> Result<String, Ended> {
+    let pipeline = &state.pipeline_name;
+    let failed = stage.latest_execution.as_ref().filter(|latest| latest.status == StageStatus::Failed);
+    if let Some(failed) = failed {
+        let input = json!({ "pipelineName": pipeline, "pipelineExecutionId": failed.pipeline_execution_id });
+        let execution = server.call("GetPipelineExecution", input).await?;
+        if execution["pipelineExecution"]["pipelineVersion"] != state.pipeline_version {
+            return Ok(format!("start {pipeline}"));
+        }
+    }
+    Ok(format!("retry {pipeline} {}", stage.stage_name))
+}
+
+/// What holds the pipeline up, and the command that helps; `retry` runs the stage again if it failed.
+fn advice(server: &Server, pipeline: &str, stage: &StageState, retry: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let name = &stage.stage_name;
     let mut add = |why: String, command: String| lines.push(format!("\n{}\n  {command}", printable(&why)));
@@ -162,7 +181,7 @@ fn advice(server: &Server, pipeline: &str, stage: &StageState) -> Vec<String> {
         // An execution keeps the grants that it started with, and so does its retry.
         let (why, again) = match error.is_some_and(|error| error.code == "PermissionError") {
             true => (" for lack of a grant or a credential: mend that, and start anew", format!("start {pipeline}")),
-            false => ("", format!("retry {pipeline} {name}")),
+            false => ("", retry.to_owned()),
         };
         add(format!("{target} failed{why}."), format!("{logs}\n  {}", server.command(&again)));
     }

@@ -76,13 +76,14 @@ pub fn run(command: &Command) -> Result<ExitCode, Ended> {
                     text(&of["name"]),
                     format!("{}/{}", text(&of["targetPipeline"]), text(&of["targetAction"])),
                     text(&of["authentication"]),
+                    filters(of),
                     time(&webhook["lastTriggered"]),
                     text(&webhook["errorMessage"]),
                     text(&webhook["url"]),
                 ]
             };
             let rows: Vec<_> = webhooks.iter().map(row).collect();
-            show::table(["NAME", "FOR", "AUTHENTICATION", "TRIGGERED", "ERROR", "ADDRESS"], &rows);
+            show::table(["NAME", "FOR", "AUTHENTICATION", "FILTERS", "TRIGGERED", "ERROR", "ADDRESS"], &rows);
             Ok(ExitCode::from(exit::SUCCEEDED))
         }),
         Command::Put(put) => {
@@ -135,6 +136,15 @@ fn filter(text: &str) -> Value {
         Some(at) => json!({ "jsonPath": text[..at], "matchEquals": text[at + 1..] }),
         None => json!({ "jsonPath": text }),
     }
+}
+
+/// Those of a webhook, as they are given to `put`.
+fn filters(definition: &Value) -> String {
+    let written = |filter: &Value| match filter["matchEquals"].as_str() {
+        Some(equals) => format!("{}={equals}", text(&filter["jsonPath"])),
+        None => text(&filter["jsonPath"]),
+    };
+    definition["filters"].as_array().into_iter().flatten().map(written).collect::<Vec<_>>().join(", ")
 }
 
 /// A line feed at the end is no part of it.

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use pipewright_base::hex;
+use pipewright_pipeline::action_type::unserved;
 use pipewright_pipeline::declaration::{
     ActionCategory, ActionDeclaration, ActionOwner, ActionTypeId, PipelineDeclaration,
 };
@@ -210,9 +211,11 @@ fn check_bound(declaration: &PipelineDeclaration, context: &Context<'_>) -> Resu
     if unbound.is_empty() {
         return Ok(());
     }
-    let mut text = "no plugin serves these; add one with --plugin, or feed a source action with --source:".to_owned();
+    let is_source = |unbound: &validate::Unbound| unbound.id.category == ActionCategory::Source;
+    let feed = if unbound.iter().any(is_source) { ", or feed a source action with --source" } else { "" };
+    let mut text = format!("no plugin serves these; add one with --plugin{feed}:");
     for unbound in unbound {
-        text.push_str(&format!("\n{}: {}", unbound.path, unbound.id));
+        text.push_str(&format!("\n{}: {}", unbound.path, unserved(&unbound.id, context.action_types)));
     }
     Err(Ended::Usage(text))
 }

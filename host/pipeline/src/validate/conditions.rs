@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::rules::{Sink, Subject, Turn};
 use super::structure::MAKE_V2;
-use crate::action_type::{ActionTypeInfo, ArtifactCount, aws_rule};
+use crate::action_type::{ActionTypeInfo, ArtifactCount, aws_rule, aws_rule_refuses};
 use crate::declaration::{Condition, ConditionResult, ExecutionMode, RuleDeclaration, StageDeclaration};
 use ConditionResult::{Fail, Retry, Rollback, Skip};
 
@@ -280,14 +280,17 @@ pub(super) fn rule_configuration_unknown(subject: &Subject<'_>, sink: &mut Sink<
 /// What has a reference is checked when it is resolved.
 pub(super) fn rule_configuration_values(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     for (at, wanted) in each(subject) {
-        for property in wanted.bound.iter().flat_map(|bound| &bound.properties) {
-            let value = at.rule.configuration.as_ref().and_then(|keys| keys.get(&property.name));
-            if let Some(mend) = value.filter(|value| !value.contains("#{")).and_then(|value| property.refuses(value)) {
+        let id = at.rule.rule_type_id.to_type_id();
+        for (key, value) in at.rule.configuration.iter().flatten().filter(|(_, value)| !value.contains("#{")) {
+            let properties = wanted.bound.map_or(&[][..], |bound| &bound.properties);
+            let property = properties.iter().find(|property| property.name == *key);
+            let by_plugin = property.and_then(|property| property.refuses(value));
+            if let Some(mend) = by_plugin.or_else(|| aws_rule_refuses(&id, key, value)) {
                 sink.report(
-                    at.path(&format!("configuration.{}", property.name)),
+                    at.path(&format!("configuration.{key}")),
                     format!(
-                        "Rule configuration for rule '{}' has an invalid value for configuration '{}'",
-                        at.rule.name, property.name
+                        "Rule configuration for rule '{}' has an invalid value for configuration '{key}'",
+                        at.rule.name
                     ),
                     mend,
                 );

@@ -38,6 +38,7 @@ pub mod tags;
 #[cfg(test)]
 mod tests;
 mod views;
+pub mod warnings;
 pub mod webhooks;
 pub mod workers;
 

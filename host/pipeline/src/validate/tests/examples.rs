@@ -86,6 +86,8 @@ pub(super) fn of_conditions() -> Vec<Example> {
         ("rule-configuration", one("/stages/1/onSuccess/conditions/0/rules/-", window(json!({}))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].configuration"),
         ("rule-configuration-unknown", one("/stages/1/onSuccess/conditions/0/rules/-", window(json!({"Cron": "* * * * * ?", "Zone": "UTC"}))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].configuration.Zone"),
         ("rule-configuration-values", one("/stages/1/onSuccess/conditions/0/rules/-", window(json!({"Cron": "* * * * * ?", "Strict": "yes"}))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].configuration.Strict"),
+        ("rule-configuration-values", one("/stages/1/onSuccess/conditions/0/rules/-", window(json!({"Cron": "* * * * MON"}))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].configuration.Cron"),
+        ("rule-configuration-values", one("/stages/1/onSuccess/conditions/0/rules/-", window(json!({"Cron": "* * * * * ?", "TimeZone": "Europe Berlin"}))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].configuration.TimeZone"),
         ("rule-inputs-count", one("/stages/1/onSuccess/conditions/0/rules/-", inputs_of(window(json!({"Cron": "* * * * * ?"})))), "pipeline.stages[1].onSuccess.conditions[0].rules[1].inputArtifacts"),
         ("rule-commands", one("/stages/1/onSuccess/conditions/0/rules/0/commands", Value::Null), "pipeline.stages[1].onSuccess.conditions[0].rules[0].commands"),
         ("rule-commands", one("/stages/1/onSuccess/conditions/0/rules/0/commands/0", json!("a\nb")), "pipeline.stages[1].onSuccess.conditions[0].rules[0].commands"),

@@ -39,7 +39,7 @@ const JOB_BYTES_MAX: usize = 1 << 20;
 const WORDS_MAX: usize = 20_000;
 /// Programs write more, and in more ways, than requests answer: a shorter secret is not given to one, for its mask would stand
 /// where no secret is, and a part of it in another form would be found by nobody.
-pub(crate) const SECRET_CHARS_MIN: usize = 8;
+pub const SECRET_CHARS_MIN: usize = 8;
 /// How much of a command line the journal has.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 

@@ -16,6 +16,7 @@ mod quarantine;
 mod recordings;
 mod reports;
 mod secrets;
+mod warnings;
 mod webhooks;
 mod workers;
 
@@ -104,6 +105,7 @@ routes! {
     PUT "/v1/secrets/rotate-key" (RotateSecretKey on Host) Document => secrets::rotate_key,
     GET "/v1/quarantine" (ListQuarantine on Account) Document => quarantine::list,
     POST "/v1/pipelines/{pipeline}/reload" (ReloadPipeline on Pipeline) Document => quarantine::reload,
+    GET "/v1/pipelines/{pipeline}/warnings" (ListPipelineWarnings on Pipeline) Document => warnings::list,
     GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream("from") => events::of_pipeline,
     GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log"
         (GetLog on Pipeline) Stream("follow") => logs::log,

@@ -24,5 +24,6 @@ mod secrets;
 mod state;
 mod statuses;
 mod tags;
+mod warnings;
 mod webhooks;
 mod world;
