@@ -251,7 +251,7 @@ async fn bad_cases_are_told_with_their_place() {
     check_problems(
         &[("x/case.toml", plain), ("x/input/Source/a.txt", "a")],
         expect![
-            "x/case.toml: the folder input/ means nothing; there may be inputs, outputs, directories, directories-after, scratch"
+            "x/case.toml: the folder input/ means nothing; there may be inputs, outputs, directories, directories-after, scratch, caches"
         ],
     )
     .await;

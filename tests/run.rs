@@ -205,7 +205,8 @@ fn rules_decide_whether_a_stage_is_entered() {
     run("main", json!([branch])).check(0, &["[Publish/beforeEntry/Branch] succeeded", "test succeeded"]);
     assert!(home.path("public/current").exists());
     let nobody = rule("Moon", "FullMoon", json!({}));
-    run("main", json!([nobody])).check(2, &["beforeEntry.conditions[0].rules[0].ruleTypeId: Rule/AWS/FullMoon/1"]);
+    run("main", json!([nobody]))
+        .check(2, &["beforeEntry.conditions[0].rules[0].ruleTypeId: this host has no plugin for Rule/AWS/FullMoon/1"]);
 }
 
 #[test]

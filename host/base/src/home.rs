@@ -23,6 +23,7 @@ pub struct DataDirectory(PathBuf);
 const ENTRIES: &[&str] = &[
     "store",
     "artifacts",
+    "caches",
     "work",
     "jobs",
     "logs",
@@ -235,6 +236,32 @@ pub fn sync(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Else a start would take what the one before left for somebody else's.
+    #[test]
+    fn what_lies_in_a_data_directory_is_listed() {
+        let data = DataDirectory(PathBuf::from("/data"));
+        let places: [fn(&DataDirectory) -> PathBuf; 14] = [
+            DataDirectory::store,
+            DataDirectory::artifacts,
+            DataDirectory::work,
+            DataDirectory::caches,
+            DataDirectory::jobs,
+            DataDirectory::logs,
+            DataDirectory::compiled,
+            DataDirectory::components,
+            DataDirectory::images,
+            DataDirectory::plugins,
+            DataDirectory::credentials,
+            DataDirectory::secret_keys,
+            DataDirectory::stopped,
+            DataDirectory::endpoint,
+        ];
+        for place in places.map(|place| place(&data)) {
+            let name = place.strip_prefix("/data").unwrap().to_str().unwrap();
+            assert!(ENTRIES.contains(&name), "{name}");
+        }
+    }
 
     #[test]
     fn a_private_file_is_not_written_through_a_link() {

@@ -56,6 +56,14 @@ pub enum To {
 }
 
 impl To {
+    /// What lets it be at an address that is not public.
+    fn allowed_by(&self) -> &'static str {
+        match self {
+            Self::Address { .. } => "those who run the host allow its origin by `private` in [notifications]",
+            Self::Host { .. } => "allow it by `--private` of `pipewright connection create`",
+        }
+    }
+
     /// Where it is.
     pub fn url(&self) -> &str {
         match self {

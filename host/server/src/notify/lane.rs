@@ -71,14 +71,20 @@ async fn deliver(service: &Service, target: &Target, told: &FeedEvent, cause: &C
             Err(unsent) => unsent,
         };
         let pause = pause(attempts, random());
-        let (now, reason) = (clock.now_ms(), unsent.to_string());
+        let reason = match &unsent {
+            Unsent::NotPublic(_) => format!("{unsent}: {}", target.to.allowed_by()),
+            unsent => unsent.to_string(),
+        };
+        let now = clock.now_ms();
         let next = now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
         let is_given_up = match unsent {
             Unsent::Answered(status) => {
                 refusals += 1;
                 refusals >= REFUSALS_MAX || target.to.is_final(status)
             }
-            Unsent::Unreachable(_) => next > told.at.0.saturating_add(UNREACHABLE_MILLISECONDS_MAX),
+            Unsent::Unreachable(_) | Unsent::NotPublic(_) => {
+                next > told.at.0.saturating_add(UNREACHABLE_MILLISECONDS_MAX)
+            }
         };
         if is_given_up {
             let (name, id) = (&target.name, &told.id);

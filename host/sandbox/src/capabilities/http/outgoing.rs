@@ -50,8 +50,17 @@ pub enum Unsent {
     /// Nobody answered.
     #[error("{0}")]
     Unreachable(String),
+    /// What was asked for is at an address that may not be reached unless it is allowed.
+    #[error("{0}, which is not a public address")]
+    NotPublic(String),
     #[error("it answered with the status {0}")]
     Answered(u16),
+}
+
+impl From<String> for Unsent {
+    fn from(reason: String) -> Self {
+        Self::Unreachable(reason)
+    }
 }
 
 /// The origin of a URL that a request can be sent to, in the one form in which origins are compared.
@@ -67,21 +76,20 @@ impl Connector {
 
     pub(super) async fn post_within(&self, limit: Duration, outgoing: Outgoing) -> Result<(), Unsent> {
         let status = timeout(limit, self.exchange(outgoing)).await;
-        match status.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs()))) {
-            Ok(200..=299) => Ok(()),
-            Ok(status) => Err(Unsent::Answered(status)),
-            Err(reason) => Err(Unsent::Unreachable(reason)),
+        match status.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs()).into()))? {
+            200..=299 => Ok(()),
+            status => Err(Unsent::Answered(status)),
         }
     }
 
-    async fn exchange(&self, outgoing: Outgoing) -> Result<u16, String> {
+    async fn exchange(&self, outgoing: Outgoing) -> Result<u16, Unsent> {
         let Outgoing { url, headers, body, private } = outgoing;
         let uri: Uri = url.parse().map_err(|_| "it has no URL that can be read".to_owned())?;
-        let origin = Origin::of(&uri).ok_or("its URL is not one of http or https")?;
+        let origin = Origin::of(&uri).ok_or_else(|| "its URL is not one of http or https".to_owned())?;
         let grant = HttpGrant { tls: origin.tls, host: origin.host.clone(), port: origin.port, private };
         let tcp = self.connect(&grant, CONNECT_MAX).await.map_err(|refused| match refused {
-            NotConnected::NotPublic(address) => format!("{origin} is at {address}, which is not a public address"),
-            NotConnected::Failed(reason) => reason,
+            NotConnected::NotPublic(address) => Unsent::NotPublic(format!("{origin} is at {address}")),
+            NotConnected::Failed(reason) => reason.into(),
         })?;
         let failed = |outcome: crate::seam::HostCallOutcome| outcome.text().unwrap_or_default().to_owned();
         let stream = secured(self, &origin, tcp).await.map_err(|failure| failed(failure.outcome))?;

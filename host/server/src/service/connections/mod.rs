@@ -229,7 +229,9 @@ pub async fn deliver(
             let of = Of { service, context: &context, pipeline, declaration: &declaration, connection: &name, told };
             for (action, trigger) in of.triggers() {
                 let token = format!("connection:{key}:{number}:{}:{content}", action.name);
-                outcomes.add(&pipeline_name, of.start(action, &trigger, token).await);
+                // Boxed: it is large, and this function is deep already.
+                let started = Box::pin(of.start(action, &trigger, token)).await;
+                outcomes.add(&pipeline_name, started);
             }
         }
     }
