@@ -4,12 +4,12 @@
 Owns the provider's reading of an answer: it flattens a pipeline into blocks, and plans a change wherever a block differs from the
 configuration. Must not know the server."""
 
-import configparser
 import copy
 import sys
 
-import boto3
 import botocore.exceptions
+
+from provider import client_of, plan
 
 ROLE = "arn:aws:iam::000000000000:role/pipeline"
 
@@ -96,11 +96,6 @@ def flatten(pipeline, tags):
     }
 
 
-def plan(configuration, state):
-    """The arguments that a plan would change."""
-    return sorted(name for name in configuration if configuration[name] != state.get(name))
-
-
 class Resource:
     def __init__(self, client):
         self.client = client
@@ -136,13 +131,7 @@ class Resource:
 
 
 def main(endpoint, credentials):
-    key = configparser.ConfigParser()
-    key.read(credentials)
-    client = boto3.client(
-        "codepipeline", region_name="us-east-1", endpoint_url=endpoint,
-        aws_access_key_id=key["default"]["aws_access_key_id"],
-        aws_secret_access_key=key["default"]["aws_secret_access_key"],
-    )
+    client = client_of("codepipeline", endpoint, credentials)
     resource = Resource(client)
     assert resource.read("released") is None
     state = resource.create(CONFIGURATION)

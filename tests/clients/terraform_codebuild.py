@@ -4,12 +4,12 @@
 Owns the provider's reading of an answer: it flattens a project into blocks, and plans a change wherever a block differs from the
 configuration. Must not know the server."""
 
-import configparser
 import copy
 import sys
 
-import boto3
 import botocore.exceptions
+
+from provider import client_of, plan
 
 ROLE = "arn:aws:iam::000000000000:role/build"
 
@@ -178,11 +178,6 @@ def flatten(project):
     }
 
 
-def plan(configuration, state):
-    """The arguments that a plan would change."""
-    return sorted(name for name in configuration if configuration[name] != state.get(name))
-
-
 class Resource:
     def __init__(self, client):
         self.client = client
@@ -208,13 +203,7 @@ class Resource:
 
 
 def main(endpoint, credentials):
-    key = configparser.ConfigParser()
-    key.read(credentials)
-    client = boto3.client(
-        "codebuild", region_name="us-east-1", endpoint_url=endpoint,
-        aws_access_key_id=key["default"]["aws_access_key_id"],
-        aws_secret_access_key=key["default"]["aws_secret_access_key"],
-    )
+    client = client_of("codebuild", endpoint, credentials)
     resource = Resource(client)
     state = resource.create(CONFIGURATION)
     assert plan(CONFIGURATION, state) == [], f"the second plan differs in {plan(CONFIGURATION, state)}: {state}"
