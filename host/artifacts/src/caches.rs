@@ -157,16 +157,17 @@ impl Caches {
         self.entries.join(format!("{account:012}"))
     }
 
+    fn of_space(&self, space: &Space) -> PathBuf {
+        self.of_account(space.account).join(Digest::of(space.name.as_bytes()).to_string())
+    }
+
     fn place(&self, space: &Space, key: &str) -> PathBuf {
-        let [space_name, key] = [&space.name, key].map(|text| Digest::of(text.as_bytes()).to_string());
-        self.of_account(space.account).join(space_name).join(key)
+        self.of_space(space).join(Digest::of(key.as_bytes()).to_string())
     }
 
     fn fallback(&self, space: &Space, fallbacks: &[String]) -> io::Result<Option<PathBuf>> {
-        let place = self.place(space, "");
-        let Some(folder) = place.parent() else { return Ok(None) };
         let mut kept = Vec::new();
-        for (path, used) in files(folder)? {
+        for (path, used) in files(&self.of_space(space))? {
             kept.extend(read(&path)?.map(|entry| (used, path, entry.key)));
         }
         let last = |prefix: &String| kept.iter().filter(|(_, _, key)| key.starts_with(prefix.as_str())).max();

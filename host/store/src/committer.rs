@@ -131,15 +131,13 @@ pub(super) struct Desk {
     /// After how many such groups the next commit is taken to come alone. Never on a single core: whoever commits holds up
     /// its thread until the disk has answered, and there would be no other one to show that more has come.
     alone_min: u32,
-    stopped: Arc<OnceLock<String>>,
 }
 
 impl Desk {
     pub(super) fn new(committer: Committer) -> Self {
-        let stopped = Arc::clone(&committer.stopped);
         let several = thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
         let alone_min = if several { ALONE_GROUPS_MIN } else { u32::MAX };
-        Self { committer: Mutex::new(committer), alone: AtomicU32::new(0), alone_min, stopped }
+        Self { committer: Mutex::new(committer), alone: AtomicU32::new(0), alone_min }
     }
 
     /// Runs until every sender of the queue is gone, or writing fails.
@@ -175,7 +173,7 @@ impl Desk {
         first: Request,
         more: impl FnMut() -> Option<Request>,
     ) -> Option<Option<Request>> {
-        if self.stopped.get().is_some() {
+        if committer.stopped.get().is_some() {
             return None;
         }
         let done = panic::catch_unwind(AssertUnwindSafe(|| committer.group(first, more)));
@@ -189,7 +187,7 @@ impl Desk {
             }
             Err(reason) => {
                 // It is set already unless it panicked.
-                let _ = self.stopped.set(reason);
+                let _ = committer.stopped.set(reason);
                 committer.watchers.close();
                 None
             }
