@@ -32,6 +32,8 @@ pub use signature::SigningSecret;
 const DELIVERIES_AT_ONCE_MAX: usize = 64;
 /// And of one account. Stops an account whose targets hang from being waited for by every other.
 const DELIVERIES_OF_ACCOUNT_MAX: usize = 8;
+/// What the host calls itself where it asks others.
+pub const USER_AGENT: &str = concat!("pipewright/", env!("CARGO_PKG_VERSION"));
 
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +165,7 @@ impl Notify {
         let (body, seconds) = (Bytes::from(told.event.to_string()), now / 1000);
         let headers = vec![
             ("content-type", "application/json".to_owned()),
-            ("user-agent", concat!("pipewright/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("user-agent", USER_AGENT.to_owned()),
             ("webhook-id", told.id.clone()),
             ("webhook-timestamp", seconds.to_string()),
             ("webhook-signature", secret.sign(&told.id, seconds, &body)),

@@ -29,8 +29,7 @@ pub async fn deliver(
     let (parts, body) = request.into_parts();
     let found = webhooks::at(&api.service, &account, &name, &key).await;
     let to = format!("webhook {account}/{name}");
-    let found = found.map(|found| (found.0, found)).map_err(ApiError::from);
-    take(&api, found, &to, parts, body, |api, (account, webhook), delivery| async move {
+    take(&api, found.map_err(ApiError::from), &to, parts, body, |api, (account, webhook), delivery| async move {
         webhooks::deliver(&api.service, account, webhook, delivery).await.map_err(ApiError::from)
     })
     .await
@@ -45,9 +44,8 @@ pub async fn tell(
     let (parts, body) = request.into_parts();
     let found = connections::at(&api.service, &account, &name, &key).await;
     let to = format!("connection {account}/{name}");
-    let found = found.map(|found| (found.0, found)).map_err(ApiError::from);
-    take(&api, found, &to, parts, body, |api, found, delivery| async move {
-        connections::deliver(&api.service, found, delivery).await.map_err(ApiError::from)
+    take(&api, found.map_err(ApiError::from), &to, parts, body, |api, (account, found), delivery| async move {
+        connections::deliver(&api.service, account, found, delivery).await.map_err(ApiError::from)
     })
     .await
 }
@@ -59,7 +57,7 @@ async fn take<T: Send + 'static, F>(
     to: &str,
     parts: Parts,
     body: Body,
-    judge: impl FnOnce(Arc<Api>, T, Delivery) -> F + Send + 'static,
+    judge: impl FnOnce(Arc<Api>, (u64, T), Delivery) -> F + Send + 'static,
 ) -> Result<Response<Body>, ApiError>
 where
     F: Future<Output = Result<Delivered, ApiError>> + Send + 'static,
@@ -67,7 +65,7 @@ where
     let from = parts.extensions.get::<Arc<Peer>>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address());
     let judged = async {
         let inside = match found {
-            Ok((account, found)) => api.doors.enter(account, to).map(|inside| (found, inside)),
+            Ok(found) => api.doors.enter(found.0, to).map(|inside| (found, inside)),
             Err(error) => Err(error),
         };
         let (found, inside) = match inside {

@@ -11,6 +11,8 @@ use pipewright_sandbox::grants::SecretValue;
 use pipewright_text::cut_chars;
 use serde_json::{Value, json};
 
+use crate::notify::USER_AGENT;
+
 /// As many as GitHub takes, the fewest of all.
 const DESCRIPTION_CHARS_MAX: usize = 140;
 /// Of what Bitbucket knows a status by.
@@ -70,10 +72,7 @@ impl Api<'_> {
 
     fn headers(&self) -> Vec<Header> {
         let token = self.token.expose();
-        let mut headers = vec![
-            ("content-type", "application/json".to_owned()),
-            ("user-agent", concat!("pipewright/", env!("CARGO_PKG_VERSION")).to_owned()),
-        ];
+        let mut headers = vec![("content-type", "application/json".to_owned()), ("user-agent", USER_AGENT.to_owned())];
         match (self.connection.kind, &self.connection.username) {
             (Kind::GitHub, _) => {
                 headers.push(("authorization", format!("Bearer {token}")));

@@ -182,19 +182,25 @@ pub async fn configure(
 }
 
 /// The connection at an address, by the parts of its path.
-pub async fn at(service: &Service, account: &str, name: &str, key: &str) -> Result<(u64, String, Kept), ServiceError> {
+pub async fn at(
+    service: &Service,
+    account: &str,
+    name: &str,
+    key: &str,
+) -> Result<(u64, (String, Kept)), ServiceError> {
     let nothing = || ServiceError::not_found("There is nothing at this path");
     let account =
         account_number(account).filter(|account| service.host.accounts().contains(account)).ok_or_else(nothing)?;
     let kept = service.driver().account_part(account, &part(name)).await?.ok_or_else(nothing)?;
     let kept: Kept = serde_json::from_slice(&kept).map_err(ServiceError::host)?;
-    if is_same(key, &kept.key) { Ok((account, name.to_owned(), kept)) } else { Err(nothing()) }
+    if is_same(key, &kept.key) { Ok((account, (name.to_owned(), kept))) } else { Err(nothing()) }
 }
 
 /// A host tells of something: starts the pipelines that are for it (S236 to S238). What it says again starts nothing again.
 pub async fn deliver(
     service: &Service,
-    (account, name, Kept { connection, key, .. }): (u64, String, Kept),
+    account: u64,
+    (name, Kept { connection, key, .. }): (String, Kept),
     delivery: Delivery,
 ) -> Result<Delivered, ServiceError> {
     let mut context = Context::of_host("connection", Source::Webhook, account);

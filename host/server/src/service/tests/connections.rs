@@ -69,8 +69,8 @@ impl Hub {
             self.url.strip_prefix("https://ci.example/v1/connections/").unwrap().split('/').collect();
         let service = &self.world.service;
         let delivered = self.world.run(async {
-            let found = connections::at(service, parts[0], parts[1], parts[2]).await?;
-            connections::deliver(service, found, delivery).await
+            let (account, found) = connections::at(service, parts[0], parts[1], parts[2]).await?;
+            connections::deliver(service, account, found, delivery).await
         });
         delivered.map(|delivered| json!(format!("{delivered:?}"))).map_err(|error| words(&error))
     }
