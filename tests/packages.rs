@@ -81,13 +81,27 @@ async fn a_server_loads_what_is_installed_and_nothing_else() {
     let load = async || -> anyhow::Result<Plugins> {
         let sandbox = sandbox();
         let plugins = Plugins::load(&sandbox, &[], None).await.unwrap();
-        let components = Installed::open(&data, None)?.components().collect::<Result<_, _>>()?;
+        let components = Installed::open(&data, None)?.components().await?.into_iter().collect::<Result<_, _>>()?;
         assert!(plugins.load_installed(&sandbox, 0, components).await.is_empty());
         Ok(plugins)
     };
     let id = serde_json::json!({ "category": "Invoke", "owner": "Custom", "provider": "Packaged", "version": "1" });
     let id = serde_json::from_value(id).unwrap();
     assert_eq!(load().await.unwrap().catalogue(0).bound(&id).unwrap().about.version, "1.0.0");
+
+    // The policy of today counts, not that of when it was installed.
+    let policy = world.path("data/plugins/policy.toml");
+    let trusted = fs::read(&policy).unwrap();
+    world.policy("[names.\"team/*\"]\nkeys = [\"../../jo.key.pub\"]\n");
+    let error = load().await.err().unwrap().to_string();
+    assert!(error.contains("the package team/packaged is not trusted: none of its signatures"), "{error}");
+    fs::remove_file(&policy).unwrap();
+    let error = load().await.err().unwrap().to_string();
+    assert!(error.contains("no key may sign for this name"), "{error}");
+    world.policy("keys = 1");
+    let error = load().await.err().unwrap().to_string();
+    assert!(error.contains("policy.toml"), "{error}");
+    fs::write(&policy, trusted).unwrap();
 
     let installed = Installed::open(&data, None).unwrap();
     let entry = installed.active().next().unwrap();
@@ -437,9 +451,16 @@ fn a_key_counts_for_its_names_and_once() {
     world.policy("[names.\"team/*\"]\nkeys = [\"../../maria.key.pub\", \"../../jo.key.pub\"]\nsignatures = 2\n");
     world.publish(NAME, "1.0.0", &[], "maria");
     world.publish(NAME, "1.0.0", &[], "maria");
-    world.run(&["add", &first, "--yes"]).refused(2, "those that count are by 1 different keys; the policy wants 2");
-    world.publish(NAME, "1.0.0", &[], "jo");
+    world.run(&["add", &first, "--yes"]).refused(2, "its signatures are by one key that counts; the policy wants 2");
+    world.policy("[names.\"team/*\"]\nkeys = [\"../../maria.key.pub\", \"../../jo.key.pub\"]\n");
     world.run(&["add", &first, "--yes"]).succeeded();
+    // What is signed later is taken up, once.
+    world.publish(NAME, "1.0.0", &[], "jo");
+    let again = || world.run(&["add", &first, "--yes"]).succeeded();
+    assert!(again().contains("is installed already; what was signed since is kept with it"));
+    assert!(again().trim_end().ends_with("is installed already"));
+    world.policy("[names.\"team/*\"]\nkeys = [\"../../maria.key.pub\", \"../../jo.key.pub\"]\nsignatures = 2\n");
+    world.run(&["verify"]).succeeded();
 
     world.policy("");
     assert_eq!(world.run(&["verify"]).code, 1);
@@ -458,6 +479,11 @@ fn a_version_never_changes() {
     let again = format!("{}:1.0.0", world.reference("team/again"));
     world.run(&["add", &again, "--yes"]).refused(2, "is locked with the digest sha256:");
     world.run(&["upgrade", NAME, &again]).refused(2, "is locked with the digest sha256:");
+    // Nor does another version in its place make it forget.
+    world.publish(NAME, "1.1.0", &[], "maria");
+    world.run(&["upgrade", NAME]).succeeded();
+    world.run(&["upgrade", NAME, &again, "--allow-downgrade"]).refused(2, "is locked with the digest sha256:");
+    world.run(&["upgrade", NAME, &first, "--allow-downgrade"]).succeeded();
 }
 
 #[test]

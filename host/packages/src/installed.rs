@@ -91,9 +91,21 @@ impl Installed {
         self.lock.active()
     }
 
-    /// Their components, each with its name; or why one is not what the lock says.
-    pub fn components(&self) -> impl Iterator<Item = Result<(String, Vec<u8>), PackageError>> {
-        self.active().map(|entry| Ok((entry.label(), self.component(entry)?)))
+    /// Their components, each with its name; or why one is not what the lock says, or is not trusted today: a key that signed it
+    /// may have been taken back since.
+    ///
+    /// # Errors
+    /// The policy cannot be read, so that nothing is trusted.
+    pub async fn components(&self) -> Result<Vec<Result<(String, Vec<u8>), PackageError>>, PackageError> {
+        let mut components = Vec::new();
+        if self.active().next().is_none() {
+            return Ok(components);
+        }
+        let policy = self.policy()?;
+        for entry in self.active() {
+            components.push(self.verified(entry, &policy).await.map(|component| (entry.label(), component)));
+        }
+        Ok(components)
     }
 
     /// The one that a name means, as `team/name`, `team/name@1` or `team/name@1.2.3`.
@@ -157,6 +169,18 @@ impl Installed {
         self.commit()
     }
 
+    /// Takes up the signatures that an installed package got since; false if there are none. Signatures that are gone are kept.
+    pub fn take_signatures(&mut self, candidate: &Candidate) -> Result<bool, PackageError> {
+        let _alone = self.begin()?;
+        let new = entry(candidate, State::Active);
+        let Some(there) = self.lock.more_signed(&new) else { return Ok(false) };
+        candidate.signed.blobs().try_for_each(|part| self.blobs.put(part).map(drop))?;
+        self.blobs.sync()?;
+        self.lock.put(there);
+        self.commit()?;
+        Ok(true)
+    }
+
     /// What an upgrade to a package means; none if it is there already.
     pub fn may_upgrade(&self, candidate: &Candidate, allow_downgrade: bool) -> Result<Option<Upgrade>, PackageError> {
         let new = entry(candidate, State::Active);
@@ -211,6 +235,7 @@ impl Installed {
         let is_meant = |entry: &Entry| entry.name == name && version.is_none_or(|version| *version == entry.version);
         let (removed, kept) = self.lock.plugin.drain(..).partition(is_meant);
         self.lock.plugin = kept;
+        self.lock.forget(name);
         if Vec::is_empty(&removed) {
             let version = version.map(|version| format!(" {version}")).unwrap_or_default();
             return Err(PackageError::Missing(format!("an installed plugin {name}{version}")));
@@ -225,14 +250,15 @@ impl Installed {
         let policy = self.policy()?;
         let mut problems = Vec::new();
         for entry in self.entries() {
-            if let Err(error) = self.verify_one(entry, &policy).await {
+            if let Err(error) = self.verified(entry, &policy).await {
                 problems.push(error);
             }
         }
         Ok(problems)
     }
 
-    async fn verify_one(&self, entry: &Entry, policy: &Policy) -> Result<(), PackageError> {
+    /// The component of a package that is what the lock says, and trusted by this policy.
+    async fn verified(&self, entry: &Entry, policy: &Policy) -> Result<Vec<u8>, PackageError> {
         let candidate = Candidate::read(self.origin(entry), policy).await?;
         let head = &candidate.signed.head;
         let asks = asks(&candidate.facts());
@@ -241,7 +267,7 @@ impl Installed {
             let reason = "the lock says something else of it".to_owned();
             return Err(PackageError::False { package: entry.label(), reason });
         }
-        self.component(entry).map(|_| ())
+        self.component(entry)
     }
 
     /// No two plugins may serve one action type: which of them would is not to depend on chance.

@@ -15,6 +15,8 @@ use crate::plugins::{Notice, NoticeKind, Noticed};
 const FORMAT: u32 = 1;
 /// A larger lock is refused.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Of one plugin; the earliest go.
+const REPLACED_COUNT_MAX: usize = 100;
 const HEADER: &str = "# What is installed, pinned by digest. Written by `pipewright plugin`; not to be edited.\n\n";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +29,19 @@ pub(super) struct Lock {
     /// installed need not reach a server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notice: Vec<Noticed>,
+    /// What others took the place of, the latest last: a version that comes back is to be the same. Gone with the plugin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    replaced: Vec<Replaced>,
+}
+
+/// A version that was there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replaced {
+    name: String,
+    version: Version,
+    #[serde(with = "oci")]
+    manifest: Digest,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,7 +103,7 @@ impl Lock {
         let wrong = |problem: String| PackageError::Host(anyhow::anyhow!("{}: {problem}", path.display()));
         let text = match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { format: FORMAT, plugin: Vec::new(), notice: Vec::new() });
+                return Ok(Self { format: FORMAT, plugin: Vec::new(), notice: Vec::new(), replaced: Vec::new() });
             }
             Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
                 return Err(wrong(format!("larger than {FILE_BYTES_MAX} bytes")));
@@ -183,24 +198,55 @@ impl Lock {
 
     /// Puts it in; one that is active takes the place of the others of its major.
     pub fn put(&mut self, new: Entry) {
-        self.plugin.retain(|entry| {
+        let stays = |entry: &mut Entry| {
             let same_major = entry.name == new.name && entry.version.major == new.version.major;
             !same_major || new.state == State::Pending && entry.state == State::Active
+        };
+        let goes = self.plugin.extract_if(.., |entry| !stays(entry));
+        let goes: Vec<_> = goes.filter(|entry| entry.version != new.version).collect();
+        self.replaced.retain(|replaced| replaced.name != new.name || replaced.version != new.version);
+        for Entry { name, version, manifest, .. } in goes {
+            self.replaced.push(Replaced { name, version, manifest });
+        }
+        let of_plugin = self.replaced.iter().filter(|replaced| replaced.name == new.name).count();
+        let mut too_many = of_plugin.saturating_sub(REPLACED_COUNT_MAX);
+        self.replaced.retain(|replaced| {
+            let goes = too_many > 0 && replaced.name == new.name;
+            too_many -= usize::from(goes);
+            !goes
         });
         self.plugin.push(new);
     }
 
+    /// Nothing is left of a plugin that is installed no more.
+    pub fn forget(&mut self, name: &str) {
+        if !self.plugin.iter().any(|entry| entry.name == name) {
+            self.replaced.retain(|replaced| replaced.name != name);
+        }
+    }
+
+    /// What is there of this very package, with its signatures of now, if they are by more keys.
+    pub fn more_signed(&self, new: &Entry) -> Option<Entry> {
+        let there = self.plugin.iter().find(|entry| entry.name == new.name && entry.version == new.version)?;
+        let is_more = there.manifest == new.manifest
+            && new.signers.len() > there.signers.len()
+            && there.signers.iter().all(|signer| new.signers.contains(signer));
+        is_more.then(|| Entry { state: there.state, source: there.source.clone(), ..new.clone() })
+    }
+
     /// Whether this very package is there.
     fn holds(&self, new: &Entry) -> Result<bool, PackageError> {
-        match self.plugin.iter().find(|entry| entry.name == new.name && entry.version == new.version) {
-            None => Ok(false),
-            Some(there) if there.manifest == new.manifest => Ok(true),
-            Some(there) => Err(PackageError::Refused(format!(
+        let is_same = |name: &String, version: &Version| *name == new.name && *version == new.version;
+        let there = self.plugin.iter().find(|entry| is_same(&entry.name, &entry.version)).map(|entry| entry.manifest);
+        let was = || self.replaced.iter().find(|was| is_same(&was.name, &was.version)).map(|was| was.manifest);
+        match there.or_else(was) {
+            Some(known) if known != new.manifest => Err(PackageError::Refused(format!(
                 "{} is locked with the digest {}, and what is offered now has {}: a version never changes",
-                there.label(),
-                oci::text(&there.manifest),
+                new.label(),
+                oci::text(&known),
                 oci::text(&new.manifest)
             ))),
+            _ => Ok(there.is_some()),
         }
     }
 }
@@ -231,7 +277,7 @@ mod tests {
     }
 
     fn lock(entries: &[Entry]) -> Lock {
-        Lock { format: FORMAT, plugin: entries.to_vec(), notice: Vec::new() }
+        Lock { format: FORMAT, plugin: entries.to_vec(), notice: Vec::new(), replaced: Vec::new() }
     }
 
     #[test]
@@ -321,15 +367,50 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_comes_back_is_the_same() {
+        let mut lock = lock(&[active("1.0.0"), active("2.0.0")]);
+        lock.put(active("1.1.0"));
+        let other = entry("1.0.0", State::Active, &[]);
+        let error = lock.may_upgrade(&other, true).unwrap_err().to_string();
+        assert!(error.contains("team/name 1.0.0 is locked with the digest"), "{error}");
+        assert!(lock.may_upgrade(&active("1.0.0"), true).unwrap().is_some());
+        for patch in 0..=REPLACED_COUNT_MAX {
+            lock.put(active(&format!("1.2.{patch}")));
+        }
+        assert_eq!(lock.replaced.len(), REPLACED_COUNT_MAX);
+        assert!(lock.may_upgrade(&other, true).unwrap().is_some(), "the earliest is forgotten");
+        lock.plugin.clear();
+        lock.forget("team/name");
+        assert_eq!(lock.replaced, []);
+    }
+
+    #[test]
+    fn signatures_that_were_added_are_taken_up() {
+        let signed =
+            |by: &[&str]| Entry { signers: by.iter().map(|key| (*key).to_owned()).collect(), ..active("1.0.0") };
+        let check = |there: &[&str], now: &[&str], expected: bool| {
+            let found = lock(&[signed(there)]).more_signed(&signed(now));
+            assert_eq!(found.map(|entry| entry.signers), expected.then(|| signed(now).signers), "{there:?}, {now:?}");
+        };
+        check(&["maria"], &["maria", "jo"], true);
+        check(&["maria"], &["maria"], false);
+        check(&["maria", "jo"], &["jo"], false);
+        check(&["maria"], &["jo", "kim"], false);
+        assert_eq!(lock(&[signed(&["maria"])]).more_signed(&entry("1.0.0", State::Active, &[])), None);
+    }
+
+    #[test]
     fn it_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.toml");
         let mut written = lock(&[active("2.0.0"), active("1.0.0")]);
+        written.put(active("1.1.0"));
         let notice = Notice { kind: NoticeKind::Deprecated, reason: "old".to_owned() };
         written.notice = vec![Noticed { name: "team/name".to_owned(), version: "1.0.0".to_owned(), notice }];
         written.write(&path).unwrap();
         assert_eq!(Lock::read(&path).unwrap().notice, written.notice);
-        assert_eq!(Lock::read(&path).unwrap().plugin, [active("1.0.0"), active("2.0.0")]);
+        assert_eq!(Lock::read(&path).unwrap().plugin, [active("1.1.0"), active("2.0.0")]);
+        assert_eq!(Lock::read(&path).unwrap().replaced, written.replaced);
         std::fs::write(&path, "format = 2").unwrap();
         assert!(Lock::read(&path).unwrap_err().to_string().contains("format 2"));
     }

@@ -152,7 +152,9 @@ impl Policy {
         }
         let mut reason = match (signatures.len(), signers.len()) {
             (0, _) => "it has no signature".to_owned(),
-            (all, valid) => format!("of its {all} signatures, those that count are by {valid} different keys"),
+            (_, 0) => "none of its signatures is by a key that counts".to_owned(),
+            (_, 1) => "its signatures are by one key that counts".to_owned(),
+            (_, keys) => format!("its signatures are by {keys} different keys that count"),
         };
         reason.push_str(&format!("; the policy wants {} for {name}", rule.signatures));
         for problem in problems {
@@ -253,7 +255,7 @@ mod tests {
         check("team/name", &[maria, jo], Ok(2));
         check("team/name", &[maria, jo, maria], Ok(2));
         check("team/name", &[maria], Err("by 1 different keys; the policy wants 2"));
-        check("team/name", &[maria, maria], Err("of its 2 signatures, those that count are by 1 different keys"));
+        check("team/name", &[maria, maria], Err("its signatures are by one key that counts"));
         check("team/name", &[], Err("it has no signature"));
         check("team/own", &[jo], Ok(1));
         check("team/own", &[maria], Err("none of the keys that count"));

@@ -122,7 +122,8 @@ impl AccountPlugins {
         let actions = &self.host.actions;
         let installed = self.installed(account)?;
         let (mut components, mut faults) = (Vec::new(), Vec::new());
-        for component in installed.components() {
+        let verified = installed.components().await.unwrap_or_else(|fault| vec![Err(fault)]);
+        for component in verified {
             match component {
                 Ok(component) => components.push(component),
                 Err(fault) => faults.push(AccountPluginsError::from(fault)),

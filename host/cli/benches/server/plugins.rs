@@ -111,7 +111,7 @@ impl Caller {
         let data = DataDirectory::open(data)?;
         let sandbox = sandbox_with_compiler(data.compiled(), env!("CARGO_BIN_EXE_pipewright").into())?;
         let plugins = Plugins::load(&sandbox, &[], None).await?;
-        let components = Installed::open(&data, None)?.components().collect::<Result<_, _>>()?;
+        let components = Installed::open(&data, None)?.components().await?.into_iter().collect::<Result<_, _>>()?;
         anyhow::ensure!(plugins.load_installed(&sandbox, ACCOUNT, components).await.is_empty(), "it is loaded");
         let host = Host::open(&data, Identity::default(), sandbox, plugins, GrantBook::one(GrantsFile::default()))?;
         let declaration: PipelineDeclaration = serde_json::from_value(crate::pipelines::with_approval("bench"))?;

@@ -41,7 +41,7 @@ pub(super) async fn add(
     let candidate = Candidate::read(origin, &installed.policy()?).await?;
     let label = candidate.label();
     if !installed.may_add(&candidate)? {
-        say!("{label} is installed already");
+        package::say_it_is_there(installed, &candidate)?;
         return Ok(true);
     }
     package::introduce(&candidate.facts(), sandbox).await?;

@@ -13,7 +13,7 @@ use pipewright_aws::auth::profile::{DEFAULT, ProfileError, ca_bundle, read_crede
 use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{self, PluginError};
-use pipewright_packages::{Facts, Installed, Options, Origin, Package, Policy, Reference, Registry};
+use pipewright_packages::{Candidate, Facts, Installed, Options, Origin, Package, Policy, Reference, Registry};
 use pipewright_runner::host;
 use pipewright_server::config;
 
@@ -200,6 +200,13 @@ pub(super) async fn introduce(facts: &Facts, sandbox: &Sandbox) -> Result<(), En
 pub(super) fn ask_in_words(ask: &Ask) -> String {
     let wanted = plugins::ask_in_words(&ask.capability);
     if ask.reason.is_empty() { wanted } else { format!("{wanted}: {}", in_one_quote(&ask.reason)) }
+}
+
+/// Of a package that is installed: somebody may have signed it since.
+pub(super) fn say_it_is_there(installed: &mut Installed, candidate: &Candidate) -> Result<(), Ended> {
+    let taken = if installed.take_signatures(candidate)? { "; what was signed since is kept with it" } else { "" };
+    say!("{} is installed already{taken}", candidate.label());
+    Ok(())
 }
 
 /// Asks on the terminal, unless the answer was given in advance.

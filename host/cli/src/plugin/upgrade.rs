@@ -45,7 +45,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         return Err(PackageError::Refused(format!("{label} is no version of {}", entry.name)).into());
     }
     let (facts, version) = (candidate.facts(), candidate.version().clone());
-    if installed.may_upgrade(&candidate, arguments.allow_downgrade)?.is_some() {
+    if installed.may_upgrade(&candidate, arguments.allow_downgrade)?.is_none() {
+        package::say_it_is_there(&mut installed, &candidate)?;
+    } else {
         let fetched = candidate.fetch(&sandbox).await?;
         if let Some(upgrade) = installed.upgrade(&fetched, arguments.allow_downgrade)? {
             if upgrade.widened.is_empty() {
@@ -58,7 +60,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     }
     let there = installed.find(&format!("{}@{version}", entry.name))?;
     if there.state == State::Active {
-        say!("{label} is installed already");
         return Ok(ExitCode::from(exit::SUCCEEDED));
     }
     let manifest = there.manifest;
