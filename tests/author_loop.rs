@@ -29,7 +29,7 @@ impl Desk {
 
     /// An invoke plugin that does this first.
     fn plugin(&self, name: &str, deed: &str) {
-        self.command(0, &["plugin", "new", &format!("acme/{name}"), "--kind", "invoke"]);
+        self.begin(name, "invoke");
         fs::remove_dir_all(self.path(&format!("{name}/cases"))).expect("the template's own");
         self.replace(
             &format!("{name}/src/lib.rs"),
@@ -42,7 +42,7 @@ impl Desk {
 #[test]
 fn a_mistake_is_told_in_the_compilers_words() {
     let desk = Desk::new();
-    desk.command(0, &["plugin", "new", "acme/count", "--kind", "build"]);
+    desk.begin("count", "build");
     desk.replace(
         "count/src/lib.rs",
         "use pipewright_sdk::prelude::*;",
@@ -196,7 +196,7 @@ impl Drop for Watch {
 #[test]
 fn what_is_saved_is_built_and_tested_at_once() {
     let desk = Desk::new();
-    desk.command(0, &["plugin", "new", "acme/count", "--kind", "build"]);
+    desk.begin("count", "build");
     let watch = Watch::new(&desk, "count");
     watch.until(&["2 passed, 0 failed", "waiting for a change in count"]);
     desk.replace("count/src/lib.rs", "plugin! {", "const WRONG: u8 = \"text\";\n\nplugin! {");
@@ -210,7 +210,7 @@ fn what_is_saved_is_built_and_tested_at_once() {
 #[test]
 fn a_plugin_has_a_page_of_its_own() {
     let desk = Desk::new();
-    desk.command(0, &["plugin", "new", "acme/tell", "--kind", "deploy"]);
+    desk.begin("tell", "deploy");
     let said = [
         "# acme/tell 0.1.0",
         "## Deploy/Custom/Tell/1",

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -12,6 +13,9 @@ use crate::server::cache_home;
 
 /// A plugin that does nothing but what every plugin does is smaller; the shipped one, without debug information.
 const COMPONENT_BYTES_MAX: u64 = 100 * 1000;
+
+/// The lock of a plugin that was just begun.
+static LOCKED: OnceLock<String> = OnceLock::new();
 
 /// Where an author works.
 pub(crate) struct Desk {
@@ -52,6 +56,29 @@ impl Desk {
         said
     }
 
+    /// `plugin new acme/NAME`. What is the same in every plugin is neither looked up nor compiled again for this one: the versions
+    /// that the first one here got, and the SDK, whose files are as old as the program that carries them.
+    pub(crate) fn begin(&self, name: &str, kind: &str) -> String {
+        let said = self.command(0, &["plugin", "new", &format!("acme/{name}"), "--kind", kind]);
+        let (folder, lock) = (self.path(name), self.path(name).join("Cargo.lock"));
+        let locked = LOCKED.get_or_init(|| {
+            self.cargo(&folder, &["generate-lockfile"]);
+            std::fs::read_to_string(&lock).expect("the lock")
+        });
+        std::fs::write(lock, locked).expect("it is written");
+        let mut touch = Command::new("find");
+        touch.arg(folder.join("pipewright")).args([
+            "-exec",
+            "touch",
+            "-r",
+            env!("CARGO_BIN_EXE_pipewright"),
+            "{}",
+            "+",
+        ]);
+        assert!(touch.status().expect("find").success());
+        said
+    }
+
     pub(crate) fn check(&self, code: i32, arguments: &[&str], expected: &[&str]) {
         let said = self.command(code, arguments);
         for text in expected {
@@ -66,7 +93,8 @@ fn every_kind_of_plugin_begins_with_one_command() {
     let desk = Desk::new();
     for kind in ["source", "build", "test", "deploy", "approval", "invoke", "rule"] {
         let name = format!("my-{kind}");
-        desk.check(0, &["plugin", "new", &format!("acme/{name}"), "--kind", kind], &["src/lib.rs", "plugin test ."]);
+        let said = desk.begin(&name, kind);
+        assert!(said.contains("src/lib.rs") && said.contains("plugin test ."), "{said}");
         desk.check(0, &["plugin", "test", &name], &["ok ", " 0 failed"]);
         desk.check(0, &["plugin", "build", &name], &["dist/", "compiled in", &format!("acme/{name} 0.1.0"), "sha256:"]);
         // For a target that is named, and optimized, it has the macros in common with the component.
@@ -121,7 +149,7 @@ fn the_sdk_in_a_folder_is_renewed() {
 #[test]
 fn a_run_shows_everything_that_the_action_did() {
     let desk = Desk::new();
-    desk.command(0, &["plugin", "new", "acme/count", "--kind", "build"]);
+    desk.begin("count", "build");
     std::fs::create_dir(desk.path("docs")).expect("a folder");
     std::fs::write(desk.path("docs/a.md"), "one\ntwo\n").expect("a file");
     let run = ["plugin", "run", "count", "--input", "Source=docs", "--output", "Out"];
@@ -140,7 +168,7 @@ fn a_run_shows_everything_that_the_action_did() {
 #[test]
 fn cases_are_updated_for_review() {
     let desk = Desk::new();
-    desk.command(0, &["plugin", "new", "acme/count", "--kind", "build"]);
+    desk.begin("count", "build");
     let path = desk.path("count/cases/counts-lines/case.toml");
     let before = std::fs::read_to_string(&path).expect("the case");
     let wrong = before.replace("Lines = \"3\"", "Lines = \"4\"").replace("[\"3 lines\"]", "[\"4 lines\"]");
@@ -162,7 +190,7 @@ fn cases_are_updated_for_review() {
 #[test]
 fn a_denial_says_what_to_grant() {
     let desk = Desk::new();
-    desk.command(0, &["plugin", "new", "acme/tell", "--kind", "deploy"]);
+    desk.begin("tell", "deploy");
     std::fs::create_dir(desk.path("site")).expect("a folder");
     let service = TcpListener::bind("127.0.0.1:0").expect("an address");
     let origin = format!("http://{}", service.local_addr().expect("an address"));
@@ -189,7 +217,7 @@ fn a_denial_says_what_to_grant() {
 #[test]
 fn a_crash_is_told_with_the_stack() {
     let desk = Desk::new();
-    desk.command(0, &["plugin", "new", "acme/fall", "--kind", "approval"]);
+    desk.begin("fall", "approval");
     let source = desk.path("fall/src/lib.rs");
     let text = std::fs::read_to_string(&source).expect("the source");
     let call = "    // Called a first time";
@@ -215,7 +243,7 @@ fn a_crash_is_told_with_the_stack() {
 #[test]
 fn a_plugin_of_somebody_else_passes_its_cases_and_is_replayed() {
     let desk = Desk::new();
-    desk.command(0, &["plugin", "new", "acme/rollout", "--kind", "deploy"]);
+    desk.begin("rollout", "deploy");
     for own in ["src", "cases"] {
         std::fs::remove_dir_all(desk.path("rollout").join(own)).expect("the template's own");
     }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Notify};
 
+use crate::languages::{copy_cases, copy_folder, every_world};
 use crate::run::Home;
 use crate::tools;
 
@@ -73,37 +74,10 @@ async fn what_every_template_makes_passes_its_cases() {
     copy("javascript/every.mjs", "all/src/plugin.js");
     home.write("all/src/parts.mjs", &parts);
     packages(&home);
-    let worlds: String = KINDS.iter().map(|kind| format!("    include {kind}-plugin;\n")).collect();
-    let world =
-        format!("package pipewright:plugin@0.1.0;\n\n@since(version = 0.1.0)\nworld every-plugin {{\n{worlds}}}\n");
-    home.write("all/pipewright/wit/every.wit", &world);
+    home.write("all/pipewright/wit/every.wit", &every_world(&KINDS));
     let manifest = fs::read_to_string(all.join("package.json")).unwrap();
     home.write("all/package.json", &manifest.replace("build-plugin", "every-plugin"));
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-ts-too-late", "ok      web-crash", " 0 failed"]);
-}
-
-/// The cases of a folder, with a name before theirs, and an origin in the place of `{{origin}}`.
-fn copy_cases(from: &Path, all: &Path, name: &str, origin: &str) {
-    for case in fs::read_dir(from).unwrap() {
-        let case = case.unwrap();
-        let to = all.join("cases").join(format!("{name}-{}", case.file_name().display()));
-        copy_folder(&case.path(), &to);
-        let text = fs::read_to_string(to.join("case.toml")).unwrap();
-        fs::write(to.join("case.toml"), text.replace("{{origin}}", origin)).unwrap();
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// Two packages as npm would install them, of either kind of module.

@@ -1,8 +1,8 @@
-//! Plugins in Python, begun and built with the documented commands: each template passes its own cases, a deployment speaks to a
-//! real server, and `languages/` uses all of the layer. And what holds for every language; javascript.rs has JavaScript.
+//! What holds for every language but Rust, and what the tests of several of them have in common. `languages/` uses all of a layer;
+//! python.rs there has what is Python's, and javascript.rs what is JavaScript's.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -19,38 +19,17 @@ mod python;
 /// What a server heard: the authorization and the body of each request.
 type Heard = Arc<Mutex<Vec<(String, String)>>>;
 
-async fn check(language: &str, extension: &str, install: &dyn Fn(&Path)) -> Home {
-    let home = Home::new();
-    home.run(&["plugin", "new", "acme/index", "--kind", "build", "--lang", language]).check(0, &["plugin test ."]);
-    install(&home.path("index"));
-
-    // The whole layer in the place of the template, which tests/chain.rs builds: the same cases hold for both languages.
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/languages");
-    let source = fs::read_to_string(sources.join("everything").with_extension(extension)).unwrap();
-    home.write(&format!("index/src/plugin.{extension}"), &source);
-    fs::remove_dir_all(home.path("index/cases")).unwrap();
-    symlink(sources.join("cases").canonicalize().unwrap(), home.path("index/cases")).unwrap();
-    home.run(&["plugin", "test", "index"]).check(0, &["17 passed, 0 failed"]);
-
-    home.run(&["plugin", "new", "acme/ship-it", "--kind", "deploy", "--lang", language]).check(0, &["plugin test ."]);
-    install(&home.path("ship-it"));
-    let (port, heard) = serve().await;
-    home.write("ship-it/cases/real-server/inputs/Site/index.html", "");
-    home.write("ship-it/cases/real-server/token.txt", "a-secret-value");
-    home.write("ship-it/cases/real-server/case.toml", &case(port));
-    let said = ["ok      real-server", "ok      waits-for-the-service", "ok      reaches-nothing", " 0 failed"];
-    home.run(&["plugin", "test", "ship-it"]).check(0, &said);
-    let heard = heard.lock().unwrap();
+/// That the template of a deployment did what `deployment` makes it do.
+fn is_deployed(heard: &[(String, String)]) {
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    let [(posted_with, posted), (asked_with, _)] = &heard[..] else { panic!("{heard:?}") };
+    let [(posted_with, posted), (asked_with, _)] = heard else { panic!("{heard:?}") };
     assert_eq!([posted_with, asked_with], ["Bearer a-secret-value"; 2]);
     let posted: serde_json::Value = serde_json::from_str(posted).unwrap();
     assert_eq!(posted, serde_json::json!({ "files": { "index.html": empty } }));
-    home
 }
 
 /// A deployment that is first running and then done.
-async fn serve() -> (u16, Heard) {
+async fn deployments() -> (u16, Heard) {
     let hear = |heard: &Heard, headers: &HeaderMap, body: String| {
         let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         heard.lock().unwrap().push((authorization.to_owned(), body));
@@ -72,10 +51,11 @@ async fn serve() -> (u16, Heard) {
     (port, heard)
 }
 
-fn case(port: u16) -> String {
+/// The case of the template against it.
+fn deployment(port: u16) -> String {
     format!(
         r#"
-        action = "Deploy/Custom/ShipIt/1"
+        action = "Deploy/Custom/Deploy/1"
         settings = {{ Url = "http://127.0.0.1:{port}/deployments" }}
         network = true
 
@@ -92,6 +72,36 @@ fn case(port: u16) -> String {
         expected = {{ outcome = "succeeded", variables = {{ DeploymentId = "d-1" }}, external-id = "d-1" }}
         "#
     )
+}
+
+/// The cases of a folder, with a name before theirs, and an origin in the place of `{{origin}}`.
+pub(crate) fn copy_cases(from: &Path, all: &Path, name: &str, origin: &str) {
+    for case in fs::read_dir(from).unwrap() {
+        let case = case.unwrap();
+        let to = all.join("cases").join(format!("{name}-{}", case.file_name().display()));
+        copy_folder(&case.path(), &to);
+        let text = fs::read_to_string(to.join("case.toml")).unwrap();
+        fs::write(to.join("case.toml"), text.replace("{{origin}}", origin)).unwrap();
+    }
+}
+
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// A world of all kinds of plugins.
+pub(crate) fn every_world(kinds: &[&str]) -> String {
+    let worlds: String = kinds.iter().map(|kind| format!("    include {kind}-plugin;\n")).collect();
+    format!("package pipewright:plugin@0.1.0;\n\n@since(version = 0.1.0)\nworld every-plugin {{\n{worlds}}}\n")
 }
 
 /// Where the tool of a language is missing, the way to install it is one line.

@@ -1,5 +1,6 @@
-//! What is Python's alone: templates of every kind with their unit tests and types, mistakes in Python's own words, packages of
-//! a `.venv`, requests to a real server, and the wheel.
+//! Plugins in Python, begun and built with the documented commands: what all templates make, and all of the layer, as one
+//! component, with requests to real servers; unit tests and types, mistakes in Python's own words, packages of a `.venv`, and the
+//! wheel.
 
 use std::convert::Infallible;
 use std::fs;
@@ -14,22 +15,66 @@ use futures::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Barrier, Notify};
 
-use super::check;
+use super::{copy_cases, deployment, deployments, every_world, is_deployed};
 use crate::run::Home;
 use crate::tools;
 
 const KINDS: [&str; 7] = ["source", "build", "test", "deploy", "approval", "invoke", "rule"];
 
+/// One component of all templates and of all that `tests/languages` has: each keeps its own action types and cases.
 #[tokio::test(flavor = "multi_thread")]
 async fn plugins_are_begun_built_and_tested() {
     let python = tools::python("packaging").and(tools::python("pytest"));
     let (Some(_), Some(python)) = (tools::find("componentize-py"), python) else { return };
-    let home = check("python", "py", &|folder| install(&python, folder)).await;
+    let home = Home::new();
+    home.run(&["plugin", "new", "acme/all", "--kind", "build", "--lang", "python"]).check(0, &["plugin test ."]);
+    let all = home.path("all");
+    install(&python, &all);
+    for own in ["cases", "tests"] {
+        fs::remove_dir_all(all.join(own)).unwrap();
+    }
+    let mut parts = "from everything import plugin as everything\n".to_owned();
+    for kind in KINDS {
+        home.run(&["plugin", "new", &format!("acme/{kind}"), "--kind", kind, "--lang", "python"]).check(0, &[]);
+        look(&python, &home.path(kind), kind);
+        let source = fs::read_to_string(home.path(kind).join("src/plugin.py")).unwrap();
+        home.write(&format!("all/src/template_{kind}/plugin.py"), &source);
+        copy_cases(&home.path(kind).join("cases"), &all, kind, "");
+        parts += &format!("from template_{kind} import plugin as template_{kind}\n");
+    }
+    let sources = root().join("tests/languages");
+    copy_cases(&sources.join("cases"), &all, "everything", "");
+    let copy = |from: &str, to: &str| home.write(to, &fs::read_to_string(sources.join(from)).unwrap());
+    copy("everything.py", "all/src/everything/plugin.py");
+    copy("test_everything.py", "all/tests/test_everything.py");
+    copy("python/every.py", "all/src/plugin.py");
+    home.write("all/src/parts.py", &parts);
+    home.write("all/pipewright/wit/every.wit", &every_world(&KINDS));
+    let manifest = fs::read_to_string(all.join("pyproject.toml")).unwrap();
+    fs::write(all.join("pyproject.toml"), manifest.replace("build-plugin", "every-plugin")).unwrap();
 
-    fs::remove_file(home.path("index/tests/test_plugin.py")).unwrap();
-    fs::copy(root().join("tests/languages/test_everything.py"), home.path("index/tests/test_everything.py")).unwrap();
-    said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(home.path("index")), "17 passed in ");
+    let (port, heard) = deployments().await;
+    home.write("all/cases/deploy-real-server/inputs/Site/index.html", "");
+    home.write("all/cases/deploy-real-server/token.txt", "a-secret-value");
+    home.write("all/cases/deploy-real-server/case.toml", &deployment(port));
+    more_cases(&home).await;
+    let passed = format!("{} passed, 0 failed", fs::read_dir(all.join("cases")).unwrap().count());
+    home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-too-late", "ok      more-package", &passed]);
+    is_deployed(&heard.lock().unwrap());
+    said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(&all), "17 passed in ");
+}
 
+/// What is looked at before a build, with the world of the folder's own manifest.
+fn look(python: &Path, folder: &Path, kind: &str) {
+    let manifest = fs::read_to_string(folder.join("pyproject.toml")).unwrap();
+    let world = format!("{kind}-plugin");
+    assert!(manifest.contains(&format!("world = \"{world}\"")), "{manifest}");
+    let look = "import sys; sys.path.append('pipewright/python'); import pipewright_look; pipewright_look.main()";
+    said(Command::new(python).args(["-I", "-S", "-B", "-c", look, &world]).current_dir(folder), "");
+}
+
+/// A case for each deed of `MORE`, in the folder `all`.
+async fn more_cases(home: &Home) {
     let (server, refusing) = (serve().await, refuse().await);
     for (deed, expected) in MORE {
         let port = match *deed {
@@ -45,10 +90,8 @@ async fn plugins_are_begun_built_and_tested() {
         let called =
             format!("action = 'Build/Custom/More/1'\nnetwork = true\nsettings = {{ Deed = '{deed}', Url = '{url}' }}");
         let case = format!("{called}\n{grants}\n[expected]\n{expected}\n");
-        home.write(&format!("index/build/cases/{deed}/case.toml"), &case);
+        home.write(&format!("all/cases/more-{deed}/case.toml"), &case);
     }
-    let passed = format!("{} passed, 0 failed", MORE.len());
-    home.run(&["plugin", "test", "index/build/plugin.wasm"]).check(0, &[&passed]);
 }
 
 /// What `more` in `everything.py` does, and what comes of it.
@@ -65,12 +108,12 @@ const MORE: &[(&str, &str)] = &[
     ),
     (
         "exit",
-        "outcome = 'failed'\nfailure = { kind = 'JobFailed', contains = ['sys.exit(3)'] }\nlog = ['File \"src/plugin.py\"']",
+        "outcome = 'failed'\nfailure = { kind = 'JobFailed', contains = ['sys.exit(3)'] }\nlog = ['File \"src/everything/plugin.py\"']",
     ),
     (
         "trace",
         "outcome = 'failed'\nfailure = { kind = 'JobFailed', contains = ['JSONDecodeError'] }\n\
-         log = ['File \"src/plugin.py\"', 'json.loads(\"{\", object_hook=len)']",
+         log = ['File \"src/everything/plugin.py\"', 'json.loads(\"{\", object_hook=len)']",
     ),
     (
         "nothing",
@@ -169,37 +212,16 @@ async fn refuse() -> u16 {
     port
 }
 
-/// The templates that no other test builds; `check` builds that of a deployment, and tests/chain.rs that of a build.
-fn template(kind: &str) {
-    let Some(_) = tools::find("componentize-py") else { return };
-    let home = Home::new();
-    home.run(&["plugin", "new", "acme/it", "--kind", kind, "--lang", "python"]).check(0, &["plugin test ."]);
-    home.run(&["plugin", "test", "it"]).check(0, &["ok  ", " 0 failed"]);
-}
-
+/// The full suite builds each template by itself; in the other, `plugins_are_begun_built_and_tested` has all in one component,
+/// and tests/chain.rs builds that of a build.
 #[test]
-fn a_source_is_begun_built_and_tested() {
-    template("source");
-}
-
-#[test]
-fn a_test_is_begun_built_and_tested() {
-    template("test");
-}
-
-#[test]
-fn an_approval_is_begun_built_and_tested() {
-    template("approval");
-}
-
-#[test]
-fn an_invocation_is_begun_built_and_tested() {
-    template("invoke");
-}
-
-#[test]
-fn a_rule_is_begun_built_and_tested() {
-    template("rule");
+fn every_template_is_a_component_of_its_own() {
+    let Some(_) = tools::find("componentize-py").filter(|_| tools::is_full()) else { return };
+    for kind in KINDS {
+        let home = Home::new();
+        home.run(&["plugin", "new", "acme/it", "--kind", kind, "--lang", "python"]).check(0, &["plugin test ."]);
+        home.run(&["plugin", "test", "it"]).check(0, &["ok  ", " 0 failed"]);
+    }
 }
 
 /// Without a component and without a host.

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-import plugin
+from everything import plugin
 from pipewright import Signal
 from pipewright.testing import Host, Ran
 
-CASES = sorted(path.parent for path in Path(__file__).parents[1].glob("cases/*/case.toml"))
+CASES = sorted(path.parent for path in Path(__file__).parents[1].glob("cases/everything-*/case.toml"))
 
 
 @pytest.mark.parametrize("folder", CASES, ids=[folder.name for folder in CASES])
@@ -22,7 +22,7 @@ def test_case(folder: Path) -> None:
         secrets={name: (folder / grant["file"]).read_text() for name, grant in secrets.items()},
         directories={name: folder / grant["path"] for name, grant in directories.items()},
     )
-    if folder.name == "crash":
+    if folder.name == "everything-crash":
         # What is no `Failure` is the test's to see.
         with pytest.raises(TypeError):
             host.run(plugin.everything, settings=case["settings"])

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use pipewright_packages::SigningKey;
@@ -11,6 +12,13 @@ use super::registry::{PASSWORD, Registry, USER};
 use crate::server::{cache_home, share_compiled};
 
 const PASSPHRASE: &str = "a passphrase";
+/// Everybody's, in every world: sealing one takes as long as it must.
+static KEYS: LazyLock<[(&str, [String; 2]); 3]> = LazyLock::new(|| {
+    ["maria", "jo", "eve"].map(|name| {
+        let key = SigningKey::generate().unwrap();
+        (name, [key.to_pem(PASSPHRASE).unwrap(), key.public().to_pem()])
+    })
+});
 /// Where the guest's text is, and its length.
 const SAYS: &[u8] = b"the packaged guest says:\n";
 const SAYS_BYTES: usize = 512;
@@ -49,8 +57,9 @@ impl<R: Registered> World<R> {
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
         let docker = format!("{{\"auths\":{{\"{}\":{{\"auth\":\"{auth}\"}}}}}}", world.registry.host());
         world.write(".docker/config.json", docker);
-        for name in ["maria", "jo", "eve"] {
-            SigningKey::generate().unwrap().write(&world.path(&format!("{name}.key")), PASSPHRASE).unwrap();
+        for (name, [private, public]) in KEYS.iter() {
+            world.write(&format!("{name}.key"), private);
+            world.write(&format!("{name}.key.pub"), public);
         }
         world.policy("[names.\"team/*\"]\nkeys = [\"../../maria.key.pub\"]\n");
         world
