@@ -21,15 +21,16 @@ fn at_start() -> Cause {
     Cause::host("server", Source::Start)
 }
 
-/// Before any key is used: those of earlier versions are sealed.
-pub async fn check(host: &Host) -> anyhow::Result<()> {
+/// Those of earlier versions are sealed.
+async fn check(host: &Host) -> anyhow::Result<()> {
     let checked = host.actions.secrets.check_keys(&host.driver, &at_start()).await;
     Ok(checked.map_err(|error| Mistake::of(format_args!("{error}")))?)
 }
 
 /// Each account's own administrator has a key, which is written beside the data for the users' tools. The profile of
-/// the first account is `default`; the others' are called by their ids.
+/// the first account is `default`; the others' are called by their ids. To be called before any key is used.
 pub async fn administrators(host: &Host, credentials: &Path) -> anyhow::Result<Vec<(u64, AccessKey)>> {
+    check(host).await?;
     let mut keys = Vec::new();
     let mut profiles = Vec::new();
     for account in host.accounts().iter() {

@@ -95,11 +95,10 @@ impl Server {
         faults.iter().for_each(|fault| tracing::error!("{fault}; it is left out"));
         let host = Host::new(&data, Arc::clone(&store), identity, sandbox, plugins, grants)?;
         tokio::spawn(probe(Arc::clone(&host.actions.programs)));
-        keys::check(&host).await?;
         host.index_events().await?;
         let account_plugins = Arc::new(AccountPlugins::load(&host, &data, config.operator()).await?);
         configure_projects(&host, &config).await?;
-        let administrators = keys::administrators(&host, &data.credentials()).await?;
+        let keys = keys::administrators(&host, &data.credentials()).await?;
         let pages = keys::pages(&host, config.operator()).await?;
         let listener = socket.listen(BACKLOG).map_err(|error| not_there(config.listen, &error))?;
         let address = listener.local_addr()?;
@@ -125,13 +124,7 @@ impl Server {
         });
         service::connections::configure(&service, connections).await.map_err(|error| anyhow::anyhow!(error))?;
         let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
-        let api = Arc::new(Api {
-            service: Arc::clone(&service),
-            keys: administrators,
-            shares,
-            metrics,
-            doors: Arc::default(),
-        });
+        let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics, doors: Arc::default() });
         let endpoint_file = tell_endpoint(&data, &endpoint)?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
         Ok(Self {
