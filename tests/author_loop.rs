@@ -127,7 +127,11 @@ fn an_output_that_was_not_made_fails_the_run() {
     desk.write("docs/a.md", "one\n");
     let run = ["plugin", "run", "idle", "--input", "Source=docs"];
     desk.check(0, &run, &["succeeded"]);
-    desk.check(1, &[&run[..], &["--output", "Out"]].concat(), &["Out was declared and not made", "/outputs/Out"]);
+    desk.check(
+        1,
+        &[&run[..], &["--output", "Out"]].concat(),
+        &["ConfigurationError: the output artifact Out was declared and not made", "/outputs/Out"],
+    );
 }
 
 /// Wherever the debug file lies beside the component: in a single run, in a local pipeline, and not needed by a replay.

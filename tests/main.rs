@@ -14,6 +14,7 @@ mod client;
 mod clients;
 mod codebuild;
 mod commands;
+mod compiler;
 mod contract;
 mod crash;
 mod crowds;

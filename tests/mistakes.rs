@@ -43,6 +43,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("pipelines --profile nobody", "there is no profile `nobody` in"),
     ("create nowhere.json", "nowhere.json: No such file"),
     ("start", "<NAME>"),
+    ("history site --limit 0", "number would be zero"),
     ("webhook put push --pipeline site --action Get", "--secret FILE of who signs them, --from RANGE, or --anybody"),
     ("webhook put push --pipeline site --action Get --secret nowhere", "nowhere: No such file"),
     ("connection create hub --kind svn", "[possible values: github, gitlab"),

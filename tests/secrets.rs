@@ -325,3 +325,45 @@ phases:
     world.run(&["secret", "list"]).check(0, &[]);
     check_hidden("what the server says", told.as_bytes());
 }
+
+/// But in `credentials`, from which users' tools take it.
+#[test]
+fn the_secret_of_an_access_key_is_in_no_file_of_the_store_and_in_no_export() {
+    let mut world = World::new(&[]);
+    let credentials = world.home.path("data/credentials");
+    let text = fs::read_to_string(&credentials).unwrap();
+    let secret = text.lines().find_map(|line| line.strip_prefix("aws_secret_access_key = ")).unwrap().to_owned();
+    assert!(find(&secret, text.as_bytes()).is_some());
+    world.run(&["deliveries", "add", "chat", "http://127.0.0.1:9/"]).check(0, &["whsec_"]);
+    drop(world.server.take());
+    fs::remove_file(&credentials).unwrap();
+    check_without(&secret, &world.home.path("data"));
+    let exported = world.run(&["export"]);
+    exported.check(0, &["key/administrator"]);
+    assert_eq!(find(&secret, exported.text.as_bytes()), None);
+
+    // The same key as before, in a file that was made again.
+    world.server = Some(Server::start(&world.home.path("")));
+    assert_eq!(fs::read_to_string(&credentials).unwrap(), text);
+    drop(world.server.take());
+    let keys = world.home.path("data/secret-keys");
+    fs::rename(&keys, world.home.path("elsewhere")).unwrap();
+    let refused = world.home.run(&["serve", "--data", "data", "--listen", "127.0.0.1:0"]);
+    refused
+        .check(2, &["\"key/administrator\" of account 000000000000", "put it back, as a line of", "data/secret-keys"]);
+    fs::rename(world.home.path("elsewhere"), &keys).unwrap();
+    world.server = Some(Server::start(&world.home.path("")));
+    world.run(&["secret", "list"]).check(0, &["db"]);
+}
+
+/// Every file below a folder, by content.
+fn check_without(secret: &str, folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => check_without(secret, &path),
+            kind if kind.is_file() => assert_eq!(find(secret, &fs::read(&path).unwrap()), None, "{}", path.display()),
+            _ => {}
+        }
+    }
+}

@@ -19,6 +19,27 @@ fn check(ended: &Ended, what: &str) {
     assert!(ended.out.contains("inputs/A"), "{what} does not show it: {ended:?}");
 }
 
+/// As by `head -1`: it ends as if all had been read, and without a word.
+#[test]
+fn who_reads_no_more_ends_the_command_quietly() {
+    let home = tempfile::tempdir().unwrap();
+    for words in
+        ["--help", "completion bash", "plugin new acme/made --kind build", "plugin new acme/more --kind nothing"]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = program(home.path()).args(words.split(' ')).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let is_wrong = words.ends_with("nothing");
+        assert_eq!(
+            (ended.status.code(), said.is_empty()),
+            (Some(if is_wrong { 2 } else { 0 }), !is_wrong),
+            "{words}: {said}"
+        );
+        assert!(!said.contains("panicked"), "{words}: {said}");
+    }
+}
+
 #[test]
 fn nothing_that_a_plugin_says_steers_the_terminal() {
     let site = Site::new();

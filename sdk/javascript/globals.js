@@ -12,7 +12,7 @@ loop.install();
 globalThis.fetch = fetch;
 
 const NO_LOCALES =
-  'the engine has no languages and time zones (there is no `Intl`); make the text of numbers, or use a package of npm that does';
+  'the engine has no languages and time zones (there is no `Intl`); make the text of numbers, or import a polyfill of npm, such as `@formatjs/intl-datetimeformat`';
 // Without a language and a time zone they are what the language says; how many arguments come before these.
 for (const [type, names, before] of [
   [Date, ['toLocaleString', 'toLocaleDateString', 'toLocaleTimeString'], 0],

@@ -42,7 +42,7 @@ const GLOBALS = {
   require: 'there is no `require` at run time: import at the top of a module, so that it is bundled',
   module: 'a module of this kind is an ECMAScript module: use `export`',
   Buffer: 'there is no `Buffer`: take `Uint8Array` with `TextEncoder` and `TextDecoder`',
-  Intl: 'the engine has no languages and time zones: make the text of numbers, or use a package of npm that does',
+  Intl: 'the engine has no languages and time zones: make the text of numbers, or import a polyfill of npm, such as `@formatjs/intl-datetimeformat`',
   __dirname: 'there is no folder at run time: import what the plugin needs, so that it is bundled',
   window: 'there is no browser: globals are on `globalThis`',
   document: 'there is no browser',

@@ -26,7 +26,7 @@ use pipewright_sandbox::files::Input;
 use pipewright_sandbox::grants::{Grants, SecretGrant};
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
-use pipewright_sandbox::seam::{Level, Sink, is_grantable};
+use pipewright_sandbox::seam::{Level, Sink};
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox, Usage};
 use tracing::Instrument as _;
 
@@ -298,7 +298,7 @@ impl SandboxActions {
     async fn calls(&self, pipeline: Aggregate, run: &RunAction, work: ActionWork) -> Report {
         let ActionWork { mut limits, plugin, mut request, grants, inputs, folder, log } = work;
         let (mut keeper, mut ended) = (None, None);
-        let (mut usage, mut denials, mut written) = (machine::Usage::default(), Vec::new(), 0);
+        let (mut usage, mut denials, mut wants_grant, mut written) = (machine::Usage::default(), Vec::new(), false, 0);
         let outcome = loop {
             let call = Call {
                 tenant: pipeline.account,
@@ -332,6 +332,7 @@ impl SandboxActions {
             let (Some(started), Ok(Outcome::Waiting(wait))) = (end.started.take(), &end.result) else {
                 denials.append(&mut end.denials);
                 end.denials = denials;
+                end.wants_grant |= wants_grant;
                 let saved = std::mem::take(&mut end.saved);
                 let outcome = self.report(pipeline, run, end, &limits.files).await.outcome;
                 if let machine::Outcome::Succeeded(_) = outcome {
@@ -346,6 +347,7 @@ impl SandboxActions {
                 Err(failed) => break failed.outcome,
             }
             denials.extend(refused.denials());
+            wants_grant |= refused.wants_grant();
             log.flush();
         };
         let report = Report { outcome, usage };
@@ -436,7 +438,9 @@ impl SandboxActions {
                 return Report::failed(FailureType::SystemUnavailable, message);
             }
             Err(failure) => {
-                return failed_call(failure, &end.denials, self.remedy(pipeline, &run.declaration.name));
+                let remedy = self.remedy(pipeline, &run.declaration.name);
+                let error = outcome::failed_call(&failure, &end.denials, end.wants_grant, remedy);
+                return Report::failed(error.kind, error.message);
             }
         };
         if let Outcome::Waiting(wait) = result {
@@ -456,8 +460,8 @@ impl SandboxActions {
         }
         let report = outcome::report(result);
         let machine::Outcome::Succeeded(mut success) = report.outcome else { return report };
-        if let Some(message) = outcome::not_made(run.outputs(), &end.outputs) {
-            return Report::failed(FailureType::ConfigurationError, message);
+        if let Some(error) = outcome::not_made(run.outputs(), &end.outputs) {
+            return Report::failed(error.kind, error.message);
         }
         match self.take_in(&mut success, end.outputs, quota).await {
             Ok(()) => {
@@ -485,25 +489,6 @@ impl SandboxActions {
         }
         Ok(())
     }
-}
-
-/// What a call that gave no outcome means to the action.
-fn failed_call(failure: CallFailure, denials: &[String], remedy: Option<String>) -> Report {
-    let (mut kind, mut message) = outcome::failure_of(&failure);
-    // A plugin may hide a denial behind words of its own; the grant that is missing is what the operator needs to know.
-    for denial in denials.iter().filter(|denial| !message.contains(denial.as_str())).collect::<Vec<_>>() {
-        message.push_str("\nrefused: ");
-        message.push_str(denial);
-    }
-    if denials.iter().any(|denial| is_grantable(denial)) {
-        // By it a client knows that a retry is of no use.
-        kind = FailureType::PermissionError;
-        if let Some(remedy) = remedy {
-            message.push('\n');
-            message.push_str(&remedy);
-        }
-    }
-    Report::failed(kind, message)
 }
 
 /// What earlier calls of this action execution used of its limits: as they reported, or more of what its files tell, which

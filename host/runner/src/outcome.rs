@@ -36,12 +36,34 @@ pub fn failure_of(failure: &CallFailure) -> (FailureType, String) {
     }
 }
 
+/// What a call that gave no outcome means to its action: also what it was refused, with the grants that are missing, which a plugin
+/// may hide behind words of its own, and which the operator needs to know.
+pub fn failed_call(
+    failure: &CallFailure,
+    denials: &[String],
+    wants_grant: bool,
+    remedy: Option<String>,
+) -> ActionError {
+    let (mut kind, mut message) = failure_of(failure);
+    for denial in denials.iter().filter(|denial| !message.contains(denial.as_str())).collect::<Vec<_>>() {
+        message.push_str("\nrefused: ");
+        message.push_str(denial);
+    }
+    if wants_grant {
+        // By it a client knows that a retry is of no use.
+        kind = FailureType::PermissionError;
+        message.extend(remedy.map(|remedy| format!("\n{remedy}")));
+    }
+    ActionError { kind, message }
+}
+
 /// Why the first declared output artifact that the plugin did not make fails its action.
-pub fn not_made<'a>(declared: impl IntoIterator<Item = &'a str>, made: &[MadeOutput]) -> Option<String> {
+pub fn not_made<'a>(declared: impl IntoIterator<Item = &'a str>, made: &[MadeOutput]) -> Option<ActionError> {
     let missing = declared.into_iter().find(|name| !made.iter().any(|made| made.name == **name))?;
-    Some(format!(
+    let message = format!(
         "the output artifact {missing} was declared and not made: the plugin wrote nothing to /outputs/{missing}"
-    ))
+    );
+    Some(ActionError { kind: FailureType::ConfigurationError, message })
 }
 
 pub fn failure_type(kind: FailureKind) -> FailureType {

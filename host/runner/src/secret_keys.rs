@@ -1,4 +1,4 @@
-//! The keys that stored secrets are sealed with, and the sealing.
+//! The keys that stored secrets, and keys of the host's own, are sealed with, and the sealing.
 //!
 //! Owns the file of keys: a line of 64 hexadecimal digits for each, the one that seals first. It is read for each use, so that a
 //! key that was put into it counts at once, and none stays in memory. Must not know what is sealed, nor where it is kept.
@@ -33,7 +33,11 @@ pub struct SecretKeys {
 }
 
 /// The keys, the one that seals first.
-pub struct KeyRing(Vec<[u8; KEY_BYTES]>);
+pub struct KeyRing {
+    keys: Vec<[u8; KEY_BYTES]>,
+    /// Where they are from.
+    file: PathBuf,
+}
 
 /// What was sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +78,7 @@ impl SecretKeys {
     /// Blocks.
     pub fn read(&self) -> Result<KeyRing, KeyError> {
         match fs::File::open(&self.file) {
-            Err(error) if error.kind() == ErrorKind::NotFound && self.is_own => Ok(KeyRing(Vec::new())),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.is_own => Ok(self.ring(Vec::new())),
             Err(error) => Err(self.wrong(error)),
             Ok(file) => {
                 let metadata = file.metadata().map_err(|error| self.wrong(error))?;
@@ -86,7 +90,7 @@ impl SecretKeys {
                 let keys = text.lines().map(hex::decode_array).collect::<Option<Vec<_>>>();
                 let keys = keys.filter(|keys| (1..=KEYS_MAX).contains(&keys.len()));
                 let form = || self.wrong("write a line of 64 hexadecimal digits (0-9, a-f) for each key, at most 8");
-                keys.map(KeyRing).ok_or_else(form)
+                keys.map(|keys| self.ring(keys)).ok_or_else(form)
             }
         }
     }
@@ -94,24 +98,24 @@ impl SecretKeys {
     /// The keys with which something can be sealed: the host's own first one is made where there is none. Blocks.
     pub fn for_sealing(&self) -> Result<KeyRing, KeyError> {
         let ring = self.read()?;
-        if ring.0.is_empty() { self.with_new(&ring) } else { Ok(ring) }
+        if ring.keys.is_empty() { self.with_new(&ring) } else { Ok(ring) }
     }
 
     /// Puts a new key before those that are there; durable when it returns. Blocks.
     pub fn with_new(&self, ring: &KeyRing) -> Result<KeyRing, KeyError> {
-        if ring.0.len() == KEYS_MAX {
+        if ring.keys.len() == KEYS_MAX {
             return Err(self.wrong(format_args!("there are {KEYS_MAX} already")));
         }
         let mut key = [0; KEY_BYTES];
         getrandom::fill(&mut key).map_err(|error| self.wrong(error))?;
-        let keys = [&[key], &ring.0[..]].concat();
+        let keys = [&[key], &ring.keys[..]].concat();
         self.write(&keys)?;
-        Ok(KeyRing(keys))
+        Ok(self.ring(keys))
     }
 
     /// Leaves none but the one that seals. Blocks.
     pub fn forget_others(&self, ring: &KeyRing) -> Result<(), KeyError> {
-        self.write(&ring.0[..1])
+        self.write(&ring.keys[..1])
     }
 
     fn write(&self, keys: &[[u8; KEY_BYTES]]) -> Result<(), KeyError> {
@@ -119,6 +123,10 @@ impl SecretKeys {
         home::write_private(&self.file, text.as_bytes())
             .and_then(|()| home::sync(&self.file))
             .map_err(|error| self.wrong(error))
+    }
+
+    fn ring(&self, keys: Vec<[u8; KEY_BYTES]>) -> KeyRing {
+        KeyRing { keys, file: self.file.clone() }
     }
 
     fn wrong(&self, what: impl std::fmt::Display) -> KeyError {
@@ -133,23 +141,26 @@ impl SecretKeys {
 impl KeyRing {
     /// The name of the key that seals.
     pub fn id(&self) -> Option<String> {
-        self.0.first().map(id)
+        self.keys.first().map(id)
     }
 
-    pub fn seal(&self, place: &str, value: &str) -> Result<Sealed, KeyError> {
-        let key = self.0.first().ok_or_else(|| KeyError("there is none".to_owned()))?;
+    pub fn seal(&self, place: &str, value: &[u8]) -> Result<Sealed, KeyError> {
+        let key = self.keys.first().ok_or_else(|| KeyError("there is none".to_owned()))?;
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(|error| KeyError(error.to_string()))?;
-        let mut text = value.as_bytes().to_vec();
+        let mut text = value.to_vec();
         let sealed =
             cipher(key)?.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut text);
         sealed.map_err(|_| KeyError("the value is too long to be sealed".to_owned()))?;
         Ok(Sealed { key: id(key), nonce: STANDARD.encode(nonce), text: STANDARD.encode(text) })
     }
 
-    pub fn open(&self, place: &str, sealed: &Sealed) -> Result<String, KeyError> {
-        let key = self.0.iter().find(|key| id(key) == sealed.key).ok_or_else(|| {
-            KeyError(format!("the key {} is not among them, with which {place} was sealed: put it back", sealed.key))
+    pub fn open(&self, place: &str, sealed: &Sealed) -> Result<Vec<u8>, KeyError> {
+        let key = self.keys.iter().find(|key| id(key) == sealed.key).ok_or_else(|| {
+            let (id, file) = (&sealed.key, self.file.display());
+            KeyError(format!(
+                "the key {id} is not among them, with which {place} was sealed: put it back, as a line of {file}"
+            ))
         })?;
         let damaged = || KeyError(format!("what is kept of {place} is damaged"));
         let nonce: [u8; NONCE_LEN] =
@@ -157,7 +168,7 @@ impl KeyRing {
         let mut text = STANDARD.decode(&sealed.text).map_err(|_| damaged())?;
         let opened = cipher(key)?.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut text);
         let opened = opened.map_err(|_| damaged())?;
-        String::from_utf8(opened.to_vec()).map_err(|_| damaged())
+        Ok(opened.to_vec())
     }
 }
 
@@ -187,9 +198,9 @@ mod tests {
         let (_folder, keys) = own();
         let ring = keys.for_sealing().unwrap();
         assert_eq!(fs::metadata(keys.file()).unwrap().permissions().mode() & 0o777, 0o600);
-        let sealed = ring.seal("000000000007 db 1", "correct horse").unwrap();
-        assert_eq!(keys.read().unwrap().open("000000000007 db 1", &sealed).unwrap(), "correct horse");
-        assert_ne!(sealed, ring.seal("000000000007 db 1", "correct horse").unwrap(), "nonces are not used twice");
+        let sealed = ring.seal("000000000007 db 1", b"correct horse").unwrap();
+        assert_eq!(keys.read().unwrap().open("000000000007 db 1", &sealed).unwrap(), b"correct horse");
+        assert_ne!(sealed, ring.seal("000000000007 db 1", b"correct horse").unwrap(), "nonces are not used twice");
         for other in ["000000000008 db 1", "000000000007 dc 1", "000000000007 db 2"] {
             assert!(ring.open(other, &sealed).unwrap_err().to_string().contains("is damaged"), "{other}");
         }
@@ -202,9 +213,9 @@ mod tests {
     fn a_new_key_takes_the_place_of_the_old_one_in_two_steps() {
         let (_folder, keys) = own();
         let old = keys.for_sealing().unwrap();
-        let sealed = old.seal("a", "value").unwrap();
+        let sealed = old.seal("a", b"value").unwrap();
         let both = keys.with_new(&old).unwrap();
-        assert_eq!(keys.read().unwrap().open("a", &sealed).unwrap(), "value");
+        assert_eq!(keys.read().unwrap().open("a", &sealed).unwrap(), b"value");
         assert_ne!(both.id(), old.id());
         keys.forget_others(&both).unwrap();
         let only = keys.read().unwrap();

@@ -5,6 +5,8 @@
 //!
 //! A secret is one part of its account's record, so that each change of it is one durable commit, with its principal and its cause.
 
+mod keys;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -101,10 +103,11 @@ impl Kept {
         Ok(bytes.into())
     }
 
-    fn open(&self, account: u64, name: &str, ring: &KeyRing) -> Result<StoredSecret, KeyError> {
+    fn open(&self, account: u64, name: &str, ring: &KeyRing) -> Result<StoredSecret, SecretError> {
         let open = |version: &KeptVersion| {
             let value = ring.open(&place(account, name, version.number), &version.sealed)?;
-            Ok((version.number, SecretValue::new(value)))
+            let value = String::from_utf8(value).map_err(|_| SecretError::Damaged(name.to_owned()))?;
+            Ok::<_, SecretError>((version.number, SecretValue::new(value)))
         };
         Ok(StoredSecret::new(self.versions.iter().map(open).collect::<Result<_, _>>()?))
     }
@@ -192,7 +195,7 @@ impl StoredSecrets {
         let mut kept = there.map_or(Ok(Kept::default()), |(_, bytes)| Kept::read(name, bytes))?;
         let ring = self.ring(SecretKeys::for_sealing).await?;
         let number = kept.versions.last().map_or(1, |newest| newest.number + 1);
-        let sealed = ring.seal(&place(account, name, number), value)?;
+        let sealed = ring.seal(&place(account, name, number), value.as_bytes())?;
         let (created, by) = (driver.clock().now_ms(), cause.principal.to_string());
         kept.versions.push(KeptVersion { number, created, by, sealed });
         let surplus = kept.versions.len().saturating_sub(VERSIONS_MAX);
@@ -243,29 +246,35 @@ impl StoredSecrets {
         Ok(driver.put_account_part(account, &part(name), rest, cause).await?)
     }
 
+    /// All that anything is kept of, also those that the host serves no more.
+    async fn accounts(&self) -> Result<Vec<u64>, DriverError> {
+        let (mut accounts, mut after) = (Vec::new(), None);
+        while let Some(next) = self.store.aggregates(after, 1).await?.first() {
+            accounts.push(next.account);
+            after = Some(Aggregate { account: next.account, uid: [u8::MAX; 16] });
+        }
+        Ok(accounts)
+    }
+
     /// Seals all that is kept with a new key, or, where somebody else keeps the file of keys, with the first one of it; gives the
     /// name of that key and how many secrets there are. Wherever this is interrupted, the file has all keys that are in use, and
     /// beginning again ends it.
-    pub async fn rotate(
-        &self,
-        driver: &Driver,
-        accounts: &[u64],
-        cause: &Cause,
-    ) -> Result<(String, usize), SecretError> {
+    pub async fn rotate(&self, driver: &Driver, cause: &Cause) -> Result<(String, usize), SecretError> {
         let _changing = self.changing.lock().await;
         let ring = match self.keys.is_own() {
             true => self.ring(|keys| keys.read().and_then(|ring| keys.with_new(&ring))).await?,
             false => self.ring(SecretKeys::for_sealing).await?,
         };
         let mut count = 0;
-        for account in accounts {
-            for (name, bytes) in driver.account_parts(*account, SECRETS).await? {
+        for account in self.accounts().await? {
+            keys::reseal(driver, account, &ring, cause).await?;
+            for (name, bytes) in driver.account_parts(account, SECRETS).await? {
                 let mut kept = Kept::read(&name, &bytes)?;
                 for version in &mut kept.versions {
-                    let place = place(*account, &name, version.number);
+                    let place = place(account, &name, version.number);
                     version.sealed = ring.seal(&place, &ring.open(&place, &version.sealed)?)?;
                 }
-                driver.put_account_part(*account, &part(&name), Some(kept.bytes(&name)?), cause).await?;
+                driver.put_account_part(account, &part(&name), Some(kept.bytes(&name)?), cause).await?;
                 count += 1;
             }
         }

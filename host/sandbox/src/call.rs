@@ -85,6 +85,8 @@ pub struct CallEnd {
     pub results: Vec<Results>,
     /// What the plugin tried and was not granted, in order, each with the grant that would allow it.
     pub denials: Vec<String>,
+    /// Whether a grant would have allowed one of them.
+    pub wants_grant: bool,
     /// Of this call alone.
     pub usage: Usage,
     /// Of a call that is recorded or replayed.
@@ -104,6 +106,7 @@ impl CallEnd {
             undeclared: Vec::new(),
             results: Vec::new(),
             denials: Vec::new(),
+            wants_grant: false,
             usage: Usage::default(),
             kept: None,
             started: None,
@@ -225,7 +228,8 @@ impl Sandbox {
             outside,
         });
         let Ran { seam, usage, started, results, .. } = ran;
-        CallEnd { result, outputs: made, undeclared, results, denials: seam.denials(), usage, kept, started, saved }
+        let (denials, wants_grant) = (seam.denials(), seam.wants_grant());
+        CallEnd { result, outputs: made, undeclared, results, denials, wants_grant, usage, kept, started, saved }
     }
 
     /// Runs something in a fresh instance, under all limits.

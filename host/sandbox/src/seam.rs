@@ -4,7 +4,7 @@
 //! Owns the journal's shape and the counting of what a call used. Must not know what any capability does.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pipewright_text::printable;
@@ -125,14 +125,8 @@ pub struct Seam {
     journal_left: AtomicU64,
     /// The denials of this call, for tests and for the failure message of the action.
     denials: Mutex<Vec<String>>,
-}
-
-/// In the text of a denial that a grant would turn.
-const TO_ALLOW_IT: &str = "To allow it, grant the action";
-
-/// Whether a grant would have allowed what a denial tells of.
-pub fn is_grantable(denial: &str) -> bool {
-    denial.contains(TO_ALLOW_IT)
+    /// Whether a grant would have allowed something that was denied.
+    wants_grant: AtomicBool,
 }
 
 /// At most this many denials are logged, and kept for the end of the call.
@@ -158,6 +152,7 @@ impl Seam {
             calls: AtomicU64::new(0),
             journal_left: AtomicU64::new(JOURNAL_CALLS_MAX),
             denials: Mutex::new(Vec::new()),
+            wants_grant: AtomicBool::new(false),
         })
     }
 
@@ -211,13 +206,14 @@ impl Seam {
         answer
     }
 
-    /// The text of a denial: who, what, and the grant that would allow it.
+    /// Denies something; gives the text: who, what, and the grant that would allow it.
     pub(crate) fn denial(&self, denied: &Denied) -> String {
         let Self { plugin, action, .. } = self;
         let Denied { tried, grant, is_asked } = denied;
+        self.wants_grant.fetch_or(*is_asked, Ordering::Relaxed);
         match is_asked {
             true => format!(
-                "{plugin} (action {action}) tried {tried}, which it was not granted. {TO_ALLOW_IT} \"{action}\": {grant}"
+                "{plugin} (action {action}) tried {tried}, which it was not granted. To allow it, grant the action \"{action}\": {grant}"
             ),
             false => format!(
                 "{plugin} (action {action}) tried {tried}, which it does not ask for, so that no grant allows it. Its author adds it to \
@@ -257,6 +253,11 @@ impl Seam {
 
     pub fn denials(&self) -> Vec<String> {
         self.denials.lock().expect("no panic while held").clone()
+    }
+
+    /// Whether a grant would have allowed something that was denied.
+    pub fn wants_grant(&self) -> bool {
+        self.wants_grant.load(Ordering::Relaxed)
     }
 
     /// The text with every secret value in it replaced.

@@ -6,6 +6,7 @@ pub mod account_plugins;
 pub mod api;
 pub mod config;
 pub mod connections;
+mod keys;
 pub mod notify;
 pub mod poll;
 mod projects;

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use bytes::Bytes;
 use futures::FutureExt as _;
 use hyper_util::server::graceful::GracefulShutdown;
 use pipewright_artifacts::files::{BlobDir, Blobs};
@@ -23,12 +22,12 @@ use crate::account_plugins::AccountPlugins;
 use crate::api::{Api, Metrics, Shares};
 use crate::config::Config;
 use crate::connections::{self, Bounds, Tls};
+use crate::keys;
 use crate::notify::{Notifier, Notify, Post};
 use crate::poll::{Changes, Poller};
-use crate::service::{self, Changing, Pages, Service, job_artifacts};
-use pipewright_aws::auth::{AccessKey, profile};
+use crate::service::{self, Changing, Service, job_artifacts};
 use pipewright_base::home::{DataDirectory, write_private};
-use pipewright_base::{Cause, Mistake, Source, clock};
+use pipewright_base::{Mistake, clock};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::{Keeper, Retention};
 use pipewright_packages::plugins::{DEBUG_EXTENSION, Plugins};
@@ -52,12 +51,6 @@ const PORT_PATIENCE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(50);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
-
-/// The user whose key the first start makes.
-const ADMINISTRATOR: &str = "administrator";
-/// Parts of the account's record.
-const KEY: &str = "key/administrator";
-const PAGE_KEY: &str = "page-key";
 
 /// A server that is ready to answer.
 pub struct Server {
@@ -105,8 +98,8 @@ impl Server {
         host.index_events().await?;
         let account_plugins = Arc::new(AccountPlugins::load(&host, &data, config.operator()).await?);
         configure_projects(&host, &config).await?;
-        let keys = administrators(&host, &data.credentials()).await?;
-        let pages = Pages(secret(&host, config.operator(), PAGE_KEY).await?);
+        let keys = keys::administrators(&host, &data.credentials()).await?;
+        let pages = keys::pages(&host, config.operator()).await?;
         let listener = socket.listen(BACKLOG).map_err(|error| not_there(config.listen, &error))?;
         let address = listener.local_addr()?;
         let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
@@ -336,45 +329,4 @@ fn components(folder: Option<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Each account's own administrator has a key: made at the first start, and written beside the data for the users' tools. The profile of
-/// the first account is `default`; the others' are called by their ids.
-async fn administrators(host: &Host, credentials: &Path) -> anyhow::Result<Vec<(u64, AccessKey)>> {
-    let mut keys = Vec::new();
-    let mut profiles = Vec::new();
-    for account in host.accounts().iter() {
-        let key = administrator(host, *account).await?;
-        let profile = if keys.is_empty() { profile::DEFAULT.to_owned() } else { format!("{account:012}") };
-        profiles.push((profile, key.clone()));
-        keys.push((*account, key));
-    }
-    profile::write_credentials(credentials, &profiles)
-        .with_context(|| format!("cannot write {}", credentials.display()))?;
-    Ok(keys)
-}
-
-async fn administrator(host: &Host, account: u64) -> anyhow::Result<AccessKey> {
-    let made = AccessKey::generate(ADMINISTRATOR)?;
-    let text = format!("{}\n{}", made.id, made.secret.expose());
-    let kept = host.driver.keep_account_part(account, KEY, Bytes::from(text), &at_start()).await?;
-    let text = std::str::from_utf8(&kept).context("the administrator's key is damaged")?;
-    let (id, secret) = text.split_once('\n').context("the administrator's key is damaged")?;
-    Ok(AccessKey {
-        id: id.to_owned(),
-        secret: pipewright_aws::auth::Secret::new(secret),
-        user: ADMINISTRATOR.to_owned(),
-    })
-}
-
-fn at_start() -> Cause {
-    Cause::host("server", Source::Start)
-}
-
-/// Random bytes that stay the same from start to start.
-async fn secret(host: &Host, account: u64, name: &str) -> anyhow::Result<[u8; 32]> {
-    let mut made = [0; 32];
-    getrandom::fill(&mut made)?;
-    let kept = host.driver.keep_account_part(account, name, Bytes::copy_from_slice(&made), &at_start()).await?;
-    kept[..].try_into().with_context(|| format!("the account's {name} is damaged"))
 }

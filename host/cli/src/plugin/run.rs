@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipewright_artifacts::files::{Node, Tree, export};
-use pipewright_pipeline::machine::{self, ExecutionDetails, FailureType};
+use pipewright_pipeline::machine::{self, ActionError, ExecutionDetails};
 use pipewright_sandbox::abi::{NamedValue, Outcome, Resumption, Signal, TypeId, Wait, Wake};
 use pipewright_sandbox::capabilities::secrets::stored::Stored;
 use pipewright_sandbox::limits::CallLimits;
@@ -27,7 +27,6 @@ use pipewright_packages::plugins;
 use pipewright_runner::grants::{GrantsFile, in_one_action};
 use pipewright_runner::images::NotReady;
 use pipewright_runner::outcome;
-use pipewright_runner::outcome::failure_of;
 use pipewright_runner::programs::NotRun;
 use pipewright_runner::recording::Keeper;
 
@@ -264,8 +263,7 @@ fn ended(
     }
     let report = match end.result {
         Err(failure) => {
-            let (kind, message) = failure_of(&failure);
-            failed(kind, &message);
+            failed(&outcome::failed_call(&failure, &end.denials, end.wants_grant, None));
             return Ok(exit::FAILED);
         }
         Ok(Outcome::Latest(revision)) => {
@@ -278,7 +276,7 @@ fn ended(
         machine::Outcome::Succeeded(success) => success,
         machine::Outcome::Failed(failure) => {
             told(&failure.told);
-            failed(failure.error.kind, &failure.error.message);
+            failed(&failure.error);
             return Ok(exit::FAILED);
         }
         machine::Outcome::Decided(verdict) => {
@@ -295,8 +293,8 @@ fn ended(
         say!("revision   {}", revision.id);
     }
     // A pipeline fails for it, too.
-    if let Some(message) = outcome::not_made(single.outputs.iter().map(String::as_str), &end.outputs) {
-        failed(FailureType::JobFailed, &message);
+    if let Some(error) = outcome::not_made(single.outputs.iter().map(String::as_str), &end.outputs) {
+        failed(&error);
         return Ok(exit::FAILED);
     }
     for name in &end.undeclared {
@@ -314,8 +312,8 @@ fn ended(
 }
 
 /// Further lines are not to be taken for ours.
-fn failed(kind: FailureType, message: &str) {
-    out::lines(&format!("failed     {kind:?}: {}", message.replace('\n', "\n           ")));
+fn failed(error: &ActionError) {
+    out::lines(&format!("failed     {:?}: {}", error.kind, error.message.replace('\n', "\n           ")));
 }
 
 fn told(told: &ExecutionDetails) {

@@ -4,6 +4,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use pipewright_artifacts::files::paths;
+use pipewright_text::quoted;
 use serde_json::Value;
 
 use super::follow::path;
@@ -20,6 +22,8 @@ const ARCHIVE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const ENTRIES_MAX: usize = 500_000;
 /// Of the target of a link. Stops a link that fills the memory.
 const LINK_BYTES_MAX: u64 = 4096;
+/// Of a name that is refused, as it is told.
+const NAME_CHARS_MAX: usize = 200;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -124,7 +128,7 @@ fn unpack(file: &std::fs::File, bytes_max: u64, output: &Path, beside: &Path) ->
     Ok(())
 }
 
-/// Unpacks it to nowhere and counts: an archive says of itself what it likes.
+/// Unpacks it to nowhere and counts, and looks at its names: an archive says of itself what it likes.
 fn measure(archive: &mut zip::ZipArchive<&std::fs::File>, bytes_max: u64) -> Result<(), Ended> {
     if archive.len() > ENTRIES_MAX {
         return Err(damaged(format!("it has more than {ENTRIES_MAX} entries")));
@@ -132,6 +136,8 @@ fn measure(archive: &mut zip::ZipArchive<&std::fs::File>, bytes_max: u64) -> Res
     let mut left = bytes_max;
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(damaged)?;
+        let name = &entry.name().map_err(damaged)?;
+        paths::check_archived(name).map_err(|fault| damaged(format!("{} {fault}", quoted(name, NAME_CHARS_MAX))))?;
         let is_link = entry.is_symlink();
         let limit = if is_link { LINK_BYTES_MAX } else { left };
         let bytes = io::copy(&mut entry.take(limit.saturating_add(1)), &mut io::sink()).map_err(damaged)?;
@@ -175,5 +181,19 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
         unpack(&file, 1_000_000, &to, folder.path()).unwrap();
         assert_eq!(std::fs::metadata(to.join("link")).unwrap().len(), 1_000_000);
+    }
+
+    #[test]
+    fn no_name_of_an_archive_hides_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["photo\u{202e}gpj.exe", "a\u{1b}[2J", "a\\b", "zero\u{200b}width/a.md"] {
+            let file = tempfile::tempfile().unwrap();
+            let mut writer = zip::ZipWriter::new(&file);
+            writer.start_file(name, SimpleFileOptions::default()).unwrap();
+            writer.finish().unwrap();
+            let refused = unpack(&file, 10, &folder.path().join("files"), folder.path()).unwrap_err().to_string();
+            assert!(refused.contains("the artifact's archive: \""), "{refused}");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is unpacked");
+        }
     }
 }

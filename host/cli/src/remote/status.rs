@@ -187,3 +187,20 @@ fn advice(server: &Server, pipeline: &str, stage: &StageState, retry: &str) -> V
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_in_front_of_a_stage_is_shown() {
+        let stage = serde_json::json!({
+            "stageName": "Deploy",
+            "inboundExecutions": [{ "pipelineExecutionId": "first", "status": "InProgress" }],
+            "actionStates": [],
+        });
+        let rows = rows(&serde_json::from_value(stage).unwrap());
+        let shown: Vec<_> = rows.iter().map(|row| row.join(" ")).collect();
+        assert_eq!(shown, ["Deploy not started  ", "Deploy waits in front  first"]);
+    }
+}

@@ -17,6 +17,10 @@ use pipewright_store::{Aggregate, READ_ROWS_MAX};
 pub const GRANTS: &str = "grants/";
 /// The parts that hold the account's secrets, sealed, by their names. They are not exported.
 pub const SECRETS: &str = "secret/";
+/// The parts that hold keys of the host's own, sealed: access keys, what signs notifications. They are not exported.
+pub const KEYS: &str = "key/";
+/// The part that holds what signs the tokens of pages and jobs, sealed. It is not exported.
+pub const PAGE_KEY: &str = "page-key";
 /// The part that says that all events of the account have their rows: the first versions wrote none.
 const EVENTS_INDEXED: &str = "indexed/events";
 

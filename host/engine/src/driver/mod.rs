@@ -58,7 +58,7 @@ use wakeups::Wakeups;
 use writer::WriterContext;
 
 pub use account::{AccountEntry, AccountEvent};
-pub use accounts::{GRANTS, SECRETS};
+pub use accounts::{GRANTS, KEYS, PAGE_KEY, SECRETS};
 pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
 pub use counts::Counts;
 pub use entry::Entry;

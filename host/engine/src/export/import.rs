@@ -13,7 +13,9 @@ use cap_std::fs::Dir;
 use pipewright_artifacts::files::{BlobDir, Blobs, remove_tree};
 use pipewright_base::{Digest, DigestError, Hasher};
 
-use super::lines::{self, EndLine, FORMAT, FileKind, FileLine, Header, Line, LogLine, Malformed, UnreadLine, VERSION};
+use super::lines::{
+    self, EndLine, FORMAT, FileKind, FileLine, Header, Line, LogLine, Malformed, UnreadFile, UnreadLine, VERSION,
+};
 use crate::driver::Entry;
 use crate::driver::rows::Row as _;
 use pipewright_artifacts::{ArtifactError, Artifacts, Damaged};
@@ -181,8 +183,16 @@ struct Writing {
     file: File,
     left: u64,
     hasher: Hasher,
-    /// The blob that it is to be, and where.
-    blob: Option<(Digest, Arc<dyn Blobs>)>,
+    /// As an export names it that could not read it to its end.
+    named: (FileKind, String),
+    is: Destined,
+}
+
+/// What a file is to be once it is whole.
+enum Destined {
+    Blob(Digest, Arc<dyn Blobs>),
+    /// It is where it belongs already.
+    Log(PathBuf),
 }
 
 impl Reading {
@@ -227,8 +237,10 @@ impl Reading {
         let number = self.line;
         let malformed = |error: Malformed| ImportError::Line { line: number, problem: error.to_string() };
         let restore = |error| of_restore(error, number);
-        if !matches!(line, Line::Chunk(_)) {
-            self.check_file_ended()?;
+        match &line {
+            Line::Chunk(_) => {}
+            Line::Unread(UnreadLine::File(unread)) => self.break_off(unread)?,
+            _ => self.check_file_ended()?,
         }
         match line {
             Line::Aggregate(line) => self.aggregate = Some(line.aggregate().map_err(malformed)?),
@@ -255,9 +267,11 @@ impl Reading {
                 let (key, value) = line.row().map_err(malformed)?;
                 self.store.row(account, &key, &value).map_err(restore)?;
             }
-            Line::Manifest(file) => self.begin_blob(Arc::clone(self.artifacts.manifests()), &file)?,
-            Line::Blob(file) => self.begin_blob(Arc::clone(self.artifacts.blobs()), &file)?,
-            Line::Component(file) => self.begin_blob(Arc::clone(&self.components), &file)?,
+            Line::Manifest(file) => {
+                self.begin_blob(FileKind::Manifest, Arc::clone(self.artifacts.manifests()), file)?
+            }
+            Line::Blob(file) => self.begin_blob(FileKind::Blob, Arc::clone(self.artifacts.blobs()), file)?,
+            Line::Component(file) => self.begin_blob(FileKind::Component, Arc::clone(&self.components), file)?,
             Line::Log(log) => self.begin_log(&log)?,
             Line::Chunk(text) => {
                 let bytes = lines::chunk(&text).map_err(malformed)?;
@@ -283,10 +297,10 @@ impl Reading {
         self.aggregate.ok_or_else(|| self.wrong("it is of no aggregate".to_owned()))
     }
 
-    fn begin_blob(&mut self, blobs: Arc<dyn Blobs>, file: &FileLine) -> Result<(), ImportError> {
+    fn begin_blob(&mut self, kind: FileKind, blobs: Arc<dyn Blobs>, file: FileLine) -> Result<(), ImportError> {
         let digest = file.sha256.parse().map_err(|error: DigestError| self.wrong(error.to_string()))?;
         let begun = self.aside.create(UNDER_WAY).map_err(ImportError::File)?;
-        self.begin_file(begun.into_std(), file.size, Some((digest, blobs)))
+        self.begin_file(begun.into_std(), file.size, (kind, file.sha256), Destined::Blob(digest, blobs))
     }
 
     fn begin_log(&mut self, log: &LogLine) -> Result<(), ImportError> {
@@ -298,12 +312,28 @@ impl Reading {
         let at = |source| ImportError::Io { path: path.clone(), source };
         fs::create_dir_all(&folder).map_err(at)?;
         let file = File::create_new(&path).map_err(at)?;
-        self.begin_file(file, log.size, None)
+        let named = (FileKind::Log, format!("{}/{}", log.execution, log.file));
+        self.begin_file(file, log.size, named, Destined::Log(path))
     }
 
-    fn begin_file(&mut self, file: File, size: u64, blob: Option<(Digest, Arc<dyn Blobs>)>) -> Result<(), ImportError> {
-        self.file = Some(Writing { file, left: size, hasher: Hasher::default(), blob });
+    fn begin_file(
+        &mut self,
+        file: File,
+        size: u64,
+        named: (FileKind, String),
+        is: Destined,
+    ) -> Result<(), ImportError> {
+        self.file = Some(Writing { file, left: size, hasher: Hasher::default(), named, is });
         self.check_whole()
+    }
+
+    /// The export could not read the latest file to its end; or does not have another one, which it names.
+    fn break_off(&mut self, unread: &UnreadFile) -> Result<(), ImportError> {
+        let is_it = |writing: &mut Writing| writing.named.0 == unread.kind && writing.named.1 == unread.file;
+        if let Some(Writing { is: Destined::Log(path), .. }) = self.file.take_if(is_it) {
+            fs::remove_file(&path).map_err(|source| ImportError::Io { path, source })?;
+        }
+        self.check_file_ended()
     }
 
     fn chunk(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
@@ -320,7 +350,7 @@ impl Reading {
     /// Closes the file if all of it is there.
     fn check_whole(&mut self) -> Result<(), ImportError> {
         let Some(writing) = self.file.take_if(|writing| writing.left == 0) else { return Ok(()) };
-        let Some((digest, blobs)) = writing.blob else { return Ok(()) };
+        let Destined::Blob(digest, blobs) = writing.is else { return Ok(()) };
         if writing.hasher.finish() != digest {
             return Err(self.wrong(format!("the file that ends here does not have its digest, {digest}")));
         }

@@ -42,7 +42,8 @@ pub enum Line {
     Log(LogLine),
     /// The next bytes of the latest file, as base64.
     Chunk(String),
-    /// At the end, for each pipeline and each file that is not in the export though the host has it.
+    /// At the end, for each pipeline and each file that is not in the export though the host has it; after some chunks of a file that
+    /// could not be read to its end, in place of the rest.
     Unread(UnreadLine),
     End(EndLine),
 }

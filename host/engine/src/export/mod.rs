@@ -7,8 +7,8 @@
 //! they may be after a crash too: the account comes first, so a pipeline that was deleted meanwhile leaves a name without
 //! a pipeline, and one that was made meanwhile, whose name is not in the export, is left out. Index rows derive from
 //! records: those of steps after the exported sequence are left out, and those that tell of the state are made from the
-//! exported state. A pipeline that the store cannot read whole is left out, and so is a file that does not have its digest;
-//! both are named at the end.
+//! exported state. A pipeline that the store cannot read whole is left out, and so is a file that cannot be read or does not have
+//! its digest; both are named.
 
 mod import;
 pub mod lines;
@@ -23,17 +23,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
-use pipewright_artifacts::files::Blobs;
+use pipewright_artifacts::files::{BlobError, Blobs};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
-use crate::driver::{DriverError, SECRETS, record};
+use crate::driver::{DriverError, KEYS, PAGE_KEY, SECRETS, record};
 use crate::retention::Keeper;
 use lines::{
     AggregateLine, FileKind, FileLine, HeadLine, Line, LogLine, Name, PartLine, RecordLine, TakenLine, UnreadLine,
 };
 use pipewright_artifacts::{ArtifactError, Artifacts, Damaged};
-use pipewright_base::Digest;
+use pipewright_base::{Digest, Hasher};
 use pipewright_store::{Aggregate, Loaded, PartKey, READ_ROWS_MAX, Snapshot, Store, StoreError};
 use rows::Pipelines;
 use write::Writer;
@@ -46,10 +46,6 @@ const PIECES_WAITING_MAX: usize = 4;
 const CHUNK_BYTES: usize = 192 * 1024;
 /// A pipeline that changes while it is exported is caught up with until fewer steps than these are left.
 const STEPS_BEHIND_MAX: usize = 32;
-/// An account's secrets stay where they are: its access keys, its stored secrets, whose key is not exported either, and what signs the tokens of its pages. The server makes new
-/// ones where there are none.
-const KEYS: &[u8] = b"key/";
-const PAGE_KEY: &[u8] = b"page-key";
 /// The accounts' parts that name pipelines.
 const NAMES: &[u8] = b"pipeline/";
 
@@ -266,43 +262,41 @@ impl Exported {
     /// After the records: what they name was there when they were written, and nothing is collected meanwhile.
     async fn files(&self, unread: &mut Vec<UnreadLine>, to: &mut Writer) -> Result<(), ExportError> {
         let artifacts = Arc::clone(&self.artifacts);
-        let checked = blocking(move || Ok(artifacts.check())).await.map_err(ExportError::Files)??;
+        let checked = blocking(move || Ok(artifacts.check_trees())).await.map_err(ExportError::Files)??;
         let mut damaged: BTreeMap<Damaged, String> = BTreeMap::new();
         for damage in checked.damage {
             damaged.entry(damage.of).or_insert(damage.what);
         }
-        let manifests = self.artifacts.manifests();
-        blobs(manifests, Line::Manifest, |digest| damaged.contains_key(&Damaged::Manifest(*digest)), to).await?;
-        blobs(self.artifacts.blobs(), Line::Blob, |digest| damaged.contains_key(&Damaged::Blob(*digest)), to).await?;
+        let is_whole = |digest: &Digest| !damaged.contains_key(&Damaged::Manifest(*digest));
+        blobs(self.artifacts.manifests(), (Line::Manifest, FileKind::Manifest), is_whole, unread, to).await?;
+        blobs(self.artifacts.blobs(), (Line::Blob, FileKind::Blob), |_| true, unread, to).await?;
         unread.extend(damaged.into_iter().map(|(of, reason)| match of {
             Damaged::Manifest(digest) => UnreadLine::file(FileKind::Manifest, digest.to_string(), reason),
             Damaged::Blob(digest) => UnreadLine::file(FileKind::Blob, digest.to_string(), reason),
         }));
-        let components = Arc::clone(&self.components);
-        let damaged = blocking(move || {
-            let verify = |digest: Digest| Some((digest, components.verify(&digest).err()?.to_string()));
-            Ok(components.digests()?.into_iter().filter_map(verify).collect::<BTreeMap<_, _>>())
-        });
-        let damaged = damaged.await.map_err(ExportError::Files)?;
-        blobs(&self.components, Line::Component, |digest| damaged.contains_key(digest), to).await?;
-        let line = |(digest, reason): (Digest, _)| UnreadLine::file(FileKind::Component, digest.to_string(), reason);
-        unread.extend(damaged.into_iter().map(line));
-        Ok(())
+        blobs(&self.components, (Line::Component, FileKind::Component), |_| true, unread, to).await
     }
 
     async fn logs(&self, unread: &mut Vec<UnreadLine>, to: &mut Writer) -> Result<(), ExportError> {
         for (execution, folder) in names_in(&self.logs).await? {
-            for (name, path) in names_in(&folder).await? {
+            let names = match names_in(&folder).await {
+                Ok(names) => names,
+                Err(error) => {
+                    unread.push(UnreadLine::file(FileKind::Log, execution, error.to_string()));
+                    continue;
+                }
+            };
+            for (name, path) in names {
                 let line = |size| LogLine { execution: execution.clone(), file: name.clone(), size };
-                let why = match tokio::fs::File::open(&path).await {
-                    Ok(opened) if line(0).is_named_well() => {
-                        file(opened, &path.display().to_string(), |size| Line::Log(line(size)), to).await?;
-                        continue;
-                    }
-                    Ok(_) => "it does not have the name of a log".to_owned(),
-                    Err(error) => error.to_string(),
-                };
-                unread.push(UnreadLine::file(FileKind::Log, format!("{execution}/{name}"), why));
+                let named = format!("{execution}/{name}");
+                if line(0).is_named_well() {
+                    let left_out = |reason| UnreadLine::file(FileKind::Log, named.clone(), reason);
+                    file(tokio::fs::File::open(&path).await, None, |size| Line::Log(line(size)), left_out, unread, to)
+                        .await?;
+                } else {
+                    let reason = "it does not have the name of a log".to_owned();
+                    unread.push(UnreadLine::file(FileKind::Log, named, reason));
+                }
             }
         }
         Ok(())
@@ -313,44 +307,106 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()))
 }
 
-/// All of some blobs but those that are damaged, which were found before.
+/// All of some blobs, but those that are known to be damaged.
 async fn blobs(
     blobs: &Arc<dyn Blobs>,
-    kind: fn(FileLine) -> Line,
-    is_damaged: impl Fn(&Digest) -> bool,
+    (line, kind): (fn(FileLine) -> Line, FileKind),
+    is_whole: impl Fn(&Digest) -> bool,
+    unread: &mut Vec<UnreadLine>,
     to: &mut Writer,
 ) -> Result<(), ExportError> {
     let of = Arc::clone(blobs);
     let digests = blocking(move || of.digests()).await.map_err(ExportError::Files)?;
-    for digest in digests.into_iter().filter(|digest| !is_damaged(digest)) {
-        let (of, what) = (Arc::clone(blobs), format!("blob {digest}"));
-        let opened = blocking(move || of.open(&digest)).await;
-        let opened = opened.map_err(|source| ExportError::File { what: what.clone(), source })?;
-        let line = |size| kind(FileLine { sha256: digest.to_string(), size });
-        file(opened.into(), &what, line, to).await?;
+    for digest in digests.into_iter().filter(is_whole) {
+        let of = Arc::clone(blobs);
+        let opened = blocking(move || of.open(&digest)).await.map(tokio::fs::File::from);
+        let line = |size| line(FileLine { sha256: digest.to_string(), size });
+        let left_out = |reason| UnreadLine::file(kind, digest.to_string(), reason);
+        file(opened, Some(digest), line, left_out, unread, to).await?;
     }
     Ok(())
 }
 
-/// A file of the size that it has now: a log may grow meanwhile.
+/// Why a file is not in the export.
+enum Broken {
+    File(String),
+    Export(ExportError),
+}
+
+impl From<std::io::Error> for Broken {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(error.to_string())
+    }
+}
+
+impl From<ExportError> for Broken {
+    fn from(error: ExportError) -> Self {
+        Self::Export(error)
+    }
+}
+
+/// A file, which is read once. One that cannot be read, or does not have its digest, is left out and named: right where that
+/// shows, if a part of it is written already.
 async fn file(
-    mut file: tokio::fs::File,
-    what: &str,
-    line: impl FnOnce(u64) -> Line,
+    opened: std::io::Result<tokio::fs::File>,
+    digest: Option<Digest>,
+    line: impl Fn(u64) -> Line,
+    left_out: impl Fn(String) -> UnreadLine,
+    unread: &mut Vec<UnreadLine>,
     to: &mut Writer,
 ) -> Result<(), ExportError> {
-    let at = |source| ExportError::File { what: what.to_owned(), source };
-    let size = file.metadata().await.map_err(at)?.len();
-    to.line(&line(size)).await?;
-    let mut left = size;
-    let mut buffer = vec![0; CHUNK_BYTES];
-    while left > 0 {
-        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        file.read_exact(&mut buffer[..wanted]).await.map_err(at)?;
-        to.line(&Line::Chunk(lines::to_chunk(&buffer[..wanted]))).await?;
-        left -= wanted as u64;
+    let mut is_begun = false;
+    match whole_file(opened, digest, line, &mut is_begun, to).await {
+        Ok(()) => Ok(()),
+        Err(Broken::Export(error)) => Err(error),
+        Err(Broken::File(reason)) if is_begun => {
+            let line = left_out(reason);
+            tracing::warn!("{line}");
+            to.line(&Line::Unread(line)).await
+        }
+        Err(Broken::File(reason)) => {
+            unread.push(left_out(reason));
+            Ok(())
+        }
     }
-    Ok(())
+}
+
+/// A file of the size that it has now: a log may grow meanwhile. Its last bytes are written once it is known to be what it is
+/// said to be, so that what is written whole is.
+async fn whole_file(
+    opened: std::io::Result<tokio::fs::File>,
+    digest: Option<Digest>,
+    line: impl Fn(u64) -> Line,
+    is_begun: &mut bool,
+    to: &mut Writer,
+) -> Result<(), Broken> {
+    let mut file = opened?;
+    let size = file.metadata().await?.len();
+    let (mut left, mut hasher) = (size, Hasher::default());
+    loop {
+        let mut chunk = vec![0; CHUNK_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX))];
+        file.read_exact(&mut chunk).await?;
+        left -= chunk.len() as u64;
+        if let Some(expected) = digest {
+            hasher.update(&chunk);
+            if left == 0 {
+                let found = hasher.clone().finish();
+                if found != expected {
+                    return Err(Broken::File(BlobError::Damaged { expected, found }.to_string()));
+                }
+            }
+        }
+        if !*is_begun {
+            to.line(&line(size)).await?;
+            *is_begun = true;
+        }
+        if !chunk.is_empty() {
+            to.line(&Line::Chunk(lines::to_chunk(&chunk))).await?;
+        }
+        if left == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// What is in a folder, in the order of the names; nothing in one that is not there.
@@ -376,9 +432,11 @@ fn live_name(key: &PartKey) -> &[u8] {
     }
 }
 
+/// An account's secrets stay where they are: its keys, its stored secrets, and what signs the tokens of its pages; what seals all of
+/// them is not exported either. The server makes new keys where there are none.
 fn is_secret(key: &PartKey) -> bool {
     let name = live_name(key);
-    name.starts_with(KEYS) || name.starts_with(SECRETS.as_bytes()) || name == PAGE_KEY
+    name.starts_with(KEYS.as_bytes()) || name.starts_with(SECRETS.as_bytes()) || name == PAGE_KEY.as_bytes()
 }
 
 impl Writer {

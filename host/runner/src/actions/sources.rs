@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipewright_artifacts::files::{MadeOutput, Node, Tree};
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
-use pipewright_pipeline::machine::{self, Declared, Revision};
+use pipewright_pipeline::machine::{Declared, Revision};
 use pipewright_sandbox::Call;
 use pipewright_sandbox::abi::{self, Entry, Outcome};
 use pipewright_sandbox::grants::Grants;
@@ -17,7 +17,7 @@ use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
 use pipewright_store::Aggregate;
 
-use super::{SandboxActions, failed_call};
+use super::SandboxActions;
 use crate::connections::{self, Connected};
 use crate::outcome;
 use crate::work_folder::WorkFolder;
@@ -112,10 +112,7 @@ impl SandboxActions {
             Ok(outcome) => Ok((outcome, end.outputs)),
             Err(failure) => {
                 folder.empty().await;
-                Err(match failed_call(failure, &end.denials, None).outcome {
-                    machine::Outcome::Failed(failure) => failure.error.message,
-                    _ => String::new(),
-                })
+                Err(outcome::failed_call(&failure, &end.denials, end.wants_grant, None).message)
             }
         }
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use pipewright_runner::connections::{self, CONNECTION};
+use pipewright_runner::stored_secrets::SecretError;
 
 use super::events::{self, FeedEvent};
 use super::{Context, Service, ServiceError};
@@ -145,7 +146,8 @@ pub async fn targets(service: &Service, account: u64) -> Result<Vec<Target>, Dri
         let damaged = || DriverError::Damaged(format!("the target {name} of notifications"));
         let kept: Kept = serde_json::from_slice(&kept).map_err(|_| damaged())?;
         // One of the configuration takes its place; and after an import it has none until it is put again.
-        let secret = service.driver().account_part(account, &format!("{SECRET}{name}")).await?;
+        let secrets = &service.host.actions.secrets;
+        let secret = secrets.key(service.driver(), account, &format!("{SECRET}{name}")).await.map_err(unopened)?;
         let secret = secret.and_then(|secret| SigningSecret::read(&String::from_utf8_lossy(&secret)).ok());
         if let Some(secret) = secret.filter(|_| !targets[..configured].iter().any(|target| target.name == name)) {
             let Kept { url, created } = kept;
@@ -163,6 +165,13 @@ pub async fn targets(service: &Service, account: u64) -> Result<Vec<Target>, Dri
         }
     }
     Ok(targets)
+}
+
+fn unopened(error: SecretError) -> DriverError {
+    match error {
+        SecretError::Driver(error) => error,
+        error => DriverError::Damaged(error.to_string()),
+    }
 }
 
 /// What the target is called that tells a connection's host of commits; no other can have the name.
@@ -283,8 +292,9 @@ pub async fn put(
         _ => None,
     };
     if let Some(secret) = made.as_ref().or(given.as_ref()) {
-        let text = Bytes::from(secret.expose());
-        driver.put_account_part(account, &format!("{SECRET}{name}"), Some(text), &context.cause).await?;
+        let (secrets, text) = (&service.host.actions.secrets, secret.expose());
+        let put = secrets.put_key(driver, account, &format!("{SECRET}{name}"), text.as_bytes(), &context.cause).await;
+        put.map_err(|error| super::secrets::told(service, context, error))?;
     }
     let created = before.map_or_else(|| driver.clock().now_ms(), |target| target.created);
     let kept = serde_json::to_vec(&Kept { url: input.url, created }).map_err(ServiceError::host)?;

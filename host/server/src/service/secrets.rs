@@ -65,13 +65,13 @@ pub async fn remove(service: &Service, context: &Context, input: RemoveSecret) -
 /// Of all accounts.
 pub async fn rotate_key(service: &Service, context: &Context) -> Result<Rotated, ServiceError> {
     let secrets = &service.host.actions.secrets;
-    let rotated = secrets.rotate(service.driver(), service.host.accounts(), &context.cause).await;
+    let rotated = secrets.rotate(service.driver(), &context.cause).await;
     let (key, secrets) = rotated.map_err(|error| told(service, context, error))?;
     Ok(Rotated { key, secrets })
 }
 
 /// The file of keys is one of the host (S124).
-fn told(service: &Service, context: &Context, error: SecretError) -> ServiceError {
+pub(super) fn told(service: &Service, context: &Context, error: SecretError) -> ServiceError {
     match error {
         SecretError::Keys(error) if context.account == service.operator => ServiceError::validation(error.to_string()),
         SecretError::Refused(message) => ServiceError::validation(message),

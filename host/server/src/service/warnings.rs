@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use pipewright_packages::plugins::label;
 use pipewright_pipeline::action_type::unserved;
-use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::declaration::{ActionTypeId, PipelineDeclaration};
 use pipewright_pipeline::machine::all;
+use pipewright_pipeline::variables::{self, Part, Reference};
 use serde::Serialize;
 
 use super::{Context, Service, ServiceError};
@@ -30,6 +32,11 @@ pub async fn list(service: &Service, context: &Context, name: &str) -> Result<Wa
         Some(format!("{} fails when it is due: {why}", placed.name_in_pipeline()))
     });
     warnings.extend(missing);
+    warnings.extend(without_value(declaration, |id| {
+        let served = catalogue.bound(id)?;
+        let described = served.about.action_types.iter().find(|described| label(&described.id) == id.to_string())?;
+        Some(described.variables.iter().map(|variable| variable.name.clone()).collect())
+    }));
     Ok(Warnings { warnings })
 }
 
@@ -41,6 +48,41 @@ fn without_action<'a>(declaration: &PipelineDeclaration, granted: impl Iterator<
     unknown
         .map(|name| format!("there is a grant for {name}, which {} does not have: it has {names}", declaration.name))
         .collect()
+}
+
+/// References to variables that an action does not give: it gives those that its plugin says it does, and those that its own
+/// declaration names. Of one that says nothing, nothing is known.
+fn without_value(
+    declaration: &PipelineDeclaration,
+    described: impl Fn(&ActionTypeId) -> Option<Vec<String>>,
+) -> Vec<String> {
+    let actions =
+        || declaration.stages.iter().flat_map(|stage| stage.actions.iter().map(move |action| (stage, action)));
+    let given = |namespace: &str| {
+        let (stage, action) = actions().find(|(_, action)| action.namespace.as_deref() == Some(namespace))?;
+        let mut given = described(&action.action_type_id).filter(|described| !described.is_empty())?;
+        given.extend(action.output_variables.iter().flatten().cloned());
+        Some((format!("{}/{}", stage.name, action.name), given))
+    };
+    let mut warnings = Vec::new();
+    for (stage, action) in actions() {
+        for (setting, value) in action.configuration.iter().flatten() {
+            for part in variables::parse(value).unwrap_or_default() {
+                let Part::Reference(Reference { namespace, key, text }) = part else { continue };
+                if let Some((giver, given)) = given(namespace)
+                    && !given.iter().any(|given| given == key)
+                {
+                    warnings.push(format!(
+                        "{}/{}: configuration.{setting}: nothing gives `#{{{text}}}` a value: {giver} gives {}",
+                        stage.name,
+                        action.name,
+                        given.join(", ")
+                    ));
+                }
+            }
+        }
+    }
+    warnings
 }
 
 #[cfg(test)]
@@ -63,5 +105,38 @@ mod tests {
         check(&["Deploy/Deploy"], &[]);
         let told = "there is a grant for Deploy/Deploi, which shop does not have: it has Deploy/Deploy";
         check(&["Deploy/Deploi", "Deploy/Deploy"], &[told]);
+    }
+
+    #[test]
+    fn a_variable_that_no_action_gives_is_told() {
+        let id =
+            |provider: &str| json!({ "category": "Build", "owner": "Custom", "provider": provider, "version": "1" });
+        let check = |giver: &str, named: &[&str], text: &str, expected: &[&str]| {
+            let declaration: PipelineDeclaration = serde_json::from_value(json!({
+                "name": "shop", "roleArn": "arn:aws:iam::000000000000:role/test",
+                "stages": [{ "name": "Build", "actions": [
+                    { "name": "Count", "actionTypeId": id(giver), "namespace": "Count", "outputVariables": named },
+                    { "name": "Use", "actionTypeId": id("Use"), "configuration": { "Text": text } },
+                ] }],
+            }))
+            .unwrap();
+            let described = |id: &ActionTypeId| match &*id.provider {
+                "Counts" => Some(vec!["Words".to_owned(), "Lines".to_owned()]),
+                "Silent" => Some(Vec::new()),
+                _ => None,
+            };
+            assert_eq!(without_value(&declaration, described), expected, "{giver} {text}");
+        };
+        let told =
+            "Build/Use: configuration.Text: nothing gives `#{Count.Wrods}` a value: Build/Count gives Words, Lines";
+        check("Counts", &[], "in all #{Count.Wrods}, #{Count.Lines}", &[told]);
+        for (giver, named, text) in [
+            ("Counts", &["Wrods"][..], "#{Count.Wrods}"),
+            ("Counts", &[], "#{Other.Wrods} #{codepipeline.PipelineExecutionId} #{"),
+            ("Silent", &[], "#{Count.Wrods}"),
+            ("Unserved", &[], "#{Count.Wrods}"),
+        ] {
+            check(giver, named, text, &[]);
+        }
     }
 }

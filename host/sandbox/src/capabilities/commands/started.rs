@@ -59,6 +59,11 @@ impl Started {
         self.seam.denials()
     }
 
+    /// Whether a grant would have allowed some of it.
+    pub fn wants_grant(&self) -> bool {
+        self.seam.wants_grant()
+    }
+
     /// Connects to a granted host, at an address that was checked as those of the plugin's own requests are; or says why not.
     pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, String> {
         let (timer, target) = (self.seam.begin(COMMANDS, "connect"), target(host, port));

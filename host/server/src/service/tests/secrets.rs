@@ -1,6 +1,6 @@
 //! Secrets of accounts: what is kept and told of them, and the change of the key that seals them.
 
-use pipewright_engine::driver::SECRETS;
+use pipewright_engine::driver::{PAGE_KEY, SECRETS};
 use pipewright_runner::secret_keys::SecretKeys;
 use pipewright_runner::stored_secrets::{NAME_BYTES_MAX, SECRETS_MAX, VALUE_BYTES_MAX, VERSIONS_MAX};
 use serde_json::{Value, json};
@@ -121,4 +121,67 @@ fn a_new_key_seals_everything_wherever_the_change_is_interrupted() {
     std::fs::remove_file(world.secret_keys()).unwrap();
     let lost = world.given(A, "one").unwrap_err();
     assert!(lost.contains("is not among them") && lost.contains("put it back"), "{lost}");
+}
+
+const KEY: &str = "key/administrator";
+
+impl World {
+    fn key(&self, account: u64, part: &str) -> Result<Option<Vec<u8>>, String> {
+        let secrets = &self.service.host.actions.secrets;
+        self.run(secrets.key(self.service.driver(), account, part)).map_err(|error| error.to_string())
+    }
+
+    /// As a start does.
+    fn check_keys(&self) -> Result<(), String> {
+        let secrets = &self.service.host.actions.secrets;
+        let checked = self.run(secrets.check_keys(self.service.driver(), &context(A).cause));
+        checked.map_err(|error| error.to_string())
+    }
+
+    fn put_part(&self, account: u64, part: &str, value: &'static [u8]) {
+        let value = Some(bytes::Bytes::from_static(value));
+        self.run(self.service.driver().put_account_part(account, part, value, &context(A).cause)).unwrap();
+    }
+}
+
+/// Those of an account that the configuration names no more, too.
+#[test]
+fn keys_that_an_earlier_version_kept_as_they_were_are_sealed_at_the_start() {
+    const GONE: u64 = 999;
+    let world = World::new();
+    let kept: [(u64, &str, &[u8]); 4] = [
+        (A, KEY, b"AKIAEXAMPLE\ncorrect horse"),
+        (A, PAGE_KEY, &[0xff; 32]),
+        (B, "key/target/chat", b"whsec_correct"),
+        (GONE, KEY, b"AKIAEXAMPLE\ncorrect horse of nobody"),
+    ];
+    kept.iter().for_each(|(account, part, value)| world.put_part(*account, part, value));
+    let check = |world: &World| {
+        for (account, part, value) in kept {
+            assert_eq!(world.key(account, part).unwrap().as_deref(), Some(value), "{part}");
+            let stored = world.run(world.service.driver().account_part(account, part)).unwrap().unwrap();
+            let is_in = |text: &[u8]| stored.windows(text.len()).any(|window| window == text);
+            assert!(!is_in(value) && !is_in(b"correct"), "{part}");
+        }
+    };
+    assert!(!world.secret_keys().exists());
+    world.check_keys().unwrap();
+    check(&world);
+    world.check_keys().unwrap();
+    check(&world);
+    world.put_secret(A, "one", "value").unwrap();
+    let before = SecretKeys::own(world.secret_keys()).read().unwrap();
+    assert_eq!(world.run(secrets::rotate_key(&world.service, &context(A))).unwrap().secrets, 1);
+    assert_ne!(SecretKeys::own(world.secret_keys()).read().unwrap().id(), before.id());
+    check(&world);
+
+    // No other is made in its place, by which what was sealed would be lost for good.
+    std::fs::remove_file(world.secret_keys()).unwrap();
+    world.put_part(B, "key/target/more", b"whsec_more");
+    let lost = world.check_keys().unwrap_err();
+    let file = world.secret_keys().display().to_string();
+    for words in ["\"key/administrator\" of account", "put it back, as a line of", &file] {
+        assert!(lost.contains(words), "{lost}");
+    }
+    assert!(!world.secret_keys().exists());
 }
