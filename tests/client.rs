@@ -249,7 +249,20 @@ fn approvals_are_found_and_answered() {
     assert!(answer["approvedAt"].is_number(), "{answer}");
     site.run(&["approve", "site"]).check(2, &["no approval of site waits"]);
     wait_until(|| site.run(&["history", "site"]).out.contains("\tFailed\t"));
-    site.run(&["status", "site"]).check(0, &["Gate/Press failed.", "pipewright retry site Gate --data data"]);
+    site.run(&["status", "site"]).check(
+        0,
+        &[
+            "\tapproved by administrator: fine",
+            "\trejected by administrator",
+            "Gate/Press failed.",
+            "pipewright retry site Gate --data data",
+        ],
+    );
+    site.run(&["history", "site", "--actions"])
+        .check(0, &["\tapproved by administrator: fine", "\trejected by administrator"]);
+    // The rest of an execution that waits is not waited for.
+    let left = site.run(&["start", "site", "--follow", "--timeout", "0"]);
+    left.check(124, &["The execution goes on. To stop it: pipewright stop site "]);
 }
 
 /// What runs goes on, and is followed on, over the death of the server.

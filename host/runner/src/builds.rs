@@ -154,7 +154,12 @@ pub struct Builds {
 
 impl Builds {
     pub fn new(has_projects: bool) -> Self {
-        Self { has_projects, driver: OnceLock::new(), numbering: tokio::sync::Mutex::default(), stops: Mutex::default() }
+        Self {
+            has_projects,
+            driver: OnceLock::new(),
+            numbering: tokio::sync::Mutex::default(),
+            stops: Mutex::default(),
+        }
     }
 
     /// To be called once, when there is a driver.

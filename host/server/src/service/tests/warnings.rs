@@ -40,10 +40,10 @@ fn what_keeps_a_pipeline_from_running_is_told() {
 fn a_build_of_a_project_that_is_not_there_is_told() {
     let world = World::new();
     let mut declaration = pipeline("shop");
+    declaration["pipelineType"] = json!("V2");
+    declaration["variables"] = json!([{ "name": "Version", "defaultValue": "1" }]);
     let id = json!({ "category": "Build", "owner": "AWS", "provider": "CodeBuild", "version": "1" });
-    let build = |name: &str, project: &str| {
-        json!({ "name": name, "actionTypeId": id, "configuration": { "ProjectName": project }, "inputArtifacts": [{ "name": "Code" }] })
-    };
+    let build = |name: &str, project: &str| json!({ "name": name, "actionTypeId": id, "configuration": { "ProjectName": project }, "inputArtifacts": [{ "name": "Code" }] });
     let builds = [build("One", "site"), build("Other", "sitr"), build("Late", "#{variables.Version}")];
     declaration["stages"][1]["actions"].as_array_mut().unwrap().extend(builds);
     world.ok(A, pipelines::create, json!({ "pipeline": declaration }));
