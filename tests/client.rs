@@ -366,6 +366,8 @@ fn a_stage_goes_back_to_an_execution_that_succeeded_there() {
         .check(0, &[&format!("Make goes back to {good}, as execution ")]);
     assert_eq!(newest()["rollbackMetadata"], json!({ "rollbackTargetPipelineExecutionId": good }));
     wait_until(|| newest()["status"] == "Succeeded");
+    let found = format!("execution {good} has no reports");
+    site.run(&["tests", "site"]).check(0, &[&format!("went back to {good}, whose reports these are"), &found]);
 
     // Nothing is held here that could be overridden.
     site.run(&["override", "site", "Other"]).check(2, &["site has no stage Other"]);
