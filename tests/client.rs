@@ -249,7 +249,20 @@ fn approvals_are_found_and_answered() {
     assert!(answer["approvedAt"].is_number(), "{answer}");
     site.run(&["approve", "site"]).check(2, &["no approval of site waits"]);
     wait_until(|| site.run(&["history", "site"]).out.contains("\tFailed\t"));
-    site.run(&["status", "site"]).check(0, &["Gate/Press failed.", "pipewright retry site Gate --data data"]);
+    site.run(&["status", "site"]).check(
+        0,
+        &[
+            "\tapproved by administrator: fine",
+            "\trejected by administrator",
+            "Gate/Press failed.",
+            "pipewright retry site Gate --data data",
+        ],
+    );
+    site.run(&["history", "site", "--actions"])
+        .check(0, &["\tapproved by administrator: fine", "\trejected by administrator"]);
+    // The rest of an execution that waits is not waited for.
+    let left = site.run(&["start", "site", "--follow", "--timeout", "0"]);
+    left.check(124, &["The execution goes on. To stop it: pipewright stop site "]);
 }
 
 /// What runs goes on, and is followed on, over the death of the server.
@@ -353,6 +366,8 @@ fn a_stage_goes_back_to_an_execution_that_succeeded_there() {
         .check(0, &[&format!("Make goes back to {good}, as execution ")]);
     assert_eq!(newest()["rollbackMetadata"], json!({ "rollbackTargetPipelineExecutionId": good }));
     wait_until(|| newest()["status"] == "Succeeded");
+    let found = format!("execution {good} has no reports");
+    site.run(&["tests", "site"]).check(0, &[&format!("went back to {good}, whose reports these are"), &found]);
 
     // Nothing is held here that could be overridden.
     site.run(&["override", "site", "Other"]).check(2, &["site has no stage Other"]);

@@ -373,7 +373,8 @@ phases:
          [action.\"Build/Build\"]\n{PROGRAMS}\nsecrets.token = {{ file = \"token\", commands = true }}\n"
     );
     home.write("grants.toml", &granted);
-    home.write("serve.toml", "[grants]\nsite = \"grants.toml\"\n");
+    home.write("projects/app.json", "{}");
+    home.write("serve.toml", "projects = \"projects\"\n[grants]\nsite = \"grants.toml\"\n");
     let server = Server::start(&home.path(""));
     home.run(&["create", "site.json", "--data", "data"]).check(0, &[]);
     home.run(&["logs", "site", "--follow", "--data", "data"]).check(0, &["after"]);

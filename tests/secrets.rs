@@ -28,7 +28,8 @@ impl World {
     fn new(pipelines: &[(&str, &str)]) -> Self {
         let home = Home::new();
         home.write("source/a.md", "nothing secret");
-        let mut serve = "[grants]\n".to_owned();
+        home.write("projects/app.json", "{}");
+        let mut serve = "projects = \"projects\"\n[grants]\n".to_owned();
         for (name, grants) in pipelines {
             let source = "[action.\"Source/Source\"]\ndirectories.source = { path = \"source\", access = \"read\" }\n";
             home.write(&format!("{name}.toml"), &format!("{source}{grants}"));

@@ -286,6 +286,10 @@ def everything(world):
     (world.work / "everything/buildspec.yml").write_text(BUILDSPEC)
     world.push("everything", "Everything")
     count = {"minimumCount": 0, "maximumCount": 5}
+    project = {
+        "name": "app", "source": {"type": "CODEPIPELINE"}, "artifacts": {"type": "CODEPIPELINE"}, "serviceRole": "arn:aws:iam::000000000000:role/test",
+        "environment": {"type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL"}}
+    world.client("codebuild").create_project(**project)
     world.api.create_custom_action_type(
         category="Build", provider="Maker", version="1", inputArtifactDetails=count, outputArtifactDetails=count)
     command(world, "deliveries", "add", "all", RECEIVER)

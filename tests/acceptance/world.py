@@ -113,11 +113,16 @@ class World:
 
     def start(self):
         self.server.start()
-        session = boto3.Session(region_name=REGION, **self.keys())
+        self.api = self.client("codepipeline")
+        self.credentials = self.session().get_credentials()
+
+    def session(self):
+        return boto3.Session(region_name=REGION, **self.keys())
+
+    def client(self, service):
         # A retry would hide an answer that should not have been one.
         config = botocore.config.Config(retries={"total_max_attempts": 1})
-        self.api = session.client("codepipeline", endpoint_url=self.server.endpoint, config=config)
-        self.credentials = session.get_credentials()
+        return self.session().client(service, endpoint_url=self.server.endpoint, config=config)
 
     def keys(self):
         text = pathlib.Path(self.server.environment["AWS_SHARED_CREDENTIALS_FILE"]).read_text()

@@ -15,6 +15,8 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// The host or the server failed, or cannot be reached.
 pub const HOST: u8 = 3;
+/// The time of `--timeout` was over; what was followed goes on. As timeout(1) ends.
+pub const TIMED_OUT: u8 = 124;
 /// Interrupted by Ctrl-C (128 + SIGINT).
 pub const INTERRUPTED: u8 = 130;
 

@@ -31,7 +31,7 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 succeeded; 1 the pipeline failed or was rejected; 2 bad usage, an invalid pipeline, \
-                          or refused by the server; 3 the host or the server failed; 130 interrupted.";
+                          or refused by the server; 3 the host or the server failed; 124 a --timeout was over; 130 interrupted.";
 
 const COMPLETION: &str = "\
 bash: pipewright completion bash > ~/.local/share/bash-completion/completions/pipewright

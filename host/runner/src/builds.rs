@@ -11,7 +11,7 @@ use bytes::Bytes;
 use pipewright_base::{Cause, Digest, Source};
 use pipewright_engine::driver::{Driver, DriverError, WeakDriver, kept_pin, part_pin};
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, PipelineDeclaration};
-use pipewright_pipeline::machine::{ActionExecutionId, RunAction, all};
+use pipewright_pipeline::machine::{ActionExecutionId, Placed, RunAction, all};
 use pipewright_sandbox::capabilities::directories::DirectoryGrant;
 use pipewright_sandbox::grants::{Access, Grants};
 use pipewright_store::{Aggregate, Store};
@@ -23,8 +23,9 @@ use tokio::sync::Notify;
 const PROJECT: &str = "project/";
 const NUMBER: &str = "build-number/";
 const BUILD: &str = "build/";
-/// The name under which a plugin finds projects.
+/// The name under which a plugin finds projects, and the path.
 const DIRECTORY: &str = "projects";
+pub const PROJECTS_GRANTED: &str = "/directories/projects";
 /// Of an account; with one more the oldest is forgotten. Stops a record that grows with every build.
 pub const BUILDS_COUNT_MAX: usize = 5000;
 /// Before the name of a project, that of the pipelines which run its builds that no pipeline starts. No client can name one.
@@ -120,22 +121,30 @@ pub fn is_build(id: &ActionTypeId) -> bool {
 
 /// The parts that an execution of a pipeline holds on to: the projects that its actions and rules name.
 pub fn parts(declaration: &PipelineDeclaration) -> Vec<String> {
+    projects_of(declaration).map(|(_, name)| project_part(name)).collect()
+}
+
+/// The actions and rules that build a project, each with its name as far as the declaration says it.
+pub fn projects_of(declaration: &PipelineDeclaration) -> impl Iterator<Item = (Placed<'_>, &str)> {
     let builds = all(declaration).filter(|placed| is_build(&placed.declared.type_id()));
-    let names = builds.filter_map(|placed| placed.declared.configuration()?.get("ProjectName"));
-    names.filter(|name| !name.contains("#{")).map(|name| project_part(name)).collect()
+    let named = builds.filter_map(|placed| {
+        let name = placed.declared.configuration()?.get("ProjectName")?;
+        Some((placed, name.as_str()))
+    });
+    named.filter(|(_, name)| !name.contains("#{"))
 }
 
 /// What an action of CodeBuild is told by its host.
 #[derive(Default)]
 pub(crate) struct Told {
-    /// The file that it finds, as its name and content; none where the account has no project.
+    /// The content of the file that it finds; none where the account does not have the project.
     pub project: Option<Bytes>,
-    pub has_projects: bool,
     pub variables: Vec<(&'static str, String)>,
 }
 
-#[derive(Default)]
 pub struct Builds {
+    /// Accounts have projects, so that a build of one that is not there fails.
+    pub(crate) has_projects: bool,
     driver: OnceLock<WeakDriver>,
     /// Held while a build gets its number.
     numbering: tokio::sync::Mutex<()>,
@@ -144,6 +153,15 @@ pub struct Builds {
 }
 
 impl Builds {
+    pub fn new(has_projects: bool) -> Self {
+        Self {
+            has_projects,
+            driver: OnceLock::new(),
+            numbering: tokio::sync::Mutex::default(),
+            stops: Mutex::default(),
+        }
+    }
+
     /// To be called once, when there is a driver.
     pub fn of(&self, driver: &Driver) {
         let _ = self.driver.set(driver.downgrade());
@@ -241,7 +259,6 @@ impl Builds {
             None => None,
         };
         let project = pinned.map(|bytes| read::<Project>(&bytes)).transpose()?;
-        let has_projects = project.is_some() || !driver.account_parts(pipeline.account, PROJECT).await?.is_empty();
         let is_own = is_own_pipeline(&run.declaration.name);
         let initiator = project.as_ref().and_then(|project| project.initiator.clone());
         let initiator = initiator.unwrap_or_else(|| format!("codepipeline/{}", run.declaration.name));
@@ -273,7 +290,7 @@ impl Builds {
         variables.extend(version.map(|version| ("CODEBUILD_SOURCE_VERSION", version)));
         variables.extend(resolved.map(|resolved| ("CODEBUILD_RESOLVED_SOURCE_VERSION", resolved)));
         let project = project.map(|project| written(&project.members)).transpose()?;
-        Ok(Told { project, has_projects, variables })
+        Ok(Told { project, variables })
     }
 }
 
@@ -305,7 +322,7 @@ impl Drop for Stopping {
     }
 }
 
-/// Gives an action the directory of projects, in which there is its own; unless those who run the host granted another one.
+/// Gives an action the directory of projects, in which there is its own if the account has it; unless those who run the host granted another one.
 pub(crate) fn grant(grants: &mut Grants, folder: &Path, name: &str, project: Option<&Bytes>) -> std::io::Result<()> {
     if grants.directories.contains_key(DIRECTORY) {
         return Ok(());

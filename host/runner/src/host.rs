@@ -10,6 +10,7 @@ use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::{CompilerCommand, Sandbox, SandboxConfig};
 
 use crate::actions::{Runner, SandboxActions};
+use crate::builds::Builds;
 use crate::grant_book::GrantBook;
 use crate::images::ImagesAt;
 use crate::logs::Logs;
@@ -60,6 +61,8 @@ pub struct Identity {
     pub clock: Arc<dyn Clock>,
     /// What there is of programs of the machine.
     pub commands: Offered,
+    /// Accounts have projects of CodeBuild: a build of one that is not there fails.
+    pub has_projects: bool,
     /// The file of the keys of stored secrets; none: one of the data directory, which the host makes.
     pub secret_keys: Option<PathBuf>,
     /// Where the images of programs are; none: in the data directory.
@@ -78,6 +81,7 @@ impl Default for Identity {
             work: Work::default(),
             clock: clock::system(),
             commands: Offered::of_this_machine(),
+            has_projects: false,
             secret_keys: None,
             images: None,
             certificate_authorities: Vec::new(),
@@ -173,7 +177,7 @@ impl Host {
             work_runtime: identity.work,
             calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
             programs: Programs::new(identity.commands, images),
-            builds: Arc::default(),
+            builds: Arc::new(Builds::new(identity.has_projects)),
         });
         let driver = Driver::new(store, runner(Arc::clone(&actions)), identity.clock);
         actions.builds.of(&driver);

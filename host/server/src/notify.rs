@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use pipewright_base::Scope;
 use pipewright_base::fair::Permits;
 use pipewright_runner::connections::Connection;
-use pipewright_sandbox::capabilities::http::origin_of;
+use pipewright_sandbox::capabilities::http::{is_not_public, origin_of};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -61,7 +61,7 @@ impl To {
     /// What lets it be at an address that is not public.
     fn allowed_by(&self) -> &'static str {
         match self {
-            Self::Address { .. } => "those who run the host allow its origin by `private` in [notifications]",
+            Self::Address { .. } => ALLOWED_BY,
             Self::Host { .. } => "allow it by `--private` of `pipewright connection create`",
         }
     }
@@ -123,6 +123,9 @@ pub struct Counts {
     pub given_up: AtomicU64,
 }
 
+/// What lets a target be at an address that is not public.
+const ALLOWED_BY: &str = "those who run the host allow its origin by `private` in [notifications]";
+
 /// What others ask of notifications.
 pub struct Notify {
     pub configured: Configured,
@@ -171,8 +174,18 @@ impl Notify {
             ("webhook-signature", secret.sign(&told.id, seconds, &body)),
             ("pipewright-attempt", attempt.to_string()),
         ];
-        let private = origin_of(url).is_some_and(|origin| self.configured.private.contains(&origin));
-        Outgoing { url: url.to_owned(), headers, body, private }
+        Outgoing { url: url.to_owned(), headers, body, private: self.is_allowed(url) }
+    }
+
+    /// Whether those who run the host let notifications go there, public or not.
+    fn is_allowed(&self, url: &str) -> bool {
+        origin_of(url).is_some_and(|origin| self.configured.private.contains(&origin))
+    }
+
+    /// Why nothing that is sent there arrives, as far as the address itself says it.
+    pub fn forbidden(&self, url: &str) -> Option<String> {
+        let is_forbidden = is_not_public(url) && !self.is_allowed(url);
+        is_forbidden.then(|| format!("nothing is delivered to {url}, which is not a public address: {ALLOWED_BY}"))
     }
 
     fn note(&self, target: &Target, change: impl FnOnce(&mut Status)) {

@@ -227,6 +227,7 @@ fn identity(config: &Config, work: Work) -> Identity {
         limits: config.limits.clone(),
         commands: config.commands.clone(),
         secret_keys: config.secret_keys(),
+        has_projects: true,
         certificate_authorities: authorities(config),
         work,
         ..Identity::default()

@@ -152,6 +152,9 @@ async fn add(server: &Server, add: &Add) -> Result<ExitCode, Ended> {
         say!("Its deliveries are signed with this secret, which is not shown again:");
         say!("{secret}");
     }
+    if let Some(warning) = answer["warning"].as_str() {
+        note!("warning: {warning}");
+    }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }
 

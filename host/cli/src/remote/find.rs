@@ -63,17 +63,20 @@ pub async fn executions(server: &Server, pipeline: &str, count: usize) -> Result
 
 /// The execution that was named, or the newest.
 pub async fn execution(server: &Server, pipeline: &str, named: Option<&str>) -> Result<String, Ended> {
-    if let Some(named) = named {
-        return Ok(named.to_owned());
+    match named {
+        Some(named) => Ok(named.to_owned()),
+        None => Ok(newest(server, pipeline).await?.pipeline_execution_id),
     }
+}
+
+pub async fn newest(server: &Server, pipeline: &str) -> Result<PipelineExecutionSummary, Ended> {
     let newest = executions(server, pipeline, 1).await?.pop();
-    let newest = newest.ok_or_else(|| {
+    newest.ok_or_else(|| {
         Ended::Usage(format!(
             "{pipeline} has no executions: `{}` makes one",
             server.command(&format!("start {pipeline}"))
         ))
-    })?;
-    Ok(newest.pipeline_execution_id)
+    })
 }
 
 /// The action executions of one execution, in the order in which they began.

@@ -6,7 +6,9 @@ use std::collections::btree_map::Entry;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
+use pipewright_pipeline::machine::ActionStatus;
 use pipewright_pipeline::responses::{RuleExecutionDetail, Time};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::show::{self, text, time};
@@ -109,14 +111,15 @@ fn execution_row(execution: &Value) -> [String; 6] {
 fn run_row(run: &Value, name: &str) -> [String; 6] {
     let result = &run["output"]["executionResult"];
     let error = text(&result["errorDetails"]["message"]);
-    let summary = if error.is_empty() { text(&result["externalExecutionSummary"]) } else { error };
+    let said = if error.is_empty() { text(&result["externalExecutionSummary"]) } else { error };
+    let status = ActionStatus::deserialize(&run["status"]).unwrap_or(ActionStatus::InProgress);
     [
         text(&run["pipelineExecutionId"]),
         format!("{}/{name}", text(&run["stageName"])),
         text(&run["status"]),
         time(&run["startTime"]),
         time(&run["lastUpdateTime"]),
-        summary.lines().next().unwrap_or_default().to_owned(),
+        show::summary(status, run["updatedBy"].as_str(), &said),
     ]
 }
 

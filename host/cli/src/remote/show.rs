@@ -4,6 +4,7 @@
 
 use std::io::IsTerminal as _;
 
+use pipewright_pipeline::machine::ActionStatus;
 use pipewright_pipeline::responses::Time;
 use pipewright_text::printable;
 use serde::Deserialize as _;
@@ -41,6 +42,20 @@ pub fn text(value: &Value) -> String {
     }
 }
 
+/// What an action ended with, in one line; of an approval who answered it.
+pub fn summary(status: ActionStatus, by: Option<&str>, said: &str) -> String {
+    let said = said.lines().next().unwrap_or_default();
+    let verb = match (status, by) {
+        (ActionStatus::Succeeded, Some(_)) => "approved",
+        (ActionStatus::Failed, Some(_)) => "rejected",
+        _ => return said.to_owned(),
+    };
+    let said = said.strip_prefix(verb).map_or(said, |rest| rest.trim_start_matches([':', ' ']));
+    // Of a user's ARN the name.
+    let by = by.and_then(|by| by.rsplit('/').next()).unwrap_or_default();
+    if said.is_empty() { format!("{verb} by {by}") } else { format!("{verb} by {by}: {said}") }
+}
+
 /// A time of an answer, which is in seconds since 1970, as UTC.
 pub fn time(value: &Value) -> String {
     Time::deserialize(value).map(time_of).unwrap_or_default()
@@ -70,6 +85,17 @@ mod tests {
         let rows = [row(["site", "1", ""]), row(["größer", "12", "x"])];
         let expected = ["NAME    V   NOTE", "site    1", "größer  12  x"];
         assert_eq!(columns(["NAME", "V", "NOTE"], &rows), expected);
+    }
+
+    #[test]
+    fn an_answer_is_told_with_who_gave_it() {
+        let check = |status, by, said, expected: &str| assert_eq!(summary(status, by, said), expected, "{said}");
+        check(ActionStatus::Succeeded, Some("arn:aws:iam::000000000000:user/maria"), "", "approved by maria");
+        check(ActionStatus::Succeeded, Some("maria"), "fine\nindeed", "approved by maria: fine");
+        check(ActionStatus::Failed, Some("maria"), "rejected", "rejected by maria");
+        check(ActionStatus::Failed, Some("maria"), "rejected: too late", "rejected by maria: too late");
+        check(ActionStatus::InProgress, Some("maria"), "Publish?", "Publish?");
+        check(ActionStatus::Failed, None, "no such file\nat all", "no such file");
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::machine::ActionStatus;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::follow::{self, Action, Heard, LogUpdate};
-use super::show::text;
-use super::{Connection, Server, find, notices};
+use super::show::{self, text};
+use super::{Connection, Server, find, notices, status};
 use crate::exit::{self, Ended};
 use crate::out::{self, say};
 use crate::run::board::{Board, Status, Update};
@@ -39,6 +40,9 @@ pub struct Arguments {
     /// Show what happens until the execution has ended
     #[arg(long)]
     follow: bool,
+    /// Follow no longer than this many seconds; the execution goes on
+    #[arg(long, value_name = "SECONDS", requires = "follow")]
+    timeout: Option<u64>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -58,7 +62,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         }
         notices::tell(server, &declared).await;
         if arguments.follow {
-            return follow(server, &arguments.name, &find::read(declared)?, input).await;
+            status::tell_closed(server, &arguments.name).await?;
+            return follow(server, arguments, &find::read(declared)?, input).await;
         }
         let output = server.call("StartPipelineExecution", input).await?;
         if server.json {
@@ -93,7 +98,7 @@ async fn declared(server: &Server, pipeline: &str) -> Result<Value, Ended> {
 
 async fn follow(
     server: &Server,
-    pipeline: &str,
+    Arguments { name: pipeline, timeout, .. }: &Arguments,
     declaration: &PipelineDeclaration,
     input: Value,
 ) -> Result<ExitCode, Ended> {
@@ -111,7 +116,7 @@ async fn follow(
     let (ears, said) = follow::ears();
     let follower = Follower {
         server,
-        pipeline: pipeline.to_owned(),
+        pipeline: pipeline.clone(),
         execution: text(&output["pipelineExecutionId"]),
         form,
         view: View::new(form, Board::new(declaration)),
@@ -119,7 +124,10 @@ async fn follow(
         said,
         speaking: Vec::new(),
     };
-    follower.follow(events).await
+    match timeout {
+        None => follower.follow(events, std::future::pending()).await,
+        Some(seconds) => follower.follow(events, tokio::time::sleep(Duration::from_secs(*seconds))).await,
+    }
 }
 
 struct Follower<'a> {
@@ -135,7 +143,12 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    async fn follow(mut self, mut events: mpsc::Receiver<Result<Value, ClientError>>) -> Result<ExitCode, Ended> {
+    async fn follow(
+        mut self,
+        mut events: mpsc::Receiver<Result<Value, ClientError>>,
+        timeout: impl Future<Output = ()>,
+    ) -> Result<ExitCode, Ended> {
+        let mut timeout = std::pin::pin!(timeout);
         let mut tick = tokio::time::interval(TICK);
         let mut interrupts = signal(SignalKind::interrupt()).map_err(|error| Ended::Host(error.into()))?;
         loop {
@@ -148,14 +161,19 @@ impl Follower<'_> {
                 }
                 Some(said) = self.said.recv() => self.hear(said),
                 _ = tick.tick() => self.view.tick(),
-                _ = interrupts.recv() => {
-                    let stop = format!("stop {} {}", self.pipeline, self.execution);
-                    self.view.pause();
-                    say!("The execution goes on. To stop it: {}", self.server.command(&stop));
-                    return Ok(ExitCode::from(exit::INTERRUPTED));
-                }
+                _ = interrupts.recv() => return self.leave(exit::INTERRUPTED).await,
+                () = &mut timeout => return self.leave(exit::TIMED_OUT).await,
             }
         }
+    }
+
+    /// What goes on without anybody who follows it is told, and what it waits for.
+    async fn leave(mut self, code: u8) -> Result<ExitCode, Ended> {
+        self.view.pause();
+        status::tell_waiting(self.server, &self.pipeline).await?;
+        let stop = format!("stop {} {}", self.pipeline, self.execution);
+        say!("The execution goes on. To stop it: {}", self.server.command(&stop));
+        Ok(ExitCode::from(code))
     }
 
     /// Shows an event of the execution; gives how it ended if it did.
@@ -245,8 +263,8 @@ fn update(event: &Value) -> Option<Update> {
     let detail = &event["detail"];
     let status = match detail["state"].as_str()? {
         "STARTED" | "RESUMED" | "STOPPING" => Status::Running,
-        "SUCCEEDED" => Status::Succeeded,
-        "FAILED" => Status::Failed,
+        "SUCCEEDED" | "APPROVED" => Status::Succeeded,
+        "FAILED" | "REJECTED" => Status::Failed,
         "STOPPED" | "CANCELED" | "ABANDONED" | "SUPERSEDED" => Status::Stopped,
         _ => return None,
     };
@@ -258,6 +276,11 @@ fn update(event: &Value) -> Option<Update> {
             status,
             message: detail["status-summary"].as_str().map(str::to_owned),
         },
+        "Pipewright Approval Execution State Change" => {
+            let answer = if status == Status::Failed { ActionStatus::Failed } else { ActionStatus::Succeeded };
+            let line = show::summary(answer, detail["by"].as_str(), &text(&detail["summary"]));
+            Update::Log { stage, action, level: "info", line }
+        }
         "CodePipeline Stage Execution State Change" => Update::Stage { stage, status },
         "CodePipeline Action Execution State Change" | "Pipewright Rule Execution State Change" => {
             let is_approval = detail["type"]["category"] == "Approval" && status == Status::Running;
@@ -277,7 +300,7 @@ mod tests {
 
     #[track_caller]
     fn check(kind: &str, detail: Value, expected: Expect) {
-        let event = json!({ "detail-type": format!("CodePipeline {kind} State Change"), "detail": detail });
+        let event = json!({ "detail-type": format!("{kind} State Change"), "detail": detail });
         let shown = update(&event).map_or("nothing".to_owned(), |update| serde_json::to_string(&update).unwrap());
         expected.assert_eq(&shown);
     }
@@ -285,19 +308,19 @@ mod tests {
     #[test]
     fn events_become_updates() {
         check(
-            "Pipeline Execution",
+            "CodePipeline Pipeline Execution",
             json!({ "pipeline": "site", "execution-id": "1", "state": "SUPERSEDED", "status-summary": "by 2" }),
             expect![[
                 r#"{"type":"execution","pipeline":"site","executionId":"1","status":"Stopped","message":"by 2"}"#
             ]],
         );
         check(
-            "Stage Execution",
+            "CodePipeline Stage Execution",
             json!({ "stage": "Build", "state": "RESUMED" }),
             expect![[r#"{"type":"stage","stage":"Build","status":"Running"}"#]],
         );
         check(
-            "Action Execution",
+            "CodePipeline Action Execution",
             json!({
                 "stage": "Build", "action": "Make", "state": "FAILED", "type": { "category": "Build" },
                 "execution-result": { "external-execution-summary": "no such file", "error-code": "JobFailed" },
@@ -307,11 +330,18 @@ mod tests {
             ]],
         );
         check(
-            "Action Execution",
+            "CodePipeline Action Execution",
             json!({ "stage": "Go", "action": "Ask", "state": "STARTED", "type": { "category": "Approval" } }),
             expect![[r#"{"type":"action","stage":"Go","action":"Ask","status":"Waiting"}"#]],
         );
-        check("Action Execution", json!({ "state": "UNHEARD OF" }), expect!["nothing"]);
+        check("CodePipeline Action Execution", json!({ "state": "UNHEARD OF" }), expect!["nothing"]);
+        check(
+            "Pipewright Approval Execution",
+            json!({ "stage": "Go", "action": "Ask", "state": "REJECTED", "by": "user/maria", "summary": "too late" }),
+            expect![[
+                r#"{"type":"log","stage":"Go","action":"Ask","level":"info","line":"rejected by maria: too late"}"#
+            ]],
+        );
         check("Weather", json!({ "state": "STARTED" }), expect!["nothing"]);
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::show::{self, time_of};
 use super::{Connection, Server, find, notices};
 use crate::exit::{self, Ended};
-use crate::out;
+use crate::out::{self, note};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -113,7 +113,8 @@ fn row(stage: &str, action: &ActionState) -> [String; 4] {
         Some(_) => "waits for approval".to_owned(),
         None => format!("{:?}", latest.status),
     };
-    let summary = first_line(latest.error_details.as_ref(), latest.summary.as_ref());
+    let said = first_line(latest.error_details.as_ref(), latest.summary.as_ref());
+    let summary = show::summary(latest.status, latest.last_updated_by.as_deref(), &said);
     [name, status, time_of(latest.last_status_change), summary]
 }
 
@@ -131,34 +132,67 @@ async fn retry(server: &Server, state: &GetPipelineStateOutput, stage: &StageSta
     Ok(format!("retry {pipeline} {}", stage.stage_name))
 }
 
-/// What holds the pipeline up, and the command that helps; `retry` runs the stage again if it failed.
-fn advice(server: &Server, pipeline: &str, stage: &StageState, retry: &str) -> Vec<String> {
-    let mut lines = Vec::new();
+fn advised(why: &str, command: &str) -> String {
+    format!("\n{}\n  {command}", printable(why))
+}
+
+/// What holds up whoever comes to this stage, whether or not something has.
+fn closed(pipeline: &str, stage: &StageState) -> Option<String> {
+    let transition = stage.inbound_transition_state.as_ref().filter(|transition| !transition.enabled)?;
     let name = &stage.stage_name;
-    let mut add = |why: String, command: String| lines.push(format!("\n{}\n  {command}", printable(&why)));
-    if let Some(transition) = stage.inbound_transition_state.as_ref().filter(|transition| !transition.enabled) {
-        let reason = transition.disabled_reason.as_deref().unwrap_or("no reason was given");
-        let waiting = match stage.inbound_executions.first() {
-            Some(first) => format!("; execution {} waits there", first.pipeline_execution_id),
-            None => String::new(),
-        };
-        add(
-            format!("The transition into {name} is disabled ({reason}){waiting}."),
-            format!(
-                "aws codepipeline enable-stage-transition --pipeline-name {pipeline} --stage-name {name} \
-                 --transition-type Inbound"
-            ),
-        );
+    let reason = transition.disabled_reason.as_deref().unwrap_or("no reason was given");
+    let waiting = match stage.inbound_executions.first() {
+        Some(first) => format!("; execution {} waits there", first.pipeline_execution_id),
+        None => String::new(),
+    };
+    Some(advised(
+        &format!("The transition into {name} is disabled ({reason}){waiting}."),
+        &format!(
+            "aws codepipeline enable-stage-transition --pipeline-name {pipeline} --stage-name {name} \
+             --transition-type Inbound"
+        ),
+    ))
+}
+
+/// Says on standard error where an execution that is started now will wait.
+pub async fn tell_closed(server: &Server, pipeline: &str) -> Result<(), Ended> {
+    let state = find::state(server, pipeline).await?;
+    for advice in state.stage_states.iter().filter_map(|stage| closed(pipeline, stage)) {
+        note!("{}", advice.trim_start());
     }
+    Ok(())
+}
+
+/// Says on standard error what the pipeline waits for, and how to answer.
+pub async fn tell_waiting(server: &Server, pipeline: &str) -> Result<(), Ended> {
+    let state = find::state(server, pipeline).await?;
+    for stage in &state.stage_states {
+        for advice in closed(pipeline, stage).into_iter().chain(approvals(server, pipeline, stage)) {
+            note!("{}", advice.trim_start());
+        }
+    }
+    Ok(())
+}
+
+/// The approvals of a stage that wait, with the commands that answer them.
+fn approvals(server: &Server, pipeline: &str, stage: &StageState) -> impl Iterator<Item = String> {
     let open = stage
         .action_states
         .iter()
         .filter(|action| action.latest_execution.as_ref().is_some_and(|latest| latest.token.is_some()));
-    for action in open {
-        let action = format!("{name}/{}", action.action_name);
+    open.map(move |action| {
+        let action = format!("{}/{}", stage.stage_name, action.action_name);
         let answer = |word: &str| server.command(&format!("{word} {pipeline} {action}"));
-        add(format!("{action} waits for approval."), format!("{}\n  {}", answer("approve"), answer("reject")));
-    }
+        advised(&format!("{action} waits for approval."), &format!("{}\n  {}", answer("approve"), answer("reject")))
+    })
+}
+
+/// What holds the pipeline up, and the command that helps; `retry` runs the stage again if it failed.
+fn advice(server: &Server, pipeline: &str, stage: &StageState, retry: &str) -> Vec<String> {
+    let name = &stage.stage_name;
+    let mut lines: Vec<String> =
+        closed(pipeline, stage).into_iter().chain(approvals(server, pipeline, stage)).collect();
+    let mut add = |why: String, command: String| lines.push(advised(&why, &command));
     if let Some(latest) = stage.latest_execution.as_ref().filter(|latest| latest.status == StageStatus::Failed) {
         let failed = stage.action_states.iter().find(|action| {
             let latest = action.latest_execution.as_ref();

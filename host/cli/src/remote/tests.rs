@@ -6,15 +6,15 @@ use pipewright_sandbox::results::{Case, Content, Results, Status};
 use serde::Deserialize;
 
 use super::follow::path;
-use super::{Connection, find};
+use super::{Connection, Server, find};
 use crate::exit::{self, Ended};
-use crate::out::{self, say};
+use crate::out::{self, note, say};
 
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The pipeline
     name: String,
-    /// The execution [default: the newest]
+    /// The execution [default: the newest, or the one that it went back to]
     #[arg(long, value_name = "ID")]
     execution: Option<String>,
     #[command(flatten)]
@@ -23,7 +23,10 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
     arguments.connection.run(async |server| {
-        let execution = find::execution(server, &arguments.name, arguments.execution.as_deref()).await?;
+        let execution = match &arguments.execution {
+            Some(named) => named.clone(),
+            None => newest(server, &arguments.name).await?,
+        };
         let path = path(&[&arguments.name, "executions", &execution, "reports"]);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let found = server.client.document(&path, "").await?;
@@ -33,6 +36,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
         }
         Ok(ExitCode::from(exit::SUCCEEDED))
     })
+}
+
+/// The newest execution; of one that goes back to another the other, which was built and tested.
+async fn newest(server: &Server, pipeline: &str) -> Result<String, Ended> {
+    let newest = find::newest(server, pipeline).await?;
+    let Some(rollback) = newest.rollback_metadata else { return Ok(newest.pipeline_execution_id) };
+    let target = rollback.rollback_target_pipeline_execution_id;
+    note!("execution {} went back to {target}, whose reports these are", newest.pipeline_execution_id);
+    Ok(target)
 }
 
 /// What the server gives, as far as it is shown.

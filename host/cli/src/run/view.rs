@@ -108,31 +108,51 @@ impl View {
         let now = self.began.elapsed();
         let width =
             rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col.max(20)));
-        let mut lines = Vec::new();
-        for stage in &self.board.stages {
-            lines.push(format!("{} {}", mark(stage.status), stage.name));
-            lines.extend(stage.actions.iter().map(|action| row(action, now, width)));
-        }
-        // Up over the last drawing, then each line anew.
+        let lines = tree(&self.board, now, width);
+        // Up over the last drawing, then each line anew; the drawing before may have been longer.
         let mut text = if self.drawn == 0 { String::new() } else { format!("\x1b[{}A", self.drawn) };
         for line in &lines {
             let _ = write!(text, "\x1b[2K{line}\r\n");
         }
-        self.drawn = lines.len();
+        text.push_str("\x1b[J");
+        self.drawn = lines.iter().map(|line| shown_chars(line).div_ceil(width).max(1)).sum();
         let mut out = std::io::stdout().lock();
         // A terminal that went away is no reason to stop the run.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }
 
-fn row(action: &ActionRow, now: Duration, width: usize) -> String {
+/// A line for each stage and action.
+fn tree(board: &Board, now: Duration, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for stage in &board.stages {
+        lines.push(format!("{} {}", mark(stage.status), stage.name));
+        stage.actions.iter().for_each(|action| lines.extend(rows(action, now, width)));
+    }
+    lines
+}
+
+/// What does not fit is cut; only what an action waits for, which somebody is to act on, gets a line of its own.
+fn rows(action: &ActionRow, now: Duration, width: usize) -> Vec<String> {
     let duration = action.duration(now).map(seconds).unwrap_or_default();
     let summary = action.summary.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
-    let plain = format!("{:<24} {duration:>8}  {}", action.name, printable(summary));
+    let summary = printable(summary);
+    let mut plain = format!("{:<24} {duration:>8}  {summary}", action.name).trim_end().to_owned();
     let room = width.saturating_sub(5);
-    let mut plain = plain.trim_end().to_owned();
+    let is_whole = plain.chars().count() <= room;
     cut_chars(&mut plain, room);
-    format!("  {} {plain}", mark(action.status))
+    let mut lines = vec![format!("  {} {plain}", mark(action.status))];
+    if action.status == Status::Waiting && !is_whole {
+        lines.push(format!("      {summary}"));
+    }
+    lines
+}
+
+/// Without the escapes of marks, each of which ends with its `m`.
+fn shown_chars(line: &str) -> usize {
+    let marked = |part: &str| part.split_once('m').map_or(0, |(_, rest)| rest.chars().count());
+    let mut parts = line.split('\x1b');
+    parts.next().map_or(0, |first| first.chars().count()) + parts.map(marked).sum::<usize>()
 }
 
 fn seconds(duration: Duration) -> String {
@@ -179,5 +199,34 @@ fn line(update: &Update) -> Option<String> {
             None => action_line(stage, action, word(*status)),
         },
         Update::Log { stage, action, line, .. } => action_line(stage, action, line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_waited_for_is_shown_whole() {
+        let id = json!({ "category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1" });
+        let declaration = serde_json::from_value(json!({
+            "name": "shop", "roleArn": "arn:aws:iam::000000000000:role/test",
+            "stages": [{ "name": "Gate", "actions": [{ "name": "Ask", "actionTypeId": id }] }],
+        }))
+        .unwrap();
+        let mut board = Board::new(&declaration);
+        let check = |board: &Board, width: usize, expected: &[usize]| {
+            let lines = tree(board, Duration::ZERO, width);
+            assert_eq!(lines.iter().map(|line| shown_chars(line)).collect::<Vec<_>>(), expected, "{lines:?}");
+        };
+        check(&board, 80, &[6, 7]);
+        let answer = "waits for: pipewright approve shop Gate/Ask --data data";
+        let (stage, action) = ("Gate".to_owned(), "Ask".to_owned());
+        let (status, summary) = (Status::Waiting, Some(answer.to_owned()));
+        board.apply(&Update::Action { stage, action, status, summary, targets: Vec::new() }, Duration::ZERO);
+        check(&board, 120, &[6, 39 + answer.len()]);
+        check(&board, 80, &[6, 79, 6 + answer.len()]);
     }
 }

@@ -50,7 +50,7 @@ impl SandboxActions {
             .await
             .map_err(|error| failed(error.to_string()))?;
         let folder = WorkFolder(self.work.join("projects").join(run.action_execution.to_string()));
-        if told.has_projects {
+        if self.builds.has_projects {
             let name = run.configuration.get("ProjectName").map_or("", String::as_str);
             let granted = builds::grant(grants, &folder.0, name, told.project.as_ref());
             granted.map_err(|error| failed(format!("{}: {error}", folder.0.display())))?;

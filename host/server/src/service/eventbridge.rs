@@ -1,12 +1,12 @@
 //! The core's events in EventBridge's shape.
 //!
-//! Owns the shape. What has no such event (a wait, a transition, the pipeline itself) has none here, but for conditions and
-//! rules: theirs are in this shape, and say that they are not CodePipeline's.
+//! Owns the shape. What has no such event (a wait, a transition, the pipeline itself) has none here, but for conditions, rules and
+//! the answers to approvals: theirs are in this shape, and say that they are not CodePipeline's.
 
 use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionHappening, ConditionEvent, ConditionStatus, Event, ExecutionDetails, ExecutionEvent, RuleEvent,
-    StageEvent, StageState,
+    ActionEvent, ActionHappening, ApprovalStatus, ConditionEvent, ConditionStatus, Decision, Event, ExecutionDetails,
+    ExecutionEvent, RuleEvent, StageEvent, StageState,
 };
 use serde_json::{Map, Value, json};
 
@@ -36,7 +36,10 @@ pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
     let (kind, mut detail) = match event {
         Event::Execution(event) => ("CodePipeline Pipeline", execution(at, event)),
         Event::Stage(event) => ("CodePipeline Stage", stage(at, event)),
-        Event::Action(event) => ("CodePipeline Action", action(at, event)?),
+        Event::Action(event) => match &event.what {
+            ActionHappening::Decided(decision) => ("Pipewright Approval", decided(at, event, decision)),
+            _ => ("CodePipeline Action", action(at, event)?),
+        },
         Event::Condition(event) => ("Pipewright Condition", condition(at, event)),
         Event::Rule(event) => ("Pipewright Rule", rule(at, event)?),
         Event::PipelineCreated { .. }
@@ -125,12 +128,31 @@ fn condition(at: &At<'_>, event: &ConditionEvent) -> Value {
 }
 
 fn action(at: &At<'_>, event: &ActionEvent) -> Option<Value> {
-    let mut detail = run(at, event.version, &event.action_type, &event.what)?;
+    let detail = run(at, event.version, &event.action_type, &event.what)?;
+    Some(of_action(detail, event))
+}
+
+fn of_action(mut detail: Value, event: &ActionEvent) -> Value {
     detail["execution-id"] = json!(event.execution.to_string());
     detail["stage"] = json!(event.stage);
     detail["action"] = json!(event.action);
     detail["action-execution-id"] = json!(event.action_execution.to_string());
-    Some(detail)
+    detail
+}
+
+/// Who answered an approval, and what.
+fn decided(at: &At<'_>, event: &ActionEvent, decision: &Decision) -> Value {
+    let detail = json!({
+        "pipeline": at.pipeline,
+        "state": match decision.status {
+            ApprovalStatus::Approved => "APPROVED",
+            ApprovalStatus::Rejected => "REJECTED",
+        },
+        "by": decision.by,
+        "summary": decision.summary,
+        "version": f64::from(event.version),
+    });
+    of_action(detail, event)
 }
 
 fn rule(at: &At<'_>, event: &RuleEvent) -> Option<Value> {

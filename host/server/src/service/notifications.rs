@@ -54,6 +54,9 @@ pub struct PutTargetOutput {
     /// The one that was made, which is never shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// Why nothing arrives there as things are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -297,10 +300,11 @@ pub async fn put(
         put.map_err(|error| super::secrets::told(service, context, error))?;
     }
     let created = before.map_or_else(|| driver.clock().now_ms(), |target| target.created);
+    let warning = service.notify.forbidden(&input.url);
     let kept = serde_json::to_vec(&Kept { url: input.url, created }).map_err(ServiceError::host)?;
     driver.put_account_part(account, &format!("{TARGET}{name}"), Some(kept.into()), &context.cause).await?;
     service.notify.changed();
-    Ok(PutTargetOutput { secret: made.map(|secret| secret.expose()) })
+    Ok(PutTargetOutput { secret: made.map(|secret| secret.expose()), warning })
 }
 
 /// It is told nothing more, and what it could not be told is forgotten.

@@ -9,6 +9,8 @@ use pipewright_pipeline::action_type::unserved;
 use pipewright_pipeline::declaration::{ActionTypeId, PipelineDeclaration};
 use pipewright_pipeline::machine::all;
 use pipewright_pipeline::variables::{self, Part, Reference};
+use pipewright_runner::builds;
+use pipewright_runner::grants::GrantsFile;
 use serde::Serialize;
 
 use super::{Context, Service, ServiceError};
@@ -22,7 +24,11 @@ pub async fn list(service: &Service, context: &Context, name: &str) -> Result<Wa
     let reading = service.pipeline(context, name).await?;
     let declaration = reading.current()?;
     let mut warnings = match service.host.actions.grants_now(context.account, name).await {
-        Ok(grants) => without_action(declaration, grants.actions()),
+        Ok(grants) => {
+            let mut warnings = without_action(declaration, grants.actions());
+            warnings.extend(without_project(service, context, declaration, &grants).await?);
+            warnings
+        }
         Err(reason) => vec![format!("no execution of {name} can start: {reason}")],
     };
     let catalogue = service.catalogue(context);
@@ -83,6 +89,25 @@ fn without_value(
         }
     }
     warnings
+}
+
+/// Builds of what is no project of the account's; whose projects are in a granted directory finds them there.
+async fn without_project(
+    service: &Service,
+    context: &Context,
+    declaration: &PipelineDeclaration,
+    grants: &GrantsFile,
+) -> Result<Vec<String>, ServiceError> {
+    let mut warnings = Vec::new();
+    for (placed, project) in builds::projects_of(declaration) {
+        let place = placed.name_in_pipeline();
+        let is_granted = grants.host_path(&place, builds::PROJECTS_GRANTED).is_some();
+        if !is_granted && service.builds().project(context.account, project).await?.is_none() {
+            let mend = "make it by CreateProject, or correct `ProjectName`";
+            warnings.push(format!("{place} fails when it is due: there is no project `{project}`: {mend}"));
+        }
+    }
+    Ok(warnings)
 }
 
 #[cfg(test)]

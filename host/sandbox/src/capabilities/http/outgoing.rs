@@ -63,6 +63,12 @@ impl From<String> for Unsent {
     }
 }
 
+/// Whether a URL names an address that is not public, as far as that is known without looking anything up.
+pub fn is_not_public(url: &str) -> bool {
+    let origin = url.parse().ok().and_then(|uri| Origin::of(&uri));
+    origin.is_some_and(|origin| origin.looks_private())
+}
+
 /// The origin of a URL that a request can be sent to, in the one form in which origins are compared.
 pub fn origin_of(url: &str) -> Option<String> {
     Origin::of(&url.parse().ok()?).map(|origin| origin.to_string())

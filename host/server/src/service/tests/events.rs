@@ -4,9 +4,10 @@ use futures::FutureExt as _;
 use serde_json::{Value, json};
 
 use super::builds;
-use super::world::{A, Deed, World, context, pipeline, text, words};
+use super::executions::answer;
+use super::world::{A, Deed, World, context, gated, pipeline, text, words};
 use crate::service::events::{self, Feed, FeedEvent, From};
-use crate::service::{pipelines, projects};
+use crate::service::{executions, pipelines, projects};
 
 impl World {
     fn feed(&self, name: Option<&str>, from: From<'_>) -> Feed {
@@ -111,6 +112,25 @@ fn a_failure_is_told_with_its_class_and_words() {
     let result = json!({ "error-code": "JobFailed", "external-execution-summary": "no such target" });
     assert_eq!(failed.event["detail"]["execution-result"], result);
     assert_eq!(short(heard.last().unwrap()), "Pipeline site FAILED");
+}
+
+#[test]
+fn who_answered_an_approval_is_told() {
+    let world = World::new();
+    world.script.does("Ask", Deed::Ask("ship it?"));
+    world.ok(A, pipelines::create, json!({ "pipeline": gated("site") }));
+    let execution = world.newest(A, "site");
+    let token = world.token(A, "site", &execution);
+    let mut put = answer("Ask", &token, "Rejected");
+    put["result"]["summary"] = json!("too late");
+    world.ok(A, executions::put_approval_result, put);
+    world.ended(A, "site", &execution);
+    let heard = world.heard(&mut world.feed(Some("site"), From::Start));
+    let at = heard.iter().position(|told| short(told) == "Approval Ask REJECTED").unwrap();
+    let (event, detail) = (&heard[at].event, &heard[at].event["detail"]);
+    assert_eq!((&event["source"], &detail["execution-id"]), (&json!("pipewright"), &json!(execution)));
+    assert_eq!((&detail["by"], &detail["summary"]), (&json!("arn:aws:iam::000000000000:user/ada"), &json!("too late")));
+    assert_eq!(short(&heard[at + 1]), "Action Ask FAILED");
 }
 
 #[test]

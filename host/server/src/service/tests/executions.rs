@@ -307,7 +307,7 @@ fn a_condition_that_holds_nobody_is_not_overridden() {
     world.refused(B, executions::override_condition, of("Build", &second, "ON_SUCCESS"), elsewhere);
 }
 
-fn answer(action: &str, token: &str, status: &str) -> Value {
+pub fn answer(action: &str, token: &str, status: &str) -> Value {
     let result = json!({ "status": status, "summary": "looks good" });
     json!({ "pipelineName": "site", "stageName": "Gate", "actionName": action, "token": token, "result": result })
 }

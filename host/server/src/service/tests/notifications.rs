@@ -62,6 +62,32 @@ fn short(outgoing: &Outgoing) -> String {
     format!("{} {}", text(of), text(&detail["state"]))
 }
 
+#[test]
+fn a_target_where_nothing_arrives_is_told_of_at_once() {
+    let world = World::new();
+    let check = |url: &str, is_told: bool| {
+        let input = PutTarget { url: url.to_owned(), secret: None };
+        let put = world.run(notifications::put(&world.service, &context(A), "chat", input));
+        let warning = put.unwrap().warning;
+        let expected = format!(
+            "nothing is delivered to {url}, which is not a public address: those who run the host allow its origin by \
+             `private` in [notifications]"
+        );
+        assert_eq!(warning, is_told.then_some(expected));
+    };
+    check("https://chat.example/hook", false);
+    check("https://203.0.114.7/hook", false);
+    for url in [
+        "http://127.0.0.1:9000/x",
+        "http://localhost/x",
+        "https://10.0.0.1/",
+        "http://[::1]:80/",
+        "http://169.254.169.254/",
+    ] {
+        check(url, true);
+    }
+}
+
 impl World {
     fn put_target(&self, account: u64, name: &str, url: &str) -> Result<Option<String>, ServiceError> {
         let input = PutTarget { url: url.to_owned(), secret: None };

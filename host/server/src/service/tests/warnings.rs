@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::builds;
 use super::world::{A, B, UNREADABLE, World, context, pipeline};
-use crate::service::{pipelines, warnings};
+use crate::service::{pipelines, projects, warnings};
 
 #[test]
 fn what_keeps_a_pipeline_from_running_is_told() {
@@ -33,4 +34,29 @@ fn what_keeps_a_pipeline_from_running_is_told() {
     let told = told(A, "shop");
     let expected = "Build/Ship fails when it is due: this host has no plugin for Deploy/AWS/S3/1";
     assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+}
+
+#[test]
+fn a_build_of_a_project_that_is_not_there_is_told() {
+    let world = World::new();
+    let mut declaration = pipeline("shop");
+    declaration["pipelineType"] = json!("V2");
+    declaration["variables"] = json!([{ "name": "Version", "defaultValue": "1" }]);
+    let id = json!({ "category": "Build", "owner": "AWS", "provider": "CodeBuild", "version": "1" });
+    let build = |name: &str, project: &str| json!({ "name": name, "actionTypeId": id, "configuration": { "ProjectName": project }, "inputArtifacts": [{ "name": "Code" }] });
+    let builds = [build("One", "site"), build("Other", "sitr"), build("Late", "#{variables.Version}")];
+    declaration["stages"][1]["actions"].as_array_mut().unwrap().extend(builds);
+    world.ok(A, pipelines::create, json!({ "pipeline": declaration }));
+    let told = || {
+        let mut told = world.run(warnings::list(&world.service, &context(A), "shop")).unwrap().warnings;
+        told.retain(|warning| warning.contains("project"));
+        told
+    };
+    let missing = |action: &str, project: &str| {
+        let mend = "make it by CreateProject, or correct `ProjectName`";
+        format!("Build/{action} fails when it is due: there is no project `{project}`: {mend}")
+    };
+    assert_eq!(told(), [missing("One", "site"), missing("Other", "sitr")]);
+    world.ok(A, projects::create, builds::project("site"));
+    assert_eq!(told(), [missing("Other", "sitr")]);
 }

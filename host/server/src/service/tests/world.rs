@@ -233,7 +233,7 @@ impl World {
         let sandbox = SandboxConfig { pooled_calls_max: 1, ..SandboxConfig::new(data.compiled(), compiler) };
         let plugins = Plugins::described(catalogue::host()).unwrap();
         plugins.know_installed(B, catalogue::installed()).unwrap();
-        let identity = Identity { accounts: vec![A, B, C], clock, ..Identity::default() };
+        let identity = Identity { accounts: vec![A, B, C], clock, has_projects: true, ..Identity::default() };
         let unreadable = |account| ((account, UNREADABLE.to_owned()), "/of/the/host/grants.toml".into());
         let grants = GrantBook::many([unreadable(A), unreadable(B)].into());
         let sandbox = Sandbox::new(sandbox).unwrap();
