@@ -559,6 +559,7 @@ async fn requests_go_where_they_may_and_secrets_with_them() {
         hosts: vec!["127.0.0.1".to_owned()],
         reveal,
         commands: false,
+        commands_file: None,
         stored: None,
     };
     let secrets = BTreeMap::from([("token".to_owned(), secret(false))]);
