@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ async fn plugins_are_begun_built_and_tested() {
 
     fs::remove_file(home.path("index/tests/test_plugin.py")).unwrap();
     fs::copy(root().join("tests/languages/test_everything.py"), home.path("index/tests/test_everything.py")).unwrap();
-    said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(home.path("index")), "17 passed in ");
+    said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(home.path("index")), "18 passed in ");
 
     let (server, refusing) = (serve().await, refuse().await);
     for (deed, expected) in MORE {
@@ -49,6 +50,22 @@ async fn plugins_are_begun_built_and_tested() {
     }
     let passed = format!("{} passed, 0 failed", MORE.len());
     home.run(&["plugin", "test", "index/build/plugin.wasm"]).check(0, &[&passed]);
+}
+
+#[test]
+fn a_plugin_has_a_program_run() {
+    let (Some(_), Some(_)) = (tools::find("componentize-py"), tools::find("bwrap")) else { return };
+    let home = Home::new();
+    home.run(&["plugin", "new", "acme/programs", "--kind", "build", "--lang", "python"]).check(0, &[]);
+    fs::copy(root().join("tests/languages/programs.py"), home.path("programs/src/plugin.py")).unwrap();
+    home.run(&["plugin", "build", "programs"]).check(0, &[]);
+    fs::set_permissions(home.write("key", "a-key-of-20-letters-"), fs::Permissions::from_mode(0o600)).unwrap();
+    let granted = ["commands = { level = \"toolchain\" }", "secrets.key = { file = \"key\", commands = true }"];
+    let run = ["plugin", "run", "programs/dist/programs.wasm", "--output", "Out", "--grant", granted[0]];
+    let ran = home.run(&[&run[..], &["--grant", granted[1]]].concat());
+    ran.check(0, &["summary    ['kept'] 3 False ****length 20", "app (15 bytes)"]);
+    assert!(!ran.text.contains("a-key-of"), "{}", ran.text);
+    home.run(&run).check(1, &["tried to give the secret \"key\" to a program"]);
 }
 
 /// What `more` in `everything.py` does, and what comes of it.
