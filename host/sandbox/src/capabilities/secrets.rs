@@ -99,7 +99,7 @@ pub struct Secret {
     /// The plugin may read the value itself. Without it, it gets a stand-in, and the host puts the value in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     reveal: bool,
-    /// Programs may be given the value, as an environment variable, if it has 8 characters or more.
+    /// Programs may be given the value, as an environment variable or in a file, if it has 8 characters or more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     commands: bool,
     /// Every program of the action is given the value, if it has 8 characters or more, in a file that no other can read, and in this
