@@ -268,7 +268,7 @@ fn a_secret_is_given_in_a_file_as_the_plugin_or_the_grant_says() {
     check("TOKEN_FILE", asked, "", 1, &denied[..1]);
     check("X", &[("Secret", "token")], ", commands_file = \"FILE\"", 1, &denied);
     let no_name = "secrets.token: commands_file: \"../F\" is no name of an environment variable for the path of a file";
-    check("X", &[], ", commands_file = \"../F\"", 1, &[no_name]);
+    check("X", &[], ", commands_file = \"../F\"", 2, &[no_name]);
 }
 
 #[test]
