@@ -84,6 +84,7 @@ fn each_kind_of_break_is_found() {
         "commands.declared-secrets was",
         "commands.job was",
         "commands.named-value",
+        "commands.start-with-files was",
         "tools.named-value",
         "tools.tool was",
         "types.named-value is gone",

@@ -242,6 +242,36 @@ fn a_secret_is_given_only_as_granted_and_never_shown() {
 }
 
 #[test]
+fn a_secret_is_given_in_a_file_as_the_plugin_or_the_grant_says() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let check = |variable: &str, set: &[(&str, &str)], grant: &str, code: i32, said: &[&str]| {
+        let script = format!(
+            "cat ${variable}; ls -R /work; echo length $(cat ${variable} | wc -c); stat -c %a ${variable}; mkdir -p out; echo ${variable} >out/path"
+        );
+        let configuration = with(scripts(&[&script, &script]), set);
+        let world = World::new(configuration, &format!("{GRANTED}\nsecrets.token = {{ file = \"token.txt\"{grant} }}"));
+        let file = world.home.write("token.txt", "hunter2-\nhunter2");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        let ended = world.run();
+        ended.check(code, said);
+        assert!(!ended.text.contains("hunter2"), "{}", ended.text);
+    };
+    let (asked, done) = (&[("SecretFile", "token")][..], &["length 16", "400", "****"][..]);
+    check("TOKEN_FILE", asked, ", commands = true", 0, done);
+    check("FILE", &[], ", commands_file = \"FILE\"", 0, done);
+    // The operator's word goes before.
+    check("TOKEN_FILE", asked, ", commands = true, commands_file = \"TOKEN_FILE\"", 0, done);
+    let denied = ["tried to give the secret \"token\" to a program", "secrets.token = { …, commands = true }"];
+    check("FILE", asked, ", commands_file = \"FILE\"", 1, &denied);
+    check("TOKEN_FILE", asked, "", 1, &denied[..1]);
+    check("X", &[("Secret", "token")], ", commands_file = \"FILE\"", 1, &denied);
+    let no_name = "secrets.token: commands_file: \"../F\" is no name of an environment variable for the path of a file";
+    check("X", &[], ", commands_file = \"../F\"", 2, &[no_name]);
+}
+
+#[test]
 fn a_program_is_ended_with_its_action() {
     if tools::find("bwrap").is_none() {
         return;

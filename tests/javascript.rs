@@ -163,9 +163,14 @@ fn the_types_are_strict_and_complete() {
     let types = fs::read_to_string(root().join("tests/languages/javascript/types.ts")).unwrap();
     home.write("typed/src/types.ts", &types);
     said(&node(&home.path("typed"), &["node_modules/typescript/bin/tsc", "--noEmit"]), true);
-    let names = home.write("typed/names.mjs", include_str!("languages/javascript/names.mjs"));
-    let import = ["--import", "./pipewright/javascript/testing.mjs", &names.display().to_string()];
-    said(&node(&home.path("typed"), &import), true);
+    let scripts = [
+        ("names.mjs", include_str!("languages/javascript/names.mjs")),
+        ("programs.mjs", include_str!("languages/javascript/programs.mjs")),
+    ];
+    for (name, text) in scripts {
+        home.write(&format!("typed/{name}"), text);
+        said(&node(&home.path("typed"), &["--import", "./pipewright/javascript/testing.mjs", name]), true);
+    }
 }
 
 /// What `npm publish` would send: the layer, the interface and the licence, and nothing that is left in the folder.

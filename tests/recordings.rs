@@ -277,9 +277,10 @@ fn an_action_that_ran_programs_is_recorded_with_what_they_left() {
     let secret = "secrets.token = { file = \"token\", commands = true }";
     let record = |scripts: &[&str]| {
         let scripts = format!("Scripts={}", json!(scripts));
-        let action = ["plugin", "run", "commander.wasm", "--set", &scripts, "--set", "Secret=token", "--output", "Out"];
+        let action = ["plugin", "run", "commander.wasm", "--set", &scripts, "--output", "Out"];
+        let secrets = ["--set", "Secret=token", "--set", "SecretFile=token"];
         let granted = ["--grant", PROGRAMS, "--grant", secret, "--record", "it.zip"];
-        home.run(&[&action[..], &granted].concat()).check(0, &[]);
+        home.run(&[&action[..], &secrets, &granted].concat()).check(0, &[]);
     };
     let replay = || {
         let mut replay = home.command(&["plugin", "replay", "it.zip"]);
@@ -305,7 +306,7 @@ fn an_action_that_ran_programs_is_recorded_with_what_they_left() {
     replay().check(1, &differs);
 
     let left_out = "what the program before the call left in /scratch";
-    record(&["mkdir out; printf %s \"$TOKEN\" >kept"]);
+    record(&["mkdir out; cat \"$TOKEN_FILE\" >kept"]);
     replay().check(2, &[left_out, "a secret's value is in it"]);
     let mut archive = zip::ZipArchive::new(fs::File::open(home.path("it.zip")).unwrap()).unwrap();
     for index in 0..archive.len() {

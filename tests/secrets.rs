@@ -243,6 +243,56 @@ fn what_would_carry_a_secret_away_fails_and_is_not_kept() {
     check_hidden_below(&world.home.path("data"));
 }
 
+/// A file is given by the grant alone: a pipeline that knows nothing of it, and a build of several jobs.
+#[test]
+fn a_secret_in_a_file_is_found_nowhere_else() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let in_a_file = "secrets.db = { store = \"db:password\", commands_file = \"DB_FILE\" }";
+    let grants = format!(
+        "[action.\"Use/Use\"]\n{COMMANDS}\n{in_a_file}\n[action.\"Use/Beside\"]\n{COMMANDS}\n\
+         [action.\"After/After\"]\n{COMMANDS}\n"
+    );
+    let names = ["shell", "build", "carried", "named"];
+    let mut world = World::new(&names.map(|name| (name, grants.as_str())));
+    let check = |name: &str, actions: &[Value], wanted: &[&str]| {
+        let told = world.whole(name, actions);
+        for said in wanted {
+            assert!(told.contains(said), "{name}: {said:?} is missing in {told}");
+        }
+        check_hidden(name, told.as_bytes());
+    };
+    let length = format!("length {}", PASSWORD.len());
+    let uses =
+        ["cat \"$DB_FILE\"; base64 \"$DB_FILE\"", "echo length $(cat \"$DB_FILE\" | wc -c)", "ls -lR /work; sleep 1"];
+    let look =
+        "for i in $(seq 20); do cat /dev/files/* /proc/*/root/dev/files/*; echo \"<$DB_FILE>\"; sleep 0.05; done 2>&1";
+    check("shell", &[commands("Use", &uses), commands("Beside", &[look])], &["****", &length, "<>"]);
+
+    let buildspec = "
+version: 0.2
+phases:
+  install: {commands: ['cat $DB_FILE']}
+  build: {commands: ['export COPY=$DB_FILE', 'echo length $(cat $COPY | wc -c)', 'false'], on-failure: CONTINUE}
+  post_build: {commands: ['echo again $(cat $DB_FILE | wc -c) $DB_FILE']}
+";
+    world.home.write("source/buildspec.yml", buildspec);
+    let mut build = action("Build", "AWS", "CodeBuild", "Use");
+    build["inputArtifacts"] = json!([{ "name": "Code" }]);
+    build["configuration"] = json!({ "ProjectName": "app" });
+    let again = format!("again {} /dev/files/DB_FILE", PASSWORD.len());
+    check("build", &[build], &["****", &length, &again]);
+
+    let mut carries = commands("Use", &["mkdir out", "cp \"$DB_FILE\" out/a"]);
+    carries["outputArtifacts"] = json!([{ "name": "Out", "files": ["out/**/*"] }]);
+    check("carried", &[carries], &["a secret that the action was granted is in the output artifact Out, in out/a"]);
+    let denied = "tried to give the secret \\\"db\\\" to a program, which it was not granted";
+    check("named", &[with_token(commands("Use", &["env"]), "db")], &[denied]);
+    drop(world.server.take());
+    check_hidden_below(&world.home.path("data"));
+}
+
 /// Whoever writes a pipeline names secrets, and gets those that the operator grants the action.
 #[test]
 fn nobody_gets_a_secret_by_naming_it() {

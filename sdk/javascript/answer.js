@@ -9,8 +9,8 @@ const CONTINUATION_BYTES_MAX = 16 * 1024;
 
 /** Asks to be called again. */
 export class Wait {
-  constructor({ seconds, until, signal, continuation = null, summary }) {
-    if (seconds === undefined && until === undefined && signal === undefined) {
+  constructor({ seconds, until, signal, continuation = null, summary, isForProgram = false }) {
+    if (seconds === undefined && until === undefined && signal === undefined && !isForProgram) {
       throw new TypeError('a `Wait` needs `seconds`, `until` or `signal`, or nothing would end it');
     }
     this.until = seconds === undefined ? until : Date.now() + seconds * 1000;

@@ -40,17 +40,18 @@ export class Failure extends Error {
   }
 }
 
-/** Calls the host about files or secrets, and makes a `Failure` of its refusal. */
-export function calling(call) {
+/** Calls the host about files, programs or secrets, and makes a `Failure` of its refusal. */
+export function calling(call, invalid = (text) => new Failure(text)) {
   try {
     return call();
   } catch (error) {
     switch (error?.payload?.tag) {
       case 'denied':
         throw Failure.permission(error.payload.val);
+      case 'invalid':
+        throw invalid(error.payload.val);
       case 'not-found':
       case 'quota':
-      case 'invalid':
       case 'io':
         throw new Failure(error.payload.val);
     }

@@ -179,9 +179,9 @@ export function ask(
 ): Ask;
 /**
  * `clock`: the time of day; without it, it stands still at the start of the call. `randomness`: without it, what looks random derives
- * from the idempotency key.
+ * from the idempotency key. `commands`: programs, by {@link commands}.
  */
-export function ask(capability: 'clock' | 'randomness', options: { reason: string }): Ask;
+export function ask(capability: 'clock' | 'randomness' | 'commands', options: { reason: string }): Ask;
 
 // -- the running action ------------------------------------------------------------------------------------------------------
 
@@ -505,6 +505,54 @@ export namespace log {
   function error(message: unknown): void;
   /** What the action does just now, and how far it is where that is known: 0 to 100. */
   function progress(summary: string, percent?: number): void;
+}
+
+/**
+ * Programs of the host's machine, run apart from it: compilers, test runners, scripts. A program runs while no call of the plugin does.
+ * The action lays files into its scratch, says by `start` what is to run, and returns the {@link Wait} that it got. Once the program has
+ * ended, the action is called again with its continuation and the same scratch, and `ended` says how.
+ */
+export namespace commands {
+  interface Options {
+    /** Where it begins, below the scratch. */
+    directory?: string;
+    environment?: Readonly<Record<string, string>>;
+    /**
+     * Environment variables, each with the name of a secret, which the plugin does not see: of one of the host's store also
+     * `NAME:JSON-KEY:VERSION-STAGE:VERSION-ID`.
+     */
+    secrets?: Readonly<Record<string, string>>;
+    /** The same, but the variable has the path of a file, which no other program can read, and which is gone when this one has ended. */
+    secretFiles?: Readonly<Record<string, string>>;
+    /** Whether it may reach the hosts that the grant names. */
+    network?: boolean;
+    /** One that the grant allows. */
+    image?: string;
+    wallSeconds?: number;
+    /** These are those of the {@link Wait}. */
+    continuation?: unknown;
+    summary?: string;
+  }
+  interface Ended {
+    /** What it ended with, or 128 and the number of the signal that ended it. */
+    status: number;
+    signal?: number;
+    /** The limit that ended it, like `wall-seconds`. */
+    limit?: string;
+    cpuMicros: number;
+    memoryBytesMax: number;
+    wallMicros: number;
+    /** The last lines of its log, at most 16 KiB. */
+    tail: string;
+    /** Whether it ended with status 0, and by itself. */
+    succeeded: boolean;
+  }
+  /** Has a program run once this call has returned the {@link Wait}; one in each call. The first word is the program. */
+  function start(words: readonly string[], options?: Options): Wait;
+  /** How the program ended for which this call was made; `undefined` if the call was made for something else. */
+  function ended(): Ended | undefined;
+  /** The declaration's `environmentVariables` of the type `SECRETS_MANAGER`, each with what names its secret: for `start`. */
+  function declaredSecrets(): Record<string, string>;
 }
 
 /**

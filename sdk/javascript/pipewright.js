@@ -3,6 +3,7 @@
 export { Failure } from './failure.js';
 export { Wait } from './answer.js';
 export { ask, defineAction, definePlugin } from './declare.js';
+export * as commands from './commands.js';
 export * as files from './files.js';
 export * as http from './http.js';
 export * as log from './log.js';

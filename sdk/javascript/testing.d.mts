@@ -59,6 +59,8 @@ export interface Given {
   http?: readonly Answered[];
   commands?: readonly string[];
   environment?: Readonly<Record<string, string>>;
+  /** Of the declaration's environment what is secret: variables, each with the name of a secret. */
+  'secret-environment'?: Readonly<Record<string, string>>;
   'output-variables'?: readonly string[];
   /** Default `'case'`. */
   'idempotency-key'?: string;
@@ -66,10 +68,12 @@ export interface Given {
   attempt?: number;
   /** When the call starts, in milliseconds since 1970-01-01 UTC; default 1,700,000,000,000. Only the plugin's own timers move the clock. */
   time?: number;
-  /** What a call before it gave, which was waiting; with `signal` or `wake`. */
+  /** What a call before it gave, which was waiting; with `signal`, `wake` or `ended`. */
   after?: Result;
   signal?: { kind: string; payload?: string };
   wake?: 'time';
+  /** The program that the call before it started has ended; `scratch` is what is there then. */
+  ended?: { status: number; signal?: number; limit?: string; tail?: string; scratch?: Folder };
 }
 
 /** What came of it. */
@@ -87,6 +91,17 @@ export interface Result {
   counts?: { passed: number; failed: number; skipped: number };
   waiting?: { signal?: string; until?: number };
   continuation?: any;
+  /** The program that the action started, which does not run; in `secrets` and `secretFiles` are the names of secrets. */
+  job?: {
+    arguments: string[];
+    directory: string;
+    environment: Record<string, string>;
+    secrets: Record<string, string>;
+    secretFiles: Record<string, string>;
+    network: boolean;
+    image?: string;
+    wallSeconds?: number;
+  };
   /** All lines of the log. */
   log: string;
   progress: { percent?: number; summary: string }[];

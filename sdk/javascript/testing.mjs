@@ -28,7 +28,7 @@ const KINDS = {
 const MILLISECOND_NANOSECONDS = 1_000_000n;
 const KEYS = [
   'action', 'call', 'revision', 'settings', 'inputs', 'outputs', 'directories', 'secrets', 'http', 'commands', 'environment',
-  'output-variables', 'idempotency-key', 'attempt', 'time', 'signal', 'wake', 'after',
+  'secret-environment', 'output-variables', 'idempotency-key', 'attempt', 'time', 'signal', 'wake', 'ended', 'after',
 ];
 
 export async function run(plugin, given) {
@@ -53,10 +53,14 @@ export async function run(plugin, given) {
     unmet: undefined,
     directories: new Set(Object.keys(given.directories ?? {})),
     clock: { nanoseconds: 0n },
+    declaredSecrets: given['secret-environment'] ?? {},
+    ended: given.ended && end(given.ended),
+    job: undefined,
   };
   for (const root of ['inputs', 'outputs', 'directories', 'scratch']) fs.mkdirSync(join(folder, root));
   for (const [name, files] of inputs) fill(join(folder, 'inputs', name), files);
   for (const [name, files] of Object.entries(given.directories ?? {})) fill(join(folder, 'directories', name), files);
+  fill(join(folder, 'scratch'), given.ended?.scratch ?? {});
   for (const name of outputs) fs.mkdirSync(join(folder, 'outputs', name));
   const request = {
     actionType: { category: category.toLowerCase(), owner: OWNERS[owner], provider, version },
@@ -80,7 +84,7 @@ export async function run(plugin, given) {
     assert.deepEqual(call.http ?? [], [], 'requests of `http` that were not made');
     const read = (root) => Object.fromEntries(fs.readdirSync(join(folder, root)).map((name) => [name, contents(join(folder, root, name))]));
     const log = call.log.map(({ message }) => message).join('\n');
-    return { ...answer, log, progress: call.progress, results: call.results, requests: call.requests, outputs: read('outputs'), 'directories-after': read('directories') };
+    return { ...answer, log, progress: call.progress, results: call.results, job: call.job, requests: call.requests, outputs: read('outputs'), 'directories-after': read('directories') };
   } finally {
     state.end();
     restore();
@@ -96,12 +100,17 @@ function named(values = {}) {
   });
 }
 
-function resumption({ after, signal, wake }) {
+function end({ status, signal, limit, tail = '' }) {
+  return { status, signal, limit, tail, cpuMicros: 0n, memoryBytesMax: 0n, wallMicros: 0n };
+}
+
+function resumption({ after, signal, wake, ended }) {
   if (after === undefined) return undefined;
   if (after.outcome !== 'waiting') throw new TypeError('`after` is what a `run` gave that is waiting');
-  if ((signal === undefined) === (wake === undefined)) throw new TypeError("give `signal`, or `wake: 'time'`, besides `after`");
+  const causes = [signal, wake, ended].filter((cause) => cause !== undefined);
+  if (causes.length !== 1) throw new TypeError("give `signal`, `ended`, or `wake: 'time'`, besides `after`");
   const continuation = new TextEncoder().encode(JSON.stringify(after.continuation));
-  if (wake !== undefined) return { continuation, wake: { tag: 'time' } };
+  if (signal === undefined) return { continuation, wake: { tag: 'time' } };
   return { continuation, wake: { tag: 'signal', val: { kind: signal.kind, payload: new TextEncoder().encode(signal.payload ?? '') } } };
 }
 

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ async fn plugins_are_begun_built_and_tested() {
     let passed = format!("{} passed, 0 failed", fs::read_dir(all.join("cases")).unwrap().count());
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-too-late", "ok      more-package", &passed]);
     is_deployed(&heard.lock().unwrap());
-    said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(&all), "17 passed in ");
+    said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(&all), "18 passed in ");
 }
 
 /// What is looked at before a build, with the world of the folder's own manifest.
@@ -92,6 +93,22 @@ async fn more_cases(home: &Home) {
         let case = format!("{called}\n{grants}\n[expected]\n{expected}\n");
         home.write(&format!("all/cases/more-{deed}/case.toml"), &case);
     }
+}
+
+#[test]
+fn a_plugin_has_a_program_run() {
+    let (Some(_), Some(_)) = (tools::find("componentize-py"), tools::find("bwrap")) else { return };
+    let home = Home::new();
+    home.run(&["plugin", "new", "acme/programs", "--kind", "build", "--lang", "python"]).check(0, &[]);
+    fs::copy(root().join("tests/languages/programs.py"), home.path("programs/src/plugin.py")).unwrap();
+    home.run(&["plugin", "build", "programs"]).check(0, &[]);
+    fs::set_permissions(home.write("key", "a-key-of-20-letters-"), fs::Permissions::from_mode(0o600)).unwrap();
+    let granted = ["commands = { level = \"toolchain\" }", "secrets.key = { file = \"key\", commands = true }"];
+    let run = ["plugin", "run", "programs/dist/programs.wasm", "--output", "Out", "--grant", granted[0]];
+    let ran = home.run(&[&run[..], &["--grant", granted[1]]].concat());
+    ran.check(0, &["summary    ['kept'] 3 False ****length 20", "app (15 bytes)"]);
+    assert!(!ran.text.contains("a-key-of"), "{}", ran.text);
+    home.run(&run).check(1, &["tried to give the secret \"key\" to a program"]);
 }
 
 /// What `more` in `everything.py` does, and what comes of it.

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from everything import plugin
-from pipewright import Signal
-from pipewright.testing import Host, Ran
+from pipewright import Action, Failure, Report, Signal, Wait, build, commands, files
+from pipewright.testing import Host, Job, Ran
 
 CASES = sorted(path.parent for path in Path(__file__).parents[1].glob("cases/everything-*/case.toml"))
 
@@ -44,3 +44,37 @@ def check(ran: Ran, expected: dict[str, Any]) -> None:
         assert any(text in line for line in ran.log), (text, ran.log)
     for text in expected.get("denials", []):
         assert any(text in denial for denial in ran.denials), (text, ran.denials)
+
+
+@build("Make", inputs=1, outputs=1)
+def make(action: Action) -> Report | Wait:
+    """As the documentation of `commands` has it, with secrets."""
+    ended = commands.ended()
+    if ended is None:
+        files.copy(action.input, action.scratch / "src")
+        secrets, in_files = commands.declared_secrets(), {"KEY_FILE": "key:::1"}
+        return commands.start(["make", "all"], directory="src", secrets=secrets, secret_files=in_files, continuation=7)
+    if not ended.succeeded:
+        raise Failure(f"make ended with status {ended.status}")
+    assert action.resumed and action.resumed.continuation == 7 and action.resumed.signal is None
+    files.copy(action.scratch / "src/build", action.output)
+    return Report(files.read_text(action.scratch / "src/Makefile"))
+
+
+def test_a_program() -> None:
+    host = Host(secrets={"db": "a password", "key:::1": "a key"})
+
+    def run(**more: Any) -> Ran:
+        return host.run(make, inputs={"Source": {"Makefile": "all:"}}, outputs=["Built"], **more)
+
+    ran = run(secret_environment={"DB": "db"})
+    assert ran.outcome == "waiting"
+    assert ran.job == Job(["make", "all"], "src", {}, {"DB": "db"}, {"KEY_FILE": "key:::1"}, False, None, None)
+    ran = host.ended(0, {"src/build/app": "made"})
+    assert (ran.outcome, ran.summary, ran.job) == ("succeeded", "all:", None)
+    assert (ran.outputs["Built"] / "app").read_text() == "made"
+    run()
+    failed = host.ended(2).failure
+    assert failed and failed.message == "make ended with status 2"
+    denied = run(secret_environment={"DB": "other"}).failure
+    assert denied and (denied.kind, denied.message) == ("PermissionError", 'no grant allows the secret "other"')

@@ -65,6 +65,7 @@ async fn main() {
         work: work.path().to_owned(),
         directory: std::path::PathBuf::new(),
         binds: Vec::new(),
+        files: Vec::new(),
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         network: None,
         limits: Limits::default(),

@@ -13,6 +13,9 @@ use crate::toolchain::Toolchain;
 /// Where a job finds its work directory, but at the level `restricted`, where it is at its own place on the machine.
 pub const WORK: &str = "/work";
 
+/// Where a job finds its `files`: in the memory that its `/dev` is, where an image has nothing to say.
+pub const FILES: &str = "/dev/files";
+
 /// Where a job with a way to the network finds it: a port of its own loopback address.
 pub const PROXY_PORT: u16 = 3128;
 
@@ -28,6 +31,9 @@ pub struct Job {
     /// Its current directory, below `work`; empty: `work` itself.
     pub directory: PathBuf,
     pub binds: Vec<Bind>,
+    /// Files for this job alone, by their names below [`FILES`], with what is in them: it reads them, and nobody writes to them. They are
+    /// in no file system of the machine, and go with the job. Not at the level `restricted`.
+    pub files: Vec<(String, String)>,
     /// The whole of it: nothing of the host's environment.
     pub environment: Vec<(String, String)>,
     /// The way to the network. Without one there is none.
@@ -100,6 +106,8 @@ pub enum JobError {
     Path(PathBuf),
     #[error("`{}` is no path below the work directory without `.` and `..`", .0.display())]
     Directory(PathBuf),
+    #[error("`{0}` is no name of a file")]
+    File(String),
     #[error("`{0}` is no name of a layer's directory")]
     Layer(String),
     #[error("an image of {0} layers is none that a job can run in: it has 1 to {LAYERS_MAX}")]
@@ -136,6 +144,9 @@ impl Job {
         }
         if !self.directory.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(JobError::Directory(self.directory.clone()));
+        }
+        if let Some((bad, _)) = self.files.iter().find(|(name, _)| !is_name(name)) {
+            return Err(JobError::File(bad.clone()));
         }
         match self.binds.iter().find(|bind| is_own_place(&bind.to)) {
             Some(bind) => Err(JobError::Place(bind.to.clone())),

@@ -25,7 +25,7 @@ mod unpack;
 
 pub use child::{child_main, only_compute};
 pub use image::{ImageConfig, ImageConfigError, machine};
-pub use job::{Bind, Ended, Job, JobError, LAYERS_MAX, Layers, Limit, PROXY_PORT, Root, WORK};
+pub use job::{Bind, Ended, FILES, Job, JobError, LAYERS_MAX, Layers, Limit, PROXY_PORT, Root, WORK};
 pub use layer::{LayerError, unpacked_in};
 pub use level::{Level, Offers, Refusal};
 pub use limits::Limits;

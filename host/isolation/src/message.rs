@@ -45,6 +45,7 @@ pub(crate) struct Order {
     pub work: PathBuf,
     pub directory: PathBuf,
     pub binds: Vec<Bind>,
+    pub files: Vec<(String, String)>,
     pub environment: Vec<(String, String)>,
     pub limits: Limits,
     /// Whether a listening socket of the job's network is wanted, at the port of the proxy.

@@ -141,6 +141,7 @@ impl Isolation {
             work: work.to_owned(),
             directory: PathBuf::new(),
             binds,
+            files: Vec::new(),
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             network: None,
             limits: Limits { wall_seconds_max: 10, ..Limits::default() },
@@ -199,6 +200,7 @@ impl Isolation {
             work: job.work.clone(),
             directory: job.directory.clone(),
             binds: job.binds.clone(),
+            files: job.files.clone(),
             environment,
             limits: job.limits.clone(),
             network: job.network.is_some(),
@@ -219,6 +221,9 @@ fn check_restricted(job: &Job) -> Result<(), Refusal> {
     };
     if job.network.is_some() {
         return refused("it has no way to the network");
+    }
+    if !job.files.is_empty() {
+        return refused("it has no memory of its own for files that nobody else is to read");
     }
     if job.binds.iter().any(|bind| bind.from != bind.to) {
         return refused("files are where they are on the machine, and nowhere else");

@@ -66,10 +66,11 @@ async fn what_cannot_be_run_is_refused_with_the_reason() {
     let said = run(&isolation, &job).await.0.unwrap_err().to_string();
     assert!(said.contains("/no/such/file: No such file") && said.contains("let what it names be there"), "{said}");
     type Change = fn(&mut Job);
-    let changes: [(Change, JobError); 4] = [
+    let changes: [(Change, JobError); 5] = [
         (|job| job.argv.clear(), JobError::NoProgram),
         (|job| job.argv.push("a\0b".to_owned()), JobError::Argument(1)),
         (|job| job.environment.push(("A=".to_owned(), String::new())), JobError::Variable("A=".to_owned())),
+        (|job| job.files.push(("../a".to_owned(), String::new())), JobError::File("../a".to_owned())),
         (|job| job.work = "work".into(), JobError::Path("work".into())),
     ];
     for (change, error) in changes {

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -27,6 +29,21 @@ fn wait_for(text: &str, is_enough: impl Fn(&[String]) -> bool) -> Vec<String> {
 }
 
 const MARKER: &str = "ISOLATION_TEST_MARKER";
+/// What a job's file begins with.
+const TEXT: &str = "of a job alone ";
+
+/// The files below a folder with a text in them.
+fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(files_with(&path, text));
+        } else if path.is_file() && String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).contains(text) {
+            found.push(path);
+        }
+    }
+    found
+}
 
 /// The child process of the test below: a host that runs a job.
 #[tokio::test]
@@ -34,7 +51,9 @@ async fn host() {
     let Ok(marker) = std::env::var(MARKER) else { return };
     let isolation = Isolation::probe(child(), Level::Toolchain).await.unwrap();
     let world = World::new();
-    let _ = run(&isolation, &world.shell(&format!("(setsid sleep {marker} &); sleep {marker}"))).await;
+    let mut job = world.shell(&format!("(setsid sleep {marker} &); sleep {marker}"));
+    job.files.push(("file".to_owned(), format!("{TEXT}{marker}")));
+    let _ = run(&isolation, &job).await;
 }
 
 #[tokio::test]
@@ -45,13 +64,19 @@ async fn nothing_is_left_of_a_job_whose_host_is_killed() {
     // At moments of the job's beginning, and once it runs: bubblewrap's processes come one after the other, and then the job's.
     for processes in [1, 1, 2, 2, 3, 4, 5] {
         let marker = format!("37{}.{processes}", std::process::id());
+        let temporary = tempfile::tempdir().unwrap();
+        common::open(temporary.path());
         let mut host = Command::new(std::env::current_exe().unwrap());
-        host.args(["--exact", "host"]).env(MARKER, &marker).stdout(Stdio::null()).stderr(Stdio::null());
+        host.args(["--exact", "host"]).env(MARKER, &marker).env("TMPDIR", temporary.path());
+        host.stdout(Stdio::null()).stderr(Stdio::null());
         let mut host = host.spawn().unwrap();
         wait_for(&marker, |found| found.len() >= processes);
         host.kill().unwrap();
         host.wait().unwrap();
         wait_for(&marker, <[String]>::is_empty);
+        for folder in [temporary.path(), Path::new("/dev/shm"), Path::new("/dev/files")] {
+            assert_eq!(files_with(folder, &format!("{TEXT}{marker}")), Vec::<PathBuf>::new());
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use pipewright_base::clock;
 use pipewright_base::fair::{Permit, Permits};
 use pipewright_isolation::{
-    ChildCommand, Isolation, Job, Level, Limit, Limits, Origin, Proxy, ProxyLimits, Root, RunError, Toolchain, WORK,
+    ChildCommand, FILES, Isolation, Job, Level, Limit, Limits, Origin, Proxy, ProxyLimits, Root, RunError, Toolchain,
+    WORK,
 };
 use pipewright_packages::digest_text;
 use pipewright_packages::images::ImageName;
@@ -314,7 +315,7 @@ impl Programs {
         work: PathBuf,
         image: Option<&Ready>,
     ) -> Result<(Job, Level), NotRun> {
-        let Started { job, grant, secrets, .. } = &**started;
+        let Started { job, grant, secrets, secret_files, .. } = &**started;
         let (root, tools) = match image {
             Some(image) => (Root::Image(image.layers.clone()), Tools::default()),
             None => {
@@ -333,6 +334,8 @@ impl Programs {
         let mut environment = self.environment(level, &tools, &work, of_image);
         environment.extend(job.environment.clone());
         environment.extend(secrets.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
+        environment.extend(secret_files.keys().map(|name| (name.clone(), format!("{FILES}/{name}"))));
+        let files = secret_files.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         let mut limits = self.offered.limits.clone();
         limits.wall_seconds_max = limits.wall_seconds_max.min(job.wall_seconds.map_or(u64::MAX, u64::from));
         let job = Job {
@@ -341,6 +344,7 @@ impl Programs {
             work,
             directory: PathBuf::from(&job.directory),
             binds: Vec::new(),
+            files,
             environment: environment.into_iter().collect(),
             // Without an origin there is nothing that `restricted` would lack.
             network: (job.network && !(level == Level::Restricted && grant.network.is_empty())).then(|| proxy(started)),

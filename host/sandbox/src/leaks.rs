@@ -21,7 +21,7 @@ use crate::seam::{Level, Seam};
 
 /// What is looked for: all that programs may be given. Shorter values are not given to any, and are in ordinary texts, too.
 pub(crate) fn masks(grants: &Grants) -> Masks {
-    let given = grants.secrets.values().filter(|grant| grant.commands).flat_map(SecretGrant::values);
+    let given = grants.secrets.values().filter(|grant| grant.is_for_programs()).flat_map(SecretGrant::values);
     Masks::of(given.filter(|value| value.chars().count() >= SECRET_CHARS_MIN))
 }
 

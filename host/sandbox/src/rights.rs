@@ -176,6 +176,7 @@ mod tests {
             hosts: Vec::new(),
             reveal: true,
             commands: true,
+            commands_file: None,
             stored: None,
         };
         Grants {

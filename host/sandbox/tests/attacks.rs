@@ -554,12 +554,9 @@ async fn requests_go_where_they_may_and_secrets_with_them() {
     let world = World::new().await;
     let (port, heads) = server().await;
     let origin = |host: &str, private| HttpGrant { tls: false, host: host.to_owned(), port, private };
-    let secret = |reveal| SecretGrant {
-        value: SecretValue::new("pa55word-of-tests"),
-        hosts: vec!["127.0.0.1".to_owned()],
-        reveal,
-        commands: false,
-        stored: None,
+    let secret = |reveal| {
+        let (value, hosts) = (SecretValue::new("pa55word-of-tests"), vec!["127.0.0.1".to_owned()]);
+        SecretGrant { value, hosts, reveal, commands: false, commands_file: None, stored: None }
     };
     let secrets = BTreeMap::from([("token".to_owned(), secret(false))]);
     let (here, named) = (format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}"));

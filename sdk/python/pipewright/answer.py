@@ -202,9 +202,11 @@ class Wait:
     continuation: Any = None
     #: For a person who looks at the pipeline meanwhile.
     summary: str | None = None
+    #: Until the program has ended that `commands.start` started, which makes such waits.
+    for_program: bool = False
 
     def abi(self) -> types.Wait:
-        if self.seconds is None and self.until is None and self.signal is None:
+        if self.seconds is None and self.until is None and self.signal is None and not self.for_program:
             raise TypeError("Wait(…) needs `seconds`, `until` or `signal`: nothing would ever end it")
         until = self.until
         if self.seconds is not None:

@@ -25,7 +25,7 @@ __all__ = ["Ask", "Count", "approval", "ask", "build", "deploy", "invoke", "plug
 Count = int | tuple[int, int]
 Owner = Literal["Custom", "AWS", "ThirdParty"]
 Capability = Literal[
-    "http", "read-directory", "write-directory", "secret", "reveal-secret", "clock", "randomness"
+    "http", "read-directory", "write-directory", "secret", "reveal-secret", "clock", "randomness", "commands"
 ]  # fmt: skip
 Answer = TypeVar("Answer")
 
@@ -37,11 +37,12 @@ CAPABILITIES: dict[str, Callable[..., abi.Capability]] = {
     "reveal-secret": abi.Capability_RevealSecret,
     "clock": abi.Capability_Clock,
     "randomness": abi.Capability_Randomness,
+    "commands": abi.Capability_Commands,
 }
 # `JobFailed` is `job-failed` in the WIT.
 WORDS = re.compile(r"(?<!^)([A-Z])")
 # Those that are all or nothing.
-NAMELESS = ("clock", "randomness")
+NAMELESS = ("clock", "randomness", "commands")
 # What a function of each category returns when it is done, and the case of the WIT's outcome for it.
 DONE: dict[types.Category, tuple[type[Any], str]] = {
     types.Category.SOURCE: (Fetched, "FetchOutcome_Done"),
@@ -183,7 +184,7 @@ def ask(capability: Capability, name: str | None = None, *, reason: str) -> Ask:
 
     `http` (a host, as `name`, `name:port`, or `*` where the action's settings say which), `read-directory`,
     `write-directory`, `secret` and `reveal-secret` (each with its name, or the name of the setting that names it);
-    `clock` and `randomness` have no name.
+    `clock`, `randomness` and `commands` have no name.
     """
     if capability not in CAPABILITIES:
         raise ValueError(f"there is no capability `{capability}`; there are {', '.join(CAPABILITIES)}")

@@ -3,7 +3,7 @@
 from typing import Literal, Self
 
 from componentize_py_types import Err
-from wit_world.imports import artifacts, results, secrets
+from wit_world.imports import artifacts, commands, results, secrets
 
 __all__ = ["Failure", "FailureKind"]
 
@@ -64,15 +64,17 @@ class Failure(Exception):
 
 
 class from_host:
-    """Makes a `Failure` of what the host answers to calls about files, results or secrets."""
+    """Makes a `Failure` of what the host answers to calls about files, programs, results or secrets."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
         match error.value if isinstance(error, Err) else None:
-            case artifacts.Error_Denied(text) | secrets.Error_Denied(text):
+            case artifacts.Error_Denied(text) | commands.Error_Denied(text) | secrets.Error_Denied(text):
                 raise Failure.permission(text) from None
+            case commands.Error_Invalid(text):
+                raise Failure.configuration(text) from None
             case (
                 artifacts.Error_NotFound(text)
                 | artifacts.Error_Quota(text)

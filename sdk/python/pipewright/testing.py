@@ -28,6 +28,7 @@ from typing import Any, Literal
 from unittest import mock
 
 from wit_world import state
+from wit_world.imports import commands as programs
 from wit_world.imports import pipewright_plugin_types as types
 
 from .action import Action, Signal
@@ -35,13 +36,29 @@ from .answer import Link, Revision, Target, TestCase, Wait
 from .declare import Definition, done
 from .failure import Failure
 
-__all__ = ["Files", "Host", "Ran"]
+__all__ = ["Files", "Host", "Job", "Ran"]
 
 #: What is in a folder: the contents of files by path, or a folder of this machine that is copied.
 Files = Mapping[str, str | bytes] | Path
 
 #: The time at which a case starts, too: 2023-11-14, 22:13:20 UTC.
 TIME_DEFAULT = 1_700_000_000_000
+
+
+@dataclass
+class Job:
+    """A program that an action started."""
+
+    arguments: list[str]
+    directory: str
+    environment: dict[str, str]
+    #: Environment variables, each with the name of a secret.
+    secrets: dict[str, str]
+    #: The same, of those that have the path of a file.
+    secret_files: dict[str, str]
+    network: bool
+    image: str | None
+    wall_seconds: int | None
 
 
 @dataclass
@@ -70,6 +87,8 @@ class Ran:
     log: list[str] = field(default_factory=list)
     #: What was reported of tests and coverage, by name.
     results: dict[str, Any] = field(default_factory=dict)
+    #: The program that the action started, which does not run: `Host.ended` says how it ends.
+    job: Job | None = None
     #: What no grant allowed.
     denials: list[str] = field(default_factory=list)
     #: The requests that were sent, each with its `request` (method and URL), `headers` and `body`.
@@ -84,6 +103,7 @@ class _Call:
     definition: Definition[Any]
     request: types.Request
     inputs: Mapping[str, Files]
+    declared_secrets: Mapping[str, str]
 
 
 class Host:
@@ -128,6 +148,7 @@ class Host:
         outputs: Iterable[str] = (),
         commands: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
+        secret_environment: Mapping[str, str] | None = None,
         output_variables: Iterable[str] = (),
         idempotency_key: str = "case",
         attempt: int = 1,
@@ -153,28 +174,52 @@ class Host:
             attempt=attempt,
             resumed=None,
         )
-        self._last = _Call(action, request, inputs or {})
+        self._last = _Call(action, request, inputs or {}, secret_environment or {})
         return self._call(self._last, revision, call)
 
     def wake(self, signal: Signal | None = None) -> Ran:
         """Calls the action again that answered *waiting*: because its time came, or with a signal."""
+        return self._wake(types.Wake_Signal(types.Signal(signal.kind, signal.payload)) if signal else types.Wake_Time())
+
+    def ended(
+        self,
+        status: int = 0,
+        left: Mapping[str, str | bytes] | None = None,
+        *,
+        limit: str | None = None,
+        tail: str = "",
+    ) -> Ran:
+        """Calls the action again whose program has ended, with this status. `left` is what that wrote: contents by paths below
+        the scratch, which the action finds with what it laid out there itself."""
+        return self._wake(types.Wake_Time(), programs.End(status, None, limit, 0, 0, 0, tail), left)
+
+    def _wake(self, wake: Any, ended: Any = None, left: Mapping[str, str | bytes] | None = None) -> Ran:
         if self._last is None or self._last.request.resumed is None:
             raise RuntimeError("no action waits: `run` one first that answers with a Wait")
-        wake = types.Wake_Signal(types.Signal(signal.kind, signal.payload)) if signal else types.Wake_Time()
         self._last.request.resumed = replace(self._last.request.resumed, wake=wake)
-        return self._call(self._last, None, "fetch")
+        return self._call(self._last, None, "fetch", ended, left or {})
 
-    def _call(self, call: _Call, revision: str | None, function: Literal["fetch", "latest"]) -> Ran:
+    def _call(
+        self,
+        call: _Call,
+        revision: str | None,
+        function: Literal["fetch", "latest"],
+        ended: Any = None,
+        left: Mapping[str, str | bytes] | None = None,
+    ) -> Ran:
         self._calls += 1
         root = self._root / str(self._calls)
         for name, files in call.inputs.items():
             _fill(root / "inputs" / name, files)
         for output in call.request.outputs:
             (root / "outputs" / output.name).mkdir(parents=True)
-        (root / "scratch").mkdir(parents=True)
+        if ended:
+            shutil.move(self._root / str(self._calls - 1) / "scratch", root / "scratch")
+        (root / "scratch").mkdir(parents=True, exist_ok=True)
+        _write(root / "scratch", left or {})
         (self._root / "directories").mkdir(exist_ok=True)
         (root / "directories").symlink_to(self._root / "directories")
-        held = state.State(root, self._secrets, self._http)
+        held = state.State(root, self._secrets, self._http, ended=ended, declared_secrets={**call.declared_secrets})
         definition, request = call.definition, call.request
         chosen = definition.latest if function == "latest" else definition.function
         if chosen is None:
@@ -196,8 +241,16 @@ class Host:
             state.leave()
         ran.outputs = {output.name: root / "outputs" / output.name for output in request.outputs}
         ran.log, ran.denials, ran.requests, ran._kept = held.log, held.denials, held.requests, self._folder
-        ran.results = held.results
+        ran.results, ran.job = held.results, held.job and _job(held.job, held.secret_files)
         return ran
+
+
+def _job(job: programs.Job, secret_files: list[types.NamedValue]) -> Job:
+    environment, secrets, in_files = (
+        {one.name: one.value for one in pairs} for pairs in (job.environment, job.secrets, secret_files)
+    )
+    more = (job.network, job.image, job.wall_seconds)
+    return Job(job.arguments, job.directory, environment, secrets, in_files, *more)
 
 
 def _ran(answer: Any) -> Ran:
@@ -227,6 +280,10 @@ def _fill(folder: Path, files: Files) -> None:
         shutil.copytree(files, folder, symlinks=True)
         return
     folder.mkdir()
+    _write(folder, files)
+
+
+def _write(folder: Path, files: Mapping[str, str | bytes]) -> None:
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content.encode() if isinstance(content, str) else content)

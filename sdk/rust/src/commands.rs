@@ -46,56 +46,62 @@ use crate::{Result, Wait};
 
 /// One program, and what it is given.
 #[derive(Clone, Debug)]
-pub struct Job(Abi);
+pub struct Job {
+    job: Abi,
+    secret_files: Vec<NamedValue>,
+}
 
 impl Job {
     /// The program, found by the `PATH` of its environment, and its arguments.
     pub fn new(arguments: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self(Abi {
-            arguments: arguments.into_iter().map(Into::into).collect(),
-            directory: String::new(),
-            environment: Vec::new(),
-            secrets: Vec::new(),
-            network: false,
-            image: None,
-            wall_seconds: None,
-        })
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        let (environment, secrets, secret_files) = (Vec::new(), Vec::new(), Vec::new());
+        let directory = String::new();
+        let job = Abi { arguments, directory, environment, secrets, network: false, image: None, wall_seconds: None };
+        Self { job, secret_files }
     }
 
     /// Its current directory, below the scratch: `src`, not `/scratch/src`. Without it, the scratch itself.
     pub fn directory(mut self, directory: impl Into<String>) -> Self {
-        self.0.directory = directory.into();
+        self.job.directory = directory.into();
         self
     }
 
     /// Sets an environment variable, besides those that the host gives every program: `PATH`, `HOME`, `TMPDIR`, `LANG`.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.0.environment.push(NamedValue { name: name.into(), value: value.into() });
+        self.job.environment.push(NamedValue { name: name.into(), value: value.into() });
         self
     }
 
     /// Sets an environment variable to a secret's value, which the plugin does not see. A secret of the host's store may be named with
     /// a key and a version: `NAME:JSON-KEY:VERSION-STAGE:VERSION-ID`.
     pub fn secret(mut self, variable: impl Into<String>, name: impl Into<String>) -> Self {
-        self.0.secrets.push(NamedValue { name: variable.into(), value: name.into() });
+        self.job.secrets.push(NamedValue { name: variable.into(), value: name.into() });
+        self
+    }
+
+    /// Gives it a secret's value in a file that no other program can read, and that is gone when it has ended: the variable has the path.
+    /// The secret is named as for [`Job::secret`].
+    pub fn secret_file(mut self, variable: impl Into<String>, name: impl Into<String>) -> Self {
+        self.secret_files.push(NamedValue { name: variable.into(), value: name.into() });
         self
     }
 
     /// Whether it may reach the hosts that the grant names; without it, none.
     pub fn network(mut self, network: bool) -> Self {
-        self.0.network = network;
+        self.job.network = network;
         self
     }
 
     /// The reference of an image that the grant allows; without it, what the grant says.
     pub fn image(mut self, reference: impl Into<String>) -> Self {
-        self.0.image = Some(reference.into());
+        self.job.image = Some(reference.into());
         self
     }
 
     /// How long it may run; without it, as long as the action may.
     pub fn wall_seconds(mut self, seconds: u32) -> Self {
-        self.0.wall_seconds = Some(seconds);
+        self.job.wall_seconds = Some(seconds);
         self
     }
 
@@ -104,7 +110,11 @@ impl Job {
     /// # Errors
     /// Permission, where no grant allows it; configuration, where the host cannot run it, or has one to run for this call.
     pub fn start(self) -> Result<Wait> {
-        host::start(&self.0)?;
+        if self.secret_files.is_empty() {
+            host::start(&self.job)?;
+        } else {
+            host::start_with_files(&self.job, &self.secret_files)?;
+        }
         Ok(Wait::for_job())
     }
 }

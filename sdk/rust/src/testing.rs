@@ -69,6 +69,7 @@ struct Told {
     requests: Vec<Sent>,
     /// Started, and not looked at.
     job: Option<Job>,
+    secret_files: Vec<NamedValue>,
     ended: Option<Ended>,
     log: String,
     results: Vec<(String, Content)>,
@@ -103,6 +104,7 @@ impl Host {
             answers: VecDeque::new(),
             requests: Vec::new(),
             job: None,
+            secret_files: Vec::new(),
             ended: None,
             log: String::new(),
             results: Vec::new(),
@@ -216,6 +218,11 @@ impl Host {
     /// Where it started none.
     pub fn job(&self) -> Job {
         self.state.told.borrow_mut().job.take().expect("the action started no job")
+    }
+
+    /// The secrets that it is given in files: each the variable that has the path, and the secret's name.
+    pub fn secret_files(&self) -> Vec<NamedValue> {
+        self.state.told.borrow().secret_files.clone()
     }
 
     /// What the action's function gets, beside its settings.

@@ -14,7 +14,7 @@ use super::surroundings::{MADE, WORK_THERE, seen_there};
 use super::tend::{self, OWN_PROCESSES, Tended};
 use super::usage::Whose;
 use super::{Control, leave_output, tend::signal_of};
-use crate::job::{Ended, Root, WORK};
+use crate::job::{Ended, FILES, Root, WORK};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Order};
 use crate::seccomp;
@@ -45,8 +45,10 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let etc = if matches!(order.root, Root::Image(_)) { &[][..] } else { &ETC[..] };
     let etc = etc.iter().map(|(_, text)| given(text.as_bytes())).collect::<Result<Vec<_>, _>>();
     let etc = etc.failing(Step::Other, "files of /etc")?;
+    let files = order.files.iter().map(|(_, text)| given(text.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let files = files.failing(Step::Other, "files of its own")?;
     // By way of a file, for a command line is seen by all who are on the machine, and the environment may hold secrets.
-    let options = given(&options(order, &filter, &to, &etc)).failing(Step::Other, "bubblewrap's options")?;
+    let options = given(&options(order, &filter, &to, &etc, &files)).failing(Step::Other, "bubblewrap's options")?;
 
     let mut command = Command::new(&order.bwrap);
     command.arg("--args").arg(options.as_raw_fd().to_string()).arg("--").args(&order.argv);
@@ -55,7 +57,7 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     // SAFETY: it makes system calls alone.
     unsafe { command.pre_exec(move || tend::set_limits(&limits, limits.processes_max.saturating_add(OWN_PROCESSES))) };
     let child = command.spawn().map_err(bubblewrap)?;
-    drop((filter, options, to, etc));
+    drop((filter, options, to, etc, files));
     // The end of the output is the end of the job.
     leave_output().failing(Step::Other, "leaving the output to the job")?;
 
@@ -103,7 +105,7 @@ fn exit_code(status: OwnedFd) -> io::Result<Option<i32>> {
     Ok(ends.filter_map(|it| i32::try_from(it.get("exit-code")?.as_i64()?).ok()).next_back())
 }
 
-fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd, etc: &[OwnedFd]) -> Vec<u8> {
+fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd, etc: &[OwnedFd], files: &[OwnedFd]) -> Vec<u8> {
     let mut options = Options(Vec::new());
     for namespace in ["user", "pid", "ipc", "uts", "cgroup-try"] {
         options.add([&format!("--unshare-{namespace}")]);
@@ -137,6 +139,9 @@ fn options(order: &Order, filter: &OwnedFd, status: &OwnedFd, etc: &[OwnedFd]) -
     options.add(["--bind", &format!("{MADE}/tmp"), "/tmp", "--bind", WORK_THERE, WORK]);
     for bind in &order.binds {
         options.add([if bind.writable { "--bind" } else { "--ro-bind" }, text(&bind.from), text(&bind.to)]);
+    }
+    for ((name, _), file) in order.files.iter().zip(files) {
+        options.add(["--perms", "0400", "--file", &file.as_raw_fd().to_string(), &format!("{FILES}/{name}")]);
     }
     options.add(["--remount-ro", "/dev"]);
     if read_only {

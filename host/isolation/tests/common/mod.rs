@@ -62,6 +62,7 @@ impl World {
             work: self.folder("work"),
             directory: PathBuf::new(),
             binds: Vec::new(),
+            files: Vec::new(),
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             network: None,
             limits: small(),

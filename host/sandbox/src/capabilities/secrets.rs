@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{HasSelf, Linker};
 
 use self::stored::Picked;
-use super::commands::COMMANDS;
+use super::commands::{COMMANDS, check_file_variable};
 use super::http::{HttpGrant, RequestOrigin, hosts, normal_host};
 use super::{Capability, Exchange, Row, Setup};
 use crate::abi as plugin;
@@ -99,9 +99,13 @@ pub struct Secret {
     /// The plugin may read the value itself. Without it, it gets a stand-in, and the host puts the value in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     reveal: bool,
-    /// Programs may be given the value, as an environment variable, if it has 8 characters or more.
+    /// Programs may be given the value, as an environment variable or in a file, if it has 8 characters or more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     commands: bool,
+    /// Every program of the action is given the value, if it has 8 characters or more, in a file that no other can read, and in this
+    /// environment variable the file's path. Nothing in a pipeline has to name the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commands_file: Option<String>,
 }
 
 /// Recordings keep all but the value, for which something stands when it is read again.
@@ -117,12 +121,19 @@ pub struct SecretGrant {
     /// Programs may be given it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub commands: bool,
+    /// And each is, in a file, whose path is in this variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commands_file: Option<String>,
     /// Of one of the account's store: what the grant gives of it.
     #[serde(skip)]
     pub stored: Option<Picked>,
 }
 
 impl SecretGrant {
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.commands || self.commands_file.is_some()
+    }
+
     /// What is to be shown nowhere: the value, and what else of a stored secret may be given.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.value.expose()).chain(self.stored.iter().flat_map(Picked::values))
@@ -215,7 +226,7 @@ impl Capability for Secrets {
             // Which secrets its programs want, a plugin may learn from its inputs: none could ask for each by name. It gets to do
             // nothing else with them.
             grant.hosts.clear();
-            grant.commands && asks.any(COMMANDS)
+            grant.is_for_programs() && asks.any(COMMANDS)
         });
     }
 
@@ -234,7 +245,9 @@ impl Capability for Secrets {
             let to = if secret.hosts.is_empty() { "no host".to_owned() } else { secret.hosts.join(", ") };
             let reveal = if secret.reveal { ", and read its value" } else { "" };
             let commands = if secret.commands { ", and give it to programs" } else { "" };
-            format!("use the secret \"{name}\" ({from}) in requests to {to}{reveal}{commands}")
+            let of_file = |variable: &String| format!(", and give it to every program in a file that {variable} names");
+            let file = secret.commands_file.as_ref().map(of_file).unwrap_or_default();
+            format!("use the secret \"{name}\" ({from}) in requests to {to}{reveal}{commands}{file}")
         };
         written.iter().map(line).collect()
     }
@@ -275,13 +288,14 @@ impl Capability for Secrets {
     }
 
     fn in_case(granted: &Self::Grant, folder: &CaseFolder<'_>) -> Self::Written {
-        let secret = |SecretGrant { hosts, reveal, commands, .. }: &SecretGrant| Secret {
+        let secret = |SecretGrant { hosts, reveal, commands, commands_file, .. }: &SecretGrant| Secret {
             env: None,
             file: Some(folder.secret.into()),
             store: None,
             hosts: hosts.clone(),
             reveal: *reveal,
             commands: *commands,
+            commands_file: commands_file.clone(),
         };
         granted.iter().map(|(name, grant)| (name.clone(), secret(grant))).collect()
     }
@@ -396,7 +410,10 @@ impl Secret {
             }
         });
         let hosts = hosts.collect::<Result<_, _>>()?;
-        Ok(SecretGrant { value, hosts, reveal: self.reveal, commands: self.commands, stored })
+        let commands_file = self.commands_file.clone();
+        let checked = commands_file.as_deref().map_or(Ok(()), check_file_variable);
+        checked.map_err(|reason| format!("secrets.{name}: commands_file: {reason}"))?;
+        Ok(SecretGrant { value, hosts, reveal: self.reveal, commands: self.commands, commands_file, stored })
     }
 }
 

@@ -54,6 +54,7 @@ impl Calling {
             hosts: Vec::new(),
             reveal,
             commands: false,
+            commands_file: None,
             stored: None,
         };
         let secrets = [("token".to_owned(), secret(true)), ("other".to_owned(), secret(false))];

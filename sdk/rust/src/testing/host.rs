@@ -80,16 +80,22 @@ pub(crate) mod commands {
 
     /// What the grants of the test are: its secrets.
     pub(crate) fn start(job: &Job) -> Result<(), Error> {
+        start_with_files(job, &[])
+    }
+
+    pub(crate) fn start_with_files(job: &Job, secret_files: &[NamedValue]) -> Result<(), Error> {
         told(|told| {
             if told.job.is_some() {
                 return Err(Error::Invalid("a call starts one job, and this one has started one".to_owned()));
             }
-            if let Some(secret) = job.secrets.iter().find(|secret| !told.secrets.contains_key(&secret.value)) {
+            let mut secrets = job.secrets.iter().chain(secret_files);
+            if let Some(secret) = secrets.find(|secret| !told.secrets.contains_key(&secret.value)) {
                 let name = &secret.value;
                 let refused = format!("the secret `{name}` is not granted; a test grants it by `Host::secret`");
                 return Err(Error::Denied(refused));
             }
             told.job = Some(job.clone());
+            told.secret_files = secret_files.to_vec();
             Ok(())
         })
     }

@@ -35,6 +35,8 @@ struct Asked {
     network: bool,
     /// A secret that they find in the variable TOKEN.
     secret: Option<String>,
+    /// A secret that they find in the file that the variable TOKEN_FILE names.
+    secret_file: Option<String>,
     /// How long each may take, in seconds.
     seconds: Option<u32>,
     /// Whether the plugin says that it is done when it has started one.
@@ -100,7 +102,12 @@ fn start(asked: &Asked, script: &str) -> Result<()> {
         image: None,
         wall_seconds: asked.seconds,
     };
-    bindings::start(&job).map_err(|error| match error {
+    let secret_files: Vec<_> = asked.secret_file.iter().map(|name| named("TOKEN_FILE", name)).collect();
+    let started = match secret_files.as_slice() {
+        [] => bindings::start(&job),
+        files => bindings::start_with_files(&job, files),
+    };
+    started.map_err(|error| match error {
         Error::Denied(text) => Failure::permission(text),
         Error::Invalid(text) => Failure::configuration(text),
     })

@@ -40,6 +40,8 @@ const WORDS_MAX: usize = 20_000;
 /// Programs write more, and in more ways, than requests answer: a shorter secret is not given to one, for its mask would stand
 /// where no secret is, and a part of it in another form would be found by nobody.
 pub const SECRET_CHARS_MIN: usize = 8;
+/// Stops a job whose order would be longer than the keeper takes.
+const SECRET_FILES_MAX: usize = 32;
 /// How much of a command line the journal has.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 
@@ -56,6 +58,9 @@ pub struct Job {
     /// The names of secrets, of stored ones also with a key and a version, by those of the variables that they are given in.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
+    /// The same, by those of the variables that have the path of a file with the value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_files: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub network: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +81,7 @@ impl Job {
         first_bytes(&self.arguments.join(" "), SHOWN_BYTES_MAX).to_owned()
     }
 
-    fn of(job: abi::Job) -> Result<Self, String> {
+    fn of(job: abi::Job, secret_files: Vec<crate::abi::NamedValue>) -> Result<Self, String> {
         let unique = |pairs: Vec<crate::abi::NamedValue>| {
             let mut map = BTreeMap::new();
             for pair in pairs {
@@ -88,11 +93,10 @@ impl Job {
             Ok(map)
         };
         let abi::Job { arguments, directory, environment, secrets, network, image, wall_seconds } = job;
-        let (environment, secrets) = (unique(environment)?, unique(secrets)?);
-        if let Some(twice) = environment.keys().find(|name| secrets.contains_key(*name)) {
-            return Err(format!("the environment variable {twice} is there twice"));
-        }
-        Ok(Self { arguments, directory, environment, secrets, network, image, wall_seconds })
+        let variables = environment.iter().chain(&secrets).chain(&secret_files).cloned();
+        unique(variables.collect())?;
+        let (environment, secrets, secret_files) = (unique(environment)?, unique(secrets)?, unique(secret_files)?);
+        Ok(Self { arguments, directory, environment, secrets, secret_files, network, image, wall_seconds })
     }
 
     /// What no host could run.
@@ -100,7 +104,7 @@ impl Job {
         if self.arguments.first().is_none_or(String::is_empty) {
             return Err("a job needs a program: its first argument".to_owned());
         }
-        let variables = self.environment.iter().chain(&self.secrets);
+        let variables = self.environment.iter().chain(&self.secrets).chain(&self.secret_files);
         let words: Vec<&String> =
             self.arguments.iter().chain(variables.flat_map(|(name, value)| [name, value])).collect();
         if words.len() > WORDS_MAX || words.iter().map(|word| word.len()).sum::<usize>() > JOB_BYTES_MAX {
@@ -116,7 +120,8 @@ impl Job {
         if words.iter().any(|word| word.contains('\0')) {
             return Err("an argument or a variable has a NUL in it".to_owned());
         }
-        let mut names = self.environment.keys().chain(self.secrets.keys());
+        self.secret_files.keys().try_for_each(|name| check_file_variable(name))?;
+        let mut names = self.environment.keys().chain(self.secrets.keys()).chain(self.secret_files.keys());
         if let Some(bad) = names.find(|name| name.is_empty() || name.contains('=')) {
             return Err(format!("{bad:?} is no name of an environment variable"));
         }
@@ -136,6 +141,14 @@ impl Job {
             return Ok(());
         }
         Err(format!("there is no directory /scratch/{shown}"))
+    }
+}
+
+/// The file has the name of the variable.
+pub(super) fn check_file_variable(name: &str) -> Result<(), String> {
+    match name.is_empty() || name.contains(['/', '=', '\0']) || [".", ".."].contains(&name) {
+        true => Err(format!("{name:?} is no name of an environment variable for the path of a file")),
+        false => Ok(()),
     }
 }
 
@@ -182,25 +195,41 @@ impl Commands {
         self.started.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The values that the job is given, by the names of the variables.
-    fn values(&self, job: &Job) -> Result<BTreeMap<String, SecretValue>, String> {
+    fn value(&self, name: &str) -> Result<SecretValue, String> {
+        let value = give::value(&self.secrets, name)?;
+        if value.expose().chars().count() < SECRET_CHARS_MIN {
+            return Err(format!(
+                "the secret \"{name}\" has fewer than {SECRET_CHARS_MIN} characters: it is too short to be hidden in what a \
+                 program writes; choose a longer one"
+            ));
+        }
+        Ok(value)
+    }
+
+    /// The values that the job is given in variables, by their names.
+    fn in_variables(&self, job: &Job) -> Result<BTreeMap<String, SecretValue>, String> {
         let value = |(variable, name): (&String, &String)| {
-            let given = give::value(&self.secrets, name)?;
-            let value = given.expose();
-            if value.chars().count() < SECRET_CHARS_MIN {
-                return Err(format!(
-                    "the secret \"{name}\" has fewer than {SECRET_CHARS_MIN} characters: it is too short to be hidden in what a \
-                     program writes; choose a longer one"
-                ));
-            }
-            if value.contains('\0') || value.len() > WORD_BYTES_MAX {
+            let value = self.value(name)?;
+            if value.expose().contains('\0') || value.expose().len() > WORD_BYTES_MAX {
                 return Err(format!(
                     "the secret \"{name}\" has a NUL, or more bytes than an environment variable can have"
                 ));
             }
-            Ok((variable.clone(), given))
+            Ok((variable.clone(), value))
         };
         job.secrets.iter().map(value).collect()
+    }
+
+    /// And in files, by the names of the variables that have their paths: those that the job wants, and those of the grants, which go before.
+    fn in_files(&self, job: &Job) -> Result<BTreeMap<String, SecretValue>, String> {
+        let wanted = job.secret_files.iter().map(|(variable, name)| (variable.as_str(), name.as_str()));
+        let value = |(variable, name): (&str, &str)| Ok((variable.to_owned(), self.value(name)?));
+        let files: BTreeMap<_, _> =
+            wanted.chain(give::to_every_program(&self.secrets)).map(value).collect::<Result<_, String>>()?;
+        match files.len() > SECRET_FILES_MAX {
+            true => Err(format!("a program is given at most {SECRET_FILES_MAX} secrets in files")),
+            false => Ok(files),
+        }
     }
 }
 
@@ -232,12 +261,14 @@ impl Exchange for Commands {
                 format!("commands = {{ …, images = [{image:?}] }}"),
             );
         }
-        job.secrets.values().try_for_each(|name| give::check_give(&self.secrets, self.seam.asks(), name))
+        let mut names = job.secrets.values().chain(job.secret_files.values());
+        names.try_for_each(|name| give::check_give(&self.secrets, self.seam.asks(), name))
     }
 
     fn exchange(&self, job: &Job) -> Result<Taken, HostCallOutcome> {
         job.check(&self.scratch).map_err(HostCallOutcome::Failed)?;
-        let values = self.values(job).map_err(HostCallOutcome::Failed)?;
+        let secrets = self.in_variables(job).map_err(HostCallOutcome::Failed)?;
+        let secret_files = self.in_files(job).map_err(HostCallOutcome::Failed)?;
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         if started.is_some() {
             return Err(HostCallOutcome::Failed("a call starts one program, and this one has started one".to_owned()));
@@ -245,27 +276,40 @@ impl Exchange for Commands {
         let Some(grant) = self.grant.clone() else {
             return Err(HostCallOutcome::Failed("it is not granted".to_owned()));
         };
-        job.secrets.values().for_each(|name| give::given(&self.seam, &self.secrets, name));
+        let named = job.secrets.values().chain(job.secret_files.values()).map(String::as_str);
+        let of_all = give::to_every_program(&self.secrets).map(|(_, name)| name);
+        named.chain(of_all).for_each(|name| give::given(&self.seam, &self.secrets, name));
         let (seam, connector) = (Arc::clone(&self.seam), self.connector.clone());
-        *started = Some(Started { job: job.clone(), grant, secrets: values, seam, connector });
+        *started = Some(Started { job: job.clone(), grant, secrets, secret_files, seam, connector });
         Ok(Taken {})
     }
 }
 
-impl abi::Host for State {
-    fn start(&mut self, job: abi::Job) -> wasmtime::Result<Result<(), abi::Error>> {
-        let job = match Job::of(job) {
-            Ok(job) => job,
-            Err(text) => return Ok(Err(abi::Error::Invalid(text))),
-        };
-        Ok(match self.seam.attempt(&self.held.commands, job) {
+impl State {
+    fn start_job(&mut self, job: Result<Job, String>) -> Result<(), abi::Error> {
+        let job = job.map_err(abi::Error::Invalid)?;
+        match self.seam.attempt(&self.held.commands, job) {
             Ok(Taken {}) => {
                 self.held.commands.has_started = true;
                 Ok(())
             }
             Err(HostCallOutcome::Denied(text)) => Err(abi::Error::Denied(text)),
             Err(outcome) => Err(abi::Error::Invalid(outcome.text().unwrap_or_default().to_owned())),
-        })
+        }
+    }
+}
+
+impl abi::Host for State {
+    fn start(&mut self, job: abi::Job) -> wasmtime::Result<Result<(), abi::Error>> {
+        Ok(self.start_job(Job::of(job, Vec::new())))
+    }
+
+    fn start_with_files(
+        &mut self,
+        job: abi::Job,
+        secret_files: Vec<crate::abi::NamedValue>,
+    ) -> wasmtime::Result<Result<(), abi::Error>> {
+        Ok(self.start_job(Job::of(job, secret_files)))
     }
 
     fn declared_secrets(&mut self) -> wasmtime::Result<Vec<crate::abi::NamedValue>> {
@@ -300,6 +344,7 @@ mod tests {
             directory: String::new(),
             environment,
             secrets,
+            secret_files: BTreeMap::new(),
             network: false,
             image: None,
             wall_seconds: None,
@@ -315,6 +360,7 @@ mod tests {
             hosts: Vec::new(),
             reveal: false,
             commands,
+            commands_file: None,
             stored: None,
         };
         let secrets = [("token", "a long value", true), ("short", "short", true), ("other", "another value", false)];
@@ -375,6 +421,18 @@ mod tests {
             |job| drop(job.secrets.insert("T".into(), "other".into())),
             Err("secrets.other = { …, commands = true }"),
         );
+        check(true, |job| drop(job.secret_files.insert("F".into(), "token".into())), Ok(()));
+        check(true, |job| drop(job.secret_files.insert("F".into(), "short".into())), Err("fewer than 8 characters"));
+        check(
+            true,
+            |job| drop(job.secret_files.insert("F".into(), "other".into())),
+            Err("secrets.other = { …, commands = true }"),
+        );
+        check(true, |job| drop(job.secret_files.insert("a/b".into(), "token".into())), Err("is no name"));
+        let many = |job: &mut Job| {
+            job.secret_files.extend((0..=SECRET_FILES_MAX).map(|number| (format!("F{number}"), "token".to_owned())));
+        };
+        check(true, many, Err("at most 32 secrets in files"));
         let line = "secrets.no = { env = \"…\", commands = true }";
         check(true, |job| drop(job.secrets.insert("T".into(), "no".into())), Err(line));
     }

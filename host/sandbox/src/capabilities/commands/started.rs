@@ -25,6 +25,8 @@ pub struct Started {
     pub grant: CommandsGrant,
     /// The values of the job's secrets, by the names of the variables.
     pub secrets: BTreeMap<String, SecretValue>,
+    /// The same, of those that it is given in files.
+    pub secret_files: BTreeMap<String, SecretValue>,
     pub(super) seam: Arc<Seam>,
     pub(super) connector: Connector,
 }

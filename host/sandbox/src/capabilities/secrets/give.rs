@@ -56,6 +56,13 @@ pub(in crate::capabilities) fn value(
     }
 }
 
+/// Of what every program is given in a file: the variable with the file's path, and the secret's name.
+pub(in crate::capabilities) fn to_every_program(
+    grants: &BTreeMap<String, SecretGrant>,
+) -> impl Iterator<Item = (&str, &str)> {
+    grants.iter().filter_map(|(name, grant)| Some((grant.commands_file.as_deref()?, name.as_str())))
+}
+
 /// Journals that a program is given it.
 pub(in crate::capabilities) fn given(seam: &Arc<Seam>, grants: &BTreeMap<String, SecretGrant>, name: &str) {
     let granted = named(grants, name).map_or(name, |(granted, _)| granted);

@@ -9,7 +9,10 @@ fn grants(values: &[(&str, &str, bool)]) -> Grants {
     let secret = |(name, value, reveal): &(&str, &str, bool)| {
         let value = SecretValue::new(*value);
         let hosts = vec!["a.test".to_owned()];
-        ((*name).to_owned(), SecretGrant { value, hosts, reveal: *reveal, commands: false, stored: None })
+        (
+            (*name).to_owned(),
+            SecretGrant { value, hosts, reveal: *reveal, commands: false, commands_file: None, stored: None },
+        )
     };
     Grants { secrets: values.iter().map(secret).collect(), ..Grants::default() }
 }

@@ -20,6 +20,13 @@ class State:
     log: list[str] = field(default_factory=list)
     #: What was reported of tests and coverage, by name.
     results: dict[str, Any] = field(default_factory=dict)
+    #: The `Job` of the program that was started, and the secrets that it is given in files.
+    job: Any = None
+    secret_files: list[Any] = field(default_factory=list)
+    #: How the program ended for which the call is made.
+    ended: Any = None
+    #: What of the declaration's environment is secret: variables, each with the name of a secret.
+    declared_secrets: dict[str, str] = field(default_factory=dict)
     #: What no grant allowed.
     denials: list[str] = field(default_factory=list)
 

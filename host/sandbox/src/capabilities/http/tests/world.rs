@@ -141,6 +141,7 @@ impl World {
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             reveal: false,
             commands: false,
+            commands_file: None,
             stored: None,
         };
         let secrets = [

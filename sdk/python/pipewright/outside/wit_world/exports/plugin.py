@@ -81,6 +81,11 @@ class Capability_Randomness:
     pass
 
 
+@dataclass
+class Capability_Commands:
+    pass
+
+
 Capability = (
     Capability_Http
     | Capability_ReadDirectory
@@ -89,6 +94,7 @@ Capability = (
     | Capability_RevealSecret
     | Capability_Clock
     | Capability_Randomness
+    | Capability_Commands
 )
 
 
