@@ -99,6 +99,53 @@ fn the_aws_cli_starts_a_build() {
     assert_eq!(ask("list-projects", json!({}))["projects"], json!(["fixed"]));
 }
 
+/// One program at once: the second build waits and says so, the third is stopped while it waits, and the end of the first is the
+/// beginning of the second.
+#[test]
+fn builds_wait_for_their_turn_and_are_told_as_queued() {
+    let (Some(aws), Some(_)) = (tools::find("aws"), tools::find("bwrap")) else { return };
+    let home = home();
+    fs::write(home.path().join("serve.toml"), format!("{CONFIG}[commands]\nlevel = \"restricted\"\nat_once = 1\n"))
+        .unwrap();
+    let server = Server::start(home.path());
+    let ask = |operation: &str, input: Value| ask(&aws, &server, operation, &input);
+    let start = |command: &str| {
+        let project = json!({ "projectName": "app", "buildspecOverride": buildspec(command) });
+        ask("start-build", project)["build"]["id"].take()
+    };
+    let until = |id: &Value, is_it: &dyn Fn(&Value) -> bool| loop {
+        let build = ask("batch-get-builds", json!({ "ids": [id] }))["builds"][0].take();
+        if is_it(&build) {
+            return build;
+        }
+        assert_ne!(build["buildComplete"], json!(true), "{build}");
+    };
+    let is_in = |phase: &'static str| move |build: &Value| build["currentPhase"] == phase;
+    ask(
+        "create-project",
+        json!({
+            "name": "app", "source": { "type": "NO_SOURCE", "buildspec": BUILDSPEC }, "artifacts": { "type": "NO_ARTIFACTS" },
+            "environment": {
+                "type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL",
+            },
+            "serviceRole": "arn:aws:iam::000000000000:role/build",
+        }),
+    );
+    let first = start("sleep 600");
+    until(&first, &is_in("BUILD"));
+    let second = start("true");
+    let waiting = until(&second, &is_in("QUEUED"));
+    assert_eq!(waiting["buildStatus"], "IN_PROGRESS");
+    let third = start("true");
+    until(&third, &is_in("QUEUED"));
+    ask("stop-build", json!({ "id": third }));
+    until(&third, &|build| build["buildStatus"] == "STOPPED");
+    assert_eq!(until(&second, &|_| true)["currentPhase"], "QUEUED");
+    ask("stop-build", json!({ "id": first }));
+    until(&first, &|build| build["buildStatus"] == "STOPPED");
+    until(&second, &|build| build["buildStatus"] == "SUCCEEDED");
+}
+
 /// Builds that a pipeline's action ran are builds of their project, and are stopped as such.
 #[test]
 fn builds_of_a_pipeline_are_listed_told_and_stopped() {

@@ -134,7 +134,7 @@ impl Place {
         let scratch = self.work().join(SCRATCH);
         std::fs::create_dir_all(&scratch).map_err(|error| NotRun::Host(error.to_string()))?;
         let pins = self.programs.pins(self.directory.path().to_owned());
-        Ok(self.programs.run(ACCOUNT, started, scratch, &pins, 0, ()).await?.0)
+        Ok(self.programs.run(ACCOUNT, started, scratch, &pins, 0, || ()).await?.0)
     }
 
     /// The recording of the calls that were made here, with the component and the inputs.

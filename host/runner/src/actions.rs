@@ -270,7 +270,7 @@ impl SandboxActions {
             log.log(Level::Warn, &deprecated);
         }
         let build = match builds::is_build(&id) {
-            true => match self.build(pipeline, &run, &mut grants).await {
+            true => match self.build(pipeline, &run, &mut grants, &log).await {
                 Ok(build) => Some(build),
                 Err(message) => return Report::failed(FailureType::SystemUnavailable, message),
             },
@@ -370,7 +370,11 @@ impl SandboxActions {
         let scratch = folder.keep_scratch().await;
         let scratch = scratch.map_err(|error| Report::failed(FailureType::SystemUnavailable, error.to_string()))?;
         let pins = self.programs.pins(self.logs.folder(&run.execution.to_string()));
-        let ended = self.programs.run(pipeline.account, started, scratch, &pins, written, Arc::clone(folder)).await;
+        let held = || {
+            self.builds.begun(run.action_execution);
+            Arc::clone(folder)
+        };
+        let ended = self.programs.run(pipeline.account, started, scratch, &pins, written, held).await;
         ended.map_err(|not_run| {
             let (kind, reason) = match not_run {
                 NotRun::Image(NotReady { is_passing, reason }) => {

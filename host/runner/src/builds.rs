@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use pipewright_base::fair::{Permit, Permits};
 use pipewright_base::{Cause, Digest, Source};
 use pipewright_engine::driver::{Driver, DriverError, WeakDriver, kept_pin, part_pin};
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, PipelineDeclaration};
@@ -17,7 +19,7 @@ use pipewright_sandbox::grants::{Access, Grants};
 use pipewright_store::{Aggregate, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Parts of an account's record: a project, the number of its latest build, and a build.
 const PROJECT: &str = "project/";
@@ -28,6 +30,8 @@ const DIRECTORY: &str = "projects";
 pub const PROJECTS_GRANTED: &str = "/directories/projects";
 /// Of an account; with one more the oldest is forgotten. Stops a record that grows with every build.
 pub const BUILDS_COUNT_MAX: usize = 5000;
+/// What `queuedTimeoutInMinutes` is where a project does not say.
+pub const QUEUED_MINUTES_MAX_DEFAULT: u64 = 480;
 /// Before the name of a project, that of the pipelines which run its builds that no pipeline starts. No client can name one.
 const OWN_PIPELINE: &str = "codebuild:";
 
@@ -140,6 +144,29 @@ pub(crate) struct Told {
     /// The content of the file that it finds; none where the account does not have the project.
     pub project: Option<Bytes>,
     pub variables: Vec<(&'static str, String)>,
+    pub waits: Waits,
+}
+
+/// How long a build may wait before its first program runs, and how many of its project run at once, where that is bounded.
+pub(crate) struct Waits {
+    pub minutes_max: u64,
+    pub at_once_max: Option<usize>,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self { minutes_max: QUEUED_MINUTES_MAX_DEFAULT, at_once_max: None }
+    }
+}
+
+impl Waits {
+    fn of(project: &Project) -> Self {
+        let number = |name: &str| project.members.get(name).and_then(Value::as_u64);
+        Self {
+            minutes_max: number("queuedTimeoutInMinutes").unwrap_or(QUEUED_MINUTES_MAX_DEFAULT),
+            at_once_max: number("concurrentBuildLimit").and_then(|most| usize::try_from(most).ok()),
+        }
+    }
 }
 
 pub struct Builds {
@@ -149,7 +176,16 @@ pub struct Builds {
     /// Held while a build gets its number.
     numbering: tokio::sync::Mutex<()>,
     /// Of the builds that run, by their action executions.
-    stops: Mutex<HashMap<ActionExecutionId, Arc<Notify>>>,
+    running: Mutex<HashMap<ActionExecutionId, Arc<Running>>>,
+    /// The turns of the builds of a project, by its account and name, where it bounds how many run at once.
+    turns: Mutex<HashMap<(u64, String), (usize, Permits)>>,
+}
+
+/// A build in an action.
+struct Running {
+    stop: Notify,
+    /// Until its first program runs.
+    is_queued: watch::Sender<bool>,
 }
 
 impl Builds {
@@ -230,18 +266,45 @@ impl Builds {
         build.was_stopped = true;
         self.driver()?.put_account_part(account, &build.key(), Some(written(build)?), cause).await?;
         let action = build.action.as_ref().and_then(|action| action.parse().ok());
-        let stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stop) = action.and_then(|action: ActionExecutionId| stops.get(&action)) {
-            stop.notify_one();
+        if let Some(running) = action.and_then(|action| self.running(action)) {
+            running.stop.notify_one();
         }
         Ok(())
     }
 
+    fn running(&self, action: ActionExecutionId) -> Option<Arc<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&action).cloned()
+    }
+
+    /// Whether the build of an action waits for its turn: none of its programs has run.
+    pub fn is_queued(&self, action: ActionExecutionId) -> bool {
+        self.running(action).is_some_and(|running| *running.is_queued.borrow())
+    }
+
+    /// A program of the action runs, which may be no build.
+    pub(crate) fn begun(&self, action: ActionExecutionId) {
+        if let Some(running) = self.running(action) {
+            running.is_queued.send_replace(false);
+        }
+    }
+
     /// By which a running action hears that it is to stop.
     pub(crate) fn stopping(self: &Arc<Self>, action: ActionExecutionId) -> Stopping {
-        let stop = Arc::default();
-        self.stops.lock().unwrap_or_else(PoisonError::into_inner).insert(action, Arc::clone(&stop));
-        Stopping { of: Arc::clone(self), action, stop }
+        let running = Arc::new(Running { stop: Notify::new(), is_queued: watch::Sender::new(true) });
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(action, Arc::clone(&running));
+        Stopping { of: Arc::clone(self), action, running }
+    }
+
+    /// Of one project. Builds that began while it had another limit do not count.
+    fn turns(&self, account: u64, project: &str, at_once_max: usize) -> Permits {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, (_, permits)| !permits.is_idle());
+        let new = || (at_once_max, Permits::new(at_once_max, at_once_max));
+        let of_project = turns.entry((account, project.to_owned())).or_insert_with(new);
+        if of_project.0 != at_once_max {
+            *of_project = new();
+        }
+        of_project.1.clone()
     }
 
     /// What an action of CodeBuild is told: its project as the execution pinned it, and of the build what the host knows.
@@ -289,8 +352,9 @@ impl Builds {
         };
         variables.extend(version.map(|version| ("CODEBUILD_SOURCE_VERSION", version)));
         variables.extend(resolved.map(|resolved| ("CODEBUILD_RESOLVED_SOURCE_VERSION", resolved)));
+        let waits = project.as_ref().map(Waits::of).unwrap_or_default();
         let project = project.map(|project| written(&project.members)).transpose()?;
-        Ok(Told { project, variables })
+        Ok(Told { project, variables, waits })
     }
 }
 
@@ -307,18 +371,39 @@ async fn revision(driver: &Driver, pipeline: Aggregate, run: &RunAction) -> Resu
 pub(crate) struct Stopping {
     of: Arc<Builds>,
     action: ActionExecutionId,
-    stop: Arc<Notify>,
+    running: Arc<Running>,
 }
 
 impl Stopping {
     pub async fn asked(&self) {
-        self.stop.notified().await;
+        self.running.stop.notified().await;
+    }
+
+    /// When the build has waited for so long, and its first program has not run.
+    pub async fn queued_for(&self, most: Duration) {
+        let mut is_queued = self.running.is_queued.subscribe();
+        let begun = is_queued.wait_for(|is_queued| !is_queued);
+        if tokio::time::timeout(most, begun).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Until it is the build's turn among those of its project.
+    pub async fn turn(
+        &self,
+        account: u64,
+        project: &str,
+        at_once_max: Option<usize>,
+        tell: impl FnMut(usize),
+    ) -> Option<Permit> {
+        let turns = self.of.turns(account, project, at_once_max.filter(|most| *most > 0)?);
+        Some(turns.acquire_telling(account, tell).await)
     }
 }
 
 impl Drop for Stopping {
     fn drop(&mut self) {
-        self.of.stops.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.action);
+        self.of.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.action);
     }
 }
 
@@ -344,4 +429,49 @@ fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DriverError> {
 fn written(value: &impl Serialize) -> Result<Bytes, DriverError> {
     let bytes = serde_json::to_vec(value);
     bytes.map(Bytes::from).map_err(|error| DriverError::Defect(format!("what is kept of a build: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+
+    fn action(number: u8) -> ActionExecutionId {
+        format!("00000000-0000-4000-8000-0000000000{number:02}").parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn time_in_the_queue_is_bounded_and_time_after_it_is_not() {
+        let builds = Arc::new(Builds::default());
+        let [waits, runs] = [1, 2].map(|number| builds.stopping(action(number)));
+        builds.begun(action(2));
+        // One that is no build.
+        builds.begun(action(3));
+        assert_eq!([1, 2, 3].map(|number| builds.is_queued(action(number))), [true, false, false]);
+        assert!(poll!(Box::pin(waits.queued_for(Duration::from_secs(3600)))).is_pending());
+        let mut begun = Box::pin(runs.queued_for(Duration::ZERO));
+        waits.queued_for(Duration::ZERO).await;
+        assert!(poll!(&mut begun).is_pending());
+        drop(waits);
+        assert!(!builds.is_queued(action(1)));
+    }
+
+    #[tokio::test]
+    async fn no_more_builds_of_a_project_run_than_it_says() {
+        let builds = Arc::new(Builds::default());
+        let of = |number| builds.stopping(action(number));
+        let (first, second, third) = (of(1), of(2), of(3));
+        let held = first.turn(7, "app", Some(1), |_| panic!("it is its turn")).await;
+        let mut told = Vec::new();
+        let mut waits = Box::pin(second.turn(7, "app", Some(1), |before| told.push(before)));
+        assert!(poll!(&mut waits).is_pending());
+        // Another project, another account and a project without a limit have turns of their own.
+        for (account, project, limit) in [(7, "web", Some(1)), (8, "app", Some(1)), (7, "app", None)] {
+            third.turn(account, project, limit, |_| panic!("{account} {project} waits")).await;
+        }
+        drop(held);
+        assert!(waits.await.is_some());
+        assert_eq!(told, [0]);
+    }
 }

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -161,6 +160,15 @@ fn is_seen_by_jobs(path: &Path) -> bool {
     !rustix::process::geteuid().is_root() || path.ancestors().all(is_open) || may_mount()
 }
 
+/// What one who waits says.
+pub(crate) fn in_queue(before: usize) -> String {
+    match before {
+        0 => "it is the next one of the account".to_owned(),
+        1 => "1 of the account is before it".to_owned(),
+        more => format!("{more} of the account are before it"),
+    }
+}
+
 /// Why a job did not run, or nobody knows how it ended.
 #[derive(Debug)]
 pub enum NotRun {
@@ -228,16 +236,16 @@ impl Programs {
     }
 
     /// Runs a job to its end, in the scratch of its action, once its image is here and it is its turn. Dropping the future ends all
-    /// of the job at once; `held` is dropped when nothing of it is left. Of the bytes that an action's programs may write together, those before wrote
+    /// of the job at once; what `held` makes when its turn has come is dropped when nothing of it is left. Of the bytes that an action's programs may write together, those before wrote
     /// so many; gives how many it is now.
-    pub async fn run(
+    pub async fn run<H: Send + 'static>(
         self: &Arc<Self>,
         account: u64,
         started: Started,
         scratch: PathBuf,
         pins: &Pins,
         written: u64,
-        held: impl Send + 'static,
+        held: impl FnOnce() -> H,
     ) -> Result<(commands::Ended, u64), NotRun> {
         let started = Arc::new(started);
         let isolation = self.probe().await.map_err(NotRun::Host)?;
@@ -248,6 +256,7 @@ impl Programs {
         let (mut job, level) = self.job(isolation, &started, scratch, image.as_ref())?;
         job.limits.output_bytes_max = job.limits.output_bytes_max.saturating_sub(written);
         let place = self.place(account, &started).await;
+        let held = held();
         let within = image.as_ref().map_or_else(String::new, |image| format!(", {}", digest_text(&image.digest)));
         started.log(
             seam::Level::Info,
@@ -268,12 +277,10 @@ impl Programs {
     }
 
     async fn place(&self, account: u64, started: &Started) -> Permit {
-        let mut turn = pin!(self.places.acquire(account));
-        if let std::task::Poll::Ready(place) = futures::poll!(&mut turn) {
-            return place;
-        }
-        started.progress(&format!("waits for its turn to run `{}`", started.job.in_short()));
-        turn.await
+        let tell = |before| {
+            started.progress(&format!("waits for its turn to run `{}`: {}", started.job.in_short(), in_queue(before)));
+        };
+        self.places.acquire_telling(account, tell).await
     }
 
     /// The image that a job runs in, if it runs in one: its own, or the grant's.

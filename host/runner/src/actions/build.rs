@@ -1,27 +1,55 @@
 //! What an action of CodeBuild has besides others, while it runs.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use pipewright_pipeline::machine::{FailureType, Report, RunAction};
 use pipewright_sandbox::abi;
 use pipewright_sandbox::grants::Grants;
+use pipewright_sandbox::seam::Sink as _;
 use pipewright_store::Aggregate;
 
 use super::SandboxActions;
 use super::request::named;
 use crate::builds;
+use crate::logs::ActionLog;
+use crate::programs::in_queue;
 use crate::work_folder::WorkFolder;
 
 pub(super) struct ActionBuild {
+    account: u64,
+    log: Arc<ActionLog>,
+    project: String,
+    waits: builds::Waits,
     /// Its project, while it runs.
     folder: WorkFolder,
     pub variables: Vec<abi::NamedValue>,
     stopping: builds::Stopping,
 }
 
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(minutes.saturating_mul(60))
+}
+
 impl ActionBuild {
     /// Until it has ended, or somebody stops it: then what runs of it is dropped, and so ended.
     pub async fn carry_out(self, calls: impl Future<Output = Report>) -> Report {
+        let in_turn = async {
+            let tell =
+                |before| self.log.progress(None, &format!("waits for builds of its project: {}", in_queue(before)));
+            let _turn = self.stopping.turn(self.account, &self.project, self.waits.at_once_max, tell).await;
+            calls.await
+        };
         let report = tokio::select! {
-            report = calls => report,
+            report = in_turn => report,
+            () = self.stopping.queued_for(minutes(self.waits.minutes_max)) => Report::failed(
+                FailureType::JobFailed,
+                format!(
+                    "Build terminated with state: TIMED_OUT. Phase: QUEUED, Code: BUILD_TIMED_OUT, Message: Build has timed \
+                     out. It was not its turn within queuedTimeoutInMinutes: {}",
+                    self.waits.minutes_max,
+                ),
+            ),
             () = self.stopping.asked() => {
                 Report::failed(FailureType::JobFailed, "Build terminated with state: STOPPED.")
             }
@@ -38,6 +66,7 @@ impl SandboxActions {
         pipeline: Aggregate,
         run: &RunAction,
         grants: &mut Grants,
+        log: &Arc<ActionLog>,
     ) -> Result<ActionBuild, String> {
         let failed = |reason| self.told(pipeline.account, "the build cannot begin", reason);
         let artifact_arn = match run.inputs.as_slice() {
@@ -50,12 +79,13 @@ impl SandboxActions {
             .await
             .map_err(|error| failed(error.to_string()))?;
         let folder = WorkFolder(self.work.join("projects").join(run.action_execution.to_string()));
+        let project = run.configuration.get("ProjectName").cloned().unwrap_or_default();
         if self.builds.has_projects {
-            let name = run.configuration.get("ProjectName").map_or("", String::as_str);
-            let granted = builds::grant(grants, &folder.0, name, told.project.as_ref());
+            let granted = builds::grant(grants, &folder.0, &project, told.project.as_ref());
             granted.map_err(|error| failed(format!("{}: {error}", folder.0.display())))?;
         }
         let variables = told.variables.iter().map(|(name, value)| named(name, value)).collect();
-        Ok(ActionBuild { folder, variables, stopping: self.builds.stopping(run.action_execution) })
+        let (account, log, stopping) = (pipeline.account, Arc::clone(log), self.builds.stopping(run.action_execution));
+        Ok(ActionBuild { account, log, project, waits: told.waits, folder, variables, stopping })
     }
 }

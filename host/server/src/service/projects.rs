@@ -16,7 +16,7 @@ use pipewright_pipeline::responses::codebuild::{
     BatchGetProjectsOutput, DeleteProjectOutput, ListProjectsOutput, Project, ProjectOutput,
 };
 use pipewright_pipeline::tags;
-use pipewright_runner::builds::{Builds, Project as Kept};
+use pipewright_runner::builds::{Builds, Project as Kept, QUEUED_MINUTES_MAX_DEFAULT};
 use serde_json::{Value, json};
 
 use super::{Context, Service, ServiceError, builds};
@@ -55,7 +55,7 @@ pub(super) fn with_defaults(service: &Service, context: &Context, mut members: M
     let key = format!("arn:aws:kms:{}:{}:alias/aws/s3", service.region(), context.account_id());
     for (name, default) in [
         ("timeoutInMinutes", json!(60)),
-        ("queuedTimeoutInMinutes", json!(480)),
+        ("queuedTimeoutInMinutes", json!(QUEUED_MINUTES_MAX_DEFAULT)),
         ("encryptionKey", json!(key)),
         ("cache", json!({ "type": "NO_CACHE" })),
     ] {

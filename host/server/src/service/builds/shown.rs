@@ -47,7 +47,11 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
     let is_running = reading.state.executions.contains_key(&id);
     let status = status(build, action, is_running);
     let ended = (status != BuildStatus::InProgress).then(|| ended(build, action, &details));
-    let phases = phases(build, &sourced.collect::<Vec<_>>(), action, status, ended);
+    let waits = |action: &ActionExecutionDetail| {
+        action.action_execution_id.parse().is_ok_and(|action| service.builds().is_queued(action))
+    };
+    let is_queued = ended.is_none() && action.is_some_and(waits);
+    let phases = phases(build, &sourced.collect::<Vec<_>>(), action, status, ended, is_queued);
     let uuid = build.id.rsplit(':').next().unwrap_or_default();
     let link = |action: &ActionExecutionDetail| {
         let (pipeline, execution, action) = (&build.pipeline, &build.execution, &action.action_execution_id);
@@ -162,6 +166,7 @@ fn phases(
     action: Option<&ActionExecutionDetail>,
     status: BuildStatus,
     ended: Option<Time>,
+    is_queued: bool,
 ) -> Vec<BuildPhase> {
     let started = Time(Timestamp(build.started));
     let fetched = sources.first().map(|source| source.start_time);
@@ -183,7 +188,9 @@ fn phases(
             (Some((name, rest)), _) if PHASES.contains(&name) => {
                 (name, rest.split_once(", Message: ").map(|(code, message)| context(code, message)))
             }
-            (_, told) => ("BUILD", told.map(|(code, message)| context(code, message))),
+            (_, told) => {
+                (if is_queued { "QUEUED" } else { "BUILD" }, told.map(|(code, message)| context(code, message)))
+            }
         };
         let how = ended.map(|_| status);
         let mut carried = phase(name, action.start_time, how.map(|_| action.last_update_time), how);
@@ -196,9 +203,9 @@ fn phases(
     phases
 }
 
-/// Those that commands can fail in.
+/// Those that a build can fail in.
 const PHASES: &[&str] =
-    &["DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD", "UPLOAD_ARTIFACTS", "FINALIZING"];
+    &["QUEUED", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD", "UPLOAD_ARTIFACTS", "FINALIZING"];
 
 fn context(code: &str, message: &str) -> PhaseContext {
     PhaseContext { status_code: code.to_owned(), message: message.to_owned() }
