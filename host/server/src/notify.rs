@@ -25,7 +25,7 @@ use crate::service::Service;
 use crate::service::connections::statuses::{self, Telling};
 use crate::service::events::FeedEvent;
 use crate::service::notifications;
-pub use pipewright_sandbox::capabilities::http::{Outgoing, Unsent};
+pub use pipewright_sandbox::capabilities::http::{Method, Outgoing, Unsent};
 pub use signature::SigningSecret;
 
 /// Deliveries that are made at once; more wait. Stops targets that hang from taking all connections.
@@ -150,6 +150,11 @@ impl Notify {
         )
     }
 
+    /// Sends a request once that is no delivery of an event.
+    pub async fn post(&self, outgoing: Outgoing) -> Result<(), Unsent> {
+        (self.post)(outgoing).await
+    }
+
     /// Targets were made, changed or removed.
     pub fn changed(&self) {
         // A host that is going down delivers no more.
@@ -172,7 +177,7 @@ impl Notify {
             ("pipewright-attempt", attempt.to_string()),
         ];
         let private = origin_of(url).is_some_and(|origin| self.configured.private.contains(&origin));
-        Outgoing { url: url.to_owned(), headers, body, private }
+        Outgoing { method: Method::POST, url: url.to_owned(), headers, body, private }
     }
 
     fn note(&self, target: &Target, change: impl FnOnce(&mut Status)) {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::super::events::FeedEvent;
 use super::super::{Service, ServiceError};
 use super::api::{Api, Asked, Fares, Status};
-use crate::notify::Outgoing;
+use crate::notify::{Method, Outgoing};
 
 /// What a status is called, before the pipeline's name.
 const CONTEXT: &str = "pipewright/";
@@ -157,7 +157,8 @@ pub async fn of_event(
             },
         );
         let Asked { url, headers, body, already } = asked;
-        let outgoing = Outgoing { url, headers, body: Bytes::from(body.to_string()), private: connection.private };
+        let (body, private) = (Bytes::from(body.to_string()), connection.private);
+        let outgoing = Outgoing { method: Method::POST, url, headers, body, private };
         Telling { outgoing, already }
     };
     Ok(commits.into_iter().map(telling).collect())
