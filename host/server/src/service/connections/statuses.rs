@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
-use pipewright_pipeline::machine::{Execution, ExecutionId, ExecutionStatus};
+use pipewright_pipeline::machine::{Execution, ExecutionId, ExecutionStatus, ExecutionType};
 use pipewright_runner::connections::{self, Connection, Kind, is_repository};
 use pipewright_sandbox::grants::SecretValue;
 use serde_json::Value;
@@ -32,7 +32,7 @@ struct News {
 
 /// Of which of its commits.
 enum About {
-    /// Those that it was started with: of the others nothing is known yet.
+    /// Those that it was started with, as a rollback was with all: of the others nothing is known yet.
     Given,
     /// The one that this source action fetched.
     Fetched(String),
@@ -57,7 +57,10 @@ impl News {
     /// Whether it is to be told of the commit of a source action.
     fn is_of(&self, action: &ActionDeclaration, execution: &Execution) -> bool {
         match &self.about {
-            About::Given => given(action, execution).is_some(),
+            About::Given => {
+                let is_rollback = matches!(execution.start.execution_type, ExecutionType::Rollback { .. });
+                is_rollback || given(action, execution).is_some()
+            }
             About::Fetched(name) => *name == action.name && given(action, execution).is_none(),
             About::All => true,
         }
