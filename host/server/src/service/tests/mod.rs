@@ -10,6 +10,7 @@ mod connections;
 mod deploys;
 mod events;
 mod executions;
+mod functions;
 mod jobs;
 mod lists;
 mod logs;
