@@ -19,6 +19,7 @@ mod pipelines;
 mod plugins;
 mod polls;
 mod quarantine;
+mod registrations;
 mod reports;
 mod rules;
 mod secrets;
