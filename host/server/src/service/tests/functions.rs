@@ -208,5 +208,6 @@ fn a_rule_is_judged_by_its_function() {
     };
     check(None, ["Succeeded", "Succeeded", "Succeeded"]);
     check(Some("JobFailed"), ["Failed", "Failed", "Failed"]);
-    check(Some("SystemUnavailable"), ["Failed", "Errored", "Errored"]);
+    // A rule has no such status, and its condition does.
+    check(Some("SystemUnavailable"), ["Failed", "Errored", "Failed"]);
 }
