@@ -1,8 +1,9 @@
 //! Job workers that know nothing of this host: boto3 as it is, against a real server (`tests/workers/main.py`).
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::server::Server;
 use crate::tools;
@@ -53,4 +54,26 @@ fn a_job_outlives_the_host() {
     for story in ["begins", "ends"] {
         tell(&python, &Server::start(home.path()), story, &file);
     }
+}
+
+/// `tests/workers/functions.py` is what the server's configuration names, and does what it is told by boto3.
+#[test]
+fn a_function_of_lambda_does_actions_and_judges_rules() {
+    let Some(python) = tools::python("boto3") else { return };
+    let home = home();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/workers/functions.py");
+    let mut function = Command::new(python);
+    function.arg("-B").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut function = function.spawn().unwrap();
+    let mut url = String::new();
+    BufReader::new(function.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let config = home.path().join("serve.toml");
+    let before = fs::read_to_string(&config).unwrap();
+    let key = "key = { id = \"AKIAFUNCTIONS\", secret = { env = \"FUNCTION_SECRET\" } }";
+    let functions = format!("[functions.tell]\nurl = \"{}\"\nprivate = true\n{key}\n", url.trim());
+    fs::write(&config, format!("{before}\n{functions}")).unwrap();
+    let server = Server::start_with(home.path(), &[("FUNCTION_SECRET", "secret of the function")]);
+    let told = format!("{} {}\n", server.endpoint(), server.credentials().display());
+    function.stdin.take().unwrap().write_all(told.as_bytes()).unwrap();
+    assert!(function.wait().unwrap().success());
 }

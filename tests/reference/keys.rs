@@ -363,6 +363,7 @@ pub(super) fn server_configuration() -> String {
         "host/server/src/config.rs",
         "host/engine/src/retention/mod.rs",
         "host/runner/src/connections.rs",
+        "host/server/src/service/functions.rs",
         "host/runner/src/programs.rs",
         "host/runner/src/images/mod.rs",
         "host/isolation/src/limits.rs",

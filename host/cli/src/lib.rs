@@ -89,6 +89,8 @@ enum Command {
     Connection(remote::connections::Command),
     /// List where the events of a server's account are delivered, and what could not be
     Deliveries(remote::deliveries::Arguments),
+    /// List the action types that workers serve, with the jobs that wait, those that somebody has, and who polled last
+    Worker(remote::workers::Arguments),
     /// Work with grants files
     #[command(subcommand)]
     Grants(remote::suggest::Command),
@@ -171,6 +173,7 @@ pub fn main() -> ExitCode {
         Command::Override(arguments) => remote::overrule::run(&arguments),
         Command::Reload(arguments) => remote::reload::run(&arguments),
         Command::Deliveries(arguments) => remote::deliveries::run(&arguments),
+        Command::Worker(arguments) => remote::workers::run(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),
         Command::Image(command) => image::run(&command),

@@ -162,6 +162,40 @@ pub fn is_of_plugins(id: &ActionTypeId) -> bool {
     predefined(id).is_none() && !known().any(|known| known == *id)
 }
 
+/// Whether actions and rules of a type are done by functions: `Invoke/AWS/Lambda/1`, and the rule `LambdaInvoke` (S198).
+pub fn is_of_functions(id: &ActionTypeId) -> bool {
+    let is_one = matches!((id.category, id.provider.as_str()), (Invoke, "Lambda") | (Rule, "LambdaInvoke"));
+    is_one && id.owner == AWS && id.version == "1"
+}
+
+/// The key that names the function.
+pub const FUNCTION_NAME: &str = "FunctionName";
+
+/// Those types.
+pub fn of_functions() -> [ActionTypeInfo; 2] {
+    let property = |name: &str, required: bool, documentation: &str| Property {
+        name: name.to_owned(),
+        kind: PropertyKind::String,
+        required,
+        secret: false,
+        key: required,
+        queryable: false,
+        default: None,
+        choices: Vec::new(),
+        documentation: documentation.to_owned(),
+    };
+    [(Invoke, "Lambda", 5), (Rule, "LambdaInvoke", 0)].map(|(category, provider, outputs)| ActionTypeInfo {
+        id: ActionTypeId { category, owner: AWS, provider: provider.to_owned(), version: "1".to_owned() },
+        inputs: ArtifactCount { min: 0, max: 5 },
+        outputs: ArtifactCount { min: 0, max: outputs },
+        properties: vec![
+            property(FUNCTION_NAME, true, "Which of the functions of the server's configuration is invoked."),
+            property("UserParameters", false, "What it is told, as it stands."),
+        ],
+        documentation: "Gives a job to a function, which reports it as a worker does.".to_owned(),
+    })
+}
+
 /// All types of AWS and its partners.
 fn known() -> impl Iterator<Item = ActionTypeId> {
     let rows = AWS_TYPES.iter().map(|row| (row.category, row.owner, row.provider));

@@ -236,10 +236,7 @@ impl SandboxActions {
                 }
                 None => unserved(&id, catalogue.types()),
             };
-            let job = match run.declared() {
-                Declared::Action(action) => self.job(pipeline, &run, action),
-                Declared::Rule(_) => None,
-            };
+            let job = self.job(pipeline, &run, &id);
             return job.unwrap_or_else(|| Report::failed(FailureType::ConfigurationError, message));
         };
         let description = plugin.description();

@@ -194,7 +194,8 @@ impl Builds {
             has_projects,
             driver: OnceLock::new(),
             numbering: tokio::sync::Mutex::default(),
-            stops: Mutex::default(),
+            running: Mutex::default(),
+            turns: Mutex::default(),
         }
     }
 
@@ -443,7 +444,7 @@ mod tests {
 
     #[tokio::test]
     async fn time_in_the_queue_is_bounded_and_time_after_it_is_not() {
-        let builds = Arc::new(Builds::default());
+        let builds = Arc::new(Builds::new(true));
         let [waits, runs] = [1, 2].map(|number| builds.stopping(action(number)));
         builds.begun(action(2));
         // One that is no build.
@@ -459,7 +460,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_builds_of_a_project_run_than_it_says() {
-        let builds = Arc::new(Builds::default());
+        let builds = Arc::new(Builds::new(true));
         let of = |number| builds.stopping(action(number));
         let (first, second, third) = (of(1), of(2), of(3));
         let held = first.turn(7, "app", Some(1), |_| panic!("it is its turn")).await;

@@ -21,6 +21,8 @@ use crate::grants::ActionGrants;
 pub const CONNECTION: &str = "connection/";
 /// The connection that an action of `ThirdParty/GitHub` has, if there is one.
 const GITHUB: &str = "github";
+/// The one that an action of `AWS/CodeCommit` has.
+const CODECOMMIT: &str = "codecommit";
 /// As the plugins know the secret.
 const SECRET: &str = "Secret";
 const NAME_CHARS_MAX: usize = 64;
@@ -141,6 +143,11 @@ pub fn named(id: &ActionTypeId, configuration: &BTreeMap<String, String>) -> Opt
             repository: value("FullRepositoryId")?.to_owned(),
             is_needed: true,
         }),
+        (ActionCategory::Source, ActionOwner::AWS, "CodeCommit") => Some(Named {
+            connection: CODECOMMIT.to_owned(),
+            repository: value("RepositoryName")?.to_owned(),
+            is_needed: true,
+        }),
         (ActionCategory::Source, ActionOwner::ThirdParty, "GitHub") => Some(Named {
             connection: GITHUB.to_owned(),
             repository: format!("{}/{}", value("Owner")?, value("Repo")?),
@@ -184,10 +191,7 @@ impl Connection {
             ));
         }
         for (key, place) in [("secret", &self.secret), ("webhook_secret", &self.webhook_secret)] {
-            let Some(SecretPlace { env, file, store }) = place else { continue };
-            if [env.is_some(), file.is_some(), store.is_some()].into_iter().filter(|is_there| *is_there).count() != 1 {
-                return Err(format!("{key}: give either env = \"VARIABLE\", file = \"PATH\" or store = \"NAME\""));
-            }
+            place.as_ref().map_or(Ok(()), SecretPlace::check).map_err(|reason| format!("{key}: {reason}"))?;
         }
         if self.status && (self.secret.is_none() || self.kind == Kind::Git) {
             return Err("status: it needs a `secret`, and a host of another kind than `git`".to_owned());
@@ -201,9 +205,7 @@ impl Connection {
 
     /// Paths of secrets start at the folder `base`.
     pub fn based(mut self, base: &Path) -> Self {
-        for place in [&mut self.secret, &mut self.webhook_secret].into_iter().flatten() {
-            place.file = place.file.take().map(|file| base.join(file));
-        }
+        [&mut self.secret, &mut self.webhook_secret].into_iter().flatten().for_each(|place| place.base(base));
         self
     }
 
@@ -222,8 +224,7 @@ impl Connection {
 
     /// Which of the account's secrets its own are.
     pub fn stored(&self) -> BTreeSet<String> {
-        let places = [&self.secret, &self.webhook_secret].into_iter().flatten().map(SecretPlace::grants);
-        places.flatten().flat_map(|grants| grants.stored().map(str::to_owned).collect::<Vec<_>>()).collect()
+        [&self.secret, &self.webhook_secret].into_iter().flatten().flat_map(SecretPlace::stored).collect()
     }
 
     /// What an action gets for a repository. Blocks.
@@ -244,6 +245,25 @@ impl Connection {
 impl SecretPlace {
     fn grants(&self) -> Result<ActionGrants, String> {
         serde_json::from_value(json!({ "secrets": { SECRET: self } })).map_err(|error| error.to_string())
+    }
+
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { env, file, store } = self;
+        match [env.is_some(), file.is_some(), store.is_some()].into_iter().filter(|is_there| *is_there).count() {
+            1 => Ok(()),
+            _ => Err("give either env = \"VARIABLE\", file = \"PATH\" or store = \"NAME\"".to_owned()),
+        }
+    }
+
+    /// Its path starts at the folder `base`.
+    pub fn base(&mut self, base: &Path) {
+        self.file = self.file.take().map(|file| base.join(file));
+    }
+
+    /// Which of the account's secrets it is.
+    pub fn stored(&self) -> BTreeSet<String> {
+        self.grants().iter().flat_map(|grants| grants.stored().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
     /// The value. Blocks.
@@ -309,6 +329,7 @@ mod tests {
             check("CodeStarSourceConnection", &with(wrong), None);
         }
         check("GitHub", &[("Owner", "team"), ("Repo", "site")], Some(("github", "team/site", false)));
+        check("CodeCommit", &[("RepositoryName", "site")], Some(("codecommit", "site", true)));
         check("S3", &[("Owner", "team"), ("Repo", "site")], None);
     }
 

@@ -162,6 +162,11 @@ impl Sandbox {
         self.0.connector.post(outgoing).await
     }
 
+    /// The same, for what is answered.
+    pub async fn ask(&self, outgoing: http::Outgoing) -> Result<http::Answer, http::Unsent> {
+        self.0.connector.ask(outgoing).await
+    }
+
     /// Makes a plugin of a component: compiles it, or takes it from the cache, links it, and asks it what it is.
     /// A plugin is loaded once, however often and by however many it is asked for at once.
     ///

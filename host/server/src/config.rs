@@ -27,6 +27,10 @@
 //! webhook_secret = { file = "hub.secret" }
 //! status = true                             # tells it how the executions fare that fetched its commits
 //!
+//! [functions.tell]                          # what does the actions of AWS Lambda that name the function `tell`
+//! url = "http://127.0.0.1:9001/2015-03-31/functions/tell/invocations"
+//! private = true
+//!
 //! [accounts.111111111111.grants]            # another team's account: its own pipelines, plugins and access key
 //! docs = "grants/docs.toml"
 //!
@@ -75,6 +79,7 @@ use pipewright_sandbox::limits::CallLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::notify::{Configured, SigningSecret, is_address};
+use crate::service::functions::{Function, Functions};
 use crate::service::notifications;
 use pipewright_base::Mistake;
 use pipewright_engine::retention::Retention;
@@ -117,6 +122,8 @@ pub struct Config {
     grants: BTreeMap<String, PathBuf>,
     /// The git hosts of the operators' account, by the connections' names.
     connections: BTreeMap<String, Connection>,
+    /// What does the actions `Invoke/AWS/Lambda/1` and the rules `LambdaInvoke` of the operators' account, by the functions' names.
+    functions: BTreeMap<String, Function>,
     /// The accounts of other teams, by their 12 digits; 1,000 at most.
     accounts: BTreeMap<String, Account>,
     /// A folder of projects of CodeBuild for the operators' account, each a file `NAME.json` in the shape of CreateProject's input.
@@ -151,6 +158,8 @@ struct Account {
     projects: Option<PathBuf>,
     /// The git hosts of this account, by the connections' names.
     connections: BTreeMap<String, Connection>,
+    /// The functions of this account, by their names.
+    functions: BTreeMap<String, Function>,
 }
 
 /// Signed deliveries of events.
@@ -214,6 +223,7 @@ impl Default for Config {
             tls: None,
             grants: BTreeMap::new(),
             connections: BTreeMap::new(),
+            functions: BTreeMap::new(),
             accounts: BTreeMap::new(),
             projects: None,
             quotas: Quotas::default(),
@@ -279,6 +289,11 @@ impl Config {
                     Err("its name has other characters than letters, digits and hyphens".to_owned())
                 };
                 checked.map_err(|reason| format!("the connection {name} of account {account:012}: {reason}"))?;
+            }
+        }
+        for (account, functions) in self.functions() {
+            for (name, function) in functions {
+                function.check().map_err(|reason| format!("the function {name} of account {account:012}: {reason}"))?;
             }
         }
         if let Some(address) = &self.public_address
@@ -350,6 +365,18 @@ impl Config {
         others.chain([(self.operator(), of(&self.connections))]).collect()
     }
 
+    /// The functions of all accounts. The paths of their secrets start at the file's folder.
+    pub fn functions(&self) -> Functions {
+        let of = |functions: &BTreeMap<String, Function>| {
+            let mut functions = functions.clone();
+            functions.values_mut().filter_map(|it| it.key.as_mut()).for_each(|key| key.secret.base(&self.base));
+            functions
+        };
+        let others =
+            self.accounts.iter().filter_map(|(id, account)| Some((account_number(id)?, of(&account.functions))));
+        others.chain([(self.operator(), of(&self.functions))]).filter(|(_, theirs)| !theirs.is_empty()).collect()
+    }
+
     /// The grants files of all accounts' pipelines.
     pub fn grants_files(&self) -> grant_book::Files {
         let of = |account: u64, grants: &BTreeMap<String, PathBuf>| {
@@ -412,6 +439,15 @@ mod tests {
         check("[connections.hub]\nkind = \"github\"\nsecret = { env = \"TOKEN\" }", Ok(&[0]));
         check("[connections.hub]\nkind = \"gitea\"", Err("the connection hub of account 000000000000: address"));
         check("[connections.\"a/b\"]\nkind = \"github\"", Err("other characters"));
+        check(
+            "[functions.f]\nurl = \"http://127.0.0.1:9001/\"\nkey = { id = \"A\", secret = { env = \"S\" } }",
+            Ok(&[0]),
+        );
+        check("[functions.f]\nurl = \"f.example\"", Err("the function f of account 000000000000: url: write an http"));
+        check(
+            "[accounts.111111111111.functions.f]\nurl = \"https://f.example\"\nkey = { id = \"A\", secret = {} }",
+            Err("the function f of account 111111111111: key.secret: give either env"),
+        );
         check("public_address = \"ci.example.com\"", Err("public_address: write"));
         check("public_address = \"https://ci.example.com/\"", Err("public_address: write"));
         check("[quotas]\npipelins = 3", Err("unknown field `pipelins`"));

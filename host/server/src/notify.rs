@@ -25,7 +25,7 @@ use crate::service::Service;
 use crate::service::connections::statuses::{self, Telling};
 use crate::service::events::FeedEvent;
 use crate::service::notifications;
-pub use pipewright_sandbox::capabilities::http::{Outgoing, Unsent};
+pub use pipewright_sandbox::capabilities::http::{Method, Outgoing, Unsent};
 pub use signature::SigningSecret;
 
 /// Deliveries that are made at once; more wait. Stops targets that hang from taking all connections.
@@ -153,6 +153,11 @@ impl Notify {
         )
     }
 
+    /// Sends a request once that is no delivery of an event.
+    pub async fn post(&self, outgoing: Outgoing) -> Result<(), Unsent> {
+        (self.post)(outgoing).await
+    }
+
     /// Targets were made, changed or removed.
     pub fn changed(&self) {
         // A host that is going down delivers no more.
@@ -174,7 +179,7 @@ impl Notify {
             ("webhook-signature", secret.sign(&told.id, seconds, &body)),
             ("pipewright-attempt", attempt.to_string()),
         ];
-        Outgoing { url: url.to_owned(), headers, body, private: self.is_allowed(url) }
+        Outgoing { method: Method::POST, url: url.to_owned(), headers, body, private: self.is_allowed(url) }
     }
 
     /// Whether those who run the host let notifications go there, public or not.

@@ -22,6 +22,7 @@ use crate::account_plugins::AccountPlugins;
 use crate::api::{Api, Metrics, Shares};
 use crate::config::Config;
 use crate::connections::{self, Bounds, Tls};
+use crate::functions;
 use crate::keys;
 use crate::notify::{Notifier, Notify, Post};
 use crate::poll::{Changes, Poller};
@@ -84,8 +85,7 @@ impl Server {
         let sandbox = host::sandbox(data.compiled(), authorities(&config))?;
         let files = components(config.plugins.as_ref().map(|path| config.path(path)))?;
         let configured = config.notifications()?;
-        let grants = grant_book(&config);
-        let identity = identity(&config, work);
+        let (grants, identity) = (grant_book(&config), identity(&config, work));
         // The store first: it is what says that another process has the directory.
         let store: Arc<dyn Store> = host::open_store(&data, &identity)?;
         // Of a new directory it is the same: nothing ran in it.
@@ -101,9 +101,9 @@ impl Server {
         let keys = keys::administrators(&host, &data.credentials()).await?;
         let pages = keys::pages(&host, config.operator()).await?;
         let listener = socket.listen(BACKLOG).map_err(|error| not_there(config.listen, &error))?;
-        let address = listener.local_addr()?;
-        let endpoint = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
-        let connections = config.connections();
+        let endpoint = format!("{}://{}", if tls.is_some() { "https" } else { "http" }, listener.local_addr()?);
+        let (connections, functions) = (config.connections(), config.functions());
+        service::functions::configure(&host, &functions);
         let exported = exported(&host, store, kept, &data, config.retention);
         let keeper = Arc::clone(&exported.keeper);
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
@@ -120,6 +120,8 @@ impl Server {
             public_address: config.public_address.clone().unwrap_or_else(|| endpoint.clone()),
             endpoint: endpoint.clone(),
             notify,
+            functions,
+            polls: Default::default(),
             changing: Changing::default(),
         });
         service::connections::configure(&service, connections).await.map_err(|error| anyhow::anyhow!(error))?;
@@ -168,6 +170,7 @@ impl Server {
         let polling = tokio::spawn(poller.run(Arc::clone(&service)));
         let sweeping = tokio::spawn(job_artifacts::sweep(Arc::clone(&service)));
         let notifying = tokio::spawn(notifier.run(Arc::clone(&service)));
+        let asking = tokio::spawn(functions::run(Arc::clone(&service)));
         let failure = tokio::select! {
             () = connections::serve(&listener, tls, router, &bounds, &graceful) => None,
             () = work.run(async move { keeper.run().await }) => None,
@@ -179,6 +182,7 @@ impl Server {
         polling.abort();
         sweeping.abort();
         notifying.abort();
+        asking.abort();
         tracing::info!("stopping");
         let requests = tokio::time::timeout(REQUESTS_PATIENCE, graceful.shutdown());
         let _ = tokio::join!(requests, host.driver.stop(ACTIONS_PATIENCE));

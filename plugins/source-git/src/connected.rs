@@ -1,4 +1,4 @@
-//! Sources `AWS/CodeStarSourceConnection/1` and `ThirdParty/GitHub/1`: a branch of a repository on a git host.
+//! Sources `AWS/CodeStarSourceConnection/1`, `AWS/CodeCommit/1` and `ThirdParty/GitHub/1`: a branch of a repository on a git host.
 //!
 //! Owns their settings and variables. The host gives an action where its connection leads, beside the settings and under names that
 //! no declaration can have; without a connection, an action of GitHub goes to github.com. Must not know how a commit is fetched.
@@ -79,14 +79,19 @@ pub struct ToldOfConnection {
     full_repository_name: String,
 }
 
+/// There is no other form of an output artifact here.
+fn check_format(format: &str) -> Result<()> {
+    match format {
+        "CODE_ZIP" => Ok(()),
+        _ => Err(Failure::configuration(format!(
+            "setting `OutputArtifactFormat` is `{format}`, which is not offered here: give `CODE_ZIP`"
+        ))),
+    }
+}
+
 impl Connected<OfConnection> {
     fn reached(&self) -> Result<Remote> {
-        let format = &self.settings.output_artifact_format;
-        if format != "CODE_ZIP" {
-            return Err(Failure::configuration(format!(
-                "setting `OutputArtifactFormat` is `{format}`, which is not offered here: give `CODE_ZIP`"
-            )));
-        }
+        check_format(&self.settings.output_artifact_format)?;
         self.remote()?.ok_or_else(|| {
             Failure::configuration(format!(
                 "the host says nothing of the connection `{}`: create it with `pipewright connection create`",
@@ -118,6 +123,76 @@ pub fn connection(action: &Action, settings: Connected<OfConnection>) -> Result<
 }
 
 pub fn latest_of_connection(_: &Action, settings: Connected<OfConnection>) -> Result<Option<Revision>> {
+    newest(&settings.wanted()?, settings.reached()?)
+}
+
+#[derive(Settings)]
+pub struct OfCodeCommit {
+    /// The repository's name, at the address of the account's connection `codecommit`.
+    repository_name: String,
+    /// The branch.
+    branch_name: String,
+    /// `CODE_ZIP`: the files of the commit. There is no other form here.
+    #[setting(default = "CODE_ZIP")]
+    output_artifact_format: String,
+    /// Whether the host looks for new commits by itself, and starts the pipeline for each.
+    #[setting(default = "true")]
+    #[expect(dead_code, reason = "the host reads it")]
+    poll_for_source_changes: bool,
+}
+
+/// Those of CodePipeline's own source (S84).
+#[derive(Variables)]
+pub struct ToldOfCodeCommit {
+    /// When its author wrote the commit, like `2026-01-31T09:30:00Z`.
+    author_date: Option<String>,
+    /// The branch.
+    branch_name: String,
+    /// The id of the commit.
+    commit_id: String,
+    /// Its message.
+    commit_message: String,
+    /// When it was committed.
+    committer_date: Option<String>,
+    /// The repository's name.
+    repository_name: String,
+}
+
+impl Connected<OfCodeCommit> {
+    fn reached(&self) -> Result<Remote> {
+        check_format(&self.settings.output_artifact_format)?;
+        self.remote()?.ok_or_else(|| {
+            Failure::configuration(format!(
+                "the host does not say where the repository `{}` is: create a connection by the name `codecommit` with \
+                 `pipewright connection create`",
+                self.settings.repository_name
+            ))
+        })
+    }
+
+    fn wanted(&self) -> Result<Wanted> {
+        Wanted::new(Some(&self.settings.branch_name), None, None)
+    }
+}
+
+/// Fetches the newest commit of a branch, or the one that started the execution, of a repository where the account's connection
+/// named `codecommit` leads: of any git server, to which those of CodeCommit were moved.
+#[action(provider = "CodeCommit", owner = "AWS", outputs = 1, latest = latest_of_codecommit)]
+pub fn codecommit(action: &Action, settings: Connected<OfCodeCommit>) -> Result<Fetched<ToldOfCodeCommit>> {
+    let Taken { fetched, commit, .. } = fetch_commit(action, settings.wanted()?, settings.reached()?)?;
+    let settings = settings.settings;
+    let variables = ToldOfCodeCommit {
+        author_date: commit.authored.map(|time| time.to_string()),
+        branch_name: settings.branch_name,
+        commit_id: fetched.revision.as_ref().map(|revision| revision.id.clone()).unwrap_or_default(),
+        commit_message: commit.message,
+        committer_date: commit.committed.map(|time| time.to_string()),
+        repository_name: settings.repository_name,
+    };
+    Ok(Fetched { revision: fetched.revision, report: fetched.report.variables(variables) })
+}
+
+pub fn latest_of_codecommit(_: &Action, settings: Connected<OfCodeCommit>) -> Result<Option<Revision>> {
     newest(&settings.wanted()?, settings.reached()?)
 }
 

@@ -24,7 +24,7 @@ use git_objects::Commit;
 use gix_hash::ObjectId;
 use pipewright_sdk::prelude::*;
 
-use connected::{connection, github};
+use connected::{codecommit, connection, github};
 use pack::Kind;
 use remote::{Authentication, Remote};
 use wanted::{Found, Wanted};
@@ -184,5 +184,5 @@ plugin! {
         ask(Capability::Http("*".into()), "the server of the repository that the settings name"),
         ask(Capability::Secret("Secret".into()), "the password or token for that server"),
     ],
-    source: [git, connection, github],
+    source: [git, connection, codecommit, github],
 }

@@ -13,6 +13,7 @@ mod history;
 #[path = "../host/measure.rs"]
 mod measure;
 mod memory;
+mod neighbours;
 mod pipelines;
 mod plugins;
 mod report;
@@ -47,10 +48,11 @@ impl Bench {
 /// What a part measures in a folder of its own.
 type Part = fn(&Bench, &Path) -> anyhow::Result<()>;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("executions", executions::run),
     ("memory", memory::run),
     ("history", history::run),
+    ("neighbours", neighbours::run),
     ("sources", sources::run),
     ("plugins", plugins::run),
 ];

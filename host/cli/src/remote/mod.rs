@@ -26,6 +26,7 @@ pub mod stop;
 pub mod suggest;
 pub mod tests;
 pub mod webhooks;
+pub mod workers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -44,11 +44,16 @@ pub(super) fn rows(step: &Stepped<'_>) -> Rows {
             }
             Event::Action(event) => {
                 let (run, states) = (event.action_execution, [step.before, step.after]);
-                rows.extend(job_rows::told(step.uid(), event));
+                rows.extend(job_rows::told(step.uid(), event.execution, run, &event.what));
                 rows.extend(job_rows::waiting(step.uid(), event.execution, run, &event.action_type, states));
                 step.run::<false>(event.execution, event.action_execution, &event.what, &mut rows);
             }
-            Event::Rule(event) => step.run::<true>(event.execution, event.rule_execution, &event.what, &mut rows),
+            Event::Rule(event) => {
+                let (run, states) = (event.rule_execution, [step.before, step.after]);
+                rows.extend(job_rows::told(step.uid(), event.execution, run, &event.what));
+                rows.extend(job_rows::waiting(step.uid(), event.execution, run, &event.rule_type.to_type_id(), states));
+                step.run::<true>(event.execution, run, &event.what, &mut rows);
+            }
             Event::Execution(_) | Event::Stage(_) | Event::Condition(_) | Event::TransitionChanged { .. } => {}
         }
     }

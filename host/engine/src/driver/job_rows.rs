@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pipewright_base::Digest;
 use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_pipeline::machine::{
-    ActionEvent, ActionExecutionId, ActionHappening, ExecutionId, JobHappening, JobId, JobStatus, State, Timestamp,
+    ActionExecutionId, ActionHappening, ExecutionId, JobHappening, JobId, JobStatus, State, Timestamp,
 };
 
 use super::index::artifact_digest;
@@ -121,10 +121,15 @@ impl Row for QueuedRow {
     }
 }
 
-/// What an event tells of a job.
-pub(super) fn told(uid: Uid, event: &ActionEvent) -> Vec<RowChange> {
-    let ActionHappening::Job { job, what } = &event.what else { return Vec::new() };
-    let (job, execution, action) = (*job, event.execution, event.action_execution);
+/// What an event of an action or a rule tells of a job.
+pub(super) fn told(
+    uid: Uid,
+    execution: ExecutionId,
+    action: ActionExecutionId,
+    what: &ActionHappening,
+) -> Vec<RowChange> {
+    let ActionHappening::Job { job, what } = what else { return Vec::new() };
+    let job = *job;
     let row = |report| JobRow { job, uid, execution, action, report }.put();
     match what {
         JobHappening::Queued => vec![row(None), JobOfRow { uid, execution, job }.put()],
@@ -162,10 +167,9 @@ pub(super) fn queued(uid: Uid, state: &State) -> Vec<RowChange> {
     let nothing = State::default();
     let mut rows = Vec::new();
     for execution in state.executions.values() {
-        for (at, run) in execution.actions() {
-            let declared = state.declaration.as_ref().and_then(|it| it.stages.get(usize::from(at.stage)));
-            let Some(declared) = declared.and_then(|stage| stage.actions.get(usize::from(at.action))) else { continue };
-            rows.extend(waiting(uid, execution.id, run.id, &declared.action_type_id, [&nothing, state]));
+        for run in execution.runs.values().filter(|run| run.job.is_some()) {
+            let Some((_, called)) = state.called(run.id) else { continue };
+            rows.extend(waiting(uid, execution.id, run.id, &called.declared().type_id(), [&nothing, state]));
         }
     }
     rows

@@ -7,7 +7,9 @@ use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_pipeline::machine::{ActionExecutionId, ExecutionId, JobId};
 
 use super::job_rows::{JobRow, QueuedRow};
-use super::rows::{ActionEdge, ActionKey, DeletedRow, ExecutionRow, PipelineRow, PolledRow, Row, RunOfRow, RunRow};
+use super::rows::{
+    ActionEdge, ActionKey, DeletedRow, DueRow, ExecutionRow, PipelineRow, PolledRow, Row, RunOfRow, RunRow,
+};
 use super::{Driver, DriverError};
 use pipewright_store::Aggregate;
 
@@ -151,6 +153,12 @@ impl Driver {
     pub async fn job(&self, account: u64, job: JobId) -> Result<Option<JobRow>, DriverError> {
         let name = Bytes::copy_from_slice(job.as_bytes());
         Ok(self.rows::<JobRow>(account, name, None, 1).await?.pop())
+    }
+
+    /// The pipelines in which something is in progress that ends by itself or by its time.
+    pub async fn due(&self, account: u64) -> Result<Vec<Aggregate>, DriverError> {
+        let rows = self.walk::<DueRow>(account, Bytes::new(), None).all().await?;
+        Ok(rows.into_iter().map(|row| Aggregate { account, uid: row.uid }).collect())
     }
 
     /// The pipelines that have a source to look at.

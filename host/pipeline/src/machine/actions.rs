@@ -124,7 +124,8 @@ pub(super) fn timer_due(work: &mut Work<'_>, timer: TimerId) -> Result<Reply, Re
         TimerKind::Offer { .. } => jobs::lapse(work, &execution, address, &mut run),
         TimerKind::Job { .. } => {
             release(work, &execution, &run, Some(timer.kind));
-            end(work, &execution, address, &mut run, jobs::not_reported());
+            let outcome = jobs::not_reported(work.declared(address));
+            end(work, &execution, address, &mut run, outcome);
         }
         TimerKind::Timeout => {
             let minutes = run.deadline.0.saturating_sub(run.started.0) / MINUTE;
@@ -344,15 +345,12 @@ fn wait_objection(declared: Declared<'_>, run: &ActionRun, wait: &Wait) -> Optio
     let bytes = wait.continuation.len();
     let is_too_long =
         |awaited: &Awaited| matches!(awaited, Awaited::Signal(kind) if kind.len() > SIGNAL_KIND_BYTES_MAX);
-    let is_job = |awaited: &Awaited| matches!(awaited, Awaited::Job { .. });
     if wait.awaits.is_empty() {
         Some("The action waits for nothing: it must name a time or a signal".to_owned())
     } else if matches!(declared, Declared::Rule(_)) && wait.awaits.contains(&Awaited::Approval) {
         Some("The rule waits for an approval, which only an action can ask for".to_owned())
     } else if run.decision.is_some() && wait.awaits.contains(&Awaited::Approval) {
         Some("The action asks for an approval again that was answered: a token is good for one answer".to_owned())
-    } else if matches!(declared, Declared::Rule(_)) && wait.awaits.iter().any(is_job) {
-        Some("The rule waits for a worker, which does only what actions are".to_owned())
     } else if bytes > CONTINUATION_BYTES_MAX {
         Some(format!("The action's continuation has {bytes} bytes, which is more than {CONTINUATION_BYTES_MAX}"))
     } else if wait.awaits.iter().any(is_too_long) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::bounds::{SUMMARY_CHARS_MAX, cut};
+use super::declared::Declared;
 use super::effect::Effect;
 use super::event::ActionHappening;
 use super::execution::{ActionRun, Execution};
@@ -19,6 +20,7 @@ use super::report::{ActionError, Awaited, ExecutionDetails, FailureType, Outcome
 use super::step::Reply;
 use super::work::Work;
 use super::{actions, resolve};
+use crate::action_type::{FUNCTION_NAME, is_of_functions};
 
 /// How long a worker has to acknowledge a job that it was offered.
 pub const OFFER_MILLISECONDS: u64 = 30 * 1000;
@@ -173,7 +175,7 @@ pub(super) fn reported(
             queue(work, &execution, address, &mut run);
         }
         JobEnd::Continues { .. } => {
-            let message = format!("The action has had {number} jobs and goes on with another one: it must end");
+            let message = format!("There have been {number} jobs, and the last goes on with another one: it must end");
             over(work, &execution, address, &mut run, failed(message));
         }
         JobEnd::Action(outcome) => over(work, &execution, address, &mut run, outcome),
@@ -195,9 +197,17 @@ pub(super) fn lapse(work: &mut Work<'_>, execution: &Execution, address: Address
     tell(work, execution, address, run.id, id, JobHappening::Lapsed);
 }
 
-/// Why an action fails whose worker acknowledged its job and did not report.
-pub(super) fn not_reported() -> Outcome {
-    failed("The worker that has the action's job did not report it in its time".to_owned())
+/// Why what was declared fails whose worker, or function, has its job and did not report.
+pub(super) fn not_reported(declared: Declared<'_>) -> Outcome {
+    let kind = declared.kind();
+    let function = declared.configuration().and_then(|it| it.get(FUNCTION_NAME));
+    failed(match function.filter(|_| is_of_functions(&declared.type_id())) {
+        Some(function) => format!(
+            "The AWS Lambda function {function} failed to return a result. Check the function to verify that it has permission to \
+             call the PutJobSuccessResult action and that it made a call to PutJobSuccessResult."
+        ),
+        None => format!("The worker that has the {kind}'s job did not report it in its time"),
+    })
 }
 
 fn failed(message: String) -> Outcome {

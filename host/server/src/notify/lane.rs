@@ -82,7 +82,7 @@ async fn deliver(service: &Service, target: &Target, told: &FeedEvent, cause: &C
                 refusals += 1;
                 refusals >= REFUSALS_MAX || target.to.is_final(status)
             }
-            Unsent::Unreachable(_) | Unsent::NotPublic(_) => {
+            Unsent::Unreachable(_) | Unsent::NotPublic(_) | Unsent::Late(_) => {
                 next > told.at.0.saturating_add(UNREACHABLE_MILLISECONDS_MAX)
             }
         };

@@ -18,7 +18,7 @@ use pipewright_artifacts::files::{FileError, MadeOutput, ZipOfTree};
 use pipewright_base::Digest;
 use pipewright_base::fair::Permits;
 use pipewright_engine::driver::Aggregate;
-use pipewright_pipeline::machine::{ActionError, ActionExecutionId, FailureType, JobId, JobStatus, Nonce, RunAction};
+use pipewright_pipeline::machine::{ActionError, ActionExecutionId, FailureType, JobId, Nonce, RunAction};
 use pipewright_pipeline::responses::AwsSessionCredentials;
 
 use super::jobs::{Seen, bucket_of};
@@ -158,8 +158,7 @@ impl Session {
         let Seen { pipeline, run, job, .. } = &self.seen;
         let now = service.seen(pipeline.account, pipeline.uid, run.id, job.id).await;
         let now = now.map_err(|error| UploadError::Io(std::io::Error::other(format!("{error:?}"))))?;
-        let is_in_progress =
-            |now: Seen| now.nonce() == self.seen.nonce() && matches!(now.job.status, JobStatus::InProgress { .. });
+        let is_in_progress = |now: Seen| now.nonce() == self.seen.nonce() && now.is_in_progress();
         if now.is_some_and(is_in_progress) { Ok(()) } else { Err(UploadError::NotInProgress) }
     }
 

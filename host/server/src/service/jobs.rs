@@ -10,11 +10,12 @@ use pipewright_base::Digest;
 use pipewright_engine::driver::job_rows::{JobRow, QueuedRow};
 use pipewright_engine::driver::{Aggregate, DriverError};
 use pipewright_packages::plugins::WorkerType;
+use pipewright_pipeline::action_type::{FUNCTION_NAME, is_of_functions};
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, ArtifactStore};
 use pipewright_pipeline::machine::{
-    ActionError, ActionRun, Execution, ExecutionDetails, Failure, InputKind, Job as Queued, JobEnd, JobId, JobReport,
-    JobStatus as Status, Link, Nonce, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision, RunAction,
-    Success, Timestamp,
+    ActionError, ActionRun, Execution, ExecutionDetails, Failure, FailureType, InputKind, Job as Queued, JobEnd, JobId,
+    JobReport, JobStatus as Status, Link, Nonce, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision,
+    RunAction, Success, Timestamp, Verdict,
 };
 use pipewright_pipeline::requests::{self, CurrentRevision, JobExecutionDetails};
 use pipewright_pipeline::responses::{
@@ -50,6 +51,21 @@ impl Seen {
             Status::Queued => None,
         }
     }
+
+    /// The function that does it, if none of the workers that poll does.
+    pub(super) fn function(&self) -> Option<&str> {
+        let name = self.called.configuration.get(FUNCTION_NAME)?;
+        is_of_functions(&self.called.declared().type_id()).then_some(name)
+    }
+
+    /// Whether whoever has it may write: a worker that acknowledged it, and a function from the moment in which it is told.
+    pub(super) fn is_in_progress(&self) -> bool {
+        match self.job.status {
+            Status::InProgress { .. } => true,
+            Status::Offered { .. } => self.function().is_some(),
+            Status::Queued => false,
+        }
+    }
 }
 
 fn not_found() -> ServiceError {
@@ -72,8 +88,10 @@ impl Service {
         let id = id.parse().map_err(|_| not_found())?;
         let row = self.driver().job(context.account, id).await?.ok_or_else(not_found)?;
         let seen = self.seen(context.account, row.uid, row.action, row.job).await?;
-        let is_another = seen.is_some_and(|seen| seen.called.declared().type_id().owner != owner);
-        if is_another { Err(not_found()) } else { Ok(row) }
+        // Those of partners are seen by who shows the client's token, and no others.
+        let is_of_partner = |owner| owner == ActionOwner::ThirdParty;
+        let is_another = |seen: Seen| is_of_partner(seen.called.declared().type_id().owner) != is_of_partner(owner);
+        if seen.is_some_and(is_another) { Err(not_found()) } else { Ok(row) }
     }
 
     /// What can be seen of a job, while its action waits for it.
@@ -154,6 +172,7 @@ pub async fn poll(
         return Err(ServiceError::validation(message));
     }
     let served = service.worker_type(context, &id)?;
+    service.polls.note(context, &id, service.driver().clock().now_ms());
     let asked: Vec<&str> = input.query_param.keys().map(String::as_str).collect();
     if asked != Vec::from_iter(served.queryable()) {
         let must =
@@ -293,6 +312,9 @@ pub(super) async fn succeed_of(
         if let Some(token) = input.continuation_token.clone() {
             return Ok(JobEnd::Continues { token, told });
         }
+        if seen.called.is_rule() {
+            return Ok(JobEnd::Action(Outcome::Decided(Box::new(Verdict { passed: true, told }))));
+        }
         let made = job_artifacts::take_in(service, seen, turn).await?;
         Ok(JobEnd::Action(match made {
             Ok(artifacts) => {
@@ -326,6 +348,11 @@ pub(super) async fn fail_of(
         let external_execution_id = failed.external_execution_id;
         let details = JobExecutionDetails { external_execution_id, ..JobExecutionDetails::default() };
         let told = told(service, context, seen, Some(details));
+        // A rule that could not be judged is told from one that does not pass by the kind of the failure (S199).
+        if seen.called.is_rule() && failed.kind == FailureType::JobFailed {
+            let told = ExecutionDetails { summary: Some(failed.message), ..told };
+            return Ok(JobEnd::Action(Outcome::Decided(Box::new(Verdict { passed: false, told }))));
+        }
         let error = ActionError { kind: failed.kind, message: failed.message };
         Ok(JobEnd::Action(Outcome::Failed(Box::new(Failure { error, told }))))
     })
@@ -351,8 +378,12 @@ async fn report(
         return if is_same(known) { Ok(()) } else { Err(over(row.job)) };
     }
     let seen = service.seen(context.account, row.uid, row.action, row.job).await?.ok_or_else(|| over(row.job))?;
-    if !matches!(seen.job.status, Status::InProgress { .. }) {
+    if !seen.is_in_progress() {
         return Err(Refusal::InvalidJobState { job: row.job, why: "no worker has acknowledged it" }.into());
+    }
+    // A function that says something of its job has it, whoever else has not said so yet.
+    if let Status::Offered { nonce, .. } = seen.job.status {
+        acknowledge_offer(service, context, &seen, nonce).await?;
     }
     let end = end(&seen, Arc::clone(&turn)).await?;
     let is_over = matches!(end, JobEnd::Action(_));
@@ -381,6 +412,35 @@ async fn submit(service: &Service, context: &Context, row: &JobRow, what: InputK
     }
 }
 
+/// Takes the job for the function that it was offered to.
+pub(super) async fn acknowledge_offer(
+    service: &Service,
+    context: &Context,
+    seen: &Seen,
+    nonce: Nonce,
+) -> Result<(), ServiceError> {
+    let what = InputKind::AcknowledgeJob { action: seen.run.id, job: seen.job.id, nonce: nonce.to_string() };
+    service.driver().submit(seen.pipeline, what, &context.cause).await?;
+    Ok(())
+}
+
+/// Ends the job of a function that cannot do it, and what waits for it with it.
+pub(super) async fn give_up(
+    service: &Service,
+    context: &Context,
+    seen: &Seen,
+    kind: FailureType,
+    message: String,
+) -> Result<(), ServiceError> {
+    let digest = Digest::of(message.as_bytes()).to_string();
+    let told = told(service, context, seen, None);
+    let failure = Failure { error: ActionError { kind, message }, told };
+    let report = JobReport { digest, end: JobEnd::Action(Outcome::Failed(Box::new(failure))) };
+    let what = InputKind::ReportJob { action: seen.run.id, job: seen.job.id, report };
+    service.driver().submit(seen.pipeline, what, &context.cause).await?;
+    Ok(())
+}
+
 fn revision(current: CurrentRevision) -> Revision {
     Revision {
         id: current.revision,
@@ -393,6 +453,10 @@ fn revision(current: CurrentRevision) -> Revision {
 /// What is shown of the action: by the words of the worker, and the address that the type has for them.
 fn told(service: &Service, context: &Context, seen: &Seen, details: Option<JobExecutionDetails>) -> ExecutionDetails {
     let JobExecutionDetails { summary, external_execution_id, percent_complete } = details.unwrap_or_default();
+    // As CodePipeline has it: a function's execution is known by its name, and says nothing besides.
+    if let Some(function) = seen.function() {
+        return ExecutionDetails { external_id: Some(function.to_owned()), ..ExecutionDetails::default() };
+    }
     let external_id = external_execution_id.or_else(|| seen.run.told.external_id.clone());
     let percent = percent_complete.map(|percent| ("percentComplete".to_owned(), percent.into()));
     let type_id = seen.called.declared().type_id();

@@ -16,6 +16,7 @@ mod error;
 pub mod eventbridge;
 pub mod events;
 pub mod executions;
+pub mod functions;
 pub mod host;
 pub mod job_artifacts;
 pub mod jobs;
@@ -77,6 +78,8 @@ pub struct Service {
     /// Where others reach this server: `https://HOST`.
     pub public_address: String,
     pub notify: Arc<Notify>,
+    pub functions: functions::Functions,
+    pub polls: workers::Polls,
 }
 
 /// Each is held while what it is called for changes: what it becomes depends on what it is.

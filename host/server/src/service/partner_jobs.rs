@@ -61,6 +61,7 @@ pub async fn poll(
         return Err(ServiceError::validation(message));
     }
     service.worker_type(context, &id)?;
+    service.polls.note(context, &id, service.driver().clock().now_ms());
     let offered = service.offer(context, &id, input.max_batch_size, &Default::default()).await?;
     let client_id = Client::of(service, context).id;
     let jobs = offered

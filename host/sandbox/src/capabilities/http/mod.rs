@@ -47,9 +47,10 @@ pub(crate) use self::grant::hosts;
 pub use self::grant::{DetailedOrigin, HttpGrant, Origin};
 pub(crate) use self::origin::Origin as RequestOrigin;
 pub(crate) use self::origin::normal_host;
-pub use self::outgoing::{Outgoing, Unsent, is_not_public, origin_of};
+pub use self::outgoing::{Answer, Outgoing, Unsent, is_not_public, origin_of};
 use self::tape::Tape;
 pub use self::tape::{HttpError, HttpRequest, HttpResponse, HttpStep};
+pub use ::http::Method;
 
 const HTTP: &str = "http";
 

@@ -1,15 +1,15 @@
 //! A request that the host itself makes to an address that others named, such as a notification.
 //!
-//! Owns how it is sent: to an address that is checked as those of guests' requests are, and in a time of its own. Of the answer the
-//! head alone is read, and no redirect is followed. Must not know what it is for.
+//! Owns how it is sent: to an address that is checked as those of guests' requests are, and in a time of its own. Of the answer as
+//! much is read as is asked for, within a bound, and no redirect is followed. Must not know what it is for.
 
 use std::fmt;
 use std::time::Duration;
 
 use ::http::header::{CONNECTION, HOST};
-use ::http::{Request, Uri};
+use ::http::{Method, Request, Uri};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
@@ -26,10 +26,13 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// The head of the answer, of which only the status is wanted. Stops one without end.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
+/// The body of an answer that is read. Stops one without end.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// A POST of the host.
+/// A request of the host.
 #[derive(Clone)]
 pub struct Outgoing {
+    pub method: Method,
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Bytes,
@@ -40,8 +43,15 @@ pub struct Outgoing {
 /// Headers may have secrets.
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Outgoing({})", self.url)
+        write!(f, "Outgoing({} {})", self.method, self.url)
     }
+}
+
+/// What was answered, whatever its status is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Bytes,
 }
 
 /// Why something was not taken.
@@ -53,6 +63,9 @@ pub enum Unsent {
     /// What was asked for is at an address that may not be reached unless it is allowed.
     #[error("{0}, which is not a public address")]
     NotPublic(String),
+    /// It may have been taken: nothing was answered within so many seconds.
+    #[error("no answer within {0} s")]
+    Late(u64),
     #[error("it answered with the status {0}")]
     Answered(u16),
 }
@@ -81,15 +94,23 @@ impl Connector {
     }
 
     pub(super) async fn post_within(&self, limit: Duration, outgoing: Outgoing) -> Result<(), Unsent> {
-        let status = timeout(limit, self.exchange(outgoing)).await;
-        match status.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs()).into()))? {
+        match within(limit, self.exchange(outgoing, false)).await?.status {
             200..=299 => Ok(()),
             status => Err(Unsent::Answered(status)),
         }
     }
 
-    async fn exchange(&self, outgoing: Outgoing) -> Result<u16, Unsent> {
-        let Outgoing { url, headers, body, private } = outgoing;
+    /// Sends it once, and reads what is answered.
+    pub(crate) async fn ask(&self, outgoing: Outgoing) -> Result<Answer, Unsent> {
+        self.ask_within(SENT_MAX, outgoing).await
+    }
+
+    pub(super) async fn ask_within(&self, limit: Duration, outgoing: Outgoing) -> Result<Answer, Unsent> {
+        within(limit, self.exchange(outgoing, true)).await
+    }
+
+    async fn exchange(&self, outgoing: Outgoing, is_read: bool) -> Result<Answer, Unsent> {
+        let Outgoing { method, url, headers, body, private } = outgoing;
         let uri: Uri = url.parse().map_err(|_| "it has no URL that can be read".to_owned())?;
         let origin = Origin::of(&uri).ok_or_else(|| "its URL is not one of http or https".to_owned())?;
         let grant = HttpGrant { tls: origin.tls, host: origin.host.clone(), port: origin.port, private };
@@ -100,7 +121,8 @@ impl Connector {
         let failed = |outcome: crate::seam::HostCallOutcome| outcome.text().unwrap_or_default().to_owned();
         let stream = secured(self, &origin, tcp).await.map_err(|failure| failed(failure.outcome))?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let mut request = Request::post(path).header(HOST, origin.host_and_port()).header(CONNECTION, "close");
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header(HOST, origin.host_and_port()).header(CONNECTION, "close");
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -109,13 +131,25 @@ impl Connector {
         client.max_headers(HEADERS_MAX).max_buf_size(HEAD_BYTES_MAX);
         let broken = |error: hyper::Error| format!("the connection broke: {error}");
         let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let mut sending = std::pin::pin!(sender.send_request(request));
-        let answer = tokio::select! {
+        let mut answered = std::pin::pin!(async move {
+            let answer = sender.send_request(request).await.map_err(broken)?;
+            let status = answer.status().as_u16();
+            if !is_read {
+                return Ok(Answer { status, body: Bytes::new() });
+            }
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| format!("its answer cannot be read: {error}"))?.to_bytes();
+            Ok(Answer { status, body })
+        });
+        tokio::select! {
             biased;
-            answer = &mut sending => answer,
+            answer = &mut answered => answer,
             // What was answered before the connection ended is there all the same.
-            _ = connection => sending.await,
-        };
-        Ok(answer.map_err(broken)?.status().as_u16())
+            _ = connection => answered.await,
+        }
     }
+}
+
+async fn within(limit: Duration, exchange: impl Future<Output = Result<Answer, Unsent>>) -> Result<Answer, Unsent> {
+    timeout(limit, exchange).await.unwrap_or_else(|_| Err(Unsent::Late(limit.as_secs())))
 }

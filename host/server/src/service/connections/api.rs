@@ -5,13 +5,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use pipewright_base::Digest;
 use pipewright_runner::connections::{Connection, Kind};
 use pipewright_sandbox::grants::SecretValue;
 use pipewright_text::cut_chars;
 use serde_json::{Value, json};
 
-use crate::notify::USER_AGENT;
+use crate::notify::{Method, Outgoing, USER_AGENT};
 
 /// As many as GitHub takes, the fewest of all.
 const DESCRIPTION_CHARS_MAX: usize = 140;
@@ -117,6 +118,83 @@ impl Api<'_> {
             body[if self.connection.kind == Kind::Bitbucket { "url" } else { "target_url" }] = link.into();
         }
         Asked { url, headers: self.headers(), body, already }
+    }
+}
+
+/// The webhooks of a repository, of which a page is as long as each host makes one: more than it lets a repository have.
+impl Api<'_> {
+    fn hooks_of(&self, repository: &str) -> String {
+        let base = self.base();
+        match self.connection.kind {
+            Kind::GitHub | Kind::Gitea | Kind::Git => format!("{base}/repos/{repository}/hooks"),
+            Kind::GitLab => format!("{base}/projects/{}/hooks", repository.replace('/', "%2F")),
+            Kind::Bitbucket => format!("{base}/repositories/{repository}/hooks"),
+        }
+    }
+
+    fn request(&self, method: Method, url: String, body: Option<&Value>) -> Outgoing {
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        Outgoing { method, url, headers: self.headers(), body, private: self.connection.private }
+    }
+
+    /// Lists them.
+    pub fn hooks(&self, repository: &str) -> Outgoing {
+        let page = match self.connection.kind {
+            Kind::GitHub | Kind::GitLab => "per_page=100",
+            Kind::Gitea | Kind::Git => "limit=50",
+            Kind::Bitbucket => "pagelen=100",
+        };
+        self.request(Method::GET, format!("{}?{page}", self.hooks_of(repository)), None)
+    }
+
+    /// The ids of those in a list that deliver to an address.
+    pub fn hook_ids(&self, listed: &Value, url: &str) -> Vec<String> {
+        let (list, id) = match self.connection.kind {
+            Kind::Bitbucket => (&listed["values"], "uuid"),
+            _ => (listed, "id"),
+        };
+        let is_for = |hook: &&Value| hook["url"] == url || hook["config"]["url"] == url;
+        let id = |hook: &Value| match &hook[id] {
+            Value::Number(number) => Some(number.to_string()),
+            // In braces, which a path has not as they are.
+            Value::String(id) => {
+                let id = id.trim_start_matches('{').trim_end_matches('}');
+                let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+                is_id.then(|| format!("%7B{id}%7D"))
+            }
+            _ => None,
+        };
+        list.as_array().into_iter().flatten().filter(is_for).filter_map(id).collect()
+    }
+
+    /// Makes one for pushes.
+    pub fn make_hook(&self, repository: &str, url: &str, secret: Option<&str>) -> Outgoing {
+        let mut body = match self.connection.kind {
+            Kind::GitHub => json!({
+                "name": "web", "active": true, "events": ["push"],
+                "config": { "url": url, "content_type": "json", "insecure_ssl": "0" },
+            }),
+            Kind::Gitea | Kind::Git => json!({
+                "type": "gitea", "active": true, "events": ["push"],
+                "config": { "url": url, "content_type": "json" },
+            }),
+            Kind::GitLab => json!({ "url": url, "push_events": true, "tag_push_events": true }),
+            Kind::Bitbucket => json!({
+                "description": "Pipewright", "url": url, "active": true, "events": ["repo:push"],
+            }),
+        };
+        if let Some(secret) = secret {
+            match self.connection.kind {
+                Kind::GitHub | Kind::Gitea | Kind::Git => body["config"]["secret"] = secret.into(),
+                Kind::GitLab => body["token"] = secret.into(),
+                Kind::Bitbucket => body["secret"] = secret.into(),
+            }
+        }
+        self.request(Method::POST, self.hooks_of(repository), Some(&body))
+    }
+
+    pub fn remove_hook(&self, repository: &str, id: &str) -> Outgoing {
+        self.request(Method::DELETE, format!("{}/{id}", self.hooks_of(repository)), None)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the choice of the pipelines. Must not know how a host says it (`hosts`), nor what an action gets by a connection (the runner).
 
-mod api;
+pub(super) mod api;
 mod hosts;
 pub mod statuses;
 
@@ -421,6 +421,15 @@ fn has_file_paths(trigger: &PipelineTriggerDeclaration) -> bool {
     let git = &trigger.git_configuration;
     git.push.iter().flatten().any(|filter| filter.file_paths.is_some())
         || git.pull_request.iter().flatten().any(|filter| filter.file_paths.is_some())
+}
+
+impl Service {
+    /// The connection of a name, as it is now.
+    pub(super) async fn connection(&self, account: u64, name: &str) -> Result<Option<Connection>, ServiceError> {
+        let kept = self.driver().account_part(account, &part(name)).await?;
+        let kept = kept.map(|bytes| serde_json::from_slice::<Kept>(&bytes)).transpose();
+        Ok(kept.map_err(ServiceError::host)?.map(|kept| kept.connection))
+    }
 }
 
 /// Whether a source action is looked at because its host tells of nothing: its connection has no webhook secret (S239).

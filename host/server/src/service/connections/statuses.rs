@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
-use pipewright_pipeline::machine::{Execution, ExecutionId, ExecutionStatus};
+use pipewright_pipeline::machine::{Execution, ExecutionId, ExecutionStatus, ExecutionType};
 use pipewright_runner::connections::{self, Connection, Kind, is_repository};
 use pipewright_sandbox::grants::SecretValue;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::super::events::FeedEvent;
 use super::super::{Service, ServiceError};
 use super::api::{Api, Asked, Fares, Status};
-use crate::notify::Outgoing;
+use crate::notify::{Method, Outgoing};
 
 /// What a status is called, before the pipeline's name.
 const CONTEXT: &str = "pipewright/";
@@ -32,7 +32,7 @@ struct News {
 
 /// Of which of its commits.
 enum About {
-    /// Those that it was started with: of the others nothing is known yet.
+    /// Those that it was started with, as a rollback was with all: of the others nothing is known yet.
     Given,
     /// The one that this source action fetched.
     Fetched(String),
@@ -57,7 +57,10 @@ impl News {
     /// Whether it is to be told of the commit of a source action.
     fn is_of(&self, action: &ActionDeclaration, execution: &Execution) -> bool {
         match &self.about {
-            About::Given => given(action, execution).is_some(),
+            About::Given => {
+                let is_rollback = matches!(execution.start.execution_type, ExecutionType::Rollback { .. });
+                is_rollback || given(action, execution).is_some()
+            }
             About::Fetched(name) => *name == action.name && given(action, execution).is_none(),
             About::All => true,
         }
@@ -157,7 +160,8 @@ pub async fn of_event(
             },
         );
         let Asked { url, headers, body, already } = asked;
-        let outgoing = Outgoing { url, headers, body: Bytes::from(body.to_string()), private: connection.private };
+        let (body, private) = (Bytes::from(body.to_string()), connection.private);
+        let outgoing = Outgoing { method: Method::POST, url, headers, body, private };
         Telling { outgoing, already }
     };
     Ok(commits.into_iter().map(telling).collect())

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::world::{A, Deed, Given, World, context, pipeline, text};
 use crate::service::job_artifacts::{self, Part, Session, UploadError};
-use crate::service::{ServiceError, custom_types, jobs, pipelines};
+use crate::service::{ServiceError, custom_types, jobs, pipelines, workers};
 
 /// A zip file with nothing in it.
 const EMPTY: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -106,4 +106,24 @@ fn of_reports_at_once_one_is_worked_on() {
     });
     let (Ok(()), Ok(()), Err(ServiceError::Refused { class, .. })) = ends else { panic!("{ends:?}") };
     assert_eq!(class, "InvalidJobStateException");
+}
+
+#[test]
+fn whose_a_job_is_and_who_polled_last_is_listed() {
+    let world = World::new();
+    let maker = |world: &World| {
+        let listed = world.run(workers::list(&world.service, &context(A))).unwrap();
+        let listed = serde_json::to_value(listed).unwrap();
+        let types = listed["actionTypes"].as_array().unwrap();
+        types.iter().find(|row| row["actionType"] == "Build/Custom/Maker/1").cloned().unwrap()
+    };
+    let job = polled(&world);
+    let offered = maker(&world);
+    assert_eq!((&offered["waiting"], &offered["leased"][0]["jobId"]), (&json!([]), &job["id"]), "{offered}");
+    assert_eq!(offered["leased"][0]["acknowledged"], false);
+    assert!(text(&offered["polled"]["by"]).ends_with("/ada"), "{offered}");
+    acknowledge(&world, &job);
+    assert_eq!(maker(&world)["leased"][0]["acknowledged"], true);
+    world.ok(A, jobs::fail, json!({ "jobId": job["id"], "failureDetails": { "type": "JobFailed", "message": "no" } }));
+    assert_eq!(maker(&world)["leased"], json!([]));
 }

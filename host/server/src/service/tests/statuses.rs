@@ -72,6 +72,17 @@ impl Told {
         self.world.ended(A, name, &execution);
     }
 
+    /// A person lets an execution of the pipeline `site` go on, which ends.
+    fn approve(&self, execution: &str) {
+        let token = self.world.token(A, "site", execution);
+        let answer = json!({
+            "pipelineName": "site", "stageName": "Gate", "actionName": "Ask", "token": token,
+            "result": { "summary": "yes", "status": "Approved" },
+        });
+        self.world.ok(A, executions::put_approval_result, answer);
+        self.world.ended(A, "site", execution);
+    }
+
     /// Lets time pass until it is so. A secret is read by a thread of its own, for which the simulated time does not wait.
     fn until(&self, is_so: impl Fn(&Self) -> bool) {
         let until = clock::monotonic() + PATIENCE;
@@ -106,14 +117,9 @@ fn a_commit_is_told_that_it_is_in_progress_and_how_that_ended() {
     let mut told = Told::new();
     told.world.script.does("Ask", Deed::Ask("May it go out?"));
     let execution = told.create(gated("site"), "hub");
-    let token = told.world.token(A, "site", &execution);
+    told.world.token(A, "site", &execution);
     told.world.notify_until(1);
-    let answer = json!({
-        "pipelineName": "site", "stageName": "Gate", "actionName": "Ask", "token": token,
-        "result": { "summary": "yes", "status": "Approved" },
-    });
-    told.world.ok(A, executions::put_approval_result, answer);
-    told.world.ended(A, "site", &execution);
+    told.approve(&execution);
     let heard = told.world.notify_until(2);
     assert_eq!(told.heard(), said("site", &["pending", "success"]));
     for outgoing in &heard {
@@ -124,6 +130,30 @@ fn a_commit_is_told_that_it_is_in_progress_and_how_that_ended() {
     let listed = &told.world.target(TARGET);
     assert_eq!((&listed["url"], &listed["delivered"]), (&json!("https://git.example"), &json!(2)));
     assert!(!listed.to_string().contains("t0ken"));
+}
+
+#[test]
+fn a_commit_is_told_of_a_rollback_to_it() {
+    const LATER: &str = "3333333333333333333333333333333333333333";
+    let mut told = Told::new();
+    told.world.script.does("Ask", Deed::Ask("May it go out?"));
+    let first = told.create(gated("site"), "hub");
+    told.approve(&first);
+    told.world.script.does("Source", fetches(LATER));
+    let second = told.world.start(A, "site");
+    told.approve(&second);
+    let input = json!({ "pipelineName": "site", "stageName": "Gate", "targetPipelineExecutionId": first });
+    let rollback = text(&told.world.ok(A, executions::rollback_stage, input)["pipelineExecutionId"]);
+    told.world.token(A, "site", &rollback);
+    told.world.notify_until(3);
+    told.approve(&rollback);
+    let heard = told.world.notify_until(4);
+    let heard: Vec<_> = heard
+        .iter()
+        .map(|it| (it.url.rsplit('/').next().unwrap_or_default().to_owned(), text(&body(it)["state"])))
+        .collect();
+    let expected = [(COMMIT, "success"), (LATER, "success"), (COMMIT, "pending"), (COMMIT, "success")];
+    assert_eq!(heard, expected.map(|(commit, state)| (commit.to_owned(), state.to_owned())));
 }
 
 #[test]

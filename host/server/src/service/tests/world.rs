@@ -268,6 +268,8 @@ impl World {
             public_address,
             endpoint,
             notify,
+            functions: Default::default(),
+            polls: Default::default(),
         };
         drop(entered);
         let (service, notifier) = (Arc::new(service), Some(notifier));

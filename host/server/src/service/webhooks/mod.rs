@@ -1,16 +1,16 @@
-//! PutWebhook, ListWebhooks, DeleteWebhook, RegisterWebhookWithThirdParty, DeregisterWebhookWithThirdParty; and what is delivered
-//! to a webhook (S230 to S234).
+//! PutWebhook, ListWebhooks, DeleteWebhook, and what is delivered to a webhook (S230 to S234).
 //!
 //! Owns what is kept of a webhook, and which deliveries start its pipeline. Must not know how a delivery came here.
 
 mod filters;
+mod registration;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pipewright_base::{Source, hex};
 use pipewright_engine::driver::Aggregate;
-use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration, ActionOwner, PipelineDeclaration, Tag};
+use pipewright_pipeline::declaration::{ActionCategory, ActionDeclaration, PipelineDeclaration, Tag};
 use pipewright_pipeline::machine::{StartRequest, Timestamp, Trigger, TriggerType};
 use pipewright_pipeline::responses::{ListWebhookItem, ListWebhooksOutput, PutWebhookOutput, Time, WebhookOutput};
 use pipewright_pipeline::webhooks::{WebhookAuthenticationType, WebhookDefinition};
@@ -21,6 +21,8 @@ use serde_json::Value;
 use super::deliveries::{Delivered, Delivery, Range, is_same};
 use super::{Context, Service, ServiceError};
 use crate::config::account_number;
+use registration::REGISTERED;
+pub use registration::{deregister, register};
 
 /// CodePipeline's quota.
 const WEBHOOKS_COUNT_MAX: usize = 300;
@@ -212,45 +214,7 @@ pub async fn delete(
     let _changing = service.changing.webhooks.lock().await;
     write::<Webhook>(service, context, format!("{WEBHOOK}{}", input.name), None).await?;
     write::<Latest>(service, context, format!("{LATEST}{}", input.name), None).await?;
-    Ok(WebhookOutput {})
-}
-
-/// The host asks no third party to call it: who may change the repository's settings there puts the address in (S234).
-pub async fn register(
-    service: &Service,
-    context: &Context,
-    input: requests::RegisterWebhookWithThirdPartyInput,
-) -> Result<WebhookOutput, ServiceError> {
-    let Some(name) = input.webhook_name else { return Ok(WebhookOutput {}) };
-    let webhook = find(service, context.account, &name).await?.ok_or_else(|| not_found(&name))?;
-    let WebhookDefinition { target_pipeline, target_action, .. } = &webhook.definition;
-    let reading = service.pipeline(context, target_pipeline).await?;
-    let is_github = |action: &ActionDeclaration| {
-        let id = &action.action_type_id;
-        id.owner == ActionOwner::ThirdParty && id.provider == "GitHub"
-    };
-    if !target(reading.current()?, target_action).is_some_and(is_github) {
-        return Err(ServiceError::validation(format!(
-            "The webhook '{name}' is for '{target_action}', which is no action of GitHub (ThirdParty): only those have a third party \
-             with which it could be registered"
-        )));
-    }
-    let url = item(service, context, &webhook).await?.url;
-    Err(ServiceError::validation(format!(
-        "This host registers no webhook with GitHub by itself: add one to the repository's settings, with the address {url}, the \
-         content type application/json and the webhook's secret"
-    )))
-}
-
-/// Nothing was registered.
-pub async fn deregister(
-    service: &Service,
-    context: &Context,
-    input: requests::DeregisterWebhookWithThirdPartyInput,
-) -> Result<WebhookOutput, ServiceError> {
-    if let Some(name) = input.webhook_name {
-        find(service, context.account, &name).await?.ok_or_else(|| not_found(&name))?;
-    }
+    write::<Webhook>(service, context, format!("{REGISTERED}{}", input.name), None).await?;
     Ok(WebhookOutput {})
 }
 

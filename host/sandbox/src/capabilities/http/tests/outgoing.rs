@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ::http::Method;
 use bytes::Bytes;
 
 use super::super::Connector;
@@ -15,7 +16,7 @@ async fn a_request_of_the_host_ends_whatever_answers() {
     let connector = Connector::new(&[]).unwrap();
     let post = async |url: String, private: bool| {
         let headers = vec![("x-signed", "yes".to_owned())];
-        let outgoing = Outgoing { url, headers, body: Bytes::from_static(b"{}"), private };
+        let outgoing = Outgoing { method: Method::POST, url, headers, body: Bytes::from_static(b"{}"), private };
         let sent = connector.post_within(Duration::from_secs(2), outgoing).await;
         sent.map_or_else(|unsent| unsent.to_string(), |()| "taken".to_owned())
     };
@@ -47,6 +48,32 @@ async fn a_request_of_the_host_ends_whatever_answers() {
     let closed = post("http://127.0.0.1:1/".to_owned(), true).await;
     assert!(closed.contains("refused"), "{closed}");
     assert_eq!(post("ftp://127.0.0.1/".to_owned(), true).await, "its URL is not one of http or https");
+}
+
+#[tokio::test]
+async fn what_is_answered_is_read_within_bounds() {
+    let server = Server::start().await;
+    let connector = Connector::new(&[]).unwrap();
+    let ask = async |method: Method, path: &str| {
+        let url = format!("http://127.0.0.1:{}{path}", server.http_port);
+        let outgoing = Outgoing { method, url, headers: Vec::new(), body: Bytes::new(), private: true };
+        match connector.ask_within(Duration::from_secs(2), outgoing).await {
+            Ok(answer) => format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body)),
+            Err(unsent) => unsent.to_string(),
+        }
+    };
+    for (method, path, expected) in [
+        (Method::GET, "/hello", "200 hello"),
+        (Method::DELETE, "/nothing", "404 "),
+        // Not followed: what was sent for one address is for no other.
+        (Method::GET, "/redirect?http://127.0.0.1/", "302 "),
+        (Method::GET, "/cut", "its answer cannot be read: "),
+        (Method::GET, "/endless", "its answer cannot be read: "),
+        (Method::GET, "/stall", "no answer within 2 s"),
+    ] {
+        let answered = ask(method, path).await;
+        assert!(answered.starts_with(expected), "{path}: {answered}");
+    }
 }
 
 #[test]
