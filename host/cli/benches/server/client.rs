@@ -86,9 +86,11 @@ impl Client {
         Ok(response)
     }
 
-    /// What `/metrics` says of a name.
-    pub(crate) async fn metric(&mut self, name: &str) -> anyhow::Result<u64> {
-        let text = self.get("/metrics").await?.into_body().collect().await?.to_bytes();
+    /// What `/metrics` says of a name. By a connection of its own: nobody proves there who they are, and the server keeps no
+    /// stranger's connection after an answer.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<u64> {
+        let mut asking = Self::connect(self.address, &self.key).await?;
+        let text = asking.get("/metrics").await?.into_body().collect().await?.to_bytes();
         let text = std::str::from_utf8(&text)?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("{name} is not among the metrics"))?.parse::<f64>()? as u64)
