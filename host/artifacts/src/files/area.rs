@@ -22,6 +22,7 @@ use super::hashed::Hashed;
 use super::paths;
 use super::quota::{Budget, Held};
 use super::stat::{FileKind, Stat, kind_of};
+use pipewright_base::Digest;
 use rustix::io::Errno;
 
 pub struct Area {
@@ -278,6 +279,13 @@ impl Area {
         Ok(Opened::File(OpenFile { file, writable: how.write, inode, area: Some(Arc::clone(self)), _held: held }))
     }
 
+    /// The digest of a file in an output that the host itself wrote.
+    pub fn known(&self, path: &str) -> Option<Digest> {
+        let top = self.top.get().filter(|_| self.role == Role::Output && !path.is_empty())?;
+        let metadata = top.metadata(path).ok()?;
+        self.hashed.get(metadata.ino(), metadata.len())
+    }
+
     /// Opens a regular file for the host to read.
     pub fn open_file(self: &Arc<Self>, path: &str) -> FileResult<OpenFile> {
         match self.open(path, Open { follow: true, ..Open::default() })? {
@@ -290,8 +298,8 @@ impl Area {
     pub fn make_file(self: &Arc<Self>, path: &str, executable: bool) -> FileResult<OpenFile> {
         self.make_directories(paths::split(path).0)?;
         self.check_place(path)?;
-        let file = fresh(self.made()?, path, executable, &self.budget).map_err(|error| error.within(&self.name))?;
-        let inode = Metadata::from_file(&file).map_err(self.fail(path))?.ino();
+        let fresh = fresh(self.made()?, path, executable, &self.budget);
+        let (file, inode) = fresh.map_err(|error| error.within(&self.name))?;
         self.hashed.begin(inode, &self.budget)?;
         Ok(OpenFile { file, writable: true, inode, area: Some(Arc::clone(self)), _held: self.budget.open()? })
     }
@@ -566,19 +574,26 @@ pub fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSyml
 fn create_directory(top: &Dir, path: &str) -> io::Result<()> {
     top.create_dir(path)?;
     // Opened like a file: what is opened as a directory only names one.
-    set_mode(&top.open_with(path, options(false).follow(FollowSymlinks::No))?, true)
+    set_mode(&top.open_with(path, options(false).follow(FollowSymlinks::No))?, true).map(drop)
 }
 
 /// Everybody may read what is made, whatever the umask of the host is: who serves a granted directory is often another user.
-/// The bits by which a directory hands its group on stay.
-fn set_mode(made: impl AsFd, executable: bool) -> io::Result<()> {
-    let kept = Mode::from_raw_mode(rustix::fs::fstat(&made)?.st_mode) & (Mode::SUID | Mode::SGID | Mode::SVTX);
-    Ok(rustix::fs::fchmod(made, kept | Mode::from_raw_mode(if executable { 0o755 } else { 0o644 }))?)
+/// The bits by which a directory hands its group on stay. Gives the inode's number.
+fn set_mode(made: impl AsFd, executable: bool) -> io::Result<u64> {
+    let stat = rustix::fs::fstat(&made)?;
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    let wanted =
+        mode & (Mode::SUID | Mode::SGID | Mode::SVTX) | Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
+    // With the usual umask it is so already.
+    if mode != wanted {
+        rustix::fs::fchmod(made, wanted)?;
+    }
+    Ok(stat.st_ino)
 }
 
 /// Makes a new file, in the place of a file or link that was there: a new inode, which nobody else has open, and which
-/// has no other name.
-pub fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) -> FileResult<File> {
+/// has no other name. With the inode's number.
+pub fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) -> FileResult<(File, u64)> {
     let fail = |error: io::Error| FileError::io(path, &error);
     let mut options = options(true);
     options.create_new(true);
@@ -591,6 +606,6 @@ pub fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) -> FileRe
         opened => opened,
     };
     let file = file.map_err(fail)?;
-    set_mode(&file, executable).map_err(fail)?;
-    Ok(file.into_std())
+    let inode = set_mode(&file, executable).map_err(fail)?;
+    Ok((file.into_std(), inode))
 }

@@ -181,16 +181,11 @@ pub fn write_file(
     buffer: &mut [u8],
 ) -> FileResult<u64> {
     let fail = |error: io::Error| FileError::io(path, &error);
-    let mut to = area::fresh(target.directory, path, executable, target.budget)?;
-    let inode = match target.hashed {
-        Some(hashed) => {
-            let inode = std::os::unix::fs::MetadataExt::ino(&to.metadata().map_err(fail)?);
-            hashed.begin(inode, target.budget)?;
-            Some((hashed, inode))
-        }
-        None => None,
-    };
-    let mut hasher = (inode.is_some() || expected.is_some()).then(Hasher::default);
+    let (mut to, inode) = area::fresh(target.directory, path, executable, target.budget)?;
+    if let Some(hashed) = target.hashed {
+        hashed.begin(inode, target.budget)?;
+    }
+    let mut hasher = (target.hashed.is_some() || expected.is_some()).then(Hasher::default);
     let bytes = each_chunk(from, path, target.stop, buffer, |chunk| {
         target.budget.write(chunk.len() as u64, target.directory)?;
         if let Some(hasher) = &mut hasher {
@@ -204,7 +199,7 @@ pub fn write_file(
         target.directory.remove_file(path).map_err(fail)?;
         return Err(error);
     }
-    if let (Some((hashed, inode)), Some(digest)) = (inode, digest) {
+    if let (Some(hashed), Some(digest)) = (target.hashed, digest) {
         hashed.finish(inode, digest, bytes);
     }
     Ok(bytes)
