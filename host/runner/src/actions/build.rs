@@ -49,11 +49,11 @@ impl SandboxActions {
             .told(&*self.store, pipeline, run, artifact_arn)
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let folder = WorkFolder(self.work.join("projects").join(run.action_execution.to_string()));
+        let folder = WorkFolder::new(self.work.join("projects").join(run.action_execution.to_string()));
         if told.has_projects {
             let name = run.configuration.get("ProjectName").map_or("", String::as_str);
-            let granted = builds::grant(grants, &folder.0, name, told.project.as_ref());
-            granted.map_err(|error| failed(format!("{}: {error}", folder.0.display())))?;
+            let granted = builds::grant(grants, &folder.path, name, told.project.as_ref());
+            granted.map_err(|error| failed(format!("{}: {error}", folder.path.display())))?;
         }
         let variables = told.variables.iter().map(|(name, value)| named(name, value)).collect();
         Ok(ActionBuild { folder, variables, stopping: self.builds.stopping(run.action_execution) })
