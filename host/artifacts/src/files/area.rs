@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,10 +13,10 @@ use std::sync::{Arc, OnceLock};
 
 use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _, SystemTimeSpec};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
-use rustix::fs::{Mode, OFlags};
+use cap_std::fs::{Dir, Metadata, MetadataExt as _};
 
 use super::error::{FileError, FileResult};
+use super::fresh::{create_directory, fresh, make_directory, options, set_mode};
 use super::hashed::Hashed;
 use super::paths;
 use super::quota::{Budget, Held};
@@ -548,64 +547,4 @@ impl Area {
 /// The path as the system wants it.
 pub fn at(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
-}
-
-fn options(write: bool) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    // Never waits, whatever it is that is opened.
-    options.read(true).write(write).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    options
-}
-
-/// Makes a directory unless it is there, or, if `follow`, a link to one; whatever else is there is in the way.
-pub fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSymlinks) -> FileResult<()> {
-    budget.make(top)?;
-    let Err(error) = create_directory(top, path) else { return Ok(()) };
-    budget.not_made();
-    if error.kind() == io::ErrorKind::AlreadyExists {
-        let there = if follow == FollowSymlinks::Yes { top.metadata(path) } else { top.symlink_metadata(path) };
-        if there.is_ok_and(|metadata| metadata.is_dir()) {
-            return Ok(());
-        }
-    }
-    Err(FileError::io(path, &error))
-}
-
-fn create_directory(top: &Dir, path: &str) -> io::Result<()> {
-    top.create_dir(path)?;
-    // Opened like a file: what is opened as a directory only names one.
-    set_mode(&top.open_with(path, options(false).follow(FollowSymlinks::No))?, true).map(drop)
-}
-
-/// Everybody may read what is made, whatever the umask of the host is: who serves a granted directory is often another user.
-/// The bits by which a directory hands its group on stay. Gives the inode's number.
-fn set_mode(made: impl AsFd, executable: bool) -> io::Result<u64> {
-    let stat = rustix::fs::fstat(&made)?;
-    let mode = Mode::from_raw_mode(stat.st_mode);
-    let wanted =
-        mode & (Mode::SUID | Mode::SGID | Mode::SVTX) | Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
-    // With the usual umask it is so already.
-    if mode != wanted {
-        rustix::fs::fchmod(made, wanted)?;
-    }
-    Ok(stat.st_ino)
-}
-
-/// Makes a new file, in the place of a file or link that was there: a new inode, which nobody else has open, and which
-/// has no other name. With the inode's number.
-pub fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) -> FileResult<(File, u64)> {
-    let fail = |error: io::Error| FileError::io(path, &error);
-    let mut options = options(true);
-    options.create_new(true);
-    budget.make(top)?;
-    let file = match top.open_with(path, &options) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            top.remove_file(path).map_err(fail)?;
-            top.open_with(path, &options)
-        }
-        opened => opened,
-    };
-    let file = file.map_err(fail)?;
-    let inode = set_mode(&file, executable).map_err(fail)?;
-    Ok((file.into_std(), inode))
 }

@@ -10,9 +10,9 @@ use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt as _};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::OFlags;
 
-use super::area;
 use super::blobs::Blobs;
 use super::error::{FileError, FileResult};
+use super::fresh;
 use super::hashed::Hashed;
 use super::paths;
 use super::quota::Budget;
@@ -71,7 +71,7 @@ pub fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> FileResu
         target.budget.check_path(&item.path)?;
         target.check_depth(&item.path)?;
         if let ItemKind::Directory = item.kind {
-            area::make_directory(target.directory, &item.path, target.budget, FollowSymlinks::No)?;
+            fresh::make_directory(target.directory, &item.path, target.budget, FollowSymlinks::No)?;
         } else if let ItemKind::Link { target: to } = &item.kind {
             // Before anything is copied: a link that leads out is the likeliest fault.
             check_link(target, &item.path, to)?;
@@ -181,7 +181,7 @@ pub fn write_file(
     buffer: &mut [u8],
 ) -> FileResult<u64> {
     let fail = |error: io::Error| FileError::io(path, &error);
-    let (mut to, inode) = area::fresh(target.directory, path, executable, target.budget)?;
+    let (mut to, inode) = fresh::fresh(target.directory, path, executable, target.budget)?;
     if let Some(hashed) = target.hashed {
         hashed.begin(inode, target.budget)?;
     }
