@@ -256,7 +256,7 @@ impl SandboxActions {
             Ok(inputs) => inputs,
             Err(error) => return Report::failed(FailureType::SystemUnavailable, error.to_string()),
         };
-        let folder = Arc::new(WorkFolder(self.work.join(run.action_execution.to_string())));
+        let folder = Arc::new(WorkFolder::new(self.work.join(run.action_execution.to_string())));
         // What an interrupted attempt left behind is not this attempt's.
         if run.attempt > 1 {
             folder.empty().await;
@@ -274,7 +274,7 @@ impl SandboxActions {
             false => None,
         };
         request.environment.extend(build.iter().flat_map(|build| build.variables.clone()));
-        let spent = spent(&log, run.spent, grants.commands.is_some()).await;
+        let spent = spent(&log, &run, grants.commands.is_some()).await;
         let work = ActionWork {
             limits: self.limits.clone().within_minutes(placed.declared.timeout_in_minutes()).less(&spent),
             plugin,
@@ -304,7 +304,7 @@ impl SandboxActions {
                 grants: grants.clone(),
                 time: None,
                 inputs: inputs.clone(),
-                work_dir: folder.0.clone(),
+                work_dir: folder.path.clone(),
                 secret_environment: request::secret_environment(run),
                 ended: ended.take(),
                 caches: CachesAt::Kept(Arc::clone(&self.caches), caches::space(pipeline, run)),
@@ -348,7 +348,7 @@ impl SandboxActions {
             log.flush();
         };
         let report = Report { outcome, usage };
-        folder.empty().await;
+        folder.remove().await;
         if let Some(keeper) = keeper {
             self.recordings.keep(run, keeper, &report).await;
         }
@@ -495,8 +495,9 @@ impl SandboxActions {
 /// What earlier calls of this action execution used of its limits: as they reported, or more of what its files tell, which
 /// know of calls that a crash interrupted, too. The log also holds the times of its lines, so that it counts for a little more
 /// than was said; and with programs what they wrote, which has a limit of its own.
-async fn spent(log: &Arc<ActionLog>, reported: machine::Usage, has_programs: bool) -> Usage {
-    let (log_bytes, host_calls) = if !has_programs && log.was_written() {
+async fn spent(log: &Arc<ActionLog>, run: &RunAction, has_programs: bool) -> Usage {
+    let (reported, is_first) = (run.spent, run.attempt == 1 && run.call == 1);
+    let (log_bytes, host_calls) = if !is_first && !has_programs && log.was_written() {
         let log = Arc::clone(log);
         tokio::task::spawn_blocking(move || log.written()).await.unwrap_or_default()
     } else {

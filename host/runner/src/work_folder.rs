@@ -3,17 +3,25 @@
 //! Owns what is kept of it between two calls, and that it goes. Must not know what is in it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pipewright_artifacts::files::remove_tree;
 use pipewright_sandbox::files::{OUTPUTS, SCRATCH};
 
 /// An action's own folder, gone when its calls and what they started are.
-pub(crate) struct WorkFolder(pub(crate) PathBuf);
+pub(crate) struct WorkFolder {
+    pub(crate) path: PathBuf,
+    is_removed: AtomicBool,
+}
 
 impl WorkFolder {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, is_removed: AtomicBool::new(false) }
+    }
+
     /// Leaves the scratch alone, and makes it if need be.
     pub(crate) async fn keep_scratch(&self) -> anyhow::Result<PathBuf> {
-        let (scratch, outputs) = (self.0.join(SCRATCH), self.0.join(OUTPUTS));
+        let (scratch, outputs) = (self.path.join(SCRATCH), self.path.join(OUTPUTS));
         let kept = tokio::task::spawn_blocking(move || {
             remove_tree(&outputs)?;
             std::fs::create_dir_all(&scratch)?;
@@ -30,10 +38,16 @@ impl WorkFolder {
         }
     }
 
+    /// The same at the end of the last call.
+    pub(crate) async fn remove(&self) {
+        self.empty().await;
+        self.is_removed.store(true, Relaxed);
+    }
+
     /// None where there is nothing, as after most calls.
     fn begin_to_empty(&self) -> Option<tokio::task::JoinHandle<()>> {
-        std::fs::symlink_metadata(&self.0).ok()?;
-        let folder = self.0.clone();
+        std::fs::symlink_metadata(&self.path).ok()?;
+        let folder = self.path.clone();
         Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = remove_tree(&folder) {
                 tracing::warn!("cannot empty {}: {error}", folder.display());
@@ -45,7 +59,7 @@ impl WorkFolder {
 impl Drop for WorkFolder {
     /// Where the call was given up.
     fn drop(&mut self) {
-        if tokio::runtime::Handle::try_current().is_ok() {
+        if !self.is_removed.load(Relaxed) && tokio::runtime::Handle::try_current().is_ok() {
             self.begin_to_empty();
         }
     }

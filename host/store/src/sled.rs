@@ -181,6 +181,16 @@ impl SledStore {
         answer.unwrap_or_else(|error| Err(StoreError::Stopped { reason: format!("a read failed: {error}") }))
     }
 
+    fn read_here<T>(&self, read: impl FnOnce(&sled::Tree) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.stopped.get().is_some() {
+            return Err(self.why_stopped());
+        }
+        let Some(db) = &self.db else { return Err(self.why_stopped()) };
+        // sled panics at some of what it cannot read.
+        let answer = panic::catch_unwind(AssertUnwindSafe(|| read(db)));
+        answer.unwrap_or_else(|_| Err(StoreError::Stopped { reason: "a read failed: it panicked".to_owned() }))
+    }
+
     async fn write(&self, aggregate: Aggregate, work: Work) -> Result<u64, CommitError> {
         let (answer, answered) = oneshot::channel();
         let (Some(queue), Some(desk)) = (&self.queue, &self.desk) else { return Err(self.why_stopped().into()) };
@@ -253,8 +263,9 @@ impl Store for SledStore {
     }
 
     async fn get(&self, aggregate: Aggregate, key: &PartKey) -> Result<Option<Bytes>, StoreError> {
-        let key = key.clone();
-        self.read(move |tree| rows::get(tree, aggregate, &key)).await
+        // Here, and not on another thread: to wake that one and to be woken by it takes longer than to look up one part, which
+        // seldom is of a page that is not in memory.
+        self.read_here(|tree| rows::get(tree, aggregate, key))
     }
 
     async fn history(&self, aggregate: Aggregate, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {

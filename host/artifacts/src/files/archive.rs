@@ -15,10 +15,11 @@ use zip::unstable::read::ZipIterable;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipReadOptions, ZipWriter};
 
-use super::area::{self, OpenFile};
+use super::area::OpenFile;
 use super::blobs::Blobs;
 use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
 use super::error::{FileError, FileResult};
+use super::fresh;
 use super::paths::{self, Fault};
 use super::tree::{Entry, Node, Tree};
 use super::walk::{Item, ItemKind};
@@ -181,7 +182,7 @@ pub fn unzip(archive: &File, target: &Target<'_>) -> FileResult<Copied> {
         let (is_directory, is_link) = (entry.is_dir(), entry.is_symlink());
         let executable = entry.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
         if is_directory {
-            area::make_directory(target.directory, &path, target.budget, FollowSymlinks::No)?;
+            fresh::make_directory(target.directory, &path, target.budget, FollowSymlinks::No)?;
             continue;
         }
         held.add(&path)?;
@@ -237,7 +238,7 @@ fn named(path: &str, fault: Fault, then: &str) -> FileError {
 fn make_parents(target: &Target<'_>, parent: &str) -> FileResult<()> {
     let ends = parent.match_indices('/').map(|(end, _)| end).chain([parent.len()]).filter(|end| *end > 0);
     for end in ends {
-        area::make_directory(target.directory, &parent[..end], target.budget, FollowSymlinks::No)?;
+        fresh::make_directory(target.directory, &parent[..end], target.budget, FollowSymlinks::No)?;
     }
     Ok(())
 }

@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,14 +13,15 @@ use std::sync::{Arc, OnceLock};
 
 use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _, SystemTimeSpec};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
-use rustix::fs::{Mode, OFlags};
+use cap_std::fs::{Dir, Metadata, MetadataExt as _};
 
 use super::error::{FileError, FileResult};
+use super::fresh::{create_directory, fresh, make_directory, options, set_mode};
 use super::hashed::Hashed;
 use super::paths;
 use super::quota::{Budget, Held};
 use super::stat::{FileKind, Stat, kind_of};
+use pipewright_base::Digest;
 use rustix::io::Errno;
 
 pub struct Area {
@@ -278,6 +278,13 @@ impl Area {
         Ok(Opened::File(OpenFile { file, writable: how.write, inode, area: Some(Arc::clone(self)), _held: held }))
     }
 
+    /// The digest of a file in an output that the host itself wrote.
+    pub fn known(&self, path: &str) -> Option<Digest> {
+        let top = self.top.get().filter(|_| self.role == Role::Output && !path.is_empty())?;
+        let metadata = top.metadata(path).ok()?;
+        self.hashed.get(metadata.ino(), metadata.len())
+    }
+
     /// Opens a regular file for the host to read.
     pub fn open_file(self: &Arc<Self>, path: &str) -> FileResult<OpenFile> {
         match self.open(path, Open { follow: true, ..Open::default() })? {
@@ -290,8 +297,8 @@ impl Area {
     pub fn make_file(self: &Arc<Self>, path: &str, executable: bool) -> FileResult<OpenFile> {
         self.make_directories(paths::split(path).0)?;
         self.check_place(path)?;
-        let file = fresh(self.made()?, path, executable, &self.budget).map_err(|error| error.within(&self.name))?;
-        let inode = Metadata::from_file(&file).map_err(self.fail(path))?.ino();
+        let fresh = fresh(self.made()?, path, executable, &self.budget);
+        let (file, inode) = fresh.map_err(|error| error.within(&self.name))?;
         self.hashed.begin(inode, &self.budget)?;
         Ok(OpenFile { file, writable: true, inode, area: Some(Arc::clone(self)), _held: self.budget.open()? })
     }
@@ -540,57 +547,4 @@ impl Area {
 /// The path as the system wants it.
 pub fn at(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
-}
-
-fn options(write: bool) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    // Never waits, whatever it is that is opened.
-    options.read(true).write(write).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    options
-}
-
-/// Makes a directory unless it is there, or, if `follow`, a link to one; whatever else is there is in the way.
-pub fn make_directory(top: &Dir, path: &str, budget: &Budget, follow: FollowSymlinks) -> FileResult<()> {
-    budget.make(top)?;
-    let Err(error) = create_directory(top, path) else { return Ok(()) };
-    budget.not_made();
-    if error.kind() == io::ErrorKind::AlreadyExists {
-        let there = if follow == FollowSymlinks::Yes { top.metadata(path) } else { top.symlink_metadata(path) };
-        if there.is_ok_and(|metadata| metadata.is_dir()) {
-            return Ok(());
-        }
-    }
-    Err(FileError::io(path, &error))
-}
-
-fn create_directory(top: &Dir, path: &str) -> io::Result<()> {
-    top.create_dir(path)?;
-    // Opened like a file: what is opened as a directory only names one.
-    set_mode(&top.open_with(path, options(false).follow(FollowSymlinks::No))?, true)
-}
-
-/// Everybody may read what is made, whatever the umask of the host is: who serves a granted directory is often another user.
-/// The bits by which a directory hands its group on stay.
-fn set_mode(made: impl AsFd, executable: bool) -> io::Result<()> {
-    let kept = Mode::from_raw_mode(rustix::fs::fstat(&made)?.st_mode) & (Mode::SUID | Mode::SGID | Mode::SVTX);
-    Ok(rustix::fs::fchmod(made, kept | Mode::from_raw_mode(if executable { 0o755 } else { 0o644 }))?)
-}
-
-/// Makes a new file, in the place of a file or link that was there: a new inode, which nobody else has open, and which
-/// has no other name.
-pub fn fresh(top: &Dir, path: &str, executable: bool, budget: &Budget) -> FileResult<File> {
-    let fail = |error: io::Error| FileError::io(path, &error);
-    let mut options = options(true);
-    options.create_new(true);
-    budget.make(top)?;
-    let file = match top.open_with(path, &options) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            top.remove_file(path).map_err(fail)?;
-            top.open_with(path, &options)
-        }
-        opened => opened,
-    };
-    let file = file.map_err(fail)?;
-    set_mode(&file, executable).map_err(fail)?;
-    Ok(file.into_std())
 }

@@ -10,9 +10,9 @@ use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt as _};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::OFlags;
 
-use super::area;
 use super::blobs::Blobs;
 use super::error::{FileError, FileResult};
+use super::fresh;
 use super::hashed::Hashed;
 use super::paths;
 use super::quota::Budget;
@@ -71,7 +71,7 @@ pub fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> FileResu
         target.budget.check_path(&item.path)?;
         target.check_depth(&item.path)?;
         if let ItemKind::Directory = item.kind {
-            area::make_directory(target.directory, &item.path, target.budget, FollowSymlinks::No)?;
+            fresh::make_directory(target.directory, &item.path, target.budget, FollowSymlinks::No)?;
         } else if let ItemKind::Link { target: to } = &item.kind {
             // Before anything is copied: a link that leads out is the likeliest fault.
             check_link(target, &item.path, to)?;
@@ -181,16 +181,11 @@ pub fn write_file(
     buffer: &mut [u8],
 ) -> FileResult<u64> {
     let fail = |error: io::Error| FileError::io(path, &error);
-    let mut to = area::fresh(target.directory, path, executable, target.budget)?;
-    let inode = match target.hashed {
-        Some(hashed) => {
-            let inode = std::os::unix::fs::MetadataExt::ino(&to.metadata().map_err(fail)?);
-            hashed.begin(inode, target.budget)?;
-            Some((hashed, inode))
-        }
-        None => None,
-    };
-    let mut hasher = (inode.is_some() || expected.is_some()).then(Hasher::default);
+    let (mut to, inode) = fresh::fresh(target.directory, path, executable, target.budget)?;
+    if let Some(hashed) = target.hashed {
+        hashed.begin(inode, target.budget)?;
+    }
+    let mut hasher = (target.hashed.is_some() || expected.is_some()).then(Hasher::default);
     let bytes = each_chunk(from, path, target.stop, buffer, |chunk| {
         target.budget.write(chunk.len() as u64, target.directory)?;
         if let Some(hasher) = &mut hasher {
@@ -204,7 +199,7 @@ pub fn write_file(
         target.directory.remove_file(path).map_err(fail)?;
         return Err(error);
     }
-    if let (Some((hashed, inode)), Some(digest)) = (inode, digest) {
+    if let (Some(hashed), Some(digest)) = (target.hashed, digest) {
         hashed.finish(inode, digest, bytes);
     }
     Ok(bytes)

@@ -14,6 +14,7 @@ mod copy;
 mod error;
 mod floor;
 mod folder;
+mod fresh;
 mod hashed;
 mod memory;
 pub mod paths;

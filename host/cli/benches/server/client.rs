@@ -16,6 +16,7 @@ use pipewright_aws::auth::{AccessKey, Scope, sign};
 use pipewright_base::clock::now_ms;
 use pipewright_runner::host::REGION;
 use pipewright_server::api::CODEPIPELINE;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -86,13 +87,33 @@ impl Client {
         Ok(response)
     }
 
-    /// What `/metrics` says of a name.
-    pub(crate) async fn metric(&mut self, name: &str) -> anyhow::Result<u64> {
-        let text = self.get("/metrics").await?.into_body().collect().await?.to_bytes();
+    /// What `/metrics` says of a name. By a connection of its own: nobody proves there who they are, and the server keeps no
+    /// stranger's connection after an answer.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<u64> {
+        let mut asking = Self::connect(self.address, &self.key).await?;
+        let text = asking.get("/metrics").await?.into_body().collect().await?.to_bytes();
         let text = std::str::from_utf8(&text)?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("{name} is not among the metrics"))?.parse::<f64>()? as u64)
     }
+}
+
+const OF_EXECUTION: &str = "CodePipeline Pipeline Execution State Change";
+
+/// An event of an execution, as far as its end is told.
+#[derive(Deserialize)]
+struct Told<'a> {
+    #[serde(rename = "detail-type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    detail: Detail<'a>,
+}
+
+#[derive(Deserialize)]
+struct Detail<'a> {
+    #[serde(rename = "execution-id")]
+    execution: &'a str,
+    state: &'a str,
 }
 
 /// The ends of executions, as `/v1/events` tells of them.
@@ -126,12 +147,16 @@ impl Ends {
     }
 
     fn line(&self, line: &[u8]) {
-        let Some(event) = line.strip_prefix(b"data: ") else { return };
-        let Ok(event) = serde_json::from_slice::<Value>(event) else { return };
-        let of_execution = event["detail-type"] == "CodePipeline Pipeline Execution State Change";
-        let (detail, state) = (&event["detail"], event["detail"]["state"].as_str().unwrap_or_default());
-        if of_execution && state != "STARTED" {
-            self.came(detail["execution-id"].as_str().unwrap_or_default(), state);
+        let Some(event) = line.strip_prefix(b"data: ").and_then(|event| std::str::from_utf8(event).ok()) else {
+            return;
+        };
+        // Most events of a run are of its stages and actions: nobody reads those who only waits for the end.
+        if !event.contains(OF_EXECUTION) {
+            return;
+        }
+        let Ok(Told { kind, detail }) = serde_json::from_str(event) else { return };
+        if kind == OF_EXECUTION && detail.state != "STARTED" {
+            self.came(detail.execution, detail.state);
         }
     }
 

@@ -45,8 +45,7 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<()> {
 
 /// What is resident once `waiting` approvals were asked for and no pipeline is in memory.
 async fn settled(server: &Server, waiting: usize) -> anyhow::Result<f64> {
-    // A new one: the server lets go of connections that nobody uses.
-    let mut client = server.connect().await?;
+    let client = server.connect().await?;
     loop {
         tokio::time::sleep(LOOK).await;
         let started = client.metric("pipewright_action_executions{state=\"STARTED\"}").await?;

@@ -49,7 +49,7 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<()> {
     let without = folder.join("without");
     Server::start(&without, &bench.plugins, &Settings::default())?.stop()?;
     let without = Server::start(&without, &bench.plugins, &Settings::default())?;
-    let mut client = with.connect().await?;
+    let client = with.connect().await?;
     // What a start costs is over by then.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let failed = client.metric("pipewright_poll_failures").await?;

@@ -342,6 +342,7 @@ impl Actor {
     /// again.
     async fn command(&mut self, mut what: InputKind, with: SubmitOptions, cause: &Cause) -> Result<Reply, DriverError> {
         if let Some(token) = &with.token
+            && self.state.head.is_some()
             && let Some(bytes) = self.get(&record::token(token)).await?
             && let Some(execution) = record::started(&bytes, self.shared.clock.now_ms())?
         {

@@ -78,11 +78,11 @@ impl SandboxActions {
             .told(&*self.store, pipeline, run, artifact_arn)
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let folder = WorkFolder(self.work.join("projects").join(run.action_execution.to_string()));
+        let folder = WorkFolder::new(self.work.join("projects").join(run.action_execution.to_string()));
         let project = run.configuration.get("ProjectName").cloned().unwrap_or_default();
         if self.builds.has_projects {
-            let granted = builds::grant(grants, &folder.0, &project, told.project.as_ref());
-            granted.map_err(|error| failed(format!("{}: {error}", folder.0.display())))?;
+            let granted = builds::grant(grants, &folder.path, &project, told.project.as_ref());
+            granted.map_err(|error| failed(format!("{}: {error}", folder.path.display())))?;
         }
         let variables = told.variables.iter().map(|(name, value)| named(name, value)).collect();
         let (account, log, stopping) = (pipeline.account, Arc::clone(log), self.builds.stopping(run.action_execution));

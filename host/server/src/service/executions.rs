@@ -37,7 +37,7 @@ pub async fn start(
     context: &Context,
     input: requests::StartPipelineExecutionInput,
 ) -> Result<ExecutionIdOutput, ServiceError> {
-    let reading = service.pipeline(context, &input.name).await?;
+    let pipeline = service.named(context, &input.name).await?;
     let request = StartRequest {
         trigger: Trigger { kind: TriggerType::StartPipelineExecution, detail: context.principal() },
         variables: input.variables.into_iter().map(|variable| (variable.name, variable.value)).collect(),
@@ -47,7 +47,7 @@ pub async fn start(
     // A request that somebody captured starts nothing when it is sent again: its signature stands for the token it lacks.
     let token = input.client_request_token.or_else(|| context.signature.clone());
     let driver = service.driver();
-    let started = driver.start(reading.pipeline, request, token, Vec::new(), &context.cause).await;
+    let started = driver.start(pipeline, request, token, Vec::new(), &context.cause).await;
     started.map(id).map_err(|error| context.refused(&input.name, error))
 }
 

@@ -26,15 +26,17 @@ impl Service {
         Ok(Reading { service: self, pipeline, state, versions: HashMap::new() })
     }
 
-    /// A pipeline that exists, with its state. What runs the builds of a project is no pipeline of the account's.
+    /// A pipeline that has this name; its own answer says whether it exists. What runs the builds of a project is no pipeline
+    /// of the account's.
+    pub(super) async fn named(&self, context: &Context, name: &str) -> Result<Aggregate, ServiceError> {
+        let found = self.driver().find(context.account, name).await?.filter(|_| !is_own_pipeline(name));
+        found.ok_or_else(|| context.no_pipeline(name))
+    }
+
+    /// A pipeline that exists, with its state.
     pub(super) async fn pipeline(&self, context: &Context, name: &str) -> Result<Reading<'_>, ServiceError> {
-        if let Some(pipeline) = self.driver().find(context.account, name).await?.filter(|_| !is_own_pipeline(name)) {
-            let state = self.driver().state(pipeline).await?;
-            if state.head.is_some() {
-                return Ok(Reading { service: self, pipeline, state, versions: HashMap::new() });
-            }
-        }
-        Err(context.no_pipeline(name))
+        let reading = self.reading(self.named(context, name).await?).await?;
+        if reading.state.head.is_some() { Ok(reading) } else { Err(context.no_pipeline(name)) }
     }
 
     /// The same, in the words of the operations that list what belongs to a pipeline.
