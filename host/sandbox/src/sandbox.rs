@@ -179,12 +179,13 @@ impl Sandbox {
         let slot = self.slot(&digest);
         let mut slot = slot.lock().await;
         if let Some(loaded) = slot.upgrade()
-            && (self.0.codes.get(&digest).is_some() || self.cached(&digest).await?.is_some())
+            && self.0.codes.get(&digest).is_some()
         {
             return Ok(loaded.into());
         }
-        let description = match self.cached(&digest).await? {
-            Some((description, _)) => description,
+        // Its code is taken into memory when it is called: most plugins of most hosts do not run today.
+        let description = match self.cached(&digest, |_, entry| described(&entry)).await? {
+            Some(description) => description,
             None => self.compile(&digest, &component).await?,
         };
         let loaded = slot.upgrade().unwrap_or_else(|| Arc::new(Loaded { digest, description }));
@@ -205,7 +206,9 @@ impl Sandbox {
         }
         let gone =
             || anyhow::anyhow!("it is not in the compile cache any more; add the plugin again, or start the host anew");
-        self.cached(digest).await?.map(|(_, code)| code).ok_or_else(|| LoadError::Host(gone()))
+        let kept = digest.clone();
+        let code = self.cached(digest, move |shared, entry| shared.keep(&kept, &entry)).await?;
+        code.ok_or_else(|| LoadError::Host(gone()))
     }
 
     fn slot(&self, digest: &str) -> Slot {
@@ -217,15 +220,14 @@ impl Sandbox {
         Arc::clone(plugins.entry(digest.to_owned()).or_default())
     }
 
-    async fn cached(&self, digest: &str) -> Result<Option<(Description, Arc<Code>)>, LoadError> {
-        let (shared, digest) = (Arc::clone(&self.0), digest.to_owned());
-        blocking(move || {
-            let Some(entry) = shared.cache.load(&shared.name(&digest)) else { return Ok(None) };
-            let description: Description =
-                serde_json::from_slice(entry.description()).map_err(|error| LoadError::Host(error.into()))?;
-            Ok(Some((description, shared.keep(&digest, &entry)?)))
-        })
-        .await?
+    /// What is made of a component's entry in the cache, if there is one.
+    async fn cached<T: Send + 'static>(
+        &self,
+        digest: &str,
+        make: impl FnOnce(&Shared, Entry) -> Result<T, LoadError> + Send + 'static,
+    ) -> Result<Option<T>, LoadError> {
+        let (shared, name) = (Arc::clone(&self.0), self.0.name(digest));
+        blocking(move || shared.cache.load(&name).map(|entry| make(&shared, entry)).transpose()).await?
     }
 
     async fn compile(&self, digest: &str, component: &[u8]) -> Result<Description, LoadError> {
@@ -252,6 +254,10 @@ impl Sandbox {
         .await?;
         Ok(first)
     }
+}
+
+fn described(entry: &Entry) -> Result<Description, LoadError> {
+    serde_json::from_slice(entry.description()).map_err(|error| LoadError::Host(error.into()))
 }
 
 /// A command-line tool that needs only a store to run.
