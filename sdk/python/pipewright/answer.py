@@ -208,8 +208,11 @@ class Wait:
             raise TypeError("Wait(…) needs `seconds`, `until` or `signal`: nothing would ever end it")
         until = self.until
         if self.seconds is not None:
-            until = int((time.time() + self.seconds) * 1000)
-        continuation = json.dumps(self.continuation).encode()
+            until = max(0, int((time.time() + self.seconds) * 1000))
+        try:
+            continuation = json.dumps(self.continuation, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TypeError(f"`Wait.continuation` must be what JSON can hold: {error}") from None
         if len(continuation) > CONTINUATION_BYTES_MAX:
             raise Failure(f"the continuation is larger than {CONTINUATION_BYTES_MAX} bytes")
         return types.Wait(until, self.signal, continuation, self.summary)
