@@ -49,6 +49,7 @@ WRONG: list[tuple[Any, Callable[[], Any], str]] = [
     (invoke, lambda: Tested([]), "it must return a Report or a Wait"),
     (test, lambda: Tested([TestCase("x", "ok")]), "`Tested.cases[0].status` must be one of `passed`, `failed`, `skipped`, and is 'ok'"),
     (test, lambda: Tested([TestCase("x", "passed", file="a", line=0)]), "`Tested.cases[0].line` must be a whole number, at least 1"),
+    (test, lambda: Tested([TestCase("x", "passed", line=1)]), "the case 'x' has a `line` without its `file`"),
     (test, lambda: Tested([], Report(summary=1)), "`Tested.report.summary` must be a str"),
     (deploy, lambda: Deployed(targets=[Target(1, "x")]), "`Deployed.targets[0].id` must be a str"),
     (deploy, lambda: Deployed(targets=[Target("x", "x", [])]), "`Deployed.targets[0].status` must be one of"),

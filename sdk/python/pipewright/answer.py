@@ -116,6 +116,8 @@ class TestCase:
         return cls(name, "skipped", message)
 
     def abi(self, outcomes: Any) -> Any:
+        if self.file is None and self.line is not None:
+            raise TypeError(f"the case {self.name!r} has a `line` without its `file`")
         place = None if self.file is None else outcomes.Place(self.file, self.line)
         return outcomes.TestCase(self.name, outcomes.Status[self.status.upper()], self.message, place)
 
