@@ -84,6 +84,7 @@ class _Head:
     """What both kinds of responses have."""
 
     def __init__(self, url: str, status: int, headers: dict[str, str]) -> None:
+        #: As it was asked for.
         self.url = url
         #: 100 to 599.
         self.status = status
@@ -111,6 +112,7 @@ class Response(_Head):
 
     def __init__(self, url: str, status: int, headers: dict[str, str], body: bytes) -> None:
         super().__init__(url, status, headers)
+        #: All of it.
         self.body = body
 
     @property
