@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::check::{Check, Difference};
 use super::file::{Answer, CaseLimits, Expected, OutcomeKind, SourceCall, Then};
 use super::folder::{self, Names};
+use super::reports::reports;
 use super::seen::{KeptLog, Seen};
 use super::{CASE_FILE, Case, CaseError, cases_at_once};
 use pipewright_runner::host::{ACCOUNT, REGION};
@@ -78,6 +79,11 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
                 return Ok(ran);
             }
         };
+        // A server's clock is never before the time that was waited for.
+        if then.is_some_and(|then| then.wake.is_some() && then.time.is_none()) {
+            let until = ran.seen.last().and_then(|seen| seen.wait.as_ref()?.until);
+            given.time = given.time.max(until.unwrap_or_default());
+        }
         let ended = then.and_then(|then| Some((then, then.ended.as_ref()?.told())));
         let ended = ended.map(|(then, ended)| stage.leave(case, number, then.scratch.as_deref()).map(|()| ended));
         let ended = ended.transpose().map_err(invalid)?;
@@ -369,7 +375,8 @@ impl Stage {
             check.differ(&key, difference.expected, difference.made);
             return None;
         }
-        let seen = Seen { log: log.text(), denials: end.denials, ..Seen::of(end.result) };
+        let seen =
+            Seen { log: log.text(), denials: end.denials, results: reports(end.results), ..Seen::of(end.result) };
         // As in a pipeline, only what succeeds makes artifacts.
         if seen.outcome != OutcomeKind::Succeeded || !makes_outputs {
             return Some(seen);
