@@ -295,7 +295,7 @@ async fn bad_cases_are_told_with_their_place() {
           |
         2 | expected = { outcome = "succeeded", sumary = ["x"] }
           |                                     ^^^^^^
-        unknown field `sumary`, expected one of `outcome`, `failure`, `summary`, `external-id`, `variables`, `links`, `revision`, `targets`, `cases`, `counts`, `waiting`, `log`, `denials`, `outputs`, `directories`"#]]).await;
+        unknown field `sumary`, expected one of `outcome`, `failure`, `summary`, `external-id`, `variables`, `links`, `revision`, `targets`, `cases`, `counts`, `results`, `waiting`, `log`, `denials`, `outputs`, `directories`"#]]).await;
     check_problems(
         &[("empty/input/Source/a.txt", "a")],
         expect!["empty/case.toml: cannot be read: No such file or directory (os error 2)"],

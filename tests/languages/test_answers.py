@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Before the next two, which it has outside of a component.
+import pipewright
 from componentize_py_types import Err
 from wit_world import state
 from wit_world.imports import pipewright_plugin_types as types
-
-import pipewright
 from pipewright import (
     Action, Decision, Deployed, Failure, Fetched, Link, Report, Revision, Target, TestCase, Tested, Verdict, Wait,
     approval, build, deploy, http, invoke, log, results, rule, setting, source, test,

@@ -65,7 +65,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
         };
         let mut check = Check::new(key, &*stage.blobs);
         if let Some(then) = then {
-            given.change(then);
+            given.change(then, ran.seen.last().and_then(|seen| seen.wait.as_ref()));
         }
         let resumed = match then
             .filter(|then| then.wakes())
@@ -79,11 +79,6 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
                 return Ok(ran);
             }
         };
-        // A server's clock is never before the time that was waited for.
-        if then.is_some_and(|then| then.wake.is_some() && then.time.is_none()) {
-            let until = ran.seen.last().and_then(|seen| seen.wait.as_ref()?.until);
-            given.time = given.time.max(until.unwrap_or_default());
-        }
         let ended = then.and_then(|then| Some((then, then.ended.as_ref()?.told())));
         let ended = ended.map(|(then, ended)| stage.leave(case, number, then.scratch.as_deref()).map(|()| ended));
         let ended = ended.transpose().map_err(invalid)?;
@@ -230,7 +225,7 @@ impl Given {
         })
     }
 
-    fn change(&mut self, then: &Then) {
+    fn change(&mut self, then: &Then, waiting: Option<&Wait>) {
         self.settings.extend(then.settings.clone());
         for (artifact, folder) in &mut self.inputs {
             if let Some(other) = then.inputs.get(artifact) {
@@ -241,7 +236,9 @@ impl Given {
             self.idempotency_key.clone_from(key);
         }
         self.attempt = then.attempt.unwrap_or(self.attempt);
-        self.time = then.time.unwrap_or(self.time);
+        // A server's clock is never before the time that was waited for.
+        let until = waiting.filter(|_| then.wake.is_some()).and_then(|wait| wait.until);
+        self.time = then.time.unwrap_or(self.time.max(until.unwrap_or_default()));
     }
 
     fn request(&self, case: &Case, resumed: Option<Resumption>) -> Request {
