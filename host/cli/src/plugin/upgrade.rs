@@ -45,8 +45,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         return Err(PackageError::Refused(format!("{label} is no version of {}", entry.name)).into());
     }
     let (facts, version) = (candidate.facts(), candidate.version().clone());
-    if installed.may_upgrade(&candidate, arguments.allow_downgrade)?.is_some() {
-        if !arguments.yes && breaks(&installed, &entry, &facts).await? {
+    if let Some(upgrade) = installed.may_upgrade(&candidate, arguments.allow_downgrade)? {
+        // What asks for more waits for consent anyway.
+        if !arguments.yes && breaks(&installed, &entry, &facts).await? && upgrade.widened.is_empty() {
+            say!("To let it take its place nevertheless, add --yes");
             return Ok(ExitCode::from(exit::FAILED));
         }
         let fetched = candidate.fetch(&sandbox).await?;
@@ -88,7 +90,7 @@ async fn breaks(installed: &Installed, entry: &Entry, new: &Facts) -> Result<boo
     for line in breaking {
         say!("  {line}");
     }
-    say!("`pipewright plugin uses {}` lists them. To let it take its place nevertheless, add --yes", entry.name);
+    say!("`pipewright plugin uses {}` lists them", entry.name);
     Ok(true)
 }
 
