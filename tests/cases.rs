@@ -108,6 +108,60 @@ async fn a_denial_that_was_not_expected_fails_the_case() {
     "#]].assert_eq(&told(&results));
 }
 
+/// What an action reports beside its outcome is compared by name, in both directions.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_are_expected_by_name() {
+    let check = async |expected: &str, differs: Expect| {
+        let case = format!(
+            "action = 'Test/Custom/JUnit/1'\ninputs = ['Reports']\n[expected]\noutcome = 'succeeded'\nresults = {expected}\n"
+        );
+        let report = "<testsuite name='one'><testcase name='a'/><testcase name='b'><skipped/></testcase></testsuite>";
+        let files = [("case/case.toml", case.as_str()), ("case/inputs/Reports/one.xml", report)];
+        let component = pipewright_bundle::get("test-junit").unwrap();
+        differs.assert_eq(&told(&run(component, &files).await.unwrap()));
+    };
+    check(
+        "{ case = { succeeded = 1, skipped = 1, failed = 0, cases = ['a', 'b'] } }",
+        expect![[r#"
+        case: ok
+    "#]],
+    )
+    .await;
+    check(
+        "{ case = { succeeded = 2 }, other = { lines = [1, 2] } }",
+        expect![[r#"
+        case: expected.results.case
+          expected: {"succeeded":2}
+          got:      {"cases":["a","b"],"error":0,"failed":0,"skipped":1,"succeeded":1,"unknown":0}
+        expected.results.other
+          expected: {"lines":[1,2]}
+          got:      none
+    "#]],
+    )
+    .await;
+    check(
+        "{}",
+        expect![[r#"
+        case: expected.results.case
+          expected: no such report
+          got:      {"cases":["a","b"],"error":0,"failed":0,"skipped":1,"succeeded":1,"unknown":0}
+    "#]],
+    )
+    .await;
+}
+
+/// A server's clock is never before the time that was waited for: what polls until a deadline comes to its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wake_up_moves_the_clock_to_the_time_that_was_waited_for() {
+    let folder = workspace().join("plugins/rule-http-check/cases/waits-no-longer");
+    let text = fs::read_to_string(folder.join("case.toml")).unwrap();
+    assert!(text.contains("wake = \"time\""), "{text}");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("time = ")).collect();
+    let component = pipewright_bundle::get("rule-http-check").unwrap();
+    let results = run(component, &[("case/case.toml", &lines.join("\n"))]).await.unwrap();
+    assert_eq!(told(&results), "case: ok\n");
+}
+
 /// Runs the cases that these files are: pairs of a path and a text.
 async fn run(component: &[u8], files: &[(&str, &str)]) -> Result<Vec<CaseResult>, CasesError> {
     run_in(&sandbox(), component, files).await
@@ -241,7 +295,7 @@ async fn bad_cases_are_told_with_their_place() {
           |
         2 | expected = { outcome = "succeeded", sumary = ["x"] }
           |                                     ^^^^^^
-        unknown field `sumary`, expected one of `outcome`, `failure`, `summary`, `external-id`, `variables`, `links`, `revision`, `targets`, `cases`, `counts`, `waiting`, `log`, `denials`, `outputs`, `directories`"#]]).await;
+        unknown field `sumary`, expected one of `outcome`, `failure`, `summary`, `external-id`, `variables`, `links`, `revision`, `targets`, `cases`, `counts`, `results`, `waiting`, `log`, `denials`, `outputs`, `directories`"#]]).await;
     check_problems(
         &[("empty/input/Source/a.txt", "a")],
         expect!["empty/case.toml: cannot be read: No such file or directory (os error 2)"],

@@ -173,6 +173,18 @@ fn the_types_are_strict_and_complete() {
     }
 }
 
+/// What the host cannot take is told in words, and so is a test that is at fault itself.
+#[test]
+fn answers_of_the_wrong_type_are_told() {
+    let Some(modules) = tools::node_modules("esbuild") else { return };
+    let home = Home::new();
+    home.run(&["plugin", "new", "acme/index", "--kind", "build", "--lang", "javascript"]).check(0, &[]);
+    symlink(&modules, home.path("index/node_modules")).unwrap();
+    home.write("index/test/answers.test.mjs", include_str!("languages/javascript/answers.test.mjs"));
+    let tests = ["--import", "./pipewright/javascript/testing.mjs", "--test", "test/answers.test.mjs"];
+    said(&node(&home.path("index"), &tests), true);
+}
+
 /// What `npm publish` would send: the layer, the interface and the licence, and nothing that is left in the folder.
 #[test]
 fn the_layer_can_be_packed() {

@@ -126,6 +126,9 @@ fn a_version_that_is_raised_in_one_place_only_is_told() {
     let tool = home.write("index/.venv/bin/componentize-py", "#!/bin/sh\ncp made.wasm build/plugin.wasm\n");
     fs::set_permissions(tool, fs::Permissions::from_mode(0o755)).unwrap();
     home.run(&["plugin", "build", "index"]).check(0, &["dist/bench.wasm"]);
+    // What is to be published is tested by the cases of the folder, which are for another plugin here.
+    let built = ["plugin", "test", "index/dist/bench.wasm", "--cases", "index/cases"];
+    home.run(&built).check(2, &["BROKEN", "the plugin offers"]);
     let manifest = fs::read_to_string(home.path("index/pyproject.toml")).unwrap();
     home.write("index/pyproject.toml", &manifest.replace("\"0.1.0\"", "\"0.2.0\""));
     home.run(&["plugin", "build", "index"])

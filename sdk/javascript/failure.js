@@ -1,5 +1,9 @@
 /** Why an action failed: CodePipeline's failure types, with a message for a person. */
 
+const KINDS = [
+  'job-failed', 'configuration-error', 'permission-error', 'revision-out-of-sync', 'revision-unavailable', 'system-unavailable',
+];
+
 /**
  * Throw it to fail the action. The message says what is wrong, where, and how to mend it.
  *
@@ -14,6 +18,7 @@ export class Failure extends Error {
    * @param {{ cause?: unknown }} [options] `cause` is told in the log
    */
   constructor(message, kind = 'job-failed', options = undefined) {
+    if (!KINDS.includes(kind)) throw new TypeError(`there is no kind of failure \`${String(kind)}\`; there are ${KINDS.join(', ')}`);
     super(message, options);
     this.name = 'Failure';
     this.kind = kind;

@@ -23,5 +23,5 @@ export function error(message) {
 
 /** What the action does just now, and how far it is where that is known: 0 to 100. */
 export function progress(summary, percent = undefined) {
-  host.progress(percent === undefined ? undefined : Math.max(0, Math.min(100, Math.round(percent))), summary);
+  host.progress(percent === undefined ? undefined : Math.max(0, Math.min(100, Math.round(percent))), String(summary));
 }

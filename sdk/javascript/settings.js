@@ -58,16 +58,19 @@ export function describe(declared) {
 /** The settings of one run. Optional ones that are not given are `undefined`. */
 export function read(declared, given) {
   const settings = {};
+  const problems = [];
   for (const [property, setting] of Object.entries(declared)) {
     const name = key(property, setting);
     if (given.has(name)) {
-      settings[property] = parse(name, setting, given.get(name));
+      settings[property] = parse(name, setting, given.get(name), problems);
     } else if (setting.default !== undefined) {
       settings[property] = setting.default;
     } else if (!setting.optional) {
-      throw Failure.configuration(`setting \`${name}\` is missing; add it to the action's configuration`);
+      problems.push(`setting \`${name}\` is missing; add it to the action's configuration`);
     }
   }
+  // All at once, for each costs its reader an execution.
+  if (problems.length > 0) throw Failure.configuration(problems.join('\n'));
   return settings;
 }
 
@@ -81,12 +84,12 @@ function key(property, setting) {
   return setting.name ?? property[0].toUpperCase() + property.slice(1);
 }
 
-function parse(name, { type = 'text', secret = false, choices = [] }, given) {
+function parse(name, { type = 'text', secret = false, choices = [] }, given, problems) {
   const value = TYPES[type].parse(given);
   const isChoice = choices.length === 0 || choices.includes(given);
   if (value !== undefined && isChoice) return value;
   const mustBe = isChoice ? TYPES[type].mustBe : `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`;
-  throw Failure.configuration(
+  problems.push(
     `setting \`${name}\` must be ${mustBe}, and is ${secret ? 'another value' : `\`${given}\``}; ` +
       "correct it in the action's configuration",
   );

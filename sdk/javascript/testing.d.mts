@@ -66,7 +66,14 @@ export interface Given {
   'idempotency-key'?: string;
   /** Default 1. */
   attempt?: number;
-  /** When the call starts, in milliseconds since 1970-01-01 UTC; default 1,700,000,000,000. Only the plugin's own timers move the clock. */
+  /** Who is called, as in `[names]` of a case. */
+  names?: Readonly<
+    Partial<Record<'account' | 'region' | 'pipeline' | 'execution' | 'stage' | 'action' | 'action-execution', string>>
+  >;
+  /**
+   * When the call starts, in milliseconds since 1970-01-01 UTC; default 1,700,000,000,000, or with `wake` the time that was waited for.
+   * Only the plugin's own timers move the clock.
+   */
   time?: number;
   /** What a call before it gave, which was waiting; with `signal`, `wake` or `ended`. */
   after?: Result;

@@ -28,16 +28,27 @@ const KINDS = {
 const MILLISECOND_NANOSECONDS = 1_000_000n;
 const KEYS = [
   'action', 'call', 'revision', 'settings', 'inputs', 'outputs', 'directories', 'secrets', 'http', 'commands', 'environment',
-  'secret-environment', 'output-variables', 'idempotency-key', 'attempt', 'time', 'signal', 'wake', 'ended', 'after',
+  'secret-environment', 'output-variables', 'idempotency-key', 'attempt', 'time', 'signal', 'wake', 'ended', 'after', 'names',
 ];
+const ANSWER = ['request', 'with', 'status', 'headers', 'body', 'json', 'error'];
+const WITH = ['headers', 'body', 'json'];
+const NAMES = ['account', 'region', 'pipeline', 'execution', 'stage', 'action', 'action-execution'];
 
 export async function run(plugin, given) {
-  const unknown = Object.keys(given).find((key) => !KEYS.includes(key));
-  if (unknown !== undefined) throw new TypeError(`a test has no \`${unknown}\`; it has ${KEYS.join(', ')}`);
+  known(given, KEYS, 'a test');
+  known(given.names ?? {}, NAMES, '`names`');
+  for (const answer of given.http ?? []) {
+    known(answer, ANSWER, 'an answer of `http`');
+    known(answer.with ?? {}, WITH, '`with` of an answer');
+  }
   const [category, owner, provider, version] = (given.action ?? '').split('/');
   if (version === undefined) throw new TypeError('`action` is written like "Build/Custom/Site/1"');
   const served = plugin[category.toLowerCase()];
   if (!served) throw new TypeError(`the plugin exports no \`${category.toLowerCase()}\``);
+  const type = plugin.plugin?.describe().actionTypes.find(
+    ({ id }) => id.category === category.toLowerCase() && id.owner === OWNERS[owner] && id.provider === provider && id.version === version,
+  );
+  if (type) known(given.settings ?? {}, type.settings.map(({ name }) => name), '`settings` of this action');
   const folder = fs.mkdtempSync(join(tmpdir(), 'pipewright-'));
   const inputs = Object.entries(given.inputs ?? {});
   const outputs = given.outputs ?? [];
@@ -64,7 +75,7 @@ export async function run(plugin, given) {
   for (const name of outputs) fs.mkdirSync(join(folder, 'outputs', name));
   const request = {
     actionType: { category: category.toLowerCase(), owner: OWNERS[owner], provider, version },
-    context: { account: 'case', region: 'case', pipeline: 'case', executionId: 'case', stage: 'case', action: 'case', actionExecutionId: 'case' },
+    context: context(given),
     settings: named(given.settings),
     inputs: inputs.map(([name]) => name),
     outputs: outputs.map((name) => ({ name, files: [] })),
@@ -76,7 +87,7 @@ export async function run(plugin, given) {
     resumed: resumption(given),
   };
   const serve = category === 'Source' ? served[given.call ?? 'fetch'] : served.run;
-  const restore = installed(call.clock, given.time ?? 1_700_000_000_000);
+  const restore = installed(call.clock, startOf(given));
   state.begin(call);
   try {
     const answer = await serve(request, given.revision).then(told, refusal);
@@ -90,6 +101,24 @@ export async function run(plugin, given) {
     restore();
     fs.rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** A mistyped key would do nothing. */
+function known(given, keys, what) {
+  const unknown = Object.keys(given).find((key) => !keys.includes(key));
+  if (unknown !== undefined) throw new TypeError(`${what} has no \`${unknown}\`; it has ${keys.join(', ') || 'none'}`);
+}
+
+/** Who is called, as in `[names]` of a case. */
+function context({ names = {}, 'idempotency-key': key = 'case' }) {
+  const { account = '000000000000', region = 'local', pipeline = 'case', execution = 'case', stage = 'case', action = 'case' } = names;
+  return { account, region, pipeline, executionId: execution, stage, action, actionExecutionId: names['action-execution'] ?? key };
+}
+
+/** A server's clock is never before the time that was waited for. */
+function startOf({ time, wake, after }) {
+  if (time !== undefined) return time;
+  return Math.max(1_700_000_000_000, (wake && after?.waiting?.until) ?? 0);
 }
 
 /** `{ atLeast: 2 }` is not written as in `configuration`, and would be another thing there. */
@@ -109,6 +138,7 @@ function resumption({ after, signal, wake, ended }) {
   if (after.outcome !== 'waiting') throw new TypeError('`after` is what a `run` gave that is waiting');
   const causes = [signal, wake, ended].filter((cause) => cause !== undefined);
   if (causes.length !== 1) throw new TypeError("give `signal`, `ended`, or `wake: 'time'`, besides `after`");
+  if (wake !== undefined && after.waiting.until === undefined) throw new TypeError('the action does not wait for a time: give `signal`');
   const continuation = new TextEncoder().encode(JSON.stringify(after.continuation));
   if (signal === undefined) return { continuation, wake: { tag: 'time' } };
   return { continuation, wake: { tag: 'signal', val: { kind: signal.kind, payload: new TextEncoder().encode(signal.payload ?? '') } } };

@@ -263,7 +263,7 @@ def deprecated_and_yanked(world):
         equal(shown["Token"], "****")
     assert "yanked: It leaks" in world.install(ONE, "list"), "what is yanked is told where it is installed"
     other.plugin("restore", version, code=2, says="Nothing was said of")
-    one.plugin("restore", version, says="neither deprecated nor yanked")
+    one.plugin("restore", version, says="no longer deprecated or yanked")
     assert "yanked" not in world.install(ONE, "list")
     equal(other.approve("release", other.waiting("release")), ("Succeeded", f"{NAME} {SECOND}"))
 

@@ -137,6 +137,8 @@ def exchange(url: str) -> None:
 def failing(request: Callable[[], object]) -> None:
     try:
         request()
+    except http.Denied as failure:
+        log.info(f"{failure.kind} {failure.message}")
     except http.RequestFailed as failure:
         log.info(f"{failure.kind} {failure.code} {failure.message}")
 

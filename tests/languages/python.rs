@@ -121,7 +121,7 @@ const MORE: &[(&str, &str)] = &[
     ("nobody-listens", "outcome = 'succeeded'\nlog = ['SystemUnavailable connection-refused']"),
     (
         "denied",
-        "outcome = 'succeeded'\nlog = ['PermissionError HTTP-request-denied']\ndenials = ['origin = \"http://127.0.0.1:1\"']",
+        "outcome = 'succeeded'\nlog = ['PermissionError no grant allows the request']\ndenials = ['origin = \"http://127.0.0.1:1\"']",
     ),
     (
         "exit",
@@ -253,6 +253,18 @@ fn unit_tests_and_types_of_every_template_pass() {
         let cache = home.path("types");
         said(Command::new(&python).args(["-m", "mypy", "--cache-dir"]).arg(cache).current_dir(&folder), "Success");
     }
+}
+
+/// What the host cannot take is told in words, and so is a test that is at fault itself.
+#[test]
+fn answers_of_the_wrong_type_are_told() {
+    let Some(python) = tools::python("pytest") else { return };
+    let home = Home::new();
+    home.run(&["plugin", "new", "acme/index", "--kind", "build", "--lang", "python"]).check(0, &[]);
+    fs::copy(root().join("tests/languages/test_answers.py"), home.path("index/tests/test_answers.py")).unwrap();
+    let mut tests = Command::new(&python);
+    tests.args(["-m", "pytest", "-q", "tests/test_answers.py"]).current_dir(home.path("index"));
+    said(&mut tests, " passed in ");
 }
 
 /// Against what stands in for the WIT outside of a component, and against what componentize-py makes of the WIT itself.

@@ -354,7 +354,11 @@ fn shown(key: &str, value: &Value) -> String {
 
 pub(super) fn case_file() -> String {
     // Of two of one name the later counts.
-    let sources = Sources::read(&["host/pipeline/src/machine/report.rs", "host/author/src/cases/file.rs"]);
+    let sources = Sources::read(&[
+        "host/pipeline/src/machine/report.rs",
+        "host/author/src/cases/file.rs",
+        "host/author/src/cases/reports.rs",
+    ]);
     Pages::new(&sources, "what it says").page("CaseFile", "")
 }
 

@@ -133,16 +133,18 @@ def told(module, name, heading):
 
 
 def klass(module, node):
-    bases = [ast.unparse(base) for base in node.bases]
+    bases = [ast.unparse(base) for base in node.bases if not ast.unparse(base).startswith("_")]
     block(f"class {node.name}" + (f"({', '.join(bases)})" if bases else ""))
     about(ast.get_docstring(node, clean=False) or "")
-    rows = list(attributes(module, node))
+    # What several have from a class of the layer's own is theirs.
+    shared = [it for base in node.bases for it in module.items.get(ast.unparse(base), []) if it.name.startswith("_")]
+    rows = [row for it in [*shared, node] for row in attributes(module, it)]
     if rows:
         print("| attribute | what it is |\n|---|---|")
         for text, comment in rows:
             print("| `{}` | {} |".format(text.replace("|", "\\|"), comment.replace("|", "\\|")))
         print()
-    for it in node.body:
+    for it in [it for of in [*shared, node] for it in of.body if of is node or it_is_public(it)]:
         # What takes records of the interface is made by the layer alone.
         if isinstance(it, ast.FunctionDef) and it.name == "__init__" and "types." not in ast.unparse(it.args):
             block(signature(it))
@@ -151,6 +153,10 @@ def klass(module, node):
             if ast.get_docstring(it):
                 block(signature(it))
                 about(ast.get_docstring(it, clean=False))
+
+
+def it_is_public(it):
+    return not getattr(it, "name", "_").startswith("_")
 
 
 def modules(package):
@@ -184,8 +190,7 @@ def main():
         print(f"## The module {name}\n")
         about(module.about)
         for own in module.public():
-            if own in module.items:
-                told(module, own, "###")
+            told(*origin(module, own), "###")
 
 
 main()

@@ -3,6 +3,7 @@
 //!
 //! Must not know terminals, the server, or where a component came from.
 
+pub mod asks;
 pub mod cases;
 pub mod document;
 pub mod kit;

@@ -88,6 +88,22 @@ fn parts(ask: &str) -> (&str, &str) {
     ask.split_once(' ').unwrap_or((ask, ""))
 }
 
+/// What pipelines that use the old one may fail by: action types and variables that are gone, settings that are needed anew.
+pub fn breaking(old: &Facts, new: &Facts) -> Vec<String> {
+    let (gone, _) = apart(old.offers.keys(), new.offers.keys());
+    let mut breaks: Vec<String> = gone.iter().map(|id| format!("{id} is offered no more")).collect();
+    let is_required = |words: &String| words.split(", ").any(|word| word == "required");
+    for (id, was) in &old.offers {
+        let Some(is) = new.offers.get(id) else { continue };
+        let needed = is.settings.iter().filter(|(_, words)| is_required(words));
+        let anew = needed.filter(|(name, _)| !was.settings.get(*name).is_some_and(is_required));
+        breaks.extend(anew.map(|(name, _)| format!("{id}: the setting {name} is needed now")));
+        let (gone, _) = apart(&was.variables, &is.variables);
+        breaks.extend(gone.iter().map(|name| format!("{id}: the variable {name} is gone")));
+    }
+    breaks
+}
+
 fn types_changed(old: &Facts, new: &Facts) -> Vec<String> {
     let mut changes = Vec::new();
     for (id, was) in &old.offers {
@@ -212,6 +228,27 @@ mod tests {
             exports: vec!["pipewright:plugin/deploy@0.1.0".to_owned()],
             asked: Vec::new(),
         }
+    }
+
+    #[test]
+    fn what_breaks_pipelines_is_told() {
+        let check = |change: fn(&mut Facts), expected: &[&str]| {
+            let mut new = facts();
+            change(&mut new);
+            assert_eq!(breaking(&facts(), &new), expected);
+        };
+        check(|_| (), &[]);
+        check(|new| new.offers.clear(), &["Deploy/Custom/Site/1 is offered no more"]);
+        check(
+            |new| {
+                let offer = new.offers.values_mut().next().unwrap();
+                offer.settings.insert("Key".to_owned(), "text, required, secret".to_owned());
+                offer.settings.insert("Title".to_owned(), "text, optional".to_owned());
+                offer.settings.insert("More".to_owned(), "text, optional".to_owned());
+                offer.variables = vec!["Id".to_owned()];
+            },
+            &["Deploy/Custom/Site/1: the setting Key is needed now", "Deploy/Custom/Site/1: the variable Url is gone"],
+        );
     }
 
     fn check(change: fn(&mut Facts), expected: Expect) {

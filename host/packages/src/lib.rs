@@ -26,7 +26,7 @@ mod registry;
 mod signature;
 
 pub use candidate::{Candidate, Fetched};
-pub use diff::{Difference, diff};
+pub use diff::{Difference, breaking, diff};
 pub use facts::{Facts, Offer};
 pub use installed::{Installed, Listed};
 pub use keys::{PublicKey, SigningKey};

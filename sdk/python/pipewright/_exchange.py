@@ -12,7 +12,7 @@ from componentize_py_types import Err
 from wit_world.imports import outgoing_handler, poll, streams
 from wit_world.imports import wasi_http_types as wasi
 
-from .failure import Failure, FailureKind
+from .failure import Failure
 from .streams import BrokenOff, flush, write
 
 METHODS: dict[str, Callable[[], wasi.Method]] = {
@@ -23,12 +23,17 @@ METHODS: dict[str, Callable[[], wasi.Method]] = {
 REFUSED = 400
 
 
-class RequestFailed(Failure):
-    """No response came, or it broke off: *permission* where no grant allows the request, else *system unavailable*."""
+class Denied(Failure):
+    """No grant allows the request: *permission*. It is no `RequestFailed`, so that a plugin that goes on without a server does not
+    go on where a grant is forgotten."""
 
-    def __init__(self, message: str, kind: FailureKind, code: str) -> None:
-        super().__init__(message, kind)
-        #: Why, as wasi:http says it, like `connection-refused`, `HTTP-request-denied`, `connection-timeout` or
+
+class RequestFailed(Failure):
+    """No response came, or it broke off: *system unavailable*."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message, "SystemUnavailable")
+        #: Why, as wasi:http says it, like `connection-refused`, `connection-timeout` or
         #: `HTTP-response-timeout`; the same words as the `error` of a case's `[[http]]`.
         self.code = code
 
@@ -130,7 +135,7 @@ class Exchange:
 
 @contextmanager
 def failing(url: str) -> Iterator[None]:
-    """Makes a `RequestFailed` of what the host answers."""
+    """Makes a `Denied` or a `RequestFailed` of what the host answers."""
     try:
         yield
     except Err as error:
@@ -139,7 +144,7 @@ def failing(url: str) -> Iterator[None]:
         if error.failed and (code := wasi.http_error_code(error.failed)):
             raise _failure(url, code) from None
         text = f"the response of {url} broke off: {error}"
-        raise RequestFailed(text, "SystemUnavailable", "connection-terminated") from None
+        raise RequestFailed(text, "connection-terminated") from None
 
 
 def _outgoing(method: str, url: str, headers: dict[str, str]) -> wasi.OutgoingRequest:
@@ -176,7 +181,7 @@ def _options(seconds: tuple[float | None, float | None, float | None]) -> wasi.R
     return options
 
 
-def _failure(url: str, error: Any) -> RequestFailed:
+def _failure(url: str, error: Any) -> Failure:
     code = _code(error)
     match error:
         case wasi.ErrorCode_HttpRequestDenied():
@@ -184,16 +189,16 @@ def _failure(url: str, error: Any) -> RequestFailed:
                 f'no grant allows the request to {url}, like `http = ["https://example.com"]`, or a secret in it; '
                 "the log has the line that would"
             )
-            return RequestFailed(text, "PermissionError", code)
+            return Denied(text, "PermissionError")
         case wasi.ErrorCode_DestinationIpProhibited():
             text = (
                 f"the request to {url} leads to a private address; grant its origin with `private = true`, if it is "
                 "meant to"
             )
-            return RequestFailed(text, "PermissionError", code)
+            return Denied(text, "PermissionError")
     more = getattr(error, "value", None)
     said = f"{code}: {more}" if isinstance(more, str) else code
-    return RequestFailed(f"the request to {url} failed: {said}", "SystemUnavailable", code)
+    return RequestFailed(f"the request to {url} failed: {said}", code)
 
 
 def _code(error: Any) -> str:

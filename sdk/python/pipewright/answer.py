@@ -116,6 +116,8 @@ class TestCase:
         return cls(name, "skipped", message)
 
     def abi(self, outcomes: Any) -> Any:
+        if self.file is None and self.line is not None:
+            raise TypeError(f"the case {self.name!r} has a `line` without its `file`")
         place = None if self.file is None else outcomes.Place(self.file, self.line)
         return outcomes.TestCase(self.name, outcomes.Status[self.status.upper()], self.message, place)
 
@@ -210,8 +212,11 @@ class Wait:
             raise TypeError("Wait(…) needs `seconds`, `until` or `signal`: nothing would ever end it")
         until = self.until
         if self.seconds is not None:
-            until = int((time.time() + self.seconds) * 1000)
-        continuation = json.dumps(self.continuation).encode()
+            until = max(0, int((time.time() + self.seconds) * 1000))
+        try:
+            continuation = json.dumps(self.continuation, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TypeError(f"`Wait.continuation` must be what JSON can hold: {error}") from None
         if len(continuation) > CONTINUATION_BYTES_MAX:
             raise Failure(f"the continuation is larger than {CONTINUATION_BYTES_MAX} bytes")
         return types.Wait(until, self.signal, continuation, self.summary)

@@ -14,6 +14,7 @@ from wit_world.exports import plugin as abi
 from wit_world.imports import pipewright_plugin_types as types
 
 from . import log
+from ._checked import checked
 from .action import OWNERS, Action
 from .answer import Decision, Deployed, Fetched, Report, Revision, Tested, Verdict, Wait
 from .failure import Failure
@@ -301,12 +302,7 @@ def _latest(actions: list[Definition[Any]], outcomes: Any) -> Callable[..., Any]
     def latest(_: Any, request: types.Request) -> Any:
         def answer(definition: Definition[Any]) -> Any:
             assert definition.latest is not None
-            found = definition.call(definition.latest, Action(request), request.settings)
-            if isinstance(found, Wait):
-                return outcomes.LatestOutcome_Waiting(found.abi())
-            if found is not None and not isinstance(found, Revision):
-                raise TypeError(f"`{definition.latest.__name__}` returned {_named(found)}; it must return a Revision, a Wait or None")
-            return outcomes.LatestOutcome_Found(found and found.abi(outcomes))
+            return found(definition, definition.call(definition.latest, Action(request), request.settings), outcomes)
 
         return _told(actions, request, answer)
 
@@ -337,12 +333,27 @@ def done(definition: Definition[Any], answer: Any, outcomes: Any) -> Any:
     """What a function returned, as the ABI wants it."""
     wanted, case = DONE[definition.abi.id.category]
     if isinstance(answer, Wait):
+        checked(answer)
         return getattr(outcomes, case.replace("Done", "Waiting").replace("Decided", "Waiting"))(answer.abi())
     if isinstance(answer, wanted):
+        checked(answer)
         return getattr(outcomes, case)(answer.abi(outcomes))
     raise TypeError(
         f"`{definition.function.__name__}` returned {_named(answer)}; it must return a {wanted.__name__} or a Wait"
     )
+
+
+def found(definition: Definition[Any], answer: Any, outcomes: Any) -> Any:
+    """What a source's `latest` returned, as the ABI wants it."""
+    assert definition.latest is not None
+    if answer is not None and not isinstance(answer, (Revision, Wait)):
+        raise TypeError(f"`{definition.latest.__name__}` returned {_named(answer)}; it must return a Revision, a Wait or None")
+    if answer is None:
+        return outcomes.LatestOutcome_Found(None)
+    checked(answer)
+    if isinstance(answer, Wait):
+        return outcomes.LatestOutcome_Waiting(answer.abi())
+    return outcomes.LatestOutcome_Found(answer.abi(outcomes))
 
 
 def _named(answer: Any) -> str:

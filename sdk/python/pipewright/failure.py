@@ -1,6 +1,6 @@
 """Why an action failed: CodePipeline's failure types, with a message for a person."""
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from componentize_py_types import Err
 from wit_world.imports import artifacts, commands, results, secrets
@@ -31,9 +31,11 @@ class Failure(Exception):
     """
 
     def __init__(self, message: str, kind: FailureKind = "JobFailed") -> None:
+        if kind not in get_args(FailureKind):
+            raise TypeError(f"there is no kind of failure {kind!r}; there are {', '.join(get_args(FailureKind))}")
         super().__init__(message)
         #: For a person.
-        self.message = message.encode()[:MESSAGE_BYTES_MAX].decode(errors="ignore")
+        self.message = str(message).encode(errors="replace")[:MESSAGE_BYTES_MAX].decode(errors="ignore")
         #: CodePipeline's failure type.
         self.kind: FailureKind = kind
 

@@ -32,11 +32,11 @@ from typing import Any, Protocol, Self
 
 from wit_world.imports import poll
 
-from ._exchange import Exchange, RequestFailed, failing
+from ._exchange import Denied, Exchange, RequestFailed, failing
 from .failure import Failure
 from .streams import CHUNK_BYTES_MAX, chunks
 
-__all__ = ["Body", "Request", "RequestFailed", "Response", "Stream", "Timeout", "all", "request", "stream"]
+__all__ = ["Body", "Denied", "Request", "RequestFailed", "Response", "Stream", "Timeout", "all", "request", "stream"]
 
 # What a failure shows of a response.
 SHOWN_BYTES_MAX = 1024
@@ -84,6 +84,7 @@ class _Head:
     """What both kinds of responses have."""
 
     def __init__(self, url: str, status: int, headers: dict[str, str]) -> None:
+        #: As it was asked for.
         self.url = url
         #: 100 to 599.
         self.status = status
@@ -111,6 +112,7 @@ class Response(_Head):
 
     def __init__(self, url: str, status: int, headers: dict[str, str], body: bytes) -> None:
         super().__init__(url, status, headers)
+        #: All of it.
         self.body = body
 
     @property
@@ -185,8 +187,8 @@ def request(
     `json` takes the place of `body`. A header value may hold a secret's stand-in; see `secrets`. `timeout` is in seconds: one
     for the connection and for the response to begin, or a `Timeout`.
 
-    Raises a *configuration* failure for what is no URL or header, and `RequestFailed` where no response comes:
-    *permission* where no grant allows it, else *system unavailable*.
+    Raises a *configuration* failure for what is no URL or header, `Denied` where no grant allows the
+    request, and `RequestFailed` where no response comes.
     """
     return all([Request(method, url, headers, json, body, timeout, bytes_max)])[0]
 
@@ -212,7 +214,7 @@ def stream(
 
 def all(requests: Iterable[Request]) -> list[Response]:
     """Sends several requests, up to 8 at once, and gives their responses in the order of the requests. Bodies go out one
-    after another. Where one gets no response, the others are given up, and its `RequestFailed` is raised."""
+    after another. Where one gets no response, the others are given up, and its `Denied` or `RequestFailed` is raised."""
     left, responses = [*enumerate(requests)], dict[int, Response]()
     with ExitStack() as closing:
         under_way: dict[int, tuple[Request, Exchange]] = {}

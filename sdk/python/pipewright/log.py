@@ -28,4 +28,4 @@ def error(message: object) -> None:
 
 def progress(summary: str, percent: int | None = None) -> None:
     """What the action does just now, and how far it is where that is known: 0 to 100."""
-    host.progress(None if percent is None else max(0, min(100, percent)), summary)
+    host.progress(None if percent is None else max(0, min(100, round(percent))), str(summary))

@@ -11,6 +11,7 @@ from typing import Literal
 
 from wit_world.imports import results as host
 
+from ._checked import checked
 from .failure import from_host
 
 __all__ = ["Case", "File", "Status", "coverage", "tests"]
@@ -46,7 +47,9 @@ class File:
 
 def tests(name: str, cases: Iterable[Case]) -> None:
     """Reports tests; a later report of the same name takes its place."""
-    cases = list(cases)
+    report = _Tests(name, cases)
+    checked(report, "results.tests")
+    cases = list(report.cases)
     count: Counter[str] = Counter(case.status for case in cases)
     counts = host.Counts(count["succeeded"], count["failed"], count["error"], count["skipped"], count["unknown"])
     with from_host():
@@ -55,12 +58,30 @@ def tests(name: str, cases: Iterable[Case]) -> None:
 
 def coverage(name: str, files: Iterable[File]) -> None:
     """Reports coverage; a later report of the same name takes its place."""
-    files = list(files)
+    report = _Coverage(name, files)
+    checked(report, "results.coverage")
+    files = list(report.files)
+    for file in files:
+        for what, (covers, total) in (("lines", file.lines), ("branches", file.branches)):
+            if covers > total:
+                raise TypeError(f"`results.coverage`: {covers} of {total} {what} of {file.path!r} cannot be covered")
     covered = [host.CoveredFile(file.path, host.Ratio(*file.lines), host.Ratio(*file.branches)) for file in files]
     lines = host.Ratio(sum(file.lines[0] for file in files), sum(file.lines[1] for file in files))
     branches = host.Ratio(sum(file.branches[0] for file in files), sum(file.branches[1] for file in files))
     with from_host():
         host.report(name, host.Content_Coverage(host.Coverage(lines, branches, covered)))
+
+
+@dataclass
+class _Tests:
+    name: str
+    cases: Iterable[Case]
+
+
+@dataclass
+class _Coverage:
+    name: str
+    files: Iterable[File]
 
 
 def _case(case: Case) -> host.TestCase:

@@ -61,16 +61,20 @@ def declared(settings: type | None) -> list[Declared]:
 
 def read(settings: type, all_declared: Iterable[Declared], given: Mapping[str, str]) -> Any:
     """The settings of one run. Those with a default or `| None` may be missing."""
-    values = {}
+    values, problems = {}, []
     for one in all_declared:
         if one.abi.name in given:
-            values[one.attribute] = one.parse(given[one.abi.name])
+            try:
+                values[one.attribute] = one.parse(given[one.abi.name])
+            except Failure as failure:
+                problems.append(failure.message)
         elif one.abi.required:
-            raise Failure.configuration(
-                f"setting `{one.abi.name}` is missing; add it to the action's configuration"
-            )
+            problems.append(f"setting `{one.abi.name}` is missing; add it to the action's configuration")
         elif one.abi.default is None:
             values[one.attribute] = None
+    if problems:
+        # All at once, for each costs its reader an execution.
+        raise Failure.configuration("\n".join(problems))
     return settings(**values)
 
 

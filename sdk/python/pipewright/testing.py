@@ -33,13 +33,19 @@ from wit_world.imports import pipewright_plugin_types as types
 
 from .action import Action, Signal
 from .answer import Link, Revision, Target, TestCase, Wait
-from .declare import Definition, done
+from .declare import Definition, done, found
 from .failure import Failure
 
 __all__ = ["Files", "Host", "Job", "Ran"]
 
 #: What is in a folder: the contents of files by path, or a folder of this machine that is copied.
 Files = Mapping[str, str | bytes] | Path
+
+# What an answer to a request may have, as in `[[http]]` of a case, and its `with`.
+ANSWER_KEYS = ("request", "with", "status", "headers", "body", "json", "error")
+WITH_KEYS = ("headers", "body", "json")
+# Who is called, as in `[names]` of a case; the action execution's is the idempotency key where it is not given.
+NAMES = ("account", "region", "pipeline", "execution", "stage", "action", "action-execution")
 
 #: The time at which a case starts, too: 2023-11-14, 22:13:20 UTC.
 TIME_DEFAULT = 1_700_000_000_000
@@ -112,7 +118,10 @@ class Host:
     `http` are the answers to requests, in the words of `[[http]]` of a case, each given once:
     `{"request": "GET https://example.com/", "status": 200, "json": {...}}`; a request that has none is denied. `secrets` are
     the values of secrets by name, and `directories` what is in granted folders. `time` is the time of day in milliseconds
-    since 1970-01-01 UTC, which `time.time` and `time.time_ns` tell while an action runs.
+    since 1970-01-01 UTC, which `time.time` and `time.time_ns` tell while an action runs; `wake` moves it to the time that was waited
+    for. `names` say who is called, in the words of `[names]` of a case: `{"stage": "Deploy"}`.
+
+    An answer that no request took fails the call after which the action does not wait any more.
     """
 
     def __init__(
@@ -122,13 +131,20 @@ class Host:
         secrets: Mapping[str, str] | None = None,
         directories: Mapping[str, Files] | None = None,
         time: int = TIME_DEFAULT,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         self.time = time
         self._http = [dict(answer) for answer in http]
+        for answer in self._http:
+            _known(answer, ANSWER_KEYS, "an answer of `http`")
+            _known(answer.get("with", {}), WITH_KEYS, "`with` of an answer")
+        self._names = dict(names or {})
+        _known(self._names, NAMES, "`names`")
         self._secrets = dict(secrets or {})
         self._folder = tempfile.TemporaryDirectory(prefix="pipewright-")
         self._calls = 0
         self._last: _Call | None = None
+        self._until: int | None = None
         #: The granted folders, by name.
         self.directories = {name: self._root / "directories" / name for name in directories or {}}
         for name, files in (directories or {}).items():
@@ -160,10 +176,11 @@ class Host:
 
         A `Failure` makes the outcome *failed*; every other exception is the test's own to see.
         """
-        names = types.Context("123456789012", "local", "pipeline", "execution", "stage", "action", idempotency_key)
+        _known(settings or {}, [setting.abi.name for setting in action.declared], "`settings` of this action")
+        names = {"account": "000000000000", "region": "local", "action-execution": idempotency_key, **self._names}
         request = types.Request(
             action_type=action.abi.id,
-            context=names,
+            context=types.Context(*(names.get(name, "case") for name in NAMES)),
             settings=[types.NamedValue(name, value) for name, value in (settings or {}).items()],
             inputs=[*(inputs or {})],
             outputs=[types.Output(name, []) for name in outputs],
@@ -179,6 +196,10 @@ class Host:
 
     def wake(self, signal: Signal | None = None) -> Ran:
         """Calls the action again that answered *waiting*: because its time came, or with a signal."""
+        if signal is None and self._last is not None and self._last.request.resumed is not None:
+            if self._until is None:
+                raise RuntimeError("the action does not wait for a time: give the signal")
+            self.time = max(self.time, self._until)
         return self._wake(types.Wake_Signal(types.Signal(signal.kind, signal.payload)) if signal else types.Wake_Time())
 
     def ended(
@@ -228,17 +249,20 @@ class Host:
         try:
             with mock.patch.multiple(_time, time=lambda: self.time / 1000, time_ns=lambda: self.time * 1_000_000):
                 answer = definition.call(chosen, Action(request, revision, root), request.settings)
-                if function == "fetch" or isinstance(answer, Wait):
-                    # What the host would refuse is refused here as well.
-                    outcomes = importlib.import_module(f"wit_world.exports.{definition.abi.id.category.name.lower()}")
-                    done(definition, answer, outcomes)
+                # What the host would refuse is refused here as well.
+                outcomes = importlib.import_module(f"wit_world.exports.{definition.abi.id.category.name.lower()}")
+                (done if function == "fetch" else found)(definition, answer, outcomes)
                 if isinstance(answer, Wait):
-                    request.resumed = types.Resumption(answer.abi().continuation, types.Wake_Time())
+                    wait = answer.abi()
+                    self._until = wait.until
+                    request.resumed = types.Resumption(wait.continuation, types.Wake_Time())
             ran = _ran(answer)
         except Failure as failure:
             ran = Ran("failed", failure=failure)
         finally:
             state.leave()
+        unmade = [] if ran.outcome == "waiting" else [answer["request"] for answer in self._http]
+        assert not unmade, f"requests of `http` that were not made: {', '.join(unmade)}"
         ran.outputs = {output.name: root / "outputs" / output.name for output in request.outputs}
         ran.log, ran.denials, ran.requests, ran._kept = held.log, held.denials, held.requests, self._folder
         ran.results, ran.job = held.results, held.job and _job(held.job, held.secret_files)
@@ -272,6 +296,13 @@ def _ran(answer: Any) -> Ran:
     if getattr(answer, "approved", True) is False or getattr(answer, "passed", True) is False:
         ran.outcome = "rejected"
     return ran
+
+
+def _known(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    """A mistyped key would do nothing."""
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{what}: there is no `{name}`; there {'are ' + ', '.join(known) if known else 'is none'}")
 
 
 def _fill(folder: Path, files: Files) -> None:

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::file::{Counts, Expected, ExpectedFiles, ExpectedRevision, TestCase, TestStatus, Waiting};
+use super::reports::Report;
 use super::seen::Seen;
 
 /// What is shown of a text that is not as expected.
@@ -86,6 +87,9 @@ impl<'a> Check<'a> {
             self.all_like("targets", targets, &seen.targets);
         }
         self.tested(expected, &seen.cases);
+        if let Some(results) = &expected.results {
+            self.results(results, &seen.results);
+        }
         if let Some(waiting) = &expected.waiting {
             let wait = seen.wait.as_ref().map(|wait| Waiting { signal: wait.signal.clone(), until: wait.until });
             self.like("waiting", waiting, wait.as_ref());
@@ -154,6 +158,15 @@ impl<'a> Check<'a> {
                 skipped: count(TestStatus::Skipped),
             };
             self.like("counts", counts, Some(&got));
+        }
+    }
+
+    fn results(&mut self, expected: &BTreeMap<String, Report>, got: &BTreeMap<String, Report>) {
+        for (name, report) in expected {
+            self.like(&format!("results.{name}"), report, got.get(name));
+        }
+        for (name, report) in got.iter().filter(|(name, _)| !expected.contains_key(*name)) {
+            self.differ(&format!("results.{name}"), "no such report", json(report));
         }
     }
 

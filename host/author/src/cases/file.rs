@@ -12,6 +12,7 @@ use pipewright_sandbox::capabilities::{CAPABILITIES, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::reports::Report;
 use pipewright_runner::grants::ActionGrants;
 
 /// The time of day at which a case starts unless it says otherwise.
@@ -358,6 +359,8 @@ pub(super) struct Expected {
     pub(super) cases: Vec<TestCase>,
     /// Of a test: how many cases there are.
     pub(super) counts: Option<Counts>,
+    /// What is reported of tests and coverage, by name: exactly these reports, each as far as it is given.
+    pub(super) results: Option<BTreeMap<String, Report>>,
     /// Of `waiting`: what for, as far as it is given.
     pub(super) waiting: Option<Waiting>,
     /// Texts that the log contains.

@@ -7,6 +7,7 @@
 mod check;
 mod file;
 pub(crate) mod folder;
+mod reports;
 mod run;
 mod seen;
 mod update;

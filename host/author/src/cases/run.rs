@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::check::{Check, Difference};
 use super::file::{Answer, CaseLimits, Expected, OutcomeKind, SourceCall, Then};
 use super::folder::{self, Names};
+use super::reports::reports;
 use super::seen::{KeptLog, Seen};
 use super::{CASE_FILE, Case, CaseError, cases_at_once};
 use pipewright_runner::host::{ACCOUNT, REGION};
@@ -64,7 +65,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
         };
         let mut check = Check::new(key, &*stage.blobs);
         if let Some(then) = then {
-            given.change(then);
+            given.change(then, ran.seen.last().and_then(|seen| seen.wait.as_ref()));
         }
         let resumed = match then
             .filter(|then| then.wakes())
@@ -224,7 +225,7 @@ impl Given {
         })
     }
 
-    fn change(&mut self, then: &Then) {
+    fn change(&mut self, then: &Then, waiting: Option<&Wait>) {
         self.settings.extend(then.settings.clone());
         for (artifact, folder) in &mut self.inputs {
             if let Some(other) = then.inputs.get(artifact) {
@@ -235,7 +236,9 @@ impl Given {
             self.idempotency_key.clone_from(key);
         }
         self.attempt = then.attempt.unwrap_or(self.attempt);
-        self.time = then.time.unwrap_or(self.time);
+        // A server's clock is never before the time that was waited for.
+        let until = waiting.filter(|_| then.wake.is_some()).and_then(|wait| wait.until);
+        self.time = then.time.unwrap_or(self.time.max(until.unwrap_or_default()));
     }
 
     fn request(&self, case: &Case, resumed: Option<Resumption>) -> Request {
@@ -369,7 +372,8 @@ impl Stage {
             check.differ(&key, difference.expected, difference.made);
             return None;
         }
-        let seen = Seen { log: log.text(), denials: end.denials, ..Seen::of(end.result) };
+        let seen =
+            Seen { log: log.text(), denials: end.denials, results: reports(end.results), ..Seen::of(end.result) };
         // As in a pipeline, only what succeeds makes artifacts.
         if seen.outcome != OutcomeKind::Succeeded || !makes_outputs {
             return Some(seen);

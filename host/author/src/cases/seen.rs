@@ -12,6 +12,7 @@ use pipewright_sandbox::abi::{self, Outcome, Wait};
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
 
 use super::file::{Link, OutcomeKind, Revision, Target, TargetStatus, TestCase, TestStatus};
+use super::reports::Report;
 use pipewright_runner::outcome::{self, failure_of};
 
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(super) struct Seen {
     /// What else there is to know of the call; `of` leaves it empty.
     pub(super) log: String,
     pub(super) denials: Vec<String>,
+    pub(super) results: BTreeMap<String, Report>,
     pub(super) outputs: BTreeMap<String, Tree>,
 }
 
@@ -76,6 +78,7 @@ impl Seen {
             wait: None,
             log: String::new(),
             denials: Vec::new(),
+            results: BTreeMap::new(),
             outputs: BTreeMap::new(),
         }
     }

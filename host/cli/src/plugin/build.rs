@@ -47,6 +47,11 @@ pub(super) async fn run(sandbox: &Sandbox, Arguments { folder, out }: Arguments)
         )));
     }
 
+    let problems = pipewright_author::asks::problems(plugin.description());
+    if !problems.is_empty() {
+        return Err(Ended::usage(format!("{}: {}", folder.display(), problems.join("\n"))));
+    }
+
     let out = out.unwrap_or_else(|| folder.join("dist"));
     let name = plugin.description().name.rsplit('/').next().unwrap_or_default();
     let file = out.join(format!("{name}.wasm"));

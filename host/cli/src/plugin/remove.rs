@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let removed = arguments.data.installed()?.remove(name, version.as_ref()).await?;
     let told = arguments.data.tell().await?;
     for entry in removed {
-        say!("{} was removed; {told}", entry.label());
+        say!("{} was removed, and actions that need it fail; {told}", entry.label());
     }
     Ok(ExitCode::from(exit::SUCCEEDED))
 }

@@ -281,6 +281,7 @@ fn ended(
         }
         machine::Outcome::Decided(verdict) => {
             told(&verdict.told);
+            say!("{}", if verdict.passed { "passed" } else { "rejected" });
             return Ok(if verdict.passed { exit::SUCCEEDED } else { exit::FAILED });
         }
         machine::Outcome::Waiting(_) => return Ok(exit::SUCCEEDED),

@@ -150,7 +150,7 @@ fn say(connection: &Connection, plugin: &str, said: Option<(&str, &str)>) -> Res
         server.client.put(&["v1", "plugins", "notice"], &document).await?;
         out::line(&match kind {
             Some(kind) => format!("{name} {version} is {kind}"),
-            None => format!("{name} {version} is neither deprecated nor yanked"),
+            None => format!("{name} {version} is as before: no longer deprecated or yanked"),
         });
         Ok(ExitCode::SUCCESS)
     })

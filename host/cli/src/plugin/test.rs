@@ -10,9 +10,12 @@ use super::changes::{self, Snapshot};
 use super::component;
 use crate::out::{self, note, say};
 use pipewright_author::cases::{self, CaseResult, CasesError, Options};
+use pipewright_text::first_bytes;
 
 /// Of a failed case's log, the last lines are shown: it says there what it did last.
 const LOG_LINES_MAX: usize = 50;
+/// Of each of them the beginning: a plugin may log what it received.
+const LOG_LINE_BYTES_MAX: usize = 500;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -22,6 +25,9 @@ pub struct Arguments {
     /// The names of the cases to run [default: all]
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
+    /// The folder of the cases [default: `cases` in the plugin's folder, or beside the component]
+    #[arg(long = "cases", value_name = "DIR")]
+    folder: Option<PathBuf>,
     /// Write what came of the cases into them where it is not as expected, for you to review
     #[arg(long)]
     update: bool,
@@ -31,10 +37,11 @@ pub struct Arguments {
 }
 
 pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitCode, Ended> {
-    let Arguments { plugin, cases, update, watch } = arguments;
+    let Arguments { plugin, cases, folder, update, watch } = arguments;
+    let folder = folder.unwrap_or_else(|| component::folder(&plugin).join(cases::FOLDER));
     let options = Options { names: cases, update };
     if !watch {
-        return round(sandbox, &plugin, &options).await;
+        return round(sandbox, &plugin, &folder, &options).await;
     }
     if !plugin.is_dir() {
         return Err(Ended::usage(format!("{}: give the folder of a plugin to --watch", plugin.display())));
@@ -47,7 +54,7 @@ pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitC
         // What is built of files that changed meanwhile is of no use to anybody.
         tokio::select! {
             changed = &mut changed => changed.map_err(unreadable)?,
-            ended = round(sandbox, &plugin, &options) => {
+            ended = round(sandbox, &plugin, &folder, &options) => {
                 if let Err(ended) = ended {
                     note!("pipewright: {ended}");
                 }
@@ -60,10 +67,9 @@ pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitC
 }
 
 /// Builds the plugin, and runs its cases.
-async fn round(sandbox: &Sandbox, path: &Path, options: &Options) -> Result<ExitCode, Ended> {
+async fn round(sandbox: &Sandbox, path: &Path, folder: &Path, options: &Options) -> Result<ExitCode, Ended> {
     let plugin = component::load(sandbox, path, component::find(path).await?).await?;
-    let folder = component::folder(path).join(cases::FOLDER);
-    let results = cases::run(sandbox, &plugin, &folder, options, print).await.map_err(|error| match error {
+    let results = cases::run(sandbox, &plugin, folder, options, print).await.map_err(|error| match error {
         CasesError::Host { .. } => Ended::Host(error.into()),
         CasesError::Missing(_) | CasesError::Unreadable { .. } | CasesError::Unknown { .. } => Ended::usage(error),
     })?;
@@ -96,7 +102,11 @@ fn print_log(log: &str) {
         say!("    | … {left_out} lines of the log before these");
     }
     for line in &lines[left_out..] {
-        say!("    | {line}");
+        let shown = first_bytes(line, LOG_LINE_BYTES_MAX);
+        match line.len() - shown.len() {
+            0 => say!("    | {line}"),
+            left_out => say!("    | {shown}… {left_out} bytes more"),
+        }
     }
 }
 

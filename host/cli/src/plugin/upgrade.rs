@@ -7,7 +7,7 @@ use super::package::{self, DataArguments, RegistryArguments};
 use crate::out::say;
 use pipewright_packages::plugins::NoticeKind;
 use pipewright_packages::{
-    Candidate, Entry, Installed, Origin, PackageError, Reference, State, digest_text, tag_of, version_of,
+    Candidate, Entry, Facts, Installed, Origin, PackageError, Reference, State, digest_text, tag_of, version_of,
 };
 
 #[derive(clap::Args)]
@@ -21,7 +21,7 @@ pub struct Arguments {
     /// Accept a version that is older than the installed one
     #[arg(long)]
     allow_downgrade: bool,
-    /// Consent to what it asks for beyond the installed one
+    /// Consent to what it asks for beyond the installed one, and take it though pipelines may fail by what it changes
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -45,9 +45,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         return Err(PackageError::Refused(format!("{label} is no version of {}", entry.name)).into());
     }
     let (facts, version) = (candidate.facts(), candidate.version().clone());
-    if installed.may_upgrade(&candidate, arguments.allow_downgrade)?.is_none() {
+    let upgrade = installed.may_upgrade(&candidate, arguments.allow_downgrade)?;
+    if upgrade.is_none() {
         package::say_it_is_there(&mut installed, &candidate)?;
-    } else {
+    }
+    if let Some(upgrade) = upgrade {
+        // What asks for more waits for consent anyway.
+        if !arguments.yes && breaks(&installed, &entry, &facts).await? && upgrade.widened.is_empty() {
+            say!("To let it take its place nevertheless, add --yes");
+            return Ok(ExitCode::from(exit::FAILED));
+        }
         let fetched = candidate.fetch(&sandbox).await?;
         if let Some(upgrade) = installed.upgrade(&fetched, arguments.allow_downgrade)? {
             if upgrade.widened.is_empty() {
@@ -72,6 +79,22 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let (digest, options) = (digest_text(&manifest), arguments.data.options());
     say!("pipewright plugin consent {}@{version} --digest {digest}{options}", entry.name);
     Ok(ExitCode::from(exit::FAILED))
+}
+
+/// Whether pipelines may fail by what the new one changes, which is told.
+async fn breaks(installed: &Installed, entry: &Entry, new: &Facts) -> Result<bool, Ended> {
+    // What is not trusted any more says nothing of itself.
+    let Ok(old) = Candidate::inspect(installed.origin(entry), &installed.policy()?).await else { return Ok(false) };
+    let breaking = pipewright_packages::breaking(&old, new);
+    if old.untrusted.is_some() || breaking.is_empty() {
+        return Ok(false);
+    }
+    say!("{} {} stays, for pipelines that use it may fail by {}:", entry.name, entry.version, new.version);
+    for line in breaking {
+        say!("  {line}");
+    }
+    say!("`pipewright plugin uses {}` lists them", entry.name);
+    Ok(true)
 }
 
 /// The newest version of the same major, where the installed one came from; what was yanked is passed over.

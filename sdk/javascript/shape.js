@@ -1,0 +1,91 @@
+/**
+ * Whether what an author gives has the types of pipewright.d.ts. The engine can hand over nothing else, and would end the component
+ * with no word of the property.
+ *
+ * A check is a function of a value and of where it is; it throws a `TypeError` that says what must be there, and what is.
+ */
+
+const LINE_MAX = 2 ** 32 - 1;
+/** 31 years, in nanoseconds well within 64 bits. */
+const SECONDS_MAX = 1_000_000_000;
+
+/** The top has no name of its own. */
+const named = (where) => (where === '' ? 'what the action returned' : `\`${where}\``);
+
+function wrong(where, mustBe, value) {
+  return new TypeError(`${named(where)} must be ${mustBe}, and is ${shown(value)}`);
+}
+
+function shown(value) {
+  if (value === null || value === undefined || typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 100));
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  return `an object (${Object.getPrototypeOf(value)?.constructor?.name ?? 'without a class'})`;
+}
+
+function check(mustBe, holds) {
+  return (value, where) => {
+    if (!holds(value)) throw wrong(where, mustBe, value);
+  };
+}
+
+const isSeconds = (value) => typeof value === 'number' && Math.abs(value) <= SECONDS_MAX;
+const isVariable = (value) =>
+  ['string', 'boolean', 'bigint'].includes(typeof value) || Number.isFinite(value) || (Array.isArray(value) && value.every((one) => typeof one === 'string'));
+
+export const text = check('a text', (value) => typeof value === 'string');
+export const flag = check('`true` or `false`', (value) => typeof value === 'boolean');
+export const whole = check('a whole number, at least 0', (value) => Number.isSafeInteger(value) && value >= 0);
+export const line = check('a whole number, at least 1', (value) => Number.isInteger(value) && value >= 1 && value <= LINE_MAX);
+export const seconds = check(`a number of at most ${SECONDS_MAX}`, isSeconds);
+/** Milliseconds, or a `Date`. */
+export const time = check('milliseconds since 1970', (value) =>
+  (typeof value === 'number' || value instanceof Date) && Number(value) >= 0 && Number.isSafeInteger(Math.round(Number(value))),
+);
+export const oneOf = (...choices) => check(`one of ${choices.join(', ')}`, (value) => choices.includes(value));
+const variable = check('a text, a number, `true`, `false`, or a list of texts', isVariable);
+
+/** What may be left out. */
+export function maybe(one) {
+  return (value, where) => {
+    if (value !== undefined && value !== null) one(value, where);
+  };
+}
+
+export function list(one) {
+  return (value, where) => {
+    if (!Array.isArray(value)) throw wrong(where, 'a list', value);
+    value.forEach((item, index) => one(item, `${where}[${index}]`));
+  };
+}
+
+/** A pair of what is covered, and of all there is. */
+export function ratio(value, where) {
+  list(whole)(value, where);
+  if (value.length !== 2 || value[0] > value[1]) throw new TypeError(`\`${where}\` must be what is covered and all there is, and is ${value.join(' of ')}`);
+}
+
+export function variables(value, where) {
+  record()(value, where);
+  for (const [name, one] of Object.entries(value)) maybe(variable)(one, `${where}.${name}`);
+}
+
+/** An object with these properties and no others: a mistyped one would be lost without a word. Without `fields`: with any. */
+export function record(fields) {
+  return (value, where) => {
+    if (value === null || typeof value !== 'object' || Array.isArray(value)) throw wrong(where, 'an object', value);
+    if (!fields) return;
+    const unknown = Object.keys(value).find((name) => !Object.hasOwn(fields, name));
+    if (unknown !== undefined) throw new TypeError(`${named(where)} has no \`${unknown}\`; it has ${Object.keys(fields).join(', ')}`);
+    for (const [name, one] of Object.entries(fields)) one(value[name], where === '' ? name : `${where}.${name}`);
+  };
+}
+
+/** A `line` says nothing without the file. */
+export function placed(fields) {
+  const all = record(fields);
+  return (value, where) => {
+    all(value, where);
+    if (value.line !== undefined && value.line !== null) text(value.file, `${where}.file`);
+  };
+}

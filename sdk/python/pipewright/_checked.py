@@ -1,0 +1,100 @@
+"""Whether the records that an author makes have what their classes say.
+
+A component cannot hand anything else to the host: it would crash there, with no word of the property. Must not know what the
+records are for."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# What the WIT has for whole numbers; lines count from 1 on.
+WHOLE = (0, 2**64 - 1)
+LINE = (1, 2**32 - 1)
+# 31 years, in nanoseconds well within 64 bits.
+SECONDS_MAX = 1_000_000_000
+
+
+def checked(record: Any, where: str | None = None) -> None:
+    """Raises a `TypeError` that names the property, what it must be and what it is. Iterables become lists, so that they can be read
+    more than once."""
+    where = where or type(record).__name__
+    hints = typing.get_type_hints(type(record))
+    for field in dataclasses.fields(record):
+        value = _value(f"{where}.{field.name}", getattr(record, field.name), hints[field.name])
+        setattr(record, field.name, value)
+
+
+def _value(where: str, value: Any, hint: Any) -> Any:
+    """The value, if it is of the type."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        [hint] = [one for one in arguments if one is not types.NoneType]
+        return _value(where, value, hint)
+    if origin is Iterable:
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+            raise _wrong(where, value, f"some of {arguments[0].__name__}")
+        return [_value(f"{where}[{index}]", one, arguments[0]) for index, one in enumerate(value)]
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise _wrong(where, value, "a dict of values by their names")
+        for name, one in value.items():
+            _variable(where, name, one)
+        return value
+    if origin is tuple:
+        if not isinstance(value, (tuple, list)) or len(value) != len(arguments):
+            raise _wrong(where, value, f"a tuple of {len(arguments)} numbers")
+        return tuple(_value(f"{where}[{index}]", one, arguments[index]) for index, one in enumerate(value))
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise _wrong(where, value, "one of " + ", ".join(f"`{one}`" for one in arguments))
+        return value
+    if hint is not Any and not _is(where, value, hint):
+        raise _wrong(where, value, _named(where, hint))
+    if dataclasses.is_dataclass(hint):
+        checked(value, where)
+    return value
+
+
+def _is(where: str, value: Any, hint: Any) -> bool:
+    if hint is int:
+        least, most = LINE if where.endswith(".line") else WHOLE
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= SECONDS_MAX
+    return isinstance(value, hint) and (hint is not str or _is_unicode(value))
+
+
+def _variable(where: str, name: Any, value: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"a name in `{where}` must be a str, and is {_shown(name)}")
+    is_number = isinstance(value, int) or isinstance(value, float) and math.isfinite(value)
+    is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if not (value is None or is_number or is_list or isinstance(value, str) and _is_unicode(value)):
+        raise _wrong(f"{where}[{name!r}]", value, "a str, a number, a bool, a list of str, or None")
+
+
+def _is_unicode(text: str) -> bool:
+    """Half of a surrogate pair is none."""
+    return not any("\ud800" <= one <= "\udfff" for one in text)
+
+
+def _named(where: str, hint: Any) -> str:
+    if hint is float:
+        return f"a number of at most {SECONDS_MAX:,}"
+    if hint is int:
+        return f"a whole number, at least {1 if where.endswith('.line') else 0}"
+    return f"a {hint.__name__}"
+
+
+def _wrong(where: str, value: Any, must_be: str) -> TypeError:
+    return TypeError(f"`{where}` must be {must_be}, and is {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return f"{shown if len(shown) <= 100 else shown[:100] + '…'} (of the type {type(value).__name__})"

@@ -1,0 +1,118 @@
+/** What an action gives that the host cannot take is told in words; and what the host of unit tests refuses of a test. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Failure, Wait, definePlugin, http, log, results } from '../pipewright/javascript/pipewright.js';
+import { run } from '../pipewright/javascript/testing.mjs';
+
+const cycle = {};
+cycle.cycle = cycle;
+
+/** A plugin of one action. */
+function module(category, answer, more = {}) {
+  const action = { provider: 'X', run: answer, ...(category === 'source' ? { latest: answer } : {}), ...more };
+  return definePlugin({ name: 'a/b', version: '1.0.0', [category]: [action] });
+}
+
+function called(category, answer, given = {}) {
+  const action = `${category[0].toUpperCase()}${category.slice(1)}/Custom/X/1`;
+  return run(module(category, answer), { action, ...given });
+}
+
+/** The category, what its action does, and what the failure says. */
+const WRONG = [
+  ['build', () => ({ externalId: 42 }), '`externalId` must be a text, and is 42'],
+  ['build', () => ({ summary: 42 }), '`summary` must be a text, and is 42'],
+  ['build', () => ({ links: [{ url: 'https://example.com/' }] }), '`links[0].title` must be a text, and is undefined'],
+  ['build', () => ({ links: [{ title: 'x', url: new URL('https://example.com/') }] }), '`links[0].url` must be a text, and is an object (URL)'],
+  ['build', () => ({ links: 'https://example.com/' }), '`links` must be a list'],
+  ['build', () => ({ variables: { A: NaN } }), '`variables.A` must be a text, a number, `true`, `false`, or a list of texts, and is NaN'],
+  ['build', () => ({ variables: { A: { b: 1 } } }), '`variables.A` must be a text, a number'],
+  ['build', () => ({ variables: ['A'] }), '`variables` must be an object'],
+  ['build', () => ({ cases: [] }), 'what the action returned has no `cases`; it has summary, variables'],
+  ['build', () => [], 'what the action returned must be an object'],
+  ['build', () => null, 'what the action returned must be an object, and is null'],
+  ['build', () => {}, '`run` returned nothing; it must return an object, or a `Wait`'],
+  ['test', () => {}, '`run` returned nothing'],
+  ['deploy', async () => {}, '`run` returned nothing'],
+  ['test', () => ({}), '`cases` must be a list, and is undefined'],
+  ['test', () => ({ cases: [{ name: 'x', status: 'ok' }] }), '`cases[0].status` must be one of passed, failed, skipped, and is "ok"'],
+  ['test', () => ({ cases: [{ name: 'x', status: 'passed', line: 1 }] }), '`cases[0].file` must be a text'],
+  ['deploy', () => ({ targets: [{ id: 1, kind: 'x' }] }), '`targets[0].id` must be a text, and is 1'],
+  ['approval', () => ({ approved: 1 }), '`approved` must be `true` or `false`, and is 1'],
+  ['rule', () => ({ passed: true, reason: 7 }), '`reason` must be a text, and is 7'],
+  ['source', () => ({ revision: { id: 1 } }), '`revision.id` must be a text, and is 1'],
+  ['source', () => ({ revision: { id: 'a', created: new Date(NaN) } }), '`revision.created` must be milliseconds since 1970'],
+  ['build', () => new Wait({ seconds: 1, summary: 5 }), '`Wait.summary` must be a text, and is 5'],
+  ['build', () => new Wait({ seconds: NaN }), '`Wait.seconds` must be a number of at most 1000000000, and is NaN'],
+  ['build', () => new Wait({ until: -1 }), '`Wait.until` must be milliseconds since 1970, and is -1'],
+  ['build', () => new Wait({ second: 1 }), '`Wait` has no `second`'],
+  ['build', () => new Wait(), 'needs `seconds`, `until` or `signal`'],
+  ['build', () => new Wait({ seconds: 1, continuation: cycle }), '`Wait.continuation` must be what JSON can hold'],
+  ['build', () => new Wait({ seconds: 1, continuation: 1n }), '`Wait.continuation` must be what JSON can hold'],
+  ['build', () => new Wait({ seconds: 1, continuation: () => {} }), '`Wait.continuation` must be what JSON can hold: a function is none'],
+  ['build', () => { throw new Failure('a', 'Nonsense'); }, 'there is no kind of failure `Nonsense`; there are job-failed, '],
+  ['build', () => results.tests(1, []), '`results.tests.name` must be a text'],
+  ['build', () => results.tests('a', [{ name: 1, status: 'failed' }]), '`results.tests.cases[0].name` must be a text, and is 1'],
+  ['build', () => results.tests('a', 1), '`results.tests.cases` must be a list'],
+  ['build', () => results.coverage('a', [{ path: 'x', lines: [-1, 3] }]), '`results.coverage.files[0].lines[0]` must be a whole number'],
+  ['build', () => results.coverage('a', [{ path: 'x', lines: ['a', 3] }]), '`results.coverage.files[0].lines[0]` must be a whole number'],
+  ['build', () => results.coverage('a', [{ path: 'x', lines: [5, 3] }]), '`results.coverage.files[0].lines` must be what is covered and all'],
+];
+
+for (const [category, answer, expected] of WRONG) {
+  test(`${category}: ${expected}`, async () => {
+    const { outcome, failure } = await called(category, answer);
+    assert.equal(outcome, 'failed');
+    assert.equal(failure.kind, 'JobFailed');
+    assert(failure.message.includes(expected), failure.message);
+  });
+}
+
+test('what is right is told', async () => {
+  const answer = { summary: null, variables: { A: 1.5, B: ['x'], C: null, D: true }, links: [{ title: 'a', url: 'https://example.com/' }] };
+  const { variables, links } = await called('build', () => answer);
+  assert.deepEqual(variables, { A: '1.5', B: '["x"]', D: 'true' });
+  assert.equal(links.length, 1);
+  const { revision } = await called('source', () => ({ revision: { id: 'a', created: 0 } }));
+  assert.equal(revision.created, 0);
+  const { failure } = await called('source', () => ({ id: 1 }), { call: 'latest' });
+  assert.match(failure.message, /^TypeError: `id` must be a text|^`id` must be a text/);
+  const told = await called('build', () => results.tests('a', [{ name: 'x', status: 'failed', seconds: 0 }]) ?? {});
+  assert.equal(told.results.a.cases[0].durationNanos, 0n);
+});
+
+test('all wrong settings are told', async () => {
+  const plugin = module('build', () => ({}), { settings: { first: { type: 'integer' }, second: {} } });
+  const { failure } = await run(plugin, { action: 'Build/Custom/X/1', settings: { First: 'x' } });
+  assert.equal(failure.kind, 'ConfigurationError');
+  assert.match(failure.message, /`First` must be a whole number.*\n.*`Second` is missing/);
+  await assert.rejects(run(plugin, { action: 'Build/Custom/X/1', settings: { Bogus: '1' } }), /`settings` of this action has no `Bogus`; it has First, Second/);
+});
+
+test('a mistyped key of a test is told', async () => {
+  const request = 'GET https://example.com/';
+  const ask = () => ({ summary: http.fetch('https://example.com/').text() });
+  await assert.rejects(called('build', ask, { http: [{ request, jsn: {} }] }), /an answer of `http` has no `jsn`; it has request, with/);
+  await assert.rejects(called('build', ask, { http: [{ request, with: { head: {} } }] }), /`with` of an answer has no `head`/);
+  await assert.rejects(called('build', ask, { names: { user: 'me' } }), /`names` has no `user`/);
+  await assert.rejects(called('build', ask, { http: [{ request }, { request }] }), /not made/);
+});
+
+test('names and the clock are those of the host', async () => {
+  const tell = ({ context, resumed }) => {
+    log.info(`${context.account} ${context.stage} ${context.actionExecutionId}`);
+    const until = resumed ? resumed.continuation : Date.now() + 60_000;
+    return Date.now() < until ? new Wait({ seconds: 10, continuation: until }) : {};
+  };
+  let told = await called('build', tell, { names: { stage: 'Prod' } });
+  assert.match(told.log, /000000000000 Prod case/);
+  for (let count = 0; count < 6; count += 1) {
+    assert.equal(told.outcome, 'waiting');
+    told = await called('build', tell, { after: told, wake: 'time' });
+  }
+  assert.equal(told.outcome, 'succeeded');
+  const waiting = await called('build', () => new Wait({ signal: 'approval' }));
+  await assert.rejects(called('build', () => ({}), { after: waiting, wake: 'time' }), /does not wait for a time/);
+});

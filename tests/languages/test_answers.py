@@ -1,0 +1,192 @@
+"""What an action gives that the host cannot take is told in words: by the host of unit tests, and by the component, which must not
+crash. And what the host of unit tests refuses of a test."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Before the next two, which it has outside of a component.
+import pipewright
+from componentize_py_types import Err
+from wit_world import state
+from wit_world.imports import pipewright_plugin_types as types
+from pipewright import (
+    Action, Decision, Deployed, Failure, Fetched, Link, Report, Revision, Target, TestCase, Tested, Verdict, Wait,
+    approval, build, deploy, http, invoke, log, results, rule, setting, source, test,
+)  # fmt: skip
+from pipewright.testing import Host
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+#: The category, what its action does, and what the error says.
+WRONG: list[tuple[Any, Callable[[], Any], str]] = [
+    (build, lambda: Report(external_id=42), "`Report.external_id` must be a str, and is 42 (of the type int)"),
+    (build, lambda: Report(summary=42), "`Report.summary` must be a str"),
+    (build, lambda: Report(summary="\ud800"), "`Report.summary` must be a str"),
+    (build, lambda: Report(links=[Link("x", None)]), "`Report.links[0].url` must be a str, and is None"),
+    (build, lambda: Report(links=["https://example.com/"]), "`Report.links[0]` must be a Link"),
+    (build, lambda: Report(links=Link("x", "https://example.com/")), "`Report.links` must be some of Link"),
+    (build, lambda: Report(variables={"A": float("nan")}), "`Report.variables['A']` must be a str, a number"),
+    (build, lambda: Report(variables={"A": object()}), "`Report.variables['A']` must be a str, a number"),
+    (build, lambda: Report(variables={1: "a"}), "a name in `Report.variables` must be a str, and is 1"),
+    (build, lambda: Report(variables=["A"]), "`Report.variables` must be a dict"),
+    (build, lambda: None, "returned nothing; it must return a Report or a Wait"),
+    (build, lambda: Wait(seconds=float("nan")), "`Wait.seconds` must be a number of at most 1,000,000,000, and is nan"),
+    (build, lambda: Wait(seconds="1"), "`Wait.seconds` must be a number"),
+    (build, lambda: Wait(until=-1), "`Wait.until` must be a whole number, at least 0, and is -1"),
+    (build, lambda: Wait(until=time.time()), "`Wait.until` must be a whole number"),
+    (build, lambda: Wait(signal=1), "`Wait.signal` must be a str"),
+    (build, lambda: Wait(seconds=1, summary=5), "`Wait.summary` must be a str, and is 5"),
+    (build, lambda: Wait(seconds=1, continuation=CYCLE), "`Wait.continuation` must be what JSON can hold"),
+    (build, lambda: Wait(seconds=1, continuation={1j}), "`Wait.continuation` must be what JSON can hold"),
+    (build, lambda: Wait(), "needs `seconds`, `until` or `signal`"),
+    (build, lambda: raising(Failure("a", "Nonsense")), "there is no kind of failure 'Nonsense'; there are JobFailed, "),
+    (invoke, lambda: Tested([]), "it must return a Report or a Wait"),
+    (test, lambda: Tested([TestCase("x", "ok")]), "`Tested.cases[0].status` must be one of `passed`, `failed`, `skipped`, and is 'ok'"),
+    (test, lambda: Tested([TestCase("x", "passed", file="a", line=0)]), "`Tested.cases[0].line` must be a whole number, at least 1"),
+    (test, lambda: Tested([TestCase("x", "passed", line=1)]), "the case 'x' has a `line` without its `file`"),
+    (test, lambda: Tested([], Report(summary=1)), "`Tested.report.summary` must be a str"),
+    (deploy, lambda: Deployed(targets=[Target(1, "x")]), "`Deployed.targets[0].id` must be a str"),
+    (deploy, lambda: Deployed(targets=[Target("x", "x", [])]), "`Deployed.targets[0].status` must be one of"),
+    (deploy, lambda: Deployed(report=None), "`Deployed.report` must be a Report"),
+    (approval, lambda: Decision(approved=1), "`Decision.approved` must be a bool"),
+    (rule, lambda: Verdict(passed=True, reason=7), "`Verdict.reason` must be a str, and is 7"),
+    (rule, lambda: Verdict(passed="no"), "`Verdict.passed` must be a bool"),
+    (source, lambda: Fetched(Revision(1)), "`Fetched.revision.id` must be a str"),
+    (source, lambda: Fetched(Revision("a", created=1.5)), "`Fetched.revision.created` must be a whole number"),
+    (build, lambda: results.tests(1, []), "`results.tests.name` must be a str"),
+    (build, lambda: results.tests("a", [results.Case(1, "failed")]), "`results.tests.cases[0].name` must be a str, and is 1"),
+    (build, lambda: results.tests("a", [results.Case("x", "ok")]), "`results.tests.cases[0].status` must be one of"),
+    (build, lambda: results.coverage("a", [results.File("x", (-1, 3))]), "`results.coverage.files[0].lines[0]` must be a whole"),
+    (build, lambda: results.coverage("a", [results.File("x", (5, 3))]), "5 of 3 lines of 'x' cannot be covered"),
+]  # fmt: skip
+
+
+def raising(error: Exception) -> None:
+    raise error
+
+
+def action(category: Any, answer: Callable[[], Any]) -> Any:
+    def run(action: Action) -> Any:
+        return answer()
+
+    return category("X", **({"latest": run} if category is source else {}))(run)
+
+
+@pytest.mark.parametrize(("category", "answer", "expected"), WRONG, ids=[expected for *_, expected in WRONG])
+def test_wrong_answer(category: Any, answer: Callable[[], Any], expected: str) -> None:
+    definition = action(category, answer)
+    with pytest.raises(TypeError) as raised:
+        Host().run(definition)
+    assert expected in str(raised.value)
+
+    _, served = pipewright.plugin("a/b", "1.0.0", [definition])
+    names = types.Context(*["case"] * 7)
+    request = types.Request(definition.abi.id, names, [], [], [], [], [], [], "case", 1, None)
+    with tempfile.TemporaryDirectory() as folder:
+        state.enter(state.State(Path(folder)))
+        try:
+            with pytest.raises(Err) as failed:
+                (served().fetch if category is source else served().run)(request)
+        finally:
+            state.leave()
+    assert failed.value.value.kind is types.FailureKind.JOB_FAILED
+    assert expected in failed.value.value.message
+
+
+def test_right_answers() -> None:
+    links = (Link(name, "https://example.com/") for name in ("a", "b"))
+    ran = Host().run(action(build, lambda: Report("a", {"A": 1.5, "B": ["x"], "C": None, "D": True}, links, "id")))
+    assert ran.variables == {"A": "1.5", "B": '["x"]', "D": "true"}
+    assert [link.title for link in ran.links] == ["a", "b"]
+
+
+def test_wrong_latest() -> None:
+    with pytest.raises(TypeError, match="`Revision.id` must be a str"):
+        Host().run(action(source, lambda: Revision(1)), call="latest")
+    with pytest.raises(TypeError, match="it must return a Revision, a Wait or None"):
+        Host().run(action(source, lambda: Report()), call="latest")
+
+
+@dataclass
+class Settings:
+    known: str | None = setting("A text.")
+
+
+@dataclass
+class Several:
+    first: int = setting("A number.")
+    second: str = setting("A text.")
+
+
+@build("Several")
+def several(action: Action, settings: Several) -> Report:
+    """Is never called."""
+    return Report()
+
+
+def test_all_wrong_settings_are_told() -> None:
+    ran = Host().run(several, settings={"First": "x"})
+    assert ran.failure and ran.failure.kind == "ConfigurationError"
+    assert ran.failure.message.splitlines() == [
+        "setting `First` must be a whole number, and is `x`; correct it in the action's configuration",
+        "setting `Second` is missing; add it to the action's configuration",
+    ]
+
+
+@build("Asks")
+def asks(action: Action, settings: Settings) -> Report:
+    """Asks a server."""
+    log.info(f"{action.context.account} {action.context.stage} {action.context.action_execution_id}")
+    try:
+        http.request("GET", "https://example.com/")
+    except http.RequestFailed as failure:
+        return Report(f"goes on after {failure.code}")
+    return Report("has an answer")
+
+
+def test_wrong_tests() -> None:
+    answer = {"request": "GET https://example.com/"}
+    with pytest.raises(TypeError, match="an answer of `http`: there is no `jsn`; there are request, with, "):
+        Host(http=[answer | {"jsn": {}}])
+    with pytest.raises(TypeError, match="`with` of an answer: there is no `head`"):
+        Host(http=[answer | {"with": {"head": {}}}])
+    with pytest.raises(TypeError, match="`names`: there is no `user`"):
+        Host(names={"user": "me"})
+    with pytest.raises(TypeError, match="`settings` of this action: there is no `Bogus`; there are Known"):
+        Host(http=[answer]).run(asks, settings={"Bogus": "1"})
+    with pytest.raises(AssertionError, match="were not made: GET https://example.com/"):
+        Host(http=[answer, answer]).run(asks)
+
+
+def test_what_is_denied_is_no_failed_request() -> None:
+    ran = Host(names={"stage": "Prod"}).run(asks)
+    assert ran.failure and ran.failure.kind == "PermissionError"
+    assert "info 000000000000 Prod case" in ran.log
+    broken = Host(http=[{"request": "GET https://example.com/", "error": "connection-refused"}]).run(asks)
+    assert broken.summary == "goes on after connection-refused"
+
+
+@build("Polls")
+def polls(action: Action) -> Report | Wait:
+    """Waits for a minute, ten seconds at a time."""
+    until = action.resumed.continuation if action.resumed else time.time() + 60
+    return Report("done") if time.time() >= until else Wait(seconds=10, continuation=until)
+
+
+def test_the_clock_moves_to_what_was_waited_for() -> None:
+    host = Host()
+    ran = host.run(polls)
+    for _ in range(6):
+        assert ran.outcome == "waiting"
+        ran = host.wake()
+    assert ran.outcome == "succeeded"
+    host.run(action(build, lambda: Wait(signal="approval")))
+    with pytest.raises(RuntimeError, match="does not wait for a time"):
+        host.wake()
