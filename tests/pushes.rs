@@ -54,7 +54,9 @@ impl World {
         let source =
             format!("[action.\"Source/Source\"]\nhttp = [{{ origin = \"{}\", private = true }}]\n", git.origin());
         home.write("grants.toml", &format!("{grants}\n{source}"));
-        home.write("serve.toml", &format!("poll_seconds = 1\n[grants]\n{example} = \"grants.toml\"\n{toolchain}"));
+        home.write(&format!("projects/{example}.json"), "{}");
+        let served = format!("poll_seconds = 1\nprojects = \"projects\"\n[grants]\n{example} = \"grants.toml\"\n");
+        home.write("serve.toml", &format!("{served}{toolchain}"));
         edit(&work.join("buildspec.yml"), changed.0, changed.1);
         push(&work, "Begin");
         let server = Server::start(&home.path(""));

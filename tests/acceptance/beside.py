@@ -120,7 +120,7 @@ def events(world, name, id):
     of_pipeline = f"/v1/pipelines/{name}/events"
     for path in ["/v1/events", of_pipeline]:
         all = heard(path)
-        equal({data["source"] for _, data in all}, {"aws.codepipeline"})
+        equal({data["source"] for _, data in all}, {"aws.codepipeline", "pipewright"})
         equal({data["detail"]["execution-id"] for _, data in all}, {id})
         equal(len({data["id"] for _, data in all}), len(all))
         told = [data["detail"] for _, data in all]
@@ -128,7 +128,8 @@ def events(world, name, id):
             (None, None, "STARTED"),
             ("Source", None, "STARTED"), ("Source", "Git", "STARTED"), ("Source", "Git", "SUCCEEDED"), ("Source", None, "SUCCEEDED"),
             ("Check", None, "STARTED"), ("Check", "Links", "STARTED"), ("Check", "Links", "SUCCEEDED"), ("Check", None, "SUCCEEDED"),
-            ("Approve", None, "STARTED"), ("Approve", "Ask", "STARTED"), ("Approve", "Ask", "SUCCEEDED"), ("Approve", None, "SUCCEEDED"),
+            ("Approve", None, "STARTED"), ("Approve", "Ask", "STARTED"), ("Approve", "Ask", "APPROVED"),
+            ("Approve", "Ask", "SUCCEEDED"), ("Approve", None, "SUCCEEDED"),
             (None, None, "SUCCEEDED"),
         ])
         for place, (cursor, _) in enumerate(all[:-1]):

@@ -254,7 +254,7 @@ mod tests {
         let (maria, jo) = (&world.maria, &world.jo);
         check("team/name", &[maria, jo], Ok(2));
         check("team/name", &[maria, jo, maria], Ok(2));
-        check("team/name", &[maria], Err("by 1 different keys; the policy wants 2"));
+        check("team/name", &[maria], Err("by one key that counts; the policy wants 2"));
         check("team/name", &[maria, maria], Err("its signatures are by one key that counts"));
         check("team/name", &[], Err("it has no signature"));
         check("team/own", &[jo], Ok(1));

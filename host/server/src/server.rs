@@ -105,7 +105,6 @@ impl Server {
         let (connections, functions) = (config.connections(), config.functions());
         service::functions::configure(&host, &functions);
         let exported = exported(&host, store, kept, &data, config.retention);
-        let keeper = Arc::clone(&exported.keeper);
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
         let (notify, notifier) = Notify::channel(configured, post(&host));
         let service = Arc::new(Service {
@@ -130,6 +129,7 @@ impl Server {
         let endpoint_file = tell_endpoint(&data, &endpoint)?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
         Ok(Self {
+            keeper: Arc::clone(&service.exported.keeper),
             listener,
             tls,
             router,
@@ -139,7 +139,6 @@ impl Server {
             credentials,
             region,
             endpoint_file,
-            keeper,
             poller,
             notifier,
             died,

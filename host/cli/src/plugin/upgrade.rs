@@ -46,8 +46,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     }
     let (facts, version) = (candidate.facts(), candidate.version().clone());
     let upgrade = installed.may_upgrade(&candidate, arguments.allow_downgrade)?;
-    if upgrade.is_none() {
+    let wanted = format!("{}@{version}", entry.name);
+    if upgrade.is_none() && installed.find(&wanted)?.state == State::Active {
         package::say_it_is_there(&mut installed, &candidate)?;
+        return Ok(ExitCode::from(exit::SUCCEEDED));
     }
     if let Some(upgrade) = upgrade {
         // What asks for more waits for consent anyway.
@@ -65,7 +67,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
             say!("{label} asks for more than {}, which stays: {}", upgrade.from, upgrade.widened.join(", "));
         }
     }
-    let there = installed.find(&format!("{}@{version}", entry.name))?;
+    let there = installed.find(&wanted)?;
     if there.state == State::Active {
         return Ok(ExitCode::from(exit::SUCCEEDED));
     }
