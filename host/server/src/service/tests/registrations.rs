@@ -97,7 +97,7 @@ fn answer(mut stream: TcpStream, kind: &str, path: &str, kept: &Mutex<Kept>) -> 
         (None, "DELETE") if id.is_some() => {
             let id = id.unwrap_or_default().replace("%7B", "{").replace("%7D", "}");
             let before = kept.hooks.len();
-            kept.hooks.retain(|hook| hook["id"].to_string() != id && hook["uuid"] != id);
+            kept.hooks.retain(|hook| format!("{}", hook["id"]) != id && hook["uuid"] != id);
             (if kept.hooks.len() < before { 204 } else { 404 }, Value::Null)
         }
         _ => (404, Value::Null),

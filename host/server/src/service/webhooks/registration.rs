@@ -53,7 +53,7 @@ pub async fn register(
     let webhook = find(service, context.account, &name).await?.ok_or_else(|| not_found(&name))?;
     let reading = service.pipeline(context, &webhook.definition.target_pipeline).await?;
     let action = target(reading.current()?, &webhook.definition.target_action);
-    let named = action.and_then(|action| place(action));
+    let named = action.and_then(place);
     let Some(mut place) = named else { return Err(no_third_party(&webhook)) };
     let kept = match &place.connection {
         Some(connection) => service.connection(context.account, connection).await?,
