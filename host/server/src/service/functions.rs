@@ -80,7 +80,7 @@ pub fn configure(host: &Host, functions: &Functions) {
         tags: BTreeMap::new(),
     };
     host.actions.plugins.share(|sharing| {
-        for account in functions.iter().filter(|(_, theirs)| !theirs.is_empty()).map(|(account, _)| *account) {
+        for account in functions.keys().copied() {
             sharing.workers.extend(of_functions().map(|info| ((account, info.id.clone()), Some(served(info)))));
         }
     });

@@ -20,7 +20,7 @@ const DESCRIPTION_CHARS_MAX: usize = 140;
 const KEY_CHARS_MAX: usize = 40;
 
 /// A header by its name.
-pub type Header = (&'static str, String);
+type Header = (&'static str, String);
 
 /// The API of a git host, and the token that it takes.
 pub struct Api<'a> {
@@ -48,12 +48,9 @@ pub struct Status<'a> {
     pub link: Option<String>,
 }
 
-/// A request of the API, with a JSON body.
-pub struct Asked {
-    pub url: String,
-    pub headers: Vec<Header>,
-    pub body: Value,
-    /// A status of the answer that is no success, and says that it is so already.
+/// A request, and which answer besides a success says that it is so already.
+pub struct Telling {
+    pub outgoing: Outgoing,
     pub already: Option<u16>,
 }
 
@@ -91,24 +88,37 @@ impl Api<'_> {
         headers
     }
 
+    fn of_repository(&self, repository: &str) -> String {
+        let base = self.base();
+        match self.connection.kind {
+            Kind::GitHub | Kind::Gitea | Kind::Git => format!("{base}/repos/{repository}"),
+            Kind::GitLab => format!("{base}/projects/{}", repository.replace('/', "%2F")),
+            Kind::Bitbucket => format!("{base}/repositories/{repository}"),
+        }
+    }
+
+    fn request(&self, method: Method, url: String, body: Option<&Value>) -> Outgoing {
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        Outgoing { method, url, headers: self.headers(), body, private: self.connection.private }
+    }
+
     /// Tells the status of a commit of a repository.
-    pub fn status(&self, repository: &str, commit: &str, status: Status<'_>) -> Asked {
+    pub fn status(&self, repository: &str, commit: &str, status: Status<'_>) -> Telling {
         let Status { fares, context, mut description, link } = status;
         cut_chars(&mut description, DESCRIPTION_CHARS_MAX);
-        let base = self.base();
+        let repository = self.of_repository(repository);
         let (mut already, state) = (None, word(self.connection.kind, fares));
         let (url, mut body) = match self.connection.kind {
             Kind::GitHub | Kind::Gitea | Kind::Git => {
-                (format!("{base}/repos/{repository}/statuses/{commit}"), json!({ "context": context }))
+                (format!("{repository}/statuses/{commit}"), json!({ "context": context }))
             }
             Kind::GitLab => {
                 // It refuses a status that is as it was, as one that cannot become what it is.
                 already = (fares == Fares::InProgress).then_some(400);
-                let project = repository.replace('/', "%2F");
-                (format!("{base}/projects/{project}/statuses/{commit}"), json!({ "name": context }))
+                (format!("{repository}/statuses/{commit}"), json!({ "name": context }))
             }
             Kind::Bitbucket => (
-                format!("{base}/repositories/{repository}/commit/{commit}/statuses/build"),
+                format!("{repository}/commit/{commit}/statuses/build"),
                 json!({ "key": key(context), "name": context }),
             ),
         };
@@ -117,24 +127,14 @@ impl Api<'_> {
         if let Some(link) = link {
             body[if self.connection.kind == Kind::Bitbucket { "url" } else { "target_url" }] = link.into();
         }
-        Asked { url, headers: self.headers(), body, already }
+        Telling { outgoing: self.request(Method::POST, url, Some(&body)), already }
     }
 }
 
 /// The webhooks of a repository, of which a page is as long as each host makes one: more than it lets a repository have.
 impl Api<'_> {
     fn hooks_of(&self, repository: &str) -> String {
-        let base = self.base();
-        match self.connection.kind {
-            Kind::GitHub | Kind::Gitea | Kind::Git => format!("{base}/repos/{repository}/hooks"),
-            Kind::GitLab => format!("{base}/projects/{}/hooks", repository.replace('/', "%2F")),
-            Kind::Bitbucket => format!("{base}/repositories/{repository}/hooks"),
-        }
-    }
-
-    fn request(&self, method: Method, url: String, body: Option<&Value>) -> Outgoing {
-        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        Outgoing { method, url, headers: self.headers(), body, private: self.connection.private }
+        format!("{}/hooks", self.of_repository(repository))
     }
 
     /// Lists them.
@@ -221,7 +221,7 @@ mod tests {
 
     const COMMIT: &str = "2222222222222222222222222222222222222222";
 
-    fn asked(connection: Value, fares: Fares, context: &str) -> Asked {
+    fn asked(connection: Value, fares: Fares, context: &str) -> Telling {
         let connection: Connection = serde_json::from_value(connection).unwrap();
         let token = SecretValue::new("t0ken");
         let (description, link) = ("It is so".to_owned(), Some("https://ci.example/7".to_owned()));
@@ -239,10 +239,10 @@ mod tests {
         let usual = |state: &str| json!({ "state": state, "context": CONTEXT, "description": "It is so", "target_url": "https://ci.example/7" });
         let check = |connection: Value, url: &str, header: (&str, &str), body: &dyn Fn(Fares) -> Value| {
             for fares in [Fares::InProgress, Fares::Succeeded, Fares::Failed, Fares::Stopped] {
-                let asked = asked(connection.clone(), fares, CONTEXT);
+                let asked = asked(connection.clone(), fares, CONTEXT).outgoing;
                 assert_eq!(asked.url, url.replace("COMMIT", COMMIT));
                 assert!(asked.headers.contains(&(header.0, header.1.to_owned())), "{url}: {:?}", asked.headers);
-                assert_eq!(asked.body, body(fares), "{fares:?}");
+                assert_eq!(serde_json::from_slice::<Value>(&asked.body).unwrap(), body(fares), "{fares:?}");
             }
         };
         let of = |words: [&'static str; 4]| move |fares: Fares| words[fares as usize];
@@ -296,6 +296,7 @@ mod tests {
     fn what_a_host_takes_is_not_exceeded() {
         let long = format!("pipewright/{}", "x".repeat(100));
         let asked = asked(json!({ "kind": "bitbucket" }), Fares::Failed, &long);
-        assert_eq!((asked.body["key"].as_str().unwrap().len(), asked.body["name"] == *long), (40, true));
+        let body: Value = serde_json::from_slice(&asked.outgoing.body).unwrap();
+        assert_eq!((body["key"].as_str().unwrap().len(), body["name"] == *long), (40, true));
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Owns which event is told of which commit. Must not know how a host takes it (`api`), nor when it is tried again (`notify`).
 
-use bytes::Bytes;
 use pipewright_pipeline::declaration::{ActionDeclaration, PipelineDeclaration};
 use pipewright_pipeline::machine::{Execution, ExecutionId, ExecutionStatus, ExecutionType};
 use pipewright_runner::connections::{self, Connection, Kind, is_repository};
@@ -11,17 +10,11 @@ use serde_json::Value;
 
 use super::super::events::FeedEvent;
 use super::super::{Service, ServiceError};
-use super::api::{Api, Asked, Fares, Status};
-use crate::notify::{Method, Outgoing};
+pub use super::api::Telling;
+use super::api::{Api, Fares, Status};
 
 /// What a status is called, before the pipeline's name.
 const CONTEXT: &str = "pipewright/";
-
-/// A request, and which answer besides a success says that it is so.
-pub struct Telling {
-    pub outgoing: Outgoing,
-    pub already: Option<u16>,
-}
 
 /// Of what an event can say something new.
 struct News {
@@ -149,7 +142,7 @@ pub async fn of_event(
     let api = Api { connection, token: &token };
     let context = format!("{CONTEXT}{}", declaration.name);
     let telling = |(_, repository, commit): (_, String, &str)| {
-        let asked = api.status(
+        api.status(
             &repository,
             commit,
             Status {
@@ -158,11 +151,7 @@ pub async fn of_event(
                 description: format!("Execution {} {}", news.execution, words(news.fares)),
                 link: link(service, connection, &declaration.name),
             },
-        );
-        let Asked { url, headers, body, already } = asked;
-        let (body, private) = (Bytes::from(body.to_string()), connection.private);
-        let outgoing = Outgoing { method: Method::POST, url, headers, body, private };
-        Telling { outgoing, already }
+        )
     };
     Ok(commits.into_iter().map(telling).collect())
 }
