@@ -169,23 +169,21 @@ impl SledStore {
         StoreError::Stopped { reason: reason.to_owned() }
     }
 
+    fn open_db(&self) -> Result<&sled::Db, StoreError> {
+        self.db.as_ref().filter(|_| self.stopped.get().is_none()).ok_or_else(|| self.why_stopped())
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&sled::Tree) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        if self.stopped.get().is_some() {
-            return Err(self.why_stopped());
-        }
-        let Some(db) = self.db.clone() else { return Err(self.why_stopped()) };
+        let db = self.open_db()?.clone();
         let answer = tokio::task::spawn_blocking(move || read(&db)).await;
         answer.unwrap_or_else(|error| Err(StoreError::Stopped { reason: format!("a read failed: {error}") }))
     }
 
     fn read_here<T>(&self, read: impl FnOnce(&sled::Tree) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        if self.stopped.get().is_some() {
-            return Err(self.why_stopped());
-        }
-        let Some(db) = &self.db else { return Err(self.why_stopped()) };
+        let db = self.open_db()?;
         // sled panics at some of what it cannot read.
         let answer = panic::catch_unwind(AssertUnwindSafe(|| read(db)));
         answer.unwrap_or_else(|_| Err(StoreError::Stopped { reason: "a read failed: it panicked".to_owned() }))
