@@ -198,23 +198,15 @@ impl Lock {
 
     /// Puts it in; one that is active takes the place of the others of its major.
     pub fn put(&mut self, new: Entry) {
-        let stays = |entry: &mut Entry| {
+        let goes = self.plugin.extract_if(.., |entry| {
             let same_major = entry.name == new.name && entry.version.major == new.version.major;
-            !same_major || new.state == State::Pending && entry.state == State::Active
-        };
-        let goes = self.plugin.extract_if(.., |entry| !stays(entry));
-        let goes: Vec<_> = goes.filter(|entry| entry.version != new.version).collect();
-        self.replaced.retain(|replaced| replaced.name != new.name || replaced.version != new.version);
-        for Entry { name, version, manifest, .. } in goes {
-            self.replaced.push(Replaced { name, version, manifest });
-        }
-        let of_plugin = self.replaced.iter().filter(|replaced| replaced.name == new.name).count();
-        let mut too_many = of_plugin.saturating_sub(REPLACED_COUNT_MAX);
-        self.replaced.retain(|replaced| {
-            let goes = too_many > 0 && replaced.name == new.name;
-            too_many -= usize::from(goes);
-            !goes
+            same_major && (new.state == State::Active || entry.state == State::Pending)
         });
+        self.replaced.extend(goes.map(|Entry { name, version, manifest, .. }| Replaced { name, version, manifest }));
+        self.replaced.retain(|was| was.name != new.name || was.version != new.version);
+        let too_many =
+            self.replaced.iter().filter(|was| was.name == new.name).count().saturating_sub(REPLACED_COUNT_MAX);
+        self.replaced.extract_if(.., |was| was.name == new.name).take(too_many).for_each(drop);
         self.plugin.push(new);
     }
 

@@ -258,9 +258,8 @@ async fn damaged_files_are_named_and_the_rest_is_imported() {
         let [UnreadLine::File(unread)] = &imported.unread[..] else { panic!("{reason}: {:?}", imported.unread) };
         assert!(unread.kind == kind && unread.reason.contains(reason), "{unread:?}");
         assert_eq!(imported.lacking.len(), lacking, "{:?}", imported.lacking);
-        let without: Vec<_> = inner(&text).into_iter().filter(|line| !line.starts_with("{\"unread\":")).collect();
-        let again: Vec<_> = inner(&again).into_iter().filter(|line| !line.starts_with("{\"unread\":")).collect();
-        assert_eq!(without.len(), again.len() + broken, "{reason}: all else is there");
+        let count = |text: &str| inner(text).into_iter().filter(|line| !line.starts_with("{\"unread\":")).count();
+        assert_eq!(count(&text), count(&again) + broken, "{reason}: all else is there");
     };
     fn first(folder: std::path::PathBuf) -> std::path::PathBuf {
         files_below(&folder).into_iter().min().unwrap()
