@@ -31,7 +31,7 @@ fn everybody_may_read_whatever_the_umask_is() {
     let (from, to) = (open(folder.path().join("from")), open(granted.clone()));
     let items = directory_items(&from, &mut budget.listing(), &Walk::all()).unwrap();
     let stop = AtomicBool::new(false);
-    let target = Target { directory: &to, depth: 0, budget: &budget, hashed: None, stop: &stop };
+    let target = Target { directory: &to, depth: 0, budget: &budget, hashed: None, stays: true, stop: &stop };
     copy(Source::Directory(&from), &items, &target).unwrap();
     rustix::process::umask(before);
 

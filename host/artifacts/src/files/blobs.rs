@@ -92,7 +92,7 @@ pub fn export(blobs: &dyn Blobs, tree: &Tree, artifact: &str, destination: &Path
     let budget = Budget::unlimited();
     let items = walk::tree_items(tree, "", &mut budget.listing(), &Walk::all())?;
     let stop = AtomicBool::new(false);
-    let target = Target { directory: &directory, depth: 0, budget: &budget, hashed: None, stop: &stop };
+    let target = Target { directory: &directory, depth: 0, budget: &budget, hashed: None, stays: false, stop: &stop };
     copy::copy(Source::Blobs { blobs, artifact, directory: "" }, &items, &target)
 }
 

@@ -19,6 +19,7 @@ use super::hashed::Hashed;
 use super::quota::{Budget, FileQuota};
 use super::tree::{Entry, Node, Tree, TreeError};
 use super::walk::{self, Item, ItemKind, Origin, Walk};
+use super::writeback;
 use pipewright_base::Digest;
 use pipewright_base::memory::HostMemory;
 use rustix::io::Errno;
@@ -58,7 +59,14 @@ impl MadeOutput {
         let directory = Dir::open_ambient_dir(&folder, ambient_authority()).map_err(open)?;
         let budget = Budget::new(quota.clone(), HostMemory::alone(LISTING_BYTES_MAX), Floor::of_disks());
         let (hashed, stop) = (Arc::new(Hashed::default()), AtomicBool::new(false));
-        let target = Target { directory: &directory, depth: 0, budget: &budget, hashed: Some(&hashed), stop: &stop };
+        let target = Target {
+            directory: &directory,
+            depth: 0,
+            budget: &budget,
+            hashed: Some(&hashed),
+            stays: true,
+            stop: &stop,
+        };
         unzip(archive, &target).map_err(of_file)?;
         Ok(Self { name: name.to_owned(), directory: folder, hashed })
     }
@@ -156,6 +164,7 @@ fn take_file(item: &Item, top: &Dir, hashed: &Hashed, into: &dyn Blobs, buffer: 
             if read != size {
                 return Err(FileError::broken(format!("{} changed while it was taken in", item.path)));
             }
+            writeback::begin(&file);
             digest
         }
     };

@@ -17,6 +17,7 @@ use super::hashed::Hashed;
 use super::paths;
 use super::quota::Budget;
 use super::walk::{Item, ItemKind, Origin};
+use super::writeback;
 use pipewright_base::{Digest, Hasher};
 use rustix::io::Errno;
 
@@ -55,6 +56,8 @@ pub struct Target<'a> {
     pub budget: &'a Arc<Budget>,
     /// Takes the digests, where they are wanted.
     pub hashed: Option<&'a Hashed>,
+    /// Whether what is written is going to be made durable, so that the disk may begin with it at once.
+    pub stays: bool,
     /// Set when nobody waits for the result any more.
     pub stop: &'a AtomicBool,
 }
@@ -201,6 +204,9 @@ pub fn write_file(
     }
     if let (Some(hashed), Some(digest)) = (target.hashed, digest) {
         hashed.finish(inode, digest, bytes);
+    }
+    if target.stays {
+        writeback::begin(&to);
     }
     Ok(bytes)
 }

@@ -25,6 +25,7 @@ mod stat;
 mod tests;
 mod tree;
 mod walk;
+mod writeback;
 
 pub use self::archive::{ZipOfTree, unzip, zip};
 pub use self::area::{Area, Open, OpenFile, Opened, Role};

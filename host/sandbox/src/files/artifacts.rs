@@ -405,6 +405,7 @@ impl<'a> Into<'a> {
             depth: self.depth,
             budget: &shared.budget,
             hashed: (self.area.role == Role::Output).then_some(&*self.area.hashed),
+            stays: !matches!(self.area.role, Role::Scratch | Role::Left),
             stop: &shared.stop,
         }
     }
