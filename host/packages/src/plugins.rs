@@ -244,7 +244,8 @@ impl Plugins {
         if let Some(plugin) = self.loaded().get(digest) {
             return Some(plugin);
         }
-        let plugin = self.loaded_from(sandbox, self.component(&digest.parse().ok()?)?.to_vec().into()).await;
+        // In a box: it is large, and seldom needed.
+        let plugin = Box::pin(self.loaded_from(sandbox, self.component(&digest.parse().ok()?)?.to_vec().into())).await;
         let plugin = plugin.inspect_err(|error| tracing::error!("plugin {digest}: {error}")).ok()?;
         self.loaded().put(digest, plugin.clone());
         Some(plugin)

@@ -267,7 +267,7 @@ impl SandboxActions {
             log.log(Level::Warn, &deprecated);
         }
         let build = match builds::is_build(&id) {
-            true => match self.build(pipeline, &run, &mut grants, &log).await {
+            true => match Box::pin(self.build(pipeline, &run, &mut grants, &log)).await {
                 Ok(build) => Some(build),
                 Err(message) => return Report::failed(FailureType::SystemUnavailable, message),
             },
@@ -284,7 +284,7 @@ impl SandboxActions {
             folder,
             log,
         };
-        let calls = self.calls(pipeline, &run, work);
+        let calls = Box::pin(self.calls(pipeline, &run, work));
         match build {
             Some(build) => build.carry_out(calls).await,
             None => calls.await,
@@ -333,13 +333,13 @@ impl SandboxActions {
                 let saved = std::mem::take(&mut end.saved);
                 let outcome = self.report(pipeline, run, end, &limits.files).await.outcome;
                 if let machine::Outcome::Succeeded(_) = outcome {
-                    self.keep_caches(pipeline, run, saved, &log).await;
+                    Box::pin(self.keep_caches(pipeline, run, saved, &log)).await;
                 }
                 break outcome;
             };
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
             let refused = started.clone();
-            match self.run_program(pipeline, run, started, &folder, written).await {
+            match Box::pin(self.run_program(pipeline, run, started, &folder, written)).await {
                 Ok((how, bytes)) => (ended, written) = (Some(how), bytes),
                 Err(failed) => break failed.outcome,
             }
@@ -350,7 +350,7 @@ impl SandboxActions {
         let report = Report { outcome, usage };
         folder.remove().await;
         if let Some(keeper) = keeper {
-            self.recordings.keep(run, keeper, &report).await;
+            Box::pin(self.recordings.keep(run, keeper, &report)).await;
         }
         report
     }

@@ -154,13 +154,14 @@ impl Sandbox {
     /// Calls a plugin, on the threads of the sandbox. Dropping the future stops the plugin, at the latest at its next epoch.
     pub async fn call(&self, plugin: &Plugin, call: Call) -> CallEnd {
         let (sandbox, plugin) = (self.clone(), plugin.clone());
-        let called = self.0.guests.run(async move {
+        // In a box: it is large, and would be copied each time that it is handed on.
+        let called = Box::pin(async move {
             match sandbox.code(&plugin.loaded).await {
                 Ok(code) => sandbox.call_here(&plugin, &code, call).await,
                 Err(error) => CallEnd::failed(anyhow::Error::from(error)),
             }
         });
-        called.await.unwrap_or_else(|| CallEnd::failed(anyhow::anyhow!("the sandbox was closed")))
+        self.0.guests.run(called).await.unwrap_or_else(|| CallEnd::failed(anyhow::anyhow!("the sandbox was closed")))
     }
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {

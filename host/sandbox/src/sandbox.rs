@@ -207,7 +207,7 @@ impl Sandbox {
         let gone =
             || anyhow::anyhow!("it is not in the compile cache any more; add the plugin again, or start the host anew");
         let kept = digest.clone();
-        let code = self.cached(digest, move |shared, entry| shared.keep(&kept, &entry)).await?;
+        let code = Box::pin(self.cached(digest, move |shared, entry| shared.keep(&kept, &entry))).await?;
         code.ok_or_else(|| LoadError::Host(gone()))
     }
 
