@@ -30,6 +30,7 @@ mod languages;
 mod mistakes;
 mod notifications;
 mod packages;
+mod promises;
 mod pushes;
 mod quarantine;
 mod quickstart;
