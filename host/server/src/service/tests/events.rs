@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::builds;
 use super::executions::answer;
+use super::rules::conditional;
 use super::world::{A, Deed, World, context, gated, pipeline, text, words};
 use crate::service::events::{self, Feed, FeedEvent, From};
 use crate::service::{executions, pipelines, projects};
@@ -96,6 +97,9 @@ fn an_event_has_eventbridge_s_shape() {
     }
     let made = heard.iter().find(|told| short(told) == "Action Make SUCCEEDED").unwrap();
     assert_eq!(made.event["detail"]["output-artifacts"], json!([{ "name": "Site" }]));
+    let cause = |told: &FeedEvent| told.event["detail"]["cause"].clone();
+    let asked = json!({ "by": "arn:aws:iam::000000000000:user/ada", "request": "request-1", "from": "api" });
+    assert_eq!((cause(&heard[0]), &cause(made)["from"]), (asked, &json!("action")));
     let action_type = json!({ "owner": "Custom", "provider": "Make", "category": "Build", "version": "1" });
     assert_eq!(made.event["detail"]["type"], action_type);
     let started = heard.iter().find(|told| short(told) == "Action Make STARTED").unwrap();
@@ -131,6 +135,37 @@ fn who_answered_an_approval_is_told() {
     assert_eq!((&event["source"], &detail["execution-id"]), (&json!("pipewright"), &json!(execution)));
     assert_eq!((&detail["by"], &detail["summary"]), (&json!("arn:aws:iam::000000000000:user/ada"), &json!("too late")));
     assert_eq!(short(&heard[at + 1]), "Action Ask FAILED");
+}
+
+#[test]
+fn conditions_and_rules_are_told_as_pipewrights_own() {
+    let world = World::new();
+    world.script.does("Window", Deed::Object("too late"));
+    world.ok(A, pipelines::create, json!({ "pipeline": conditional("beforeEntry", "FAIL", &["Window"]) }));
+    let execution = world.newest(A, "site");
+    world.ended(A, "site", &execution);
+    let heard = world.heard(&mut world.feed(Some("site"), From::Start));
+    let own: Vec<&Value> =
+        heard.iter().map(|told| &told.event).filter(|event| event["source"] == "pipewright").collect();
+    let kinds = own.iter().map(|event| format!("{} {}", text(&event["detail-type"]), text(&event["detail"]["state"])));
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        [
+            "Pipewright Condition Execution State Change STARTED",
+            "Pipewright Rule Execution State Change STARTED",
+            "Pipewright Rule Execution State Change FAILED",
+            "Pipewright Condition Execution State Change FAILED",
+        ]
+    );
+    for event in &own {
+        assert_eq!((&event["account"], &event["detail"]["execution-id"]), (&json!("000000000000"), &json!(execution)));
+        assert_eq!((&event["detail"]["stage"], &event["resources"]), (&json!("Build"), &heard[0].event["resources"]));
+    }
+    let rule = &own[2]["detail"];
+    assert_eq!(
+        (&rule["rule"], &rule["execution-result"]["external-execution-summary"]),
+        (&json!("Window"), &json!("too late"))
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn rule(name: &str) -> Value {
 }
 
 /// A pipeline whose stage `Build` has a condition of that kind and result with these rules.
-fn conditional(gate: &str, result: &str, names: &[&str]) -> Value {
+pub fn conditional(gate: &str, result: &str, names: &[&str]) -> Value {
     let mut declaration = pipeline("site");
     let rules: Vec<_> = names.iter().map(|name| rule(name)).collect();
     declaration["stages"][1][gate] = json!({ "conditions": [{ "result": result, "rules": rules }] });
