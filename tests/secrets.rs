@@ -308,6 +308,7 @@ fn nobody_gets_a_secret_by_naming_it() {
         ("http", of("secrets.db = { store = \"db:password\", hosts = [\"example.com\"] }")),
         ("gone", of("secrets.gone = { store = \"gone\", commands = true }")),
         ("short", of("secrets.db = { store = \"db\", commands = true }")),
+        ("old", of("secrets.db = { store = \"db:password::1\", commands = true }")),
         ("plain", of("secrets.db = { store = \"db\", commands = true }")),
     ];
     let world = World::new(&pipelines.each_ref().map(|(name, grants)| (*name, grants.as_str())));
@@ -326,6 +327,8 @@ fn nobody_gets_a_secret_by_naming_it() {
     check("http", "db:password", denied);
     check("gone", "gone", "there is no secret \\\"gone\\\" in the store of the pipeline's account");
     check("short", "db:user", "has fewer than 8 characters");
+    world.run(&["secret", "remove", "db", "--only", "1"]).check(0, &[]);
+    check("old", "db:password::1", "there is no such version; kept are 2");
     // A variable without the type is a text.
     let mut plain = commands("Use", &["echo \"<$TOKEN>\""]);
     plain["environmentVariables"] = json!([{ "name": "TOKEN", "value": "db:password" }]);
