@@ -128,7 +128,7 @@ fn an_action_finds_what_it_kept_itself() {
         };
         let rule = |(name, word): &(&str, &str)| {
             let id = json!({ "category": "Rule", "owner": "AWS", "provider": "VariableCheck", "version": "1" });
-            let settings = json!({ "Variable": format!("#{{{name}.found}}"), "Operator": "CONTAINS", "Value": word });
+            let settings = json!({ "Variable": format!("#{{{name}.Found}}"), "Operator": "CONTAINS", "Value": word });
             json!({ "name": name, "ruleTypeId": id, "configuration": settings })
         };
         let last = action("Approval", "AWS", "Manual", "Check");

@@ -380,6 +380,22 @@ phases:
     check_hidden("what the server says", told.as_bytes());
 }
 
+/// It is not pinned with the execution.
+#[test]
+fn a_retry_has_what_was_set_since() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let grants = format!("[action.\"Use/Use\"]\n{COMMANDS}\nsecrets.db = {{ store = \"db\", commands = true }}\n");
+    let world = World::new(&[("again", &grants)]);
+    let told = world.whole("again", &[with_token(commands("Use", &["test ${#TOKEN} = 16"]), "db:password")]);
+    assert!(told.contains("exit status 1"), "{told}");
+    world.set("db", &json!({ "password": "a third password" }).to_string());
+    world.run(&["retry", "again"]).check(0, &["Use of "]);
+    let told = world.told("again");
+    assert!(told.contains("Use/Use\tSucceeded"), "{told}");
+}
+
 /// But in `credentials`, from which users' tools take it.
 #[test]
 fn the_secret_of_an_access_key_is_in_no_file_of_the_store_and_in_no_export() {

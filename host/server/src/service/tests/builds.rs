@@ -73,6 +73,7 @@ fn a_project_is_read_back_as_it_was_made() {
 
 #[test]
 fn what_cannot_be_a_project_is_not_made() {
+    assert_eq!(Quotas::default().projects, 1000);
     let world = World::with(Quotas { projects: 1, ..Quotas::default() });
     let refused = |change: fn(&mut Value), expected: &str| {
         let error = format!("ValidationException: {expected}");

@@ -8,7 +8,7 @@ use super::executions::answer;
 use super::rules::conditional;
 use super::world::{A, Deed, World, context, gated, pipeline, text, words};
 use crate::service::events::{self, Feed, FeedEvent, From};
-use crate::service::{executions, pipelines, projects};
+use crate::service::{executions, pipelines, projects, state};
 
 impl World {
     fn feed(&self, name: Option<&str>, from: From<'_>) -> Feed {
@@ -166,6 +166,36 @@ fn conditions_and_rules_are_told_as_pipewrights_own() {
         (&rule["rule"], &rule["execution-result"]["external-execution-summary"]),
         (&json!("Window"), &json!("too late"))
     );
+}
+
+/// A stage that is skipped has a state of its own; what is done to a pipeline itself is no event of an execution.
+#[test]
+fn states_are_codepipelines_and_what_has_none_is_not_told() {
+    let world = World::new();
+    world.script.does("Window", Deed::Object("not today"));
+    let declared = json!({ "pipeline": conditional("beforeEntry", "SKIP", &["Window"]) });
+    world.ok(A, pipelines::create, declared.clone());
+    let first = world.newest(A, "site");
+    world.ended(A, "site", &first);
+    let inbound = json!({ "pipelineName": "site", "stageName": "Build", "transitionType": "Inbound", "reason": "no" });
+    world.ok(A, state::disable_transition, inbound.clone());
+    world.ok(A, state::enable_transition, inbound);
+    world.ok(A, pipelines::update, declared);
+    let skipped = [
+        "Pipeline site STARTED",
+        "Stage Source STARTED",
+        "Action Source STARTED",
+        "Action Source SUCCEEDED",
+        "Stage Source SUCCEEDED",
+        "Stage Build STARTED",
+        "Condition Build STARTED",
+        "Rule Build STARTED",
+        "Rule Build FAILED",
+        "Condition Build FAILED",
+        "Stage Build SKIPPED",
+        "Pipeline site SUCCEEDED",
+    ];
+    assert_eq!(world.heard(&mut world.feed(Some("site"), From::Start)).iter().map(short).collect::<Vec<_>>(), skipped);
 }
 
 #[test]
