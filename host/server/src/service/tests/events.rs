@@ -199,6 +199,27 @@ fn states_are_codepipelines_and_what_has_none_is_not_told() {
 }
 
 #[test]
+fn attempts_count_the_retries() {
+    let world = World::new();
+    world.script.does("Make", Deed::Fail("no such target"));
+    let execution = world.create(A, "site");
+    world.script.succeeds("Make");
+    let retry = json!({
+        "pipelineName": "site", "stageName": "Build", "pipelineExecutionId": execution, "retryMode": "FAILED_ACTIONS",
+    });
+    world.ok(A, executions::retry_stage, retry);
+    world.ended(A, "site", &execution);
+    let heard = world.heard(&mut world.feed(Some("site"), From::Start));
+    let attempts = |of: &str| {
+        let told = heard.iter().map(|told| (short(told), &told.event["detail"]["pipeline-execution-attempt"]));
+        let told = told.filter_map(|(words, attempt)| Some(format!("{} {attempt}", words.strip_prefix(of)?)));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(attempts("Pipeline site "), ["STARTED 1.0", "FAILED 1.0", "RESUMED 2.0", "SUCCEEDED 2.0"]);
+    assert_eq!(attempts("Stage Build "), ["STARTED 0.0", "FAILED 0.0", "RESUMED 1.0", "SUCCEEDED 1.0"]);
+}
+
+#[test]
 fn whoever_comes_back_with_a_cursor_misses_nothing() {
     let world = World::new();
     world.create(A, "site");
