@@ -148,4 +148,8 @@ fn another_account_is_told_no_place_of_the_host() {
         "ValidationException: no execution can start: the grants of the pipeline cannot be read; those who run the host find the \
          reason in its log",
     );
+    std::fs::write(world.secret_keys(), "no key").unwrap();
+    let (of_host, told) = (world.put_secret(A, "db", "value").unwrap_err(), world.put_secret(B, "db", "value"));
+    assert!(of_host.contains(&world.secret_keys().display().to_string()), "{of_host}");
+    assert!(told.as_ref().is_err_and(|told| told.starts_with("host: ")), "a client hears nothing of it: {told:?}");
 }
