@@ -256,7 +256,7 @@ fn a_build_is_stopped_at_once() {
 #[test]
 fn builds_of_a_project_are_numbered_whoever_started_them() {
     let world = World::new();
-    let begin = async |id: &str| {
+    let begin = |id: &'static str| {
         let build = Build {
             id: id.to_owned(),
             project: id.split_once(':').unwrap().0.to_owned(),
@@ -269,14 +269,15 @@ fn builds_of_a_project_are_numbered_whoever_started_them() {
             started: 1,
             was_stopped: false,
         };
-        world.service.host.actions.builds.begin(A, build, &context(A).cause).await.unwrap().number
+        let (builds, cause) = (&world.service.host.actions.builds, context(A).cause);
+        async move { builds.begin(A, build, &cause).await.unwrap().number }
     };
     world.ok(A, projects::create, project("site"));
     assert_eq!(world.run(async { [begin("site:a").await, begin("other:b").await, begin("site:a").await] }), [1, 1, 1]);
     let started = world.ok(A, builds::start, json!({ "projectName": "site" }));
     assert_eq!(started["build"]["buildNumber"], 2);
     // Of those at once, each has its own.
-    let mut numbers = world.run(async { futures::future::join_all(["site:c", "site:d", "site:e"].map(&begin)).await });
+    let mut numbers = world.run(async { futures::future::join_all(["site:c", "site:d", "site:e"].map(begin)).await });
     numbers.sort_unstable();
     assert_eq!((numbers, world.run(begin("site:a"))), (vec![3, 4, 5], 1));
     world.ok(A, projects::delete, json!({ "name": "site" }));
