@@ -92,7 +92,7 @@ fn a_resolved_configuration_has_a_limit() {
         assert_eq!(errors(&machine.report(success(bytes))).first().map(String::as_str), error);
     };
     check(MAX, None);
-    check(MAX + 1, Some("ConfigurationError: the resolved configuration is larger than 102400 bytes"));
+    check(MAX + 1, Some("ConfigurationError: T/B: the resolved configuration is larger than 102400 bytes"));
 }
 
 #[test]

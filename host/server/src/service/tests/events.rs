@@ -172,8 +172,10 @@ fn conditions_and_rules_are_told_as_pipewrights_own() {
 #[test]
 fn states_are_codepipelines_and_what_has_none_is_not_told() {
     let world = World::new();
-    world.script.does("Window", Deed::Object("not today"));
-    let declared = json!({ "pipeline": conditional("beforeEntry", "SKIP", &["Window"]) });
+    world.script.does("Make", Deed::Fail("no such target"));
+    let mut declared = json!({ "pipeline": pipeline("site") });
+    declared["pipeline"]["stages"][1]["onFailure"] = json!({ "result": "SKIP" });
+    declared["pipeline"]["pipelineType"] = json!("V2");
     world.ok(A, pipelines::create, declared.clone());
     let first = world.newest(A, "site");
     world.ended(A, "site", &first);
@@ -188,10 +190,8 @@ fn states_are_codepipelines_and_what_has_none_is_not_told() {
         "Action Source SUCCEEDED",
         "Stage Source SUCCEEDED",
         "Stage Build STARTED",
-        "Condition Build STARTED",
-        "Rule Build STARTED",
-        "Rule Build FAILED",
-        "Condition Build FAILED",
+        "Action Make STARTED",
+        "Action Make FAILED",
         "Stage Build SKIPPED",
         "Pipeline site SUCCEEDED",
     ];

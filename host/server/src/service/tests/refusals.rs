@@ -12,7 +12,7 @@ const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 impl World {
     /// Everything that is kept, each by the number of its last commit.
-    fn kept(&self) -> Vec<(Aggregate, u64)> {
+    fn commits(&self) -> Vec<(Aggregate, u64)> {
         let store = &self.service.exported.store;
         self.run(async {
             let mut kept = Vec::new();
@@ -32,11 +32,11 @@ fn a_refused_input_has_changed_nothing() {
     let execution = world.newest(A, "site");
     world.token(A, "site", &execution);
     world.ok(A, projects::create, builds::project("app"));
-    let before = world.kept();
+    let before = world.commits();
     let check = |class: &str, asked: Result<Value, ServiceError>| {
         let told = words(&asked.expect_err(class));
         assert!(told.starts_with(&format!("{class}: ")), "{class}: {told}");
-        assert_eq!(world.kept(), before, "{told}");
+        assert_eq!(world.commits(), before, "{told}");
     };
     let of = |more: Value| {
         let mut input = json!({ "pipelineName": "site", "pipelineExecutionId": execution, "stageName": "Gate" });
