@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use pipewright_server::api::{OPERATIONS, ROUTES, Resource, Route};
 use pipewright_server::connections::{Bounds, raise_open_files};
 use serde_json::{Value, json};
