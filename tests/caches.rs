@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::run::{Ended, Home, action, pipeline};
 use crate::tools;
@@ -112,4 +112,38 @@ fn builds_of_a_folder_keep_a_cache() {
     symlink("version.txt", home.path("code/link")).unwrap();
     home.run(&["build", "code", "--data", "data"]).check(0, &["nothing", ") is kept"]);
     home.run(&["build", "code", "--data", "data"]).check(0, &[") is used", "version 1"]);
+}
+
+/// Of any action but a build, each has its own.
+#[test]
+fn an_action_finds_what_it_kept_itself() {
+    let home = Home::new();
+    home.write("code/a.txt", "");
+    fs::write(home.path("reach.wasm"), pipewright_guests::get("reach")).unwrap();
+    let run = |found: &[(&str, &str)]| {
+        let reach = |(name, _): &(&str, &str)| {
+            let mut reach = action("Invoke", "Custom", "Reach", name);
+            (reach["configuration"], reach["namespace"]) = (json!({ "Capability": "caches" }), json!(name));
+            reach
+        };
+        let rule = |(name, word): &(&str, &str)| {
+            let id = json!({ "category": "Rule", "owner": "AWS", "provider": "VariableCheck", "version": "1" });
+            let settings = json!({ "Variable": format!("#{{{name}.Found}}"), "Operator": "CONTAINS", "Value": word });
+            json!({ "name": name, "ruleTypeId": id, "configuration": settings })
+        };
+        let last = action("Approval", "AWS", "Manual", "Check");
+        let actions: Vec<Value> = found.iter().map(reach).chain([last]).collect();
+        let mut declaration: Value = serde_json::from_str(&pipeline(&actions)).unwrap();
+        let rules: Vec<Value> = found.iter().map(rule).collect();
+        let condition = json!({ "conditions": [{ "result": "FAIL", "rules": rules }] });
+        (declaration["pipelineType"], declaration["stages"][actions.len()]["beforeEntry"]) = (json!("V2"), condition);
+        home.write("pipeline.json", &declaration.to_string());
+        let grant = |(name, _): &(&str, &str)| format!("[action.\"{name}/{name}\"]\n{CACHE_GRANT}");
+        home.write("grants.toml", &found.iter().map(grant).collect::<String>());
+        let arguments = ["run", "pipeline.json", "--source", "Source=code", "--grants", "grants.toml"];
+        home.run(&[&arguments[..], &["--plugin", "reach.wasm", "--approve", "--data", "data"]].concat()).check(0, &[]);
+    };
+    run(&[("One", "none")]);
+    run(&[("One", "index"), ("Two", "none")]);
+    run(&[("One", "index"), ("Two", "index")]);
 }

@@ -7,8 +7,8 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
-use pipewright_server::api::{OPERATIONS, ROUTES};
+use http::StatusCode;
+use pipewright_server::api::{OPERATIONS, ROUTES, Resource, Route};
 use pipewright_server::connections::{Bounds, raise_open_files};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -275,8 +275,14 @@ fn whoever_does_not_sign_is_refused_at_every_route() {
         }
         // What is for those who run the host is refused to whoever else signs.
         let team = World::new(&[TEAM], "true", |_| {});
-        let request = team.signed(TEAM, Method::GET, "/v1/export", &[], b"");
-        assert_eq!(team.client(TEAM).await.send(request).await.status(), StatusCode::FORBIDDEN);
+        let is_hosts = |row: &&Route| row.permission.is_some_and(|it| it.resource == Resource::Host);
+        let rows: Vec<_> = ROUTES.iter().filter(is_hosts).collect();
+        assert!(rows.iter().any(|row| row.path == "/v1/export"));
+        for row in rows {
+            let (method, target) = (row.method.parse().unwrap(), row.path.replace(['{', '}'], ""));
+            let request = team.signed(TEAM, method, &target, &[], b"");
+            assert_eq!(team.client(TEAM).await.send(request).await.status(), StatusCode::FORBIDDEN, "{target}");
+        }
     });
 }
 

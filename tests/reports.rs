@@ -55,9 +55,12 @@ fn a_flaky_case_is_told_after_three_runs_of_one_revision() {
         "outputArtifacts",
         &["Results"],
     );
-    let judge = with(action("Test", "JUnit", "Unit", json!({ "FailedMax": "5" })), "inputArtifacts", &["Results"]);
-    let stages = [json!({ "name": "Make", "actions": [make] }), json!({ "name": "Test", "actions": [judge] })];
-    site.create("site", &stages).check(0, &[]);
+    let stages = |failed_max: &str| {
+        let judge = action("Test", "JUnit", "Unit", json!({ "FailedMax": failed_max }));
+        let judge = with(judge, "inputArtifacts", &["Results"]);
+        [json!({ "name": "Make", "actions": [make] }), json!({ "name": "Test", "actions": [judge] })]
+    };
+    site.create("site", &stages("5")).check(0, &[]);
     wait_until(|| site.run(&["history", "site"]).out.contains("\tSucceeded\t"));
     site.run(&["tests", "site"]).check(0, &["Test/Unit Unit: 2 cases: 2 succeeded"]);
     assert_eq!(site.json(&["tests", "site"])["flaky"], json!([]));
@@ -66,6 +69,10 @@ fn a_flaky_case_is_told_after_three_runs_of_one_revision() {
     site.run(&["start", "site", "--follow"]).check(0, &["site succeeded"]);
     let shown = site.run(&["tests", "site"]);
     shown.check(0, &["2 cases: 1 succeeded, 1 failed", "  FAILED unit waits\n      it was late\n"]);
+    // Also of an action that fails by it.
+    site.create("slow", &stages("0")).check(0, &[]);
+    wait_until(|| site.run(&["history", "slow"]).out.contains("\tFailed\t"));
+    site.run(&["tests", "slow"]).check(0, &["2 cases: 1 succeeded, 1 failed"]);
     write_report(&site, true);
     site.run(&["start", "site", "--follow"]).check(0, &["site succeeded"]);
 

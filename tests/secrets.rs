@@ -308,6 +308,7 @@ fn nobody_gets_a_secret_by_naming_it() {
         ("http", of("secrets.db = { store = \"db:password\", hosts = [\"example.com\"] }")),
         ("gone", of("secrets.gone = { store = \"gone\", commands = true }")),
         ("short", of("secrets.db = { store = \"db\", commands = true }")),
+        ("old", of("secrets.db = { store = \"db:password::1\", commands = true }")),
         ("plain", of("secrets.db = { store = \"db\", commands = true }")),
     ];
     let world = World::new(&pipelines.each_ref().map(|(name, grants)| (*name, grants.as_str())));
@@ -326,6 +327,8 @@ fn nobody_gets_a_secret_by_naming_it() {
     check("http", "db:password", denied);
     check("gone", "gone", "there is no secret \\\"gone\\\" in the store of the pipeline's account");
     check("short", "db:user", "has fewer than 8 characters");
+    world.run(&["secret", "remove", "db", "--only", "1"]).check(0, &[]);
+    check("old", "db:password::1", "there is no such version; kept are 2");
     // A variable without the type is a text.
     let mut plain = commands("Use", &["echo \"<$TOKEN>\""]);
     plain["environmentVariables"] = json!([{ "name": "TOKEN", "value": "db:password" }]);
@@ -375,6 +378,22 @@ phases:
     world.run(&["secret", "remove", "db"]).check(0, &["db is removed"]);
     world.run(&["secret", "list"]).check(0, &[]);
     check_hidden("what the server says", told.as_bytes());
+}
+
+/// It is not pinned with the execution.
+#[test]
+fn a_retry_has_what_was_set_since() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let grants = format!("[action.\"Use/Use\"]\n{COMMANDS}\nsecrets.db = {{ store = \"db\", commands = true }}\n");
+    let world = World::new(&[("again", &grants)]);
+    let told = world.whole("again", &[with_token(commands("Use", &["test ${#TOKEN} = 16"]), "db:password")]);
+    assert!(told.contains("exit status 1"), "{told}");
+    world.set("db", &json!({ "password": "a third password" }).to_string());
+    world.run(&["retry", "again"]).check(0, &["Use of "]);
+    let told = world.told("again");
+    assert!(told.contains("Use/Use\tSucceeded"), "{told}");
 }
 
 /// But in `credentials`, from which users' tools take it.

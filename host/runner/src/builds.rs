@@ -467,6 +467,10 @@ mod tests {
         let mut told = Vec::new();
         let mut waits = Box::pin(second.turn(7, "app", Some(1), |before| told.push(before)));
         assert!(poll!(&mut waits).is_pending());
+        // Whoever waits for a turn is in the queue, whose time is bounded.
+        builds.begun(action(1));
+        second.queued_for(Duration::ZERO).await;
+        assert!(poll!(Box::pin(first.queued_for(Duration::ZERO))).is_pending());
         // Another project, another account and a project without a limit have turns of their own.
         for (account, project, limit) in [(7, "web", Some(1)), (8, "app", Some(1)), (7, "app", None)] {
             third.turn(account, project, limit, |_| panic!("{account} {project} waits")).await;

@@ -124,3 +124,35 @@ fn below(top: &Path, masks: &Masks) -> io::Result<Option<String>> {
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{NamedValue, Status, Tested};
+
+    /// Of files a test goes over real builds (`tests/secrets.rs`).
+    #[test]
+    fn a_secret_is_found_wherever_an_answer_has_it() {
+        const SECRET: &str = "correct horse";
+        let masks = Masks::of([SECRET]);
+        let report = |name: &str, value: &str| {
+            let variables = vec![NamedValue { name: name.to_owned(), value: value.to_owned() }];
+            Report { summary: Some(SECRET.to_owned()), external_id: None, variables, links: Vec::new() }
+        };
+        let tested = |name: &str, message: Option<&str>| {
+            let message = message.map(str::to_owned);
+            let case = TestCase { name: name.to_owned(), status: Status::Failed, message, place: None };
+            Outcome::Tested(Tested { report: report("Key", "value"), cases: vec![case] })
+        };
+        let check = |outcome: &Outcome, place: Option<&str>| {
+            assert_eq!(of_outcome(outcome, &masks).as_deref(), place, "{outcome:?}");
+        };
+        // A summary is only shown, and masked.
+        check(&Outcome::Built(report("Key", "value")), None);
+        check(&Outcome::Built(report("Key", "the correct horse")), Some("the output variable Key"));
+        check(&Outcome::Invoked(report("Key", "636f727265637420686f727365")), Some("the output variable Key"));
+        check(&tested("adds", Some("1 is not 2")), None);
+        check(&tested("correct horse", None), Some("the report"));
+        check(&tested("adds", Some("it was correct horse")), Some("the report"));
+    }
+}

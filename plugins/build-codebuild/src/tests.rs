@@ -236,6 +236,18 @@ fn the_cases_of_reports() {
     check("1", &[("s a", Told::Passed), ("s b", Told::Failed)], "Build terminated with state: FAILED. Phase: BUILD");
 }
 
+#[test]
+fn what_is_no_report_fails_nothing() {
+    let check = |reports: &[(&str, &str)], said: &str| {
+        let buildspec = REPORTED.replace("STATUS", "0");
+        let files = [&[("buildspec.yml", buildspec.as_str())], reports].concat();
+        let (host, report) = build(Host::new().input("Source", &files), settings);
+        assert!(report.is_ok() && host.log().contains(said), "{report:?}\n{}", host.log());
+    };
+    check(&[("results/unit.xml", "<testsuite")], "Report unit: unit.xml: ");
+    check(&[("results/other.txt", "")], "Report unit: no matching");
+}
+
 /// In one job, and in the next one after a failure.
 #[test]
 fn what_a_command_finds_of_the_one_before() {

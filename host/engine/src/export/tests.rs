@@ -123,6 +123,29 @@ async fn an_export_beside_running_pipelines_is_whole() {
     running.await.unwrap();
 }
 
+/// More is left to write than may wait for the reader, so that the export goes on for as long as it is not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_removed_while_an_export_is_written() {
+    let world = world().await;
+    let components = BlobDir::new(world.dir.path().join("components")).unwrap();
+    (0..8).for_each(|number| drop(components.put(&[number; 300_000]).unwrap()));
+    let exported = of_world(&world);
+    let one = Retention { executions_count_max: 1, ..Retention::default() };
+    let (store, artifacts) = (Arc::clone(&exported.store), Arc::clone(&exported.artifacts));
+    let keeper = Arc::new(Keeper::new(store, clock::system(), artifacts, exported.logs.clone(), one));
+    let mut pieces = Box::pin(stream(Exported { keeper: Arc::clone(&keeper), ..exported }));
+    let mut text = String::from_utf8(pieces.next().await.unwrap().unwrap().to_vec()).unwrap();
+    let mut collecting = Box::pin(keeper.collect_once());
+    assert!(futures::poll!(&mut collecting).is_pending());
+    while let Some(piece) = pieces.next().await {
+        text += std::str::from_utf8(&piece.unwrap()).unwrap();
+    }
+    assert!(collecting.await.unwrap().executions > 0, "it goes on then");
+    let (imported, again) = import_and_export(&text).await;
+    assert_eq!(inner(&text), inner(&again));
+    assert_eq!(imported.artifacts, 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_whole_is_not_imported() {
     let world = World::new().await;

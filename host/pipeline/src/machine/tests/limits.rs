@@ -79,6 +79,22 @@ fn output_variables_have_limits_for_the_action_and_for_the_execution() {
     check("S: A B C\nT: D", &[MAX, MAX, MAX], None);
 }
 
+/// Of all its values together, with their keys, however small each is.
+#[test]
+fn a_resolved_configuration_has_a_limit() {
+    const MAX: usize = (CONFIGURATION_BYTES_MAX - "OneTwo".len()) / 2;
+    let check = |bytes: usize, error: Option<&str>| {
+        let mut declaration = pipeline("S: A=a\nT: B{One:#{a.Key}}");
+        let configuration = &mut Arc::make_mut(&mut declaration).stages[1].actions[0].configuration;
+        configuration.get_or_insert_default().insert("Two".to_owned(), "#{a.Key}".to_owned());
+        let mut machine = Machine::created(declaration);
+        machine.submit(InputKind::Start(StartRequest::default())).expect("started");
+        assert_eq!(errors(&machine.report(success(bytes))).first().map(String::as_str), error);
+    };
+    check(MAX, None);
+    check(MAX + 1, Some("ConfigurationError: T/B: the resolved configuration is larger than 102400 bytes"));
+}
+
 #[test]
 fn a_continuation_has_a_limit() {
     let check = |bytes: usize, error: Option<&str>| {

@@ -124,3 +124,35 @@ fn a_stage_that_failed_is_skipped_where_it_says_so() {
         "#]],
     );
 }
+
+/// What could not be judged is otherwise as what did not pass: what it guards is not left as it is.
+#[test]
+fn a_condition_that_could_not_be_judged_rolls_back_as_one_that_failed() {
+    check(
+        "Source: Src
+         Build: Compile
+         success ROLLBACK: Alarm",
+        ". start A
+         . ok A Source/Src
+         . ok A Build/Compile
+         . yes A Build/Alarm
+         . start B
+         . ok B Source/Src
+         . ok B Build/Compile
+         fail B Build/Alarm no-answer
+         load B",
+        expect![[r#"
+            > fail B Build/Alarm no-answer
+              B/Build/Alarm FAILED JobFailed: no-answer
+              B/Build on-success Errored
+              load A for B
+            > load B
+              B/Build FAILED
+              B FAILED: The success condition of stage Build failed; it is rolled back to the pipeline execution A
+              C STARTED
+              C/Build STARTED
+              C/Build/Compile STARTED
+              run C/Build/Compile call 1 attempt 1
+        "#]],
+    );
+}

@@ -159,6 +159,31 @@ mod tests {
         check(&[], None);
     }
 
+    fn other() -> String {
+        "other".to_owned()
+    }
+
+    #[test]
+    fn a_case_is_the_same_one_where_all_its_names_are() {
+        let check = |change: fn(&mut ActionResults, &mut Case), is_same: bool| {
+            let good = actions(&[("it", Status::Succeeded)]);
+            let mut bad = actions(&[("it", Status::Failed)]);
+            let Content::Tests(mut tests) = bad[0].reports[0].content.clone() else { unreachable!() };
+            change(&mut bad[0], &mut tests.cases[0]);
+            bad[0].reports[0].content = Content::Tests(tests);
+            let runs = [&good, &bad].map(|actions| Run::of(Some("a".to_owned()), actions));
+            assert_eq!(flaky(&runs, &bad).len(), usize::from(is_same));
+        };
+        check(|_, _| {}, true);
+        check(|_, case| case.message = "why".to_owned(), true);
+        check(|action, _| action.stage_name = other(), false);
+        check(|action, _| action.action_name = other(), false);
+        check(|action, _| action.reports[0].name = other(), false);
+        check(|_, case| case.test_suite_name = other(), false);
+        check(|_, case| case.prefix = other(), false);
+        check(|_, case| case.name = other(), false);
+    }
+
     #[test]
     fn a_case_that_is_not_shown_is_not_told() {
         let runs = [Status::Succeeded, Status::Failed].map(|it| Run::of(Some("a".to_owned()), &actions(&[("it", it)])));

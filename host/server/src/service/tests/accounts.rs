@@ -1,5 +1,6 @@
 //! Accounts apart: whatever one asks for, it neither sees nor changes what is another's.
 
+use pipewright_pipeline::machine::{Event, ExecutionState};
 use serde_json::{Value, json};
 
 use super::world::{A, B, C, Deed, UNREADABLE, World, context, gated, pipeline, words};
@@ -86,23 +87,25 @@ fn the_events_of_an_account_are_its_own() {
     let world = World::new();
     world.create(A, "mine");
     world.create(B, "theirs");
-    let seen = |account| {
+    let seen = |account, from: events::From<'_>| {
         let mut seen = Vec::new();
-        let mut feed = world.run(events::of_account(&world.service, &context(account), events::From::Start)).unwrap();
+        let mut feed = world.run(events::of_account(&world.service, &context(account), from)).unwrap();
         while let Some(told) = world.run(async { futures::FutureExt::now_or_never(feed.event()) }) {
-            seen.push(told.unwrap().unwrap().event);
+            seen.push(told.unwrap().unwrap());
         }
         seen
     };
-    for (account, name) in [(A, "mine"), (B, "theirs")] {
-        let events = seen(account);
-        assert!(!events.is_empty());
-        for event in events {
-            assert_eq!(event["account"], format!("{account:012}"));
-            assert_eq!(event["detail"]["pipeline"], name);
+    let of = |account| seen(account, events::From::Start);
+    // With another's cursor, too.
+    let cursors = [A, B].map(|account| of(account)[0].cursor.clone());
+    for (account, name, cursor) in [(A, "mine", &cursors[1]), (B, "theirs", &cursors[0])] {
+        let events = [of(account), seen(account, events::From::Cursor(cursor))];
+        for told in events.iter().inspect(|events| assert!(!events.is_empty())).flatten() {
+            assert_eq!(told.event["account"], format!("{account:012}"));
+            assert_eq!(told.event["detail"]["pipeline"], name);
         }
     }
-    assert_eq!(seen(C), [Value::Null; 0]);
+    assert!(of(C).is_empty());
 }
 
 #[test]
@@ -111,6 +114,9 @@ fn what_is_done_is_done_in_the_name_of_who_asked() {
     world.ok(C, pipelines::create, json!({ "pipeline": pipeline("site") }));
     let execution = world.newest(C, "site");
     world.ended(C, "site", &execution);
+    world.script.does("Make", Deed::Hang);
+    let stopped = world.start(C, "site");
+    world.ok(C, executions::stop, json!({ "pipelineName": "site", "pipelineExecutionId": stopped, "abandon": true }));
     let inbound = json!({ "pipelineName": "site", "stageName": "Build", "transitionType": "Inbound", "reason": "no" });
     world.ok(C, state::disable_transition, inbound);
     let principal = "arn:aws:iam::222222222222:user/ada";
@@ -118,6 +124,10 @@ fn what_is_done_is_done_in_the_name_of_who_asked() {
     assert_eq!(listed["pipelineExecutionSummaries"][0]["trigger"]["triggerDetail"], principal);
     let transition = world.state(C, "site")["stageStates"][1]["inboundTransitionState"].clone();
     assert_eq!(transition["lastChangedBy"], principal);
+    let history = world.run(world.service.host.driver.history(world.aggregate(C, "site"), 1, 1000)).unwrap();
+    let is_stop = |event: &Event| matches!(event, Event::Execution(event) if event.state == ExecutionState::Stopped);
+    let stop = history.iter().find(|entry| entry.events.iter().any(is_stop)).unwrap();
+    assert_eq!(stop.cause.as_ref().unwrap().principal.to_string(), principal);
     let arn = "arn:aws:codepipeline:us-east-1:222222222222:site";
     assert_eq!(world.ok(C, tags::list, json!({ "resourceArn": arn }))["tags"], json!([]));
 }
@@ -138,4 +148,8 @@ fn another_account_is_told_no_place_of_the_host() {
         "ValidationException: no execution can start: the grants of the pipeline cannot be read; those who run the host find the \
          reason in its log",
     );
+    std::fs::write(world.secret_keys(), "no key").unwrap();
+    let (of_host, told) = (world.put_secret(A, "db", "value").unwrap_err(), world.put_secret(B, "db", "value"));
+    assert!(of_host.contains(&world.secret_keys().display().to_string()), "{of_host}");
+    assert!(told.as_ref().is_err_and(|told| told.starts_with("host: ")), "a client hears nothing of it: {told:?}");
 }

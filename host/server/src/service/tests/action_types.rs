@@ -137,8 +137,14 @@ fn an_offer_names_accounts_that_are_there() {
         said(&["7"]),
         "ValidationException: Offer it to at most 1000 accounts, each of them 12 digits, or `*` for all"
     );
+    assert_eq!(said(&["*"; 1001]), said(&["7"]));
     assert_eq!(offer(&["222222222222"]), Ok(()));
     assert_eq!(world.providers(C, json!({})).len(), 4);
     assert_eq!(offer(&[]), Ok(()));
     assert_eq!(world.providers(C, json!({})).len(), 3);
+    // CodePipeline's own operation takes any.
+    let mut ship = world.ship(B);
+    ship["permissions"]["allowedAccounts"] = json!(["111111111111", "999999999999"]);
+    world.ok(B, action_types::update, json!({ "actionType": ship }));
+    assert_eq!(world.ship(B)["permissions"], ship["permissions"]);
 }

@@ -6,6 +6,7 @@ use super::world::{A, B, Deed, World, context, text, told, words};
 use crate::config::Quotas;
 use crate::service::{builds, pipelines, projects, quarantine, tags};
 use pipewright_pipeline::machine::Success;
+use pipewright_runner::builds::Build;
 
 pub fn project(name: &str) -> Value {
     json!({
@@ -56,6 +57,10 @@ fn a_project_is_read_back_as_it_was_made() {
     let updated = world.ok(A, projects::update, updated)["project"].take();
     assert_eq!((&updated["description"], &updated["tags"]), (&json!("Another"), &json!([])));
     assert_eq!((&updated["source"], &updated["badge"]["badgeEnabled"]), (&created["source"], &json!(true)));
+    for (limit, shown) in [(json!(3), json!(3)), (Value::Null, json!(3)), (json!(-1), Value::Null)] {
+        let updated = world.ok(A, projects::update, json!({ "name": "site", "concurrentBuildLimit": limit }));
+        assert_eq!(updated["project"]["concurrentBuildLimit"], shown, "{limit}");
+    }
     world.ok(A, projects::delete, json!({ "name": "site" }));
     world.ok(A, projects::delete, json!({ "name": "site" }));
     world.refused(
@@ -68,6 +73,7 @@ fn a_project_is_read_back_as_it_was_made() {
 
 #[test]
 fn what_cannot_be_a_project_is_not_made() {
+    assert_eq!(Quotas::default().projects, 1000);
     let world = World::with(Quotas { projects: 1, ..Quotas::default() });
     let refused = |change: fn(&mut Value), expected: &str| {
         let error = format!("ValidationException: {expected}");
@@ -244,6 +250,58 @@ fn a_build_is_stopped_at_once() {
         "ResourceNotFoundException: Build cannot be found: site:x",
     );
     assert_eq!(world.ok(A, builds::batch_get, json!({ "ids": ["site:x"] }))["buildsNotFound"], json!(["site:x"]));
+}
+
+/// As the runner does for each attempt of an action: one after a crash has the build's id, a retry another one.
+#[test]
+fn builds_of_a_project_are_numbered_whoever_started_them() {
+    let world = World::new();
+    let begin = |id: &'static str| {
+        let build = Build {
+            id: id.to_owned(),
+            project: id.split_once(':').unwrap().0.to_owned(),
+            number: 0,
+            pipeline: "p".to_owned(),
+            uid: [7; 16],
+            execution: "e".to_owned(),
+            action: Some(id.to_owned()),
+            initiator: "codepipeline/p".to_owned(),
+            started: 1,
+            was_stopped: false,
+        };
+        let (builds, cause) = (&world.service.host.actions.builds, context(A).cause);
+        async move { builds.begin(A, build, &cause).await.unwrap().number }
+    };
+    world.ok(A, projects::create, project("site"));
+    assert_eq!(world.run(async { [begin("site:a").await, begin("other:b").await, begin("site:a").await] }), [1, 1, 1]);
+    let started = world.ok(A, builds::start, json!({ "projectName": "site" }));
+    assert_eq!(started["build"]["buildNumber"], 2);
+    // Of those at once, each has its own.
+    let mut numbers = world.run(async { futures::future::join_all(["site:c", "site:d", "site:e"].map(begin)).await });
+    numbers.sort_unstable();
+    assert_eq!((numbers, world.run(begin("site:a"))), (vec![3, 4, 5], 1));
+    world.ok(A, projects::delete, json!({ "name": "site" }));
+    world.ok(A, projects::create, project("site"));
+    assert_eq!(world.run(begin("site:f")), 1);
+}
+
+#[test]
+fn a_build_ends_no_other_and_ends_with_its_project() {
+    let world = World::new();
+    world.ok(A, projects::create, project("site"));
+    world.script.does("Build", Deed::Hang);
+    let start = |more: Value| {
+        let mut input = json!({ "projectName": "site" });
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        text(&world.ok(A, builds::start, input)["build"]["id"])
+    };
+    let ids = [json!({}), json!({}), json!({ "artifactsOverride": { "type": "NO_ARTIFACTS" } })].map(start);
+    let completed = || [0, 1, 2].map(|number| shown(&world, &ids[number])["buildComplete"] == true);
+    assert_eq!(completed(), [false, false, false]);
+    world.ok(A, builds::stop, json!({ "id": ids[0] }));
+    assert_eq!(completed(), [true, false, false]);
+    world.ok(A, projects::delete, json!({ "name": "site" }));
+    assert_eq!(completed(), [true, true, true]);
 }
 
 #[test]

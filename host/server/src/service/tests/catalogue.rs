@@ -67,5 +67,6 @@ pub fn host() -> Vec<(Description, String)> {
 pub fn installed() -> Vec<(Description, String)> {
     let many = (0..12).map(|number| setting(&format!("S{number:02}"), SettingKind::List, number == 11)).collect();
     let deploy = action_type(Category::Deploy, Owner::ThirdParty, "Ship", [1, 1, 0, 0], many);
-    vec![plugin("team/ship", vec![deploy], 'c')]
+    let gate = action_type(Category::Rule, Owner::Custom, "Gate", [0, 1, 0, 0], Vec::new());
+    vec![plugin("team/ship", vec![deploy, gate], 'c')]
 }

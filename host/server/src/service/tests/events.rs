@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::builds;
 use super::executions::answer;
+use super::rules::conditional;
 use super::world::{A, Deed, World, context, gated, pipeline, text, words};
 use crate::service::events::{self, Feed, FeedEvent, From};
-use crate::service::{executions, pipelines, projects};
+use crate::service::{executions, pipelines, projects, state};
 
 impl World {
     fn feed(&self, name: Option<&str>, from: From<'_>) -> Feed {
@@ -96,6 +97,9 @@ fn an_event_has_eventbridge_s_shape() {
     }
     let made = heard.iter().find(|told| short(told) == "Action Make SUCCEEDED").unwrap();
     assert_eq!(made.event["detail"]["output-artifacts"], json!([{ "name": "Site" }]));
+    let cause = |told: &FeedEvent| told.event["detail"]["cause"].clone();
+    let asked = json!({ "by": "arn:aws:iam::000000000000:user/ada", "request": "request-1", "from": "api" });
+    assert_eq!((cause(&heard[0]), &cause(made)["from"]), (asked, &json!("action")));
     let action_type = json!({ "owner": "Custom", "provider": "Make", "category": "Build", "version": "1" });
     assert_eq!(made.event["detail"]["type"], action_type);
     let started = heard.iter().find(|told| short(told) == "Action Make STARTED").unwrap();
@@ -131,6 +135,88 @@ fn who_answered_an_approval_is_told() {
     assert_eq!((&event["source"], &detail["execution-id"]), (&json!("pipewright"), &json!(execution)));
     assert_eq!((&detail["by"], &detail["summary"]), (&json!("arn:aws:iam::000000000000:user/ada"), &json!("too late")));
     assert_eq!(short(&heard[at + 1]), "Action Ask FAILED");
+}
+
+#[test]
+fn conditions_and_rules_are_told_as_pipewrights_own() {
+    let world = World::new();
+    world.script.does("Window", Deed::Object("too late"));
+    world.ok(A, pipelines::create, json!({ "pipeline": conditional("beforeEntry", "FAIL", &["Window"]) }));
+    let execution = world.newest(A, "site");
+    world.ended(A, "site", &execution);
+    let heard = world.heard(&mut world.feed(Some("site"), From::Start));
+    let own: Vec<&Value> =
+        heard.iter().map(|told| &told.event).filter(|event| event["source"] == "pipewright").collect();
+    let kinds = own.iter().map(|event| format!("{} {}", text(&event["detail-type"]), text(&event["detail"]["state"])));
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        [
+            "Pipewright Condition Execution State Change STARTED",
+            "Pipewright Rule Execution State Change STARTED",
+            "Pipewright Rule Execution State Change FAILED",
+            "Pipewright Condition Execution State Change FAILED",
+        ]
+    );
+    for event in &own {
+        assert_eq!((&event["account"], &event["detail"]["execution-id"]), (&json!("000000000000"), &json!(execution)));
+        assert_eq!((&event["detail"]["stage"], &event["resources"]), (&json!("Build"), &heard[0].event["resources"]));
+    }
+    let rule = &own[2]["detail"];
+    assert_eq!(
+        (&rule["rule"], &rule["execution-result"]["external-execution-summary"]),
+        (&json!("Window"), &json!("too late"))
+    );
+}
+
+/// A stage that is skipped has a state of its own; what is done to a pipeline itself is no event of an execution.
+#[test]
+fn states_are_codepipelines_and_what_has_none_is_not_told() {
+    let world = World::new();
+    world.script.does("Make", Deed::Fail("no such target"));
+    let mut declared = json!({ "pipeline": pipeline("site") });
+    declared["pipeline"]["stages"][1]["onFailure"] = json!({ "result": "SKIP" });
+    declared["pipeline"]["pipelineType"] = json!("V2");
+    world.ok(A, pipelines::create, declared.clone());
+    let first = world.newest(A, "site");
+    world.ended(A, "site", &first);
+    let inbound = json!({ "pipelineName": "site", "stageName": "Build", "transitionType": "Inbound", "reason": "no" });
+    world.ok(A, state::disable_transition, inbound.clone());
+    world.ok(A, state::enable_transition, inbound);
+    world.ok(A, pipelines::update, declared);
+    let skipped = [
+        "Pipeline site STARTED",
+        "Stage Source STARTED",
+        "Action Source STARTED",
+        "Action Source SUCCEEDED",
+        "Stage Source SUCCEEDED",
+        "Stage Build STARTED",
+        "Action Make STARTED",
+        "Action Make FAILED",
+        "Stage Build SKIPPED",
+        "Pipeline site SUCCEEDED",
+    ];
+    assert_eq!(world.heard(&mut world.feed(Some("site"), From::Start)).iter().map(short).collect::<Vec<_>>(), skipped);
+}
+
+#[test]
+fn attempts_count_the_retries() {
+    let world = World::new();
+    world.script.does("Make", Deed::Fail("no such target"));
+    let execution = world.create(A, "site");
+    world.script.succeeds("Make");
+    let retry = json!({
+        "pipelineName": "site", "stageName": "Build", "pipelineExecutionId": execution, "retryMode": "FAILED_ACTIONS",
+    });
+    world.ok(A, executions::retry_stage, retry);
+    world.ended(A, "site", &execution);
+    let heard = world.heard(&mut world.feed(Some("site"), From::Start));
+    let attempts = |of: &str| {
+        let told = heard.iter().map(|told| (short(told), &told.event["detail"]["pipeline-execution-attempt"]));
+        let told = told.filter_map(|(words, attempt)| Some(format!("{} {attempt}", words.strip_prefix(of)?)));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(attempts("Pipeline site "), ["STARTED 1.0", "FAILED 1.0", "RESUMED 2.0", "SUCCEEDED 2.0"]);
+    assert_eq!(attempts("Stage Build "), ["STARTED 0.0", "FAILED 0.0", "RESUMED 1.0", "SUCCEEDED 1.0"]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod pipelines;
 mod plugins;
 mod polls;
 mod quarantine;
+mod refusals;
 mod registrations;
 mod reports;
 mod rules;

@@ -241,6 +241,9 @@ fn a_target_that_nobody_answers_for_is_waited_for() {
 fn a_host_that_starts_again_loses_nothing() {
     let clock = Simulated::new(NOW);
     let mut world = World::on(Quotas::default(), Arc::new(clock.clone()));
+    // What happened before a target was made is not told.
+    world.create(A, "before");
+    world.run(clock.advance(Duration::from_secs(1)));
     world.put_target(A, "chat", URL).unwrap();
     world.create(A, "site");
     world.notify_until(1);

@@ -131,6 +131,7 @@ fn a_name_is_one_pipeline_s_in_an_account() {
 
 #[test]
 fn an_account_has_as_many_pipelines_as_its_quota_says() {
+    assert_eq!(Quotas::default().pipelines, 1000);
     let world = World::with(Quotas { pipelines: 2, ..Quotas::default() });
     world.create(A, "one");
     world.create(A, "two");

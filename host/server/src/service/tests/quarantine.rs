@@ -3,8 +3,8 @@
 use pipewright_store::Commit;
 use serde_json::{Value, json};
 
-use super::world::{A, B, World, context, words};
-use crate::service::{executions, host, pipelines, quarantine};
+use super::world::{A, B, World, context, pipeline, words};
+use crate::service::{actions, executions, host, pipelines, quarantine, rules, state, tags};
 
 const WHY: &str = "two hosts write one store";
 
@@ -59,6 +59,54 @@ fn a_quarantined_pipeline_is_told_loaded_again_and_in_nobody_s_way() {
     assert_eq!(world.quarantined(A), json!({ "pipelines": [] }));
     world.whole(A, "site");
     assert_eq!(world.reload(A, "site"), Ok(()), "of one that goes on nothing changes");
+}
+
+#[test]
+fn every_operation_on_a_quarantined_pipeline_says_why_and_what_mends_it() {
+    let world = World::new();
+    let execution = world.create(A, "site");
+    world.disturb("site");
+    let of = |more: Value| {
+        let mut input = json!({ "pipelineName": "site", "pipelineExecutionId": execution, "stageName": "Build" });
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    };
+    let transition = || of(json!({ "transitionType": "Inbound", "reason": "no" }));
+    let result = json!({ "status": "Approved", "summary": "" });
+    let answer = of(json!({ "actionName": "Make", "token": execution, "result": result }));
+    let revision = json!({ "revisionId": "r2", "revisionChangeId": "r2", "created": 1.5 });
+    let revised = of(json!({ "stageName": "Source", "actionName": "Source", "actionRevision": revision }));
+    let listed = || json!({ "pipelineName": "site" });
+    let tagged = |more: Value| {
+        let mut input = json!({ "resourceArn": "arn:aws:codepipeline:us-east-1:000000000000:site" });
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    };
+    let asked = [
+        world.ask(A, executions::start, json!({ "name": "site" })),
+        world.ask(A, executions::stop, of(json!({ "abandon": true }))),
+        world.ask(A, executions::get, of(json!({}))),
+        world.ask(A, executions::list, listed()),
+        world.ask(A, executions::retry_stage, of(json!({ "retryMode": "ALL_ACTIONS" }))),
+        world.ask(A, executions::rollback_stage, of(json!({ "targetPipelineExecutionId": execution }))),
+        world.ask(A, executions::override_condition, of(json!({ "conditionType": "ON_SUCCESS" }))),
+        world.ask(A, executions::put_approval_result, answer),
+        world.ask(A, executions::put_action_revision, revised),
+        world.ask(A, pipelines::get, json!({ "name": "site" })),
+        world.ask(A, pipelines::update, json!({ "pipeline": pipeline("site") })),
+        world.ask(A, state::get, json!({ "name": "site" })),
+        world.ask(A, state::disable_transition, transition()),
+        world.ask(A, state::enable_transition, transition()),
+        world.ask(A, actions::list, listed()),
+        world.ask(A, rules::list_executions, listed()),
+        world.ask(A, tags::list, tagged(json!({}))),
+        world.ask(A, tags::tag, tagged(json!({ "tags": [{ "key": "k", "value": "v" }] }))),
+        world.ask(A, tags::untag, tagged(json!({ "tagKeys": ["k"] }))),
+    ];
+    for (number, answer) in asked.into_iter().enumerate() {
+        let told = answer.map_err(|error| words(&error)).unwrap_err();
+        assert!(told.contains(WHY) && told.contains("`pipewright reload`"), "{number}: {told}");
+    }
 }
 
 #[test]

@@ -36,6 +36,12 @@ fn reports_are_found_by_their_execution_and_cases_compared_with_those_before() {
     }
     let found = get(&first);
     assert_eq!((&found["flaky"][0]["name"], &found["flaky"][0]["runs"]), (&json!("adds"), &json!(4)), "{found}");
+    // What is longer ago than twenty executions says nothing any more.
+    for number in 1..=20 {
+        let next = world.whole(A, "site");
+        world.reported(&next, Status::Passed);
+        assert_eq!(get(&next)["flaky"].as_array().unwrap().is_empty(), number == 20, "{number}");
+    }
 }
 
 #[test]

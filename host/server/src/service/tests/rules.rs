@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::lists::pages;
-use super::world::{A, B, Deed, World, pipeline, text};
+use super::world::{A, B, Deed, World, pipeline, text, words};
 use crate::service::{executions, pipelines, rules};
 
 fn rule(name: &str) -> Value {
@@ -15,7 +15,7 @@ fn rule(name: &str) -> Value {
 }
 
 /// A pipeline whose stage `Build` has a condition of that kind and result with these rules.
-fn conditional(gate: &str, result: &str, names: &[&str]) -> Value {
+pub fn conditional(gate: &str, result: &str, names: &[&str]) -> Value {
     let mut declaration = pipeline("site");
     let rules: Vec<_> = names.iter().map(|name| rule(name)).collect();
     declaration["stages"][1][gate] = json!({ "conditions": [{ "result": result, "rules": rules }] });
@@ -175,6 +175,16 @@ fn a_rule_needs_a_type_that_there_is() {
     world.refused(A, pipelines::create, with("DeployWindow"), refusal);
     // Like an action of a type of AWS's own, it can be declared, and fails.
     world.ok(A, pipelines::create, with("Commands"));
+    // Whose a rule is, the declaration says as its plugin does.
+    let gate = |owner: &str| {
+        let mut input = with("Gate");
+        let rule = &mut input["pipeline"]["stages"][1]["beforeEntry"]["conditions"][0]["rules"][0];
+        (rule["ruleTypeId"]["owner"], rule["configuration"]) = (json!(owner), json!({}));
+        input
+    };
+    let told = words(&world.ask(B, pipelines::create, gate("AWS")).unwrap_err());
+    assert!(told.contains("Provider: 'Gate', Owner: 'AWS'") && told.contains("is not available"), "{told}");
+    world.ok(B, pipelines::create, gate("Custom"));
 }
 
 #[test]

@@ -94,6 +94,8 @@ fn what_cannot_be_kept_is_refused() {
     let long = "x".repeat(VALUE_BYTES_MAX);
     let full = (1..SECRETS_MAX).find_map(|number| world.put_secret(A, &format!("s{number}"), &long).err());
     assert!(full.is_some_and(|full| full.starts_with("limit: the secrets of an account have at most 8388608 bytes")));
+    (1..=12).for_each(|number| assert_eq!(world.put_secret(B, "db", "x"), Ok(number)));
+    assert_eq!(world.versions(B, "db"), (3..=12).rev().collect::<Vec<_>>(), "the latest ten");
 }
 
 /// As after a crash at each step, too: the file has all keys that are in use.
