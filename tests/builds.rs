@@ -80,8 +80,10 @@ artifacts: {base-directory: out, files: ['**/*']}
 "#;
     let build = with(codebuild("Build", "Build", json!({})), "outputArtifacts", json!([{ "name": "App" }]));
     let mut check = with(action("Compute", "AWS", "Commands", "Check"), "inputArtifacts", json!([{ "name": "App" }]));
+    let wanted = |version: &str| format!("test \"$(cat said.txt)\" = \"{version}\"");
     check["commands"] =
-        json!(["./app > said.txt", "test \"$(cat said.txt)\" = \"#{Build.VERSION}\"", "SAID=$(cat said.txt)"]);
+        json!(["./app > said.txt", wanted("#{Build.VERSION}"), wanted("$WANTED"), "SAID=$(cat said.txt)"]);
+    check["environmentVariables"] = json!([{ "name": "WANTED", "value": "#{Build.VERSION}" }]);
     check["outputArtifacts"] = json!([{ "name": "Said", "files": ["said.txt"] }]);
     check["outputVariables"] = json!(["SAID"]);
     let mut junit = with(action("Test", "Custom", "JUnit", "Units"), "inputArtifacts", json!([{ "name": "App" }]));

@@ -395,6 +395,31 @@ fn what_lacks_a_grant_is_started_anew() {
     site.run(&["start", "site", "--follow"]).check(0, &["site succeeded"]);
 }
 
+/// A type of AWS's own can be declared without a plugin: whoever makes, starts or looks at the pipeline is told, and it fails.
+#[test]
+fn what_no_plugin_serves_is_told_and_fails() {
+    let site = Site::new();
+    let mut ship = action("Deploy", "AWS", "ECS", "Ship", json!({ "ClusterName": "c", "ServiceName": "s" }));
+    ship["inputArtifacts"] = json!([{ "name": "Code" }]);
+    let stage = |provider: &str| {
+        let id = json!({ "category": "Rule", "owner": "AWS", "provider": provider, "version": "1" });
+        let rule = json!({ "name": "Ask", "ruleTypeId": id, "configuration": { "FunctionName": "ask" } });
+        let conditions = json!([{ "result": "FAIL", "rules": [rule] }]);
+        json!({ "name": "Ship", "actions": [ship], "onFailure": { "conditions": conditions } })
+    };
+    site.create("site", &[stage("FullMoon")]).check(2, &["in rule 'Ask' is not available in region us-east-1"]);
+    let told = ["Ship/Ship", "Ship/onFailure/Ask"]
+        .map(|name| format!("{name} fails when it is due: this host has no plugin for"));
+    let told = told.each_ref().map(String::as_str);
+    site.create("site", &[stage("LambdaInvoke")]).check(0, &told).check(0, &["site is created"]);
+    site.run(&["start", "site", "--follow"])
+        .check(1, &told)
+        .check(1, &["Ship/Ship failed: this host has no plugin for"]);
+    site.run(&["status", "site"]).check(0, &told);
+    let condition = &site.json(&["status", "site"])["stageStates"][1]["onFailureConditionState"];
+    assert_eq!(condition["latestExecution"]["status"], "Errored");
+}
+
 /// What would be taken and mean nothing is refused by its name.
 #[test]
 fn what_means_nothing_is_refused() {

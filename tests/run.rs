@@ -388,6 +388,26 @@ fn ctrl_c_stops_and_the_next_run_starts_anew() {
     }
 }
 
+/// By what its type says of it, before the plugin is called.
+#[test]
+fn a_value_is_judged_when_its_variables_are_resolved() {
+    let home = Home::new();
+    home.write("docs/README.md", "# Title\n");
+    fs::write(home.path("deeds.wasm"), pipewright_guests::get("deeds")).unwrap();
+    let mut sleep = action("Invoke", "Custom", "Deed", "Sleep");
+    sleep["configuration"] = json!({ "Deed": "sleep", "Amount": "#{variables.Amount}" });
+    let mut declaration: Value = serde_json::from_str(&pipeline(&[sleep])).unwrap();
+    (declaration["pipelineType"], declaration["variables"]) = (json!("V2"), json!([{ "name": "Amount" }]));
+    home.write("pipeline.json", &declaration.to_string());
+    let run = |amount: &str| {
+        let amount = format!("Amount={amount}");
+        home.run(&["run", "pipeline.json", "--source", "Source=docs", "--plugin", "deeds.wasm", "--var", &amount])
+    };
+    run("1").check(0, &["test succeeded"]);
+    let misfit = "configuration.Amount: the type does not take the value that came of the variables: write a number";
+    run("soon").check(1, &["Sleep/Sleep: ", misfit]);
+}
+
 /// Each call of an action that waits again and again would have a second of its own.
 #[test]
 fn the_calls_of_an_action_share_its_cpu_time() {

@@ -359,6 +359,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     std::fs::read(path).map_err(unreadable)
 }
 
+/// What a plugin says of one of its types, in the core's words.
+pub fn described_type(plugin: &Description, id: &ActionTypeId) -> Option<ActionTypeInfo> {
+    plugin.action_types.iter().find(|offered| type_id(&offered.id) == *id).map(info)
+}
+
 /// An offered type in the core's words.
 fn info(offered: &ActionType) -> ActionTypeInfo {
     let count = |count: pipewright_sandbox::abi::Count| ArtifactCount { min: count.min, max: count.max };

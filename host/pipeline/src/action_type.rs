@@ -67,6 +67,21 @@ pub enum PropertyKind {
     List,
 }
 
+impl ActionTypeInfo {
+    /// What is wrong with a configuration once it is resolved: of the values that have variables as they are `declared`, the
+    /// first that its property does not take (S16). The others were judged with the declaration.
+    pub fn misfit(&self, declared: &BTreeMap<String, String>, resolved: &BTreeMap<String, String>) -> Option<String> {
+        self.properties.iter().find_map(|property| {
+            declared.get(&property.name).filter(|template| template.contains("#{"))?;
+            let mend = property.refuses(resolved.get(&property.name)?)?;
+            Some(format!(
+                "configuration.{}: the type does not take the value that came of the variables: {mend}",
+                property.name
+            ))
+        })
+    }
+}
+
 impl Property {
     /// What to do about a resolved value that the property does not take; nothing if it takes it.
     pub fn refuses(&self, value: &str) -> Option<String> {
@@ -465,6 +480,38 @@ static V2_ONLY: &[(ActionCategory, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What has no variables was judged before, whatever it is.
+    #[test]
+    fn a_value_is_judged_when_it_is_resolved() {
+        let property = |name: &str, kind: &str| serde_json::json!({ "name": name, "kind": kind, "required": false, "secret": false, "documentation": "" });
+        let mut mode = property("Mode", "String");
+        mode["choices"] = serde_json::json!(["fast", "full"]);
+        let properties = [property("Depth", "Number"), property("Strict", "Boolean"), property("Paths", "List"), mode];
+        let counts = serde_json::json!({ "min": 0, "max": 0 });
+        let info = serde_json::json!({
+            "id": { "category": "Test", "owner": "Custom", "provider": "Site", "version": "1" },
+            "inputs": counts, "outputs": counts, "properties": properties, "documentation": "",
+        });
+        let info: ActionTypeInfo = serde_json::from_value(info).expect("a type");
+        let check = |key: &str, declared: &str, resolved: &str, mend: Option<&str>| {
+            let [declared, resolved] =
+                [declared, resolved].map(|value| BTreeMap::from([(key.to_owned(), value.to_owned())]));
+            let told = mend.map(|mend| {
+                format!("configuration.{key}: the type does not take the value that came of the variables: {mend}")
+            });
+            assert_eq!(info.misfit(&declared, &resolved), told, "{resolved:?}");
+        };
+        let variable = "#{variables.Value}";
+        check("Depth", variable, "3", None);
+        check("Depth", "1#{variables.Value}", "1e", Some("write a number"));
+        check("Depth", "deep", "deep", None);
+        check("Strict", variable, "yes", Some("write `true` or `false`"));
+        check("Paths", variable, "a,b", Some("write a JSON array"));
+        check("Mode", variable, "slow", Some("use one of fast, full"));
+        check("Mode", variable, "full", None);
+        check("Other", variable, "slow", None);
+    }
 
     #[test]
     fn a_type_that_there_is_not_has_a_nearest_one() {

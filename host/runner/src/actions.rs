@@ -16,7 +16,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use pipewright_artifacts::caches::Caches;
 use pipewright_artifacts::files::{FileQuota, MadeOutput};
-use pipewright_pipeline::action_type::{is_of_plugins, unserved};
+use pipewright_pipeline::action_type::{ActionTypeInfo, is_of_plugins, unserved};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{self, Declared, FailureType, Report, RunAction, Success, all};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
@@ -44,7 +44,7 @@ use crate::work_folder::WorkFolder;
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_base::fair::Permits;
 use pipewright_engine::driver::{Actions, Granted, kept_pin, points};
-use pipewright_packages::plugins::{Plugins, abi_type_id};
+use pipewright_packages::plugins::{Plugins, abi_type_id, described_type};
 use pipewright_store::{Aggregate, PartKey, Store};
 
 mod request;
@@ -242,6 +242,7 @@ impl SandboxActions {
         let description = plugin.description();
         let mut request = self.request(pipeline, &run);
         let granted = async {
+            check_settings(&run, described_type(description, &id).as_ref())?;
             let mut grants = self.granted(pipeline, &run, description).await?;
             if let Declared::Action(action) = run.declared() {
                 self.connect(pipeline.account, action, &run.configuration, &mut request, &mut grants).await?;
@@ -515,6 +516,14 @@ async fn spent(log: &Arc<ActionLog>, run: &RunAction, has_programs: bool) -> Usa
 fn used(usage: &Usage) -> machine::Usage {
     let Usage { cpu_micros, memory_bytes: _, log_bytes, host_calls } = *usage;
     machine::Usage { cpu_ms: cpu_micros.div_ceil(1_000), log_bytes, host_calls }
+}
+
+/// That the type takes the settings as they were resolved.
+pub(crate) fn check_settings(run: &RunAction, info: Option<&ActionTypeInfo>) -> Result<(), String> {
+    let placed = run.placed();
+    let declared = placed.declared.configuration();
+    let misfit = info.zip(declared).and_then(|(info, declared)| info.misfit(declared, &run.configuration));
+    misfit.map_or(Ok(()), |misfit| Err(format!("{}: {misfit}", placed.name_in_pipeline())))
 }
 
 /// Which function of the plugin is called.

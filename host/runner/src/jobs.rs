@@ -5,9 +5,9 @@
 use pipewright_engine::driver::Aggregate;
 use pipewright_pipeline::action_type::{FUNCTION_NAME, is_of_functions};
 use pipewright_pipeline::declaration::{ActionDeclaration, ActionTypeId};
-use pipewright_pipeline::machine::{Awaited, Report, RunAction, Wait};
+use pipewright_pipeline::machine::{Awaited, FailureType, Report, RunAction, Wait};
 
-use crate::actions::{SandboxActions, plugin_pin};
+use crate::actions::{SandboxActions, check_settings, plugin_pin};
 
 impl SandboxActions {
     /// A worker tells by itself what its source fetched, and when there is something new: by PutActionRevision.
@@ -21,7 +21,11 @@ impl SandboxActions {
             return None;
         }
         let catalogue = self.plugins.catalogue(pipeline.account);
-        let within_milliseconds = catalogue.workers(id)?.job_timeout_seconds.map(|seconds| u64::from(seconds) * 1000);
+        let workers = catalogue.workers(id)?;
+        if let Err(misfit) = check_settings(run, Some(&workers.info)) {
+            return Some(Report::failed(FailureType::ConfigurationError, misfit));
+        }
+        let within_milliseconds = workers.job_timeout_seconds.map(|seconds| u64::from(seconds) * 1000);
         let function = run.configuration.get(FUNCTION_NAME).filter(|_| is_of_functions(id));
         let summary = Some(match function {
             Some(function) => format!("waits for the function {function}"),

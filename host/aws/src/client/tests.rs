@@ -1,9 +1,10 @@
-//! Addresses and events, as text.
+//! Addresses, events and errors, as text.
 
 use bytes::Bytes;
 
-use super::Endpoint;
 use super::sse::{Message, Parser};
+use super::{Client, Endpoint};
+use crate::auth::AccessKey;
 
 #[test]
 fn an_endpoint_is_a_scheme_a_host_and_a_port() {
@@ -44,4 +45,24 @@ fn events_are_read_however_they_are_cut() {
         }
         assert_eq!(found, expected, "in pieces of {size}");
     }
+}
+
+/// The type with its namespace and without, and what is no error of ours.
+#[test]
+fn an_error_is_read_by_its_type() {
+    let client =
+        Client::new("http://127.0.0.1:1".parse().unwrap(), AccessKey::generate("ada").unwrap(), "us-east-1".to_owned());
+    let check = |status: u16, body: &str, expected: &str| {
+        let error = client.error(status, status >= 500, body.as_bytes()).to_string();
+        assert!(error.starts_with(expected), "{body}: {error}");
+    };
+    let refused = "no such pipeline (PipelineNotFoundException)";
+    check(400, r#"{"__type": "PipelineNotFoundException", "message": "no such pipeline"}"#, refused);
+    let namespaced =
+        r#"{"__type": "com.amazonaws.codepipeline#PipelineNotFoundException", "message": "no such pipeline"}"#;
+    check(400, namespaced, refused);
+    check(400, r#"{"__type": "a.b#ValidationException"}"#, "no message (ValidationException)");
+    check(500, r#"{"__type": "a.b#InternalFailure", "message": "oh"}"#, "the server failed: oh (InternalFailure)");
+    let none = "http://127.0.0.1:1 did not answer as a server of pipelines does: HTTP status 502";
+    check(502, "<html>Bad gateway</html>", none);
 }

@@ -196,20 +196,33 @@ pub(super) fn parallel_rollback(subject: &Subject<'_>, sink: &mut Sink<'_>) {
     if subject.pipeline().execution_mode != Some(ExecutionMode::Parallel) {
         return;
     }
-    let plain = subject.stages().filter_map(|(index, stage)| {
-        let result = stage.on_failure.as_ref()?.result?;
-        Some((format!("pipeline.stages[{index}].onFailure.result"), result))
-    });
-    let in_conditions = conditions(subject);
-    let in_conditions =
-        in_conditions.iter().filter_map(|at| Some((format!("{}.result", at.path()), at.condition.result?)));
-    for (path, _) in plain.chain(in_conditions).filter(|(_, result)| *result == Rollback) {
+    for (_, path) in rollbacks(subject) {
         sink.report(
             path,
             "Failure conditions with rollback result type cannot be added to a PARALLEL pipeline.",
             "use another result, or another executionMode",
         );
     }
+}
+
+/// There is nothing that a source stage could go back to: it takes what is there.
+pub(super) fn source_rollback(subject: &Subject<'_>, sink: &mut Sink<'_>) {
+    for (_, path) in rollbacks(subject).into_iter().filter(|(stage, _)| *stage == 0) {
+        sink.report(path, "A source stage cannot be rolled back.", "use another result");
+    }
+}
+
+/// Each result ROLLBACK: the index of its stage, and its path.
+fn rollbacks(subject: &Subject<'_>) -> Vec<(usize, String)> {
+    let plain = subject.stages().filter_map(|(index, stage)| {
+        let result = stage.on_failure.as_ref()?.result?;
+        Some((index, format!("pipeline.stages[{index}].onFailure.result"), result))
+    });
+    let in_conditions = conditions(subject).into_iter();
+    let in_conditions =
+        in_conditions.filter_map(|at| Some((at.stage_index, format!("{}.result", at.path()), at.condition.result?)));
+    let all = plain.chain(in_conditions).filter(|(.., result)| *result == Rollback);
+    all.map(|(stage, path, _)| (stage, path)).collect()
 }
 
 pub(super) fn skip_rules(subject: &Subject<'_>, sink: &mut Sink<'_>) {

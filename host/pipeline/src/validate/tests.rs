@@ -158,6 +158,51 @@ fn every_rule_fires_with_its_class_at_its_place() {
     assert_eq!(all.len(), RULES.len(), "names are unique");
 }
 
+/// Both ends of what S11, S25 and S40 say, and one beyond each.
+#[test]
+fn what_is_at_a_limit_is_taken() {
+    let check = |input: Value, refused: Option<&str>| {
+        let found = judge_input(&input).err().and_then(|problems| Some(problems.iter().next()?.path.clone()));
+        assert_eq!(found.as_deref(), refused, "{input}");
+    };
+    let sized = |stages: usize, actions: usize| json!({"pipeline": examples::of_size(stages, actions)});
+    for (stages, actions) in [(2, 1), (50, 1), (2, 50)] {
+        check(sized(stages, actions), None);
+    }
+    check(sized(51, 1), Some("pipeline.stages"));
+    check(sized(2, 51), Some("pipeline.stages[1].actions"));
+    // 499 approvals and a source; one more is the 501st.
+    let whole = |last: usize| {
+        let mut pipeline = examples::of_size(12, last);
+        for stage in 1..11 {
+            pipeline["stages"][stage]["actions"] = examples::approvals(45);
+        }
+        json!({ "pipeline": pipeline })
+    };
+    check(whole(49), None);
+    check(whole(50), Some("pipeline.stages"));
+    let tagged = |count: usize| {
+        let tags = (0..count).map(|index| json!({"key": index.to_string(), "value": ""}));
+        json!({"pipeline": valid(), "tags": tags.collect::<Vec<_>>()})
+    };
+    check(tagged(50), None);
+    check(tagged(51), Some("tags"));
+    let rules = "/stages/1/onSuccess/conditions/0/rules";
+    let ruled = |count: usize| {
+        let rule = |index: usize| {
+            let mut rule = valid().pointer(rules).unwrap()[0].clone();
+            rule["name"] = json!(format!("R{index}"));
+            rule
+        };
+        json!({"pipeline": broken(&[(rules, (0..count).map(rule).collect())])})
+    };
+    check(ruled(1), None);
+    check(ruled(5), None);
+    for count in [0, 6] {
+        check(ruled(count), Some("pipeline.stages[1].onSuccess.conditions[0].rules"));
+    }
+}
+
 /// All problems of the pipeline, then what the API answers.
 fn check(pipeline: &Value, expected: Expect) {
     let report = match judge(pipeline) {

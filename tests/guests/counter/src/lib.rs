@@ -1,6 +1,6 @@
-//! Reports each of its calls to a server that counts them, before it does anything else: which action execution, which
-//! attempt, and whether it is called again after a wait. The server's answer decides how long the call takes, and whether it
-//! waits.
+//! Reports each of its calls to a server that counts them: which action execution, which attempt, and whether it is called
+//! again after a wait. The server's answer decides how long the call takes, and whether it waits. Before that it only looks
+//! whether its outputs are empty, and begins them.
 
 use std::fs;
 
@@ -43,6 +43,7 @@ fn build(action: &Action, to: Where) -> Result<Step<Report<Told>>> {
 
 /// The server answers `done`, or `wait` and until when.
 fn count(action: &Action, to: &Where) -> Result<Option<Wait>> {
+    begin(action)?;
     let call = if action.resumed::<()>()?.is_some() { "resumed" } else { "first" };
     let told = format!("{} {} {call}", action.idempotency_key(), action.attempt());
     let answer = http::post(&to.url).body(told).send()?.text(100)?;
@@ -54,6 +55,18 @@ fn count(action: &Action, to: &Where) -> Result<Option<Wait>> {
         None if answer == "done" => Ok(None),
         _ => Err(Failure::job(format!("the server answered {answer:?}"))),
     }
+}
+
+/// Leaves something in each output, and fails where something is there already: that of a call that a death interrupted.
+fn begin(action: &Action) -> Result<()> {
+    for output in action.outputs() {
+        let begun = output.join("begun");
+        if begun.exists() {
+            return Err(Failure::job(format!("{} is left of an earlier attempt", begun.display())));
+        }
+        fs::write(begun, action.attempt().to_string())?;
+    }
+    Ok(())
 }
 
 fn report(action: &Action) -> Result<Report<Told>> {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::super::*;
 use super::pipelines::pipeline;
-use crate::declaration::{PipelineDeclaration, PipelineType};
+use crate::declaration::{ActionDeclaration, PipelineDeclaration, PipelineType, RuleDeclaration, StageRetryMode};
 
 /// A machine that answers the first running call again and again.
 pub(super) struct Machine {
@@ -52,6 +54,15 @@ pub(super) fn errors(step: &Step) -> Vec<String> {
     let errors =
         happenings.filter_map(|what| if let ActionHappening::Failed { error, .. } = what { Some(error) } else { None });
     errors.map(|error| format!("{:?}: {}", error.kind, error.message)).collect()
+}
+
+/// The execution that a step ended.
+fn archived(step: &Step) -> Execution {
+    let mut archived = step.changes.iter().filter_map(|change| match change {
+        Change::Archive(execution) => Some((**execution).clone()),
+        _ => None,
+    });
+    archived.next().expect("it ended")
 }
 
 fn success(variable_bytes: usize) -> Report {
@@ -168,12 +179,8 @@ fn usage_counts_for_all_calls_of_an_action_execution() {
         let action = call.action_execution;
         machine.submit(InputKind::Signal { action, kind: "ready".into(), payload: Vec::new() }).expect("it waits");
     }
-    let step = machine.report(Report { usage, ..Report::failed(FailureType::JobFailed, "no") });
-    let archived = step.changes.iter().find_map(|change| match change {
-        Change::Archive(execution) => Some(execution),
-        _ => None,
-    });
-    let spent: Vec<_> = archived.expect("it ended").runs.values().map(|run| run.spent.cpu_ms).collect();
+    let ended = archived(&machine.report(Report { usage, ..Report::failed(FailureType::JobFailed, "no") }));
+    let spent: Vec<_> = ended.runs.values().map(|run| run.spent.cpu_ms).collect();
     assert_eq!(spent, [4 * 7]);
 }
 
@@ -202,20 +209,27 @@ fn what_comes_when_the_pipeline_is_gone_is_stale() {
 #[test]
 fn executions_in_progress_have_a_limit_in_queued_and_parallel() {
     let check = |mode: &str, count_max: Option<usize>| {
-        let mut machine = Machine::created(pipeline(&format!("mode {mode}\nS: A\nT: B")));
-        let mut start = || machine.submit(InputKind::Start(StartRequest::default()));
+        let mut machine = Machine::started(&format!("mode {mode}\nS: A\nT: B"));
+        machine.report(success(0));
+        let ended = archived(&machine.report(Report::failed(FailureType::JobFailed, "no")));
         for _ in 0..EXECUTIONS_COUNT_MAX {
-            start().expect("there is room");
+            machine.submit(InputKind::Start(StartRequest::default())).expect("there is room");
         }
-        let refused = start().err();
-        assert_eq!(
-            refused,
-            count_max.map(|count_max| Refusal::TooManyExecutions { pipeline: "Demo".into(), count_max })
-        );
-        assert!(
-            refused.is_none_or(|it| it.error_class() == Some("ConcurrentPipelineExecutionsLimitExceededException"))
-        );
+        let retry = RetryRequest {
+            stage: "T".into(),
+            execution: ended.id,
+            mode: StageRetryMode::FailedActions,
+            ended: Some(Box::new(ended)),
+        };
+        let too_many = count_max.map(|count_max| Refusal::TooManyExecutions { pipeline: "Demo".into(), count_max });
+        for what in [InputKind::Start(StartRequest::default()), InputKind::RetryStage(retry)] {
+            let refused = machine.submit(what).err();
+            assert_eq!(refused, too_many, "{mode}");
+            let class = refused.and_then(|it| it.error_class());
+            assert!(class.is_none_or(|class| class == "ConcurrentPipelineExecutionsLimitExceededException"));
+        }
     };
+    assert_eq!((EXECUTIONS_COUNT_MAX, bounds::LIVE_BYTES_MAX), (1_050, 28 * 1024 * 1024), "as S44 says");
     check("SUPERSEDED", None);
     check("QUEUED", Some(EXECUTIONS_COUNT_MAX));
     check("PARALLEL", Some(EXECUTIONS_COUNT_MAX));
@@ -230,4 +244,42 @@ fn variables_are_for_pipelines_of_type_v2() {
     let refusal = Machine::created(declaration).submit(start).expect_err("it is refused");
     assert_eq!(refusal.error_class(), Some("ValidationException"));
     assert_eq!(refusal.to_string(), "Pipeline variable can only be used with V2 pipelines");
+}
+
+/// Minutes, waits included: what the declaration says, else what CodePipeline gives the type (S51, S58).
+#[test]
+fn actions_and_rules_have_the_time_of_their_type() {
+    const DAY: u64 = 24 * 60;
+    let check = |id: &str, declared: Option<u32>, minutes: u64| {
+        let [category, owner, provider] = id.split('/').collect::<Vec<_>>()[..] else { panic!("{id}") };
+        let id = json!({ "category": category, "owner": owner, "provider": provider, "version": "1" });
+        let mut document = json!({ "name": "A", "timeoutInMinutes": declared });
+        let time = if category == "Rule" {
+            document["ruleTypeId"] = id.clone();
+            let rule: RuleDeclaration = serde_json::from_value(document).expect("a rule");
+            Declared::Rule(&rule).timeout_milliseconds()
+        } else {
+            document["actionTypeId"] = id.clone();
+            let action: ActionDeclaration = serde_json::from_value(document).expect("an action");
+            Declared::Action(&action).timeout_milliseconds()
+        };
+        assert_eq!(time, minutes * 60_000, "{id}");
+    };
+    check("Source/AWS/CodeCommit", None, 60);
+    check("Build/AWS/CodeBuild", None, 60);
+    check("Build/ThirdParty/CloudBees", None, 60);
+    check("Compute/AWS/Commands", None, 55);
+    check("Deploy/AWS/S3", None, 90);
+    check("Source/AWS/S3", None, 60);
+    check("Invoke/AWS/Lambda", None, DAY);
+    check("Build/Custom/Jenkins", None, DAY);
+    check("Deploy/AWS/CloudFormation", None, 3 * DAY);
+    check("Deploy/AWS/CodeDeploy", None, 5 * DAY);
+    check("Invoke/AWS/StepFunctions", None, 7 * DAY);
+    check("Approval/AWS/Manual", None, 7 * DAY);
+    check("Approval/AWS/Manual", Some(5), 5);
+    check("Rule/AWS/DeploymentWindow", None, 60);
+    check("Rule/AWS/Commands", None, 55);
+    check("Rule/AWS/LambdaInvoke", None, DAY);
+    check("Rule/AWS/LambdaInvoke", Some(5), 5);
 }

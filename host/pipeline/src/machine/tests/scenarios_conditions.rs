@@ -71,6 +71,7 @@ fn an_entry_condition_that_fails_fails_its_stage() {
         ENTRY,
         ". start A
          . ok A Source/Src
+         retry A Build all
          no A Build/Window closed until nine
          yes A Build/Alarm
          retry A Build failed
@@ -81,6 +82,8 @@ fn an_entry_condition_that_fails_fails_its_stage() {
          yes A Build/Alarm
          ok A Build/Compile",
         expect![[r#"
+            > retry A Build all
+              refused StageNotRetryableException: Unable to retry the stage 'Build': its conditions are being judged.
             > no A Build/Window closed until nine
               A/Build/Window NOT PASSED: closed until nine
             > yes A Build/Alarm
@@ -184,13 +187,13 @@ fn a_rule_whose_variables_cannot_be_resolved_is_an_error_of_its_condition() {
 #[test]
 fn a_rule_gives_a_verdict_and_an_action_none() {
     check(
-        "Source: Src
+        "Source: Src>App=src
          Build: Compile
-         before FAIL: Window",
+         before FAIL: Window<App{Value:#{src.Commit}}",
         ". start A
          yes A Source/Src
          . retry A Source failed
-         . ok A Source/Src
+         ok A Source/Src Commit=one
          ok A Build/Window
          . retry A Build failed
          wait A Build/Window approval",
@@ -199,6 +202,13 @@ fn a_rule_gives_a_verdict_and_an_action_none() {
               A/Source/Src FAILED JobFailed: The action gave a verdict, as only a rule does
               A/Source FAILED
               A FAILED: The action Src in stage Source failed
+            > ok A Source/Src Commit=one
+              A/Source/Src SUCCEEDED
+              A/Source SUCCEEDED
+              A/Build STARTED
+              A/Build before-entry InProgress
+              A/Build/Window STARTED <App=digest-of-App Value=one
+              run A/Build/Window call 1 attempt 1
             > ok A Build/Window
               A/Build/Window FAILED JobFailed: The rule ended without a verdict
               A/Build before-entry Errored

@@ -523,12 +523,12 @@ fn source_revisions_are_for_source_actions_each_named_once() {
     check(
         "Source: Src Docs
          Build: Compile",
-        "start A @Src=c0ffee @Docs=dead
+        "start A @Docs=dead
          start B @Src=c0ffee @Src=c0ffee
          start B @Srcs=c0ffee
          start B @Compile=c0ffee",
         expect![[r#"
-            > start A @Src=c0ffee @Docs=dead
+            > start A @Docs=dead
               A STARTED
               A/Source STARTED
               A/Source/Src STARTED

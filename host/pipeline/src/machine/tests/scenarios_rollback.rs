@@ -24,6 +24,7 @@ fn a_stage_is_rolled_back_by_hand_to_what_an_earlier_execution_had() {
          . ok B Source/Src Commit=two
          . ok B Build/Compile
          . ok B Deploy/Publish
+         . disable Deploy inbound
          rollback A Deploy
          rollback B Deploy
          ok C Deploy/Publish

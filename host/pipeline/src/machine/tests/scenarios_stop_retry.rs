@@ -271,6 +271,9 @@ fn a_failed_stage_is_retried_with_all_its_actions() {
          fail A Build/Compile out of memory
          retry A Build all
          ok A Build/Lint Count=2
+         abandon A
+         retry A Build all
+         ok A Build/Lint Count=3
          ok A Build/Compile",
         expect![[r#"
             > start A
@@ -301,6 +304,22 @@ fn a_failed_stage_is_retried_with_all_its_actions() {
               A/Build/Lint SUCCEEDED
               A/Build/Compile STARTED Lint=2
               run A/Build/Compile call 1 attempt 1
+            > abandon A
+              A STOPPING
+              A/Build STOPPING
+              A/Build/Compile ABANDONED
+              A/Build STOPPED
+              A STOPPED: enough
+              end A/Build/Compile
+            > retry A Build all
+              A RESUMED
+              A/Build RESUMED
+              A/Build/Lint STARTED
+              run A/Build/Lint call 1 attempt 1
+            > ok A Build/Lint Count=3
+              A/Build/Lint SUCCEEDED
+              A/Build/Compile STARTED Lint=3
+              run A/Build/Compile call 1 attempt 1
             > ok A Build/Compile
               A/Build/Compile SUCCEEDED
               A/Build SUCCEEDED
@@ -317,6 +336,7 @@ fn a_failed_action_is_retried_while_its_peers_run() {
         "start A
          ok A Source/Src
          fail A Build/Lint unused import
+         retry A Source failed
          retry A Build all
          retry A Build failed
          ok A Build/Compile
@@ -337,6 +357,8 @@ fn a_failed_action_is_retried_while_its_peers_run() {
               run A/Build/Compile call 1 attempt 1
             > fail A Build/Lint unused import
               A/Build/Lint FAILED JobFailed: unused import
+            > retry A Source failed
+              refused StageNotRetryableException: Unable to retry the stage 'Source': its execution has gone on.
             > retry A Build all
               refused StageNotRetryableException: Unable to retry the stage 'Build': actions in it are in progress.
             > retry A Build failed

@@ -11,7 +11,7 @@ fn one(pointer: &str, value: Value) -> Value {
     broken(&[(pointer, value)])
 }
 
-fn approvals(count: usize) -> Value {
+pub(super) fn approvals(count: usize) -> Value {
     let approval = |index| {
         json!({"name": format!("A{index}"),
             "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}})
@@ -80,6 +80,7 @@ pub(super) fn of_conditions() -> Vec<Example> {
         ("retry-configuration", one("/stages/1/onFailure/result", json!("ROLLBACK")), "pipeline.stages[1].onFailure"),
         ("parallel-rollback", broken(&[("/executionMode", json!("PARALLEL")), ("/stages/1/onFailure", json!({"result": "ROLLBACK"}))]), "pipeline.stages[1].onFailure.result"),
         ("parallel-rollback", broken(&[("/executionMode", json!("PARALLEL")), ("/stages/1/onSuccess/conditions/0/result", json!("ROLLBACK"))]), "pipeline.stages[1].onSuccess.conditions[0].result"),
+        ("source-rollback", one("/stages/0/onFailure", json!({"result": "ROLLBACK"})), "pipeline.stages[0].onFailure.result"),
         ("skip-rules", one("/stages/1/beforeEntry/conditions/0/rules/0/ruleTypeId/provider", json!("DeploymentWindow")), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].ruleTypeId"),
         ("rule-configuration", one("/stages/1/beforeEntry/conditions/0/rules/0/configuration/Operator", Value::Null), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].configuration"),
         ("rule-names-unique", one("/stages/1/onSuccess/conditions/0/rules/-", valid()["stages"][1]["onSuccess"]["conditions"][0]["rules"][0].clone()), "pipeline.stages[1].onSuccess.conditions[0].rules[1].name"),
@@ -94,6 +95,12 @@ pub(super) fn of_conditions() -> Vec<Example> {
         ("rule-commands", one("/stages/1/beforeEntry/conditions/0/rules/0/commands", json!(["true"])), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].commands"),
         ("rule-inputs", one("/stages/1/beforeEntry/conditions/0/rules/0/inputArtifacts", json!([{"name": "Site"}])), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].inputArtifacts[0].name"),
     ]
+}
+
+/// An action of a third party's type.
+fn snyk() -> Value {
+    let id = json!({"category": "Invoke", "owner": "ThirdParty", "provider": "Snyk", "version": "1"});
+    json!({"name": "Scan", "actionTypeId": id, "inputArtifacts": [{"name": "Code"}], "outputArtifacts": [{"name": "Scanned"}]})
 }
 
 #[rustfmt::skip] // a table
@@ -117,6 +124,7 @@ pub(super) fn of_actions() -> Vec<Example> {
         ("reference-order", one("/stages/1/beforeEntry/conditions/0/rules/0/configuration/Value", json!("#{compile.X}")), "pipeline.stages[1].beforeEntry.conditions[0].rules[0].configuration.Value"),
         ("cross-region-owner", one("/stages/0/actions/0/region", json!("us-east-1")), "pipeline.stages[0].actions[0].region"),
         ("cross-region-owner", one("/stages/1/actions/1/region", json!("us-east-1")), "pipeline.stages[1].actions[1].region"),
+        ("cross-region-owner", broken(&[("/stages/2/actions/1", snyk()), ("/stages/2/actions/1/region", json!("us-east-1"))]), "pipeline.stages[2].actions[1].region"),
         ("timeout-approval-only", one("/stages/1/actions/0/timeoutInMinutes", json!(5)), "pipeline.stages[1].actions[0].timeoutInMinutes"),
         ("commands-family", one("/stages/1/actions/1/commands", json!(["make"])), "pipeline.stages[1].actions[1].commands"),
         ("commands-family", one("/stages/1/actions/1/outputVariables", json!(["V"])), "pipeline.stages[1].actions[1].outputVariables"),
@@ -139,6 +147,15 @@ pub(super) fn of_actions() -> Vec<Example> {
         ("configuration-values", one("/stages/1/actions/1/configuration/Paths", json!("a,b")), "pipeline.stages[1].actions[1].configuration.Paths"),
         ("configuration-size", one("/stages/1/actions/0/configuration", Value::Object(lots)), "pipeline.stages[1].actions[0].configuration"),
     ]
+}
+
+/// A pipeline of so many stages, of which the last one has so many actions.
+pub(super) fn of_size(count: usize, actions: usize) -> Value {
+    let more = stages(count - 1, 1).as_array().unwrap().clone();
+    let last = json!({"name": "Last", "actions": approvals(actions)});
+    let source = json!({"name": "Source", "actions": [valid()["stages"][0]["actions"][1]]});
+    let all: Vec<_> = [source].into_iter().chain(more.into_iter().skip(1)).chain([last]).collect();
+    broken(&[("/stages", all.into()), ("/triggers", Value::Null)])
 }
 
 /// Instead of a pipeline: tags.

@@ -119,6 +119,29 @@ fn a_failure_is_told_with_its_class_and_words() {
 }
 
 #[test]
+fn an_attempt_is_one_more_with_each_retry() {
+    let world = World::new();
+    world.script.does("Make", Deed::Fail("no such target"));
+    let execution = world.create(A, "site");
+    for _ in 0..2 {
+        let retry = json!({
+            "pipelineName": "site", "stageName": "Build", "pipelineExecutionId": execution, "retryMode": "ALL_ACTIONS",
+        });
+        world.ok(A, executions::retry_stage, retry);
+        world.ended(A, "site", &execution);
+    }
+    let heard = world.heard(&mut world.feed(Some("site"), From::Start));
+    let of_pipeline = heard.iter().filter(|told| short(told).starts_with("Pipeline "));
+    let attempts = of_pipeline.map(|told| {
+        let detail = &told.event["detail"];
+        (text(&detail["state"]), detail["pipeline-execution-attempt"].as_f64().unwrap())
+    });
+    let expected =
+        [("STARTED", 1.0), ("FAILED", 1.0), ("RESUMED", 2.0), ("FAILED", 2.0), ("RESUMED", 3.0), ("FAILED", 3.0)];
+    assert_eq!(attempts.collect::<Vec<_>>(), expected.map(|(state, attempt)| (state.to_owned(), attempt)));
+}
+
+#[test]
 fn who_answered_an_approval_is_told() {
     let world = World::new();
     world.script.does("Ask", Deed::Ask("ship it?"));

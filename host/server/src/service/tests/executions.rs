@@ -172,6 +172,8 @@ fn a_failed_stage_is_retried_with_the_same_execution() {
     let execution = world.create(A, "site");
     assert_eq!(world.status(A, "site", &execution), "Failed");
     let retry = |stage: &str, id: &str| json!({ "pipelineName": "site", "stageName": stage, "pipelineExecutionId": id, "retryMode": "FAILED_ACTIONS" });
+    let pins = world.pins("site", &execution);
+    world.install_others();
     world.script.succeeds("Make");
     let answered = world.ok(A, executions::retry_stage, retry("Build", &execution));
     assert_eq!(answered, json!({ "pipelineExecutionId": execution }));
@@ -183,6 +185,10 @@ fn a_failed_stage_is_retried_with_the_same_execution() {
     let mut statuses: Vec<_> = world.actions(A, "site").iter().map(|action| text(&action["status"])).collect();
     statuses.sort();
     assert_eq!(statuses, ["Failed", "Succeeded", "Succeeded"]);
+    // It keeps to what it started with, and only the next one does not.
+    assert_eq!(world.pins("site", &execution), pins);
+    let next = world.whole(A, "site");
+    assert_ne!(world.pins("site", &next), pins);
 }
 
 #[test]
@@ -224,8 +230,9 @@ fn back(stage: &str, target: &str) -> Value {
 fn a_stage_is_rolled_back_to_an_execution_that_succeeded_there() {
     let world = World::new();
     let first = world.create(A, "site");
+    world.install_others();
     world.script.does("Make", Deed::Fail("no such target"));
-    world.whole(A, "site");
+    let second = world.whole(A, "site");
     world.script.succeeds("Make");
     let answered = world.ok(A, executions::rollback_stage, back("Build", &first));
     let rollback = text(&answered["pipelineExecutionId"]);
@@ -233,6 +240,8 @@ fn a_stage_is_rolled_back_to_an_execution_that_succeeded_there() {
     world.ended(A, "site", &rollback);
     // The stage runs again by itself, and what is shown says why.
     assert_eq!(world.script.calls(), ["Source", "Make", "Source", "Make", "Make"]);
+    let [pins, rejected, kept] = [&first, &second, &rollback].map(|execution| world.pins("site", execution));
+    assert!(pins == kept && pins != rejected, "{pins:?} {rejected:?} {kept:?}");
     let input = json!({ "pipelineName": "site", "pipelineExecutionId": rollback });
     let shown = world.ok(A, executions::get, input)["pipelineExecution"].clone();
     let listed = world.ok(A, executions::list, json!({ "pipelineName": "site" }));
@@ -325,7 +334,7 @@ fn an_approval_is_answered_once_by_its_token() {
     let token = world.token(A, "site", &execution);
     let shown = world.state(A, "site")["stageStates"][2]["actionStates"][0]["latestExecution"].clone();
     assert_eq!((&shown["status"], &shown["token"]), (&json!("InProgress"), &json!(token)));
-    assert_eq!(shown["summary"], "ship it?");
+    assert_eq!((&shown["summary"], &shown["actionExecutionId"]), (&json!("ship it?"), &json!(token)));
     let refused = |input: Value, expected: &str| world.refused(A, executions::put_approval_result, input, expected);
     refused(
         answer("Ask", NOBODY, "Approved"),
@@ -342,6 +351,8 @@ fn an_approval_is_answered_once_by_its_token() {
     assert!(answered["approvedAt"].as_f64().unwrap() > 1_600_000_000.0, "{answered}");
     world.ended(A, "site", &execution);
     assert_eq!(world.status(A, "site", &execution), "Succeeded");
+    let shown = world.state(A, "site")["stageStates"][2]["actionStates"][0]["latestExecution"].clone();
+    assert_eq!((&shown["actionExecutionId"], shown.get("token")), (&json!(token), None));
     // Also when its execution has ended.
     refused(
         answer("Ask", &token, "Rejected"),
@@ -360,13 +371,15 @@ fn who_answered_an_approval_is_kept_when_all_is_over() {
         let filter = json!({ "pipelineExecutionId": execution });
         let listed = world.ok(A, actions::list, json!({ "pipelineName": "site", "filter": filter }));
         let details = listed["actionExecutionDetails"].as_array().unwrap().clone();
-        let updated = |detail: &Value| (text(&detail["actionName"]), detail.get("updatedBy").cloned());
+        let said = |detail: &Value| detail["output"]["executionResult"].get("externalExecutionSummary").cloned();
+        let updated = |detail: &Value| (text(&detail["actionName"]), (detail.get("updatedBy").cloned(), said(detail)));
         details.iter().map(updated).filter(|(name, _)| name == "Ask").map(|(_, by)| by).collect::<Vec<_>>()
     };
-    assert_eq!(by_whom(&execution), [None]);
+    let asked = (None, Some(json!("ship it?")));
+    assert_eq!(by_whom(&execution), std::slice::from_ref(&asked));
     world.ok(A, executions::put_approval_result, answer("Ask", &token, "Rejected"));
     world.ended(A, "site", &execution);
-    let ada = Some(json!("arn:aws:iam::000000000000:user/ada"));
+    let ada = (Some(json!("arn:aws:iam::000000000000:user/ada")), Some(json!("looks good")));
     assert_eq!(by_whom(&execution), std::slice::from_ref(&ada));
     // A retry asks again: what was answered the first time stays.
     let retry = json!({
@@ -376,7 +389,7 @@ fn who_answered_an_approval_is_kept_when_all_is_over() {
     world.token(A, "site", &execution);
     // Those of one millisecond come in any order.
     let by = by_whom(&execution);
-    assert!(by.len() == 2 && by.contains(&None) && by.contains(&ada), "{by:?}");
+    assert!(by.len() == 2 && by.contains(&asked) && by.contains(&ada), "{by:?}");
 }
 
 #[test]

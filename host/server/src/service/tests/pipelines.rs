@@ -120,6 +120,7 @@ fn a_name_is_one_pipeline_s_in_an_account() {
         "PipelineNameInUseException: A pipeline with the name 'site' already exists in account '000000000000'",
     );
     world.create(B, "site");
+    world.ok(A, pipelines::update, json!({ "pipeline": pipeline("site") }));
     world.ok(A, pipelines::delete, json!({ "name": "site" }));
     let again = world.create(A, "site");
     // The new one knows nothing of the old one's history.
@@ -127,6 +128,8 @@ fn a_name_is_one_pipeline_s_in_an_account() {
     assert_eq!(listed["pipelineExecutionSummaries"].as_array().unwrap().len(), 1);
     assert_eq!(listed["pipelineExecutionSummaries"][0]["pipelineExecutionId"], *again);
     assert_eq!(world.ok(A, pipelines::get, json!({ "name": "site" }))["pipeline"]["version"], 1);
+    let gone = "PipelineVersionNotFoundException: Pipeline 'site' does not have a version '2'";
+    world.refused(A, pipelines::get, json!({ "name": "site", "version": 2 }), gone);
 }
 
 #[test]
@@ -167,6 +170,72 @@ fn each_update_is_a_version_that_stays_readable() {
         json!({ "name": "site", "version": 3 }),
         "PipelineVersionNotFoundException: Pipeline 'site' does not have a version '3'",
     );
+}
+
+/// What it does not say is not as it was before; and whatever version it gives, and under another name it is another pipeline's.
+#[test]
+fn an_update_replaces_the_whole() {
+    let world = World::new();
+    let mut first = pipeline("site");
+    first["pipelineType"] = json!("V2");
+    first["executionMode"] = json!("QUEUED");
+    first["variables"] = json!([{ "name": "Colour" }]);
+    first["stages"][1]["actions"][0]["region"] = json!("us-east-1");
+    first["version"] = json!(7);
+    let made = world.ok(A, pipelines::create, json!({ "pipeline": first }))["pipeline"].clone();
+    assert_eq!((&made["version"], &made["executionMode"]), (&json!(1), &json!("QUEUED")));
+    let mut second = pipeline("site");
+    second["stages"][1]["name"] = json!("Construct");
+    second["stages"][1]["actions"][0]["configuration"] = json!({ "Target": "docs" });
+    second["version"] = json!(7);
+    world.ok(A, pipelines::update, json!({ "pipeline": second }));
+    let got = world.ok(A, pipelines::get, json!({ "name": "site" }))["pipeline"].clone();
+    let mut expected = second;
+    let defaults = json!({ "version": 2, "executionMode": "SUPERSEDED", "pipelineType": "V1" });
+    expected.as_object_mut().unwrap().extend(defaults.as_object().unwrap().clone());
+    for stage in [0, 1] {
+        let action = expected["stages"][stage]["actions"][0].as_object_mut().unwrap();
+        action.insert("runOrder".to_owned(), json!(1));
+        for artifacts in ["inputArtifacts", "outputArtifacts"] {
+            action.entry(artifacts).or_insert_with(|| json!([]));
+        }
+    }
+    assert_eq!(got, expected);
+    world.refused(
+        A,
+        pipelines::update,
+        changed(|it| it["name"] = json!("other")),
+        "ResourceNotFoundException: The account with id '000000000000' does not include a pipeline with the name 'other'",
+    );
+}
+
+/// With the place, and nothing of it is there (S27, S28).
+#[test]
+fn what_could_not_be_kept_is_refused() {
+    let world = World::new();
+    world.create(A, "site");
+    let large = |name: &str| {
+        let mut declared = pipeline(name);
+        let make = declared["stages"][1]["actions"][0].clone();
+        let action = |number: usize| {
+            let mut action = make.clone();
+            (action["name"], action["outputArtifacts"]) = (json!(format!("A{number}")), json!([]));
+            action["configuration"] = json!({ "Target": "x".repeat(1000), "Password": "x".repeat(1000) });
+            action
+        };
+        let stage =
+            |number: usize| json!({ "name": format!("S{number}"), "actions": (0..49).map(action).collect::<Vec<_>>() });
+        declared["stages"].as_array_mut().unwrap().extend((0..10).map(stage));
+        json!({ "pipeline": declared })
+    };
+    let asked = [world.ask(A, pipelines::create, large("other")), world.ask(A, pipelines::update, large("site"))];
+    for refused in asked {
+        let refusal = words(&refused.unwrap_err());
+        let begins = "ValidationException: pipeline: The pipeline of ";
+        assert!(refusal.starts_with(begins) && refusal.contains("more than 1000000 are not supported"), "{refusal}");
+    }
+    assert_eq!(world.ok(A, pipelines::get, json!({ "name": "site" }))["pipeline"]["version"], 1);
+    assert_eq!(world.run(world.service.host.driver.find(A, "other")).unwrap(), None);
 }
 
 #[test]

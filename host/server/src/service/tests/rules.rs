@@ -95,7 +95,9 @@ fn a_person_lets_an_execution_go_on_that_a_rule_did_not_let_pass() {
 #[test]
 fn a_success_that_is_not_as_it_should_be_is_rolled_back() {
     let world = World::new();
-    let good = world.create_conditional(conditional("onSuccess", "ROLLBACK", &["Window"]));
+    let mut declaration = conditional("onSuccess", "ROLLBACK", &["Window"]);
+    declaration["stages"][1]["onFailure"] = json!({ "result": "RETRY" });
+    let good = world.create_conditional(declaration);
     world.script.does("Window", Deed::Object("worse than before"));
     let bad = world.whole(A, "site");
     let rollback = world.newest(A, "site");
@@ -105,7 +107,16 @@ fn a_success_that_is_not_as_it_should_be_is_rolled_back() {
     let input = json!({ "pipelineName": "site", "pipelineExecutionId": rollback });
     let shown = world.ok(A, executions::get, input)["pipelineExecution"].clone();
     assert_eq!(shown["rollbackMetadata"]["rollbackTargetPipelineExecutionId"], *good);
-    assert_eq!(shown["trigger"]["triggerType"], "AutomatedRollback");
+    let detail = json!({ "FailedPipelineExecutionId": bad }).to_string();
+    assert_eq!(shown["trigger"], json!({ "triggerType": "AutomatedRollback", "triggerDetail": detail }));
+    // The rule that objects was not asked about the rollback, nor is one retried.
+    world.script.does("Make", Deed::Fail("no such target"));
+    let before = world.script.calls().len();
+    let back = json!({ "pipelineName": "site", "stageName": "Build", "targetPipelineExecutionId": good });
+    let failing = text(&world.ok(A, executions::rollback_stage, back)["pipelineExecutionId"]);
+    world.ended(A, "site", &failing);
+    assert_eq!(world.status(A, "site", &failing), "Failed");
+    assert_eq!(world.script.calls()[before..], ["Make"]);
 }
 
 #[test]

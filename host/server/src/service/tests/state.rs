@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::executions::answer;
 use super::world::{A, B, Deed, World, gated, pipeline, text};
 use crate::service::{executions, pipelines, state};
 
@@ -153,4 +154,63 @@ fn the_state_of_executions_side_by_side_has_no_tokens() {
     assert_eq!((&shown["status"], shown.get("token")), (&json!("InProgress"), None));
     let listed = world.action(A, "site", "Ask");
     assert_eq!(listed["output"]["executionResult"]["externalExecutionId"], token);
+    world.ok(A, executions::put_approval_result, answer("Ask", &token, "Approved"));
+    world.ended(A, "site", &world.newest(A, "site"));
+    let listed = world.action(A, "site", "Ask");
+    assert_eq!(listed["status"], "Succeeded");
+    assert_eq!(listed["output"]["executionResult"].get("externalExecutionId"), None);
+}
+
+/// Of executions side by side it shows the one that came last, wherever the others are (S41).
+#[test]
+fn the_state_of_a_stage_is_that_of_who_came_there_last() {
+    let world = World::new();
+    world.script.does("Make", Deed::Hang);
+    let mut declared = pipeline("site");
+    (declared["executionMode"], declared["pipelineType"]) = (json!("PARALLEL"), json!("V2"));
+    world.ok(A, pipelines::create, json!({ "pipeline": declared }));
+    let mut started = vec![world.newest(A, "site")];
+    started.extend((0..2).map(|_| world.start(A, "site")));
+    world.until(A, "site", |_| world.script.calls().iter().filter(|name| *name == "Make").count() == 3);
+    let latest = |stage: usize| world.state(A, "site")["stageStates"][stage]["latestExecution"].clone();
+    let last = |status: &str| json!({ "pipelineExecutionId": started[2], "status": status });
+    assert_eq!((latest(0), latest(1)), (last("Succeeded"), last("InProgress")));
+    // What becomes of one that came before changes nothing of it.
+    let stop = json!({ "pipelineName": "site", "pipelineExecutionId": started[0], "abandon": true });
+    world.ok(A, executions::stop, stop);
+    world.ended(A, "site", &started[0]);
+    assert_eq!(latest(1), last("InProgress"));
+    let listed = world.ok(A, executions::list, json!({ "pipelineName": "site" }));
+    let listed = listed["pipelineExecutionSummaries"].as_array().unwrap();
+    let listed: Vec<_> =
+        listed.iter().rev().map(|it| (text(&it["pipelineExecutionId"]), text(&it["status"]))).collect();
+    let statuses = ["Stopped", "InProgress", "InProgress"].map(str::to_owned);
+    assert_eq!(listed, started.into_iter().zip(statuses).collect::<Vec<_>>());
+}
+
+#[test]
+fn retries_of_people_and_of_the_stage_are_told_apart() {
+    let world = World::new();
+    world.script.does("Make", Deed::Fail("flaky"));
+    let mut declared = pipeline("site");
+    declared["pipelineType"] = json!("V2");
+    declared["stages"][1]["onFailure"] = json!({ "result": "RETRY" });
+    world.ok(A, pipelines::create, json!({ "pipeline": declared }));
+    let execution = world.newest(A, "site");
+    world.ended(A, "site", &execution);
+    let metadata = || world.state(A, "site")["stageStates"][1]["retryStageMetadata"].clone();
+    assert_eq!(metadata(), json!({ "autoStageRetryAttempt": 1, "latestRetryTrigger": "AutomatedStageRetry" }));
+    let retry = json!({
+        "pipelineName": "site", "stageName": "Build", "pipelineExecutionId": execution, "retryMode": "FAILED_ACTIONS",
+    });
+    world.ok(A, executions::retry_stage, retry);
+    world.ended(A, "site", &execution);
+    let both = json!({
+        "autoStageRetryAttempt": 1, "manualStageRetryAttempt": 1, "latestRetryTrigger": "ManualStageRetry",
+    });
+    assert_eq!(metadata(), both);
+    assert_eq!(world.script.calls(), ["Source", "Make", "Make", "Make"]);
+    let next = world.whole(A, "site");
+    assert_eq!(world.status(A, "site", &next), "Failed");
+    assert_eq!(metadata(), json!({ "autoStageRetryAttempt": 1, "latestRetryTrigger": "AutomatedStageRetry" }));
 }

@@ -379,6 +379,19 @@ impl World {
         self.until(account, name, |state| !state.executions.contains_key(&id));
     }
 
+    /// Makes the account A serve what comes with the host by plugins of its own, which starts pin from then on.
+    pub fn install_others(&self) {
+        let others = catalogue::host().into_iter().map(|(plugin, digest)| (plugin, digest.replace(['a', 'b'], "d")));
+        self.service.host.actions.plugins.know_installed(A, others).unwrap();
+    }
+
+    /// What an execution of A's that has ended held on to.
+    pub fn pins(&self, name: &str, execution: &str) -> BTreeMap<String, String> {
+        let (pipeline, id) = (self.aggregate(A, name), execution.parse().unwrap());
+        let archived = self.run(self.service.driver().archived(pipeline, id)).unwrap();
+        archived.expect("it has ended").start.pins.clone()
+    }
+
     /// Waits until an action of an execution waits for a person; gives the token.
     pub fn token(&self, account: u64, name: &str, execution: &str) -> String {
         let id = execution.parse().unwrap();
