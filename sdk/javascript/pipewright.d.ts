@@ -39,8 +39,13 @@
  * behind is waited for. A rejection that nobody waits for fails the action, and so do an interval that is not cleared and a promise
  * that nothing can settle any more. `files`, `secrets` and most of `http` are synchronous. Of the web's globals there are besides:
  * `URL`, `TextEncoder` and `TextDecoder`, `structuredClone`, `crypto`, `ReadableStream` and its kin, `Blob`, `FormData`, `Headers`,
- * `Request`, `Response`, `AbortController`, `console` (which writes into the log). There is no `Intl`: what depends on languages
- * and time zones throws. There is nothing of Node.js; packages of npm are bundled, as long as they need nothing of it.
+ * `Request`, `Response`, `AbortController`, `console` (which writes into the log). There is nothing of Node.js; packages of npm are
+ * bundled, as long as they need nothing of it.
+ *
+ * Where the plugin says `Intl`, or gives `toLocaleString` and its kin a language or options, the build bundles FormatJS for it, a polyfill
+ * of npm: all of `Intl` but `Collator` and `supportedValuesOf`, every time zone, English, and each language that the plugin's own files
+ * have as a text, like `'de'`, `'fr-CA'`. A list in package.json, `"pipewright": { "world": "…", "locales": ["de", "fr-CA"] }`, takes the place
+ * of what the files say. A language that is not in the component is a `RangeError`, and so is a time zone that there is not.
  */
 
 // -- declarations ------------------------------------------------------------------------------------------------------------
