@@ -17,12 +17,52 @@ from wit_world import state
 from wit_world.imports import pipewright_plugin_types as types
 from pipewright import (
     Action, Decision, Deployed, Failure, Fetched, Link, Report, Revision, Target, TestCase, Tested, Verdict, Wait,
-    approval, build, deploy, http, invoke, log, results, rule, setting, source, test,
+    approval, build, commands, deploy, files, http, invoke, log, results, rule, secrets, setting, source, test,
 )  # fmt: skip
 from pipewright.testing import Host
 
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
+
+URL = "https://example.com/"
+
+#: What is given to a function of the layer, and what the error says.
+CALLS: list[tuple[Callable[[Action], Any], str]] = [
+    (lambda _: log.progress("half", "50"), "`log.progress.percent` must be a number of at most 1,000,000,000, and is '50'"),
+    (lambda _: log.progress(5), "`log.progress.summary` must be a str, and is 5"),
+    (lambda _: files.list(5), "`files.list.path` must be a str or a PathLike, and is 5"),
+    (lambda _: files.list("/scratch", "a"), "`files.list.except_` must be some of str, and is 'a'"),
+    (lambda _: files.read_text(None), "`files.read.path` must be a str or a PathLike, and is None"),
+    (lambda _: files.write("a", 5), "`files.write.data` must be a bytes or a str, and is 5"),
+    (lambda _: files.write("a", "a", executable=1), "`files.write.executable` must be a bool, and is 1"),
+    (lambda _: files.digest(5), "`files.digest.path` must be"),
+    (lambda _: files.copy("a", 5), "`files.copy.destination` must be"),
+    (lambda _: files.copy("a", "b", [5]), "`files.copy.except_[0]` must be a str"),
+    (lambda _: files.set_executable("a", "yes"), "`files.set_executable.executable` must be a bool"),
+    (lambda _: files.link("a", 5), "`files.link.target` must be a str"),
+    (lambda _: files.sync(5), "`files.sync.path` must be"),
+    (lambda _: files.zip(5, "a"), "`files.zip.source` must be"),
+    (lambda _: files.unzip("a", 5), "`files.unzip.destination` must be"),
+    (lambda _: http.request("GET", 5), "`http.Request.url` must be a str, and is 5"),
+    (lambda _: http.request(5, URL), "`http.Request.method` must be a str"),
+    (lambda _: http.stream("GET", URL, headers={"a": 5}), "`http.Request.headers['a']` must be a str, and is 5"),
+    (lambda _: http.request("GET", URL, headers=["a"]), "`http.Request.headers` must be a dict"),
+    (lambda _: http.request("GET", URL, bytes_max="5"), "`http.Request.bytes_max` must be a whole number, at least 0"),
+    (lambda _: http.request("GET", URL, timeout="5"), "`http.Request.timeout` must be a number of at most 1,000,000,000 or a Timeout"),
+    (lambda _: http.request("GET", URL, timeout=http.Timeout("5")), "`http.Request.timeout.connect` must be a number"),
+    (lambda _: http.request("GET", URL, timeout=0), "a timeout must be a number of seconds above 0, and is 0"),
+    (lambda _: http.request("PUT", URL, body=5), "`http.Request.body` must be a bytes or a str or"),
+    (lambda _: http.request("PUT", URL, body=["a"]), "a piece of `http.Request.body` must be bytes, and is of the type str"),
+    (lambda _: secrets.stand_in(5), "`secrets.stand_in.name` must be a str, and is 5"),
+    (lambda _: secrets.basic(5, "token"), "`secrets.basic.user` must be a str"),
+    (lambda _: secrets.reveal(None), "`secrets.reveal.name` must be a str"),
+    (lambda _: commands.start("make all"), "`commands.start.arguments` must be some of str, and is 'make all'"),
+    (lambda _: commands.start(["make", 5]), "`commands.start.arguments[1]` must be a str"),
+    (lambda _: commands.start(["make"], environment={"A": 5}), "`commands.start.environment['A']` must be a str"),
+    (lambda _: commands.start(["make"], wall_seconds=1.5), "`commands.start.wall_seconds` must be a whole number, at least 1"),
+    (lambda _: commands.start(["make"], network="yes"), "`commands.start.network` must be a bool"),
+    (lambda action: action.directory(5), "`action.directory.name` must be a str, and is 5"),
+]  # fmt: skip
 
 #: The category, what its action does, and what the error says.
 WRONG: list[tuple[Any, Callable[[], Any], str]] = [
@@ -98,6 +138,18 @@ def test_wrong_answer(category: Any, answer: Callable[[], Any], expected: str) -
             state.leave()
     assert failed.value.value.kind is types.FailureKind.JOB_FAILED
     assert expected in failed.value.value.message
+
+
+@pytest.mark.parametrize(("call", "expected"), CALLS, ids=[expected for _, expected in CALLS])
+def test_wrong_argument(call: Callable[[Action], Any], expected: str) -> None:
+    @build("X")
+    def run(action: Action) -> Report:
+        call(action)
+        return Report()
+
+    with pytest.raises(TypeError) as raised:
+        Host().run(run)
+    assert expected in str(raised.value)
 
 
 def test_right_answers() -> None:
