@@ -563,6 +563,10 @@ export namespace commands {
 /**
  * What tests and coverage tools found: it is kept with the execution, beside the log, and shown by `pipewright tests`. How the action
  * ends says whether that is good enough; a report alone fails nothing. A later report of the same name takes the place of the earlier one.
+ *
+ * Of one report 10,000 cases or files are kept, those that did not succeed before all others, and of one call 4 MiB (4,194,304 bytes); the log says how
+ * many are left out, and the counts are of all. Names and paths are cut after 1,000 characters, messages after 5,000. The 101st report of a call fails
+ * the action, and so does one without a name.
  */
 export namespace results {
   /** One case; `suite` and `prefix` make its name unique, `file` and `line` are where it is in the source. */

@@ -159,6 +159,28 @@ def test_right_answers() -> None:
     assert [link.title for link in ran.links] == ["a", "b"]
 
 
+def test_reports_have_the_limits_of_the_host() -> None:
+    def kept(report: Callable[[], Any], left_out: int) -> list[Any]:
+        ran = Host().run(action(build, lambda: report() or Report()))
+        told = [f"warn the report unit is not kept whole: {left_out} of it are left out"] if left_out else []
+        assert ran.log == told
+        return ran.results["unit"].cases if hasattr(ran.results["unit"], "cases") else ran.results["unit"].files
+
+    def cases(count: int, message: str = "") -> list[results.Case]:
+        return [results.Case("x", "succeeded", message)] * count + [results.Case("last", "failed")]
+
+    for count, left_out in ((9_999, 0), (10_000, 1)):
+        found = kept(lambda: results.tests("unit", cases(count)), left_out)
+        assert len(found) == 10_000 and found[-1].name == "last"
+    # 4 MiB, less the last, of 5,000 bytes of message each, one of name, and 128 besides.
+    found = kept(lambda: results.tests("unit", cases(1_000, "x" * 6_000)), 183)
+    assert len(found) == 818 and found[-1].name == "last" and len(found[0].message) == 5_000
+    found = kept(lambda: results.coverage("unit", [results.File("é" * 1_001, (0, 0))] * 10_001), 8_030)
+    assert len(found) == 1_971 and len(found[0].path) == 1_000
+    ran = Host().run(action(build, lambda: [results.tests("unit", []) for _ in range(101)]))
+    assert ran.failure and ran.failure.message == "a call keeps 100 reports: put several into one"
+
+
 def test_wrong_latest() -> None:
     with pytest.raises(TypeError, match="`Revision.id` must be a str"):
         Host().run(action(source, lambda: Revision(1)), call="latest")

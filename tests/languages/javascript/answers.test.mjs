@@ -136,6 +136,30 @@ test('what is right is told', async () => {
   assert.equal(told.results.a.cases[0].durationNanos, 0n);
 });
 
+test('reports have the limits of the host', async () => {
+  const cases = (count, message = '') => [...Array(count).fill({ name: 'x', status: 'succeeded', message }), { name: 'last', status: 'failed' }];
+  const check = async (report, kept, left) => {
+    const { log, results: told } = await called('build', () => report() ?? {});
+    const { cases = told.unit.files } = told.unit;
+    assert.equal(cases.length, kept);
+    assert.equal(cases.at(-1).name ?? 'last', 'last');
+    assert.equal(log, left === 0 ? '' : `the report unit is not kept whole: ${left} of it are left out`);
+    return cases[0];
+  };
+  await check(() => results.tests('unit', cases(9_999)), 10_000, 0);
+  await check(() => results.tests('unit', cases(10_000)), 10_000, 1);
+  // 4 MiB, less the last, of 5,000 bytes of message each, one of name, and 128 besides.
+  const { message } = await check(() => results.tests('unit', cases(1_000, 'x'.repeat(6_000))), 818, 183);
+  assert.equal(message.length, 5_000);
+  const file = { path: 'é'.repeat(1_001), lines: [0, 0] };
+  const { path } = await check(() => results.coverage('unit', Array(10_001).fill(file)), 1_971, 8_030);
+  assert.equal(path.length, 1_000);
+  const { failure } = await called('build', () => {
+    for (let count = 0; count < 101; count += 1) results.tests('unit', []);
+  });
+  assert.equal(failure.message, 'a call keeps 100 reports: put several into one');
+});
+
 test('all wrong settings are told', async () => {
   const plugin = module('build', () => ({}), { settings: { first: { type: 'integer' }, second: {} } });
   const { failure } = await run(plugin, { action: 'Build/Custom/X/1', settings: { First: 'x' } });
