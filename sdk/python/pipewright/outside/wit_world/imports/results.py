@@ -110,7 +110,8 @@ def report(name: str, content: Content) -> None:
     if len(kept) < len(items):
         held.log.append(f"warn the report {name} is not kept whole: {len(items) - len(kept)} of it are left out")
     held.reports += 1
-    held.results[name] = replace(content.value, **{key: [items[index] for index in sorted(kept)]})
+    kept_items: Any = {key: [items[index] for index in sorted(kept)]}
+    held.results[name] = replace(content.value, **kept_items)
 
 
 def _fitting(item: Any) -> Any:
