@@ -19,6 +19,9 @@ const TIME = ['hour', 'minute', 'second'];
 const DATE_OPTIONS = ['weekday', ...DATE, 'dateStyle'];
 const TIME_OPTIONS = ['dayPeriod', ...TIME, 'fractionalSecondDigits', 'timeStyle'];
 
+/** Stops a plugin that has a new format for each of many values. */
+const FORMATS_MAX = 100;
+
 /** Puts these checks before the polyfill. `locales` are those that the component has, `known` all that there are. */
 export function install({ locales, known }) {
   const [here, all] = [new Set(locales), new Set(known)];
@@ -50,6 +53,8 @@ export function install({ locales, known }) {
     Object.defineProperty(Intl, name, { configurable: true, writable: true, value });
   }
   methods();
+  // What is made once, of each language, is made before the component is.
+  for (const locale of locales) [new Date(0), 0].forEach((value) => value.toLocaleString(locale));
 }
 
 /** The polyfill does not name a time zone that it does not know, and takes some for UTC that it knows by name alone. */
@@ -70,17 +75,17 @@ function inZone(make, options) {
 /** Options with some others, as the standard makes them: what they inherit counts. */
 const and = (options, others) => Object.assign(Object.create(options ?? null), others);
 
-/** The polyfill's own would hide each error, and those of lists would not know of it. */
+/** The polyfill's own would hide each error, make a format for each call, and know nothing of lists. */
 function methods() {
-  const list = (values, ...how) => Array.from(values, (value) => value?.toLocaleString(...how) ?? '').join(',');
-  const number = (value, locales, options) => new Intl.NumberFormat(locales, options).format(value);
   const put = ({ prototype }, name, call) => {
     const value = function (locales, options) {
       return call(this, locales, options);
     };
     Object.defineProperty(prototype, name, { configurable: true, writable: true, value });
   };
-  for (const type of [Number, BigInt]) put(type, 'toLocaleString', number);
+  const numbers = kept((locales, options) => new Intl.NumberFormat(locales, options));
+  for (const type of [Number, BigInt]) put(type, 'toLocaleString', (value, ...how) => numbers(...how).format(value));
+  const list = (values, ...how) => Array.from(values, (value) => value?.toLocaleString(...how) ?? '').join(',');
   for (const type of [Array, Object.getPrototypeOf(Uint8Array)]) put(type, 'toLocaleString', list);
   put(Date, 'toLocaleString', shown([...DATE_OPTIONS, ...TIME_OPTIONS], [...DATE, ...TIME]));
   put(Date, 'toLocaleDateString', shown(DATE_OPTIONS, DATE));
@@ -90,9 +95,22 @@ function methods() {
 /** A date as text: where the options name nothing of `what`, that is `otherwise`. */
 function shown(what, otherwise) {
   const added = Object.fromEntries(otherwise.map((name) => [name, 'numeric']));
-  return (date, locales, options) => {
-    if (Number.isNaN(date.getTime())) return 'Invalid Date';
+  const dates = kept((locales, options) => {
     const isNamed = what.some((name) => options?.[name] !== undefined);
-    return new Intl.DateTimeFormat(locales, isNamed ? options : and(options, added)).format(date);
+    return new Intl.DateTimeFormat(locales, isNamed ? options : and(options, added));
+  });
+  return (date, ...how) => (Number.isNaN(date.getTime()) ? 'Invalid Date' : dates(...how).format(date));
+}
+
+/** What makes a format, which takes long, once for the same languages and options. */
+function kept(make) {
+  const formats = new Map();
+  return (locales, options) => {
+    // What is inherited is not in a key.
+    if (options !== undefined && Object.getPrototypeOf(options) !== Object.prototype) return make(locales, options);
+    const key = `${locales} ${JSON.stringify(options)}`;
+    if (formats.size >= FORMATS_MAX) formats.clear();
+    if (!formats.has(key)) formats.set(key, make(locales, options));
+    return formats.get(key);
   };
 }
