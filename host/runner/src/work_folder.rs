@@ -63,8 +63,9 @@ pub(crate) fn empty_all(work: &Path) {
     let removed = match std::fs::read_dir(work) {
         Ok(mut entries) => entries.try_for_each(|entry| {
             let folder = entry?.path();
-            remove_tree(&folder)
-                .unwrap_or_else(|error| tracing::warn!("{} is left over, and cannot be removed: {error}", folder.display()));
+            remove_tree(&folder).unwrap_or_else(|error| {
+                tracing::warn!("{} is left over, and cannot be removed: {error}", folder.display())
+            });
             Ok(())
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -251,7 +251,10 @@ mod tests {
             let about = description(&[ask]);
             assert_eq!(capabilities::asked(&about.asks[0].capability).in_words(&about.action_types), expected);
         };
-        check(Secret("Secret".into()), "to use the secret that its setting Secret names, or Secret where that names none");
+        check(
+            Secret("Secret".into()),
+            "to use the secret that its setting Secret names, or Secret where that names none",
+        );
         check(Secret("token".into()), "to use the secret token");
         check(RevealSecret("token".into()), "to read the value of the secret token");
         check(

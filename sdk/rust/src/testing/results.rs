@@ -81,7 +81,8 @@ fn keep<T>(items: &mut Vec<T>, bytes_left: &mut usize, bytes: fn(&T) -> usize, i
     let (mut fits, mut room) = (vec![false; items.len()], ITEMS_MAX);
     for turn in [false, true] {
         for (item, fits) in items.iter().zip(&mut fits).filter(|(item, _)| is_good(item) == turn) {
-            if let (Some(bytes), Some(items)) = (bytes_left.checked_sub(bytes(item) + ITEM_BYTES), room.checked_sub(1)) {
+            if let (Some(bytes), Some(items)) = (bytes_left.checked_sub(bytes(item) + ITEM_BYTES), room.checked_sub(1))
+            {
                 (*bytes_left, room, *fits) = (bytes, items, true);
             }
         }
