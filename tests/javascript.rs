@@ -166,6 +166,7 @@ fn the_types_are_strict_and_complete() {
     let scripts = [
         ("names.mjs", include_str!("languages/javascript/names.mjs")),
         ("programs.mjs", include_str!("languages/javascript/programs.mjs")),
+        ("globals.mjs", include_str!("languages/javascript/globals.mjs")),
     ];
     for (name, text) in scripts {
         home.write(&format!("typed/{name}"), text);
