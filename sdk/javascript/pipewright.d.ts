@@ -350,12 +350,7 @@ export class Wait {
 
 /** CodePipeline's failure types. */
 export type FailureKind =
-  | 'job-failed'
-  | 'configuration-error'
-  | 'permission-error'
-  | 'revision-out-of-sync'
-  | 'revision-unavailable'
-  | 'system-unavailable';
+  'job-failed' | 'configuration-error' | 'permission-error' | 'revision-out-of-sync' | 'revision-unavailable' | 'system-unavailable';
 
 /**
  * Throw it to fail the action. The message says what is wrong, where, and how to mend it; at most 16 KiB.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use aho_corasick::automaton::StateID;
 
-use super::{DERIVED_MASK_BYTES_MIN, Forms};
+use super::{DERIVED_MASK_BYTES_MIN, Forms, SECRET_BYTES_MIN};
 
 /// What a text may be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,10 +182,14 @@ impl Decoder {
     pub(super) fn settled(&self, forms: &Forms) -> Option<usize> {
         let reading = self.reading.as_ref()?;
         let depth = forms.node(reading.state).depth;
-        // A few digits at a line's end are nearly always something else, and the line is waited for.
-        let is_likely = depth >= if self.escapes.is_nothing() { DERIVED_MASK_BYTES_MIN } else { 1 };
+        // A few digits or letters at a line's end are nearly always something else, and the line is waited for.
+        let likely_from = match self.escapes {
+            Escapes::Separators => DERIVED_MASK_BYTES_MIN,
+            Escapes::Breaks => SECRET_BYTES_MIN,
+            Escapes::Percent | Escapes::Form | Escapes::Json => 1,
+        };
         let escape = (!reading.escape.is_empty()).then_some(reading.escape_from);
-        is_likely.then(|| reading.start(depth)).into_iter().chain(escape).min()
+        (depth >= likely_from).then(|| reading.start(depth)).into_iter().chain(escape).min()
     }
 }
 
