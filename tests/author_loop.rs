@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -180,13 +181,14 @@ impl Watch {
         Self { child, lines }
     }
 
-    /// Until all of it was said, in any order: output and errors are two streams.
-    fn until(&self, wanted: &[&str]) {
+    /// Until all of it was said, in any order: output and errors are two streams. Gives what was said.
+    fn until(&self, wanted: &[&str]) -> String {
         let mut said = String::new();
         while !wanted.iter().all(|wanted| said.contains(wanted)) {
             let line = self.lines.recv_timeout(PATIENCE);
             said += &(line.unwrap_or_else(|error| panic!("no {wanted:?} ({error}) in:\n{said}")) + "\n");
         }
+        said
     }
 }
 
@@ -208,7 +210,38 @@ fn what_is_saved_is_built_and_tested_at_once() {
     desk.replace("count/src/lib.rs", "const WRONG: u8 = \"text\";\n\n", "");
     watch.until(&["2 passed, 0 failed", "waiting for a change"]);
     desk.replace("count/cases/counts-lines/case.toml", "Lines = \"3\"", "Lines = \"4\"");
-    watch.until(&["FAILED  counts-lines"]);
+    let said = watch.until(&["FAILED  counts-lines"]);
+    assert!(!said.contains("Compiling"), "a case is no part of the plugin:\n{said}");
+}
+
+/// The compiler says what it is at. What all plugins are built of lies in one folder for all of them, and what did not change is
+/// not built again.
+#[test]
+fn what_plugins_are_built_of_is_built_once() {
+    /// A component, with and without debug information, and what cargo notes about it.
+    const TARGET_BYTES_MAX: u64 = 16 << 20;
+
+    let desk = Desk::new();
+    for plugin in ["one", "another"] {
+        desk.begin(plugin, "build");
+        let first = desk.command(0, &["plugin", "test", plugin]);
+        assert!(first.contains(&format!("Compiling {plugin} ")), "{first}");
+        let again = desk.command(0, &["plugin", "test", plugin]);
+        assert!(!again.contains("Compiling"), "{again}");
+        let bytes = bytes_in(&desk.path(&format!("{plugin}/target")));
+        assert!(bytes < TARGET_BYTES_MAX, "the target folder of {plugin} has {bytes} bytes");
+        // Of the first one here what is shared may be compiled.
+        assert!(plugin == "one" || !first.contains("Compiling serde"), "{first}");
+    }
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    let bytes = |entry: fs::DirEntry| match entry.metadata().expect("it is there") {
+        metadata if metadata.is_dir() => bytes_in(&entry.path()),
+        metadata => metadata.len(),
+    };
+    entries.map(bytes).sum()
 }
 
 #[test]

@@ -241,6 +241,30 @@ fn a_secret_is_given_only_as_granted_and_never_shown() {
     check(", commands = true", "hunter2", 1, &["the secret \"token\" has fewer than 8 characters"]);
 }
 
+/// What a program draws over again and again, and what a terminal breaks: masked before a carriage return ends a line.
+#[test]
+fn a_secret_is_hidden_with_carriage_returns_in_it_and_around_it() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let check = |value: &str, script: &str, said: &[&str]| {
+        let configuration = with(scripts(&[script]), &[("Secret", "token")]);
+        let grants = format!("{GRANTED}\nsecrets.token = {{ file = \"token.txt\", commands = true }}");
+        let world = World::new(configuration, &grants);
+        let file = world.home.write("token.txt", value);
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        let ended = world.run();
+        ended.check(0, said);
+        assert!(!ended.text.contains("hunter2"), "{}", ended.text);
+    };
+    let secret = "hunter2-hunter2";
+    check(secret, r"printf '9%%\r%s\r<%s>\r\n' $TOKEN $TOKEN", &["9%", "****", "<****>"]);
+    check(secret, r"printf '<%s\r' $TOKEN; sleep 0.1; printf '%s>\n' $TOKEN", &["<****", "****>"]);
+    let halves = "$(echo $TOKEN | cut -c -8) $(echo $TOKEN | cut -c 9-)";
+    check(secret, &format!(r"printf '<%s\r%s>\n' {halves}"), &["<****>"]);
+    check("hunter2-\rhunter2", r#"printf '<%s>\n' "$TOKEN""#, &["<****>"]);
+}
+
 #[test]
 fn a_secret_is_given_in_a_file_as_the_plugin_or_the_grant_says() {
     if tools::find("bwrap").is_none() {

@@ -166,10 +166,47 @@ fn the_types_are_strict_and_complete() {
     let scripts = [
         ("names.mjs", include_str!("languages/javascript/names.mjs")),
         ("programs.mjs", include_str!("languages/javascript/programs.mjs")),
+        ("globals.mjs", include_str!("languages/javascript/globals.mjs")),
     ];
     for (name, text) in scripts {
         home.write(&format!("typed/{name}"), text);
         said(&node(&home.path("typed"), &["--import", "./pipewright/javascript/testing.mjs", name]), true);
+    }
+}
+
+/// `Intl` is bundled where it is used, with the languages that are named or declared, and nowhere else.
+#[test]
+fn languages_are_bundled_where_they_are_used() {
+    let Some(modules) = tools::node_modules("@formatjs/intl-datetimeformat") else { return };
+    let home = Home::new();
+    home.run(&["plugin", "new", "acme/words", "--kind", "build", "--lang", "javascript"]).check(0, &[]);
+    home.write("words/intl.mjs", include_str!("languages/javascript/intl.mjs"));
+    // A folder, for the script adds a package of its own.
+    fs::create_dir(home.path("words/node_modules")).unwrap();
+    for package in ["esbuild", "@esbuild"] {
+        symlink(modules.join(package), home.path("words/node_modules").join(package)).unwrap();
+    }
+    said(&node(&home.path("words"), &["intl.mjs", "without"]), true);
+    symlink(modules.join("@formatjs"), home.path("words/node_modules/@formatjs")).unwrap();
+    said(&node(&home.path("words"), &["intl.mjs"]), true);
+}
+
+/// The layer, the templates and the checks have the same versions of packages.
+#[test]
+fn packages_have_one_version() {
+    let read = |path: &str| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(root().join(path)).unwrap()).unwrap()
+    };
+    let layer = read("sdk/javascript/package.json");
+    let checks = fs::read_to_string(root().join(".ci/run")).unwrap();
+    for (language, _) in LANGUAGES {
+        let template = read(&format!("sdk/template/{language}/common/package.json"));
+        for (name, version) in template["devDependencies"].as_object().unwrap() {
+            let of_layer = layer["peerDependencies"].get(name).unwrap_or(version);
+            assert_eq!(of_layer, version, "{name} of {language}");
+            let pinned = format!(" {name}@{}", version.as_str().unwrap());
+            assert!(checks.contains(&pinned), ".ci/run has no{pinned}");
+        }
     }
 }
 

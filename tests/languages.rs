@@ -116,6 +116,33 @@ fn a_missing_tool_is_named_with_its_installation() {
     check("javascript", "install Node.js");
 }
 
+/// A plugin of the same files is not built again, and a build says that it is under way. In the place of the tool is a script that
+/// counts how often it is called.
+#[test]
+fn what_did_not_change_is_not_built_again() {
+    let Some(_) = tools::find("python3") else { return };
+    let home = Home::new();
+    home.run(&["plugin", "new", "acme/index", "--kind", "build", "--lang", "python"]).check(0, &[]);
+    fs::write(home.path("index/made.wasm"), pipewright_guests::get("bench")).unwrap();
+    let script = "#!/bin/sh\necho built >>../builds\ncp made.wasm build/plugin.wasm\n";
+    let tool = home.write("index/.venv/bin/componentize-py", script);
+    fs::set_permissions(tool, fs::Permissions::from_mode(0o755)).unwrap();
+    let check = |builds: usize, is_built: bool| {
+        let built = home.run(&["plugin", "build", "index"]);
+        built.check(0, &["dist/bench.wasm"]);
+        assert_eq!(built.text.contains("building "), is_built, "{}", built.text);
+        assert_eq!(fs::read_to_string(home.path("builds")).unwrap().lines().count(), builds, "{}", built.text);
+    };
+    check(1, true);
+    check(1, false);
+    home.write("index/cases/another/case.toml", "");
+    check(1, false);
+    let source = fs::read_to_string(home.path("index/src/plugin.py")).unwrap();
+    home.write("index/src/plugin.py", &format!("{source}\n# Changed.\n"));
+    check(2, true);
+    check(2, false);
+}
+
 /// In the place of the tool is a script that gives a finished component.
 #[test]
 fn a_version_that_is_raised_in_one_place_only_is_told() {

@@ -178,7 +178,7 @@ fn an_upgrade_that_asks_for_more_waits_for_consent() {
     world.publish(NAME, "1.1.0", &["http api.example.com", "secret token"], "maria");
     let upgraded = world.run(&["upgrade", NAME]);
     assert_eq!(upgraded.code, 1, "{upgraded:?}");
-    assert!(upgraded.stdout.contains("asks for more than 1.0.0, which stays: secret token"), "{upgraded:?}");
+    assert!(upgraded.stdout.contains("asks for more than 1.0.0, which stays: to use the secret token"), "{upgraded:?}");
     let active = || {
         let installed = Installed::open(&DataDirectory::open(&world.path("data")).unwrap(), None).unwrap();
         let active: Vec<String> = installed.active().map(|entry| entry.version.to_string()).collect();

@@ -2,6 +2,7 @@
 
 import { Failure } from './failure.js';
 import { digest } from './files.js';
+import { text } from './shape.js';
 import { own } from './streams.js';
 
 /** One run of one action. */
@@ -56,6 +57,7 @@ export class Action {
 
   /** A folder of the host that the operator granted under this name, which often comes from a setting. */
   directory(name) {
+    text(name, 'action.directory.name');
     if (['', '.', '..'].includes(name) || /[/\\\0]/.test(name)) {
       throw Failure.configuration(
         `\`${name}\` is not the name of a granted directory: give the name under which the grant lists it, not a path`,

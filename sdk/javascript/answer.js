@@ -2,7 +2,7 @@
 
 import { Failure } from './failure.js';
 import { text as textOf } from './settings.js';
-import { flag, line, list, maybe, oneOf, placed, record, seconds, text, time, variables } from './shape.js';
+import { flag, list, maybe, oneOf, placed, positive, record, seconds, text, time, variables } from './shape.js';
 import { bytesOf } from './streams.js';
 
 /** The host refuses larger continuations. */
@@ -21,7 +21,7 @@ const CASE = placed({
   status: oneOf('passed', 'failed', 'skipped'),
   message: maybe(text),
   file: maybe(text),
-  line: maybe(line),
+  line: maybe(positive),
 });
 const TARGET = record({ id: text, kind: text, status: maybe(oneOf('succeeded', 'failed', 'skipped')), url: maybe(text) });
 

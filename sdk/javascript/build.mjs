@@ -7,15 +7,17 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { Mistake, bundle, installed, main, manifest, witPath } from './bundle.mjs';
+import { bundle, installed, manifest, witPath } from './bundle.mjs';
+import { Mistake, main } from './mistake.mjs';
 import { reader } from './trace.js';
 
 await main(async () => {
   const file = process.argv[2] ?? 'build/plugin.wasm';
   const { componentize } = await installed('@bytecodealliance/componentize-js');
-  const { main, world } = await manifest();
+  const { main, world, locales } = await manifest();
   const sourcePath = join(dirname(file), 'bundle.mjs');
-  const { code, map } = await bundle({ main, outfile: sourcePath });
+  const { code, map, locales: bundled } = await bundle({ main, locales, outfile: sourcePath });
+  if (bundled) console.error(`the plugin uses \`Intl\`: the component has the languages ${bundled.join(', ')}; \`pipewright.locales\` of package.json says others`);
   await mkdir(dirname(file), { recursive: true });
   await writeFile(sourcePath, code);
   const { component } = await componentize({

@@ -6,11 +6,12 @@ import { builtinModules } from 'node:module';
 import { dirname, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import * as intl from './intl.mjs';
+import { Mistake } from './mistake.mjs';
 import { instead } from './missing.js';
 import { MAP } from './trace.js';
 
-/** Says what is wrong, without the stack of this script. */
-export class Mistake extends Error {}
+const LAYER = fileURLToPath(new URL('.', import.meta.url));
 
 /** A package of the folder's own `node_modules`. */
 export async function installed(name) {
@@ -20,7 +21,7 @@ export async function installed(name) {
   });
 }
 
-/** What package.json says of the plugin: `{ main, world, category }`. */
+/** What package.json says of the plugin: `{ main, world, category, locales }`. */
 export async function manifest() {
   const text = await readFile('package.json', 'utf8');
   let read;
@@ -29,12 +30,15 @@ export async function manifest() {
   } catch (error) {
     throw new Mistake(`package.json: ${error.message}`);
   }
-  const { main, pipewright: { world } = {} } = read;
+  const { main, pipewright: { world, locales } = {} } = read;
   if (typeof main !== 'string') throw new Mistake('package.json needs `main`, the module of the plugin, like "src/plugin.js"');
   if (typeof world !== 'string') {
     throw new Mistake('package.json needs `pipewright` with a `world` of pipewright/wit/plugin.wit: {"world": "build-plugin"}');
   }
-  return { main, world, category: world.replace(/-plugin$/, '') };
+  if (locales !== undefined && !(Array.isArray(locales) && locales.every((locale) => typeof locale === 'string'))) {
+    throw new Mistake('package.json: `pipewright.locales` must be a list of languages, like ["de", "fr-CA"]');
+  }
+  return { main, world, category: world.replace(/-plugin$/, ''), locales };
 }
 
 /** The interface: beside this layer in a plugin's folder, and inside of it as a package of npm. */
@@ -60,58 +64,60 @@ const withoutNode = {
   },
 };
 
-/**
- * The bundle as a text. `forNode` is for checks and tests: without the globals of the engine, and with `async` as it is.
- * Mistakes are written to standard error in esbuild's own words, with file, line and source line.
- */
-export async function bundle({ main, outfile, forNode = false }) {
+/** What esbuild makes. Mistakes are written to standard error in its own words, with file, line and source line. */
+async function built(contents, options) {
   const { build } = await installed('esbuild');
-  const globals = forNode ? '' : `import ${JSON.stringify(fileURLToPath(new URL('globals.js', import.meta.url)))};`;
   const { outputFiles, errors } = await build({
-    stdin: { contents: `${globals} export * from ${JSON.stringify(`./${main}`)};`, resolveDir: process.cwd() },
+    logLevel: 'warning',
+    ...options,
+    stdin: { contents, resolveDir: process.cwd() },
     bundle: true,
     write: false,
-    outfile,
-    format: 'esm',
+    format: options.format ?? 'esm',
     // The engine has what the web has, and nothing of Node.js.
     platform: 'browser',
     target: 'es2022',
     mainFields: ['browser', 'module', 'main'],
-    external: ['pipewright:*', 'wasi:*'],
-    define: { 'process.env.NODE_ENV': '"production"' },
-    // A rejection of a native async function that nobody awaits is not to be seen; see promises.js.
-    supported: forNode ? {} : { 'async-await': false, 'async-generator': false, 'for-await': false },
-    plugins: [withoutNode],
-    sourcemap: forNode ? 'inline' : 'external',
+    external: ['pipewright:*', 'wasi:*', ...(options.external ?? [])],
+    define: { 'process.env.NODE_ENV': '"production"', ...options.define },
+    plugins: [withoutNode, ...(options.plugins ?? [])],
     legalComments: 'none',
-    logLevel: 'warning',
-    keepNames: true,
   }).catch((error) => {
     if (Array.isArray(error.errors)) throw new Mistake('');
     throw error;
   });
   if (errors.length > 0) throw new Mistake('');
-  const code = outputFiles.find(({ path }) => path.endsWith('.mjs')).text;
-  if (forNode) return { code };
-  const map = shortened(JSON.parse(outputFiles.find(({ path }) => path.endsWith('.map')).text), dirname(outfile));
-  // At the end: the lines before it stay where the map has them.
-  return { code: `${code}\nglobalThis[Symbol.for('${MAP.description}')] = ${JSON.stringify(JSON.stringify(map))};\n`, map };
+  return (ending) => outputFiles.find(({ path }) => path.endsWith(ending)).text;
 }
 
-/** With paths from the plugin's folder on, and only the author's own source lines. */
-function shortened({ mappings, sources, sourcesContent }, folder) {
+/**
+ * The bundle as a text, and the locales that are in it, if any. `forNode` is for checks and tests: without the globals of the engine,
+ * and with `async` and `Intl` as they are.
+ */
+export async function bundle({ main, locales, outfile, forNode = false }) {
+  const plugin = `export * from ${JSON.stringify(`./${main}`)};`;
+  const look = async (options) => (await built(plugin, { define: intl.DEFINE, logLevel: 'error', ...options }))('');
+  const needed = await intl.module({ all: await look({}), own: () => look({ packages: 'external', external: [`${LAYER}*`] }), declared: locales });
+  const file = await built(forNode ? plugin : `import ${JSON.stringify(`${LAYER}globals.js`)}; ${plugin}`, {
+    outfile,
+    // A rejection of a native async function that nobody awaits is not to be seen; see promises.js.
+    supported: forNode ? {} : { 'async-await': false, 'async-generator': false, 'for-await': false },
+    sourcemap: forNode ? 'inline' : 'external',
+    keepNames: true,
+  });
+  const code = file('.mjs');
+  if (forNode) return { code };
+  // Before all else, and beside the bundle: its source map would be as large as it is.
+  const before = needed ? (await built(needed.contents, { format: 'iife', minifyWhitespace: true, minifySyntax: true }))('') : '';
+  const map = shortened(JSON.parse(file('.map')), dirname(outfile), before.split('\n').length - 1);
+  // At the end: the lines before it stay where the map has them.
+  const text = `${before}${code}\nglobalThis[Symbol.for('${MAP.description}')] = ${JSON.stringify(JSON.stringify(map))};\n`;
+  return { code: text, map, locales: needed?.locales };
+}
+
+/** With paths from the plugin's folder on, only the author's own source lines, and so many lines before it. */
+function shortened({ mappings, sources, sourcesContent }, folder, before) {
   const paths = sources.map((source) => relative('.', resolve(folder, source)));
   const own = (path, index) => (/(^|\/)(node_modules|pipewright\/javascript)\//.test(path) ? null : sourcesContent[index]);
-  return { mappings, sources: paths, sourcesContent: paths.map(own) };
-}
-
-/** Runs a script's work, and ends with 1 after a mistake. */
-export async function main(work) {
-  try {
-    await work();
-  } catch (error) {
-    if (!(error instanceof Mistake)) throw error;
-    if (error.message) console.error(error.message);
-    process.exitCode = 1;
-  }
+  return { mappings: ';'.repeat(before) + mappings, sources: paths, sourcesContent: paths.map(own) };
 }

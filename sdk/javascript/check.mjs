@@ -12,19 +12,20 @@ import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 
-import { Mistake, bundle, main, manifest } from './bundle.mjs';
+import { bundle, manifest } from './bundle.mjs';
 import { hint } from './missing.js';
+import { Mistake, main } from './mistake.mjs';
 
 const FOLDER = 'build';
 /** What Node.js has and the engine has not: a module that uses it while it is loaded fails here, as it would there. */
-const ABSENT = ['process', 'Buffer', 'Intl', 'WebAssembly'];
+const ABSENT = ['process', 'Buffer', 'WebAssembly'];
 
 await main(async () => {
-  const { main, world, category } = await manifest();
+  const { main, world, category, locales } = await manifest();
   await mkdir(FOLDER, { recursive: true });
   const compiled = existsSync('tsconfig.json') ? compile() : true;
   const file = join(FOLDER, 'check.mjs');
-  const { code } = await bundle({ main, outfile: file, forNode: true });
+  const { code } = await bundle({ main, locales, outfile: file, forNode: true });
   await writeFile(file, code);
   // The compiler's words first: what it finds is most often why the rest fails.
   if (!(await compiled)) throw new Mistake('');

@@ -4,13 +4,35 @@ import * as host from 'pipewright:plugin/commands@0.1.0';
 
 import { Wait } from './answer.js';
 import { calling, Failure } from './failure.js';
+import { byName, flag, list, maybe, positive, record, text } from './shape.js';
+
+const TEXTS = maybe(byName(text));
+const OPTIONS = record({
+  directory: maybe(text),
+  environment: TEXTS,
+  secrets: TEXTS,
+  secretFiles: TEXTS,
+  network: maybe(flag),
+  image: maybe(text),
+  wallSeconds: maybe(positive),
+  continuation() {},
+  summary: maybe(text),
+});
 
 /** Has a program run once this call has returned the `Wait`; one in each call. */
-export function start(
-  words,
-  { directory = '', environment, secrets, secretFiles, network = false, image, wallSeconds, continuation, summary } = {},
-) {
-  const job = { arguments: [...words], directory, environment: pairs(environment), secrets: pairs(secrets), network, image, wallSeconds };
+export function start(words, options = {}) {
+  list(text)(words, 'commands.start.words');
+  OPTIONS(options, 'commands.start.options');
+  const { directory, environment, secrets, secretFiles, network, image, wallSeconds, continuation, summary } = options;
+  const job = {
+    arguments: words,
+    directory: directory ?? '',
+    environment: pairs(environment),
+    secrets: pairs(secrets),
+    network: network ?? false,
+    image: image ?? undefined,
+    wallSeconds: wallSeconds ?? undefined,
+  };
   const files = pairs(secretFiles);
   calling(() => (files.length > 0 ? host.startWithFiles(job, files) : host.start(job)), Failure.configuration);
   return new Wait({ isForProgram: true, continuation, summary });
@@ -29,6 +51,6 @@ export function declaredSecrets() {
   return Object.fromEntries(host.declaredSecrets().map(({ name, value }) => [name, value]));
 }
 
-function pairs(values = {}) {
-  return Object.entries(values).map(([name, value]) => ({ name, value }));
+function pairs(values) {
+  return Object.entries(values ?? {}).map(([name, value]) => ({ name, value }));
 }

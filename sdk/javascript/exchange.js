@@ -5,6 +5,7 @@ import { Fields, OutgoingBody, OutgoingRequest, RequestOptions, httpErrorCode } 
 
 import { Failure } from './failure.js';
 import { mustRun, until } from './loop.js';
+import { address, byName, maybe, text, textOrNumber } from './shape.js';
 import { DISPOSE, bytesOf, chunk, iterated, piece, readAll, ready, said, using, write } from './streams.js';
 
 const METHODS = ['get', 'head', 'post', 'put', 'delete', 'patch', 'options'];
@@ -30,10 +31,16 @@ export async function awaited(steps, signal) {
 }
 
 /** The steps of a request, up to the headers of its response. */
-export function* exchange(url, options) {
+export function* exchange(target, options) {
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
   if (unknown !== undefined) throw new TypeError(`a request has no \`${unknown}\`; it has ${OPTIONS.join(', ')}`);
-  const { method = 'GET', headers = {}, json, body = '', timeouts = {} } = options;
+  address(target, 'request.url');
+  maybe(text)(options.method, 'request.method');
+  maybe(byName(textOrNumber))(options.headers, 'request.headers');
+  maybe(byName(() => undefined))(options.timeouts, 'request.timeouts');
+  const url = String(target);
+  const { json } = options;
+  const [method, headers, body, timeouts] = [options.method ?? 'GET', options.headers ?? {}, options.body ?? '', options.timeouts ?? {}];
   const fields = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]));
   if (json !== undefined && !fields.has('content-type')) fields.set('content-type', 'application/json');
   const data = json === undefined ? body : JSON.stringify(json);

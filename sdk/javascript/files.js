@@ -6,6 +6,7 @@
 import * as host from 'pipewright:plugin/artifacts@0.1.0';
 
 import { Failure, calling } from './failure.js';
+import { flag, limit, list as listOf, text } from './shape.js';
 import { DISPOSE, block, bytesOf, chunk, iterated, piece, readAll, said, using, write as writeBytes } from './streams.js';
 
 /**
@@ -15,11 +16,15 @@ import { DISPOSE, block, bytesOf, chunk, iterated, piece, readAll, said, using, 
  * @returns {{ path: string, kind: 'file' | 'directory' | 'link', size: number, executable: boolean, target?: string }[]}
  */
 export function list(path, except = []) {
+  text(path, 'files.list.path');
+  listOf(text)(except, 'files.list.except');
   return calling(() => host.list(path, except)).map((entry) => ({ ...entry, size: Number(entry.size) }));
 }
 
 /** A whole file of at most `bytesMax` bytes, as a `Uint8Array`. */
 export function read(path, { bytesMax = 256 * 1024 * 1024 } = {}) {
+  text(path, 'files.read.path');
+  limit(bytesMax, 'files.read.bytesMax');
   return using(
     calling(() => host.read(path)),
     (stream) => saying(() => block(readAll(stream, bytesMax, path))),
@@ -28,6 +33,7 @@ export function read(path, { bytesMax = 256 * 1024 * 1024 } = {}) {
 
 /** The chunks of a file of any size, one after the other, as `Uint8Array`s. */
 export function* chunks(path) {
+  text(path, 'files.chunks.path');
   const stream = calling(() => host.read(path));
   try {
     for (;;) {
@@ -42,18 +48,20 @@ export function* chunks(path) {
 
 /** A whole file, which must be UTF-8. */
 export function readText(path, options) {
+  const bytes = read(path, options);
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(read(path, options));
-  } catch (error) {
-    if (error instanceof TypeError) throw new Failure(`${path} is not UTF-8`);
-    throw error;
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new Failure(`${path} is not UTF-8`);
   }
 }
 
 /** Makes or replaces a file, and the folders above it, from a text, a `Uint8Array` or what is iterated for them. */
 export function write(path, data, { executable = false } = {}) {
-  const writer = create(path, { executable });
+  text(path, 'files.write.path');
+  flag(executable, 'files.write.executable');
   const iterator = iterated(data);
+  const writer = create(path, { executable });
   try {
     for (;;) {
       const bytes = block(piece(iterator));
@@ -68,6 +76,8 @@ export function write(path, data, { executable = false } = {}) {
 
 /** Makes or replaces a file that is written piece by piece; `close` it at the end. */
 export function create(path, { executable = false } = {}) {
+  text(path, 'files.create.path');
+  flag(executable, 'files.create.executable');
   const stream = calling(() => host.write(path, executable));
   return {
     write: (data) => saying(() => block(writeBytes(stream, bytesOf(data)))),
@@ -85,15 +95,21 @@ function saying(call) {
 
 /** The SHA-256 of a file, in lower-case hexadecimal. */
 export function digest(path) {
+  text(path, 'files.digest.path');
   return calling(() => host.digest(path));
 }
 
 /** Copies a file or a whole folder, with executable bits and links; `except` as in `list`. */
 export function copy(source, destination, except = []) {
+  text(source, 'files.copy.source');
+  text(destination, 'files.copy.destination');
+  listOf(text)(except, 'files.copy.except');
   return counted(() => host.copy(source, destination, except));
 }
 
 export function setExecutable(path, executable = true) {
+  text(path, 'files.setExecutable.path');
+  flag(executable, 'files.setExecutable.executable');
   calling(() => host.setExecutable(path, executable));
 }
 
@@ -102,21 +118,28 @@ export function setExecutable(path, executable = true) {
  * folder in which the link lies.
  */
 export function link(path, target) {
+  text(path, 'files.link.path');
+  text(target, 'files.link.target');
   calling(() => host.link(path, target));
 }
 
 /** Makes durable what was written below a path: after it, a power cut loses nothing of it. */
 export function sync(path) {
+  text(path, 'files.sync.path');
   calling(() => host.sync(path));
 }
 
 /** Packs a folder into a zip file, reproducibly. */
 export function zip(source, destination) {
+  text(source, 'files.zip.source');
+  text(destination, 'files.zip.destination');
   return counted(() => host.zip(source, destination));
 }
 
 /** Unpacks a zip file into a folder; refuses entries that would lie outside of it. */
 export function unzip(source, destination) {
+  text(source, 'files.unzip.source');
+  text(destination, 'files.unzip.destination');
   return counted(() => host.unzip(source, destination));
 }
 

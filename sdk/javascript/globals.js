@@ -11,25 +11,29 @@ promises.install();
 loop.install();
 globalThis.fetch = fetch;
 
-const NO_LOCALES =
-  'the engine has no languages and time zones (there is no `Intl`); make the text of numbers, or import a polyfill of npm, such as `@formatjs/intl-datetimeformat`';
-// Without a language and a time zone they are what the language says; how many arguments come before these.
-for (const [type, names, before] of [
-  [Date, ['toLocaleString', 'toLocaleDateString', 'toLocaleTimeString'], 0],
-  [Number, ['toLocaleString'], 0],
-  [BigInt, ['toLocaleString'], 0],
-  [Array, ['toLocaleString'], 0],
-  [String, ['toLocaleLowerCase', 'toLocaleUpperCase'], 0],
-  [String, ['localeCompare'], 1],
-]) {
-  for (const name of names) {
-    const plain = type.prototype[name];
-    const value = function (...values) {
-      if (values.slice(before).every((value) => value === undefined)) return plain.apply(this, values);
-      throw new TypeError(`\`${name}\` with a language or options: ${NO_LOCALES}`);
-    };
-    Object.defineProperty(type.prototype, name, { configurable: true, writable: true, value });
-  }
+const HOW = 'name the languages in `pipewright.locales` of package.json, like ["de"], and the build brings them';
+// Without a language and a time zone they are what the language says. The build saw no use of them, or there would be an `Intl`.
+for (const type of globalThis.Intl ? [] : [Date, Number, BigInt, Array]) {
+  const names = type === Date ? ['toLocaleString', 'toLocaleDateString', 'toLocaleTimeString'] : ['toLocaleString'];
+  for (const name of names) refuse(type, name, 0, () => `the component has no languages and time zones (\`Intl\`); ${HOW}`);
+}
+// The same in all languages but these.
+const isSpecial = (locale) => /^(az|el|hy|lt|tr)\b/.test(locale);
+for (const name of ['toLocaleLowerCase', 'toLocaleUpperCase']) {
+  refuse(String, name, 0, ([locales]) => [locales].flat().some(isSpecial) && 'there are no letters of single languages; take a package of npm');
+}
+refuse(String, 'localeCompare', 1, () => 'there are no orders of languages (`Intl.Collator`); compare by `<`, or take a package of npm');
+
+/** Lets a method throw where it is given a language or options after its first arguments, unless there is nothing `wrong` with them. */
+function refuse({ prototype }, name, before, wrong) {
+  const plain = prototype[name];
+  const value = function (...values) {
+    const given = values.slice(before);
+    const why = given.some((value) => value !== undefined) && wrong(given);
+    if (why) throw new TypeError(`\`${name}\` with a language or options: ${why}`);
+    return plain.apply(this, values);
+  };
+  Object.defineProperty(prototype, name, { configurable: true, writable: true, value });
 }
 
 // The engine has no iteration of its streams.

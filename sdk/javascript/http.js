@@ -2,6 +2,7 @@
 
 import { awaited, exchange } from './exchange.js';
 import { Failure } from './failure.js';
+import { limit } from './shape.js';
 import { block } from './streams.js';
 
 const BYTES_MAX = 16 * 1024 * 1024;
@@ -68,6 +69,7 @@ class Streamed extends Head {
   }
 
   read({ bytesMax = BYTES_MAX } = {}) {
+    limit(bytesMax, 'read.bytesMax');
     return new Response(this, block(this.#incoming.all(bytesMax)));
   }
 
@@ -89,6 +91,7 @@ export function send(url, options = {}) {
 }
 
 function* whole(url, { bytesMax = BYTES_MAX, ...options }) {
+  limit(bytesMax, 'request.bytesMax');
   const incoming = yield* exchange(url, options);
   return new Response(incoming, yield* incoming.all(bytesMax));
 }

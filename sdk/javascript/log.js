@@ -2,6 +2,8 @@
 
 import * as host from 'pipewright:plugin/log@0.1.0';
 
+import { maybe, number } from './shape.js';
+
 /** For whoever looks for a fault. */
 export function debug(message) {
   host.write('debug', String(message));
@@ -23,5 +25,6 @@ export function error(message) {
 
 /** What the action does just now, and how far it is where that is known: 0 to 100. */
 export function progress(summary, percent = undefined) {
-  host.progress(percent === undefined ? undefined : Math.max(0, Math.min(100, Math.round(percent))), String(summary));
+  maybe(number)(percent, 'log.progress.percent');
+  host.progress(percent === undefined || percent === null ? undefined : Math.max(0, Math.min(100, Math.round(percent))), String(summary));
 }

@@ -42,7 +42,7 @@ const GLOBALS = {
   require: 'there is no `require` at run time: import at the top of a module, so that it is bundled',
   module: 'a module of this kind is an ECMAScript module: use `export`',
   Buffer: 'there is no `Buffer`: take `Uint8Array` with `TextEncoder` and `TextDecoder`',
-  Intl: 'the engine has no languages and time zones: make the text of numbers, or import a polyfill of npm, such as `@formatjs/intl-datetimeformat`',
+  Intl: 'name the languages in `pipewright.locales` of package.json, like ["de"], and the build brings it',
   __dirname: 'there is no folder at run time: import what the plugin needs, so that it is bundled',
   window: 'there is no browser: globals are on `globalThis`',
   document: 'there is no browser',
@@ -52,7 +52,8 @@ const GLOBALS = {
 };
 
 /** What to do about an error of the engine, as ` (…)`; empty where nothing is known. */
-export function hint(error) {
-  const [, name] = (error instanceof ReferenceError && /^(\w+) is not defined$/.exec(error.message)) || [];
-  return Object.hasOwn(GLOBALS, name) ? ` (${GLOBALS[name]})` : '';
+export function hint({ message }) {
+  const [, name] = /^(\w+) is not defined$/.exec(message) ?? [];
+  if (Object.hasOwn(GLOBALS, name)) return ` (${GLOBALS[name]})`;
+  return /\bIntl\.\w+ is not a (constructor|function)$/.test(message) ? ' (it is not in the polyfill: take a package of npm)' : '';
 }

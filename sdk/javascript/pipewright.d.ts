@@ -39,8 +39,13 @@
  * behind is waited for. A rejection that nobody waits for fails the action, and so do an interval that is not cleared and a promise
  * that nothing can settle any more. `files`, `secrets` and most of `http` are synchronous. Of the web's globals there are besides:
  * `URL`, `TextEncoder` and `TextDecoder`, `structuredClone`, `crypto`, `ReadableStream` and its kin, `Blob`, `FormData`, `Headers`,
- * `Request`, `Response`, `AbortController`, `console` (which writes into the log). There is no `Intl`: what depends on languages
- * and time zones throws. There is nothing of Node.js; packages of npm are bundled, as long as they need nothing of it.
+ * `Request`, `Response`, `AbortController`, `console` (which writes into the log). There is nothing of Node.js; packages of npm are
+ * bundled, as long as they need nothing of it.
+ *
+ * Where the plugin says `Intl`, or gives `toLocaleString` and its kin a language or options, the build bundles FormatJS for it, a polyfill
+ * of npm: all of `Intl` but `Collator` and `supportedValuesOf`, every time zone, English, and each language that the plugin's own files
+ * have as a text, like `'de'`, `'fr-CA'`. A list in package.json, `"pipewright": { "world": "…", "locales": ["de", "fr-CA"] }`, takes the place
+ * of what the files say. A language that is not in the component is a `RangeError`, and so is a time zone that there is not.
  */
 
 // -- declarations ------------------------------------------------------------------------------------------------------------
@@ -345,12 +350,7 @@ export class Wait {
 
 /** CodePipeline's failure types. */
 export type FailureKind =
-  | 'job-failed'
-  | 'configuration-error'
-  | 'permission-error'
-  | 'revision-out-of-sync'
-  | 'revision-unavailable'
-  | 'system-unavailable';
+  'job-failed' | 'configuration-error' | 'permission-error' | 'revision-out-of-sync' | 'revision-unavailable' | 'system-unavailable';
 
 /**
  * Throw it to fail the action. The message says what is wrong, where, and how to mend it; at most 16 KiB.
@@ -558,6 +558,10 @@ export namespace commands {
 /**
  * What tests and coverage tools found: it is kept with the execution, beside the log, and shown by `pipewright tests`. How the action
  * ends says whether that is good enough; a report alone fails nothing. A later report of the same name takes the place of the earlier one.
+ *
+ * Of one report 10,000 cases or files are kept, those that did not succeed before all others, and of one call 4 MiB (4,194,304 bytes); the log says how
+ * many are left out, and the counts are of all. Names and paths are cut after 1,000 characters, messages after 5,000. The 101st report of a call fails
+ * the action, and so does one without a name.
  */
 export namespace results {
   /** One case; `suite` and `prefix` make its name unique, `file` and `line` are where it is in the source. */

@@ -3,7 +3,7 @@
 import * as host from 'pipewright:plugin/results@0.1.0';
 
 import { calling } from './failure.js';
-import { line, maybe, oneOf, placed, ratio, record, seconds, text } from './shape.js';
+import { maybe, oneOf, placed, positive, ratio, record, seconds, text } from './shape.js';
 
 const NANOSECONDS = 1_000_000_000;
 const STATUSES = ['succeeded', 'failed', 'error', 'skipped', 'unknown'];
@@ -15,7 +15,7 @@ const CASE = placed({
   suite: maybe(text),
   prefix: maybe(text),
   file: maybe(text),
-  line: maybe(line),
+  line: maybe(positive),
 });
 const FILE = record({ path: text, lines: ratio, branches: maybe(ratio) });
 

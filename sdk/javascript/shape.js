@@ -1,11 +1,12 @@
 /**
- * Whether what an author gives has the types of pipewright.d.ts. The engine can hand over nothing else, and would end the component
- * with no word of the property.
+ * Whether what an author gives, in an answer or to a function of the layer, has the types of pipewright.d.ts. The engine can hand over
+ * nothing else, and would end the component with no word of the property, or take something else for it.
  *
  * A check is a function of a value and of where it is; it throws a `TypeError` that says what must be there, and what is.
  */
 
-const LINE_MAX = 2 ** 32 - 1;
+/** As the host has lines and seconds. */
+const POSITIVE_MAX = 2 ** 32 - 1;
 /** 31 years, in nanoseconds well within 64 bits. */
 const SECONDS_MAX = 1_000_000_000;
 
@@ -36,13 +37,18 @@ const isVariable = (value) =>
 export const text = check('a text', (value) => typeof value === 'string');
 export const flag = check('`true` or `false`', (value) => typeof value === 'boolean');
 export const whole = check('a whole number, at least 0', (value) => Number.isSafeInteger(value) && value >= 0);
-export const line = check('a whole number, at least 1', (value) => Number.isInteger(value) && value >= 1 && value <= LINE_MAX);
+export const positive = check(`a whole number from 1 to ${POSITIVE_MAX}`, (value) => Number.isInteger(value) && value >= 1 && value <= POSITIVE_MAX);
 export const seconds = check(`a number of at most ${SECONDS_MAX}`, isSeconds);
+export const number = check('a number', Number.isFinite);
+/** Bytes; there may be no limit. */
+export const limit = check('a number, at least 0', (value) => typeof value === 'number' && value >= 0);
 /** Milliseconds, or a `Date`. */
 export const time = check('milliseconds since 1970', (value) =>
   (typeof value === 'number' || value instanceof Date) && Number(value) >= 0 && Number.isSafeInteger(Math.round(Number(value))),
 );
 export const oneOf = (...choices) => check(`one of ${choices.join(', ')}`, (value) => choices.includes(value));
+export const address = check('a text or a `URL`', (value) => typeof value === 'string' || value instanceof URL);
+export const textOrNumber = check('a text or a number', (value) => ['string', 'number'].includes(typeof value));
 const variable = check('a text, a number, `true`, `false`, or a list of texts', isVariable);
 
 /** What may be left out. */
@@ -65,16 +71,21 @@ export function ratio(value, where) {
   if (value.length !== 2 || value[0] > value[1]) throw new TypeError(`\`${where}\` must be what is covered and all there is, and is ${value.join(' of ')}`);
 }
 
-export function variables(value, where) {
-  record()(value, where);
-  for (const [name, one] of Object.entries(value)) maybe(variable)(one, `${where}.${name}`);
+/** Values by their names. A `Map` or `Headers` has none that way, and would be taken for empty. */
+export function byName(one) {
+  return (value, where) => {
+    const isPlain = value !== null && typeof value === 'object' && [Object.prototype, null].includes(Object.getPrototypeOf(value));
+    if (!isPlain) throw wrong(where, 'an object of values by their names', value);
+    for (const [name, item] of Object.entries(value)) one(item, `${where}.${name}`);
+  };
 }
 
-/** An object with these properties and no others: a mistyped one would be lost without a word. Without `fields`: with any. */
+export const variables = byName(maybe(variable));
+
+/** An object with these properties and no others: a mistyped one would be lost without a word. */
 export function record(fields) {
   return (value, where) => {
     if (value === null || typeof value !== 'object' || Array.isArray(value)) throw wrong(where, 'an object', value);
-    if (!fields) return;
     const unknown = Object.keys(value).find((name) => !Object.hasOwn(fields, name));
     if (unknown !== undefined) throw new TypeError(`${named(where)} has no \`${unknown}\`; it has ${Object.keys(fields).join(', ')}`);
     for (const [name, one] of Object.entries(fields)) one(value[name], where === '' ? name : `${where}.${name}`);

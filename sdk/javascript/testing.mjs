@@ -57,6 +57,8 @@ export async function run(plugin, given) {
     log: [],
     progress: [],
     results: {},
+    reports: 0,
+    reportBytesLeft: 4 * 1024 * 1024,
     requests: [],
     standIns: new Map(),
     secrets: given.secrets ?? {},

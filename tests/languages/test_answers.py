@@ -17,12 +17,52 @@ from wit_world import state
 from wit_world.imports import pipewright_plugin_types as types
 from pipewright import (
     Action, Decision, Deployed, Failure, Fetched, Link, Report, Revision, Target, TestCase, Tested, Verdict, Wait,
-    approval, build, deploy, http, invoke, log, results, rule, setting, source, test,
+    approval, build, commands, deploy, files, http, invoke, log, results, rule, secrets, setting, source, test,
 )  # fmt: skip
 from pipewright.testing import Host
 
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
+
+URL = "https://example.com/"
+
+#: What is given to a function of the layer, and what the error says.
+CALLS: list[tuple[Callable[[Action], Any], str]] = [
+    (lambda _: log.progress("half", "50"), "`log.progress.percent` must be a number of at most 1,000,000,000, and is '50'"),
+    (lambda _: log.progress(5), "`log.progress.summary` must be a str, and is 5"),
+    (lambda _: files.list(5), "`files.list.path` must be a str or a PathLike, and is 5"),
+    (lambda _: files.list("/scratch", "a"), "`files.list.except_` must be some of str, and is 'a'"),
+    (lambda _: files.read_text(None), "`files.read.path` must be a str or a PathLike, and is None"),
+    (lambda _: files.write("a", 5), "`files.write.data` must be a bytes or a str, and is 5"),
+    (lambda _: files.write("a", "a", executable=1), "`files.write.executable` must be a bool, and is 1"),
+    (lambda _: files.digest(5), "`files.digest.path` must be"),
+    (lambda _: files.copy("a", 5), "`files.copy.destination` must be"),
+    (lambda _: files.copy("a", "b", [5]), "`files.copy.except_[0]` must be a str"),
+    (lambda _: files.set_executable("a", "yes"), "`files.set_executable.executable` must be a bool"),
+    (lambda _: files.link("a", 5), "`files.link.target` must be a str"),
+    (lambda _: files.sync(5), "`files.sync.path` must be"),
+    (lambda _: files.zip(5, "a"), "`files.zip.source` must be"),
+    (lambda _: files.unzip("a", 5), "`files.unzip.destination` must be"),
+    (lambda _: http.request("GET", 5), "`http.Request.url` must be a str, and is 5"),
+    (lambda _: http.request(5, URL), "`http.Request.method` must be a str"),
+    (lambda _: http.stream("GET", URL, headers={"a": 5}), "`http.Request.headers['a']` must be a str, and is 5"),
+    (lambda _: http.request("GET", URL, headers=["a"]), "`http.Request.headers` must be a dict"),
+    (lambda _: http.request("GET", URL, bytes_max="5"), "`http.Request.bytes_max` must be a whole number, at least 0"),
+    (lambda _: http.request("GET", URL, timeout="5"), "`http.Request.timeout` must be a number of at most 1,000,000,000 or a Timeout"),
+    (lambda _: http.request("GET", URL, timeout=http.Timeout("5")), "`http.Request.timeout.connect` must be a number"),
+    (lambda _: http.request("GET", URL, timeout=0), "a timeout must be a number of seconds above 0, and is 0"),
+    (lambda _: http.request("PUT", URL, body=5), "`http.Request.body` must be a bytes or a str or"),
+    (lambda _: http.request("PUT", URL, body=["a"]), "a piece of `http.Request.body` must be bytes, and is of the type str"),
+    (lambda _: secrets.stand_in(5), "`secrets.stand_in.name` must be a str, and is 5"),
+    (lambda _: secrets.basic(5, "token"), "`secrets.basic.user` must be a str"),
+    (lambda _: secrets.reveal(None), "`secrets.reveal.name` must be a str"),
+    (lambda _: commands.start("make all"), "`commands.start.arguments` must be some of str, and is 'make all'"),
+    (lambda _: commands.start(["make", 5]), "`commands.start.arguments[1]` must be a str"),
+    (lambda _: commands.start(["make"], environment={"A": 5}), "`commands.start.environment['A']` must be a str"),
+    (lambda _: commands.start(["make"], wall_seconds=1.5), "`commands.start.wall_seconds` must be a whole number, at least 1"),
+    (lambda _: commands.start(["make"], network="yes"), "`commands.start.network` must be a bool"),
+    (lambda action: action.directory(5), "`action.directory.name` must be a str, and is 5"),
+]  # fmt: skip
 
 #: The category, what its action does, and what the error says.
 WRONG: list[tuple[Any, Callable[[], Any], str]] = [
@@ -100,11 +140,45 @@ def test_wrong_answer(category: Any, answer: Callable[[], Any], expected: str) -
     assert expected in failed.value.value.message
 
 
+@pytest.mark.parametrize(("call", "expected"), CALLS, ids=[expected for _, expected in CALLS])
+def test_wrong_argument(call: Callable[[Action], Any], expected: str) -> None:
+    @build("X")
+    def run(action: Action) -> Report:
+        call(action)
+        return Report()
+
+    with pytest.raises(TypeError) as raised:
+        Host().run(run)
+    assert expected in str(raised.value)
+
+
 def test_right_answers() -> None:
     links = (Link(name, "https://example.com/") for name in ("a", "b"))
     ran = Host().run(action(build, lambda: Report("a", {"A": 1.5, "B": ["x"], "C": None, "D": True}, links, "id")))
     assert ran.variables == {"A": "1.5", "B": '["x"]', "D": "true"}
     assert [link.title for link in ran.links] == ["a", "b"]
+
+
+def test_reports_have_the_limits_of_the_host() -> None:
+    def kept(report: Callable[[], Any], left_out: int) -> list[Any]:
+        ran = Host().run(action(build, lambda: report() or Report()))
+        told = [f"warn the report unit is not kept whole: {left_out} of it are left out"] if left_out else []
+        assert ran.log == told
+        return ran.results["unit"].cases if hasattr(ran.results["unit"], "cases") else ran.results["unit"].files
+
+    def cases(count: int, message: str = "") -> list[results.Case]:
+        return [results.Case("x", "succeeded", message)] * count + [results.Case("last", "failed")]
+
+    for count, left_out in ((9_999, 0), (10_000, 1)):
+        found = kept(lambda: results.tests("unit", cases(count)), left_out)
+        assert len(found) == 10_000 and found[-1].name == "last"
+    # 4 MiB, less the last, of 5,000 bytes of message each, one of name, and 128 besides.
+    found = kept(lambda: results.tests("unit", cases(1_000, "x" * 6_000)), 183)
+    assert len(found) == 818 and found[-1].name == "last" and len(found[0].message) == 5_000
+    found = kept(lambda: results.coverage("unit", [results.File("é" * 1_001, (0, 0))] * 10_001), 8_030)
+    assert len(found) == 1_971 and len(found[0].path) == 1_000
+    ran = Host().run(action(build, lambda: [results.tests("unit", []) for _ in range(101)]))
+    assert ran.failure and ran.failure.message == "a call keeps 100 reports: put several into one"
 
 
 def test_wrong_latest() -> None:

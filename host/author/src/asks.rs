@@ -14,7 +14,8 @@ pub fn problems(about: &Description) -> Vec<String> {
     let mut seen = BTreeSet::new();
     for ask in &about.asks {
         let asked = asked(&ask.capability);
-        let mut problem = |what: &str| problems.push(format!("the ask {}: {what}", asked.words));
+        let mut problem =
+            |what: &str| problems.push(format!("the ask {}: {what}", asked.in_words(&about.action_types)));
         if ask.reason.trim().is_empty() {
             problem("say why in its reason: whoever grants it reads that");
         }

@@ -26,7 +26,7 @@ pub fn page(about: &Description) -> String {
     for ask in &about.asks {
         let row = CAPABILITIES.iter().find(|row| row.asks.contains(&asked(&ask.capability).case));
         let grant = row.and_then(|row| row.grant).map(code).unwrap_or_default();
-        let _ = writeln!(page, "| {} | {} | {grant} |", cell(&ask_in_words(&ask.capability)), cell(&ask.reason));
+        let _ = writeln!(page, "| {} | {} | {grant} |", cell(&ask_in_words(&ask.capability, about)), cell(&ask.reason));
     }
     page
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use pipewright_sandbox::Plugin;
-use pipewright_sandbox::abi::{Ask, Capability, Description};
+use pipewright_sandbox::abi::{Ask, Description};
 use pipewright_sandbox::binary::{Interfaces, Metadata};
 use pipewright_sandbox::capabilities::asked;
 use serde::Serialize;
@@ -40,8 +40,30 @@ pub struct Facts {
     pub offers: BTreeMap<String, Offer>,
     pub imports: Vec<String>,
     pub exports: Vec<String>,
+    /// The same for a person, in the plugin's order.
     #[serde(skip)]
-    pub asked: Vec<Ask>,
+    pub asked: Vec<Asking>,
+}
+
+/// One ask, for whoever consents.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// As a lock and a comparison write it: `http api.example.com`.
+    pub short: String,
+    pub words: String,
+    pub reason: String,
+}
+
+impl Asking {
+    /// All that a plugin asks for.
+    pub fn of(about: &Description) -> Vec<Self> {
+        let asking = |ask: &Ask| {
+            let asked = asked(&ask.capability);
+            let (short, words) = (asked.in_short(), asked.in_words(&about.action_types));
+            Self { short, words, reason: ask.reason.clone() }
+        };
+        about.asks.iter().map(asking).collect()
+    }
 }
 
 /// One action type.
@@ -120,8 +142,8 @@ impl Facts {
     fn describe(&mut self, about: &Description, interfaces: &Interfaces) {
         self.documentation = about.documentation.clone();
         self.may_run_again = about.may_run_again;
-        self.asks = about.asks.iter().map(|ask| (ask_in_short(&ask.capability), ask.reason.clone())).collect();
-        self.asked = about.asks.clone();
+        self.asked = Asking::of(about);
+        self.asks = self.asked.iter().map(|asking| (asking.short.clone(), asking.reason.clone())).collect();
         self.imports = interfaces.imports.clone();
         self.exports = interfaces.exports.clone();
         self.offers =
@@ -170,9 +192,4 @@ fn setting_in_words(setting: &pipewright_sandbox::abi::Setting) -> String {
         words.push(format!("one of {}", setting.choices.join(", ")));
     }
     words.join(", ")
-}
-
-/// As a lock and a comparison write it: `http api.example.com`.
-pub(super) fn ask_in_short(capability: &Capability) -> String {
-    asked(capability).in_short()
 }

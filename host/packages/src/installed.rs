@@ -14,7 +14,6 @@ use semver::Version;
 use serde::Serialize;
 
 use super::candidate::Fetched;
-use super::facts::ask_in_short;
 use super::lock::{Lock, Upgrade};
 use super::origin::Signed;
 use super::package::COMPONENT_BYTES_MAX;
@@ -367,6 +366,5 @@ fn entry(candidate: &Candidate, state: State) -> Entry {
 }
 
 fn asks(facts: &Facts) -> Vec<String> {
-    let asked: BTreeSet<String> = facts.asked.iter().map(|ask| ask_in_short(&ask.capability)).collect();
-    asked.into_iter().collect()
+    facts.asks.keys().cloned().collect()
 }

@@ -27,7 +27,7 @@ mod signature;
 
 pub use candidate::{Candidate, Fetched};
 pub use diff::{Difference, breaking, diff};
-pub use facts::{Facts, Offer};
+pub use facts::{Asking, Facts, Offer};
 pub use installed::{Installed, Listed};
 pub use keys::{PublicKey, SigningKey};
 pub use layout::{load, save};

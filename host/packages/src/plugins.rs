@@ -419,9 +419,9 @@ pub fn label(id: &TypeId) -> String {
     type_id(id).to_string()
 }
 
-/// What a plugin asks for, in the words of a grants file where it has some.
-pub fn ask_in_words(capability: &Capability) -> String {
-    asked(capability).words
+/// What a plugin asks for, for whoever consents.
+pub fn ask_in_words(capability: &Capability, about: &Description) -> String {
+    asked(capability).in_words(&about.action_types)
 }
 
 /// The same id in the ABI's words.

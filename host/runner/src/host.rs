@@ -19,6 +19,7 @@ use crate::recording::Recordings;
 use crate::secret_keys::SecretKeys;
 use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
+use crate::work_folder::empty_all;
 use pipewright_artifacts::Artifacts;
 use pipewright_artifacts::caches::{CacheLimits, Caches};
 use pipewright_base::Scope;
@@ -27,7 +28,7 @@ use pipewright_base::fair::Permits;
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::driver::{Actions, Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
-use pipewright_store::{SledStore, Store};
+use pipewright_store::{Claim, SledStore, Store};
 
 /// The only account, and the region, of a host that was not told others.
 pub const ACCOUNT: u64 = 0;
@@ -111,8 +112,12 @@ fn sandbox_config(compiled: PathBuf, program: PathBuf) -> SandboxConfig {
     SandboxConfig::new(compiled, CompilerCommand { program, args: vec![COMPILE.into()] })
 }
 
-/// Takes the data directory, unless another process has it.
+/// Takes the data directory, unless another process has it. What the last host's actions left is removed before anything is written:
+/// it may be what fills the disk.
 pub fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
+    let claim = Claim::of(&data.store())?;
+    empty_all(&data.work());
+    drop(claim);
     let store = SledStore::open(&data.store(), identity.store_cache_bytes)?;
     // Its files are made as this process's umask says.
     pipewright_base::home::close_folder(&data.store())?;
@@ -214,5 +219,36 @@ fn go_on(account: u64, what: &str, done: Result<(), DriverError>) -> Result<(), 
             Ok(())
         }
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    /// What a host was killed over, whatever a guest or a program made of it; and not beneath a host that runs.
+    #[test]
+    fn what_actions_left_goes_when_the_data_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(&folder.path().join("data")).unwrap();
+        let kept = folder.path().join("kept");
+        fs::write(&kept, "kept").unwrap();
+        let left = data.work().join("projects/of-a-build/scratch");
+        fs::create_dir_all(left.join("closed/below")).unwrap();
+        fs::set_permissions(left.join("closed"), Permissions::from_mode(0o000)).unwrap();
+        symlink(&kept, left.join("link")).unwrap();
+        fs::create_dir_all(data.work().join("of-an-action/outputs")).unwrap();
+        let there = || fs::read_dir(data.work()).unwrap().count();
+
+        let other = Claim::of(&data.store()).unwrap();
+        assert!(open_store(&data, &Identity::default()).is_err());
+        assert_eq!(there(), 2);
+        drop(other);
+
+        drop(open_store(&data, &Identity::default()).unwrap());
+        assert_eq!((there(), fs::read_to_string(&kept).unwrap().as_str()), (0, "kept"));
     }
 }

@@ -1,8 +1,9 @@
-//! An action's own folder.
+//! An action's own folder, and the one in which all of these lie.
 //!
 //! Owns what is kept of it between two calls, and that it goes. Must not know what is in it.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pipewright_artifacts::files::remove_tree;
@@ -53,6 +54,25 @@ impl WorkFolder {
                 tracing::warn!("cannot empty {}: {error}", folder.display());
             }
         }))
+    }
+}
+
+/// Removes the folders of all actions, while none runs: those over which a host was killed, and what could not be removed then. What
+/// cannot be removed now is told, and keeps nothing else from going. Blocks.
+pub(crate) fn empty_all(work: &Path) {
+    let removed = match std::fs::read_dir(work) {
+        Ok(mut entries) => entries.try_for_each(|entry| {
+            let folder = entry?.path();
+            remove_tree(&folder).unwrap_or_else(|error| {
+                tracing::warn!("{} is left over, and cannot be removed: {error}", folder.display())
+            });
+            Ok(())
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = removed {
+        tracing::warn!("what actions left in {} cannot be removed: {error}", work.display());
     }
 }
 

@@ -5,7 +5,7 @@
 //! A value is found as it is; with any of its characters percent-encoded, as URLs and forms have them; with any of them
 //! escaped, as JSON has them; in hexadecimal; and within base64 of either alphabet, wherever in it the value begins. The
 //! single lines of a value that has several are found as they are, without the blanks around them. Hexadecimal and base64 are found with blanks, line breaks and colons
-//! in them, too.
+//! in them, too, and the value as it is with line breaks.
 //!
 //! # Where it ends
 //! * A value shorter than [`SECRET_BYTES_MIN`] bytes is not hidden: it would take ordinary words apart. The log of each call
@@ -444,6 +444,28 @@ mod tests {
                 assert_eq!(String::from_utf8_lossy(&masked), whole, "{form} in pieces of {length}");
             }
         }
+    }
+
+    /// What a terminal makes of a value, and a program that draws a line over again.
+    #[test]
+    fn line_breaks_in_a_value_and_around_it_hide_nothing_of_it() {
+        let check = |value: &str, text: &str, expected: &str| {
+            let masks = Masks::of([value]);
+            assert_eq!(masks.text(text), expected);
+            for length in 1..text.len() {
+                let (mut stream, mut masked) = (Stream::new(&masks), Vec::new());
+                text.as_bytes().chunks(length).for_each(|piece| stream.push(&masks, piece, &mut masked));
+                stream.finish(&masks, &mut masked);
+                assert_eq!(String::from_utf8_lossy(&masked), expected, "in pieces of {length}");
+            }
+        };
+        check("hunter2-hunter2", "9%\rhunter2-hunter2\rdone\r\n", "9%\r****\rdone\r\n");
+        check("hunter2-hunter2", "<hunter2-\rhunter2>", "<****>");
+        check("hunter2-hunter2", "<hunt\r\ner2-hu\nnter2>", "<****>");
+        check("hunter2-\rhunter2", "<hunter2-\rhunter2>", "<****>");
+        check("hunter2-\r\nhunter2", "hunter2-\nhunter2, hunter2-\r\nhunter2", "****\n****, ****");
+        // Fewer letters than a derived form has are a word and a line's end.
+        check("hunter2", "hun\rter2 hunter2\r", "hun\rter2 ****\r");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::abi::{Description, Request};
+use crate::abi::{ActionType, Description, Request};
 use crate::capabilities;
 
 /// An ask in parts.
@@ -17,14 +17,27 @@ pub struct Asked<'a> {
     pub name: &'a str,
     /// The name means what the setting of this name says, if there is one.
     is_setting: bool,
-    /// For a person, after "asks for".
-    pub words: String,
+    /// For a person, after "asks for"; without the name where a setting may say it.
+    words: String,
 }
 
 impl<'a> Asked<'a> {
     /// Of what has no parts.
     pub(crate) fn of_all(case: &'static str, words: &str) -> Self {
         Self { case, name: "", is_setting: false, words: words.to_owned() }
+    }
+
+    /// For a person, after "asks for". Where an action type has a setting of the name, the name is not that of what is meant.
+    pub fn in_words(&self, action_types: &[ActionType]) -> String {
+        let Self { name, words, .. } = self;
+        let mut settings = action_types.iter().flat_map(|offered| &offered.settings);
+        match self.is_setting {
+            false => words.clone(),
+            true if settings.any(|setting| setting.name == *name) => {
+                format!("{words} that its setting {name} names, or {name} where that names none")
+            }
+            true => format!("{words} {name}"),
+        }
     }
 
     /// `http api.example.com`
@@ -36,8 +49,9 @@ impl<'a> Asked<'a> {
         Self { case, name, is_setting: false, words }
     }
 
-    pub(crate) fn by_setting(case: &'static str, name: &'a str, words: String) -> Self {
-        Self { case, name, is_setting: true, words }
+    /// The words are those before the name.
+    pub(crate) fn by_setting(case: &'static str, name: &'a str, words: &str) -> Self {
+        Self { case, name, is_setting: true, words: words.to_owned() }
     }
 }
 
@@ -229,6 +243,32 @@ mod tests {
         check(&[RevealSecret("token".into())], &[], &["reveal token"]);
     }
 
+    /// Whoever consents is not to take the name of a setting for that of a secret.
+    #[test]
+    fn an_ask_by_a_setting_says_so() {
+        use Capability::{Http, ReadDirectory, RevealSecret, Secret, WriteDirectory};
+        let check = |ask: Capability, expected: &str| {
+            let about = description(&[ask]);
+            assert_eq!(capabilities::asked(&about.asks[0].capability).in_words(&about.action_types), expected);
+        };
+        check(
+            Secret("Secret".into()),
+            "to use the secret that its setting Secret names, or Secret where that names none",
+        );
+        check(Secret("token".into()), "to use the secret token");
+        check(RevealSecret("token".into()), "to read the value of the secret token");
+        check(
+            RevealSecret("Secret".into()),
+            "to read the value of the secret that its setting Secret names, or Secret where that names none",
+        );
+        check(ReadDirectory("public".into()), "to read the directory public");
+        check(
+            WriteDirectory("Directory".into()),
+            "to write to the directory that its setting Directory names, or Directory where that names none",
+        );
+        check(Http("Secret".into()), "requests to Secret");
+    }
+
     /// As the WIT's variant `capability` has them.
     #[test]
     fn each_ask_is_one_of_a_capability() {
@@ -247,7 +287,7 @@ mod tests {
             let ask: Capability = serde_json::from_value(ask).unwrap();
             let asked = capabilities::asked(&ask);
             assert_eq!((asked.case, asked.name), (name, if has_name { "x" } else { "" }));
-            assert!(!asked.words.is_empty(), "{asked:?}");
+            assert!(!asked.in_words(&[]).is_empty(), "{asked:?}");
             let at = known.iter().position(|known| *known == name);
             known.remove(at.unwrap_or_else(|| panic!("no row asks for {name}, or two do")));
         }

@@ -1,18 +1,25 @@
-"""Whether the records that an author makes have what their classes say.
+"""Whether the records that an author makes have what their classes say, and what is given to a function of the layer what its
+parameters say.
 
-A component cannot hand anything else to the host: it would crash there, with no word of the property. Must not know what the
-records are for."""
+A component cannot hand anything else to the host: it would crash there, with no word of the property. Must not know what
+they are for."""
 
 import dataclasses
+import functools
+import inspect
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
-# What the WIT has for whole numbers; lines count from 1 on.
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What the WIT has for whole numbers; lines and seconds count from 1 on.
 WHOLE = (0, 2**64 - 1)
-LINE = (1, 2**32 - 1)
+POSITIVE = (1, 2**32 - 1)
+POSITIVES = (".line", ".wall_seconds")
 # 31 years, in nanoseconds well within 64 bits.
 SECONDS_MAX = 1_000_000_000
 
@@ -23,18 +30,41 @@ def checked(record: Any, where: str | None = None) -> None:
     where = where or type(record).__name__
     hints = typing.get_type_hints(type(record))
     for field in dataclasses.fields(record):
-        value = _value(f"{where}.{field.name}", getattr(record, field.name), hints[field.name])
-        setattr(record, field.name, value)
+        given = getattr(record, field.name)
+        value = _value(f"{where}.{field.name}", given, hints[field.name])
+        if value is not given:
+            setattr(record, field.name, value)
+
+
+def taking(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, with what it is given checked by its annotations before anything is done."""
+    signature = inspect.signature(function)
+    where = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
+    @functools.wraps(function)
+    def call(*given: P.args, **named: P.kwargs) -> R:
+        bound = signature.bind(*given, **named)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = _value(f"{where}.{name}", value, hints().get(name, Any))
+        return function(*bound.args, **bound.kwargs)
+
+    @functools.cache
+    def hints() -> dict[str, Any]:
+        return typing.get_type_hints(function)
+
+    return call
 
 
 def _value(where: str, value: Any, hint: Any) -> Any:
     """The value, if it is of the type."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if value is None:
+        if value is None and types.NoneType in arguments:
             return None
-        [hint] = [one for one in arguments if one is not types.NoneType]
-        return _value(where, value, hint)
+        choices = [one for one in arguments if one is not types.NoneType]
+        if len(choices) > 1:
+            return _any_of(where, value, choices)
+        return _value(where, value, choices[0])
     if origin is Iterable:
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
             raise _wrong(where, value, f"some of {arguments[0].__name__}")
@@ -43,7 +73,12 @@ def _value(where: str, value: Any, hint: Any) -> Any:
         if not isinstance(value, Mapping):
             raise _wrong(where, value, "a dict of values by their names")
         for name, one in value.items():
-            _variable(where, name, one)
+            if not isinstance(name, str):
+                raise TypeError(f"a name in `{where}` must be a str, and is {_shown(name)}")
+            if arguments[1] is Any:
+                _variable(f"{where}[{name!r}]", one)
+            else:
+                _value(f"{where}[{name!r}]", one, arguments[1])
         return value
     if origin is tuple:
         if not isinstance(value, (tuple, list)) or len(value) != len(arguments):
@@ -60,22 +95,30 @@ def _value(where: str, value: Any, hint: Any) -> Any:
     return value
 
 
+def _any_of(where: str, value: Any, choices: list[Any]) -> Any:
+    """The value, if it is of one of these types. What can be read only once is not looked into."""
+    kinds = [typing.get_origin(one) or one for one in choices]
+    if not any(_is(where, value, kind) for kind in kinds):
+        raise _wrong(where, value, " or ".join(_named(where, kind) for kind in kinds))
+    if dataclasses.is_dataclass(value):
+        checked(value, where)
+    return value
+
+
 def _is(where: str, value: Any, hint: Any) -> bool:
     if hint is int:
-        least, most = LINE if where.endswith(".line") else WHOLE
+        least, most = POSITIVE if where.endswith(POSITIVES) else WHOLE
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= SECONDS_MAX
     return isinstance(value, hint) and (hint is not str or _is_unicode(value))
 
 
-def _variable(where: str, name: Any, value: Any) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"a name in `{where}` must be a str, and is {_shown(name)}")
+def _variable(where: str, value: Any) -> None:
     is_number = isinstance(value, int) or isinstance(value, float) and math.isfinite(value)
     is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
     if not (value is None or is_number or is_list or isinstance(value, str) and _is_unicode(value)):
-        raise _wrong(f"{where}[{name!r}]", value, "a str, a number, a bool, a list of str, or None")
+        raise _wrong(where, value, "a str, a number, a bool, a list of str, or None")
 
 
 def _is_unicode(text: str) -> bool:
@@ -87,7 +130,7 @@ def _named(where: str, hint: Any) -> str:
     if hint is float:
         return f"a number of at most {SECONDS_MAX:,}"
     if hint is int:
-        return f"a whole number, at least {1 if where.endswith('.line') else 0}"
+        return f"a whole number, at least {1 if where.endswith(POSITIVES) else 0}"
     return f"a {hint.__name__}"
 
 

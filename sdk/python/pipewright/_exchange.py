@@ -177,6 +177,8 @@ def _options(seconds: tuple[float | None, float | None, float | None]) -> wasi.R
     setters = (options.set_connect_timeout, options.set_first_byte_timeout, options.set_between_bytes_timeout)
     for one, setter in zip(seconds, setters, strict=True):
         if one is not None:
+            if one <= 0:
+                raise TypeError(f"a timeout must be a number of seconds above 0, and is {one}")
             setter(int(one * 1e9))
     return options
 

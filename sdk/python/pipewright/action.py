@@ -10,6 +10,7 @@ from typing import Any
 from wit_world.imports import pipewright_plugin_types as types
 
 from . import files
+from ._checked import taking
 from .failure import Failure
 
 __all__ = ["Action", "ActionType", "Context", "Resumed", "Signal"]
@@ -121,6 +122,7 @@ class Action:
             return path
         raise Failure.configuration("the action has no output artifact; add one to its `outputArtifacts`")
 
+    @taking
     def directory(self, name: str) -> Path:
         """A folder of the host that the operator granted under this name, which often comes from a setting. A *permission*
         failure where none is granted, and a *configuration* failure for what is no name."""

@@ -24,6 +24,7 @@ from typing import Any
 from wit_world.imports import commands as host
 from wit_world.imports import pipewright_plugin_types as types
 
+from ._checked import taking
 from .answer import Wait
 from .failure import from_host
 
@@ -51,6 +52,7 @@ class Ended:
         return self.status == 0 and self.limit is None
 
 
+@taking
 def start(
     arguments: Iterable[str],
     *,

@@ -16,6 +16,7 @@ from os import PathLike, fspath
 from wit_world.imports import artifacts as host
 
 from . import streams
+from ._checked import taking
 from .failure import Failure, from_host
 
 __all__ = [
@@ -59,6 +60,7 @@ class Copied:
     bytes: int
 
 
+@taking
 def list(path: Path, except_: Iterable[str] = ()) -> builtins.list[Entry]:
     """Everything below a folder, in the order of the bytes of the path. Leaves out what lies under one of `except_`, paths
     below the listed one, separated by `/`."""
@@ -67,6 +69,7 @@ def list(path: Path, except_: Iterable[str] = ()) -> builtins.list[Entry]:
     return [Entry(one.path, _KINDS[one.kind], one.size, one.executable, one.target) for one in found]
 
 
+@taking
 def read(path: Path) -> bytes:
     """A whole file."""
     with from_host(), host.read(fspath(path)) as stream:
@@ -81,6 +84,7 @@ def read_text(path: Path) -> str:
         raise Failure(f"{path} is not UTF-8") from None
 
 
+@taking
 def write(path: Path, data: bytes | str, *, executable: bool = False) -> None:
     """Makes or replaces a file, and the folders above it."""
     data = data.encode() if isinstance(data, str) else data
@@ -89,24 +93,28 @@ def write(path: Path, data: bytes | str, *, executable: bool = False) -> None:
         streams.flush(stream)
 
 
+@taking
 def digest(path: Path) -> str:
     """The SHA-256 of a file, in lower-case hexadecimal."""
     with from_host():
         return host.digest(fspath(path))
 
 
+@taking
 def copy(source: Path, destination: Path, except_: Iterable[str] = ()) -> Copied:
     """Copies a file or a whole folder, with executable bits and links; `except_` as in `list`."""
     with from_host():
         return _copied(host.copy(fspath(source), fspath(destination), [*except_]))
 
 
+@taking
 def set_executable(path: Path, executable: bool = True) -> None:
     """Whether a file is a program."""
     with from_host():
         host.set_executable(fspath(path), executable)
 
 
+@taking
 def link(path: Path, target: str) -> None:
     """Makes a symbolic link, or replaces one atomically. The target is relative, and stays inside of the artifact or
     granted folder in which the link lies."""
@@ -114,18 +122,21 @@ def link(path: Path, target: str) -> None:
         host.link(fspath(path), target)
 
 
+@taking
 def sync(path: Path) -> None:
     """Makes durable what was written below a path: after it, a power cut loses nothing of it."""
     with from_host():
         host.sync(fspath(path))
 
 
+@taking
 def zip(source: Path, destination: Path) -> Copied:
     """Packs a folder into a zip file, reproducibly."""
     with from_host():
         return _copied(host.zip(fspath(source), fspath(destination)))
 
 
+@taking
 def unzip(source: Path, destination: Path) -> Copied:
     """Unpacks a zip file into a folder; refuses entries that would lie outside of it."""
     with from_host():

@@ -28,10 +28,11 @@ import json as _json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from wit_world.imports import poll
 
+from ._checked import checked
 from ._exchange import Denied, Exchange, RequestFailed, failing
 from .failure import Failure
 from .streams import CHUNK_BYTES_MAX, chunks
@@ -44,6 +45,7 @@ SHOWN_BYTES_MAX = 1024
 AT_ONCE_MAX = 8
 
 
+@runtime_checkable
 class Readable(Protocol):
     """A file, open in binary mode."""
 
@@ -243,6 +245,7 @@ def _answered(exchanges: Mapping[int, Exchange]) -> builtins.list[int]:
 
 def _begin(request: Request) -> Exchange:
     """Sends a request with its body."""
+    checked(request, "http.Request")
     fields = {name.lower(): value for name, value in (request.headers or {}).items()}
     body = request.body
     if request.json is not None:
@@ -269,6 +272,13 @@ def _begin(request: Request) -> Exchange:
 
 
 def _pieces(body: Iterable[bytes] | Readable) -> Iterator[bytes]:
+    for piece in _read(body):
+        if not isinstance(piece, bytes):
+            raise TypeError(f"a piece of `http.Request.body` must be bytes, and is of the type {type(piece).__name__}")
+        yield piece
+
+
+def _read(body: Iterable[bytes] | Readable) -> Iterator[bytes]:
     if isinstance(body, Iterable) and not hasattr(body, "read"):
         yield from body
     else:

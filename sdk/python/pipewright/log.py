@@ -3,6 +3,8 @@
 
 from wit_world.imports import log as host
 
+from ._checked import taking
+
 __all__ = ["debug", "error", "info", "progress", "warn"]
 
 
@@ -26,6 +28,7 @@ def error(message: object) -> None:
     host.write(host.Level.ERROR, str(message))
 
 
-def progress(summary: str, percent: int | None = None) -> None:
+@taking
+def progress(summary: str, percent: float | None = None) -> None:
     """What the action does just now, and how far it is where that is known: 0 to 100."""
-    host.progress(None if percent is None else max(0, min(100, round(percent))), str(summary))
+    host.progress(None if percent is None else max(0, min(100, round(percent))), summary)

@@ -1,6 +1,10 @@
 """What tests and coverage tools found: it is kept with the execution, beside the log, and shown by `pipewright tests`. How the
 action ends says whether that is good enough; a report alone fails nothing.
 
+Of one report 10,000 cases or files are kept, those that did not succeed before all others, and of one call 4 MiB (4,194,304
+bytes); the log says how many are left out, and the counts are of all. Names and paths are cut after 1,000 characters, messages
+after 5,000. The 101st report of a call fails the action (*job failed*), and so does one without a name.
+
     results.tests("unit", [results.Case("adds", "succeeded", seconds=0.5), results.Case("waits", "failed", "it was late")])
 """
 

@@ -3,6 +3,10 @@
 //! How the action ends says whether that is good enough; a report alone fails nothing. An action of the category Test that
 //! reports nothing has the cases of its `Tested` for a report.
 //!
+//! Of one report 10,000 cases or files are kept, those that did not succeed before all others, and of one call 100 reports and
+//! 4 MiB (4,194,304 bytes) of them; the log says how many are left out. Names and paths are cut after 1,000 characters, messages
+//! after 5,000. The counts are those of the plugin, of all cases.
+//!
 //! ```
 //! use pipewright_sdk::prelude::*;
 //! use pipewright_sdk::results::{Case, Counts, Status, Tests};
@@ -38,7 +42,7 @@ use crate::host::results as host;
 /// Reports tests; a later report of the same name takes its place.
 ///
 /// # Errors
-/// Job, where the report has no name, its counts are fewer than its cases, or a call reports too often.
+/// Job, where the report has no name, its counts are fewer than its cases, or it is the 101st of the call.
 pub fn tests(name: &str, tests: Tests) -> Result<()> {
     Ok(host::report(name, &Content::Tests(tests))?)
 }

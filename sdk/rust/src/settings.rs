@@ -146,6 +146,13 @@ pub fn read<T: SettingValue>(values: &[NamedValue], name: &str, default: Option<
     })
 }
 
+/// Tells all that is wrong at once, for each costs its reader an execution; for the derive.
+#[doc(hidden)]
+pub fn all_read(wrong: impl IntoIterator<Item = Option<Failure>>) -> Result<()> {
+    let messages: Vec<String> = wrong.into_iter().flatten().map(|failure| failure.message).collect();
+    if messages.is_empty() { Ok(()) } else { Err(Failure::configuration(messages.join("\n"))) }
+}
+
 /// The output variables of an action: a struct with `#[derive(Variables)]`, `()` for none, or a list of names and values
 /// where only the run shows the names.
 #[diagnostic::on_unimplemented(

@@ -1,8 +1,8 @@
 //! A fake host for unit tests: `cargo test` calls an action's function natively, without WebAssembly or Pipewright.
 //!
 //! Its files are in a temporary directory, its clock stands where the test sets it, and requests get the answers that the
-//! test made up. What a sandbox refuses, what it limits, and `zip` and `unzip` are for the cases of `pipewright plugin
-//! test`, which run the component itself. No program runs: a test says how a job ended, and writes what it left.
+//! test made up. Reports of tests have the host's limits; what else a sandbox limits, what it refuses, and `zip` and `unzip` are for
+//! the cases of `pipewright plugin test`, which run the component itself. No program runs: a test says how a job ended, and writes what it left.
 //!
 //! ```
 //! use pipewright_sdk::prelude::*;
@@ -28,6 +28,7 @@
 //! ```
 
 pub(crate) mod host;
+mod results;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -73,6 +74,7 @@ struct Told {
     ended: Option<Ended>,
     log: String,
     results: Vec<(String, Content)>,
+    report_bytes_left: usize,
     /// The statuses that tools are to end with.
     tool_ends: VecDeque<i32>,
     tools: Vec<Tool>,
@@ -108,6 +110,7 @@ impl Host {
             ended: None,
             log: String::new(),
             results: Vec::new(),
+            report_bytes_left: results::BYTES_MAX,
             tool_ends: VecDeque::new(),
             tools: Vec::new(),
             caches: Vec::new(),

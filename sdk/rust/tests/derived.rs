@@ -121,6 +121,14 @@ fn settings_are_read() {
         ],
     );
     check(
+        &[("HowOften", "256"), ("Loudly", "true"), ("Manner", "rude"), ("APIToken", "t0p-secret")],
+        expect![[r#"
+            FailureKind::ConfigurationError: setting `Greeting` is missing; add it to the action's configuration
+            setting `HowOften` must be a whole number from 0 to 255, and is `256`; correct it in the action's configuration
+            setting `Manner` must be one of `Formal`, `Casual`, and is `rude`; correct it in the action's configuration
+            setting `APIToken` must be a whole number from 0 to 4294967295, and is another value; correct it in the action's configuration"#]],
+    );
+    check(
         &[greeting, ("APIToken", "t0p-secret")],
         expect![
             "FailureKind::ConfigurationError: setting `APIToken` must be a whole number from 0 to 4294967295, and is another value; correct it in the action's configuration"

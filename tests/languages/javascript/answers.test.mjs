@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Failure, Wait, definePlugin, http, log, results } from '../pipewright/javascript/pipewright.js';
+import { Failure, Wait, commands, definePlugin, files, http, log, results, secrets } from '../pipewright/javascript/pipewright.js';
 import { run } from '../pipewright/javascript/testing.mjs';
 
 const cycle = {};
@@ -20,8 +20,60 @@ function called(category, answer, given = {}) {
   return run(module(category, answer), { action, ...given });
 }
 
+const URL_TEXT = 'https://example.com/';
+
+/** What is given to a function of the layer, and what the failure says. */
+const CALLS = [
+  [() => log.progress('half', '50'), '`log.progress.percent` must be a number, and is "50"'],
+  [() => log.progress('half', NaN), '`log.progress.percent` must be a number, and is NaN'],
+  [() => files.list(['/inputs']), '`files.list.path` must be a text, and is an object (Array)'],
+  [() => files.list('/scratch', 'a'), '`files.list.except` must be a list, and is "a"'],
+  [() => files.read(), '`files.read.path` must be a text, and is undefined'],
+  [() => files.readText('/scratch/a', { bytesMax: '5' }), '`files.read.bytesMax` must be a number, at least 0, and is "5"'],
+  [() => [...files.chunks(1)], '`files.chunks.path` must be a text, and is 1'],
+  [() => files.write(1, 'a'), '`files.write.path` must be a text, and is 1'],
+  [() => files.write('/scratch/a', 'a', { executable: 1 }), '`files.write.executable` must be `true` or `false`, and is 1'],
+  [() => files.write('/scratch/a', 5), 'what is written is a text, a `Uint8Array`, or iterated for them'],
+  [() => files.create(1), '`files.create.path` must be a text'],
+  [() => files.digest(1), '`files.digest.path` must be a text'],
+  [() => files.copy('/scratch/a', null), '`files.copy.destination` must be a text, and is null'],
+  [() => files.copy(1, 'a'), '`files.copy.source` must be a text'],
+  [() => files.copy('a', 'b', [1]), '`files.copy.except[0]` must be a text'],
+  [() => files.setExecutable('/scratch/a', 'yes'), '`files.setExecutable.executable` must be `true` or `false`'],
+  [() => files.setExecutable(1), '`files.setExecutable.path` must be a text'],
+  [() => files.link('/scratch/a', 1), '`files.link.target` must be a text'],
+  [() => files.link(1, 'a'), '`files.link.path` must be a text'],
+  [() => files.sync(1), '`files.sync.path` must be a text'],
+  [() => files.zip(1, 'a'), '`files.zip.source` must be a text'],
+  [() => files.zip('a', 1), '`files.zip.destination` must be a text'],
+  [() => files.unzip(1, 'a'), '`files.unzip.source` must be a text'],
+  [() => files.unzip('a', 1), '`files.unzip.destination` must be a text'],
+  [() => http.fetch(5), '`request.url` must be a text or a `URL`, and is 5'],
+  [() => http.send(5), '`request.url` must be a text or a `URL`, and is 5'],
+  [() => http.stream(5), '`request.url` must be a text or a `URL`, and is 5'],
+  [() => http.fetch(URL_TEXT, { method: 5 }), '`request.method` must be a text, and is 5'],
+  [() => http.fetch(URL_TEXT, { headers: new Map() }), '`request.headers` must be an object of values by their names, and is an object (Map)'],
+  [() => http.fetch(URL_TEXT, { headers: { 'x-a': undefined } }), '`request.headers.x-a` must be a text or a number, and is undefined'],
+  [() => http.fetch(URL_TEXT, { bytesMax: -1 }), '`request.bytesMax` must be a number, at least 0'],
+  [() => http.fetch(URL_TEXT, { timeouts: 5 }), '`request.timeouts` must be an object'],
+  [() => http.fetch(URL_TEXT, { timeouts: { connect: '5s' } }), 'the timeout `connect` is a number of seconds above 0'],
+  [() => http.fetch(URL_TEXT, { body: 5 }), 'what is written is a text, a `Uint8Array`, or iterated for them'],
+  [() => secrets.standIn(), '`secrets.standIn.name` must be a text, and is undefined'],
+  [() => secrets.basic(1, 'token'), '`secrets.basic.user` must be a text'],
+  [() => secrets.basic('me', 1), '`secrets.basic.name` must be a text'],
+  [() => secrets.reveal(1), '`secrets.reveal.name` must be a text'],
+  [() => commands.start('make all'), '`commands.start.words` must be a list, and is "make all"'],
+  [() => commands.start(['make', 1]), '`commands.start.words[1]` must be a text'],
+  [() => commands.start(['make'], { environment: { A: 1 } }), '`commands.start.options.environment.A` must be a text'],
+  [() => commands.start(['make'], { enviroment: {} }), '`commands.start.options` has no `enviroment`; it has directory, '],
+  [() => commands.start(['make'], { network: 'yes' }), '`commands.start.options.network` must be `true` or `false`'],
+  [() => commands.start(['make'], { wallSeconds: 1.5 }), '`commands.start.options.wallSeconds` must be a whole number from 1'],
+  [(action) => action.directory(1), '`action.directory.name` must be a text'],
+];
+
 /** The category, what its action does, and what the failure says. */
 const WRONG = [
+  ...CALLS.map(([call, expected]) => ['build', (action) => Promise.resolve(call(action)).then(() => ({})), expected]),
   ['build', () => ({ externalId: 42 }), '`externalId` must be a text, and is 42'],
   ['build', () => ({ summary: 42 }), '`summary` must be a text, and is 42'],
   ['build', () => ({ links: [{ url: 'https://example.com/' }] }), '`links[0].title` must be a text, and is undefined'],
@@ -30,6 +82,7 @@ const WRONG = [
   ['build', () => ({ variables: { A: NaN } }), '`variables.A` must be a text, a number, `true`, `false`, or a list of texts, and is NaN'],
   ['build', () => ({ variables: { A: { b: 1 } } }), '`variables.A` must be a text, a number'],
   ['build', () => ({ variables: ['A'] }), '`variables` must be an object'],
+  ['build', () => ({ variables: new Map([['A', 'b']]) }), '`variables` must be an object of values by their names, and is an object (Map)'],
   ['build', () => ({ cases: [] }), 'what the action returned has no `cases`; it has summary, variables'],
   ['build', () => [], 'what the action returned must be an object'],
   ['build', () => null, 'what the action returned must be an object, and is null'],
@@ -81,6 +134,30 @@ test('what is right is told', async () => {
   assert.match(failure.message, /^TypeError: `id` must be a text|^`id` must be a text/);
   const told = await called('build', () => results.tests('a', [{ name: 'x', status: 'failed', seconds: 0 }]) ?? {});
   assert.equal(told.results.a.cases[0].durationNanos, 0n);
+});
+
+test('reports have the limits of the host', async () => {
+  const cases = (count, message = '') => [...Array(count).fill({ name: 'x', status: 'succeeded', message }), { name: 'last', status: 'failed' }];
+  const check = async (report, kept, left) => {
+    const { log, results: told } = await called('build', () => report() ?? {});
+    const { cases = told.unit.files } = told.unit;
+    assert.equal(cases.length, kept);
+    assert.equal(cases.at(-1).name ?? 'last', 'last');
+    assert.equal(log, left === 0 ? '' : `the report unit is not kept whole: ${left} of it are left out`);
+    return cases[0];
+  };
+  await check(() => results.tests('unit', cases(9_999)), 10_000, 0);
+  await check(() => results.tests('unit', cases(10_000)), 10_000, 1);
+  // 4 MiB, less the last, of 5,000 bytes of message each, one of name, and 128 besides.
+  const { message } = await check(() => results.tests('unit', cases(1_000, 'x'.repeat(6_000))), 818, 183);
+  assert.equal(message.length, 5_000);
+  const file = { path: 'é'.repeat(1_001), lines: [0, 0] };
+  const { path } = await check(() => results.coverage('unit', Array(10_001).fill(file)), 1_971, 8_030);
+  assert.equal(path.length, 1_000);
+  const { failure } = await called('build', () => {
+    for (let count = 0; count < 101; count += 1) results.tests('unit', []);
+  });
+  assert.equal(failure.message, 'a call keeps 100 reports: put several into one');
 });
 
 test('all wrong settings are told', async () => {

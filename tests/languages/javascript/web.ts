@@ -81,7 +81,23 @@ const DEEDS: Record<string, (url: string, action: Action) => unknown> = {
     const nothing: { length: number } | null = JSON.parse('null');
     log.info(nothing!.length);
   },
-  locale: () => log.info(new Date(0).toLocaleString('de-DE', { timeZone: 'Europe/Berlin' })),
+  languages() {
+    const date = new Date(0);
+    log.info(date.toLocaleString('de-DE', { timeZone: 'Europe/Berlin' }));
+    log.info(`${date.toLocaleString()}; ${date.toLocaleTimeString('de', { timeZone: 'GMT' })}; ${new Date(NaN).toLocaleString('de')}`);
+    log.info(date.toLocaleDateString('de-AT', { month: 'long', day: 'numeric', timeZone: 'America/New_York' }));
+    log.info([1234.5, null, 7n].toLocaleString('de'));
+    log.info(new Intl.NumberFormat('de', { style: 'currency', currency: 'EUR' }).format(1234.5));
+    log.info(new Intl.ListFormat('en').format(['one', 'two', 'three']));
+    log.info(`${new Intl.PluralRules('de-AT').select(1)}; ${Intl.NumberFormat('de') instanceof Intl.NumberFormat}`);
+    log.info('I'.toLocaleLowerCase('de'));
+  },
+  // What is not there is told, and nothing else is taken for it.
+  'no language': (tag) => log.info((1).toLocaleString(tag)),
+  'no time zone': (zone) => log.info(new Date(0).toLocaleString('de', { timeZone: zone })),
+  'no letters': () => log.info('I'.toLocaleLowerCase('tr')),
+  'no order': () => log.info('a'.localeCompare('b', 'de')),
+  'no collator': () => log.info(new Intl.Collator('de').compare('a', 'b')),
   // @ts-expect-error: there is no process.
   process: () => log.info(process.env.HOME),
   'wrong status': () => ({ targets: 1 }),

@@ -14,6 +14,7 @@ use super::component;
 use super::package::ask_in_words;
 use crate::out::{self, say};
 use pipewright_base::clock::monotonic;
+use pipewright_packages::Asking;
 use pipewright_packages::plugins::{self, DEBUG_EXTENSION};
 
 #[derive(clap::Args)]
@@ -88,8 +89,8 @@ fn tell(plugin: &Plugin, component: &[u8]) -> Result<(), Ended> {
     for offered in &description.action_types {
         say!("  offers   {}", plugins::label(&offered.id));
     }
-    for ask in &description.asks {
-        say!("  asks     {}", ask_in_words(ask));
+    for ask in Asking::of(description) {
+        say!("  asks     {}", ask_in_words(&ask));
     }
     let interfaces = Interfaces::of(component).map_err(Ended::usage)?;
     say!("  imports  {}", interfaces.imports.join(" "));

@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
-use pipewright_sandbox::abi::Ask;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::Ended;
@@ -13,7 +12,7 @@ use pipewright_aws::auth::profile::{DEFAULT, ProfileError, ca_bundle, read_crede
 use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{self, PluginError};
-use pipewright_packages::{Candidate, Facts, Installed, Options, Origin, Package, Policy, Reference, Registry};
+use pipewright_packages::{Asking, Candidate, Facts, Installed, Options, Origin, Package, Policy, Reference, Registry};
 use pipewright_runner::host;
 use pipewright_server::config;
 
@@ -197,9 +196,9 @@ pub(super) async fn introduce(facts: &Facts, sandbox: &Sandbox) -> Result<(), En
 }
 
 /// One ask, and after it the reason that the plugin gives.
-pub(super) fn ask_in_words(ask: &Ask) -> String {
-    let wanted = plugins::ask_in_words(&ask.capability);
-    if ask.reason.is_empty() { wanted } else { format!("{wanted}: {}", in_one_quote(&ask.reason)) }
+pub(super) fn ask_in_words(ask: &Asking) -> String {
+    let Asking { words, reason, .. } = ask;
+    if reason.is_empty() { words.clone() } else { format!("{words}: {}", in_one_quote(reason)) }
 }
 
 /// Of a package that is installed: somebody may have signed it since.

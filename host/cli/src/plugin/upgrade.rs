@@ -64,7 +64,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
                 return Ok(ExitCode::from(exit::SUCCEEDED));
             }
             package::introduce(&facts, &sandbox).await?;
-            say!("{label} asks for more than {}, which stays: {}", upgrade.from, upgrade.widened.join(", "));
+            let in_words = |short: &String| {
+                let asking = facts.asked.iter().find(|asking| asking.short == *short);
+                asking.map_or_else(|| short.clone(), |asking| asking.words.clone())
+            };
+            let widened: Vec<String> = upgrade.widened.iter().map(in_words).collect();
+            say!("{label} asks for more than {}, which stays: {}", upgrade.from, widened.join(", "));
         }
     }
     let there = installed.find(&wanted)?;

@@ -80,12 +80,8 @@ impl Capability for Directories {
 
     fn asked(ask: &abi::Capability) -> Option<Asked<'_>> {
         match ask {
-            abi::Capability::ReadDirectory(name) => {
-                Some(Asked::by_setting(READ, name, format!("to read the directory {name}")))
-            }
-            abi::Capability::WriteDirectory(name) => {
-                Some(Asked::by_setting(WRITE, name, format!("to write to the directory {name}")))
-            }
+            abi::Capability::ReadDirectory(name) => Some(Asked::by_setting(READ, name, "to read the directory")),
+            abi::Capability::WriteDirectory(name) => Some(Asked::by_setting(WRITE, name, "to write to the directory")),
             _ => None,
         }
     }

@@ -209,9 +209,9 @@ impl Capability for Secrets {
 
     fn asked(ask: &plugin::Capability) -> Option<Asked<'_>> {
         match ask {
-            plugin::Capability::Secret(name) => Some(Asked::by_setting(USE, name, format!("to use the secret {name}"))),
+            plugin::Capability::Secret(name) => Some(Asked::by_setting(USE, name, "to use the secret")),
             plugin::Capability::RevealSecret(name) => {
-                Some(Asked::by_setting(REVEAL, name, format!("to read the secret {name} itself")))
+                Some(Asked::by_setting(REVEAL, name, "to read the value of the secret"))
             }
             _ => None,
         }

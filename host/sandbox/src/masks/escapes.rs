@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use aho_corasick::automaton::StateID;
 
-use super::{DERIVED_MASK_BYTES_MIN, Forms};
+use super::{DERIVED_MASK_BYTES_MIN, Forms, SECRET_BYTES_MIN};
 
 /// What a text may be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Escapes {
     Json,
     /// What may stand between the digits of an encoding, and means nothing.
     Separators,
+    /// Of lines, as a terminal that wraps a value puts them into it.
+    Breaks,
 }
 
 /// What some bytes from an escape's beginning on are.
@@ -33,7 +35,12 @@ enum Escape {
 }
 
 impl Escapes {
-    pub(super) const ALL: [Self; 4] = [Self::Percent, Self::Form, Self::Json, Self::Separators];
+    pub(super) const ALL: [Self; 5] = [Self::Percent, Self::Form, Self::Json, Self::Separators, Self::Breaks];
+
+    /// Its escapes stand for nothing.
+    fn is_nothing(self) -> bool {
+        matches!(self, Self::Separators | Self::Breaks)
+    }
 
     fn begin_with(self, byte: u8) -> bool {
         match self {
@@ -41,13 +48,14 @@ impl Escapes {
             Self::Form => byte == b'%' || byte == b'+',
             Self::Json => byte == b'\\',
             Self::Separators => matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b':'),
+            Self::Breaks => matches!(byte, b'\r' | b'\n'),
         }
     }
 
     fn decode(self, escape: &[u8]) -> Escape {
         let one = |byte: u8| Escape::Text([byte, 0, 0, 0], 1);
         match (self, escape) {
-            (Self::Separators, _) => Escape::Text([0; 4], 0),
+            (Self::Separators | Self::Breaks, _) => Escape::Text([0; 4], 0),
             (Self::Form, b"+") => one(b' '),
             (Self::Percent | Self::Form, [_]) => Escape::Begun,
             (Self::Percent | Self::Form, [_, digits @ ..]) => match (hexadecimal(digits), digits.len()) {
@@ -151,8 +159,8 @@ impl Decoder {
     pub(super) fn read(&mut self, forms: &Forms, at: (usize, StateID), byte: u8, found: &mut Vec<Range<usize>>) {
         let (at, state) = at;
         if self.reading.is_none() && self.escapes.begin_with(byte) {
-            // Separators at a value's beginning are none of it.
-            let begins = self.escapes != Escapes::Separators || state != forms.start;
+            // At a value's beginning it is none of it.
+            let begins = !self.escapes.is_nothing() || state != forms.start;
             self.reading = begins.then(|| Reading::from(at, state));
         }
         let Some(reading) = &mut self.reading else { return };
@@ -174,10 +182,14 @@ impl Decoder {
     pub(super) fn settled(&self, forms: &Forms) -> Option<usize> {
         let reading = self.reading.as_ref()?;
         let depth = forms.node(reading.state).depth;
-        // A few digits at a line's end are nearly always something else, and the line is waited for.
-        let is_likely = depth >= if self.escapes == Escapes::Separators { DERIVED_MASK_BYTES_MIN } else { 1 };
+        // A few digits or letters at a line's end are nearly always something else, and the line is waited for.
+        let likely_from = match self.escapes {
+            Escapes::Separators => DERIVED_MASK_BYTES_MIN,
+            Escapes::Breaks => SECRET_BYTES_MIN,
+            Escapes::Percent | Escapes::Form | Escapes::Json => 1,
+        };
         let escape = (!reading.escape.is_empty()).then_some(reading.escape_from);
-        is_likely.then(|| reading.start(depth)).into_iter().chain(escape).min()
+        (depth >= likely_from).then(|| reading.start(depth)).into_iter().chain(escape).min()
     }
 }
 
@@ -223,7 +235,9 @@ impl Escapes {
         let form = if self == Self::Separators { node.separable } else { node.form };
         if form > 0 {
             let value = reading.start(form)..place.end;
-            if value.len() >= DERIVED_MASK_BYTES_MIN {
+            // A short one with a break between each two letters is a column of a table.
+            let bytes = if self == Self::Breaks { form } else { value.len() };
+            if bytes >= DERIVED_MASK_BYTES_MIN {
                 found.push(value);
             }
         }

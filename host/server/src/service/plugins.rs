@@ -101,7 +101,7 @@ pub async fn list(service: &Service, context: &Context) -> Result<PluginList, Se
                 digest,
                 from,
                 documentation: about.documentation.clone(),
-                asks: about.asks.iter().map(|ask| ask_in_words(&ask.capability)).collect(),
+                asks: about.asks.iter().map(|ask| ask_in_words(&ask.capability, about)).collect(),
                 notice: binding.notice.clone(),
                 action_types: Vec::new(),
             });

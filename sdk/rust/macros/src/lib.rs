@@ -61,7 +61,7 @@ fn expand(input: DeriveInput, derive: fn(&DeriveInput) -> Result<Tokens>) -> Tok
 
 fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
     let name = &input.ident;
-    let (mut described, mut read) = (Vec::new(), Vec::new());
+    let (mut described, mut idents, mut read) = (Vec::new(), Vec::new(), Vec::new());
     for field in named_fields(input)? {
         let (ident, kind) = (&field.ident, &field.ty);
         let FieldAttributes { name, default, secret } = FieldAttributes::read(field, "setting")?;
@@ -76,7 +76,8 @@ fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
         described.push(quote!(
             ::pipewright_sdk::settings::describe::<#kind>(#name, #default, #secret, #documentation)
         ));
-        read.push(quote!(#ident: ::pipewright_sdk::settings::read::<#kind>(values, #name, #default, #secret)?));
+        idents.push(ident);
+        read.push(quote!(::pipewright_sdk::settings::read::<#kind>(values, #name, #default, #secret)));
     }
     Ok(quote! {
         impl ::pipewright_sdk::Settings for #name {
@@ -86,7 +87,9 @@ fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
             }
 
             fn read(values: &[::pipewright_sdk::NamedValue]) -> ::pipewright_sdk::Result<Self> {
-                ::core::result::Result::Ok(Self { #(#read),* })
+                // All that is wrong, before the first of it ends this.
+                ::pipewright_sdk::settings::all_read([#(#read.err()),*])?;
+                ::core::result::Result::Ok(Self { #(#idents: #read?),* })
             }
         }
     })

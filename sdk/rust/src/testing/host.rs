@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+pub(crate) use super::results;
 use super::{CURRENT, State, Told};
 
 pub(crate) type InputStream = File;
@@ -14,7 +15,7 @@ fn state() -> Rc<State> {
     current.expect("there is no host in a unit test: make a `pipewright_sdk::testing::Host` first, and keep it")
 }
 
-fn told<T>(work: impl FnOnce(&mut Told) -> T) -> T {
+pub(super) fn told<T>(work: impl FnOnce(&mut Told) -> T) -> T {
     work(&mut state().told.borrow_mut())
 }
 
@@ -141,19 +142,6 @@ pub(crate) mod caches {
             return Err(Error::Invalid(format!("there is no directory {directory} below /scratch")));
         }
         told(|told| told.saved_caches.push((key.to_owned(), directory.to_owned())));
-        Ok(())
-    }
-}
-
-pub(crate) mod results {
-    use super::told;
-    pub(crate) use crate::bindings::host::pipewright::plugin::results::{Content, Error};
-
-    pub(crate) fn report(name: &str, content: &Content) -> Result<(), Error> {
-        if name.trim().is_empty() {
-            return Err(Error::Invalid("the report has no name: give it one, such as `unit`".to_owned()));
-        }
-        told(|told| told.results.push((name.to_owned(), content.clone())));
         Ok(())
     }
 }

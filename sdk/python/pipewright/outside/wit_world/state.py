@@ -20,6 +20,9 @@ class State:
     log: list[str] = field(default_factory=list)
     #: What was reported of tests and coverage, by name.
     results: dict[str, Any] = field(default_factory=dict)
+    #: How many reports there were, and what is left for them.
+    reports: int = 0
+    report_bytes_left: int = 4 << 20
     #: The `Job` of the program that was started, and the secrets that it is given in files.
     job: Any = None
     secret_files: list[Any] = field(default_factory=list)
