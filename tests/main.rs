@@ -32,6 +32,7 @@ mod notifications;
 mod packages;
 mod pushes;
 mod quarantine;
+mod queue;
 mod quickstart;
 mod recordings;
 mod reference;
