@@ -184,21 +184,62 @@ fn builds_of_a_pipeline_are_listed_told_and_stopped() {
     run(&["create", "create.json"]).check(0, &[]);
     let build = told(&newest(1), &|build| build["buildStatus"] == "SUCCEEDED");
     assert_eq!((&build["initiator"], &build["buildNumber"]), (&json!("codepipeline/test"), &json!(1)));
-    let phases = build["phases"].as_array().unwrap();
-    let names: Vec<_> = phases.iter().map(|phase| phase["phaseType"].as_str().unwrap()).collect();
-    assert_eq!(names, ["SUBMITTED", "BUILD", "COMPLETED"]);
-    assert!(phases[..2].iter().all(|phase| phase["durationInSeconds"].is_u64()), "{phases:?}");
+    check_phases(&build, &all_but("DOWNLOAD_SOURCE"));
+
+    spec("exit 3");
+    run(&["start", "test"]).check(0, &[]);
+    let build = told(&newest(2), &|build| build["buildStatus"] == "FAILED");
+    let failed =
+        all_but("DOWNLOAD_SOURCE").map(|(name, status)| (name, if name == "BUILD" { "FAILED" } else { status }));
+    check_phases(&build, &failed);
+    let phase = build["phases"].as_array().unwrap().iter().find(|phase| phase["phaseType"] == "BUILD").unwrap();
+    assert_eq!(phase["contexts"][0]["statusCode"], "COMMAND_EXECUTION_ERROR", "{phase}");
 
     spec("sleep 600");
     run(&["start", "test"]).check(0, &[]);
-    let ids = newest(2);
+    let ids = newest(3);
     let build = told(&ids, &|build| build["currentPhase"] == "BUILD");
     assert_eq!(build["buildStatus"], "IN_PROGRESS");
+    check_phases(&build, &all_but("DOWNLOAD_SOURCE")[..4]);
     let stopped = ask("stop-build", json!({ "id": ids[0] }));
     assert_eq!(stopped["build"]["id"], ids[0]);
     told(&ids, &|build| build["buildStatus"] == "STOPPED");
     run(&["logs", "test", "--follow"]).check(0, &[]);
     run(&["status", "test"]).check(0, &["Build/Build failed"]);
+}
+
+/// The phases of a build that went well.
+const PHASES: [(&str, &str); 10] = [
+    ("SUBMITTED", "SUCCEEDED"),
+    ("DOWNLOAD_SOURCE", "SUCCEEDED"),
+    ("QUEUED", "SUCCEEDED"),
+    ("INSTALL", "SUCCEEDED"),
+    ("PRE_BUILD", "SUCCEEDED"),
+    ("BUILD", "SUCCEEDED"),
+    ("POST_BUILD", "SUCCEEDED"),
+    ("UPLOAD_ARTIFACTS", "SUCCEEDED"),
+    ("FINALIZING", "SUCCEEDED"),
+    ("COMPLETED", ""),
+];
+
+fn all_but(left_out: &str) -> [(&'static str, &'static str); 9] {
+    let there: Vec<_> = PHASES.into_iter().filter(|(name, _)| *name != left_out).collect();
+    there.try_into().unwrap()
+}
+
+/// Those that have ended, each of which begins where the one before it ends, or later.
+#[track_caller]
+fn check_phases(build: &Value, expected: &[(&str, &str)]) {
+    let phases = build["phases"].as_array().unwrap();
+    let text = |phase: &Value, name: &str| phase[name].as_str().unwrap_or_default().to_owned();
+    let named: Vec<_> = phases.iter().map(|phase| (text(phase, "phaseType"), text(phase, "phaseStatus"))).collect();
+    let named: Vec<_> = named.iter().map(|(name, status)| (name.as_str(), status.as_str())).collect();
+    assert_eq!(&named[..expected.len()], expected, "{phases:?}");
+    for pair in phases.windows(2) {
+        let is_timed =
+            pair[0]["durationInSeconds"].is_u64() && text(&pair[0], "endTime") <= text(&pair[1], "startTime");
+        assert!(is_timed, "{pair:?}");
+    }
 }
 
 fn buildspec(command: &str) -> String {

@@ -91,13 +91,13 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// A command line that no other process of the machine has.
-fn marker() -> String {
+pub fn marker() -> String {
     use std::hash::{BuildHasher as _, RandomState};
     format!("sleep 3{}.{}", std::process::id(), RandomState::new().hash_one(0) % 1_000_000_000)
 }
 
 /// Whether a process runs with this in its command line.
-fn runs(marker: &str) -> bool {
+pub fn runs(marker: &str) -> bool {
     let marker = marker.replace(' ', "\0");
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes

@@ -1,6 +1,6 @@
 //! Crowds: strangers, tenants and slow readers beside a client that goes on. Each attack is made on the real binary.
 
-mod world;
+pub mod world;
 
 use std::fs;
 use std::io::Read as _;

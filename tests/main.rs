@@ -33,6 +33,7 @@ mod packages;
 mod promises;
 mod pushes;
 mod quarantine;
+mod queue;
 mod quickstart;
 mod recordings;
 mod reference;

@@ -28,7 +28,8 @@ fn every_promise_is_shown_by_a_test() {
     let mut wrong = Vec::new();
     for (number, tests) in rows.iter().filter(|(_, tests)| !tests.starts_with("none: ")) {
         for test in tests.split(' ') {
-            let (path, name) = test.split_once("::").unwrap_or_else(|| panic!("{number}: {test} names no test of a file"));
+            let (path, name) =
+                test.split_once("::").unwrap_or_else(|| panic!("{number}: {test} names no test of a file"));
             let file = files.entry(path).or_insert_with(|| read(path));
             if !is_test(file, name) {
                 wrong.push(format!("{number}: {path} has no test {name}"));

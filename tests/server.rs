@@ -52,6 +52,20 @@ impl Server {
         Self { child, _stdout: stdout, data }
     }
 
+    /// As the system does where there is no memory left.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// As an operator does.
+    pub fn terminate(&mut self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+
     /// Of the process.
     pub fn id(&self) -> u32 {
         self.child.id()

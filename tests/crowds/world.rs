@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use pipewright_aws::auth::{AccessKey, Scope, profile, sign};
 use pipewright_base::clock::now_ms;
-use pipewright_server::api::CODEPIPELINE;
+use pipewright_server::api::{CODEPIPELINE, Dialect, OPERATIONS};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -30,7 +30,7 @@ pub const OPERATOR: &str = "000000000000";
 
 pub struct World {
     pub server: Server,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
     address: SocketAddr,
     keys: HashMap<String, AccessKey>,
 }
@@ -54,13 +54,28 @@ impl World {
             config.push_str(&format!("[accounts.{account}.grants]\nsite = \"grants.toml\"\n"));
         }
         fs::write(home.path().join("serve.toml"), config).unwrap();
+        Self::of(home, accounts, limits)
+    }
+
+    /// The same over a home with its configuration.
+    pub fn of(home: tempfile::TempDir, accounts: &[&str], limits: &str) -> Self {
         let server = Server::start_within(home.path(), limits);
-        let address = server.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
+        let address = address(&server);
         let key = |account: &str, name: &str| {
             (account.to_owned(), profile::read_credentials(&server.credentials(), name).unwrap())
         };
         let keys = accounts.iter().map(|account| key(account, account)).chain([key(OPERATOR, "default")]).collect();
-        Self { server, _home: home, address, keys }
+        Self { server, home, address, keys }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Begins again after the server has ended.
+    pub fn start(&mut self) {
+        self.server = Server::start(self.home.path());
+        self.address = address(&self.server);
     }
 
     /// A request as its bytes, signed with the account's key.
@@ -72,12 +87,22 @@ impl World {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Request<Bytes> {
+        self.signed_for(&CODEPIPELINE, (account, method, target), headers, body)
+    }
+
+    fn signed_for(
+        &self,
+        of: &Dialect,
+        (account, method, target): (&str, Method, &str),
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Request<Bytes> {
         let mut request = Request::builder().method(method).uri(target).header("host", self.address.to_string());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let mut request = request.body(Bytes::copy_from_slice(body)).unwrap();
-        let scope = Scope { region: "us-east-1".to_owned(), service: CODEPIPELINE.name };
+        let scope = Scope { region: "us-east-1".to_owned(), service: of.name };
         sign(&mut request, &self.keys[account], &scope, now_ms());
         request
     }
@@ -149,6 +174,10 @@ impl World {
     }
 }
 
+fn address(server: &Server) -> SocketAddr {
+    server.endpoint().strip_prefix("http://").unwrap().parse().unwrap()
+}
+
 pub fn action(category: &str, owner: &str, provider: &str, name: &str, configuration: Value) -> Value {
     json!({
         "name": name,
@@ -216,12 +245,13 @@ impl Client<'_> {
     /// An operation that succeeds.
     pub async fn call(&mut self, operation: &str, input: &Value) -> Value {
         let body = input.to_string();
-        let target = format!("CodePipeline_20150709.{operation}");
+        let of = OPERATIONS.iter().find(|row| row.name == operation).unwrap().of;
+        let target = format!("{}.{operation}", of.target_prefix);
         let length = body.len().to_string();
         let headers =
             [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &*target), ("content-length", &*length)];
-        let request = self.world.signed(&self.account, Method::POST, "/", &headers, body.as_bytes());
-        let response = self.send(request).await;
+        let asked = (&*self.account, Method::POST, "/");
+        let response = self.send(self.world.signed_for(of, asked, &headers, body.as_bytes())).await;
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(status.is_success(), "{operation}: {status}: {}", String::from_utf8_lossy(&body));

@@ -19,6 +19,7 @@ use pipewright_sandbox::{Call, CallEnd, Masks, Plugin, Sandbox};
 use tempfile::TempDir;
 
 use crate::cases::folder::{self, Names};
+use pipewright_base::fair::{Claim, Gate};
 use pipewright_base::home::UserFolders;
 use pipewright_packages::plugins::label;
 use pipewright_runner::host::{ACCOUNT, REGION};
@@ -78,7 +79,7 @@ impl Place {
         let directory = tempfile::Builder::new().prefix("pipewright-run-").tempdir()?;
         let blobs = Arc::new(BlobDir::new(directory.path().join("blobs"))?);
         let images = ImagesAt { folder: UserFolders::find()?.images(), certificate_authorities: Vec::new() };
-        Ok(Self { directory, blobs, programs: Programs::new(Offered::of_this_machine(), images) })
+        Ok(Self { directory, blobs, programs: Programs::new(Offered::of_this_machine(), images, Gate::default()) })
     }
 
     /// One call: the first, or one that ends a wait. With `keeper` it is recorded.
@@ -134,7 +135,7 @@ impl Place {
         let scratch = self.work().join(SCRATCH);
         std::fs::create_dir_all(&scratch).map_err(|error| NotRun::Host(error.to_string()))?;
         let pins = self.programs.pins(self.directory.path().to_owned());
-        Ok(self.programs.run(ACCOUNT, started, scratch, &pins, 0, || ()).await?.0)
+        Ok(self.programs.run(Claim { account: ACCOUNT, since: (0, 0) }, started, scratch, &pins, 0).await?.0)
     }
 
     /// The recording of the calls that were made here, with the component and the inputs.

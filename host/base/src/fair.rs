@@ -3,9 +3,10 @@
 //! Owns whose turn it is. Must not know what a permit is for.
 //!
 //! One account has at most its share of them, however many it asks for; and of the accounts that wait, each is given one before
-//! any is given a second. So an account whose work hangs, or that has a great deal of it, keeps no other from its own.
+//! any is given a second. So an account whose work hangs, or that has a great deal of it, keeps no other from its own. Of one account
+//! the claim that is the oldest goes first, whenever it was made.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
@@ -14,13 +15,61 @@ use tokio::sync::{oneshot, watch};
 #[derive(Clone)]
 pub struct Permits(Arc<Shared>);
 
-/// One who waits: a number of its own, and the way to it.
-type Turn = (u64, oneshot::Sender<Permit>);
+/// Who asks for a permit.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    pub account: u64,
+    /// Since when, by whatever order the account's claims have; equal ones go in the order in which they were made.
+    pub since: (u64, u64),
+}
+
+/// Withholds permits of several kinds from an account for a while, so that whoever is to be first may come last. Clones are the same gate.
+#[derive(Clone)]
+pub struct Gate(watch::Sender<HashMap<u64, usize>>);
+
+/// A gate is shut for an account until all of these are dropped.
+pub struct Shut {
+    gate: Gate,
+    account: u64,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(watch::Sender::new(HashMap::new()))
+    }
+}
+
+impl Gate {
+    pub fn shut(&self, account: u64) -> Shut {
+        self.0.send_modify(|shut| *shut.entry(account).or_default() += 1);
+        Shut { gate: self.clone(), account }
+    }
+}
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        self.gate.0.send_modify(|shut| {
+            if let Some(count) = shut.get_mut(&self.account) {
+                *count -= 1;
+                if *count == 0 {
+                    shut.remove(&self.account);
+                }
+            }
+        });
+    }
+}
+
+/// The claims of one account that wait, each with the way to whoever made it.
+type Turns = BTreeMap<Number, oneshot::Sender<Permit>>;
+
+/// The age of a claim, and a number of its own.
+type Number = ((u64, u64), u64);
 
 struct Shared {
     each_max: usize,
-    /// Whenever somebody was served.
-    served: watch::Sender<()>,
+    gate: Gate,
+    /// Whenever others are before some who wait.
+    changed: watch::Sender<()>,
     state: Mutex<State>,
 }
 
@@ -30,8 +79,8 @@ struct State {
     asked: u64,
     /// Of accounts that hold some.
     held: HashMap<u64, usize>,
-    /// Accounts that wait, the one whose turn is next first, and theirs in the order in which they came.
-    waiting: VecDeque<(u64, VecDeque<Turn>)>,
+    /// Accounts that wait, the one whose turn is next first.
+    waiting: VecDeque<(u64, Turns)>,
 }
 
 const LISTED: &str = "who waits is in the list until it is served";
@@ -42,58 +91,83 @@ pub struct Permit {
     shared: Arc<Shared>,
 }
 
+/// A claim that was made. Whoever drops it is passed over.
+pub struct Asked {
+    account: u64,
+    number: Number,
+    come: oneshot::Receiver<Permit>,
+    shared: Arc<Shared>,
+}
+
 impl Permits {
     /// `total` permits, of which one account holds at most `each_max`.
     pub fn new(total: usize, each_max: usize) -> Self {
+        Self::behind(Gate::default(), total, each_max)
+    }
+
+    /// The same behind a gate.
+    pub fn behind(gate: Gate, total: usize, each_max: usize) -> Self {
         let state = State { free: total, asked: 0, held: HashMap::new(), waiting: VecDeque::new() };
-        Self(Arc::new(Shared { each_max, served: watch::Sender::new(()), state: Mutex::new(state) }))
+        Self(Arc::new(Shared { each_max, gate, changed: watch::Sender::new(()), state: Mutex::new(state) }))
     }
 
-    /// Waits for the account's turn. Who stops waiting is passed over.
+    /// Waits for the account's turn, among permits without a gate.
     pub async fn acquire(&self, account: u64) -> Permit {
-        self.ask(account).1.await.expect(LISTED)
+        let mut asked = self.ask(Claim { account, since: (0, 0) });
+        (&mut asked.come).await.expect(LISTED)
     }
 
-    /// The same. Who has to wait hears how many of its account are before it, at first and with each change.
-    pub async fn acquire_telling(&self, account: u64, mut tell: impl FnMut(usize)) -> Permit {
-        let mut served = self.0.served.subscribe();
-        let (number, mut come) = self.ask(account);
-        let mut told = None;
-        loop {
-            if let Ok(permit) = come.try_recv() {
-                return permit;
-            }
-            let before = self.0.state().before(account, number);
-            if told.replace(before) != Some(before) {
-                tell(before);
-            }
-            tokio::select! {
-                biased;
-                permit = &mut come => return permit.expect(LISTED),
-                _ = served.changed() => {}
-            }
-        }
-    }
-
-    fn ask(&self, account: u64) -> (u64, oneshot::Receiver<Permit>) {
+    pub fn ask(&self, Claim { account, since }: Claim) -> Asked {
         let (turn, come) = oneshot::channel();
         let number = {
             let mut state = self.0.state();
             state.asked += 1;
-            let turn = (state.asked, turn);
+            let number = (since, state.asked);
             match state.waiting.iter_mut().find(|(waiting, _)| *waiting == account) {
-                Some((_, theirs)) => theirs.push_back(turn),
-                None => state.waiting.push_back((account, VecDeque::from([turn]))),
+                Some((_, theirs)) => drop(theirs.insert(number, turn)),
+                None => state.waiting.push_back((account, Turns::from([(number, turn)]))),
             }
-            state.asked
+            number
         };
+        self.0.changed.send_replace(());
         Shared::serve(&self.0);
-        (number, come)
+        Asked { account, number, come, shared: Arc::clone(&self.0) }
     }
 
     /// Whether this is the only handle, and nobody has a permit or waits for one by another.
     pub fn is_idle(&self) -> bool {
         Arc::strong_count(&self.0) == 1
+    }
+}
+
+impl Asked {
+    /// Waits for its turn. Who has to wait hears how many of its account are before it, at first and with each change.
+    pub async fn come(mut self, mut tell: impl FnMut(usize)) -> Permit {
+        let (mut changed, mut gate) = (self.shared.changed.subscribe(), self.shared.gate.0.subscribe());
+        let mut told = None;
+        loop {
+            if let Ok(permit) = self.come.try_recv() {
+                return permit;
+            }
+            let before = self.shared.state().before(self.account, self.number);
+            if told.replace(before) != Some(before) {
+                tell(before);
+            }
+            tokio::select! {
+                biased;
+                permit = &mut self.come => return permit.expect(LISTED),
+                _ = changed.changed() => {}
+                // The senders are held here.
+                _ = gate.changed() => Shared::serve(&self.shared),
+            }
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.come.close();
+        self.shared.changed.send_replace(());
     }
 }
 
@@ -106,32 +180,33 @@ impl Shared {
     /// Gives out what is free. A permit whose receiver is gone comes back here as it is dropped, outside of the lock.
     fn serve(self: &Arc<Self>) {
         loop {
-            let next = self.state().next(self.each_max);
+            let next = self.state().next(self.each_max, &self.gate);
             let Some((of, turn)) = next else { return };
             drop(turn.send(Permit { of, shared: Arc::clone(self) }));
-            self.served.send_replace(());
+            self.changed.send_replace(());
         }
     }
 }
 
 impl State {
     /// How many of an account are before the one with this number, and still wait.
-    fn before(&self, account: u64, number: u64) -> usize {
+    fn before(&self, account: u64, number: Number) -> usize {
         let theirs = self.waiting.iter().filter(|(waiting, _)| *waiting == account).flat_map(|(_, theirs)| theirs);
-        theirs.filter(|(other, turn)| *other < number && !turn.is_closed()).count()
+        theirs.filter(|(other, turn)| **other < number && !turn.is_closed()).count()
     }
 
     /// Takes a permit for the one whose turn it is.
-    fn next(&mut self, each_max: usize) -> Option<(u64, oneshot::Sender<Permit>)> {
+    fn next(&mut self, each_max: usize, gate: &Gate) -> Option<(u64, oneshot::Sender<Permit>)> {
         if self.free == 0 {
             return None;
         }
-        let held = &self.held;
-        let may_have = |account: &u64| held.get(account).is_none_or(|held| *held < each_max);
+        let (held, shut) = (&self.held, gate.0.borrow());
+        let may_have =
+            |account: &u64| !shut.contains_key(account) && held.get(account).is_none_or(|held| *held < each_max);
         loop {
             let at = self.waiting.iter().position(|(account, _)| may_have(account))?;
             let (account, mut theirs) = self.waiting.remove(at)?;
-            let turn = std::iter::from_fn(|| theirs.pop_front()).find(|(_, turn)| !turn.is_closed());
+            let turn = std::iter::from_fn(|| theirs.pop_first()).find(|(_, turn)| !turn.is_closed());
             if !theirs.is_empty() {
                 self.waiting.push_back((account, theirs));
             }
@@ -164,6 +239,10 @@ impl Drop for Permit {
 mod tests {
     use super::*;
     use crate::clock::settle;
+
+    fn claim(account: u64, since: u64) -> Claim {
+        Claim { account, since: (since, 0) }
+    }
 
     /// Who was served, in this order.
     #[derive(Clone, Default)]
@@ -224,7 +303,7 @@ mod tests {
             .map(|(account, told)| {
                 let (permits, told, account) = (permits.clone(), Arc::clone(told), *account);
                 tokio::spawn(async move {
-                    permits.acquire_telling(account, |before| told.lock().unwrap().push(before)).await
+                    permits.ask(claim(account, 0)).come(|before| told.lock().unwrap().push(before)).await
                 })
             })
             .collect();
@@ -236,8 +315,42 @@ mod tests {
         for asked in asked {
             asked.await.unwrap();
         }
-        assert_eq!(told.map(|told| told.lock().unwrap().clone()), [vec![0], vec![1], vec![0], vec![2, 0]]);
+        assert_eq!(told.map(|told| told.lock().unwrap().clone()), [vec![0], vec![1], vec![0], vec![2, 1, 0]]);
         assert!(permits.is_idle());
+    }
+
+    #[tokio::test]
+    async fn the_oldest_claim_of_an_account_goes_first_also_where_it_comes_last() {
+        let gate = Gate::default();
+        let permits = Permits::behind(gate.clone(), 1, 1);
+        let shut = [gate.shut(1), gate.shut(1)];
+        let served = Arc::<Mutex<Vec<u64>>>::default();
+        let ask = |account: u64, since: u64| {
+            let (asked, served) = (permits.ask(claim(account, since)), Arc::clone(&served));
+            tokio::spawn(async move {
+                let permit = asked.come(|_| ()).await;
+                served.lock().unwrap().push(since);
+                drop(permit);
+            });
+        };
+        ask(1, 5);
+        ask(1, 7);
+        settle().await;
+        // The gate is shut for one account alone.
+        ask(2, 9);
+        settle().await;
+        assert_eq!(*served.lock().unwrap(), [9]);
+        let [first, second] = shut;
+        drop(first);
+        ask(1, 3);
+        settle().await;
+        assert_eq!(*served.lock().unwrap(), [9], "one holds it shut still");
+        drop(second);
+        settle().await;
+        assert_eq!(*served.lock().unwrap(), [9, 3, 5, 7]);
+        ask(1, 1);
+        settle().await;
+        assert_eq!(served.lock().unwrap().last(), Some(&1));
     }
 
     #[tokio::test]

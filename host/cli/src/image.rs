@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use pipewright_base::fair::Gate;
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::digest_text;
 use pipewright_packages::images::ImageName;
@@ -67,7 +68,7 @@ impl At {
             Some(data) => DataDirectory::open(data)?.images(),
             None => UserFolders::find()?.images(),
         };
-        Ok(Programs::new(Offered::default(), ImagesAt { folder, certificate_authorities }))
+        Ok(Programs::new(Offered::default(), ImagesAt { folder, certificate_authorities }, Gate::default()))
     }
 }
 

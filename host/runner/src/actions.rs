@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use pipewright_artifacts::caches::Caches;
 use pipewright_artifacts::files::{FileQuota, MadeOutput};
 use pipewright_pipeline::action_type::{ActionTypeInfo, is_of_plugins, unserved};
-use pipewright_pipeline::declaration::PipelineDeclaration;
+use pipewright_pipeline::declaration::{ActionTypeId, PipelineDeclaration};
 use pipewright_pipeline::machine::{self, Declared, FailureType, Report, RunAction, Success, all};
 use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::caches::CachesAt;
@@ -30,19 +30,21 @@ use pipewright_sandbox::seam::{Level, Sink};
 use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox, Usage};
 use tracing::Instrument as _;
 
+use self::build::OfAction;
 use crate::builds::{self, Builds};
 use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
 use crate::images::NotReady;
+use crate::logs::phases::PhasedLog;
 use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::programs::{NotRun, Programs};
 use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
 use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
-use crate::work_folder::WorkFolder;
+use crate::work_folder::{WorkFolder, waited};
 use pipewright_artifacts::{ArtifactError, Artifacts};
-use pipewright_base::fair::Permits;
+use pipewright_base::fair::{Claim, Permits, Shut};
 use pipewright_engine::driver::{Actions, Granted, kept_pin, points};
 use pipewright_packages::plugins::{Plugins, abi_type_id, described_type};
 use pipewright_store::{Aggregate, PartKey, Store};
@@ -93,7 +95,9 @@ impl Actions for Runner {
         let action = tracing::info_span!(
             parent: &execution, "action", stage, name, id = %run.action_execution, call = run.call, attempt = run.attempt
         );
-        async move { actions.run(pipeline, run).await }.instrument(action).boxed()
+        let returns = run.is_restart && builds::is_build(&run.declared().type_id());
+        let returning = returns.then(|| actions.builds.hold_up(pipeline.account));
+        async move { actions.run(pipeline, run, returning).await }.instrument(action).boxed()
     }
 
     fn runtime(&self) -> Option<tokio::runtime::Handle> {
@@ -108,6 +112,10 @@ impl Actions for Runner {
             plugin.is_none_or(|plugin| plugin.description().may_run_again)
         }
         .boxed()
+    }
+
+    fn only_waited(&self, run: &RunAction) -> bool {
+        waited(&self.0.work.join(run.action_execution.to_string()))
     }
 
     fn grants(&self, account: u64, pipeline: &str) -> BoxFuture<'static, Granted> {
@@ -224,21 +232,9 @@ impl SandboxActions {
         grants.resolve(action, &plugin.name, &plugin.version, &stored).map_err(|error| error.to_string())
     }
 
-    async fn run(&self, pipeline: Aggregate, run: RunAction) -> Report {
+    async fn run(&self, pipeline: Aggregate, run: RunAction, returning: Option<Shut>) -> Report {
         let (placed, id) = (run.placed(), run.declared().type_id());
-        let Some(plugin) = self.plugin(pipeline, &run).await else {
-            let catalogue = self.plugins.catalogue(pipeline.account);
-            let was_served = run.start.pins.contains_key(&plugin_pin(&placed.name_in_pipeline()));
-            let message = match catalogue.yanked(&id) {
-                Some(yanked) => format!("{id} cannot be used any more: {yanked}"),
-                None if was_served || is_of_plugins(&id) => {
-                    format!("no plugin serves {id} here any more; add it and retry the stage")
-                }
-                None => unserved(&id, catalogue.types()),
-            };
-            let job = self.job(pipeline, &run, &id);
-            return job.unwrap_or_else(|| Report::failed(FailureType::ConfigurationError, message));
-        };
+        let Some(plugin) = self.plugin(pipeline, &run).await else { return self.without_plugin(pipeline, &run, &id) };
         let description = plugin.description();
         let mut request = self.request(pipeline, &run);
         let granted = async {
@@ -264,11 +260,18 @@ impl SandboxActions {
         }
         let (execution, id_of_run) = (run.execution.to_string(), run.action_execution.to_string());
         let log = self.logs.of(&execution, &id_of_run, &placed.stage.name, &placed.name_in_stage());
+        if run.is_restart {
+            let message = format!(
+                "The host went down while this ran: it runs again from its beginning, as attempt {}",
+                run.attempt
+            );
+            log.log(Level::Warn, &message);
+        }
         if let Some(deprecated) = self.plugins.catalogue(pipeline.account).deprecated(&id, plugin.digest()) {
             log.log(Level::Warn, &deprecated);
         }
         let build = match builds::is_build(&id) {
-            true => match Box::pin(self.build(pipeline, &run, &mut grants, &log)).await {
+            true => match Box::pin(self.build(pipeline, &run, &mut grants, &log, returning)).await {
                 Ok(build) => Some(build),
                 Err(message) => return Report::failed(FailureType::SystemUnavailable, message),
             },
@@ -276,7 +279,14 @@ impl SandboxActions {
         };
         request.environment.extend(build.iter().flat_map(|build| build.variables.clone()));
         let spent = spent(&log, &run, grants.commands.is_some()).await;
+        let sink: Arc<dyn Sink> = match &build {
+            Some(_) => Arc::new(PhasedLog(Arc::clone(&log))),
+            None => log.clone(),
+        };
+        let since = Claim { account: pipeline.account, since: (run.started.0, 0) };
         let work = ActionWork {
+            claim: build.as_ref().map_or(since, |build| build.claim),
+            sink,
             limits: self.limits.clone().within_minutes(placed.declared.timeout_in_minutes()).less(&spent),
             plugin,
             request,
@@ -285,16 +295,31 @@ impl SandboxActions {
             folder,
             log,
         };
+        let folder = Arc::clone(&work.folder);
         let calls = Box::pin(self.calls(pipeline, &run, work));
         match build {
-            Some(build) => build.carry_out(calls).await,
+            Some(build) => build.carry_out(&folder, calls).await,
             None => calls.await,
         }
     }
 
+    fn without_plugin(&self, pipeline: Aggregate, run: &RunAction, id: &ActionTypeId) -> Report {
+        let catalogue = self.plugins.catalogue(pipeline.account);
+        let was_served = run.start.pins.contains_key(&plugin_pin(&run.placed().name_in_pipeline()));
+        let message = match catalogue.yanked(id) {
+            Some(yanked) => format!("{id} cannot be used any more: {yanked}"),
+            None if was_served || is_of_plugins(id) => {
+                format!("no plugin serves {id} here any more; add it and retry the stage")
+            }
+            None => unserved(id, catalogue.types()),
+        };
+        let job = self.job(pipeline, run, id);
+        job.unwrap_or_else(|| Report::failed(FailureType::ConfigurationError, message))
+    }
+
     /// The call, and after it one for each program that the call before started.
     async fn calls(&self, pipeline: Aggregate, run: &RunAction, work: ActionWork) -> Report {
-        let ActionWork { mut limits, plugin, mut request, grants, inputs, folder, log } = work;
+        let ActionWork { claim, mut limits, plugin, mut request, grants, inputs, folder, log, sink } = work;
         let (mut keeper, mut ended) = (None, None);
         let (mut usage, mut denials, mut wants_grant, mut written) = (machine::Usage::default(), Vec::new(), false, 0);
         let outcome = loop {
@@ -310,7 +335,7 @@ impl SandboxActions {
                 ended: ended.take(),
                 caches: CachesAt::Kept(Arc::clone(&self.caches), caches::space(pipeline, run)),
                 limits: limits.clone(),
-                sink: log.clone(),
+                sink: Arc::clone(&sink),
                 outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref())),
             };
             let made = CallParameters::of(&call);
@@ -340,7 +365,9 @@ impl SandboxActions {
             };
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
             let refused = started.clone();
-            match Box::pin(self.run_program(pipeline, run, started, &folder, written)).await {
+            let (action, builds) = (run.action_execution, Arc::clone(&self.builds));
+            let behalf = OfAction { claim, action, builds, log: Arc::clone(&log), folder: Arc::clone(&folder) };
+            match Box::pin(self.run_program(pipeline, run, behalf, started, written)).await {
                 Ok((how, bytes)) => (ended, written) = (Some(how), bytes),
                 Err(failed) => break failed.outcome,
             }
@@ -361,18 +388,14 @@ impl SandboxActions {
         &self,
         pipeline: Aggregate,
         run: &RunAction,
+        behalf: OfAction,
         started: Started,
-        folder: &Arc<WorkFolder>,
         written: u64,
     ) -> Result<(commands::Ended, u64), Report> {
-        let scratch = folder.keep_scratch().await;
+        let scratch = behalf.folder.keep_scratch().await;
         let scratch = scratch.map_err(|error| Report::failed(FailureType::SystemUnavailable, error.to_string()))?;
         let pins = self.programs.pins(self.logs.folder(&run.execution.to_string()));
-        let held = || {
-            self.builds.begun(run.action_execution);
-            Arc::clone(folder)
-        };
-        let ended = self.programs.run(pipeline.account, started, scratch, &pins, written, held).await;
+        let ended = self.programs.run(behalf, started, scratch, &pins, written).await;
         ended.map_err(|not_run| {
             let (kind, reason) = match not_run {
                 NotRun::Image(NotReady { is_passing, reason }) => {
@@ -534,6 +557,7 @@ fn entry(run: &RunAction) -> Entry {
 
 /// With what an action is called.
 struct ActionWork {
+    claim: Claim,
     limits: CallLimits,
     plugin: Plugin,
     request: abi::Request,
@@ -541,4 +565,6 @@ struct ActionWork {
     inputs: Vec<Input>,
     folder: Arc<WorkFolder>,
     log: Arc<ActionLog>,
+    /// Where what its calls and programs say goes: the log, at last.
+    sink: Arc<dyn Sink>,
 }

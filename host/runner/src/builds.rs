@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pipewright_base::fair::{Permit, Permits};
+use pipewright_base::fair::{Claim, Gate, Permit, Permits, Shut};
 use pipewright_base::{Cause, Digest, Source};
 use pipewright_engine::driver::{Driver, DriverError, WeakDriver, kept_pin, part_pin};
 use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, PipelineDeclaration};
@@ -145,6 +145,8 @@ pub(crate) struct Told {
     pub project: Option<Bytes>,
     pub variables: Vec<(&'static str, String)>,
     pub waits: Waits,
+    /// By which builds of an account are in order.
+    pub since: (u64, u64),
 }
 
 /// How long a build may wait before its first program runs, and how many of its project run at once, where that is bounded.
@@ -179,6 +181,8 @@ pub struct Builds {
     running: Mutex<HashMap<ActionExecutionId, Arc<Running>>>,
     /// The turns of the builds of a project, by its account and name, where it bounds how many run at once.
     turns: Mutex<HashMap<(u64, String), (usize, Permits)>>,
+    /// Shut for an account while its interrupted builds come back: they go on in their order.
+    gate: Gate,
 }
 
 /// A build in an action.
@@ -186,16 +190,25 @@ struct Running {
     stop: Notify,
     /// Until its first program runs.
     is_queued: watch::Sender<bool>,
+    /// Of a build that was interrupted, until it is among those who wait.
+    returning: Mutex<Option<Shut>>,
+}
+
+impl Running {
+    fn has_asked(&self) {
+        drop(self.returning.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
 impl Builds {
-    pub fn new(has_projects: bool) -> Self {
+    pub fn new(has_projects: bool, gate: Gate) -> Self {
         Self {
             has_projects,
             driver: OnceLock::new(),
             numbering: tokio::sync::Mutex::default(),
             running: Mutex::default(),
             turns: Mutex::default(),
+            gate,
         }
     }
 
@@ -282,16 +295,27 @@ impl Builds {
         self.running(action).is_some_and(|running| *running.is_queued.borrow())
     }
 
-    /// A program of the action runs, which may be no build.
-    pub(crate) fn begun(&self, action: ActionExecutionId) {
+    /// A program of the action runs: whether that is the first one of a build.
+    pub(crate) fn begun(&self, action: ActionExecutionId) -> bool {
+        self.running(action).is_some_and(|running| running.is_queued.send_replace(false))
+    }
+
+    /// The action is among those who wait for a place, or will not be for a while.
+    pub(crate) fn has_asked(&self, action: ActionExecutionId) {
         if let Some(running) = self.running(action) {
-            running.is_queued.send_replace(false);
+            running.has_asked();
         }
     }
 
-    /// By which a running action hears that it is to stop.
-    pub(crate) fn stopping(self: &Arc<Self>, action: ActionExecutionId) -> Stopping {
-        let running = Arc::new(Running { stop: Notify::new(), is_queued: watch::Sender::new(true) });
+    /// No program of the account's begins until this is dropped.
+    pub(crate) fn hold_up(&self, account: u64) -> Shut {
+        self.gate.shut(account)
+    }
+
+    /// By which a running action hears that it is to stop. `returning` holds up others until it is among those who wait.
+    pub(crate) fn stopping(self: &Arc<Self>, action: ActionExecutionId, returning: Option<Shut>) -> Stopping {
+        let (stop, is_queued) = (Notify::new(), watch::Sender::new(true));
+        let running = Arc::new(Running { stop, is_queued, returning: Mutex::new(returning) });
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(action, Arc::clone(&running));
         Stopping { of: Arc::clone(self), action, running }
     }
@@ -300,7 +324,7 @@ impl Builds {
     fn turns(&self, account: u64, project: &str, at_once_max: usize) -> Permits {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, (_, permits)| !permits.is_idle());
-        let new = || (at_once_max, Permits::new(at_once_max, at_once_max));
+        let new = || (at_once_max, Permits::behind(self.gate.clone(), at_once_max, at_once_max));
         let of_project = turns.entry((account, project.to_owned())).or_insert_with(new);
         if of_project.0 != at_once_max {
             *of_project = new();
@@ -353,9 +377,9 @@ impl Builds {
         };
         variables.extend(version.map(|version| ("CODEBUILD_SOURCE_VERSION", version)));
         variables.extend(resolved.map(|resolved| ("CODEBUILD_RESOLVED_SOURCE_VERSION", resolved)));
-        let waits = project.as_ref().map(Waits::of).unwrap_or_default();
+        let (waits, since) = (project.as_ref().map(Waits::of).unwrap_or_default(), (build.started, build.number));
         let project = project.map(|project| written(&project.members)).transpose()?;
-        Ok(Told { project, variables, waits })
+        Ok(Told { project, variables, waits, since })
     }
 }
 
@@ -392,13 +416,14 @@ impl Stopping {
     /// Until it is the build's turn among those of its project.
     pub async fn turn(
         &self,
-        account: u64,
+        claim: Claim,
         project: &str,
         at_once_max: Option<usize>,
         tell: impl FnMut(usize),
     ) -> Option<Permit> {
-        let turns = self.of.turns(account, project, at_once_max.filter(|most| *most > 0)?);
-        Some(turns.acquire_telling(account, tell).await)
+        let asked = self.of.turns(claim.account, project, at_once_max.filter(|most| *most > 0)?).ask(claim);
+        self.running.has_asked();
+        Some(asked.come(tell).await)
     }
 }
 
@@ -444,11 +469,10 @@ mod tests {
 
     #[tokio::test]
     async fn time_in_the_queue_is_bounded_and_time_after_it_is_not() {
-        let builds = Arc::new(Builds::new(true));
-        let [waits, runs] = [1, 2].map(|number| builds.stopping(action(number)));
-        builds.begun(action(2));
-        // One that is no build.
-        builds.begun(action(3));
+        let builds = Arc::new(Builds::new(true, Gate::default()));
+        let [waits, runs] = [1, 2].map(|number| builds.stopping(action(number), None));
+        // A second program, and one of no build, begin none.
+        assert_eq!([2, 2, 3].map(|number| builds.begun(action(number))), [true, false, false]);
         assert_eq!([1, 2, 3].map(|number| builds.is_queued(action(number))), [true, false, false]);
         assert!(poll!(Box::pin(waits.queued_for(Duration::from_secs(3600)))).is_pending());
         let mut begun = Box::pin(runs.queued_for(Duration::ZERO));
@@ -460,12 +484,13 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_builds_of_a_project_run_than_it_says() {
-        let builds = Arc::new(Builds::new(true));
-        let of = |number| builds.stopping(action(number));
+        let builds = Arc::new(Builds::new(true, Gate::default()));
+        let of = |number| builds.stopping(action(number), None);
+        let claim = |account| Claim { account, since: (0, 0) };
         let (first, second, third) = (of(1), of(2), of(3));
-        let held = first.turn(7, "app", Some(1), |_| panic!("it is its turn")).await;
+        let held = first.turn(claim(7), "app", Some(1), |_| panic!("it is its turn")).await;
         let mut told = Vec::new();
-        let mut waits = Box::pin(second.turn(7, "app", Some(1), |before| told.push(before)));
+        let mut waits = Box::pin(second.turn(claim(7), "app", Some(1), |before| told.push(before)));
         assert!(poll!(&mut waits).is_pending());
         // Whoever waits for a turn is in the queue, whose time is bounded.
         builds.begun(action(1));
@@ -473,10 +498,29 @@ mod tests {
         assert!(poll!(Box::pin(first.queued_for(Duration::ZERO))).is_pending());
         // Another project, another account and a project without a limit have turns of their own.
         for (account, project, limit) in [(7, "web", Some(1)), (8, "app", Some(1)), (7, "app", None)] {
-            third.turn(account, project, limit, |_| panic!("{account} {project} waits")).await;
+            third.turn(claim(account), project, limit, |_| panic!("{account} {project} waits")).await;
         }
         drop(held);
         assert!(waits.await.is_some());
         assert_eq!(told, [0]);
+    }
+
+    #[tokio::test]
+    async fn builds_that_were_interrupted_go_on_in_their_order() {
+        let builds = Arc::new(Builds::new(true, Gate::default()));
+        let resumed = builds.hold_up(7);
+        let of = |number| builds.stopping(action(number), Some(builds.hold_up(7)));
+        let [late, early, elsewhere] = [2, 1, 3].map(of);
+        drop(resumed);
+        let since = |since| Claim { account: 7, since: (since, 0) };
+        let mut second = Box::pin(late.turn(since(2), "app", Some(1), |_| ()));
+        assert!(poll!(&mut second).is_pending(), "an older one is still to come");
+        let mut first = Box::pin(early.turn(since(1), "app", Some(1), |_| ()));
+        assert!(poll!(&mut first).is_pending());
+        // One that does not come here keeps the others no longer than until it is elsewhere.
+        builds.has_asked(action(3));
+        assert!(poll!(&mut second).is_pending());
+        assert!(first.await.is_some());
+        drop(elsewhere);
     }
 }

@@ -84,7 +84,10 @@ impl<'de> Deserialize<'de> for ActionGrants {
                         key => grants.written.read(key, &mut map)?,
                     }
                 }
-                Ok(grants)
+                match grants.written.contradiction() {
+                    Some(problem) => Err(M::Error::custom(problem)),
+                    None => Ok(grants),
+                }
             }
         }
         deserializer.deserialize_map(Table)
@@ -315,6 +318,16 @@ mod tests {
         check("[action.\"A/B\"]\nsecrets.a = { hots = [] }\n", "unknown field `hots`");
         check("[action.\"A/B\"]\nhttp = [7]\n", "expected \"https://host\"");
         check("[action.A]\nclock = true\n", "write it as \"Stage/Action\"");
+        let key = |name: &str, file: &str| format!("secrets.{name} = {{ env = \"X\", commands_file = \"{file}\" }}\n");
+        let both = |other: &str| format!("[action.\"A/B\"]\n{}{}", key("\"db:x\"", "KEY"), key("web", other));
+        check(
+            &both("KEY"),
+            "secrets.\"db:x\" and secrets.web have the same commands_file \"KEY\", and a variable names one file",
+        );
+        GrantsFile::parse("/".into(), both("OTHER")).unwrap();
+        // Another action's programs have files of their own.
+        let of_two = format!("[action.\"A/B\"]\n{}[action.\"A/C\"]\n{}", key("db", "KEY"), key("web", "KEY"));
+        GrantsFile::parse("/".into(), of_two).unwrap();
         check("[action.\"A/B/C\"]\nclock = true\n", "or for a rule as \"Stage/beforeEntry/Rule\"");
         GrantsFile::parse("/".into(), "[action.\"A/onFailure/B\"]\nclock = true\n".to_owned()).unwrap();
     }

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use pipewright_sandbox::limits::CallLimits;
@@ -24,7 +25,7 @@ use pipewright_artifacts::Artifacts;
 use pipewright_artifacts::caches::{CacheLimits, Caches};
 use pipewright_base::Scope;
 use pipewright_base::clock::{self, Clock};
-use pipewright_base::fair::Permits;
+use pipewright_base::fair::{Gate, Permits};
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::driver::{Actions, Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
@@ -165,6 +166,7 @@ impl Host {
             folder: identity.images.unwrap_or_else(|| data.images()),
             certificate_authorities: identity.certificate_authorities,
         };
+        let gate = Gate::default();
         let actions = Arc::new(SandboxActions {
             sandbox,
             plugins,
@@ -181,8 +183,8 @@ impl Host {
             limits: identity.limits,
             work_runtime: identity.work,
             calls: Permits::new(CALLS_AT_ONCE_MAX, CALLS_OF_ACCOUNT_MAX),
-            programs: Programs::new(identity.commands, images),
-            builds: Arc::new(Builds::new(identity.has_projects)),
+            programs: Programs::new(identity.commands, images, gate.clone()),
+            builds: Arc::new(Builds::new(identity.has_projects, gate)),
         });
         let driver = Driver::new(store, runner(Arc::clone(&actions)), identity.clock);
         actions.builds.of(&driver);
@@ -204,10 +206,18 @@ impl Host {
     /// Goes on with what was interrupted, as far as it can: only a failed host keeps an account from it. Where the host before
     /// this one died, that counts against what ran then.
     pub async fn resume(&self, died: bool) -> Result<(), DriverError> {
-        for account in &*self.accounts {
+        // Builds go on in the order in which they waited, which is not that in which they are found.
+        let held_up: Vec<_> = self.accounts.iter().map(|account| self.actions.builds.hold_up(*account)).collect();
+        for (account, _held_up) in self.accounts.iter().zip(held_up) {
             go_on(*account, "what was interrupted cannot be found", self.driver.resume(*account, died).await)?;
         }
         Ok(())
+    }
+
+    /// Stops the driver, for which what runs has so much time. No program begins meanwhile: it would be ended at once.
+    pub async fn stop(&self, patience: Duration) {
+        let _held_up: Vec<_> = self.accounts.iter().map(|account| self.actions.builds.hold_up(*account)).collect();
+        self.driver.stop(patience).await;
     }
 }
 

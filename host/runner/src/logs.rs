@@ -2,6 +2,7 @@
 //!
 //! Owns the files and the live copy of what goes into them. Must not know who reads.
 
+pub mod phases;
 mod results;
 
 use std::collections::HashMap;
@@ -102,6 +103,7 @@ impl Logs {
             action: action.into(),
             live: self.live.clone(),
             said: entry.said.clone(),
+            progress: Mutex::default(),
             files: Mutex::default(),
         });
         entry.writer = Arc::downgrade(&log);
@@ -148,6 +150,12 @@ impl Logs {
         if let Some(writer) = self.open.writer(action_execution) {
             writer.flush();
         }
+    }
+
+    /// What an action execution that is being called told last of how far it is.
+    pub fn progress(&self, action_execution: &str) -> Option<String> {
+        let writer = self.open.writer(action_execution)?;
+        writer.progress.lock().expect("no panic while held").clone()
     }
 
     /// Waits for what one action execution says.
@@ -220,6 +228,7 @@ pub struct ActionLog {
     live: broadcast::Sender<LogMessage>,
     /// Those who listen to this one.
     said: watch::Sender<()>,
+    progress: Mutex<Option<String>>,
     files: Mutex<Files>,
 }
 
@@ -322,6 +331,7 @@ impl Sink for ActionLog {
     }
 
     fn progress(&self, percent: Option<u8>, summary: &str) {
+        *self.progress.lock().expect("no panic while held") = Some(summary.to_owned());
         self.say(LogContent::Progress(percent, summary.to_owned()));
     }
 
@@ -372,7 +382,10 @@ mod tests {
         mine.log(Level::Info, "for me");
         assert!(listener.something().now_or_never().is_some());
         assert!(listener.something().now_or_never().is_none());
+        mine.progress(None, "half of it");
+        assert_eq!(logs.progress("mine").as_deref(), Some("half of it"));
         drop((mine, other));
+        assert_eq!(logs.progress("mine"), None);
         assert!(listener.something().now_or_never().is_some() && !listener.is_called(), "it is told of the end");
         // It may be called again.
         drop(logs.of("execution", "mine", "Stage", "Mine"));

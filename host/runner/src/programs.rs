@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use pipewright_base::clock;
-use pipewright_base::fair::{Permit, Permits};
+use pipewright_base::fair::{Claim, Gate, Permits};
 use pipewright_isolation::{
     ChildCommand, FILES, Isolation, Job, Level, Limit, Limits, Origin, Proxy, ProxyLimits, Root, RunError, Toolchain,
     WORK,
@@ -194,6 +194,27 @@ impl From<RunError> for NotRun {
     }
 }
 
+/// On whose behalf a program runs. It is kept until nothing of the program is left.
+pub trait Behalf: Send + 'static {
+    fn claim(&self) -> Claim;
+
+    /// It is among those who wait, or does not come to that soon.
+    fn has_asked(&self) {}
+
+    /// It does nothing any more but wait for its turn.
+    fn waits(&self) {}
+
+    /// It is its turn.
+    fn has_begun(&self) {}
+}
+
+/// Nobody else's.
+impl Behalf for Claim {
+    fn claim(&self) -> Claim {
+        *self
+    }
+}
+
 /// What runs them.
 pub struct Programs {
     offered: Offered,
@@ -204,10 +225,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    pub fn new(offered: Offered, images: ImagesAt) -> Arc<Self> {
+    /// Programs are begun while `gate` is open for their account.
+    pub fn new(offered: Offered, images: ImagesAt, gate: Gate) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = offered.at_once.unwrap_or(cores);
-        let places = Permits::new(at_once, offered.at_once_per_account.unwrap_or(at_once.div_ceil(2)));
+        let of_account = offered.at_once_per_account.unwrap_or(at_once.div_ceil(2));
+        let places = Permits::behind(gate, at_once, of_account);
         let images = Images::new(offered.images.clone(), images);
         Arc::new(Self { offered, isolation: OnceCell::new(), places, images, pins: Arc::default() })
     }
@@ -236,27 +259,35 @@ impl Programs {
     }
 
     /// Runs a job to its end, in the scratch of its action, once its image is here and it is its turn. Dropping the future ends all
-    /// of the job at once; what `held` makes when its turn has come is dropped when nothing of it is left. Of the bytes that an action's programs may write together, those before wrote
-    /// so many; gives how many it is now.
-    pub async fn run<H: Send + 'static>(
+    /// of the job at once. Of the bytes that an action's programs may write together, those before wrote so many; gives how many it
+    /// is now.
+    pub async fn run(
         self: &Arc<Self>,
-        account: u64,
+        behalf: impl Behalf,
         started: Started,
         scratch: PathBuf,
         pins: &Pins,
         written: u64,
-        held: impl FnOnce() -> H,
     ) -> Result<(commands::Ended, u64), NotRun> {
         let started = Arc::new(started);
         let isolation = self.probe().await.map_err(NotRun::Host)?;
         let image = match self.image(&started)? {
-            Some(name) => Some(self.ready(isolation, account, &name, pins, &started).await?),
+            Some(name) => {
+                behalf.has_asked();
+                Some(self.ready(isolation, behalf.claim().account, &name, pins, &started).await?)
+            }
             None => None,
         };
         let (mut job, level) = self.job(isolation, &started, scratch, image.as_ref())?;
         job.limits.output_bytes_max = job.limits.output_bytes_max.saturating_sub(written);
-        let place = self.place(account, &started).await;
-        let held = held();
+        let asked = self.places.ask(behalf.claim());
+        behalf.has_asked();
+        behalf.waits();
+        let tell = |before| {
+            started.progress(&format!("waits for its turn to run `{}`: {}", started.job.in_short(), in_queue(before)));
+        };
+        let place = asked.come(tell).await;
+        behalf.has_begun();
         let within = image.as_ref().map_or_else(String::new, |image| format!(", {}", digest_text(&image.digest)));
         started.log(
             seam::Level::Info,
@@ -266,7 +297,7 @@ impl Programs {
         let programs = Arc::clone(self);
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
-            let _held = (held, place, image);
+            let _held = (behalf, place, image);
             let isolation = programs.probe().await.map_err(NotRun::Host)?;
             run(isolation, &started, &job, async { drop(stopped.await) }).await
         });
@@ -274,13 +305,6 @@ impl Programs {
         drop(stop);
         let ended = ended.unwrap_or_else(|error| Err(NotRun::Host(format!("the job was lost: {error}"))));
         ended.map(|(ended, bytes)| (ended, written + bytes))
-    }
-
-    async fn place(&self, account: u64, started: &Started) -> Permit {
-        let tell = |before| {
-            started.progress(&format!("waits for its turn to run `{}`: {}", started.job.in_short(), in_queue(before)));
-        };
-        self.places.acquire_telling(account, tell).await
     }
 
     /// The image that a job runs in, if it runs in one: its own, or the grant's.

@@ -2,12 +2,21 @@
 //!
 //! Owns what is kept of it between two calls, and that it goes. Must not know what is in it.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{fs, io};
 
 use pipewright_artifacts::files::remove_tree;
 use pipewright_sandbox::files::{OUTPUTS, SCRATCH};
+
+/// There while all that an action does is to wait for its turn, so that the host's death then does not count against it. Neither guests
+/// nor programs see it.
+const WAITS: &str = "waits";
+
+/// Whether an action whose folder this is waited when the host died.
+pub(crate) fn waited(folder: &Path) -> bool {
+    folder.join(WAITS).exists()
+}
 
 /// An action's own folder, gone when its calls and what they started are.
 pub(crate) struct WorkFolder {
@@ -20,12 +29,27 @@ impl WorkFolder {
         Self { path, is_removed: AtomicBool::new(false) }
     }
 
+    /// From now on the action waits for its turn. What cannot be noted must not fail it.
+    pub(crate) fn wait(&self) {
+        self.note(fs::create_dir_all(&self.path).and_then(|()| fs::write(self.path.join(WAITS), "")));
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.note(fs::remove_file(self.path.join(WAITS)));
+    }
+
+    fn note(&self, noted: io::Result<()>) {
+        if let Err(error) = noted {
+            tracing::warn!("{}: {error}", self.path.display());
+        }
+    }
+
     /// Leaves the scratch alone, and makes it if need be.
     pub(crate) async fn keep_scratch(&self) -> anyhow::Result<PathBuf> {
         let (scratch, outputs) = (self.path.join(SCRATCH), self.path.join(OUTPUTS));
         let kept = tokio::task::spawn_blocking(move || {
             remove_tree(&outputs)?;
-            std::fs::create_dir_all(&scratch)?;
+            fs::create_dir_all(&scratch)?;
             anyhow::Ok(scratch)
         });
         kept.await?
@@ -47,7 +71,7 @@ impl WorkFolder {
 
     /// None where there is nothing, as after most calls.
     fn begin_to_empty(&self) -> Option<tokio::task::JoinHandle<()>> {
-        std::fs::symlink_metadata(&self.path).ok()?;
+        fs::symlink_metadata(&self.path).ok()?;
         let folder = self.path.clone();
         Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = remove_tree(&folder) {

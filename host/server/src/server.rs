@@ -184,7 +184,7 @@ impl Server {
         asking.abort();
         tracing::info!("stopping");
         let requests = tokio::time::timeout(REQUESTS_PATIENCE, graceful.shutdown());
-        let _ = tokio::join!(requests, host.driver.stop(ACTIONS_PATIENCE));
+        let _ = tokio::join!(requests, host.stop(ACTIONS_PATIENCE));
         // Nobody is misled by a file that is left behind; it only helps who looks for the server.
         let _ = std::fs::remove_file(endpoint_file);
         match failure {

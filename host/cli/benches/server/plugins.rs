@@ -138,6 +138,7 @@ impl Caller {
             action_execution: ActionExecutionId::from_bytes([0; 16]),
             call: 1,
             attempt: 1,
+            is_restart: false,
             spent: Usage::default(),
             started: zero,
             deadline: zero,

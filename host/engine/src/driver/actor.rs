@@ -195,6 +195,7 @@ impl Actor {
     /// Counts the attempt durably, and runs the call again; or ends the action, where it may not run again.
     async fn restart(&mut self, run: RunAction, crashed: bool) -> Result<(), DriverError> {
         let (action, call) = (run.action_execution, run.call);
+        let crashed = crashed && !self.shared.actions.only_waited(&run);
         let what = if self.shared.actions.may_run_again(self.aggregate, run).await {
             InputKind::ActionRestarted { action, crashed }
         } else {

@@ -83,6 +83,11 @@ pub trait Actions: Send + Sync {
     /// Whether an action that a crash interrupted may run again.
     fn may_run_again(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, bool>;
 
+    /// Whether an action that a crash interrupted had come no further than to wait for its turn: then it is not what the host died of.
+    fn only_waited(&self, _run: &RunAction) -> bool {
+        false
+    }
+
     /// The grants of a pipeline as they are now, to be pinned by a start; it is refused where they cannot be had. Before the
     /// start is decided, and beside what else the pipeline does.
     fn grants(&self, _account: u64, _pipeline: &str) -> BoxFuture<'static, Granted> {

@@ -52,6 +52,7 @@ pub(super) fn call(
         action_execution: run.id,
         call: run.call,
         attempt: run.attempt,
+        is_restart: false,
         spent: run.spent,
         started: run.started,
         deadline: run.deadline,

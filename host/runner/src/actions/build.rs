@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipewright_pipeline::machine::{FailureType, Report, RunAction};
+use pipewright_base::fair::{Claim, Shut};
+use pipewright_pipeline::machine::{ActionExecutionId, FailureType, Report, RunAction};
 use pipewright_sandbox::abi;
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::seam::Sink as _;
@@ -12,12 +13,13 @@ use pipewright_store::Aggregate;
 use super::SandboxActions;
 use super::request::named;
 use crate::builds;
+use crate::builds::Builds;
 use crate::logs::ActionLog;
-use crate::programs::in_queue;
+use crate::programs::{Behalf, in_queue};
 use crate::work_folder::WorkFolder;
 
 pub(super) struct ActionBuild {
-    account: u64,
+    pub claim: Claim,
     log: Arc<ActionLog>,
     project: String,
     waits: builds::Waits,
@@ -33,11 +35,13 @@ fn minutes(minutes: u64) -> Duration {
 
 impl ActionBuild {
     /// Until it has ended, or somebody stops it: then what runs of it is dropped, and so ended.
-    pub async fn carry_out(self, calls: impl Future<Output = Report>) -> Report {
+    pub async fn carry_out(self, folder: &WorkFolder, calls: impl Future<Output = Report>) -> Report {
         let in_turn = async {
             let tell =
                 |before| self.log.progress(None, &format!("waits for builds of its project: {}", in_queue(before)));
-            let _turn = self.stopping.turn(self.account, &self.project, self.waits.at_once_max, tell).await;
+            folder.wait();
+            let _turn = self.stopping.turn(self.claim, &self.project, self.waits.at_once_max, tell).await;
+            folder.go_on();
             calls.await
         };
         let report = tokio::select! {
@@ -59,6 +63,37 @@ impl ActionBuild {
     }
 }
 
+/// An action whose program is to run.
+pub(super) struct OfAction {
+    pub claim: Claim,
+    pub action: ActionExecutionId,
+    pub builds: Arc<Builds>,
+    pub log: Arc<ActionLog>,
+    /// In which the program works.
+    pub folder: Arc<WorkFolder>,
+}
+
+impl Behalf for OfAction {
+    fn claim(&self) -> Claim {
+        self.claim
+    }
+
+    fn has_asked(&self) {
+        self.builds.has_asked(self.action);
+    }
+
+    fn waits(&self) {
+        self.folder.wait();
+    }
+
+    fn has_begun(&self) {
+        self.folder.go_on();
+        if self.builds.begun(self.action) {
+            self.log.leave_queue();
+        }
+    }
+}
+
 impl SandboxActions {
     /// A project, and what the host knows of the build.
     pub(super) async fn build(
@@ -67,6 +102,7 @@ impl SandboxActions {
         run: &RunAction,
         grants: &mut Grants,
         log: &Arc<ActionLog>,
+        returning: Option<Shut>,
     ) -> Result<ActionBuild, String> {
         let failed = |reason| self.told(pipeline.account, "the build cannot begin", reason);
         let artifact_arn = match run.inputs.as_slice() {
@@ -85,7 +121,9 @@ impl SandboxActions {
             granted.map_err(|error| failed(format!("{}: {error}", folder.path.display())))?;
         }
         let variables = told.variables.iter().map(|(name, value)| named(name, value)).collect();
-        let (account, log, stopping) = (pipeline.account, Arc::clone(log), self.builds.stopping(run.action_execution));
-        Ok(ActionBuild { account, log, project, waits: told.waits, folder, variables, stopping })
+        log.begin_phases();
+        let (claim, log) = (Claim { account: pipeline.account, since: told.since }, Arc::clone(log));
+        let stopping = self.builds.stopping(run.action_execution, returning);
+        Ok(ActionBuild { claim, log, project, waits: told.waits, folder, variables, stopping })
     }
 }

@@ -89,6 +89,11 @@ pub trait Capability: Sized + Send + 'static {
     /// Takes away what the plugin does not ask for.
     fn narrow(granted: &mut Self::Grant, asks: &Asks);
 
+    /// What in it contradicts itself, so that it is refused when it is read: said with the keys of all that does.
+    fn contradiction(_written: &Self::Written) -> Option<String> {
+        None
+    }
+
     /// What is wrong is said with its key.
     fn resolve(written: &Self::Written, place: Place<'_>) -> Result<Self::Grant, String>;
 

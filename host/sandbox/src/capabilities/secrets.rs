@@ -230,6 +230,20 @@ impl Capability for Secrets {
         });
     }
 
+    fn contradiction(written: &Self::Written) -> Option<String> {
+        let mut names = BTreeMap::new();
+        written.iter().find_map(|(name, secret)| {
+            let variable = secret.commands_file.as_ref()?;
+            let other = names.insert(variable, name)?;
+            Some(format!(
+                "secrets.{} and secrets.{} have the same commands_file {variable:?}, and a variable names one file: give one of \
+                 them another variable",
+                key(other),
+                key(name)
+            ))
+        })
+    }
+
     fn resolve(written: &Self::Written, place: Place<'_>) -> Result<Self::Grant, String> {
         written.iter().map(|(name, secret)| Ok((name.clone(), secret.resolve(name, place)?))).collect()
     }

@@ -57,6 +57,11 @@ macro_rules! capabilities {
                 Ok(())
             }
 
+            /// What in them contradicts itself.
+            pub fn contradiction(&self) -> Option<String> {
+                None$(.or_else(|| $type::contradiction(&self.$name)))*
+            }
+
             pub fn resolve(&self, place: Place<'_>) -> Result<Grants, String> {
                 Ok(Grants { $($name: $type::resolve(&self.$name, place)?,)* })
             }

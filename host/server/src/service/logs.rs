@@ -211,10 +211,10 @@ impl Following {
         self.file = Some(file);
         self.at += piece.len() as u64;
         self.partial.extend_from_slice(&piece);
-        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line[..end]).replace('\r', "");
-            self.lines.push_back(line);
+        if let Some(last) = self.partial.iter().rposition(|byte| *byte == b'\n') {
+            let lines = self.partial[..last].split(|byte| *byte == b'\n');
+            self.lines.extend(lines.map(|line| String::from_utf8_lossy(line).replace('\r', "")));
+            self.partial.drain(..=last);
         }
         Ok(!piece.is_empty())
     }

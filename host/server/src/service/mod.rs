@@ -117,6 +117,11 @@ impl Service {
         &self.host.driver
     }
 
+    /// What an action execution, or one of a rule, that is being called told last of how far it is.
+    fn progress(&self, action_execution: &str) -> Option<String> {
+        views::summary(self.host.actions.logs.progress(action_execution).as_ref())
+    }
+
     /// What the account can use now.
     fn catalogue(&self, context: &Context) -> Arc<Catalogue> {
         self.host.actions.plugins.catalogue(context.account)

@@ -177,7 +177,9 @@ impl Records {
         let declaration = reading.declaration(began.version).await?;
         let live = reading.state.executions.get(&row.execution);
         let live = live.and_then(|live| live.runs.values().find(|run| run.id == id)).cloned();
-        Ok(Some(Ran { row, began, ended, declaration, live }))
+        let progress =
+            live.as_ref().filter(|run| run.in_progress()).and_then(|_| reading.service.progress(&id.to_string()));
+        Ok(Some(Ran { row, began, ended, declaration, live, progress }))
     }
 }
 
@@ -190,6 +192,8 @@ pub(super) struct Ran {
     pub declaration: Arc<PipelineDeclaration>,
     /// While its execution is in progress.
     pub live: Option<Arc<ActionRun>>,
+    /// While it is being called: what it told last of how far it is.
+    progress: Option<String>,
 }
 
 impl Ran {
@@ -266,7 +270,7 @@ impl Ran {
                 let token = run.and_then(|run| run.approval_token()).map(|token| token.to_string());
                 Some(ActionExecutionResult {
                     external_execution_id: token,
-                    external_execution_summary: views::summary(waits),
+                    external_execution_summary: views::summary(waits.or(self.progress.as_ref())),
                     ..ActionExecutionResult::default()
                 })
             }

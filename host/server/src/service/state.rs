@@ -8,8 +8,8 @@ use std::sync::Arc;
 use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::declaration::{ActionDeclaration, ExecutionMode, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionAddress, ActionRun, Address, ConditionType, Execution, ExecutionId, Head, InputKind, RuleAddress, StageHead,
-    StageRun, StageStatus, Transition, rules,
+    ActionAddress, ActionRun, ActionStatus, Address, ConditionType, Execution, ExecutionId, Head, InputKind,
+    RuleAddress, StageHead, StageRun, StageStatus, Transition, rules,
 };
 use pipewright_pipeline::requests;
 use pipewright_pipeline::responses::{
@@ -54,6 +54,7 @@ pub async fn get(
             show_addresses(shown, action, catalogue.workers(&action.action_type_id));
         }
     }
+    stage_states.iter_mut().for_each(|stage| tell_progress(service, stage));
     Ok(GetPipelineStateOutput {
         pipeline_name: declaration.name.clone(),
         pipeline_version: head.version,
@@ -124,6 +125,24 @@ fn stage_state(
         on_success_condition_state: conditions(ConditionType::OnSuccess),
         on_failure_condition_state: conditions(ConditionType::OnFailure),
         retry_stage_metadata: stage_run.filter(|run| run.manual_retries + run.automatic_retries > 0).map(retries),
+    }
+}
+
+/// What is being called has the summary that it told last of how far it is (S200).
+fn tell_progress(service: &Service, stage: &mut StageState) {
+    let tell = |id: &str, status: ActionStatus, summary: &mut Option<String>| {
+        if status == ActionStatus::InProgress && summary.is_none() {
+            *summary = service.progress(id);
+        }
+    };
+    for latest in stage.action_states.iter_mut().filter_map(|action| action.latest_execution.as_mut()) {
+        tell(&latest.action_execution_id, latest.status, &mut latest.summary);
+    }
+    let StageState { before_entry_condition_state, on_success_condition_state, on_failure_condition_state, .. } = stage;
+    let states = [before_entry_condition_state, on_success_condition_state, on_failure_condition_state];
+    let conditions = states.into_iter().flatten().flat_map(|state| &mut state.condition_states);
+    for latest in conditions.flat_map(|it| &mut it.rule_states).filter_map(|rule| rule.latest_execution.as_mut()) {
+        tell(&latest.rule_execution_id, latest.status, &mut latest.summary);
     }
 }
 

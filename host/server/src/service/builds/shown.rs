@@ -1,5 +1,7 @@
 //! What is told of a build, from the execution that runs it and the project that it pinned.
 
+use std::sync::Arc;
+
 use pipewright_engine::driver::{Aggregate, kept_pin, part_pin};
 use pipewright_pipeline::machine::{ActionStatus, Execution, Timestamp};
 use pipewright_pipeline::requests::codebuild::Members;
@@ -8,6 +10,7 @@ use pipewright_pipeline::responses::codebuild::{
 };
 use pipewright_pipeline::responses::{ActionExecutionDetail, Time};
 use pipewright_runner::builds::{Build, Project, project_part};
+use pipewright_runner::logs::phases::{Phase, QUEUED};
 use serde_json::{Value, json};
 
 use super::super::{Context, Service, ServiceError, actions, projects};
@@ -51,7 +54,13 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
         action.action_execution_id.parse().is_ok_and(|action| service.builds().is_queued(action))
     };
     let is_queued = ended.is_none() && action.is_some_and(waits);
-    let phases = phases(build, &sourced.collect::<Vec<_>>(), action, status, ended, is_queued);
+    let mut entered = entered(service, build, action).await?;
+    match action {
+        _ if is_queued => entered.truncate(1),
+        Some(action) => entered.extend(unsaid(&entered, action, ended.is_some())),
+        None => {}
+    }
+    let phases = phases(build, &sourced.collect::<Vec<_>>(), action, &entered, status, ended);
     let uuid = build.id.rsplit(':').next().unwrap_or_default();
     let link = |action: &ActionExecutionDetail| {
         let (pipeline, execution, action) = (&build.pipeline, &build.execution, &action.action_execution_id);
@@ -158,15 +167,27 @@ fn ended(build: &Build, action: Option<&ActionExecutionDetail>, details: &[Actio
     last.unwrap_or(Time(Timestamp(build.started)))
 }
 
-/// The host knows of a build when it was asked for, when its source was fetched, and how its commands ended: a phase that failed is
-/// told by its name, and all that went well as BUILD.
+/// What the build said of its phases.
+async fn entered(
+    service: &Service,
+    build: &Build,
+    action: Option<&ActionExecutionDetail>,
+) -> Result<Vec<Phase>, ServiceError> {
+    let Some(action) = action else { return Ok(Vec::new()) };
+    let (actions, execution, action) =
+        (Arc::clone(&service.host.actions), build.execution.clone(), action.action_execution_id.clone());
+    let read = service.work().blocking(move || actions.logs.phases(&execution, &action)).await;
+    read.map_err(ServiceError::host)
+}
+
+/// The host knows of a build when it was asked for, when its source was fetched, and what it said since.
 fn phases(
     build: &Build,
     sources: &[&ActionExecutionDetail],
     action: Option<&ActionExecutionDetail>,
+    entered: &[Phase],
     status: BuildStatus,
     ended: Option<Time>,
-    is_queued: bool,
 ) -> Vec<BuildPhase> {
     let started = Time(Timestamp(build.started));
     let fetched = sources.first().map(|source| source.start_time);
@@ -182,20 +203,7 @@ fn phases(
         phases.push(download);
     }
     if let Some(action) = action {
-        let told = error(Some(action));
-        let name = told.and_then(|(_, message)| message.split_once(" Phase: ")?.1.split_once(", Code: "));
-        let (name, told) = match (name, told) {
-            (Some((name, rest)), _) if PHASES.contains(&name) => {
-                (name, rest.split_once(", Message: ").map(|(code, message)| context(code, message)))
-            }
-            (_, told) => {
-                (if is_queued { "QUEUED" } else { "BUILD" }, told.map(|(code, message)| context(code, message)))
-            }
-        };
-        let how = ended.map(|_| status);
-        let mut carried = phase(name, action.start_time, how.map(|_| action.last_update_time), how);
-        carried.contexts.extend(told);
-        phases.push(carried);
+        carried_out(&mut phases, action, entered, ended.map(|_| status));
     }
     if let Some(ended) = ended {
         phases.push(phase("COMPLETED", ended, None, None));
@@ -203,7 +211,76 @@ fn phases(
     phases
 }
 
-/// Those that a build can fail in.
+/// The phase of a build that says of none, as those of earlier versions: the one in which it failed, or else BUILD.
+fn unsaid(entered: &[Phase], action: &ActionExecutionDetail, is_over: bool) -> Option<Phase> {
+    let started = match entered {
+        [] if is_over => action.start_time.0.0,
+        [Phase { name, ended: Some((at, _)), .. }] if name == QUEUED => *at,
+        _ => return None,
+    };
+    let name = error(Some(action)).and_then(|(_, message)| Some(in_phase(message)?.0));
+    let name = name.filter(|name| PHASES.contains(name)).unwrap_or("BUILD").to_owned();
+    Some(Phase { name, started, ended: None, why: None })
+}
+
+/// The phase in which a build failed, by its message, and the context.
+fn in_phase(message: &str) -> Option<(&str, PhaseContext)> {
+    let (name, rest) = message.split_once(" Phase: ")?.1.split_once(", Code: ")?;
+    let (code, message) = rest.split_once(", Message: ")?;
+    Some((name, context(code, message)))
+}
+
+/// From the action's start to its end. A phase in which it ended without saying so, and at last FINALIZING, end as the build did, and
+/// where no phase has said why, with what the action was told.
+fn carried_out(
+    phases: &mut Vec<BuildPhase>,
+    action: &ActionExecutionDetail,
+    entered: &[Phase],
+    how: Option<BuildStatus>,
+) {
+    let end = how.map(|_| action.last_update_time);
+    let of_action = |(code, message)| in_phase(message).map_or_else(|| context(code, message), |(_, context)| context);
+    let mut is_told = how == Some(BuildStatus::Succeeded);
+    let mut why = || match std::mem::replace(&mut is_told, true) {
+        true => Vec::new(),
+        false => error(Some(action)).map(of_action).into_iter().collect(),
+    };
+    for Phase { name, started, ended, why: said } in entered {
+        let started = Time(Timestamp(*started));
+        let (end, status) = match ended {
+            Some((at, status)) => (Some(Time(Timestamp(*at))), Some(of_phase(status))),
+            None => (end, how),
+        };
+        let mut shown = phase(name, started, end, status);
+        shown.contexts = match said {
+            Some((code, message)) => vec![context(code, message)],
+            None if ended.is_none() && how.is_some() => why(),
+            None => Vec::new(),
+        };
+        phases.push(shown);
+    }
+    let last = entered.last().and_then(|last| last.ended.as_ref());
+    if let (Some((from, _)), Some(how)) = (last, how) {
+        let has_failed =
+            entered.iter().any(|phase| phase.ended.as_ref().is_some_and(|(_, status)| status != "SUCCEEDED"));
+        let how = if has_failed { BuildStatus::Succeeded } else { how };
+        let mut last = phase("FINALIZING", Time(Timestamp(*from)), end, Some(how));
+        if how != BuildStatus::Succeeded {
+            last.contexts = why();
+        }
+        phases.push(last);
+    }
+}
+
+fn of_phase(status: &str) -> BuildStatus {
+    match status {
+        "SUCCEEDED" => BuildStatus::Succeeded,
+        "TIMED_OUT" => BuildStatus::TimedOut,
+        _ => BuildStatus::Failed,
+    }
+}
+
+/// Those between the first and the last.
 const PHASES: &[&str] =
     &["QUEUED", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD", "UPLOAD_ARTIFACTS", "FINALIZING"];
 
