@@ -98,13 +98,12 @@ impl Client {
     }
 }
 
-const OF_EXECUTION: &str = "CodePipeline Pipeline Execution State Change";
+/// Of executions alone: who only waits for the end asks for nothing of stages and actions.
+const EVENTS: &str = "/v1/events?detail-type=CodePipeline%20Pipeline%20Execution%20State%20Change&from=now";
 
 /// An event of an execution, as far as its end is told.
 #[derive(Deserialize)]
 struct Told<'a> {
-    #[serde(rename = "detail-type")]
-    kind: &'a str,
     #[serde(borrow)]
     detail: Detail<'a>,
 }
@@ -127,7 +126,7 @@ enum End {
 
 impl Ends {
     pub(crate) async fn follow(mut client: Client) -> anyhow::Result<Self> {
-        let mut body = client.get("/v1/events?from=now").await?.into_body();
+        let mut body = client.get(EVENTS).await?.into_body();
         let ends = Self::default();
         let told = ends.clone();
         tokio::spawn(async move {
@@ -150,12 +149,8 @@ impl Ends {
         let Some(event) = line.strip_prefix(b"data: ").and_then(|event| std::str::from_utf8(event).ok()) else {
             return;
         };
-        // Most events of a run are of its stages and actions: nobody reads those who only waits for the end.
-        if !event.contains(OF_EXECUTION) {
-            return;
-        }
-        let Ok(Told { kind, detail }) = serde_json::from_str(event) else { return };
-        if kind == OF_EXECUTION && detail.state != "STARTED" {
+        let Ok(Told { detail }) = serde_json::from_str(event) else { return };
+        if detail.state != "STARTED" {
             self.came(detail.execution, detail.state);
         }
     }

@@ -33,15 +33,16 @@ pub fn time(milliseconds: u64) -> String {
 }
 
 pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
-    let (kind, mut detail) = match event {
-        Event::Execution(event) => ("CodePipeline Pipeline", execution(at, event)),
-        Event::Stage(event) => ("CodePipeline Stage", stage(at, event)),
+    let kind = detail_type(event)?;
+    let mut detail = match event {
+        Event::Execution(event) => execution(at, event),
+        Event::Stage(event) => stage(at, event),
         Event::Action(event) => match &event.what {
-            ActionHappening::Decided(decision) => ("Pipewright Approval", decided(at, event, decision)),
-            _ => ("CodePipeline Action", action(at, event)?),
+            ActionHappening::Decided(decision) => decided(at, event, decision),
+            _ => action(at, event)?,
         },
-        Event::Condition(event) => ("Pipewright Condition", condition(at, event)),
-        Event::Rule(event) => ("Pipewright Rule", rule(at, event)?),
+        Event::Condition(event) => condition(at, event),
+        Event::Rule(event) => rule(at, event)?,
         Event::PipelineCreated { .. }
         | Event::PipelineUpdated { .. }
         | Event::PipelineDeleted { .. }
@@ -53,7 +54,7 @@ pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
     Some(json!({
         "version": "0",
         "id": at.id,
-        "detail-type": format!("{kind} Execution State Change"),
+        "detail-type": kind,
         "source": if kind.starts_with("Pipewright") { "pipewright" } else { "aws.codepipeline" },
         "account": at.context.account_id(),
         "time": time(at.time.0),
@@ -61,6 +62,33 @@ pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
         "resources": [at.service.arn(at.context, at.pipeline)],
         "detail": detail,
     }))
+}
+
+/// What kinds of events there are.
+pub const DETAIL_TYPES: [&str; 6] = [
+    "CodePipeline Pipeline Execution State Change",
+    "CodePipeline Stage Execution State Change",
+    "CodePipeline Action Execution State Change",
+    "Pipewright Approval Execution State Change",
+    "Pipewright Condition Execution State Change",
+    "Pipewright Rule Execution State Change",
+];
+
+/// Of which kind an event is, if it is told.
+pub fn detail_type(event: &Event) -> Option<&'static str> {
+    let [of_execution, of_stage, of_action, of_approval, of_condition, of_rule] = DETAIL_TYPES;
+    Some(match event {
+        Event::Execution(_) => of_execution,
+        Event::Stage(_) => of_stage,
+        Event::Action(event) if matches!(event.what, ActionHappening::Decided(_)) => of_approval,
+        Event::Action(_) => of_action,
+        Event::Condition(_) => of_condition,
+        Event::Rule(_) => of_rule,
+        Event::PipelineCreated { .. }
+        | Event::PipelineUpdated { .. }
+        | Event::PipelineDeleted { .. }
+        | Event::TransitionChanged { .. } => return None,
+    })
 }
 
 fn execution(at: &At<'_>, event: &ExecutionEvent) -> Value {

@@ -136,6 +136,8 @@ pub struct Feed {
     ended: bool,
     /// Tells of requests for approval, too, as SNS does.
     approvals: bool,
+    /// The only kind of which it tells.
+    only: Option<&'static str>,
 }
 
 impl FeedEvent {
@@ -162,11 +164,23 @@ impl Feed {
             one: false,
             ended: false,
             approvals: false,
+            only: None,
         }
     }
 
     pub fn with_approvals(self) -> Self {
         Self { approvals: true, ..self }
+    }
+
+    /// Tells of one kind of event alone.
+    pub fn of_type(self, detail_type: &str) -> Result<Self, ServiceError> {
+        let only = eventbridge::DETAIL_TYPES.into_iter().find(|kind| *kind == detail_type).ok_or_else(|| {
+            let kinds = eventbridge::DETAIL_TYPES.join(", ");
+            ServiceError::validation(format!(
+                "detail-type={detail_type}: there is no such kind of event; there are: {kinds}"
+            ))
+        })?;
+        Ok(Self { only: Some(only), ..self })
     }
 
     /// The next event, once it has happened; none when nothing will follow.
@@ -267,6 +281,9 @@ impl Feed {
             }
             let Some(pipeline) = self.names.get(&aggregate) else { continue };
             if !self.one && is_own_pipeline(pipeline) {
+                continue;
+            }
+            if self.only.is_some_and(|only| eventbridge::detail_type(event) != Some(only)) {
                 continue;
             }
             let uid = u128::from_be_bytes(aggregate.uid);

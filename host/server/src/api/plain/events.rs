@@ -17,8 +17,10 @@ use super::Asked;
 use crate::service::events::{self, Feed, From};
 
 #[derive(Deserialize)]
-pub struct Beginning {
+#[serde(rename_all = "kebab-case")]
+pub struct Which {
     from: Option<String>,
+    detail_type: Option<String>,
 }
 
 /// Counts a stream while it is open.
@@ -38,7 +40,7 @@ impl Drop for Open {
 }
 
 /// A client that comes back says where it was.
-fn from<'a>(parts: &'a Parts, query: &Beginning) -> Result<From<'a>, ApiError> {
+fn from<'a>(parts: &'a Parts, query: &Which) -> Result<From<'a>, ApiError> {
     let last = parts.headers.get("last-event-id").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
     Ok(match (last, query.from.as_deref()) {
         (_, Some(other)) if other != "now" => {
@@ -54,23 +56,31 @@ fn from<'a>(parts: &'a Parts, query: &Beginning) -> Result<From<'a>, ApiError> {
 pub async fn of_pipeline(
     call: Call,
     Path(name): Path<String>,
-    Asked(query): Asked<Beginning>,
+    Asked(query): Asked<Which>,
     parts: Parts,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let feed = events::of_pipeline(call.service(), call.context(), &name, from(&parts, &query)?).await?;
-    Ok(sse(call.api(), feed))
+    sse(call.api(), feed, &query)
 }
 
 pub async fn of_account(
     call: Call,
-    Asked(query): Asked<Beginning>,
+    Asked(query): Asked<Which>,
     parts: Parts,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let feed = events::of_account(call.service(), call.context(), from(&parts, &query)?).await?;
-    Ok(sse(call.api(), feed))
+    sse(call.api(), feed, &query)
 }
 
-fn sse(api: &Arc<Api>, feed: Feed) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+fn sse(
+    api: &Arc<Api>,
+    feed: Feed,
+    which: &Which,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, ApiError> {
+    let feed = match &which.detail_type {
+        Some(detail_type) => feed.of_type(detail_type)?,
+        None => feed,
+    };
     let stream = futures::stream::unfold((feed, Open::new(api)), |(mut feed, open)| async move {
         match feed.event().await {
             Ok(Some(told)) => {
@@ -84,5 +94,5 @@ fn sse(api: &Arc<Api>, feed: Feed) -> Sse<impl Stream<Item = Result<Event, Infal
             }
         }
     });
-    Sse::new(stream).keep_alive(KeepAlive::default())
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }

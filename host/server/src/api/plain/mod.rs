@@ -84,7 +84,7 @@ routes! {
     DELETE "/v1/connections/{connection}" (DeleteConnection on Host) Document("account") => connections::remove,
     POST "/v1/connections/{account}/{connection}/{key}" (public) Document => webhooks::tell,
     POST "/v1/webhooks/{account}/{webhook}/{key}" (public) Document => webhooks::deliver,
-    GET "/v1/events" (GetEvents on Account) Stream("from") => events::of_account,
+    GET "/v1/events" (GetEvents on Account) Stream("from", "detail-type") => events::of_account,
     GET "/v1/export" (Export on Host) Stream => export::export,
     GET "/v1/plugins" (ListPlugins on Account) Document => plugins::list,
     GET "/v1/plugins/{team}/{plugin}/uses" (ListPluginUses on Account) Document("nextToken") => plugins::uses,
@@ -106,7 +106,7 @@ routes! {
     GET "/v1/quarantine" (ListQuarantine on Account) Document => quarantine::list,
     POST "/v1/pipelines/{pipeline}/reload" (ReloadPipeline on Pipeline) Document => quarantine::reload,
     GET "/v1/pipelines/{pipeline}/warnings" (ListPipelineWarnings on Pipeline) Document => warnings::list,
-    GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream("from") => events::of_pipeline,
+    GET "/v1/pipelines/{pipeline}/events" (GetPipelineEvents on Pipeline) Stream("from", "detail-type") => events::of_pipeline,
     GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log"
         (GetLog on Pipeline) Stream("follow") => logs::log,
     GET "/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/journal"

@@ -293,6 +293,26 @@ fn a_feed_from_now_has_only_what_follows() {
 }
 
 #[test]
+fn a_feed_of_one_kind_has_those_alone() {
+    let world = World::new();
+    world.create(A, "site");
+    world.whole(A, "site");
+    for name in [Some("site"), None] {
+        for kind in ["Pipeline", "Stage", "Action"] {
+            let detail_type = format!("CodePipeline {kind} Execution State Change");
+            let mut feed =
+                world.feed(name, From::Start).of_type(&detail_type).unwrap_or_else(|e| panic!("{}", words(&e)));
+            let heard: Vec<_> = world.heard(&mut feed).iter().map(short).collect();
+            let expected: Vec<_> = WHOLE.iter().filter(|told| told.starts_with(kind)).collect();
+            assert_eq!(heard.iter().rev().take(expected.len()).rev().collect::<Vec<_>>(), expected, "{name:?}");
+            assert!(heard.iter().all(|told| told.starts_with(kind)), "{heard:?}");
+        }
+        let unknown = world.feed(name, From::Start).of_type("Stage").map(drop).unwrap_err();
+        assert!(words(&unknown).starts_with("ValidationException: detail-type=Stage: there is no such kind"));
+    }
+}
+
+#[test]
 fn an_event_is_waited_for() {
     let world = World::new();
     world.script.does("Make", Deed::Hang);
