@@ -59,8 +59,8 @@ pub async fn list(
     context: &Context,
     input: requests::ListActionTypesInput,
 ) -> Result<ListActionTypesOutput, ServiceError> {
-    const SCOPE: &str = "ListActionTypes";
-    let after = service.after(context, SCOPE, input.next_token.as_deref())?;
+    let scope = format!("ListActionTypes {:?} {:?}", input.action_owner_filter, input.region_filter);
+    let after = service.after(context, &scope, input.next_token.as_deref())?;
     let after = after.and_then(|after| std::str::from_utf8(&after).ok()?.parse::<usize>().ok()).unwrap_or(0);
     let catalogue = service.catalogue(context);
     let here = input.region_filter.is_none_or(|region| region == service.region());
@@ -72,7 +72,7 @@ pub async fn list(
     let page = wanted.iter().skip(after).take(RESULTS_PER_PAGE);
     let page = page.map(|info| catalogue.workers(&info.id).map_or_else(|| action_type(info), worker_type));
     let end = after + RESULTS_PER_PAGE;
-    let next_token = (wanted.len() > end).then(|| service.token(context, SCOPE, end.to_string().as_bytes()));
+    let next_token = (wanted.len() > end).then(|| service.token(context, &scope, end.to_string().as_bytes()));
     Ok(ListActionTypesOutput { action_types: page.collect(), next_token })
 }
 

@@ -37,7 +37,8 @@ pub async fn list_targets(
             (all.into_iter().map(|(_, pipeline)| pipeline).collect(), ROWS_OF_EACH_MAX)
         }
     };
-    let scope = format!("ListDeployActionExecutionTargets {}", input.action_execution_id);
+    let (id, name, filters) = (&input.action_execution_id, &input.pipeline_name, &input.filters);
+    let scope = format!("ListDeployActionExecutionTargets {id:?} {name:?} {filters:?}");
     let after = service.after(context, &scope, input.next_token.as_deref())?;
     let after = after.and_then(|after| Some(u64::from_be_bytes(after.try_into().ok()?) as usize)).unwrap_or_default();
     let (pipeline, records) = find(service, &pipelines, &input.action_execution_id, rows_max).await?;

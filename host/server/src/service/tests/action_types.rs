@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::world::{A, B, C, World, text};
+use super::catalogue;
+use super::world::{A, B, C, World, text, words};
 use crate::service::{action_types, plugins};
 
 const SHIP: &str = "Deploy/ThirdParty/Ship/1";
@@ -141,4 +142,31 @@ fn an_offer_names_accounts_that_are_there() {
     assert_eq!(world.providers(C, json!({})).len(), 4);
     assert_eq!(offer(&[]), Ok(()));
     assert_eq!(world.providers(C, json!({})).len(), 3);
+}
+
+#[test]
+fn types_come_in_pages_whose_tokens_are_of_their_filters() {
+    let world = World::new();
+    world.service.host.actions.plugins.know_installed(A, catalogue::many(100)).unwrap();
+    let all = |filter: Value| {
+        let page = |token: &Value| {
+            let mut filter = filter.clone();
+            filter["nextToken"] = token.clone();
+            world.ask(A, action_types::list, filter)
+        };
+        let first = page(&Value::Null).unwrap();
+        let rest = page(&first["nextToken"]).unwrap();
+        assert!(rest.get("nextToken").is_none(), "{rest}");
+        let count = |listed: &Value| listed["actionTypes"].as_array().unwrap().len();
+        (first["nextToken"].clone(), count(&first), count(&rest))
+    };
+    let (token, first, rest) = all(json!({}));
+    assert_eq!((first, rest), (100, 3));
+    for filter in [json!({ "actionOwnerFilter": "Custom" }), json!({ "regionFilter": "us-east-1" })] {
+        assert_eq!(all(filter.clone()).1, 100);
+        let mut filter = filter;
+        filter["nextToken"] = token.clone();
+        let refused = words(&world.ask(A, action_types::list, filter).unwrap_err());
+        assert!(refused.starts_with("InvalidNextTokenException"), "{refused}");
+    }
 }

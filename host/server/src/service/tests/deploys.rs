@@ -3,8 +3,9 @@
 use pipewright_pipeline::machine::{ExecutionDetails, Success};
 use serde_json::{Value, json};
 
-use super::world::{A, B, Deed, World, text};
+use super::world::{A, B, Deed, World, pipeline, text, words};
 use crate::service::deploys::list_targets;
+use crate::service::pipelines;
 
 fn released(world: &World) -> String {
     let target = |id: &str, status: &str| json!({ "id": id, "kind": "host", "status": status, "url": null });
@@ -58,4 +59,66 @@ fn an_action_that_is_not_there_has_no_targets() {
     world.refused(B, list_targets, json!({ "actionExecutionId": action }), &missing(&action));
     let nowhere = "PipelineNotFoundException: The account with AWS account ID '000000000000' does not include a pipeline named 'other'";
     world.refused(A, list_targets, json!({ "actionExecutionId": action, "pipelineName": "other" }), nowhere);
+}
+
+#[test]
+fn a_token_is_good_for_the_same_filters_alone() {
+    let world = World::new();
+    let action = released(&world);
+    let page = |more: Value| {
+        let mut input = json!({ "actionExecutionId": action, "maxResults": 1 });
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.ask(A, list_targets, input)
+    };
+    let token = page(json!({})).unwrap()["nextToken"].clone();
+    let succeeded = json!([{ "name": "TARGET_STATUS", "values": ["Succeeded"] }]);
+    for other in [json!({ "filters": succeeded }), json!({ "pipelineName": "site" })] {
+        let mut other = other;
+        other["nextToken"] = token.clone();
+        let refused = words(&page(other).unwrap_err());
+        assert!(refused.starts_with("InvalidNextTokenException"), "{refused}");
+    }
+    assert_eq!(ids(&page(json!({ "nextToken": token })).unwrap()), ["b"]);
+}
+
+#[test]
+fn an_action_tells_of_its_targets_when_it_has_ended() {
+    let world = World::new();
+    world.script.does("Make", Deed::Hang);
+    world.create_running(A, "site");
+    world.until(A, "site", |_| world.script.calls().len() == 2);
+    let action = text(&world.action(A, "site", "Make")["actionExecutionId"]);
+    assert_eq!(world.ok(A, list_targets, json!({ "actionExecutionId": action })), json!({ "targets": [] }));
+}
+
+/// An id costs a look at the newest, however long the history is.
+#[test]
+fn an_action_is_looked_for_among_the_latest() {
+    let world = World::new();
+    let action = released(&world);
+    let is_found = |more: Value| {
+        let mut input = json!({ "actionExecutionId": action });
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.ask(A, list_targets, input).is_ok()
+    };
+    let named = || json!({ "pipelineName": "site" });
+    // Two action executions each.
+    (1..50).for_each(|_| drop(world.whole(A, "site")));
+    assert!(is_found(json!({})) && is_found(named()));
+    world.whole(A, "site");
+    assert!(!is_found(json!({})) && is_found(named()));
+    // And fifty-one each.
+    let mut wide = pipeline("site");
+    let actions = wide["stages"][1]["actions"].as_array_mut().unwrap();
+    actions[0]["outputArtifacts"] = json!([]);
+    for number in 1..50 {
+        let mut action = actions[0].clone();
+        action["name"] = json!(format!("Make{number}"));
+        actions.push(action);
+    }
+    world.ok(A, pipelines::update, json!({ "pipeline": wide }));
+    (0..17).for_each(|_| drop(world.whole(A, "site")));
+    assert!(is_found(named()), "102 and 867");
+    world.whole(A, "site");
+    assert!(!is_found(named()), "102 and 918");
 }
