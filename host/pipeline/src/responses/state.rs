@@ -168,6 +168,9 @@ pub struct ActionExecution {
     pub external_execution_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_execution_url: Option<String>,
+    /// As a worker told it, from 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent_complete: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_details: Option<ErrorDetails>,
 }

@@ -33,6 +33,8 @@ const JOBS_PER_POLL_MAX: u32 = 100;
 const URL_CHARACTERS_MAX: usize = 2048;
 /// Queued jobs that are read at once.
 const ROWS_PER_READ: usize = 50;
+/// The key of `ExecutionDetails::details` that has how far a worker is.
+const PERCENT_COMPLETE: &str = "percentComplete";
 
 /// A job that a worker can see: its action is in progress.
 pub(super) struct Seen {
@@ -441,6 +443,11 @@ pub(super) async fn give_up(
     Ok(())
 }
 
+/// How far the action's worker said that it is, from 0 to 100.
+pub(super) fn percent_complete(told: &ExecutionDetails) -> Option<u32> {
+    u32::try_from(told.details.get(PERCENT_COMPLETE)?.as_u64()?).ok()
+}
+
 fn revision(current: CurrentRevision) -> Revision {
     Revision {
         id: current.revision,
@@ -458,21 +465,32 @@ fn told(service: &Service, context: &Context, seen: &Seen, details: Option<JobEx
         return ExecutionDetails { external_id: Some(function.to_owned()), ..ExecutionDetails::default() };
     }
     let external_id = external_execution_id.or_else(|| seen.run.told.external_id.clone());
-    let percent = percent_complete.map(|percent| ("percentComplete".to_owned(), percent.into()));
+    let percent = percent_complete.map(|percent| (PERCENT_COMPLETE.to_owned(), percent.into()));
     let type_id = seen.called.declared().type_id();
     let served = service.worker_type(context, &type_id).ok();
-    let link = served.and_then(|served| {
+    let url = served.as_ref().and_then(|served| {
         let template = served.settings.as_ref()?.execution_url_template.as_ref()?;
-        let value = |name: &str| match name.strip_prefix("Config:") {
-            Some(setting) => {
-                let is_shown = served.info.properties.iter().any(|it| it.name == setting && !it.secret);
-                seen.called.configuration.get(setting).filter(|_| is_shown).map(String::as_str)
-            }
-            None if name == "ExternalExecutionId" => Some(external_id.as_deref().unwrap_or_default()),
-            None => None,
-        };
-        let url = placeholders::filled(template, URL_CHARACTERS_MAX, value)?;
-        Some(Link { title: type_id.provider.clone(), url })
+        address(served, template, &seen.called.configuration, external_id.as_deref())
     });
+    let link = url.map(|url| Link { title: type_id.provider.clone(), url });
     ExecutionDetails { summary, external_id, links: link.into_iter().collect(), details: percent.into_iter().collect() }
+}
+
+/// The address that a type has for an action: a template with its settings, and with what the worker calls its work. None where it
+/// is longer than an address can be shown.
+pub(super) fn address(
+    served: &WorkerType,
+    template: &str,
+    configuration: &BTreeMap<String, String>,
+    external_id: Option<&str>,
+) -> Option<String> {
+    let value = |name: &str| match name.strip_prefix("Config:") {
+        Some(setting) => {
+            let is_shown = served.info.properties.iter().any(|it| it.name == setting && !it.secret);
+            configuration.get(setting).filter(|_| is_shown).map(String::as_str)
+        }
+        None if name == "ExternalExecutionId" => Some(external_id.unwrap_or_default()),
+        None => None,
+    };
+    placeholders::filled(template, URL_CHARACTERS_MAX, value)
 }

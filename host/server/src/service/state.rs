@@ -2,9 +2,10 @@
 //!
 //! Must not know the rules of stages (the core's state machine).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::declaration::{ActionDeclaration, ExecutionMode, PipelineDeclaration};
 use pipewright_pipeline::machine::{
     ActionAddress, ActionRun, Address, ConditionType, Execution, ExecutionId, Head, InputKind, RuleAddress, StageHead,
@@ -17,9 +18,7 @@ use pipewright_pipeline::responses::{
     StageConditionsExecution, StageExecution, StageState, Time, TransitionState,
 };
 
-use super::{Context, Service, ServiceError};
-
-use super::views;
+use super::{Context, Service, ServiceError, jobs, views};
 
 /// Executions that wait in front of a stage, of which the first are shown: what is asked for often costs the same however many wait
 /// (S105).
@@ -48,10 +47,17 @@ pub async fn get(
         let inbound = reading.state.executions.waiting(stage).take(INBOUND_COUNT_MAX).map(inbound);
         stage_state(stage, inbound.collect(), (&head, &declaration), &latest)
     });
+    let mut stage_states: Vec<StageState> = stages.collect();
+    let catalogue = service.catalogue(context);
+    for (shown, declared) in stage_states.iter_mut().zip(&declaration.stages) {
+        for (shown, action) in shown.action_states.iter_mut().zip(&declared.actions) {
+            show_addresses(shown, action, catalogue.workers(&action.action_type_id));
+        }
+    }
     Ok(GetPipelineStateOutput {
         pipeline_name: declaration.name.clone(),
         pipeline_version: head.version,
-        stage_states: stages.collect(),
+        stage_states,
         created: Time(head.created),
         updated: Time(head.updated),
     })
@@ -197,6 +203,17 @@ fn action_state(action: &ActionDeclaration, run: Option<&ActionRun>) -> ActionSt
     }
 }
 
+/// Those that the type has for an action which workers do.
+fn show_addresses(shown: &mut ActionState, action: &ActionDeclaration, served: Option<&WorkerType>) {
+    let Some((served, settings)) = served.and_then(|served| Some((served, served.settings.as_ref()?))) else { return };
+    let (nothing, latest) = (BTreeMap::new(), shown.latest_execution.as_ref());
+    let external_id = latest.and_then(|latest| latest.external_execution_id.as_deref());
+    let configuration = action.configuration.as_ref().unwrap_or(&nothing);
+    let address = |template: &Option<String>| jobs::address(served, template.as_ref()?, configuration, external_id);
+    shown.entity_url = address(&settings.entity_url_template);
+    shown.revision_url = shown.revision_url.take().or_else(|| address(&settings.revision_url_template));
+}
+
 fn action_execution(run: &ActionRun) -> ActionExecution {
     let decision = run.decision.as_ref();
     let said = decision.map(|decision| &decision.summary).filter(|summary| !summary.is_empty());
@@ -210,6 +227,7 @@ fn action_execution(run: &ActionRun) -> ActionExecution {
         last_updated_by: decision.and_then(|decision| decision.by.clone()),
         external_execution_id: run.told.external_id.clone().filter(|id| !id.is_empty()),
         external_execution_url: views::summary(run.told.links.first().map(|link| &link.url)),
+        percent_complete: jobs::percent_complete(&run.told),
         error_details: run.error.as_ref().map(views::error),
     }
 }

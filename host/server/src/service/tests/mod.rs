@@ -7,6 +7,7 @@ mod artifacts;
 mod builds;
 mod catalogue;
 mod connections;
+mod custom_types;
 mod deploys;
 mod events;
 mod executions;

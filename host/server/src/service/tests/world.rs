@@ -58,7 +58,7 @@ pub enum Deed {
     Hang,
     /// Waits for a person, with these words.
     Ask(&'static str),
-    /// Waits for a worker.
+    /// What a host does: of a type that workers serve, it waits for one.
     Queue,
     /// Of a rule: it does not pass, for this reason.
     Object(&'static str),
@@ -108,10 +108,13 @@ pub fn told() -> ExecutionDetails {
 struct Scripted(Script, Runner);
 
 impl Actions for Scripted {
-    fn run(&self, _: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
+    fn run(&self, pipeline: Aggregate, run: RunAction) -> BoxFuture<'static, Report> {
         let name = run.name().to_owned();
         self.0.calls.lock().unwrap().push(name.clone());
         let deed = self.0.deeds.lock().unwrap().get(&name).cloned();
+        if let Some(Deed::Queue) = deed {
+            return self.1.run(pipeline, run);
+        }
         async move {
             let artifacts = run.outputs().map(|name| (name.to_owned(), "0".repeat(64))).collect();
             let success = match deed {
@@ -121,10 +124,6 @@ impl Actions for Scripted {
                     let (awaits, summary) = (vec![Awaited::Approval], Some(words.to_owned()));
                     return Report::waiting(Wait { awaits, summary, ..Wait::default() });
                 }
-                Some(Deed::Queue) => {
-                    let awaits = vec![Awaited::Job { within_milliseconds: None }];
-                    return Report::waiting(Wait { awaits, ..Wait::default() });
-                }
                 Some(Deed::Tell(success)) => *success,
                 Some(Deed::Object(reason)) => {
                     let told = ExecutionDetails { summary: Some(reason.to_owned()), ..ExecutionDetails::default() };
@@ -133,7 +132,7 @@ impl Actions for Scripted {
                 _ if run.is_rule() => {
                     return Report::decided(Verdict { passed: true, told: ExecutionDetails::default() });
                 }
-                Some(Deed::Ask(_)) | None => {
+                Some(Deed::Ask(_) | Deed::Queue) | None => {
                     let revision = name.starts_with("Source").then(|| revision("r1"));
                     Success { revision, ..Success::default() }
                 }
@@ -170,8 +169,8 @@ pub struct World {
     /// Who is told, once a test lets the notifier run.
     pub receiver: Receiver,
     pub notifier: Option<Notifier>,
-    /// What nobody listens to: sources are looked at when a test says so.
-    _poller: Poller,
+    /// Who looks at sources, once a test lets it.
+    poller: Option<Poller>,
     folder: tempfile::TempDir,
 }
 
@@ -272,8 +271,15 @@ impl World {
             polls: Default::default(),
         };
         drop(entered);
-        let (service, notifier) = (Arc::new(service), Some(notifier));
-        Self { runtime, service, script, receiver, notifier, _poller: poller, folder }
+        let (service, notifier, poller) = (Arc::new(service), Some(notifier), Some(poller));
+        Self { runtime, service, script, receiver, notifier, poller, folder }
+    }
+
+    /// From now on sources are looked at.
+    pub fn start_poller(&mut self) {
+        let poller = self.poller.take().expect("it runs once");
+        let service = Arc::clone(&self.service);
+        self.run(async { drop(tokio::spawn(poller.run(service))) });
     }
 
     pub fn secret_keys(&self) -> PathBuf {
