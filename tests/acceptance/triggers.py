@@ -161,9 +161,33 @@ def connected(world):
         id = started(world, name, 1, "WebhookV2", "push to branch main")
         world.until_status(name, id, "Succeeded")
         equal(world.summaries(name)[0]["sourceRevisions"][0]["revisionId"], after)
+        [fetched] = [it["output"]["outputVariables"] for it in world.actions(name, id) if it["actionName"] == "Git"]
+        assert fetched.pop("AuthorDate"), fetched
+        equal(fetched, {"BranchName": "main", "CommitId": after, "CommitMessage": kind, "ConnectionArn": made["arn"],
+                        "FullRepositoryName": repository})
         nothing(world, name, 2, deliver(world, made["url"], body, sign(body)), (200, "replayed"))
         first = after
     equal(command(world, "connection", "list").count("\n"), len(KINDS))
+
+
+def mended(world):
+    """A connection counts as it is when it is used, also for an execution that began before."""
+    name, wrong = "mended", world.home / "wrong"
+    wrong.write_text("no password")
+    wrong.chmod(0o600)
+
+    def create(secret):
+        return json.loads(command(
+            world, "connection", "create", name, "--kind", "git", "--address", f"{world.origin}/private", "--private",
+            "--secret", secret, "--username", "maria", "--webhook-secret", world.home / "host.secret", "--json"))
+
+    check = stage("Check", action("Links", "Test/Custom/LinkCheck/1", inputs=["Code"]))
+    id = world.create(name, of_connection(create(wrong)["arn"], "told"), check, pipelineType="V2")
+    world.until_status(name, id, "Failed")
+    create(world.home / "token")
+    world.api.retry_stage_execution(
+        pipelineName=name, stageName="Source", pipelineExecutionId=id, retryMode="FAILED_ACTIONS")
+    world.until_status(name, id, "Succeeded")
 
 
 def filtered(world):
@@ -301,6 +325,7 @@ def everything(world):
     """One after the other: the server is killed in between."""
     hooked(world)
     connected(world)
+    mended(world)
     filtered(world)
     commits(world)
 

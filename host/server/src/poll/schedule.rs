@@ -162,6 +162,10 @@ mod tests {
 
     impl World {
         fn new(accounts: &[(u64, u128)]) -> Self {
+            Self::every(INTERVAL, accounts)
+        }
+
+        fn every(interval: Duration, accounts: &[(u64, u128)]) -> Self {
             let clock = Simulated::new(1_700_000_000_000);
             let looked = Arc::<Mutex<Vec<(u64, u64)>>>::default();
             let began = clock.monotonic();
@@ -178,7 +182,7 @@ mod tests {
                 }
                 .boxed()
             });
-            let mut schedule = Schedule::new(Arc::new(clock.clone()), INTERVAL, look, Arc::default());
+            let mut schedule = Schedule::new(Arc::new(clock.clone()), interval, look, Arc::default());
             for (account, pipelines) in accounts {
                 for uid in 0..*pipelines {
                     let source = source(*account, uid);
@@ -212,11 +216,22 @@ mod tests {
 
     #[tokio::test]
     async fn what_fails_is_looked_at_less_often() {
-        let mut world = World::new(&[(2, 1)]);
-        world.pass(Duration::from_secs(60 * 60)).await;
-        let looks = world.looks(2);
-        let waits: Vec<_> = looks.windows(2).map(|pair| (pair[1] - pair[0]) / 60).collect();
-        assert_eq!(waits[..5], [2, 4, 8, 10, 10]);
+        let check = async |interval: Duration, expected: &[u64]| {
+            let mut world = World::every(interval, &[(2, 1)]);
+            world.pass(Duration::from_secs(2 * 60 * 60)).await;
+            let looks = world.looks(2);
+            let waits: Vec<_> = looks.windows(2).map(|pair| (pair[1] - pair[0]) / 60).collect();
+            assert_eq!(waits[..expected.len()], *expected);
+        };
+        check(INTERVAL, &[2, 4, 8, 10, 10]).await;
+        check(20 * INTERVAL, &[20, 20, 20]).await;
+    }
+
+    #[tokio::test]
+    async fn what_hangs_is_not_looked_at_again() {
+        let mut world = World::new(&[(1, 1)]);
+        world.pass(60 * INTERVAL).await;
+        assert_eq!(world.looks(1).len(), 1);
     }
 
     #[tokio::test]

@@ -1,8 +1,14 @@
 //! How executions go through a pipeline: run orders, artifacts, variables, locks, supersession, transitions, updates.
 
+use std::sync::Arc;
+
 use expect_test::expect;
 
+use super::super::*;
+use super::limits::Machine;
+use super::pipelines::pipeline;
 use super::script::check;
+use crate::declaration::EnvironmentVariable;
 
 #[test]
 fn artifacts_and_variables_are_passed_on_from_stage_to_stage() {
@@ -479,4 +485,22 @@ fn a_deleted_pipeline_takes_nothing_more() {
               refused -: The answer comes too late: what it answers is over
         "#]],
     );
+}
+
+/// Not in configurations alone.
+#[test]
+fn commands_and_environments_have_values_of_variables() {
+    let mut declaration = pipeline("var Tone=plain\nSource: Src=src\nBuild: Compile");
+    let compile = &mut Arc::make_mut(&mut declaration).stages[1].actions[0];
+    let text = "#{src.CommitId} #{variables.Tone} #{codepipeline.PipelineExecutionId}".to_owned();
+    compile.commands = Some(vec![format!("echo {text}")]);
+    let variable = EnvironmentVariable { name: "TOLD".into(), value: text, kind: None };
+    compile.environment_variables = Some(vec![variable]);
+    let mut machine = Machine::created(declaration);
+    machine.submit(InputKind::Start(StartRequest::default())).expect("started");
+    let variables = [("CommitId".to_owned(), "c0ffee".to_owned())].into();
+    machine.report(Report::succeeded(Success { variables, ..Success::default() }));
+    let call = machine.call().expect("the action runs");
+    let resolved = format!("c0ffee plain {}", call.execution);
+    assert_eq!((&call.commands[..], &call.environment[0].value), (&[format!("echo {resolved}")][..], &resolved));
 }

@@ -124,3 +124,39 @@ fn an_abandoned_action_is_in_the_history_as_such() {
     assert_eq!((&shown["status"], shown.get("updatedBy")), (&json!("Abandoned"), None));
     assert_eq!(shown["output"]["outputArtifacts"], json!([]));
 }
+
+/// Within JSON a value stays the one value that it stands for (S86).
+#[test]
+fn a_variable_in_a_list_stays_one_value() {
+    let check = |target: &str, value: &str| {
+        let world = World::new();
+        let variables = [("Name".to_owned(), value.to_owned())].into();
+        world.script.does("Source", Deed::Tell(Box::new(Success { variables, ..Success::default() })));
+        let mut declared = unresolved();
+        declared["stages"][1]["actions"][0]["configuration"] = json!({ "Target": target });
+        world.ok(A, pipelines::create, json!({ "pipeline": declared }));
+        let execution = world.newest(A, "site");
+        world.ended(A, "site", &execution);
+        let shown = world.action(A, "site", "Make");
+        let message = &shown["output"]["executionResult"]["errorDetails"]["message"];
+        message.as_str().map(str::to_owned).ok_or(text(&shown["input"]["resolvedConfiguration"]["Target"]))
+    };
+    assert_eq!(check("[\"#{Src.Name}\"]", "a\", \"b"), Err(r#"["a\", \"b"]"#.to_owned()));
+    assert_eq!(check("#{Src.Name}", "a\", \"b"), Err(r#"a", "b"#.to_owned()));
+    let failed = check("[#{Src.Name}]", "a, b").unwrap();
+    assert!(failed.contains("`#{Src.Name}` stands for a whole JSON value here"), "{failed}");
+}
+
+#[test]
+fn an_artifact_is_at_an_address_of_the_beginnings_of_its_names() {
+    let world = World::new();
+    let mut declared = pipeline("twenty-four-characters-x");
+    declared["stages"][0]["actions"][0]["outputArtifacts"] = json!([{ "name": "SourceArtifact" }]);
+    declared["stages"][1]["actions"][0]["inputArtifacts"] = json!([{ "name": "SourceArtifact" }]);
+    world.ok(A, pipelines::create, json!({ "pipeline": declared }));
+    let execution = world.newest(A, "twenty-four-characters-x");
+    world.ended(A, "twenty-four-characters-x", &execution);
+    let input = world.action(A, "twenty-four-characters-x", "Make")["input"]["inputArtifacts"].take();
+    let at = json!({ "bucket": "bucket", "key": "twenty-four-characte/SourceArti/0000000.zip" });
+    assert_eq!(input, json!([{ "name": "SourceArtifact", "s3location": at }]));
+}

@@ -88,6 +88,10 @@ fn the_same_request_token_starts_one_execution() {
     let first = start(A, "token-1");
     assert_eq!(start(A, "token-1"), first);
     assert_ne!(start(A, "token-2"), first);
+    // Whatever else the request says.
+    let revision = json!({ "actionName": "Source", "revisionType": "COMMIT_ID", "revisionValue": "c0ffee" });
+    let other = json!({ "name": "site", "clientRequestToken": "token-1", "sourceRevisions": [revision] });
+    assert_eq!(world.ok(A, executions::start, other), json!({ "pipelineExecutionId": first }));
     // A token is a name within its pipeline.
     world.create(B, "site");
     assert_ne!(start(B, "token-1"), first);

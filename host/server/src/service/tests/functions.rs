@@ -1,5 +1,6 @@
 //! Functions: what each is told of a job, what becomes of it, and what its report means to an action and a rule.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,22 +143,40 @@ fn a_function_that_goes_on_is_asked_again_after_a_while() {
 
 #[test]
 fn what_a_function_answers_says_what_becomes_of_its_job() {
-    let check = |function: &str, answer: Option<Unsent>, kind: &str, expected: &str| {
+    /// How often it is told of it, and whether it takes twenty minutes until the job has failed.
+    enum Told {
+        Never,
+        Once,
+        OnceAndWaitedFor,
+        AgainAndAgain,
+    }
+    let check = |function: &str, answer: Option<Unsent>, told: Told, kind: &str, expected: &str| {
         let asking = Asking::new();
         answer.iter().for_each(|answer| asking.world.receiver.refuses(100, answer));
         let execution = asking.create(function);
         assert_eq!(asking.ended(&execution), "Failed");
+        let minutes = (asking.world.service.host.driver.clock().now_ms() - NOW) / 60_000;
+        let asked = asking.asked(0);
+        let jobs: BTreeSet<_> = asked.iter().map(|asked| text(&job(asked)["id"])).collect();
+        let is_as_told = match told {
+            Told::Never => asked.is_empty() && minutes == 0,
+            Told::Once => asked.len() == 1 && minutes == 0,
+            Told::OnceAndWaitedFor => asked.len() == 1 && minutes == 20,
+            Told::AgainAndAgain => asked.len() > 20 && jobs.len() == 1 && minutes == 20,
+        };
+        assert!(is_as_told, "{function}: {} times, {minutes} minutes, {jobs:?}", asked.len());
         let stage = asking.world.state(A, "site")["stageStates"][1].take();
         let error = &stage["actionStates"][0]["latestExecution"]["errorDetails"];
         assert_eq!((text(&error["code"]).as_str(), text(&error["message"]).as_str()), (kind, expected), "{function}");
     };
     let missing = "The AWS Lambda function other does not exist.";
-    check("other", None, "ConfigurationError", missing);
+    check("other", None, Told::Never, "ConfigurationError", missing);
     let missing = "The AWS Lambda function tell does not exist.";
-    check("tell", Some(Unsent::Answered(404)), "ConfigurationError", missing);
+    check("tell", Some(Unsent::Answered(404)), Told::Once, "ConfigurationError", missing);
     check(
         "arn:aws:lambda:us-east-1:000000000000:function:tell",
         Some(Unsent::Answered(403)),
+        Told::Once,
         "PermissionError",
         "The AWS Lambda function arn:aws:lambda:us-east-1:000000000000:function:tell cannot be invoked: it answered with the \
          status 403",
@@ -165,9 +184,20 @@ fn what_a_function_answers_says_what_becomes_of_its_job() {
     check(
         "tell",
         Some(Unsent::Answered(503)),
+        Told::AgainAndAgain,
         "SystemUnavailable",
         "The AWS Lambda function tell cannot be invoked: it answered with the status 503",
     );
+    for taken in [None, Some(Unsent::Late(10))] {
+        check(
+            "tell",
+            taken,
+            Told::OnceAndWaitedFor,
+            "JobFailed",
+            "The AWS Lambda function tell failed to return a result. Check the function to verify that it has permission to call the \
+             PutJobSuccessResult action and that it made a call to PutJobSuccessResult.",
+        );
+    }
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! Pages: every row once, in order, none behind the last, and a token that is good for its own list alone.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipewright_base::clock::Simulated;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::world::{A, B, Deed, Given, World, gated, text};
+use crate::config::Quotas;
 use crate::service::{Context, Service, ServiceError, actions, executions, pipelines, rules, tags};
 
 /// All pages of a list.
@@ -117,9 +122,23 @@ fn action_executions_are_listed_of_a_pipeline_or_of_one_execution() {
     }
 }
 
+/// A page looks at so many executions and no more, and then goes on.
+#[test]
+fn a_page_of_a_filter_that_fits_almost_nothing_may_be_short() {
+    let world = World::new();
+    let good = world.create(A, "site");
+    world.script.does("Make", Deed::Fail("no"));
+    (0..320).for_each(|_| drop(world.whole(A, "site")));
+    let input = json!({ "pipelineName": "site", "filter": { "succeededInStage": { "stageName": "Build" } } });
+    let pages = pages(&world, A, executions::list, input, 10, "pipelineExecutionSummaries");
+    let ids = pages.iter().map(|page| page.iter().map(|row| text(&row["pipelineExecutionId"])).collect::<Vec<_>>());
+    assert_eq!(ids.collect::<Vec<_>>(), [vec![], vec![good]]);
+}
+
 #[test]
 fn the_latest_attempt_leaves_out_what_ran_before_the_retry() {
-    let world = World::new();
+    let clock = Simulated::new(1_795_342_830_000);
+    let world = World::on(Quotas::default(), Arc::new(clock.clone()));
     world.script.does("Make", Deed::Fail("no"));
     let execution = world.create(A, "site");
     let latest = |range: &str| {
@@ -132,6 +151,7 @@ fn the_latest_attempt_leaves_out_what_ran_before_the_retry() {
         names
     };
     assert_eq!(latest("Latest"), ["Make", "Source"]);
+    world.run(clock.advance(Duration::from_secs(1)));
     world.script.succeeds("Make");
     let retry = json!({
         "pipelineName": "site", "stageName": "Build", "pipelineExecutionId": execution, "retryMode": "FAILED_ACTIONS",
@@ -139,7 +159,7 @@ fn the_latest_attempt_leaves_out_what_ran_before_the_retry() {
     world.ok(A, executions::retry_stage, retry);
     world.ended(A, "site", &execution);
     assert_eq!(latest("All"), ["Make", "Make", "Source"]);
-    assert!(latest("Latest").contains(&"Make".to_owned()), "{:?}", latest("Latest"));
+    assert_eq!(latest("Latest"), ["Make"]);
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! What a look at a source starts, and PutActionRevision: one execution for each new revision, and none for what was seen.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use pipewright_base::Source;
+use pipewright_base::clock::{Simulated, settle};
 use pipewright_pipeline::machine::Success;
 use serde_json::{Value, json};
 
+use super::catalogue;
+use super::connections::put;
 use super::world::{A, Deed, World, pipeline, revision, text};
+use crate::config::Quotas;
 use crate::service::{Context, executions, pipelines};
 
 impl World {
@@ -169,4 +176,90 @@ fn the_pipelines_that_are_looked_at_are_those_whose_sources_say_so() {
     assert_eq!(polled().len(), 2);
     world.ok(A, pipelines::delete, json!({ "name": "polled" }));
     assert_eq!(polled(), [world.aggregate(A, "pushed")]);
+}
+
+/// What starts a pipeline by a trigger tells of itself.
+#[test]
+fn a_source_that_a_trigger_names_is_not_looked_at() {
+    let world = World::new();
+    world.ok(A, pipelines::create, json!({ "pipeline": connected("site", json!({})) }));
+    let polled = || world.run(world.service.host.driver.polled(A)).unwrap();
+    assert_eq!(polled(), [world.aggregate(A, "site")]);
+    let mut triggered = connected("site", json!({}));
+    let push = json!([{ "branches": { "includes": ["main"] } }]);
+    let git = json!({ "sourceActionName": "Source", "push": push });
+    triggered["triggers"] = json!([{ "providerType": "CodeStarSourceConnection", "gitConfiguration": git }]);
+    world.ok(A, pipelines::update, json!({ "pipeline": triggered }));
+    assert_eq!(polled(), []);
+}
+
+/// A pipeline whose source is a repository of the connection `hub`.
+fn connected(name: &str, more: Value) -> Value {
+    let mut declared = pipeline(name);
+    declared["pipelineType"] = json!("V2");
+    let source = &mut declared["stages"][0]["actions"][0];
+    source["actionTypeId"] =
+        json!({ "category": "Source", "owner": "AWS", "provider": "CodeStarSourceConnection", "version": "1" });
+    source["configuration"] = json!({
+        "ConnectionArn": "arn:aws:codeconnections:us-east-1:000000000000:connection/hub",
+        "FullRepositoryId": "team/site", "BranchName": "main",
+    });
+    source["configuration"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    declared
+}
+
+/// Its host could tell of pushes only with a secret by which it proves itself.
+#[test]
+fn a_source_of_which_nobody_tells_is_looked_at() {
+    let mut world = World::on(Quotas::default(), Arc::new(Simulated::new(1_795_342_830_000)));
+    world.service.host.actions.plugins.know_installed(A, catalogue::connected()).unwrap();
+    let hub = |more: Value| {
+        let mut hub = json!({ "kind": "github" });
+        hub.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        hub
+    };
+    let told = hub(json!({ "webhook_secret": { "env": "NOBODY_READS_IT" } }));
+    for (name, more) in [("told", json!({})), ("silent", json!({ "DetectChanges": "false" }))] {
+        world.ok(A, pipelines::create, json!({ "pipeline": connected(name, more) }));
+    }
+    world.start_poller();
+    let looks_at = |wanted: u64| {
+        let sources = &world.service.changes.counts.sources;
+        world.run(async {
+            while sources.load(Ordering::Relaxed) != wanted {
+                tokio::task::yield_now().await;
+            }
+            // Nor does what was told last change it.
+            settle().await;
+        });
+        assert_eq!(sources.load(Ordering::Relaxed), wanted);
+    };
+    looks_at(0);
+    put(&world, A, "hub", hub(json!({}))).unwrap();
+    looks_at(1);
+    put(&world, A, "hub", told).unwrap();
+    looks_at(0);
+    put(&world, A, "hub", hub(json!({}))).unwrap();
+    looks_at(1);
+    world.ok(A, pipelines::delete, json!({ "name": "told" }));
+    looks_at(0);
+}
+
+#[test]
+fn a_new_pipeline_starts_once_however_many_of_its_sources_are_looked_at() {
+    let world = World::new();
+    let mut declared = pipeline("site");
+    let mut other = declared["stages"][0]["actions"][0].clone();
+    (other["name"], other["outputArtifacts"]) = (json!("Source2"), json!([{ "name": "More" }]));
+    declared["stages"][0]["actions"].as_array_mut().unwrap().push(other);
+    world.ok(A, pipelines::create, json!({ "pipeline": declared }));
+    let first = world.newest(A, "site");
+    world.ended(A, "site", &first);
+    for source in ["Source", "Source2"] {
+        assert_eq!(world.look("site", source, "r1"), None);
+    }
+    let listed = world.ok(A, executions::list, json!({ "pipelineName": "site" }));
+    let listed = listed["pipelineExecutionSummaries"].as_array().unwrap();
+    let triggers: Vec<_> = listed.iter().map(|it| text(&it["trigger"]["triggerType"])).collect();
+    assert_eq!(triggers, ["CreatePipeline"]);
 }

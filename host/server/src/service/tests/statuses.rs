@@ -221,14 +221,17 @@ fn a_token_that_is_refused_is_shown_with_the_failed_delivery_and_mended() {
 
 #[test]
 fn a_commit_that_a_host_does_not_know_is_in_the_way_of_no_other() {
-    let mut told = Told::new();
-    told.world.receiver.refuses(1, &Unsent::Answered(404));
-    told.create_whole("gone", "hub");
-    told.world.notify_until(1);
-    told.create_whole("site", "hub");
-    told.world.notify_while(|heard| heard.last().is_none_or(|last| body(last)["context"] == "pipewright/gone"));
-    assert_eq!(told.heard()[0], said("gone", &["success"])[0]);
-    assert_eq!(told.world.dead(TARGET).len(), 1);
+    for status in [400, 404, 405, 410, 422] {
+        let mut told = Told::new();
+        told.world.receiver.refuses(1, &Unsent::Answered(status));
+        told.create_whole("gone", "hub");
+        told.world.notify_until(1);
+        told.create_whole("site", "hub");
+        told.world.notify_while(|heard| heard.last().is_none_or(|last| body(last)["context"] == "pipewright/gone"));
+        assert_eq!(told.heard()[0], said("gone", &["success"])[0], "{status}");
+        let asked = told.heard().into_iter().filter(|(context, _)| context == "pipewright/gone").count();
+        assert_eq!((asked, told.world.dead(TARGET).len()), (1, 1), "{status}");
+    }
 }
 
 #[test]

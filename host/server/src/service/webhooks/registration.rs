@@ -150,6 +150,11 @@ async fn host(
     if let Some(name) = &place.connection {
         return Err(ServiceError::validation(format!("There is no connection {name}")));
     }
+    github(action)
+}
+
+/// GitHub itself, by the token of the action.
+fn github(action: Option<&ActionDeclaration>) -> Result<Host, ServiceError> {
     let configuration = action.and_then(|action| action.configuration.as_ref());
     let token = configuration.and_then(|it| it.get(TOKEN)).ok_or_else(|| {
         ServiceError::validation("The source action has no OAuthToken by which GitHub could be asked")
@@ -205,4 +210,26 @@ async fn tell(service: &Service, context: &Context, name: &str, undone: Option<&
     let triggered = before.and_then(|before| before.triggered);
     let error = undone.map(|undone| (undone.code.clone(), format!("The git host: {}", undone.reason)));
     write(service, context, key, Some(&Latest { triggered, error })).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn github_is_asked_by_the_token_of_the_action() {
+        let configuration = json!({ "Owner": "team", "Repo": "site", "Branch": "main", "OAuthToken": "ghp_1" });
+        let type_id = json!({ "category": "Source", "owner": "ThirdParty", "provider": "GitHub", "version": "1" });
+        let action = json!({ "name": "Get", "actionTypeId": type_id, "configuration": configuration });
+        let mut action: ActionDeclaration = serde_json::from_value(action).unwrap();
+        let repository = place(&action).unwrap().repository;
+        let asked = github(Some(&action)).unwrap().api().hooks(&repository);
+        assert!(asked.url.starts_with("https://api.github.com/repos/team/site/hooks"), "{}", asked.url);
+        assert!(asked.headers.contains(&("authorization", "Bearer ghp_1".to_owned())), "{:?}", asked.headers);
+        action.configuration.as_mut().unwrap().remove(TOKEN);
+        let refused = github(Some(&action)).err().unwrap();
+        assert!(refused.to_string().contains("has no OAuthToken"), "{refused}");
+    }
 }
