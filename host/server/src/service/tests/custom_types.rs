@@ -134,9 +134,13 @@ fn what_cannot_be_a_custom_type_is_refused() {
     let problems = requests::read::<CreateCustomActionTypeInput>(&many).unwrap_err();
     assert!(format!("{problems:?}").contains("configurationProperties"), "{problems:?}");
     world.ok(A, custom_types::create, queryable());
-    let long = json!({ "pipeline": of_project("site", &"x".repeat(21)) });
-    let refused = words(&world.ask(A, pipelines::create, long).unwrap_err());
-    assert!(refused.contains("write at most 20 letters"), "{refused}");
+    let create = |characters| {
+        let of_project = of_project("site", &"x".repeat(characters));
+        world.ask(A, pipelines::create, json!({ "pipeline": of_project })).map_err(|error| words(&error))
+    };
+    let refused = create(21).unwrap_err();
+    assert!(refused.ends_with("has an invalid value for configuration 'ProjectName'"), "{refused}");
+    create(20).unwrap();
 }
 
 #[test]

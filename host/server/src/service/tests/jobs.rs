@@ -249,10 +249,14 @@ fn what_was_uploaded_becomes_artifacts_with_the_report_that_ends_the_action() {
         let execution = world.newest(A, "site");
         world.ended(A, "site", &execution);
         let output = world.action(A, "site", "Make")["output"].clone();
-        let artifacts = output["outputArtifacts"].as_array().unwrap().iter().map(|it| text(&it["name"]));
+        let artifacts: Vec<_> =
+            output["outputArtifacts"].as_array().unwrap().iter().map(|it| text(&it["name"])).collect();
         let error = output["executionResult"]["errorDetails"]["message"].as_str();
         match expected {
-            Ok(expected) => assert_eq!((artifacts.collect::<Vec<_>>().as_slice(), error), (&*expected.to_vec(), None)),
+            Ok(expected) => {
+                assert_eq!(error, None);
+                assert_eq!(artifacts, expected);
+            }
             Err(expected) => assert!(error.is_some_and(|error| error.contains(expected)), "{output}"),
         }
     };
