@@ -80,7 +80,7 @@ async function built(contents, options) {
     mainFields: ['browser', 'module', 'main'],
     external: ['pipewright:*', 'wasi:*', ...(options.external ?? [])],
     define: { 'process.env.NODE_ENV': '"production"', ...options.define },
-    plugins: [withoutNode, ...(options.plugins ?? [])],
+    plugins: [withoutNode],
     legalComments: 'none',
   }).catch((error) => {
     if (Array.isArray(error.errors)) throw new Mistake('');

@@ -28,11 +28,12 @@ const FORMATS_MAX = 100;
 export function install({ locales, known }) {
   const [here, all] = [new Set(locales), new Set(known)];
 
-  function mustHave(requested) {
+  function mustHave(requested, { availableLocales }) {
     const tags = Intl.getCanonicalLocales(requested);
     // As the standard has it, the next is taken for one that nobody knows.
     const name = tags.map((tag) => dataOf(tag, all)).find((name) => name !== undefined);
-    if (here.has(name) || tags.length === 0) return;
+    // A plugin may bring data of its own.
+    if (tags.length === 0 || here.has(name) || availableLocales?.has(name)) return;
     if (name === undefined) throw new RangeError(`there is no data of the language ${tags.join(', ')}`);
     throw new RangeError(
       `the component has no data of the language ${name}, only of ${locales.join(', ')}; name it in package.json, and build again: ` +
@@ -44,11 +45,11 @@ export function install({ locales, known }) {
     const made = name === 'DateTimeFormat' ? inZone : (make, options) => make(options);
     const value = new Proxy(Intl[name], {
       apply(target, self, [requested, options]) {
-        mustHave(requested);
+        mustHave(requested, target);
         return made((options) => Reflect.apply(target, self, [requested, options]), options);
       },
       construct(target, [requested, options], newTarget) {
-        mustHave(requested);
+        mustHave(requested, target);
         return made((options) => Reflect.construct(target, [requested, options], newTarget), options);
       },
     });

@@ -28,7 +28,7 @@
 //! ```
 
 pub(crate) mod host;
-mod results;
+pub(crate) mod results;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

@@ -56,16 +56,29 @@ fn settings_are_described() {
     .assert_eq(&described);
 }
 
+fn check(values: &[(&str, &str)], expected: Expect) {
+    let values: Vec<NamedValue> =
+        values.iter().map(|(name, value)| NamedValue { name: (*name).into(), value: (*value).into() }).collect();
+    expected.assert_eq(&match Everything::read(&values) {
+        Ok(settings) => format!("{settings:?}"),
+        Err(failure) => format!("{:?}: {}", failure.kind, failure.message),
+    });
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    check(
+        &[("HowOften", "256"), ("Loudly", "true"), ("Manner", "rude"), ("APIToken", "t0p-secret")],
+        expect![[r#"
+            FailureKind::ConfigurationError: setting `Greeting` is missing; add it to the action's configuration
+            setting `HowOften` must be a whole number from 0 to 255, and is `256`; correct it in the action's configuration
+            setting `Manner` must be one of `Formal`, `Casual`, and is `rude`; correct it in the action's configuration
+            setting `APIToken` must be a whole number from 0 to 4294967295, and is another value; correct it in the action's configuration"#]],
+    );
+}
+
 #[test]
 fn settings_are_read() {
-    let check = |values: &[(&str, &str)], expected: Expect| {
-        let values: Vec<NamedValue> =
-            values.iter().map(|(name, value)| NamedValue { name: (*name).into(), value: (*value).into() }).collect();
-        expected.assert_eq(&match Everything::read(&values) {
-            Ok(settings) => format!("{settings:?}"),
-            Err(failure) => format!("{:?}: {}", failure.kind, failure.message),
-        });
-    };
     let greeting = ("Greeting", "hello");
     check(
         &[greeting],
@@ -119,14 +132,6 @@ fn settings_are_read() {
         expect![
             "FailureKind::ConfigurationError: setting `Manner` must be one of `Formal`, `Casual`, and is `rude`; correct it in the action's configuration"
         ],
-    );
-    check(
-        &[("HowOften", "256"), ("Loudly", "true"), ("Manner", "rude"), ("APIToken", "t0p-secret")],
-        expect![[r#"
-            FailureKind::ConfigurationError: setting `Greeting` is missing; add it to the action's configuration
-            setting `HowOften` must be a whole number from 0 to 255, and is `256`; correct it in the action's configuration
-            setting `Manner` must be one of `Formal`, `Casual`, and is `rude`; correct it in the action's configuration
-            setting `APIToken` must be a whole number from 0 to 4294967295, and is another value; correct it in the action's configuration"#]],
     );
     check(
         &[greeting, ("APIToken", "t0p-secret")],
