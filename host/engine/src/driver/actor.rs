@@ -109,6 +109,8 @@ pub(super) struct Actor {
     /// Starts whose grants are being read.
     preparing: JoinSet<Box<Submission>>,
     running: HashMap<ActionExecutionId, Running>,
+    /// The one that is being called again because the host went down.
+    restarting: Option<ActionExecutionId>,
     timers: Timers<TimerId>,
     /// Executions that are to be loaded, each with the one that waits for it.
     wanted: VecDeque<(ExecutionId, ExecutionId)>,
@@ -166,6 +168,7 @@ impl Actor {
             calls: JoinSet::new(),
             preparing: JoinSet::new(),
             running: HashMap::new(),
+            restarting: None,
             timers: Timers::default(),
             wanted: VecDeque::new(),
             postponed: VecDeque::new(),
@@ -204,7 +207,10 @@ impl Actor {
             let report = Report::failed(FailureType::SystemUnavailable, message);
             InputKind::ActionReported { action, call, report }
         };
-        self.happened(what, &START).await
+        self.restarting = Some(action);
+        let done = self.happened(what, &START).await;
+        self.restarting = None;
+        done
     }
 
     async fn work(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<(), DriverError> {
@@ -475,7 +481,10 @@ impl Actor {
         match effect {
             // What is not begun now goes on at the next start.
             Effect::RunAction(_) if self.shared.stopping.load(Ordering::SeqCst) => {}
-            Effect::RunAction(run) => self.call(*run),
+            Effect::RunAction(run) => {
+                let is_restart = self.restarting == Some(run.action_execution);
+                self.call(RunAction { is_restart, ..*run });
+            }
             Effect::StopAction { action, .. } => {
                 if let Some(running) = self.running.remove(&action) {
                     running.handle.abort();

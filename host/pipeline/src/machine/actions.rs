@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::address::{Address, RuleAddress};
 use super::bounds::{self, DIGEST_BYTES_MAX, SUMMARY_CHARS_MAX, cut};
 use super::declared::Declared;
-use super::effect::{Effect, RunAction};
+use super::effect::Effect;
 use super::event::{ActionEvent, ActionHappening, Event, RuleEvent, WaitEvent};
 use super::execution::{ActionRun, ActionStatus, Execution};
 use super::ids::{ActionExecutionId, TimerId, TimerKind};
@@ -159,7 +159,7 @@ pub(super) fn restarted(work: &mut Work<'_>, action: ActionExecutionId, crashed:
     } else {
         run.attempt += 1;
         tell(work, &execution, address, run.id, ActionHappening::Restarted { attempt: run.attempt });
-        run_again(work, &execution, address, &mut run, true);
+        run_again(work, &execution, address, &mut run);
     }
     settle(work, execution, address, run);
     Ok(Reply::Done)
@@ -374,12 +374,12 @@ pub(super) fn resume(work: &mut Work<'_>, execution: &Execution, address: Addres
     run.updated = work.at;
     run.resumed = Some(Resumption { continuation: wait.continuation, wake });
     tell(work, execution, address, run.id, ActionHappening::Resumed { call: run.call, signal });
-    run_again(work, execution, address, run, false);
+    run_again(work, execution, address, run);
 }
 
-fn run_again(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun, is_restart: bool) {
+fn run_again(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mut ActionRun) {
     match resolve::call(&work.declaration, execution, address, run) {
-        Ok(call) => work.effects.push(Effect::RunAction(Box::new(RunAction { is_restart, ..call }))),
+        Ok(call) => work.effects.push(Effect::RunAction(Box::new(call))),
         Err(error) => {
             clear_timers(work, run, None);
             end(work, execution, address, run, error.into());

@@ -42,7 +42,7 @@ pub struct RunAction {
     pub call: u32,
     /// 1, and one more for each time that the host went down while the action ran.
     pub attempt: u32,
-    /// Whether this call is made again because the host went down.
+    /// Whether this call is made again because the host went down: the driver knows, and says so when it makes it.
     pub is_restart: bool,
     /// What the calls before this one used of what is limited for all of them together.
     pub spent: Usage,

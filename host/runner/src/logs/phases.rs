@@ -266,7 +266,7 @@ mod tests {
         let found = logs.phases("execution", "action").unwrap();
         assert_eq!(found.iter().map(|phase| phase.name.as_str()).collect::<Vec<_>>(), [QUEUED, "BUILD"]);
         assert_eq!(found[1].why, Some(("BAD".to_owned(), "it: failed".to_owned())));
-        (0..10_000).for_each(|_| phased.log(Level::Info, "Entering phase INSTALL"));
+        (0..10_000).for_each(|_| phased.log(Level::Info, "Entering phase BUILD"));
         let file = folder.path().join("execution/action.phases");
         assert!(fs::metadata(&file).unwrap().len() <= FILE_BYTES_MAX);
         File::options().append(true).open(&file).unwrap().write_all(b"{\"left\":{").unwrap();

@@ -47,6 +47,7 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
     let members = members(service, context, pipeline, &execution, &build.project).await?;
     let resolved = resolved(action, &execution);
     let sourced = details.iter().rev().filter(|detail| build.action.is_none() && detail.stage_name == "Source");
+    let sourced: Vec<_> = sourced.collect();
     let is_running = reading.state.executions.contains_key(&id);
     let status = status(build, action, is_running);
     let ended = (status != BuildStatus::InProgress).then(|| ended(build, action, &details));
@@ -60,7 +61,12 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
         Some(action) => entered.extend(unsaid(&entered, action, ended.is_some())),
         None => {}
     }
-    let phases = phases(build, &sourced.collect::<Vec<_>>(), action, &entered, status, ended);
+    if !sourced.is_empty() {
+        // What it says of a source that was fetched before is told with the fetching.
+        let is_told = |phase: &Phase| matches!(&phase.ended, Some((_, status)) if status == "SUCCEEDED");
+        entered.retain(|phase| phase.name != "DOWNLOAD_SOURCE" || !is_told(phase));
+    }
+    let phases = phases(build, &sourced, action, &entered, status, ended);
     let uuid = build.id.rsplit(':').next().unwrap_or_default();
     let link = |action: &ActionExecutionDetail| {
         let (pipeline, execution, action) = (&build.pipeline, &build.execution, &action.action_execution_id);
