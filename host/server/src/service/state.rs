@@ -128,7 +128,7 @@ fn stage_state(
     }
 }
 
-/// What is being called has the summary that it told last of how far it is (S200).
+/// What is being called has the summary that it told last of how far it is (S270).
 fn tell_progress(service: &Service, stage: &mut StageState) {
     let tell = |id: &str, status: ActionStatus, summary: &mut Option<String>| {
         if status == ActionStatus::InProgress && summary.is_none() {
