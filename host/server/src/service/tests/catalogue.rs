@@ -84,17 +84,3 @@ pub fn connected() -> Vec<(Description, String)> {
     let source = action_type(Category::Source, Owner::Aws, "CodeStarSourceConnection", [0, 0, 1, 1], settings);
     vec![plugin("pipewright/git", vec![source], 'e')]
 }
-
-/// So many types of one plugin.
-pub fn many(count: u32) -> Vec<(Description, String)> {
-    let of = |number| action_type(Category::Test, Owner::Custom, &format!("T{number:03}"), [0, 0, 0, 0], Vec::new());
-    vec![plugin("team/many", (0..count).map(of).collect(), 'd')]
-}
-
-/// A source that a connection reaches, which cannot be polled.
-pub fn connected() -> Vec<(Description, String)> {
-    let settings = ["ConnectionArn", "FullRepositoryId", "BranchName", "DetectChanges"];
-    let settings = settings.map(|name| setting(name, SettingKind::Text, false)).into();
-    let source = action_type(Category::Source, Owner::Aws, "CodeStarSourceConnection", [0, 0, 1, 1], settings);
-    vec![plugin("pipewright/git", vec![source], 'e')]
-}
