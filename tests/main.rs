@@ -40,6 +40,7 @@ mod run;
 mod secrets;
 mod server;
 mod terminal;
+mod terraform;
 mod tidy;
 mod tls;
 mod tools;
