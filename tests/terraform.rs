@@ -48,9 +48,8 @@ impl Terraform {
             .current_dir(self.home.path().join(folder))
             .env("HOME", self.home.path())
             .env("AWS_SHARED_CREDENTIALS_FILE", self.server.credentials())
-            .envs([("AWS_REGION", "us-east-1"), ("AWS_PAGER", ""), ("AWS_EC2_METADATA_DISABLED", "true")])
+            .envs([("AWS_DEFAULT_REGION", "us-east-1"), ("AWS_PAGER", ""), ("AWS_EC2_METADATA_DISABLED", "true")])
             .envs([("CHECKPOINT_DISABLE", "1"), ("TF_CLI_ARGS", "-no-color"), ("TF_INPUT", "0")])
-            .env("AWS_ENDPOINT_URL", self.server.endpoint())
             .env("TF_VAR_endpoint", self.server.endpoint())
             .output()
             .unwrap();
@@ -79,8 +78,10 @@ impl Terraform {
 
     #[track_caller]
     fn aws(&self, aws: &Path, line: &str) {
-        let (code, said) = self.run(aws, "it", &line.split(' ').collect::<Vec<_>>());
-        assert_eq!(code, Some(0), "{line}: {said}");
+        let endpoint = self.server.endpoint();
+        let line: Vec<&str> = ["--endpoint-url", &endpoint].into_iter().chain(line.split(' ')).collect();
+        let (code, said) = self.run(aws, "it", &line);
+        assert_eq!(code, Some(0), "{line:?}: {said}");
     }
 }
 
@@ -116,7 +117,7 @@ fn what_terraform_applied_it_plans_no_more() {
     for (resource, id) in [
         ("aws_codebuild_project.every", "every"),
         ("aws_codebuild_project.least", "arn:aws:codebuild:us-east-1:000000000000:project/other"),
-        ("aws_codepipeline_custom_action_type.rollout", "Deploy:Rollout:1"),
+        ("aws_codepipeline_custom_action_type.rollout", "Deploy/Rollout/1"),
         ("aws_codepipeline.least", "another"),
         ("aws_codepipeline.every", "every"),
         ("aws_codepipeline_webhook.pushed", "arn:aws:codepipeline:us-east-1:000000000000:webhook:pushed"),

@@ -80,13 +80,12 @@ impl Protocol {
 
     /// The input as a document; no body is an empty one. In the query protocol no operation has an input.
     pub fn read(self, body: &[u8]) -> Result<Value, ApiError> {
-        if body.is_empty() || self == Self::Query {
-            return Ok(Value::Object(serde_json::Map::new()));
-        }
         let document: Value = match self {
+            Self::Query => return Ok(Value::Object(serde_json::Map::new())),
+            _ if body.is_empty() => return Ok(Value::Object(serde_json::Map::new())),
             Self::Json => serde_json::from_slice(body)
                 .map_err(|error| ApiError::serialization(format!("The body is not JSON: {error}")))?,
-            Self::Cbor | Self::Query => read_cbor(body)?,
+            Self::Cbor => read_cbor(body)?,
         };
         match document.is_object() {
             true => Ok(document),
