@@ -133,7 +133,7 @@ impl Service {
     }
 
     /// What the ARN of a service's resource names in this account and region. One without an account is of the caller's own (S7).
-    fn named<'a>(&self, context: &Context, of: &str, arn: &'a str) -> Option<&'a str> {
+    fn of_arn<'a>(&self, context: &Context, of: &str, arn: &'a str) -> Option<&'a str> {
         let mut parts = arn.strip_prefix("arn:aws")?.splitn(5, ':').skip(1);
         let (service, region, account) = (parts.next()?, parts.next()?, parts.next()?);
         let is_own = account.is_empty() || account == context.account_id();

@@ -51,7 +51,7 @@ impl Service {
 
     /// The name of a project or a build, by that or by its ARN.
     pub(super) fn codebuild_named<'a>(&self, context: &Context, kind: &str, named: &'a str) -> &'a str {
-        self.named(context, "codebuild", named).and_then(|name| name.strip_prefix(kind)).unwrap_or(named)
+        self.of_arn(context, "codebuild", named).and_then(|name| name.strip_prefix(kind)).unwrap_or(named)
     }
 }
 

@@ -73,7 +73,7 @@ impl Resource {
 
 async fn resource(service: &Service, context: &Context, arn: &str) -> Result<Resource, ServiceError> {
     let nothing = || ServiceError::not_found(format!("There is no resource {arn} here"));
-    let name = service.named(context, "codepipeline", arn).ok_or_else(nothing)?;
+    let name = service.of_arn(context, "codepipeline", arn).ok_or_else(nothing)?;
     if let Some(webhook) = name.strip_prefix(WEBHOOK) {
         webhooks::tags(service, context, webhook).await?;
         return Ok(Resource::Webhook(webhook.to_owned()));
