@@ -51,7 +51,8 @@ fn the_sdk_for_javascript_drives_a_pipeline_through_its_life() {
     });
 }
 
-/// Terraform itself is to be had from no registry of packages; what its provider sends, and how it reads the answers, is replayed.
+/// Terraform itself is to be had from no registry of packages (`terraform.rs` is for machines that have it): what its provider sends, and how
+/// it reads the answers, is replayed.
 #[test]
 fn what_terraform_plans_twice_is_empty() {
     let Some(python) = tools::python("boto3") else { return };

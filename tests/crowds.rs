@@ -264,12 +264,20 @@ fn whoever_does_not_sign_is_refused_at_every_route() {
             check_unsigned(expected, &format!("{} {target}", row.method), response).await;
         }
         for operation in OPERATIONS {
-            let request = http::Request::post("/")
-                .header("host", "x")
-                .header("content-type", "application/x-amz-json-1.1")
-                .header("content-length", "2")
-                .header("x-amz-target", format!("{}.{}", operation.of.target_prefix, operation.name));
-            let request = request.body(bytes::Bytes::from_static(b"{}")).unwrap();
+            let request = http::Request::post("/").header("host", "x");
+            let (request, body) = match operation.of.target_prefix {
+                Some(prefix) => (
+                    request
+                        .header("content-type", "application/x-amz-json-1.1")
+                        .header("x-amz-target", format!("{prefix}.{}", operation.name)),
+                    "{}".to_owned(),
+                ),
+                None => (
+                    request.header("content-type", "application/x-www-form-urlencoded"),
+                    format!("Action={}&Version=2011-06-15", operation.name),
+                ),
+            };
+            let request = request.header("content-length", body.len()).body(bytes::Bytes::from(body)).unwrap();
             check_unsigned(StatusCode::FORBIDDEN, operation.name, world.client(OPERATOR).await.send(request).await)
                 .await;
         }
@@ -294,8 +302,9 @@ async fn check_unsigned(expected: StatusCode, about: &str, response: http::Respo
     if expected != StatusCode::FORBIDDEN {
         return;
     }
-    let error: Value = serde_json::from_slice(&body).unwrap_or_else(|_| panic!("{about}: {status} {body:?}"));
-    assert_eq!(error["__type"], "MissingAuthenticationTokenException", "{about}");
+    let told = String::from_utf8_lossy(&body);
+    let in_json = r#""__type":"MissingAuthenticationTokenException""#;
+    assert!(told.contains(in_json) || told.contains("<Code>MissingAuthenticationToken</Code>"), "{about}: {told}");
 }
 
 #[test]
@@ -304,7 +313,7 @@ fn every_permission_has_a_name_of_its_own() {
     let mut actions: Vec<&str> = plain.chain(OPERATIONS.iter().map(|row| row.permission)).map(|it| it.action).collect();
     let is_named = |action: &str| {
         let (service, name) = action.split_once(':').unwrap();
-        ["codebuild", "codepipeline", "pipewright"].contains(&service)
+        ["codebuild", "codepipeline", "pipewright", "sts"].contains(&service)
             && name.bytes().all(|byte| byte.is_ascii_alphabetic())
     };
     assert!(actions.iter().all(|action| is_named(action)), "{actions:?}");

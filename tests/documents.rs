@@ -36,6 +36,7 @@ const RUN: &[(&str, &str, By)] = &[
     ("README.md", "pipewright plugin new", By::Here),
     ("docs/accounts.md", "aws codepipeline list-pipelines", By::Here),
     ("docs/export.md", "pipewright export", By::Here),
+    ("docs/from-codepipeline.md", "terraform {", By::Test("terraform.rs", "## Terraform")),
     ("docs/packages.md", "docker login registry.example\npipewright plugin key", By::Test("chain.rs", "## Publish")),
     ("docs/packages.md", "install -d", By::Test("chain.rs", "`policy.toml`:")),
     (

@@ -42,6 +42,7 @@ mod run;
 mod secrets;
 mod server;
 mod terminal;
+mod terraform;
 mod tidy;
 mod tls;
 mod tools;

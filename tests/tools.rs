@@ -46,6 +46,24 @@ pub fn node_modules(package: &str) -> Option<PathBuf> {
     has_it.then_some(modules)
 }
 
+/// Terraform, and a folder of its providers that has AWS's: a registry is never asked for it.
+pub fn terraform() -> Option<(PathBuf, PathBuf)> {
+    let program = find("terraform")?;
+    let configuration = std::env::var_os("TF_CLI_CONFIG_FILE").and_then(|file| std::fs::read_to_string(file).ok());
+    let configuration = configuration.unwrap_or_default();
+    let (_, of_mirror) = configuration.split_once("filesystem_mirror").unwrap_or_default();
+    let named = of_mirror.split_once("path").and_then(|(_, rest)| rest.split('"').nth(1)).map(PathBuf::from);
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    // Where Terraform itself looks.
+    let implied = ["/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins"].map(PathBuf::from);
+    let mut mirrors = named.into_iter().chain([home.join(".terraform.d/plugins")]).chain(implied);
+    let found = mirrors.find(|mirror| mirror.join("registry.terraform.io/hashicorp/aws").is_dir());
+    if found.is_none() {
+        missing("Terraform's provider hashicorp/aws");
+    }
+    Some((program, found?))
+}
+
 pub fn missing(name: &str) {
     let required = std::env::var("PIPEWRIGHT_TESTS_REQUIRE").unwrap_or_default();
     assert!(!required.split_whitespace().any(|required| required == name), "{name} is required and missing");

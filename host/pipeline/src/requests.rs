@@ -8,6 +8,7 @@
 pub mod codebuild;
 mod deploys;
 mod jobs;
+pub mod sts;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -342,7 +343,8 @@ patterns! {
     ACCOUNT = r"[0-9]{12}";
     ALLOWED_ACCOUNT = r"[0-9]{12}|\*";
     LAMBDA_ARN = r"arn:aws(-[\w]+)*:lambda:.+:[0-9]{12}:function:.+";
-    ARN = r"arn:aws(-[\w]+)*:codepipeline:.+:[0-9]{12}:.+";
+    // CodePipeline's own demands an account (S7).
+    ARN = r"arn:aws(-[\w]+)*:codepipeline:.+:([0-9]{12})?:.+";
 }
 
 macro_rules! requests {

@@ -352,7 +352,7 @@ fn the_words_are_aws_own() {
     check::<UntagResourceInput>(
         json!({"resourceArn": "site", "tagKeys": [""]}),
         expect![[
-            r#"ValidationException: 2 validation errors detected: Value at 'resourceArn' failed to satisfy constraint: Member must satisfy regular expression pattern: arn:aws(-[\w]+)*:codepipeline:.+:[0-9]{12}:.+; Value at 'tagKeys' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 128, Member must have length greater than or equal to 1]"#
+            r#"ValidationException: 2 validation errors detected: Value at 'resourceArn' failed to satisfy constraint: Member must satisfy regular expression pattern: arn:aws(-[\w]+)*:codepipeline:.+:([0-9]{12})?:.+; Value at 'tagKeys' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 128, Member must have length greater than or equal to 1]"#
         ]],
     );
     check::<ListPipelinesInput>(

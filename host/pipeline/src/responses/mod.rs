@@ -12,6 +12,7 @@ mod jobs;
 mod pipelines;
 mod rules;
 mod state;
+mod sts;
 mod time;
 mod webhooks;
 
@@ -25,6 +26,7 @@ pub use jobs::*;
 pub use pipelines::*;
 pub use rules::*;
 pub use state::*;
+pub use sts::*;
 pub use time::Time;
 pub use webhooks::*;
 

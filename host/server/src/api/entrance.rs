@@ -67,30 +67,33 @@ impl<S: Sync> FromRequestParts<S> for Call {
 }
 
 impl Api {
-    /// Lets a request in: its key is known before its body is read, its signature is right, it may do what it asks for, and its
-    /// account has room for one more answer. The last is to be held until the answer is written. `asked` is the service that the
-    /// request is signed for, and the request's id and way.
-    pub(super) async fn enter(
-        self: &Arc<Self>,
-        parts: &Parts,
-        body: Body,
-        permission: &Permission,
-        asked: (&Dialect, String, Source),
-        answer: Answer,
-    ) -> Result<(Call, Bytes, Taken), ApiError> {
-        // A stranger's body is not kept in memory.
+    /// The body of a request whose key is known: a stranger's is not kept in memory.
+    pub(super) async fn body(&self, parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
         if let Err(error) = self.recognize(parts) {
             discard(body).await;
             return Err(error.into());
         }
-        let body = read(body).await?;
-        let call = self.authenticate(parts, &body, asked)?;
+        read(body).await
+    }
+
+    /// Lets a request in: its signature is right, it may do what it asks for, and its account has room for one more answer. The
+    /// last is to be held until the answer is written. `asked` is the service that the request is signed for, and the request's
+    /// id and way.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: &[u8],
+        permission: &Permission,
+        asked: (&Dialect, String, Source),
+        answer: Answer,
+    ) -> Result<(Call, Taken), ApiError> {
+        let call = self.authenticate(parts, body, asked)?;
         if let Some(peer) = parts.extensions.get::<Arc<Peer>>() {
             peer.recognize(call.context.account)?;
         }
         call.may(permission)?;
         let taken = self.shares.answer(call.context.account, answer)?;
-        Ok((call, body, taken))
+        Ok((call, taken))
     }
 
     /// Whether the key that a request names is one of this host's.

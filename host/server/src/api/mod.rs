@@ -1,4 +1,4 @@
-//! The API: CodePipeline's own operations and CodeBuild's, and beside them, over plain HTTP, what they have no word for.
+//! The API: CodePipeline's own operations, CodeBuild's and STS's one, and beside them, over plain HTTP, what they have no word for.
 //!
 //! Owns the way of a request from its bytes to one function of the service, and back. Must not know how anything is done, nor
 //! what the driver, the store or a plugin is made of.
@@ -11,9 +11,11 @@ mod operations;
 mod paced;
 mod permission;
 mod plain;
+mod query;
 mod s3;
 mod shares;
 mod wire;
+mod xml;
 
 use std::sync::Arc;
 
@@ -64,30 +66,40 @@ impl Api {
     }
 }
 
-/// An operation of one of the services, in either protocol.
+/// An operation of one of the services, in one of the protocols.
 async fn operation(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
     let began = clock::monotonic();
     let request_id = request_id();
     let (parts, body) = request.into_parts();
     let protocol = Protocol::of(&parts);
     let wants_problems = parts.headers.contains_key(PROBLEMS);
-    let row = protocol.operation(&parts).and_then(|(of, name)| operations::find(of, name));
-    let (name, of) = row.as_ref().map_or(("unknown", &CODEPIPELINE), |row| (row.name, row.of));
-    let span = tracing::debug_span!("request", operation = name, request_id);
+    let find = |body: &[u8]| protocol.operation(&parts, body).and_then(|(of, name)| operations::find(of, name));
+    // Only the query protocol has the name in the body.
+    let mut row = (protocol != Protocol::Query).then(|| find(b""));
+    let span = tracing::debug_span!("request", operation = tracing::field::Empty, request_id);
     let mut held = None;
     let result = async {
         if parts.method != axum::http::Method::POST {
             return Err(ApiError::unknown_operation(&format!("{} {}", parts.method, parts.uri.path())));
         }
-        let row = row?;
+        if let Some(row) = &row {
+            row.clone()?;
+        }
         protocol.check_headers(&parts)?;
+        let body = api.body(&parts, body).await?;
+        let row = row.get_or_insert_with(|| find(&body)).clone()?;
+        tracing::Span::current().record("operation", row.name);
         let asked = (row.of, request_id.clone(), Source::Api);
-        let (call, body, taken) = api.enter(&parts, body, &row.permission, asked, Answer::Document).await?;
+        let (call, taken) = api.enter(&parts, &body, &row.permission, asked, Answer::Document)?;
         held = Some(taken);
         (row.run)(call, protocol.read(&body)?, protocol).await
     }
     .instrument(span)
     .await;
+    let (name, of) = match row {
+        Some(Ok(row)) => (row.name, row.of),
+        _ => ("unknown", protocol.first_dialect()),
+    };
     let result = result.map_err(|error: ApiError| ApiError { code: of.code(error.code), ..error });
     let result = result.map_err(|error| if wants_problems { error } else { error.without_problems() });
     api.metrics.request(name, result.as_ref().err().map(|error| error.code), began.elapsed());

@@ -15,8 +15,8 @@ use super::permission::{Permission, Resource};
 use super::wire::Protocol;
 use crate::service::pipelines::Document;
 use crate::service::{
-    action_types, actions, builds, custom_types, deploys, executions, jobs, partner_jobs, pipelines, projects, rules,
-    state, tags, webhooks,
+    action_types, actions, builds, custom_types, deploys, executions, identity, jobs, partner_jobs, pipelines,
+    projects, rules, state, tags, webhooks,
 };
 
 /// A service of AWS that is spoken here: how it is called, and how it calls its errors.
@@ -24,8 +24,8 @@ use crate::service::{
 pub struct Dialect {
     /// In signatures, and before the names of permissions.
     pub name: &'static str,
-    /// Before the name of an operation, in both protocols.
-    pub target_prefix: &'static str,
+    /// Before the name of an operation, in JSON and in CBOR; none where the query protocol is spoken.
+    pub target_prefix: Option<&'static str>,
     /// Its own names for what others call differently.
     errors: &'static [(&'static str, &'static str)],
 }
@@ -38,11 +38,11 @@ impl Dialect {
 }
 
 pub static CODEPIPELINE: Dialect =
-    Dialect { name: "codepipeline", target_prefix: "CodePipeline_20150709", errors: &[] };
+    Dialect { name: "codepipeline", target_prefix: Some("CodePipeline_20150709"), errors: &[] };
 
 pub static CODEBUILD: Dialect = Dialect {
     name: "codebuild",
-    target_prefix: "CodeBuild_20161006",
+    target_prefix: Some("CodeBuild_20161006"),
     errors: &[
         ("ValidationException", "InvalidInputException"),
         ("InvalidNextTokenException", "InvalidInputException"),
@@ -50,7 +50,23 @@ pub static CODEBUILD: Dialect = Dialect {
     ],
 };
 
-pub static DIALECTS: &[&Dialect] = &[&CODEPIPELINE, &CODEBUILD];
+/// The errors are those that all services of the query protocol have (AWS Security Token Service API Reference, "Common Errors").
+pub static STS: Dialect = Dialect {
+    name: "sts",
+    target_prefix: None,
+    errors: &[
+        ("AccessDeniedException", "AccessDenied"),
+        ("IncompleteSignatureException", "IncompleteSignature"),
+        ("InvalidSignatureException", "SignatureDoesNotMatch"),
+        ("MissingAuthenticationTokenException", "MissingAuthenticationToken"),
+        ("ServiceUnavailableException", "ServiceUnavailable"),
+        ("ThrottlingException", "Throttling"),
+        ("UnknownOperationException", "InvalidAction"),
+        ("UnrecognizedClientException", "InvalidClientTokenId"),
+    ],
+};
+
+pub static DIALECTS: &[&Dialect] = &[&CODEPIPELINE, &CODEBUILD, &STS];
 
 pub struct Operation {
     pub of: &'static Dialect,
@@ -70,7 +86,7 @@ macro_rules! operations {
             },
             run: |call, document, protocol| async move {
                 let output = $function(call.service(), call.context(), read(&document)?).await?;
-                write(protocol, &output)
+                write(protocol, stringify!($name), &call, &output)
             }.boxed(),
         }),*),*];
     };
@@ -135,6 +151,9 @@ operations! {
         ListBuilds on Account => builds::list,
         ListBuildsForProject on Project => builds::list_for_project,
     }
+    STS "sts" {
+        GetCallerIdentity on Account => identity::get,
+    }
 }
 
 pub fn find(of: &Dialect, name: &str) -> Result<&'static Operation, ApiError> {
@@ -164,10 +183,10 @@ fn read<T: Input>(document: &Value) -> Result<T, ApiError> {
     T::read(document)
 }
 
-fn write<T: Serialize + 'static>(protocol: Protocol, output: &T) -> Result<Bytes, ApiError> {
+fn write<T: Serialize + 'static>(protocol: Protocol, name: &str, call: &Call, output: &T) -> Result<Bytes, ApiError> {
     // An operation that has no output answers with an empty body (S2).
     let has_none = (output as &dyn std::any::Any).is::<()>();
-    protocol.write((!has_none).then_some(output))
+    protocol.write(name, &call.context().cause.request, (!has_none).then_some(output))
 }
 
 #[cfg(test)]
@@ -186,12 +205,17 @@ mod tests {
             (&CODEPIPELINE, requests::REQUESTS),
             (&CODEPIPELINE, requests::JOB_REQUESTS),
             (&CODEBUILD, requests::codebuild::REQUESTS),
+            (&STS, requests::sts::REQUESTS),
         ];
         for (of, request) in requests.iter().flat_map(|(of, rows)| rows.iter().map(move |row| (of, row))) {
             assert!(find(of, request.operation).is_ok(), "{}", request.operation);
         }
-        for (of, name) in [(&CODEPIPELINE, "DropPipeline"), (&CODEPIPELINE, "StartBuild"), (&CODEBUILD, "GetPipeline")]
-        {
+        for (of, name) in [
+            (&CODEPIPELINE, "DropPipeline"),
+            (&CODEPIPELINE, "StartBuild"),
+            (&CODEBUILD, "GetPipeline"),
+            (&STS, "AssumeRole"),
+        ] {
             assert!(find(of, name).is_err_and(|error| error.code == "UnknownOperationException"), "{name}");
         }
     }

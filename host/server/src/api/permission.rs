@@ -22,7 +22,7 @@ pub enum Resource {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permission {
-    /// `codepipeline:` and an operation of CodePipeline, `codebuild:` and one of CodeBuild, or `pipewright:` and what they have no word for.
+    /// `codepipeline:`, `codebuild:` or `sts:` and an operation of that service, or `pipewright:` and what they have no word for.
     pub action: &'static str,
     pub resource: Resource,
 }

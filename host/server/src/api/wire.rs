@@ -1,4 +1,4 @@
-//! How an operation is spoken: awsJson1_1 and Smithy rpc-v2-cbor.
+//! How an operation is spoken: awsJson1_1, Smithy rpc-v2-cbor, and the query protocol.
 //!
 //! Owns reading a request down to the operation's name and a JSON document, and writing an output or an error. Must not
 //! know any operation.
@@ -10,8 +10,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::ApiError;
-use super::operations::{DIALECTS, Dialect};
+use super::operations::{CODEPIPELINE, DIALECTS, Dialect, STS};
+use super::query;
 
+/// Where JSON names the operation.
+const TARGET: &str = "x-amz-target";
 const JSON: &str = "application/x-amz-json-1.1";
 const CBOR: &str = "application/cbor";
 const PROTOCOL: &str = "rpc-v2-cbor";
@@ -22,43 +25,52 @@ const CBOR_DEPTH_MAX: usize = 64;
 pub enum Protocol {
     Json,
     Cbor,
+    Query,
 }
 
 impl Protocol {
-    /// By the path: rpc-v2-cbor has one of its own.
+    /// rpc-v2-cbor has a path of its own, and a form is what the query protocol sends; JSON names its operation in a header.
     pub fn of(parts: &Parts) -> Self {
-        match parts.uri.path().starts_with("/service/") {
-            true => Self::Cbor,
-            false => Self::Json,
+        if parts.uri.path().starts_with("/service/") {
+            Self::Cbor
+        } else if has(parts, "content-type", query::FORM) && !parts.headers.contains_key(TARGET) {
+            Self::Query
+        } else {
+            Self::Json
+        }
+    }
+
+    /// By whose names errors are called where nobody knows which service was asked.
+    pub fn first_dialect(self) -> &'static Dialect {
+        match self {
+            Self::Json | Self::Cbor => &CODEPIPELINE,
+            Self::Query => &STS,
         }
     }
 
     /// The service that is asked and the operation's name, without a check that there is such an operation.
-    pub fn operation(self, parts: &Parts) -> Result<(&'static Dialect, &str), ApiError> {
+    pub fn operation<'a>(self, parts: &'a Parts, body: &'a [u8]) -> Result<(&'static Dialect, &'a str), ApiError> {
         let (asked, between) = match self {
             Self::Json => {
-                let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+                let target = parts.headers.get(TARGET).and_then(|value| value.to_str().ok());
                 (target.unwrap_or_default(), ".")
             }
             Self::Cbor => (parts.uri.path(), "/operation/"),
+            Self::Query => return query::operation(body),
         };
         let of = |dialect: &&'static Dialect| {
             let rest = asked.strip_prefix(if self == Self::Cbor { "/service/" } else { "" })?;
-            Some((*dialect, rest.strip_prefix(dialect.target_prefix)?.strip_prefix(between)?))
+            Some((*dialect, rest.strip_prefix(dialect.target_prefix?)?.strip_prefix(between)?))
         };
         DIALECTS.iter().find_map(of).ok_or_else(|| ApiError::unknown_operation(asked))
     }
 
     pub fn check_headers(self, parts: &Parts) -> Result<(), ApiError> {
-        let has = |name: &str, wanted: &str| {
-            let value = parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            value.split(';').next().is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
-        };
         match self {
-            Self::Json if !has("content-type", JSON) => {
+            Self::Json if !has(parts, "content-type", JSON) => {
                 Err(ApiError::serialization(format!("The content type must be {JSON}")))
             }
-            Self::Cbor if !has("content-type", CBOR) || !has("smithy-protocol", PROTOCOL) => {
+            Self::Cbor if !has(parts, "content-type", CBOR) || !has(parts, "smithy-protocol", PROTOCOL) => {
                 let message = format!("The headers must be content-type: {CBOR} and smithy-protocol: {PROTOCOL}");
                 Err(ApiError::serialization(message))
             }
@@ -66,12 +78,11 @@ impl Protocol {
         }
     }
 
-    /// The input as a document; no body is an empty one.
+    /// The input as a document; no body is an empty one. In the query protocol no operation has an input.
     pub fn read(self, body: &[u8]) -> Result<Value, ApiError> {
-        if body.is_empty() {
-            return Ok(Value::Object(serde_json::Map::new()));
-        }
         let document: Value = match self {
+            Self::Query => return Ok(Value::Object(serde_json::Map::new())),
+            _ if body.is_empty() => return Ok(Value::Object(serde_json::Map::new())),
             Self::Json => serde_json::from_slice(body)
                 .map_err(|error| ApiError::serialization(format!("The body is not JSON: {error}")))?,
             Self::Cbor => read_cbor(body)?,
@@ -82,10 +93,14 @@ impl Protocol {
         }
     }
 
-    /// `None` is the output of an operation that has none.
-    pub fn write<T: Serialize>(self, output: Option<&T>) -> Result<Bytes, ApiError> {
+    /// What an operation answers to a request, by its name and the request's id. `None` is the output of one that has none.
+    pub fn write<T: Serialize>(self, name: &str, request_id: &str, output: Option<&T>) -> Result<Bytes, ApiError> {
         let Some(output) = output else { return Ok(Bytes::new()) };
         match self {
+            Self::Query => {
+                let output = serde_json::to_value(output).map_err(|error| ApiError::internal(&error))?;
+                Ok(query::output(name, request_id, &output))
+            }
             Self::Json => serde_json::to_vec(output).map(Bytes::from).map_err(|error| ApiError::internal(&error)),
             Self::Cbor => {
                 let mut bytes = Vec::new();
@@ -98,7 +113,7 @@ impl Protocol {
     pub fn respond(self, request_id: &str, result: Result<Bytes, ApiError>) -> Response<Body> {
         let (status, body) = match result {
             Ok(body) => (axum::http::StatusCode::OK, body),
-            Err(error) => (error.status, self.error_body(&error)),
+            Err(error) => (error.status, self.error_body(request_id, &error)),
         };
         let empty = body.is_empty();
         let mut response = Response::new(Body::from(body));
@@ -107,9 +122,10 @@ impl Protocol {
         let content_type = match self {
             Self::Json => JSON,
             Self::Cbor => CBOR,
+            Self::Query => query::TYPE,
         };
         // rpc-v2-cbor forbids the content type of an output that there is not.
-        if self == Self::Json || !empty {
+        if self != Self::Cbor || !empty {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         if self == Self::Cbor {
@@ -121,10 +137,19 @@ impl Protocol {
         response
     }
 
-    fn error_body(self, error: &ApiError) -> Bytes {
+    fn error_body(self, request_id: &str, error: &ApiError) -> Bytes {
+        if self == Self::Query {
+            return query::error(request_id, error);
+        }
         let body = ErrorBody { code: error.code, message: &error.message, problems: &error.problems };
-        self.write(Some(&body)).unwrap_or_default()
+        self.write("", request_id, Some(&body)).unwrap_or_default()
     }
+}
+
+/// Whether a header has this value, whatever parameters follow.
+fn has(parts: &Parts, name: &str, wanted: &str) -> bool {
+    let value = parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
 }
 
 #[derive(Serialize)]
@@ -240,8 +265,8 @@ mod tests {
     #[test]
     fn an_output_that_there_is_not_is_an_empty_body() {
         for protocol in [Protocol::Json, Protocol::Cbor] {
-            assert!(protocol.write(None::<&()>).unwrap().is_empty());
-            assert!(!protocol.write(Some(&json!({}))).unwrap().is_empty());
+            assert!(protocol.write("", "", None::<&()>).unwrap().is_empty());
+            assert!(!protocol.write("", "", Some(&json!({}))).unwrap().is_empty());
         }
     }
 }

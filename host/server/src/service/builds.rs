@@ -313,7 +313,7 @@ pub async fn start(
 }
 
 pub async fn stop(service: &Service, context: &Context, input: StopBuildInput) -> Result<BuildOutput, ServiceError> {
-    let id = input.id.strip_prefix(&service.codebuild_arn(context, "build/")).unwrap_or(&input.id);
+    let id = service.codebuild_named(context, "build/", &input.id);
     let known = service.builds().all(context.account).await?;
     let missing = || ServiceError::not_found(format!("Build cannot be found: {}", input.id));
     let mut build = known.into_iter().find(|build| build.id == id).ok_or_else(missing)?;
@@ -344,10 +344,9 @@ pub async fn batch_get(
 ) -> Result<BatchGetBuildsOutput, ServiceError> {
     let known = service.builds().all(context.account).await?;
     let known: HashMap<&str, &Build> = known.iter().map(|build| (build.id.as_str(), build)).collect();
-    let prefix = service.codebuild_arn(context, "build/");
     let mut output = BatchGetBuildsOutput { builds: Vec::new(), builds_not_found: Vec::new() };
     for named in input.ids {
-        let found = match known.get(named.strip_prefix(&prefix).unwrap_or(&named)) {
+        let found = match known.get(service.codebuild_named(context, "build/", &named)) {
             Some(build) => shown::build(service, context, build).await?,
             None => None,
         };

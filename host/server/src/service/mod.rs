@@ -18,6 +18,7 @@ pub mod events;
 pub mod executions;
 pub mod functions;
 pub mod host;
+pub mod identity;
 pub mod job_artifacts;
 pub mod jobs;
 pub mod logs;
@@ -134,6 +135,14 @@ impl Service {
 
     fn token(&self, context: &Context, list: &str, after: &[u8]) -> String {
         self.pages.token(&format!("{} {list}", context.account), after)
+    }
+
+    /// What the ARN of a service's resource names in this account and region. One without an account is of the caller's own (S7).
+    fn of_arn<'a>(&self, context: &Context, of: &str, arn: &'a str) -> Option<&'a str> {
+        let mut parts = arn.strip_prefix("arn:aws")?.splitn(5, ':').skip(1);
+        let (service, region, account) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_own = account.is_empty() || account == context.account_id();
+        parts.next().filter(|_| service == of && region == self.region() && is_own)
     }
 
     fn arn(&self, context: &Context, pipeline: &str) -> String {

@@ -46,7 +46,12 @@ impl Service {
     }
 
     fn project_name<'a>(&self, context: &Context, named: &'a str) -> &'a str {
-        named.strip_prefix(&self.codebuild_arn(context, "project/")).unwrap_or(named)
+        self.codebuild_named(context, "project/", named)
+    }
+
+    /// The name of a project or a build, by that or by its ARN.
+    pub(super) fn codebuild_named<'a>(&self, context: &Context, kind: &str, named: &'a str) -> &'a str {
+        self.of_arn(context, "codebuild", named).and_then(|name| name.strip_prefix(kind)).unwrap_or(named)
     }
 }
 

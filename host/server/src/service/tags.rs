@@ -72,12 +72,8 @@ impl Resource {
 }
 
 async fn resource(service: &Service, context: &Context, arn: &str) -> Result<Resource, ServiceError> {
-    let mut parts = arn.splitn(6, ':').skip(3);
-    let (region, account, name) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
     let nothing = || ServiceError::not_found(format!("There is no resource {arn} here"));
-    if region != Some(service.region()) || account != Some(&context.account_id()) {
-        return Err(nothing());
-    }
+    let name = service.of_arn(context, "codepipeline", arn).ok_or_else(nothing)?;
     if let Some(webhook) = name.strip_prefix(WEBHOOK) {
         webhooks::tags(service, context, webhook).await?;
         return Ok(Resource::Webhook(webhook.to_owned()));

@@ -144,8 +144,9 @@ async fn enter(
     let span = tracing::debug_span!("request", operation = permission.action);
     async {
         let (mut parts, body) = request.into_parts();
-        let (call, body, taken) =
-            api.enter(&parts, body, permission, (&CODEPIPELINE, request_id(), Source::Http), row.answer).await?;
+        let body = api.body(&parts, body).await?;
+        let asked = (&CODEPIPELINE, request_id(), Source::Http);
+        let (call, taken) = api.enter(&parts, &body, permission, asked, row.answer)?;
         check_query(row, &parts.uri)?;
         parts.extensions.insert(call);
         let response = next.run(Request::from_parts(parts, Body::from(body))).await;

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use pipewright_aws::auth::AuthError;
 
 use super::super::error::ApiError;
-use super::xml;
+use super::super::xml;
 use crate::service::ServiceError;
 use crate::service::job_artifacts::UploadError;
 

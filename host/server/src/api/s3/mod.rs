@@ -7,7 +7,6 @@ mod checksums;
 mod chunks;
 mod error;
 mod incoming;
-mod xml;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use pipewright_base::clock;
 use super::Api;
 use super::paced::{self, OfFile};
 use super::shares::Answer;
+use super::xml;
 use crate::connections::{Peer, held};
 use crate::service::job_artifacts::{self, Object, Part, Session};
 use error::S3Error;

@@ -49,6 +49,9 @@ fn a_project_is_read_back_as_it_was_made() {
         (&created["queuedTimeoutInMinutes"], &created["badge"]),
         (&json!(480), &json!({ "badgeEnabled": false }))
     );
+    // One without an account is the caller's own (S7).
+    let whose = "arn:aws:codebuild:us-east-1::project/site";
+    assert_eq!(world.ok(A, projects::batch_get, json!({ "names": [whose] }))["projects"][0]["name"], "site");
     let got = world.ok(A, projects::batch_get, json!({ "names": ["site", created["arn"], "other"] }));
     assert_eq!(got["projects"], json!([created, created]));
     assert_eq!(got["projectsNotFound"], json!(["other"]));

@@ -92,4 +92,9 @@ fn a_resource_is_a_pipeline_of_the_account_and_region() {
         refused(&elsewhere, &format!("ResourceNotFoundException: There is no resource {elsewhere} here"));
     }
     assert_eq!(world.ok(B, tags::list, json!({ "resourceArn": arn(B, "site") }))["tags"], json!([]));
+    // Without an account it is the caller's own (S7).
+    let whose = arn(B, "site").replace("111111111111", "");
+    world.ok(B, tags::tag, of(&whose, "tags", json!([tag("team", "web")])));
+    assert_eq!(world.ok(B, tags::list, json!({ "resourceArn": whose }))["tags"], json!([tag("team", "web")]));
+    refused(&whose, missing);
 }

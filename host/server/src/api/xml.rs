@@ -1,4 +1,4 @@
-//! The little XML that S3's clients speak.
+//! The little XML that clients of S3 and of the query protocol speak.
 //!
 //! Owns its form. Must not know what a document is for.
 
@@ -8,14 +8,18 @@ pub const TYPE: &str = "application/xml";
 
 /// A document of one level.
 pub fn document(name: &str, members: &[(&str, &str)]) -> String {
+    let members = self::members(members);
+    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{name}>{members}</{name}>")
+}
+
+/// Elements side by side, of text alone.
+pub fn members(members: &[(&str, &str)]) -> String {
     let escaped = |text: &str| {
         let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         // What no XML document can have.
         text.replace(|c: char| !is_printable(c), "\u{fffd}")
     };
-    let members = members.iter().map(|(name, text)| format!("<{name}>{}</{name}>", escaped(text)));
-    let members: String = members.collect();
-    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{name}>{members}</{name}>")
+    members.iter().map(|(name, text)| format!("<{name}>{}</{name}>", escaped(text))).collect()
 }
 
 /// The parts that a CompleteMultipartUpload lists: number and ETag of each. None where it is no such list.
