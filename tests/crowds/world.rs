@@ -246,7 +246,7 @@ impl Client<'_> {
     pub async fn call(&mut self, operation: &str, input: &Value) -> Value {
         let body = input.to_string();
         let of = OPERATIONS.iter().find(|row| row.name == operation).unwrap().of;
-        let target = format!("{}.{operation}", of.target_prefix);
+        let target = format!("{}.{operation}", of.target_prefix.expect("an operation that a header names"));
         let length = body.len().to_string();
         let headers =
             [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &*target), ("content-length", &*length)];

@@ -197,9 +197,12 @@ fn queued(phases: &mut Vec<Phase>) {
 mod tests {
     use super::*;
 
+    /// A phase, when it began, and when and how it ended.
+    type Expected<'a> = (&'a str, u64, Option<(u64, &'a str)>);
+
     /// What a build said at which moment; `run` is the beginning of its first program.
     #[track_caller]
-    fn check(said: &[(u64, &str)], expected: &[(&str, u64, Option<(u64, &str)>)]) {
+    fn check(said: &[(u64, &str)], expected: &[Expected<'_>]) {
         let lines = said.iter().filter_map(|(moment, said)| {
             let mut line = match *said {
                 "wait" => Line::entered(QUEUED),
