@@ -43,7 +43,7 @@ fn every_promise_is_shown_by_a_test() {
 fn is_test(file: &str, name: &str) -> bool {
     let lines: Vec<&str> = file.lines().map(str::trim_start).collect();
     let of_it = |line: &&str| line.split_once("fn ").is_some_and(|(_, rest)| rest.split('(').next() == Some(name));
-    let Some(at) = lines.iter().position(|line| of_it(line)) else { return false };
+    let Some(at) = lines.iter().position(of_it) else { return false };
     let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
     above.clone().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
 }
