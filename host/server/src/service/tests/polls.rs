@@ -170,7 +170,7 @@ fn the_pipelines_that_are_looked_at_are_those_whose_sources_say_so() {
     let polled = || world.run(world.service.host.driver.polled(A)).unwrap();
     assert_eq!(polled(), [world.aggregate(A, "polled")]);
     let mut changed = pipeline("pushed");
-    changed["stages"][0]["actions"][0]["configuration"]["PollForSourceChanges"] = json!("TRUE");
+    changed["stages"][0]["actions"][0]["configuration"]["PollForSourceChanges"] = json!("true");
     let updated = world.ok(A, pipelines::update, json!({ "pipeline": changed }));
     assert_eq!(text(&updated["pipeline"]["name"]), "pushed");
     assert_eq!(polled().len(), 2);
