@@ -166,7 +166,7 @@ fn an_upgrade_that_serves_more_waits_for_consent() {
     // Or at once.
     world.write("even-more.wasm", offering("Git", NAME, "1.3.0", "1", &["clock"]));
     let upgraded = world.run(&["upgrade", NAME, "even-more.wasm", "--yes"]).succeeded();
-    assert!(upgraded.contains("clock") && upgraded.contains("1.3.0 takes the place of 1.2.0"), "{upgraded}");
+    assert!(upgraded.contains("the time of day") && upgraded.contains("1.3.0 takes the place of 1.2.0"), "{upgraded}");
     assert!(world.run(&["verify"]).succeeded().contains("1 of 1"));
 }
 
