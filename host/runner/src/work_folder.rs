@@ -87,6 +87,10 @@ pub(crate) fn empty_all(work: &Path) {
     let removed = match std::fs::read_dir(work) {
         Ok(mut entries) => entries.try_for_each(|entry| {
             let folder = entry?.path();
+            // What only waited for its turn is known by its folder until it is called again, which empties it.
+            if waited(&folder) {
+                return Ok(());
+            }
             remove_tree(&folder).unwrap_or_else(|error| {
                 tracing::warn!("{} is left over, and cannot be removed: {error}", folder.display())
             });
