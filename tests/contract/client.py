@@ -37,6 +37,12 @@ class Report:
             self.defects.append(defect)
         return holds
 
+    def tell(self):
+        """Prints what was found; of each defect its beginning, for an answer may be in it."""
+        print(f"{self.checks} checks, {len(self.defects)} defects")
+        for defect in self.defects:
+            print(f"- {defect[:1000]}")
+
     def coverage(self, offered):
         """Every operation has succeeded with all of its members, and with no more than it must have."""
         for name in offered:

@@ -144,9 +144,7 @@ def run():
         main.broken_inputs(client, offered, INVALID)
         story.delete()
     report.coverage(offered)
-    print(f"{report.checks} checks, {len(report.defects)} defects")
-    for defect in report.defects:
-        print(f"- {defect[:1000]}")
+    report.tell()
     return 1 if report.defects else 0
 
 

@@ -47,9 +47,7 @@ def main():
             story.delete()
         report.coverage(offered)
     finally:
-        print(f"{report.checks} checks, {len(report.defects)} defects")
-        for defect in report.defects:
-            print(f"- {defect}")
+        report.tell()
     return 1 if report.defects else 0
 
 

@@ -66,9 +66,7 @@ def main():
     ]:
         told = refused(client_of(**asked), "GetCallerIdentity")
         report.check(told == (code, 403), f"{asked} is answered with {told}, not {code}")
-    print(f"{report.checks} checks, {len(report.defects)} defects")
-    for defect in report.defects:
-        print(f"- {defect}")
+    report.tell()
     return 1 if report.defects else 0
 
 
