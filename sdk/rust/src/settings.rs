@@ -148,8 +148,8 @@ pub fn read<T: SettingValue>(values: &[NamedValue], name: &str, default: Option<
 
 /// Tells all that is wrong at once, for each costs its reader an execution; for the derive.
 #[doc(hidden)]
-pub fn all_read(wrong: impl IntoIterator<Item = Option<Failure>>) -> Result<()> {
-    let messages: Vec<String> = wrong.into_iter().flatten().map(|failure| failure.message).collect();
+pub fn all_read<'a>(wrong: impl IntoIterator<Item = Option<&'a Failure>>) -> Result<()> {
+    let messages: Vec<&str> = wrong.into_iter().flatten().map(|failure| failure.message.as_str()).collect();
     if messages.is_empty() { Ok(()) } else { Err(Failure::configuration(messages.join("\n"))) }
 }
 

@@ -87,9 +87,10 @@ fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
             }
 
             fn read(values: &[::pipewright_sdk::NamedValue]) -> ::pipewright_sdk::Result<Self> {
+                let (#(#idents,)*) = (#(#read,)*);
                 // All that is wrong, before the first of it ends this.
-                ::pipewright_sdk::settings::all_read([#(#read.err()),*])?;
-                ::core::result::Result::Ok(Self { #(#idents: #read?),* })
+                ::pipewright_sdk::settings::all_read([#(#idents.as_ref().err()),*])?;
+                ::core::result::Result::Ok(Self { #(#idents: #idents?),* })
             }
         }
     })
