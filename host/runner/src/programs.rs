@@ -201,7 +201,7 @@ pub trait Behalf: Send + 'static {
     /// It is among those who wait, or does not come to that soon.
     fn has_asked(&self) {}
 
-    /// It does nothing any more but wait for its turn.
+    /// It does nothing any more but wait for its turn, which has not come at once; told again while it waits.
     fn waits(&self) {}
 
     /// It is its turn.
@@ -282,8 +282,8 @@ impl Programs {
         job.limits.output_bytes_max = job.limits.output_bytes_max.saturating_sub(written);
         let asked = self.places.ask(behalf.claim());
         behalf.has_asked();
-        behalf.waits();
         let tell = |before| {
+            behalf.waits();
             started.progress(&format!("waits for its turn to run `{}`: {}", started.job.in_short(), in_queue(before)));
         };
         let place = asked.come(tell).await;

@@ -22,20 +22,26 @@ pub(crate) fn waited(folder: &Path) -> bool {
 pub(crate) struct WorkFolder {
     pub(crate) path: PathBuf,
     is_removed: AtomicBool,
+    /// Whether it is noted that the action waits.
+    waits: AtomicBool,
 }
 
 impl WorkFolder {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, is_removed: AtomicBool::new(false) }
+        Self { path, is_removed: AtomicBool::new(false), waits: AtomicBool::new(false) }
     }
 
     /// From now on the action waits for its turn. What cannot be noted must not fail it.
     pub(crate) fn wait(&self) {
-        self.note(fs::create_dir_all(&self.path).and_then(|()| fs::write(self.path.join(WAITS), "")));
+        if !self.waits.swap(true, Relaxed) {
+            self.note(fs::create_dir_all(&self.path).and_then(|()| fs::write(self.path.join(WAITS), "")));
+        }
     }
 
     pub(crate) fn go_on(&self) {
-        self.note(fs::remove_file(self.path.join(WAITS)));
+        if self.waits.swap(false, Relaxed) {
+            self.note(fs::remove_file(self.path.join(WAITS)));
+        }
     }
 
     fn note(&self, noted: io::Result<()>) {
@@ -84,7 +90,7 @@ impl WorkFolder {
 /// Removes the folders of all actions, while none runs: those over which a host was killed, and what could not be removed then. What
 /// cannot be removed now is told, and keeps nothing else from going. Blocks.
 pub(crate) fn empty_all(work: &Path) {
-    let removed = match std::fs::read_dir(work) {
+    let removed = match fs::read_dir(work) {
         Ok(mut entries) => entries.try_for_each(|entry| {
             let folder = entry?.path();
             // What only waited for its turn is known by its folder until it is called again, which empties it.

@@ -37,9 +37,10 @@ impl ActionBuild {
     /// Until it has ended, or somebody stops it: then what runs of it is dropped, and so ended.
     pub async fn carry_out(self, folder: &WorkFolder, calls: impl Future<Output = Report>) -> Report {
         let in_turn = async {
-            let tell =
-                |before| self.log.progress(None, &format!("waits for builds of its project: {}", in_queue(before)));
-            folder.wait();
+            let tell = |before| {
+                folder.wait();
+                self.log.progress(None, &format!("waits for builds of its project: {}", in_queue(before)));
+            };
             let _turn = self.stopping.turn(self.claim, &self.project, self.waits.at_once_max, tell).await;
             folder.go_on();
             calls.await
