@@ -71,8 +71,10 @@ impl fmt::Debug for Forms {
 /// What it means that the automaton is in a state.
 #[derive(Clone, Copy, Debug, Default)]
 struct Node {
-    /// So many bytes that were read last may be the beginning of a form.
+    /// So many bytes that were read last are the beginning of a form, or all of it.
     depth: usize,
+    /// So many are the beginning of one that goes on.
+    open: usize,
     /// So many are the longest form that ends here; 0 where none does.
     form: usize,
     /// The same of those forms that may have separators in them.
@@ -163,7 +165,7 @@ impl Forms {
         // It fails where the forms have 2^31 bytes together; their values would not fit into a request.
         let automaton = NFA::builder().prefilter(false).build(forms()).expect("secrets of less than a gigabyte");
         let start = automaton.start_state(Anchored::No).expect("a search that starts anywhere");
-        let (mut states, mut starts) = (Vec::new(), [false; 256]);
+        let (mut states, mut starts) = (Vec::<Node>::new(), [false; 256]);
         for form in forms() {
             starts[usize::from(form[0])] = true;
             let mut state = start;
@@ -173,6 +175,9 @@ impl Forms {
                     states.resize(state.as_usize() + 1, Node::default());
                 }
                 let node = &mut states[state.as_usize()];
+                if at + 1 < form.len() {
+                    node.open = at + 1;
+                }
                 if node.depth > 0 {
                     continue;
                 }
@@ -187,7 +192,21 @@ impl Forms {
                 }
             }
         }
-        Self { automaton, start, states, starts }
+        let mut forms = Self { automaton, start, states, starts };
+        forms.close(plain.iter().chain(encoded).map(String::as_bytes).collect());
+        forms
+    }
+
+    /// Where no form goes on, only what is behind its first byte may be the beginning of another one.
+    fn close(&mut self, mut forms: Vec<&[u8]>) {
+        forms.sort_unstable_by_key(|form| form.len());
+        for form in forms {
+            let read = |text: &[u8]| text.iter().fold(self.start, |state, byte| self.next(state, *byte));
+            let (end, open) = (read(form).as_usize(), self.node(read(&form[1..])).open);
+            if self.states[end].open == 0 {
+                self.states[end].open = open;
+            }
+        }
     }
 
     fn next(&self, state: StateID, byte: u8) -> StateID {
@@ -327,7 +346,7 @@ impl Reader {
 
     /// Nothing that is found later begins before this.
     fn settled(&self, forms: &Forms) -> usize {
-        let raw = self.at - forms.node(self.state).depth;
+        let raw = self.at - forms.node(self.state).open;
         self.decoders.iter().filter_map(|decoder| decoder.settled(forms)).fold(raw, usize::min)
     }
 }
@@ -470,13 +489,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_value_is_not_held_back() {
-        let masks = Masks::of(["hunter2-hunter2"]);
-        let (mut stream, mut masked) = (Stream::new(&masks), Vec::new());
-        stream.push(&masks, b"a line\n1%\rhun", &mut masked);
-        assert_eq!(masked, b"a line\n1%\r");
-        stream.push(&masks, b"t", &mut masked);
-        stream.push(&masks, b"ing\n", &mut masked);
-        assert_eq!(masked, b"a line\n1%\rhunting\n");
+        let check = |values: &[&str], pieces: &[(&str, &str)]| {
+            let masks = Masks::of(values.iter().copied());
+            let mut stream = Stream::new(&masks);
+            for (piece, expected) in pieces {
+                let mut masked = Vec::new();
+                stream.push(&masks, piece.as_bytes(), &mut masked);
+                assert_eq!(String::from_utf8_lossy(&masked), *expected, "{piece:?}");
+            }
+        };
+        check(&["hunter2-hunter2"], &[("a line\n1%\rhun", "a line\n1%\r"), ("t", ""), ("ing\n", "hunting\n")]);
+        check(&["hunter3-hunter2"], &[("is hunter3-hunter2\n", "is ****\n"), ("hunter3", ""), ("\n", "")]);
+        check(&["secret", "secret-value", "value-too"], &[("secret-value", "****"), ("-too\n", "\n"), ("value", "")]);
+        check(&["secret", "retort"], &[("secret", "****"), ("\n", "\n")]);
     }
 
     /// The work is that of reading the text, whatever is looked for: a thousand values that begin alike, and nearly match.

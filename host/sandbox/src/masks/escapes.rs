@@ -181,7 +181,7 @@ impl Decoder {
     /// Nothing that this finds later begins before this.
     pub(super) fn settled(&self, forms: &Forms) -> Option<usize> {
         let reading = self.reading.as_ref()?;
-        let depth = forms.node(reading.state).depth;
+        let open = forms.node(reading.state).open;
         // A few digits or letters at a line's end are nearly always something else, and the line is waited for.
         let likely_from = match self.escapes {
             Escapes::Separators => DERIVED_MASK_BYTES_MIN,
@@ -189,7 +189,7 @@ impl Decoder {
             Escapes::Percent | Escapes::Form | Escapes::Json => 1,
         };
         let escape = (!reading.escape.is_empty()).then_some(reading.escape_from);
-        (depth >= likely_from).then(|| reading.start(depth)).into_iter().chain(escape).min()
+        (open >= likely_from).then(|| reading.start(open)).into_iter().chain(escape).min()
     }
 }
 
