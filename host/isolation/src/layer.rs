@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::job::{JobError, LAYERS_MAX, Layers, is_name};
 use crate::level::Refusal;
 use crate::message::{BESIDE, LayerOrder, Report, Task, UPPER};
-use crate::run::{Isolation, RunError, Started, job_user, refusal};
+use crate::run::{Isolation, RunError, job_user, refusal};
 use crate::unpack::{UnpackLimits, Unpacked};
 
 /// Stops a layer that is read for ever. A gigabyte of small files takes about a minute.
@@ -58,8 +58,8 @@ impl Isolation {
             limits: limits.clone(),
             uid: job_user(),
         };
-        let started = Started::start(self.child())?;
-        let reported = tokio::time::timeout(TIME_MAX, started.report(&Task::Layer(order))).await;
+        let keeper = self.zygote.fork()?;
+        let reported = tokio::time::timeout(TIME_MAX, keeper.report(&Task::Layer(order))).await;
         let late = |_| LayerError::Layer(format!("a layer is not unpacked after {} s", TIME_MAX.as_secs()));
         match reported.map_err(late)? {
             Ok(Report::Unpacked(unpacked)) => unpacked.map_err(LayerError::Layer),

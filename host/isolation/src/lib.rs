@@ -3,8 +3,8 @@
 //! [`Isolation::run`] runs one program in a work directory and says how it ended; nothing of it is left then. Must not know
 //! what a program is run for: pipelines, plugins, the sandbox of components.
 //!
-//! Three processes stand around a job. The *host* asks. The *keeper* ([`child_main`], this program started again) makes the
-//! namespaces. The *warden*, its child, is process 1 of a pid namespace of its own: it starts bubblewrap in there, measures,
+//! Three processes stand around a job. The *host* asks. The *keeper*, a fork of the zygote ([`child_main`], this program started
+//! again, once: loading it takes longer than most of what is around a job), makes the namespaces. The *warden*, its child, is process 1 of a pid namespace of its own: it starts bubblewrap in there, measures,
 //! and ends all that is in the namespace at once when it is time, or when the host is gone; and the kernel does when the
 //! warden ends. At the level `restricted` there is no namespace, and keeper and warden are one.
 
@@ -22,6 +22,7 @@ mod seccomp;
 mod toolchain;
 mod tree;
 mod unpack;
+mod zygote;
 
 pub use child::{child_main, only_compute};
 pub use image::{ImageConfig, ImageConfigError, machine};

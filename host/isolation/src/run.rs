@@ -6,16 +6,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Gid, Uid};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
-use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, UnixStream};
-use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -26,8 +23,10 @@ use crate::message::{Failure, Order, REPORTS_BYTES_MAX, Report, Task};
 use crate::output::{Written, pump};
 use crate::toolchain::Toolchain;
 use crate::tree;
+use crate::zygote::{Keeper, Zygote};
 
-/// How to start a process that calls [`crate::child_main`] before anything else: it must have one thread.
+/// How to start a process that calls [`crate::child_main`] before anything else: it must have one thread. It is started once, and
+/// again where somebody ended it.
 #[derive(Clone, Debug)]
 pub struct ChildCommand {
     pub program: PathBuf,
@@ -62,7 +61,7 @@ impl From<io::Error> for RunError {
 
 /// What runs jobs on this machine.
 pub struct Isolation {
-    child: ChildCommand,
+    pub(crate) zygote: Zygote,
     bwrap: PathBuf,
     lowest: Level,
     offers: Offers,
@@ -72,7 +71,7 @@ impl Isolation {
     /// Finds out what this machine offers by running a job at each level. Less than `lowest` is never taken.
     pub async fn probe(child: ChildCommand, lowest: Level) -> io::Result<Self> {
         let offers = Offers { levels: Level::ALL.map(|level| (level, Ok(()))) };
-        let mut isolation = Self { child, bwrap: find_bwrap(), lowest, offers };
+        let mut isolation = Self { zygote: Zygote::new(child), bwrap: find_bwrap(), lowest, offers };
         let folder = tempfile::tempdir()?;
         let (work, image) = (folder.path().join("work"), folder.path().join("image"));
         for made in [&work, &image] {
@@ -85,10 +84,6 @@ impl Isolation {
             isolation.offers.levels[index].1 = isolation.try_level(level, &toolchain, &work, &image).await;
         }
         Ok(isolation)
-    }
-
-    pub(crate) fn child(&self) -> &ChildCommand {
-        &self.child
     }
 
     pub fn offers(&self) -> &Offers {
@@ -169,8 +164,8 @@ impl Isolation {
         tree::close(&job.work)
             .map_err(|error| refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display())))?;
         let uid = job_user();
-        let started = Started::start(&self.child)?;
-        let ended = started.end(level, self.order(level, job, uid), job, output, stop).await;
+        let keeper = self.zygote.fork()?;
+        let ended = keeper.end(level, self.order(level, job, uid), job, output, stop).await;
         if uid.is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
             let work = job.work.clone();
@@ -244,36 +239,16 @@ fn open_to_jobs(folder: &Path) -> io::Result<()> {
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))
 }
 
-/// A keeper that waits for its order.
-pub(crate) struct Started {
-    keeper: Child,
-    control: UnixStream,
-    output: pipe::Receiver,
-}
-
-impl Started {
-    pub(crate) fn start(child: &ChildCommand) -> io::Result<Self> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let mut command = Command::new(&child.program);
-        command.args(&child.args).env_clear().stdin(Stdio::from(OwnedFd::from(theirs)));
-        command.stdout(Stdio::from(writer.try_clone()?)).stderr(Stdio::from(writer));
-        let keeper = command
-            .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", child.program.display())))?;
-        ours.set_nonblocking(true)?;
-        Ok(Self { keeper, control: UnixStream::from_std(ours)?, output: pipe::Receiver::from_owned_fd(reader)? })
-    }
-
+impl Keeper {
     /// The only report of a task that is no job.
     pub(crate) async fn report(self, task: &Task) -> Result<Report, RunError> {
-        let Self { mut keeper, mut control, output: _ } = self;
+        let Self { mut control, output: _ } = self;
         send(&mut control, task).await?;
         let mut line = String::new();
         let mut reports = BufReader::new(&mut control).take(REPORTS_BYTES_MAX as u64);
         reports.read_line(&mut line).await?;
         if line.is_empty() {
-            return Err(RunError::Lost(keeper.wait().await?.to_string()));
+            return Err(lost());
         }
         Ok(serde_json::from_str(&line).map_err(io::Error::other)?)
     }
@@ -286,7 +261,7 @@ impl Started {
         output: mpsc::Sender<Vec<u8>>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, RunError> {
-        let Self { mut keeper, mut control, output: written } = self;
+        let Self { mut control, output: written } = self;
         send(&mut control, &Task::Job(order)).await?;
         let too_much = AtomicBool::new(false);
         let end = || rustix::net::shutdown(&control, Shutdown::Write);
@@ -304,13 +279,13 @@ impl Started {
                 both.await?
             }
         };
-        let Some(report) = report else {
-            return Err(RunError::Lost(format!("its keeper ended with {}", keeper.wait().await?)));
-        };
-        // The keeper has nothing left to do but to end, which nobody waits for.
-        let ended = ended(level, report, &written)?;
+        let ended = ended(level, report.ok_or_else(lost)?, &written)?;
         Ok(if too_much.load(Ordering::Relaxed) { Ended { ended_by: Some(Limit::OutputBytes), ..ended } } else { ended })
     }
+}
+
+fn lost() -> RunError {
+    RunError::Lost("its keeper ended without a word".to_owned())
 }
 
 async fn send(control: &mut UnixStream, task: &Task) -> io::Result<()> {

@@ -80,27 +80,57 @@ async fn nothing_is_left_of_a_job_whose_host_is_killed() {
     }
 }
 
+/// What is started for jobs alone has a name that it is found by.
+async fn named(marker: &str) -> (Isolation, String) {
+    let around = format!("around-{marker}");
+    let child = ChildCommand { args: vec![around.clone().into()], ..child() };
+    (Isolation::probe(child, Level::Toolchain).await.unwrap(), around)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_of_a_job_whose_keeper_or_warden_is_killed() {
     if isolation().await.is_none() {
         return;
     }
     let world = World::new();
-    // The keeper is the first of the two, and the warden its child.
-    for which in 0..2 {
+    // The zygote is the first of the three, the keeper its child, and the warden the keeper's.
+    for which in 1..3 {
         let marker = format!("38{}.{which}", std::process::id());
-        let child = ChildCommand { args: vec![format!("keeper-{marker}").into()], ..child() };
-        let isolation = Isolation::probe(child, Level::Toolchain).await.unwrap();
+        let (isolation, around) = named(&marker).await;
         let job = world.shell(&format!("(setsid sleep {marker} &); sleep {marker}"));
-        let (sleeping, around) = (format!("sleep {marker}"), format!("keeper-{marker}"));
+        let sleeping = format!("sleep {marker}");
         let killer = tokio::task::spawn_blocking(move || {
             wait_for(&sleeping, |found| found.iter().filter(|it| !it.contains("bwrap")).count() >= 2);
-            kill(&wait_for(&around, |found| found.len() == 2)[which]);
+            kill(&wait_for(&around, |found| found.len() == 3)[which]);
             wait_for(&sleeping, <[String]>::is_empty);
-            wait_for(&around, <[String]>::is_empty);
+            wait_for(&around, |found| found.len() == 1);
         });
         let (ended, _) = run(&isolation, &job).await;
         assert!(matches!(ended, Err(RunError::Lost(_))), "{which}: {ended:?}");
         killer.await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_goes_on_without_the_zygote_and_the_next_one_has_another() {
+    if isolation().await.is_none() {
+        return;
+    }
+    let world = World::new();
+    let marker = format!("39{}", std::process::id());
+    let (isolation, around) = named(&marker).await;
+    let go_on = world.folder("work").join("go-on");
+    let job = world.shell(&format!("until [ -e go-on ]; do sleep 0.01; done # sleep {marker}"));
+    let killer = tokio::task::spawn_blocking(move || {
+        let zygote = wait_for(&around, |found| found.len() == 3)[0].clone();
+        kill(&zygote);
+        wait_for(&around, |found| !found.contains(&zygote));
+        fs::write(go_on, []).unwrap();
+        wait_for(&around, <[String]>::is_empty);
+    });
+    assert!(run(&isolation, &job).await.0.unwrap().is_success());
+    killer.await.unwrap();
+    assert!(run(&isolation, &world.shell("true")).await.0.unwrap().is_success());
+    drop(isolation);
+    wait_for(&format!("around-{marker}"), <[String]>::is_empty);
 }

@@ -1,4 +1,4 @@
-//! The processes around a job, which are this program started again: the keeper and the warden.
+//! The processes around a job, which are this program started again: the zygote, the keeper and the warden.
 //!
 //! They have one thread, so that they may fork and enter namespaces, and hold nothing of the host's: an empty environment,
 //! the order, and the socket on which it came. They must not be reached by the job: it is below them in every namespace.
@@ -26,7 +26,7 @@ use crate::job::{Ended, Root};
 use crate::level::{Level, Step};
 use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report, Task};
 use crate::run::JOB_ID;
-use crate::{seccomp, tree};
+use crate::{seccomp, tree, zygote};
 use surroundings::Sources;
 use system::Forked;
 
@@ -36,13 +36,28 @@ const COMPUTING_ID: u32 = JOB_ID + 1;
 /// The host's socket.
 pub(crate) struct Control(OwnedFd);
 
-/// The whole of a process that [`crate::ChildCommand`] starts. Its standard input is the host's socket.
+/// The whole of a process that [`crate::ChildCommand`] starts, the zygote: a keeper for each time that the host asks. Its standard
+/// input is the host's socket, and it ends with the host.
 pub fn child_main() -> ExitCode {
     system::close_at_exec_from(3);
-    let (control, task) = match begin() {
-        Ok(begun) => begun,
+    let Ok(host) = take_input() else { return ExitCode::FAILURE };
+    system::wait_for_children(false);
+    while let Some([control, output]) = zygote::asked(host.as_fd()) {
+        // Where there is no keeper, its host sees that its socket is closed.
+        if let Ok(Forked::Child) = system::fork() {
+            drop(host);
+            return keeper(Control(control), output);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// The whole of a keeper.
+fn keeper(control: Control, output: OwnedFd) -> ExitCode {
+    system::wait_for_children(true);
+    let Ok(task) = begin(&control, output) else {
         // There is no host, or none that keeps to the form.
-        Err(_) => return ExitCode::FAILURE,
+        return ExitCode::FAILURE;
     };
     let order = match task {
         Task::Job(order) => order,
@@ -85,10 +100,17 @@ impl From<Failure> for Ending {
     }
 }
 
-fn begin() -> io::Result<(Control, Task)> {
-    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+fn take_input() -> io::Result<OwnedFd> {
+    let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
+    Ok(input)
+}
+
+fn begin(Control(control): &Control, output: OwnedFd) -> io::Result<Task> {
+    rustix::stdio::dup2_stdout(&output)?;
+    rustix::stdio::dup2_stderr(&output)?;
+    drop(output);
     let mut length = [0; 4];
     read_exact(control.as_fd(), &mut length)?;
     let length = u32::from_le_bytes(length) as usize;
@@ -97,7 +119,7 @@ fn begin() -> io::Result<(Control, Task)> {
     }
     let mut order = vec![0; length];
     read_exact(control.as_fd(), &mut order)?;
-    Ok((Control(control), serde_json::from_slice(&order)?))
+    Ok(serde_json::from_slice(&order)?)
 }
 
 fn read_exact(from: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<()> {

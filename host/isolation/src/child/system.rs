@@ -17,6 +17,12 @@ pub(super) fn fork() -> io::Result<Forked> {
     }
 }
 
+/// Whether children of this process stay until they are waited for.
+pub(super) fn wait_for_children(is_waited: bool) {
+    // SAFETY: no function of this process is called.
+    unsafe { libc::signal(libc::SIGCHLD, if is_waited { libc::SIG_DFL } else { libc::SIG_IGN }) };
+}
+
 pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: no flag is among them that unshares open files.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
