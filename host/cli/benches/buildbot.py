@@ -61,7 +61,15 @@ class Pipewright:
         )
         until(lambda: (folder / "data/credentials").exists() and answers(self.port), 60)
         os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(folder / "data/credentials")
-        self.client = boto3.client("codepipeline", endpoint_url=f"http://127.0.0.1:{self.port}", region_name="us-east-1")
+        self.client, builds = (
+            boto3.client(service, endpoint_url=f"http://127.0.0.1:{self.port}", region_name="us-east-1")
+            for service in ("codepipeline", "codebuild")
+        )
+        environment = {"type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL"}
+        builds.create_project(
+            name="bench", source={"type": "CODEPIPELINE"}, artifacts={"type": "CODEPIPELINE"}, environment=environment,
+            serviceRole="arn:aws:iam::000000000000:role/bench",
+        )
         for name in names:
             self.client.create_pipeline(pipeline=declaration(name))
             until(lambda name=name: self.ended(name) == 1)
