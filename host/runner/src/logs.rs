@@ -236,6 +236,7 @@ pub struct ActionLog {
 struct Files {
     lines: Option<BufWriter<File>>,
     calls: Option<BufWriter<File>>,
+    phases: Option<BufWriter<File>>,
 }
 
 /// A host call as a line of the journal.
@@ -276,9 +277,13 @@ impl ActionLog {
         });
     }
 
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().expect("no panic while held")
+    }
+
     /// Writes a line. A log that cannot be written must not fail the action.
     fn append(&self, pick: impl Fn(&mut Files) -> &mut Option<BufWriter<File>>, extension: &str, line: &str) {
-        let mut files = self.files.lock().expect("no panic while held");
+        let mut files = self.files();
         let file = pick(&mut files);
         let written = match file {
             Some(file) => writeln!(file, "{line}"),
@@ -293,9 +298,9 @@ impl ActionLog {
 
     /// Writes out what is buffered, at the end of a call.
     pub fn flush(&self) {
-        let mut files = self.files.lock().expect("no panic while held");
-        let Files { lines, calls } = &mut *files;
-        for file in [lines, calls].into_iter().flatten() {
+        let mut files = self.files();
+        let Files { lines, calls, phases } = &mut *files;
+        for file in [lines, calls, phases].into_iter().flatten() {
             if let Err(error) = file.flush() {
                 tracing::warn!("log {}: {error}", self.base.display());
             }

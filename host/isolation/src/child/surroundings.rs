@@ -10,7 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount,
+};
 use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType};
 use rustix::thread::UnshareFlags;
 
@@ -74,6 +76,8 @@ impl Sources {
         super::system::unshare(UnshareFlags::NEWNS).ok()?;
         private().ok()?;
         let files = open_all(self).ok()?;
+        // It and the mounts below it are not to be seen in any case, and bubblewrap reads the list of all mounts for each of its own.
+        let _ = unmount(MADE, UnmountFlags::DETACH);
         mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755").ok()?;
         for directory in [WORK_THERE, SEEN_THERE] {
             fs::create_dir(directory).ok()?;

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
 use std::sync::Arc;
 
 use pipewright_base::clock;
@@ -14,7 +13,7 @@ use pipewright_sandbox::seam::{HostCall, Level, Sink};
 use pipewright_text::first_bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ActionLog, Logs};
+use super::{ActionLog, Logs, open};
 
 const PHASES: &str = "phases";
 
@@ -96,6 +95,7 @@ impl Sink for PhasedLog {
 impl ActionLog {
     /// A build begins to wait for its first program: an attempt before this one, which was interrupted, is not told of any more.
     pub fn begin_phases(&self) {
+        drop(self.files().phases.take());
         match fs::remove_file(self.base.with_extension(PHASES)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!("phases {}: {error}", self.base.display());
@@ -111,28 +111,31 @@ impl ActionLog {
 
     /// What cannot be written must not fail the action.
     fn phase(&self, line: &Line) {
-        if let Err(error) = append(&self.base.with_extension(PHASES), line) {
+        if let Err(error) = self.append_phase(line) {
             tracing::warn!("phases {}: {error}", self.base.display());
         }
     }
-}
 
-fn append(path: &Path, line: &Line) -> io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+    fn append_phase(&self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        let mut files = self.files();
+        let file = match &mut files.phases {
+            Some(file) => file,
+            none => none.insert(open(&self.base.with_extension(PHASES))?),
+        };
+        let length = file.get_ref().metadata()?.len() + file.buffer().len() as u64;
+        if length + text.len() as u64 <= FILE_BYTES_MAX {
+            file.write_all(&text)?;
+        }
+        Ok(())
     }
-    let mut file = File::options().create(true).append(true).open(path)?;
-    if file.metadata()?.len() + text.len() as u64 <= FILE_BYTES_MAX {
-        file.write_all(&text)?;
-    }
-    Ok(())
 }
 
 impl Logs {
     /// Those of a build, in their order; none where nothing is kept of them. Blocks.
     pub fn phases(&self, execution: &str, action_execution: &str) -> io::Result<Vec<Phase>> {
+        self.flush(action_execution);
         let mut text = String::new();
         match File::open(self.base(execution, action_execution).with_extension(PHASES)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -270,6 +273,7 @@ mod tests {
         assert_eq!(found.iter().map(|phase| phase.name.as_str()).collect::<Vec<_>>(), [QUEUED, "BUILD"]);
         assert_eq!(found[1].why, Some(("BAD".to_owned(), "it: failed".to_owned())));
         (0..10_000).for_each(|_| phased.log(Level::Info, "Entering phase BUILD"));
+        log.flush();
         let file = folder.path().join("execution/action.phases");
         assert!(fs::metadata(&file).unwrap().len() <= FILE_BYTES_MAX);
         File::options().append(true).open(&file).unwrap().write_all(b"{\"left\":{").unwrap();
