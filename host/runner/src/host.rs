@@ -20,7 +20,7 @@ use crate::recording::Recordings;
 use crate::secret_keys::SecretKeys;
 use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
-use crate::work_folder::empty_all;
+use crate::work_folder;
 use pipewright_artifacts::Artifacts;
 use pipewright_artifacts::caches::{CacheLimits, Caches};
 use pipewright_base::Scope;
@@ -117,7 +117,7 @@ fn sandbox_config(compiled: PathBuf, program: PathBuf) -> SandboxConfig {
 /// it may be what fills the disk.
 pub fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
     let claim = Claim::of(&data.store())?;
-    empty_all(&data.work());
+    work_folder::begin(&data.work());
     drop(claim);
     let store = SledStore::open(&data.store(), identity.store_cache_bytes)?;
     // Its files are made as this process's umask says.

@@ -8,6 +8,7 @@ use std::{fs, io};
 
 use pipewright_artifacts::files::remove_tree;
 use pipewright_sandbox::files::{OUTPUTS, SCRATCH};
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
 /// There while all that an action does is to wait for its turn, so that the host's death then does not count against it. Neither guests
 /// nor programs see it.
@@ -87,9 +88,28 @@ impl WorkFolder {
     }
 }
 
-/// Removes the folders of all actions, while none runs: those over which a host was killed, and what could not be removed then. What
-/// cannot be removed now is told, and keeps nothing else from going. Blocks.
-pub(crate) fn empty_all(work: &Path) {
+/// The folder in which all of these lie, while no action runs: nothing is in it then. What cannot be done is told. Blocks.
+pub(crate) fn begin(work: &Path) {
+    empty_all(work);
+    if let Err(error) = fs::create_dir_all(work).and_then(|()| spread(work)) {
+        tracing::warn!("{}: {error}", work.display());
+    }
+}
+
+/// Has the file system lay each folder in it apart from the others, where it can. ext4 gives the number of a removed file to no other
+/// for a minute or more, and passes over all such numbers for each file that is made near: where an action had just removed 5,000
+/// files, each of the next one's took 2 ms.
+fn spread(work: &Path) -> io::Result<()> {
+    let folder = fs::File::open(work)?;
+    if let Ok(flags) = ioctl_getflags(&folder) {
+        let _ = ioctl_setflags(&folder, flags | IFlags::TOPDIR);
+    }
+    Ok(())
+}
+
+/// Removes the folders over which a host was killed, and what could not be removed then. What cannot be removed now keeps nothing
+/// else from going.
+fn empty_all(work: &Path) {
     let removed = match fs::read_dir(work) {
         Ok(mut entries) => entries.try_for_each(|entry| {
             let folder = entry?.path();

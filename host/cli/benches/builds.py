@@ -1,16 +1,22 @@
-"""Three builds that do nothing, one after another: in a pipeline of Pipewright, and as the three steps of a builder of Buildbot.
+"""What a build costs on a server, side by side with what does the same without one, in one run.
 
     pip install boto3 buildbot buildbot-worker buildbot-www
-    cargo build --release && python3 host/cli/benches/buildbot.py target/release/pipewright
+    cargo build --release && python3 host/cli/benches/builds.py target/release/pipewright [true] [tree] [buildbot]
 
-Both run on this machine, with their data on the same disk, and are asked in turns over loopback: how long from the trigger to
-the end, one at a time, and how many end in a second with several in flight. Prints both and their ratios.
+true      an action whose buildspec is one `true`, from its start to its end, against `sh -c true` under the same bubblewrap line
+tree      256 MiB in 5,000 files, taken into a build and collected as its output, against `cp -r`, sha256 and one sync
+buildbot  three builds that do nothing, one after another, in a pipeline, against the three steps of a builder of Buildbot: how long
+          from the trigger to the end, one at a time, and how many end in a second with several in flight
+
+All run on this machine, with their data on the same disk, in turns. Prints both sides, their ratio, and the goal.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
+import random
 import socket
 import statistics
 import subprocess
@@ -28,6 +34,13 @@ EACH = 3
 WAIT_SECONDS_MAX = 300
 LOOK_SECONDS = 0.005
 
+ROUNDS = {"true": 60, "tree": 5}
+TREE_FILES, TREE_BYTES = 5_000, 256 << 20
+BARE = """bwrap --unshare-all --die-with-parent --new-session --cap-drop ALL --uid 1000 --gid 1000 --ro-bind /usr /usr
+    --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --ro-bind-try /etc/alternatives /etc/alternatives
+    --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache --ro-bind-try /etc/ssl/certs /etc/ssl/certs --proc /proc --dev /dev
+    --tmpfs /tmp --bind WORK /work --chdir /work -- sh -c true"""
+
 
 def port():
     with socket.socket() as it:
@@ -44,14 +57,17 @@ def until(what, seconds_max=WAIT_SECONDS_MAX):
 
 
 class Pipewright:
-    def __init__(self, program, folder):
-        source = folder / "source"
-        source.mkdir(parents=True)
-        (source / "buildspec.yml").write_text("version: 0.2\nphases: {build: {commands: ['true']}}\n")
-        grants = f'[action."Source/Source"]\ndirectories.source = {{ path = {json.dumps(str(source))}, access = "read" }}\n'
-        grants += "".join(f'[action."Build/{name}"]\ncommands = {{ level = "toolchain" }}\n' for name in "ABC")
+    """A server with as many pipelines as there are names, whose build actions do what the source's buildspec says."""
+
+    def __init__(self, program, folder, names, builds="ABC", artifacts=None):
+        self.source = folder / "source"
+        self.source.mkdir(parents=True)
+        buildspec = {"version": 0.2, "phases": {"build": {"commands": ["true"]}}, **(artifacts or {})}
+        (self.source / "buildspec.yml").write_text(json.dumps(buildspec))
+        directory = json.dumps(str(self.source))
+        grants = f'[action."Source/Source"]\ndirectories.source = {{ path = {directory}, access = "read" }}\n'
+        grants += "".join(f'[action."Build/{name}"]\ncommands = {{ level = "toolchain" }}\n' for name in builds)
         (folder / "grants.toml").write_text(grants)
-        names = [f"bench-{number}" for number in range(IN_FLIGHT)]
         listed = "".join(f'{name} = "grants.toml"\n' for name in names)
         (folder / "pipewright.toml").write_text(f"[grants]\n{listed}")
         self.port = port()
@@ -61,36 +77,39 @@ class Pipewright:
         )
         until(lambda: (folder / "data/credentials").exists() and answers(self.port), 60)
         os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(folder / "data/credentials")
-        self.client, builds = (
-            boto3.client(service, endpoint_url=f"http://127.0.0.1:{self.port}", region_name="us-east-1")
-            for service in ("codepipeline", "codebuild")
-        )
+        session, address = boto3.Session(region_name="us-east-1"), f"http://127.0.0.1:{self.port}"
+        self.client, projects = (session.client(service, endpoint_url=address) for service in ("codepipeline", "codebuild"))
         environment = {"type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL"}
-        builds.create_project(
+        projects.create_project(
             name="bench", source={"type": "CODEPIPELINE"}, artifacts={"type": "CODEPIPELINE"}, environment=environment,
             serviceRole="arn:aws:iam::000000000000:role/bench",
         )
-        for name in names:
-            self.client.create_pipeline(pipeline=declaration(name))
-            until(lambda name=name: self.ended(name) == 1)
+        self.names = names
+        for number, name in enumerate(names):
+            self.client.create_pipeline(pipeline=declaration(name, builds, outputs=bool(artifacts)))
+            until(lambda number=number: self.count(number) == 1)
 
     def trigger(self, number):
-        self.client.start_pipeline_execution(name=f"bench-{number}")
+        self.client.start_pipeline_execution(name=self.names[number])
 
-    def ended(self, name):
+    def count(self, number):
+        name = self.names[number]
         found = self.client.list_pipeline_executions(pipelineName=name, maxResults=100)["pipelineExecutionSummaries"]
         assert all(it["status"] in ("InProgress", "Succeeded") for it in found), found
         return sum(it["status"] == "Succeeded" for it in found)
 
-    def count(self, number):
-        return self.ended(f"bench-{number}")
+    def build_seconds(self):
+        """Of the newest build action."""
+        actions = self.client.list_action_executions(pipelineName=self.names[0])["actionExecutionDetails"]
+        newest = next(it for it in actions if it["stageName"] == "Build")
+        return (newest["lastUpdateTime"] - newest["startTime"]).total_seconds()
 
     def close(self):
         self.process.terminate()
         self.process.wait()
 
 
-def declaration(name):
+def declaration(name, builds, outputs):
     def action(category, owner, provider, label, **more):
         kind = {"category": category, "owner": owner, "provider": provider, "version": "1"}
         return {"name": label, "actionTypeId": kind, **more}
@@ -98,12 +117,12 @@ def declaration(name):
     source = action(
         "Source", "Custom", "Directory", "Source", configuration={"Directory": "source"}, outputArtifacts=[{"name": "Code"}]
     )
-    builds = [
+    actions = [
         action(
             "Build", "AWS", "CodeBuild", label, configuration={"ProjectName": "bench"}, inputArtifacts=[{"name": "Code"}],
-            runOrder=number,
+            runOrder=number, outputArtifacts=[{"name": f"Built{label}"}] if outputs else [],
         )
-        for number, label in enumerate("ABC", 1)
+        for number, label in enumerate(builds, 1)
     ]
     return {
         "name": name,
@@ -111,7 +130,7 @@ def declaration(name):
         "artifactStore": {"type": "S3", "location": "bench"},
         "pipelineType": "V2",
         "executionMode": "QUEUED",
-        "stages": [{"name": "Source", "actions": [source]}, {"name": "Build", "actions": builds}],
+        "stages": [{"name": "Source", "actions": [source]}, {"name": "Build", "actions": actions}],
     }
 
 
@@ -205,22 +224,77 @@ def many(it):
     return IN_FLIGHT * EACH / (time.monotonic() - start)
 
 
-def main():
-    program = pathlib.Path(sys.argv[1]).resolve()
-    with tempfile.TemporaryDirectory(dir=program.parent) as folder, contextlib.ExitStack() as stack:
-        folder = pathlib.Path(folder)
-        # Jobs of a server that is root are another user's, who has to reach their directories.
-        folder.chmod(0o755)
-        ours = stack.enter_context(contextlib.closing(Pipewright(program, folder / "pipewright")))
+def told(what, ours, theirs, other, goal, unit="ms", scale=1e3):
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    ratio = theirs / ours if other == "Buildbot" and unit == "ms" else ours / theirs
+    print(f"{what:17} Pipewright {ours * scale:.1f} {unit}   {other} {theirs * scale:.1f} {unit}   {ratio:.2f}, goal {goal}", flush=True)
+
+
+def bench_true(program, folder):
+    with contextlib.closing(Pipewright(program, folder / "pipewright", ["bench"], "A")) as ours:
+        work = folder / "work"
+        work.mkdir()
+        line = BARE.replace("WORK", str(work)).split()
+        times = [[], []]
+        for _ in range(ROUNDS["true"]):
+            one(ours)
+            times[0].append(ours.build_seconds())
+            start = time.monotonic()
+            subprocess.run(line, check=True)
+            times[1].append(time.monotonic() - start)
+        told("one `true`", *times, "bubblewrap", "at most 1.5")
+
+
+def bench_tree(program, folder):
+    ours = Pipewright(program, folder / "pipewright", ["bench"], "A", {"artifacts": {"files": ["**/*"]}})
+    with contextlib.closing(ours):
+        for number in range(TREE_FILES):
+            inside = ours.source / f"folder-{number // 50}"
+            inside.mkdir(exist_ok=True)
+            (inside / f"file-{number}").write_bytes(random.randbytes(TREE_BYTES // TREE_FILES))
+        times = [[], []]
+        for number in range(ROUNDS["tree"]):
+            os.sync()
+            one(ours)
+            times[0].append(ours.build_seconds())
+            os.sync()
+            times[1].append(copied(ours.source, folder / f"copy-{number}"))
+        told("256 MiB of files", *times, "cp, sha256, sync", "at most 1.5")
+
+
+def copied(source, to):
+    start = time.monotonic()
+    subprocess.run(["cp", "-r", source, to], check=True)
+    for path in to.rglob("*"):
+        if path.is_file():
+            hashlib.sha256(path.read_bytes())
+    subprocess.run(["sync", "-f", to], check=True)
+    return time.monotonic() - start
+
+
+def bench_buildbot(program, folder):
+    names = [f"bench-{number}" for number in range(IN_FLIGHT)]
+    with contextlib.ExitStack() as stack:
+        ours = stack.enter_context(contextlib.closing(Pipewright(program, folder / "pipewright", names)))
         theirs = stack.enter_context(contextlib.closing(Buildbot(folder / "buildbot")))
         one(ours), one(theirs)
-        times = [(one(ours), one(theirs)) for _ in range(ONE_AT_A_TIME)]
-        medians = [statistics.median(side) for side in zip(*times)]
-        print(f"trigger to done   Pipewright {medians[0] * 1e3:.1f} ms   Buildbot {medians[1] * 1e3:.1f} ms   "
-              f"{medians[1] / medians[0]:.1f} times as fast")
-        rates = [statistics.median(side) for side in zip(*[(many(ours), many(theirs)) for _ in range(3)])]
-        print(f"{IN_FLIGHT} in flight       Pipewright {rates[0]:.1f}/s   Buildbot {rates[1]:.1f}/s   "
-              f"{rates[0] / rates[1]:.1f} times the throughput")
+        times = zip(*[(one(ours), one(theirs)) for _ in range(ONE_AT_A_TIME)])
+        told("trigger to done", *times, "Buildbot", "at least 20")
+        rates = zip(*[(many(ours), many(theirs)) for _ in range(3)])
+        told(f"{IN_FLIGHT} in flight", *rates, "Buildbot", "at least 50", "/s", 1)
+
+
+BENCHES = {"true": bench_true, "tree": bench_tree, "buildbot": bench_buildbot}
+
+
+def main():
+    program = pathlib.Path(sys.argv[1]).resolve()
+    for name in sys.argv[2:] or BENCHES:
+        with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+            folder = pathlib.Path(folder)
+            # Jobs of a server that is root are another user's, who has to reach their directories.
+            folder.chmod(0o755)
+            BENCHES[name](program, folder)
 
 
 main()
