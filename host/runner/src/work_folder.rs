@@ -138,3 +138,20 @@ impl Drop for WorkFolder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_lie_apart_where_the_file_system_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().join("work");
+        fs::create_dir_all(work.join("left-over")).unwrap();
+        begin(&work);
+        assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
+        let is_ext4 = rustix::fs::statfs(&work).unwrap().f_type == 0xef53;
+        let flags = ioctl_getflags(fs::File::open(&work).unwrap());
+        assert!(!is_ext4 || flags.unwrap().contains(IFlags::TOPDIR));
+    }
+}
