@@ -244,8 +244,8 @@ impl Builds {
     /// Its number goes with it; its builds stay.
     pub async fn remove(&self, account: u64, name: &str, cause: &Cause) -> Result<(), DriverError> {
         let driver = self.driver()?;
-        driver.put_account_part(account, &project_part(name), None, cause).await?;
-        driver.put_account_part(account, &format!("{NUMBER}{}", key_of(name)), None, cause).await
+        let parts = [project_part(name), format!("{NUMBER}{}", key_of(name))].map(|key| (key, None));
+        driver.put_account_parts(account, parts.into(), cause).await
     }
 
     /// Those that are still known, the oldest first.
@@ -258,20 +258,17 @@ impl Builds {
     pub async fn begin(&self, account: u64, mut build: Build, cause: &Cause) -> Result<Build, DriverError> {
         let _alone = self.numbering.lock().await;
         let driver = self.driver()?;
-        let known = driver.account_parts(account, BUILD).await?;
         let ending = format!("/{}", uuid(&build.id));
-        if let Some((_, bytes)) = known.iter().find(|(key, _)| key.ends_with(&ending)) {
-            return read(bytes);
-        }
-        for (key, _) in known.iter().take((known.len() + 1).saturating_sub(BUILDS_COUNT_MAX)) {
-            driver.put_account_part(account, &format!("{BUILD}{key}"), None, cause).await?;
+        if let Some(begun) = driver.account_part_between(account, BUILD, &ending).await? {
+            return read(&begun);
         }
         let counted = format!("{NUMBER}{}", key_of(&build.project));
         let before = driver.account_part(account, &counted).await?.map(|bytes| read::<u64>(&bytes)).transpose()?;
         build.number = before.unwrap_or_default() + 1;
-        // In this order: a number that a crash took from a build is passed over, and none is given twice.
-        driver.put_account_part(account, &counted, Some(written(&build.number)?), cause).await?;
-        driver.put_account_part(account, &build.key(), Some(written(&build)?), cause).await?;
+        let forgotten = driver.account_keys_before_last(account, BUILD, BUILDS_COUNT_MAX - 1).await?;
+        let mut parts: Vec<_> = forgotten.into_iter().map(|key| (key, None)).collect();
+        parts.extend([(counted, Some(written(&build.number)?)), (build.key(), Some(written(&build)?))]);
+        driver.put_account_parts(account, parts, cause).await?;
         Ok(build)
     }
 

@@ -45,8 +45,8 @@ pub(super) enum Change {
     Name { name: String, from: Option<[u8; 16]>, to: Option<[u8; 16]> },
     /// Keeps a part where there is none yet.
     Keep { key: String, value: Bytes },
-    /// Puts a part in the place of what was there, or takes it away.
-    Put { key: String, value: Option<Bytes> },
+    /// Puts parts in the place of what was there, or takes them away.
+    Put(Vec<(String, Option<Bytes>)>),
     /// Takes the parts of a prefix away that are not needed, and were last kept before a time, in milliseconds since 1970.
     Forget { prefix: String, needed: HashSet<String>, before: u64 },
     /// Puts rows that a first version did not write.
@@ -108,7 +108,7 @@ impl Accounts {
         names.next().map(|(name, _)| name.to_owned())
     }
 
-    /// Makes a change, durable before this returns, and gives what the part is afterwards.
+    /// Makes a change, durable before this returns, and gives what a name or a part that is kept is afterwards.
     pub(super) async fn change(
         &self,
         pen: &WriterContext,
@@ -165,7 +165,7 @@ struct Decided {
     puts: Vec<(String, Option<Bytes>)>,
     events: Vec<AccountEvent>,
     rows: Vec<RowChange>,
-    /// What the part is afterwards.
+    /// What a name or a part that is kept is afterwards.
     answer: Option<Bytes>,
 }
 
@@ -229,13 +229,13 @@ impl Actor {
                 self.kept.insert(key.clone(), self.clock.now_ms());
                 match parts.get(&key) {
                     Some(there) => Decided { answer: Some(there.clone()), ..Decided::default() },
-                    None => Decided::put(key, Some(value)),
+                    None => Decided { answer: Some(value.clone()), ..Decided::put(vec![(key, Some(value))]) },
                 }
             }
-            Change::Put { key, value } if parts.get(&key) == value.as_ref() => {
-                Decided { answer: value, ..Decided::default() }
+            Change::Put(mut puts) => {
+                puts.retain(|(key, value)| parts.get(key) != value.as_ref());
+                Decided::put(puts)
             }
-            Change::Put { key, value } => Decided::put(key, value),
             Change::Forget { prefix, needed, before } => {
                 let kept = |key: &String| self.kept.get(key).copied().unwrap_or(self.began);
                 let of_prefix = parts.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
@@ -243,8 +243,7 @@ impl Actor {
                     of_prefix.filter(|(key, _)| !needed.contains(&key[prefix.len()..]) && kept(key) < before);
                 let forgotten: Vec<_> = unneeded.map(|(key, _)| (key.clone(), None)).collect();
                 self.kept.retain(|key, at| !key.starts_with(&prefix) || *at >= before);
-                let events = forgotten.iter().map(|(key, _)| AccountEvent::PartRemoved { part: key.clone() }).collect();
-                Decided { puts: forgotten, events, ..Decided::default() }
+                Decided::put(forgotten)
             }
             Change::Index { rows } => Decided { rows, ..Decided::default() },
         }
@@ -287,12 +286,12 @@ fn name_pipeline(parts: &Parts, name: &str, from: Option<[u8; 16]>, to: Option<[
 }
 
 impl Decided {
-    fn put(key: String, value: Option<Bytes>) -> Self {
-        let event = match &value {
+    fn put(puts: Vec<(String, Option<Bytes>)>) -> Self {
+        let event = |(key, value): &(String, Option<Bytes>)| match value {
             Some(value) => AccountEvent::PartPut { part: key.clone(), sha256: Digest::of(value).to_string() },
             None => AccountEvent::PartRemoved { part: key.clone() },
         };
-        Self { puts: vec![(key, value.clone())], events: vec![event], answer: value, ..Self::default() }
+        Self { events: puts.iter().map(event).collect(), puts, ..Self::default() }
     }
 }
 
@@ -352,7 +351,7 @@ mod tests {
     }
 
     fn put(key: &str, value: Option<&str>) -> Change {
-        Change::Put { key: key.to_owned(), value: value.map(bytes) }
+        Change::Put(vec![(key.to_owned(), value.map(bytes))])
     }
 
     fn keep(key: &str, value: &str) -> Change {
@@ -374,7 +373,7 @@ mod tests {
             AccountEvent::PartPut { part: "key/administrator".to_owned(), sha256 }
         };
         let removed = AccountEvent::PartRemoved { part: "key/administrator".to_owned() };
-        // The change, what the part is afterwards, and what it tells: nothing where it changes nothing.
+        // The change, its answer, and what it tells: nothing where it changes nothing.
         let cases = [
             (name("p", None, Some(1)), Some(&[1_u8; 16][..]), vec![named(&one)]),
             (name("p", None, Some(2)), Some(&[1; 16]), vec![]),
@@ -383,8 +382,8 @@ mod tests {
             (name("p", Some(2), None), None, vec![released(&two)]),
             (keep("key/administrator", "very secret"), Some(b"very secret"), vec![kept("very secret")]),
             (keep("key/administrator", "another"), Some(b"very secret"), vec![]),
-            (put("key/administrator", Some("another")), Some(b"another"), vec![kept("another")]),
-            (put("key/administrator", Some("another")), Some(b"another"), vec![]),
+            (put("key/administrator", Some("another")), None, vec![kept("another")]),
+            (put("key/administrator", Some("another")), None, vec![]),
             (put("key/administrator", None), None, vec![removed]),
         ];
         for (number, (change, after, told)) in cases.into_iter().enumerate() {

@@ -81,6 +81,30 @@ impl Driver {
         Ok(parts.map_while(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone()))).collect())
     }
 
+    /// The part whose key starts and ends so.
+    pub async fn account_part_between(
+        &self,
+        account: u64,
+        prefix: &str,
+        ending: &str,
+    ) -> Result<Option<Bytes>, DriverError> {
+        let parts = self.parts(account).await?;
+        let of_prefix = parts.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        Ok(of_prefix.filter(|(key, _)| key.ends_with(ending)).map(|(_, value)| value.clone()).next())
+    }
+
+    /// The keys of the parts that start with `prefix`, but for the last so many.
+    pub async fn account_keys_before_last(
+        &self,
+        account: u64,
+        prefix: &str,
+        last: usize,
+    ) -> Result<Vec<String>, DriverError> {
+        let parts = self.parts(account).await?;
+        let keys = || parts.range(prefix.to_owned()..).map(|(key, _)| key).take_while(|key| key.starts_with(prefix));
+        Ok(keys().take(keys().count().saturating_sub(last)).cloned().collect())
+    }
+
     /// Keeps a part where there is none yet, and gives the one that is there. What is kept so may be forgotten an hour later,
     /// unless an execution refers to it by then ([`Driver::forget_account_parts`]).
     pub async fn keep_account_part(
@@ -102,7 +126,17 @@ impl Driver {
         value: Option<Bytes>,
         cause: &Cause,
     ) -> Result<(), DriverError> {
-        self.change(account, Change::Put { key: key.to_owned(), value }, cause).await.map(drop)
+        self.put_account_parts(account, vec![(key.to_owned(), value)], cause).await
+    }
+
+    /// The same of several, all of them or none.
+    pub async fn put_account_parts(
+        &self,
+        account: u64,
+        parts: Vec<(String, Option<Bytes>)>,
+        cause: &Cause,
+    ) -> Result<(), DriverError> {
+        self.change(account, Change::Put(parts), cause).await.map(drop)
     }
 
     /// Takes away the parts of a prefix that nothing needs (named without it), unless they were kept again since `before`, in
