@@ -288,7 +288,7 @@ fn interruptions(log: &str) -> usize {
     said(log).filter(|line| line.starts_with("The host went down while this ran: it runs again")).count()
 }
 
-/// Each way in which a build that sleeps is stopped: with how long that took.
+/// Each way in which a build that sleeps is stopped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_sleeps_ends_when_it_is_stopped() {
     let Some(world) = world(&[LARGE], &["app"], "at_once = 4\nat_once_per_account = 4") else { return };
@@ -305,10 +305,9 @@ async fn a_build_that_sleeps_ends_when_it_is_stopped() {
     let own = [builds.start("app", &[&sleeps]).await];
     builds.until_in(&own, "BUILD").await;
     sleeping().await;
-    let began = clock::monotonic();
     builds.stop(&own[0]).await;
     let stopped = builds.until(&own, "STOPPED", |build| build["buildStatus"] == "STOPPED").await;
-    gone(&asleep, "StopBuild", began).await;
+    gone(&asleep, "StopBuild").await;
     let phases = stopped[0]["phases"].as_array().unwrap();
     let build = phases.iter().find(|phase| phase["phaseType"] == "BUILD").unwrap();
     assert_eq!(build["phaseStatus"], "STOPPED", "{phases:?}");
@@ -322,7 +321,6 @@ async fn a_build_that_sleeps_ends_when_it_is_stopped() {
         sleeping().await;
         let mut stop = of(&execution);
         stop["abandon"] = (way == "abandon").into();
-        let mut began = clock::monotonic();
         match way {
             "command" => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_pipewright"));
@@ -337,7 +335,6 @@ async fn a_build_that_sleeps_ends_when_it_is_stopped() {
             assert_eq!(shown["pipelineExecution"]["status"], "Stopping");
             assert!(runs(&asleep));
             let listed = builds.client.call("ListBuilds", &json!({})).await;
-            began = clock::monotonic();
             builds.stop(listed["ids"][0].as_str().unwrap()).await;
         }
         loop {
@@ -348,7 +345,7 @@ async fn a_build_that_sleeps_ends_when_it_is_stopped() {
             }
             assert_eq!((status, way), ("Stopping", "wait"));
         }
-        gone(&asleep, way, began).await;
+        gone(&asleep, way).await;
         if way != "wait" {
             let start = json!({ "name": "site", "clientRequestToken": format!("after-{way}") });
             let started = builds.client.call("StartPipelineExecution", &start).await;
@@ -357,14 +354,13 @@ async fn a_build_that_sleeps_ends_when_it_is_stopped() {
     }
 }
 
-async fn gone(asleep: &str, way: &str, began: std::time::Instant) {
+/// It would sleep for far longer.
+async fn gone(asleep: &str, way: &str) {
+    let began = clock::monotonic();
     while runs(asleep) {
         assert!(began.elapsed() < Duration::from_secs(60), "{way}: a process is left");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let took = began.elapsed();
-    eprintln!("{way}: stopped, with nothing left of it, in {} ms", took.as_millis());
-    assert!(took < Duration::from_secs(30), "{way}: {took:?}");
 }
 
 const LOG_BYTES: usize = 100 << 20;

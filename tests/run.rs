@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 use crate::server::{Server, cache_home, share_compiled};
 use crate::tools;
 
-/// A home of its own for one test, with the compile cache that all tests share.
+/// A home of its own for one test, with the compile cache that all tests share, which its data directory has, too.
 pub(crate) struct Home(tempfile::TempDir);
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let home = Self(tempfile::tempdir().unwrap());
+        share_compiled(&home.path("data"));
+        home
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -306,7 +308,6 @@ fn a_flipped_byte_in_an_artifact_is_found() {
     let home = Home::new();
     home.write("docs/README.md", "# Title\n");
     let file = home.write("pipeline.json", &pipeline(&[action("Approval", "AWS", "Manual", "Gate")]));
-    share_compiled(&home.path("data"));
     home.run(&["run", file.to_str().unwrap(), "--source", "Source=docs", "--approve", "--data", "data"]).check(0, &[]);
     home.run(&["artifacts", "check", "--data", "data"]).check(0, &["1 artifacts, 1 files, 8 bytes"]);
 

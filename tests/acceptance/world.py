@@ -21,8 +21,8 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 # Only what hangs takes this long.
 WAIT_SECONDS_MAX = 600 if os.environ.get("PIPEWRIGHT_TESTS_FULL") == "1" else 60
-# The server's own bounds are 10 seconds for actions and 2 for requests.
-STOP_SECONDS_MAX = 20
+# Only what goes on to its end takes this long: the server's own bounds are 10 seconds for actions and 2 for requests.
+STOP_SECONDS_MAX = 60
 
 
 def until(ready, what, seconds_max=WAIT_SECONDS_MAX):
@@ -80,11 +80,9 @@ class Server:
         self.process.wait()
 
     def terminate(self):
-        """SIGTERM; how many seconds it took to end by itself."""
-        began = time.monotonic()
+        """SIGTERM, after which it ends by itself."""
         self.process.terminate()
         equal(self.process.wait(STOP_SECONDS_MAX), 0)
-        return time.monotonic() - began
 
     @property
     def endpoint(self):

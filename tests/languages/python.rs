@@ -48,6 +48,8 @@ async fn plugins_are_begun_built_and_tested() {
     let copy = |from: &str, to: &str| home.write(to, &fs::read_to_string(sources.join(from)).unwrap());
     copy("everything.py", "all/src/everything/plugin.py");
     copy("test_everything.py", "all/tests/test_everything.py");
+    copy("programs.py", "all/src/programs/plugin.py");
+    parts += "from programs import plugin as programs\n";
     copy("python/every.py", "all/src/plugin.py");
     home.write("all/src/parts.py", &parts);
     home.write("all/pipewright/wit/every.wit", &every_world(&KINDS));
@@ -62,6 +64,7 @@ async fn plugins_are_begun_built_and_tested() {
     let passed = format!("{} passed, 0 failed", fs::read_dir(all.join("cases")).unwrap().count());
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-too-late", "ok      more-package", &passed]);
     is_deployed(&heard.lock().unwrap());
+    a_plugin_has_a_program_run(&home);
     said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(&all), "18 passed in ");
 }
 
@@ -95,16 +98,13 @@ async fn more_cases(home: &Home) {
     }
 }
 
-#[test]
-fn a_plugin_has_a_program_run() {
-    let (Some(_), Some(_)) = (tools::find("componentize-py"), tools::find("bwrap")) else { return };
-    let home = Home::new();
-    home.run(&["plugin", "new", "acme/programs", "--kind", "build", "--lang", "python"]).check(0, &[]);
-    fs::copy(root().join("tests/languages/programs.py"), home.path("programs/src/plugin.py")).unwrap();
-    home.run(&["plugin", "build", "programs"]).check(0, &[]);
+/// The part `programs` of the plugin in the folder `all`.
+fn a_plugin_has_a_program_run(home: &Home) {
+    let Some(_) = tools::find("bwrap") else { return };
     fs::set_permissions(home.write("key", "a-key-of-20-letters-"), fs::Permissions::from_mode(0o600)).unwrap();
     let granted = ["commands = { level = \"toolchain\" }", "secrets.key = { file = \"key\", commands = true }"];
-    let run = ["plugin", "run", "programs/dist/programs.wasm", "--output", "Out", "--grant", granted[0]];
+    let programs = ["--action", "Build/Custom/Programs/1", "--output", "Out", "--grant", granted[0]];
+    let run = [&["plugin", "run", "all"][..], &programs].concat();
     let ran = home.run(&[&run[..], &["--grant", granted[1]]].concat());
     ran.check(0, &["summary    ['kept'] 3 False ****length 20", "app (15 bytes)"]);
     assert!(!ran.text.contains("a-key-of"), "{}", ran.text);

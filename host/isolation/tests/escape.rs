@@ -7,6 +7,7 @@ mod common;
 
 use std::fmt::Write;
 use std::fs;
+use std::future::ready;
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -14,8 +15,10 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{World, attack, child, child_without_namespaces, is_root, isolation, processes_with, run, small};
+use futures::{StreamExt as _, stream};
 use pipewright_artifacts::files::remove_tree;
 use pipewright_isolation::{Ended, Isolation, Job, Layers, Level, Limit, Limits, Root};
 
@@ -126,6 +129,9 @@ const ROWS: &[Row] = &[
     ended_by(Limit::OutputBytes, "output without end", &["output"]),
 ];
 
+/// Jobs in namespaces of their own do not count with each other.
+const AT_ONCE: usize = 6;
+
 /// What is there to be attacked.
 struct Ground {
     world: World,
@@ -135,7 +141,8 @@ struct Ground {
     udp: UdpSocket,
     name: String,
     image: PathBuf,
-    program: String,
+    unique: String,
+    tried: AtomicUsize,
     _listeners: [UnixListener; 2],
 }
 
@@ -171,29 +178,31 @@ impl Ground {
             udp,
             name,
             image,
-            program: format!("attack-{unique}"),
+            unique,
+            tried: AtomicUsize::new(0),
             _listeners: [by_name, by_path],
             data,
             world,
         }
     }
 
-    fn job(&self, level: Level, deed: &str) -> Job {
+    /// The program of a job has a name of its own: by it the job's processes are found.
+    fn job(&self, level: Level, deed: &str, program: &str) -> Job {
         let places = [
             ("{data}", self.data.display().to_string()),
             ("{other}", self.world.folder("other").display().to_string()),
-            ("{canary}", self.program.replace("attack-", "canary-")),
+            ("{canary}", format!("canary-{}", self.unique)),
             ("{pid}", self.canary.id().to_string()),
             ("{tcp}", self.tcp.local_addr().unwrap().port().to_string()),
             ("{udp}", self.udp.local_addr().unwrap().port().to_string()),
             ("{name}", self.name.clone()),
         ];
-        let program = format!("./{}", self.program);
         // The names of some calls have spaces.
         let words: Vec<&str> = if deed.contains("get, ") { vec![deed] } else { deed.split(' ').collect() };
         let put = |word: &str| places.iter().fold(word.to_owned(), |word, (name, value)| word.replace(name, value));
-        let mut job = self.world.job(&[&program]);
+        let mut job = self.world.job(&[&format!("./{program}")]);
         job.argv.extend(words.into_iter().map(put));
+        job.work = self.world.folder(&format!("work-of-{program}"));
         if level == Level::Image {
             job.root = Root::Image(Layers::of_directory(&self.image));
         }
@@ -203,14 +212,15 @@ impl Ground {
             "compute" => job.limits = Limits { cpu_seconds_max: 1, wall_seconds_max: 60, ..job.limits },
             _ => {}
         }
-        fs::copy(attack(), job.work.join(&self.program)).unwrap();
+        fs::copy(attack(), job.work.join(program)).unwrap();
         job
     }
 
     /// Nothing of the machine has changed, and nothing of the job is left.
-    fn check(&mut self, what: &str) {
-        assert_eq!(processes_with(&self.program), Vec::<String>::new(), "{what}: survivors");
-        assert!(self.canary.try_wait().unwrap().is_none(), "{what}: the canary is dead");
+    fn check(&self, program: &str, what: &str) {
+        assert_eq!(processes_with(program), Vec::<String>::new(), "{what}: survivors");
+        let canary = fs::read_to_string(format!("/proc/{}/stat", self.canary.id())).unwrap();
+        assert!(!canary.contains(") Z "), "{what}: the canary is dead");
         for folder in ["data", "other"] {
             let folder = self.world.folder(folder);
             assert_eq!(fs::read(folder.join("secret")).unwrap(), b"secret", "{what}");
@@ -248,45 +258,50 @@ fn verdict(row: &Row, level: Level, ended: &Ended) -> Verdict {
     }
 }
 
-async fn try_all(ground: &mut Ground) {
-    let Some(namespaces) = isolation().await else { return };
-    let none = Isolation::probe(child_without_namespaces(), Level::Restricted).await.unwrap();
-    let mut wrong = Vec::new();
-    for row in ROWS {
-        for (level, expected) in Level::ALL.into_iter().zip(row.verdicts) {
-            if level == Level::Restricted && !is_root() {
-                continue;
-            }
-            for deed in row.deeds {
-                let job = ground.job(level, deed);
-                let isolation = if level == Level::Restricted { &none } else { &namespaces };
-                let (ended, output) = run(isolation, &job).await;
-                let what = format!("{}: {deed} at {level}", row.attack);
-                let ended = ended.unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(ended.level, level, "{what}");
-                let found = verdict(row, level, &ended);
-                if found != expected {
-                    let output: String = output.chars().take(300).collect();
-                    wrong.push(format!("{what}: {found:?}, not {expected:?}: {ended:?} {output}"));
-                }
-                ground.check(&what);
-                remove_tree(&job.work).unwrap();
-            }
-        }
-    }
+/// What a deed came to, where that is not as the table says.
+async fn try_one(ground: &Ground, isolation: &Isolation, level: Level, row: &Row, deed: &str) -> Option<String> {
+    let program = format!("attack-{}-{level}-{:03}", ground.unique, ground.tried.fetch_add(1, Ordering::Relaxed));
+    let job = ground.job(level, deed, &program);
+    let (ended, output) = run(isolation, &job).await;
+    let what = format!("{}: {deed} at {level}", row.attack);
+    let ended = ended.unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(ended.level, level, "{what}");
+    ground.check(&program, &what);
+    remove_tree(&job.work).unwrap();
+    let expected = row.verdicts[Level::ALL.iter().position(|it| *it == level).unwrap()];
+    let found = verdict(row, level, &ended);
+    let output: String = output.chars().take(300).collect();
+    (found != expected).then(|| format!("{what}: {found:?}, not {expected:?}: {ended:?} {output}"))
+}
+
+/// Every deed at these levels, so many at once: most of the time a job waits to be ended.
+async fn try_all(ground: &Ground, isolation: &Isolation, levels: &[Level], at_once: usize) {
+    let deeds = ROWS.iter().flat_map(|row| row.deeds.iter().map(move |deed| (row, *deed)));
+    let tried =
+        deeds.flat_map(|(row, deed)| levels.iter().map(move |level| try_one(ground, isolation, *level, row, deed)));
+    let wrong: Vec<_> = stream::iter(tried).buffer_unordered(at_once).filter_map(ready).collect().await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test]
 async fn attacks_come_to_what_the_table_says() {
-    try_all(&mut Ground::new()).await;
-    // Afterwards, for a program that is being copied cannot be started while another thread's new process has it open.
-    if is_root() {
-        again_as_an_ordinary_user();
+    let Some(namespaces) = isolation().await else { return };
+    let again = is_root().then(again_as_an_ordinary_user);
+    let ground = Ground::new();
+    if let Some((_world, again)) = again {
+        // Of the same user of the machine each, so that the processes of one count with the other's.
+        let none = Isolation::probe(child_without_namespaces(), Level::Restricted).await.unwrap();
+        try_all(&ground, &none, &[Level::Restricted], 1).await;
+        let output = again.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}{complaints}");
     }
+    try_all(&ground, &namespaces, &[Level::Toolchain, Level::Image], AT_ONCE).await;
 }
 
-fn again_as_an_ordinary_user() {
+/// The same test as it runs meanwhile in a process of its own, and the folder of its programs.
+fn again_as_an_ordinary_user() -> (World, Child) {
     let world = World::new();
     let programs = world.folder("programs");
     let own = std::env::current_exe().unwrap();
@@ -300,9 +315,7 @@ fn again_as_an_ordinary_user() {
     let mut again = Command::new(programs.join("tests"));
     again.args(["--exact", "attacks_come_to_what_the_table_says"]).uid(65_534).gid(65_534).current_dir(&temporary);
     again.env(common::PROGRAMS, &programs).env("TMPDIR", &temporary);
-    let output = again.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    (world, again.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
 /// The table in the documentation is this one.

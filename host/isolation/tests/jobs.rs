@@ -174,8 +174,7 @@ async fn a_job_that_is_stopped_ends_at_once() {
         }
         let marker = format!("36{}.{}", std::process::id(), level as u32);
         let job = world.shell(&format!("trap '' TERM; (setsid sleep {marker} &) ; sleep {marker}"));
-        let stop = tokio::time::sleep(Duration::from_millis(300));
-        let (ended, _) = run_until(&isolation, &job, stop).await;
+        let (ended, _) = run_until(&isolation, &job, begun(&format!("sleep {marker}"), 2)).await;
         let ended = ended.unwrap();
         assert_eq!((ended.status, ended.ended_by, ended.level), (137, Some(Limit::Stopped), level));
         assert_eq!(processes_with(&marker), Vec::<String>::new());
@@ -251,9 +250,19 @@ async fn a_job_that_is_dropped_ends() {
     let sleep = format!("sleep 3611.{}", std::process::id());
     let job = world.shell(&sleep);
     let (to, _from) = mpsc::channel(1);
-    let run = isolation.run(&job, to, std::future::pending());
-    assert!(tokio::time::timeout(Duration::from_millis(500), run).await.is_err());
+    tokio::select! {
+        _ = isolation.run(&job, to, std::future::pending()) => panic!("it ended"),
+        () = begun(&sleep, 1) => {}
+    }
     gone(&sleep).await;
+}
+
+/// Waits until so many processes are this command, and not those around it that have it in their command line.
+async fn begun(command: &str, processes: usize) {
+    let is_it = |line: &String| line.split_once(' ').is_some_and(|(_, line)| line.trim_end() == command);
+    while processes_with(command).iter().filter(|line| is_it(line)).count() < processes {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Waits until no process has the text in its command line: what is killed may take a moment to be gone.

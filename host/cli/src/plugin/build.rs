@@ -6,11 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use pipewright_sandbox::binary::{Interfaces, Metadata};
 use pipewright_sandbox::{Plugin, Sandbox};
-use serde::Deserialize;
-use tokio::process::Command as Process;
 
 use super::super::exit::{self, Ended};
-use super::component;
+use super::component::{self, Component};
 use super::package::ask_in_words;
 use crate::out::{self, say};
 use pipewright_base::clock::monotonic;
@@ -31,11 +29,8 @@ pub(super) async fn run(sandbox: &Sandbox, Arguments { folder, out }: Arguments)
     if !folder.is_dir() {
         return Err(Ended::usage(format!("{}: give the folder of a plugin", folder.display())));
     }
-    let mut component = component::find(&folder).await?;
-    let metadata = metadata(&folder).await;
-    let promised = metadata.version.clone();
-    metadata.append_to(&mut component.bytes);
-    let (bytes, symbols) = (component.bytes.clone(), component.symbols.clone());
+    let component = component::find(&folder).await?;
+    let Component { bytes, symbols, version: promised } = component.clone();
     let started = monotonic();
     let plugin = component::load(sandbox, &folder, component).await?;
     let compiled = started.elapsed();
@@ -99,50 +94,4 @@ fn tell(plugin: &Plugin, component: &[u8]) -> Result<(), Ended> {
         say!("  revision {revision}");
     }
     Ok(())
-}
-
-/// What manifests say of a plugin, by the names that they use.
-#[derive(Default, Deserialize)]
-struct Manifest {
-    description: Option<String>,
-    version: Option<String>,
-    license: Option<toml::Value>,
-    repository: Option<toml::Value>,
-}
-
-#[derive(Deserialize)]
-struct TomlManifest {
-    /// Cargo's.
-    package: Option<Manifest>,
-    /// Python's.
-    project: Option<Manifest>,
-}
-
-/// What the manifest and the repository tell of a component's source. What they do not say is left out.
-async fn metadata(folder: &Path) -> Metadata {
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
-    let manifest = ["Cargo.toml", "pyproject.toml"].iter().find_map(|name| {
-        let manifest: TomlManifest = toml::from_str(&read(name)?).ok()?;
-        manifest.package.or(manifest.project)
-    });
-    let manifest = manifest.or_else(|| serde_json::from_str(&read("package.json")?).ok()).unwrap_or_default();
-    let text = |value: Option<toml::Value>| value.and_then(|value| value.as_str().map(str::to_owned));
-    Metadata {
-        description: manifest.description,
-        version: manifest.version,
-        licenses: text(manifest.license),
-        source: text(manifest.repository),
-        revision: revision(folder).await,
-    }
-}
-
-/// The commit that is checked out, and whether the folder is as it was committed.
-async fn revision(folder: &Path) -> Option<String> {
-    let git = async |arguments: &[&str]| {
-        let output = Process::new("git").arg("-C").arg(folder).args(arguments).output().await.ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = git(&["rev-parse", "--verify", "HEAD"]).await?;
-    let changes = git(&["status", "--porcelain", "--", "."]).await?;
-    Some(if changes.is_empty() { commit } else { format!("{commit}-modified") })
 }

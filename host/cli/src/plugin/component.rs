@@ -9,6 +9,7 @@ use tokio::process::Command as Process;
 
 use super::super::exit::Ended;
 use super::languages::Language;
+use super::metadata;
 use pipewright_base::home::UserFolders;
 use pipewright_packages::plugins;
 
@@ -18,9 +19,12 @@ const TARGET: &str = "wasm32-wasip2";
 const BUILD_DIRECTORY: &str = "CARGO_BUILD_BUILD_DIR";
 
 /// A component as it is shipped, and the same with debug information where there is some.
+#[derive(Clone)]
 pub(super) struct Component {
     pub(super) bytes: Vec<u8>,
     pub(super) symbols: Option<Vec<u8>>,
+    /// That of the folder's manifest.
+    pub(super) version: Option<String>,
 }
 
 /// The component at a path: a file, or what the crate or the Python or JavaScript plugin in a folder makes.
@@ -31,9 +35,13 @@ pub(super) async fn find(path: &Path) -> Result<Component, Ended> {
             None => build(path).await?,
         };
         let built = plugins::read(&file).map_err(Ended::usage)?;
-        let bytes = binary::stripped(&built).map_err(Ended::usage)?;
+        let mut bytes = binary::stripped(&built).map_err(Ended::usage)?;
         let symbols = binary::has_debug_information(&built).then_some(built);
-        return Ok(Component { bytes, symbols });
+        // For every command, so that what was tested is what is shipped, and is compiled once.
+        let metadata = metadata::of(path).await;
+        let version = metadata.version.clone();
+        metadata.append_to(&mut bytes);
+        return Ok(Component { bytes, symbols, version });
     }
     let bytes = plugins::read(path).map_err(|error| match path.exists() {
         true => Ended::usage(error),
@@ -42,7 +50,7 @@ pub(super) async fn find(path: &Path) -> Result<Component, Ended> {
     let beside = path.with_extension(plugins::DEBUG_EXTENSION);
     let symbols = if beside.exists() { Some(plugins::read(&beside).map_err(Ended::usage)?) } else { None };
     let symbols = symbols.or_else(|| binary::has_debug_information(&bytes).then(|| bytes.clone()));
-    Ok(Component { bytes, symbols })
+    Ok(Component { bytes, symbols, version: None })
 }
 
 /// The folder in which the cases of a plugin lie: beside its manifest or its component.

@@ -21,6 +21,7 @@ mod key;
 mod languages;
 mod list;
 mod load;
+mod metadata;
 mod new;
 mod package;
 mod publish;

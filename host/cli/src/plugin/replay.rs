@@ -61,7 +61,12 @@ async fn recorded(sandbox: &Sandbox, bundle: &Bundle) -> Result<Plugin, Ended> {
         let (name, version, digest) = (&recorded.name, &recorded.version, &recorded.digest);
         Ended::usage(format!("the recording left out the component {name} {version} ({digest}): name it with --with"))
     })?;
-    component::load(sandbox, std::path::Path::new(&recorded.name), component::Component { bytes, symbols: None }).await
+    component::load(
+        sandbox,
+        std::path::Path::new(&recorded.name),
+        component::Component { bytes, symbols: None, version: None },
+    )
+    .await
 }
 
 pub(super) fn ended(error: RecordingError) -> Ended {

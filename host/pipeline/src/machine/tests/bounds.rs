@@ -204,27 +204,38 @@ fn run(machine: &mut Machine, odd: &str, bytes: usize, enough: impl Fn(&RunActio
     largest
 }
 
+/// Every character with one declaration, and the longest with every other; the full suite has all pairs.
 #[test]
 fn whatever_is_sent_every_step_can_be_stored() {
-    for declaration in [largest(false), largest(true), with_rules(largest(false))] {
-        let json = serde_json::to_value(&declaration).expect("JSON");
-        let types = ActionTypes::new();
-        let judged = validate(&json, &Context { region: None, action_types: &types });
-        assert_eq!(judged.map_err(|problems| problems.to_string()).as_ref(), Ok(&declaration), "it is valid");
-        assert!(unsupported(&declaration).is_empty(), "it can be kept");
-        for (odd, bytes) in [("\u{1}", 6), ("🦀", 4), ("\"", 2), ("漢", 3)] {
-            let mut machine = Machine::created(Arc::new(declaration.clone()));
-            let refused = machine.submit(InputKind::Start(start(&declaration, odd, 1000)));
-            assert!(matches!(refused, Err(Refusal::StartTooLarge(_))) == (bytes > 2), "{odd:?}: {refused:?}");
-            // As much as is taken: 60 texts, the names of which take 160 bytes each.
-            let chars = ((START_BYTES_MAX - 60 * 260) / 60 / bytes).min(1000);
-            let first = machine.submit(InputKind::Start(start(&declaration, odd, chars))).expect("it is not too large");
-            check(&first);
-            let largest = run(&mut machine, odd, bytes, |_| false);
-            assert!(machine.state.executions.is_empty(), "the execution ended, and was archived");
-            assert!(largest > VALUE_BYTES_MAX / 2, "{odd:?}: the largest value has only {largest} bytes");
+    let is_full = std::env::var_os("PIPEWRIGHT_TESTS_FULL").is_some_and(|value| value == "1");
+    let declarations = [largest(false), largest(true), with_rules(largest(false))];
+    std::thread::scope(|threads| {
+        for (index, declaration) in declarations.iter().enumerate() {
+            let json = serde_json::to_value(declaration).expect("JSON");
+            let types = ActionTypes::new();
+            let judged = validate(&json, &Context { region: None, action_types: &types });
+            assert_eq!(judged.map_err(|problems| problems.to_string()).as_ref(), Ok(declaration), "it is valid");
+            assert!(unsupported(declaration).is_empty(), "it can be kept");
+            let odds = [("\u{1}", 6), ("🦀", 4), ("\"", 2), ("漢", 3)];
+            let taken = if index == 0 || is_full { odds.len() } else { 1 };
+            for (odd, bytes) in odds.into_iter().take(taken) {
+                threads.spawn(move || every_step_can_be_stored(declaration, odd, bytes));
+            }
         }
-    }
+    });
+}
+
+fn every_step_can_be_stored(declaration: &PipelineDeclaration, odd: &str, bytes: usize) {
+    let mut machine = Machine::created(Arc::new(declaration.clone()));
+    let refused = machine.submit(InputKind::Start(start(declaration, odd, 1000)));
+    assert!(matches!(refused, Err(Refusal::StartTooLarge(_))) == (bytes > 2), "{odd:?}: {refused:?}");
+    // As much as is taken: 60 texts, the names of which take 160 bytes each.
+    let chars = ((START_BYTES_MAX - 60 * 260) / 60 / bytes).min(1000);
+    let first = machine.submit(InputKind::Start(start(declaration, odd, chars))).expect("it is not too large");
+    check(&first);
+    let largest = run(&mut machine, odd, bytes, |_| false);
+    assert!(machine.state.executions.is_empty(), "the execution ended, and was archived");
+    assert!(largest > VALUE_BYTES_MAX / 2, "{odd:?}: the largest value has only {largest} bytes");
 }
 
 /// An update ends all executions that are in progress in one step.
