@@ -242,20 +242,7 @@ impl Sandbox {
     ) -> Ran<T> {
         let (seam, limits, symbols) = (Arc::clone(&making.seam), making.limits.clone(), making.symbols);
         let Ok(_permit) = self.0.calls.acquire().await else {
-            let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
-            let usage = Usage::default();
-            let (results, saved) = (Vec::new(), Vec::new());
-            return Ran {
-                result,
-                files: None,
-                refused: None,
-                results,
-                has_started: false,
-                started: None,
-                saved,
-                seam,
-                usage,
-            };
+            return Ran::none(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")), seam);
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
         let state = self.state(making, &cpu);
@@ -450,6 +437,22 @@ struct Ran<T> {
     saved: Vec<SavedCache>,
     seam: Arc<Seam>,
     usage: Usage,
+}
+
+impl<T> Ran<T> {
+    fn none(failure: CallFailure, seam: Arc<Seam>) -> Self {
+        Self {
+            result: Err(failure),
+            files: None,
+            refused: None,
+            results: Vec::new(),
+            has_started: false,
+            started: None,
+            saved: Vec::new(),
+            seam,
+            usage: Usage::default(),
+        }
+    }
 }
 
 /// Where it did not do what was kept of it, whatever that led to.

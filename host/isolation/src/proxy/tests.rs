@@ -1,3 +1,5 @@
+//! What the proxy passes on, refuses and gives up, over real sockets.
+
 use super::*;
 
 fn check(head: &str, expected: Option<(&str, Option<&str>)>) {
