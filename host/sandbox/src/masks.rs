@@ -192,9 +192,9 @@ impl Forms {
                 }
             }
         }
-        let mut forms = Self { automaton, start, states, starts };
-        forms.close(plain.iter().chain(encoded).map(String::as_bytes).collect());
-        forms
+        let mut made = Self { automaton, start, states, starts };
+        made.close(forms().collect());
+        made
     }
 
     /// Where no form goes on, only what is behind its first byte may be the beginning of another one.

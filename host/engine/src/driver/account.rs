@@ -29,6 +29,11 @@ const INBOX_CHANGES_MAX: usize = 256;
 
 pub(super) type Parts = BTreeMap<String, Bytes>;
 
+/// The parts whose keys start with a prefix, by what follows it.
+pub(super) fn of_prefix<'a>(parts: &'a Parts, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
+    parts.range(prefix.to_owned()..).map_while(move |(key, value)| Some((key.strip_prefix(prefix)?, value)))
+}
+
 /// The accounts that were asked for. Their parts stay in memory, so that finding a pipeline needs no read of the store.
 #[derive(Default)]
 pub(super) struct Accounts(Mutex<HashMap<u64, Arc<OnceCell<Account>>>>);
@@ -103,8 +108,7 @@ impl Accounts {
     pub(super) fn name_of(&self, pipeline: Aggregate) -> Option<String> {
         let cell = self.cell(pipeline.account);
         let parts = cell.get()?.parts.read().unwrap_or_else(PoisonError::into_inner);
-        let names = parts.range(PIPELINE.to_owned()..).map_while(|(key, uid)| Some((key.strip_prefix(PIPELINE)?, uid)));
-        let mut names = names.filter(|(_, uid)| uid[..] == pipeline.uid);
+        let mut names = of_prefix(&parts, PIPELINE).filter(|(_, uid)| uid[..] == pipeline.uid);
         names.next().map(|(name, _)| name.to_owned())
     }
 
@@ -238,10 +242,9 @@ impl Actor {
             }
             Change::Forget { prefix, needed, before } => {
                 let kept = |key: &String| self.kept.get(key).copied().unwrap_or(self.began);
-                let of_prefix = parts.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
-                let unneeded =
-                    of_prefix.filter(|(key, _)| !needed.contains(&key[prefix.len()..]) && kept(key) < before);
-                let forgotten: Vec<_> = unneeded.map(|(key, _)| (key.clone(), None)).collect();
+                let unneeded = of_prefix(&parts, &prefix).filter(|(name, _)| !needed.contains(*name));
+                let keys = unneeded.map(|(name, _)| format!("{prefix}{name}")).filter(|key| kept(key) < before);
+                let forgotten: Vec<_> = keys.map(|key| (key, None)).collect();
                 self.kept.retain(|key, at| !key.starts_with(&prefix) || *at >= before);
                 Decided::put(forgotten)
             }

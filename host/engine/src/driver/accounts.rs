@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipewright_base::{Cause, Source};
 
-use super::account::{AccountEntry, Change, PIPELINE, Parts};
+use super::account::{AccountEntry, Change, PIPELINE, Parts, of_prefix};
 use super::rows::{DeletedRow, Row as _};
 use super::{Driver, DriverError};
 use pipewright_store::{Aggregate, READ_ROWS_MAX};
@@ -77,8 +77,7 @@ impl Driver {
     /// The parts of the account's own record whose keys start with `prefix`, without it.
     pub async fn account_parts(&self, account: u64, prefix: &str) -> Result<Vec<(String, Bytes)>, DriverError> {
         let parts = self.parts(account).await?;
-        let parts = parts.range(prefix.to_owned()..);
-        Ok(parts.map_while(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone()))).collect())
+        Ok(of_prefix(&parts, prefix).map(|(name, value)| (name.to_owned(), value.clone())).collect())
     }
 
     /// The part whose key starts and ends so.
@@ -89,8 +88,7 @@ impl Driver {
         ending: &str,
     ) -> Result<Option<Bytes>, DriverError> {
         let parts = self.parts(account).await?;
-        let of_prefix = parts.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-        Ok(of_prefix.filter(|(key, _)| key.ends_with(ending)).map(|(_, value)| value.clone()).next())
+        Ok(of_prefix(&parts, prefix).find(|(name, _)| name.ends_with(ending)).map(|(_, value)| value.clone()))
     }
 
     /// The keys of the parts that start with `prefix`, but for the last so many.
@@ -101,8 +99,8 @@ impl Driver {
         last: usize,
     ) -> Result<Vec<String>, DriverError> {
         let parts = self.parts(account).await?;
-        let keys = || parts.range(prefix.to_owned()..).map(|(key, _)| key).take_while(|key| key.starts_with(prefix));
-        Ok(keys().take(keys().count().saturating_sub(last)).cloned().collect())
+        let before = of_prefix(&parts, prefix).count().saturating_sub(last);
+        Ok(of_prefix(&parts, prefix).take(before).map(|(name, _)| format!("{prefix}{name}")).collect())
     }
 
     /// Keeps a part where there is none yet, and gives the one that is there. What is kept so may be forgotten an hour later,
