@@ -26,7 +26,7 @@ pub(super) async fn run(sandbox: &Sandbox, Arguments { plugin: text, data }: Arg
         component::find(path).await?
     } else {
         let installed = data.installed()?;
-        Component { bytes: installed.component(installed.find(&text)?)?, symbols: None }
+        Component { bytes: installed.component(installed.find(&text)?)?, symbols: None, version: None }
     };
     let plugin = component::load(sandbox, path, component).await?;
     out::lines(document::page(plugin.description()).trim_end());
