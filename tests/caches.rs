@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use pipewright_artifacts::caches::{self, CacheLimits, Caches, Space};
-use pipewright_artifacts::files::{Blobs as _, MadeOutput, Node};
+use pipewright_artifacts::files::{MadeOutput, Node};
 use serde_json::{Value, json};
 
 use crate::run::{Ended, Home, action, pipeline};
