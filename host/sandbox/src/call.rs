@@ -212,7 +212,7 @@ impl Sandbox {
             enter(store, &instance, exports, &entry, &request).await
         };
         let ran = self.run(code, making, run).await;
-        let used_up = ran.files.as_ref().and_then(Files::used_up);
+        let used_up = ran.files.as_ref().and_then(Files::used_up).or(ran.refused.as_deref());
         let mut result = judged(ran.result, &ran.seam, ran.has_started, used_up, &kept_back);
         used_up.iter().for_each(|limit| ran.seam.log(Level::Warn, limit));
         let Finished { mut made, undeclared } =
@@ -245,7 +245,17 @@ impl Sandbox {
             let result = Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed")));
             let usage = Usage::default();
             let (results, saved) = (Vec::new(), Vec::new());
-            return Ran { result, files: None, results, has_started: false, started: None, saved, seam, usage };
+            return Ran {
+                result,
+                files: None,
+                refused: None,
+                results,
+                has_started: false,
+                started: None,
+                saved,
+                seam,
+                usage,
+            };
         };
         let cpu = Arc::new(CpuMeter::new(limits.spent.cpu_micros));
         let state = self.state(making, &cpu);
@@ -295,6 +305,7 @@ impl Sandbox {
             log_bytes: log.bytes().saturating_sub(limits.spent.log_bytes),
             host_calls: seam.calls(),
         };
+        let refused = limiter.and_then(Limiter::refused).map(|reached| reached.message.clone());
         let has_started = state.as_ref().is_some_and(|state| state.held.commands.has_started());
         let (files, started, saved, results) = match state {
             Some(State { files, held, reported, .. }) => {
@@ -302,7 +313,7 @@ impl Sandbox {
             }
             None => (None, None, Vec::new(), Vec::new()),
         };
-        Ran { result, files, results, has_started, started, saved, seam, usage }
+        Ran { result, files, refused, results, has_started, started, saved, seam, usage }
     }
 
     fn state(&self, making: Making<'_>, cpu: &Arc<CpuMeter>) -> State {
@@ -430,6 +441,8 @@ struct Making<'a> {
 struct Ran<T> {
     result: Result<T, CallFailure>,
     files: Option<Files>,
+    /// The last growth of memory that a guest was refused, in words.
+    refused: Option<String>,
     results: Vec<Results>,
     /// Also where it was made up, or is what was kept.
     has_started: bool,
@@ -479,7 +492,7 @@ fn judged(
         }
         Ok(Err(failure)) => {
             let mut message = seam.masked(&failure.message).into_owned();
-            // A guest often knows no more than that writing failed.
+            // A guest often knows no more than that writing failed, or that there is no memory.
             if let Some(limit) = used_up {
                 message = format!("{limit}\n{message}");
             }

@@ -96,6 +96,10 @@ async fn misbehaving_guests_end_with_a_limit() {
             other => panic!("{deed}: {other:?}"),
         }
     }
+    let end = run(&sandbox, Deed { amount: 1 << 30, ..Deed::new("do without memory") }).await;
+    let failure = end.result.expect_err("no memory").to_string();
+    assert!(failure.starts_with("the plugin wanted ") && failure.contains("memory_bytes_max is "), "{failure}");
+    assert!(failure.contains("\nmemory allocation failed"), "what it says itself: {failure}");
     assert!(run(&sandbox, Deed::new("nothing")).await.result.is_ok(), "the host goes on");
 }
 

@@ -45,6 +45,10 @@ fn deed(_: &Action, asked: Asked) -> Result<Step<Report<Told>>> {
             String::new()
         }
         "take memory" => take_memory(amount),
+        "do without memory" => match Vec::<u8>::new().try_reserve(amount) {
+            Ok(()) => String::new(),
+            Err(error) => return Err(Failure::configuration(error.to_string())),
+        },
         "recurse" => recurse(1).to_string(),
         "recurse with variables" => recurse_with_variables(1).to_string(),
         "log" => loop {
