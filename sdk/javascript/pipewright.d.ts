@@ -609,10 +609,11 @@ export namespace tools {
   }
   /**
    * Runs a tool to its end, and gives the status that it ended with. What it writes goes into the action's log. `component` is its file:
-   * in an input artifact, in a granted directory, or one that the plugin wrote. `words` are its arguments.
+   * in an input artifact, in a granted directory, or one that the plugin wrote; or a tool that the account has installed, by the name and
+   * the version of its package: `package:team/name@1.0.0`. `words` are its arguments.
    *
-   * Fails with *permission* where its directory is not granted; with *configuration* where it is no tool, or another one than the digest
-   * says; and the job where it crashed.
+   * Fails with *permission* where its directory is not granted; with *configuration* where it is no tool, is not installed, or is another
+   * one than the digest says; and the job where it crashed.
    */
   function run(component: string, words?: readonly string[], options?: Options): number;
 }

@@ -107,7 +107,8 @@ pub fn list(folder: &Path) -> io::Result<Vec<KeptCache>> {
 pub fn remove(folder: &Path, is_to_go: impl Fn(&KeptCache) -> bool) -> io::Result<Vec<KeptCache>> {
     let mut removed = Vec::new();
     for (path, cache) in listed(folder)?.into_iter().filter(|(_, cache)| is_to_go(cache)) {
-        if is_there(fs::remove_file(path))?.is_some() {
+        if is_there(fs::remove_file(&path))?.is_some() {
+            sync(path.parent().unwrap_or(folder))?;
             removed.push(cache);
         }
     }

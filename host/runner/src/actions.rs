@@ -6,6 +6,7 @@
 mod build;
 mod caches;
 mod sources;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -141,7 +142,7 @@ impl Actions for Runner {
             let served = catalogue.bound(&placed.declared.type_id())?;
             Some((plugin_pin(&placed.name_in_pipeline()), served.digest.clone()))
         });
-        pin.collect()
+        pin.chain(tools::pins(&self.0.plugins.tools(account), declaration)).collect()
     }
 }
 
@@ -334,6 +335,7 @@ impl SandboxActions {
                 secret_environment: request::secret_environment(run),
                 ended: ended.take(),
                 caches: CachesAt::Kept(Arc::clone(&self.caches), caches::space(pipeline, run)),
+                tools: self.tools(pipeline.account, &run.start.pins),
                 limits: limits.clone(),
                 sink: Arc::clone(&sink),
                 outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref())),
@@ -435,16 +437,18 @@ impl SandboxActions {
     ) -> anyhow::Result<Option<Bytes>> {
         let Some(mut bundle) = self.recordings.read(execution, action)? else { return Ok(None) };
         bundle.recording.log = self.logs.last_lines(execution, action)?;
-        let component = self.plugins.component(&bundle.recording.component.digest);
         let masks = granted.map(|granted| {
             Masks::of(granted.iter().flat_map(SecretGrant::values).chain(settings.iter().map(String::as_str)))
         });
-        recording::complete(&mut bundle, component, masks.as_ref(), |digest| {
-            match self.artifacts.tree(&digest.to_string()) {
+        recording::complete(
+            &mut bundle,
+            |digest| self.plugins.component(digest),
+            masks.as_ref(),
+            |digest| match self.artifacts.tree(&digest.to_string()) {
                 Ok(tree) => Some((tree, self.artifacts.blobs().clone())),
                 Err(_) => self.caches.tree(digest),
-            }
-        });
+            },
+        );
         Ok(Some(bundle.to_bytes()?.into()))
     }
 

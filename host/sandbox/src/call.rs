@@ -43,7 +43,7 @@ use crate::sandbox::Sandbox;
 use crate::seam::{HostCall, Level, Seam, Sink};
 use crate::state::State;
 use crate::symbols::Symbols;
-use crate::tools::Tools;
+use crate::tools::{FindTool, Tools};
 use pipewright_base::memory::HostMemory;
 use tokio::runtime::Handle;
 
@@ -67,6 +67,8 @@ pub struct Call {
     pub ended: Option<JobEnded>,
     /// Where it finds what earlier executions kept.
     pub caches: CachesAt,
+    /// Where it finds tools that are named by their packages.
+    pub tools: FindTool,
     pub limits: CallLimits,
     pub sink: Arc<dyn Sink>,
     /// Whether the call reaches what is outside, and what is kept of it.
@@ -166,7 +168,7 @@ impl Sandbox {
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
         let Call { tenant, entry, request, grants, time, inputs, work_dir, limits, sink, outside, .. } = call;
-        let (secret_environment, ended, caches) = (call.secret_environment, call.ended, call.caches);
+        let (secret_environment, ended, caches, find) = (call.secret_environment, call.ended, call.caches, call.tools);
         let description = plugin.description();
         let action = format!("{}/{}", request.context.stage, request.context.action);
         let secrets = secrets(description, &request, &grants);
@@ -205,6 +207,7 @@ impl Sandbox {
             secret_environment,
             ended,
             caches,
+            find,
             files,
             symbols,
         };
@@ -328,6 +331,7 @@ impl Sandbox {
             secret_environment,
             ended,
             caches,
+            find,
             files,
             ..
         } = making;
@@ -362,6 +366,7 @@ impl Sandbox {
             grants,
             memory,
             idempotency_key: idempotency_key.to_owned(),
+            find,
             runs: 0,
             memory_bytes: 0,
         };
@@ -409,6 +414,7 @@ async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, Ca
         secret_environment: Vec::new(),
         ended: None,
         caches: CachesAt::Nowhere,
+        find: None,
         files,
         symbols: None,
     };
@@ -434,6 +440,7 @@ struct Making<'a> {
     secret_environment: Vec<NamedValue>,
     ended: Option<JobEnded>,
     caches: CachesAt,
+    find: FindTool,
     files: Files,
     symbols: Option<&'a Symbols>,
 }

@@ -44,3 +44,4 @@ pub use masks::{Masks, SECRET_BYTES_MIN};
 pub use plugin::{ABI_VERSION, Plugin};
 pub use sandbox::{LoadError, Sandbox, SandboxConfig};
 pub use symbols::{Symbols, without_stack};
+pub use tools::FindTool;

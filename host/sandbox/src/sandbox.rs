@@ -272,6 +272,11 @@ impl Sandbox {
         &self.0.connector
     }
 
+    /// Whether a component is a command-line tool that can run here.
+    pub async fn check_tool(&self, component: Arc<[u8]>) -> Result<(), LoadError> {
+        self.tool(0, component).await.map(drop)
+    }
+
     /// Makes a tool of a component: compiles it, or takes it from the cache, and links it. It is loaded for each run: few are run
     /// twice at once.
     pub(crate) async fn tool(&self, tenant: u64, component: Arc<[u8]>) -> Result<Tool, LoadError> {

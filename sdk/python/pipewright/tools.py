@@ -36,12 +36,13 @@ def run(
 ) -> int:
     """Runs a tool to its end, and gives the status that it ended with. What it writes goes into the action's log.
 
-    `component` is the file of the component: in an input artifact, in a granted directory, or one that the plugin wrote. `digest` is
+    `component` is the file of the component: in an input artifact, in a granted directory, or one that the plugin wrote; or a tool that
+    the account has installed, by the name and the version of its package: `package:team/name@1.0.0`. `digest` is
     the SHA-256 that it must have, in hexadecimal; without it, whatever the file is runs. `environment` has its variables: there are no
     others. With `network` it may reach the hosts that the plugin may; without it, none.
 
-    A `Failure`: *permission*, where its directory is not granted; *configuration*, where it is no tool, or another one than the
-    digest says; *job failed*, where it crashed."""
+    A `Failure`: *permission*, where its directory is not granted; *configuration*, where it is no tool, is not installed, or
+    is another one than the digest says; *job failed*, where it crashed."""
     variables = [types.NamedValue(name, value) for name, value in (environment or {}).items()]
     with from_host():
         return host.run(host.Tool(fspath(component), digest, [*arguments], variables, network))

@@ -101,6 +101,7 @@ impl Stage<'_> {
             secret_environment: call.secret_environment.clone(),
             ended: call.ended.clone(),
             caches: CachesAt::Given(self.bundle.caches(call, self.blobs)?),
+            tools: self.bundle.tools(call, self.blobs)?,
             limits: call.limits.clone(),
             sink,
             outside: Outside::Replayed(Replay::new(outside)),

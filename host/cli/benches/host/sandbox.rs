@@ -110,6 +110,7 @@ impl<'a> Ours<'a> {
             secret_environment: Vec::new(),
             ended: None,
             caches: Default::default(),
+            tools: Default::default(),
             limits,
             sink: log.clone(),
             outside: Outside::Live,

@@ -102,6 +102,7 @@ impl SandboxActions {
             secret_environment: Vec::new(),
             ended: None,
             caches: Default::default(),
+            tools: self.tools(pipeline.account, &BTreeMap::new()),
             limits: self.limits.clone(),
             sink: Arc::new(Unheard),
             outside: Outside::Live,

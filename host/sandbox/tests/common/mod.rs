@@ -88,6 +88,7 @@ pub fn call(provider: &str, settings: &[(&str, &str)], sink: Arc<dyn Sink>) -> C
         secret_environment: Vec::new(),
         ended: None,
         caches: Default::default(),
+        tools: Default::default(),
         limits: CallLimits::default(),
         sink,
         outside: Outside::Live,
