@@ -417,7 +417,9 @@ pub(super) fn tell(
     what: ActionHappening,
 ) {
     let stage = work.declaration.stages[address.stage()].name.clone();
-    let (execution, version) = (execution.id, execution.start.version);
+    let before = execution.runs.get(&address).filter(|run| run.id == action_execution);
+    let started = before.map_or(work.at, |run| run.started);
+    let (execution, version, attempt) = (execution.id, execution.start.version, execution.progress.attempt);
     work.events.push(match (work.declared(address), address) {
         (Declared::Action(declared), _) => Event::Action(Box::new(ActionEvent {
             execution,
@@ -426,6 +428,8 @@ pub(super) fn tell(
             action: declared.name.clone(),
             action_execution,
             action_type: declared.action_type_id.clone(),
+            started: Some(started),
+            attempt,
             what,
         })),
         (Declared::Rule(declared), Address::Rule(RuleAddress { condition, .. })) => Event::Rule(Box::new(RuleEvent {
