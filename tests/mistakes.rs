@@ -75,6 +75,22 @@ const STOPPED: &[(&str, &str)] = &[("pipelines --data data", "Start it with `pip
 fn every_mistake_is_told_with_its_mend() {
     let home = Home::new();
     home.write("bad.json", "{");
+/// What is done all the same, and the warning.
+const WARNED: &[(&str, &str)] = &[
+    (
+        "connection create own --kind gitea --address http://127.0.0.1:9 --data data",
+        "nothing is fetched from there without --private",
+    ),
+    (
+        "connection create own --kind gitea --address http://127.0.0.1:9 --private --data data",
+        "correct --address, or let the server",
+    ),
+    (
+        "connection create own --kind gitea --address http://127.0.0.1:9 --secret nowhere --data data",
+        "secret cannot be read",
+    ),
+];
+
     home.write("bad.toml", "listne = 1\n");
     home.write("empty.json", r#"{"pipeline":{"name":"x"}}"#);
     home.write("text.wasm", "hello");
@@ -101,3 +117,4 @@ fn every_mistake_is_told_with_its_mend() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(!home.path("nowhere").exists(), "a mistake makes no folder");
 }
+    check(WARNED, &[0]);
