@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
-use pipewright_store::Claim;
+use pipewright_store::DirectoryLock;
 use serde_json::{Value, json};
 
 use crate::server::share_compiled;
@@ -490,7 +490,7 @@ fn a_server_that_cannot_start_says_what_is_in_its_way() {
 fn a_server_waits_for_the_one_before_it() {
     let mut site = Site::new();
     site.stop_and_serve(|site| {
-        let held = Claim::of(&site.path("data/store")).unwrap();
+        let held = DirectoryLock::take(&site.path("data/store")).unwrap();
         std::thread::spawn(|| {
             std::thread::sleep(Duration::from_millis(500));
             drop(held);

@@ -6,6 +6,7 @@
 //!
 //! Owns which pages there are and how each begins. What a page says beyond that is said in the sources.
 
+mod actions;
 mod capabilities;
 mod command_line;
 mod javascript;
@@ -50,6 +51,14 @@ const PAGES: &[Page] = &[
                  and that the server's [configuration](server-configuration.md) names for each pipeline. An unknown key is an \
                  error. Relative paths start at the folder of the file.",
         make: || Some(keys::grants_file()),
+    },
+    Page {
+        file: "actions.md",
+        title: "The actions and rules that come with Pipewright",
+        begins: "What each plugin says of its types: the settings of an action's or a rule's `configuration`, what each means and \
+                 what counts without it, the output variables, and what the plugin asks for. `pipewright plugin doc NAME` shows the \
+                 same of any plugin that is installed. [The actions](../actions.md) has what does not fit into a table.",
+        make: || Some(actions::page()),
     },
     Page {
         file: "capabilities.md",

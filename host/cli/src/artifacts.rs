@@ -8,7 +8,7 @@ use super::remote;
 use crate::out::say;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::home::DataDirectory;
-use pipewright_store::{Claim, OpenError};
+use pipewright_store::{DirectoryLock, OpenError};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -28,7 +28,7 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
         Command::Check { data } => data,
     };
     let data = data_directory(&data)?;
-    let _alone = Claim::of(&data.store()).map_err(|error| match error {
+    let _alone = DirectoryLock::take(&data.store()).map_err(|error| match error {
         OpenError::InUse { .. } => Ended::usage(error),
         error => Ended::Host(error.into()),
     })?;

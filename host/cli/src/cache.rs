@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use pipewright_artifacts::caches::{self, CacheLimits, Caches, KeptCache};
 use pipewright_base::home::DataDirectory;
 use pipewright_server::config;
-use pipewright_store::{Claim, OpenError};
+use pipewright_store::{DirectoryLock, OpenError};
 
 use super::artifacts;
 use super::exit::{self, Ended};
@@ -119,7 +119,7 @@ fn remove(arguments: &Remove) -> Result<ExitCode, Ended> {
     }
     let bytes: u64 = removed.iter().map(|cache| cache.bytes).sum();
     say!("{} caches, {} KiB", removed.len(), bytes.div_ceil(1 << 10));
-    match Claim::of(&data.store()) {
+    match DirectoryLock::take(&data.store()) {
         Ok(_alone) => {
             let caches = Caches::open(&data.caches(), CacheLimits::default()).context("the folder of caches")?;
             caches.collect().context("the folder of caches")?;

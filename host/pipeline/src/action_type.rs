@@ -98,7 +98,9 @@ impl Property {
         let (fits, kind) = match self.kind {
             PropertyKind::String => (true, ""),
             PropertyKind::Number => (value.parse::<f64>().is_ok_and(f64::is_finite), "a number"),
-            PropertyKind::Boolean => (matches!(value, "true" | "false"), "`true` or `false`"),
+            PropertyKind::Boolean => {
+                (["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word)), "`true` or `false`")
+            }
             PropertyKind::List => (serde_json::from_str::<Vec<serde_json::Value>>(value).is_ok(), "a JSON array"),
         };
         (!fits).then(|| format!("write {kind}"))
@@ -507,6 +509,8 @@ mod tests {
         check("Depth", "1#{variables.Value}", "1e", Some("write a number"));
         check("Depth", "deep", "deep", None);
         check("Strict", variable, "yes", Some("write `true` or `false`"));
+        check("Strict", variable, "True", None);
+        check("Strict", variable, "FALSE", None);
         check("Paths", variable, "a,b", Some("write a JSON array"));
         check("Mode", variable, "slow", Some("use one of fast, full"));
         check("Mode", variable, "full", None);

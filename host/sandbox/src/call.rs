@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use tokio::time::timeout;
-use wasmtime::component::{Instance, ResourceTable, Val};
+use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
 
@@ -24,7 +24,7 @@ use crate::description;
 use crate::enter::enter;
 use pipewright_artifacts::files::{Floor, MadeOutput};
 
-use crate::explain::{NotOffered, explain};
+use crate::explain::explain;
 use crate::files::{self, Files, FilesConfig, Finished};
 use crate::grants::Grants;
 use crate::limiter::Limiter;
@@ -40,7 +40,7 @@ use crate::plugin::{Code, Exports, Plugin};
 use crate::results::{Reported, Results};
 use crate::rights::Asks;
 use crate::sandbox::Sandbox;
-use crate::seam::{HostCall, Level, Seam, Sink};
+use crate::seam::{Level, Seam, Sink};
 use crate::state::State;
 use crate::symbols::Symbols;
 use crate::tools::{FindTool, Tools};
@@ -167,9 +167,10 @@ impl Sandbox {
     }
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
-        let Call { tenant, entry, request, grants, time, inputs, work_dir, limits, sink, outside, .. } = call;
+        let Call { tenant, entry, mut request, grants, time, inputs, work_dir, limits, sink, outside, .. } = call;
         let (secret_environment, ended, caches, find) = (call.secret_environment, call.ended, call.caches, call.tools);
         let description = plugin.description();
+        description::lower_booleans(description, &request.action_type, &mut request.settings);
         let action = format!("{}/{}", request.context.stage, request.context.action);
         let secrets = secrets(description, &request, &grants);
         // What stands for a revealed value is masked as the value was when the call was recorded.
@@ -237,7 +238,7 @@ impl Sandbox {
     }
 
     /// Runs something in a fresh instance, under all limits.
-    async fn run<T>(
+    pub(crate) async fn run<T>(
         &self,
         code: &Code,
         making: Making<'_>,
@@ -374,79 +375,25 @@ impl Sandbox {
     }
 }
 
-/// Asks a plugin what it is: with no grants, no files, and tight limits.
-pub(crate) async fn describe(sandbox: &Sandbox, code: &Arc<Code>) -> Result<Description, CallFailure> {
-    let (guests, sandbox, code) = (&sandbox.0.guests, sandbox.clone(), Arc::clone(code));
-    let described = guests.run(async move { describe_here(&sandbox, &code).await });
-    described.await.unwrap_or_else(|| Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed"))))
-}
-
-async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, CallFailure> {
-    struct Nowhere;
-    impl Sink for Nowhere {
-        fn log(&self, _: Level, _: &str) {}
-        fn progress(&self, _: Option<u8>, _: &str) {}
-        fn host_call(&self, _: HostCall) {}
-    }
-    let seam = Seam::new("the plugin", "describe", Arc::new(Nowhere), Masks::default(), Asks::default(), Outside::Live);
-    let limits = CallLimits::describe();
-    let memory = limits.host_memory(&sandbox.0.memory.whole);
-    let files = FilesConfig {
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        directories: Default::default(),
-        work_dir: PathBuf::new(),
-        is_scratch_left: false,
-        quota: limits.files.clone(),
-        memory: Arc::clone(&memory),
-        floor: Floor::of_disks(),
-        seam: Arc::clone(&seam),
-    };
-    let (grants, files) = (Grants::default(), Files::new(files));
-    let making = Making {
-        tenant: 0,
-        seam,
-        limits,
-        memory,
-        grants,
-        time: None,
-        idempotency_key: "describe",
-        secret_environment: Vec::new(),
-        ended: None,
-        caches: CachesAt::Nowhere,
-        find: None,
-        files,
-        symbols: None,
-    };
-    let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
-        let describe = instance.get_func(&mut *store, exports.describe).ok_or(NotOffered("plugin"))?;
-        let mut described = [Val::Bool(false)];
-        describe.call_async(store, &[], &mut described).await?;
-        let [described] = described;
-        wasmtime::Result::Ok(described)
-    };
-    description::read(&sandbox.run(code, making, run).await.result?).map_err(CallFailure::Interface)
-}
-
 /// What the state of a call is made of.
-struct Making<'a> {
-    tenant: u64,
-    seam: Arc<Seam>,
-    limits: CallLimits,
-    memory: Arc<HostMemory>,
-    grants: Grants,
-    time: Option<u64>,
-    idempotency_key: &'a str,
-    secret_environment: Vec<NamedValue>,
-    ended: Option<JobEnded>,
-    caches: CachesAt,
-    find: FindTool,
-    files: Files,
-    symbols: Option<&'a Symbols>,
+pub(crate) struct Making<'a> {
+    pub(crate) tenant: u64,
+    pub(crate) seam: Arc<Seam>,
+    pub(crate) limits: CallLimits,
+    pub(crate) memory: Arc<HostMemory>,
+    pub(crate) grants: Grants,
+    pub(crate) time: Option<u64>,
+    pub(crate) idempotency_key: &'a str,
+    pub(crate) secret_environment: Vec<NamedValue>,
+    pub(crate) ended: Option<JobEnded>,
+    pub(crate) caches: CachesAt,
+    pub(crate) find: FindTool,
+    pub(crate) files: Files,
+    pub(crate) symbols: Option<&'a Symbols>,
 }
 
-struct Ran<T> {
-    result: Result<T, CallFailure>,
+pub(crate) struct Ran<T> {
+    pub(crate) result: Result<T, CallFailure>,
     files: Option<Files>,
     /// The last growth of memory that a guest was refused, in words.
     refused: Option<String>,

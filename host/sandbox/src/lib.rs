@@ -27,6 +27,7 @@ mod masks;
 mod outcome;
 pub mod outside;
 mod plugin;
+mod questions;
 pub mod results;
 mod rights;
 mod sandbox;

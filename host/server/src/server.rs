@@ -37,7 +37,7 @@ use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
 use pipewright_runner::programs::Programs;
 use pipewright_runner::work::Work;
-use pipewright_store::{Claim, OpenError, Store};
+use pipewright_store::{DirectoryLock, OpenError, Store};
 
 /// At the end, how long running actions have to end.
 const ACTIONS_PATIENCE: Duration = Duration::from_secs(10);
@@ -279,12 +279,12 @@ fn not_there(address: SocketAddr, error: &std::io::Error) -> Mistake {
 async fn released(data: &DataDirectory) -> Result<(), OpenError> {
     let until = clock::monotonic() + LOCK_PATIENCE;
     while data.store().exists() {
-        match Claim::of(&data.store()) {
+        match DirectoryLock::take(&data.store()) {
             Err(error @ OpenError::InUse { .. }) if clock::monotonic() < until => {
                 tracing::info!("{error}; waiting for it to end");
                 tokio::time::sleep(RETRY).await;
             }
-            claimed => return claimed.map(drop),
+            taken => return taken.map(drop),
         }
     }
     Ok(())

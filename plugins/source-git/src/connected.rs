@@ -36,6 +36,12 @@ impl<S: Read> Read for Connected<S> {
         let given = |name: &str| values.iter().find(|value| value.name == name).map(|value| value.value.clone());
         Ok(Self { settings: S::read(values)?, url: given("connection.url"), username: given("connection.username") })
     }
+
+    fn check(
+        values: &[pipewright_sdk::NamedValue],
+    ) -> Vec<pipewright_sdk::bindings::checks::exports::pipewright::plugin::checks::Problem> {
+        S::check(values)
+    }
 }
 
 impl<S> Connected<S> {

@@ -258,6 +258,13 @@ impl ActionError {
     }
 }
 
+impl Failure {
+    /// In the place of a success. What that says of itself in a line is not so, and is not shown beside the error.
+    pub fn instead_of(told: ExecutionDetails, error: ActionError) -> Failure {
+        Failure { error, told: ExecutionDetails { summary: None, ..told } }
+    }
+}
+
 impl From<ActionError> for Failure {
     /// A failure of which nothing more is told.
     fn from(error: ActionError) -> Failure {

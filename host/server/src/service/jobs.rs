@@ -324,7 +324,7 @@ pub(super) async fn succeed_of(
                 let variables = input.output_variables.clone();
                 Outcome::Succeeded(Box::new(Success { variables, artifacts, revision, told }))
             }
-            Err(error) => Outcome::Failed(Box::new(Failure { error, told })),
+            Err(error) => Outcome::Failed(Box::new(Failure::instead_of(told, error))),
         }))
     })
     .await

@@ -10,6 +10,7 @@ use pipewright_pipeline::declaration::{ActionTypeId, PipelineDeclaration};
 use pipewright_pipeline::machine::all;
 use pipewright_pipeline::variables::{self, Part, Reference};
 use pipewright_runner::builds;
+use pipewright_runner::checks::Refused;
 use pipewright_runner::grants::GrantsFile;
 use serde::Serialize;
 
@@ -42,6 +43,11 @@ pub async fn list(service: &Service, context: &Context, name: &str) -> Result<Wa
         let served = catalogue.bound(id)?;
         let described = served.about.action_types.iter().find(|described| label(&described.id) == id.to_string())?;
         Some(described.variables.iter().map(|variable| variable.name.clone()).collect())
+    }));
+    // What was made before its plugin judged so.
+    let refused = service.host.actions.refused_settings(context.account, declaration).await;
+    warnings.extend(refused.iter().map(|Refused { placed, setting, message }| {
+        format!("{} fails when it is due: configuration.{setting} {message}", placed.name_in_pipeline())
     }));
     Ok(Warnings { warnings })
 }

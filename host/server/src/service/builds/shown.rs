@@ -92,6 +92,7 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
             stream_name: uuid.to_owned(),
             deep_link: action.map(link),
         },
+        report_arns: super::reports::arns(service, context, build).await?,
         exported_environment_variables: exported
             .into_iter()
             .map(|(name, value)| ExportedEnvironmentVariable { name, value })
