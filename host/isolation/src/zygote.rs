@@ -40,7 +40,7 @@ impl Zygote {
         let files = [theirs.as_fd(), writer.as_fd()];
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         // One that has ended, whoever ended it, is started again.
-        if !socket.as_ref().is_some_and(|zygote| ask(zygote, &files).is_ok()) {
+        if socket.as_ref().is_none_or(|zygote| ask(zygote, &files).is_err()) {
             ask(socket.insert(self.start()?), &files)?;
         }
         ours.set_nonblocking(true)?;

@@ -90,6 +90,13 @@ fn invalid<T>(message: impl Into<String>) -> wasmtime::Result<Result<T, abi::Err
     Ok(Err(abi::Error::Invalid(message.into())))
 }
 
+/// The file of a component, with its size in bytes, and the digest of one that is installed.
+struct Opened {
+    file: File,
+    size: u64,
+    installed: Option<Digest>,
+}
+
 impl State {
     async fn run_tool(&mut self, tool: abi::Tool) -> Ran {
         let Some(tools) = &mut self.tools else { return invalid("a tool runs no tools: have the plugin run each") };
@@ -122,7 +129,7 @@ impl State {
     /// compiled.
     fn component(&self, tool: &abi::Tool, memory: &Arc<HostMemory>) -> wasmtime::Result<Result<HeldTool, abi::Error>> {
         let path = &tool.component;
-        let (file, size, installed) = match self.opened(path)? {
+        let Opened { file, size, installed } = match self.opened(path)? {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
@@ -147,8 +154,7 @@ impl State {
         Ok(Ok((bytes.into(), held)))
     }
 
-    /// The file of a component, its size in bytes, and of one that is installed its digest.
-    fn opened(&self, path: &str) -> wasmtime::Result<Result<(File, u64, Option<Digest>), abi::Error>> {
+    fn opened(&self, path: &str) -> wasmtime::Result<Result<Opened, abi::Error>> {
         if let Some((package, tools)) = path.strip_prefix(PACKAGE).zip(self.tools.as_ref()) {
             let nowhere = || Err(format!("there are no packages here: name the tool {package} by its file"));
             let (digest, blobs) = match tools.find.as_ref().map_or_else(nowhere, |find| find(package)) {
@@ -158,14 +164,14 @@ impl State {
             self.seam.ran_tool(package, digest);
             let opened = blobs.open(&digest).and_then(|file| Ok((file.metadata()?.len(), file)));
             return match opened {
-                Ok((size, file)) => Ok(Ok((file, size, Some(digest)))),
+                Ok((size, file)) => Ok(Ok(Opened { file, size, installed: Some(digest) })),
                 Err(error) => invalid(format!("the component of {path} cannot be read: {error}")),
             };
         }
         match self.files.open(path) {
             Ok(file) => {
                 let size = file.size().unwrap_or(u64::MAX);
-                Ok(Ok((file.file, size, None)))
+                Ok(Ok(Opened { file: file.file, size, installed: None }))
             }
             Err(FileError { kind: FileErrorKind::Denied, message, .. }) => Ok(Err(abi::Error::Denied(message))),
             Err(error) => error.ends().map_or_else(|| invalid(error.message.clone()), |limit| Err(limit.into())),
