@@ -144,6 +144,8 @@ impl Asked {
     /// Waits for its turn. Who has to wait hears how many of its account are before it, at first and with each change.
     pub async fn come(mut self, mut tell: impl FnMut(usize)) -> Permit {
         let (mut changed, mut gate) = (self.shared.changed.subscribe(), self.shared.gate.0.subscribe());
+        // The gate may have opened since it was asked for; from here on each opening is heard.
+        Shared::serve(&self.shared);
         let mut told = None;
         loop {
             if let Ok(permit) = self.come.try_recv() {
@@ -317,6 +319,21 @@ mod tests {
         }
         assert_eq!(told.map(|told| told.lock().unwrap().clone()), [vec![0], vec![1], vec![0], vec![2, 1, 0]]);
         assert!(permits.is_idle());
+    }
+
+    /// Who asks first and then lets the gate go, as an interrupted build does that is the only one, waits for nobody.
+    #[tokio::test]
+    async fn a_gate_that_opens_before_a_claim_is_waited_for_is_open() {
+        let gate = Gate::default();
+        let permits = Permits::behind(gate.clone(), 1, 1);
+        let shut = gate.shut(1);
+        let asked = permits.ask(claim(1, 5));
+        drop(shut);
+        tokio::select! {
+            biased;
+            permit = asked.come(|_| ()) => drop(permit),
+            () = tokio::task::yield_now() => panic!("it waits for a turn that has come"),
+        }
     }
 
     #[tokio::test]
