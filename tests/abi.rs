@@ -82,6 +82,8 @@ fn each_kind_of_break_is_found() {
     check("        signal(signal),", "        signal(string),", &["types.wake was variant"]);
     check("        until: option<u64>,", "        until: u64,", &["types.wait was record"]);
     let used = [
+        "checks.check was",
+        "checks.named-value",
         "commands.declared-secrets was",
         "commands.job was",
         "commands.named-value",
