@@ -187,6 +187,13 @@ fn approvals(server: &Server, pipeline: &str, stage: &StageState) -> impl Iterat
     })
 }
 
+/// An execution keeps the grants that it started with, and so does its retry.
+const FOR_LACK: &str = " for lack of a grant or a credential: mend that, and start anew";
+
+fn is_for_lack(error: Option<&ErrorDetails>) -> bool {
+    error.is_some_and(|error| error.code == "PermissionError")
+}
+
 /// What holds the pipeline up, and the command that helps; `retry` runs the stage again if it failed.
 fn advice(server: &Server, pipeline: &str, stage: &StageState, retry: &str) -> Vec<String> {
     let name = &stage.stage_name;
@@ -203,18 +210,24 @@ fn advice(server: &Server, pipeline: &str, stage: &StageState, retry: &str) -> V
             matches!(condition.latest_execution.status, ConditionStatus::Failed | ConditionStatus::Errored)
         };
         let mut held = conditions(stage).filter(|(which, condition)| *which != OnFailure && is_failed(condition));
-        if let Some((which, _)) = held.next() {
+        if let Some((which, condition)) = held.next() {
             let logs = server.command(&format!("logs {pipeline} {name} --execution {execution}"));
-            let go_on = server.command(&format!("override {pipeline} {name}"));
-            add(format!("{name}/{} did not pass.", which.member()), format!("{logs}\n  {go_on}"));
+            let mut errors = condition.rule_states.iter().filter_map(|rule| rule.latest_execution.as_ref());
+            let (why, command) = match errors.any(|rule| is_for_lack(rule.error_details.as_ref())) {
+                true => (FOR_LACK, format!("start {pipeline}")),
+                false => ("", format!("override {pipeline} {name}")),
+            };
+            add(
+                format!("{name}/{} did not pass{why}.", which.member()),
+                format!("{logs}\n  {}", server.command(&command)),
+            );
             return lines;
         }
         let target = failed.map_or_else(|| name.clone(), |action| format!("{name}/{}", action.action_name));
         let logs = server.command(&format!("logs {pipeline} {target} --execution {execution}"));
         let error = failed.and_then(|action| action.latest_execution.as_ref()?.error_details.as_ref());
-        // An execution keeps the grants that it started with, and so does its retry.
-        let (why, again) = match error.is_some_and(|error| error.code == "PermissionError") {
-            true => (" for lack of a grant or a credential: mend that, and start anew", format!("start {pipeline}")),
+        let (why, again) = match is_for_lack(error) {
+            true => (FOR_LACK, format!("start {pipeline}")),
             false => ("", retry.to_owned()),
         };
         add(format!("{target} failed{why}."), format!("{logs}\n  {}", server.command(&again)));

@@ -38,6 +38,7 @@ pub(super) fn start(work: &mut Work<'_>, mut request: StartRequest) -> Result<Re
         trigger: request.trigger,
         variables,
         source_revisions: request.source_revisions,
+        branch: request.branch,
         pins: request.pins,
     };
     if let Some(objection) = bounds::start_objection(&start) {

@@ -320,7 +320,8 @@ pub(super) async fn succeed_of(
         let made = job_artifacts::take_in(service, seen, turn).await?;
         Ok(JobEnd::Action(match made {
             Ok(artifacts) => {
-                let revision = input.current_revision.clone().map(revision);
+                let is_source = seen.called.declared().type_id().category == ActionCategory::Source;
+                let revision = input.current_revision.clone().filter(|_| is_source).map(revision);
                 let variables = input.output_variables.clone();
                 Outcome::Succeeded(Box::new(Success { variables, artifacts, revision, told }))
             }
@@ -451,6 +452,7 @@ pub(super) fn percent_complete(told: &ExecutionDetails) -> Option<u32> {
 fn revision(current: CurrentRevision) -> Revision {
     Revision {
         id: current.revision,
+        change: Some(current.change_identifier),
         summary: current.revision_summary,
         url: None,
         created: current.created.map(|seconds| Timestamp((seconds * 1000.0) as u64)),
