@@ -9,7 +9,7 @@ use pipewright_text::printable;
 use serde_json::json;
 
 use super::show::{self, time_of};
-use super::{Connection, Server, find, notices};
+use super::{Connection, Server, approve, find, notices};
 use crate::exit::{self, Ended};
 use crate::out::{self, note};
 
@@ -37,6 +37,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
             for advice in advice(server, &arguments.name, stage, &retry) {
                 out::lines(&advice);
             }
+        }
+        for advice in side_by_side(server, &state).await? {
+            out::lines(&advice);
         }
         notices::warn(server, &arguments.name).await;
         Ok(ExitCode::from(exit::SUCCEEDED))
@@ -192,6 +195,26 @@ const FOR_LACK: &str = " for lack of a grant or a credential: mend that, and sta
 
 fn is_for_lack(error: Option<&ErrorDetails>) -> bool {
     error.is_some_and(|error| error.code == "PermissionError")
+}
+
+/// The approvals of a pipeline whose executions run side by side, of which its state has no tokens (S63).
+async fn side_by_side(server: &Server, state: &GetPipelineStateOutput) -> Result<Vec<String>, Ended> {
+    let latest = || {
+        let actions = state.stage_states.iter().flat_map(|stage| &stage.action_states);
+        actions.filter_map(|action| action.latest_execution.as_ref())
+    };
+    let may_wait = latest().any(|latest| latest.status == ActionStatus::InProgress);
+    if !may_wait || latest().any(|latest| latest.token.is_some()) {
+        return Ok(Vec::new());
+    }
+    let pipeline = &state.pipeline_name;
+    let waits = |approve::Approval { execution, stage, action, .. }: &approve::Approval| {
+        let answer =
+            |word: &str| server.command(&format!("{word} {pipeline} {stage}/{action} --execution {execution}"));
+        let commands = format!("{}\n  {}", answer("approve"), answer("reject"));
+        advised(&format!("{stage}/{action} of {execution} waits for approval."), &commands)
+    };
+    Ok(approve::open(server, pipeline).await?.iter().map(waits).collect())
 }
 
 /// What holds the pipeline up, and the command that helps; `retry` runs the stage again if it failed.
