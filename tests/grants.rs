@@ -69,8 +69,8 @@ impl Told {
     /// Hangs up, and gives what the server says to that.
     fn hang_up(&mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
-        let said = self.log.by_ref().lines().map(|line| line.unwrap());
-        said.into_iter().find(|line| line.contains("SIGHUP")).expect("the server goes on")
+        let mut said = (&mut self.log).lines().map(|line| line.unwrap());
+        said.find(|line| line.contains("SIGHUP")).expect("the server goes on")
     }
 }
 

@@ -91,7 +91,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
 }
 
 /// At each hang-up, takes what the configuration file says of grants, unless it is wrong.
-async fn read_again(mut hang_up: Signal, file: Option<PathBuf>, take: impl Fn(&Config) + Send + 'static) {
+async fn read_again(mut hang_up: Signal, file: Option<PathBuf>, take: impl Fn(&Config) + Send) {
     while hang_up.recv().await.is_some() {
         let Some(file) = &file else {
             tracing::warn!("SIGHUP: there is no configuration file to read again");

@@ -152,7 +152,7 @@ impl Server {
     }
 
     /// Takes the grants files of a configuration in place of those that there were, for the accounts that there are. Blocks.
-    pub fn grants_anew(&self) -> impl Fn(&Config) + Send + 'static {
+    pub fn grants_anew(&self) -> impl Fn(&Config) + Send + use<> {
         let service = Arc::clone(&self.service);
         move |config| {
             let mut files = config.grants_files();

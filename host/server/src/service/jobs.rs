@@ -11,7 +11,7 @@ use pipewright_engine::driver::job_rows::{JobRow, QueuedRow};
 use pipewright_engine::driver::{Aggregate, DriverError};
 use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::action_type::{FUNCTION_NAME, is_of_functions};
-use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, ArtifactStore};
+use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId, ArtifactStore};
 use pipewright_pipeline::machine::{
     ActionError, ActionRun, Execution, ExecutionDetails, Failure, FailureType, InputKind, Job as Queued, JobEnd, JobId,
     JobReport, JobStatus as Status, Link, Nonce, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::declaration::{ActionDeclaration, ExecutionMode, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionAddress, ActionRun, ActionStatus, Address, ConditionType, Execution, ExecutionId, Head, InputKind,
+    ActionAddress, ActionRun, ActionStatus, Address, ConditionType, Execution, ExecutionId, Head, InputKind, Revision,
     RuleAddress, StageHead, StageRun, StageStatus, Transition, rules,
 };
 use pipewright_pipeline::requests;
