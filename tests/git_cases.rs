@@ -400,3 +400,75 @@ pub(crate) const FAILURES: &[(&str, &str)] = &[
         "#,
     ),
 ];
+
+pub(crate) const CONNECTED: &[(&str, &str)] = &[
+    (
+        "a-change-on-another-branch",
+        r#"
+        action = "Source/AWS/CodeStarSourceConnection/1"
+        outputs = ["Source"]
+        revision = "$OTHER"
+        [settings]
+        ConnectionArn = "arn:aws:codeconnections:us-east-1:000000000000:connection/hub"
+        FullRepositoryId = "git/site"
+        BranchName = "main"
+        "connection.url" = "$URL/git/site.git"
+        "connection.branch" = "feature/x"
+        [expected]
+        outcome = "succeeded"
+        revision.id = "$OTHER"
+        [expected.variables]
+        CommitId = "$OTHER"
+        CommitMessage = "Other"
+        AuthorDate = "2023-11-14T22:13:20Z"
+        BranchName = "feature/x"
+        ConnectionArn = "arn:aws:codeconnections:us-east-1:000000000000:connection/hub"
+        FullRepositoryName = "git/site"
+        "#,
+    ),
+    (
+        "no-repository",
+        r#"
+        action = "Source/AWS/CodeCommit/1"
+        outputs = ["Source"]
+        [settings]
+        RepositoryName = "nothing"
+        BranchName = "main"
+        "connection.url" = "$URL/git/nothing.git"
+        [expected]
+        outcome = "failed"
+        failure = { kind = "ConfigurationError", contains = ["correct the setting `RepositoryName`", "give the connection `codecommit` a secret"] }
+        "#,
+    ),
+    (
+        "a-credential-that-is-wanted",
+        r#"
+        action = "Source/AWS/CodeStarSourceConnection/1"
+        outputs = ["Source"]
+        [settings]
+        ConnectionArn = "arn:aws:codeconnections:us-east-1:000000000000:connection/hub"
+        FullRepositoryId = "private/site"
+        BranchName = "main"
+        "connection.url" = "$URL/private/site.git"
+        [expected]
+        outcome = "failed"
+        failure = { kind = "PermissionError", contains = ["wants a credential; give the connection a secret"] }
+        "#,
+    ),
+    (
+        "no-branch",
+        r#"
+        action = "Source/ThirdParty/GitHub/1"
+        outputs = ["Source"]
+        [settings]
+        Owner = "git"
+        Repo = "site"
+        Branch = "nothing"
+        OAuthToken = "a token of some length"
+        "connection.url" = "$URL/git/site.git"
+        [expected]
+        outcome = "failed"
+        failure = { kind = "RevisionUnavailable", contains = ["no branch `nothing`", "correct the setting `Branch`"] }
+        "#,
+    ),
+];

@@ -100,6 +100,7 @@ impl Place {
             tenant: 0,
             entry: single.entry(),
             request: single.request(after.resumed),
+            granted_as: None,
             grants: single.grants.clone(),
             time: None,
             inputs: self.inputs(single)?,

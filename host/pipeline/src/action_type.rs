@@ -240,6 +240,11 @@ pub fn nearest(id: &ActionTypeId) -> Option<ActionTypeId> {
 /// That nothing serves a type here, and what is served instead in its category (S22).
 pub fn unserved(id: &ActionTypeId, served: &ActionTypes) -> String {
     let same: Vec<_> = served.keys().filter(|it| it.category == id.category).collect();
+    if is_of_functions(id) {
+        return format!(
+            "functions do {id}, and there is none: `[functions.NAME]` of the server's configuration names one"
+        );
+    }
     let mut text = format!("this host has no plugin for {id}");
     for (index, other) in same.iter().take(NAMED_MAX).enumerate() {
         let before = if index == 0 { "; it has " } else { ", " };

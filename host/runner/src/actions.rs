@@ -33,6 +33,7 @@ use tracing::Instrument as _;
 
 use self::build::OfAction;
 use crate::builds::{self, Builds};
+use crate::connections;
 use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
 use crate::images::NotReady;
@@ -198,7 +199,10 @@ impl SandboxActions {
             (GrantBook::One(_), _) => return None,
             (GrantBook::Many(_), Some(path)) if pipeline.account == self.operator => path.display().to_string(),
             (GrantBook::Many(_), None) if pipeline.account == self.operator => {
-                format!("a grants file, which `[grants]` of the server's configuration names for {name},")
+                format!(
+                    "a grants file, which `[grants]` of the server's configuration names for {name} (SIGHUP has the server read \
+                     that again),"
+                )
             }
             (GrantBook::Many(_), _) => "the pipeline's grants file, which those who run the host have,".to_owned(),
         };
@@ -243,6 +247,9 @@ impl SandboxActions {
             let mut grants = self.granted(pipeline, &run, description).await?;
             if let Declared::Action(action) = run.declared() {
                 self.connect(pipeline.account, action, &run.configuration, &mut request, &mut grants).await?;
+                if run.source_revision.is_some() {
+                    request.settings.extend(run.start.branch.clone().map(connections::branch));
+                }
             }
             Ok::<_, String>(grants)
         };
@@ -328,6 +335,7 @@ impl SandboxActions {
                 tenant: pipeline.account,
                 entry: entry(run),
                 request: request.clone(),
+                granted_as: run.is_rule().then(|| run.placed().name_in_pipeline()),
                 grants: grants.clone(),
                 time: None,
                 inputs: inputs.clone(),

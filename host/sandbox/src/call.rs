@@ -53,6 +53,8 @@ pub struct Call {
     pub tenant: u64,
     pub entry: Entry,
     pub request: Request,
+    /// What its grants are kept under, and a denial names: none for an action's `Stage/Action`.
+    pub granted_as: Option<String>,
     pub grants: Grants,
     /// The time of day at which the call starts, in milliseconds since 1970-01-01 UTC; none: now.
     pub time: Option<u64>,
@@ -167,11 +169,12 @@ impl Sandbox {
     }
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
-        let Call { tenant, entry, mut request, grants, time, inputs, work_dir, limits, sink, outside, .. } = call;
+        let Call { tenant, entry, mut request, granted_as, grants, time, inputs, work_dir, limits, sink, outside, .. } =
+            call;
         let (secret_environment, ended, caches, find) = (call.secret_environment, call.ended, call.caches, call.tools);
         let description = plugin.description();
         description::lower_booleans(description, &request.action_type, &mut request.settings);
-        let action = format!("{}/{}", request.context.stage, request.context.action);
+        let action = granted_as.unwrap_or_else(|| format!("{}/{}", request.context.stage, request.context.action));
         let secrets = secrets(description, &request, &grants);
         // What stands for a revealed value is masked as the value was when the call was recorded.
         let revealed = matches!(outside, Outside::Replayed(_)).then_some(REVEALED);

@@ -134,7 +134,8 @@ pub struct Seam {
 const DENIALS_KEPT_MAX: usize = 32;
 
 impl Seam {
-    /// `plugin` and `action` are the words by which a denial names who asked: the plugin's name, and `Stage/Action`.
+    /// `plugin` and `action` are the words by which a denial names who asked: the plugin's name, and the name
+    /// under which a grants file grants it something.
     pub(crate) fn new(
         plugin: &str,
         action: &str,

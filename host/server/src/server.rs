@@ -151,6 +151,18 @@ impl Server {
         Arc::clone(&self.service.exported.store)
     }
 
+    /// Takes the grants files of a configuration in place of those that there were, for the accounts that there are. Blocks.
+    pub fn grants_anew(&self) -> impl Fn(&Config) + Send + use<> {
+        let service = Arc::clone(&self.service);
+        move |config| {
+            let mut files = config.grants_files();
+            files.retain(|(account, _), _| service.host.accounts().contains(account));
+            let grants = &service.host.actions.grants;
+            grants.replace(files);
+            grants.faults().iter().for_each(|fault| tracing::error!("{fault}"));
+        }
+    }
+
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self {

@@ -87,6 +87,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
             tenant: 0,
             entry: entry(case),
             request: given.request(case, resumed),
+            granted_as: None,
             grants: grants.clone(),
             time: Some(given.time),
             inputs: stage.inputs(case, &given.inputs).map_err(invalid)?,

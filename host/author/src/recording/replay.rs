@@ -94,6 +94,7 @@ impl Stage<'_> {
             tenant: 0,
             entry: call.entry.clone(),
             request: call.request.clone(),
+            granted_as: call.granted_as.clone(),
             grants: call.grants_in(&directories),
             time: Some(call.outside.time),
             inputs,

@@ -103,6 +103,7 @@ impl<'a> Ours<'a> {
             tenant: 0,
             entry: Entry::Build,
             request: request(key),
+            granted_as: None,
             grants: Grants::default(),
             time: None,
             inputs: vec![self.input.clone()],

@@ -27,6 +27,7 @@ const LEFT_OUT_MAX: usize = 100;
 /// What a call is made with, taken down before it is made.
 pub struct CallParameters {
     entry: Entry,
+    granted_as: Option<String>,
     grants: Grants,
     limits: CallLimits,
     inputs: Vec<(String, Digest)>,
@@ -39,6 +40,7 @@ impl CallParameters {
         let digest = |input: &Input| (input.name.clone(), input.tree.digest());
         Self {
             entry: call.entry.clone(),
+            granted_as: call.granted_as.clone(),
             grants: call.grants.recorded(),
             limits: call.limits.clone(),
             inputs: call.inputs.iter().map(digest).collect(),
@@ -89,6 +91,7 @@ impl Keeper {
         self.bundle.recording.calls.push(RecordedCall {
             entry: made.entry,
             request: kept.request,
+            granted_as: made.granted_as,
             grants: made.grants,
             limits: made.limits,
             inputs: made.inputs,

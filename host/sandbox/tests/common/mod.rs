@@ -81,6 +81,7 @@ pub fn call(provider: &str, settings: &[(&str, &str)], sink: Arc<dyn Sink>) -> C
         tenant: 0,
         entry: Entry::Invoke,
         request,
+        granted_as: None,
         grants: Grants::default(),
         time: None,
         inputs: Vec::new(),

@@ -11,7 +11,7 @@ use pipewright_engine::driver::job_rows::{JobRow, QueuedRow};
 use pipewright_engine::driver::{Aggregate, DriverError};
 use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::action_type::{FUNCTION_NAME, is_of_functions};
-use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, ArtifactStore};
+use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId, ArtifactStore};
 use pipewright_pipeline::machine::{
     ActionError, ActionRun, Execution, ExecutionDetails, Failure, FailureType, InputKind, Job as Queued, JobEnd, JobId,
     JobReport, JobStatus as Status, Link, Nonce, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision,
@@ -320,7 +320,8 @@ pub(super) async fn succeed_of(
         let made = job_artifacts::take_in(service, seen, turn).await?;
         Ok(JobEnd::Action(match made {
             Ok(artifacts) => {
-                let revision = input.current_revision.clone().map(revision);
+                let is_source = seen.called.declared().type_id().category == ActionCategory::Source;
+                let revision = input.current_revision.clone().filter(|_| is_source).map(revision);
                 let variables = input.output_variables.clone();
                 Outcome::Succeeded(Box::new(Success { variables, artifacts, revision, told }))
             }
@@ -451,6 +452,7 @@ pub(super) fn percent_complete(told: &ExecutionDetails) -> Option<u32> {
 fn revision(current: CurrentRevision) -> Revision {
     Revision {
         id: current.revision,
+        change: Some(current.change_identifier),
         summary: current.revision_summary,
         url: None,
         created: current.created.map(|seconds| Timestamp((seconds * 1000.0) as u64)),
