@@ -391,6 +391,25 @@ mod tests {
         kept
     }
 
+    #[test]
+    fn a_layer_came_from_the_last_registries_that_gave_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = kept(folder.path(), &[("a", &["x"])]);
+        let origins = || kept.facts(&digest("x")).unwrap().unwrap().origins;
+        assert_eq!(origins(), ["a"]);
+        for number in 0..ORIGINS_MAX {
+            kept.came_from(&digest("x"), number.to_string()).unwrap();
+            kept.came_from(&digest("x"), "b".to_owned()).unwrap();
+        }
+        let origins = origins();
+        assert_eq!((origins.len(), &*origins[0], &*origins[1]), (ORIGINS_MAX, "b", "15"));
+        assert!(!origins.contains(&"a".to_owned()));
+        // As it was kept before this was known.
+        let old = format!("{{\"digest\":{:?},\"bytes\":1,\"entries\":1}}", digest("x").to_string());
+        fs::write(kept.facts_path(&digest("x")), old).unwrap();
+        assert_eq!(kept.facts(&digest("x")).unwrap().unwrap().origins, Vec::<String>::new());
+    }
+
     fn layer_of(kept: &Kept, layer: &str) {
         let making = kept.making().unwrap();
         fs::create_dir(unpacked_in(making.path())).unwrap();
