@@ -27,7 +27,8 @@ pub(crate) struct Lines {
 
 impl Files {
     pub fn file(&mut self, path: &str) -> Result<&mut Lines, Mistake> {
-        Ok(&mut self.lines[self.place(path)?])
+        let place = self.place(path)?;
+        Ok(&mut self.lines[place])
     }
 
     /// Of many lines in a row, the path is looked up once.
