@@ -157,7 +157,7 @@ fn the_tables_of_types_name_what_is_served() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut served = BTreeSet::new();
     for (operation, member) in [("ListActionTypes", "actionTypes"), ("ListRuleTypes", "ruleTypes")] {
-        let listed = runtime.block_on(client.call(operation, json!({}))).unwrap();
+        let listed = runtime.block_on(client.call(operation, &json!({}))).unwrap();
         served.extend(listed[member].as_array().unwrap().iter().map(|listed| {
             let [category, owner, provider, version] =
                 ["category", "owner", "provider", "version"].map(|part| listed["id"][part].as_str().unwrap());

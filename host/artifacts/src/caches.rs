@@ -6,12 +6,15 @@
 //! A cache is an artifact of a store of its own, and an entry names it: a small file that is replaced in one step once all that it
 //! names is durable, so that a host that dies leaves the old cache or the new one. The file's time of modification is when the cache
 //! was last used. What no entry names any more is collected alone: not while a cache is being kept, and not what a call still has.
+//! Whoever finds a cache waits for neither.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::slice;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipewright_base::Digest;
@@ -30,6 +33,8 @@ const ASIDE: &str = "new";
 const UNCOLLECTED: &str = "uncollected";
 /// Whatever was stored at any time may be collected: who stores and who reads is known.
 const ALWAYS: u64 = u64::MAX;
+/// How often collecting is left to whoever is keeping a cache just then. Stops builds that take turns with it for ever.
+const UNCOLLECTED_MAX: u32 = 16;
 
 /// What caches may come to.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +74,7 @@ pub struct Found {
     pub digest: Digest,
     pub tree: Arc<Tree>,
     pub blobs: Arc<dyn Blobs>,
+    _held: Arc<Digest>,
 }
 
 /// What a file of an entry says.
@@ -140,10 +146,13 @@ pub struct Caches {
     artifacts: Artifacts,
     folder: PathBuf,
     limits: CacheLimits,
-    /// Shared by those who keep and find, alone for who collects.
+    /// Shared by those who keep, alone for who collects.
     storing: RwLock<()>,
-    held: Mutex<Vec<Weak<Found>>>,
-    /// Held while an entry is written: two builds may keep the same one.
+    /// How many times nobody collected though there was something to.
+    uncollected: AtomicU32,
+    /// What calls have. Locked while an entry is found, and while what no entry names is: so no cache is lost between the two.
+    held: Mutex<Vec<Weak<Digest>>>,
+    /// Held while entries change: two builds may keep the same one.
     writing: Mutex<()>,
 }
 
@@ -156,6 +165,7 @@ impl Caches {
             folder: folder.to_owned(),
             limits,
             storing: RwLock::default(),
+            uncollected: AtomicU32::default(),
             held: Mutex::default(),
             writing: Mutex::default(),
         })
@@ -164,7 +174,15 @@ impl Caches {
     /// The cache of this key; or else, of those whose keys begin with a fallback, in the order of the fallbacks, the one that was
     /// used last.
     pub fn find(&self, space: &Space, key: &str, fallbacks: &[String]) -> Result<Option<Arc<Found>>, ArtifactError> {
-        let _storing = self.storing.read().unwrap_or_else(PoisonError::into_inner);
+        let Some((key, held)) = self.hold(space, key, fallbacks)? else { return Ok(None) };
+        let tree = self.artifacts.tree(&held.to_string())?;
+        let blobs = Arc::clone(self.artifacts.blobs());
+        Ok(Some(Arc::new(Found { key, digest: *held, tree, blobs, _held: held })))
+    }
+
+    /// What is found, not to be collected for as long as it is held.
+    fn hold(&self, space: &Space, key: &str, fallbacks: &[String]) -> io::Result<Option<(String, Arc<Digest>)>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let exact = self.place(space, key);
         let path = match fallbacks {
             _ if exact.is_file() => exact,
@@ -178,12 +196,10 @@ impl Caches {
         if is_there(touch(&path))?.is_none() {
             return Ok(None);
         }
-        let tree = self.artifacts.tree(&digest.to_string())?;
-        let found = Arc::new(Found { key, digest, tree, blobs: Arc::clone(self.artifacts.blobs()) });
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = Arc::new(digest);
         held.retain(|held| held.strong_count() > 0);
         held.push(Arc::downgrade(&found));
-        Ok(Some(found))
+        Ok(Some((key, found)))
     }
 
     /// The tree of a cache that is still there.
@@ -208,7 +224,8 @@ impl Caches {
             write(&place, &Entry { key: key.to_owned(), digest, bytes, shown: space.shown.clone() })?;
             (digest, is_new)
         };
-        if self.make_room(space.account)? || !is_new || self.folder.join(UNCOLLECTED).exists() {
+        let is_left = || self.uncollected.load(Relaxed) > 0 || self.folder.join(UNCOLLECTED).exists();
+        if self.make_room(space.account)? || !is_new || is_left() {
             self.collect()?;
         }
         Ok(digest)
@@ -237,7 +254,7 @@ impl Caches {
 
     /// Removes entries beyond the limits of an account; says whether there were any.
     fn make_room(&self, account: u64) -> io::Result<bool> {
-        let _alone = self.storing.write().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = Vec::new();
         for space in folders(&self.of_account(account))? {
             kept.extend(files(&space)?.into_iter().map(|(path, used)| (used, path)));
@@ -255,19 +272,32 @@ impl Caches {
         Ok(is_full)
     }
 
-    /// Removes what no entry names and no call has.
+    /// Removes what no entry names and no call has; or leaves that to whoever keeps a cache now.
     pub fn collect(&self) -> Result<(), ArtifactError> {
-        let _alone = self.storing.write().unwrap_or_else(PoisonError::into_inner);
+        let is_left = self.uncollected.fetch_add(1, Relaxed) < UNCOLLECTED_MAX;
+        let _alone = match self.storing.try_write() {
+            Err(TryLockError::WouldBlock) if is_left => return Ok(()),
+            Err(TryLockError::WouldBlock) => self.storing.write().unwrap_or_else(PoisonError::into_inner),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Ok(alone) => alone,
+        };
         // First: entries that go from now on are for the next time.
         is_there(fs::remove_file(self.folder.join(UNCOLLECTED)))?;
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut named: Vec<Digest> = held.iter().filter_map(|held| Some(held.upgrade()?.digest)).collect();
-        named.extend(listed(&self.folder)?.into_iter().map(|(_, cache)| cache.digest));
+        let named = self.named()?;
         let mut unused = self.artifacts.stored_before(ALWAYS)?;
         unused.retain(|digest| !named.contains(digest));
         self.artifacts.remove(&unused, ALWAYS)?;
         self.artifacts.remove_blobs(ALWAYS)?;
+        self.uncollected.store(0, Relaxed);
         Ok(())
+    }
+
+    /// What entries name and calls have. Nobody keeps anything meanwhile, so that nothing else can be found afterwards.
+    fn named(&self) -> io::Result<BTreeSet<Digest>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named: BTreeSet<Digest> = held.iter().filter_map(|held| held.upgrade().map(|it| *it)).collect();
+        named.extend(listed(&self.folder)?.into_iter().map(|(_, cache)| cache.digest));
+        Ok(named)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The only way from a job to the network: an HTTP proxy of the host's, on a port of the job's own loopback address.
 //!
-//! It tunnels (CONNECT) and passes on requests in absolute form (RFC 9112, 3.2.2 and 3.2.3), to origins that were granted and
-//! to no other. Which addresses a name may lead to is decided by who connects: it is given how. What passes is counted and
-//! limited, and not looked into.
+//! It tunnels (CONNECT) and passes on requests in absolute form (RFC 9112, 3.2.2 and 3.2.3), one for each connection, to origins that
+//! were granted and to no other. Which addresses a name may lead to is decided by who connects: it is given how. What passes is
+//! counted and limited, and not looked into.
+
+mod request;
 
 use std::fmt;
 use std::io;
@@ -11,11 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+use request::{Body, Request};
 
 /// A host, in lower case, without a trailing dot or brackets, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +72,7 @@ pub struct ProxyLimits {
     pub connections_max: usize,
     /// Stops a program that takes, or gives away, more than the network is for: both ways together.
     pub bytes_max: u64,
-    /// Stops connections that are kept and not used, and requests that never end.
+    /// Stops connections on which no byte passes either way, and heads of requests that never end.
     pub idle_seconds_max: u64,
 }
 
@@ -89,6 +93,8 @@ pub struct Proxy {
 
 /// Of a request, up to its empty line.
 const HEAD_BYTES_MAX: usize = 32 << 10;
+/// Of the line that says how long a chunk is.
+const CHUNK_LINE_BYTES_MAX: u64 = 18;
 /// What is read at once.
 const PIECE_BYTES: usize = 16 << 10;
 
@@ -102,6 +108,11 @@ const BAD_GATEWAY: &str = "502 Bad Gateway";
 impl Proxy {
     pub fn new(origins: Vec<Origin>, connect: Connect, denied: Denied, limits: ProxyLimits) -> Self {
         Self { origins, connect, denied, limits, bytes: AtomicU64::new(0) }
+    }
+
+    /// Whether it leads to any port of a host.
+    pub(crate) fn leads_to(&self, host: &str) -> bool {
+        self.origins.iter().any(|origin| origin.host == host)
     }
 
     /// What went through, both ways together.
@@ -141,10 +152,7 @@ impl Proxy {
 
     async fn request(&self, client: &mut TcpStream) -> Result<(), Answer> {
         let (head, rest) = self.head(client).await?;
-        let request = Request::read(&head).ok_or_else(|| {
-            let words = "this proxy takes CONNECT host:port, and requests for http://host/…";
-            Answer(BAD_REQUEST, words.to_owned())
-        })?;
+        let request = Request::read(&head).map_err(|words| Answer(BAD_REQUEST, words.to_owned()))?;
         if !self.origins.contains(&request.origin) {
             return Err(Answer(FORBIDDEN, (self.denied)(&request.origin)));
         }
@@ -154,19 +162,47 @@ impl Proxy {
         let mut server = (self.connect)(&request.origin)
             .await
             .map_err(|error| Answer(BAD_GATEWAY, format!("{}: {error}", request.origin)))?;
-        // From here on an error is the end of the connection, which the program sees.
-        let begun = match &request.passed_on {
-            None => client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await,
-            Some(head) => self.pass(&mut server, head).await,
-        };
-        if begun.is_ok() && self.pass(&mut server, &rest).await.is_ok() {
-            let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
-            let _ = tokio::try_join!(
-                self.carry(&mut from_client, &mut to_server),
-                self.carry(&mut from_server, &mut to_client)
-            );
+        if self.exchange(&request, &rest, client, &mut server).await.is_err() {
+            // What was cut off must not look like an end.
+            let _ = client.set_zero_linger();
+            let _ = server.set_zero_linger();
         }
         Ok(())
+    }
+
+    /// Carries both ways, until both have ended: of a request that is passed on, until its answer has.
+    async fn exchange(
+        &self,
+        request: &Request,
+        rest: &[u8],
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+    ) -> io::Result<()> {
+        let passed = Notify::new();
+        let way = Way { proxy: self, passed: &passed };
+        let ((from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
+        let mut from_client = rest.chain(from_client);
+        let both = async {
+            let Some((head, body)) = &request.passed_on else {
+                way.pass(&mut to_client, b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+                let there = way.carry(&mut from_client, &mut to_server);
+                let back = way.carry(&mut from_server, &mut to_client);
+                return tokio::try_join!(there, back).map(drop);
+            };
+            let there = async {
+                way.pass(&mut to_server, head).await?;
+                way.body(*body, &mut from_client, &mut to_server).await
+            };
+            tokio::select! {
+                Err(error) = there => Err(error),
+                answered = way.carry(&mut from_server, &mut to_client) => answered,
+            }
+        };
+        let idle = async { while timeout(self.idle(), passed.notified()).await.is_ok() {} };
+        tokio::select! {
+            ended = both => ended,
+            () = idle => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     /// The head of a request, and what came with it.
@@ -194,12 +230,22 @@ impl Proxy {
     fn idle(&self) -> Duration {
         Duration::from_secs(self.limits.idle_seconds_max)
     }
+}
 
+/// How bytes go through in either direction.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    proxy: &'a Proxy,
+    /// Is told whenever some have gone through.
+    passed: &'a Notify,
+}
+
+impl Way<'_> {
     /// Passes bytes on in one direction until it ends, and then says so to the other side.
-    async fn carry(&self, from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    async fn carry(self, from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
-            let length = timeout(self.idle(), from.read(&mut piece)).await??;
+            let length = from.read(&mut piece).await?;
             if length == 0 {
                 return to.shutdown().await;
             }
@@ -207,88 +253,69 @@ impl Proxy {
         }
     }
 
-    async fn pass(&self, to: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<()> {
-        let passed = self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
-        if passed > self.limits.bytes_max {
+    /// Passes on the body of a request, and nothing that comes after it.
+    async fn body(
+        self,
+        body: Body,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        let mut from = BufReader::with_capacity(PIECE_BYTES, from);
+        match body {
+            Body::Length(length) => self.exactly(length, &mut from, to).await?,
+            Body::Chunked => loop {
+                let mut line = Vec::new();
+                (&mut from).take(CHUNK_LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
+                let length = request::chunk_length(&line).ok_or(io::ErrorKind::InvalidData)?;
+                self.pass(to, &line).await?;
+                // After the last chunk there may be trailers, of which none is passed on: they could say what the head may not.
+                let mut end = [0; 2];
+                self.exactly(length, &mut from, to).await?;
+                from.read_exact(&mut end).await?;
+                if end != *b"\r\n" {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                self.pass(to, &end).await?;
+                if length == 0 {
+                    break;
+                }
+            },
+        }
+        // Whoever has gone away wants no answer.
+        if from.read(&mut [0]).await? == 0 { to.shutdown().await } else { Ok(()) }
+    }
+
+    async fn exactly(
+        self,
+        mut length: u64,
+        from: &mut (impl AsyncBufRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        while length > 0 {
+            let there = from.fill_buf().await?;
+            let piece = &there[..usize::try_from(length).unwrap_or(usize::MAX).min(there.len())];
+            if piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.pass(to, piece).await?;
+            let passed = piece.len();
+            from.consume(passed);
+            length -= passed as u64;
+        }
+        Ok(())
+    }
+
+    async fn pass(self, to: &mut (impl AsyncWrite + Unpin), piece: &[u8]) -> io::Result<()> {
+        let Proxy { bytes, limits, .. } = self.proxy;
+        let passed = bytes.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
+        if passed > limits.bytes_max {
             return Err(io::Error::other("too much went through"));
         }
-        timeout(self.idle(), to.write_all(piece)).await?
-    }
-}
-
-struct Request {
-    origin: Origin,
-    /// The head as the server gets it, where it is no tunnel.
-    passed_on: Option<Vec<u8>>,
-}
-
-/// Headers that are between the program and the proxy alone (RFC 9110, 7.6.1), and the one that says where to.
-const HOP_HEADERS: [&str; 5] = ["connection", "proxy-connection", "proxy-authorization", "keep-alive", "host"];
-
-impl Request {
-    fn read(head: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(head).ok()?.strip_suffix("\r\n\r\n")?;
-        let mut lines = text.split("\r\n");
-        let [method, target, version] = lines.next()?.split(' ').collect::<Vec<_>>().try_into().ok()?;
-        if !["HTTP/1.1", "HTTP/1.0"].contains(&version) {
-            return None;
-        }
-        if method == "CONNECT" {
-            return Some(Self { origin: Origin::read(target, None)?, passed_on: None });
-        }
-        let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
-        let rest = &target[scheme.len()..];
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let origin = Origin::read(authority, Some(80))?;
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        // One request for each connection: so the next one is judged, too.
-        let mut passed_on = format!("{method} {slash}{path} {version}\r\nHost: {authority}\r\nConnection: close\r\n");
-        for line in lines {
-            let name = line.split_once(':')?.0.to_ascii_lowercase();
-            if !HOP_HEADERS.contains(&name.as_str()) {
-                passed_on.push_str(line);
-                passed_on.push_str("\r\n");
-            }
-        }
-        passed_on.push_str("\r\n");
-        Some(Self { origin, passed_on: Some(passed_on.into_bytes()) })
+        to.write_all(piece).await?;
+        self.passed.notify_one();
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(head: &str, expected: Option<(&str, Option<&str>)>) {
-        let read = Request::read(head.as_bytes());
-        let shown = read.map(|it| (it.origin.to_string(), it.passed_on.map(|head| String::from_utf8(head).unwrap())));
-        let expected = expected.map(|(origin, head)| (origin.to_owned(), head.map(str::to_owned)));
-        assert_eq!(shown, expected, "{head:?}");
-    }
-
-    #[test]
-    fn requests_are_read() {
-        check("CONNECT Example.ORG.:443 HTTP/1.1\r\nHost: x\r\n\r\n", Some(("example.org:443", None)));
-        check("CONNECT [::1]:8443 HTTP/1.1\r\n\r\n", Some(("[::1]:8443", None)));
-        let passed_on = "GET /a?b HTTP/1.1\r\nHost: a.b\r\nConnection: close\r\nAccept: */*\r\n\r\n";
-        let asked = "GET http://a.b/a?b HTTP/1.1\r\nHost: other\r\nProxy-Connection: keep-alive\r\nAccept: */*\r\n\r\n";
-        check(asked, Some(("a.b:80", Some(passed_on))));
-        let passed_on = "GET /?q HTTP/1.0\r\nHost: a:81\r\nConnection: close\r\n\r\n";
-        check("GET HTTP://a:81?q HTTP/1.0\r\n\r\n", Some(("a:81", Some(passed_on))));
-        for none in [
-            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET https://a/ HTTP/1.1\r\n\r\n",
-            "CONNECT a HTTP/1.1\r\n\r\n",
-            "CONNECT a:b HTTP/1.1\r\n\r\n",
-            "CONNECT u@a:1 HTTP/1.1\r\n\r\n",
-            "GET http://u@a/ HTTP/1.1\r\n\r\n",
-            "GET http:///x HTTP/1.1\r\n\r\n",
-            "GET http://a/ HTTP/2\r\n\r\n",
-            "GET http://a/ b HTTP/1.1\r\n\r\n",
-            "",
-        ] {
-            check(none, None);
-        }
-    }
-}
+mod tests;

@@ -180,12 +180,14 @@ impl Isolation {
             // The machine's /tmp is not the job's.
             environment.push(("TMPDIR".to_owned(), job.work.display().to_string()));
         }
-        if job.network.is_some() {
+        if let Some(network) = &job.network {
             let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
             let names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
             environment.extend(names.map(|name| (name.to_owned(), proxy.clone())));
-            environment
-                .extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), "localhost,127.0.0.1".to_owned())));
+            // What is granted of the machine's own services is reached by the proxy.
+            let own: Vec<&str> =
+                ["localhost", "127.0.0.1"].into_iter().filter(|host| !network.leads_to(host)).collect();
+            environment.extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), own.join(","))));
         }
         Order {
             level,

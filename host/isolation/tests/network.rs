@@ -74,7 +74,7 @@ async fn what_is_granted_is_reached_and_the_rest_is_refused_in_words() {
     let (port, granted) = (net.port, format!("granted.test:{}", net.port));
     for (request, expected) in [
         (
-            "GET http://granted.test:PORT/a?b HTTP/1.1\\r\\nHost: x\\r\\nA: b\\r\\nProxy-Authorization: c\\r\\n\\r\\n",
+            "GET http://granted.test:PORT/a?b HTTP/1.1\\r\\nHost: granted.test:PORT\\r\\nA: b\\r\\nProxy-Authorization: c\\r\\n\\r\\n",
             format!("you asked:\nGET /a?b HTTP/1.1\r\nHost: {granted}\r\nConnection: close\r\nA: b\r\n\r\n"),
         ),
         (
@@ -87,6 +87,7 @@ async fn what_is_granted_is_reached_and_the_rest_is_refused_in_words() {
         ("GET http://granted.test/ HTTP/1.1\\r\\n\\r\\n", "`granted.test:80` is not granted\n".to_owned()),
         ("CONNECT inside.test:PORT HTTP/1.1\\r\\n\\r\\n", format!("inside.test:{port}: its address is not public\n")),
         ("GET / HTTP/1.1\\r\\n\\r\\n", "400 Bad Request".to_owned()),
+        ("GET http://granted.test:PORT/ HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", "another Host than its address".to_owned()),
         ("nonsense\\r\\n\\r\\n", "this proxy takes CONNECT".to_owned()),
     ] {
         let (ended, output) = run(&isolation, &net.job(&world, request)).await;

@@ -113,11 +113,10 @@ fn sandbox_config(compiled: PathBuf, program: PathBuf) -> SandboxConfig {
     SandboxConfig::new(compiled, CompilerCommand { program, args: vec![COMPILE.into()] })
 }
 
-/// Takes the data directory, unless another process has it. What the last host's actions left is removed before anything is written:
-/// it may be what fills the disk.
+/// Takes the data directory, unless another process has it. What the last host's actions left goes first: it may be what fills the disk.
 pub fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
     let lock = DirectoryLock::take(&data.store())?;
-    work_folder::begin(&data.work());
+    work_folder::begin(&data.work(), &data.work_left());
     drop(lock);
     let store = SledStore::open(&data.store(), identity.store_cache_bytes)?;
     // Its files are made as this process's umask says.

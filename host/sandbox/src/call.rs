@@ -169,8 +169,9 @@ impl Sandbox {
     }
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
-        let Call { tenant, entry, mut request, granted_as, grants, time, inputs, work_dir, limits, sink, outside, .. } =
-            call;
+        let Call {
+            tenant, entry, mut request, granted_as, grants, time, inputs, work_dir, limits, sink, outside, ..
+        } = call;
         let (secret_environment, ended, caches, find) = (call.secret_environment, call.ended, call.caches, call.tools);
         let description = plugin.description();
         description::lower_booleans(description, &request.action_type, &mut request.settings);

@@ -1,6 +1,9 @@
 //! Whose cache is found, which one goes, and what of a cache that was made by others is not taken.
 
 use std::os::unix::fs::symlink;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use super::*;
 
@@ -199,4 +202,35 @@ fn what_is_kept_is_listed_and_removed_beside_the_host() {
     remove(&folder, |_| true).unwrap();
     world.caches.collect().unwrap();
     assert_eq!((list(&folder).unwrap(), world.blobs()), (Vec::new(), 0));
+}
+
+/// What one account keeps takes as long as it is large, and so does collecting.
+#[test]
+fn who_finds_waits_for_nobody_and_who_keeps_for_no_other() {
+    let world = world(CacheLimits::default());
+    let (own, other) = (space(1, "a"), space(2, "a"));
+    world.keep(&own, "k", "old");
+    thread::scope(|scope| {
+        let (told, hears) = mpsc::channel();
+        let (world, own, other) = (&world, &own, &other);
+        let collecting = world.caches.storing.write().unwrap();
+        let tell = told.clone();
+        scope.spawn(move || tell.send(world.found(own, "k", &["x"])));
+        let found = hears.recv_timeout(Duration::from_secs(30));
+        drop(collecting);
+        assert_eq!(found.ok().flatten().as_deref(), Some("k=old"));
+        let keeping = world.caches.storing.read().unwrap();
+        scope.spawn(move || {
+            world.keep(other, "k", "theirs");
+            world.keep(other, "k", "newer");
+            told.send(world.found(other, "k", &[]))
+        });
+        let found = hears.recv_timeout(Duration::from_secs(30));
+        drop(keeping);
+        assert_eq!(found.ok().flatten().as_deref(), Some("k=newer"));
+    });
+    assert_eq!(world.blobs(), 4);
+    // What was left is collected by the next one.
+    world.keep(&own, "l", "old");
+    assert_eq!(world.blobs(), 3);
 }

@@ -9,7 +9,7 @@ use super::super::exit::{self, Ended};
 use super::key::PassphraseArguments;
 use super::package::{RegistryArguments, ToolArguments};
 use crate::out::say;
-use pipewright_packages::{Reference, Signature, SigningKey, digest_text, tag_of};
+use pipewright_packages::{Origin, Reference, Signature, SigningKey, digest_text, tag_of};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -21,7 +21,7 @@ pub struct Arguments {
     reference: Reference,
     #[command(flatten)]
     tool: ToolArguments,
-    /// A key to sign with, as `pipewright plugin key new` makes it; what was published already is signed once more
+    /// A key to sign with, as `pipewright plugin key new` makes it; what was published already and not signed by it yet is signed once more
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     #[command(flatten)]
@@ -42,12 +42,16 @@ pub(super) async fn run(sandbox: &Sandbox, arguments: Arguments) -> Result<ExitC
         let key = SigningKey::read(path, &arguments.passphrase.read()?)?;
         let repository = format!("{}/{}", reference.registry, reference.repository);
         signatures = Signature::both(&key, package.digest(), &repository)?;
+        let registry = Box::new(arguments.registry.registry(reference).await?);
+        let there = Origin::Registry { registry, reference: reference.with_tag(&tag) };
+        signatures = there.lacking(&key.public(), signatures).await?;
     }
     let registry = arguments.registry.registry(reference).await?;
     let is_new = registry.publish(&package, &tag, &signatures).await?;
     let done = match (is_new, signatures.is_empty()) {
         (true, true) => "is published, unsigned",
         (true, false) => "is published",
+        (false, true) if arguments.key.is_some() => "was published and signed with this key before",
         (false, true) => "was published before",
         (false, false) => "was published before, and is signed once more",
     };

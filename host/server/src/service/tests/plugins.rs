@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::builds::project;
 use super::world::{A, B, C, Deed, World, context, pipeline, text, words};
-use crate::service::{ServiceError, action_types, pipelines, plugins};
+use crate::service::{ServiceError, action_types, builds, pipelines, plugins, projects};
 
 impl World {
     fn plugins(&self, account: u64) -> Vec<Value> {
@@ -93,6 +94,17 @@ fn uses_are_told_to_those_whose_they_are() {
     assert_eq!(seen, tools);
     assert_eq!(of(B, "pipewright/tools"), [sources(B, "ship")]);
     assert_eq!(of(A, "nobody/nothing"), []);
+}
+
+/// The host's own, in which a project is built outside of a pipeline.
+#[test]
+fn uses_name_no_pipeline_of_a_project() {
+    let world = World::new();
+    world.ok(A, projects::create, project("site"));
+    world.ok(A, builds::start, json!({ "projectName": "site" }));
+    let catalogue = world.service.host.actions.plugins.catalogue(A);
+    let builder = catalogue.bindings().iter().find(|(id, _)| id.provider == "CodeBuild").unwrap().1;
+    assert_eq!(world.uses(A, &builder.served.about.name), []);
 }
 
 #[test]
