@@ -10,7 +10,7 @@ use pipewright_sandbox::Sandbox;
 use serde_json::{Value, json};
 
 use crate::cases;
-use crate::git_cases::{CONNECTED, CREDENTIALS, FAILURES, REVISIONS};
+use crate::git_cases::{CREDENTIALS, FAILURES, REVISIONS};
 use crate::git_server::{GitServer, PASSWORD, TOKEN, git, push};
 use crate::run::{Ended, Home, action, published};
 use crate::tools;
@@ -287,11 +287,4 @@ async fn https_with_an_authority_of_its_own() {
 async fn what_cannot_be_fetched() {
     let Some(repositories) = Repositories::new() else { return };
     repositories.check(FAILURES).await;
-}
-
-/// Of the sources whose connection says where they are, each in the words of its own settings.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_branch_of_a_change_is_told() {
-    let Some(repositories) = Repositories::new() else { return };
-    repositories.check(CONNECTED).await;
 }

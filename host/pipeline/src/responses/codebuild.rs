@@ -141,6 +141,8 @@ pub struct ExportedEnvironmentVariable {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchGetReportsOutput {
+    /// The model has no empty list here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reports: Vec<Report>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reports_not_found: Vec<String>,

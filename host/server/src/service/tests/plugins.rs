@@ -1,10 +1,12 @@
 //! The plugins of an account: what it sees, what it says of them, and who uses them.
 
+use std::sync::Arc;
+
+use pipewright_pipeline::machine::InputKind;
 use serde_json::{Value, json};
 
-use super::builds::project;
 use super::world::{A, B, C, Deed, World, context, pipeline, text, words};
-use crate::service::{ServiceError, action_types, builds, pipelines, plugins, projects};
+use crate::service::{ServiceError, action_types, pipelines, plugins};
 
 impl World {
     fn plugins(&self, account: u64) -> Vec<Value> {
@@ -100,11 +102,17 @@ fn uses_are_told_to_those_whose_they_are() {
 #[test]
 fn uses_name_no_pipeline_of_a_project() {
     let world = World::new();
-    world.ok(A, projects::create, project("site"));
-    world.ok(A, builds::start, json!({ "projectName": "site" }));
-    let catalogue = world.service.host.actions.plugins.catalogue(A);
-    let builder = catalogue.bindings().iter().find(|(id, _)| id.provider == "CodeBuild").unwrap().1;
-    assert_eq!(world.uses(A, &builder.served.about.name), []);
+    let (driver, context) = (world.service.driver(), context(A));
+    for name in ["site", "codebuild:site:variant"] {
+        let declaration = serde_json::from_value(pipeline(name)).unwrap();
+        let made = world.run(driver.named(A, name, &context.cause)).unwrap();
+        world
+            .run(driver.submit(made, InputKind::Create { declaration: Arc::new(declaration) }, &context.cause))
+            .unwrap();
+    }
+    let mut named: Vec<_> = world.uses(A, "pipewright/tools").into_iter().map(|it| it.1).collect();
+    named.dedup();
+    assert_eq!(named, ["site"]);
 }
 
 #[test]
