@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pipewright_author::cases::{self, CaseResult, Options};
 use pipewright_sandbox::ABI_VERSION;
+use pipewright_sandbox::abi::NamedValue;
 use semver::Version;
 use sha2::{Digest as _, Sha256};
 use wit_parser::{
@@ -81,6 +82,8 @@ fn each_kind_of_break_is_found() {
     check("        signal(signal),", "        signal(string),", &["types.wake was variant"]);
     check("        until: option<u64>,", "        until: u64,", &["types.wait was record"]);
     let used = [
+        "checks.check was",
+        "checks.named-value",
         "commands.declared-secrets was",
         "commands.job was",
         "commands.named-value",
@@ -118,6 +121,10 @@ async fn components_of_every_released_abi_run() {
             let component =
                 fs::read(folder.join("plugin.wasm")).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
             let plugin = sandbox.load(component.into()).await.unwrap_or_else(|e| panic!("{version} {category}: {e}"));
+            let given = vec![NamedValue { name: "Unknown".to_owned(), value: "x".to_owned() }];
+            let id = plugin.description().action_types[0].id.clone();
+            let problems = sandbox.check(0, &plugin, id, given).await;
+            assert!(problems.is_ok_and(|problems| problems.is_empty()), "{version} {category}: it judges no settings");
             let results = cases::run(&sandbox, &plugin, &folder.join(cases::FOLDER), &Options::default(), |_| ()).await;
             let results = results.unwrap_or_else(|error| panic!("{version} {category}: {error}"));
             assert!(results.iter().all(CaseResult::passed), "{version} {category}\n{}", told(&results));

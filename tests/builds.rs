@@ -127,6 +127,17 @@ fn commands_of_a_rule() {
 }
 
 #[test]
+fn a_program_that_a_build_does_not_find_is_told_with_the_mend() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let home = Home::new();
+    home.write("code/buildspec.yml", "version: 0.2\nphases: { build: { commands: [no-such-program] } }\n");
+    let told = ["no-such-program: not found", "Install it for all users, or name an image that has it by --image"];
+    home.run(&["build", "code", "--data", "data"]).check(1, &told);
+}
+
+#[test]
 fn a_phase_that_fails() {
     if tools::find("bwrap").is_none() {
         return;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
-use pipewright_store::Claim;
+use pipewright_store::DirectoryLock;
 use serde_json::{Value, json};
 
 use crate::server::share_compiled;
@@ -408,9 +408,10 @@ fn what_no_plugin_serves_is_told_and_fails() {
         json!({ "name": "Ship", "actions": [ship], "onFailure": { "conditions": conditions } })
     };
     site.create("site", &[stage("FullMoon")]).check(2, &["in rule 'Ask' is not available in region us-east-1"]);
-    let told = ["Ship/Ship", "Ship/onFailure/Ask"]
-        .map(|name| format!("{name} fails when it is due: this host has no plugin for"));
-    let told = told.each_ref().map(String::as_str);
+    let told = [
+        "Ship/Ship fails when it is due: this host has no plugin for",
+        "Ship/onFailure/Ask fails when it is due: functions do Rule/AWS/LambdaInvoke/1, and there is none: `[functions.NAME]`",
+    ];
     site.create("site", &[stage("LambdaInvoke")]).check(0, &told).check(0, &["site is created"]);
     site.run(&["start", "site", "--follow"])
         .check(1, &told)
@@ -490,7 +491,7 @@ fn a_server_that_cannot_start_says_what_is_in_its_way() {
 fn a_server_waits_for_the_one_before_it() {
     let mut site = Site::new();
     site.stop_and_serve(|site| {
-        let held = Claim::of(&site.path("data/store")).unwrap();
+        let held = DirectoryLock::take(&site.path("data/store")).unwrap();
         std::thread::spawn(|| {
             std::thread::sleep(Duration::from_millis(500));
             drop(held);

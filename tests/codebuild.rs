@@ -44,12 +44,18 @@ fn every_answer_is_one_of_botocores_model() {
     assert!(output.status.success(), "{said}");
 }
 
-const BUILDSPEC: &str = "
+const BUILDSPEC: &str = r#"
 version: 0.2
 env: {exported-variables: [SAID]}
-phases: {build: {commands: ['SAID=\"$COLOUR $CODEBUILD_BUILD_NUMBER $CODEBUILD_INITIATOR\"', 'echo $SAID > said.txt']}}
+phases:
+  build:
+    commands:
+      - 'SAID="$COLOUR $CODEBUILD_BUILD_NUMBER $CODEBUILD_INITIATOR"'
+      - 'echo $SAID > said.txt'
+      - echo "<testsuite name='all'><testcase name='adds'/><testcase name='breaks'><failure message='no'/></testcase></testsuite>" > unit.xml
 artifacts: {files: [said.txt]}
-";
+reports: {unit: {files: [unit.xml], file-format: JUNITXML}}
+"#;
 
 /// What the AWS CLI is answered.
 #[track_caller]
@@ -93,6 +99,24 @@ fn the_aws_cli_starts_a_build() {
         assert_eq!(build["buildStatus"], "SUCCEEDED", "{build}");
         let said = json!([{ "name": "SAID", "value": format!("{colour} {number} administrator") }]);
         assert_eq!(build["exportedEnvironmentVariables"], said);
+        let [arn] = &build["reportArns"].as_array().unwrap()[..] else { panic!("{build}") };
+        let report = ask("batch-get-reports", json!({ "reportArns": [arn] }))["reports"][0].take();
+        assert_eq!((&report["arn"], &report["executionId"]), (arn, &build["arn"]));
+        assert_eq!((&report["status"], &report["testSummary"]["total"]), (&json!("FAILED"), &json!(2)), "{report}");
+        let cases = |members: Value| {
+            let mut input = json!({ "reportArn": arn });
+            input.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+            let found = ask("describe-test-cases", input);
+            let names =
+                found["testCases"].as_array().unwrap().iter().map(|case| case["name"].clone()).collect::<Vec<_>>();
+            (names, found["nextToken"].clone())
+        };
+        assert_eq!(cases(json!({ "filter": { "status": "FAILED" } })).0, ["breaks"]);
+        assert_eq!(cases(json!({ "filter": { "keyword": "add" } })).0, ["adds"]);
+        let (mut names, next) = cases(json!({ "maxResults": 1 }));
+        names.extend(cases(json!({ "nextToken": next })).0);
+        names.sort_by_key(ToString::to_string);
+        assert_eq!(names, ["adds", "breaks"]);
     }
     assert_eq!(ask("list-builds-for-project", json!({ "projectName": "app" }))["ids"].as_array().unwrap().len(), 2);
     ask("delete-project", json!({ "name": "app" }));

@@ -49,6 +49,8 @@ const RUN: &[(&str, &str, By)] = &[
     ("docs/plugins.md", "pipewright plugin test . --watch", By::Here),
     ("docs/plugins.md", "mkdir ../notes", By::Test("chain.rs", "## Run it")),
     ("docs/plugins.md", "let host = Host::new()", By::Test("authors.rs", "unit tests without WebAssembly")),
+    ("docs/workers.md", "aws codepipeline create", By::Test("workers.rs", "aws codepipeline create")),
+    ("docs/workers.md", "\"\"\"worker.py", By::Test("workers.rs", "the_worker_of_the_document")),
 ];
 
 struct Block {

@@ -242,10 +242,8 @@ impl Repositories {
                 .replace("$SECOND", &self.second)
                 .replace("$OTHER", &self.other);
             let grants = if case.contains("grants.http") { "" } else { &both };
-            files.push((
-                format!("{name}/case.toml"),
-                format!("action = \"Source/Custom/Git/1\"\nnetwork = true\n{grants}{case}"),
-            ));
+            let action = if case.contains("action = ") { "" } else { "action = \"Source/Custom/Git/1\"\n" };
+            files.push((format!("{name}/case.toml"), format!("{action}network = true\n{grants}{case}")));
             files.push((format!("{name}/password"), PASSWORD.to_owned()));
             files.push((format!("{name}/token"), TOKEN.to_owned()));
         }

@@ -333,7 +333,7 @@ fn what_a_registry_does_not_give_fails_with_the_mend() {
         _ => answer(stream, "200 OK", "", &config),
     });
     let name = format!("{lying}/team/tools:1");
-    check(&name, &format!("{lying}/*"), &["it is longer than the 5 bytes it is said to be"]);
+    check(&name, &format!("{lying}/*"), &["is longer than the 5 bytes that its manifest says"]);
     // Breaks off, each time.
     let (breaking, _requests) = server(move |asked, stream| match asked {
         _ if asked.contains("/manifests/") => answer(stream, "200 OK", "", &again),
@@ -347,6 +347,33 @@ fn what_a_registry_does_not_give_fails_with_the_mend() {
     let said =
         [&*format!("the image {name}: registry {breaking}: it does not answer"), "layer 1 of 1 is fetched again"];
     check(&name, &format!("{breaking}/*"), &said);
+}
+
+/// A registry says that it has another one's layers, which are here, and does not give them.
+#[test]
+fn a_layer_is_shared_with_a_registry_that_gave_it() {
+    if tools::find("bwrap").is_none() {
+        return;
+    }
+    let Some(registry) = Registry::start_open() else { return };
+    let stamped = Home::new();
+    let image = Packed::of(&[programs(&TOOLS), stamp(&stamped)]);
+    let name = format!("{}/team/tools:1", registry.host());
+    image.push(&name);
+    let (manifest, config) = (bytes(&image.manifest), bytes(&image.config));
+    let of_config = made::digest(&config);
+    let (lying, _requests) = server(move |asked, stream| match asked {
+        _ if asked.contains("/manifests/") => answer(stream, "200 OK", "", &manifest),
+        _ if asked.contains(&of_config) => answer(stream, "200 OK", "", &config),
+        _ if asked.starts_with("HEAD") => answer(stream, "200 OK", "", b""),
+        _ => answer(stream, "404 Not Found", "", b"{}"),
+    });
+    let grant = format!("commands = {{ level = \"toolchain\", images = [\"{}/*\", \"{lying}/*\"] }}", registry.host());
+    let home = world(&[("app", &name)], &buildspec(&["test -e /etc/stamp"]), &grant);
+    run(&home).check(0, &[]);
+    let environment = json!({ "environment": { "image": format!("{lying}/team/tools:1") } });
+    home.write("projects/app.json", &environment.to_string());
+    run(&home).check(1, &["the layer team/tools@sha256:", "is not there"]);
 }
 
 /// What the operator says that CodeBuild's names are.

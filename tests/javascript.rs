@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Notify};
 
-use crate::languages::{copy_cases, copy_folder, every_world};
+use crate::languages::{copy_cases, copy_folder, every_world, tool_case};
 use crate::run::Home;
 use crate::tools;
 
@@ -67,6 +67,7 @@ async fn what_every_template_makes_passes_its_cases() {
 
     let origin = format!("http://127.0.0.1:{}", serve().await);
     copy_cases(&sources.join("cases"), &all, "everything", &origin);
+    tool_case(&all);
     copy_cases(&sources.join("javascript/cases"), &all, "web", &origin);
     let copy = |from: &str, to: &str| home.write(to, &fs::read_to_string(sources.join(from)).unwrap());
     copy("everything.js", "all/everything/plugin.js");

@@ -74,6 +74,24 @@ fn deployment(port: u16) -> String {
     )
 }
 
+/// A case of `everything` that runs a real tool.
+pub(crate) fn tool_case(all: &Path) {
+    let folder = all.join("cases/tools");
+    fs::create_dir_all(folder.join("inputs/Source")).unwrap();
+    fs::write(folder.join("inputs/Source/tool.wasm"), pipewright_guests::get("tool")).unwrap();
+    let case = r#"
+        action = "Build/Custom/Everything/1"
+        outputs = ["Out"]
+        settings = { Deed = "tools" }
+
+        [expected]
+        outcome = "failed"
+        failure = { kind = "ConfigurationError", contains = ["it is another file"] }
+        log = ["LEVEL is high", "status 0, copied True", "status 1", "JobFailed the tool crashed: "]
+        "#;
+    fs::write(folder.join("case.toml"), case).unwrap();
+}
+
 /// The cases of a folder, with a name before theirs, and an origin in the place of `{{origin}}`.
 pub(crate) fn copy_cases(from: &Path, all: &Path, name: &str, origin: &str) {
     for case in fs::read_dir(from).unwrap() {

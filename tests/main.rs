@@ -24,6 +24,7 @@ mod git;
 mod git_cases;
 mod git_server;
 mod golden;
+mod grants;
 mod images;
 mod javascript;
 mod languages;

@@ -16,6 +16,11 @@ const WRITTEN: &[(&str, &str)] = &[
     ("run --sauce Source=. p.json", "a similar argument exists: '--source'"),
     ("run nowhere.json", "nowhere.json: No such file"),
     ("run bad.json", "bad.json: not JSON: EOF while parsing an object at line 1"),
+    (
+        "run window.json",
+        "beforeEntry.conditions[0].rules[0].configuration.Cron: it must be a cron expression as Quartz writes it",
+    ),
+    ("run window.json", "configuration.TimeZone: it must be a region like `Europe/Berlin`"),
     ("build nowhere", "nowhere: No such file"),
     ("build there", "name another file of the folder with --buildspec"),
     ("plugin new index --kind build", "`my-team/index`"),
@@ -50,6 +55,10 @@ const WRITTEN: &[(&str, &str)] = &[
     ("export --data nowhere", "nowhere is not a data directory"),
     ("import --data nowhere nowhere.jsonl", "nowhere.jsonl: No such file"),
     ("artifacts check --data nowhere", "give --data the directory that"),
+    ("cache list --data nowhere", "give --data the directory that"),
+    ("cache remove --data there", "--project"),
+    ("cache remove --project site --data there", "`pipewright cache list` shows of whom there are"),
+    ("cache list --data there --account 7", "write it as 12 digits"),
     ("image pull node:22", "write it as registry.example/team/name:tag, or as oci:FOLDER"),
     ("image remove node:22 --data images", "`pipewright image list`, with the same options, lists those that are"),
     ("serve --config nowhere.toml", "nowhere.toml: cannot be read: No such file"),
@@ -65,11 +74,52 @@ const ASKED: &[(&str, &str)] = &[
     ("pipelines --data data --profile nobody", "makes the key"),
     ("start site --data data --var x", "write it as NAME=VALUE"),
     ("create empty.json --data data", "pipeline.stages: is missing"),
+    ("create window.json --data data", "'Cron': it must be a cron expression as Quartz writes it (it has 5 fields"),
+    ("create window.json --data data", "'TimeZone': it must be a region like `Europe/Berlin`"),
     ("serve --data data", "end it, or name another directory"),
+];
+
+/// What is done all the same, and the warning.
+const WARNED: &[(&str, &str)] = &[
+    (
+        "connection create own --kind gitea --address http://127.0.0.1:9 --data data",
+        "nothing is fetched from there without --private",
+    ),
+    (
+        "connection create own --kind gitea --address http://127.0.0.1:9 --private --data data",
+        "correct --address, or let the server",
+    ),
+    (
+        "connection create own --kind gitea --address http://127.0.0.1:9 --secret nowhere --data data",
+        "secret cannot be read",
+    ),
 ];
 
 /// And after it ended.
 const STOPPED: &[(&str, &str)] = &[("pipelines --data data", "Start it with `pipewright serve`")];
+
+/// Its rule is declared as its type wants it, but for what only the plugin can tell.
+const WINDOW: &str = r##"{ "pipeline": {
+    "name": "shop", "roleArn": "arn:aws:iam::000000000000:role/test", "pipelineType": "V2",
+    "artifactStore": { "type": "S3", "location": "artifacts" },
+    "stages": [
+        { "name": "Source", "actions": [{
+            "name": "Source", "outputArtifacts": [{ "name": "Code" }], "configuration": { "Directory": "source" },
+            "actionTypeId": { "category": "Source", "owner": "Custom", "provider": "Directory", "version": "1" }
+        }] },
+        {
+            "name": "Ask",
+            "actions": [{
+                "name": "Ask", "configuration": {},
+                "actionTypeId": { "category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1" }
+            }],
+            "beforeEntry": { "conditions": [{ "result": "FAIL", "rules": [{
+                "name": "Window", "configuration": { "Cron": "0 9 * * MON", "TimeZone": "Atlantis" },
+                "ruleTypeId": { "category": "Rule", "owner": "AWS", "provider": "DeploymentWindow", "version": "1" }
+            }] }] }
+        }
+    ]
+} }"##;
 
 #[test]
 fn every_mistake_is_told_with_its_mend() {
@@ -77,6 +127,7 @@ fn every_mistake_is_told_with_its_mend() {
     home.write("bad.json", "{");
     home.write("bad.toml", "listne = 1\n");
     home.write("empty.json", r#"{"pipeline":{"name":"x"}}"#);
+    home.write("window.json", WINDOW);
     home.write("text.wasm", "hello");
     home.write("module.wasm", "\0asm\u{1}\0\0\0");
     home.write("serve.toml", "");
@@ -96,6 +147,7 @@ fn every_mistake_is_told_with_its_mend() {
     check(WRITTEN, &[2]);
     let server = Server::start(&home.path(""));
     check(ASKED, &[2]);
+    check(WARNED, &[0]);
     drop(server);
     check(STOPPED, &[3]);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

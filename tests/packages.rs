@@ -14,6 +14,7 @@ mod fake;
 mod kinds;
 pub(crate) mod registry;
 mod servers;
+mod tools;
 mod world;
 
 use registry::Registry;

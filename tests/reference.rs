@@ -6,6 +6,7 @@
 //!
 //! Owns which pages there are and how each begins. What a page says beyond that is said in the sources.
 
+mod actions;
 mod capabilities;
 mod command_line;
 mod javascript;
@@ -17,6 +18,13 @@ mod rust;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use pipewright_aws::auth::profile;
+use pipewright_aws::client::Client;
+use serde_json::json;
+
+use crate::run::Home;
+use crate::server::Server;
 
 const WRITE: &str = "PIPEWRIGHT_WRITE_REFERENCE";
 
@@ -50,6 +58,14 @@ const PAGES: &[Page] = &[
                  and that the server's [configuration](server-configuration.md) names for each pipeline. An unknown key is an \
                  error. Relative paths start at the folder of the file.",
         make: || Some(keys::grants_file()),
+    },
+    Page {
+        file: "actions.md",
+        title: "The actions and rules that come with Pipewright",
+        begins: "What each plugin says of its types: the settings of an action's or a rule's `configuration`, what each means and \
+                 what counts without it, the output variables, and what the plugin asks for. `pipewright plugin doc NAME` shows the \
+                 same of any plugin that is installed. [The actions](../actions.md) has what does not fit into a table.",
+        make: || Some(actions::page()),
     },
     Page {
         file: "capabilities.md",
@@ -128,4 +144,46 @@ fn the_reference_says_what_the_code_says() {
         stale.join(", ")
     );
     assert!(files.is_empty(), "docs/reference has pages that nobody makes: {files:?}");
+}
+
+/// The tables of types in README.md and in the page for those who come from CodePipeline name what a server serves, and nothing else.
+#[test]
+fn the_tables_of_types_name_what_is_served() {
+    let home = Home::new();
+    home.write("serve.toml", "[functions.tell]\nurl = \"https://fn.example/tell\"\n");
+    let server = Server::start(&home.path(""));
+    let key = profile::read_credentials(&server.credentials(), "default").unwrap();
+    let client = Client::new(server.endpoint().parse().unwrap(), key, "us-east-1".to_owned());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut served = BTreeSet::new();
+    for (operation, member) in [("ListActionTypes", "actionTypes"), ("ListRuleTypes", "ruleTypes")] {
+        let listed = runtime.block_on(client.call(operation, &json!({}))).unwrap();
+        served.extend(listed[member].as_array().unwrap().iter().map(|listed| {
+            let [category, owner, provider, version] =
+                ["category", "owner", "provider", "version"].map(|part| listed["id"][part].as_str().unwrap());
+            format!("{category}/{owner}/{provider}/{version}")
+        }));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // The types of the table below a heading, with whether their row says that they are not served.
+    let table = |path: &str, heading: &str| -> Vec<(String, bool)> {
+        let text = fs::read_to_string(root.join(path)).unwrap();
+        let rows = text.split(heading).nth(1).expect("the heading is there").lines();
+        let rows = rows.skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+        let row = |line: &str| {
+            let (types, says) = line[1..].split_once('|').unwrap();
+            let types = types.split('`').skip(1).step_by(2).filter(|id| id.split('/').count() == 4);
+            let is_missing = says.trim_start().starts_with("not served");
+            types.map(|id| (id.to_owned(), is_missing)).collect::<Vec<_>>()
+        };
+        rows.flat_map(row).collect()
+    };
+    let readme: BTreeSet<_> = table("README.md", "\n## Action types").into_iter().map(|(id, _)| id).collect();
+    assert_eq!(readme, served);
+    let (missing, there): (Vec<_>, Vec<_>) =
+        table("docs/from-codepipeline.md", "\n## Action types").into_iter().partition(|(_, is_missing)| *is_missing);
+    assert!(missing.iter().all(|(id, _)| !served.contains(id)), "{missing:?}");
+    let of_aws: BTreeSet<_> =
+        served.into_iter().filter(|id| !id.contains("/Custom/") && !id.contains("HttpCheck")).collect();
+    assert_eq!(there.into_iter().map(|(id, _)| id).collect::<BTreeSet<_>>(), of_aws);
 }

@@ -10,7 +10,8 @@ use crate::tools;
 
 const CONFIG: &str = "poll_seconds = 86400\n\n[grants]\n";
 const GRANTS: &str = "[action.\"Source/Get\"]\ndirectories.source = { path = \"source\", access = \"read\" }\n";
-const PIPELINES: &[&str] = &["loop", "jenkins", "other", "race", "one", "two", "chunks", "partner", "restart"];
+const PIPELINES: &[&str] =
+    &["loop", "jenkins", "other", "race", "one", "two", "chunks", "partner", "restart", "script"];
 
 fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
@@ -54,6 +55,38 @@ fn a_job_outlives_the_host() {
     for story in ["begins", "ends"] {
         tell(&python, &Server::start(home.path()), story, &file);
     }
+}
+
+/// The one of docs/workers.md, as it stands there.
+#[test]
+fn the_worker_of_the_document_goes_on_with_its_builds() {
+    let (Some(python), Some(_)) = (tools::python("boto3"), tools::find("aws")) else { return };
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/workers.md");
+    let document = fs::read_to_string(document).unwrap();
+    let block = |begins: &str| {
+        let (_, rest) = document.split_once(&format!("\n{begins}")).expect("the document has it");
+        format!("{begins}{}", rest.split_once("\n```").expect("its end").0)
+    };
+    let home = home();
+    let server = Server::start(home.path());
+    let surround = |mut command: Command| {
+        command.env("AWS_ENDPOINT_URL", server.endpoint()).env("AWS_SHARED_CREDENTIALS_FILE", server.credentials());
+        command.envs([("AWS_DEFAULT_REGION", "us-east-1"), ("AWS_PAGER", "")]).current_dir(home.path());
+        command
+    };
+    let mut made = surround(Command::new("sh"));
+    made.args(["-euc", &block("aws codepipeline create-custom-action-type")]);
+    assert!(made.stdout(Stdio::null()).status().unwrap().success());
+    // So that a build of two seconds takes some jobs.
+    let (patience, shorter) = ("PATIENCE_SECONDS = 20", "PATIENCE_SECONDS = 0.5");
+    let worker = block("\"\"\"worker.py");
+    assert!(worker.contains(patience));
+    fs::write(home.path().join("worker.py"), worker.replace(patience, shorter)).unwrap();
+    let mut worker = surround(Command::new(&python)).args(["-B", "worker.py"]).spawn().unwrap();
+    let told = std::panic::catch_unwind(|| tell(&python, &server, "documented", &home.path().join("source")));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 /// `tests/workers/functions.py` is what the server's configuration names, and does what it is told by boto3.

@@ -4,7 +4,7 @@ import * as host from 'pipewright:plugin/commands@0.1.0';
 
 import { Wait } from './answer.js';
 import { calling, Failure } from './failure.js';
-import { byName, flag, list, maybe, positive, record, text } from './shape.js';
+import { byName, flag, list, maybe, pairs, positive, record, text } from './shape.js';
 
 const TEXTS = maybe(byName(text));
 const OPTIONS = record({
@@ -49,8 +49,4 @@ export function ended() {
 /** The declaration's environment variables that are secrets, each with what names its secret. */
 export function declaredSecrets() {
   return Object.fromEntries(host.declaredSecrets().map(({ name, value }) => [name, value]));
-}
-
-function pairs(values) {
-  return Object.entries(values ?? {}).map(([name, value]) => ({ name, value }));
 }

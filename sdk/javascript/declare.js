@@ -10,8 +10,8 @@ import * as settings from './settings.js';
 import { described } from './trace.js';
 
 const OWNERS = { Custom: 'custom', AWS: 'aws', ThirdParty: 'third-party' };
-const CAPABILITIES = ['http', 'read-directory', 'write-directory', 'secret', 'reveal-secret', 'clock', 'randomness', 'commands'];
-const NAMELESS = ['clock', 'randomness', 'commands'];
+const NAMELESS = ['clock', 'randomness', 'commands', 'caches'];
+const CAPABILITIES = ['http', 'read-directory', 'write-directory', 'secret', 'reveal-secret', ...NAMELESS];
 const KEYS = ['provider', 'run', 'latest', 'documentation', 'owner', 'version', 'inputs', 'outputs', 'settings', 'variables'];
 /** What an action of a category must have besides `run`. */
 const NEEDED = { source: ['latest'] };

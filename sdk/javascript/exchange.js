@@ -186,7 +186,7 @@ function failure(url, error) {
     case 'HTTP-request-denied':
       return Failure.permission(
         `no grant allows the request to ${url}, like \`http = ["https://example.com"]\`, or a secret in it; ` +
-          'the log has the line that would',
+          'the log has the line of a grants file that would allow it',
       );
     case 'destination-IP-prohibited':
       return Failure.permission(

@@ -45,7 +45,7 @@ export class Failure extends Error {
   }
 }
 
-/** Calls the host about files, programs or secrets, and makes a `Failure` of its refusal. */
+/** Calls the host about files, caches, programs, results, secrets or tools, and makes a `Failure` of its refusal. */
 export function calling(call, invalid = (text) => new Failure(text)) {
   try {
     return call();
@@ -55,6 +55,8 @@ export function calling(call, invalid = (text) => new Failure(text)) {
         throw Failure.permission(error.payload.val);
       case 'invalid':
         throw invalid(error.payload.val);
+      case 'crashed':
+        throw new Failure(`the tool crashed: ${error.payload.val}`);
       case 'not-found':
       case 'quota':
       case 'io':

@@ -184,9 +184,10 @@ export function ask(
 ): Ask;
 /**
  * `clock`: the time of day; without it, it stands still at the start of the call. `randomness`: without it, what looks random derives
- * from the idempotency key. `commands`: programs, by {@link commands}.
+ * from the idempotency key. `commands`: programs, by {@link commands}. `caches`: directories that are kept for later executions, by
+ * {@link caches}.
  */
-export function ask(capability: 'clock' | 'randomness' | 'commands', options: { reason: string }): Ask;
+export function ask(capability: 'clock' | 'randomness' | 'commands' | 'caches', options: { reason: string }): Ask;
 
 // -- the running action ------------------------------------------------------------------------------------------------------
 
@@ -553,6 +554,68 @@ export namespace commands {
   function ended(): Ended | undefined;
   /** The declaration's `environmentVariables` of the type `SECRETS_MANAGER`, each with what names its secret: for `start`. */
   function declaredSecrets(): Record<string, string>;
+}
+
+/**
+ * Directories that are kept for later executions, under keys: what a build would fetch or make again. What is kept may be gone the next
+ * time.
+ *
+ *     const key = files.digest(`${action.input}/words.txt`);
+ *     if (!caches.restore(key, 'index')) {
+ *       files.write(`${action.scratch}/index/words`, 'made');
+ *       caches.save(key, 'index');
+ *     }
+ *     files.copy(`${action.scratch}/index`, action.output);
+ *
+ * Both fail with *permission* where it is not granted, and with *configuration* where the key or the directory is none.
+ */
+export namespace caches {
+  interface Found {
+    /** The key that was asked for, or one that begins with a fallback. */
+    readonly key: string;
+    /** The SHA-256 of the manifest of its files, in hexadecimal. */
+    readonly digest: string;
+  }
+  /** Whether it is granted: for whoever goes on without. */
+  function isGranted(): boolean;
+  /**
+   * Lays what is kept under the key into a directory below the scratch (`cache`, not `/scratch/cache`), which is made. Without it: of
+   * what is kept under keys that begin with the first fallback that any begins with, what was used last. `undefined` where there is
+   * nothing; what is kept and cannot be laid out fails the job.
+   */
+  function restore(key: string, directory: string, options?: { fallbackKeys?: readonly string[] }): Found | undefined;
+  /**
+   * Keeps a directory below the scratch under the key, in the place of what was kept under it, once the action has succeeded with this
+   * call.
+   */
+  function save(key: string, directory: string): void;
+}
+
+/**
+ * Command-line tools that are WebAssembly components, run inside of the sandbox: linters, generators, whatever is built for
+ * `wasm32-wasip2`. A tool sees the plugin's files, and nothing that the plugin could not reach itself, so that no grant is needed for it.
+ *
+ *     const status = tools.run(`${action.input}/tools/lint.wasm`, ['--strict', action.input]);
+ *     if (status !== 0) throw new Failure(`the linter ended with status ${status}`);
+ */
+export namespace tools {
+  interface Options {
+    /** The SHA-256 that the component must have, in hexadecimal. Without it, whatever the file is runs. */
+    digest?: string;
+    /** Its variables. There are no others. */
+    environment?: Readonly<Record<string, string>>;
+    /** Whether it may reach the hosts that the plugin may; without it, none. */
+    network?: boolean;
+  }
+  /**
+   * Runs a tool to its end, and gives the status that it ended with. What it writes goes into the action's log. `component` is its file:
+   * in an input artifact, in a granted directory, or one that the plugin wrote; or a tool that the account has installed, by the name and
+   * the version of its package: `package:team/name@1.0.0`. `words` are its arguments.
+   *
+   * Fails with *permission* where its directory is not granted; with *configuration* where it is no tool, is not installed, or is another
+   * one than the digest says; and the job where it crashed.
+   */
+  function run(component: string, words?: readonly string[], options?: Options): number;
 }
 
 /**

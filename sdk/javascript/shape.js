@@ -80,6 +80,11 @@ export function byName(one) {
   };
 }
 
+/** The same as the ABI has them. */
+export function pairs(values) {
+  return Object.entries(values ?? {}).map(([name, value]) => ({ name, value }));
+}
+
 export const variables = byName(maybe(variable));
 
 /** An object with these properties and no others: a mistyped one would be lost without a word. */

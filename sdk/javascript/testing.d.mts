@@ -57,6 +57,10 @@ export interface Given {
   secrets?: Readonly<Record<string, string | { value: string; reveal?: boolean }>>;
   /** The answers to all requests, in order; one that is not asked for is a difference. Without it no request is granted. */
   http?: readonly Answered[];
+  /** What earlier executions kept, by key, the last one used last. Without it caches are not granted. */
+  caches?: Readonly<Record<string, Folder>>;
+  /** The statuses that tools end with, each once; none is really run. */
+  tools?: readonly number[];
   commands?: readonly string[];
   environment?: Readonly<Record<string, string>>;
   /** Of the declaration's environment what is secret: variables, each with the name of a secret. */
@@ -109,6 +113,10 @@ export interface Result {
     image?: string;
     wallSeconds?: number;
   };
+  /** What is to be kept if the action succeeds: directories below the scratch, by key. */
+  savedCaches: Record<string, string>;
+  /** The tools that the action ran. */
+  tools: { component: string; digest?: string; arguments: string[]; environment: Record<string, string>; network: boolean }[];
   /** All lines of the log. */
   log: string;
   progress: { percent?: number; summary: string }[];

@@ -27,8 +27,8 @@ const KINDS = {
 };
 const MILLISECOND_NANOSECONDS = 1_000_000n;
 const KEYS = [
-  'action', 'call', 'revision', 'settings', 'inputs', 'outputs', 'directories', 'secrets', 'http', 'commands', 'environment',
-  'secret-environment', 'output-variables', 'idempotency-key', 'attempt', 'time', 'signal', 'wake', 'ended', 'after', 'names',
+  'action', 'call', 'revision', 'settings', 'inputs', 'outputs', 'directories', 'secrets', 'http', 'caches', 'tools', 'commands',
+  'environment', 'secret-environment', 'output-variables', 'idempotency-key', 'attempt', 'time', 'signal', 'wake', 'ended', 'after', 'names',
 ];
 const ANSWER = ['request', 'with', 'status', 'headers', 'body', 'json', 'error'];
 const WITH = ['headers', 'body', 'json'];
@@ -69,6 +69,10 @@ export async function run(plugin, given) {
     declaredSecrets: given['secret-environment'] ?? {},
     ended: given.ended && end(given.ended),
     job: undefined,
+    caches: given.caches,
+    savedCaches: {},
+    toolEnds: [...(given.tools ?? [])],
+    tools: [],
   };
   for (const root of ['inputs', 'outputs', 'directories', 'scratch']) fs.mkdirSync(join(folder, root));
   for (const [name, files] of inputs) fill(join(folder, 'inputs', name), files);
@@ -97,7 +101,8 @@ export async function run(plugin, given) {
     assert.deepEqual(call.http ?? [], [], 'requests of `http` that were not made');
     const read = (root) => Object.fromEntries(fs.readdirSync(join(folder, root)).map((name) => [name, contents(join(folder, root, name))]));
     const log = call.log.map(({ message }) => message).join('\n');
-    return { ...answer, log, progress: call.progress, results: call.results, job: call.job, requests: call.requests, outputs: read('outputs'), 'directories-after': read('directories') };
+    const { progress, results, job, savedCaches, tools, requests } = call;
+    return { ...answer, log, progress, results, job, savedCaches, tools, requests, outputs: read('outputs'), 'directories-after': read('directories') };
   } finally {
     state.end();
     restore();

@@ -235,6 +235,8 @@ def filtered(world):
     id = started(world, name, 2, "WebhookV2", "pull request from branch feature into main opened (pullRequest[0])")
     world.until_status(name, id, "Succeeded")
     equal(world.summaries(name)[0]["sourceRevisions"][0]["revisionId"], proposed)
+    [fetched] = [it["output"]["outputVariables"] for it in world.actions(name, id) if it["actionName"] == "Git"]
+    equal(fetched["BranchName"], "feature")
 
 
 class Host(http.server.BaseHTTPRequestHandler):

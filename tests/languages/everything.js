@@ -1,8 +1,11 @@
 /** Uses all of the JavaScript layer; `everything.py` does the same, and the same cases hold for both. */
 
-import { Failure, Wait, ask, definePlugin, files, http, log, secrets } from '../pipewright/javascript/pipewright.js';
+import { Failure, Wait, ask, caches, definePlugin, files, http, log, secrets, tools } from '../pipewright/javascript/pipewright.js';
 
-const DEEDS = ['settings', 'files', 'secrets', 'directory', 'http', 'crash', 'wait', 'fail'];
+const DEEDS = ['settings', 'files', 'secrets', 'directory', 'http', 'caches', 'tools', 'crash', 'wait', 'fail'];
+
+/** As Python says it. */
+const said = (value) => (value ? 'True' : 'False');
 
 const everything = {
   provider: 'Everything',
@@ -31,8 +34,8 @@ const everything = {
         doFiles(action);
         break;
       case 'secrets':
-        log.info(secrets.basic('user', 'token') !== secrets.standIn('token') ? 'True' : 'False');
-        log.info(secrets.reveal('shown') !== '' ? 'True' : 'False');
+        log.info(said(secrets.basic('user', 'token') !== secrets.standIn('token')));
+        log.info(said(secrets.reveal('shown') !== ''));
         secrets.standIn('other');
         break;
       case 'directory':
@@ -42,8 +45,7 @@ const everything = {
       case 'http': {
         const options = { method: 'PUT', headers: { 'X-One': '1' }, body: 'text' };
         const response = http.fetch('https://example.com/a?b=c', options);
-        const ok = response.ok ? 'True' : 'False';
-        log.info(`${response.status} ${ok} ${response.headers.get('x-two')} ${response.text()}`);
+        log.info(`${response.status} ${said(response.ok)} ${response.headers.get('x-two')} ${response.text()}`);
         try {
           http.fetch('https://example.com/refused').succeeded();
         } catch (failure) {
@@ -52,6 +54,12 @@ const everything = {
         http.fetch('https://example.com/broken');
         break;
       }
+      case 'caches':
+        doCaches(action);
+        break;
+      case 'tools':
+        doTools(action);
+        break;
       case 'crash':
         return null.length;
       case 'fail':
@@ -89,6 +97,29 @@ function doFiles({ scratch, output }) {
   files.read(`${scratch}/nowhere`);
 }
 
+function doCaches({ scratch }) {
+  log.info(said(caches.isGranted()));
+  log.info(said(caches.restore('none', 'kept') === undefined));
+  const { key, digest } = caches.restore('index-3', 'kept', { fallbackKeys: ['other-', 'index-'] });
+  log.info(`${key} ${said(digest !== '')} ${files.readText(`${scratch}/kept/note.txt`)}`);
+  caches.save('index-3', 'kept');
+  caches.save('index-4', 'nowhere');
+}
+
+function doTools({ input, output }) {
+  const tool = `${input}/tool.wasm`;
+  const words = ['variable', 'LEVEL', 'none', 'copy', tool, `${output}/copied`];
+  const status = tools.run(tool, words, { environment: { LEVEL: 'high' } });
+  log.info(`status ${status}, copied ${said(files.digest(`${output}/copied`) === files.digest(tool))}`);
+  log.info(`status ${tools.run(tool, ['exit'], { digest: files.digest(tool) })}`);
+  try {
+    tools.run(tool, ['panic', 'in the tool']);
+  } catch (failure) {
+    log.info(`${failure.kind === 'job-failed' ? 'JobFailed' : failure.kind} ${failure.message}`);
+  }
+  tools.run(tool, [], { digest: '0'.repeat(64) });
+}
+
 export const { plugin, build } = definePlugin({
   name: 'tests/everything',
   version: '1.0.0',
@@ -98,6 +129,7 @@ export const { plugin, build } = definePlugin({
     ask('reveal-secret', { name: 'shown', reason: 'to read it' }),
     ask('read-directory', { name: 'shelf', reason: 'to look into it' }),
     ask('clock', { reason: 'to know the time' }),
+    ask('caches', { reason: 'to keep what was made' }),
   ],
   mayRunAgain: false,
   build: [everything],

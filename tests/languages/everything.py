@@ -10,12 +10,14 @@ from typing import Literal
 from packaging.version import Version
 
 import pipewright
-from pipewright import Action, Failure, Link, Report, Wait, ask, build, files, http, log, secrets, setting
+from pipewright import Action, Failure, Link, Report, Wait, ask, build, caches, files, http, log, secrets, setting, tools
 
 
 @dataclass
 class Settings:
-    deed: Literal["settings", "files", "secrets", "directory", "http", "crash", "wait", "fail"] = setting("What it does.")
+    deed: Literal[
+        "settings", "files", "secrets", "directory", "http", "caches", "tools", "crash", "wait", "fail"
+    ] = setting("What it does.")  # fmt: skip
     text: str | None = setting("A text.")
     whole: int = setting("A whole number.", default=7)
     real: float | None = setting("A number.")
@@ -48,6 +50,10 @@ def everything(action: Action, settings: Settings) -> Report | Wait:
             except Failure as failure:
                 log.info(failure)
             http.request("GET", "https://example.com/broken")
+        case "caches":
+            do_caches(action)
+        case "tools":
+            do_tools(action)
         case "crash":
             return len(None)
         case "fail":
@@ -76,6 +82,29 @@ def do_files(action: Action) -> None:
         log.info(f"{entry.kind.name.lower()} {entry.path} {entry.executable} {entry.target}".lower())
     log.info(files.digest(action.output / "unpacked/run.sh"))
     files.read(action.scratch / "nowhere")
+
+
+def do_caches(action: Action) -> None:
+    log.info(caches.is_granted())
+    log.info(caches.restore("none", "kept") is None)
+    found = caches.restore("index-3", "kept", fallback_keys=["other-", "index-"])
+    assert found
+    log.info(f"{found.key} {found.digest != ''} {files.read_text(action.scratch / 'kept/note.txt')}")
+    caches.save("index-3", "kept")
+    caches.save("index-4", "nowhere")
+
+
+def do_tools(action: Action) -> None:
+    tool = action.input / "tool.wasm"
+    words = ["variable", "LEVEL", "none", "copy", str(tool), str(action.output / "copied")]
+    status = tools.run(tool, words, environment={"LEVEL": "high"})
+    log.info(f"status {status}, copied {files.digest(action.output / 'copied') == files.digest(tool)}")
+    log.info(f"status {tools.run(str(tool), ['exit'], digest=files.digest(tool))}")
+    try:
+        tools.run(tool, ["panic", "in the tool"])
+    except Failure as failure:
+        log.info(f"{failure.kind} {failure.message}")
+    tools.run(tool, digest="0" * 64)
 
 
 @dataclass
@@ -154,6 +183,7 @@ Plugin, Build = pipewright.plugin(
         ask("reveal-secret", "shown", reason="to read it"),
         ask("read-directory", "shelf", reason="to look into it"),
         ask("clock", reason="to know the time"),
+        ask("caches", reason="to keep what was made"),
     ],
     may_run_again=False,
 )

@@ -16,7 +16,7 @@ use futures::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Barrier, Notify};
 
-use super::{copy_cases, deployment, deployments, every_world, is_deployed};
+use super::{copy_cases, deployment, deployments, every_world, is_deployed, tool_case};
 use crate::run::Home;
 use crate::tools;
 
@@ -45,6 +45,7 @@ async fn plugins_are_begun_built_and_tested() {
     }
     let sources = root().join("tests/languages");
     copy_cases(&sources.join("cases"), &all, "everything", "");
+    tool_case(&all);
     let copy = |from: &str, to: &str| home.write(to, &fs::read_to_string(sources.join(from)).unwrap());
     copy("everything.py", "all/src/everything/plugin.py");
     copy("test_everything.py", "all/tests/test_everything.py");
@@ -65,7 +66,7 @@ async fn plugins_are_begun_built_and_tested() {
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-too-late", "ok      more-package", &passed]);
     is_deployed(&heard.lock().unwrap());
     a_plugin_has_a_program_run(&home);
-    said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(&all), "18 passed in ");
+    said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(&all), "22 passed in ");
 }
 
 /// What is looked at before a build, with the world of the folder's own manifest.

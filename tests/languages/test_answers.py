@@ -17,7 +17,7 @@ from wit_world import state
 from wit_world.imports import pipewright_plugin_types as types
 from pipewright import (
     Action, Decision, Deployed, Failure, Fetched, Link, Report, Revision, Target, TestCase, Tested, Verdict, Wait,
-    approval, build, commands, deploy, files, http, invoke, log, results, rule, secrets, setting, source, test,
+    approval, build, caches, commands, deploy, files, http, invoke, log, results, rule, secrets, setting, source, test, tools,
 )  # fmt: skip
 from pipewright.testing import Host
 
@@ -61,6 +61,15 @@ CALLS: list[tuple[Callable[[Action], Any], str]] = [
     (lambda _: commands.start(["make"], environment={"A": 5}), "`commands.start.environment['A']` must be a str"),
     (lambda _: commands.start(["make"], wall_seconds=1.5), "`commands.start.wall_seconds` must be a whole number, at least 1"),
     (lambda _: commands.start(["make"], network="yes"), "`commands.start.network` must be a bool"),
+    (lambda _: caches.restore(5, "a"), "`caches.restore.key` must be a str, and is 5"),
+    (lambda _: caches.restore("a", None), "`caches.restore.directory` must be a str"),
+    (lambda _: caches.restore("a", "b", fallback_keys="c"), "`caches.restore.fallback_keys` must be some of str, and is 'c'"),
+    (lambda _: caches.save("a", 5), "`caches.save.directory` must be a str"),
+    (lambda _: tools.run(5), "`tools.run.component` must be a str or a PathLike, and is 5"),
+    (lambda _: tools.run("a", "b"), "`tools.run.arguments` must be some of str, and is 'b'"),
+    (lambda _: tools.run("a", digest=5), "`tools.run.digest` must be a str"),
+    (lambda _: tools.run("a", environment={"A": 5}), "`tools.run.environment['A']` must be a str"),
+    (lambda _: tools.run("a", network=1), "`tools.run.network` must be a bool"),
     (lambda action: action.directory(5), "`action.directory.name` must be a str, and is 5"),
 ]  # fmt: skip
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from everything import plugin
-from pipewright import Action, Failure, Report, Signal, Wait, build, commands, files
-from pipewright.testing import Host, Job, Ran
+from pipewright import Action, Failure, Report, Signal, Wait, build, caches, commands, files, tools
+from pipewright.testing import Host, Job, Ran, Tool
 
 CASES = sorted(path.parent for path in Path(__file__).parents[1].glob("cases/everything-*/case.toml"))
 
@@ -17,7 +17,9 @@ CASES = sorted(path.parent for path in Path(__file__).parents[1].glob("cases/eve
 def test_case(folder: Path) -> None:
     case = tomllib.loads((folder / "case.toml").read_text())
     secrets, directories = (case.get("grants", {}).get(kind, {}) for kind in ("secrets", "directories"))
+    kept = {key: folder / "caches" / name for key, name in case.get("caches", {}).items()}
     host = Host(
+        caches=kept if "caches" in case.get("grants", {}) else None,
         http=case.get("http", []),
         secrets={name: (folder / grant["file"]).read_text() for name, grant in secrets.items()},
         directories={name: folder / grant["path"] for name, grant in directories.items()},
@@ -78,3 +80,46 @@ def test_a_program() -> None:
     assert failed and failed.message == "make ended with status 2"
     denied = run(secret_environment={"DB": "other"}).failure
     assert denied and (denied.kind, denied.message) == ("PermissionError", 'no grant allows the secret "other"')
+
+
+@build("Index", inputs=1, outputs=1)
+def index(action: Action) -> Report:
+    """As the documentation of `caches` has it."""
+    key = files.digest(action.input / "words.txt")
+    if caches.restore(key, "index") is None:
+        files.write(action.scratch / "index/words", "made")
+        caches.save(key, "index")
+    files.copy(action.scratch / "index", action.output)
+    return Report("indexed")
+
+
+def test_caches() -> None:
+    def run(kept: dict[str, dict[str, str]]) -> Ran:
+        return Host(caches=kept).run(index, inputs={"Source": {"words.txt": "a b"}}, outputs=["Index"])
+
+    first = run({})
+    assert (first.outputs["Index"] / "words").read_text() == "made"
+    ((key, directory),) = first.saved_caches.items()
+    assert directory == "index"
+    second = run({key: {"words": "kept"}})
+    assert (second.outputs["Index"] / "words").read_text() == "kept" and second.saved_caches == {}
+
+
+@build("Lint", inputs=1)
+def lint(action: Action) -> Report:
+    """As the documentation of `tools` has it."""
+    status = tools.run(action.input / "lint.wasm", ["--strict"], environment={"LEVEL": "high"})
+    if status != 0:
+        raise Failure(f"the linter ended with status {status}")
+    return Report("nothing found")
+
+
+def test_tools() -> None:
+    host = Host(tools=[0, 1])
+    ran = host.run(lint, inputs={"Source": {}})
+    assert ran.summary == "nothing found"
+    assert ran.tools == [Tool("/inputs/Source/lint.wasm", None, ["--strict"], {"LEVEL": "high"}, False)]
+    failed = host.run(lint, inputs={"Source": {}}).failure
+    assert failed and failed.message == "the linter ended with status 1"
+    with pytest.raises(AssertionError, match="for which the test has no end"):
+        host.run(lint, inputs={"Source": {}})

@@ -253,9 +253,40 @@ def ends(world):
     assert "a version that was never used before" in told, told
 
 
+def documented(world):
+    """The worker of the documentation is there, and serves its type: a build that takes longer than one job, and one that fails."""
+    def write(script):
+        with open(os.path.join(sys.argv[4], "build.sh"), "w") as file:
+            file.write(script)
+    write("sleep 2\nmkdir out\ncp page.md out/page.txt\n")
+    type_id = {"category": "Build", "owner": "Custom", "provider": "Script", "version": "1"}
+    world.codepipeline.create_pipeline(pipeline={
+        "name": "script", "roleArn": "arn:aws:iam::000000000000:role/pipeline",
+        "artifactStore": {"type": "S3", "location": "the-artifacts"},
+        "stages": [
+            {"name": "Source", "actions": [{
+                "name": "Get", "outputArtifacts": [{"name": "Code"}],
+                "actionTypeId": {"category": "Source", "owner": "Custom", "provider": "Directory", "version": "1"}}]},
+            {"name": "Build", "actions": [{
+                "name": "Make", "actionTypeId": type_id,
+                "inputArtifacts": [{"name": "Code"}], "outputArtifacts": [{"name": "App"}]}]}]})
+    world.until(lambda: world.state("script", "Build").get("summary") == "it builds")
+    world.until_status("script", "Succeeded")
+    [made] = [it for it in world.codepipeline.list_action_executions(pipelineName="script")["actionExecutionDetails"]
+              if it["actionName"] == "Make"]
+    result = made["output"]["executionResult"]
+    assert result["externalExecutionSummary"] == "built", made
+    assert made["output"]["outputVariables"] == {"Build": result["externalExecutionId"]}, made
+    write("exit 3\n")
+    world.codepipeline.start_pipeline_execution(name="script")
+    world.until(lambda: world.state("script", "Build").get("status") == "Failed")
+    failed = world.state("script", "Build")
+    assert failed["errorDetails"]["message"] == "build.sh ended with 3" and "summary" not in failed, failed
+
+
 STORIES = {
     story.__name__: story
-    for story in (completes, jenkins, races, is_attacked, speaks_chunks, of_partners, begins, ends)
+    for story in (completes, jenkins, races, is_attacked, speaks_chunks, of_partners, documented, begins, ends)
 }
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ use pipewright_sandbox::{Call, CallEnd, Masks, Plugin, Sandbox};
 use tempfile::TempDir;
 
 use crate::cases::folder::{self, Names};
+use pipewright_base::Digest;
 use pipewright_base::fair::{Claim, Gate};
 use pipewright_base::home::UserFolders;
 use pipewright_packages::plugins::label;
@@ -99,6 +100,7 @@ impl Place {
             tenant: 0,
             entry: single.entry(),
             request: single.request(after.resumed),
+            granted_as: None,
             grants: single.grants.clone(),
             time: None,
             inputs: self.inputs(single)?,
@@ -106,6 +108,7 @@ impl Place {
             secret_environment: Vec::new(),
             ended: after.ended,
             caches: CachesAt::Nowhere,
+            tools: None,
             limits: single.limits.clone(),
             sink,
             outside: match &keeper {
@@ -143,7 +146,9 @@ impl Place {
         let mut bundle = keeper.bundle();
         let inputs = self.inputs(single)?;
         let masks = Masks::of(single.grants.secrets.values().map(|grant| grant.value.expose()));
-        recording::complete(&mut bundle, Some(component.into()), Some(&masks), |digest| {
+        let digest = bundle.recording.component.digest;
+        let component = |of: &Digest| (*of == digest).then(|| component.clone().into());
+        recording::complete(&mut bundle, component, Some(&masks), |digest| {
             let input = inputs.iter().find(|input| input.tree.digest() == *digest)?;
             Some((Arc::clone(&input.tree), self.blobs.clone()))
         });

@@ -25,6 +25,8 @@ const ENTRIES: &[&str] = &[
     "artifacts",
     "caches",
     "work",
+    // What actions left over which a host was killed, until it is removed.
+    "work-left",
     "jobs",
     "logs",
     "compiled",
@@ -86,6 +88,11 @@ impl DataDirectory {
     /// Each running action's own files; on the file system of the artifacts, so that outputs move there by renaming.
     pub fn work(&self) -> PathBuf {
         self.0.join("work")
+    }
+
+    /// What is to be removed of that; on the same file system.
+    pub fn work_left(&self) -> PathBuf {
+        self.0.join("work-left")
     }
 
     /// What builds keep for later ones; on the file system of the work, from which it moves there by renaming.
@@ -241,10 +248,11 @@ mod tests {
     #[test]
     fn what_lies_in_a_data_directory_is_listed() {
         let data = DataDirectory(PathBuf::from("/data"));
-        let places: [fn(&DataDirectory) -> PathBuf; 14] = [
+        let places: [fn(&DataDirectory) -> PathBuf; 15] = [
             DataDirectory::store,
             DataDirectory::artifacts,
             DataDirectory::work,
+            DataDirectory::work_left,
             DataDirectory::caches,
             DataDirectory::jobs,
             DataDirectory::logs,

@@ -1,6 +1,6 @@
 //! `pipewright artifacts`: the artifacts of a data directory, and of a server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::exit::{self, Ended};
@@ -8,7 +8,7 @@ use super::remote;
 use crate::out::say;
 use pipewright_artifacts::Artifacts;
 use pipewright_base::home::DataDirectory;
-use pipewright_store::{Claim, OpenError};
+use pipewright_store::{DirectoryLock, OpenError};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -27,14 +27,8 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
         Command::Get(arguments) => return remote::artifacts::run(&arguments),
         Command::Check { data } => data,
     };
-    if !data.is_dir() {
-        return Err(Ended::Usage(format!(
-            "{} is not a directory: give --data the directory that `pipewright serve --data` or `pipewright run --data` uses",
-            data.display()
-        )));
-    }
-    let data = DataDirectory::open(&data)?;
-    let _alone = Claim::of(&data.store()).map_err(|error| match error {
+    let data = data_directory(&data)?;
+    let _alone = DirectoryLock::take(&data.store()).map_err(|error| match error {
         OpenError::InUse { .. } => Ended::usage(error),
         error => Ended::Host(error.into()),
     })?;
@@ -45,4 +39,15 @@ pub fn run(command: Command) -> Result<ExitCode, Ended> {
         say!("{}", damage.what);
     }
     Ok(ExitCode::from(if checked.damage.is_empty() { exit::SUCCEEDED } else { exit::FAILED }))
+}
+
+/// One that is there already.
+pub(super) fn data_directory(data: &Path) -> Result<DataDirectory, Ended> {
+    if !data.is_dir() {
+        return Err(Ended::Usage(format!(
+            "{} is not a directory: give --data the directory that `pipewright serve --data` or `pipewright run --data` uses",
+            data.display()
+        )));
+    }
+    Ok(DataDirectory::open(data)?)
 }

@@ -23,6 +23,8 @@ use crate::run::{Ran, execute, failed, images};
 const PROJECT: &str = "build";
 const ARTIFACTS: &str = "Artifacts";
 const ACTION: &str = "Build/Build";
+/// How a build's failure ends of which a shell did not find a program.
+const NOT_FOUND: &str = "exit status 127";
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -61,6 +63,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         if let Some(to) = &arguments.artifacts {
             take_out(&ran, to).await?;
         }
+        hint(&ran).await?;
         Ok(ran.code)
     });
     runtime.shutdown_background();
@@ -174,6 +177,19 @@ fn declaration(has_artifacts: bool) -> Result<PipelineDeclaration, Ended> {
         ],
     });
     serde_json::from_value(declaration).context("the pipeline of a build").map_err(Ended::Host)
+}
+
+/// Whoever builds here for the first time may miss a program that is on the machine all the same.
+async fn hint(ran: &Ran) -> Result<(), Ended> {
+    let execution = ran.host.driver.archived(ran.pipeline, ran.execution).await.map_err(failed)?;
+    let mut errors = execution.iter().flat_map(|it| it.runs.values()).filter_map(|run| run.error.as_ref());
+    if errors.any(|error| error.message.ends_with(NOT_FOUND)) {
+        crate::out::note!(
+            "A program was not found: commands see those of the machine's own folders (/usr/bin, /usr/local/bin), and nothing of your \
+             home. Install it for all users, or name an image that has it by --image: `pipewright image pull` gets one"
+        );
+    }
+    Ok(())
 }
 
 /// Where the build made artifacts, puts their files into the folder.

@@ -6,6 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod artifacts;
 mod build;
+mod cache;
 mod consent;
 pub mod exit;
 mod export;
@@ -106,6 +107,9 @@ enum Command {
     /// Work with the images that programs run in
     #[command(subcommand)]
     Image(image::Command),
+    /// Work with what builds and other actions keep for later ones
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Write everything that a data directory holds as one file of JSON lines
     Export(export::Arguments),
     /// Read an export into an empty data directory
@@ -177,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Plugin(command) => plugin::run(command),
         Command::Artifacts(command) => artifacts::run(command),
         Command::Image(command) => image::run(&command),
+        Command::Cache(command) => cache::run(&command),
         Command::Export(arguments) => export::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Completion { shell } => {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Ended;
 use crate::out::say;
@@ -62,11 +62,15 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     // Guests have threads of their own: whatever they do, requests are answered.
     let (requests, guests) = (runtime("requests")?, runtime("guests")?);
     let work = Work::on(guests.handle());
+    let configured = arguments.config;
     let ended = requests.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+        // From here on it is no end: who closes the terminal stops nothing.
+        let hang_up = signal(SignalKind::hangup()).context("cannot wait for signals")?;
         let server = Server::open(&data, config, work).await?;
         let store = server.store();
+        tokio::spawn(read_again(hang_up, configured, server.grants_anew()));
         say!("{}", ready(&server));
         server
             .run(async move {
@@ -84,6 +88,23 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     requests.shutdown_timeout(SHUTDOWN_MAX);
     drop(ended?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// At each hang-up, takes what the configuration file says of grants, unless it is wrong.
+async fn read_again(mut hang_up: Signal, file: Option<PathBuf>, take: impl Fn(&Config) + Send) {
+    while hang_up.recv().await.is_some() {
+        let Some(file) = &file else {
+            tracing::warn!("SIGHUP: there is no configuration file to read again");
+            continue;
+        };
+        match tokio::task::block_in_place(|| Config::read(file).map(|config| take(&config))) {
+            Ok(()) => tracing::warn!(
+                "SIGHUP: the grants files are those of {} now; all else in it counts from the next start",
+                file.display()
+            ),
+            Err(error) => tracing::error!("SIGHUP: {error}; the grants files are those of before"),
+        }
+    }
 }
 
 /// One line: where the server is, and what to set for the AWS command line to use it.

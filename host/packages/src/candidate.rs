@@ -83,11 +83,15 @@ impl Candidate {
     pub async fn fetch(self, sandbox: &Sandbox) -> Result<Fetched, PackageError> {
         let label = self.label();
         let component = self.origin.component(&self.signed.head).await?;
-        let plugin = sandbox.load(component.as_slice().into()).await;
-        let plugin = plugin.map_err(|error| PackageError::load(&label, error))?;
         let interfaces = Interfaces::of(&component).map_err(|error| PackageError::invalid(&label, error))?;
+        let loaded = match self.interfaces.is_tool() {
+            // It says nothing of itself, so that only its interfaces can be others.
+            true => sandbox.check_tool(component.as_slice().into()).await.map(|()| self.description.clone()),
+            false => sandbox.load(component.as_slice().into()).await.map(|plugin| plugin.description().clone()),
+        };
+        let loaded = loaded.map_err(|error| PackageError::load(&label, error))?;
         let mut differences = Vec::new();
-        let (told, found) = (&self.description, plugin.description());
+        let (told, found) = (&self.description, &loaded);
         for (what, same) in [
             ("name", told.name == found.name),
             ("version", told.version == found.version),

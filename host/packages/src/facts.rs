@@ -78,6 +78,11 @@ pub struct Offer {
 }
 
 impl Facts {
+    /// Whether it is a command-line tool, and no plugin.
+    pub fn is_tool(&self) -> bool {
+        Interfaces { imports: Vec::new(), exports: self.exports.clone() }.is_tool()
+    }
+
     /// Of a component on this machine.
     ///
     /// # Errors

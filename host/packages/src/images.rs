@@ -83,6 +83,14 @@ impl ImageName {
         }
     }
 
+    /// Who gives its layers: a registry, or a folder.
+    pub fn origin(&self) -> String {
+        match self {
+            Self::Registry(reference) => reference.registry.clone(),
+            Self::Layout { folder, .. } => format!("{LAYOUT}{}", folder.display()),
+        }
+    }
+
     /// Just this image of those that have had the name.
     #[must_use]
     pub fn at(&self, digest: Digest) -> Self {

@@ -62,6 +62,9 @@ pub enum PackageError {
     /// Do not trust whoever sent it.
     #[error("{what} was changed: it must have the digest {}, and has {}", oci::text(.expected), oci::text(.found))]
     Digest { what: String, expected: Digest, found: Digest },
+    /// Do not trust whoever sent it: a registry that gives so much gives something else.
+    #[error("{what} is longer than the {bytes} bytes that its manifest says")]
+    Longer { what: String, bytes: u64 },
     /// It is no package, or not one for this host.
     #[error("{what} is not a plugin package that this host can read: {reason}")]
     Invalid { what: String, reason: String },
@@ -91,6 +94,11 @@ impl From<std::io::Error> for PackageError {
 }
 
 impl PackageError {
+    /// Whether it is about what was read, and not about reading.
+    fn is_of_content(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::Digest { .. } | Self::Longer { .. } | Self::Invalid { .. })
+    }
+
     fn invalid(what: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self::Invalid { what: what.into(), reason: reason.to_string() }
     }

@@ -2,6 +2,9 @@
 //!
 //! Owns reading the parts of a package, each within its limit and checked against its digest. Must not know who is trusted.
 
+use std::mem::discriminant;
+use std::slice;
+
 use pipewright_artifacts::files::{BlobDir, Blobs as _};
 use pipewright_base::Digest;
 
@@ -9,7 +12,7 @@ use super::oci::{self, Descriptor, Index};
 use super::package::{CONFIG_BYTES_MAX, Head, MANIFEST_BYTES_MAX, Package, json};
 use super::registry::Access;
 use super::signature::{self, BUNDLE_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNATURES_MAX, Signature, Signatures};
-use super::{PackageError, Reference, Registry};
+use super::{PackageError, PublicKey, Reference, Registry};
 
 pub enum Origin {
     Registry {
@@ -78,14 +81,19 @@ impl Origin {
         let mut signatures = Vec::new();
         if let Some(bytes) = &signatures_manifest {
             let what = format!("a signature of {}", head.label());
-            for (payload, signature) in Signatures::read(&head.label(), bytes)?.layers {
-                let payload = self.blob(&what, &payload, PAYLOAD_BYTES_MAX, false).await?;
-                signatures.push(Signature::Document { payload, signature });
+            let Signatures { layers, problems } = Signatures::read(bytes);
+            signatures.extend(problems.into_iter().map(Signature::Unreadable));
+            for (payload, signature) in layers {
+                signatures.push(match self.of_signature(&what, &payload, PAYLOAD_BYTES_MAX).await? {
+                    Ok(payload) => Signature::Document { payload, signature },
+                    Err(problem) => Signature::Unreadable(problem),
+                });
             }
         }
         let referrers_index = match self {
             Self::Registry { registry, .. } => {
-                let mut listed = registry.referrers(&head.digest).await?;
+                let (mut listed, problem) = registry.referrers(&head.digest).await?;
+                signatures.extend(problem.map(Signature::Unreadable));
                 listed.retain(signature::is_candidate);
                 if listed.len() > SIGNATURES_MAX {
                     let problem = format!("there are {} referrers; {SIGNATURES_MAX} are read", listed.len());
@@ -128,14 +136,53 @@ impl Origin {
                 Err(problem) => signed.signatures.push(Signature::Unreadable(problem)),
                 Ok(bundles) => {
                     for bundle in bundles {
-                        let bundle = self.blob(&what, &bundle, BUNDLE_BYTES_MAX, false).await?;
-                        signed.signatures.push(Signature::Bundle(bundle));
+                        let bundle = self.of_signature(&what, &bundle, BUNDLE_BYTES_MAX).await?;
+                        signed.signatures.push(bundle.map_or_else(Signature::Unreadable, Signature::Bundle));
                     }
                 }
             }
             signed.referrers.push(manifest);
         }
         Ok(())
+    }
+
+    /// What is wrong with a part of a signature hides no other, unless it is of what this host has kept.
+    async fn of_signature(
+        &self,
+        what: &str,
+        blob: &Descriptor,
+        max: u64,
+    ) -> Result<Result<Vec<u8>, String>, PackageError> {
+        match self.blob(what, blob, max, false).await {
+            Err(error) if error.is_of_content() && matches!(self, Self::Registry { .. }) => Ok(Err(error.to_string())),
+            read => read.map(Ok),
+        }
+    }
+
+    /// Those of some signatures that the package does not have yet by the key that made them. All of them where it is not there.
+    ///
+    /// # Errors
+    /// With them there would be more than are read.
+    pub async fn lacking(&self, key: &PublicKey, new: Vec<Signature>) -> Result<Vec<Signature>, PackageError> {
+        let there = match self.signed().await {
+            // What is wrong with it is told by publishing.
+            Err(error) if error.is_of_content() => return Ok(new),
+            there => there?,
+        };
+        let mut lacking = Vec::new();
+        for signature in new {
+            let same_form = |other: &&Signature| discriminant(*other) == discriminant(&signature);
+            let others: Vec<&Signature> = there.signatures.iter().filter(same_form).collect();
+            if others.iter().any(|other| other.signer(&there.head.digest, slice::from_ref(key)).is_ok()) {
+                continue;
+            }
+            if others.len() >= SIGNATURES_MAX {
+                let problem = format!("{} has {SIGNATURES_MAX} signatures already", there.head.label());
+                return Err(PackageError::Refused(format!("{problem}, and no more are read; publish a new version")));
+            }
+            lacking.push(signature);
+        }
+        Ok(lacking)
     }
 
     async fn head(&self) -> Result<Head, PackageError> {
@@ -238,8 +285,11 @@ impl Registry {
         let at = signature::tag(manifest);
         let mut all = Vec::new();
         if let Some(bytes) = self.manifest(&at, Access::Write).await? {
-            for (layer, signature) in Signatures::read("what is published", &bytes)?.layers {
-                all.push((self.blob("a signature", &layer, false).await?, signature));
+            for (layer, signature) in Signatures::read(&bytes).layers {
+                match self.blob("a signature", &layer, false).await {
+                    Err(error) if error.is_of_content() => {}
+                    payload => all.push((payload?, signature)),
+                }
             }
         }
         for (payload, _) in &new {

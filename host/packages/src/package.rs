@@ -48,7 +48,7 @@ pub(super) struct Config {
     os: String,
     layer_digests: Vec<String>,
     component: Named,
-    /// Ours; absent from components that are no plugins.
+    /// Ours; absent from components that are no plugins, such as tools.
     plugin: Option<About>,
 }
 
@@ -73,15 +73,32 @@ impl Package {
     /// # Errors
     /// It is no component, or says too much.
     pub fn new(plugin: &Plugin, component: Vec<u8>) -> Result<Self, PackageError> {
-        let description = plugin.description().clone();
-        let what = format!("{} {}", description.name, description.version);
+        let description = plugin.description();
+        let about = serde_json::to_value(description).map_err(|error| PackageError::Host(error.into()))?;
+        let about = About { abi: ABI_VERSION.to_owned(), description: about };
+        Self::made(&description.name, &description.version, Some(about), component)
+    }
+
+    /// Of a command-line tool, which does not say what it is called.
+    ///
+    /// # Errors
+    /// It is no component, or the name is none.
+    pub fn of_tool(name: &str, version: &Version, component: Vec<u8>) -> Result<Self, PackageError> {
+        if !is_name(name) {
+            return Err(PackageError::Usage(format!("{name:?} is no name of a package; write it as team/name")));
+        }
+        Self::made(name, &version.to_string(), None, component)
+    }
+
+    fn made(name: &str, version: &str, plugin: Option<About>, component: Vec<u8>) -> Result<Self, PackageError> {
+        let what = format!("{name} {version}");
         let metadata = Metadata::of(&component).map_err(|error| PackageError::invalid(&what, error))?;
         let Interfaces { imports, exports } =
             Interfaces::of(&component).map_err(|error| PackageError::invalid(&what, error))?;
         let code = Descriptor::of(oci::WASM, &component);
         let mut annotations = BTreeMap::new();
-        annotations.insert(oci::TITLE.to_owned(), description.name.clone());
-        annotations.insert(oci::VERSION.to_owned(), description.version.clone());
+        annotations.insert(oci::TITLE.to_owned(), name.to_owned());
+        annotations.insert(oci::VERSION.to_owned(), version.to_owned());
         for (key, note) in [(oci::SOURCE, metadata.source), (oci::REVISION, metadata.revision)] {
             let Some(note) = note else { continue };
             if note.len() > NOTE_BYTES_MAX {
@@ -89,14 +106,13 @@ impl Package {
             }
             annotations.insert(key.to_owned(), note);
         }
-        let written = serde_json::to_value(&description).map_err(|error| PackageError::Host(error.into()))?;
         let config = Config {
             created: CREATED.to_owned(),
             architecture: ARCHITECTURE.to_owned(),
             os: SYSTEM.to_owned(),
             layer_digests: vec![text(&code.digest)],
             component: Named { exports, imports },
-            plugin: Some(About { abi: ABI_VERSION.to_owned(), description: written }),
+            plugin,
         };
         let config = json(&config)?;
         let manifest = Manifest {
@@ -195,13 +211,17 @@ impl Head {
                 config.os, config.architecture
             )));
         }
-        let about = config.plugin.ok_or_else(|| invalid("it is a component, and no plugin".to_owned()))?;
-        let description: Description = serde_json::from_value(about.description).map_err(|error| {
-            let abi = &about.abi;
-            invalid(format!(
-                "it describes itself for version {abi} of the plugin ABI, and this host offers {ABI_VERSION}: {error}"
-            ))
-        })?;
+        let Named { exports, imports } = config.component;
+        let interfaces = Interfaces { imports, exports };
+        let description: Description = match config.plugin {
+            Some(About { abi, description }) => serde_json::from_value(description).map_err(|error| {
+                invalid(format!(
+                    "it describes itself for version {abi} of the plugin ABI, and this host offers {ABI_VERSION}: {error}"
+                ))
+            })?,
+            None if interfaces.is_tool() => self.of_tool(),
+            None => return Err(invalid("it is a component, and neither a plugin nor a command-line tool".to_owned())),
+        };
         let differs = |what: &str| {
             let reason = format!("{what} in its configuration is not that of its manifest");
             Err(PackageError::False { package: self.label(), reason })
@@ -215,8 +235,19 @@ impl Head {
         if description.version != self.version.to_string() {
             return differs("the version");
         }
-        let Named { exports, imports } = config.component;
-        Ok((Interfaces { imports, exports }, description))
+        Ok((interfaces, description))
+    }
+
+    /// What is said of a tool: it offers nothing and asks for nothing.
+    fn of_tool(&self) -> Description {
+        Description {
+            name: self.name.clone(),
+            version: self.version.to_string(),
+            documentation: String::new(),
+            action_types: Vec::new(),
+            asks: Vec::new(),
+            may_run_again: true,
+        }
     }
 }
 

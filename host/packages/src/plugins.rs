@@ -17,7 +17,7 @@ use pipewright_base::fair::Permits;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ArtifactCount, Property, PropertyKind};
 use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId};
 use pipewright_sandbox::abi::{ActionType, Capability, Category, Description, Owner, SettingKind, TypeId};
-use pipewright_sandbox::binary::has_debug_information;
+use pipewright_sandbox::binary::{Interfaces, has_debug_information};
 use pipewright_sandbox::capabilities::asked;
 use pipewright_sandbox::{LoadError, Plugin, Sandbox, Symbols};
 
@@ -145,21 +145,51 @@ impl Plugins {
     }
 
     /// Puts what an account has installed now in the place of what it had before: components, each with the name that errors tell.
-    /// In that account it may take over a type that the host has. One that cannot be used is left out, and given back as a fault.
+    /// In that account it may take over a type that the host has. Command-line tools are among them. One that cannot be used is left out, and given back as a fault.
     pub async fn load_installed(
         &self,
         sandbox: &Sandbox,
         account: u64,
-        components: Vec<(String, Vec<u8>)>,
+        mut components: Vec<(String, Vec<u8>)>,
     ) -> Vec<PluginError> {
+        let is_tool = |(_, component): &mut (String, Vec<u8>)| Interfaces::of(component).is_ok_and(|it| it.is_tool());
+        let tools = components.extract_if(.., is_tool).collect();
+        let (tools, unkept) = self.keep_tools(tools);
         let mut loaded = Vec::with_capacity(components.len());
         for component in components {
             let _turn = self.loading.0.acquire(account).await;
             loaded.push(self.load_all(sandbox, vec![component]).await);
         }
-        let (installed, faults) = usable(loaded);
-        self.change(|known| drop(known.installed.insert(account, installed)));
+        let (installed, mut faults) = usable(loaded);
+        faults.extend(unkept);
+        self.change(|known| {
+            known.installed.insert(account, installed);
+            known.tools.insert(account, tools);
+        });
         faults
+    }
+
+    /// Keeps the components of tools for whoever runs them, each by the name of its package. They are compiled when they are first run.
+    fn keep_tools(&self, tools: Vec<(String, Vec<u8>)>) -> (BTreeMap<String, Digest>, Option<PluginError>) {
+        let Some(kept) = self.kept.as_ref().filter(|_| !tools.is_empty()) else { return Default::default() };
+        let put = |(label, component): (String, Vec<u8>)| {
+            kept.put(&component).map(|digest| (label.replace(' ', "@"), digest))
+        };
+        let put = tools.into_iter().map(put).collect::<std::io::Result<BTreeMap<_, _>>>();
+        match put.and_then(|tools| kept.sync().map(|()| tools)) {
+            Ok(tools) => (tools, None),
+            Err(error) => (BTreeMap::new(), Some(PluginError::Keep(error))),
+        }
+    }
+
+    /// The command-line tools that an account can use now, by the names and versions of their packages, as `team/name@1.2.3`.
+    pub fn tools(&self, account: u64) -> BTreeMap<String, Digest> {
+        self.known.read().expect("no panic while held").tools(account)
+    }
+
+    /// Where the components are; none where nothing is kept.
+    pub fn kept(&self) -> Option<&Arc<dyn Blobs>> {
+        self.kept.as_ref()
     }
 
     /// Plugins that are only described, each with the digest of its component: for a host where something else runs the actions.
@@ -285,9 +315,11 @@ impl Plugins {
         let mut candidates = kept.stored_before(before)?;
         let (known, loaded) = (self.known.read().expect("no panic while held"), self.loaded());
         let bound: HashSet<&str> = known.served().map(|served| served.digest.as_str()).collect();
+        let tools: HashSet<&Digest> = known.tools.values().flat_map(BTreeMap::values).collect();
         candidates.retain(|digest| {
+            let is_tool = tools.contains(digest);
             let digest = digest.to_string();
-            !bound.contains(digest.as_str()) && !loaded.plugins.contains_key(&digest)
+            !is_tool && !bound.contains(digest.as_str()) && !loaded.plugins.contains_key(&digest)
         });
         Ok(candidates)
     }

@@ -179,7 +179,8 @@ impl Registry {
 
     /// What refers to a manifest: by the registry's own list of it or, where it keeps none, by the index at the tag that stands in
     /// for it.
-    pub async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, PackageError> {
+    /// The pages beyond the limit are not read, which is the second part of the answer, in words.
+    pub async fn referrers(&self, subject: &Digest) -> Result<(Vec<Descriptor>, Option<String>), PackageError> {
         let what = format!("the referrers of {}@{}", self.repository, oci::text(subject));
         let mut found = Vec::new();
         let mut url = self.url(&format!("referrers/{}", oci::text(subject)))?;
@@ -198,16 +199,22 @@ impl Registry {
                 Ok(serde_json::from_slice::<Index>(&body).ok().map(|index| (next, index)))
             });
             match listed.await? {
-                None if page == 0 => return self.fallen_back(subject, Access::Read).await,
+                None if page == 0 => {
+                    return match self.fallen_back(subject, Access::Read).await {
+                        // Whoever may push a tag may have put anything there.
+                        Err(error) if error.is_of_content() => Ok((found, Some(error.to_string()))),
+                        listed => Ok((listed?, None)),
+                    };
+                }
                 None => return Err(self.broken(format!("{what}: a page is missing"))),
                 Some((next, index)) => {
                     found.extend(index.manifests);
-                    let Some(next) = next else { return Ok(found) };
+                    let Some(next) = next else { return Ok((found, None)) };
                     url = self.own(&url, &next)?;
                 }
             }
         }
-        Err(self.broken(format!("{what} have more than {PAGES_MAX} pages")))
+        Ok((found, Some(format!("{what} have more than {PAGES_MAX} pages; so many are read"))))
     }
 
     async fn fallen_back(&self, subject: &Digest, access: Access) -> Result<Vec<Descriptor>, PackageError> {
@@ -225,7 +232,8 @@ impl Registry {
         let bytes = self.within(time, what, async {
             let answer = self.send(&request, Access::Read).await?;
             let answer = self.succeeded(answer, what).await?;
-            self.body(answer, what, blob.size).await
+            let too_long = || PackageError::Longer { what: what.to_owned(), bytes: blob.size };
+            self.up_to(answer, blob.size).await?.ok_or_else(too_long)
         });
         let bytes = bytes.await?;
         let found = Digest::of(&bytes);

@@ -38,11 +38,13 @@ pub enum Signature {
     Unreadable(String),
 }
 
-/// The manifest that names signatures, read.
-#[derive(Clone, Debug)]
+/// The manifest that names signatures, read. What is no signature hides none that is: whoever may push a tag may have put it there.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Signatures {
     /// Each payload with the signature over it.
     pub layers: Vec<(Descriptor, Vec<u8>)>,
+    /// What is wrong with the rest.
+    pub problems: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,22 +140,31 @@ fn named(payload: &[u8]) -> Result<Digest, String> {
 }
 
 impl Signatures {
-    pub fn read(what: &str, bytes: &[u8]) -> Result<Self, PackageError> {
-        let invalid = |reason: String| PackageError::invalid(format!("the signatures of {what}"), reason);
-        let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
-        if manifest.layers.len() > SIGNATURES_MAX {
-            return Err(invalid(format!("there are {}; at most {SIGNATURES_MAX} are read", manifest.layers.len())));
-        }
-        let mut layers = Vec::new();
-        for layer in manifest.layers {
-            if layer.media_type != PAYLOAD || layer.size > PAYLOAD_BYTES_MAX {
-                return Err(invalid(format!("{} of {} bytes is no signature", layer.media_type, layer.size)));
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut read = Self::default();
+        let manifest: Manifest = match serde_json::from_slice(bytes) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                read.problems.push(format!("the list of signatures cannot be read: {error}"));
+                return read;
             }
+        };
+        let mut others = 0;
+        for layer in manifest.layers {
             let signature = layer.annotations.get(ANNOTATION).and_then(|text| STANDARD.decode(text).ok());
-            let signature = signature.ok_or_else(|| invalid(format!("{ANNOTATION} is missing or damaged")))?;
-            layers.push((layer, signature));
+            match signature.filter(|_| layer.media_type == PAYLOAD && layer.size <= PAYLOAD_BYTES_MAX) {
+                None => others += 1,
+                Some(_) if read.layers.len() == SIGNATURES_MAX => {
+                    read.problems.push(format!("there are more than {SIGNATURES_MAX} signatures; so many are read"));
+                    break;
+                }
+                Some(signature) => read.layers.push((layer, signature)),
+            }
         }
-        Ok(Self { layers })
+        if others > 0 {
+            read.problems.push(format!("{others} in the list of signatures are none"));
+        }
+        read
     }
 }
 
@@ -225,7 +236,28 @@ mod tests {
             )
         );
         let (bytes, _) = manifest(&[(&payload, &signature)]).unwrap();
-        let read = Signatures::read("x", &bytes).unwrap();
+        let read = Signatures::read(&bytes);
         assert_eq!(read.layers, [(read.layers[0].0.clone(), signature)]);
+    }
+
+    #[test]
+    fn what_is_no_signature_hides_none() {
+        let documents = vec![(&b"payload"[..], &b"signature"[..]); SIGNATURES_MAX + 1];
+        let check = |count: usize, change: fn(&mut Manifest), layers: usize, problems: &[&str]| {
+            let mut changed: Manifest = serde_json::from_slice(&manifest(&documents[..count]).unwrap().0).unwrap();
+            change(&mut changed);
+            let read = Signatures::read(&package::json(&changed).unwrap());
+            assert_eq!(
+                (read.layers.len(), read.problems),
+                (layers, problems.iter().map(|it| (*it).to_owned()).collect())
+            );
+        };
+        check(2, |_| {}, 2, &[]);
+        check(2, |it| it.layers[0].media_type = "text/plain".to_owned(), 1, &["1 in the list of signatures are none"]);
+        check(2, |it| it.layers[1].size = PAYLOAD_BYTES_MAX + 1, 1, &["1 in the list of signatures are none"]);
+        check(3, |it| it.layers[0].annotations.clear(), 2, &["1 in the list of signatures are none"]);
+        let many = "there are more than 64 signatures; so many are read";
+        check(SIGNATURES_MAX + 1, |_| {}, SIGNATURES_MAX, &[many]);
+        assert_eq!(Signatures::read(b"no manifest").problems.len(), 1);
     }
 }

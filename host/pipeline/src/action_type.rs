@@ -98,7 +98,9 @@ impl Property {
         let (fits, kind) = match self.kind {
             PropertyKind::String => (true, ""),
             PropertyKind::Number => (value.parse::<f64>().is_ok_and(f64::is_finite), "a number"),
-            PropertyKind::Boolean => (matches!(value, "true" | "false"), "`true` or `false`"),
+            PropertyKind::Boolean => {
+                (["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word)), "`true` or `false`")
+            }
             PropertyKind::List => (serde_json::from_str::<Vec<serde_json::Value>>(value).is_ok(), "a JSON array"),
         };
         (!fits).then(|| format!("write {kind}"))
@@ -238,6 +240,11 @@ pub fn nearest(id: &ActionTypeId) -> Option<ActionTypeId> {
 /// That nothing serves a type here, and what is served instead in its category (S22).
 pub fn unserved(id: &ActionTypeId, served: &ActionTypes) -> String {
     let same: Vec<_> = served.keys().filter(|it| it.category == id.category).collect();
+    if is_of_functions(id) {
+        return format!(
+            "functions do {id}, and there is none: `[functions.NAME]` of the server's configuration names one"
+        );
+    }
     let mut text = format!("this host has no plugin for {id}");
     for (index, other) in same.iter().take(NAMED_MAX).enumerate() {
         let before = if index == 0 { "; it has " } else { ", " };
@@ -507,6 +514,8 @@ mod tests {
         check("Depth", "1#{variables.Value}", "1e", Some("write a number"));
         check("Depth", "deep", "deep", None);
         check("Strict", variable, "yes", Some("write `true` or `false`"));
+        check("Strict", variable, "True", None);
+        check("Strict", variable, "FALSE", None);
         check("Paths", variable, "a,b", Some("write a JSON array"));
         check("Mode", variable, "slow", Some("use one of fast, full"));
         check("Mode", variable, "full", None);

@@ -46,6 +46,18 @@ pub struct Why {
     pub what: GitHappening,
 }
 
+impl GitHappening {
+    /// Where the change was made (S290).
+    fn branch(&self) -> String {
+        match self {
+            Self::Push { branch } => branch.clone(),
+            // No branch is called so.
+            Self::Tag { tag } => format!("refs/tags/{tag}"),
+            Self::PullRequest { from, .. } => from.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
@@ -92,6 +104,7 @@ pub fn start(trigger: &PipelineTriggerDeclaration, event: &GitEvent, why: &Why) 
             revision_type: SourceRevisionType::CommitId,
             revision_value: event.commit.clone(),
         }],
+        branch: Some(event.what.branch()),
         ..StartRequest::default()
     }
 }

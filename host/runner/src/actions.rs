@@ -6,6 +6,7 @@
 mod build;
 mod caches;
 mod sources;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ use tracing::Instrument as _;
 
 use self::build::OfAction;
 use crate::builds::{self, Builds};
+use crate::connections;
 use crate::grant_book::{GrantBook, Pinned};
 use crate::grants::GrantsFile;
 use crate::images::NotReady;
@@ -141,7 +143,7 @@ impl Actions for Runner {
             let served = catalogue.bound(&placed.declared.type_id())?;
             Some((plugin_pin(&placed.name_in_pipeline()), served.digest.clone()))
         });
-        pin.collect()
+        pin.chain(tools::pins(&self.0.plugins.tools(account), declaration)).collect()
     }
 }
 
@@ -197,7 +199,10 @@ impl SandboxActions {
             (GrantBook::One(_), _) => return None,
             (GrantBook::Many(_), Some(path)) if pipeline.account == self.operator => path.display().to_string(),
             (GrantBook::Many(_), None) if pipeline.account == self.operator => {
-                format!("a grants file, which `[grants]` of the server's configuration names for {name},")
+                format!(
+                    "a grants file, which `[grants]` of the server's configuration names for {name} (SIGHUP has the server read \
+                     that again),"
+                )
             }
             (GrantBook::Many(_), _) => "the pipeline's grants file, which those who run the host have,".to_owned(),
         };
@@ -242,6 +247,9 @@ impl SandboxActions {
             let mut grants = self.granted(pipeline, &run, description).await?;
             if let Declared::Action(action) = run.declared() {
                 self.connect(pipeline.account, action, &run.configuration, &mut request, &mut grants).await?;
+                if run.source_revision.is_some() {
+                    request.settings.extend(run.start.branch.clone().map(connections::branch));
+                }
             }
             Ok::<_, String>(grants)
         };
@@ -327,6 +335,7 @@ impl SandboxActions {
                 tenant: pipeline.account,
                 entry: entry(run),
                 request: request.clone(),
+                granted_as: run.is_rule().then(|| run.placed().name_in_pipeline()),
                 grants: grants.clone(),
                 time: None,
                 inputs: inputs.clone(),
@@ -334,6 +343,7 @@ impl SandboxActions {
                 secret_environment: request::secret_environment(run),
                 ended: ended.take(),
                 caches: CachesAt::Kept(Arc::clone(&self.caches), caches::space(pipeline, run)),
+                tools: self.tools(pipeline.account, &run.start.pins),
                 limits: limits.clone(),
                 sink: Arc::clone(&sink),
                 outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref())),
@@ -435,16 +445,18 @@ impl SandboxActions {
     ) -> anyhow::Result<Option<Bytes>> {
         let Some(mut bundle) = self.recordings.read(execution, action)? else { return Ok(None) };
         bundle.recording.log = self.logs.last_lines(execution, action)?;
-        let component = self.plugins.component(&bundle.recording.component.digest);
         let masks = granted.map(|granted| {
             Masks::of(granted.iter().flat_map(SecretGrant::values).chain(settings.iter().map(String::as_str)))
         });
-        recording::complete(&mut bundle, component, masks.as_ref(), |digest| {
-            match self.artifacts.tree(&digest.to_string()) {
+        recording::complete(
+            &mut bundle,
+            |digest| self.plugins.component(digest),
+            masks.as_ref(),
+            |digest| match self.artifacts.tree(&digest.to_string()) {
                 Ok(tree) => Some((tree, self.artifacts.blobs().clone())),
                 Err(_) => self.caches.tree(digest),
-            }
-        });
+            },
+        );
         Ok(Some(bundle.to_bytes()?.into()))
     }
 

@@ -273,6 +273,18 @@ impl SecretPlace {
     }
 }
 
+/// That there is no connection of this name, and what to do.
+pub fn missing(name: &str) -> String {
+    format!(
+        "the account has no connection `{name}`: those who run the host create it with `pipewright connection create`"
+    )
+}
+
+/// What an action is told of the branch on which the change was made that it fetches, beside its settings.
+pub fn branch(name: String) -> NamedValue {
+    value("connection.branch", name)
+}
+
 fn value(name: &str, value: String) -> NamedValue {
     NamedValue { name: name.to_owned(), value }
 }

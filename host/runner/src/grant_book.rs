@@ -3,7 +3,7 @@
 //! Owns the choice. Must not know what a grants file says (`grants`), nor where pinned ones are kept (the driver).
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
@@ -16,8 +16,26 @@ use crate::grants::GrantsFile;
 /// change with every start from filling memory.
 const PINNED_COUNT_MAX: usize = 1000;
 
-/// The grants file of each pipeline, by its account and name.
+/// Ends a name that stands for every name which begins so: no pipeline has it in its own.
+const ANY: char = '*';
+
+/// The grants file of each pipeline, by its account and name, or by the beginning of its name and `*`.
 pub type Files = BTreeMap<(u64, String), PathBuf>;
+
+/// What is wrong with a name that has a grants file.
+pub fn check_name(name: &str) -> Result<(), String> {
+    match name.strip_suffix(ANY).unwrap_or(name).contains(ANY) {
+        true => Err(format!("{name:?}: `{ANY}` stands at the end of a name, for whatever follows")),
+        false => Ok(()),
+    }
+}
+
+/// The file of the name itself, else of its longest beginning.
+fn of_name(files: &Files, account: u64, name: &str) -> Option<PathBuf> {
+    let ends = name.char_indices().map(|(end, _)| end).chain([name.len()]);
+    let patterns = ends.rev().map(|end| format!("{}{ANY}", &name[..end]));
+    std::iter::once(name.to_owned()).chain(patterns).find_map(|name| files.get(&(account, name)).cloned())
+}
 
 pub enum GrantBook {
     /// One pipeline, whose executions do not outlive this process.
@@ -28,9 +46,15 @@ pub enum GrantBook {
 pub struct Many {
     /// Pipelines and their files. They are read again at each start of an execution, so an edit counts from the next one on,
     /// and what is missing or wrong then is refused then.
-    files: Files,
+    files: RwLock<Arc<Files>>,
     /// By digest, those that executions have pinned.
     pinned: RwLock<HashMap<String, Arc<GrantsFile>>>,
+}
+
+impl Many {
+    fn files(&self) -> Arc<Files> {
+        Arc::clone(&self.files.read().expect("no panic while held"))
+    }
 }
 
 /// Where an execution's grants are.
@@ -46,7 +70,14 @@ impl GrantBook {
     }
 
     pub fn many(files: Files) -> Self {
-        Self::Many(Many { files, pinned: RwLock::default() })
+        Self::Many(Many { files: RwLock::new(Arc::new(files)), pinned: RwLock::default() })
+    }
+
+    /// From now on these are the files. What executions have pinned stays.
+    pub fn replace(&self, files: Files) {
+        if let Self::Many(many) = self {
+            *many.files.write().expect("no panic while held") = Arc::new(files);
+        }
     }
 
     /// The files that cannot be used now, each with the reason: for the operator, at the start.
@@ -58,14 +89,14 @@ impl GrantBook {
                 "the grants of {pipeline} of account {account:012}: {error}; no execution of it starts until then"
             ))
         };
-        many.files.iter().filter_map(fault).collect()
+        many.files().iter().filter_map(fault).collect()
     }
 
     /// The file that a start of this pipeline reads and pins; none where there is nothing to pin.
-    pub fn file(&self, account: u64, pipeline: &str) -> Option<&Path> {
+    pub fn file(&self, account: u64, pipeline: &str) -> Option<PathBuf> {
         match self {
             Self::One(_) => None,
-            Self::Many(many) => many.files.get(&(account, pipeline.to_owned())).map(PathBuf::as_path),
+            Self::Many(many) => of_name(&many.files(), account, pipeline),
         }
     }
 
@@ -74,7 +105,7 @@ impl GrantBook {
         match (self, self.file(account, pipeline)) {
             (Self::One(grants), _) => Ok(Arc::clone(grants)),
             (Self::Many(_), None) => Ok(Arc::default()),
-            (Self::Many(_), Some(path)) => GrantsFile::read(path).map(Arc::new).map_err(|error| error.to_string()),
+            (Self::Many(_), Some(path)) => GrantsFile::read(&path).map(Arc::new).map_err(|error| error.to_string()),
         }
     }
 
@@ -117,6 +148,27 @@ impl GrantBook {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_beginning_of_a_name_says_which_file_is_its() {
+        let of = |names: &[&str]| names.iter().map(|name| ((7, (*name).to_owned()), PathBuf::from(name))).collect();
+        let book = GrantBook::many(of(&["*", "team-*", "team-a*", "team-a", "codebuild:*"]));
+        let check = |account, pipeline: &str, expected: Option<&str>| {
+            assert_eq!(book.file(account, pipeline).as_deref(), expected.map(std::path::Path::new), "{pipeline}");
+        };
+        check(7, "team-a", Some("team-a"));
+        check(7, "team-ab", Some("team-a*"));
+        check(7, "team-", Some("team-*"));
+        check(7, "team", Some("*"));
+        check(7, "codebuild:site", Some("codebuild:*"));
+        check(8, "team-a", None);
+        book.replace(of(&["team-b"]));
+        check(7, "team-a", None);
+        check(7, "team-b", Some("team-b"));
+        for (name, is_right) in [("*", true), ("a*", true), ("a", true), ("*a", false), ("a**", false)] {
+            assert_eq!(check_name(name).is_ok(), is_right, "{name}");
+        }
+    }
 
     #[test]
     fn a_file_counts_as_it_is_and_a_wrong_one_not_at_all() {

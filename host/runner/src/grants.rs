@@ -196,6 +196,12 @@ impl GrantsFile {
         }
     }
 
+    /// Whether an action that a plugin (a name) serves in this version may run programs.
+    pub fn runs_commands(&self, action: &str, plugin: &str, version: &str) -> bool {
+        let grants = self.actions.get(action).filter(|grants| grants.applies_to(plugin, version));
+        grants.is_some_and(|grants| grants.written.commands.is_some())
+    }
+
     /// Which of the account's secrets the file names, for one action, or for any.
     pub fn stored(&self, action: Option<&str>) -> BTreeSet<String> {
         let actions = self.actions.iter().filter(|(name, _)| action.is_none_or(|action| action == *name));

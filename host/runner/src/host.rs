@@ -29,7 +29,7 @@ use pipewright_base::fair::{Gate, Permits};
 use pipewright_base::home::DataDirectory;
 use pipewright_engine::driver::{Actions, Driver, DriverError};
 use pipewright_packages::plugins::Plugins;
-use pipewright_store::{Claim, SledStore, Store};
+use pipewright_store::{DirectoryLock, SledStore, Store};
 
 /// The only account, and the region, of a host that was not told others.
 pub const ACCOUNT: u64 = 0;
@@ -113,12 +113,11 @@ fn sandbox_config(compiled: PathBuf, program: PathBuf) -> SandboxConfig {
     SandboxConfig::new(compiled, CompilerCommand { program, args: vec![COMPILE.into()] })
 }
 
-/// Takes the data directory, unless another process has it. What the last host's actions left is removed before anything is written:
-/// it may be what fills the disk.
+/// Takes the data directory, unless another process has it. What the last host's actions left goes first: it may be what fills the disk.
 pub fn open_store(data: &DataDirectory, identity: &Identity) -> anyhow::Result<Arc<SledStore>> {
-    let claim = Claim::of(&data.store())?;
-    work_folder::begin(&data.work());
-    drop(claim);
+    let lock = DirectoryLock::take(&data.store())?;
+    work_folder::begin(&data.work(), &data.work_left());
+    drop(lock);
     let store = SledStore::open(&data.store(), identity.store_cache_bytes)?;
     // Its files are made as this process's umask says.
     pipewright_base::home::close_folder(&data.store())?;
@@ -253,7 +252,7 @@ mod tests {
         fs::create_dir_all(data.work().join("of-an-action/outputs")).unwrap();
         let there = || fs::read_dir(data.work()).unwrap().count();
 
-        let other = Claim::of(&data.store()).unwrap();
+        let other = DirectoryLock::take(&data.store()).unwrap();
         assert!(open_store(&data, &Identity::default()).is_err());
         assert_eq!(there(), 2);
         drop(other);

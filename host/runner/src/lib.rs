@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod builds;
+pub mod checks;
 pub mod connections;
 pub mod ending;
 pub mod grant_book;

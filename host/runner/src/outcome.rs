@@ -142,7 +142,7 @@ fn success(report: abi::Report, found: Option<abi::Revision>, details: BTreeMap<
 
 pub fn revision(found: abi::Revision) -> Revision {
     let abi::Revision { id, summary, url, created } = found;
-    Revision { id, summary, url, created: created.map(Timestamp) }
+    Revision { id, change: None, summary, url, created: created.map(Timestamp) }
 }
 
 fn told(report: abi::Report, details: BTreeMap<String, Value>) -> ExecutionDetails {

@@ -4,15 +4,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::{fs, io};
+use std::time::Duration;
+use std::{fs, io, thread};
 
-use pipewright_artifacts::files::remove_tree;
+use pipewright_artifacts::files::{FREE_DISK_BYTES_MIN, remove_tree};
 use pipewright_sandbox::files::{OUTPUTS, SCRATCH};
-use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags, statvfs};
 
 /// There while all that an action does is to wait for its turn, so that the host's death then does not count against it. Neither guests
 /// nor programs see it.
 const WAITS: &str = "waits";
+/// How often a start looks whether the disk has room again.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Whether an action whose folder this is waited when the host died.
 pub(crate) fn waited(folder: &Path) -> bool {
@@ -88,12 +91,29 @@ impl WorkFolder {
     }
 }
 
-/// The folder in which all of these lie, while no action runs: nothing is in it then. What cannot be done is told. Blocks.
-pub(crate) fn begin(work: &Path) {
-    empty_all(work);
+/// The folder in which all of these lie, while no action runs: nothing is in it then. What is over of actions is moved to `left`, and
+/// removed from there while the host goes on: at once only as far as the disk needs it, for it may be what fills it. What cannot be done
+/// is told. Blocks.
+pub(crate) fn begin(work: &Path, left: &Path) {
+    if let Err(error) = move_aside(work, left) {
+        tracing::warn!("what actions left in {} cannot be removed: {error}", work.display());
+    }
     if let Err(error) = fs::create_dir_all(work).and_then(|()| spread(work)) {
         tracing::warn!("{}: {error}", work.display());
     }
+    let left = left.to_owned();
+    let removing = thread::spawn(move || {
+        if let Err(error) = remove_tree(&left) {
+            tracing::warn!("{} is left over, and cannot be removed: {error}", left.display());
+        }
+    });
+    while !removing.is_finished() && is_full(work) {
+        thread::sleep(LOOK);
+    }
+}
+
+fn is_full(work: &Path) -> bool {
+    statvfs(work).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_DISK_BYTES_MIN)
 }
 
 /// Has the file system lay each folder in it apart from the others, where it can. ext4 gives the number of a removed file to no other
@@ -107,27 +127,31 @@ fn spread(work: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the folders over which a host was killed, and what could not be removed then. What cannot be removed now keeps nothing
-/// else from going.
-fn empty_all(work: &Path) {
-    let removed = match fs::read_dir(work) {
-        Ok(mut entries) => entries.try_for_each(|entry| {
-            let folder = entry?.path();
-            // What only waited for its turn is known by its folder until it is called again, which empties it.
-            if waited(&folder) {
-                return Ok(());
-            }
-            remove_tree(&folder).unwrap_or_else(|error| {
-                tracing::warn!("{} is left over, and cannot be removed: {error}", folder.display())
-            });
-            Ok(())
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+/// Moves the folders over which a host was killed to where nobody looks for them, and what could not be removed then. What cannot be
+/// moved now is removed, or keeps nothing else from going.
+fn move_aside(work: &Path, left: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(work) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
     };
-    if let Err(error) = removed {
-        tracing::warn!("what actions left in {} cannot be removed: {error}", work.display());
+    // One for each start: what the one before moved may be there yet, by the same names.
+    let mut aside = None;
+    for entry in entries {
+        let folder = entry?.path();
+        // What only waited for its turn is known by its folder until it is called again, which empties it.
+        if waited(&folder) {
+            continue;
+        }
+        if aside.is_none() {
+            aside = fs::create_dir_all(left).and_then(|()| Ok(tempfile::tempdir_in(left)?.keep())).ok();
+        }
+        let name = folder.file_name().unwrap_or_default();
+        let moved = aside.as_ref().is_some_and(|aside| fs::rename(&folder, aside.join(name)).is_ok());
+        if !moved && let Err(error) = remove_tree(&folder) {
+            tracing::warn!("{} is left over, and cannot be removed: {error}", folder.display());
+        }
     }
+    Ok(())
 }
 
 impl Drop for WorkFolder {
@@ -146,12 +170,41 @@ mod tests {
     #[test]
     fn folders_lie_apart_where_the_file_system_can() {
         let folder = tempfile::tempdir().unwrap();
-        let work = folder.path().join("work");
+        let (work, left) = (folder.path().join("work"), folder.path().join("work-left"));
         fs::create_dir_all(work.join("left-over")).unwrap();
-        begin(&work);
+        begin(&work, &left);
         assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
         let is_ext4 = rustix::fs::statfs(&work).unwrap().f_type == 0xef53;
         let flags = ioctl_getflags(fs::File::open(&work).unwrap());
         assert!(!is_ext4 || flags.unwrap().contains(IFlags::TOPDIR));
+    }
+
+    #[test]
+    fn what_actions_left_is_moved_aside_and_a_later_start_goes_on_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (work, left) = (folder.path().join("work"), folder.path().join("work-left"));
+        let leave = |name: &str| {
+            fs::create_dir_all(work.join(name).join("deep")).unwrap();
+            fs::write(work.join(name).join("deep/file"), "x").unwrap();
+        };
+        leave("a");
+        leave("b");
+        leave("waiting");
+        fs::write(work.join("waiting").join(WAITS), "").unwrap();
+        // Two starts of which neither came to remove anything.
+        move_aside(&work, &left).unwrap();
+        leave("a");
+        move_aside(&work, &left).unwrap();
+        let names: Vec<_> = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["waiting"]);
+        let moved = fs::read_dir(&left).unwrap().map(|start| fs::read_dir(start.unwrap().path()).unwrap().count());
+        let mut moved: Vec<_> = moved.collect();
+        moved.sort_unstable();
+        assert_eq!(moved, [1, 2]);
+        begin(&work, &left);
+        while left.exists() {
+            thread::sleep(LOOK);
+        }
+        assert!(waited(&work.join("waiting")));
     }
 }

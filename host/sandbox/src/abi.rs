@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::bindings::exports::pipewright::plugin::approval::Decision;
+pub use crate::bindings::exports::pipewright::plugin::checks::Problem;
 pub use crate::bindings::exports::pipewright::plugin::deploy::{Deployed, Target, TargetStatus};
 pub use crate::bindings::exports::pipewright::plugin::plugin::{
     ActionType, Ask, Capability, Count, Description, Setting, SettingKind, Variable,

@@ -70,7 +70,18 @@ pub struct Interfaces {
     pub exports: Vec<String>,
 }
 
+/// What every tool exports, in one version or another.
+const COMMAND: &str = "wasi:cli/run@";
+/// The same of every plugin, whatever else it exports.
+const PLUGIN: &str = "pipewright:plugin/";
+
 impl Interfaces {
+    /// Whether it is a command-line tool, and no plugin.
+    pub fn is_tool(&self) -> bool {
+        let exports = |begin: &str| self.exports.iter().any(|export| export.starts_with(begin));
+        exports(COMMAND) && !exports(PLUGIN)
+    }
+
     /// Of the component itself, not of what is nested in it.
     pub fn of(component: &[u8]) -> Result<Self, Malformed> {
         let (mut interfaces, mut depth) = (Self::default(), 0);

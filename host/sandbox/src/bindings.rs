@@ -19,6 +19,7 @@ wasmtime::component::bindgen!({
             export pipewright:plugin/approval@0.1.0;
             export pipewright:plugin/invoke@0.1.0;
             export pipewright:plugin/rule@0.1.0;
+            export pipewright:plugin/checks@0.1.0;
         }
     ",
     world: "pipewright:host/host",

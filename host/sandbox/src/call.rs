@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use tokio::time::timeout;
-use wasmtime::component::{Instance, ResourceTable, Val};
+use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
 
@@ -24,7 +24,7 @@ use crate::description;
 use crate::enter::enter;
 use pipewright_artifacts::files::{Floor, MadeOutput};
 
-use crate::explain::{NotOffered, explain};
+use crate::explain::explain;
 use crate::files::{self, Files, FilesConfig, Finished};
 use crate::grants::Grants;
 use crate::limiter::Limiter;
@@ -40,10 +40,10 @@ use crate::plugin::{Code, Exports, Plugin};
 use crate::results::{Reported, Results};
 use crate::rights::Asks;
 use crate::sandbox::Sandbox;
-use crate::seam::{HostCall, Level, Seam, Sink};
+use crate::seam::{Level, Seam, Sink};
 use crate::state::State;
 use crate::symbols::Symbols;
-use crate::tools::Tools;
+use crate::tools::{FindTool, Tools};
 use pipewright_base::memory::HostMemory;
 use tokio::runtime::Handle;
 
@@ -53,6 +53,8 @@ pub struct Call {
     pub tenant: u64,
     pub entry: Entry,
     pub request: Request,
+    /// What its grants are kept under, and a denial names: none for an action's `Stage/Action`.
+    pub granted_as: Option<String>,
     pub grants: Grants,
     /// The time of day at which the call starts, in milliseconds since 1970-01-01 UTC; none: now.
     pub time: Option<u64>,
@@ -67,6 +69,8 @@ pub struct Call {
     pub ended: Option<JobEnded>,
     /// Where it finds what earlier executions kept.
     pub caches: CachesAt,
+    /// Where it finds tools that are named by their packages.
+    pub tools: FindTool,
     pub limits: CallLimits,
     pub sink: Arc<dyn Sink>,
     /// Whether the call reaches what is outside, and what is kept of it.
@@ -165,10 +169,13 @@ impl Sandbox {
     }
 
     async fn call_here(&self, plugin: &Plugin, code: &Code, call: Call) -> CallEnd {
-        let Call { tenant, entry, request, grants, time, inputs, work_dir, limits, sink, outside, .. } = call;
-        let (secret_environment, ended, caches) = (call.secret_environment, call.ended, call.caches);
+        let Call {
+            tenant, entry, mut request, granted_as, grants, time, inputs, work_dir, limits, sink, outside, ..
+        } = call;
+        let (secret_environment, ended, caches, find) = (call.secret_environment, call.ended, call.caches, call.tools);
         let description = plugin.description();
-        let action = format!("{}/{}", request.context.stage, request.context.action);
+        description::lower_booleans(description, &request.action_type, &mut request.settings);
+        let action = granted_as.unwrap_or_else(|| format!("{}/{}", request.context.stage, request.context.action));
         let secrets = secrets(description, &request, &grants);
         // What stands for a revealed value is masked as the value was when the call was recorded.
         let revealed = matches!(outside, Outside::Replayed(_)).then_some(REVEALED);
@@ -205,6 +212,7 @@ impl Sandbox {
             secret_environment,
             ended,
             caches,
+            find,
             files,
             symbols,
         };
@@ -234,7 +242,7 @@ impl Sandbox {
     }
 
     /// Runs something in a fresh instance, under all limits.
-    async fn run<T>(
+    pub(crate) async fn run<T>(
         &self,
         code: &Code,
         making: Making<'_>,
@@ -315,6 +323,7 @@ impl Sandbox {
             secret_environment,
             ended,
             caches,
+            find,
             files,
             ..
         } = making;
@@ -349,6 +358,7 @@ impl Sandbox {
             grants,
             memory,
             idempotency_key: idempotency_key.to_owned(),
+            find,
             runs: 0,
             memory_bytes: 0,
         };
@@ -356,77 +366,25 @@ impl Sandbox {
     }
 }
 
-/// Asks a plugin what it is: with no grants, no files, and tight limits.
-pub(crate) async fn describe(sandbox: &Sandbox, code: &Arc<Code>) -> Result<Description, CallFailure> {
-    let (guests, sandbox, code) = (&sandbox.0.guests, sandbox.clone(), Arc::clone(code));
-    let described = guests.run(async move { describe_here(&sandbox, &code).await });
-    described.await.unwrap_or_else(|| Err(CallFailure::Host(anyhow::anyhow!("the sandbox was closed"))))
-}
-
-async fn describe_here(sandbox: &Sandbox, code: &Code) -> Result<Description, CallFailure> {
-    struct Nowhere;
-    impl Sink for Nowhere {
-        fn log(&self, _: Level, _: &str) {}
-        fn progress(&self, _: Option<u8>, _: &str) {}
-        fn host_call(&self, _: HostCall) {}
-    }
-    let seam = Seam::new("the plugin", "describe", Arc::new(Nowhere), Masks::default(), Asks::default(), Outside::Live);
-    let limits = CallLimits::describe();
-    let memory = limits.host_memory(&sandbox.0.memory.whole);
-    let files = FilesConfig {
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        directories: Default::default(),
-        work_dir: PathBuf::new(),
-        is_scratch_left: false,
-        quota: limits.files.clone(),
-        memory: Arc::clone(&memory),
-        floor: Floor::of_disks(),
-        seam: Arc::clone(&seam),
-    };
-    let (grants, files) = (Grants::default(), Files::new(files));
-    let making = Making {
-        tenant: 0,
-        seam,
-        limits,
-        memory,
-        grants,
-        time: None,
-        idempotency_key: "describe",
-        secret_environment: Vec::new(),
-        ended: None,
-        caches: CachesAt::Nowhere,
-        files,
-        symbols: None,
-    };
-    let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
-        let describe = instance.get_func(&mut *store, exports.describe).ok_or(NotOffered("plugin"))?;
-        let mut described = [Val::Bool(false)];
-        describe.call_async(store, &[], &mut described).await?;
-        let [described] = described;
-        wasmtime::Result::Ok(described)
-    };
-    description::read(&sandbox.run(code, making, run).await.result?).map_err(CallFailure::Interface)
-}
-
 /// What the state of a call is made of.
-struct Making<'a> {
-    tenant: u64,
-    seam: Arc<Seam>,
-    limits: CallLimits,
-    memory: Arc<HostMemory>,
-    grants: Grants,
-    time: Option<u64>,
-    idempotency_key: &'a str,
-    secret_environment: Vec<NamedValue>,
-    ended: Option<JobEnded>,
-    caches: CachesAt,
-    files: Files,
-    symbols: Option<&'a Symbols>,
+pub(crate) struct Making<'a> {
+    pub(crate) tenant: u64,
+    pub(crate) seam: Arc<Seam>,
+    pub(crate) limits: CallLimits,
+    pub(crate) memory: Arc<HostMemory>,
+    pub(crate) grants: Grants,
+    pub(crate) time: Option<u64>,
+    pub(crate) idempotency_key: &'a str,
+    pub(crate) secret_environment: Vec<NamedValue>,
+    pub(crate) ended: Option<JobEnded>,
+    pub(crate) caches: CachesAt,
+    pub(crate) find: FindTool,
+    pub(crate) files: Files,
+    pub(crate) symbols: Option<&'a Symbols>,
 }
 
-struct Ran<T> {
-    result: Result<T, CallFailure>,
+pub(crate) struct Ran<T> {
+    pub(crate) result: Result<T, CallFailure>,
     files: Option<Files>,
     /// The last growth of memory that a guest was refused, in words.
     refused: Option<String>,

@@ -9,7 +9,7 @@ use pipewright_text::is_printable;
 use serde_json::Value;
 use wasmtime::component::Val;
 
-use crate::abi::{ActionType, Category, Description, Setting, SettingKind};
+use crate::abi::{ActionType, Category, Description, NamedValue, Setting, SettingKind, TypeId};
 use crate::limits::{ACTION_TYPES_MAX, ASKS_MAX, CHOICES_MAX, DOCUMENTATION_BYTES_MAX, REASON_BYTES_MAX, SETTINGS_MAX};
 
 /// `MaximumActionTypeArtifactCount`.
@@ -156,6 +156,16 @@ pub fn is_of_kind(value: &str, kind: SettingKind) -> bool {
     }
 }
 
+/// A plugin is given booleans as `true` and `false`; a declaration may write them in letters of either case (S16).
+pub(crate) fn lower_booleans(description: &Description, id: &TypeId, settings: &mut [NamedValue]) {
+    let offered = description.action_types.iter().find(|offered| offered.id == *id);
+    let booleans = offered.into_iter().flat_map(|offered| &offered.settings);
+    for described in booleans.filter(|setting| setting.kind == SettingKind::Boolean) {
+        let given = settings.iter_mut().filter(|given| given.name == described.name);
+        given.for_each(|given| given.value.make_ascii_lowercase());
+    }
+}
+
 /// The interface that serves a category.
 fn interface(category: Category) -> &'static str {
     match category {
@@ -239,6 +249,17 @@ mod tests {
             asks: Vec::new(),
             may_run_again: true,
         }
+    }
+
+    #[test]
+    fn booleans_are_given_in_small_letters() {
+        let mut description = good();
+        description.action_types[0].settings[0].kind = SettingKind::Boolean;
+        let (id, name) = (description.action_types[0].id.clone(), description.action_types[0].settings[0].name.clone());
+        let mut settings = [(name.as_str(), "True"), ("Else", "True")]
+            .map(|(name, value)| NamedValue { name: name.to_owned(), value: value.to_owned() });
+        lower_booleans(&description, &id, &mut settings);
+        assert_eq!(settings.map(|setting| setting.value), ["true", "True"]);
     }
 
     #[test]

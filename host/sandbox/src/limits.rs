@@ -153,6 +153,11 @@ impl CallLimits {
         HostMemory::new(self.host_memory_bytes_max, reserved, Arc::clone(all))
     }
 
+    /// What asking a plugin what is wrong with settings may cost, while a client waits.
+    pub(crate) fn check() -> Self {
+        Self { cpu_seconds_max: 1, wall_seconds_max: 2, ..Self::describe() }
+    }
+
     /// What asking a plugin what it is may cost: enough for a component that brings an interpreter.
     pub(crate) fn describe() -> Self {
         Self {
@@ -256,6 +261,8 @@ pub(crate) const DOCUMENTATION_BYTES_MAX: usize = 64 << 10;
 pub(crate) const ACTION_TYPES_MAX: usize = 32;
 /// The same of an action type's settings, and of its variables.
 pub(crate) const SETTINGS_MAX: usize = 100;
+/// Of what a plugin says is wrong with a setting, the rest is cut.
+pub(crate) const PROBLEM_BYTES_MAX: usize = 1 << 10;
 /// The same of a setting's choices.
 pub(crate) const CHOICES_MAX: usize = 100;
 /// The same of a plugin's asks.

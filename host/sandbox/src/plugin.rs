@@ -87,6 +87,8 @@ pub(crate) struct Exports {
     pub(crate) approval: Option<exports::approval::GuestIndices>,
     pub(crate) invoke: Option<exports::invoke::GuestIndices>,
     pub(crate) rule: Option<exports::rule::GuestIndices>,
+    /// Of a plugin that judges its settings before it runs.
+    pub(crate) checks: Option<exports::checks::GuestIndices>,
 }
 
 impl Ready {
@@ -106,6 +108,7 @@ impl Ready {
             approval: exports::approval::GuestIndices::new(pre).ok(),
             invoke: exports::invoke::GuestIndices::new(pre).ok(),
             rule: exports::rule::GuestIndices::new(pre).ok(),
+            checks: exports::checks::GuestIndices::new(pre).ok(),
         };
         Ok(Self { instance, exports })
     }
@@ -125,7 +128,7 @@ pub(crate) fn tool(linker: &Linker<State>, component: &Component) -> Result<Comm
 }
 
 impl Exports {
-    /// The interfaces besides `plugin`.
+    /// The interfaces that run actions.
     pub(crate) fn names(&self) -> Vec<&'static str> {
         let all = [
             ("source", self.source.is_some()),

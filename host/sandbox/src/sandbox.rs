@@ -15,6 +15,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::abi::Description;
 use crate::cache::{Cache, Entry};
+use crate::call::CallFailure;
 use crate::capabilities::http;
 use crate::codes::Codes;
 use crate::compile::{CompileError, Compiler, CompilerCommand};
@@ -22,7 +23,7 @@ use crate::guests::Guests;
 use crate::limits::{COMPONENT_BYTES_MAX, CompileLimits, TOOL_COMPILES_MAX};
 use crate::plugin::{ABI_VERSION, Code, Loaded, Plugin, Ready, mend};
 use crate::state::{self, State};
-use crate::{call, description, engine, plugin};
+use crate::{description, engine, plugin, questions};
 use pipewright_base::fair::Permits;
 use pipewright_base::hex;
 use pipewright_base::memory::Budgets;
@@ -88,7 +89,7 @@ pub enum LoadError {
     #[error("the component is not a plugin: {0}")]
     NotAPlugin(String),
     #[error("the plugin does not say what it is: {0}")]
-    Describe(call::CallFailure),
+    Describe(CallFailure),
     #[error("the plugin describes itself differently each time that it is asked")]
     Unsteady,
     /// Every problem.
@@ -235,8 +236,8 @@ impl Sandbox {
         let shared = Arc::clone(&self.0);
         let (code, compiled) =
             blocking(move || shared.code(&compiled).map(|code| (Arc::new(code), compiled))).await??;
-        let first = call::describe(self, &code).await.map_err(LoadError::Describe)?;
-        let second = call::describe(self, &code).await.map_err(LoadError::Describe)?;
+        let first = questions::describe(self, &code).await.map_err(LoadError::Describe)?;
+        let second = questions::describe(self, &code).await.map_err(LoadError::Describe)?;
         if first != second {
             return Err(LoadError::Unsteady);
         }
@@ -270,6 +271,11 @@ pub(crate) struct Tool {
 impl Sandbox {
     pub(crate) fn connector(&self) -> &http::Connector {
         &self.0.connector
+    }
+
+    /// Whether a component is a command-line tool that can run here.
+    pub async fn check_tool(&self, component: Arc<[u8]>) -> Result<(), LoadError> {
+        self.tool(0, component).await.map(drop)
     }
 
     /// Makes a tool of a component: compiles it, or takes it from the cache, and links it. It is loaded for each run: few are run

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use pipewright_base::Digest;
 use pipewright_text::printable;
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +134,8 @@ pub struct Seam {
 const DENIALS_KEPT_MAX: usize = 32;
 
 impl Seam {
-    /// `plugin` and `action` are the words by which a denial names who asked: the plugin's name, and `Stage/Action`.
+    /// `plugin` and `action` are the words by which a denial names who asked: the plugin's name, and the name
+    /// under which a grants file grants it something.
     pub(crate) fn new(
         plugin: &str,
         action: &str,
@@ -298,6 +300,13 @@ impl Seam {
             Outside::Recorded(recorder) => Some(recorder.finish(&self.masks)),
             Outside::Replayed(_) => Some(Recorded::default()),
             Outside::Live | Outside::Faked(_) => None,
+        }
+    }
+
+    /// The component of a package is run as a tool: whoever runs the call again needs the same.
+    pub(crate) fn ran_tool(&self, package: &str, digest: Digest) {
+        if let Outside::Recorded(recorder) = &self.outside {
+            recorder.ran_tool(package, digest);
         }
     }
 

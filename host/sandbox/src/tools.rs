@@ -5,13 +5,14 @@
 //! into the plugin's log, and what it uses counts for the plugin's call: CPU time, wall clock, files, log. Must not know
 //! how a component is compiled.
 
+use std::fs::File;
 use std::io::Read as _;
 use std::sync::Arc;
 
-use pipewright_artifacts::files::{FileError, FileErrorKind};
+use pipewright_artifacts::files::{Blobs, FileError, FileErrorKind};
+use pipewright_base::Digest;
 use pipewright_base::memory::{Charge, HostMemory, LimitReached};
 use pipewright_text::first_bytes;
-use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{I32Exit, WasiCtx};
@@ -31,11 +32,17 @@ use crate::results::Reported;
 use crate::sandbox::{Sandbox, Tool};
 use crate::seam::HostCallOutcome;
 use crate::state::State;
-use pipewright_base::hex;
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     abi::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
+
+/// What a tool begins with that is named by its package: `package:team/name@1.2.3`.
+const PACKAGE: &str = "package:";
+
+/// Finds the component of a tool by the name and the version of its package, `team/name@1.2.3`; or says why there is none. None where
+/// no packages are.
+pub type FindTool = Option<Arc<dyn Fn(&str) -> Result<(Digest, Arc<dyn Blobs>), String> + Send + Sync>>;
 
 /// A component's bytes, with the memory that they take.
 type HeldTool = (Arc<[u8]>, Charge);
@@ -52,6 +59,7 @@ pub(crate) struct Tools {
     pub(crate) grants: Grants,
     pub(crate) memory: Arc<HostMemory>,
     pub(crate) idempotency_key: String,
+    pub(crate) find: FindTool,
     /// How many the call has run.
     pub(crate) runs: usize,
     /// Of the largest of them.
@@ -80,6 +88,13 @@ impl abi::Host for State {
 
 fn invalid<T>(message: impl Into<String>) -> wasmtime::Result<Result<T, abi::Error>> {
     Ok(Err(abi::Error::Invalid(message.into())))
+}
+
+/// The file of a component, with its size in bytes, and the digest of one that is installed.
+struct Opened {
+    file: File,
+    size: u64,
+    installed: Option<Digest>,
 }
 
 impl State {
@@ -114,32 +129,53 @@ impl State {
     /// compiled.
     fn component(&self, tool: &abi::Tool, memory: &Arc<HostMemory>) -> wasmtime::Result<Result<HeldTool, abi::Error>> {
         let path = &tool.component;
-        let file = match self.files.open(path) {
-            Ok(file) => file,
-            Err(FileError { kind: FileErrorKind::Denied, message, .. }) => {
-                return Ok(Err(abi::Error::Denied(message)));
-            }
-            Err(error) => {
-                return error.ends().map_or_else(|| invalid(error.message.clone()), |limit| Err(limit.into()));
-            }
+        let Opened { file, size, installed } = match self.opened(path)? {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
         };
-        let size = file.size().unwrap_or(u64::MAX);
         if size > COMPONENT_BYTES_MAX as u64 {
             return invalid(format!("{path} has more than {COMPONENT_BYTES_MAX} bytes, which no component may have"));
         }
         // Here, and on its way to the compiler.
         let held = memory.charge(2 * usize::try_from(size)?)?;
         let mut bytes = Vec::new();
-        if let Err(error) = (&file.file).take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes) {
+        if let Err(error) = (&file).take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes) {
             return invalid(format!("{path} cannot be read: {error}"));
         }
-        if let Some(wanted) = &tool.digest {
-            let digest = hex::encode(Sha256::digest(&bytes));
-            if !wanted.eq_ignore_ascii_case(&digest) {
-                return invalid(format!("{path} has the digest {digest}, and not {wanted}: it is another file"));
-            }
+        let digest = Digest::of(&bytes);
+        if let Some(wanted) = &tool.digest
+            && !wanted.eq_ignore_ascii_case(&digest.to_string())
+        {
+            return invalid(format!("{path} has the digest {digest}, and not {wanted}: it is another file"));
+        }
+        if installed.is_some_and(|installed| installed != digest) {
+            return invalid(format!("the component of {path} is damaged: it has the digest {digest}"));
         }
         Ok(Ok((bytes.into(), held)))
+    }
+
+    fn opened(&self, path: &str) -> wasmtime::Result<Result<Opened, abi::Error>> {
+        if let Some((package, tools)) = path.strip_prefix(PACKAGE).zip(self.tools.as_ref()) {
+            let nowhere = || Err(format!("there are no packages here: name the tool {package} by its file"));
+            let (digest, blobs) = match tools.find.as_ref().map_or_else(nowhere, |find| find(package)) {
+                Ok(found) => found,
+                Err(message) => return invalid(message),
+            };
+            self.seam.ran_tool(package, digest);
+            let opened = blobs.open(&digest).and_then(|file| Ok((file.metadata()?.len(), file)));
+            return match opened {
+                Ok((size, file)) => Ok(Ok(Opened { file, size, installed: Some(digest) })),
+                Err(error) => invalid(format!("the component of {path} cannot be read: {error}")),
+            };
+        }
+        match self.files.open(path) {
+            Ok(file) => {
+                let size = file.size().unwrap_or(u64::MAX);
+                Ok(Ok(Opened { file: file.file, size, installed: None }))
+            }
+            Err(FileError { kind: FileErrorKind::Denied, message, .. }) => Ok(Err(abi::Error::Denied(message))),
+            Err(error) => error.ends().map_or_else(|| invalid(error.message.clone()), |limit| Err(limit.into())),
+        }
     }
 
     /// What a tool has: the files and the log of the plugin, and capabilities by the same grants, the network only where it was asked

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Memory, config, sandbox, shared_cache};
-use pipewright_sandbox::abi::Outcome;
+use pipewright_sandbox::abi::{NamedValue, Outcome};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::{CallLimits, CompileLimits};
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
@@ -66,6 +66,34 @@ async fn a_plugin_is_described_and_called() {
     let end = tokio::spawn(async move { sandbox.call(&plugin, call).await }).await.unwrap();
     assert!(matches!(end.result, Ok(Outcome::Invoked(_))), "{end:?}");
     assert!(end.usage.memory_bytes > 0 && end.usage.cpu_micros > 0, "{:?}", end.usage);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_are_judged_before_anything_runs() {
+    let sandbox = sandbox();
+    let plugin = deeds(&sandbox).await;
+    let id = common::call("Deed", &[], Arc::new(Memory::default())).request.action_type;
+    let check = async |name: &str, value: &str| {
+        let given = vec![NamedValue { name: name.to_owned(), value: value.to_owned() }];
+        let problems = sandbox.check(0, &plugin, id.clone(), given).await;
+        problems.map(|problems| problems.into_iter().map(|it| format!("{} {}", it.setting, it.message)).collect())
+    };
+    let told = async |name, value| -> Vec<String> { check(name, value).await.unwrap() };
+    assert_eq!(told("Deed", "nothing").await, Vec::<String>::new());
+    assert_eq!(told("Unknown", "x").await, Vec::<String>::new());
+    let amount = format!("Amount must be a whole number from 0 to {}, and is `many`", u64::MAX);
+    assert_eq!(told("Amount", "many").await, [amount]);
+    assert_eq!(told("Judged", "this").await, ["Judged must be something else than this, and is `this`"]);
+    let cut = told("Judged", "talk").await.remove(0);
+    assert!(cut.starts_with("Judged must be xxx") && cut.len() < 1_100, "{} bytes", cut.len());
+    for (value, limit) in [("compute", "cpu_seconds_max"), ("talk without end", "host_call_bytes_max"), ("log", "log_")]
+    {
+        match check("Judged", value).await {
+            Err(CallFailure::Limit(reached)) => assert!(reached.limit.starts_with(limit), "{value}: {reached}"),
+            other => panic!("{value}: {other:?}"),
+        }
+    }
+    assert!(matches!(check("Judged", "panic").await, Err(CallFailure::Trap(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,7 @@
 //!
 //! [grants]                                  # pipeline = its grants file
 //! website = "grants/website.toml"
+//! "team-*" = "grants/team.toml"             # of all others whose names begin so
 //!
 //! [connections.hub]                         # a git host, for sources that name the connection `hub`
 //! kind = "github"
@@ -118,7 +119,8 @@ pub struct Config {
     pub poll_seconds: u64,
     /// With it the server speaks https, and nothing else.
     pub tls: Option<TlsFiles>,
-    /// The grants file of each pipeline of the operators' account, by the pipeline's name.
+    /// The grants file of each pipeline of the operators' account, by the pipeline's name; or of all whose names have a beginning
+    /// in common, by that and `*`. A name itself counts first, then the longest beginning. SIGHUP has it read again.
     grants: BTreeMap<String, PathBuf>,
     /// The git hosts of the operators' account, by the connections' names.
     connections: BTreeMap<String, Connection>,
@@ -152,7 +154,7 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Account {
-    /// The grants file of each pipeline of this account, by the pipeline's name.
+    /// The grants file of each pipeline of this account, by the pipeline's name or its beginning and `*`.
     grants: BTreeMap<String, PathBuf>,
     /// A folder of projects of CodeBuild for this account.
     projects: Option<PathBuf>,
@@ -280,6 +282,10 @@ impl Config {
             || !self.region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
             return Err(format!("region: {:?} is not the name of a region", self.region));
+        }
+        for (account, name) in self.grants_files().keys() {
+            let checked = grant_book::check_name(name);
+            checked.map_err(|reason| format!("grants of account {account:012}: {reason}"))?;
         }
         for (account, connections) in self.connections() {
             for (name, connection) in connections {
@@ -429,6 +435,8 @@ mod tests {
             "[accounts.111111111111]\n[accounts.222222222222.grants]\na = \"a\"",
             Ok(&[0, 111_111_111_111, 222_222_222_222]),
         );
+        check("[grants]\n\"team-*\" = \"team.toml\"\n\"*\" = \"all.toml\"", Ok(&[0]));
+        check("[grants]\n\"*-site\" = \"site.toml\"", Err("grants of account 000000000000: \"*-site\": `*` stands"));
         check("[accounts.1]", Err("accounts.1: write the account as 12 digits"));
         check("[accounts.000000000000]", Err("this is `account` itself"));
         check("[accounts.111111111111]\nquota = 1", Err("unknown field `quota`"));

@@ -37,7 +37,7 @@ use pipewright_runner::grant_book::GrantBook;
 use pipewright_runner::host::{self, Host, Identity};
 use pipewright_runner::programs::Programs;
 use pipewright_runner::work::Work;
-use pipewright_store::{Claim, OpenError, Store};
+use pipewright_store::{DirectoryLock, OpenError, Store};
 
 /// At the end, how long running actions have to end.
 const ACTIONS_PATIENCE: Duration = Duration::from_secs(10);
@@ -149,6 +149,18 @@ impl Server {
     /// To be closed when everything else has ended.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.service.exported.store)
+    }
+
+    /// Takes the grants files of a configuration in place of those that there were, for the accounts that there are. Blocks.
+    pub fn grants_anew(&self) -> impl Fn(&Config) + Send + use<> {
+        let service = Arc::clone(&self.service);
+        move |config| {
+            let mut files = config.grants_files();
+            files.retain(|(account, _), _| service.host.accounts().contains(account));
+            let grants = &service.host.actions.grants;
+            grants.replace(files);
+            grants.faults().iter().for_each(|fault| tracing::error!("{fault}"));
+        }
     }
 
     /// Answers until `stop` is done or the host fails; then lets what runs end, within a bound.
@@ -279,12 +291,12 @@ fn not_there(address: SocketAddr, error: &std::io::Error) -> Mistake {
 async fn released(data: &DataDirectory) -> Result<(), OpenError> {
     let until = clock::monotonic() + LOCK_PATIENCE;
     while data.store().exists() {
-        match Claim::of(&data.store()) {
+        match DirectoryLock::take(&data.store()) {
             Err(error @ OpenError::InUse { .. }) if clock::monotonic() < until => {
                 tracing::info!("{error}; waiting for it to end");
                 tokio::time::sleep(RETRY).await;
             }
-            claimed => return claimed.map(drop),
+            taken => return taken.map(drop),
         }
     }
     Ok(())

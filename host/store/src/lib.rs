@@ -29,7 +29,7 @@ use pipewright_base::{Scope, hex};
 use std::fmt;
 use std::time::Duration;
 
-pub use self::sled::{Claim, OpenError, SledStore};
+pub use self::sled::{DirectoryLock, OpenError, SledStore};
 pub use memory::MemoryStore;
 pub use restore::{Restore, RestoreError};
 pub use watch::Watcher;

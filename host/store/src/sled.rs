@@ -344,10 +344,10 @@ fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
 }
 
 /// A store's directory, held against every other process without opening the store.
-pub struct Claim(#[expect(dead_code, reason = "the lock goes with the file")] File);
+pub struct DirectoryLock(#[expect(dead_code, reason = "the lock goes with the file")] File);
 
-impl Claim {
-    pub fn of(dir: &Path) -> Result<Self, OpenError> {
+impl DirectoryLock {
+    pub fn take(dir: &Path) -> Result<Self, OpenError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         lock(dir).map(Self)
     }

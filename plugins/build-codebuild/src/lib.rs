@@ -20,7 +20,7 @@ use variables::Given;
 
 #[derive(Settings)]
 struct Configuration {
-    /// The project: `projects/NAME.json` in the directory that the operator grants under the name `projects`.
+    /// The project: of the account; where the operator grants a directory `projects`, its file `projects/NAME.json`.
     project_name: String,
     /// The input artifact with the buildspec, in which commands begin; needed where there are several.
     primary_source: Option<String>,
@@ -42,7 +42,7 @@ struct Configuration {
 
 #[derive(Settings)]
 struct RuleConfiguration {
-    /// The project: `projects/NAME.json` in the directory that the operator grants under the name `projects`.
+    /// The project: of the account; where the operator grants a directory `projects`, its file `projects/NAME.json`.
     project_name: String,
     /// The input artifact with the buildspec, in which commands begin; needed where there are several.
     primary_source: Option<String>,

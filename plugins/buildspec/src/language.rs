@@ -17,6 +17,8 @@ use crate::{batch, texts};
 /// CodeBuild makes no more report groups for one project's builds.
 pub const REPORT_GROUPS_MAX: usize = 5;
 pub const FALLBACK_KEYS_MAX: usize = 5;
+/// Of all phases together: each is a file and a shell. Against a build of nothing else.
+pub const COMMANDS_MAX: usize = 1_000;
 
 /// The keys of each place. `*` stands for a name that the file chooses; a place in two lists has those of both.
 pub const KEYS: &[(&str, &[&str])] = &[
@@ -294,12 +296,19 @@ fn phases(reader: &mut Reader, top: &Table<'_>, run_as: Option<&str>) -> Phases 
         let own = phase.run_as.clone();
         Phase { run_as: own.or_else(|| run_as.map(str::to_owned)), ..phase }
     };
-    Phases {
+    let phases = Phases {
         install: one("install", INSTALL),
         pre_build: one("pre_build", PHASE),
         build: one("build", PHASE),
         post_build: one("post_build", PHASE),
+    };
+    let all = [&phases.install, &phases.pre_build, &phases.build, &phases.post_build];
+    let count: usize = all.iter().map(|phase| phase.commands.len() + phase.finally.len()).sum();
+    if count > COMMANDS_MAX {
+        let message = format!("there are {count} commands; {COMMANDS_MAX} is the most");
+        reader.error(value.node.at, "phases", message, "put some into a script, and call that");
     }
+    phases
 }
 
 fn phase(reader: &mut Reader, value: &Value<'_>, keys: &[&str]) -> Option<Phase> {

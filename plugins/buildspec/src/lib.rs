@@ -30,7 +30,7 @@ pub use build::{Build, Context, Entered, Next, PhaseName, Run, Status};
 pub use course::{Course, Due, End};
 pub use globs::{PATTERN_BYTES_MAX, matches};
 pub use job::{Job, Left};
-pub use language::{FALLBACK_KEYS_MAX, KEYS, Parsed, REPORT_GROUPS_MAX};
+pub use language::{COMMANDS_MAX, FALLBACK_KEYS_MAX, KEYS, Parsed, REPORT_GROUPS_MAX};
 pub use model::{
     Artifacts, Buildspec, Cache, Command, Env, OnFailure, Pattern, Phase, Phases, Proxy, ReportGroup, Retry,
     SecretReference, Section, Shell,

@@ -18,7 +18,7 @@ pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 pub const DEPTH_MAX: usize = 32;
 /// Against aliases of aliases: what the tree may hold when each alias is replaced by what it stands for.
 pub const EXPANDED_BYTES_MAX: usize = 4 << 20;
-/// Against maps of which each key is compared with all others.
+/// Of one map, with what `<<` adds to it. Against maps that nobody wrote.
 pub const MAP_ENTRIES_MAX: usize = 1_000;
 /// What a node weighs beside its text, as that limit counts it.
 const NODE_BYTES: usize = 64;
@@ -95,6 +95,8 @@ struct Open {
     kind: Kind,
     /// In a map: the key whose value is next.
     key: Option<(At, String)>,
+    /// In a map: where each key is among the entries.
+    places: HashMap<String, usize>,
 }
 
 #[derive(Default)]
@@ -163,7 +165,7 @@ impl Tree {
                 "no key of a buildspec is so deep",
             ));
         }
-        self.open.push(Open { at, anchor, kind, key: None });
+        self.open.push(Open { at, anchor, kind, key: None, places: HashMap::new() });
         Ok(())
     }
 
@@ -186,9 +188,12 @@ impl Tree {
             self.root = Some(node);
             return Ok(());
         };
+        let places = &mut open.places;
         match (&mut open.kind, open.key.take()) {
             (Kind::List(items), _) => items.push(node),
-            (Kind::Map(entries), Some((at, key))) => put(entries, Entry { at, key, value: node, is_merged: false })?,
+            (Kind::Map(entries), Some((at, key))) => {
+                put(entries, places, Entry { at, key, value: node, is_merged: false })?;
+            }
             (_, None) => match node.kind {
                 Kind::Scalar { text, .. } => open.key = Some((node.at, text)),
                 _ => {
@@ -203,34 +208,42 @@ impl Tree {
 }
 
 /// Adds an entry to a map: keys are there once, and `<<` adds those of another map that are not there yet.
-fn put(entries: &mut Vec<Entry>, entry: Entry) -> Result<(), Problem> {
-    if entries.len() >= MAP_ENTRIES_MAX {
-        return Err(Problem::new(entry.at, "", format!("more than {MAP_ENTRIES_MAX} keys"), "put some elsewhere"));
-    }
+fn put(entries: &mut Vec<Entry>, places: &mut HashMap<String, usize>, entry: Entry) -> Result<(), Problem> {
     if entry.key == "<<" {
-        let merged = match entry.value.kind {
-            Kind::Map(merged) => merged,
-            Kind::List(maps) if maps.iter().all(|map| matches!(map.kind, Kind::Map(_))) => maps
-                .into_iter()
-                .flat_map(|map| if let Kind::Map(merged) = map.kind { merged } else { vec![] })
-                .collect(),
-            _ => return Err(Problem::new(entry.at, "<<", "`<<` merges maps only", "let it stand for a map's anchor")),
+        let maps = match entry.value.kind {
+            Kind::List(maps) => maps,
+            _ => vec![entry.value],
         };
-        for one in merged {
-            if entries.iter().all(|there| there.key != one.key) {
-                entries.push(Entry { is_merged: true, ..one });
+        for map in maps {
+            let Kind::Map(merged) = map.kind else {
+                let mend = "let it stand for a map's anchor";
+                return Err(Problem::new(entry.at, "<<", "`<<` merges maps only", mend));
+            };
+            for one in merged {
+                if !places.contains_key(&one.key) {
+                    push(entries, places, entry.at, Entry { is_merged: true, ..one })?;
+                }
             }
         }
         return Ok(());
     }
-    match entries.iter_mut().find(|there| there.key == entry.key) {
+    match places.get(&entry.key).map(|place| &mut entries[*place]) {
         Some(there) if there.is_merged => *there = entry,
         Some(there) => {
             let message = format!("`{}` is there twice, the first time in line {}", entry.key, there.at.line);
             return Err(Problem::new(entry.at, &entry.key, message, "remove one of them"));
         }
-        None => entries.push(entry),
+        None => push(entries, places, entry.at, entry)?,
     }
+    Ok(())
+}
+
+fn push(entries: &mut Vec<Entry>, places: &mut HashMap<String, usize>, at: At, entry: Entry) -> Result<(), Problem> {
+    if entries.len() == MAP_ENTRIES_MAX {
+        return Err(Problem::new(at, "", format!("more than {MAP_ENTRIES_MAX} keys"), "put some elsewhere"));
+    }
+    places.insert(entry.key.clone(), entries.len());
+    entries.push(entry);
     Ok(())
 }
 
@@ -315,5 +328,29 @@ mod tests {
         }
         let problem = read(&text).unwrap_err();
         assert!(problem.message.starts_with("anchors and aliases stand for more than 4194304 bytes"), "{problem}");
+    }
+
+    /// What is merged counts as what is written, also where it comes from many maps.
+    #[test]
+    fn merged_keys_are_bounded() {
+        let maps = |from: usize, maps: usize, keys: usize| {
+            let map = |map: usize| {
+                let keys = (0..keys).map(|key| format!("k{}: ", from + map * keys + key)).collect::<Vec<_>>();
+                format!("{{{}}}", keys.join(", "))
+            };
+            (0..maps).map(map).collect::<Vec<_>>().join(", ")
+        };
+        let check = |text: &str, expected: Option<&str>| {
+            let told = read(text).err().map(|problem| problem.to_string());
+            assert_eq!(told.as_deref(), expected);
+        };
+        let most = maps(0, 10, MAP_ENTRIES_MAX / 10);
+        check(&format!("<<: [{most}]"), None);
+        check(&format!("<<: [{most}, {most}]"), None);
+        let many = Some("line 1, column 1: more than 1000 keys: put some elsewhere");
+        check(&format!("<<: [{most}, {{k: }}]"), many);
+        check(&format!("<<: [{}]", maps(0, 90, MAP_ENTRIES_MAX)), many);
+        check(&format!("<<: [{most}]\nk5: again"), None);
+        check(&format!("<<: [{most}]\nk: "), Some("line 2, column 1: more than 1000 keys: put some elsewhere"));
     }
 }

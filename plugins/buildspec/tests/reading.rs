@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use pipewright_buildspec::{
-    Batch, Build, Buildspec, Context, Course, Due, End, Entry, Left, Listing, Next, PhaseName, Section, Session,
-    Status, Where, matches, select,
+    Batch, Build, Buildspec, COMMANDS_MAX, Context, Course, Due, End, Entry, Left, Listing, Next, PhaseName, Section,
+    Session, Status, Where, matches, select,
 };
 use proptest::prelude::*;
 
@@ -39,6 +39,24 @@ fn shapes_of_projects() {
             Buildspec::parse(&text.replace('\n', "\r\n")).unwrap_or_else(|problems| panic!("{name}:\n{problems}"));
         assert_eq!(again.buildspec, parsed.buildspec, "{name}");
     }
+}
+
+#[test]
+fn commands_are_bounded() {
+    let phases = |install: usize, build: usize, finally: usize| {
+        let list = |count: usize| "\n      - a".repeat(count);
+        let (install, build, finally) = (list(install), list(build), list(finally));
+        let install = format!("  install:\n    commands:{install}\n");
+        Buildspec::parse(&format!(
+            "version: 0.2\nphases:\n{install}  build:\n    commands:{build}\n    finally:{finally}\n"
+        ))
+    };
+    assert!(phases(COMMANDS_MAX - 2, 1, 1).is_ok());
+    let problems = phases(COMMANDS_MAX - 2, 1, 2).unwrap_err().to_string();
+    assert!(
+        problems.contains("phases: there are 1001 commands; 1000 is the most: put some into a script"),
+        "{problems}"
+    );
 }
 
 #[test]

@@ -13,11 +13,18 @@ use pipewright_sdk::prelude::*;
 /// Variables by their names: those that the declaration wants.
 type Exported = Vec<(String, String)>;
 
+#[derive(Choice, Clone, Copy)]
+#[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "the words of a declaration")]
+enum EnvironmentType {
+    LINUX_CONTAINER,
+}
+
 #[derive(Settings)]
 struct Configuration {
     /// What the commands are for: `LINUX_CONTAINER`.
     #[setting(default = "LINUX_CONTAINER")]
-    environment_type: String,
+    #[expect(dead_code, reason = "there is no other")]
+    environment_type: EnvironmentType,
     /// Read and not used: the grant says what the commands may use.
     compute_type: Option<String>,
     /// Read and not used.
@@ -31,10 +38,6 @@ struct Configuration {
 /// Runs shell commands in the first input artifact. The other ones are in `CODEBUILD_SRC_DIR_NAME`.
 #[action(provider = "Commands", owner = "AWS", inputs = 1..=10, outputs = 0..=1)]
 fn shell_commands(action: &Action, settings: Configuration) -> Result<Step<Report<Exported>>> {
-    if settings.environment_type != "LINUX_CONTAINER" {
-        let given = &settings.environment_type;
-        return Err(Failure::configuration(format!("`EnvironmentType` is `{given}`: there is only `LINUX_CONTAINER`")));
-    }
     let unused = [settings.compute_type, settings.vpc_id, settings.subnets, settings.security_group_ids];
     if unused.iter().any(Option::is_some) && is_first(action)? {
         info!("The grant says what the commands may use and reach: the compute type and the network's settings do not");

@@ -7,7 +7,7 @@ use super::*;
 
 fn run(host: Host) -> (Host, Result<Report<Exported>>) {
     let settings = || Configuration {
-        environment_type: "LINUX_CONTAINER".to_owned(),
+        environment_type: EnvironmentType::LINUX_CONTAINER,
         compute_type: None,
         vpc_id: None,
         subnets: None,

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::xml::{Element, walk};
-use crate::{Coverage, Covered, FILES_MAX, Mistake, Ratio};
+use crate::{Coverage, Covered, FILES_MAX, Mistake, NAME_BYTES_MAX, Ratio};
 
 /// What is known of the files while a report is read.
 #[derive(Default)]
-pub(crate) struct Files(BTreeMap<String, Lines>);
+pub(crate) struct Files {
+    lines: Vec<Lines>,
+    /// By their paths.
+    places: BTreeMap<String, usize>,
+}
 
 #[derive(Default)]
 pub(crate) struct Lines {
@@ -23,14 +27,27 @@ pub(crate) struct Lines {
 
 impl Files {
     pub fn file(&mut self, path: &str) -> Result<&mut Lines, Mistake> {
-        if self.0.len() >= FILES_MAX && !self.0.contains_key(path) {
+        let place = self.place(path)?;
+        Ok(&mut self.lines[place])
+    }
+
+    /// Of many lines in a row, the path is looked up once.
+    fn place(&mut self, path: &str) -> Result<usize, Mistake> {
+        let path = crate::cut(path, NAME_BYTES_MAX);
+        if let Some(place) = self.places.get(path) {
+            return Ok(*place);
+        }
+        if self.lines.len() >= FILES_MAX {
             return Err(Mistake::whole(format!("the report has more than {FILES_MAX} files")));
         }
-        Ok(self.0.entry(path.to_owned()).or_default())
+        self.places.insert(path.to_owned(), self.lines.len());
+        self.lines.push(Lines::default());
+        Ok(self.lines.len() - 1)
     }
 
     pub fn coverage(self) -> Coverage {
-        Coverage { files: self.0.into_iter().map(|(path, lines)| (path, lines.covered())).collect() }
+        let covered: Vec<Covered> = self.lines.into_iter().map(Lines::covered).collect();
+        Coverage { files: self.places.into_iter().map(|(path, place)| (path, covered[place])).collect() }
     }
 }
 
@@ -70,7 +87,7 @@ impl Lines {
 
 pub(crate) fn lcov(text: &str) -> Result<Coverage, Mistake> {
     let mut files = Files::default();
-    let mut path: Option<String> = None;
+    let mut place = None;
     let mut is_lcov = false;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -79,7 +96,7 @@ pub(crate) fn lcov(text: &str) -> Result<Coverage, Mistake> {
             message: format!("`{}` is no record of LCOV", line.chars().take(80).collect::<String>()),
         };
         if line == "end_of_record" {
-            path = None;
+            place = None;
             continue;
         }
         let Some((key, value)) = line.split_once(':') else {
@@ -89,11 +106,11 @@ pub(crate) fn lcov(text: &str) -> Result<Coverage, Mistake> {
             return Err(broken());
         };
         if key == "SF" {
-            path = Some(value.to_owned());
+            place = Some(files.place(value)?);
             is_lcov = true;
         }
-        let Some(path) = &path else { continue };
-        let file = files.file(path)?;
+        let Some(place) = place else { continue };
+        let file = &mut files.lines[place];
         let count = value.parse::<u64>();
         match key {
             "DA" => {
@@ -124,13 +141,13 @@ pub(crate) fn lcov(text: &str) -> Result<Coverage, Mistake> {
 pub(crate) fn cobertura(text: &str) -> Result<Coverage, Mistake> {
     let mut files = Files::default();
     walk(text, &["coverage"], |element, above| {
-        let path = above.attribute_of("class", "filename");
+        let path = above.nearest("class").and_then(|class| class.attribute("filename")).unwrap_or_default();
         // Methods say the same lines again.
         if element.name != "line" || above.nearest("method").is_some() || path.is_empty() {
             return Ok(());
         }
         let Some(number) = element.number("number") else { return Ok(()) };
-        let file = files.file(&path)?;
+        let file = files.file(path)?;
         file.line(number, element.number::<f64>("hits").is_some_and(|hits| hits > 0.0));
         if let Some(ratio) = element.attribute("condition-coverage").and_then(conditions) {
             file.ratio(number, ratio);
@@ -148,23 +165,31 @@ fn conditions(text: &str) -> Option<Ratio> {
 
 pub(crate) fn jacoco(text: &str) -> Result<Coverage, Mistake> {
     let mut files = Files::default();
+    // Of the file whose end has not come.
+    let mut summed = None;
     walk(text, &["report"], |element, above| {
-        if element.name != "counter" || above.parent() != "sourcefile" {
-            return Ok(());
+        match (element.name.as_str(), above.parent()) {
+            ("counter", "sourcefile") => {
+                let (missed, covered) = (element.number("missed").unwrap_or(0), element.number("covered").unwrap_or(0));
+                let ratio = Ratio { covered, total: u64::saturating_add(missed, covered) };
+                let summed = summed.get_or_insert_with(Covered::default);
+                match element.attribute("type") {
+                    Some("LINE") => summed.lines = ratio,
+                    Some("BRANCH") => summed.branches = ratio,
+                    _ => {}
+                }
+                return Ok(());
+            }
+            ("sourcefile", _) => {}
+            _ => return Ok(()),
         }
+        let Some(summed) = summed.take() else { return Ok(()) };
         let package = above.attribute_of("package", "name");
         // The same package can be in several modules, each with a file of that name.
         let module = above.attribute_of("group", "name");
-        let name = above.attribute_of("sourcefile", "name");
+        let name = element.attribute_text("name");
         let path: Vec<_> = [module, package, name].into_iter().filter(|part| !part.is_empty()).collect();
-        let file = files.file(&path.join("/"))?;
-        let (missed, covered) = (element.number("missed").unwrap_or(0), element.number("covered").unwrap_or(0));
-        let ratio = Ratio { covered, total: u64::saturating_add(missed, covered) };
-        match element.attribute("type") {
-            Some("LINE") => file.summed.lines = ratio,
-            Some("BRANCH") => file.summed.branches = ratio,
-            _ => {}
-        }
+        files.file(&path.join("/"))?.summed = summed;
         Ok(())
     })?;
     Ok(files.coverage())
@@ -177,8 +202,7 @@ pub(crate) fn clover(text: &str) -> Result<Coverage, Mistake> {
             return Ok(());
         }
         let (Some(file), Some(number)) = (above.nearest("file"), element.number("num")) else { return Ok(()) };
-        let path = file.attribute("path").or(file.attribute("name")).unwrap_or_default().to_owned();
-        let file = files.file(&path)?;
+        let file = files.file(file.attribute("path").or(file.attribute("name")).unwrap_or_default())?;
         let is_reached = |name: &str| count(element, name) > 0;
         if element.attribute("type") == Some("cond") {
             file.line(number, is_reached("truecount") || is_reached("falsecount") || is_reached("count"));

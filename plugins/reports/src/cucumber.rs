@@ -58,22 +58,21 @@ pub(crate) fn read(text: &str) -> Result<Tests, Mistake> {
         // What a background does is done for the scenario after it.
         let mut background: Vec<Step> = Vec::new();
         for scenario in feature.elements {
-            let steps = scenario.before.into_iter().chain(scenario.steps).chain(scenario.after);
-            let steps: Vec<Step> = background.drain(..).chain(steps).collect();
+            let mut steps = std::mem::take(&mut background);
+            steps.extend(scenario.before.into_iter().chain(scenario.steps).chain(scenario.after));
             if scenario.kind == "background" {
                 background = steps;
                 continue;
             }
             let (status, message) = judged(&steps);
-            tests.add(Case {
-                suite: feature.name.clone(),
-                prefix: String::new(),
-                name: scenario.name,
-                status,
+            tests.add(status, || Case {
+                suite: crate::name(&feature.name),
+                name: crate::name(&scenario.name),
                 duration_ns: crate::nanoseconds(steps.iter().map(|step| step.result.duration).sum()),
                 message,
-                file: feature.uri.clone(),
+                file: feature.uri.as_deref().map(crate::name),
                 line: scenario.line,
+                ..Case::default()
             });
         }
     }

@@ -1,7 +1,7 @@
 //! What reports of tests and of coverage say, in the formats that CodeBuild reads, and LCOV.
 //!
 //! Pure, for plugins and for tests without any: must not know where a report is from or what is made of it. Texts are given
-//! whole, bounded by the size of the report: whoever hides what is secret in them cuts them afterwards.
+//! as they are, each up to [`MESSAGE_BYTES_MAX`] or [`NAME_BYTES_MAX`]: whoever shows less of them hides first what is secret in them.
 
 mod coverage;
 mod cucumber;
@@ -20,6 +20,10 @@ pub const REPORT_BYTES_MAX: usize = 32 << 20;
 /// As many cases as an action of a pipeline can tell of; the others are counted.
 pub const CASES_MAX: usize = 10_000;
 pub const FILES_MAX: usize = 50_000;
+/// Of the texts of one case, which are cut there: those of all cases must not come to more than a report by far.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// The same of a name.
+pub const NAME_BYTES_MAX: usize = 4 << 10;
 /// Of elements within elements.
 pub const DEPTH_MAX: usize = 64;
 /// Of one element.
@@ -109,10 +113,11 @@ impl Counts {
 }
 
 impl Tests {
-    fn add(&mut self, case: Case) {
-        self.counts.add(case.status);
+    /// What nobody is told of is not made.
+    fn add(&mut self, status: Status, case: impl FnOnce() -> Case) {
+        self.counts.add(status);
         if self.cases.len() < CASES_MAX {
-            self.cases.push(case);
+            self.cases.push(Case { status, ..case() });
         }
     }
 
@@ -239,11 +244,26 @@ fn nanoseconds(number: f64) -> Option<u64> {
 /// The message of an attribute or an element, and the trace that follows it.
 fn told(message: &str, trace: &str) -> String {
     let (message, trace) = (message.trim(), trace.trim());
-    if message.is_empty() || trace.starts_with(message) {
-        trace.to_owned()
-    } else if trace.is_empty() {
-        message.to_owned()
-    } else {
-        format!("{message}\n{trace}")
+    let mut told = String::new();
+    if !trace.starts_with(message) {
+        add_line(&mut told, message);
     }
+    add_line(&mut told, trace);
+    told
+}
+
+/// Adds a line to a message, as far as there is room.
+fn add_line(message: &mut String, line: &str) {
+    if !message.is_empty() && !line.is_empty() && message.len() < MESSAGE_BYTES_MAX {
+        message.push('\n');
+    }
+    message.push_str(cut(line, MESSAGE_BYTES_MAX.saturating_sub(message.len())));
+}
+
+fn name(text: &str) -> String {
+    cut(text, NAME_BYTES_MAX).to_owned()
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }

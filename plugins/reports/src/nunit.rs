@@ -13,18 +13,18 @@ pub(crate) fn read(text: &str, root: &str) -> Result<Tests, Mistake> {
             "message" if of_case => message.clone_from(&element.text),
             "stack-trace" if of_case => trace.clone_from(&element.text),
             "test-case" => {
-                let case = Case {
-                    suite: above.attribute_of("test-suite", "fullname"),
-                    prefix: element.attribute_text("classname"),
-                    name: element.attribute_text("name"),
-                    status: status(element),
-                    duration_ns: element.attribute("duration").or(element.attribute("time")).and_then(seconds),
-                    message: told(&std::mem::take(&mut message), &std::mem::take(&mut trace)),
-                    file: None,
-                    line: None,
-                };
-                let suite = if case.suite.is_empty() { above.attribute_of("test-suite", "name") } else { case.suite };
-                tests.add(Case { suite, ..case });
+                let message = told(&std::mem::take(&mut message), &std::mem::take(&mut trace));
+                tests.add(status(element), || {
+                    let [full, short] = ["fullname", "name"].map(|name| above.attribute_of("test-suite", name));
+                    Case {
+                        suite: if full.is_empty() { short } else { full },
+                        prefix: element.attribute_text("classname"),
+                        name: element.attribute_text("name"),
+                        duration_ns: element.attribute("duration").or(element.attribute("time")).and_then(seconds),
+                        message,
+                        ..Case::default()
+                    }
+                });
             }
             _ => {}
         }

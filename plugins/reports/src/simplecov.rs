@@ -1,5 +1,7 @@
 //! Owns SimpleCov's JSON: its `.resultset.json`, by the names of runs, and the `coverage.json` of its formatter.
 
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
 use serde_json::Value;
 
 use crate::coverage::{Files, Lines};
@@ -45,6 +47,8 @@ fn branches(file: &mut Lines, said: &Value) {
     match said {
         Value::Object(conditions) => {
             for (condition, ways) in conditions {
+                // A condition may have many ways, and its name be long.
+                let condition = BuildHasherDefault::<DefaultHasher>::default().hash_one(condition);
                 for (way, count) in ways.as_object().into_iter().flatten() {
                     file.branch(0, format!("{condition} {way}"), hits(count));
                 }

@@ -22,16 +22,18 @@ pub(crate) fn read(text: &str) -> Result<Tests, Mistake> {
                 if element.attribute("is-config") == Some("true") && status == Status::Succeeded {
                     return Ok(());
                 }
-                let suite = [above.attribute_of("suite", "name"), above.attribute_of("test", "name")];
-                tests.add(Case {
-                    suite: suite.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" / "),
+                tests.add(status, || Case {
+                    suite: ["suite", "test"]
+                        .map(|element| above.attribute_of(element, "name"))
+                        .into_iter()
+                        .filter(|name| !name.is_empty())
+                        .collect::<Vec<_>>()
+                        .join(" / "),
                     prefix: above.attribute_of("class", "name"),
                     name: element.attribute_text("name"),
-                    status,
                     duration_ns: element.number::<u64>("duration-ms").and_then(|ms| ms.checked_mul(1_000_000)),
                     message,
-                    file: None,
-                    line: None,
+                    ..Case::default()
                 });
             }
             _ => {}

@@ -9,14 +9,15 @@ pub(crate) fn read(text: &str) -> Result<Tests, Mistake> {
     // Results come before the definitions that say of which class they are.
     let mut results: Vec<(String, Case)> = Vec::new();
     let mut classes: HashMap<String, (String, String)> = HashMap::new();
-    let (mut message, mut trace, mut has_inner) = (String::new(), String::new(), false);
+    let (mut message, mut trace, mut class, mut has_inner) = (String::new(), String::new(), String::new(), false);
     walk(text, &["TestRun"], |element, above| {
         match (element.name.as_str(), above.parent()) {
             ("Message", "ErrorInfo") => message.clone_from(&element.text),
             ("StackTrace", "ErrorInfo") => trace.clone_from(&element.text),
-            ("TestMethod", "UnitTest") => {
-                let id = above.attribute_of("UnitTest", "id");
-                classes.insert(id, (element.attribute_text("className"), above.attribute_of("UnitTest", "storage")));
+            ("TestMethod", "UnitTest") => class = element.attribute_text("className"),
+            ("UnitTest", _) => {
+                let of_test = (std::mem::take(&mut class), element.attribute_text("storage"));
+                classes.insert(element.attribute_text("id"), of_test);
             }
             ("UnitTestResult" | "TestResult" | "GenericTestResult" | "WebTestResult" | "ManualTestResult", _) => {
                 let message = told(&std::mem::take(&mut message), &std::mem::take(&mut trace));
@@ -33,8 +34,10 @@ pub(crate) fn read(text: &str) -> Result<Tests, Mistake> {
     })?;
     let mut tests = Tests::default();
     for (id, case) in results {
-        let (prefix, suite) = classes.get(&id).cloned().unwrap_or_default();
-        tests.add(Case { prefix, suite, ..case });
+        tests.add(case.status, || {
+            let (prefix, suite) = classes.get(&id).cloned().unwrap_or_default();
+            Case { prefix, suite, ..case }
+        });
     }
     Ok(tests)
 }

@@ -22,9 +22,9 @@ impl Element {
         self.attributes.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// Empty where it is not there.
+    /// As long as a name may be; empty where it is not there.
     pub fn attribute_text(&self, name: &str) -> String {
-        self.attribute(name).unwrap_or_default().to_owned()
+        crate::name(self.attribute(name).unwrap_or_default())
     }
 
     pub fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {

@@ -1,6 +1,8 @@
 //! Each format by a report of the shape that its tools write, and reports that are broken or made to harm.
 
-use pipewright_reports::{CASES_MAX, Case, Coverage, Format, Report, Status, Tests, read};
+use pipewright_reports::{
+    CASES_MAX, Case, Coverage, Format, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, Report, Status, Tests, read,
+};
 
 fn tests(format: Format, text: &str) -> Tests {
     match read(format, text.as_bytes()).unwrap_or_else(|mistake| panic!("{mistake}\n{text}")) {
@@ -393,4 +395,59 @@ fn no_report_panics() {
             }
         }
     }
+}
+
+/// Each report is small, and would come to terabytes if every part of it were looked at once more for all that is in it.
+#[test]
+fn what_is_repeated_costs_once() {
+    let long = "x".repeat(1 << 20);
+    let check = |report: String, cases: u64, name: usize, message: usize| {
+        let tests = tests(Format::JunitXml, &report);
+        assert_eq!(tests.counts.total(), cases);
+        assert!(tests.cases.iter().all(|case| case.suite.len() == name && case.message.len() == message));
+    };
+    let suite = |name: &str, cases: &str| format!("<testsuite name='{name}'>{cases}</testsuite>");
+    check(
+        suite("s", &format!("<testcase>{}</testcase>", "<failure>a</failure>".repeat(400_000))),
+        1,
+        1,
+        MESSAGE_BYTES_MAX,
+    );
+    check(suite("s", &format!("<testcase><error>{long}</error></testcase>")), 1, 1, MESSAGE_BYTES_MAX);
+    check(suite(&long, &"<testcase/>".repeat(400_000)), 400_000, NAME_BYTES_MAX, 0);
+    for (format, report) in [
+        (Format::Lcov, format!("SF:{long}\n{}", "DA:1,1\n".repeat(400_000))),
+        (
+            Format::CoberturaXml,
+            format!(
+                "<coverage><class filename='{long}'>{}</class></coverage>",
+                "<line number='1' hits='1'/>".repeat(200_000)
+            ),
+        ),
+        (
+            Format::CloverXml,
+            format!("<coverage><file path='{long}'>{}</file></coverage>", "<line num='1' count='1'/>".repeat(200_000)),
+        ),
+        (
+            Format::JacocoXml,
+            format!(
+                "<report><package name='{long}'><sourcefile name='a'>{}</sourcefile></package></report>",
+                "<counter type='LINE' covered='1'/>".repeat(200_000)
+            ),
+        ),
+    ] {
+        let files = coverage(format, &report).files;
+        let lengths: Vec<_> =
+            files.iter().map(|(path, covered)| (path.len() <= 2 * NAME_BYTES_MAX, covered.lines.total)).collect();
+        assert_eq!(lengths, [(true, 1)], "{format:?}");
+    }
+    let ways: Vec<_> = (0..100_000).map(|way| format!("\"{way}\":1")).collect();
+    let report = format!("{{\"coverage\":{{\"a\":{{\"branches\":{{\"{long}\":{{{}}}}}}}}}}}", ways.join(","));
+    assert_eq!(coverage(Format::SimpleCov, &report).files["a"].branches.total, 100_000);
+    let backgrounds = vec!["{\"type\":\"background\",\"steps\":[{}]}"; 200_000].join(",");
+    let report = format!("[{{\"elements\":[{backgrounds},{{\"name\":\"s\"}}]}}]");
+    assert_eq!(tests(Format::CucumberJson, &report).counts.unknown, 1);
+    let methods = "<TestMethod className='c'/>".repeat(200_000);
+    let report = format!("<TestRun><UnitTest id='{long}' storage='{long}'>{methods}</UnitTest></TestRun>");
+    assert_eq!(tests(Format::VisualStudioTrx, &report).counts.total(), 0);
 }

@@ -153,7 +153,7 @@ impl FromStr for Cron {
             _ => {
                 let count = fields.len();
                 return Err(format!(
-                    "`{text}` has {count} fields: write second, minute, hour, day of the month, month, day of the week, and \
+                    "it has {count} fields: write second, minute, hour, day of the month, month, day of the week, and \
                      perhaps the year, as in `* * 9-17 ? * MON-FRI`"
                 ));
             }
@@ -163,9 +163,8 @@ impl FromStr for Cron {
             (_, true) => DAY.items(day, Day::of_month)?,
             (true, false) => WEEKDAY.items(weekday, Day::of_week)?,
             (false, false) => {
-                return Err(format!(
-                    "`{text}` has days of the month and days of the week: write `?` in the place of one of them"
-                ));
+                let both = "it has days of the month and days of the week: write `?` in the place of one of them";
+                return Err(both.to_owned());
             }
         };
         Ok(Cron {

@@ -18,9 +18,9 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads the setting `RepositoryUrl`. No message quotes what may hold a password.
-    pub(crate) fn parse(url: &str) -> Result<Self> {
-        Self::read(url).map_err(|fault| Failure::configuration(format!("setting `RepositoryUrl` {fault}")))
+    /// Reads what `place` has. No message quotes what may hold a password.
+    pub(crate) fn parse(place: &str, url: &str) -> Result<Self> {
+        Self::read(url).map_err(|fault| Failure::configuration(format!("{place} {fault}")))
     }
 
     fn read(url: &str) -> Result<Self, &'static str> {
@@ -100,12 +100,15 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::GIT;
     use expect_test::{Expect, expect};
 
     #[test]
     fn settings() {
         let check = |url: &str, expected: Expect| {
-            expected.assert_eq(&Address::parse(url).map_or_else(|failure| failure.message, |found| found.to_string()));
+            expected.assert_eq(
+                &Address::parse(GIT.place, url).map_or_else(|failure| failure.message, |found| found.to_string()),
+            );
         };
         check("https://Example.com/a/b.git/", expect!["https://example.com/a/b.git"]);
         check("HTTP://[::1]:8080", expect!["http://[::1]:8080"]);
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn redirects() {
-        let from = Address::parse("http://one.example/a/b").unwrap();
+        let from = Address::parse(GIT.place, "http://one.example/a/b").unwrap();
         let check = |location: &str, expected: Option<&str>| {
             let found = from.redirected(location).map(|found| found.to_string());
             assert_eq!(found.as_deref(), expected, "{location}");
@@ -150,10 +153,10 @@ mod tests {
 
     #[test]
     fn of_git_lfs() {
-        let address = Address::parse("https://example.com/maria/site").unwrap();
+        let address = Address::parse(GIT.place, "https://example.com/maria/site").unwrap();
         assert_eq!(address.with_ending(), "https://example.com/maria/site.git");
         assert_eq!(
-            Address::parse("https://example.com/site.git").unwrap().with_ending(),
+            Address::parse(GIT.place, "https://example.com/site.git").unwrap().with_ending(),
             "https://example.com/site.git"
         );
         for (url, expected) in [
@@ -169,7 +172,7 @@ mod tests {
     #[test]
     fn names() {
         let check = |url: &str, expected: Option<&str>| {
-            assert_eq!(Address::parse(url).unwrap().repository_name().as_deref(), expected, "{url}");
+            assert_eq!(Address::parse(GIT.place, url).unwrap().repository_name().as_deref(), expected, "{url}");
         };
         check("https://example.com/maria/site.git", Some("site"));
         check("https://example.com/site/", Some("site"));

@@ -10,6 +10,7 @@ use pipewright_sdk::settings::Settings as Read;
 
 use crate::remote::{Authentication, Remote};
 use crate::wanted::Wanted;
+use crate::words::{self, Words};
 use crate::{Taken, fetch_commit, newest};
 
 const GITHUB: &str = "https://github.com";
@@ -25,6 +26,8 @@ pub struct Connected<S> {
     url: Option<String>,
     /// The user name that goes with the connection's secret, where it has one.
     username: Option<String>,
+    /// Where the change was made that started the execution, if a git host told of one.
+    branch: Option<String>,
 }
 
 impl<S: Read> Read for Connected<S> {
@@ -34,15 +37,33 @@ impl<S: Read> Read for Connected<S> {
 
     fn read(values: &[pipewright_sdk::bindings::host::pipewright::plugin::types::NamedValue]) -> Result<Self> {
         let given = |name: &str| values.iter().find(|value| value.name == name).map(|value| value.value.clone());
-        Ok(Self { settings: S::read(values)?, url: given("connection.url"), username: given("connection.username") })
+        Ok(Self {
+            settings: S::read(values)?,
+            url: given("connection.url"),
+            username: given("connection.username"),
+            branch: given("connection.branch"),
+        })
+    }
+
+    fn check(
+        values: &[pipewright_sdk::NamedValue],
+    ) -> Vec<pipewright_sdk::bindings::checks::exports::pipewright::plugin::checks::Problem> {
+        S::check(values)
     }
 }
 
 impl<S> Connected<S> {
-    fn remote(&self) -> Result<Option<Remote>> {
+    fn remote(&self, words: &'static Words) -> Result<Option<Remote>> {
         let secret = self.username.as_deref().map(|user| (SECRET, user, Authentication::Basic));
-        self.url.as_deref().map(|url| Remote::new(url, secret)).transpose()
+        self.url.as_deref().map(|url| Remote::new(words, url, secret)).transpose()
     }
+}
+
+/// Forms of an output artifact.
+#[derive(Choice, Clone, Copy)]
+#[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "the words of a declaration")]
+pub enum Format {
+    CODE_ZIP,
 }
 
 #[derive(Settings)]
@@ -53,9 +74,10 @@ pub struct OfConnection {
     full_repository_id: String,
     /// The branch.
     branch_name: String,
-    /// `CODE_ZIP`: the files of the commit. There is no other form here.
+    /// `CODE_ZIP`: the files of the commit. There is no other form here: in place of `CODEBUILD_CLONE_REF`, leave the setting out.
     #[setting(default = "CODE_ZIP")]
-    output_artifact_format: String,
+    #[expect(dead_code, reason = "there is no other")]
+    output_artifact_format: Format,
     /// Whether a push to the branch starts the pipeline, where no trigger of the declaration says otherwise.
     #[setting(default = "true")]
     #[expect(dead_code, reason = "the host reads it")]
@@ -67,7 +89,7 @@ pub struct OfConnection {
 pub struct ToldOfConnection {
     /// When its author wrote the commit, like `2026-01-31T09:30:00Z`.
     author_date: Option<String>,
-    /// The branch.
+    /// The branch on which the change was made (S290).
     branch_name: String,
     /// The id of the commit.
     commit_id: String,
@@ -79,20 +101,9 @@ pub struct ToldOfConnection {
     full_repository_name: String,
 }
 
-/// There is no other form of an output artifact here.
-fn check_format(format: &str) -> Result<()> {
-    match format {
-        "CODE_ZIP" => Ok(()),
-        _ => Err(Failure::configuration(format!(
-            "setting `OutputArtifactFormat` is `{format}`, which is not offered here: give `CODE_ZIP`"
-        ))),
-    }
-}
-
 impl Connected<OfConnection> {
     fn reached(&self) -> Result<Remote> {
-        check_format(&self.settings.output_artifact_format)?;
-        self.remote()?.ok_or_else(|| {
+        self.remote(&words::CONNECTION)?.ok_or_else(|| {
             Failure::configuration(format!(
                 "the host says nothing of the connection `{}`: create it with `pipewright connection create`",
                 self.settings.connection_arn
@@ -101,7 +112,7 @@ impl Connected<OfConnection> {
     }
 
     fn wanted(&self) -> Result<Wanted> {
-        Wanted::new(Some(&self.settings.branch_name), None, None)
+        Wanted::branch("BranchName", &self.settings.branch_name)
     }
 }
 
@@ -110,10 +121,10 @@ impl Connected<OfConnection> {
 #[action(provider = "CodeStarSourceConnection", owner = "AWS", outputs = 1, latest = latest_of_connection)]
 pub fn connection(action: &Action, settings: Connected<OfConnection>) -> Result<Fetched<ToldOfConnection>> {
     let Taken { fetched, commit, .. } = fetch_commit(action, settings.wanted()?, settings.reached()?)?;
-    let settings = settings.settings;
+    let Connected { settings, branch, .. } = settings;
     let variables = ToldOfConnection {
         author_date: commit.authored.map(|time| time.to_string()),
-        branch_name: settings.branch_name,
+        branch_name: branch.unwrap_or(settings.branch_name),
         commit_id: fetched.revision.as_ref().map(|revision| revision.id.clone()).unwrap_or_default(),
         commit_message: commit.message,
         connection_arn: settings.connection_arn,
@@ -132,9 +143,10 @@ pub struct OfCodeCommit {
     repository_name: String,
     /// The branch.
     branch_name: String,
-    /// `CODE_ZIP`: the files of the commit. There is no other form here.
+    /// `CODE_ZIP`: the files of the commit. There is no other form here: in place of `CODEBUILD_CLONE_REF`, leave the setting out.
     #[setting(default = "CODE_ZIP")]
-    output_artifact_format: String,
+    #[expect(dead_code, reason = "there is no other")]
+    output_artifact_format: Format,
     /// Whether the host looks for new commits by itself, and starts the pipeline for each.
     #[setting(default = "true")]
     #[expect(dead_code, reason = "the host reads it")]
@@ -146,7 +158,7 @@ pub struct OfCodeCommit {
 pub struct ToldOfCodeCommit {
     /// When its author wrote the commit, like `2026-01-31T09:30:00Z`.
     author_date: Option<String>,
-    /// The branch.
+    /// The branch on which the change was made (S290).
     branch_name: String,
     /// The id of the commit.
     commit_id: String,
@@ -160,8 +172,7 @@ pub struct ToldOfCodeCommit {
 
 impl Connected<OfCodeCommit> {
     fn reached(&self) -> Result<Remote> {
-        check_format(&self.settings.output_artifact_format)?;
-        self.remote()?.ok_or_else(|| {
+        self.remote(&words::CODECOMMIT)?.ok_or_else(|| {
             Failure::configuration(format!(
                 "the host does not say where the repository `{}` is: create a connection by the name `codecommit` with \
                  `pipewright connection create`",
@@ -171,7 +182,7 @@ impl Connected<OfCodeCommit> {
     }
 
     fn wanted(&self) -> Result<Wanted> {
-        Wanted::new(Some(&self.settings.branch_name), None, None)
+        Wanted::branch("BranchName", &self.settings.branch_name)
     }
 }
 
@@ -180,10 +191,10 @@ impl Connected<OfCodeCommit> {
 #[action(provider = "CodeCommit", owner = "AWS", outputs = 1, latest = latest_of_codecommit)]
 pub fn codecommit(action: &Action, settings: Connected<OfCodeCommit>) -> Result<Fetched<ToldOfCodeCommit>> {
     let Taken { fetched, commit, .. } = fetch_commit(action, settings.wanted()?, settings.reached()?)?;
-    let settings = settings.settings;
+    let Connected { settings, branch, .. } = settings;
     let variables = ToldOfCodeCommit {
         author_date: commit.authored.map(|time| time.to_string()),
-        branch_name: settings.branch_name,
+        branch_name: branch.unwrap_or(settings.branch_name),
         commit_id: fetched.revision.as_ref().map(|revision| revision.id.clone()).unwrap_or_default(),
         commit_message: commit.message,
         committer_date: commit.committed.map(|time| time.to_string()),
@@ -218,7 +229,7 @@ pub struct OfGitHub {
 pub struct ToldOfGitHub {
     /// When its author wrote the commit, like `2026-01-31T09:30:00Z`.
     author_date: Option<String>,
-    /// The branch.
+    /// The branch on which the change was made (S290).
     branch_name: String,
     /// The id of the commit.
     commit_id: String,
@@ -240,11 +251,11 @@ impl Connected<OfGitHub> {
 
     fn reached(&self) -> Result<Remote> {
         let token = BASE64_STANDARD.encode(format!("{GITHUB_USER}:{}", self.settings.oauth_token));
-        Remote::with_credential(&self.address(), "OAuthToken", format!("Basic {token}"))
+        Remote::with_credential(&words::GITHUB, &self.address(), format!("Basic {token}"))
     }
 
     fn wanted(&self) -> Result<Wanted> {
-        Wanted::new(Some(&self.settings.branch), None, None)
+        Wanted::branch("Branch", &self.settings.branch)
     }
 }
 
@@ -255,10 +266,10 @@ pub fn github(action: &Action, settings: Connected<OfGitHub>) -> Result<Fetched<
     let Taken { fetched, commit, .. } = fetch_commit(action, settings.wanted()?, settings.reached()?)?;
     let commit_id = fetched.revision.as_ref().map(|revision| revision.id.clone()).unwrap_or_default();
     let address = settings.address();
-    let settings = settings.settings;
+    let Connected { settings, branch, .. } = settings;
     let variables = ToldOfGitHub {
         author_date: commit.authored.map(|time| time.to_string()),
-        branch_name: settings.branch,
+        branch_name: branch.unwrap_or(settings.branch),
         commit_url: format!("{}/commit/{commit_id}", address.strip_suffix(".git").unwrap_or(&address)),
         commit_id,
         commit_message: commit.message,

@@ -19,6 +19,7 @@ mod remote;
 mod server;
 mod tree;
 mod wanted;
+mod words;
 
 use git_objects::Commit;
 use gix_hash::ObjectId;
@@ -78,7 +79,7 @@ struct Told {
 impl Which {
     fn remote(&self) -> Result<Remote> {
         let secret = self.secret.as_deref().map(|secret| (secret, self.username.as_str(), self.authentication));
-        Remote::new(&self.repository_url, secret)
+        Remote::new(&words::GIT, &self.repository_url, secret)
     }
 
     fn wanted(&self) -> Result<Wanted> {

@@ -11,6 +11,7 @@ use pipewright_sdk::{Choice, Failure, Result, secrets};
 use crate::address::{Address, DISCOVERY};
 use crate::packets::Lines;
 use crate::server::Server;
+use crate::words::Words;
 
 const SERVICE: &str = "/git-upload-pack";
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
@@ -39,18 +40,20 @@ pub(crate) struct Remote {
     secret: Option<Secret>,
     /// Protocol 2 is asked for. Not of a server that answered in an older one: some proxies drop the header of some requests.
     asks_for_2: bool,
+    words: &'static Words,
 }
 
 struct Secret {
-    name: String,
+    /// What a text calls it.
+    called: String,
     /// The value of an `Authorization` header, with a stand-in in it.
     credential: String,
 }
 
 impl Remote {
     /// `secret` is the name of a granted one, with the user name for basic authentication, and how to use it.
-    pub(crate) fn new(url: &str, secret: Option<(&str, &str, Authentication)>) -> Result<Self> {
-        let address = Address::parse(url)?;
+    pub(crate) fn new(words: &'static Words, url: &str, secret: Option<(&str, &str, Authentication)>) -> Result<Self> {
+        let address = Address::parse(words.place, url)?;
         let secret = match secret {
             None => None,
             Some((name, user, authentication)) => {
@@ -58,17 +61,22 @@ impl Remote {
                     Authentication::Basic => secrets::basic(user, name)?,
                     Authentication::Bearer => format!("Bearer {}", secrets::stand_in(name)?),
                 };
-                Some(Secret { name: name.to_owned(), credential })
+                let called = words.secret.map_or_else(|| format!("the secret `{name}`"), str::to_owned);
+                Some(Secret { called, credential })
             }
         };
-        Ok(Self { home: address.clone(), address, secret, asks_for_2: true })
+        Ok(Self { home: address.clone(), address, secret, asks_for_2: true, words })
     }
 
-    /// With the value of an `Authorization` header, which the setting of this name gave.
-    pub(crate) fn with_credential(url: &str, setting: &str, credential: String) -> Result<Self> {
-        let address = Address::parse(url)?;
-        let secret = Some(Secret { name: setting.to_owned(), credential });
-        Ok(Self { home: address.clone(), address, secret, asks_for_2: true })
+    /// With the value of an `Authorization` header.
+    pub(crate) fn with_credential(words: &'static Words, url: &str, credential: String) -> Result<Self> {
+        let address = Address::parse(words.place, url)?;
+        let secret = Some(Secret { called: words.secret.unwrap_or("the secret").to_owned(), credential });
+        Ok(Self { home: address.clone(), address, secret, asks_for_2: true, words })
+    }
+
+    pub(crate) fn words(&self) -> &'static Words {
+        self.words
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -88,15 +96,15 @@ impl Remote {
             let location = response.header("location").unwrap_or_default();
             self.address = self.address.redirected(location).ok_or_else(|| {
                 Failure::configuration(format!(
-                    "{} is not a git repository: its server redirects to a page of another kind; correct the setting \
-                     `RepositoryUrl`, or name a secret in the setting `Secret` if it redirects to a sign-in",
-                    self.address
+                    "{} is not a git repository: its server redirects to a page of another kind; {}, or {} if it redirects \
+                     to a sign-in",
+                    self.address, self.words.address, self.words.credential
                 ))
             })?;
         }
         Err(Failure::configuration(format!(
-            "{} redirects more than {REDIRECTS_MAX} times; correct the setting `RepositoryUrl`",
-            self.home
+            "{} redirects more than {REDIRECTS_MAX} times; {}",
+            self.home, self.words.address
         )))
     }
 
@@ -166,30 +174,28 @@ impl Remote {
 
     /// What was asked for, or what its status means.
     fn checked(&self, response: Response, content_type: &str) -> Result<Response> {
-        let address = &self.address;
+        let (address, words) = (&self.address, self.words);
         let failure = match (response.status(), &self.secret) {
             (200, _) if response.header("content-type") == Some(content_type) => return Ok(response),
             (200, _) => Failure::configuration(format!(
-                "{address} does not answer as a git server over smart HTTP; correct the setting `RepositoryUrl`"
+                "{address} does not answer as a git server over smart HTTP; {}",
+                words.address
             )),
-            (401, None) => Failure::permission(format!(
-                "{address} wants a credential; grant a secret to this action, and name it in the setting `Secret` (with the \
-                 setting `Username`, or `Authentication` = `Bearer`, as the server wants it)"
-            )),
+            (401, None) => Failure::permission(format!("{address} wants a credential; {}", words.give)),
             (status @ (401 | 403), Some(secret)) => Failure::permission(format!(
-                "{address} refuses the secret `{}` (status {status}); check its value, the settings `Username` and \
-                 `Authentication`, and that it may read the repository",
-                secret.name
+                "{address} refuses {} (status {status}); check {}, and that it may read the repository",
+                secret.called, words.check
             )),
             (403, None) => Failure::permission(format!(
-                "{address} refuses access (status 403); name a secret in the setting `Secret`, or open the repository for reading"
+                "{address} refuses access (status 403); {}, or open the repository for reading",
+                words.credential
             )),
             (status @ (404 | 410), secret) => Failure::configuration(format!(
-                "there is no repository at {address} (status {status}); correct the setting `RepositoryUrl`{}",
-                if secret.is_some() {
-                    ", or let the secret read the repository"
-                } else {
-                    ", or name a secret in the setting `Secret`: servers also say so of repositories that are not public"
+                "there is no repository at {address} (status {status}); {}, or {}",
+                words.address,
+                match secret {
+                    Some(secret) => format!("let {} read the repository", secret.called),
+                    None => format!("{}: servers also say so of repositories that are not public", words.credential),
                 }
             )),
             (status, _) => Failure::system_unavailable(format!("{address} answered with status {status}")),

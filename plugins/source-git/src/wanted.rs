@@ -26,7 +26,7 @@ impl Wanted {
     pub(crate) fn new(branch: Option<&str>, tag: Option<&str>, commit: Option<&str>) -> Result<Self> {
         match (branch, tag, commit) {
             (None, None, None) => Ok(Self::Head),
-            (Some(branch), None, None) => Ok(Self::Branch(name("BranchName", branch)?)),
+            (Some(branch), None, None) => Self::branch("BranchName", branch),
             (None, Some(tag), None) => Ok(Self::Tag(name("Tag", tag)?)),
             (None, None, Some(commit)) => id(commit).map(Self::Commit).ok_or_else(|| {
                 Failure::configuration(format!(
@@ -35,6 +35,11 @@ impl Wanted {
             }),
             _ => Err(Failure::configuration("give only one of the settings `BranchName`, `Tag` and `CommitId`")),
         }
+    }
+
+    /// The branch that the setting of this name gives.
+    pub(crate) fn branch(setting: &str, branch: &str) -> Result<Self> {
+        name(setting, branch).map(Self::Branch)
     }
 
     fn reference(&self) -> String {
@@ -89,10 +94,11 @@ impl Wanted {
     }
 
     fn missing(&self, server: &Server, remote: &Remote) -> Failure {
+        let branch = remote.words().branch;
         let (kind, setting, prefix, what) = match self {
             Self::Tag(name) => ("tags", "Tag", TAGS, format!("no tag `{name}`")),
-            Self::Branch(name) => ("branches", "BranchName", BRANCHES, format!("no branch `{name}`")),
-            Self::Head | Self::Commit(_) => ("branches", "BranchName", BRANCHES, "no commit on its HEAD".to_owned()),
+            Self::Branch(name) => ("branches", branch, BRANCHES, format!("no branch `{name}`")),
+            Self::Head | Self::Commit(_) => ("branches", branch, BRANCHES, "no commit on its HEAD".to_owned()),
         };
         let there = match server.names(prefix, remote) {
             Ok(Some(names)) => format!("its {kind} are {names}; correct the setting `{setting}`"),
@@ -106,7 +112,7 @@ impl Wanted {
     pub(crate) fn not_a_commit(&self, kind: &str, remote: &Remote) -> Failure {
         let (what, setting) = match self {
             Self::Tag(name) => (format!("the tag `{name}`"), "Tag"),
-            Self::Branch(name) => (format!("the branch `{name}`"), "BranchName"),
+            Self::Branch(name) => (format!("the branch `{name}`"), remote.words().branch),
             Self::Head => ("HEAD".to_owned(), "BranchName"),
             Self::Commit(id) => (format!("the id {id}"), "CommitId"),
         };

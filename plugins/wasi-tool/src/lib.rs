@@ -7,8 +7,10 @@ use pipewright_sdk::prelude::*;
 
 #[derive(Settings)]
 struct Run {
-    /// The component, a program of the target `wasm32-wasip2`: its path in the input artifact, or in the directory.
-    component: String,
+    /// The component, a program of the target `wasm32-wasip2`: its path in the input artifact, or in the directory. This or `Package` is needed.
+    component: Option<String>,
+    /// The package of the tool, which the account has installed, with its version: `team/name@1.0.0`.
+    package: Option<String>,
     /// The input artifact that has the component; needed where there are several.
     component_artifact: Option<String>,
     /// The granted directory that has the component, instead of an artifact; then `Digest` is needed.
@@ -39,12 +41,12 @@ fn test(action: &Action, settings: Run) -> Result<Tested> {
 }
 
 fn run(action: &Action, settings: Run) -> Result<Report> {
-    let component = component(action, &settings)?;
-    let mut tool = tools::Tool::new(&component).network(settings.network);
-    if let Some(digest) = settings.digest {
+    let (name, tool) = tool(action, &settings)?;
+    let mut tool = tool.network(settings.network);
+    if let Some(digest) = &settings.digest {
         tool = tool.digest(digest);
     }
-    for argument in settings.arguments {
+    for argument in &settings.arguments {
         tool = tool.argument(argument);
     }
     for variable in &settings.environment {
@@ -54,15 +56,28 @@ fn run(action: &Action, settings: Run) -> Result<Report> {
         };
         tool = tool.env(name, value);
     }
-    let name = &settings.component;
     match tool.run()? {
         0 => Ok(Report::new(format!("{name} ended with status 0"))),
         status => Err(Failure::job(format!("{name} ended with status {status}; the log has what it said"))),
     }
 }
 
-fn component(action: &Action, settings: &Run) -> Result<PathBuf> {
-    let path = &settings.component;
+/// The tool, and what it is called.
+fn tool<'a>(action: &Action, settings: &'a Run) -> Result<(&'a str, tools::Tool)> {
+    match (&settings.component, &settings.package) {
+        (Some(path), None) => Ok((path, tools::Tool::new(component(action, settings, path)?))),
+        (None, Some(_)) if settings.directory.is_some() || settings.component_artifact.is_some() => {
+            Err(Failure::configuration("there is `Package`: remove `Directory` and `ComponentArtifact`"))
+        }
+        (None, Some(package)) => Ok((package, tools::Tool::of_package(package))),
+        (Some(_), Some(_)) => Err(Failure::configuration("there are `Component` and `Package`: remove one of them")),
+        (None, None) => Err(Failure::configuration(
+            "there is no tool: add `Component`, such as `tools/lint.wasm`, or `Package`, such as `team/name@1.0.0`",
+        )),
+    }
+}
+
+fn component(action: &Action, settings: &Run, path: &str) -> Result<PathBuf> {
     if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
         let mend = "give the path of a file below its artifact or directory, such as `tools/lint.wasm`";
         return Err(Failure::configuration(format!("`{path}` is no path of a component; correct `Component`: {mend}")));
@@ -109,7 +124,8 @@ mod tests {
 
     fn settings(component: &str) -> Run {
         Run {
-            component: component.to_owned(),
+            component: Some(component.to_owned()),
+            package: None,
             component_artifact: None,
             directory: None,
             digest: None,
@@ -138,6 +154,14 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_is_named_by_its_package() {
+        let host = host().tool(0);
+        let named = Run { component: None, package: Some("a/lint@1.0.0".to_owned()), ..settings("") };
+        assert_eq!(run(&host.action(), named).unwrap().summary.unwrap(), "a/lint@1.0.0 ended with status 0");
+        assert_eq!(host.tools()[0].component, "package:a/lint@1.0.0");
+    }
+
+    #[test]
     fn what_is_written_wrongly_is_told_with_its_mend() {
         let host = host();
         let refused = |change: &dyn Fn(&mut Run), wanted: &str| {
@@ -146,7 +170,11 @@ mod tests {
             let failed = run(&host.action(), settings).unwrap_err();
             assert!(failed.message.contains(wanted), "{}", failed.message);
         };
-        refused(&|it| it.component = "../lint.wasm".to_owned(), "`../lint.wasm` is no path of a component");
+        refused(&|it| it.component = Some("../lint.wasm".to_owned()), "`../lint.wasm` is no path of a component");
+        refused(&|it| it.component = None, "there is no tool: add `Component`");
+        refused(&|it| it.package = Some("a/lint@1.0.0".to_owned()), "`Component` and `Package`: remove one");
+        let package = |it: &mut Run| (it.component, it.package) = (None, Some("a/lint@1.0.0".to_owned()));
+        refused(&|it| (package(it), it.directory = Some("tools".to_owned())).0, "remove `Directory`");
         refused(&|it| it.directory = Some("tools".to_owned()), "needs its `Digest`");
         refused(&|it| it.component_artifact = Some("Other".to_owned()), "the input artifacts are `Source`");
         refused(&|it| it.environment = vec!["LEVEL".to_owned()], "`LEVEL` of `Environment` is no variable");

@@ -30,8 +30,8 @@ In CodePipeline's configuration these settings are `Ending` and `AtLeast`. A plu
 
 A plugin offers one kind of actions: `source`, `build`, `test`, `deploy`, `approval`, `invoke` or `rule`; the decorator of this
 name makes an action of a function, and `[tool.pipewright]` of `pyproject.toml` names the world `build-plugin`, or another's.
-What the function returns is in `answer`; what it is given, in `action`. `commands`, `files`, `http`, `log`, `results` and `secrets` are what the
-host offers. `testing` runs actions in tests without a host.
+What the function returns is in `answer`; what it is given, in `action`. `caches`, `commands`, `files`, `http`, `log`, `results`, `secrets` and
+`tools` are what the host offers. `testing` runs actions in tests without a host.
 """
 
 import sys as _sys
@@ -43,7 +43,7 @@ except ModuleNotFoundError:
     # Not in a component, but in a test or an editor.
     _sys.path.append(str(_Path(__file__).parent / "outside"))
 
-from . import commands, files, http, log, results, secrets
+from . import caches, commands, files, http, log, results, secrets, tools
 from .action import Action, ActionType, Context, Resumed, Signal
 from .answer import Decision, Deployed, Fetched, Link, Report, Revision, Target, TestCase, Tested, Verdict, Wait
 from .declare import Ask, Count, approval, ask, build, deploy, invoke, plugin, rule, source, test
@@ -53,6 +53,6 @@ from .settings import setting
 __all__ = [
     "Action", "ActionType", "Ask", "Context", "Count", "Decision", "Deployed", "Failure", "FailureKind", "Fetched", "Link",
     "Report", "Resumed", "Revision", "Signal", "Target", "TestCase", "Tested", "Verdict", "Wait",
-    "approval", "ask", "build", "commands", "deploy", "files", "http", "invoke", "log", "plugin", "results", "rule", "secrets", "setting",
-    "source", "test",
+    "approval", "ask", "build", "caches", "commands", "deploy", "files", "http", "invoke", "log", "plugin", "results", "rule", "secrets",
+    "setting", "source", "test", "tools",
 ]  # fmt: skip

@@ -189,7 +189,7 @@ def _failure(url: str, error: Any) -> Failure:
         case wasi.ErrorCode_HttpRequestDenied():
             text = (
                 f'no grant allows the request to {url}, like `http = ["https://example.com"]`, or a secret in it; '
-                "the log has the line that would"
+                "the log has the line of a grants file that would allow it"
             )
             return Denied(text, "PermissionError")
         case wasi.ErrorCode_DestinationIpProhibited():

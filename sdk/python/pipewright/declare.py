@@ -26,7 +26,7 @@ __all__ = ["Ask", "Count", "approval", "ask", "build", "deploy", "invoke", "plug
 Count = int | tuple[int, int]
 Owner = Literal["Custom", "AWS", "ThirdParty"]
 Capability = Literal[
-    "http", "read-directory", "write-directory", "secret", "reveal-secret", "clock", "randomness", "commands"
+    "http", "read-directory", "write-directory", "secret", "reveal-secret", "clock", "randomness", "commands", "caches"
 ]  # fmt: skip
 Answer = TypeVar("Answer")
 
@@ -39,11 +39,12 @@ CAPABILITIES: dict[str, Callable[..., abi.Capability]] = {
     "clock": abi.Capability_Clock,
     "randomness": abi.Capability_Randomness,
     "commands": abi.Capability_Commands,
+    "caches": abi.Capability_Caches,
 }
 # `JobFailed` is `job-failed` in the WIT.
 WORDS = re.compile(r"(?<!^)([A-Z])")
 # Those that are all or nothing.
-NAMELESS = ("clock", "randomness", "commands")
+NAMELESS = ("clock", "randomness", "commands", "caches")
 # What a function of each category returns when it is done, and the case of the WIT's outcome for it.
 DONE: dict[types.Category, tuple[type[Any], str]] = {
     types.Category.SOURCE: (Fetched, "FetchOutcome_Done"),
@@ -185,7 +186,7 @@ def ask(capability: Capability, name: str | None = None, *, reason: str) -> Ask:
 
     `http` (a host, as `name`, `name:port`, or `*` where the action's settings say which), `read-directory`,
     `write-directory`, `secret` and `reveal-secret` (each with its name, or the name of the setting that names it);
-    `clock`, `randomness` and `commands` have no name.
+    `clock`, `randomness`, `commands` and `caches` have no name.
     """
     if capability not in CAPABILITIES:
         raise ValueError(f"there is no capability `{capability}`; there are {', '.join(CAPABILITIES)}")

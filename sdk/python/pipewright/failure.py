@@ -3,7 +3,7 @@
 from typing import Literal, Self, get_args
 
 from componentize_py_types import Err
-from wit_world.imports import artifacts, commands, results, secrets
+from wit_world.imports import artifacts, caches, commands, results, secrets, tools
 
 __all__ = ["Failure", "FailureKind"]
 
@@ -66,22 +66,31 @@ class Failure(Exception):
 
 
 class from_host:
-    """Makes a `Failure` of what the host answers to calls about files, programs, results or secrets."""
+    """Makes a `Failure` of what the host answers to calls about files, caches, programs, results, secrets or tools."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
         match error.value if isinstance(error, Err) else None:
-            case artifacts.Error_Denied(text) | commands.Error_Denied(text) | secrets.Error_Denied(text):
+            case (
+                artifacts.Error_Denied(text)
+                | caches.Error_Denied(text)
+                | commands.Error_Denied(text)
+                | secrets.Error_Denied(text)
+                | tools.Error_Denied(text)
+            ):
                 raise Failure.permission(text) from None
-            case commands.Error_Invalid(text):
+            case caches.Error_Invalid(text) | commands.Error_Invalid(text) | tools.Error_Invalid(text):
                 raise Failure.configuration(text) from None
+            case tools.Error_Crashed(text):
+                raise Failure(f"the tool crashed: {text}") from None
             case (
                 artifacts.Error_NotFound(text)
                 | artifacts.Error_Quota(text)
                 | artifacts.Error_Invalid(text)
                 | artifacts.Error_Io(text)
+                | caches.Error_Io(text)
                 | results.Error_Invalid(text)
                 | results.Error_Quota(text)
             ):

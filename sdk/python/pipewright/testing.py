@@ -30,13 +30,14 @@ from unittest import mock
 from wit_world import state
 from wit_world.imports import commands as programs
 from wit_world.imports import pipewright_plugin_types as types
+from wit_world.imports import tools as components
 
 from .action import Action, Signal
 from .answer import Link, Revision, Target, TestCase, Wait
 from .declare import Definition, done, found
 from .failure import Failure
 
-__all__ = ["Files", "Host", "Job", "Ran"]
+__all__ = ["Files", "Host", "Job", "Ran", "Tool"]
 
 #: What is in a folder: the contents of files by path, or a folder of this machine that is copied.
 Files = Mapping[str, str | bytes] | Path
@@ -68,6 +69,18 @@ class Job:
 
 
 @dataclass
+class Tool:
+    """A tool that an action ran."""
+
+    #: As a plugin sees it, like `/inputs/Source/lint.wasm`.
+    component: str
+    digest: str | None
+    arguments: list[str]
+    environment: dict[str, str]
+    network: bool
+
+
+@dataclass
 class Ran:
     """What came of a call."""
 
@@ -95,6 +108,10 @@ class Ran:
     results: dict[str, Any] = field(default_factory=dict)
     #: The program that the action started, which does not run: `Host.ended` says how it ends.
     job: Job | None = None
+    #: The tools that the action ran, which do not run: `Host(tools=…)` says how they end.
+    tools: list[Tool] = field(default_factory=list)
+    #: What is to be kept if the action succeeds: directories below the scratch, by key.
+    saved_caches: dict[str, str] = field(default_factory=dict)
     #: What no grant allowed.
     denials: list[str] = field(default_factory=list)
     #: The requests that were sent, each with its `request` (method and URL), `headers` and `body`.
@@ -117,7 +134,8 @@ class Host:
 
     `http` are the answers to requests, in the words of `[[http]]` of a case, each given once:
     `{"request": "GET https://example.com/", "status": 200, "json": {...}}`; a request that has none is denied. `secrets` are
-    the values of secrets by name, and `directories` what is in granted folders. `time` is the time of day in milliseconds
+    the values of secrets by name, and `directories` what is in granted folders. `caches` is what earlier executions kept, by key, the
+    last one used last; without it caches are not granted. `tools` are the statuses that tools end with, each once. `time` is the time of day in milliseconds
     since 1970-01-01 UTC, which `time.time` and `time.time_ns` tell while an action runs; `wake` moves it to the time that was waited
     for. `names` say who is called, in the words of `[names]` of a case: `{"stage": "Deploy"}`.
 
@@ -130,6 +148,8 @@ class Host:
         http: Iterable[Mapping[str, Any]] = (),
         secrets: Mapping[str, str] | None = None,
         directories: Mapping[str, Files] | None = None,
+        caches: Mapping[str, Files] | None = None,
+        tools: Iterable[int] = (),
         time: int = TIME_DEFAULT,
         names: Mapping[str, str] | None = None,
     ) -> None:
@@ -141,6 +161,8 @@ class Host:
         self._names = dict(names or {})
         _known(self._names, NAMES, "`names`")
         self._secrets = dict(secrets or {})
+        self._caches = None if caches is None else {key: _contents(files) for key, files in caches.items()}
+        self._tool_ends = [*tools]
         self._folder = tempfile.TemporaryDirectory(prefix="pipewright-")
         self._calls = 0
         self._last: _Call | None = None
@@ -240,7 +262,15 @@ class Host:
         _write(root / "scratch", left or {})
         (self._root / "directories").mkdir(exist_ok=True)
         (root / "directories").symlink_to(self._root / "directories")
-        held = state.State(root, self._secrets, self._http, ended=ended, declared_secrets={**call.declared_secrets})
+        held = state.State(
+            root,
+            self._secrets,
+            self._http,
+            ended=ended,
+            declared_secrets={**call.declared_secrets},
+            caches=self._caches,
+            tool_ends=self._tool_ends,
+        )
         definition, request = call.definition, call.request
         chosen = definition.latest if function == "latest" else definition.function
         if chosen is None:
@@ -266,6 +296,7 @@ class Host:
         ran.outputs = {output.name: root / "outputs" / output.name for output in request.outputs}
         ran.log, ran.denials, ran.requests, ran._kept = held.log, held.denials, held.requests, self._folder
         ran.results, ran.job = held.results, held.job and _job(held.job, held.secret_files)
+        ran.tools, ran.saved_caches = [_tool(tool, root) for tool in held.tools], held.saved_caches
         return ran
 
 
@@ -275,6 +306,12 @@ def _job(job: programs.Job, secret_files: list[types.NamedValue]) -> Job:
     )
     more = (job.network, job.image, job.wall_seconds)
     return Job(job.arguments, job.directory, environment, secrets, in_files, *more)
+
+
+def _tool(tool: components.Tool, root: Path) -> Tool:
+    environment = {one.name: one.value for one in tool.environment}
+    component = tool.component.removeprefix(str(root))
+    return Tool(component, tool.digest, tool.arguments, environment, tool.network)
 
 
 def _ran(answer: Any) -> Ran:
@@ -303,6 +340,12 @@ def _known(given: Iterable[str], known: Iterable[str], what: str) -> None:
     for name in given:
         if name not in known:
             raise TypeError(f"{what}: there is no `{name}`; there {'are ' + ', '.join(known) if known else 'is none'}")
+
+
+def _contents(files: Files) -> dict[str, bytes]:
+    if isinstance(files, Path):
+        return {str(path.relative_to(files)): path.read_bytes() for path in sorted(files.rglob("*")) if path.is_file()}
+    return {path: content.encode() if isinstance(content, str) else content for path, content in files.items()}
 
 
 def _fill(folder: Path, files: Files) -> None:

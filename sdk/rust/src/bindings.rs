@@ -61,4 +61,6 @@ offered! {
         "package pipewright:guest; world invoke { export pipewright:plugin/invoke@0.1.0; }"
     rule "pipewright:guest/rule"
         "package pipewright:guest; world rule { export pipewright:plugin/rule@0.1.0; }"
+    checks "pipewright:guest/checks"
+        "package pipewright:guest; world checks { export pipewright:plugin/checks@0.1.0; }"
 }

@@ -3,8 +3,9 @@
 //! Everything here but the macro is for generated code.
 
 use crate::answer::{Answer, Outcome, OutcomeOf};
+use crate::bindings::checks::exports::pipewright::plugin::checks::Problem;
 use crate::bindings::description::exports::pipewright::plugin::plugin::{ActionType, Count};
-use crate::bindings::host::pipewright::plugin::types::{Category, Owner, Request, TypeId};
+use crate::bindings::host::pipewright::plugin::types::{Category, NamedValue, Owner, Request, TypeId};
 use crate::{Action, Failure, Result, Settings};
 
 /// What `#[action]` says of a function.
@@ -52,6 +53,10 @@ where
     let action = Action::new(request, revision);
     let settings = S::read(action.settings())?;
     Ok(O::of(function(&action, settings)?.step()))
+}
+
+pub fn check<S: Settings, A>(_: fn(&Action, S) -> Result<A>, settings: &[NamedValue]) -> Vec<Problem> {
+    S::check(settings)
 }
 
 /// Whether a request is for this definition. The category is told by the interface that was called.
@@ -169,6 +174,33 @@ macro_rules! export_run {
 
 #[doc(hidden)]
 #[macro_export]
+macro_rules! export_checks {
+    ($(($category:ident $function:ident))*) => {
+        const _: () = {
+            use $crate::bindings::checks::exports::pipewright::plugin::checks as abi;
+            use $crate::export::{Defined, category, check, serves};
+
+            struct Checks;
+
+            impl abi::Guest for Checks {
+                fn check(id: abi::TypeId, settings: ::std::vec::Vec<abi::NamedValue>) -> ::std::vec::Vec<abi::Problem> {
+                    $(if id.category == category::$category && serves(&<$function as Defined>::DEFINITION, &id) {
+                        return check($function, &settings);
+                    })*
+                    ::std::vec::Vec::new()
+                }
+            }
+            // In use also where it is not exported: a native linker does not take the names of a component's exports.
+            const _: fn(abi::TypeId, ::std::vec::Vec<abi::NamedValue>) -> ::std::vec::Vec<abi::Problem> =
+                <Checks as abi::Guest>::check;
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::checks::export!(Checks with_types_in $crate::bindings::checks);
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
 macro_rules! export_source {
     ($($function:ident)*) => {
         const _: () = {
@@ -209,4 +241,19 @@ macro_rules! export_source {
 )]
 pub trait Latest {
     fn latest(request: Request) -> Result<crate::bindings::source::exports::pipewright::plugin::source::LatestOutcome>;
+}
+
+/// The categories as `plugin!` names them.
+#[allow(non_upper_case_globals, reason = "the macro's own words")]
+pub mod category {
+    use super::Category;
+
+    pub const source: Category = Category::Source;
+    pub const build: Category = Category::Build;
+    pub const test: Category = Category::Test;
+    pub const deploy: Category = Category::Deploy;
+    pub const approval: Category = Category::Approval;
+    pub const invoke: Category = Category::Invoke;
+    pub const compute: Category = Category::Compute;
+    pub const rule: Category = Category::Rule;
 }

@@ -3,6 +3,7 @@
 //! The derives of the same names implement these traits; what they say of a plugin and what they read comes from the same
 //! struct, so the two cannot differ.
 
+use crate::bindings::checks::exports::pipewright::plugin::checks::Problem;
 use crate::bindings::description::exports::pipewright::plugin::plugin::{Setting, SettingKind, Variable};
 use crate::bindings::host::pipewright::plugin::types::NamedValue;
 use crate::{Failure, Result};
@@ -17,6 +18,11 @@ pub trait Settings: Sized {
     fn describe() -> Vec<Setting>;
     #[doc(hidden)]
     fn read(values: &[NamedValue]) -> Result<Self>;
+    /// What is wrong with those values that are there.
+    #[doc(hidden)]
+    fn check(_values: &[NamedValue]) -> Vec<Problem> {
+        Vec::new()
+    }
 }
 
 impl Settings for () {
@@ -29,24 +35,40 @@ impl Settings for () {
     }
 }
 
-/// A type that a setting may have: text, `bool`, a number, a choice, a list, or an `Option` of these.
+/// A type that a setting may have: text, `bool`, a number, a choice, a list, an `Option` of these, or a type of the plugin's own, by
+/// which a wrong value is refused when a pipeline is made, and not only when the action runs:
+///
+/// ```
+/// use pipewright_sdk::SettingValue;
+///
+/// struct Percent(u8);
+///
+/// impl SettingValue for Percent {
+///     fn parse(text: &str) -> Result<Self, String> {
+///         let percent = text.parse().ok().filter(|percent| *percent <= 100);
+///         percent.map(Percent).ok_or_else(|| "a whole number from 0 to 100".to_owned())
+///     }
+/// }
+/// # assert!(Percent::parse("101").is_err() && Percent::parse("7").unwrap().0 == 7);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a setting cannot be a `{Self}`",
     note = "a setting is a String, a bool, a number (u8 to u64, i8 to i64, f64), a Vec<String>, an enum with \
-            `#[derive(Choice)]`, or an Option of one of these"
+            `#[derive(Choice)]`, a type with an `impl SettingValue`, or an Option of one of these"
 )]
 pub trait SettingValue: Sized {
+    /// What the host takes it for: a text, unless it is said otherwise.
     #[doc(hidden)]
-    const KIND: SettingKind;
+    const KIND: SettingKind = SettingKind::Text;
     /// Whether a setting of this type must be given.
     const REQUIRED: bool = true;
     /// If not empty, the only values allowed.
     const CHOICES: &'static [&'static str] = &[];
 
-    /// Reads the value.
+    /// Reads the value, by its text alone.
     ///
     /// # Errors
-    /// What the value has to be, to follow "must be".
+    /// What the value has to be, to follow "must be"; the text itself is told besides, unless the setting is secret.
     fn parse(text: &str) -> Result<Self, String>;
 
     /// The value of a setting that is not there and has no default.
@@ -56,8 +78,6 @@ pub trait SettingValue: Sized {
 }
 
 impl SettingValue for String {
-    const KIND: SettingKind = SettingKind::Text;
-
     fn parse(text: &str) -> Result<Self, String> {
         Ok(text.to_owned())
     }
@@ -139,11 +159,22 @@ pub fn read<T: SettingValue>(values: &[NamedValue], name: &str, default: Option<
         });
     };
     T::parse(text).map_err(|must_be| {
-        let value = if secret { "another value".to_owned() } else { format!("`{text}`") };
-        Failure::configuration(format!(
-            "setting `{name}` must be {must_be}, and is {value}; correct it in the action's configuration"
-        ))
+        let wrong = wrong(&must_be, if secret { None } else { Some(text) });
+        Failure::configuration(format!("setting `{name}` {wrong}; correct it in the action's configuration"))
     })
+}
+
+fn wrong(must_be: &str, text: Option<&str>) -> String {
+    let text = text.map_or_else(|| "another value".to_owned(), |text| format!("`{text}`"));
+    format!("must be {must_be}, and is {text}")
+}
+
+/// What is wrong with one setting, if it is there; for the derive.
+#[doc(hidden)]
+pub fn check<T: SettingValue>(values: &[NamedValue], name: &str) -> Option<Problem> {
+    let text = &values.iter().find(|value| value.name == name)?.value;
+    let must_be = T::parse(text).err()?;
+    Some(Problem { setting: name.to_owned(), message: wrong(&must_be, Some(text)) })
 }
 
 /// Tells all that is wrong at once, for each costs its reader an execution; for the derive.

@@ -21,6 +21,7 @@
 //! assert_eq!(host.tools()[0].arguments[0], "--strict");
 //! ```
 
+use std::fmt::Display;
 use std::path::Path;
 
 use crate::Result;
@@ -35,13 +36,16 @@ pub struct Tool(Abi);
 impl Tool {
     /// The file of the component: in an input artifact, in a granted directory, or one that the plugin wrote.
     pub fn new(component: impl AsRef<Path>) -> Self {
-        Self(Abi {
-            component: component.as_ref().to_string_lossy().into_owned(),
-            digest: None,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            network: false,
-        })
+        Self::named(component.as_ref().to_string_lossy().into_owned())
+    }
+
+    /// One that the account has installed, by the name and the version of its package: `team/name@1.0.0`.
+    pub fn of_package(package: impl Display) -> Self {
+        Self::named(format!("package:{package}"))
+    }
+
+    fn named(component: String) -> Self {
+        Self(Abi { component, digest: None, arguments: Vec::new(), environment: Vec::new(), network: false })
     }
 
     /// The SHA-256 that the component must have, in hexadecimal. Without it, whatever the file is runs.
@@ -71,8 +75,8 @@ impl Tool {
     /// Runs it to its end, and gives the status that it ended with. What it writes goes into the action's log.
     ///
     /// # Errors
-    /// Permission, where its directory is not granted; configuration, where it is no tool, or another one than the digest
-    /// says; job, where it crashed.
+    /// Permission, where its directory is not granted; configuration, where it is no tool, is not installed, or is another one than the
+    /// digest says; job, where it crashed.
     pub fn run(self) -> Result<i32> {
         Ok(host::run(&self.0)?)
     }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Failure, Wait, commands, definePlugin, files, http, log, results, secrets } from '../pipewright/javascript/pipewright.js';
+import { Failure, Wait, caches, commands, definePlugin, files, http, log, results, secrets, tools } from '../pipewright/javascript/pipewright.js';
 import { run } from '../pipewright/javascript/testing.mjs';
 
 const cycle = {};
@@ -68,6 +68,16 @@ const CALLS = [
   [() => commands.start(['make'], { enviroment: {} }), '`commands.start.options` has no `enviroment`; it has directory, '],
   [() => commands.start(['make'], { network: 'yes' }), '`commands.start.options.network` must be `true` or `false`'],
   [() => commands.start(['make'], { wallSeconds: 1.5 }), '`commands.start.options.wallSeconds` must be a whole number from 1'],
+  [() => caches.restore(1, 'a'), '`caches.restore.key` must be a text, and is 1'],
+  [() => caches.restore('a'), '`caches.restore.directory` must be a text, and is undefined'],
+  [() => caches.restore('a', 'b', { fallbackKeys: 'c' }), '`caches.restore.options.fallbackKeys` must be a list, and is "c"'],
+  [() => caches.restore('a', 'b', { fallback: [] }), '`caches.restore.options` has no `fallback`; it has fallbackKeys'],
+  [() => caches.save('a', 1), '`caches.save.directory` must be a text'],
+  [() => tools.run(1), '`tools.run.component` must be a text, and is 1'],
+  [() => tools.run('a', 'b'), '`tools.run.words` must be a list, and is "b"'],
+  [() => tools.run('a', [], { digest: 1 }), '`tools.run.options.digest` must be a text'],
+  [() => tools.run('a', [], { environment: { A: 1 } }), '`tools.run.options.environment.A` must be a text'],
+  [() => tools.run('a', [], { network: 1 }), '`tools.run.options.network` must be `true` or `false`'],
   [(action) => action.directory(1), '`action.directory.name` must be a text'],
 ];
 
@@ -158,6 +168,40 @@ test('reports have the limits of the host', async () => {
     for (let count = 0; count < 101; count += 1) results.tests('unit', []);
   });
   assert.equal(failure.message, 'a call keeps 100 reports: put several into one');
+});
+
+test('caches are those of the test', async () => {
+  const index = ({ input, output, scratch }) => {
+    const key = files.digest(`${input}/words.txt`);
+    if (!caches.restore(key, 'index', { fallbackKeys: ['part-'] })) {
+      files.write(`${scratch}/index/words`, 'made');
+      caches.save(key, 'index');
+    }
+    files.copy(`${scratch}/index`, output);
+    return {};
+  };
+  const given = { inputs: { Source: { 'words.txt': 'a b' } }, outputs: ['Index'] };
+  const first = await called('build', index, { ...given, caches: {} });
+  const [[key, directory]] = Object.entries(first.savedCaches);
+  assert.deepEqual([directory, first.outputs.Index], ['index', { words: 'made' }]);
+  for (const kept of [key, 'part-1']) {
+    const second = await called('build', index, { ...given, caches: { 'part-0': { words: 'old' }, [kept]: { words: 'kept' } } });
+    assert.deepEqual([second.outputs.Index, second.savedCaches], [{ words: 'kept' }, {}]);
+  }
+  const denied = await called('build', index, given);
+  assert.equal(denied.failure.kind, 'PermissionError');
+  const none = await called('build', () => caches.save('a', 'nowhere'), { caches: {} });
+  assert.equal(none.failure.kind, 'ConfigurationError');
+});
+
+test('tools end as the test says', async () => {
+  const lint = ({ input }) => ({ summary: `status ${tools.run(`${input}/lint.wasm`, ['--strict'], { environment: { LEVEL: 'high' } })}` });
+  const inputs = { Source: {} };
+  const ran = await called('build', lint, { inputs, tools: [3] });
+  assert.equal(ran.summary, 'status 3');
+  const tool = { component: '/inputs/Source/lint.wasm', digest: undefined, arguments: ['--strict'], environment: { LEVEL: 'high' }, network: false };
+  assert.deepEqual(ran.tools, [tool]);
+  await assert.rejects(called('build', lint, { inputs }), /for which the test has no end/);
 });
 
 test('all wrong settings are told', async () => {

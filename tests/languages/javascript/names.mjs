@@ -9,7 +9,7 @@ const text = readFileSync('pipewright/javascript/pipewright.d.ts', 'utf8');
 const names = (text, pattern) => [...new Set([...text.matchAll(pattern)].map(([, name]) => name))].sort();
 const declared = names(text, /^export (?:function|class|namespace) (\w+)/gm);
 assert.deepEqual(declared, Object.keys(layer).sort());
-for (const space of ['commands', 'files', 'http', 'log', 'results', 'secrets']) {
+for (const space of ['caches', 'commands', 'files', 'http', 'log', 'results', 'secrets', 'tools']) {
   const [, body] = new RegExp(`^export namespace ${space} \\{\n(.*?)^\\}`, 'ms').exec(text);
   assert.deepEqual(names(body, /^ {2}function (\w+)/gm), Object.keys(layer[space]).sort(), space);
 }

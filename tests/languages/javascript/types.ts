@@ -1,6 +1,6 @@
 /** What the types promise, for the compiler alone: nothing of it runs. */
 
-import { type Settings, Wait, ask, defineAction, definePlugin, files, http } from '../pipewright/javascript/pipewright.js';
+import { type Settings, Wait, ask, caches, defineAction, definePlugin, files, http, tools } from '../pipewright/javascript/pipewright.js';
 
 type Same<One, Other> = (<T>() => T extends One ? 1 : 2) extends <T>() => T extends Other ? 1 : 2 ? true : false;
 const same = <One, Other>(_: Same<One, Other>) => {};
@@ -29,6 +29,13 @@ const typed = defineAction({
     settings.other;
     // @ts-expect-error: it may be left out.
     settings.atLeast.toFixed();
+    same<ReturnType<typeof caches.restore>, caches.Found | undefined>(true);
+    if (!caches.restore('a', 'b', { fallbackKeys: ['c'] })) caches.save('a', 'b');
+    // @ts-expect-error: the directory is needed.
+    caches.save('a');
+    const status: number = tools.run('/scratch/a.wasm', ['b'], { digest: 'c', environment: { D: 'e' }, network: caches.isGranted() });
+    // @ts-expect-error: there is no such option.
+    tools.run('/scratch/a.wasm', [], { grant: status });
     if (action.attempt > 1) return new Wait({ seconds: 1 });
     const sent: http.Response = await http.send('https://example.com/', { timeouts: { connect: 1 } });
     return { summary: sent.text(), variables: { Count: files.list(action.input).length } };
@@ -51,7 +58,7 @@ defineAction({ run: () => ({}) });
 const base = { name: 'a/b', version: '1.0.0' };
 export const { plugin, build, rule, test, source } = definePlugin({
   ...base,
-  asks: [ask('http', { name: '*', reason: 'to ask' }), ask('clock', { reason: 'to measure' })],
+  asks: [ask('http', { name: '*', reason: 'to ask' }), ask('clock', { reason: 'to measure' }), ask('caches', { reason: 'to keep' })],
   build: [typed],
   rule: [judged],
   test: [checked],

@@ -1,6 +1,9 @@
 //! Whose cache is found, which one goes, and what of a cache that was made by others is not taken.
 
 use std::os::unix::fs::symlink;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use super::*;
 
@@ -15,7 +18,7 @@ fn world(limits: CacheLimits) -> World {
 }
 
 fn space(account: u64, name: &str) -> Space {
-    Space { account, name: name.to_owned() }
+    Space { account, name: name.to_owned(), shown: format!("the {name}") }
 }
 
 impl World {
@@ -158,4 +161,76 @@ fn a_half_written_entry_is_none() {
     assert_eq!(world.found(&own, "k", &[]).as_deref(), Some("k=new"));
     fs::write(&place, "").unwrap();
     assert_eq!(world.found(&own, "k", &["k"]), None);
+}
+
+/// As the command line does beside a host that has the folder: what is removed is found no more, and its files go when the host
+/// collects; what a call has stays whole.
+#[test]
+fn what_is_kept_is_listed_and_removed_beside_the_host() {
+    let world = world(CacheLimits::default());
+    let folder = world.folder.path().join("caches");
+    let [own, foreign] = [space(1, "project/a"), space(2, "project/a")];
+    assert_eq!(list(&folder.join("nowhere")).unwrap(), []);
+    for (space, key, second) in [(&own, "k", 10), (&own, "l", 30), (&foreign, "k", 20)] {
+        world.keep(space, key, &format!("{} {key}", space.account));
+        world.used(space, key, second);
+    }
+    let told = |kept: Vec<KeptCache>| -> Vec<String> {
+        let told = |it: KeptCache| format!("{} {} {} {} {}", it.account, it.of, it.key, it.bytes, it.used_ms);
+        kept.into_iter().map(told).collect()
+    };
+    let all = ["1 the project/a l 11 30000", "2 the project/a k 11 20000", "1 the project/a k 11 10000"];
+    assert_eq!(told(list(&folder).unwrap()), all);
+    // What an earlier version wrote says no more than it did.
+    let place = world.caches.place(&own, "l");
+    let entry = fs::read_to_string(&place).unwrap();
+    fs::write(&place, entry.replace(r#","shown":"the project/a""#, "")).unwrap();
+    world.used(&own, "l", 30);
+    assert_eq!(told(list(&folder).unwrap())[0], "1  l 11 30000");
+
+    let held = world.caches.find(&own, "k", &[]).unwrap().unwrap();
+    world.used(&own, "k", 10);
+    let removed = remove(&folder, |cache| cache.account == 1 && cache.of == "the project/a").unwrap();
+    assert_eq!(told(removed), ["1 the project/a k 11 10000"]);
+    assert_eq!(world.found(&own, "k", &["k"]), None);
+    world.keep(&own, "m", "1 m");
+    assert_eq!((text(&held).as_str(), world.blobs()), ("1 k", 5));
+    drop(held);
+    remove(&folder, |cache| cache.key == "m").unwrap();
+    world.keep(&own, "n", "1 n");
+    assert_eq!(world.blobs(), 4);
+    remove(&folder, |_| true).unwrap();
+    world.caches.collect().unwrap();
+    assert_eq!((list(&folder).unwrap(), world.blobs()), (Vec::new(), 0));
+}
+
+/// What one account keeps takes as long as it is large, and so does collecting.
+#[test]
+fn who_finds_waits_for_nobody_and_who_keeps_for_no_other() {
+    let world = world(CacheLimits::default());
+    let (own, other) = (space(1, "a"), space(2, "a"));
+    world.keep(&own, "k", "old");
+    thread::scope(|scope| {
+        let (told, hears) = mpsc::channel();
+        let (world, own, other) = (&world, &own, &other);
+        let collecting = world.caches.storing.write().unwrap();
+        let tell = told.clone();
+        scope.spawn(move || tell.send(world.found(own, "k", &["x"])));
+        let found = hears.recv_timeout(Duration::from_secs(30));
+        drop(collecting);
+        assert_eq!(found.ok().flatten().as_deref(), Some("k=old"));
+        let keeping = world.caches.storing.read().unwrap();
+        scope.spawn(move || {
+            world.keep(other, "k", "theirs");
+            world.keep(other, "k", "newer");
+            told.send(world.found(other, "k", &[]))
+        });
+        let found = hears.recv_timeout(Duration::from_secs(30));
+        drop(keeping);
+        assert_eq!(found.ok().flatten().as_deref(), Some("k=newer"));
+    });
+    assert_eq!(world.blobs(), 4);
+    // What was left is collected by the next one.
+    world.keep(&own, "l", "old");
+    assert_eq!(world.blobs(), 3);
 }

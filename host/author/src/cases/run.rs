@@ -14,7 +14,7 @@ use pipewright_sandbox::files::{Input, SCRATCH};
 use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::{Fakes, Outside, Replay};
-use pipewright_sandbox::{Call, CallFailure, Plugin, Sandbox};
+use pipewright_sandbox::{Call, CallFailure, FindTool, Plugin, Sandbox};
 use tempfile::TempDir;
 
 use super::check::{Check, Difference};
@@ -87,6 +87,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
             tenant: 0,
             entry: entry(case),
             request: given.request(case, resumed),
+            granted_as: None,
             grants: grants.clone(),
             time: Some(given.time),
             inputs: stage.inputs(case, &given.inputs).map_err(invalid)?,
@@ -94,6 +95,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
             secret_environment: named(&case.file.secret_environment),
             ended,
             caches: CachesAt::Given(stage.caches(case, &answers, number).map_err(invalid)?),
+            tools: stage.tools(&answers, number).map_err(invalid)?,
             limits: limits(&case.file.limits),
             sink: log.clone(),
             outside: answers.outside(number).map_err(|problem| invalid(anyhow::anyhow!(problem)))?,
@@ -353,6 +355,12 @@ impl Stage {
             Ok((key.clone(), Input { name: key.clone(), tree: Arc::new(tree), blobs: self.blobs.clone() }))
         };
         case.file.caches.iter().map(cache).collect()
+    }
+
+    fn tools(&self, answers: &Answers, number: usize) -> anyhow::Result<FindTool> {
+        let Answers::Recorded(bundle) = answers else { return Ok(None) };
+        let call = bundle.recording.calls.get(number);
+        Ok(call.map(|call| bundle.tools(call, &self.blobs)).transpose()?.flatten())
     }
 
     /// None if the plugin did not do what the case's answers are for.

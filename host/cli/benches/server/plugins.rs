@@ -128,6 +128,7 @@ impl Caller {
             trigger: Trigger::default(),
             variables: Default::default(),
             source_revisions: Vec::new(),
+            branch: None,
             pins: Runner(Arc::clone(&host.actions)).pins(ACCOUNT, &declaration),
         };
         let action = RunAction {

@@ -1,9 +1,10 @@
 //! `pipewright plugin add`: installs a package that a person consented to. Must not know how one is judged (`packages`).
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
-use super::package::{self, DataArguments, RegistryArguments};
+use super::package::{self, DataArguments, RegistryArguments, ToolArguments};
 use crate::out::say;
 use pipewright_packages::{Candidate, Installed, Origin};
 
@@ -12,6 +13,8 @@ pub struct Arguments {
     /// A package in a registry (registry.example/team/name:1.0.0), or a component's file
     #[arg(value_name = "REF|FILE.wasm")]
     package: String,
+    #[command(flatten)]
+    tool: ToolArguments,
     /// Consent to what it asks for
     #[arg(long)]
     yes: bool,
@@ -25,7 +28,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let data = arguments.data.open()?;
     let sandbox = package::sandbox(&data)?;
     let mut installed = arguments.data.installed()?;
-    let origin = arguments.registry.find(&sandbox, &arguments.package, &installed.policy()?).await?;
+    let (package, policy) = (&arguments.package, installed.policy()?);
+    let origin = match arguments.tool.is_given() {
+        true if package::is_file(package) => {
+            policy.check_files(package)?;
+            Origin::of_file(&arguments.tool.package(&sandbox, Path::new(package)).await?.0)?
+        }
+        true => return Err(Ended::Usage(format!("{package} says itself what it is: leave --tool out"))),
+        false => arguments.registry.find(&sandbox, package, &policy).await?,
+    };
     let added = add(&mut installed, &arguments.data, &sandbox, origin, arguments.yes).await?;
     Ok(ExitCode::from(if added { exit::SUCCEEDED } else { exit::FAILED }))
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
+use pipewright_sandbox::binary::Interfaces;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 use super::super::exit::Ended;
@@ -15,6 +16,7 @@ use pipewright_packages::plugins::{self, PluginError};
 use pipewright_packages::{Asking, Candidate, Facts, Installed, Options, Origin, Package, Policy, Reference, Registry};
 use pipewright_runner::host;
 use pipewright_server::config;
+use semver::Version;
 
 #[derive(clap::Args)]
 pub(super) struct DataArguments {
@@ -149,6 +151,37 @@ impl RegistryArguments {
     }
 }
 
+#[derive(clap::Args)]
+pub(super) struct ToolArguments {
+    /// The file is a command-line tool, and no plugin: what its package is called
+    #[arg(long, value_name = "TEAM/NAME@VERSION")]
+    tool: Option<String>,
+}
+
+impl ToolArguments {
+    /// The package of a component's file, with its version: of the tool, if it is one, and else of the plugin.
+    pub(super) async fn package(&self, sandbox: &Sandbox, path: &Path) -> Result<(Package, Version), Ended> {
+        let Some(tool) = &self.tool else {
+            let (plugin, bytes) = component(sandbox, path).await?;
+            return Ok((Package::new(&plugin, bytes)?, plugin.description().version.parse().map_err(Ended::usage)?));
+        };
+        let named = tool.split_once('@').and_then(|(name, version)| Some((name, version.parse::<Version>().ok()?)));
+        let (name, version) =
+            named.ok_or_else(|| Ended::Usage(format!("--tool {tool}: write it as team/name@1.0.0")))?;
+        let bytes = plugins::read(path).map_err(Ended::usage)?;
+        let package = Package::of_tool(name, &version, bytes)?;
+        sandbox
+            .check_tool(package.component.as_slice().into())
+            .await
+            .map_err(|error| Ended::Usage(format!("{}: {error}", path.display())))?;
+        Ok((package, version))
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        self.tool.is_some()
+    }
+}
+
 /// A component's file, loaded.
 pub(super) async fn component(sandbox: &Sandbox, path: &Path) -> Result<(Plugin, Vec<u8>), Ended> {
     if path.is_dir() {
@@ -159,6 +192,12 @@ pub(super) async fn component(sandbox: &Sandbox, path: &Path) -> Result<(Plugin,
     }
     let found = super::component::find(path).await?;
     let bytes = found.bytes.clone();
+    if Interfaces::of(&bytes).is_ok_and(|interfaces| interfaces.is_tool()) {
+        let path = path.display();
+        return Err(Ended::Usage(format!(
+            "{path} is a command-line tool, and no plugin: `plugin add` and `plugin publish` take it with --tool TEAM/NAME@VERSION"
+        )));
+    }
     Ok((super::component::load(sandbox, path, found).await?, bytes))
 }
 
@@ -175,6 +214,9 @@ pub(super) async fn introduce(facts: &Facts, sandbox: &Sandbox) -> Result<(), En
         Err(PluginError::NoBundle) => Vec::new(),
         Err(error) => return Err(Ended::Host(error.into())),
     };
+    if facts.is_tool() {
+        say!("  a command-line tool, which actions run in their own sandbox");
+    }
     for id in facts.offers.keys() {
         let instead = if of_host.contains(id) { ", in place of the plugin that comes with the host" } else { "" };
         say!("  offers {id}{instead}");

@@ -29,10 +29,10 @@ pub struct Arguments {
 }
 
 /// An approval that waits.
-struct Approval {
-    execution: String,
-    stage: String,
-    action: String,
+pub(super) struct Approval {
+    pub(super) execution: String,
+    pub(super) stage: String,
+    pub(super) action: String,
     token: String,
 }
 
@@ -58,7 +58,8 @@ pub fn run(arguments: &Arguments, status: &str) -> Result<ExitCode, Ended> {
     })
 }
 
-async fn open(server: &Server, pipeline: &str) -> Result<Vec<Approval>, Ended> {
+/// Those that wait.
+pub(super) async fn open(server: &Server, pipeline: &str) -> Result<Vec<Approval>, Ended> {
     let state = find::state(server, pipeline).await?;
     let mut found = Vec::new();
     for stage in state.stage_states {

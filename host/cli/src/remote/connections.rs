@@ -11,7 +11,7 @@ use super::Connection as Reached;
 use super::Server;
 use super::show::{self, text};
 use crate::exit::{self, Ended};
-use crate::out::{self, say};
+use crate::out::{self, note, say};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -103,7 +103,10 @@ pub fn run(command: &Command) -> Result<ExitCode, Ended> {
         Command::Create(create) => create.reached.run(async |server| {
             let document = document(create)?;
             let query = query(create.account.as_deref());
-            server.client.put_with(&["v1", "connections", &create.name], &query, &document).await?;
+            let answer = server.client.put_with(&["v1", "connections", &create.name], &query, &document).await?;
+            for warning in answer["warnings"].as_array().into_iter().flatten() {
+                note!("warning: {}", text(warning));
+            }
             // That of another account is seen by that account.
             let made = listed(server).await?.into_iter().find(|it| it["name"] == create.name);
             match made.filter(|_| create.account.is_none()) {

@@ -9,7 +9,7 @@ use pipewright_text::printable;
 use serde_json::json;
 
 use super::show::{self, time_of};
-use super::{Connection, Server, find, notices};
+use super::{Connection, Server, approve, find, notices};
 use crate::exit::{self, Ended};
 use crate::out::{self, note};
 
@@ -37,6 +37,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Ended> {
             for advice in advice(server, &arguments.name, stage, &retry) {
                 out::lines(&advice);
             }
+        }
+        for advice in side_by_side(server, &state).await? {
+            out::lines(&advice);
         }
         notices::warn(server, &arguments.name).await;
         Ok(ExitCode::from(exit::SUCCEEDED))
@@ -187,6 +190,33 @@ fn approvals(server: &Server, pipeline: &str, stage: &StageState) -> impl Iterat
     })
 }
 
+/// An execution keeps the grants that it started with, and so does its retry.
+const FOR_LACK: &str = " for lack of a grant or a credential: mend that, and start anew";
+
+fn is_for_lack(error: Option<&ErrorDetails>) -> bool {
+    error.is_some_and(|error| error.code == "PermissionError")
+}
+
+/// The approvals of a pipeline whose executions run side by side, of which its state has no tokens (S63).
+async fn side_by_side(server: &Server, state: &GetPipelineStateOutput) -> Result<Vec<String>, Ended> {
+    let latest = || {
+        let actions = state.stage_states.iter().flat_map(|stage| &stage.action_states);
+        actions.filter_map(|action| action.latest_execution.as_ref())
+    };
+    let may_wait = latest().any(|latest| latest.status == ActionStatus::InProgress);
+    if !may_wait || latest().any(|latest| latest.token.is_some()) {
+        return Ok(Vec::new());
+    }
+    let pipeline = &state.pipeline_name;
+    let waits = |approve::Approval { execution, stage, action, .. }: &approve::Approval| {
+        let answer =
+            |word: &str| server.command(&format!("{word} {pipeline} {stage}/{action} --execution {execution}"));
+        let commands = format!("{}\n  {}", answer("approve"), answer("reject"));
+        advised(&format!("{stage}/{action} of {execution} waits for approval."), &commands)
+    };
+    Ok(approve::open(server, pipeline).await?.iter().map(waits).collect())
+}
+
 /// What holds the pipeline up, and the command that helps; `retry` runs the stage again if it failed.
 fn advice(server: &Server, pipeline: &str, stage: &StageState, retry: &str) -> Vec<String> {
     let name = &stage.stage_name;
@@ -203,18 +233,24 @@ fn advice(server: &Server, pipeline: &str, stage: &StageState, retry: &str) -> V
             matches!(condition.latest_execution.status, ConditionStatus::Failed | ConditionStatus::Errored)
         };
         let mut held = conditions(stage).filter(|(which, condition)| *which != OnFailure && is_failed(condition));
-        if let Some((which, _)) = held.next() {
+        if let Some((which, condition)) = held.next() {
             let logs = server.command(&format!("logs {pipeline} {name} --execution {execution}"));
-            let go_on = server.command(&format!("override {pipeline} {name}"));
-            add(format!("{name}/{} did not pass.", which.member()), format!("{logs}\n  {go_on}"));
+            let mut errors = condition.rule_states.iter().filter_map(|rule| rule.latest_execution.as_ref());
+            let (why, command) = match errors.any(|rule| is_for_lack(rule.error_details.as_ref())) {
+                true => (FOR_LACK, format!("start {pipeline}")),
+                false => ("", format!("override {pipeline} {name}")),
+            };
+            add(
+                format!("{name}/{} did not pass{why}.", which.member()),
+                format!("{logs}\n  {}", server.command(&command)),
+            );
             return lines;
         }
         let target = failed.map_or_else(|| name.clone(), |action| format!("{name}/{}", action.action_name));
         let logs = server.command(&format!("logs {pipeline} {target} --execution {execution}"));
         let error = failed.and_then(|action| action.latest_execution.as_ref()?.error_details.as_ref());
-        // An execution keeps the grants that it started with, and so does its retry.
-        let (why, again) = match error.is_some_and(|error| error.code == "PermissionError") {
-            true => (" for lack of a grant or a credential: mend that, and start anew", format!("start {pipeline}")),
+        let (why, again) = match is_for_lack(error) {
+            true => (FOR_LACK, format!("start {pipeline}")),
             false => ("", retry.to_owned()),
         };
         add(format!("{target} failed{why}."), format!("{logs}\n  {}", server.command(&again)));

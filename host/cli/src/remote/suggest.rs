@@ -44,7 +44,7 @@ pub fn run(Command::Suggest(arguments): &Command) -> Result<ExitCode, Ended> {
         let executions = find::executions(server, &arguments.pipeline, arguments.last.get()).await?;
         for execution in &executions {
             let id = &execution.pipeline_execution_id;
-            for run in find::runs(server, &arguments.pipeline, id).await? {
+            for run in find::runs(server, &arguments.pipeline, id).await?.into_iter().rev() {
                 let path = ["v1", "pipelines", &arguments.pipeline, "executions", id, "actions"];
                 let path = [&path[..], &[run.id.as_str(), "journal"]].concat();
                 let journal = journal(server, &path).await?;

@@ -23,6 +23,7 @@ use crate::consent::Consents;
 use crate::out::{self, note};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{PluginError, Plugins};
+use pipewright_runner::checks::{Refused, refused_settings};
 use pipewright_runner::grants::GrantsFile;
 use pipewright_runner::host::{self, ACCOUNT};
 
@@ -72,6 +73,7 @@ pub(super) async fn prepare(arguments: &Arguments) -> Result<Prepared, Ended> {
     let sources = feed_sources(&mut declaration, &arguments.sources)?;
     check_bound(&declaration, &context)?;
     secrets::restore(&mut declaration, None, catalogue.types()).map_err(Ended::usage)?;
+    check_settings(arguments, &sandbox, &plugins, &declaration).await?;
     if !arguments.approve && !terminal {
         check_approvals(&declaration)?;
     }
@@ -110,6 +112,18 @@ pub(crate) async fn loaded(data: Option<&Path>, files: &[PathBuf]) -> Result<(Us
         mendable => Ended::usage(mendable),
     })?;
     Ok((folders, sandbox, plugins))
+}
+
+/// What the plugins say of them (S280).
+async fn check_settings(
+    arguments: &Arguments,
+    sandbox: &Sandbox,
+    plugins: &Plugins,
+    declaration: &PipelineDeclaration,
+) -> Result<(), Ended> {
+    let refused = refused_settings(sandbox, plugins, ACCOUNT, declaration).await;
+    let told = |it: &Refused<'_>| format!("{}.configuration.{}: it {}", it.placed.path(), it.setting, it.message);
+    if refused.is_empty() { Ok(()) } else { Err(invalid(&arguments.pipeline, refused.iter().map(told))) }
 }
 
 /// For whoever is no person at a terminal.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use pipewright_base::Digest;
 use pipewright_pipeline::action_type::{ActionTypeInfo, ActionTypes};
 use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_sandbox::abi::Description;
@@ -140,6 +141,8 @@ impl Offer {
 pub(super) struct Known {
     pub host: BTreeMap<ActionTypeId, Served>,
     pub installed: BTreeMap<u64, BTreeMap<ActionTypeId, Served>>,
+    /// The command-line tools that each account installed: the digests of their components, by `team/name@1.2.3`.
+    pub tools: BTreeMap<u64, BTreeMap<String, Digest>>,
     pub sharing: Sharing,
     /// Those that were asked for since the last change.
     pub made: HashMap<u64, Arc<Catalogue>>,
@@ -149,6 +152,17 @@ impl Known {
     /// All that is bound anywhere.
     pub fn served(&self) -> impl Iterator<Item = &Served> {
         self.host.values().chain(self.installed.values().flat_map(BTreeMap::values))
+    }
+
+    /// The tools of an account, but for those that were yanked.
+    pub fn tools(&self, account: u64) -> BTreeMap<String, Digest> {
+        let is_yanked = |(name, version): (&str, &str)| {
+            let notice = self.sharing.notices.get(&(account, name.to_owned(), version.to_owned()));
+            notice.is_some_and(|notice| notice.kind == NoticeKind::Yanked)
+        };
+        let mut tools = self.tools.get(&account).cloned().unwrap_or_default();
+        tools.retain(|tool, _| !tool.split_once('@').is_some_and(is_yanked));
+        tools
     }
 
     pub fn catalogue(&self, account: u64) -> Catalogue {

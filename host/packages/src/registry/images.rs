@@ -40,9 +40,7 @@ impl Registry {
             while let Some(chunk) = answer.chunk().await.map_err(|error| self.unreachable(&error))? {
                 bytes += chunk.len() as u64;
                 if bytes > layer.size {
-                    return Err(
-                        self.broken(format!("{what}: it is longer than the {} bytes it is said to be", layer.size))
-                    );
+                    return Err(PackageError::Longer { what: what.clone(), bytes: layer.size });
                 }
                 hasher.update(&chunk);
                 to.write_all(&chunk).await?;

@@ -237,19 +237,24 @@ impl Registry {
         line.trim().to_owned()
     }
 
-    pub(super) async fn body(&self, mut answer: Response, what: &str, bytes_max: u64) -> Result<Vec<u8>, PackageError> {
+    pub(super) async fn body(&self, answer: Response, what: &str, bytes_max: u64) -> Result<Vec<u8>, PackageError> {
         let too_long = || self.broken(format!("{what}: the answer is longer than {bytes_max} bytes"));
+        self.up_to(answer, bytes_max).await?.ok_or_else(too_long)
+    }
+
+    /// None where it is longer.
+    pub(super) async fn up_to(&self, mut answer: Response, bytes_max: u64) -> Result<Option<Vec<u8>>, PackageError> {
         if answer.content_length().is_some_and(|length| length > bytes_max) {
-            return Err(too_long());
+            return Ok(None);
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.unreachable(&error))? {
             if (bytes.len() + chunk.len()) as u64 > bytes_max {
-                return Err(too_long());
+                return Ok(None);
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(bytes)
+        Ok(Some(bytes))
     }
 
     pub(super) fn broken(&self, reason: impl Into<String>) -> PackageError {

@@ -221,7 +221,7 @@ pub(super) fn end(work: &mut Work<'_>, execution: &Execution, address: Address, 
         Outcome::Decided(verdict) => decide(work, execution, address, run, *verdict),
         Outcome::Succeeded(success) => match objection(work, execution, address, &success) {
             None => succeed(work, execution, address, run, *success),
-            Some(error) => fail(work, execution, address, run, Failure { error, told: success.told }),
+            Some(error) => fail(work, execution, address, run, Failure::instead_of(success.told, error)),
         },
         Outcome::Failed(failure) => fail(work, execution, address, run, *failure),
         Outcome::Waiting(_) => end_as_decided(work, execution, address, run, Success::default()),
@@ -275,7 +275,7 @@ fn decide(work: &mut Work<'_>, execution: &Execution, address: Address, run: &mu
     verdict.told.clamp();
     if let Declared::Action(_) = work.declared(address) {
         let error = ActionError::new(FailureType::JobFailed, "The action gave a verdict, as only a rule does");
-        return fail(work, execution, address, run, Failure { error, told: verdict.told });
+        return fail(work, execution, address, run, Failure::instead_of(verdict.told, error));
     }
     if verdict.passed {
         return succeed(work, execution, address, run, Success { told: verdict.told, ..Success::default() });
@@ -417,7 +417,9 @@ pub(super) fn tell(
     what: ActionHappening,
 ) {
     let stage = work.declaration.stages[address.stage()].name.clone();
-    let (execution, version) = (execution.id, execution.start.version);
+    let before = execution.runs.get(&address).filter(|run| run.id == action_execution);
+    let started = before.map_or(work.at, |run| run.started);
+    let (execution, version, attempt) = (execution.id, execution.start.version, execution.progress.attempt);
     work.events.push(match (work.declared(address), address) {
         (Declared::Action(declared), _) => Event::Action(Box::new(ActionEvent {
             execution,
@@ -426,6 +428,8 @@ pub(super) fn tell(
             action: declared.name.clone(),
             action_execution,
             action_type: declared.action_type_id.clone(),
+            started: Some(started),
+            attempt,
             what,
         })),
         (Declared::Rule(declared), Address::Rule(RuleAddress { condition, .. })) => Event::Rule(Box::new(RuleEvent {

@@ -67,6 +67,8 @@ pub const DETAILS_BYTES_MAX: usize = 16 * 1024;
 pub const SUMMARY_CHARS_MAX: usize = 2048;
 /// Where an external execution id or a revision id is cut: CodePipeline's ExecutionId and Revision.
 pub const EXTERNAL_ID_CHARS_MAX: usize = 1500;
+/// Where the id of a change is cut: CodePipeline's RevisionChangeIdentifier.
+pub const CHANGE_ID_CHARS_MAX: usize = 100;
 /// Where a reviewer's words are cut: CodePipeline's ApprovalSummary.
 pub const APPROVAL_SUMMARY_CHARS_MAX: usize = 512;
 /// Where the reason of a stop is cut: CodePipeline's StopPipelineExecutionReason.
@@ -84,7 +86,7 @@ pub(super) fn start_objection(start: &Start) -> Option<String> {
         .source_revisions
         .iter()
         .map(|revision| text_bytes(&revision.action_name) + text_bytes(&revision.revision_value) + 100);
-    let given = map_bytes(&start.variables) + revisions.sum::<usize>();
+    let given = map_bytes(&start.variables) + revisions.sum::<usize>() + branch_bytes(start);
     let pins = map_bytes(&start.pins);
     if given > START_BYTES_MAX {
         Some(format!(
@@ -100,7 +102,11 @@ pub(super) fn start_objection(start: &Start) -> Option<String> {
 fn start_bytes(start: &Start) -> usize {
     let revisions = start.source_revisions.iter().map(|revision| text_bytes(&revision.revision_value) + 200);
     let trigger = 2 * text_bytes(&start.trigger.detail);
-    map_bytes(&start.variables) + map_bytes(&start.pins) + revisions.sum::<usize>() + trigger
+    map_bytes(&start.variables) + map_bytes(&start.pins) + revisions.sum::<usize>() + trigger + branch_bytes(start)
+}
+
+fn branch_bytes(start: &Start) -> usize {
+    start.branch.as_ref().map_or(0, |branch| text_bytes(branch) + 100)
 }
 
 /// What executions hold that differs from one to another, what they started with and what was told of them, once one has changed.
@@ -199,6 +205,7 @@ pub(super) fn trim(execution: &Execution, address: Address, run: &mut ActionRun,
             error.message.clear();
         }
         if let Some(revision) = &mut run.revision {
+            revision.change = None;
             revision.summary = None;
             revision.url = None;
         }
@@ -211,7 +218,7 @@ pub(super) fn trim(execution: &Execution, address: Address, run: &mut ActionRun,
 
 /// What of a run is only to be read.
 fn read_bytes(run: &ActionRun) -> usize {
-    let revision = run.revision.iter().flat_map(|revision| [&revision.summary, &revision.url]);
+    let revision = run.revision.iter().flat_map(|revision| [&revision.change, &revision.summary, &revision.url]);
     let decision = run.decision.iter().flat_map(|decision| [Some(&decision.summary), decision.by.as_ref()]);
     let texts = revision.map(Option::as_ref).chain(decision).flatten();
     let texts = texts.chain(run.error.iter().map(|error| &error.message)).filter(|text| !text.is_empty());
@@ -267,6 +274,7 @@ impl Revision {
     /// Cuts each member to its limit.
     pub(super) fn clamp(&mut self) {
         cut_chars(&mut self.id, EXTERNAL_ID_CHARS_MAX);
+        cut(&mut self.change, CHANGE_ID_CHARS_MAX);
         cut(&mut self.summary, SUMMARY_CHARS_MAX);
         cut(&mut self.url, SUMMARY_CHARS_MAX);
     }

@@ -84,6 +84,9 @@ pub struct StageEvent {
     pub execution: ExecutionId,
     pub version: u32,
     pub stage: String,
+    /// When the execution entered the stage; none of what happened before it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
     /// 0, and one more for each retry of the stage.
     pub attempt: u32,
     pub state: StageState,
@@ -112,6 +115,12 @@ pub struct ActionEvent {
     pub action: String,
     pub action_execution: ActionExecutionId,
     pub action_type: ActionTypeId,
+    /// When it started; none of what happened before it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// That of its pipeline's execution: 1, and one more for each retry; 0 of what happened before it was told.
+    #[serde(default)]
+    pub attempt: u32,
     pub what: ActionHappening,
 }
 

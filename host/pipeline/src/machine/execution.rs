@@ -45,6 +45,9 @@ pub struct Start {
     pub variables: Variables,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_revisions: Vec<SourceRevisionOverride>,
+    /// Where the change of these revisions was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pins: BTreeMap<String, String>,
 }

@@ -111,6 +111,8 @@ pub struct StartRequest {
     /// Values for pipeline variables; an unknown name is ignored, a name given twice is refused.
     pub variables: Vec<(String, String)>,
     pub source_revisions: Vec<SourceRevisionOverride>,
+    /// Where the change of these revisions was made, if a repository tells (S290).
+    pub branch: Option<String>,
     /// What the execution holds on to until it ends, e.g. plugin and grants digests; opaque to the machine.
     pub pins: BTreeMap<String, String>,
 }

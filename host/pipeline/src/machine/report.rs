@@ -100,6 +100,9 @@ pub struct Link {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
     pub id: String,
+    /// The change that made it, where that has an id of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -255,6 +258,13 @@ impl ActionError {
         let mut message = message.into();
         cut_bytes(&mut message, MESSAGE_BYTES_MAX);
         ActionError { kind, message }
+    }
+}
+
+impl Failure {
+    /// In the place of a success. What that says of itself in a line is not so, and is not shown beside the error.
+    pub fn instead_of(told: ExecutionDetails, error: ActionError) -> Failure {
+        Failure { error, told: ExecutionDetails { summary: None, ..told } }
     }
 }
 

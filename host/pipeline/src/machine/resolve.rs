@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::address::Address;
 use super::bounds::text_bytes;
-use super::declared::Declared;
+use super::declared::{Declared, Placed};
 use super::effect::{Effect, RunAction};
 use super::execution::{ActionRun, Execution};
 use super::ids::{ActionExecutionId, TimerId, TimerKind, Timestamp};
@@ -31,10 +31,10 @@ pub(super) fn call(
     address: Address,
     run: &ActionRun,
 ) -> Result<RunAction, ActionError> {
-    let (stage, declared) = (&declaration.stages[address.stage()], Declared::at(declaration, address));
-    let name = declared.name();
+    let placed = Placed::at(declaration, address);
+    let declared = placed.declared;
     let wrong = |what: String| {
-        let message = format!("{}/{name}: {what}", stage.name);
+        let message = format!("{}: {what}", placed.name_in_pipeline());
         ActionError::new(FailureType::ConfigurationError, message)
     };
     let values = Values { declaration, execution, execution_id: execution.id.to_string() };

@@ -151,6 +151,7 @@ fn rollback_of(work: &mut Work<'_>, stage: usize, target: &Execution, trigger: T
         trigger: Trigger { detail, ..trigger },
         variables: target.start.variables.clone(),
         source_revisions: target.start.source_revisions.clone(),
+        branch: target.start.branch.clone(),
         pins: target.start.pins.clone(),
     };
     let mut rollback = Execution::new(work.ids.execution(), Arc::new(start));

@@ -118,6 +118,7 @@ pub(super) fn set_stage(work: &mut Work<'_>, execution: &mut Execution, status: 
         execution: execution.id,
         version: execution.start.version,
         stage: work.declaration.stages[stage].name.clone(),
+        started: Some(run.started),
         attempt: run.attempt(),
         state,
     }));

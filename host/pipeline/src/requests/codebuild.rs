@@ -84,6 +84,28 @@ pub struct ListBuildsForProjectInput {
 pub struct StartBuildInput(pub Members);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchGetReportsInput {
+    pub report_arns: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeTestCasesInput {
+    pub report_arn: String,
+    pub next_token: Option<String>,
+    pub max_results: Option<u32>,
+    pub filter: Option<TestCaseFilter>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestCaseFilter {
+    pub status: Option<String>,
+    /// Within the name or the prefix.
+    pub keyword: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopBuildInput {
     pub id: String,
 }
@@ -149,6 +171,13 @@ requests! {
         optional("sortOrder", &SORT_ORDER),
         optional("nextToken", &STRING),
     ];
+    "BatchGetReports" BatchGetReportsInput &[required("reportArns", &list(1, 100, &NOT_EMPTY))];
+    "DescribeTestCases" DescribeTestCasesInput &[
+        required("reportArn", &STRING),
+        optional("nextToken", &STRING),
+        optional("maxResults", &PAGE_SIZE),
+        optional("filter", &Structure(&[optional("status", &STRING), optional("keyword", &STRING)])),
+    ];
     "StartBuild" StartBuildInput &[
         required("projectName", &NOT_EMPTY),
         optional("secondarySourcesOverride", &list(0, 12, &SOURCE)),
@@ -197,6 +226,7 @@ static STRING: Shape = text(0, ANY);
 static NOT_EMPTY: Shape = text(1, ANY);
 static INTEGER: Shape = Integer { min: i32::MIN as i64, max: i32::MAX as i64 };
 static LONG: Shape = Integer { min: i64::MIN, max: i64::MAX };
+static PAGE_SIZE: Shape = Integer { min: 1, max: 100 };
 static BUILD_TIMEOUT: Shape = Integer { min: 5, max: 2160 };
 static QUEUED_TIMEOUT: Shape = Integer { min: 5, max: 480 };
 static CLONE_DEPTH: Shape = Integer { min: 0, max: i32::MAX as i64 };

@@ -146,18 +146,20 @@ fn an_event_starts_what_its_filters_fit() {
 
 #[test]
 fn a_start_by_a_trigger_says_why_and_takes_the_commit_of_the_event() {
-    let check = |git: &str, text: &str, detail: &str| {
+    let check = |git: &str, text: &str, detail: &str, branch: &str| {
         let (trigger, event) = (trigger(git), event(text));
         let why = matches(&trigger, Some("main"), &event).expect("it fits");
         let start = start(&trigger, &event, &why);
         assert_eq!((start.trigger.kind, start.trigger.detail.as_str()), (TriggerType::WebhookV2, detail));
+        assert_eq!(start.branch.as_deref(), Some(branch));
         let [revision] = &start.source_revisions[..] else { panic!("{start:?}") };
         assert_eq!((revision.action_name.as_str(), revision.revision_value.as_str()), ("Repository", "c0ffee"));
     };
-    check("{}", "push main", "push to branch main");
-    check(r#"{"push": [{"tags": {"includes": ["v*"]}}]}"#, "tag v1", "push of tag v1 (push[0])");
+    check("{}", "push main", "push to branch main", "main");
+    check(r#"{"push": [{}]}"#, "push topic", "push to branch topic (push[0])", "topic");
+    check(r#"{"push": [{"tags": {"includes": ["v*"]}}]}"#, "tag v1", "push of tag v1 (push[0])", "refs/tags/v1");
     let merged = "pull request from branch a into b merged (pullRequest[0])";
-    check(r#"{"pullRequest": [{"events": ["CLOSED"]}]}"#, "merge a b", merged);
+    check(r#"{"pullRequest": [{"events": ["CLOSED"]}]}"#, "merge a b", merged, "a");
 }
 
 #[test]

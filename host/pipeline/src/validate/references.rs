@@ -126,7 +126,7 @@ pub(super) fn declared(subject: &Subject<'_>, sink: &mut Sink<'_>) {
         for reference in references.filter(|reference| !variables.contains(reference.key)) {
             sink.report(
                 &template.path,
-                "The referenced variables haven't been declared.\n",
+                format!("The referenced variables haven't been declared.\n{}", template.place(reference.text)),
                 format!("declare `{}` in `variables`", reference.key),
             );
         }

@@ -310,12 +310,13 @@ fn messages_are_those_of_aws() {
             ("/stages/1/actions/1/configuration/Title", json!("#{variables.Nope}")),
         ]),
         expect![[r#"
-            pipeline.stages[1].actions[1].configuration.Title: The referenced variables haven't been declared. (InvalidStructureException): declare `Nope` in `variables`
+            pipeline.stages[1].actions[1].configuration.Title: The referenced variables haven't been declared.
+            StageName=[Build], ActionName=[Check], ActionConfigurationKey=[Title], VariableReferenceText=[variables.Nope] (InvalidStructureException): declare `Nope` in `variables`
             pipeline.stages[2].actions[1].inputArtifacts: Action Publish declares 0 input artifacts which is less than the minimum count (1) (InvalidActionDeclarationException): declare 1
             pipeline.stages[2].actions[1].configuration: Action configuration for action 'Publish' is missing required configuration 'BucketName' (InvalidActionDeclarationException): add `BucketName`
             pipeline.stages[2].actions[1].configuration.Unknown: Action configuration for action 'Publish' contains unknown configuration 'Unknown' (InvalidActionDeclarationException): remove it, or use one of BucketName, CacheControl, CannedACL, Extract, KMSEncryptionKeyARN, ObjectKey
             => InvalidStructureException: The referenced variables haven't been declared.
-
+            StageName=[Build], ActionName=[Check], ActionConfigurationKey=[Title], VariableReferenceText=[variables.Nope]
         "#]],
     );
 }

@@ -17,11 +17,15 @@ use crate::logs::ActionLog;
 /// All builds of a project share caches, whoever starts them; any other action has its own, as long as its pipeline is there.
 pub(super) fn space(pipeline: Aggregate, run: &RunAction) -> Space {
     let project = run.configuration.get("ProjectName").filter(|_| builds::is_build(&run.declared().type_id()));
-    let name = match project {
-        Some(project) => format!("project/{project}"),
-        None => format!("pipeline/{}/{}", hex::encode(pipeline.uid), run.placed().name_in_pipeline()),
+    let (name, shown) = match project {
+        Some(project) => (format!("project/{project}"), format!("project {project}")),
+        None => {
+            let action = run.placed().name_in_pipeline();
+            let shown = format!("pipeline {} {action}", run.declaration.name);
+            (format!("pipeline/{}/{action}", hex::encode(pipeline.uid)), shown)
+        }
     };
-    Space { account: pipeline.account, name }
+    Space { account: pipeline.account, name, shown }
 }
 
 impl SandboxActions {

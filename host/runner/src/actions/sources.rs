@@ -95,6 +95,7 @@ impl SandboxActions {
             tenant: pipeline.account,
             entry,
             request,
+            granted_as: None,
             grants,
             time: None,
             inputs: Vec::new(),
@@ -102,6 +103,7 @@ impl SandboxActions {
             secret_environment: Vec::new(),
             ended: None,
             caches: Default::default(),
+            tools: self.tools(pipeline.account, &BTreeMap::new()),
             limits: self.limits.clone(),
             sink: Arc::new(Unheard),
             outside: Outside::Live,
@@ -117,6 +119,11 @@ impl SandboxActions {
         }
     }
 
+    /// The account's connection of this name, as it is now.
+    pub async fn connection(&self, account: u64, name: &str) -> Result<Option<connections::Kept>, String> {
+        connections::find(&*self.store, account, name).await.map_err(|error| error.to_string())
+    }
+
     /// Adds what an action gets by the connection that it names.
     pub(super) async fn connect(
         &self,
@@ -127,13 +134,9 @@ impl SandboxActions {
         grants: &mut Grants,
     ) -> Result<(), String> {
         let Some(named) = connections::named(&action.action_type_id, settings) else { return Ok(()) };
-        let found = connections::find(&*self.store, account, &named.connection).await;
-        let Some(kept) = found.map_err(|error| error.to_string())? else {
+        let Some(kept) = self.connection(account, &named.connection).await? else {
             return match named.is_needed {
-                true => Err(format!(
-                    "the account has no connection `{}`: those who run the host create it with `pipewright connection create`",
-                    named.connection
-                )),
+                true => Err(connections::missing(&named.connection)),
                 false => Ok(()),
             };
         };

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use toml_edit::{DocumentMut, Item, TableLike};
 
-use super::{Document, PLUGIN};
+use super::{ActionGrants, Document, PLUGIN};
 
 /// What a journal says of one use of a capability.
 #[derive(Debug, Deserialize)]
@@ -27,15 +27,15 @@ struct HostCall {
 #[derive(Debug, Default)]
 pub struct Used {
     uses: BTreeSet<Use>,
-    /// What it wanted and was not granted.
-    pub refused: BTreeSet<String>,
+    /// What it wanted and was not granted, with why.
+    refused: BTreeMap<String, Use>,
     calls: usize,
     /// A journal ended before the action did.
     is_cut: bool,
 }
 
 impl Used {
-    /// Adds the journal of one action execution.
+    /// Adds the journal of one action execution, the newest first: what was done since is not refused any more.
     ///
     /// # Errors
     /// It is no journal.
@@ -45,10 +45,15 @@ impl Used {
         self.is_cut |= calls as u64 >= JOURNAL_CALLS_MAX;
         for line in journal.lines() {
             let HostCall { capability, operation, target, outcome, why } = serde_json::from_str(line)?;
-            if outcome == "denied" {
-                self.refused.extend(why);
-            } else {
-                self.uses.insert(Use { capability, operation, target });
+            let used = Use { capability, operation, target };
+            match why {
+                Some(why) if outcome == "denied" => {
+                    if !self.uses.contains(&used) {
+                        self.refused.insert(why, used);
+                    }
+                }
+                _ if outcome == "denied" => {}
+                _ => drop(self.uses.insert(used)),
             }
         }
         Ok(())
@@ -63,7 +68,7 @@ impl Used {
 pub fn least(text: &str, used: &BTreeMap<String, Used>) -> Result<(String, Vec<String>), toml_edit::de::Error> {
     let mut document: DocumentMut = text.parse()?;
     let mut written: Document = toml_edit::de::from_str(text)?;
-    let mut notes = Vec::new();
+    let (mut notes, refusals) = (Vec::new(), refusals(&written, used));
     if let Some(actions) = document.get_mut("action").and_then(Item::as_table_like_mut) {
         let names: Vec<String> = actions.iter().map(|(name, _)| name.to_owned()).collect();
         for name in names {
@@ -90,10 +95,28 @@ pub fn least(text: &str, used: &BTreeMap<String, Used>) -> Result<(String, Vec<S
             }
         }
     }
-    for (name, used) in used {
-        notes.extend(used.refused.iter().map(|refused| format!("{name} was refused something: {refused}")));
-    }
+    notes.extend(refusals);
     Ok((document.to_string(), notes))
+}
+
+/// What was refused, and still would be.
+fn refusals(written: &Document, used: &BTreeMap<String, Used>) -> Vec<String> {
+    let refused = used.iter().flat_map(|(name, used)| used.refused.iter().map(move |refused| (name, refused)));
+    let is_open = |(name, (why, denied)): &(&String, (&String, &Use))| {
+        !written.action.get(*name).is_some_and(|grants| mends(grants, denied, why))
+    };
+    refused.filter(is_open).map(|(name, (why, _))| format!("{name} was refused something: {why}")).collect()
+}
+
+/// Whether a file has since been given what a use was refused for. Of what is granted by names, with more to say of each, that is not
+/// seen here.
+fn mends(grants: &ActionGrants, denied: &Use, why: &str) -> bool {
+    let mut needed = grants.written.clone();
+    needed.least(&BTreeSet::from([denied.clone()]));
+    let needed = Table::try_from(needed).unwrap_or_default();
+    let private = "private = true";
+    let is_whole = !why.contains(private) || needed.to_string().contains(private);
+    is_whole && needed.contains_key(&denied.capability) && !["directories", "secrets"].contains(&&*denied.capability)
 }
 
 /// Leaves of a table what is in the least one, and the keys to `keep`.
@@ -173,7 +196,7 @@ clock = true
             let line = |(capability, operation, target, outcome): &Line| {
                 serde_json::json!({
                     "at": 0, "capability": capability, "operation": operation, "target": target, "outcome": outcome,
-                    "why": (*outcome == "denied").then_some("it was not granted"), "bytes": 0, "micros": 0,
+                    "why": (*outcome == "denied").then(|| format!("{target} was not granted")), "bytes": 0, "micros": 0,
                 })
             };
             let journal: Vec<String> = calls.iter().map(|call| line(call).to_string()).collect();
@@ -204,7 +227,13 @@ clock = true
                 ),
                 (
                     "Publish/Site",
-                    &[("clock", "now", "", "done"), ("http", "request", "GET https://unused.example/", "denied")],
+                    &[
+                        ("clock", "now", "", "done"),
+                        ("http", "request", "GET https://other.example/", "denied"),
+                        // The file has it since, and so has one that succeeded later.
+                        ("http", "request", "GET https://unused.example/", "denied"),
+                        ("http", "request", "GET https://example.com/a?b", "denied"),
+                    ],
                 ),
                 ("Tell/Everybody", &[]),
             ],
@@ -221,7 +250,7 @@ clock = true
                 clock = true
                 ---
                 Tell/Everybody made no host call, or its journals are gone: its grants are left as they are
-                Publish/Site was refused something: it was not granted
+                Publish/Site was refused something: GET https://other.example/ was not granted
             "##]],
         );
     }

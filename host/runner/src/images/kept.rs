@@ -30,6 +30,8 @@ use super::Ready;
 
 /// What nobody refers to goes after so long: it may belong to an image that is being pulled.
 const UNUSED_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
+/// Stops a layer that is fetched from ever new registries. The last ones count.
+const ORIGINS_MAX: usize = 16;
 /// Stops an image that is pulled by ever new tags. It goes by the last ones.
 const NAMES_MAX: usize = 16;
 const MAKING: &str = "making-";
@@ -52,12 +54,15 @@ pub(super) struct Record {
 }
 
 /// What is known of a layer that is unpacked.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct LayerFacts {
     /// Of the decompressed archive.
     pub digest: Digest,
     pub bytes: u64,
     pub entries: u64,
+    /// Where all of it came from, the last one first: those have it, whatever they say of others' layers.
+    #[serde(default)]
+    pub origins: Vec<String>,
 }
 
 /// An image that is here.
@@ -175,6 +180,16 @@ impl Kept {
             fs::rename(unpacked, self.layer(chain))?;
         }
         Ok(())
+    }
+
+    /// From now on a layer is one that came from there, too.
+    pub(super) fn came_from(&self, chain: &Digest, origin: String) -> io::Result<()> {
+        let _lock = self.locked()?;
+        let Some(mut facts) = self.facts(chain)? else { return Ok(()) };
+        facts.origins.retain(|before| *before != origin);
+        facts.origins.insert(0, origin);
+        facts.origins.truncate(ORIGINS_MAX);
+        write(&self.facts_path(chain), &facts)
     }
 
     /// Says whether all layers are still there. What was pulled by other names before has those, too.
@@ -376,10 +391,29 @@ mod tests {
         kept
     }
 
+    #[test]
+    fn a_layer_came_from_the_last_registries_that_gave_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = kept(folder.path(), &[("a", &["x"])]);
+        let origins = || kept.facts(&digest("x")).unwrap().unwrap().origins;
+        assert_eq!(origins(), ["a"]);
+        for number in 0..ORIGINS_MAX {
+            kept.came_from(&digest("x"), number.to_string()).unwrap();
+            kept.came_from(&digest("x"), "b".to_owned()).unwrap();
+        }
+        let origins = origins();
+        assert_eq!((origins.len(), &*origins[0], &*origins[1]), (ORIGINS_MAX, "b", "15"));
+        assert!(!origins.contains(&"a".to_owned()));
+        // As it was kept before this was known.
+        let old = format!("{{\"digest\":{:?},\"bytes\":1,\"entries\":1}}", digest("x").to_string());
+        fs::write(kept.facts_path(&digest("x")), old).unwrap();
+        assert_eq!(kept.facts(&digest("x")).unwrap().unwrap().origins, Vec::<String>::new());
+    }
+
     fn layer_of(kept: &Kept, layer: &str) {
         let making = kept.making().unwrap();
         fs::create_dir(unpacked_in(making.path())).unwrap();
-        let facts = LayerFacts { digest: digest(layer), bytes: 100, entries: 1 };
+        let facts = LayerFacts { digest: digest(layer), bytes: 100, entries: 1, origins: vec!["a".to_owned()] };
         kept.adopt(&making, &digest(layer), &facts).unwrap();
     }
 

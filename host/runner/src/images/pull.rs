@@ -93,8 +93,11 @@ impl Pull<'_> {
             let chain = chain(chains.last(), layer);
             let facts = match self.kept.facts(&chain)? {
                 Some(facts) => {
-                    // Whoever names a layer of somebody else gets it only where they could have it anyway.
-                    if !self.source.has(layer).await? {
+                    // Whoever names a layer of somebody else gets it only where they could have it anyway: that a registry says
+                    // so counts once it has given the layer.
+                    if !facts.origins.contains(&self.name.origin()) {
+                        self.prove(&place, &chain).await?;
+                    } else if !self.source.has(layer).await? {
                         return Err(self.unusable(format!("its layer {} is not there", place.number)));
                     }
                     facts
@@ -126,12 +129,8 @@ impl Pull<'_> {
     ) -> Result<LayerFacts, NotReady> {
         let making = self.kept.making()?;
         let archive = making.path().join("archive");
-        let free = self.kept.free_bytes()?;
-        if place.layer.size > free {
-            let reason = format!("the image {}: the host's disk has no room for it ({} left)", self.name, mib(free));
-            return Err(NotReady { is_passing: true, reason });
-        }
         self.fetch(place, &archive).await?;
+        (self.say)(&format!("layer {} of {}: unpacks it", place.number, place.of));
         let names = below.iter().rev().map(Digest::to_string).collect();
         let below = Layers { folder: self.kept.layers()?, names };
         let (left, free) = (self.offered.image_bytes_max.saturating_sub(used.bytes), self.kept.free_bytes()?);
@@ -149,16 +148,35 @@ impl Pull<'_> {
                 NotReady { is_passing: free < left, ..unusable }
             }
         })?;
-        let facts = LayerFacts { digest: unpacked.digest, bytes: unpacked.bytes, entries: unpacked.entries };
+        let facts = LayerFacts {
+            digest: unpacked.digest,
+            bytes: unpacked.bytes,
+            entries: unpacked.entries,
+            origins: vec![self.name.origin()],
+        };
         if facts.digest == place.content {
-            let (kept, chain) = (self.kept.clone(), *chain);
+            let (kept, chain, facts) = (self.kept.clone(), *chain, facts.clone());
             let adopted = tokio::task::spawn_blocking(move || kept.adopt(&making, &chain, &facts)).await;
             adopted.map_err(std::io::Error::from)??;
         }
         Ok(facts)
     }
 
+    /// Fetches a layer that is here already, from another registry: what comes has its digest.
+    async fn prove(&self, place: &Place<'_>, chain: &Digest) -> Result<(), NotReady> {
+        let making = self.kept.making()?;
+        self.fetch(place, &making.path().join("archive")).await?;
+        let (kept, chain, origin) = (self.kept.clone(), *chain, self.name.origin());
+        let noted = tokio::task::spawn_blocking(move || kept.came_from(&chain, origin)).await;
+        Ok(noted.map_err(std::io::Error::from)??)
+    }
+
     async fn fetch(&self, place: &Place<'_>, archive: &Path) -> Result<(), NotReady> {
+        let free = self.kept.free_bytes()?;
+        if place.layer.size > free {
+            let reason = format!("the image {}: the host's disk has no room for it ({} left)", self.name, mib(free));
+            return Err(NotReady { is_passing: true, reason });
+        }
         let of = format!("layer {} of {}", place.number, place.of);
         for tries in 1.. {
             let mut file = tokio::fs::File::create(archive).await?;
@@ -179,7 +197,7 @@ impl Pull<'_> {
                 }
             }
         }
-        (self.say)(&format!("{of}: {}, unpacks it", mib(place.layer.size)));
+        (self.say)(&format!("{of}: {} came", mib(place.layer.size)));
         Ok(())
     }
 

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipewright_artifacts::files::{Blobs, Tree, TreeLimits};
 use pipewright_base::Digest;
+use pipewright_sandbox::FindTool;
 use pipewright_sandbox::files::Input;
 use pipewright_sandbox::outside::{LEFT_IN_SCRATCH, Recorded};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
+use super::keep::tool;
 use super::{FORMAT, RecordedCall, Recording};
 
 /// Of a bundle, and of everything in it together. Stops a bundle that fills the memory, and an archive that unpacks to more
@@ -162,6 +164,20 @@ impl Bundle {
             }
         }
         Ok(tree)
+    }
+
+    /// The tools of packages that a call ran.
+    ///
+    /// # Errors
+    /// One of them is left out.
+    pub fn tools(&self, call: &RecordedCall, blobs: &Arc<dyn Blobs>) -> Result<FindTool, RecordingError> {
+        let tools = call.outside.tools.clone();
+        for (package, digest) in &tools {
+            let component = self.blobs.get(digest).ok_or_else(|| RecordingError::LeftOut(tool(package)))?;
+            blobs.put(component).map_err(|error| RecordingError::Malformed(format!("{}: {error}", tool(package))))?;
+        }
+        let (unknown, blobs) = ("the recording has no such tool", Arc::clone(blobs));
+        Ok(Some(Arc::new(move |package| Ok((*tools.get(package).ok_or(unknown)?, Arc::clone(&blobs))))))
     }
 
     /// What a call found of what earlier executions kept, by its keys, with the files in `blobs`.

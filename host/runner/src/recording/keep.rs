@@ -27,6 +27,7 @@ const LEFT_OUT_MAX: usize = 100;
 /// What a call is made with, taken down before it is made.
 pub struct CallParameters {
     entry: Entry,
+    granted_as: Option<String>,
     grants: Grants,
     limits: CallLimits,
     inputs: Vec<(String, Digest)>,
@@ -39,6 +40,7 @@ impl CallParameters {
         let digest = |input: &Input| (input.name.clone(), input.tree.digest());
         Self {
             entry: call.entry.clone(),
+            granted_as: call.granted_as.clone(),
             grants: call.grants.recorded(),
             limits: call.limits.clone(),
             inputs: call.inputs.iter().map(digest).collect(),
@@ -89,6 +91,7 @@ impl Keeper {
         self.bundle.recording.calls.push(RecordedCall {
             entry: made.entry,
             request: kept.request,
+            granted_as: made.granted_as,
             grants: made.grants,
             limits: made.limits,
             inputs: made.inputs,
@@ -133,12 +136,13 @@ impl Bundle {
     }
 }
 
-/// Adds what the calls need, as far as it fits: the component, the input artifacts, and the manifests of the outputs.
-/// `artifact` finds an artifact by the digest of its manifest. What holds a secret of `masks` is left out, also of what was kept
-/// before: the call itself knew only its own. Without `masks`, inputs cannot be searched, and are left out.
+/// Adds what the calls need, as far as it fits: the component, the tools of packages, the input artifacts, and the manifests of the
+/// outputs. `component` finds a component by its digest, and `artifact` an artifact by the digest of its manifest. What holds a secret
+/// of `masks` is left out, also of what was kept before: the call itself knew only its own. Without `masks`, inputs cannot be searched,
+/// and are left out.
 pub fn complete(
     bundle: &mut Bundle,
-    component: Option<Bytes>,
+    component: impl Fn(&Digest) -> Option<Bytes>,
     masks: Option<&Masks>,
     artifact: impl Fn(&Digest) -> Option<(Arc<Tree>, Arc<dyn Blobs>)>,
 ) {
@@ -150,10 +154,13 @@ pub fn complete(
     if secret > 0 {
         room.leave_out(format!("{secret} of what came from outside: a secret's value is in it"));
     }
-    let digest = room.bundle.recording.component.digest;
-    match component.filter(|component| Digest::of(component) == digest) {
-        Some(component) => room.add("the component", digest, component),
-        None => room.leave_out("the component: it is not here any more".to_owned()),
+    let Recording { component: of, calls, .. } = &room.bundle.recording;
+    let tools = calls.iter().flat_map(|call| &call.outside.tools).map(|(name, digest)| (tool(name), *digest));
+    for (what, digest) in std::iter::once(("the component".to_owned(), of.digest)).chain(tools).collect::<Vec<_>>() {
+        match component(&digest).filter(|component| Digest::of(component) == digest) {
+            Some(component) => room.add(&what, digest, component),
+            None => room.leave_out(format!("{what}: it is not here any more")),
+        }
     }
     let outputs = room.bundle.recording.calls.iter().flat_map(|call| call.outputs.clone()).collect::<Vec<_>>();
     for (name, digest) in outputs {
@@ -182,6 +189,11 @@ pub fn complete(
         let more = format!("{} more", room.left_out - LEFT_OUT_MAX);
         room.bundle.recording.left_out.push(more);
     }
+}
+
+/// What a recording calls the component of a tool.
+pub(super) fn tool(package: &str) -> String {
+    format!("the tool {package}")
 }
 
 /// What still fits.

@@ -63,6 +63,9 @@ pub struct Component {
 pub struct RecordedCall {
     pub entry: Entry,
     pub request: Request,
+    /// Of a rule: what its grants are kept under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_as: Option<String>,
     /// Without any value or place of the machine.
     pub grants: Grants,
     pub limits: CallLimits,

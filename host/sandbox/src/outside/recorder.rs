@@ -63,6 +63,8 @@ struct Kept {
     steps_left_out: u64,
     directories: BTreeMap<String, Directory>,
     scratch: Option<Directory>,
+    /// The components of packages that were run, by their names.
+    tools: BTreeMap<String, Digest>,
 }
 
 enum Made {
@@ -190,9 +192,13 @@ impl Recorder {
         format!("it does not fit into {} bytes (recording_bytes_max)", self.bytes_max)
     }
 
+    pub(crate) fn ran_tool(&self, package: &str, digest: Digest) {
+        self.kept().tools.insert(package.to_owned(), digest);
+    }
+
     /// All that was kept, without secret values. To be asked when the guest is gone.
     pub(crate) fn finish(&self, masks: &Masks) -> Recorded {
-        let Kept { time, looked_at_time, steps: made, mut steps_left_out, directories, scratch } =
+        let Kept { time, looked_at_time, steps: made, mut steps_left_out, directories, scratch, tools } =
             std::mem::take(&mut *self.kept());
         let mut cleaner = Cleaner { masks, too_much: self.too_much(), recorded: Recorded::default() };
         let mut steps = Vec::with_capacity(made.len());
@@ -229,6 +235,7 @@ impl Recorder {
             steps_left_out,
             directories,
             scratch,
+            tools,
             ..cleaner.recorded
         }
     }

@@ -35,6 +35,9 @@ pub struct Recorded {
     /// What a program left in the scratch, if the guest looked at it, and what the guest left there for the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<RecordedDirectory>,
+    /// The tools of packages that were run: the digest of the component, by the package's name and version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<String, Digest>,
     /// What did not fit or may not be kept, each in a sentence.
     #[serde(default)]
     pub left_out: Vec<String>,
@@ -52,6 +55,7 @@ impl Recorded {
             && self.steps_left_out == 0
             && self.directories.is_empty()
             && self.scratch.is_none()
+            && self.tools.is_empty()
     }
 
     /// The digests of the bodies that were kept.

@@ -150,6 +150,8 @@ operations! {
         BatchGetBuilds on Project => builds::batch_get,
         ListBuilds on Account => builds::list,
         ListBuildsForProject on Project => builds::list_for_project,
+        BatchGetReports on Project => builds::reports::batch_get,
+        DescribeTestCases on Project => builds::reports::test_cases,
     }
     STS "sts" {
         GetCallerIdentity on Account => identity::get,

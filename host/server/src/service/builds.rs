@@ -4,6 +4,7 @@
 //! one for the build; so it is driven, logged, stopped and gone on with after a crash as any other. Owns that pipeline, and
 //! what of an execution is told as a build. Must not know how a build is numbered (the runner's `builds`) or carried out.
 
+pub mod reports;
 mod shown;
 
 use std::collections::{BTreeMap, HashMap};

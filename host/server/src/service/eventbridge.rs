@@ -32,6 +32,12 @@ pub fn time(milliseconds: u64) -> String {
     at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
 }
 
+/// A `start-time`, which has milliseconds.
+fn start_time(started: Timestamp) -> Value {
+    let at = i64::try_from(started.0).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).into()
+}
+
 pub fn event(at: &At<'_>, event: &Event) -> Option<Value> {
     let kind = detail_type(event)?;
     let mut detail = match event {
@@ -95,7 +101,7 @@ fn execution(at: &At<'_>, event: &ExecutionEvent) -> Value {
     let mut detail = json!({
         "pipeline": at.pipeline,
         "execution-id": event.execution.to_string(),
-        "start-time": time(event.started.0),
+        "start-time": start_time(event.started),
         "execution-trigger": {
             "trigger-type": event.trigger.kind,
             "trigger-detail": event.trigger.detail,
@@ -122,14 +128,18 @@ fn stage(at: &At<'_>, event: &StageEvent) -> Value {
         StageState::Stopping => "STOPPING",
         StageState::Succeeded => "SUCCEEDED",
     };
-    json!({
+    let mut detail = json!({
         "pipeline": at.pipeline,
         "execution-id": event.execution.to_string(),
         "stage": event.stage,
         "state": state,
         "version": f64::from(event.version),
         "pipeline-execution-attempt": f64::from(event.attempt),
-    })
+    });
+    if let Some(started) = event.started {
+        detail["start-time"] = start_time(started);
+    }
+    detail
 }
 
 fn condition(at: &At<'_>, event: &ConditionEvent) -> Value {
@@ -156,7 +166,13 @@ fn condition(at: &At<'_>, event: &ConditionEvent) -> Value {
 }
 
 fn action(at: &At<'_>, event: &ActionEvent) -> Option<Value> {
-    let detail = run(at, event.version, &event.action_type, &event.what)?;
+    let mut detail = run(at, event.version, &event.action_type, &event.what)?;
+    if let Some(started) = event.started {
+        detail["start-time"] = start_time(started);
+    }
+    if event.attempt > 0 {
+        detail["pipeline-execution-attempt"] = f64::from(event.attempt).into();
+    }
     Some(of_action(detail, event))
 }
 

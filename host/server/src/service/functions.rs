@@ -10,8 +10,8 @@ use bytes::Bytes;
 use pipewright_base::Source;
 use pipewright_engine::driver::job_rows::QueuedRow;
 use pipewright_packages::plugins::WorkerType;
-use pipewright_pipeline::action_type::{ActionTypeInfo, FUNCTION_NAME, of_functions};
-use pipewright_pipeline::machine::{FailureType, InputKind, JobId, Nonce, Reply};
+use pipewright_pipeline::action_type::{ActionTypeInfo, FUNCTION_NAME, is_of_functions, of_functions};
+use pipewright_pipeline::machine::{FailureType, InputKind, JobId, Nonce, Placed, Reply};
 use pipewright_runner::connections::SecretPlace;
 use pipewright_runner::host::Host;
 use serde::{Deserialize, Serialize};
@@ -198,8 +198,23 @@ pub async fn told(service: &Service, invocation: Invocation, told: Told) -> Resu
     }
 }
 
-/// That there is no such function, in CodePipeline's words.
+/// That there is no such function, in CodePipeline's words, and what to do.
 pub fn unknown(name: &str) -> Told {
-    let message = format!("The AWS Lambda function {name} does not exist.");
-    Told::Refused(FailureType::ConfigurationError, message)
+    Told::Refused(FailureType::ConfigurationError, missing(name))
+}
+
+fn missing(name: &str) -> String {
+    format!(
+        "The AWS Lambda function {name} does not exist. Correct `FunctionName`, or name the function in `[functions.{}]` of the \
+         server's configuration",
+        plain(name)
+    )
+}
+
+/// Why an action or a rule that names a function would fail for it.
+pub fn lacking(service: &Service, account: u64, placed: &Placed<'_>) -> Option<String> {
+    let name = placed.declared.configuration()?.get(FUNCTION_NAME)?;
+    let is_known = |theirs: &BTreeMap<String, Function>| name.contains("#{") || theirs.contains_key(plain(name));
+    let is_one = is_of_functions(&placed.declared.type_id());
+    (is_one && !is_known(service.functions.get(&account)?)).then(|| missing(name))
 }

@@ -11,7 +11,7 @@ use pipewright_engine::driver::job_rows::{JobRow, QueuedRow};
 use pipewright_engine::driver::{Aggregate, DriverError};
 use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::action_type::{FUNCTION_NAME, is_of_functions};
-use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, ArtifactStore};
+use pipewright_pipeline::declaration::{ActionCategory, ActionOwner, ActionTypeId, ArtifactStore};
 use pipewright_pipeline::machine::{
     ActionError, ActionRun, Execution, ExecutionDetails, Failure, FailureType, InputKind, Job as Queued, JobEnd, JobId,
     JobReport, JobStatus as Status, Link, Nonce, OUTPUT_VARIABLES_BYTES_MAX, Outcome, Refusal, Reply, Revision,
@@ -23,6 +23,7 @@ use pipewright_pipeline::responses::{
     GetJobDetailsOutput, Job, JobData, JobDetails, JobStatus, PipelineContext, PollForJobsOutput, S3ArtifactLocation,
     StageContext,
 };
+use pipewright_sandbox::Masks;
 use serde::Serialize;
 
 use super::{Context, Service, ServiceError, job_artifacts, placeholders};
@@ -320,11 +321,12 @@ pub(super) async fn succeed_of(
         let made = job_artifacts::take_in(service, seen, turn).await?;
         Ok(JobEnd::Action(match made {
             Ok(artifacts) => {
-                let revision = input.current_revision.clone().map(revision);
+                let is_source = seen.called.declared().type_id().category == ActionCategory::Source;
+                let revision = input.current_revision.clone().filter(|_| is_source).map(revision);
                 let variables = input.output_variables.clone();
                 Outcome::Succeeded(Box::new(Success { variables, artifacts, revision, told }))
             }
-            Err(error) => Outcome::Failed(Box::new(Failure { error, told })),
+            Err(error) => Outcome::Failed(Box::new(Failure::instead_of(told, error))),
         }))
     })
     .await
@@ -346,7 +348,8 @@ pub(super) async fn fail_of(
 ) -> Result<(), ServiceError> {
     let row = service.job_row(context, &input.job_id, owner).await?;
     report(service, context, &row, &input, async |seen: &Seen, _| {
-        let failed = input.failure_details.clone();
+        let mut failed = input.failure_details.clone();
+        failed.message = masks(service, context, seen).text(&failed.message).into_owned();
         let external_execution_id = failed.external_execution_id;
         let details = JobExecutionDetails { external_execution_id, ..JobExecutionDetails::default() };
         let told = told(service, context, seen, Some(details));
@@ -451,15 +454,26 @@ pub(super) fn percent_complete(told: &ExecutionDetails) -> Option<u32> {
 fn revision(current: CurrentRevision) -> Revision {
     Revision {
         id: current.revision,
+        change: Some(current.change_identifier),
         summary: current.revision_summary,
         url: None,
         created: current.created.map(|seconds| Timestamp((seconds * 1000.0) as u64)),
     }
 }
 
+/// The secret settings of the action, which its worker was given, are told nowhere (S176).
+fn masks(service: &Service, context: &Context, seen: &Seen) -> Masks {
+    let served = service.worker_type(context, &seen.called.declared().type_id()).ok();
+    let properties = served.iter().flat_map(|served| &served.info.properties).filter(|property| property.secret);
+    Masks::of(properties.filter_map(|property| seen.called.configuration.get(&property.name)).map(String::as_str))
+}
+
 /// What is shown of the action: by the words of the worker, and the address that the type has for them.
 fn told(service: &Service, context: &Context, seen: &Seen, details: Option<JobExecutionDetails>) -> ExecutionDetails {
     let JobExecutionDetails { summary, external_execution_id, percent_complete } = details.unwrap_or_default();
+    let masks = masks(service, context, seen);
+    let [summary, external_execution_id] =
+        [summary, external_execution_id].map(|text| text.map(|text| masks.text(&text).into_owned()));
     // As CodePipeline has it: a function's execution is known by its name, and says nothing besides.
     if let Some(function) = seen.function() {
         return ExecutionDetails { external_id: Some(function.to_owned()), ..ExecutionDetails::default() };

@@ -18,6 +18,7 @@ use pipewright_pipeline::responses::{
 use pipewright_pipeline::secrets::{self, MaskGiven};
 use pipewright_pipeline::validate::{self, Context as Known, ErrorClass, Problems};
 use pipewright_runner::builds::is_own_pipeline;
+use pipewright_runner::checks::Refused;
 use serde_json::Value;
 
 use super::{Context, Service, ServiceError, tags, views};
@@ -72,6 +73,23 @@ impl Service {
         let Some((class, first)) = missing.first().cloned() else { return Ok(()) };
         Err(ServiceError::of_class(class, first).with_all(missing.into_iter().map(|(_, told)| told).collect()))
     }
+
+    /// Refuses what the plugins of the account say is wrong (S280).
+    async fn check_settings(&self, context: &Context, declaration: &PipelineDeclaration) -> Result<(), ServiceError> {
+        let refused = self.host.actions.refused_settings(context.account, declaration).await;
+        let told = refused.into_iter().map(|Refused { placed, setting, message }| {
+            let (kind, name) = (placed.declared.kind(), placed.declared.name());
+            let class = match placed.declared {
+                Declared::Action(_) => ErrorClass::InvalidActionDeclaration,
+                Declared::Rule(_) => ErrorClass::InvalidStageDeclaration,
+            };
+            let what = format!("configuration for {kind} '{name}' has an invalid value for configuration '{setting}'");
+            (class, format!("{}.configuration.{setting}: {what}: it {message}", placed.path()))
+        });
+        let told: Vec<_> = told.collect();
+        let Some((class, first)) = told.first().cloned() else { return Ok(()) };
+        Err(ServiceError::of_class(class, first).with_all(told.into_iter().map(|(_, told)| told).collect()))
+    }
 }
 
 fn mask_given(error: MaskGiven) -> ServiceError {
@@ -88,6 +106,7 @@ pub async fn create(
     service.check_available(context, &declaration)?;
     let catalogue = service.catalogue(context);
     secrets::restore(&mut declaration, None, catalogue.described()).map_err(mask_given)?;
+    service.check_settings(context, &declaration).await?;
     let known = service.driver().pipelines(context.account).await?;
     let known = known.iter().filter(|(name, _)| !is_own_pipeline(name)).count();
     if known >= service.quotas.pipelines {
@@ -142,6 +161,7 @@ pub async fn update(
     let reading = service.resource(context, &name).await?;
     let catalogue = service.catalogue(context);
     secrets::restore(&mut declaration, Some(reading.current()?), catalogue.described()).map_err(mask_given)?;
+    service.check_settings(context, &declaration).await?;
     let updated = Arc::new(declaration.clone());
     let reply =
         service.driver().submit(reading.pipeline, InputKind::Update { declaration: updated }, &context.cause).await;

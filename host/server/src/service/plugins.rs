@@ -15,6 +15,7 @@ use pipewright_pipeline::action_type::Property;
 use pipewright_pipeline::declaration::ActionTypeId;
 use pipewright_pipeline::machine::all;
 use pipewright_runner::actions::plugin_pin;
+use pipewright_runner::builds::is_own_pipeline;
 use pipewright_sandbox::abi::Description;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -257,13 +258,17 @@ pub async fn uses(
     let mut left = PIPELINES_PER_PAGE;
     for account in accounts {
         let passed = if account == reached { passed } else { 0 };
-        for (number, (_, pipeline)) in service.driver().pipelines(account).await?.iter().enumerate().skip(passed) {
+        for (number, (name, pipeline)) in service.driver().pipelines(account).await?.iter().enumerate().skip(passed) {
             if left == 0 {
                 let reached = serde_json::to_vec(&(account, number)).map_err(ServiceError::host)?;
                 found.next_token = Some(service.token(context, SCOPE, &reached));
                 return Ok(found);
             }
             left -= 1;
+            // That of a project is shown by no list.
+            if is_own_pipeline(name) {
+                continue;
+            }
             uses_of(service, context, plugin, *pipeline, &mut found.uses).await?;
         }
     }

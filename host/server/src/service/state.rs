@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pipewright_packages::plugins::WorkerType;
 use pipewright_pipeline::declaration::{ActionDeclaration, ExecutionMode, PipelineDeclaration};
 use pipewright_pipeline::machine::{
-    ActionAddress, ActionRun, ActionStatus, Address, ConditionType, Execution, ExecutionId, Head, InputKind,
+    ActionAddress, ActionRun, ActionStatus, Address, ConditionType, Execution, ExecutionId, Head, InputKind, Revision,
     RuleAddress, StageHead, StageRun, StageStatus, Transition, rules,
 };
 use pipewright_pipeline::requests;
@@ -206,6 +206,11 @@ fn transition(before: &StageHead, here: &StageHead) -> TransitionState {
     }
 }
 
+/// A revision without a change of its own is one.
+fn change_id(revision: &Revision) -> String {
+    revision.change.as_ref().unwrap_or(&revision.id).chars().take(CHANGE_ID_CHARS_MAX).collect()
+}
+
 fn action_state(action: &ActionDeclaration, run: Option<&ActionRun>) -> ActionState {
     let revision = run.and_then(|run| run.revision.as_ref()).filter(|revision| !revision.id.is_empty());
     let url = views::summary(revision.and_then(|revision| revision.url.as_ref()));
@@ -213,7 +218,7 @@ fn action_state(action: &ActionDeclaration, run: Option<&ActionRun>) -> ActionSt
         action_name: action.name.clone(),
         current_revision: revision.zip(run).map(|(revision, run)| ActionRevision {
             revision_id: revision.id.clone(),
-            revision_change_id: revision.id.chars().take(CHANGE_ID_CHARS_MAX).collect(),
+            revision_change_id: change_id(revision),
             created: Time(revision.created.unwrap_or(run.updated)),
         }),
         latest_execution: run.map(action_execution),

@@ -6,14 +6,16 @@ use std::collections::BTreeSet;
 
 use pipewright_packages::plugins::label;
 use pipewright_pipeline::action_type::unserved;
-use pipewright_pipeline::declaration::{ActionTypeId, PipelineDeclaration};
-use pipewright_pipeline::machine::all;
+use pipewright_pipeline::declaration::{ActionOwner, ActionTypeId, PipelineDeclaration};
+use pipewright_pipeline::machine::{Placed, all};
 use pipewright_pipeline::variables::{self, Part, Reference};
-use pipewright_runner::builds;
+use pipewright_runner::checks::Refused;
 use pipewright_runner::grants::GrantsFile;
+use pipewright_runner::{builds, connections};
+use pipewright_sandbox::abi::Capability;
 use serde::Serialize;
 
-use super::{Context, Service, ServiceError};
+use super::{Context, Service, ServiceError, functions};
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Warnings {
@@ -27,6 +29,7 @@ pub async fn list(service: &Service, context: &Context, name: &str) -> Result<Wa
         Ok(grants) => {
             let mut warnings = without_action(declaration, grants.actions());
             warnings.extend(without_project(service, context, declaration, &grants).await?);
+            warnings.extend(without_commands(service, context, declaration, &grants));
             warnings
         }
         Err(reason) => vec![format!("no execution of {name} can start: {reason}")],
@@ -38,10 +41,22 @@ pub async fn list(service: &Service, context: &Context, name: &str) -> Result<Wa
         Some(format!("{} fails when it is due: {why}", placed.name_in_pipeline()))
     });
     warnings.extend(missing);
+    for placed in all(declaration) {
+        let lacks = match functions::lacking(service, context.account, &placed) {
+            None => without_connection(service, context.account, &placed).await?,
+            lacks => lacks,
+        };
+        warnings.extend(lacks.map(|lacks| format!("{} fails when it is due: {lacks}", placed.name_in_pipeline())));
+    }
     warnings.extend(without_value(declaration, |id| {
         let served = catalogue.bound(id)?;
         let described = served.about.action_types.iter().find(|described| label(&described.id) == id.to_string())?;
         Some(described.variables.iter().map(|variable| variable.name.clone()).collect())
+    }));
+    // What was made before its plugin judged so.
+    let refused = service.host.actions.refused_settings(context.account, declaration).await;
+    warnings.extend(refused.iter().map(|Refused { placed, setting, message }| {
+        format!("{} fails when it is due: configuration.{setting} {message}", placed.name_in_pipeline())
     }));
     Ok(Warnings { warnings })
 }
@@ -71,17 +86,16 @@ fn without_value(
         Some((format!("{}/{}", stage.name, action.name), given))
     };
     let mut warnings = Vec::new();
-    for (stage, action) in actions() {
-        for (setting, value) in action.configuration.iter().flatten() {
+    for placed in all(declaration) {
+        for (setting, value) in placed.declared.configuration().into_iter().flatten() {
             for part in variables::parse(value).unwrap_or_default() {
                 let Part::Reference(Reference { namespace, key, text }) = part else { continue };
                 if let Some((giver, given)) = given(namespace)
                     && !given.iter().any(|given| given == key)
                 {
                     warnings.push(format!(
-                        "{}/{}: configuration.{setting}: nothing gives `#{{{text}}}` a value: {giver} gives {}",
-                        stage.name,
-                        action.name,
+                        "{}: configuration.{setting}: nothing gives `#{{{text}}}` a value: {giver} gives {}",
+                        placed.name_in_pipeline(),
                         given.join(", ")
                     ));
                 }
@@ -89,6 +103,40 @@ fn without_value(
         }
     }
     warnings
+}
+
+/// Why an action that names a connection would fail for it.
+async fn without_connection(
+    service: &Service,
+    account: u64,
+    placed: &Placed<'_>,
+) -> Result<Option<String>, ServiceError> {
+    let settings = placed.declared.configuration();
+    let named = settings.and_then(|settings| connections::named(&placed.declared.type_id(), settings));
+    let Some(named) = named.filter(|named| named.is_needed) else { return Ok(None) };
+    let found = service.host.actions.connection(account, &named.connection).await.map_err(ServiceError::host)?;
+    Ok(found.is_none().then(|| connections::missing(&named.connection)))
+}
+
+/// Actions and rules that do nothing but run programs, and are granted none.
+fn without_commands(
+    service: &Service,
+    context: &Context,
+    declaration: &PipelineDeclaration,
+    grants: &GrantsFile,
+) -> Vec<String> {
+    let catalogue = service.catalogue(context);
+    let refused = all(declaration).filter_map(|placed| {
+        let id = placed.declared.type_id();
+        let runs_programs = id.owner == ActionOwner::AWS && ["CodeBuild", "Commands"].contains(&id.provider.as_str());
+        let about = &catalogue.bound(&id).filter(|_| runs_programs)?.about;
+        let place = placed.name_in_pipeline();
+        let asks = about.asks.iter().any(|ask| matches!(ask.capability, Capability::Commands));
+        let mend = format!("[action.{place:?}] of the pipeline's grants file needs `commands`, like `commands = {{ level = \"toolchain\" }}`");
+        (asks && !grants.runs_commands(&place, &about.name, &about.version))
+            .then(|| format!("{place} fails when it is due, for nothing lets it run programs: {mend}"))
+    });
+    refused.collect()
 }
 
 /// Builds of what is no project of the account's; whose projects are in a granted directory finds them there.

@@ -61,7 +61,7 @@ fn expand(input: DeriveInput, derive: fn(&DeriveInput) -> Result<Tokens>) -> Tok
 
 fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
     let name = &input.ident;
-    let (mut described, mut idents, mut read) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut described, mut idents, mut read, mut checked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for field in named_fields(input)? {
         let (ident, kind) = (&field.ident, &field.ty);
         let FieldAttributes { name, default, secret } = FieldAttributes::read(field, "setting")?;
@@ -78,6 +78,10 @@ fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
         ));
         idents.push(ident);
         read.push(quote!(::pipewright_sdk::settings::read::<#kind>(values, #name, #default, #secret)));
+        // What is secret is told to nobody before it is needed.
+        if !secret {
+            checked.push(quote!(::pipewright_sdk::settings::check::<#kind>(values, #name)));
+        }
     }
     Ok(quote! {
         impl ::pipewright_sdk::Settings for #name {
@@ -91,6 +95,12 @@ fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
                 // All that is wrong, before the first of it ends this.
                 ::pipewright_sdk::settings::all_read([#(#idents.as_ref().err()),*])?;
                 ::core::result::Result::Ok(Self { #(#idents: #idents?),* })
+            }
+
+            fn check(
+                values: &[::pipewright_sdk::NamedValue],
+            ) -> ::std::vec::Vec<::pipewright_sdk::bindings::checks::exports::pipewright::plugin::checks::Problem> {
+                ::std::vec![#(#checked),*].into_iter().flatten().collect()
             }
         }
     })
@@ -144,8 +154,6 @@ fn choice_impl(input: &DeriveInput) -> Result<Tokens> {
     };
     Ok(quote! {
         impl ::pipewright_sdk::SettingValue for #name {
-            const KIND: ::pipewright_sdk::bindings::description::exports::pipewright::plugin::plugin::SettingKind =
-                ::pipewright_sdk::bindings::description::exports::pipewright::plugin::plugin::SettingKind::Text;
             const CHOICES: &'static [&'static str] = &[#(#texts),*];
 
             fn parse(text: &str) -> ::core::result::Result<Self, ::std::string::String> {

@@ -61,6 +61,7 @@ impl Plugin {
                 .iter()
                 .map(move |function| quote_spanned!(function.span()=> ::pipewright_sdk::describe!(#key #function)))
         });
+        let checks = categories.iter().flat_map(|(key, functions)| functions.iter().map(move |it| quote!((#key #it))));
         let mut interfaces: Vec<(Ident, Vec<&Ident>)> = Vec::new();
         for (key, functions) in &categories {
             // The interface of the category `compute` is that of `build`.
@@ -78,6 +79,7 @@ impl Plugin {
                 #(#attributes)* name: #name, asks: [#asks], may_run_again: #may_run_again, types: [#(#types),*]
             }
             #(#exports)*
+            ::pipewright_sdk::export_checks! { #(#checks)* }
         }
     }
 }

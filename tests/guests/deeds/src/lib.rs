@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pipewright_sdk::SettingValue;
 use pipewright_sdk::bindings::host::wasi::http::types::{Fields, Method, OutgoingRequest};
 use pipewright_sdk::prelude::*;
 
@@ -25,6 +26,26 @@ struct Asked {
     /// Masked in the log.
     #[setting(secret)]
     password: Option<String>,
+    /// What becomes of judging it, before anything runs.
+    #[setting(name = "Judged")]
+    _judged: Option<Judged>,
+}
+
+struct Judged;
+
+impl SettingValue for Judged {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "compute" => Err(compute()),
+            "panic" => panic!("as asked"),
+            "talk" => Err("x".repeat(1 << 19)),
+            "talk without end" => Err("x".repeat(8 << 20)),
+            "log" => loop {
+                info!("{}", "x".repeat(1_000));
+            },
+            other => Err(format!("something else\nthan {other}")),
+        }
+    }
 }
 
 #[derive(Variables)]

@@ -121,6 +121,7 @@ fn start(declaration: &PipelineDeclaration, odd: &str, chars: usize) -> StartReq
         trigger: Trigger { kind: TriggerType::StartPipelineExecution, detail: odd.repeat(10_000) },
         variables: variables.collect(),
         source_revisions: revisions.collect(),
+        branch: Some(odd.repeat(chars)),
         pins: stages.flat_map(|stage| stage.actions.iter().map(|action| pin(stage, action))).collect(),
     }
 }
@@ -172,6 +173,7 @@ fn report(call: &RunAction, odd: &str, bytes: usize) -> Report {
             artifacts: call.outputs().map(|name| (name.to_owned(), "d".repeat(71))).collect(),
             revision: is_source.then(|| Revision {
                 id: told(10_000),
+                change: Some(told(10_000)),
                 summary: Some(told(10_000)),
                 url: Some(told(10_000)),
                 created: Some(Timestamp(u64::MAX)),

@@ -176,7 +176,7 @@ fn a_rule_whose_variables_cannot_be_resolved_is_an_error_of_its_condition() {
               A/Build STARTED
               A/Build before-entry InProgress
               A/Build/Same STARTED
-              A/Build/Same FAILED ConfigurationError: Build/Same: configuration.Value: nothing gives `#{src.Nope}` a value: check the namespace, the key, and that the action that makes it has run
+              A/Build/Same FAILED ConfigurationError: Build/beforeEntry/Same: configuration.Value: nothing gives `#{src.Nope}` a value: check the namespace, the key, and that the action that makes it has run
               A/Build before-entry Errored
               A/Build FAILED
               A FAILED: The entry condition of stage Build failed

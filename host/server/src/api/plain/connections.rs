@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Path;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
+use pipewright_runner::connections::Connection;
 use serde::Deserialize;
 
 use super::super::Call;
@@ -29,9 +30,11 @@ pub async fn put(
     Asked(Whose { account }): Asked<Whose>,
     body: Bytes,
 ) -> Result<Response<Body>, ApiError> {
-    let connection = serde_json::from_slice(&body).map_err(|error| ApiError::validation(error.to_string()))?;
-    connections::put(call.service(), call.context(), account.as_deref(), &name, connection).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let connection: Connection =
+        serde_json::from_slice(&body).map_err(|error| ApiError::validation(error.to_string()))?;
+    let (service, context, account) = (call.service(), call.context(), account.as_deref());
+    connections::put(service, context, account, &name, connection.clone()).await?;
+    Ok(super::json(&connections::warnings(service, context, account, &connection).await?))
 }
 
 pub async fn remove(

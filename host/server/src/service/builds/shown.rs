@@ -29,7 +29,10 @@ const OF_PROJECT: &[&str] = &[
     "vpcConfig",
     "encryptionKey",
     "fileSystemLocations",
+    LOGS,
 ];
+/// Of which a build tells where its log is.
+const LOGS: &str = "logsConfig";
 
 /// None where retention has collected what is known of it.
 pub(super) async fn build(service: &Service, context: &Context, build: &Build) -> Result<Option<Shown>, ServiceError> {
@@ -44,7 +47,8 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
         None => detail.action_name == "Build",
     };
     let action = details.iter().find(is_it);
-    let members = members(service, context, pipeline, &execution, &build.project).await?;
+    let mut members = members(service, context, pipeline, &execution, &build.project).await?;
+    let logs = members.remove(LOGS).unwrap_or_default();
     let resolved = resolved(action, &execution);
     let sourced = details.iter().rev().filter(|detail| build.action.is_none() && detail.stage_name == "Source");
     let sourced: Vec<_> = sourced.collect();
@@ -72,6 +76,10 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
         let (pipeline, execution, action) = (&build.pipeline, &build.execution, &action.action_execution_id);
         format!("{}/v1/pipelines/{pipeline}/executions/{execution}/actions/{action}/log", service.endpoint)
     };
+    let configured = |member: &str| {
+        let text = logs["cloudWatchLogs"][member].as_str().filter(|text| !text.is_empty());
+        text.map(str::to_owned)
+    };
     let exported = action.map(|action| action.output.output_variables.clone()).unwrap_or_default();
     Ok(Some(Shown {
         members,
@@ -88,10 +96,11 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
         initiator: build.initiator.clone(),
         resolved_source_version: resolved,
         logs: LogsLocation {
-            group_name: format!("/aws/codebuild/{}", build.project),
-            stream_name: uuid.to_owned(),
+            group_name: configured("groupName").unwrap_or_else(|| format!("/aws/codebuild/{}", build.project)),
+            stream_name: configured("streamName").map_or_else(|| uuid.to_owned(), |name| format!("{name}/{uuid}")),
             deep_link: action.map(link),
         },
+        report_arns: super::reports::arns(service, context, build).await?,
         exported_environment_variables: exported
             .into_iter()
             .map(|(name, value)| ExportedEnvironmentVariable { name, value })

@@ -21,9 +21,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::deliveries::{Delivered, Delivery, is_same};
+use super::warnings::Warnings;
 use super::webhooks::random_key;
 use super::{Context, Service, ServiceError, notifications};
 use crate::config::account_number;
+use crate::notify::{Method, Outgoing, USER_AGENT, Unsent};
 use hosts::Told;
 
 /// Of each account.
@@ -136,6 +138,38 @@ pub async fn put(
     };
     let kept = Kept { connection, key, configured: false };
     keep(service, account, name, Some(&kept), &context.cause).await
+}
+
+/// What keeps the sources of a connection from what it leads to, as far as that is seen without a repository: its host is asked
+/// once, without its secret, and the secret is read once.
+pub async fn warnings(
+    service: &Service,
+    context: &Context,
+    account: Option<&str>,
+    connection: &Connection,
+) -> Result<Warnings, ServiceError> {
+    let account = account_of(service, context, account)?;
+    let address = connection.address();
+    let asked = Outgoing {
+        method: Method::GET,
+        url: address.to_owned(),
+        headers: vec![("user-agent", USER_AGENT.to_owned())],
+        body: Bytes::new(),
+        private: connection.private,
+    };
+    let mend = "correct --address, or let the server reach it; what names the connection fails until then";
+    let unreached = match service.notify.post(asked).await {
+        Ok(()) | Err(Unsent::Answered(_)) => None,
+        Err(error @ Unsent::NotPublic(_)) => {
+            Some(format!("{address} leads to {error}: nothing is fetched from there without --private"))
+        }
+        Err(error) => Some(format!("{address} does not answer: {error}: {mend}")),
+    };
+    let unread = match &connection.secret {
+        Some(_) => statuses::token(service, account, connection).await.err(),
+        None => None,
+    };
+    Ok(Warnings { warnings: unreached.into_iter().chain(unread).collect() })
 }
 
 fn is_configured(name: &str) -> ServiceError {

@@ -84,3 +84,12 @@ pub fn connected() -> Vec<(Description, String)> {
     let source = action_type(Category::Source, Owner::Aws, "CodeStarSourceConnection", [0, 0, 1, 1], settings);
     vec![plugin("pipewright/git", vec![source], 'e')]
 }
+
+/// What runs programs.
+pub fn commands() -> Vec<(Description, String)> {
+    let commands = [Category::Compute, Category::Rule]
+        .map(|category| action_type(category, Owner::Aws, "Commands", [0, 5, 0, 5], Vec::new()));
+    let (mut description, digest) = plugin("pipewright/commands", commands.into(), 'f');
+    description.asks[0].capability = Capability::Commands;
+    vec![(description, digest)]
+}

@@ -179,6 +179,30 @@ fn workers_ask_for_the_jobs_of_a_project() {
     }
 }
 
+/// The worker was given it.
+#[test]
+fn what_a_worker_tells_has_no_secret_of_the_action() {
+    let world = World::new();
+    world.ok(A, custom_types::create, queryable());
+    world.script.does("Make", Deed::Queue);
+    let mut declaration = of_project("site", "site");
+    declaration["stages"][1]["actions"][0]["configuration"]["Token"] = json!("hunter2hunter2");
+    world.ok(A, pipelines::create, json!({ "pipeline": declaration }));
+    let details = json!({ "summary": "with hunter2hunter2", "externalExecutionId": "id-hunter2hunter2" });
+    let job = taken(&world, "site");
+    world.ok(A, jobs::succeed, json!({ "jobId": job, "continuationToken": "t", "executionDetails": details }));
+    let shown = world.state(A, "site").to_string();
+    assert!(shown.contains("with ****") && shown.contains("id-****"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let execution = world.newest(A, "site");
+    let failure =
+        json!({ "type": "JobFailed", "message": "no hunter2hunter2", "externalExecutionId": "hunter2hunter2" });
+    world.ok(A, jobs::fail, json!({ "jobId": taken(&world, "site"), "failureDetails": failure }));
+    world.ended(A, "site", &execution);
+    let shown = world.state(A, "site").to_string();
+    assert!(shown.contains("no ****") && !shown.contains("hunter2"), "{shown}");
+}
+
 #[test]
 fn what_a_worker_tells_is_shown_and_made_variables() {
     let world = World::new();
@@ -264,5 +288,5 @@ fn a_worker_s_source_has_the_revision_that_it_tells() {
     world.ended(A, "site", &execution);
     assert_eq!(world.status(A, "site", &execution), "Succeeded");
     let shown = world.state(A, "site")["stageStates"][0]["actionStates"][0]["currentRevision"].take();
-    assert_eq!((&shown["revisionId"], &shown["created"]), (&json!("r7"), &json!(1_795_342_830.5)));
+    assert_eq!(shown, json!({ "revisionId": "r7", "revisionChangeId": "c7", "created": 1_795_342_830.5 }));
 }

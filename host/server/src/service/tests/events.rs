@@ -94,6 +94,10 @@ fn an_event_has_eventbridge_s_shape() {
         assert_eq!(event["detail"]["execution-id"], *execution);
         assert_eq!(event["detail"]["version"], json!(1.0));
         assert!(text(&event["time"]).ends_with('Z'), "{event}");
+        let started: jiff::Timestamp = text(&event["detail"]["start-time"]).parse().unwrap();
+        assert!(started <= jiff::Timestamp::from_millisecond(told.at.0 as i64).unwrap(), "{event}");
+        let is_of_stage = event["detail-type"].as_str().is_some_and(|kind| kind.contains(" Stage "));
+        assert_eq!(event["detail"]["pipeline-execution-attempt"], json!(if is_of_stage { 0.0 } else { 1.0 }));
     }
     let made = heard.iter().find(|told| short(told) == "Action Make SUCCEEDED").unwrap();
     assert_eq!(made.event["detail"]["output-artifacts"], json!([{ "name": "Site" }]));

@@ -169,9 +169,9 @@ fn what_a_function_answers_says_what_becomes_of_its_job() {
         let error = &stage["actionStates"][0]["latestExecution"]["errorDetails"];
         assert_eq!((text(&error["code"]).as_str(), text(&error["message"]).as_str()), (kind, expected), "{function}");
     };
-    let missing = "The AWS Lambda function other does not exist.";
+    let missing = "The AWS Lambda function other does not exist. Correct `FunctionName`, or name the function in `[functions.other]` of the server's configuration";
     check("other", None, Told::Never, "ConfigurationError", missing);
-    let missing = "The AWS Lambda function tell does not exist.";
+    let missing = "The AWS Lambda function tell does not exist. Correct `FunctionName`, or name the function in `[functions.tell]` of the server's configuration";
     check("tell", Some(Unsent::Answered(404)), Told::Once, "ConfigurationError", missing);
     check(
         "arn:aws:lambda:us-east-1:000000000000:function:tell",

@@ -245,10 +245,13 @@ fn what_was_uploaded_becomes_artifacts_with_the_report_that_ends_the_action() {
         let shown = world.action(A, "site", "Make");
         assert_eq!((&shown["status"], &shown["output"]["outputArtifacts"]), (&json!("InProgress"), &json!([])));
         let job = taken(&world);
-        world.ok(A, jobs::succeed, json!({ "jobId": job["id"] }));
+        world.ok(A, jobs::succeed, json!({ "jobId": job["id"], "executionDetails": { "summary": "made" } }));
         let execution = world.newest(A, "site");
         world.ended(A, "site", &execution);
         let output = world.action(A, "site", "Make")["output"].clone();
+        // What a worker says of its success is not shown with a failure.
+        let summary = output["executionResult"]["externalExecutionSummary"].as_str();
+        assert_eq!(summary, expected.is_ok().then_some("made"), "{output}");
         let artifacts: Vec<_> =
             output["outputArtifacts"].as_array().unwrap().iter().map(|it| text(&it["name"])).collect();
         let error = output["executionResult"]["errorDetails"]["message"].as_str();

@@ -1,5 +1,8 @@
 //! The plugins of an account: what it sees, what it says of them, and who uses them.
 
+use std::sync::Arc;
+
+use pipewright_pipeline::machine::InputKind;
 use serde_json::{Value, json};
 
 use super::world::{A, B, C, Deed, World, context, pipeline, text, words};
@@ -93,6 +96,23 @@ fn uses_are_told_to_those_whose_they_are() {
     assert_eq!(seen, tools);
     assert_eq!(of(B, "pipewright/tools"), [sources(B, "ship")]);
     assert_eq!(of(A, "nobody/nothing"), []);
+}
+
+/// The host's own, in which a project is built outside of a pipeline.
+#[test]
+fn uses_name_no_pipeline_of_a_project() {
+    let world = World::new();
+    let (driver, context) = (world.service.driver(), context(A));
+    for name in ["site", "codebuild:site:variant"] {
+        let declaration = serde_json::from_value(pipeline(name)).unwrap();
+        let made = world.run(driver.named(A, name, &context.cause)).unwrap();
+        world
+            .run(driver.submit(made, InputKind::Create { declaration: Arc::new(declaration) }, &context.cause))
+            .unwrap();
+    }
+    let mut named: Vec<_> = world.uses(A, "pipewright/tools").into_iter().map(|it| it.1).collect();
+    named.dedup();
+    assert_eq!(named, ["site"]);
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Script {
 /// What a source fetches that nobody scripted.
 pub fn revision(id: &str) -> Revision {
     let (summary, url) = (Some(format!("commit {id}")), Some(format!("https://git.example/{id}")));
-    Revision { id: id.to_owned(), summary, url, created: None }
+    Revision { id: id.to_owned(), change: None, summary, url, created: None }
 }
 
 /// What an action tells in a test that looks at what is shown of it.

@@ -30,6 +30,12 @@ class State:
     ended: Any = None
     #: What of the declaration's environment is secret: variables, each with the name of a secret.
     declared_secrets: dict[str, str] = field(default_factory=dict)
+    #: What is kept, by key: contents by path; None where caches are not granted. And what is to be kept: directories by key.
+    caches: dict[str, dict[str, bytes]] | None = None
+    saved_caches: dict[str, str] = field(default_factory=dict)
+    #: The statuses that the next tools end with, and the `Tool`s that were run.
+    tool_ends: list[int] = field(default_factory=list)
+    tools: list[Any] = field(default_factory=list)
     #: What no grant allowed.
     denials: list[str] = field(default_factory=list)
 

@@ -86,6 +86,11 @@ class Capability_Commands:
     pass
 
 
+@dataclass
+class Capability_Caches:
+    pass
+
+
 Capability = (
     Capability_Http
     | Capability_ReadDirectory
@@ -95,6 +100,7 @@ Capability = (
     | Capability_Clock
     | Capability_Randomness
     | Capability_Commands
+    | Capability_Caches
 )
 
 
