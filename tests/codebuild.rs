@@ -62,7 +62,8 @@ reports: {unit: {files: [unit.xml], file-format: JUNITXML}}
 fn ask(aws: &Path, server: &Server, operation: &str, input: &Value) -> Value {
     let endpoint = server.endpoint();
     let output = Command::new(aws)
-        .args(["--endpoint-url", &endpoint, "codebuild", operation, "--cli-input-json", &input.to_string()])
+        .args(["--endpoint-url", &endpoint, "--no-paginate", "codebuild", operation])
+        .args(["--cli-input-json", &input.to_string()])
         .env("AWS_SHARED_CREDENTIALS_FILE", server.credentials())
         .envs([("AWS_DEFAULT_REGION", "us-east-1"), ("AWS_PAGER", ""), ("AWS_EC2_METADATA_DISABLED", "true")])
         .output()

@@ -74,7 +74,7 @@ const ASKED: &[(&str, &str)] = &[
     ("pipelines --data data --profile nobody", "makes the key"),
     ("start site --data data --var x", "write it as NAME=VALUE"),
     ("create empty.json --data data", "pipeline.stages: is missing"),
-    ("create window.json --data data", "'Cron': it must be a cron expression as Quartz writes it (it has 5 fields"),
+    ("create window.json --data data", "'Cron': it must be a cron expression as Quartz writes it ("),
     ("create window.json --data data", "'TimeZone': it must be a region like `Europe/Berlin`"),
     ("serve --data data", "end it, or name another directory"),
 ];
@@ -114,7 +114,7 @@ const WINDOW: &str = r##"{ "pipeline": {
                 "actionTypeId": { "category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1" }
             }],
             "beforeEntry": { "conditions": [{ "result": "FAIL", "rules": [{
-                "name": "Window", "configuration": { "Cron": "0 9 * * MON", "TimeZone": "Atlantis" },
+                "name": "Window", "configuration": { "Cron": "0 0 9 ? * MOO", "TimeZone": "Atlantis" },
                 "ruleTypeId": { "category": "Rule", "owner": "AWS", "provider": "DeploymentWindow", "version": "1" }
             }] }] }
         }

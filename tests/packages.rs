@@ -308,7 +308,12 @@ fn tampering_is_told_apart() {
     let wider = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("\"asks\":[]", "\"asks\":{}").into_bytes();
     let described = "the configuration of team/packaged 1.0.0 was changed";
     check("a/description", &|p| registry.change(&p.config, wider), described);
-    check("a/payload", &|p| registry.change(&p.payload, flip), "a signature of team/packaged 1.0.0 was changed");
+    // Either form is enough: the other one is taken away.
+    let change_payload = |p: &Parts| {
+        registry.change(&p.payload, flip);
+        registry.remove_tag("a/payload", &p.referrers_tag);
+    };
+    check("a/payload", &change_payload, "a signature of team/packaged 1.0.0 was changed");
     // Far enough inside to leave the form of base64 and ASN.1 alone.
     let forged = |bytes: Vec<u8>| {
         let text = String::from_utf8(bytes).unwrap();
@@ -316,20 +321,23 @@ fn tampering_is_told_apart() {
         let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
         format!("{}{other}{}", &text[..at], &text[at + 1..]).into_bytes()
     };
-    // Either form is enough.
     let forge = |p: &Parts| {
         registry.change(&p.signatures, forged);
         registry.remove_tag("a/signature", &p.referrers_tag);
     };
     check("a/signature", &forge, "by none of the keys that count, or was changed");
-    check("a/bundle", &|p| registry.change(&p.bundle, flip), "a signature of team/packaged 1.0.0 was changed");
+    let change_bundle = |p: &Parts| {
+        registry.change(&p.bundle, flip);
+        registry.remove_tag("a/bundle", &p.signatures_tag);
+    };
+    check("a/bundle", &change_bundle, "a signature of team/packaged 1.0.0 was changed");
     // What is no manifest, this registry does not even send.
     let relabelled = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("dsse-", "dsse_").into_bytes();
-    check(
-        "a/referrer",
-        &|p| registry.change(&p.referrer, relabelled),
-        "a signature of team/packaged 1.0.0 was changed",
-    );
+    let change_referrer = |p: &Parts| {
+        registry.change(&p.referrer, relabelled);
+        registry.remove_tag("a/referrer", &p.signatures_tag);
+    };
+    check("a/referrer", &change_referrer, "a signature of team/packaged 1.0.0 was changed");
     let unsign = |p: &Parts| {
         registry.remove_tag("a/unsigned", &p.signatures_tag);
         registry.remove_tag("a/unsigned", &p.referrers_tag);
@@ -410,7 +418,7 @@ async fn a_signed_lie_is_refused() {
             "the digest of the component in its configuration",
         ),
         ("wasip2", "wasip1", "it is for wasip1/wasm, not wasip2/wasm"),
-        ("\"plugin\":", "\"plug\":", "it is a component, and no plugin"),
+        ("\"plugin\":", "\"plug\":", "it is a component, and neither a plugin nor a command-line tool"),
         ("\"may_run_again\":true", "\"may_run_again\":7", "it describes itself for version 0.1.0 of the plugin ABI"),
     ];
     for (at, (truth, lie, said)) in cases.iter().enumerate() {
@@ -550,7 +558,7 @@ fn errors_say_whose_they_are_to_mend() {
     world.run(&["add", "missing.wasm"]).refused(2, "missing.wasm");
     world.run(&["inspect", "team/missing"]).refused(2, "is not there");
     let file = world.component(NAME, "1.0.0", &[]);
-    world.run(&["publish", &file, &format!("{reference}:2.0.0")]).refused(2, "the plugin's version is 1.0.0");
+    world.run(&["publish", &file, &format!("{reference}:2.0.0")]).refused(2, "the version is 1.0.0, and its tag 1.0.0");
     let passphrase = [("PIPEWRIGHT_KEY_PASSPHRASE", "wrong")];
     let publish = ["publish", &file, &reference, "--key", "maria.key"];
     world.run_with(&publish, &passphrase).refused(2, "the passphrase is not the one of this key");

@@ -130,7 +130,12 @@ impl Origin {
             };
             let found = Digest::of(&manifest);
             if found != listed.digest {
-                return Err(PackageError::Digest { what, expected: listed.digest, found });
+                let changed = PackageError::Digest { what: what.clone(), expected: listed.digest, found };
+                if !matches!(self, Self::Registry { .. }) {
+                    return Err(changed);
+                }
+                signed.signatures.push(Signature::Unreadable(changed.to_string()));
+                continue;
             }
             match signature::bundles(&manifest) {
                 Err(problem) => signed.signatures.push(Signature::Unreadable(problem)),
@@ -165,8 +170,8 @@ impl Origin {
     /// With them there would be more than are read.
     pub async fn lacking(&self, key: &PublicKey, new: Vec<Signature>) -> Result<Vec<Signature>, PackageError> {
         let there = match self.signed().await {
-            // What is wrong with it is told by publishing.
-            Err(error) if error.is_of_content() => return Ok(new),
+            // What is wrong with it is told by publishing; some registries say of what is not there yet that it is forbidden.
+            Err(error) if error.is_of_content() || matches!(error, PackageError::Credentials { .. }) => return Ok(new),
             there => there?,
         };
         let mut lacking = Vec::new();
