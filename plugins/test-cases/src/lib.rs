@@ -4,10 +4,9 @@
 use pipewright_reports::{Case, Counts, Coverage, Ratio, Status, Tests};
 use pipewright_sdk::{Result, TestCase, results};
 
-/// Against traces that are longer than anybody reads: CodeBuild shows as much of a message.
-const MESSAGE_CHARS_MAX: usize = 5_000;
-/// The same of a name.
-const NAME_CHARS_MAX: usize = 1_000;
+/// Against traces that are longer than anybody reads: four times what the host shows of one. The host hides the secrets in a text
+/// before it cuts it, and does not know half of one.
+const MESSAGE_CHARS_MAX: usize = 20_000;
 
 /// Of the texts of cases that are handed over at once. The host keeps less.
 const RESULTS_BYTES_MAX: usize = 8 << 20;
@@ -43,7 +42,7 @@ pub fn keep_tests(name: &str, tests: &Tests) -> Result<()> {
 pub fn keep_coverage(name: &str, coverage: &Coverage) -> Result<()> {
     let ratio = |Ratio { covered, total }: Ratio| results::Ratio { covered, total };
     let files = coverage.files.iter().take(FILES_MAX).map(|(path, covered)| results::CoveredFile {
-        path: cut(path, NAME_CHARS_MAX),
+        path: path.clone(),
         lines: ratio(covered.lines),
         branches: ratio(covered.branches),
     });
@@ -60,19 +59,19 @@ fn kept(case: &Case) -> results::Case {
         Status::Unknown => results::Status::Unknown,
     };
     results::Case {
-        suite: cut(&case.suite, NAME_CHARS_MAX),
-        prefix: cut(&case.prefix, NAME_CHARS_MAX),
-        name: cut(&case.name, NAME_CHARS_MAX),
+        suite: case.suite.clone(),
+        prefix: case.prefix.clone(),
+        name: case.name.clone(),
         status,
         duration_nanos: case.duration_ns,
-        message: cut(&case.message, MESSAGE_CHARS_MAX),
-        file: case.file.as_deref().map(|file| cut(file, NAME_CHARS_MAX)),
+        message: cut(&case.message),
+        file: case.file.clone(),
         line: case.line,
     }
 }
 
-fn cut(text: &str, chars_max: usize) -> String {
-    text.chars().take(chars_max).collect()
+fn cut(message: &str) -> String {
+    message.chars().take(MESSAGE_CHARS_MAX).collect()
 }
 
 /// The cases of reports. `excuse` says why a failed one fails no action: it is told as skipped then, with its message.
@@ -83,7 +82,7 @@ pub fn cases(tests: &Tests, excuse: Option<&str>) -> Vec<TestCase> {
 fn told(case: &Case, excuse: Option<&str>) -> TestCase {
     let name = [&case.suite, &case.prefix, &case.name].map(String::as_str);
     let name: Vec<&str> = name.into_iter().filter(|part| !part.is_empty()).collect();
-    let (name, message) = (name.join(" "), cut(&case.message, MESSAGE_CHARS_MAX));
+    let (name, message) = (name.join(" "), cut(&case.message));
     let word = if case.status == Status::Failed { "failed" } else { "error" };
     let told = match (case.status, excuse) {
         (Status::Succeeded, _) => TestCase::passed(name),
@@ -164,6 +163,13 @@ mod tests {
         let kept = &tests.cases[0];
         assert_eq!((kept.name.as_str(), kept.status, kept.duration_nanos), ("adds", results::Status::Error, Some(5)));
         assert_eq!((lines.as_str(), coverage.lines.covered, coverage.files[0].lines.total), ("lines", 1, 2));
+    }
+
+    #[test]
+    fn what_the_host_cuts_is_handed_over_whole() {
+        let (name, message) = ("a".repeat(1_500), "y".repeat(6_000));
+        let case = kept(&Case { name: name.clone(), message: message.clone(), ..Case::default() });
+        assert_eq!((case.name, case.message), (name, message));
     }
 
     #[test]
