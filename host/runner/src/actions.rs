@@ -268,16 +268,8 @@ impl SandboxActions {
         }
         let (execution, id_of_run) = (run.execution.to_string(), run.action_execution.to_string());
         let log = self.logs.of(&execution, &id_of_run, &placed.stage.name, &placed.name_in_stage());
-        if run.is_restart {
-            let message = format!(
-                "The host went down while this ran: it runs again from its beginning, as attempt {}",
-                run.attempt
-            );
-            log.log(Level::Warn, &message);
-        }
-        if let Some(deprecated) = self.plugins.catalogue(pipeline.account).deprecated(&id, plugin.digest()) {
-            log.log(Level::Warn, &deprecated);
-        }
+        let deprecated = self.plugins.catalogue(pipeline.account).deprecated(&id, plugin.digest());
+        restarted(&run).into_iter().chain(deprecated).for_each(|warning| log.log(Level::Warn, &warning));
         let build = match builds::is_build(&id) {
             true => match Box::pin(self.build(pipeline, &run, &mut grants, &log, returning)).await {
                 Ok(build) => Some(build),
@@ -526,6 +518,12 @@ impl SandboxActions {
         }
         Ok(())
     }
+}
+
+fn restarted(run: &RunAction) -> Option<String> {
+    let attempt = run.attempt;
+    let message = format!("The host went down while this ran: it runs again from its beginning, as attempt {attempt}");
+    run.is_restart.then_some(message)
 }
 
 /// What earlier calls of this action execution used of its limits: as they reported, or more of what its files tell, which

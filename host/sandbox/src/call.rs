@@ -199,8 +199,6 @@ impl Sandbox {
             floor: Floor::of_disks(),
             seam: Arc::clone(&seam),
         };
-        let (idempotency_key, files) = (request.idempotency_key.as_str(), Files::new(files));
-        let symbols = plugin.symbols.as_deref();
         let making = Making {
             tenant,
             seam,
@@ -208,13 +206,13 @@ impl Sandbox {
             memory,
             grants,
             time,
-            idempotency_key,
+            idempotency_key: request.idempotency_key.as_str(),
             secret_environment,
             ended,
             caches,
             find,
-            files,
-            symbols,
+            files: Files::new(files),
+            symbols: plugin.symbols.as_deref(),
         };
         let run = async |store: &mut Store<State>, instance: Instance, exports: &Exports| {
             enter(store, &instance, exports, &entry, &request).await

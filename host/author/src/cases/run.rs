@@ -64,14 +64,12 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
             Some(then) => (format!("then.{number}.expected"), &then.expected),
         };
         let mut check = Check::new(key, &*stage.blobs);
+        let waited = ran.seen.last().and_then(|seen| seen.wait.as_ref());
         if let Some(then) = then {
-            given.change(then, ran.seen.last().and_then(|seen| seen.wait.as_ref()));
+            given.change(then, waited);
         }
-        let resumed = match then
-            .filter(|then| then.wakes())
-            .map(|then| resumption(then, ran.seen.last().and_then(|seen| seen.wait.clone())))
-            .transpose()
-        {
+        let woken = then.filter(|then| then.wakes());
+        let resumed = match woken.map(|then| resumption(then, waited.cloned())).transpose() {
             Ok(resumed) => resumed,
             Err(problem) => {
                 check.differ("outcome", expected.outcome.to_string(), problem);

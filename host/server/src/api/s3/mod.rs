@@ -61,11 +61,6 @@ async fn answer(api: &Arc<Api>, parts: &Parts, body: Body) -> Result<Response<Bo
         peer.recognize(session.account).map_err(super::ApiError::from)?;
     }
     let taken = api.shares.answer(session.account, Answer::Stream)?;
-    if let (bucket, None) = address(parts)
-        && bucket == session.bucket
-    {
-        return Err(S3Error::not_implemented());
-    }
     let object = object(&session, parts)?;
     let query = Query::of(parts);
     let asked = (&parts.method, query.has("uploads"), query.get("uploadId"), query.get("partNumber"), object);

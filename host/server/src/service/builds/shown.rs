@@ -80,7 +80,6 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
         let text = logs["cloudWatchLogs"][member].as_str().filter(|text| !text.is_empty());
         text.map(str::to_owned)
     };
-    let exported = action.map(|action| action.output.output_variables.clone()).unwrap_or_default();
     Ok(Some(Shown {
         members,
         id: build.id.clone(),
@@ -101,11 +100,13 @@ pub(super) async fn build(service: &Service, context: &Context, build: &Build) -
             deep_link: action.map(link),
         },
         report_arns: super::reports::arns(service, context, build).await?,
-        exported_environment_variables: exported
-            .into_iter()
-            .map(|(name, value)| ExportedEnvironmentVariable { name, value })
-            .collect(),
+        exported_environment_variables: action.map(exported).unwrap_or_default(),
     }))
+}
+
+fn exported(action: &ActionExecutionDetail) -> Vec<ExportedEnvironmentVariable> {
+    let variables = action.output.output_variables.clone().into_iter();
+    variables.map(|(name, value)| ExportedEnvironmentVariable { name, value }).collect()
 }
 
 /// What the build has of its project, as the execution pinned it.
