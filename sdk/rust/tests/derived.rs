@@ -159,7 +159,7 @@ fn variables() {
     assert_eq!(values, [("NumberOfFiles", "2"), ("ETag", "x")]);
 }
 
-/// One plugin with every category: that it compiles is the test.
+/// One plugin with every category, with functions that are called as those that `plugin!` uses: that it compiles is the test.
 mod every_category {
     use pipewright_sdk::prelude::*;
 
@@ -173,32 +173,32 @@ mod every_category {
     }
 
     #[action(provider = "Any", version = "2", inputs = 0..=5, outputs = 0..=5)]
-    fn build(_: &Action, (): ()) -> Result<Report> {
+    fn run(_: &Action, (): ()) -> Result<Report> {
         Ok(Report::new("built").link("log", "https://example.com").external_id("7"))
     }
 
     #[action(provider = "Any", inputs = 1)]
-    fn build_and_wait(_: &Action, (): ()) -> Result<Step<Report>> {
+    fn serves(_: &Action, (): ()) -> Result<Step<Report>> {
         Ok(Step::Waiting(Wait::until_time(1).continuation(&"x")?))
     }
 
     #[action(provider = "Any", inputs = 1)]
-    fn test(_: &Action, (): ()) -> Result<Tested> {
+    fn check(_: &Action, (): ()) -> Result<Tested> {
         Ok(Tested { report: Report::new("tested"), cases: vec![TestCase::skipped("a", "no time").at("a.rs", None)] })
     }
 
     #[action(provider = "Any", inputs = 1)]
-    fn deploy(_: &Action, (): ()) -> Result<Deployed> {
+    fn export(_: &Action, (): ()) -> Result<Deployed> {
         Ok(Deployed { report: Report::new("deployed"), targets: Vec::new() })
     }
 
     #[action(owner = "ThirdParty", provider = "Any")]
-    fn approve(_: &Action, (): ()) -> Result<Decision> {
+    fn describe(_: &Action, (): ()) -> Result<Decision> {
         Ok(Decision::approved(None))
     }
 
     #[action(provider = "Any")]
-    fn invoke(_: &Action, (): ()) -> Result<Report<Vec<(String, String)>>> {
+    fn category(_: &Action, (): ()) -> Result<Report<Vec<(String, String)>>> {
         Ok(Report::new("invoked").variables(vec![("A".to_owned(), "b".to_owned())]))
     }
 
@@ -209,7 +209,7 @@ mod every_category {
     }
 
     #[action(owner = "AWS", provider = "AnyRule")]
-    fn judge(_: &Action, (): ()) -> Result<Verdict> {
+    fn not_offered(_: &Action, (): ()) -> Result<Verdict> {
         Ok(Verdict::failed("never"))
     }
 
@@ -221,11 +221,11 @@ mod every_category {
         ],
         may_run_again: false,
         source: [fetch],
-        build: [build, build_and_wait],
-        test: [test],
-        deploy: [deploy],
-        approval: [approve],
-        invoke: [invoke, ask],
-        rule: [judge],
+        build: [run, serves],
+        test: [check],
+        deploy: [export],
+        approval: [describe],
+        invoke: [category, ask],
+        rule: [not_offered],
     }
 }
