@@ -344,6 +344,7 @@ impl SandboxActions {
             let turn = self.calls.acquire(pipeline.account).await;
             let mut end = self.sandbox.call(&plugin, call).await;
             drop(turn);
+            folder.used(end.leaves);
             log.keep_results(&end);
             log.flush();
             if keeper.is_none() && !did_nothing(&end) {

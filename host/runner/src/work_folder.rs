@@ -26,18 +26,26 @@ pub(crate) fn waited(folder: &Path) -> bool {
 pub(crate) struct WorkFolder {
     pub(crate) path: PathBuf,
     is_removed: AtomicBool,
+    /// Whether something may be there.
+    is_used: AtomicBool,
     /// Whether it is noted that the action waits.
     waits: AtomicBool,
 }
 
 impl WorkFolder {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, is_removed: AtomicBool::new(false), waits: AtomicBool::new(false) }
+        Self {
+            path,
+            is_removed: AtomicBool::new(false),
+            is_used: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+        }
     }
 
     /// From now on the action waits for its turn. What cannot be noted must not fail it.
     pub(crate) fn wait(&self) {
         if !self.waits.swap(true, Relaxed) {
+            self.used(true);
             self.note(fs::create_dir_all(&self.path).and_then(|()| fs::write(self.path.join(WAITS), "")));
         }
     }
@@ -54,8 +62,14 @@ impl WorkFolder {
         }
     }
 
+    /// Whether something may be there now that is to be removed in the end.
+    pub(crate) fn used(&self, is_used: bool) {
+        self.is_used.fetch_or(is_used, Relaxed);
+    }
+
     /// Leaves the scratch alone, and makes it if need be.
     pub(crate) async fn keep_scratch(&self) -> anyhow::Result<PathBuf> {
+        self.used(true);
         let (scratch, outputs) = (self.path.join(SCRATCH), self.path.join(OUTPUTS));
         let kept = tokio::task::spawn_blocking(move || {
             remove_tree(&outputs)?;
@@ -73,9 +87,11 @@ impl WorkFolder {
         }
     }
 
-    /// The same at the end of the last call.
+    /// The same at the end of the last call, and nothing where no call has left anything.
     pub(crate) async fn remove(&self) {
-        self.empty().await;
+        if self.is_used.load(Relaxed) {
+            self.empty().await;
+        }
         self.is_removed.store(true, Relaxed);
     }
 

@@ -99,6 +99,8 @@ pub struct CallEnd {
     pub started: Option<Started>,
     /// What is to be kept for later executions, if it succeeded. Whoever made the call keeps it, out of its `work_dir`.
     pub saved: Vec<SavedCache>,
+    /// Whether there may be something in its `work_dir`, which whoever made the call removes.
+    pub leaves: bool,
 }
 
 impl CallEnd {
@@ -115,6 +117,7 @@ impl CallEnd {
             kept: None,
             started: None,
             saved: Vec::new(),
+            leaves: false,
         }
     }
 }
@@ -221,14 +224,14 @@ impl Sandbox {
         let used_up = ran.files.as_ref().and_then(Files::used_up).or(ran.refused.as_deref());
         let mut result = judged(ran.result, &ran.seam, ran.has_started, used_up, &kept_back);
         used_up.iter().for_each(|limit| ran.seam.log(Level::Warn, limit));
-        let Finished { mut made, undeclared } =
+        let Finished { made: mut outputs, undeclared, leaves } =
             ran.files.map(|files| files.finish(ran.has_started)).unwrap_or_default();
         let saved = to_keep(&result, ran.saved, &kept_back, &ran.seam).await;
         if result.is_ok() {
-            (result, made) = leaks::without(result, made, kept_back, &ran.seam).await;
+            (result, outputs) = leaks::without(result, outputs, kept_back, &ran.seam).await;
         }
         let result = as_was_kept(result, &ran.seam);
-        made.retain(|_| result.is_ok());
+        outputs.retain(|_| result.is_ok());
         let kept = ran.seam.recorded().map(|outside| Kept {
             request: outcome::masked_request(request, &ran.seam),
             outcome: result.as_ref().ok().map(|outcome| outcome::masked_whole(outcome.clone(), &ran.seam)),
@@ -236,7 +239,7 @@ impl Sandbox {
         });
         let Ran { seam, usage, started, results, .. } = ran;
         let (denials, wants_grant) = (seam.denials(), seam.wants_grant());
-        CallEnd { result, outputs: made, undeclared, results, denials, wants_grant, usage, kept, started, saved }
+        CallEnd { result, outputs, undeclared, results, denials, wants_grant, usage, kept, started, saved, leaves }
     }
 
     /// Runs something in a fresh instance, under all limits.

@@ -30,6 +30,8 @@ pub struct Area {
     pub name: String,
     host_path: PathBuf,
     top: OnceLock<Dir>,
+    /// Whether it was made here, or begun to be.
+    is_begun: AtomicBool,
     pub budget: Arc<Budget>,
     pub hashed: Arc<Hashed>,
     looked_at: AtomicBool,
@@ -135,6 +137,7 @@ impl Area {
             name,
             host_path,
             top: OnceLock::new(),
+            is_begun: AtomicBool::new(false),
             budget,
             hashed: Arc::default(),
             looked_at: AtomicBool::new(false),
@@ -154,6 +157,11 @@ impl Area {
     /// Whether the directory was made, or is somebody else's anyway.
     pub fn exists(&self) -> bool {
         self.top.get().is_some() || self.role.is_found()
+    }
+
+    /// Whether there may be something at its place, or above it, that somebody has to remove.
+    pub fn leaves(&self) -> bool {
+        self.is_begun.load(Relaxed) || self.role == Role::Left
     }
 
     /// Whether times are shown as they are. Those of artifacts are fixed: they are no part of them.
@@ -182,6 +190,7 @@ impl Area {
             return Ok(top);
         }
         self.budget.make_first()?;
+        self.is_begun.store(true, Relaxed);
         let fail = |error: io::Error| FileError::broken(format!("{}: cannot make it: {error}", self.name));
         if let Some(parent) = self.host_path.parent() {
             std::fs::create_dir_all(parent).map_err(fail)?;

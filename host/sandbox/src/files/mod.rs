@@ -77,6 +77,8 @@ pub struct Finished {
     pub made: Vec<MadeOutput>,
     /// The names of outputs that the guest tried to make, and that the action does not have.
     pub undeclared: Vec<String>,
+    /// Whether there may be something in the folder of the call.
+    pub leaves: bool,
 }
 
 /// One per call. Work that still runs when it is dropped stops at the next file or chunk.
@@ -202,7 +204,8 @@ impl Files {
         let made =
             outputs.iter().filter(|(_, area)| area.exists()).map(|(name, area)| MadeOutput::new(name, area)).collect();
         let undeclared = self.shared.undeclared.lock().unwrap_or_else(PoisonError::into_inner);
-        Finished { made, undeclared: undeclared.iter().cloned().collect() }
+        let leaves = outputs.values().chain([&self.shared.scratch]).any(|area| area.leaves());
+        Finished { made, undeclared: undeclared.iter().cloned().collect(), leaves }
     }
 }
 
