@@ -190,6 +190,26 @@ def mended(world):
     world.until_status(name, id, "Succeeded")
 
 
+def of_codecommit(world):
+    """An action of CodeCommit's goes where the connection of that name leads, and is looked at."""
+    name, repository = "of-codecommit", "told"
+    command(
+        world, "connection", "create", "codecommit", "--kind", "git", "--address", f"{world.origin}/private", "--private",
+        "--secret", world.home / "token", "--username", "maria")
+    settings = {"RepositoryName": repository, "BranchName": "main"}
+    source = stage("Source", action("Git", "Source/AWS/CodeCommit/1", settings, outputs=["Code"], namespace="Git"))
+    check = stage("Check", action("Links", "Test/Custom/LinkCheck/1", inputs=["Code"]))
+    world.until_status(name, world.create(name, source, check, pipelineType="V2"), "Succeeded")
+    after = world.push(repository, "looked at")
+    summary = until(lambda: len(world.summaries(name)) > 1 and world.summaries(name)[0], f"{name} is started")
+    equal(summary["trigger"]["triggerType"], "PollForSourceChanges")
+    world.until_status(name, summary["pipelineExecutionId"], "Succeeded")
+    [git] = [it for it in world.actions(name, summary["pipelineExecutionId"]) if it["actionName"] == "Git"]
+    found = git["output"]["outputVariables"]
+    equal((found["RepositoryName"], found["BranchName"], found["CommitId"]), (repository, "main", after))
+    world.api.delete_pipeline(name=name)
+
+
 def filtered(world):
     """What changed is found in the repository, whatever the host says of it."""
     name, repository = "filtered", "told"
@@ -328,6 +348,7 @@ def everything(world):
     hooked(world)
     connected(world)
     mended(world)
+    of_codecommit(world)
     filtered(world)
     commits(world)
 
