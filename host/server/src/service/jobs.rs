@@ -3,6 +3,7 @@
 //! Owns what a worker is told of a job, and what its report means to the action. Must not know the states of a job (the core's
 //! state machine), nor how artifacts come and go (`job_artifacts`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -318,11 +319,16 @@ pub(super) async fn succeed_of(
         if seen.called.is_rule() {
             return Ok(JobEnd::Action(Outcome::Decided(Box::new(Verdict { passed: true, told }))));
         }
-        let made = job_artifacts::take_in(service, seen, turn).await?;
+        let masks = masks(service, context, seen);
+        let made = match leaked(&masks, &input.output_variables) {
+            Some(error) => Err(error),
+            None => job_artifacts::take_in(service, seen, turn).await?,
+        };
         Ok(JobEnd::Action(match made {
             Ok(artifacts) => {
                 let is_source = seen.called.declared().type_id().category == ActionCategory::Source;
-                let revision = input.current_revision.clone().filter(|_| is_source).map(revision);
+                let current = input.current_revision.clone().filter(|_| is_source);
+                let revision = current.map(|current| revision(current, &masks));
                 let variables = input.output_variables.clone();
                 Outcome::Succeeded(Box::new(Success { variables, artifacts, revision, told }))
             }
@@ -451,11 +457,18 @@ pub(super) fn percent_complete(told: &ExecutionDetails) -> Option<u32> {
     u32::try_from(told.details.get(PERCENT_COMPLETE)?.as_u64()?).ok()
 }
 
-fn revision(current: CurrentRevision) -> Revision {
+/// A variable is for other actions, for which half of one would be a wrong one (S303).
+fn leaked(masks: &Masks, variables: &BTreeMap<String, String>) -> Option<ActionError> {
+    let (name, _) = variables.iter().find(|(_, value)| matches!(masks.text(value), Cow::Owned(_)))?;
+    let message = format!("the output variable {name} has the value of a secret setting of the action in it");
+    Some(ActionError { kind: FailureType::JobFailed, message })
+}
+
+fn revision(current: CurrentRevision, masks: &Masks) -> Revision {
     Revision {
         id: current.revision,
         change: Some(current.change_identifier),
-        summary: current.revision_summary,
+        summary: current.revision_summary.map(|summary| masks.text(&summary).into_owned()),
         url: None,
         created: current.created.map(|seconds| Timestamp((seconds * 1000.0) as u64)),
     }

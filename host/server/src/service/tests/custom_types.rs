@@ -201,6 +201,14 @@ fn what_a_worker_tells_has_no_secret_of_the_action() {
     world.ended(A, "site", &execution);
     let shown = world.state(A, "site").to_string();
     assert!(shown.contains("no ****") && !shown.contains("hunter2"), "{shown}");
+
+    let execution = world.start(A, "site");
+    let variables = json!({ "Fine": "1", "Version": "hunter2hunter2" });
+    world.ok(A, jobs::succeed, json!({ "jobId": taken(&world, "site"), "outputVariables": variables }));
+    world.ended(A, "site", &execution);
+    let shown = world.state(A, "site").to_string();
+    assert!(shown.contains("the output variable Version has the value of a secret setting"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
