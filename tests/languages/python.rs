@@ -322,7 +322,7 @@ fn a_mistake_is_told_in_pythons_own_words() {
     check(
         "at_least: int",
         "at_least: dict",
-        &["    @build(\"Index\"", "the setting `at_least` has a type that settings cannot"],
+        &["    @build(\"Index\"", "the setting `at_least` cannot be of the type `dict`; a setting is made by `setting(…)`, and is a `str`"],
     );
     check(
         "inputs=1",
