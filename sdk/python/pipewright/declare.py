@@ -325,6 +325,8 @@ def _told(actions: list[Definition[Any]], request: types.Request, answer: Callab
     except BaseException as error:
         log.error(_trace(error))
         message = f"{type(error).__name__}: {error}"
+        if isinstance(error, ImportError):
+            message += "; a component has what was imported while it was built: import it at the top of a module"
         raised = Failure.permission(message) if isinstance(error, PermissionError) else Failure(message)
     kind = types.FailureKind[WORDS.sub(r"_\1", raised.kind).upper()]
     raise Err(types.Failure(kind, raised.message))
