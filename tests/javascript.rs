@@ -139,6 +139,7 @@ fn mistakes_are_told_before_a_build() {
     js("import { readFileSync } from 'node:fs';", &["`node:fs`", "`files` of the layer"]);
     js("import { request } from 'https';", &["`https`", "`http` of the layer"]);
     js("import { nothing } from './nowhere.js';", &["Could not resolve"]);
+    js("import { left } from '@some/left-pad/left';", &["Could not resolve", "Run `npm install @some/left-pad` in the plugin's"]);
     js("null.wrong;", &["the plugin cannot be loaded", "TypeError"]);
     js("log.info('early');", &["`log` works only while an action runs"]);
     js("await fetch('https://example.com/');", &["`fetch` works only while an action runs"]);

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
 import { dirname, relative, resolve } from 'node:path';
+import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 import * as intl from './intl.mjs';
@@ -64,11 +65,27 @@ const withoutNode = {
   },
 };
 
-/** What esbuild makes. Mistakes are written to standard error in its own words, with file, line and source line. */
-async function built(contents, options) {
+/** What esbuild says of a package that is not there, with what to do here in the place of its own advice, which is of no use. */
+function advised(error) {
+  const [, path] = /^Could not resolve "([^"]+)"$/.exec(error.text) ?? [];
+  if (path === undefined || /^[./]/.test(path)) return error;
+  const [name] = /^(@[^/]+\/)?[^/]+/.exec(path);
+  const text = `Run \`npm install ${name}\` in the plugin's folder: what is imported is bundled from its \`node_modules\`, and nothing of the machine is there later.`;
+  return { ...error, notes: [{ text, location: null }] };
+}
+
+/** In esbuild's own form, with file, line and source line. */
+async function say(kind, messages) {
+  const { formatMessages } = await installed('esbuild');
+  const told = await formatMessages(messages, { kind, color: process.stderr.isTTY, terminalWidth: process.stderr.columns });
+  if (told.length > 0) console.error(told.join('').trimEnd());
+}
+
+/** What esbuild makes. Mistakes are written to standard error, and warnings too unless it is only a look. */
+async function built(contents, { isLook = false, ...options }) {
   const { build } = await installed('esbuild');
-  const { outputFiles, errors } = await build({
-    logLevel: 'warning',
+  const { outputFiles, warnings } = await build({
+    logLevel: 'silent',
     ...options,
     stdin: { contents, resolveDir: process.cwd() },
     bundle: true,
@@ -82,11 +99,12 @@ async function built(contents, options) {
     define: { 'process.env.NODE_ENV': '"production"', ...options.define },
     plugins: [withoutNode],
     legalComments: 'none',
-  }).catch((error) => {
-    if (Array.isArray(error.errors)) throw new Mistake('');
-    throw error;
+  }).catch(async (error) => {
+    if (!Array.isArray(error.errors)) throw error;
+    await say('error', error.errors.map(advised));
+    throw new Mistake('');
   });
-  if (errors.length > 0) throw new Mistake('');
+  if (!isLook) await say('warning', warnings);
   return (ending) => outputFiles.find(({ path }) => path.endsWith(ending)).text;
 }
 
@@ -96,7 +114,7 @@ async function built(contents, options) {
  */
 export async function bundle({ main, locales, outfile, forNode = false }) {
   const plugin = `export * from ${JSON.stringify(`./${main}`)};`;
-  const look = async (options) => (await built(plugin, { define: intl.DEFINE, logLevel: 'error', ...options }))('');
+  const look = async (options) => (await built(plugin, { define: intl.DEFINE, isLook: true, ...options }))('');
   const needed = await intl.module({ all: await look({}), own: () => look({ packages: 'external', external: [`${LAYER}*`] }), declared: locales });
   const file = await built(forNode ? plugin : `import ${JSON.stringify(`${LAYER}globals.js`)}; ${plugin}`, {
     outfile,
