@@ -146,11 +146,17 @@ fn mistakes_are_told_before_a_build() {
     js("setTimeout(() => 1, 1);", &["setTimeout works only while an action runs"]);
     js("process.exit(1);", &["process is not defined", "`action.environment`"]);
     js("definePlugin({ name: 'a/b', version: '1.0.0', bild: [] });", &["no `bild`", "approval, invoke, rule"]);
+    js("definePlugin({ name: 'Index', version: '1.0.0' });", &["a plugin is named like `team/name`", "not `Index`"]);
+    js("definePlugin({ name: 'a/b', version: '1.0' });", &["a version is like `1.0.0`, and not `1.0`"]);
     js("definePlugin({ name: 'a/b', version: '1.0.0', test: [{ provider: 'A' }] });", &["needs a function `run`"]);
     js(
         "definePlugin({ name: 'a/b', version: '1.0.0', source: [{ provider: 'A', run() {} }] });",
         &["function `latest`"],
     );
+    let manifest = fs::read_to_string(home.path("javascript/package.json")).unwrap();
+    home.write("javascript/package.json", &manifest.replace("\"0.1.0\"", "\"0.2.0\""));
+    let text = said(&node(&home.path("javascript"), CHECK), false);
+    assert!(text.contains("package.json: the manifest has the version 0.2.0, and the plugin says 0.1.0"), "{text}");
     let ts = |mistake, expected| check("typescript", "ts", mistake, expected);
     ts("const wrong: string = 1;", &["TS2322", "~~~~~"]);
 }

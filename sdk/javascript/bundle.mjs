@@ -22,7 +22,7 @@ export async function installed(name) {
   });
 }
 
-/** What package.json says of the plugin: `{ main, world, category, locales }`. */
+/** What package.json says of the plugin: `{ main, world, category, locales, version }`. */
 export async function manifest() {
   const text = await readFile('package.json', 'utf8');
   let read;
@@ -31,7 +31,7 @@ export async function manifest() {
   } catch (error) {
     throw new Mistake(`package.json: ${error.message}`);
   }
-  const { main, pipewright: { world, locales } = {} } = read;
+  const { main, version, pipewright: { world, locales } = {} } = read;
   if (typeof main !== 'string') throw new Mistake('package.json needs `main`, the module of the plugin, like "src/plugin.js"');
   if (typeof world !== 'string') {
     throw new Mistake('package.json needs `pipewright` with a `world` of pipewright/wit/plugin.wit: {"world": "build-plugin"}');
@@ -39,7 +39,7 @@ export async function manifest() {
   if (locales !== undefined && !(Array.isArray(locales) && locales.every((locale) => typeof locale === 'string'))) {
     throw new Mistake('package.json: `pipewright.locales` must be a list of languages, like ["de", "fr-CA"]');
   }
-  return { main, world, category: world.replace(/-plugin$/, ''), locales };
+  return { main, world, category: world.replace(/-plugin$/, ''), locales, version };
 }
 
 /** The interface: beside this layer in a plugin's folder, and inside of it as a package of npm. */

@@ -329,6 +329,9 @@ fn a_mistake_is_told_in_pythons_own_words() {
         "owner=\"Me\"",
         &["    @build(\"Index\"", "there is no owner `Me`; there are Custom, AWS, ThirdParty"],
     );
+    check("\"acme/index\"", "\"Index\"", &["    Plugin, Build = ", "a plugin is named like `team/name`"]);
+    check("\"0.1.0\"", "\"1.0\"", &["    Plugin, Build = ", "a version is like `1.0.0`, and not `1.0`"]);
+    check("\"0.1.0\"", "\"0.2.0\"", &["the manifest has the version 0.1.0, and the plugin says 0.2.0"]);
     check("[run]", "[run.function]", &["    Plugin, Build = ", "is no action: put `@build(…)`"]);
     check("Plugin, Build =", "Plugin, Made =", &["src/plugin.py has no class `Build`; the world `build-plugin`"]);
     fs::remove_file(home.path("index/pipewright/python/pipewright_look.py")).unwrap();

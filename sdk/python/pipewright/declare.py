@@ -43,6 +43,9 @@ CAPABILITIES: dict[str, Callable[..., abi.Capability]] = {
 }
 # `JobFailed` is `job-failed` in the WIT.
 WORDS = re.compile(r"(?<!^)([A-Z])")
+# As the host wants them.
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 # Those that are all or nothing.
 NAMELESS = ("clock", "randomness", "commands", "caches")
 # What a function of each category returns when it is done, and the case of the WIT's outcome for it.
@@ -213,6 +216,10 @@ def plugin(
     `version` is semantic, and the same as in `pyproject.toml`. With `may_run_again=False` an action that a crash of the host
     interrupted fails instead of running again.
     """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"a plugin is named like `team/name`: a-z, 0-9 and -, and not `{name}`")
+    if not VERSION.fullmatch(version):
+        raise ValueError(f"a version is like `1.0.0`, and not `{version}`")
     actions = list(actions)
     for action in actions:
         if not isinstance(action, Definition):
