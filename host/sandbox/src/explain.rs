@@ -1,8 +1,8 @@
 //! Why a call has no answer: what wasmtime's error, a limit that was reached, or a panic says to whoever reads the failure.
 
 use pipewright_base::memory::LimitReached;
-use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
+use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::call::CallFailure;
@@ -13,14 +13,25 @@ use crate::symbols::{self, Symbols};
 #[error("the plugin does not export the interface `{0}`")]
 pub(crate) struct NotOffered(pub(crate) &'static str);
 
+/// What led to an error, without wasmtime's own stack: `explain` tells where it was, as far as there are names.
+pub(crate) fn causes(error: &wasmtime::Error) -> String {
+    let causes = error.chain().map(ToString::to_string).filter(|cause| !cause.contains("wasm backtrace"));
+    causes.collect::<Vec<_>>().join(": ")
+}
+
 pub(crate) fn explain(
     error: wasmtime::Error,
     refused: Option<&LimitReached>,
     panic: Option<String>,
     symbols: Option<&Symbols>,
 ) -> CallFailure {
-    if let Some(reached) = error.downcast_ref::<LimitReached>() {
-        return CallFailure::Limit(reached.clone());
+    // Where it was, for whoever has names for it; numbers say nothing to those who did not look for a crash.
+    let place = || {
+        let backtrace = symbols.and(error.downcast_ref::<WasmBacktrace>());
+        backtrace.map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default()
+    };
+    if let Some(LimitReached { limit, message }) = error.downcast_ref::<LimitReached>() {
+        return CallFailure::Limit(LimitReached::new(limit, format!("{message}{}", place())));
     }
     // wasmtime's error for it has no name to match.
     let cause = error.root_cause().to_string();
@@ -40,7 +51,9 @@ pub(crate) fn explain(
         return CallFailure::Interface(missing.to_string());
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return CallFailure::Trap(format!("it exited with status {} instead of answering", exit.0));
+        // Of the status a component says no more than whether it is a failure.
+        let how = if exit.0 == 0 { "as if all were well" } else { "with a failure" };
+        return CallFailure::Trap(format!("it exited {how} instead of answering{}", place()));
     }
     let stack = error.downcast_ref().map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default();
     match error.downcast_ref::<Trap>() {
