@@ -1,12 +1,14 @@
 //! The cases of a plugin: its tests as data, run in the real sandbox. `sdk/CASES.md` describes the format.
 //!
-//! Owns finding the cases, running them side by side, and telling what differs; one that cannot be used stops no other. `file` is the format of a case, `folder`
-//! what lies beside it, `run` the calls, `seen` what came of one, `check` the comparing, `update` the rewriting of what was
+//! Owns finding the cases, running them side by side, and telling what differs; one that cannot be used stops no other. `file` and `limits` are the format of a case, `folder`
+//! what lies beside it, `place` where a key is, `run` the calls, `seen` what came of one, `check` the comparing, `update` the rewriting of what was
 //! not met. Must not know how results are shown, or where a component came from.
 
 mod check;
 mod file;
 pub(crate) mod folder;
+mod limits;
+mod place;
 mod reports;
 mod run;
 mod seen;
@@ -93,6 +95,8 @@ pub struct Options {
 struct Case {
     name: String,
     folder: PathBuf,
+    /// The file, as its author wrote it.
+    text: String,
     action: TypeId,
     file: CaseFile,
 }
@@ -170,11 +174,20 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-fn read(path: &Path) -> anyhow::Result<CaseFile> {
+fn read(path: &Path) -> anyhow::Result<(String, CaseFile)> {
     if std::fs::metadata(path).context("cannot be read")?.len() > CASE_FILE_BYTES_MAX {
         anyhow::bail!("larger than {CASE_FILE_BYTES_MAX} bytes");
     }
-    Ok(toml::from_str(&std::fs::read_to_string(path)?)?)
+    let text = std::fs::read_to_string(path)?;
+    let file = toml::from_str(&text)?;
+    Ok((text, file))
+}
+
+/// A problem that begins with its key, with its place in the file.
+fn placed(path: &Path, text: &str, problem: &str) -> String {
+    let key = problem.split(": ").next().unwrap_or_default();
+    let line = place::line(text, key).map(|line| format!(":{line}")).unwrap_or_default();
+    format!("{}{line}: {problem}", path.display())
 }
 
 impl Case {
@@ -182,22 +195,25 @@ impl Case {
     fn read(folder: &Path, name: String, plugin: &Plugin) -> Result<Self, Vec<String>> {
         let folder = folder.join(&name);
         let path = folder.join(CASE_FILE);
-        let wrong = |problem: String| format!("{}: {problem}", path.display());
-        let file = read(&path).map_err(|error| vec![wrong(format!("{error:#}").trim_end().to_owned())])?;
+        let unreadable = |error| vec![format!("{}: {}", path.display(), format!("{error:#}").trim_end())];
+        let (text, file) = read(&path).map_err(unreadable)?;
+        let wrong = |problems: Vec<String>| -> Vec<String> {
+            problems.iter().map(|problem| placed(&path, &text, problem)).collect()
+        };
         let mut problems = file.problems();
         let offered: Vec<(String, &TypeId)> =
             plugin.description().action_types.iter().map(|kind| (plugins::label(&kind.id), &kind.id)).collect();
         let Some((_, action)) = offered.iter().find(|(label, _)| *label == file.action) else {
             let offered: Vec<String> = offered.into_iter().map(|(label, _)| label).collect();
             problems.push(format!("action: the plugin offers {}, not {}", offered.join(", "), file.action));
-            return Err(problems.into_iter().map(wrong).collect());
+            return Err(wrong(problems));
         };
         let settings = file.settings.keys().chain(file.then.iter().flat_map(|then| then.settings.keys()));
         let unknown = unknown_settings(plugin, action, settings).into_iter();
         problems.extend(unknown.map(|problem| format!("settings.{problem}")));
-        let case = Self { name, folder, action: (*action).clone(), file };
+        let case = Self { name, folder, text: text.clone(), action: (*action).clone(), file };
         problems.extend(case.folder_problems());
-        if problems.is_empty() { Ok(case) } else { Err(problems.into_iter().map(wrong).collect()) }
+        if problems.is_empty() { Ok(case) } else { Err(wrong(problems)) }
     }
 
     /// The result; with `update`, after what was seen was written into the case.
