@@ -289,6 +289,7 @@ async fn bad_cases_are_told_with_their_place() {
         contradictory/case.toml:7: then.1: nothing waits: the call before is expected to end succeeded
         contradictory/case.toml:6: expected.revision: must be false, or some of { id, summary, url, created }
         contradictory/case.toml:4: inputs: there is no folder inputs/Source
+        contradictory/case.toml:4: inputs: Approval/AWS/Manual/1 has no input artifact, and there is 1 here: a pipeline that declares so many is refused; `inputs` names those of the folder inputs/ that it has
         other/case.toml:1: action: the plugin offers Approval/AWS/Manual/1, not Deploy/Custom/Directory/1
         unknown/case.toml: TOML parse error at line 2, column 37
           |
@@ -343,6 +344,24 @@ async fn what_is_missing_beside_a_case_is_told_by_its_own_path() {
         matches!(&problems[..], [it] if it.starts_with("case/case.toml:4: grants.secrets.a: case/a.txt")),
         "{problems:?}"
     );
+}
+
+/// What a plugin sets and does not declare is told, and fails nothing: a pipeline has it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_that_is_not_declared_is_noted() {
+    let sandbox = sandbox();
+    let notes = async |name: &str, case: &str| {
+        let plugin = sandbox.load(pipewright_bundle::get(name).unwrap().into()).await.unwrap();
+        let folder = workspace().join("plugins").join(name).join(cases::FOLDER);
+        let options = Options { names: vec![case.to_owned()], ..Options::default() };
+        let results = cases::run(&sandbox, &plugin, &folder, &options, |_| ()).await.unwrap();
+        assert!(results.iter().all(CaseResult::passed), "{}", told(&results));
+        results.into_iter().flat_map(|result| result.notes).collect::<Vec<_>>().join("\n")
+    };
+    expect![[r#"
+        the plugin sets the output variable KIND, and Build/AWS/CodeBuild/1 declares none: a pipeline can use it, and no page, no list and no comparison of versions shows it; declare it, or correct its name"#]]
+    .assert_eq(&notes("build-codebuild", "a-build-without-commands").await);
+    assert_eq!(notes("build-site", "documents").await, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,10 +24,10 @@ use pipewright_sandbox::abi::TypeId;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 pub use check::Difference;
-use file::CaseFile;
+use file::{CaseFile, SourceCall};
 use run::Ran;
 
-use crate::single::unknown_settings;
+use crate::fit;
 use pipewright_packages::plugins;
 
 /// The folder of a plugin's cases, beside its `Cargo.toml` or its component.
@@ -45,6 +45,8 @@ pub struct CaseResult {
     pub problems: Vec<String>,
     /// Everything that is not as expected.
     pub differences: Vec<Difference>,
+    /// What is worth a look and fails nothing.
+    pub notes: Vec<String>,
     /// Its expectations were rewritten.
     pub updated: bool,
     /// What the plugin wrote into the log, over all calls.
@@ -209,15 +211,16 @@ impl Case {
             return Err(wrong(problems));
         };
         let settings = file.settings.keys().chain(file.then.iter().flat_map(|then| then.settings.keys()));
-        let unknown = unknown_settings(plugin, action, settings).into_iter();
+        let unknown = fit::unknown_settings(plugin, action, settings).into_iter();
         problems.extend(unknown.map(|problem| format!("settings.{problem}")));
         let case = Self { name, folder, text: text.clone(), action: (*action).clone(), file };
         problems.extend(case.folder_problems());
+        problems.extend(case.wrong_counts(plugin));
         if problems.is_empty() { Ok(case) } else { Err(wrong(problems)) }
     }
 
     /// The result; with `update`, after what was seen was written into the case.
-    fn told(self, Ran { mut differences, seen, log }: Ran, update: bool) -> Result<CaseResult, CaseError> {
+    fn told(self, Ran { mut differences, notes, seen, log }: Ran, update: bool) -> Result<CaseResult, CaseError> {
         let mut updated = false;
         if update && !differences.is_empty() {
             let path = self.folder.join(CASE_FILE);
@@ -231,7 +234,7 @@ impl Case {
             let left = rewrite().map_err(CaseError::Host)?;
             differences.retain(|difference| left.contains(&difference.key));
         }
-        Ok(CaseResult { name: self.name, problems: Vec::new(), differences, updated, log })
+        Ok(CaseResult { name: self.name, problems: Vec::new(), differences, notes, updated, log })
     }
 
     fn folder_problems(&self) -> Vec<String> {
@@ -257,6 +260,20 @@ impl Case {
             }
         }
         problems
+    }
+
+    /// Numbers of artifacts that no pipeline could have. Who asks a source what is new makes none.
+    fn wrong_counts(&self, plugin: &Plugin) -> Vec<String> {
+        let count =
+            |given: Option<usize>, folder| given.unwrap_or_else(|| self.names(folder).map_or(0, |names| names.len()));
+        let inputs = count(self.file.inputs.as_ref().map(Vec::len), folder::INPUTS);
+        let outputs = count(self.file.outputs.as_ref().map(Vec::len), folder::OUTPUTS);
+        let (inputs, outputs) = fit::wrong_counts(plugin, &self.action, inputs, outputs);
+        let outputs = outputs.filter(|_| self.file.call != Some(SourceCall::Latest));
+        let inputs =
+            inputs.map(|wrong| format!("inputs: {wrong}; `inputs` names those of the folder inputs/ that it has"));
+        let outputs = outputs.map(|wrong| format!("outputs: {wrong}; `outputs` names them"));
+        inputs.into_iter().chain(outputs).collect()
     }
 
     /// The names of the folders in one of the case's folders.

@@ -2,7 +2,7 @@
 //!
 //! Owns how a case becomes calls of the sandbox. Must not know how anything is compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ use super::limits::CaseLimits;
 use super::reports::reports;
 use super::seen::{KeptLog, Seen};
 use super::{CASE_FILE, Case, CaseError, cases_at_once, placed};
+use crate::fit::undeclared_variables;
 use pipewright_runner::host::{ACCOUNT, REGION};
 use pipewright_runner::recording::Bundle;
 
@@ -37,6 +38,8 @@ const NAME: &str = "case";
 #[derive(Default)]
 pub(super) struct Ran {
     pub(super) differences: Vec<Difference>,
+    /// What fails nothing.
+    pub(super) notes: Vec<String>,
     /// Of each call that was made.
     pub(super) seen: Vec<Seen>,
     /// Of all calls, the one that could not be judged too.
@@ -50,6 +53,10 @@ pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Resu
     if let Err(CaseError::Invalid(problems)) = &mut ran {
         let (copy, folder) = (stage.host().display().to_string(), case.folder.display().to_string());
         problems.iter_mut().for_each(|problem| *problem = problem.replace(&copy, &folder));
+    }
+    if let Ok(ran) = &mut ran {
+        let made: BTreeSet<&String> = ran.seen.iter().flat_map(|seen| seen.variables.keys()).collect();
+        ran.notes = undeclared_variables(plugin, &case.action, &case.file.output_variables, made.into_iter());
     }
     // A disk may take its time to remove a folder; the next case need not wait for it.
     tokio::task::spawn_blocking(move || drop(stage));
