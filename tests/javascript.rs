@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Notify};
 
+use crate::authors::its_readme_fits_a_pipeline;
 use crate::languages::{copy_cases, copy_folder, every_world, tool_case};
 use crate::run::Home;
 use crate::tools;
@@ -79,6 +80,10 @@ async fn what_every_template_makes_passes_its_cases() {
     let manifest = fs::read_to_string(all.join("package.json")).unwrap();
     home.write("all/package.json", &manifest.replace("build-plugin", "every-plugin"));
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-ts-too-late", "ok      web-crash", " 0 failed"]);
+    let component = fs::read(all.join("build/plugin.wasm")).unwrap();
+    for ((_, extension), kind) in LANGUAGES.iter().flat_map(|language| KINDS.map(|kind| (language, kind))) {
+        its_readme_fits_a_pipeline(&home.path(&format!("{kind}-{extension}")), &component).await;
+    }
 }
 
 /// Two packages as npm would install them, of either kind of module.
@@ -139,7 +144,10 @@ fn mistakes_are_told_before_a_build() {
     js("import { readFileSync } from 'node:fs';", &["`node:fs`", "`files` of the layer"]);
     js("import { request } from 'https';", &["`https`", "`http` of the layer"]);
     js("import { nothing } from './nowhere.js';", &["Could not resolve"]);
-    js("import { left } from '@some/left-pad/left';", &["Could not resolve", "Run `npm install @some/left-pad` in the plugin's"]);
+    js(
+        "import { left } from '@some/left-pad/left';",
+        &["Could not resolve", "Run `npm install @some/left-pad` in the plugin's"],
+    );
     js("null.wrong;", &["the plugin cannot be loaded", "TypeError"]);
     js("log.info('early');", &["`log` works only while an action runs"]);
     js("await fetch('https://example.com/');", &["`fetch` works only while an action runs"]);

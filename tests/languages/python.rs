@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Barrier, Notify};
 
 use super::{copy_cases, deployment, deployments, every_world, is_deployed, tool_case};
+use crate::authors::its_readme_fits_a_pipeline;
 use crate::run::Home;
 use crate::tools;
 
@@ -65,6 +66,10 @@ async fn plugins_are_begun_built_and_tested() {
     let passed = format!("{} passed, 0 failed", fs::read_dir(all.join("cases")).unwrap().count());
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-too-late", "ok      more-package", &passed]);
     is_deployed(&heard.lock().unwrap());
+    let component = fs::read(all.join("build/plugin.wasm")).unwrap();
+    for kind in KINDS {
+        its_readme_fits_a_pipeline(&home.path(kind), &component).await;
+    }
     a_plugin_has_a_program_run(&home);
     said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(&all), "22 passed in ");
 }
@@ -322,7 +327,10 @@ fn a_mistake_is_told_in_pythons_own_words() {
     check(
         "at_least: int",
         "at_least: dict",
-        &["    @build(\"Index\"", "the setting `at_least` cannot be of the type `dict`; a setting is made by `setting(…)`, and is a `str`"],
+        &[
+            "    @build(\"Index\"",
+            "the setting `at_least` cannot be of the type `dict`; a setting is made by `setting(…)`, and is a `str`",
+        ],
     );
     check(
         "inputs=1",
