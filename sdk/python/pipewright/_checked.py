@@ -134,7 +134,11 @@ def _named(where: str, hint: Any) -> str:
         return f"a number {'from 0 to' if where.endswith(TIMES) else 'of at most'} {SECONDS_MAX:,}"
     if hint is int:
         return f"a whole number, at least {1 if where.endswith(POSITIVES) else 0}"
-    return f"a {hint.__name__}"
+    return with_article(hint.__name__)
+
+
+def with_article(name: str) -> str:
+    return f"{'an' if name[:1] in 'AEIOaeio' else 'a'} {name}"
 
 
 def _wrong(where: str, value: Any, must_be: str) -> TypeError:

@@ -14,7 +14,7 @@ from wit_world.exports import plugin as abi
 from wit_world.imports import pipewright_plugin_types as types
 
 from . import log
-from ._checked import checked
+from ._checked import checked, with_article
 from .action import OWNERS, Action
 from .answer import Decision, Deployed, Fetched, Report, Revision, Tested, Verdict, Wait
 from .failure import Failure
@@ -367,7 +367,7 @@ def found(definition: Definition[Any], answer: Any, outcomes: Any) -> Any:
 
 
 def _named(answer: Any) -> str:
-    return "nothing" if answer is None else f"a {type(answer).__name__}"
+    return "nothing" if answer is None else with_article(type(answer).__name__)
 
 
 def _trace(error: BaseException) -> str:
