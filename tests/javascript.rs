@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Notify};
 
 use crate::authors::its_readme_fits_a_pipeline;
-use crate::languages::{copy_cases, copy_folder, every_world, tool_case};
+use crate::languages::{checks_settings, copy_cases, copy_folder, every_world, tool_case};
 use crate::run::Home;
 use crate::tools;
 
@@ -81,6 +81,7 @@ async fn what_every_template_makes_passes_its_cases() {
     home.write("all/package.json", &manifest.replace("build-plugin", "every-plugin"));
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-ts-too-late", "ok      web-crash", " 0 failed"]);
     let component = fs::read(all.join("build/plugin.wasm")).unwrap();
+    checks_settings(&component, "BuildJs").await;
     for ((_, extension), kind) in LANGUAGES.iter().flat_map(|language| KINDS.map(|kind| (language, kind))) {
         its_readme_fits_a_pipeline(&home.path(&format!("{kind}-{extension}")), &component).await;
     }

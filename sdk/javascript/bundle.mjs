@@ -1,9 +1,9 @@
 /** Bundles the plugin of the current folder into one module: what it imports of npm, TypeScript, and the layer. */
 
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
-import { dirname, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
@@ -43,8 +43,19 @@ export async function manifest() {
 }
 
 /** The interface: beside this layer in a plugin's folder, and inside of it as a package of npm. */
-export function witPath() {
+function witPath() {
   return ['../wit', 'wit'].map((path) => fileURLToPath(new URL(path, import.meta.url))).find((path) => existsSync(path));
+}
+
+/** A copy of it in a folder, and in it the plugin's world with what every plugin of this layer has besides: `{ witPath, worldName }`. */
+export async function checkedWorld(world, folder) {
+  const copy = join(folder, 'wit');
+  await rm(copy, { recursive: true, force: true });
+  await cp(witPath(), copy, { recursive: true });
+  const [line] = /^package .*;$/m.exec(await readFile(join(copy, 'plugin.wit'), 'utf8'));
+  const own = `checked-${world}`;
+  await writeFile(join(copy, 'checked.wit'), `${line}\n\n@since(version = 0.1.0)\nworld ${own} {\n  include ${world};\n  include checked;\n}\n`);
+  return { witPath: copy, worldName: own };
 }
 
 /** Node.js' own modules are not there; the error names the import, and what takes its place. */
@@ -116,7 +127,9 @@ export async function bundle({ main, locales, outfile, forNode = false }) {
   const plugin = `export * from ${JSON.stringify(`./${main}`)};`;
   const look = async (options) => (await built(plugin, { define: intl.DEFINE, isLook: true, ...options }))('');
   const needed = await intl.module({ all: await look({}), own: () => look({ packages: 'external', external: [`${LAYER}*`] }), declared: locales });
-  const file = await built(forNode ? plugin : `import ${JSON.stringify(`${LAYER}globals.js`)}; ${plugin}`, {
+  const layer = (name) => JSON.stringify(`${LAYER}${name}`);
+  const whole = `import ${layer('globals.js')}; ${plugin} export { checks } from ${layer('checks.js')};`;
+  const file = await built(forNode ? plugin : whole, {
     outfile,
     // A rejection of a native async function that nobody awaits is not to be seen; see promises.js.
     supported: forNode ? {} : { 'async-await': false, 'async-generator': false, 'for-await': false },

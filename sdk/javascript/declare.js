@@ -29,6 +29,18 @@ export function ask(capability, { name, reason }) {
   return { capability: name === undefined ? { tag: capability } : { tag: capability, val: name }, reason };
 }
 
+/** The actions of all that `definePlugin` made, each with its category. */
+const all = [];
+
+/** The action of this type. */
+export function offering({ category, owner, provider, version }) {
+  const found = all.find(({ category: own, action }) => {
+    const it = identity(action);
+    return own === category && it.owner === owner && it.provider === provider && it.version === version;
+  });
+  return found?.action;
+}
+
 /** Only for the types of an editor: the same object. */
 export const defineAction = (action) => action;
 
@@ -43,6 +55,7 @@ export function definePlugin({ name, version, documentation = '', asks = [], may
   const actionTypes = Object.entries(offered).flatMap(([category, actions]) =>
     actions.map((action) => actionType(category, action)),
   );
+  for (const [category, actions] of Object.entries(offered)) all.push(...actions.map((action) => ({ category, action })));
   const description = { name, version, documentation, actionTypes, asks, mayRunAgain };
   const served = Object.entries(offered).map(([category, actions]) => [category, functions(actions, CATEGORIES[category])]);
   return { plugin: { describe: () => description }, ...Object.fromEntries(served) };

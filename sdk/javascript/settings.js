@@ -99,13 +99,22 @@ function key(property, setting) {
   return setting.name ?? property[0].toUpperCase() + property.slice(1);
 }
 
-function parse(name, { type = 'text', secret = false, choices = [] }, given, problems) {
-  const value = TYPES[type].parse(given);
+function parse(name, setting, given, problems) {
+  const why = mistake(setting, given);
+  if (why === undefined) return TYPES[setting.type ?? 'text'].parse(given);
+  problems.push(`setting \`${name}\` ${why}; correct it in the action's configuration`);
+}
+
+/** What is wrong with a text, to follow the setting's name. */
+function mistake({ type = 'text', secret = false, choices = [] }, given) {
   const isChoice = choices.length === 0 || choices.includes(given);
-  if (value !== undefined && isChoice) return value;
+  if (isChoice && TYPES[type].parse(given) !== undefined) return undefined;
   const mustBe = isChoice ? TYPES[type].mustBe : `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`;
-  problems.push(
-    `setting \`${name}\` must be ${mustBe}, and is ${secret ? 'another value' : `\`${given}\``}; ` +
-      "correct it in the action's configuration",
-  );
+  return `must be ${mustBe}, and is ${secret ? 'another value' : `\`${given}\``}`;
+}
+
+/** The same for the setting of this name in the configuration. */
+export function wrong(declared, name, given) {
+  const [, setting] = Object.entries(declared).find(([property, setting]) => key(property, setting) === name) ?? [];
+  return setting && mistake(setting, given);
 }

@@ -16,7 +16,7 @@ use futures::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Barrier, Notify};
 
-use super::{copy_cases, deployment, deployments, every_world, is_deployed, tool_case};
+use super::{checks_settings, copy_cases, deployment, deployments, every_world, is_deployed, tool_case};
 use crate::authors::its_readme_fits_a_pipeline;
 use crate::run::Home;
 use crate::tools;
@@ -67,6 +67,7 @@ async fn plugins_are_begun_built_and_tested() {
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-too-late", "ok      more-package", &passed]);
     is_deployed(&heard.lock().unwrap());
     let component = fs::read(all.join("build/plugin.wasm")).unwrap();
+    checks_settings(&component, "Build").await;
     for kind in KINDS {
         its_readme_fits_a_pipeline(&home.path(kind), &component).await;
     }
@@ -281,6 +282,7 @@ fn the_layer_has_types() {
     let root = root();
     let mut bindings = Command::new(tool);
     bindings.args(["-d", "wit"]).args(KINDS.iter().flat_map(|kind| ["-w".to_owned(), format!("{kind}-plugin")]));
+    bindings.args(["-w", "checked"]);
     said(bindings.arg("bindings").arg(home.path("bindings")).current_dir(&root), "");
     let layer = root.join("sdk/python");
     let mut sources: Vec<PathBuf> =

@@ -19,6 +19,7 @@ from pipewright import (
     Action, Decision, Deployed, Failure, Fetched, Link, Report, Revision, Target, TestCase, Tested, Verdict, Wait,
     approval, build, caches, commands, deploy, files, http, invoke, log, results, rule, secrets, setting, source, test, tools,
 )  # fmt: skip
+from pipewright import checks
 from pipewright.testing import Host
 
 CYCLE: list[Any] = []
@@ -236,6 +237,13 @@ def test_all_wrong_settings_are_told() -> None:
         "setting `First` must be a whole number, and is `x`; correct it in the action's configuration",
         "setting `Second` is missing; add it to the action's configuration",
     ]
+
+
+def test_wrong_settings_are_told_when_a_pipeline_is_made() -> None:
+    pipewright.plugin("a/b", "1.0.0", [several])
+    given = [types.NamedValue("First", "1.5"), types.NamedValue("Second", "any"), types.NamedValue("Other", "x")]
+    [problem] = checks.Checks().check(several.abi.id, given)
+    assert (problem.setting, problem.message) == ("First", "must be a whole number, and is `1.5`")
 
 
 @dataclass

@@ -48,6 +48,8 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 # Those that are all or nothing.
 NAMELESS = ("clock", "randomness", "commands", "caches")
+# The actions of all that `plugin` made, for `checks`.
+OFFERED: list["Definition[Any]"] = []
 # What a function of each category returns when it is done, and the case of the WIT's outcome for it.
 DONE: dict[types.Category, tuple[type[Any], str]] = {
     types.Category.SOURCE: (Fetched, "FetchOutcome_Done"),
@@ -224,6 +226,7 @@ def plugin(
     for action in actions:
         if not isinstance(action, Definition):
             raise TypeError(f"{action!r} is no action: put `@build(…)` or another category above the function")
+    OFFERED.extend(actions)
     description = abi.Description(
         name=name,
         version=version,

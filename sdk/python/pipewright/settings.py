@@ -44,14 +44,15 @@ class Declared:
     abi: abi.Setting
 
     def parse(self, text: str) -> Any:
-        value = _parse(self.type, text)
-        if value is not None:
-            return value
-        given = "another value" if self.abi.secret else f"`{text}`"
-        raise Failure.configuration(
-            f"setting `{self.abi.name}` must be {_must_be(self.type)}, and is {given}; correct it in the action's "
-            "configuration"
-        )
+        if wrong := self.wrong(text):
+            raise Failure.configuration(f"setting `{self.abi.name}` {wrong}; correct it in the action's configuration")
+        return _parse(self.type, text)
+
+    def wrong(self, text: str) -> str | None:
+        """What is wrong with a text, to follow the setting's name."""
+        if _parse(self.type, text) is not None:
+            return None
+        return f"must be {_must_be(self.type)}, and is {'another value' if self.abi.secret else f'`{text}`'}"
 
 
 def declared(settings: type | None) -> list[Declared]:

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Failure, Wait, caches, commands, definePlugin, files, http, log, results, secrets, tools } from '../pipewright/javascript/pipewright.js';
+import { checks } from '../pipewright/javascript/checks.js';
 import { run } from '../pipewright/javascript/testing.mjs';
 
 const cycle = {};
@@ -133,6 +134,20 @@ for (const [category, answer, expected] of WRONG) {
     assert(failure.message.includes(expected), failure.message);
   });
 }
+
+test('wrong settings are told when a pipeline is made', () => {
+  const settings = { atLeast: { type: 'integer' }, flag: { type: 'boolean', name: 'Really' }, how: { choices: ['a', 'b'] }, any: {} };
+  definePlugin({ name: 'a/b', version: '1.0.0', build: [{ provider: 'Checked', settings, run: () => ({}) }] });
+  const given = { AtLeast: '1.5', Really: 'yes', How: 'c', Any: 'x', Other: 'x' };
+  const named = Object.entries(given).map(([name, value]) => ({ name, value }));
+  const actionType = { category: 'build', owner: 'custom', provider: 'Checked', version: '1' };
+  assert.deepEqual(checks.check(actionType, named), [
+    { setting: 'AtLeast', message: 'must be a whole number, and is `1.5`' },
+    { setting: 'Really', message: 'must be `true` or `false`, and is `yes`' },
+    { setting: 'How', message: 'must be one of `a`, `b`, and is `c`' },
+  ]);
+  assert.deepEqual(checks.check({ ...actionType, category: 'test' }, named), []);
+});
 
 test('all mistakes in declared settings are told', () => {
   const settings = { a: { type: 'int', docs: '' }, b: { default: 1 }, c: { type: 'list', default: 'x' }, d: { type: 'integer', default: 1.5 } };
