@@ -346,6 +346,20 @@ async fn what_is_missing_beside_a_case_is_told_by_its_own_path() {
     );
 }
 
+/// A call that runs out of time says what it waited for, and which key of the case is to be changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_waited_for_in_vain_is_told() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", silent.local_addr().unwrap());
+    let case = format!(
+        "action = 'Invoke/Custom/Steps/1'\nnetwork = true\nlimits.wall-seconds = 2\nsettings.Script = 'get {origin}/x'\n\
+         grants.http = [{{ origin = '{origin}', private = true }}]\n[expected]\noutcome = 'failed'\n\
+         failure.contains = ['(wall_seconds_max); it waited for GET {origin}/x', '`limits.wall-seconds` of the case sets it']\n"
+    );
+    let results = run(pipewright_guests::get("steps"), &[("case/case.toml", &case)]).await.unwrap();
+    assert_eq!(told(&results), "case: ok\n");
+}
+
 /// What a plugin sets and does not declare is told, and fails nothing: a pipeline has it all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_variable_that_is_not_declared_is_noted() {

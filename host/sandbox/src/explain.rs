@@ -25,13 +25,8 @@ pub(crate) fn explain(
     panic: Option<String>,
     symbols: Option<&Symbols>,
 ) -> CallFailure {
-    // Where it was, for whoever has names for it; numbers say nothing to those who did not look for a crash.
-    let place = || {
-        let backtrace = symbols.and(error.downcast_ref::<WasmBacktrace>());
-        backtrace.map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default()
-    };
-    if let Some(LimitReached { limit, message }) = error.downcast_ref::<LimitReached>() {
-        return CallFailure::Limit(LimitReached::new(limit, format!("{message}{}", place())));
+    if let Some(reached) = error.downcast_ref::<LimitReached>() {
+        return CallFailure::Limit(reached.clone());
     }
     // wasmtime's error for it has no name to match.
     let cause = error.root_cause().to_string();
@@ -53,7 +48,10 @@ pub(crate) fn explain(
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         // Of the status a component says no more than whether it is a failure.
         let how = if exit.0 == 0 { "as if all were well" } else { "with a failure" };
-        return CallFailure::Trap(format!("it exited {how} instead of answering{}", place()));
+        // Where it was, for whoever has names for it: to others the numbers say nothing.
+        let backtrace = symbols.and(error.downcast_ref::<WasmBacktrace>());
+        let place = backtrace.map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default();
+        return CallFailure::Trap(format!("it exited {how} instead of answering{place}"));
     }
     let stack = error.downcast_ref().map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default();
     match error.downcast_ref::<Trap>() {
