@@ -286,7 +286,9 @@ impl Sandbox {
             Ok(Some(Ok(value))) => Ok(value),
             Ok(None) => Err(CallFailure::Trap("it was ended".to_owned())),
             Ok(Some(Err(error))) => {
-                seam.log(Level::Debug, &causes(&error));
+                if let Some(causes) = causes(&error) {
+                    seam.log(Level::Debug, &causes);
+                }
                 Err(explain(error, limiter.and_then(Limiter::refused), log.panic(), symbols))
             }
             Err(_) => Err(CallFailure::Limit(LimitReached::new("wall_seconds_max", too_long(&limits, under_way)))),

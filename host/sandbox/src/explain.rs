@@ -1,8 +1,8 @@
 //! Why a call has no answer: what wasmtime's error, a limit that was reached, or a panic says to whoever reads the failure.
 
 use pipewright_base::memory::LimitReached;
+use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
-use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::call::CallFailure;
@@ -13,10 +13,13 @@ use crate::symbols::{self, Symbols};
 #[error("the plugin does not export the interface `{0}`")]
 pub(crate) struct NotOffered(pub(crate) &'static str);
 
-/// What led to an error, without wasmtime's own stack: `explain` tells where it was, as far as there are names.
-pub(crate) fn causes(error: &wasmtime::Error) -> String {
+/// What led to an error that `explain` tells less of, without wasmtime's own stack, which has no names.
+pub(crate) fn causes(error: &wasmtime::Error) -> Option<String> {
+    if error.is::<LimitReached>() || error.is::<I32Exit>() {
+        return None;
+    }
     let causes = error.chain().map(ToString::to_string).filter(|cause| !cause.contains("wasm backtrace"));
-    causes.collect::<Vec<_>>().join(": ")
+    Some(causes.collect::<Vec<_>>().join(": "))
 }
 
 pub(crate) fn explain(
@@ -48,10 +51,7 @@ pub(crate) fn explain(
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         // Of the status a component says no more than whether it is a failure.
         let how = if exit.0 == 0 { "as if all were well" } else { "with a failure" };
-        // Where it was, for whoever has names for it: to others the numbers say nothing.
-        let backtrace = symbols.and(error.downcast_ref::<WasmBacktrace>());
-        let place = backtrace.map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default();
-        return CallFailure::Trap(format!("it exited {how} instead of answering{place}"));
+        return CallFailure::Trap(format!("it exited {how} instead of answering"));
     }
     let stack = error.downcast_ref().map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default();
     match error.downcast_ref::<Trap>() {
