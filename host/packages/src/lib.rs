@@ -83,10 +83,10 @@ pub enum PackageError {
     Key(String),
     /// Upgrade it instead: another version of the same major is installed.
     #[error("{name} {there} is installed; an upgrade puts {new} in its place")]
-    Taken { name: String, there: Version, new: Version },
+    Taken { name: String, there: Box<Version>, new: Box<Version> },
     /// Add it instead: no version of its major is installed.
     #[error("no version {}.x of {name} is installed; to add {new} puts it beside other majors", new.major)]
-    Beside { name: String, new: Version },
+    Beside { name: String, new: Box<Version> },
     /// What is installed forbids it; the message says what would allow it.
     #[error("{0}")]
     Refused(String),

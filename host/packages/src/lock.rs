@@ -149,8 +149,8 @@ impl Lock {
             None => Ok(true),
             Some(there) => Err(PackageError::Taken {
                 name: new.name.clone(),
-                there: there.version.clone(),
-                new: new.version.clone(),
+                there: Box::new(there.version.clone()),
+                new: Box::new(new.version.clone()),
             }),
         }
     }
@@ -162,7 +162,7 @@ impl Lock {
         }
         self.check_yanked(&new.name, &new.version)?;
         let Some(there) = self.of_major(&new.name, new.version.major) else {
-            return Err(PackageError::Beside { name: new.name.clone(), new: new.version.clone() });
+            return Err(PackageError::Beside { name: new.name.clone(), new: Box::new(new.version.clone()) });
         };
         if new.version < there.version && !allow_downgrade {
             return Err(PackageError::Refused(format!(
