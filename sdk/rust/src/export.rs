@@ -71,6 +71,8 @@ pub fn not_offered(id: &TypeId) -> Failure {
     ))
 }
 
+// In full paths: a function of the plugin's may have any name, and `use` would hide it.
+
 /// What `plugin!` is made of, with its keys in this order.
 #[doc(hidden)]
 #[macro_export]
@@ -152,16 +154,15 @@ macro_rules! export_run {
     ($category:ident $($function:ident)*) => {
         const _: () = {
             use $crate::bindings::$category::exports::pipewright::plugin::$category as abi;
-            use $crate::export::{Defined, not_offered, run, serves};
 
             struct Category;
 
             impl abi::Guest for Category {
                 fn run(request: abi::Request) -> $crate::Result<abi::Outcome> {
-                    $(if serves(&<$function as Defined>::DEFINITION, &request.action_type) {
-                        return run($function, request, None);
+                    $(if $crate::export::serves(&<$function as $crate::export::Defined>::DEFINITION, &request.action_type) {
+                        return $crate::export::run($function, request, None);
                     })*
-                    Err(not_offered(&request.action_type))
+                    Err($crate::export::not_offered(&request.action_type))
                 }
             }
             // In use also where it is not exported: a native linker does not take the names of a component's exports.
@@ -178,14 +179,13 @@ macro_rules! export_checks {
     ($(($category:ident $function:ident))*) => {
         const _: () = {
             use $crate::bindings::checks::exports::pipewright::plugin::checks as abi;
-            use $crate::export::{Defined, category, check, serves};
 
             struct Checks;
 
             impl abi::Guest for Checks {
                 fn check(id: abi::TypeId, settings: ::std::vec::Vec<abi::NamedValue>) -> ::std::vec::Vec<abi::Problem> {
-                    $(if id.category == category::$category && serves(&<$function as Defined>::DEFINITION, &id) {
-                        return check($function, &settings);
+                    $(if id.category == $crate::export::category::$category && $crate::export::serves(&<$function as $crate::export::Defined>::DEFINITION, &id) {
+                        return $crate::export::check($function, &settings);
                     })*
                     ::std::vec::Vec::new()
                 }
@@ -205,23 +205,22 @@ macro_rules! export_source {
     ($($function:ident)*) => {
         const _: () = {
             use $crate::bindings::source::exports::pipewright::plugin::source as abi;
-            use $crate::export::{Defined, Latest, not_offered, run, serves};
 
             struct Category;
 
             impl abi::Guest for Category {
                 fn latest(request: abi::Request) -> $crate::Result<abi::LatestOutcome> {
-                    $(if serves(&<$function as Defined>::DEFINITION, &request.action_type) {
-                        return <$function as Latest>::latest(request);
+                    $(if $crate::export::serves(&<$function as $crate::export::Defined>::DEFINITION, &request.action_type) {
+                        return <$function as $crate::export::Latest>::latest(request);
                     })*
-                    Err(not_offered(&request.action_type))
+                    Err($crate::export::not_offered(&request.action_type))
                 }
 
                 fn fetch(request: abi::Request, revision: Option<String>) -> $crate::Result<abi::FetchOutcome> {
-                    $(if serves(&<$function as Defined>::DEFINITION, &request.action_type) {
-                        return run($function, request, revision);
+                    $(if $crate::export::serves(&<$function as $crate::export::Defined>::DEFINITION, &request.action_type) {
+                        return $crate::export::run($function, request, revision);
                     })*
-                    Err(not_offered(&request.action_type))
+                    Err($crate::export::not_offered(&request.action_type))
                 }
             }
             // In use also where it is not exported: a native linker does not take the names of a component's exports.
