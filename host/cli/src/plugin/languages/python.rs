@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::{fs, io};
 
+use pipewright_artifacts::files::remove_tree;
 use serde::Deserialize;
 use tokio::process::Command as Process;
 
@@ -90,10 +91,8 @@ pub(super) fn tool(folder: &Path) -> Result<(Process, String), Ended> {
 /// A copy of the interface in `WIT`, and in it the plugin's world with what every plugin of this layer has besides: its name.
 fn checked_world(folder: &Path, world: &str) -> io::Result<String> {
     let copy = folder.join(WIT);
-    match fs::remove_dir_all(&copy) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => copy_folder(&folder.join("pipewright/wit"), &copy)?,
-    }
+    remove_tree(&copy)?;
+    copy_folder(&folder.join("pipewright/wit"), &copy)?;
     let text = fs::read_to_string(copy.join("plugin.wit"))?;
     let package = text.lines().find(|line| line.starts_with("package ")).unwrap_or_default();
     let worlds = format!("    include {world};\n    include checked;\n");
