@@ -58,7 +58,8 @@ fn cases_run_by_name_and_each_by_itself() {
     let desk = Desk::new();
     desk.plugin(
         "stuck",
-        "if settings.most == Some(7) { info!(\"about to loop\"); loop { std::hint::black_box(()); } }",
+        "if settings.most == Some(3) { std::process::exit(3); }
+    if settings.most == Some(7) { info!(\"about to loop\"); loop { std::hint::black_box(()); } }",
     );
     let case = "action = \"Invoke/Custom/Stuck/1\"\n";
     desk.write("stuck/cases/good/inputs/Source/a.txt", "a");
@@ -67,18 +68,26 @@ fn cases_run_by_name_and_each_by_itself() {
     let endless = "settings.Most = \"7\"\nlimits.cpu-seconds = 1\nexpected.outcome = \"succeeded\"\n";
     desk.write("stuck/cases/endless/case.toml", &format!("{case}{endless}"));
     desk.write("stuck/cases/broken/case.toml", "outcome = 1\n");
+    desk.write("stuck/cases/exits/inputs/Source/a.txt", "a");
+    desk.write(
+        "stuck/cases/exits/case.toml",
+        &format!("{case}settings.Most = \"3\"\nexpected.outcome = \"succeeded\"\n"),
+    );
 
     let broken = ["BROKEN  broken", "cases/broken/case.toml", "unknown field `outcome`"];
-    let failed = ["FAILED  endless", "cpu_seconds_max", "    | about to loop"];
-    desk.check(
-        2,
-        &["plugin", "test", "stuck"],
-        &[&broken[..], &failed, &["ok      good", "1 passed, 2 failed"]].concat(),
-    );
+    let of_limit = ["cpu_seconds_max", "`limits.cpu-seconds` of the case sets it"];
+    let failed = [&["FAILED  endless", "    | about to loop"], &of_limit[..]].concat();
+    let exited =
+        ["FAILED  exits", "it exited with a failure instead of answering", "ok      good", "1 passed, 3 failed"];
+    let said = desk.command(2, &["plugin", "test", "stuck"]);
+    for text in [&broken[..], &failed[..], &exited[..]].concat() {
+        assert!(said.contains(text), "no `{text}` in:\n{said}");
+    }
+    assert!(!said.contains("<wasm function") && !said.contains("exit status 1"), "{said}");
     desk.check(1, &["plugin", "test", "stuck", "endless", "good"], &["1 passed, 1 failed"]);
     let said = desk.command(0, &["plugin", "test", "stuck", "good"]);
     assert!(said.contains("1 passed, 0 failed") && !said.contains("endless"), "{said}");
-    desk.check(2, &["plugin", "test", "stuck", "god"], &["no case is called god", "broken, endless, good"]);
+    desk.check(2, &["plugin", "test", "stuck", "god"], &["no case is called god", "broken, endless, exits, good"]);
 }
 
 /// A case that grants an origin and has no answers made up reaches nobody.
@@ -125,9 +134,14 @@ fn what_no_grant_allows_is_named() {
 fn an_output_that_was_not_made_fails_the_run() {
     let desk = Desk::new();
     desk.plugin("idle", "");
+    desk.replace("idle/src/lib.rs", "inputs = 1", "inputs = 1, outputs = 0..=1");
     desk.write("docs/a.md", "one\n");
     let run = ["plugin", "run", "idle", "--input", "Source=docs"];
     desk.check(0, &run, &["succeeded"]);
+    // What no pipeline could have is not run.
+    let (none, two) = (["plugin", "run", "idle"], [&run[..], &["--output", "A", "--output", "B"]].concat());
+    desk.check(2, &none, &["has 1 input artifact, and there are 0 here", "give each by --input NAME=DIR"]);
+    desk.check(2, &two, &["has 0 to 1 output artifacts, and there are 2 here"]);
     desk.check(
         1,
         &[&run[..], &["--output", "Out"]].concat(),

@@ -7,8 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use pipewright_packages::plugins::described_type;
+use pipewright_pipeline::declaration::{ActionCategory, ActionTypeId};
+use pipewright_pipeline::validate::{Context, validate};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::cases::sandbox;
+use crate::run::action;
 use crate::server::cache_home;
 
 /// A plugin that does nothing but what every plugin does is smaller; the shipped one, without debug information.
@@ -90,8 +96,8 @@ impl Desk {
 }
 
 /// Every template builds as it is, and passes its own cases, and its unit tests without WebAssembly; no compiler warns.
-#[test]
-fn every_kind_of_plugin_begins_with_one_command() {
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_plugin_begins_with_one_command() {
     let desk = Desk::new();
     for kind in ["source", "build", "test", "deploy", "approval", "invoke", "rule"] {
         let name = format!("my-{kind}");
@@ -99,6 +105,8 @@ fn every_kind_of_plugin_begins_with_one_command() {
         assert!(said.contains("src/lib.rs") && said.contains("plugin test ."), "{said}");
         desk.check(0, &["plugin", "test", &name], &["ok ", " 0 failed"]);
         desk.check(0, &["plugin", "build", &name], &["dist/", "compiled in", &format!("acme/{name} 0.1.0"), "sha256:"]);
+        let component = std::fs::read(desk.path(&format!("{name}/dist/{name}.wasm"))).expect("the component");
+        its_readme_fits_a_pipeline(&desk.path(&name), &component).await;
         // For a target that is named, and optimized, it has the macros in common with the component.
         desk.cargo(&desk.path(&name), &["test", "--release", "--target", "host-tuple"]);
         let bytes = std::fs::metadata(desk.path(&format!("{name}/dist/{name}.wasm"))).expect("the component").len();
@@ -108,6 +116,36 @@ fn every_kind_of_plugin_begins_with_one_command() {
     desk.check(2, &["plugin", "new", "acme/my-build", "--kind", "build"], &["my-build", "--path"]);
     desk.check(2, &["plugin", "new", "my-other", "--kind", "build"], &["`my-team/my-other`"]);
     desk.check(2, &["plugin", "new", "acme/My_Build", "--kind", "build"], &["`acme/My_Build`", "small letters"]);
+}
+
+/// What the README of a new plugin's folder shows of a pipeline is taken as it stands there.
+pub(crate) async fn its_readme_fits_a_pipeline(folder: &Path, component: &[u8]) {
+    let plugin = sandbox().load(component.into()).await.expect("the component");
+    let readme = std::fs::read_to_string(folder.join("README.md")).expect("the README");
+    let at = readme.find("\n    {\n").expect("a snippet");
+    let lines = readme[at + 1..].lines().take_while(|line| line.starts_with("    "));
+    let shown: Value = serde_json::from_str(&lines.collect::<String>()).expect("JSON");
+    let id = shown.get("actionTypeId").or(shown.get("ruleTypeId")).expect("a type").clone();
+    let id: ActionTypeId = serde_json::from_value(id).expect("a type");
+    let info = described_type(plugin.description(), &id).unwrap_or_else(|| panic!("{id} is not the plugin's"));
+    let mut source = action("Source", "Custom", "Directory", "Source");
+    source["outputArtifacts"] = json!([{ "name": "Source" }]);
+    let mut second = json!({ "name": "Second", "actions": [action("Approval", "AWS", "Manual", "Ask")] });
+    match id.category {
+        ActionCategory::Source => source = shown,
+        ActionCategory::Rule => {
+            second["beforeEntry"] = json!({ "conditions": [{ "result": "FAIL", "rules": [shown] }] });
+        }
+        _ => second["actions"] = json!([shown]),
+    }
+    let pipeline = json!({
+        "name": "test", "roleArn": "arn:aws:iam::000000000000:role/test", "pipelineType": "V2",
+        "artifactStore": { "type": "S3", "location": "artifacts" },
+        "stages": [{ "name": "First", "actions": [source] }, second],
+    });
+    let action_types = [(id, info)].into();
+    let judged = validate(&pipeline, &Context { region: None, action_types: &action_types });
+    assert!(judged.is_ok(), "{}: {:?}", folder.display(), judged.err());
 }
 
 /// The package of the SDK has the interface in it; CONTRIBUTING.md has the command that builds what is in the packages.

@@ -201,7 +201,6 @@ async fn every_difference_is_told() {
     let case = r#"
         action = "Approval/AWS/Manual/1"
         settings = { CustomData = "look" }
-        outputs = ["Site"]
         [expected]
         outcome = "succeeded"
         summary = ["look", "closely"]
@@ -285,12 +284,13 @@ async fn bad_cases_are_told_with_their_place() {
     let files =
         [("unknown/case.toml", unknown), ("contradictory/case.toml", contradictory), ("other/case.toml", other)];
     check_problems(&files, expect![[r#"
-        contradictory/case.toml: call: only a source has more than one
-        contradictory/case.toml: then.1: a call is woken by a signal or by time, not by both
-        contradictory/case.toml: then.1: nothing waits: the call before is expected to end succeeded
-        contradictory/case.toml: expected.revision: must be false, or some of { id, summary, url, created }
-        contradictory/case.toml: inputs: there is no folder inputs/Source
-        other/case.toml: action: the plugin offers Approval/AWS/Manual/1, not Deploy/Custom/Directory/1
+        contradictory/case.toml:3: call: only a source has more than one
+        contradictory/case.toml:7: then.1: a call is woken by a signal or by time, not by both
+        contradictory/case.toml:7: then.1: nothing waits: the call before is expected to end succeeded
+        contradictory/case.toml:6: expected.revision: must be false, or some of { id, summary, url, created }
+        contradictory/case.toml:4: inputs: there is no folder inputs/Source
+        contradictory/case.toml:4: inputs: Approval/AWS/Manual/1 has no input artifact, and there is 1 here: a pipeline that declares so many is refused; `inputs` names those of the folder inputs/ that it has
+        other/case.toml:1: action: the plugin offers Approval/AWS/Manual/1, not Deploy/Custom/Directory/1
         unknown/case.toml: TOML parse error at line 2, column 37
           |
         2 | expected = { outcome = "succeeded", sumary = ["x"] }
@@ -326,12 +326,56 @@ async fn a_case_takes_nothing_from_outside_of_its_folder() {
     check_problems(
         &[("case/case.toml", case)],
         expect![[r#"
-            case/case.toml: grants.directories.a: / leads out of the case's folder
-            case/case.toml: grants.directories.b: directories/../.. leads out of the case's folder
-            case/case.toml: grants.secrets.d: give file = "PATH", not an environment variable or a secret of a store
-            case/case.toml: grants.secrets.e: /etc/passwd leads out of the case's folder"#]],
+            case/case.toml:5: grants.directories.a: / leads out of the case's folder
+            case/case.toml:6: grants.directories.b: directories/../.. leads out of the case's folder
+            case/case.toml:8: grants.secrets.d: give file = "PATH", not an environment variable or a secret of a store
+            case/case.toml:9: grants.secrets.e: /etc/passwd leads out of the case's folder"#]],
     )
     .await;
+}
+
+/// A case is run in a copy of its folder, of which its author knows nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_beside_a_case_is_told_by_its_own_path() {
+    let case = "action = \"Approval/AWS/Manual/1\"\nexpected.outcome = \"waiting\"\n[grants]\nsecrets.a = { file = \"a.txt\" }\n";
+    let results = run(approval(), &[("case/case.toml", case)]).await.unwrap();
+    let problems: Vec<String> = results.into_iter().flat_map(|result| result.problems).collect();
+    assert!(
+        matches!(&problems[..], [it] if it.starts_with("case/case.toml:4: grants.secrets.a: case/a.txt")),
+        "{problems:?}"
+    );
+}
+
+/// A call that runs out of time says what it waited for, and which key of the case is to be changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_waited_for_in_vain_is_told() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", silent.local_addr().unwrap());
+    let case = format!(
+        "action = 'Invoke/Custom/Steps/1'\nnetwork = true\nlimits.wall-seconds = 2\nsettings.Script = 'get {origin}/x'\n\
+         grants.http = [{{ origin = '{origin}', private = true }}]\n[expected]\noutcome = 'failed'\n\
+         failure.contains = ['(wall_seconds_max); it waited for GET {origin}/x', '`limits.wall-seconds` of the case sets it']\n"
+    );
+    let results = run(pipewright_guests::get("steps"), &[("case/case.toml", &case)]).await.unwrap();
+    assert_eq!(told(&results), "case: ok\n");
+}
+
+/// What a plugin sets and does not declare is told, and fails nothing: a pipeline has it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_that_is_not_declared_is_noted() {
+    let sandbox = sandbox();
+    let notes = async |name: &str, case: &str| {
+        let plugin = sandbox.load(pipewright_bundle::get(name).unwrap().into()).await.unwrap();
+        let folder = workspace().join("plugins").join(name).join(cases::FOLDER);
+        let options = Options { names: vec![case.to_owned()], ..Options::default() };
+        let results = cases::run(&sandbox, &plugin, &folder, &options, |_| ()).await.unwrap();
+        assert!(results.iter().all(CaseResult::passed), "{}", told(&results));
+        results.into_iter().flat_map(|result| result.notes).collect::<Vec<_>>().join("\n")
+    };
+    expect![[r#"
+        the plugin sets the output variable KIND, and Build/AWS/CodeBuild/1 declares none: a pipeline can use it, and no page, no list and no comparison of versions shows it; declare it, or correct its name"#]]
+    .assert_eq(&notes("build-codebuild", "a-build-without-commands").await);
+    assert_eq!(notes("build-site", "documents").await, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -178,7 +178,7 @@ fn case(home: &Path, text: &str) -> Option<String> {
     fs::write(home.join("cases/it/case.toml"), whole).unwrap();
     fs::write(home.join("steps.wasm"), pipewright_guests::get("steps")).unwrap();
     let (_, said) = shell(home, "pipewright plugin test steps.wasm");
-    let problems: Vec<&str> = said.lines().filter(|line| line.contains("case.toml: ")).collect();
+    let problems: Vec<&str> = said.lines().filter(|line| line.contains("case.toml:")).collect();
     let is_alone = matches!(problems[..], [problem] if problem.contains("action: the plugin offers"));
     (!is_alone).then_some(said)
 }

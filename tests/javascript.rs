@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Notify};
 
-use crate::languages::{copy_cases, copy_folder, every_world, tool_case};
+use crate::authors::its_readme_fits_a_pipeline;
+use crate::languages::{checks_settings, copy_cases, copy_folder, every_world, tool_case};
 use crate::run::Home;
 use crate::tools;
 
@@ -79,6 +80,11 @@ async fn what_every_template_makes_passes_its_cases() {
     let manifest = fs::read_to_string(all.join("package.json")).unwrap();
     home.write("all/package.json", &manifest.replace("build-plugin", "every-plugin"));
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-ts-too-late", "ok      web-crash", " 0 failed"]);
+    let component = fs::read(all.join("build/plugin.wasm")).unwrap();
+    checks_settings(&component, "BuildJs").await;
+    for ((_, extension), kind) in LANGUAGES.iter().flat_map(|language| KINDS.map(|kind| (language, kind))) {
+        its_readme_fits_a_pipeline(&home.path(&format!("{kind}-{extension}")), &component).await;
+    }
 }
 
 /// Two packages as npm would install them, of either kind of module.
@@ -139,17 +145,27 @@ fn mistakes_are_told_before_a_build() {
     js("import { readFileSync } from 'node:fs';", &["`node:fs`", "`files` of the layer"]);
     js("import { request } from 'https';", &["`https`", "`http` of the layer"]);
     js("import { nothing } from './nowhere.js';", &["Could not resolve"]);
+    js(
+        "import { left } from '@some/left-pad/left';",
+        &["Could not resolve", "Run `npm install @some/left-pad` in the plugin's"],
+    );
     js("null.wrong;", &["the plugin cannot be loaded", "TypeError"]);
     js("log.info('early');", &["`log` works only while an action runs"]);
     js("await fetch('https://example.com/');", &["`fetch` works only while an action runs"]);
     js("setTimeout(() => 1, 1);", &["setTimeout works only while an action runs"]);
     js("process.exit(1);", &["process is not defined", "`action.environment`"]);
     js("definePlugin({ name: 'a/b', version: '1.0.0', bild: [] });", &["no `bild`", "approval, invoke, rule"]);
+    js("definePlugin({ name: 'Index', version: '1.0.0' });", &["a plugin is named like `team/name`", "not `Index`"]);
+    js("definePlugin({ name: 'a/b', version: '1.0' });", &["a version is like `1.0.0`, and not `1.0`"]);
     js("definePlugin({ name: 'a/b', version: '1.0.0', test: [{ provider: 'A' }] });", &["needs a function `run`"]);
     js(
         "definePlugin({ name: 'a/b', version: '1.0.0', source: [{ provider: 'A', run() {} }] });",
         &["function `latest`"],
     );
+    let manifest = fs::read_to_string(home.path("javascript/package.json")).unwrap();
+    home.write("javascript/package.json", &manifest.replace("\"0.1.0\"", "\"0.2.0\""));
+    let text = said(&node(&home.path("javascript"), CHECK), false);
+    assert!(text.contains("package.json: the manifest has the version 0.2.0, and the plugin says 0.1.0"), "{text}");
     let ts = |mistake, expected| check("typescript", "ts", mistake, expected);
     ts("const wrong: string = 1;", &["TS2322", "~~~~~"]);
 }

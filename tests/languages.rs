@@ -11,6 +11,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 
+use pipewright_sandbox::abi::NamedValue;
+
+use crate::cases::sandbox;
 use crate::run::Home;
 use crate::tools;
 
@@ -114,6 +117,19 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
             fs::copy(entry.path(), to).unwrap();
         }
     }
+}
+
+/// What is wrong with a setting of a template's build is told when a pipeline is made.
+pub(crate) async fn checks_settings(component: &[u8], provider: &str) {
+    let sandbox = sandbox();
+    let plugin = sandbox.load(component.into()).await.unwrap();
+    let types = &plugin.description().action_types;
+    let id = types.iter().map(|offered| &offered.id).find(|id| id.provider == provider).unwrap().clone();
+    let given = [("AtLeast", "1.5"), ("Ending", "1.5")];
+    let given = given.map(|(name, value)| NamedValue { name: name.to_owned(), value: value.to_owned() });
+    let problems = sandbox.check(0, &plugin, id, given.into()).await.unwrap();
+    let told: Vec<_> = problems.iter().map(|it| format!("{} {}", it.setting, it.message)).collect();
+    assert_eq!(told, ["AtLeast must be a whole number, and is `1.5`"]);
 }
 
 /// A world of all kinds of plugins.

@@ -50,9 +50,19 @@ fn a_package_goes_its_way() {
 
     world.publish(NAME, "1.0.1", &["http api.example.com"], "maria");
     world.publish(NAME, "2.0.0", &["clock"], "maria");
-    world.run(&["add", &format!("{reference}:1.0.1"), "--yes"]).refused(2, "`pipewright plugin upgrade`");
-    let upgraded = world.run(&["upgrade", NAME]).succeeded();
-    assert!(upgraded.contains("team/packaged 1.0.1 takes the place of 1.0.0"), "{upgraded}");
+    // What is printed works as it is, there and back.
+    let printed = |newer: &str| {
+        let refused = world.run(&["add", &format!("{reference}:{newer}"), "--yes"]);
+        refused.refused(2, &format!("an upgrade puts {newer} in its place: pipewright plugin upgrade "));
+        let (_, command) = refused.stderr.trim_end().split_once("pipewright plugin ").unwrap();
+        world.run(&command.split(' ').collect::<Vec<_>>()).succeeded()
+    };
+    for (newer, older) in [("1.0.1", "1.0.0"), ("1.0.0", "1.0.1"), ("1.0.1", "1.0.0")] {
+        let upgraded = printed(newer);
+        assert!(upgraded.contains(&format!("team/packaged {newer} takes the place of {older}")), "{upgraded}");
+    }
+    world.run(&["add", &reference]).refused(2, &format!("say which version; the newest is {reference}:2.0.0"));
+    world.run(&["upgrade", NAME, &format!("{reference}:2.0.0")]).refused(2, "pipewright plugin add ");
     world.run(&["add", &format!("{reference}:2.0.0"), "--yes"]).succeeded();
     let listed = world.run(&["list"]).succeeded();
     assert!(listed.contains("team/packaged 1.0.1") && listed.contains("team/packaged 2.0.0"), "{listed}");
@@ -516,7 +526,7 @@ fn a_file_is_added_where_the_policy_says_so() {
     world.policy("unsigned_files = [\"team/*\"]\n");
     world.run(&["add", &file, "--yes"]).succeeded();
     assert!(world.run(&["verify"]).succeeded().contains("1 of 1"));
-    world.run(&["upgrade", NAME]).refused(2, "came from a file: say which package to take");
+    world.run(&["upgrade", NAME]).refused(2, "came from a file: say which to take: pipewright plugin upgrade ");
     let newer = world.component(NAME, "1.0.1", &["clock"]);
     world.run(&["upgrade", NAME, &newer]).succeeded();
 }

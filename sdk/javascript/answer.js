@@ -2,13 +2,13 @@
 
 import { Failure } from './failure.js';
 import { text as textOf } from './settings.js';
-import { flag, list, maybe, oneOf, placed, positive, record, seconds, text, time, variables } from './shape.js';
+import { flag, list, maybe, oneOf, pause, placed, positive, record, text, time, variables } from './shape.js';
 import { bytesOf } from './streams.js';
 
 /** The host refuses larger continuations. */
 const CONTINUATION_BYTES_MAX = 16 * 1024;
 
-const WAIT = record({ seconds: maybe(seconds), until: maybe(time), signal: maybe(text), continuation() {}, summary: maybe(text) });
+const WAIT = record({ seconds: maybe(pause), until: maybe(time), signal: maybe(text), continuation() {}, summary: maybe(text) });
 const TOLD = {
   summary: maybe(text),
   variables: maybe(variables),
@@ -35,7 +35,7 @@ export class Wait {
     if ((seconds ?? until ?? signal ?? undefined) === undefined && !isForProgram) {
       throw new TypeError('a `Wait` needs `seconds`, `until` or `signal`, or nothing would end it');
     }
-    this.until = isGiven(seconds) ? Math.max(0, Date.now() + seconds * 1000) : until;
+    this.until = isGiven(seconds) ? Date.now() + seconds * 1000 : until;
     this.signal = signal;
     this.summary = summary;
     this.#continuation = bytesOf(jsonOf(continuation));

@@ -7,7 +7,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { bundle, installed, manifest, witPath } from './bundle.mjs';
+import { bundle, checkedWorld, installed, manifest } from './bundle.mjs';
 import { Mistake, main } from './mistake.mjs';
 import { reader } from './trace.js';
 
@@ -22,8 +22,7 @@ await main(async () => {
   await writeFile(sourcePath, code);
   const { component } = await componentize({
     sourcePath,
-    witPath: witPath(),
-    worldName: world,
+    ...(await checkedWorld(world, dirname(file))),
     // `fetch` of the layer takes the place of the engine's, which knows only another version of wasi:http.
     disableFeatures: ['http', 'fetch-event'],
   }).catch((error) => {

@@ -1,9 +1,10 @@
 /** Bundles the plugin of the current folder into one module: what it imports of npm, TypeScript, and the layer. */
 
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
-import { dirname, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
+import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 import * as intl from './intl.mjs';
@@ -21,7 +22,7 @@ export async function installed(name) {
   });
 }
 
-/** What package.json says of the plugin: `{ main, world, category, locales }`. */
+/** What package.json says of the plugin: `{ main, world, category, locales, version }`. */
 export async function manifest() {
   const text = await readFile('package.json', 'utf8');
   let read;
@@ -30,7 +31,7 @@ export async function manifest() {
   } catch (error) {
     throw new Mistake(`package.json: ${error.message}`);
   }
-  const { main, pipewright: { world, locales } = {} } = read;
+  const { main, version, pipewright: { world, locales } = {} } = read;
   if (typeof main !== 'string') throw new Mistake('package.json needs `main`, the module of the plugin, like "src/plugin.js"');
   if (typeof world !== 'string') {
     throw new Mistake('package.json needs `pipewright` with a `world` of pipewright/wit/plugin.wit: {"world": "build-plugin"}');
@@ -38,12 +39,23 @@ export async function manifest() {
   if (locales !== undefined && !(Array.isArray(locales) && locales.every((locale) => typeof locale === 'string'))) {
     throw new Mistake('package.json: `pipewright.locales` must be a list of languages, like ["de", "fr-CA"]');
   }
-  return { main, world, category: world.replace(/-plugin$/, ''), locales };
+  return { main, world, category: world.replace(/-plugin$/, ''), locales, version };
 }
 
 /** The interface: beside this layer in a plugin's folder, and inside of it as a package of npm. */
-export function witPath() {
+function witPath() {
   return ['../wit', 'wit'].map((path) => fileURLToPath(new URL(path, import.meta.url))).find((path) => existsSync(path));
+}
+
+/** A copy of it in a folder, and in it the plugin's world with what every plugin of this layer has besides: `{ witPath, worldName }`. */
+export async function checkedWorld(world, folder) {
+  const copy = join(folder, 'wit');
+  await rm(copy, { recursive: true, force: true });
+  await cp(witPath(), copy, { recursive: true });
+  const [line] = /^package .*;$/m.exec(await readFile(join(copy, 'plugin.wit'), 'utf8'));
+  const own = `checked-${world}`;
+  await writeFile(join(copy, 'checked.wit'), `${line}\n\n@since(version = 0.1.0)\nworld ${own} {\n  include ${world};\n  include checked;\n}\n`);
+  return { witPath: copy, worldName: own };
 }
 
 /** Node.js' own modules are not there; the error names the import, and what takes its place. */
@@ -64,11 +76,27 @@ const withoutNode = {
   },
 };
 
-/** What esbuild makes. Mistakes are written to standard error in its own words, with file, line and source line. */
-async function built(contents, options) {
+/** What esbuild says of a package that is not there, with what to do here in the place of its own advice, which is of no use. */
+function advised(error) {
+  const [, path] = /^Could not resolve "([^"]+)"$/.exec(error.text) ?? [];
+  if (path === undefined || /^[./]/.test(path)) return error;
+  const [name] = /^(@[^/]+\/)?[^/]+/.exec(path);
+  const text = `Run \`npm install ${name}\` in the plugin's folder: what is imported is bundled from its \`node_modules\`, and nothing of the machine is there later.`;
+  return { ...error, notes: [{ text, location: null }] };
+}
+
+/** In esbuild's own form, with file, line and source line. */
+async function say(kind, messages) {
+  const { formatMessages } = await installed('esbuild');
+  const told = await formatMessages(messages, { kind, color: process.stderr.isTTY, terminalWidth: process.stderr.columns });
+  if (told.length > 0) console.error(told.join('').trimEnd());
+}
+
+/** What esbuild makes. Mistakes are written to standard error, and warnings too unless it is only a look. */
+async function built(contents, { isLook = false, ...options }) {
   const { build } = await installed('esbuild');
-  const { outputFiles, errors } = await build({
-    logLevel: 'warning',
+  const { outputFiles, warnings } = await build({
+    logLevel: 'silent',
     ...options,
     stdin: { contents, resolveDir: process.cwd() },
     bundle: true,
@@ -82,11 +110,12 @@ async function built(contents, options) {
     define: { 'process.env.NODE_ENV': '"production"', ...options.define },
     plugins: [withoutNode],
     legalComments: 'none',
-  }).catch((error) => {
-    if (Array.isArray(error.errors)) throw new Mistake('');
-    throw error;
+  }).catch(async (error) => {
+    if (!Array.isArray(error.errors)) throw error;
+    await say('error', error.errors.map(advised));
+    throw new Mistake('');
   });
-  if (errors.length > 0) throw new Mistake('');
+  if (!isLook) await say('warning', warnings);
   return (ending) => outputFiles.find(({ path }) => path.endsWith(ending)).text;
 }
 
@@ -96,9 +125,11 @@ async function built(contents, options) {
  */
 export async function bundle({ main, locales, outfile, forNode = false }) {
   const plugin = `export * from ${JSON.stringify(`./${main}`)};`;
-  const look = async (options) => (await built(plugin, { define: intl.DEFINE, logLevel: 'error', ...options }))('');
+  const look = async (options) => (await built(plugin, { define: intl.DEFINE, isLook: true, ...options }))('');
   const needed = await intl.module({ all: await look({}), own: () => look({ packages: 'external', external: [`${LAYER}*`] }), declared: locales });
-  const file = await built(forNode ? plugin : `import ${JSON.stringify(`${LAYER}globals.js`)}; ${plugin}`, {
+  const layer = (name) => JSON.stringify(`${LAYER}${name}`);
+  const whole = `import ${layer('globals.js')}; ${plugin} export { checks } from ${layer('checks.js')};`;
+  const file = await built(forNode ? plugin : whole, {
     outfile,
     // A rejection of a native async function that nobody awaits is not to be seen; see promises.js.
     supported: forNode ? {} : { 'async-await': false, 'async-generator': false, 'for-await': false },

@@ -21,7 +21,7 @@ const FOLDER = 'build';
 const ABSENT = ['process', 'Buffer', 'WebAssembly'];
 
 await main(async () => {
-  const { main, world, category, locales } = await manifest();
+  const { main, world, category, locales, version: promised } = await manifest();
   await mkdir(FOLDER, { recursive: true });
   const compiled = existsSync('tsconfig.json') ? compile() : true;
   const file = join(FOLDER, 'check.mjs');
@@ -36,6 +36,11 @@ await main(async () => {
     if (name in exported) continue;
     const found = Object.keys(exported).join(', ') || 'nothing';
     throw new Mistake(`${main} does not export \`${name}\`, which the world \`${world}\` of package.json wants; it exports ${found}`);
+  }
+  // Whoever raised one of the two would publish the other.
+  const { version } = exported.plugin.describe();
+  if (promised !== undefined && promised !== version) {
+    throw new Mistake(`package.json: the manifest has the version ${promised}, and the plugin says ${version}; make them the same`);
   }
 });
 

@@ -13,6 +13,9 @@ const OWNERS = { Custom: 'custom', AWS: 'aws', ThirdParty: 'third-party' };
 const NAMELESS = ['clock', 'randomness', 'commands', 'caches'];
 const CAPABILITIES = ['http', 'read-directory', 'write-directory', 'secret', 'reveal-secret', ...NAMELESS];
 const KEYS = ['provider', 'run', 'latest', 'documentation', 'owner', 'version', 'inputs', 'outputs', 'settings', 'variables'];
+/** As the host wants them. */
+const NAME = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?\/[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
+const VERSION = /^(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/;
 /** What an action of a category must have besides `run`. */
 const NEEDED = { source: ['latest'] };
 
@@ -26,6 +29,18 @@ export function ask(capability, { name, reason }) {
   return { capability: name === undefined ? { tag: capability } : { tag: capability, val: name }, reason };
 }
 
+/** The actions of all that `definePlugin` made, each with its category. */
+const all = [];
+
+/** The action of this type. */
+export function offering({ category, owner, provider, version }) {
+  const found = all.find(({ category: own, action }) => {
+    const it = identity(action);
+    return own === category && it.owner === owner && it.provider === provider && it.version === version;
+  });
+  return found?.action;
+}
+
 /** Only for the types of an editor: the same object. */
 export const defineAction = (action) => action;
 
@@ -35,9 +50,12 @@ export function definePlugin({ name, version, documentation = '', asks = [], may
     throw new TypeError(`a plugin has no \`${unknown}\`; its categories are ${Object.keys(CATEGORIES).join(', ')}`);
   }
   if (typeof name !== 'string' || typeof version !== 'string') throw new TypeError('a plugin needs a `name` and a `version`');
+  if (!NAME.test(name)) throw new TypeError(`a plugin is named like \`team/name\`: a-z, 0-9 and -, and not \`${name}\``);
+  if (!VERSION.test(version)) throw new TypeError(`a version is like \`1.0.0\`, and not \`${version}\``);
   const actionTypes = Object.entries(offered).flatMap(([category, actions]) =>
     actions.map((action) => actionType(category, action)),
   );
+  for (const [category, actions] of Object.entries(offered)) all.push(...actions.map((action) => ({ category, action })));
   const description = { name, version, documentation, actionTypes, asks, mayRunAgain };
   const served = Object.entries(offered).map(([category, actions]) => [category, functions(actions, CATEGORIES[category])]);
   return { plugin: { describe: () => description }, ...Object.fromEntries(served) };

@@ -185,8 +185,8 @@ function failure(url, error) {
       return Failure.systemUnavailable(`the response of ${url} broke off: ${said(error).message}`);
     case 'HTTP-request-denied':
       return Failure.permission(
-        `no grant allows the request to ${url}, like \`http = ["https://example.com"]\`, or a secret in it; ` +
-          'the log has the line of a grants file that would allow it',
+        `no grant allows the request to ${url}, or a secret in it; the log says what is missing: a grant, like ` +
+          '`http = ["https://example.com"]`, or an ask of the plugin',
       );
     case 'destination-IP-prohibited':
       return Failure.permission(

@@ -6,10 +6,17 @@
 import { fetch } from './fetch.js';
 import * as loop from './loop.js';
 import * as promises from './promises.js';
+import { described } from './trace.js';
 
 promises.install();
 loop.install();
 globalThis.fetch = fetch;
+
+// An error that is logged is told with its place in the author's own files; the engine knows only the bundle.
+for (const name of ['debug', 'error', 'info', 'log', 'trace', 'warn']) {
+  const plain = console[name];
+  console[name] = (...values) => plain.apply(console, values.map((value) => (value instanceof Error ? described(value).text : value)));
+}
 
 const HOW = 'name the languages in `pipewright.locales` of package.json, like ["de"], and the build brings them';
 // Without a language and a time zone they are what the language says. The build saw no use of them, or there would be an `Intl`.

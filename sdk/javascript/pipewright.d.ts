@@ -119,19 +119,23 @@ export interface SourceDefinition<D, R> extends ActionDefinition<D, R> {
    * The newest revision, without fetching it; `undefined` where there is none. The host asks from time to time, and starts the pipeline
    * when it is new.
    */
-  latest(action: Action, settings: Settings<D>): Revision | undefined | Wait | Promise<Revision | undefined | Wait>;
+  latest(action: Action, settings: Settings<D>): Latest;
 }
 
 /** Any outcome. */
 export type Outcome = Report | Fetched | Tested | Deployed | Decision | Verdict;
 
-/** The same object; an editor knows the types of its settings by it, and which outcome it has. */
-export function defineAction<const D extends Record<string, Setting>, const R extends Fetched>(
-  action: SourceDefinition<D, R>,
-): SourceDefinition<D, R>;
-export function defineAction<const D extends Record<string, Setting>, const R extends Outcome>(
-  action: ActionDefinition<D, R>,
-): ActionDefinition<D, R>;
+/** What is new, in a source. */
+type Latest = Revision | undefined | Wait | Promise<Revision | undefined | Wait>;
+
+/**
+ * The same object; an editor knows the types of its settings by it, and which outcome it has. Of what is mistaken the outcome is
+ * anything, so that the compiler tells the mistake, and nothing that comes of it.
+ */
+export function defineAction<const D extends Record<string, Setting>, const R extends Outcome, L extends Latest = never>(
+  action: ActionDefinition<D, R> & { latest?(action: Action, settings: Settings<D>): L },
+): ActionDefinition<D, [Outcome] extends [R] ? any : R> &
+  ([L] extends [never] ? unknown : { latest(action: Action, settings: Settings<D>): L });
 
 /** What a plugin says of itself, and its actions by category. */
 export interface PluginDefinition {

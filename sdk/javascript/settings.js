@@ -38,11 +38,13 @@ const KEYS = ['type', 'documentation', 'default', 'optional', 'secret', 'choices
 
 /** What the host is told of an action's settings; a mistake in a declaration shows when the plugin is built. */
 export function describe(declared) {
+  // All at once, for each costs the author a build.
+  const problems = Object.entries(declared).flatMap(([property, setting]) => mistakes(property, setting));
+  if (problems.length > 0) {
+    throw new TypeError(`${problems.join('; ')}; a setting has ${KEYS.join(', ')}, and its type is ${Object.keys(TYPES).join(', ')}`);
+  }
   return Object.entries(declared).map(([property, setting]) => {
-    const unknown = Object.keys(setting).find((key) => !KEYS.includes(key));
-    if (unknown !== undefined) throw new TypeError(`setting \`${property}\`: \`${unknown}\` is not known`);
     const { type = 'text', documentation = '', default: value, optional = false, secret = false, choices = [] } = setting;
-    if (!(type in TYPES)) throw new TypeError(`setting \`${property}\`: \`${type}\` is not a type of settings`);
     return {
       name: key(property, setting),
       kind: TYPES[type].kind,
@@ -53,6 +55,19 @@ export function describe(declared) {
       documentation,
     };
   });
+}
+
+/** What is wrong with the declaration of a setting. */
+function mistakes(property, setting) {
+  const problems = Object.keys(setting)
+    .filter((key) => !KEYS.includes(key))
+    .map((key) => `setting \`${property}\`: \`${key}\` is not known`);
+  const { type = 'text', default: value } = setting;
+  if (!Object.hasOwn(TYPES, type)) return [...problems, `setting \`${property}\`: \`${type}\` is not a type of settings`];
+  if (value !== undefined && TYPES[type].parse(text(value)) === undefined) {
+    problems.push(`setting \`${property}\`: its default must be ${TYPES[type].mustBe}, and is \`${text(value)}\``);
+  }
+  return problems;
 }
 
 /** The settings of one run. Optional ones that are not given are `undefined`. */
@@ -84,13 +99,22 @@ function key(property, setting) {
   return setting.name ?? property[0].toUpperCase() + property.slice(1);
 }
 
-function parse(name, { type = 'text', secret = false, choices = [] }, given, problems) {
-  const value = TYPES[type].parse(given);
+function parse(name, setting, given, problems) {
+  const why = mistake(setting, given);
+  if (why === undefined) return TYPES[setting.type ?? 'text'].parse(given);
+  problems.push(`setting \`${name}\` ${why}; correct it in the action's configuration`);
+}
+
+/** What is wrong with a text, to follow the setting's name. */
+function mistake({ type = 'text', secret = false, choices = [] }, given) {
   const isChoice = choices.length === 0 || choices.includes(given);
-  if (value !== undefined && isChoice) return value;
+  if (isChoice && TYPES[type].parse(given) !== undefined) return undefined;
   const mustBe = isChoice ? TYPES[type].mustBe : `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`;
-  problems.push(
-    `setting \`${name}\` must be ${mustBe}, and is ${secret ? 'another value' : `\`${given}\``}; ` +
-      "correct it in the action's configuration",
-  );
+  return `must be ${mustBe}, and is ${secret ? 'another value' : `\`${given}\``}`;
+}
+
+/** The same for the setting of this name in the configuration. */
+export function wrong(declared, name, given) {
+  const [, setting] = Object.entries(declared).find(([property, setting]) => key(property, setting) === name) ?? [];
+  return setting && mistake(setting, given);
 }

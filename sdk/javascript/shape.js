@@ -39,6 +39,8 @@ export const flag = check('`true` or `false`', (value) => typeof value === 'bool
 export const whole = check('a whole number, at least 0', (value) => Number.isSafeInteger(value) && value >= 0);
 export const positive = check(`a whole number from 1 to ${POSITIVE_MAX}`, (value) => Number.isInteger(value) && value >= 1 && value <= POSITIVE_MAX);
 export const seconds = check(`a number of at most ${SECONDS_MAX}`, isSeconds);
+/** Nothing waits for what was. */
+export const pause = check(`a number from 0 to ${SECONDS_MAX}`, (value) => isSeconds(value) && value >= 0);
 export const number = check('a number', Number.isFinite);
 /** Bytes; there may be no limit. */
 export const limit = check('a number, at least 0', (value) => typeof value === 'number' && value >= 0);

@@ -40,4 +40,11 @@ def load(folders: dict[str, str]) -> ModuleType:
 if sys.platform == "wasi":
     # The folders that componentize-py makes of its `-p`, in their order, and of the packages of `.venv`.
     _plugin = load({"/0": "src", "/1": "pipewright/python", "/2": "site-packages"})
-    globals().update({name: value for name, value in vars(_plugin).items() if isinstance(value, type)})
+    try:
+        _modules = [importlib.import_module("pipewright.checks"), _plugin]
+    except ImportError:
+        # It is built for a world without that interface.
+        _modules = [_plugin]
+    # A class of the plugin's own goes before.
+    for _module in _modules:
+        globals().update({name: value for name, value in vars(_module).items() if isinstance(value, type)})

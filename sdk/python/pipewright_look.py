@@ -48,6 +48,8 @@ def main() -> None:
                 f"src/plugin.py has no class `{name}`; the world `{sys.argv[1]}` of pyproject.toml wants one: "
                 f"`Plugin, {category} = pipewright.plugin(…)`"
             )
+    if problem := unlike_said(folder, module.Plugin().describe().version):
+        sys.exit(problem)
     if packages:
         for name, version in bundled(packages, {*sys.modules} - before):
             if locked.get(key(name)) != version:
@@ -103,6 +105,16 @@ def unlike_wanted(folder: Path, packages: "Path | None", locked: "dict[str, str]
         if not satisfies(locked[key(name)], limits, packages):
             return f"pyproject.toml wants {text}, and {LOCK} locks {locked[key(name)]}; README.md says how to make it"
     return None
+
+
+def unlike_said(folder: Path, version: str) -> "str | None":
+    """What is wrong with the version that the plugin says: whoever raised one of the two would publish the other."""
+    import tomllib
+
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+    if (promised := project.get("version", version)) == version:
+        return None
+    return f"pyproject.toml: the manifest has the version {promised}, and the plugin says {version}; make them the same"
 
 
 def satisfies(version: str, limits: str, packages: Path) -> bool:

@@ -16,7 +16,8 @@ use futures::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Barrier, Notify};
 
-use super::{copy_cases, deployment, deployments, every_world, is_deployed, tool_case};
+use super::{checks_settings, copy_cases, deployment, deployments, every_world, is_deployed, tool_case};
+use crate::authors::its_readme_fits_a_pipeline;
 use crate::run::Home;
 use crate::tools;
 
@@ -65,6 +66,11 @@ async fn plugins_are_begun_built_and_tested() {
     let passed = format!("{} passed, 0 failed", fs::read_dir(all.join("cases")).unwrap().count());
     home.run(&["plugin", "test", "all"]).check(0, &["ok      rule-too-late", "ok      more-package", &passed]);
     is_deployed(&heard.lock().unwrap());
+    let component = fs::read(all.join("build/plugin.wasm")).unwrap();
+    checks_settings(&component, "Build").await;
+    for kind in KINDS {
+        its_readme_fits_a_pipeline(&home.path(kind), &component).await;
+    }
     a_plugin_has_a_program_run(&home);
     said(Command::new(&python).args(["-m", "pytest", "-q"]).current_dir(&all), "22 passed in ");
 }
@@ -276,6 +282,7 @@ fn the_layer_has_types() {
     let root = root();
     let mut bindings = Command::new(tool);
     bindings.args(["-d", "wit"]).args(KINDS.iter().flat_map(|kind| ["-w".to_owned(), format!("{kind}-plugin")]));
+    bindings.args(["-w", "checked"]);
     said(bindings.arg("bindings").arg(home.path("bindings")).current_dir(&root), "");
     let layer = root.join("sdk/python");
     let mut sources: Vec<PathBuf> =
@@ -322,13 +329,19 @@ fn a_mistake_is_told_in_pythons_own_words() {
     check(
         "at_least: int",
         "at_least: dict",
-        &["    @build(\"Index\"", "the setting `at_least` has a type that settings cannot"],
+        &[
+            "    @build(\"Index\"",
+            "the setting `at_least` cannot be of the type `dict`; a setting is made by `setting(…)`, and is a `str`",
+        ],
     );
     check(
         "inputs=1",
         "owner=\"Me\"",
         &["    @build(\"Index\"", "there is no owner `Me`; there are Custom, AWS, ThirdParty"],
     );
+    check("\"acme/index\"", "\"Index\"", &["    Plugin, Build = ", "a plugin is named like `team/name`"]);
+    check("\"0.1.0\"", "\"1.0\"", &["    Plugin, Build = ", "a version is like `1.0.0`, and not `1.0`"]);
+    check("\"0.1.0\"", "\"0.2.0\"", &["the manifest has the version 0.1.0, and the plugin says 0.2.0"]);
     check("[run]", "[run.function]", &["    Plugin, Build = ", "is no action: put `@build(…)`"]);
     check("Plugin, Build =", "Plugin, Made =", &["src/plugin.py has no class `Build`; the world `build-plugin`"]);
     fs::remove_file(home.path("index/pipewright/python/pipewright_look.py")).unwrap();

@@ -19,6 +19,7 @@ from pipewright import (
     Action, Decision, Deployed, Failure, Fetched, Link, Report, Revision, Target, TestCase, Tested, Verdict, Wait,
     approval, build, caches, commands, deploy, files, http, invoke, log, results, rule, secrets, setting, source, test, tools,
 )  # fmt: skip
+from pipewright import checks
 from pipewright.testing import Host
 
 CYCLE: list[Any] = []
@@ -86,7 +87,8 @@ WRONG: list[tuple[Any, Callable[[], Any], str]] = [
     (build, lambda: Report(variables={1: "a"}), "a name in `Report.variables` must be a str, and is 1"),
     (build, lambda: Report(variables=["A"]), "`Report.variables` must be a dict"),
     (build, lambda: None, "returned nothing; it must return a Report or a Wait"),
-    (build, lambda: Wait(seconds=float("nan")), "`Wait.seconds` must be a number of at most 1,000,000,000, and is nan"),
+    (build, lambda: Wait(seconds=float("nan")), "`Wait.seconds` must be a number from 0 to 1,000,000,000, and is nan"),
+    (build, lambda: Wait(seconds=-5), "`Wait.seconds` must be a number from 0 to 1,000,000,000, and is -5"),
     (build, lambda: Wait(seconds="1"), "`Wait.seconds` must be a number"),
     (build, lambda: Wait(until=-1), "`Wait.until` must be a whole number, at least 0, and is -1"),
     (build, lambda: Wait(until=time.time()), "`Wait.until` must be a whole number"),
@@ -134,19 +136,33 @@ def test_wrong_answer(category: Any, answer: Callable[[], Any], expected: str) -
     with pytest.raises(TypeError) as raised:
         Host().run(definition)
     assert expected in str(raised.value)
+    failure = failed(definition)
+    assert failure.kind is types.FailureKind.JOB_FAILED
+    assert expected in failure.message
 
+
+def failed(definition: Any) -> Any:
+    """The failure that the host gets of an action that is called."""
     _, served = pipewright.plugin("a/b", "1.0.0", [definition])
     names = types.Context(*["case"] * 7)
     request = types.Request(definition.abi.id, names, [], [], [], [], [], [], "case", 1, None)
     with tempfile.TemporaryDirectory() as folder:
         state.enter(state.State(Path(folder)))
         try:
-            with pytest.raises(Err) as failed:
-                (served().fetch if category is source else served().run)(request)
+            with pytest.raises(Err) as raised:
+                (served().fetch if hasattr(served, "fetch") else served().run)(request)
         finally:
             state.leave()
-    assert failed.value.value.kind is types.FailureKind.JOB_FAILED
-    assert expected in failed.value.value.message
+    return raised.value.value
+
+
+def test_an_import_inside_of_a_function_is_explained() -> None:
+    definition = action(build, lambda: raising(ModuleNotFoundError("No module named 'late'")))
+    failure = failed(definition)
+    assert failure.message == (
+        "ModuleNotFoundError: No module named 'late'; a component has what was imported while it was built: import it at the top "
+        "of a module"
+    )
 
 
 @pytest.mark.parametrize(("call", "expected"), CALLS, ids=[expected for _, expected in CALLS])
@@ -221,6 +237,34 @@ def test_all_wrong_settings_are_told() -> None:
         "setting `First` must be a whole number, and is `x`; correct it in the action's configuration",
         "setting `Second` is missing; add it to the action's configuration",
     ]
+
+
+def test_wrong_settings_are_told_when_a_pipeline_is_made() -> None:
+    pipewright.plugin("a/b", "1.0.0", [several])
+    given = [types.NamedValue("First", "1.5"), types.NamedValue("Second", "any"), types.NamedValue("Other", "x")]
+    [problem] = checks.Checks().check(several.abi.id, given)
+    assert (problem.setting, problem.message) == ("First", "must be a whole number, and is `1.5`")
+
+
+@dataclass
+class Mistaken:
+    a: dict[str, int] = setting("No setting.")
+    b: int = 5
+    c: int = setting("A number.", default="five")
+    d: str | int = setting("No setting.")
+
+
+def test_all_mistakes_in_declared_settings_are_told() -> None:
+    def run(action: Action, settings: Mistaken) -> Report:
+        return Report()
+
+    with pytest.raises(TypeError) as raised:
+        build("Mistaken")(run)
+    assert str(raised.value) == (
+        "the settings of `Mistaken`: the setting `a` cannot be of the type `dict[str, int]`; `b` is not made by `setting(…)`; the "
+        "default of `c` must be a whole number, and is 'five'; the setting `d` cannot be of the type `str | int`; a setting is "
+        "made by `setting(…)`, and is a `str`, `int`, `float`, `bool`, `list[str]`, a `Literal` of texts, or one of these `| None`"
+    )
 
 
 @build("Asks")

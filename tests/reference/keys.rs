@@ -357,6 +357,7 @@ pub(super) fn case_file() -> String {
     let sources = Sources::read(&[
         "host/pipeline/src/machine/report.rs",
         "host/author/src/cases/file.rs",
+        "host/author/src/cases/limits.rs",
         "host/author/src/cases/reports.rs",
     ]);
     Pages::new(&sources, "what it says").page("CaseFile", "")

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
+use serde_json::json;
 use toml::{Table, Value};
 
 /// Where the SDK and the interface go in the folder of a plugin.
@@ -35,6 +36,43 @@ impl Kind {
             Self::Invoke => "invoke",
             Self::Rule => "rule",
         }
+    }
+}
+
+impl Kind {
+    /// What of a pipeline it is.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Source => "an action of the first stage",
+            Self::Rule => "a rule of a stage's condition",
+            _ => "an action of a stage after the first",
+        }
+    }
+
+    /// The plugin of the template as a pipeline has it, with the settings that it needs: a block of Markdown.
+    fn snippet(self, provider: &str) -> String {
+        let category = capital(self.name());
+        let type_id = json!({ "category": category, "owner": "Custom", "provider": provider, "version": "1" });
+        let configuration = match self {
+            Self::Source => json!({ "File": "notes.txt" }),
+            Self::Deploy => json!({ "Url": "https://api.example.com/deployments" }),
+            _ => json!({}),
+        };
+        let (kind_of_type, inputs, outputs) = match self {
+            Self::Source => ("actionTypeId", None, Some("Source")),
+            Self::Build => ("actionTypeId", Some("Source"), Some(provider)),
+            Self::Test | Self::Deploy | Self::Invoke => ("actionTypeId", Some("Source"), None),
+            Self::Approval => ("actionTypeId", None, None),
+            Self::Rule => ("ruleTypeId", None, None),
+        };
+        // In the order in which it is read.
+        let mut lines = vec![format!("\"name\": \"{provider}\""), format!("\"{kind_of_type}\": {type_id}")];
+        lines.push(format!("\"configuration\": {configuration}"));
+        let artifacts = [("inputArtifacts", inputs), ("outputArtifacts", outputs)];
+        lines.extend(
+            artifacts.into_iter().filter_map(|(key, name)| Some(format!("\"{key}\": {}", json!([{ "name": name? }])))),
+        );
+        format!("    {{\n      {}\n    }}", lines.join(",\n      "))
     }
 }
 
@@ -173,6 +211,8 @@ fn filled(content: &[u8], name: &PluginName, kind: Kind) -> Vec<u8> {
         ("{{description}}", format!("{article} {} plugin.", kind.name())),
         ("{{type}}", format!("{category}/Custom/{provider}/1")),
         ("{{kind}}", kind.name().to_owned()),
+        ("{{place}}", kind.place().to_owned()),
+        ("{{snippet}}", kind.snippet(&provider)),
         ("{{category}}", category),
         ("{{provider}}", provider),
     ];

@@ -6,6 +6,7 @@
 pub mod asks;
 pub mod cases;
 pub mod document;
+pub mod fit;
 pub mod kit;
 pub mod recording;
 pub mod single;

@@ -22,7 +22,6 @@ use crate::cases::folder::{self, Names};
 use pipewright_base::Digest;
 use pipewright_base::fair::{Claim, Gate};
 use pipewright_base::home::UserFolders;
-use pipewright_packages::plugins::label;
 use pipewright_runner::host::{ACCOUNT, REGION};
 use pipewright_runner::images::ImagesAt;
 use pipewright_runner::programs::{NotRun, Offered, Programs};
@@ -33,15 +32,6 @@ pub const STAGE: &str = "Plugin";
 pub const ACTION: &str = "Run";
 /// The names of the pipeline and the execution.
 const NAME: &str = "single";
-
-/// Those of some settings that an action of this type does not have, in words: a pipeline that names one is refused.
-pub fn unknown_settings<'a>(plugin: &Plugin, action: &TypeId, given: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let described = plugin.description().action_types.iter().find(|described| label(&described.id) == label(action));
-    let known: Vec<&str> = described.iter().flat_map(|it| &it.settings).map(|setting| setting.name.as_str()).collect();
-    let unknown = given.filter(|name| !known.contains(&name.as_str()));
-    let there_are = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-    unknown.map(|name| format!("{name}: {} has no such setting; {there_are}", label(action))).collect()
-}
 
 /// What the action is called with.
 #[derive(Clone, Debug)]

@@ -95,7 +95,7 @@ impl std::fmt::Display for Ended {
             }
             Self::Package(PackageError::Host(error)) => write!(f, "the host failed: {error:#}"),
             Self::Package(error @ PackageError::Missing(_)) => {
-                write!(f, "{error}; `pipewright plugin list` says what is installed")
+                write!(f, "{error}; `pipewright plugin list`, with the same options, says what is installed")
             }
             Self::Package(error) => write!(f, "{error}"),
         }

@@ -93,7 +93,7 @@ impl PublicKey {
     pub fn from_pem(text: &str) -> Result<Self, String> {
         let block = pem::parse(text).map_err(|_| "it is no PEM file".to_owned())?;
         if block.tag() != PUBLIC {
-            return Err(format!("it holds a {}, not a {PUBLIC}", block.tag()));
+            return Err(format!("it holds `{}`, and not `{PUBLIC}`", block.tag()));
         }
         let point = block.contents().strip_prefix(&SPKI_PREFIX).filter(|point| point.len() == POINT_BYTES);
         point.map(Self::of).ok_or_else(|| "it is no key of ECDSA over P-256".to_owned())
@@ -145,7 +145,7 @@ impl SigningKey {
     fn from_pem(text: &str, passphrase: &str) -> Result<Self, String> {
         let block = pem::parse(text).map_err(|_| "it is no PEM file".to_owned())?;
         if block.tag() != PRIVATE && block.tag() != PRIVATE_BEFORE {
-            return Err(format!("it holds a {}, not a {PRIVATE}", block.tag()));
+            return Err(format!("it holds `{}`, and not `{PRIVATE}`", block.tag()));
         }
         let sealed: Sealed =
             serde_json::from_slice(block.contents()).map_err(|error| format!("it is damaged: {error}"))?;

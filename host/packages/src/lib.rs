@@ -43,6 +43,7 @@ pub use signature::Signature;
 use pipewright_artifacts::files::BlobError;
 use pipewright_base::Digest;
 use pipewright_sandbox::LoadError;
+use semver::Version;
 
 /// Why something of a package was not done, by what the caller may do about it. Nothing was installed.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,12 @@ pub enum PackageError {
     /// Give another key or passphrase.
     #[error("key {0}")]
     Key(String),
+    /// Upgrade it instead: another version of the same major is installed.
+    #[error("{name} {there} is installed; an upgrade puts {new} in its place")]
+    Taken { name: String, there: Box<Version>, new: Box<Version> },
+    /// Add it instead: no version of its major is installed.
+    #[error("no version {}.x of {name} is installed; to add {new} puts it beside other majors", new.major)]
+    Beside { name: String, new: Box<Version> },
     /// What is installed forbids it; the message says what would allow it.
     #[error("{0}")]
     Refused(String),

@@ -147,11 +147,11 @@ impl Lock {
         self.check_yanked(&new.name, &new.version)?;
         match self.of_major(&new.name, new.version.major) {
             None => Ok(true),
-            Some(there) => Err(PackageError::Refused(format!(
-                "{} is installed; `pipewright plugin upgrade` puts {} in its place",
-                there.label(),
-                new.version
-            ))),
+            Some(there) => Err(PackageError::Taken {
+                name: new.name.clone(),
+                there: Box::new(there.version.clone()),
+                new: Box::new(new.version.clone()),
+            }),
         }
     }
 
@@ -162,10 +162,7 @@ impl Lock {
         }
         self.check_yanked(&new.name, &new.version)?;
         let Some(there) = self.of_major(&new.name, new.version.major) else {
-            return Err(PackageError::Refused(format!(
-                "no version {}.x of {} is installed; `pipewright plugin add` adds {} beside other majors",
-                new.version.major, new.name, new.version
-            )));
+            return Err(PackageError::Beside { name: new.name.clone(), new: Box::new(new.version.clone()) });
         };
         if new.version < there.version && !allow_downgrade {
             return Err(PackageError::Refused(format!(
@@ -283,7 +280,7 @@ mod tests {
         check(&[], active("1.0.0"), Ok(true));
         check(&[active("1.0.0")], active("1.0.0"), Ok(false));
         check(&[active("1.0.0")], active("2.0.0"), Ok(true));
-        check(&[active("1.0.0")], active("1.1.0"), Err("plugin upgrade"));
+        check(&[active("1.0.0")], active("1.1.0"), Err("an upgrade puts 1.1.0"));
         check(&[active("1.0.0")], entry("1.0.0", State::Active, &["clock"]), Err("a version never changes"));
     }
 

@@ -24,7 +24,7 @@ use crate::description;
 use crate::enter::enter;
 use pipewright_artifacts::files::{Floor, MadeOutput};
 
-use crate::explain::explain;
+use crate::explain::{causes, explain};
 use crate::files::{self, Files, FilesConfig, Finished};
 use crate::grants::Grants;
 use crate::limiter::Limiter;
@@ -280,19 +280,19 @@ impl Sandbox {
             })
         };
         log.finish();
+        let under_way = seam.under_way();
         let state = slot.map(Store::into_data);
         let limiter = state.as_ref().map(|state| &state.limiter);
         let result = match result {
             Ok(Some(Ok(value))) => Ok(value),
             Ok(None) => Err(CallFailure::Trap("it was ended".to_owned())),
             Ok(Some(Err(error))) => {
-                seam.log(Level::Debug, &format!("{error:?}"));
+                if let Some(causes) = causes(&error) {
+                    seam.log(Level::Debug, &causes);
+                }
                 Err(explain(error, limiter.and_then(Limiter::refused), log.panic(), symbols))
             }
-            Err(_) => Err(CallFailure::Limit(LimitReached::new(
-                "wall_seconds_max",
-                format!("the plugin took longer than {} s (wall_seconds_max)", limits.wall_seconds_max),
-            ))),
+            Err(_) => Err(CallFailure::Limit(LimitReached::new("wall_seconds_max", too_long(&limits, under_way)))),
         };
         let of_tools = state.as_ref().and_then(|state| state.tools.as_ref()).map_or(0, |tools| tools.memory_bytes);
         let usage = Usage {
@@ -489,6 +489,13 @@ fn too_short(secrets: &[(String, &str)]) -> Vec<String> {
         )
     };
     short.map(|(name, _)| told(name)).collect()
+}
+
+/// Where the time went, as far as the host knows.
+fn too_long(limits: &CallLimits, under_way: Option<String>) -> String {
+    let seconds = limits.wall_seconds_max;
+    let waited = under_way.map(|requests| format!("; it waited for {requests}")).unwrap_or_default();
+    format!("the plugin took longer than {seconds} s (wall_seconds_max){waited}")
 }
 
 /// For a guest with these limits.

@@ -13,6 +13,15 @@ use crate::symbols::{self, Symbols};
 #[error("the plugin does not export the interface `{0}`")]
 pub(crate) struct NotOffered(pub(crate) &'static str);
 
+/// What led to an error that `explain` tells less of, without wasmtime's own stack, which has no names.
+pub(crate) fn causes(error: &wasmtime::Error) -> Option<String> {
+    if error.is::<LimitReached>() || error.is::<I32Exit>() {
+        return None;
+    }
+    let causes = error.chain().map(ToString::to_string).filter(|cause| !cause.contains("wasm backtrace"));
+    Some(causes.collect::<Vec<_>>().join(": "))
+}
+
 pub(crate) fn explain(
     error: wasmtime::Error,
     refused: Option<&LimitReached>,
@@ -40,7 +49,9 @@ pub(crate) fn explain(
         return CallFailure::Interface(missing.to_string());
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return CallFailure::Trap(format!("it exited with status {} instead of answering", exit.0));
+        // Of the status a component says no more than whether it is a failure.
+        let how = if exit.0 == 0 { "as if all were well" } else { "with a failure" };
+        return CallFailure::Trap(format!("it exited {how} instead of answering"));
     }
     let stack = error.downcast_ref().map(|backtrace| symbols::stack(backtrace, symbols)).unwrap_or_default();
     match error.downcast_ref::<Trap>() {

@@ -128,6 +128,8 @@ pub struct Seam {
     denials: Mutex<Vec<String>>,
     /// Whether a grant would have allowed something that was denied.
     wants_grant: AtomicBool,
+    /// What the guest may be waiting for just now: the targets of requests that have not ended.
+    under_way: Mutex<Vec<String>>,
 }
 
 /// At most this many denials are logged, and kept for the end of the call.
@@ -155,6 +157,7 @@ impl Seam {
             journal_left: AtomicU64::new(JOURNAL_CALLS_MAX),
             denials: Mutex::new(Vec::new()),
             wants_grant: AtomicBool::new(false),
+            under_way: Mutex::default(),
         })
     }
 
@@ -228,6 +231,24 @@ impl Seam {
     pub(crate) fn denial_of_all(&self, tried: &str, instead: &str) -> String {
         let Self { plugin, action, .. } = self;
         format!("{plugin} (action {action}) tried {tried}, which no grant allows; there are {instead} instead")
+    }
+
+    /// A request begins, of which `under_way` knows until `no_more_under_way`.
+    pub(crate) fn now_under_way(&self, target: &str) {
+        self.under_way.lock().expect("no panic while held").push(target.to_owned());
+    }
+
+    pub(crate) fn no_more_under_way(&self, target: &str) {
+        let mut under_way = self.under_way.lock().expect("no panic while held");
+        if let Some(at) = under_way.iter().position(|it| it == target) {
+            under_way.remove(at);
+        }
+    }
+
+    /// The requests that have not ended, in words; none where there are none.
+    pub(crate) fn under_way(&self) -> Option<String> {
+        let under_way = self.under_way.lock().expect("no panic while held").join(", ");
+        (!under_way.is_empty()).then(|| printable(&self.masked(&under_way)).into_owned())
     }
 
     /// What the plugin asks for.

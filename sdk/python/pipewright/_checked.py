@@ -20,6 +20,8 @@ R = TypeVar("R")
 WHOLE = (0, 2**64 - 1)
 POSITIVE = (1, 2**32 - 1)
 POSITIVES = (".line", ".wall_seconds")
+# Nothing waits for what was.
+TIMES = ("Wait.seconds",)
 # 31 years, in nanoseconds well within 64 bits.
 SECONDS_MAX = 1_000_000_000
 
@@ -110,7 +112,8 @@ def _is(where: str, value: Any, hint: Any) -> bool:
         least, most = POSITIVE if where.endswith(POSITIVES) else WHOLE
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= SECONDS_MAX
+        least = 0 if where.endswith(TIMES) else -SECONDS_MAX
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= SECONDS_MAX
     return isinstance(value, hint) and (hint is not str or _is_unicode(value))
 
 
@@ -128,10 +131,14 @@ def _is_unicode(text: str) -> bool:
 
 def _named(where: str, hint: Any) -> str:
     if hint is float:
-        return f"a number of at most {SECONDS_MAX:,}"
+        return f"a number {'from 0 to' if where.endswith(TIMES) else 'of at most'} {SECONDS_MAX:,}"
     if hint is int:
         return f"a whole number, at least {1 if where.endswith(POSITIVES) else 0}"
-    return f"a {hint.__name__}"
+    return with_article(hint.__name__)
+
+
+def with_article(name: str) -> str:
+    return f"{'an' if name[:1] in 'AEIOaeio' else 'a'} {name}"
 
 
 def _wrong(where: str, value: Any, must_be: str) -> TypeError:

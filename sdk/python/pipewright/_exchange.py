@@ -188,8 +188,8 @@ def _failure(url: str, error: Any) -> Failure:
     match error:
         case wasi.ErrorCode_HttpRequestDenied():
             text = (
-                f'no grant allows the request to {url}, like `http = ["https://example.com"]`, or a secret in it; '
-                "the log has the line of a grants file that would allow it"
+                f"no grant allows the request to {url}, or a secret in it; the log says what is missing: a grant, like "
+                '`http = ["https://example.com"]`, or an ask of the plugin'
             )
             return Denied(text, "PermissionError")
         case wasi.ErrorCode_DestinationIpProhibited():

@@ -212,7 +212,7 @@ class Wait:
             raise TypeError("Wait(…) needs `seconds`, `until` or `signal`: nothing would ever end it")
         until = self.until
         if self.seconds is not None:
-            until = max(0, int((time.time() + self.seconds) * 1000))
+            until = int((time.time() + self.seconds) * 1000)
         try:
             continuation = json.dumps(self.continuation, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:

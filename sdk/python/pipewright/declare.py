@@ -14,7 +14,7 @@ from wit_world.exports import plugin as abi
 from wit_world.imports import pipewright_plugin_types as types
 
 from . import log
-from ._checked import checked
+from ._checked import checked, with_article
 from .action import OWNERS, Action
 from .answer import Decision, Deployed, Fetched, Report, Revision, Tested, Verdict, Wait
 from .failure import Failure
@@ -43,8 +43,13 @@ CAPABILITIES: dict[str, Callable[..., abi.Capability]] = {
 }
 # `JobFailed` is `job-failed` in the WIT.
 WORDS = re.compile(r"(?<!^)([A-Z])")
+# As the host wants them.
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 # Those that are all or nothing.
 NAMELESS = ("clock", "randomness", "commands", "caches")
+# The actions of all that `plugin` made, for `checks`.
+OFFERED: list["Definition[Any]"] = []
 # What a function of each category returns when it is done, and the case of the WIT's outcome for it.
 DONE: dict[types.Category, tuple[type[Any], str]] = {
     types.Category.SOURCE: (Fetched, "FetchOutcome_Done"),
@@ -213,10 +218,15 @@ def plugin(
     `version` is semantic, and the same as in `pyproject.toml`. With `may_run_again=False` an action that a crash of the host
     interrupted fails instead of running again.
     """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"a plugin is named like `team/name`: a-z, 0-9 and -, and not `{name}`")
+    if not VERSION.fullmatch(version):
+        raise ValueError(f"a version is like `1.0.0`, and not `{version}`")
     actions = list(actions)
     for action in actions:
         if not isinstance(action, Definition):
             raise TypeError(f"{action!r} is no action: put `@build(…)` or another category above the function")
+    OFFERED.extend(actions)
     description = abi.Description(
         name=name,
         version=version,
@@ -325,6 +335,8 @@ def _told(actions: list[Definition[Any]], request: types.Request, answer: Callab
     except BaseException as error:
         log.error(_trace(error))
         message = f"{type(error).__name__}: {error}"
+        if isinstance(error, ImportError):
+            message += "; a component has what was imported while it was built: import it at the top of a module"
         raised = Failure.permission(message) if isinstance(error, PermissionError) else Failure(message)
     kind = types.FailureKind[WORDS.sub(r"_\1", raised.kind).upper()]
     raise Err(types.Failure(kind, raised.message))
@@ -358,7 +370,7 @@ def found(definition: Definition[Any], answer: Any, outcomes: Any) -> Any:
 
 
 def _named(answer: Any) -> str:
-    return "nothing" if answer is None else f"a {type(answer).__name__}"
+    return "nothing" if answer is None else with_article(type(answer).__name__)
 
 
 def _trace(error: BaseException) -> str:

@@ -13,6 +13,11 @@ from wit_world.exports import plugin as abi
 
 from .failure import Failure
 
+ALLOWED = (
+    "a setting is made by `setting(…)`, and is a `str`, `int`, `float`, `bool`, `list[str]`, a `Literal` of texts, or one of these "
+    "`| None`"
+)
+
 
 def setting(
     documentation: str, *, default: Any = dataclasses.MISSING, secret: bool = False, name: str | None = None
@@ -39,14 +44,15 @@ class Declared:
     abi: abi.Setting
 
     def parse(self, text: str) -> Any:
-        value = _parse(self.type, text)
-        if value is not None:
-            return value
-        given = "another value" if self.abi.secret else f"`{text}`"
-        raise Failure.configuration(
-            f"setting `{self.abi.name}` must be {_must_be(self.type)}, and is {given}; correct it in the action's "
-            "configuration"
-        )
+        if wrong := self.wrong(text):
+            raise Failure.configuration(f"setting `{self.abi.name}` {wrong}; correct it in the action's configuration")
+        return _parse(self.type, text)
+
+    def wrong(self, text: str) -> str | None:
+        """What is wrong with a text, to follow the setting's name."""
+        if _parse(self.type, text) is not None:
+            return None
+        return f"must be {_must_be(self.type)}, and is {'another value' if self.abi.secret else f'`{text}`'}"
 
 
 def declared(settings: type | None) -> list[Declared]:
@@ -56,7 +62,29 @@ def declared(settings: type | None) -> list[Declared]:
     if not dataclasses.is_dataclass(settings):
         raise TypeError(f"{settings.__name__} must be a dataclass whose fields are made by `setting(…)`")
     hints = typing.get_type_hints(settings)
-    return [_declared(field, hints[field.name]) for field in dataclasses.fields(settings)]
+    fields = dataclasses.fields(settings)
+    # All at once, for each costs the author a build.
+    if problems := [problem for field in fields for problem in _problems(field, hints[field.name])]:
+        raise TypeError(f"the settings of `{settings.__name__}`: {'; '.join(problems)}; {ALLOWED}")
+    return [_declared(field, hints[field.name]) for field in fields]
+
+
+def _problems(field: dataclasses.Field[Any], hint: Any) -> Iterable[str]:
+    """What is wrong with the declaration of a setting."""
+    base, _ = _without_none(hint)
+    if "documentation" not in field.metadata:
+        yield f"`{field.name}` is not made by `setting(…)`"
+        return
+    if _kind(base) is None:
+        yield f"the setting `{field.name}` cannot be of the type `{_shown(hint)}`"
+        return
+    default = field.metadata["default"]
+    if default is not dataclasses.MISSING and default is not None and _parse(base, text(default)) is None:
+        yield f"the default of `{field.name}` must be {_must_be(base)}, and is {default!r}"
+
+
+def _shown(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def read(settings: type, all_declared: Iterable[Declared], given: Mapping[str, str]) -> Any:
@@ -88,8 +116,7 @@ def text(value: Any) -> str:
 def _declared(field: dataclasses.Field[Any], hint: Any) -> Declared:
     base, optional = _without_none(hint)
     kind = _kind(base)
-    if kind is None or "documentation" not in field.metadata:
-        raise TypeError(f"the setting `{field.name}` has a type that settings cannot have, or is not made by `setting(…)`")
+    assert kind is not None
     default = field.metadata["default"]
     has_default = default is not dataclasses.MISSING and default is not None
     return Declared(
@@ -117,7 +144,7 @@ def _without_none(hint: Any) -> tuple[Any, bool]:
 
 def _kind(base: Any) -> abi.SettingKind | None:
     if typing.get_origin(base) is typing.Literal:
-        return abi.SettingKind.TEXT
+        return abi.SettingKind.TEXT if all(isinstance(one, str) for one in typing.get_args(base)) else None
     kinds = {
         str: abi.SettingKind.TEXT,
         int: abi.SettingKind.NUMBER,
@@ -153,5 +180,5 @@ def _parse(base: Any, text: str) -> Any:
 def _must_be(base: Any) -> str:
     if typing.get_origin(base) is typing.Literal:
         return "one of " + ", ".join(f"`{choice}`" for choice in typing.get_args(base))
-    names = {bool: "`true` or `false`", int: "a whole number", float: "a number"}
+    names = {bool: "`true` or `false`", int: "a whole number", float: "a number", str: "a text"}
     return names.get(base, 'a JSON array of strings, like `["a", "b"]`')

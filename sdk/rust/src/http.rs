@@ -314,8 +314,8 @@ pub(crate) fn no_url(url: &str) -> Failure {
 pub(crate) fn failure(url: &str, error: &ErrorCode) -> Failure {
     match error {
         ErrorCode::HttpRequestDenied => Failure::permission(format!(
-            "no grant allows the request to {url}, like `http = [\"https://example.com\"]`, or a secret in it; the log has the \
-             line of a grants file that would allow it"
+            "no grant allows the request to {url}, or a secret in it; the log says what is missing: a grant, like \
+             `http = [\"https://example.com\"]`, or an ask of the plugin"
         )),
         ErrorCode::DestinationIpProhibited => Failure::permission(format!(
             "the request to {url} leads to a private address; grant its origin with `private = true`, if it is meant to"

@@ -108,6 +108,52 @@ fn a_mistake_is_told_where_it_is() {
     }
 }
 
+/// A mistake that a macro finds, and all errors that the compiler shows: what uses it is not at fault.
+const ALONE: &[(&str, &[&str])] = &[
+    (
+        "#[derive(Settings)]\nstruct S { #[setting(defualt = \"3\")] count: u8, #[setting(default = \"x\")] other: u8 }\n\
+         #[action(provider = \"It\")]\nfn make(_: &Action, s: S) -> Result<Report> { let _: u8 = \"text\"; panic!(\"{}\", s.count) }",
+        &["expected `name = \"…\"`", "the default of a `u8` is", "mismatched types"],
+    ),
+    (
+        "#[derive(Variables)]\nstruct V { #[variable(nam = \"N\")] count: u8 }\n\
+         #[action(provider = \"It\")]\nfn make(_: &Action, (): ()) -> Result<Report<V>> { panic!() }",
+        &["expected `name = \"…\"`"],
+    ),
+    (
+        "#[derive(Choice)]\nenum C { A(u8) }\n#[derive(Settings)]\nstruct S { choice: C }\n\
+         #[action(provider = \"It\")]\nfn make(_: &Action, _: S) -> Result<Report> { panic!() }",
+        &["a choice has no fields"],
+    ),
+    (
+        "#[action(provider = \"It\", input = 1)]\nfn make(_: &Action, (): ()) -> Result<Report> { panic!() }",
+        &["expected owner, provider"],
+    ),
+    ("#[action(provider = \"It\")]\nasync fn make(_: &Action, (): ()) -> Result<Report> { panic!() }", &["not async"]),
+    ("#[action(provider = \"It\")]\nfn make(_: &Action) -> Result<Report> { panic!() }", &["`#[derive(Settings)]`"]),
+];
+
+#[test]
+fn a_mistake_in_a_macro_hides_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let libraries = libraries();
+    for (number, (mistake, expected)) in ALONE.iter().enumerate() {
+        let source = folder.path().join(format!("alone{number}.rs"));
+        let plugin = "plugin! { name: \"a/b\", build: [make] }";
+        fs::write(&source, format!("{FRAME}{mistake}\n{plugin}\n")).expect("it is written");
+        let said = compile(&source, &libraries);
+        let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let errors: Vec<String> = messages
+            .filter(|message| message["level"] == "error" && message["spans"][0].is_object())
+            .map(|message| message["rendered"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(errors.len(), expected.len(), "{mistake}\n{}", errors.join("\n"));
+        for (error, expected) in errors.iter().zip(*expected) {
+            assert!(error.contains(expected), "{mistake}\ndoes not say {expected:?}:\n{error}");
+        }
+    }
+}
+
 /// The folder of what this test was built with.
 fn libraries() -> PathBuf {
     std::env::current_exe().expect("this program").parent().expect("a folder").to_owned()

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Failure, Wait, caches, commands, definePlugin, files, http, log, results, secrets, tools } from '../pipewright/javascript/pipewright.js';
+import { checks } from '../pipewright/javascript/checks.js';
 import { run } from '../pipewright/javascript/testing.mjs';
 
 const cycle = {};
@@ -108,7 +109,8 @@ const WRONG = [
   ['source', () => ({ revision: { id: 1 } }), '`revision.id` must be a text, and is 1'],
   ['source', () => ({ revision: { id: 'a', created: new Date(NaN) } }), '`revision.created` must be milliseconds since 1970'],
   ['build', () => new Wait({ seconds: 1, summary: 5 }), '`Wait.summary` must be a text, and is 5'],
-  ['build', () => new Wait({ seconds: NaN }), '`Wait.seconds` must be a number of at most 1000000000, and is NaN'],
+  ['build', () => new Wait({ seconds: NaN }), '`Wait.seconds` must be a number from 0 to 1000000000, and is NaN'],
+  ['build', () => new Wait({ seconds: -5 }), '`Wait.seconds` must be a number from 0 to 1000000000, and is -5'],
   ['build', () => new Wait({ until: -1 }), '`Wait.until` must be milliseconds since 1970, and is -1'],
   ['build', () => new Wait({ second: 1 }), '`Wait` has no `second`'],
   ['build', () => new Wait(), 'needs `seconds`, `until` or `signal`'],
@@ -132,6 +134,32 @@ for (const [category, answer, expected] of WRONG) {
     assert(failure.message.includes(expected), failure.message);
   });
 }
+
+test('wrong settings are told when a pipeline is made', () => {
+  const settings = { atLeast: { type: 'integer' }, flag: { type: 'boolean', name: 'Really' }, how: { choices: ['a', 'b'] }, any: {} };
+  definePlugin({ name: 'a/b', version: '1.0.0', build: [{ provider: 'Checked', settings, run: () => ({}) }] });
+  const given = { AtLeast: '1.5', Really: 'yes', How: 'c', Any: 'x', Other: 'x' };
+  const named = Object.entries(given).map(([name, value]) => ({ name, value }));
+  const actionType = { category: 'build', owner: 'custom', provider: 'Checked', version: '1' };
+  assert.deepEqual(checks.check(actionType, named), [
+    { setting: 'AtLeast', message: 'must be a whole number, and is `1.5`' },
+    { setting: 'Really', message: 'must be `true` or `false`, and is `yes`' },
+    { setting: 'How', message: 'must be one of `a`, `b`, and is `c`' },
+  ]);
+  assert.deepEqual(checks.check({ ...actionType, category: 'test' }, named), []);
+});
+
+test('all mistakes in declared settings are told', () => {
+  const settings = { a: { type: 'int', docs: '' }, b: { default: 1 }, c: { type: 'list', default: 'x' }, d: { type: 'integer', default: 1.5 } };
+  const declared = () => module('build', () => ({}), { settings });
+  assert.throws(declared, {
+    name: 'TypeError',
+    message:
+      'setting `a`: `docs` is not known; setting `a`: `int` is not a type of settings; setting `c`: its default must be a JSON array of ' +
+      'strings, like `["a", "b"]`, and is `x`; setting `d`: its default must be a whole number, and is `1.5`; a setting has type, ' +
+      'documentation, default, optional, secret, choices, name, and its type is text, integer, number, boolean, list',
+  });
+});
 
 test('what is right is told', async () => {
   const answer = { summary: null, variables: { A: 1.5, B: ['x'], C: null, D: true }, links: [{ title: 'a', url: 'https://example.com/' }] };

@@ -54,6 +54,9 @@ defineAction({ provider: 'Checked', run: () => ({ cases: [{ name: 'a', status: '
 defineAction({ provider: 'Typed', settings: { a: { type: 'int' } }, run: () => ({}) });
 // @ts-expect-error: a provider is needed.
 defineAction({ run: () => ({}) });
+// A mistake is told where it is, and nowhere else.
+// @ts-expect-error: it is `inputs`.
+const mistaken = defineAction({ provider: 'Mistaken', input: 1, run: () => ({ cases: [{ name: 'a', status: 'failed' }] }) });
 
 const base = { name: 'a/b', version: '1.0.0' };
 export const { plugin, build, rule, test, source } = definePlugin({
@@ -61,7 +64,7 @@ export const { plugin, build, rule, test, source } = definePlugin({
   asks: [ask('http', { name: '*', reason: 'to ask' }), ask('clock', { reason: 'to measure' }), ask('caches', { reason: 'to keep' })],
   build: [typed],
   rule: [judged],
-  test: [checked],
+  test: [checked, mistaken],
   source: [sourced],
 });
 // @ts-expect-error: a rule gives a verdict.

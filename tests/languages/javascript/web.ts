@@ -77,7 +77,7 @@ const DEEDS: Record<string, (url: string, action: Action) => unknown> = {
   },
   never: () => new Promise(() => {}),
   async crash() {
-    await null;
+    console.log('seen', (await null) ?? new RangeError('shown'));
     const nothing: { length: number } | null = JSON.parse('null');
     log.info(nothing!.length);
   },

@@ -12,6 +12,7 @@ use pipewright_sandbox::capabilities::{CAPABILITIES, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::limits::CaseLimits;
 use super::reports::Report;
 use pipewright_runner::grants::ActionGrants;
 
@@ -99,29 +100,6 @@ fn attempt() -> u32 {
 fn time() -> u64 {
     TIME_DEFAULT
 }
-
-/// What each call may use. The defaults are for a case that a person waits for.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct CaseLimits {
-    /// The plugin's own CPU time, in seconds; at most 600.
-    pub(super) cpu_seconds: u64,
-    /// The time of day that passes, in seconds; at most 3,600.
-    pub(super) wall_seconds: u64,
-    /// The plugin's own memory, in MiB; at most 4,096.
-    pub(super) memory_mib: usize,
-}
-
-impl Default for CaseLimits {
-    fn default() -> Self {
-        Self { cpu_seconds: 10, wall_seconds: 30, memory_mib: 1024 }
-    }
-}
-
-/// Stops a case that a mistake in its file lets run for ever.
-const CPU_SECONDS_MAX: u64 = 600;
-const WALL_SECONDS_MAX: u64 = 3600;
-const MEMORY_MIB_MAX: usize = 4096;
 
 /// Which of a source's two functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -526,19 +504,15 @@ pub(super) struct ExpectedFiles {
     pub(super) lacks: BTreeMap<String, Vec<String>>,
 }
 
-impl CaseLimits {
-    fn problems(&self) -> Vec<String> {
-        let given = [
-            ("cpu-seconds", self.cpu_seconds, CPU_SECONDS_MAX),
-            ("wall-seconds", self.wall_seconds, WALL_SECONDS_MAX),
-            ("memory-mib", self.memory_mib as u64, MEMORY_MIB_MAX as u64),
-        ];
-        let wrong = given.into_iter().filter(|(_, value, max)| !(1..=*max).contains(value));
-        wrong.map(|(key, value, max)| format!("limits.{key}: {value} is not between 1 and {max}")).collect()
-    }
-}
-
 impl CaseFile {
+    /// What is expected of a call, and its key.
+    pub(super) fn expected_of(&self, number: usize) -> (String, &Expected) {
+        match number.checked_sub(1).map(|index| &self.then[index]) {
+            None => ("expected".to_owned(), &self.expected),
+            Some(then) => (format!("then.{number}.expected"), &then.expected),
+        }
+    }
+
     /// What cannot be right by itself, each with its key.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

@@ -1,12 +1,14 @@
 //! The cases of a plugin: its tests as data, run in the real sandbox. `sdk/CASES.md` describes the format.
 //!
-//! Owns finding the cases, running them side by side, and telling what differs; one that cannot be used stops no other. `file` is the format of a case, `folder`
-//! what lies beside it, `run` the calls, `seen` what came of one, `check` the comparing, `update` the rewriting of what was
+//! Owns finding the cases, running them side by side, and telling what differs; one that cannot be used stops no other. `file` and `limits` are the format of a case, `folder`
+//! what lies beside it, `place` where a key is, `run` the calls, `seen` what came of one, `check` the comparing, `update` the rewriting of what was
 //! not met. Must not know how results are shown, or where a component came from.
 
 mod check;
 mod file;
 pub(crate) mod folder;
+mod limits;
+mod place;
 mod reports;
 mod run;
 mod seen;
@@ -22,10 +24,10 @@ use pipewright_sandbox::abi::TypeId;
 use pipewright_sandbox::{Plugin, Sandbox};
 
 pub use check::Difference;
-use file::CaseFile;
+use file::{CaseFile, SourceCall};
 use run::Ran;
 
-use crate::single::unknown_settings;
+use crate::fit;
 use pipewright_packages::plugins;
 
 /// The folder of a plugin's cases, beside its `Cargo.toml` or its component.
@@ -43,6 +45,8 @@ pub struct CaseResult {
     pub problems: Vec<String>,
     /// Everything that is not as expected.
     pub differences: Vec<Difference>,
+    /// What is worth a look and fails nothing.
+    pub notes: Vec<String>,
     /// Its expectations were rewritten.
     pub updated: bool,
     /// What the plugin wrote into the log, over all calls.
@@ -93,6 +97,8 @@ pub struct Options {
 struct Case {
     name: String,
     folder: PathBuf,
+    /// The file, as its author wrote it.
+    text: String,
     action: TypeId,
     file: CaseFile,
 }
@@ -170,11 +176,20 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-fn read(path: &Path) -> anyhow::Result<CaseFile> {
+fn read(path: &Path) -> anyhow::Result<(String, CaseFile)> {
     if std::fs::metadata(path).context("cannot be read")?.len() > CASE_FILE_BYTES_MAX {
         anyhow::bail!("larger than {CASE_FILE_BYTES_MAX} bytes");
     }
-    Ok(toml::from_str(&std::fs::read_to_string(path)?)?)
+    let text = std::fs::read_to_string(path)?;
+    let file = toml::from_str(&text)?;
+    Ok((text, file))
+}
+
+/// A problem that begins with its key, with its place in the file.
+fn placed(path: &Path, text: &str, problem: &str) -> String {
+    let key = problem.split(": ").next().unwrap_or_default();
+    let line = place::line(text, key).map(|line| format!(":{line}")).unwrap_or_default();
+    format!("{}{line}: {problem}", path.display())
 }
 
 impl Case {
@@ -182,26 +197,30 @@ impl Case {
     fn read(folder: &Path, name: String, plugin: &Plugin) -> Result<Self, Vec<String>> {
         let folder = folder.join(&name);
         let path = folder.join(CASE_FILE);
-        let wrong = |problem: String| format!("{}: {problem}", path.display());
-        let file = read(&path).map_err(|error| vec![wrong(format!("{error:#}").trim_end().to_owned())])?;
+        let unreadable = |error| vec![format!("{}: {}", path.display(), format!("{error:#}").trim_end())];
+        let (text, file) = read(&path).map_err(unreadable)?;
+        let wrong = |problems: Vec<String>| -> Vec<String> {
+            problems.iter().map(|problem| placed(&path, &text, problem)).collect()
+        };
         let mut problems = file.problems();
         let offered: Vec<(String, &TypeId)> =
             plugin.description().action_types.iter().map(|kind| (plugins::label(&kind.id), &kind.id)).collect();
         let Some((_, action)) = offered.iter().find(|(label, _)| *label == file.action) else {
             let offered: Vec<String> = offered.into_iter().map(|(label, _)| label).collect();
             problems.push(format!("action: the plugin offers {}, not {}", offered.join(", "), file.action));
-            return Err(problems.into_iter().map(wrong).collect());
+            return Err(wrong(problems));
         };
         let settings = file.settings.keys().chain(file.then.iter().flat_map(|then| then.settings.keys()));
-        let unknown = unknown_settings(plugin, action, settings).into_iter();
+        let unknown = fit::unknown_settings(plugin, action, settings).into_iter();
         problems.extend(unknown.map(|problem| format!("settings.{problem}")));
-        let case = Self { name, folder, action: (*action).clone(), file };
+        let case = Self { name, folder, text: text.clone(), action: (*action).clone(), file };
         problems.extend(case.folder_problems());
-        if problems.is_empty() { Ok(case) } else { Err(problems.into_iter().map(wrong).collect()) }
+        problems.extend(case.wrong_counts(plugin));
+        if problems.is_empty() { Ok(case) } else { Err(wrong(problems)) }
     }
 
     /// The result; with `update`, after what was seen was written into the case.
-    fn told(self, Ran { mut differences, seen, log }: Ran, update: bool) -> Result<CaseResult, CaseError> {
+    fn told(self, Ran { mut differences, notes, seen, log }: Ran, update: bool) -> Result<CaseResult, CaseError> {
         let mut updated = false;
         if update && !differences.is_empty() {
             let path = self.folder.join(CASE_FILE);
@@ -215,7 +234,7 @@ impl Case {
             let left = rewrite().map_err(CaseError::Host)?;
             differences.retain(|difference| left.contains(&difference.key));
         }
-        Ok(CaseResult { name: self.name, problems: Vec::new(), differences, updated, log })
+        Ok(CaseResult { name: self.name, problems: Vec::new(), differences, notes, updated, log })
     }
 
     fn folder_problems(&self) -> Vec<String> {
@@ -241,6 +260,20 @@ impl Case {
             }
         }
         problems
+    }
+
+    /// Numbers of artifacts that no pipeline could have. Who asks a source what is new makes none.
+    fn wrong_counts(&self, plugin: &Plugin) -> Vec<String> {
+        let count =
+            |given: Option<usize>, folder| given.unwrap_or_else(|| self.names(folder).map_or(0, |names| names.len()));
+        let inputs = count(self.file.inputs.as_ref().map(Vec::len), folder::INPUTS);
+        let outputs = count(self.file.outputs.as_ref().map(Vec::len), folder::OUTPUTS);
+        let (inputs, outputs) = fit::wrong_counts(plugin, &self.action, inputs, outputs);
+        let outputs = outputs.filter(|_| self.file.call != Some(SourceCall::Latest));
+        let inputs =
+            inputs.map(|wrong| format!("inputs: {wrong}; `inputs` names those of the folder inputs/ that it has"));
+        let outputs = outputs.map(|wrong| format!("outputs: {wrong}; `outputs` names them"));
+        inputs.into_iter().chain(outputs).collect()
     }
 
     /// The names of the folders in one of the case's folders.

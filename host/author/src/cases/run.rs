@@ -2,7 +2,7 @@
 //!
 //! Owns how a case becomes calls of the sandbox. Must not know how anything is compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,11 +18,13 @@ use pipewright_sandbox::{Call, CallFailure, FindTool, Plugin, Sandbox};
 use tempfile::TempDir;
 
 use super::check::{Check, Difference};
-use super::file::{Answer, CaseLimits, Expected, OutcomeKind, SourceCall, Then};
+use super::file::{Answer, Expected, OutcomeKind, SourceCall, Then};
 use super::folder::{self, Names};
+use super::limits::CaseLimits;
 use super::reports::reports;
 use super::seen::{KeptLog, Seen};
-use super::{CASE_FILE, Case, CaseError, cases_at_once};
+use super::{CASE_FILE, Case, CaseError, cases_at_once, placed};
+use crate::fit::undeclared_variables;
 use pipewright_runner::host::{ACCOUNT, REGION};
 use pipewright_runner::recording::Bundle;
 
@@ -36,6 +38,8 @@ const NAME: &str = "case";
 #[derive(Default)]
 pub(super) struct Ran {
     pub(super) differences: Vec<Difference>,
+    /// What fails nothing.
+    pub(super) notes: Vec<String>,
     /// Of each call that was made.
     pub(super) seen: Vec<Seen>,
     /// Of all calls, the one that could not be judged too.
@@ -44,14 +48,24 @@ pub(super) struct Ran {
 
 pub(super) async fn run(sandbox: &Sandbox, plugin: &Plugin, case: &Case) -> Result<Ran, CaseError> {
     let stage = Stage::new().map_err(CaseError::Host)?;
-    let ran = calls(sandbox, plugin, case, &stage).await;
+    let mut ran = calls(sandbox, plugin, case, &stage).await;
+    // What a case lays beside its file is used in a copy, which is gone before anybody could look.
+    if let Err(CaseError::Invalid(problems)) = &mut ran {
+        let (copy, folder) = (stage.host().display().to_string(), case.folder.display().to_string());
+        problems.iter_mut().for_each(|problem| *problem = problem.replace(&copy, &folder));
+    }
+    if let Ok(ran) = &mut ran {
+        let made: BTreeSet<&String> = ran.seen.iter().flat_map(|seen| seen.variables.keys()).collect();
+        ran.notes = undeclared_variables(plugin, &case.action, &case.file.output_variables, made.into_iter());
+    }
     // A disk may take its time to remove a folder; the next case need not wait for it.
     tokio::task::spawn_blocking(move || drop(stage));
     ran
 }
 
 async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -> Result<Ran, CaseError> {
-    let invalid = |error| CaseError::Invalid(vec![format!("{}: {error:#}", case.folder.display())]);
+    let file = case.folder.join(CASE_FILE);
+    let invalid = |error| CaseError::Invalid(vec![placed(&file, &case.text, &format!("{error:#}"))]);
     folder::copy_case(&case.folder, &stage.host()).map_err(invalid)?;
     let grants = stage.grants(case).map_err(CaseError::Invalid)?;
     let mut given = Given::new(case).map_err(invalid)?;
@@ -59,10 +73,7 @@ async fn calls(sandbox: &Sandbox, plugin: &Plugin, case: &Case, stage: &Stage) -
     let mut ran = Ran::default();
     for number in 0..=case.file.then.len() {
         let then = number.checked_sub(1).map(|index| &case.file.then[index]);
-        let (key, expected) = match then {
-            None => ("expected".to_owned(), &case.file.expected),
-            Some(then) => (format!("then.{number}.expected"), &then.expected),
-        };
+        let (key, expected) = case.file.expected_of(number);
         let mut check = Check::new(key, &*stage.blobs);
         let waited = ran.seen.last().and_then(|seen| seen.wait.as_ref());
         if let Some(then) = then {
@@ -327,7 +338,8 @@ impl Stage {
             Ok(grants) if problems.is_empty() => Ok(grants),
             grants => {
                 problems.extend(grants.err());
-                Err(problems.into_iter().map(|problem| format!("{}: grants.{problem}", file.display())).collect())
+                let placed = |problem: String| placed(&file, &case.text, &format!("grants.{problem}"));
+                Err(problems.into_iter().map(placed).collect())
             }
         }
     }

@@ -12,6 +12,7 @@ use pipewright_sandbox::abi::{self, Outcome, Wait};
 use pipewright_sandbox::seam::{HostCall, Level, Sink};
 
 use super::file::{Link, OutcomeKind, Revision, Target, TargetStatus, TestCase, TestStatus};
+use super::limits;
 use super::reports::Report;
 use pipewright_runner::outcome::{self, failure_of};
 
@@ -40,7 +41,11 @@ impl Seen {
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(failure) => {
-                return Self { failure: Some(failure_of(&failure)), ..Self::ended(OutcomeKind::Failed, None) };
+                let (kind, mut message) = failure_of(&failure);
+                if let Some(key) = limits::key_of(&failure) {
+                    message.push_str(&format!("\n`limits.{key}` of the case sets it"));
+                }
+                return Self { failure: Some((kind, message)), ..Self::ended(OutcomeKind::Failed, None) };
             }
         };
         match outcome {

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
+use super::super::remote::quoted;
 use super::package::{self, DataArguments, RegistryArguments, ToolArguments};
 use crate::out::say;
-use pipewright_packages::{Candidate, Installed, Origin};
+use pipewright_packages::{Candidate, Installed, Origin, PackageError};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -37,8 +38,21 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         true => return Err(Ended::Usage(format!("{package} says itself what it is: leave --tool out"))),
         false => arguments.registry.find(&sandbox, package, &policy).await?,
     };
-    let added = add(&mut installed, &arguments.data, &sandbox, origin, arguments.yes).await?;
+    let added = add(&mut installed, &arguments.data, &sandbox, origin, arguments.yes).await;
+    let added = added.map_err(|ended| match ended {
+        Ended::Package(error @ PackageError::Taken { .. }) if !arguments.tool.is_given() => upgrade(error, &arguments),
+        other => other,
+    })?;
     Ok(ExitCode::from(if added { exit::SUCCEEDED } else { exit::FAILED }))
+}
+
+/// With the command that puts the package in the place of what is there.
+fn upgrade(error: PackageError, Arguments { package, data, registry, .. }: &Arguments) -> Ended {
+    let PackageError::Taken { name, there, new } = &error else { return error.into() };
+    let back = if new < there { " --allow-downgrade" } else { "" };
+    let (options, given) = (data.options(), registry.given());
+    let command = format!("pipewright plugin upgrade {name}@{} {}{back}{options}{given}", there.major, quoted(package));
+    Ended::Usage(format!("{error}: {command}"))
 }
 
 /// Says whether it is installed now.

@@ -8,7 +8,7 @@ use pipewright_sandbox::Sandbox;
 use super::super::exit::{self, Ended};
 use super::package::{self, DataArguments, RegistryArguments, ask_in_words, is_file};
 use crate::out::{self, say};
-use pipewright_packages::{Candidate, Facts, Reference};
+use pipewright_packages::{Candidate, Facts, PackageError, Reference};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -49,7 +49,10 @@ pub(super) async fn find(
     let origin = if Reference::is_meant(text) {
         registry.origin(text.parse()?).await?
     } else {
-        installed.origin(installed.find(text)?)
+        match installed.find(text) {
+            Err(PackageError::Missing(_)) if Path::new(text).is_dir() => return Err(package::folder(Path::new(text))),
+            found => installed.origin(found?),
+        }
     };
     Ok(Candidate::inspect(origin, &installed.policy()?).await?)
 }

@@ -13,7 +13,9 @@ use pipewright_aws::auth::profile::{DEFAULT, ProfileError, ca_bundle, read_crede
 use pipewright_aws::client::{Client, ClientError};
 use pipewright_base::home::{DataDirectory, UserFolders};
 use pipewright_packages::plugins::{self, PluginError};
-use pipewright_packages::{Asking, Candidate, Facts, Installed, Options, Origin, Package, Policy, Reference, Registry};
+use pipewright_packages::{
+    Asking, Candidate, Facts, Installed, Options, Origin, Package, Policy, Reference, Registry, tag_of, version_of,
+};
 use pipewright_runner::host;
 use pipewright_server::config;
 use semver::Version;
@@ -73,9 +75,18 @@ fn check_known(data: &DataDirectory, account: u64) -> Result<(), Ended> {
 impl DataArguments {
     /// The options that lead here again, for a command that a person may copy.
     pub(super) fn options(&self) -> String {
+        self.options_with("--account")
+    }
+
+    /// The same for a command that asks the server.
+    pub(super) fn options_of_server(&self) -> String {
+        self.options_with("--profile")
+    }
+
+    fn options_with(&self, account: &str) -> String {
         let options = [
             ("--data", self.data.as_deref().and_then(Path::to_str)),
-            ("--account", self.account.as_deref()),
+            (account, self.account.as_deref()),
             ("--region", self.region.as_deref()),
         ];
         options.iter().filter_map(|(name, value)| value.map(|value| format!(" {name} {}", quoted(value)))).collect()
@@ -137,11 +148,30 @@ impl RegistryArguments {
     }
 
     pub(super) async fn origin(&self, reference: Reference) -> Result<Origin, Ended> {
-        Ok(Origin::Registry { registry: Box::new(self.registry(&reference).await?), reference })
+        let registry = self.registry(&reference).await?;
+        if reference.selector().is_err()
+            && let Ok(tags) = registry.tags().await
+            && let Some(newest) = tags.iter().filter_map(|tag| version_of(tag)).filter(|it| it.pre.is_empty()).max()
+        {
+            let newest = reference.with_tag(tag_of(&newest));
+            return Err(Ended::Usage(format!("{reference}: say which version; the newest is {newest}")));
+        }
+        Ok(Origin::Registry { registry: Box::new(registry), reference })
+    }
+
+    /// As they were given, for a command that a person may copy.
+    pub(super) fn given(&self) -> String {
+        let plain = if self.plain_http { " --plain-http" } else { "" };
+        let servers = self.token_server.iter().map(|url| format!(" --token-server {}", quoted(url)));
+        let files = self.ca.iter().map(|file| format!(" --ca {}", quoted(&file.display().to_string())));
+        format!("{plain}{}", servers.chain(files).collect::<String>())
     }
 
     /// What `REF|FILE` means. A file is only compiled and asked for its name where the policy lets some in.
     pub(super) async fn find(&self, sandbox: &Sandbox, text: &str, policy: &Policy) -> Result<Origin, Ended> {
+        if Path::new(text).is_dir() {
+            return Err(folder(Path::new(text)));
+        }
         if !is_file(text) {
             return self.origin(text.parse()?).await;
         }
@@ -182,13 +212,18 @@ impl ToolArguments {
     }
 }
 
+/// A folder, where a component is wanted.
+pub(super) fn folder(path: &Path) -> Ended {
+    let folder = quoted(&path.display().to_string());
+    Ended::Usage(format!(
+        "{folder} is a folder: `pipewright plugin build {folder}` makes a component of it, and says where; give that"
+    ))
+}
+
 /// A component's file, loaded.
 pub(super) async fn component(sandbox: &Sandbox, path: &Path) -> Result<(Plugin, Vec<u8>), Ended> {
     if path.is_dir() {
-        let path = path.display();
-        return Err(Ended::usage(format!(
-            "{path} is a folder; give the component that `pipewright plugin build` makes of it"
-        )));
+        return Err(folder(path));
     }
     let found = super::component::find(path).await?;
     let bytes = found.bytes.clone();

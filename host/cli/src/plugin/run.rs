@@ -21,7 +21,8 @@ use serde_json::Value;
 use super::super::exit::{self, Ended};
 use super::component;
 use crate::out::{self, say};
-use pipewright_author::single::{ACTION, After, Place, STAGE, Single, unknown_settings};
+use pipewright_author::fit::{self, unknown_settings};
+use pipewright_author::single::{ACTION, After, Place, STAGE, Single};
 use pipewright_base::clock;
 use pipewright_packages::plugins;
 use pipewright_runner::grants::{GrantsFile, in_one_action};
@@ -149,6 +150,14 @@ fn single(arguments: &Arguments, plugin: &Plugin) -> Result<Single, Ended> {
     if let Some(unknown) = unknown_settings(plugin, &action, arguments.set.iter().map(|(name, _)| name)).first() {
         return Err(Ended::usage(format!("--set {unknown}")));
     }
+    let (inputs, outputs) = fit::wrong_counts(plugin, &action, arguments.input.len(), arguments.output.len());
+    if let Some(wrong) = inputs {
+        return Err(Ended::usage(format!("{wrong}; give each by --input NAME=DIR")));
+    }
+    // Who asks a source what is new makes none.
+    if let Some(wrong) = outputs.filter(|_| !arguments.latest) {
+        return Err(Ended::usage(format!("{wrong}; give each by --output NAME")));
+    }
     Ok(Single {
         action,
         latest: arguments.latest,
@@ -222,7 +231,7 @@ async fn call(
                     exit::SUCCEEDED
                 }
             },
-            _ => ended(place, single, end, arguments.into.as_deref(), keeper)?,
+            _ => ended(plugin, place, single, end, arguments.into.as_deref(), keeper)?,
         };
         used(usage, &single.limits);
         return Ok(ExitCode::from(code));
@@ -251,6 +260,7 @@ async fn woken(wait: Wait, signals: &mut VecDeque<(String, String)>) -> Result<R
 
 /// Shows how the action ended.
 fn ended(
+    plugin: &Plugin,
     place: &Place,
     single: &Single,
     end: CallEnd,
@@ -289,6 +299,9 @@ fn ended(
     told(&success.told);
     for (name, value) in &success.variables {
         say!("variable   {name}={value}");
+    }
+    for told in fit::undeclared_variables(plugin, &single.action, &[], success.variables.keys()) {
+        say!("undeclared {told}");
     }
     if let Some(revision) = &success.revision {
         say!("revision   {}", revision.id);

@@ -90,6 +90,9 @@ fn print(result: &CaseResult) {
     for difference in &result.differences {
         out::lines(&format!("    {}", difference.to_string().replace('\n', "\n    ")));
     }
+    for note in &result.notes {
+        out::lines(&format!("    note: {note}"));
+    }
     if !result.differences.is_empty() {
         print_log(&result.log);
     }

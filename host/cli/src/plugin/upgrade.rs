@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::super::exit::{self, Ended};
+use super::super::remote::quoted;
 use super::package::{self, DataArguments, RegistryArguments};
 use crate::out::say;
 use pipewright_packages::plugins::NoticeKind;
@@ -37,7 +38,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     let entry = installed.find(&arguments.name)?.clone();
     let origin = match &arguments.package {
         Some(package) => arguments.registry.find(&sandbox, package, &installed.policy()?).await?,
-        None => newest(&arguments.registry, &installed, &entry).await?,
+        None => newest(&arguments.registry, &arguments.data, &installed, &entry).await?,
     };
     let candidate = Candidate::read(origin, &installed.policy()?).await?;
     let label = candidate.label();
@@ -45,7 +46,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
         return Err(PackageError::Refused(format!("{label} is no version of {}", entry.name)).into());
     }
     let (facts, version) = (candidate.facts(), candidate.version().clone());
-    let upgrade = installed.may_upgrade(&candidate, arguments.allow_downgrade)?;
+    let upgrade =
+        installed.may_upgrade(&candidate, arguments.allow_downgrade).map_err(|error| match &arguments.package {
+            Some(package) if matches!(error, PackageError::Beside { .. }) => {
+                let (options, given) = (arguments.data.options(), arguments.registry.given());
+                Ended::Usage(format!("{error}: pipewright plugin add {}{options}{given}", quoted(package)))
+            }
+            _ => error.into(),
+        })?;
     let wanted = format!("{}@{version}", entry.name);
     if upgrade.is_none() && installed.find(&wanted)?.state == State::Active {
         package::say_it_is_there(&mut installed, &candidate)?;
@@ -53,7 +61,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
     }
     if let Some(upgrade) = upgrade {
         // What asks for more waits for consent anyway.
-        if !arguments.yes && breaks(&installed, &entry, &facts).await? && upgrade.widened.is_empty() {
+        if !arguments.yes
+            && breaks(&installed, &entry, &facts, &arguments.data.options_of_server()).await?
+            && upgrade.widened.is_empty()
+        {
             say!("To let it take its place nevertheless, add --yes");
             return Ok(ExitCode::from(exit::FAILED));
         }
@@ -89,7 +100,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Ended> {
 }
 
 /// Whether pipelines may fail by what the new one changes, which is told.
-async fn breaks(installed: &Installed, entry: &Entry, new: &Facts) -> Result<bool, Ended> {
+async fn breaks(installed: &Installed, entry: &Entry, new: &Facts, options: &str) -> Result<bool, Ended> {
     // What is not trusted any more says nothing of itself.
     let Ok(old) = Candidate::inspect(installed.origin(entry), &installed.policy()?).await else { return Ok(false) };
     let breaking = pipewright_packages::breaking(&old, new);
@@ -100,14 +111,21 @@ async fn breaks(installed: &Installed, entry: &Entry, new: &Facts) -> Result<boo
     for line in breaking {
         say!("  {line}");
     }
-    say!("`pipewright plugin uses {}` lists them", entry.name);
+    say!("`pipewright plugin uses {}{options}` lists them", entry.name);
     Ok(true)
 }
 
 /// The newest version of the same major, where the installed one came from; what was yanked is passed over.
-async fn newest(registry: &RegistryArguments, installed: &Installed, entry: &Entry) -> Result<Origin, Ended> {
+async fn newest(
+    registry: &RegistryArguments,
+    data: &DataArguments,
+    installed: &Installed,
+    entry: &Entry,
+) -> Result<Origin, Ended> {
     let Ok(reference) = entry.source.parse::<Reference>() else {
-        let problem = format!("{} came from a {}: say which package to take", entry.label(), entry.source);
+        let options = format!("{}{}", data.options(), registry.given());
+        let command = format!("pipewright plugin upgrade {}@{} FILE.wasm{options}", entry.name, entry.version.major);
+        let problem = format!("{} came from a file: say which to take: {command}", entry.label());
         return Err(Ended::usage(problem));
     };
     let tags = registry.registry(&reference).await?.tags().await?;

@@ -18,20 +18,54 @@ use syn::{
 /// whenever it is read back; `#[setting(name = "…")]` names the key.
 #[proc_macro_derive(Settings, attributes(setting))]
 pub fn settings(input: TokenStream) -> TokenStream {
-    expand(parse_macro_input!(input as DeriveInput), settings_impl)
+    expand(parse_macro_input!(input as DeriveInput), settings_impl, |name| {
+        let abi = quote!(::pipewright_sdk::bindings);
+        quote! {
+            impl ::pipewright_sdk::Settings for #name {
+                fn describe() -> ::std::vec::Vec<#abi::description::exports::pipewright::plugin::plugin::Setting> {
+                    ::std::vec::Vec::new()
+                }
+
+                fn read(_: &[::pipewright_sdk::NamedValue]) -> ::pipewright_sdk::Result<Self> {
+                    ::core::unreachable!()
+                }
+            }
+        }
+    })
 }
 
 /// Describes the output variables of an action: a struct of text, numbers, `bool`, or `Option`s of these. A field's name in
 /// PascalCase is the variable's, or what `#[variable(name = "…")]` says.
 #[proc_macro_derive(Variables, attributes(variable))]
 pub fn variables(input: TokenStream) -> TokenStream {
-    expand(parse_macro_input!(input as DeriveInput), variables_impl)
+    expand(parse_macro_input!(input as DeriveInput), variables_impl, |name| {
+        let abi = quote!(::pipewright_sdk::bindings);
+        quote! {
+            impl ::pipewright_sdk::Variables for #name {
+                fn describe() -> ::std::vec::Vec<#abi::description::exports::pipewright::plugin::plugin::Variable> {
+                    ::std::vec::Vec::new()
+                }
+
+                fn values(self) -> ::std::vec::Vec<::pipewright_sdk::NamedValue> {
+                    ::std::vec::Vec::new()
+                }
+            }
+        }
+    })
 }
 
 /// Makes an enum without fields a setting with a choice of values: the names of its variants.
 #[proc_macro_derive(Choice)]
 pub fn choice(input: TokenStream) -> TokenStream {
-    expand(parse_macro_input!(input as DeriveInput), choice_impl)
+    expand(parse_macro_input!(input as DeriveInput), choice_impl, |name| {
+        quote! {
+            impl ::pipewright_sdk::SettingValue for #name {
+                fn parse(_: &str) -> ::core::result::Result<Self, ::std::string::String> {
+                    ::core::unreachable!()
+                }
+            }
+        }
+    })
 }
 
 /// Makes a function `fn(&Action, impl Settings) -> Result<…>` an action of a `plugin!`. Its doc comment is the action
@@ -45,8 +79,13 @@ pub fn action(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
     let mut arguments_read = Arguments::default();
     let parser = syn::meta::parser(|meta| arguments_read.read(meta));
-    parse_macro_input!(arguments with parser);
-    action_impl(&arguments_read, &function).unwrap_or_else(Error::into_compile_error).into()
+    let read = syn::parse::Parser::parse(parser, arguments);
+    let made = read.and_then(|()| action_impl(&arguments_read, &function));
+    made.unwrap_or_else(|error| {
+        let (error, empty) = (error.into_compile_error(), empty_action(function));
+        quote!(#error #empty)
+    })
+    .into()
 }
 
 /// Makes a component, and its description, of functions with `#[action]`.
@@ -55,19 +94,26 @@ pub fn plugin(input: TokenStream) -> TokenStream {
     parse_macro_input!(input as plugin::Plugin).expand().into()
 }
 
-fn expand(input: DeriveInput, derive: fn(&DeriveInput) -> Result<Tokens>) -> TokenStream {
-    derive(&input).unwrap_or_else(Error::into_compile_error).into()
+/// What is derived. Where it cannot be, the error alone is shown: whatever uses the type finds the `empty` implementation, and is not
+/// at fault for want of one.
+fn expand(
+    input: DeriveInput,
+    derive: fn(&DeriveInput) -> Result<Tokens>,
+    empty: fn(&syn::Ident) -> Tokens,
+) -> TokenStream {
+    let derived = derive(&input).unwrap_or_else(|error| {
+        let (error, empty) = (error.into_compile_error(), empty(&input.ident));
+        quote!(#error #empty)
+    });
+    derived.into()
 }
 
 fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
     let name = &input.ident;
     let (mut described, mut idents, mut read, mut checked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for field in named_fields(input)? {
+    for (field, attributes) in each_field(input, "setting")? {
         let (ident, kind) = (&field.ident, &field.ty);
-        let FieldAttributes { name, default, secret } = FieldAttributes::read(field, "setting")?;
-        if let Some(default) = &default {
-            check_default(kind, default)?;
-        }
+        let FieldAttributes { name, default, secret } = attributes;
         let documentation = documentation(&field.attrs);
         let default = match default {
             Some(text) => quote!(::core::option::Option::Some(#text)),
@@ -109,9 +155,8 @@ fn settings_impl(input: &DeriveInput) -> Result<Tokens> {
 fn variables_impl(input: &DeriveInput) -> Result<Tokens> {
     let name = &input.ident;
     let (mut described, mut values) = (Vec::new(), Vec::new());
-    for field in named_fields(input)? {
+    for (field, FieldAttributes { name, .. }) in each_field(input, "variable")? {
         let ident = &field.ident;
-        let FieldAttributes { name, .. } = FieldAttributes::read(field, "variable")?;
         let documentation = documentation(&field.attrs);
         described.push(quote!(
             ::pipewright_sdk::bindings::description::exports::pipewright::plugin::plugin::Variable {
@@ -193,7 +238,7 @@ impl Arguments {
 }
 
 fn action_impl(arguments: &Arguments, function: &ItemFn) -> Result<Tokens> {
-    let (visibility, name) = (&function.vis, &function.sig.ident);
+    let name = &function.sig.ident;
     check_signature(&function.sig)?;
     let missing = || Error::new(name.span(), "an action needs a provider: `#[action(provider = \"Name\")]`");
     let provider = arguments.provider.as_ref().ok_or_else(missing)?;
@@ -210,7 +255,50 @@ fn action_impl(arguments: &Arguments, function: &ItemFn) -> Result<Tokens> {
     let (inputs_min, inputs_max) = count(arguments.inputs.as_ref())?;
     let (outputs_min, outputs_max) = count(arguments.outputs.as_ref())?;
     let documentation = documentation(&function.attrs);
-    let latest = arguments.latest.as_ref().map(|latest| {
+    let latest = arguments.latest.as_ref();
+    let latest = latest.map(|it| quote!(::pipewright_sdk::export::run(#it, request, ::core::option::Option::None)));
+    let definition = quote! {
+        owner: ::pipewright_sdk::bindings::host::pipewright::plugin::types::Owner::#owner,
+        provider: #provider,
+        version: #version,
+        inputs: (#inputs_min, #inputs_max),
+        outputs: (#outputs_min, #outputs_max),
+        documentation: #documentation,
+    };
+    Ok(defined(function, &definition, latest.as_ref()))
+}
+
+/// An action of which something is wrong: for `plugin!` it is one like any other, so that its mistake alone is shown.
+fn empty_action(mut function: ItemFn) -> Tokens {
+    if check_signature(&function.sig).is_err() {
+        let (attributes, visibility, name) = (&function.attrs, &function.vis, &function.sig.ident);
+        let output = &function.sig.output;
+        function = syn::parse_quote! {
+            #(#attributes)* #visibility fn #name(_: &::pipewright_sdk::Action, (): ()) #output { ::core::unreachable!() }
+        };
+    }
+    let definition = quote! {
+        owner: ::pipewright_sdk::bindings::host::pipewright::plugin::types::Owner::Custom,
+        provider: "",
+        version: "",
+        inputs: (0, 0),
+        outputs: (0, 0),
+        documentation: "",
+    };
+    defined(
+        &function,
+        &definition,
+        Some(&quote!({
+            let _ = request;
+            ::core::unreachable!()
+        })),
+    )
+}
+
+/// The function, and what `plugin!` takes of it.
+fn defined(function: &ItemFn, definition: &Tokens, latest: Option<&Tokens>) -> Tokens {
+    let (visibility, name) = (&function.vis, &function.sig.ident);
+    let latest = latest.map(|latest| {
         quote! {
             impl ::pipewright_sdk::export::Latest for #name {
                 fn latest(
@@ -218,12 +306,12 @@ fn action_impl(arguments: &Arguments, function: &ItemFn) -> Result<Tokens> {
                 ) -> ::pipewright_sdk::Result<
                     ::pipewright_sdk::bindings::source::exports::pipewright::plugin::source::LatestOutcome,
                 > {
-                    ::pipewright_sdk::export::run(#latest, request, ::core::option::Option::None)
+                    #latest
                 }
             }
         }
     });
-    Ok(quote! {
+    quote! {
         #function
 
         // A type of the function's name: functions and types have names of their own.
@@ -232,18 +320,11 @@ fn action_impl(arguments: &Arguments, function: &ItemFn) -> Result<Tokens> {
         #visibility enum #name {}
 
         impl ::pipewright_sdk::export::Defined for #name {
-            const DEFINITION: ::pipewright_sdk::export::Definition = ::pipewright_sdk::export::Definition {
-                owner: ::pipewright_sdk::bindings::host::pipewright::plugin::types::Owner::#owner,
-                provider: #provider,
-                version: #version,
-                inputs: (#inputs_min, #inputs_max),
-                outputs: (#outputs_min, #outputs_max),
-                documentation: #documentation,
-            };
+            const DEFINITION: ::pipewright_sdk::export::Definition = ::pipewright_sdk::export::Definition { #definition };
         }
 
         #latest
-    })
+    }
 }
 
 fn check_signature(signature: &syn::Signature) -> Result<()> {
@@ -338,6 +419,21 @@ fn check_default(kind: &Type, default: &LitStr) -> Result<()> {
         true => Ok(()),
         false => Err(Error::new(default.span(), format!("the default of a `{}` is {wanted}", quote!(#kind)))),
     }
+}
+
+/// The fields, each with what its attributes say; or all that is wrong with them.
+fn each_field<'a>(input: &'a DeriveInput, attribute: &str) -> Result<Vec<(&'a Field, FieldAttributes)>> {
+    let (mut fields, mut wrong) = (Vec::new(), None::<Error>);
+    for field in named_fields(input)? {
+        let read = FieldAttributes::read(field, attribute)
+            .and_then(|read| read.default.as_ref().map_or(Ok(()), |it| check_default(&field.ty, it)).map(|()| read));
+        match (read, &mut wrong) {
+            (Ok(attributes), _) => fields.push((field, attributes)),
+            (Err(error), Some(before)) => before.combine(error),
+            (Err(error), wrong) => *wrong = Some(error),
+        }
+    }
+    wrong.map_or(Ok(fields), Err)
 }
 
 fn named_fields(input: &DeriveInput) -> Result<impl Iterator<Item = &Field>> {

@@ -4,7 +4,9 @@
 //! Packages come from the folder's own `.venv`, or from nowhere.
 
 use std::path::Path;
+use std::{fs, io};
 
+use pipewright_artifacts::files::remove_tree;
 use serde::Deserialize;
 use tokio::process::Command as Process;
 
@@ -15,6 +17,8 @@ use crate::exit::Ended;
 const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
 /// What componentize-py takes for the environment of a plugin that has none; without one it takes the machine's packages.
 const NO_PACKAGES: &str = "build/no-packages";
+/// The interface as a component is built with it, below the folder.
+const WIT: &str = "build/wit";
 /// `sdk/python/pipewright_look.py`, which has its arguments after it.
 const LOOK: &str = "import sys; sys.path.append('pipewright/python'); import pipewright_look; pipewright_look.main()";
 
@@ -60,14 +64,21 @@ pub(super) fn tool(folder: &Path) -> Result<(Process, String), Ended> {
     let world = world(folder)?;
     let own = folder.join(".venv/bin/componentize-py");
     let mut tool = Process::new(if own.is_file() { own } else { "componentize-py".into() });
-    tool.args(["-q", "-d", "pipewright/wit", "-w", &world, "componentize"]);
+    // An older layer has no checks of settings.
+    match folder.join("pipewright/python/pipewright/checks.py").is_file() {
+        true => {
+            let world = checked_world(folder, &world).map_err(|error| Ended::usage(format!("{WIT}: {error}")))?;
+            tool.args(["-q", "-d", WIT, "-w", &world, "componentize"]);
+        }
+        false => drop(tool.args(["-q", "-d", "pipewright/wit", "-w", &world, "componentize"])),
+    }
     tool.args(["-p", "src", "-p", "pipewright/python", "pipewright_component", "-o", COMPONENT]);
     let packages = match folder.join(".venv").is_dir() {
         true => folder.join(".venv"),
         false => {
             let none = folder.join(NO_PACKAGES);
             let inside = none.join("lib/site-packages");
-            std::fs::create_dir_all(&inside).map_err(|error| Ended::usage(format!("{}: {error}", inside.display())))?;
+            fs::create_dir_all(&inside).map_err(|error| Ended::usage(format!("{}: {error}", inside.display())))?;
             none
         }
     };
@@ -77,11 +88,40 @@ pub(super) fn tool(folder: &Path) -> Result<(Process, String), Ended> {
     Ok((tool, format!("install it by `python3 -m venv .venv && .venv/bin/pip install {COMPONENTIZE_PY}`")))
 }
 
+/// A copy of the interface in `WIT`, and in it the plugin's world with what every plugin of this layer has besides: its name.
+fn checked_world(folder: &Path, world: &str) -> io::Result<String> {
+    let copy = folder.join(WIT);
+    remove_tree(&copy)?;
+    copy_folder(&folder.join("pipewright/wit"), &copy)?;
+    let text = fs::read_to_string(copy.join("plugin.wit"))?;
+    let package = text.lines().find(|line| line.starts_with("package ")).unwrap_or_default();
+    let worlds = format!("    include {world};\n    include checked;\n");
+    let checked = format!("checked-{world}");
+    fs::write(
+        copy.join("checked.wit"),
+        format!("{package}\n\n@since(version = 0.1.0)\nworld {checked} {{\n{worlds}}}\n"),
+    )?;
+    Ok(checked)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_folder(&entry.path(), &to)?,
+            false => drop(fs::copy(entry.path(), to)?),
+        }
+    }
+    Ok(())
+}
+
 /// The world that the plugin is for.
 fn world(folder: &Path) -> Result<String, Ended> {
     let manifest = folder.join("pyproject.toml");
     let text =
-        std::fs::read_to_string(&manifest).map_err(|error| Ended::usage(format!("{}: {error}", manifest.display())))?;
+        fs::read_to_string(&manifest).map_err(|error| Ended::usage(format!("{}: {error}", manifest.display())))?;
     let project: PythonProject = toml::from_str(&text).map_err(|error| {
         let wants = "it needs `[tool.pipewright]` with `world = \"build-plugin\"` or another";
         Ended::usage(format!("{}: {error}; {wants}", manifest.display()))

@@ -62,6 +62,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn begin(seam: &Arc<Seam>, target: String, logged: bool, tape: Option<Tape>) -> Self {
+        seam.now_under_way(&target);
         Self {
             seam: Arc::clone(seam),
             timer: Some(seam.begin(HTTP, "request")),
@@ -96,6 +97,7 @@ impl Entry {
 
     pub(super) fn end(&mut self, outcome: HostCallOutcome) {
         let Some(timer) = self.timer.take() else { return };
+        self.seam.no_more_under_way(&self.target);
         let told = match &outcome {
             // The seam logs denials.
             HostCallOutcome::Done | HostCallOutcome::Denied(_) => None,
