@@ -72,7 +72,9 @@ impl Kind {
         lines.extend(
             artifacts.into_iter().filter_map(|(key, name)| Some(format!("\"{key}\": {}", json!([{ "name": name? }])))),
         );
-        format!("    {{\n      {}\n    }}", lines.join(",\n      "))
+        // As people write it.
+        let lines = lines.iter().map(|line| line.replace("\":\"", "\": \"").replace(",\"", ", \""));
+        format!("    {{\n      {}\n    }}", lines.collect::<Vec<_>>().join(",\n      "))
     }
 }
 
