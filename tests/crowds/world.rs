@@ -236,7 +236,10 @@ pub struct Client<'a> {
 impl Client<'_> {
     pub async fn send(&mut self, request: Request<Bytes>) -> Response<Incoming> {
         let answered = async {
-            self.connection.ready().await.unwrap();
+            // The server ends a connection over which nobody has asked for a while.
+            if self.connection.ready().await.is_err() {
+                self.connection = self.world.client(&self.account).await.connection;
+            }
             self.connection.send_request(request.map(Full::new)).await.unwrap()
         };
         tokio::time::timeout(PATIENCE, answered).await.expect("nobody is locked out")

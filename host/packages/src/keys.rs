@@ -243,7 +243,7 @@ mod tests {
             assert!(error.contains(problem), "{error}");
         };
         check(KEY, "another", "the passphrase is not the one");
-        check(PUBLIC_KEY, "", "holds a PUBLIC KEY");
+        check(PUBLIC_KEY, "", "it holds `PUBLIC KEY`");
         check("", "", "no PEM file");
         check(&pem::encode(&pem::Pem::new(PRIVATE, "{}")), "", "damaged");
         let greedy =
