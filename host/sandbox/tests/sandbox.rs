@@ -86,10 +86,15 @@ async fn settings_are_judged_before_anything_runs() {
     assert_eq!(told("Judged", "this").await, ["Judged must be something else than this, and is `this`"]);
     let cut = told("Judged", "talk").await.remove(0);
     assert!(cut.starts_with("Judged must be xxx") && cut.len() < 1_100, "{} bytes", cut.len());
-    for (value, limit) in [("compute", "cpu_seconds_max"), ("talk without end", "host_call_bytes_max"), ("log", "log_")]
-    {
+    // On a machine that does other things the time that passes is over before that of the processor.
+    let limits: [(&str, &[&str]); 3] = [
+        ("compute", &["cpu_seconds_max", "wall_seconds_max"]),
+        ("talk without end", &["host_call_bytes_max"]),
+        ("log", &["log_bytes_max", "log_lines_max"]),
+    ];
+    for (value, limits) in limits {
         match check("Judged", value).await {
-            Err(CallFailure::Limit(reached)) => assert!(reached.limit.starts_with(limit), "{value}: {reached}"),
+            Err(CallFailure::Limit(reached)) => assert!(limits.contains(&reached.limit), "{value}: {reached}"),
             other => panic!("{value}: {other:?}"),
         }
     }
