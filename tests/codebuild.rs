@@ -165,7 +165,8 @@ fn builds_wait_for_their_turn_and_are_told_as_queued() {
     until(&third, &is_in("QUEUED"));
     ask("stop-build", json!({ "id": third }));
     until(&third, &|build| build["buildStatus"] == "STOPPED");
-    assert_eq!(until(&second, &|_| true)["currentPhase"], "QUEUED");
+    let waiting = until(&second, &|_| true);
+    assert_eq!(waiting["currentPhase"], "QUEUED", "{waiting}");
     ask("stop-build", json!({ "id": first }));
     until(&first, &|build| build["buildStatus"] == "STOPPED");
     until(&second, &|build| build["buildStatus"] == "SUCCEEDED");

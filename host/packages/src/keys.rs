@@ -249,7 +249,7 @@ mod tests {
         let greedy =
             String::from_utf8(pem::parse(KEY).unwrap().into_contents()).unwrap().replace("65536", "1073741824");
         check(&pem::encode(&pem::Pem::new(PRIVATE, greedy)), "correct horse", "another way");
-        assert!(PublicKey::from_pem(KEY).unwrap_err().contains("not a PUBLIC KEY"));
+        assert!(PublicKey::from_pem(KEY).unwrap_err().contains("and not `PUBLIC KEY`"));
         let other = pem::encode(&pem::Pem::new(PUBLIC, [0; 91]));
         assert!(PublicKey::from_pem(&other).unwrap_err().contains("no key of ECDSA"));
     }
