@@ -131,10 +131,7 @@ impl Origin {
             let found = Digest::of(&manifest);
             if found != listed.digest {
                 let changed = PackageError::Digest { what: what.clone(), expected: listed.digest, found };
-                if !matches!(self, Self::Registry { .. }) {
-                    return Err(changed);
-                }
-                signed.signatures.push(Signature::Unreadable(changed.to_string()));
+                signed.signatures.push(Signature::Unreadable(self.hides_no_other(changed)?));
                 continue;
             }
             match signature::bundles(&manifest) {
@@ -151,7 +148,6 @@ impl Origin {
         Ok(())
     }
 
-    /// What is wrong with a part of a signature hides no other, unless it is of what this host has kept.
     async fn of_signature(
         &self,
         what: &str,
@@ -159,8 +155,16 @@ impl Origin {
         max: u64,
     ) -> Result<Result<Vec<u8>, String>, PackageError> {
         match self.blob(what, blob, max, false).await {
-            Err(error) if error.is_of_content() && matches!(self, Self::Registry { .. }) => Ok(Err(error.to_string())),
+            Err(error) => self.hides_no_other(error).map(Err),
             read => read.map(Ok),
+        }
+    }
+
+    /// What is wrong with a part of a signature, in words: it hides no other, unless it is of what this host has kept.
+    fn hides_no_other(&self, error: PackageError) -> Result<String, PackageError> {
+        match self {
+            Self::Registry { .. } if error.is_of_content() => Ok(error.to_string()),
+            _ => Err(error),
         }
     }
 

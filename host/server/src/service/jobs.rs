@@ -312,14 +312,14 @@ pub(super) async fn succeed_of(
     }
     let row = service.job_row(context, &input.job_id, owner).await?;
     report(service, context, &row, &input, async |seen: &Seen, turn| {
-        let told = told(service, context, seen, input.execution_details.clone());
+        let masks = masks(service, context, seen);
+        let told = told(service, context, seen, &masks, input.execution_details.clone());
         if let Some(token) = input.continuation_token.clone() {
             return Ok(JobEnd::Continues { token, told });
         }
         if seen.called.is_rule() {
             return Ok(JobEnd::Action(Outcome::Decided(Box::new(Verdict { passed: true, told }))));
         }
-        let masks = masks(service, context, seen);
         let made = match leaked(&masks, &input.output_variables) {
             Some(error) => Err(error),
             None => job_artifacts::take_in(service, seen, turn).await?,
@@ -355,10 +355,11 @@ pub(super) async fn fail_of(
     let row = service.job_row(context, &input.job_id, owner).await?;
     report(service, context, &row, &input, async |seen: &Seen, _| {
         let mut failed = input.failure_details.clone();
-        failed.message = masks(service, context, seen).text(&failed.message).into_owned();
+        let masks = masks(service, context, seen);
+        failed.message = masks.text(&failed.message).into_owned();
         let external_execution_id = failed.external_execution_id;
         let details = JobExecutionDetails { external_execution_id, ..JobExecutionDetails::default() };
-        let told = told(service, context, seen, Some(details));
+        let told = told(service, context, seen, &masks, Some(details));
         // A rule that could not be judged is told from one that does not pass by the kind of the failure (S199).
         if seen.called.is_rule() && failed.kind == FailureType::JobFailed {
             let told = ExecutionDetails { summary: Some(failed.message), ..told };
@@ -444,7 +445,7 @@ pub(super) async fn give_up(
     message: String,
 ) -> Result<(), ServiceError> {
     let digest = Digest::of(message.as_bytes()).to_string();
-    let told = told(service, context, seen, None);
+    let told = told(service, context, seen, &Masks::default(), None);
     let failure = Failure { error: ActionError { kind, message }, told };
     let report = JobReport { digest, end: JobEnd::Action(Outcome::Failed(Box::new(failure))) };
     let what = InputKind::ReportJob { action: seen.run.id, job: seen.job.id, report };
@@ -482,9 +483,14 @@ fn masks(service: &Service, context: &Context, seen: &Seen) -> Masks {
 }
 
 /// What is shown of the action: by the words of the worker, and the address that the type has for them.
-fn told(service: &Service, context: &Context, seen: &Seen, details: Option<JobExecutionDetails>) -> ExecutionDetails {
+fn told(
+    service: &Service,
+    context: &Context,
+    seen: &Seen,
+    masks: &Masks,
+    details: Option<JobExecutionDetails>,
+) -> ExecutionDetails {
     let JobExecutionDetails { summary, external_execution_id, percent_complete } = details.unwrap_or_default();
-    let masks = masks(service, context, seen);
     let [summary, external_execution_id] =
         [summary, external_execution_id].map(|text| text.map(|text| masks.text(&text).into_owned()));
     // As CodePipeline has it: a function's execution is known by its name, and says nothing besides.
