@@ -49,6 +49,18 @@ pub enum Root {
     Toolchain(Toolchain),
 }
 
+impl Root {
+    /// What a job sees besides its work directory and what is bound: the toolchain's paths, or the folder of the image's layers.
+    pub(crate) fn seen(&self) -> Vec<&Path> {
+        match self {
+            Self::Image(image) => vec![&image.folder],
+            Self::Toolchain(toolchain) => {
+                toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| it.path.as_path()).collect()
+            }
+        }
+    }
+}
+
 /// The layers of an image, each unpacked into a directory of its own ([`crate::Isolation::unpack`]), in one folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::job::{JobError, LAYERS_MAX, Layers, is_name};
 use crate::level::Refusal;
 use crate::message::{BESIDE, LayerOrder, Report, Task, UPPER};
-use crate::run::{Isolation, RunError, job_user, refusal};
+use crate::run::{Isolation, RunError, refusal};
 use crate::unpack::{UnpackLimits, Unpacked};
+use crate::zygote::Place;
 
 /// Stops a layer that is read for ever. A gigabyte of small files takes about a minute.
 const TIME_MAX: Duration = Duration::from_secs(30 * 60);
@@ -56,9 +57,8 @@ impl Isolation {
             below: below.clone(),
             made: made.to_owned(),
             limits: limits.clone(),
-            uid: job_user(),
         };
-        let keeper = self.zygote.fork()?;
+        let keeper = self.zygote.fork(Place::Beside)?;
         let reported = tokio::time::timeout(TIME_MAX, keeper.report(&Task::Layer(order))).await;
         let late = |_| LayerError::Layer(format!("a layer is not unpacked after {} s", TIME_MAX.as_secs()));
         match reported.map_err(late)? {

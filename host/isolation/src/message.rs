@@ -27,8 +27,6 @@ pub(crate) struct LayerOrder {
     /// A directory of the same folder, with the empty directories `UPPER` and `BESIDE`.
     pub made: String,
     pub limits: UnpackLimits,
-    /// The user to become first, where the host is root.
-    pub uid: Option<u32>,
 }
 
 /// Where a layer is unpacked, and what the kernel needs beside it.
@@ -50,8 +48,9 @@ pub(crate) struct Order {
     pub limits: Limits,
     /// Whether a listening socket of the job's network is wanted, at the port of the proxy.
     pub network: bool,
-    /// The user to become first, where the host is root.
-    pub uid: Option<u32>,
+    /// How many mounts come after it: of the work directory, and of each that [`Root::seen`] names. None where those are to be found
+    /// by their names.
+    pub mounts: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -20,10 +20,11 @@ use crate::job::{Ended, Job, JobError, Layers, Limit, PROXY_PORT, Root};
 use crate::level::{Level, Offers, Refusal, Step};
 use crate::limits::Limits;
 use crate::message::{Failure, Order, REPORTS_BYTES_MAX, Report, Task};
+use crate::mounts;
 use crate::output::{Written, pump};
 use crate::toolchain::Toolchain;
 use crate::tree;
-use crate::zygote::{Keeper, Zygote};
+use crate::zygote::{Keeper, Place, Zygote};
 
 /// How to start a process that calls [`crate::child_main`] before anything else: it must have one thread. It is started once, and
 /// again where somebody ended it.
@@ -161,12 +162,13 @@ impl Isolation {
         if level == Level::Restricted {
             check_restricted(job)?;
         }
-        tree::close(&job.work)
+        let keeper = self.zygote.fork(if level == Level::Restricted { Place::Beside } else { Place::Apart })?;
+        let order = self.order(level, job);
+        let (order, mounts) = tokio::task::spawn_blocking(|| given(order)).await.map_err(io::Error::other)?;
+        let mounts = mounts
             .map_err(|error| refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display())))?;
-        let uid = job_user();
-        let keeper = self.zygote.fork()?;
-        let ended = keeper.end(level, self.order(level, job, uid), job, output, stop).await;
-        if uid.is_some() {
+        let ended = keeper.end(Task::Job(order), &mounts, level, job, output, stop).await;
+        if job_user().is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
             let work = job.work.clone();
             let _ = tokio::task::spawn_blocking(move || tree::give(&work, Uid::ROOT, Gid::ROOT)).await;
@@ -174,7 +176,7 @@ impl Isolation {
         ended
     }
 
-    fn order(&self, level: Level, job: &Job, uid: Option<u32>) -> Order {
+    fn order(&self, level: Level, job: &Job) -> Order {
         let mut environment = job.environment.clone();
         if level == Level::Restricted && !environment.iter().any(|(name, _)| name == "TMPDIR") {
             // The machine's /tmp is not the job's.
@@ -201,9 +203,21 @@ impl Isolation {
             environment,
             limits: job.limits.clone(),
             network: job.network.is_some(),
-            uid,
+            mounts: 0,
         }
     }
+}
+
+/// Gives the work directory to the user that jobs run as, and what it might not find by its name, which the order tells then.
+fn given(mut order: Order) -> (Order, io::Result<Vec<OwnedFd>>) {
+    let given = tree::close(&order.work).and_then(|()| {
+        let Some(id) = job_user() else { return Ok(Vec::new()) };
+        tree::give(&order.work, Uid::from_raw(id), Gid::from_raw(id))?;
+        let handed = (order.level != Level::Restricted).then(|| mounts::of(&order.work, &order.root.seen()));
+        Ok(handed.flatten().unwrap_or_default())
+    });
+    order.mounts = given.as_ref().map_or(0, Vec::len);
+    (order, given)
 }
 
 pub(crate) fn refusal(level: Level, step: Step, reason: String) -> Refusal {
@@ -245,7 +259,7 @@ impl Keeper {
     /// The only report of a task that is no job.
     pub(crate) async fn report(self, task: &Task) -> Result<Report, RunError> {
         let Self { mut control, output: _ } = self;
-        send(&mut control, task).await?;
+        send(&mut control, task, &[]).await?;
         let mut line = String::new();
         let mut reports = BufReader::new(&mut control).take(REPORTS_BYTES_MAX as u64);
         reports.read_line(&mut line).await?;
@@ -257,14 +271,15 @@ impl Keeper {
 
     async fn end(
         self,
+        task: Task,
+        mounts: &[OwnedFd],
         level: Level,
-        order: Order,
         job: &Job,
         output: mpsc::Sender<Vec<u8>>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, RunError> {
         let Self { mut control, output: written } = self;
-        send(&mut control, &Task::Job(order)).await?;
+        send(&mut control, &task, mounts).await?;
         let too_much = AtomicBool::new(false);
         let end = || rustix::net::shutdown(&control, Shutdown::Write);
         let over = || {
@@ -290,11 +305,17 @@ fn lost() -> RunError {
     RunError::Lost("its keeper ended without a word".to_owned())
 }
 
-async fn send(control: &mut UnixStream, task: &Task) -> io::Result<()> {
+async fn send(control: &mut UnixStream, task: &Task, mut mounts: &[OwnedFd]) -> io::Result<()> {
     let order = serde_json::to_vec(task).map_err(io::Error::other)?;
     let length = u32::try_from(order.len()).map_err(io::Error::other)?;
     // A keeper that is gone by now is met when it reports nothing.
     let _ = control.write_all(&[&length.to_le_bytes()[..], &order].concat()).await;
+    while !mounts.is_empty() {
+        let sent = control.async_io(Interest::WRITABLE, || Ok(mounts::send(&*control, &mut mounts)?)).await;
+        if sent.is_err() {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Starts keepers, by way of the *zygote*: a process of this program that is loaded once, and forks for each.
 //!
-//! Owns what host and zygote say to each other. Must not know what a keeper is given to do.
+//! Owns what host and zygote say to each other, and the keeper that waits for the next job: its namespaces take as long as much of
+//! what is around a job. Must not know what a keeper is given to do.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -9,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -17,10 +19,32 @@ use tokio::process::Command;
 
 use crate::run::ChildCommand;
 
+/// Where a keeper is when it takes its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where the host is: for layers, and for jobs that have no namespaces.
+    Beside = 0,
+    /// In namespaces of its own.
+    Apart = 1,
+}
+
 /// The host's side.
 pub(crate) struct Zygote {
     command: ChildCommand,
-    socket: Mutex<Option<UnixStream>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    zygote: Option<UnixStream>,
+    /// Of those apart, one for the next job.
+    next: Option<Waiting>,
+}
+
+/// A keeper that waits for its order, of no runtime yet.
+struct Waiting {
+    control: UnixStream,
+    output: OwnedFd,
 }
 
 /// A keeper that waits for its order.
@@ -31,20 +55,36 @@ pub(crate) struct Keeper {
 
 impl Zygote {
     pub(crate) fn new(command: ChildCommand) -> Self {
-        Self { command, socket: Mutex::new(None) }
+        Self { command, known: Mutex::default() }
     }
 
-    pub(crate) fn fork(&self) -> io::Result<Keeper> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let files = [theirs.as_fd(), writer.as_fd()];
-        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that has ended, whoever ended it, is started again.
-        if socket.as_ref().is_none_or(|zygote| ask(zygote, &files).is_err()) {
-            ask(socket.insert(self.start()?), &files)?;
+    pub(crate) fn fork(&self, place: Place) -> io::Result<Keeper> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = known.next.take_if(|_| place == Place::Apart);
+        let Waiting { control, output } = match next.filter(Waiting::is_there) {
+            Some(waiting) => waiting,
+            None => self.ask(&mut known.zygote, place)?,
+        };
+        if place == Place::Apart {
+            // Whoever comes next tells what is wrong.
+            known.next = self.ask(&mut known.zygote, place).ok();
         }
-        ours.set_nonblocking(true)?;
-        Ok(Keeper { control: tokio::net::UnixStream::from_std(ours)?, output: pipe::Receiver::from_owned_fd(reader)? })
+        control.set_nonblocking(true)?;
+        Ok(Keeper {
+            control: tokio::net::UnixStream::from_std(control)?,
+            output: pipe::Receiver::from_owned_fd(output)?,
+        })
+    }
+
+    fn ask(&self, zygote: &mut Option<UnixStream>, place: Place) -> io::Result<Waiting> {
+        let (control, theirs) = UnixStream::pair()?;
+        let (output, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let files = [theirs.as_fd(), writer.as_fd()];
+        // One that has ended, whoever ended it, is started again.
+        if zygote.as_ref().is_none_or(|zygote| ask(zygote, place, &files).is_err()) {
+            ask(zygote.insert(self.start()?), place, &files)?;
+        }
+        Ok(Waiting { control, output })
     }
 
     /// It ends when the other half of its socket is closed.
@@ -61,16 +101,25 @@ impl Zygote {
     }
 }
 
-fn ask(zygote: &UnixStream, files: &[BorrowedFd<'_>; 2]) -> io::Result<()> {
+impl Waiting {
+    /// It says nothing before its order, so that there is something to read only where it has ended or could not be made.
+    fn is_there(&self) -> bool {
+        let mut read = [PollFd::new(&self.control, PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut read, Some(&now)).is_ok_and(|ready| ready == 0)
+    }
+}
+
+fn ask(zygote: &UnixStream, place: Place, files: &[BorrowedFd<'_>; 2]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(files));
-    rustix::net::sendmsg(zygote, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    rustix::net::sendmsg(zygote, &[IoSlice::new(&[place as u8])], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
-/// The zygote's side: the socket and the output of the next keeper. None where the host is gone, or keeps to no form.
-pub(crate) fn asked(host: BorrowedFd<'_>) -> Option<[OwnedFd; 2]> {
+/// The zygote's side: the next keeper's place, socket and output. None where the host is gone, or keeps to no form.
+pub(crate) fn asked(host: BorrowedFd<'_>) -> Option<(Place, [OwnedFd; 2])> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -82,5 +131,6 @@ pub(crate) fn asked(host: BorrowedFd<'_>) -> Option<[OwnedFd; 2]> {
         RecvAncillaryMessage::ScmRights(files) => Some(files.collect::<Vec<_>>()),
         _ => None,
     });
-    files?.try_into().ok()
+    let place = if byte[0] == Place::Apart as u8 { Place::Apart } else { Place::Beside };
+    Some((place, files?.try_into().ok()?))
 }

@@ -16,6 +16,14 @@ fn kill(process: &str) {
     let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
 }
 
+/// A process that has ended has its files open for a moment longer than it has a command line.
+fn wait_until_gone(process: &str) {
+    let path = Path::new("/proc").join(process.split(' ').next().unwrap());
+    while path.exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Waits until there are as many processes with a text as expected.
 fn wait_for(text: &str, is_enough: impl Fn(&[String]) -> bool) -> Vec<String> {
     for _ in 0..30_000 {
@@ -93,7 +101,7 @@ async fn nothing_is_left_of_a_job_whose_keeper_or_warden_is_killed() {
         return;
     }
     let world = World::new();
-    // The zygote is the first of the three, the keeper its child, and the warden the keeper's.
+    // The zygote is the first, the keeper its child, and the warden the keeper's; the other two are the next job's.
     for which in 1..3 {
         let marker = format!("38{}.{which}", std::process::id());
         let (isolation, around) = named(&marker).await;
@@ -101,9 +109,9 @@ async fn nothing_is_left_of_a_job_whose_keeper_or_warden_is_killed() {
         let sleeping = format!("sleep {marker}");
         let killer = tokio::task::spawn_blocking(move || {
             wait_for(&sleeping, |found| found.iter().filter(|it| !it.contains("bwrap")).count() >= 2);
-            kill(&wait_for(&around, |found| found.len() == 3)[which]);
+            kill(&wait_for(&around, |found| found.len() == 5)[which]);
             wait_for(&sleeping, <[String]>::is_empty);
-            wait_for(&around, |found| found.len() == 1);
+            wait_for(&around, |found| found.len() == 3);
         });
         let (ended, _) = run(&isolation, &job).await;
         assert!(matches!(ended, Err(RunError::Lost(_))), "{which}: {ended:?}");
@@ -119,18 +127,42 @@ async fn a_job_goes_on_without_the_zygote_and_the_next_one_has_another() {
     let world = World::new();
     let marker = format!("39{}", std::process::id());
     let (isolation, around) = named(&marker).await;
-    let go_on = world.folder("work").join("go-on");
-    let job = world.shell(&format!("until [ -e go-on ]; do sleep 0.01; done # sleep {marker}"));
+    let (begun, go_on) = (world.folder("work").join("begun"), world.folder("work").join("go-on"));
+    let job = world.shell("touch begun; until [ -e go-on ]; do sleep 0.01; done");
     let killer = tokio::task::spawn_blocking(move || {
-        let zygote = wait_for(&around, |found| found.len() == 3)[0].clone();
-        kill(&zygote);
-        wait_for(&around, |found| !found.contains(&zygote));
+        while !begun.exists() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let all = wait_for(&around, |found| found.len() == 5);
+        kill(&all[0]);
+        wait_for(&around, |found| found == &all[1..]);
         fs::write(go_on, []).unwrap();
-        wait_for(&around, <[String]>::is_empty);
+        wait_for(&around, |found| found == &all[3..]);
     });
     assert!(run(&isolation, &job).await.0.unwrap().is_success());
     killer.await.unwrap();
-    assert!(run(&isolation, &world.shell("true")).await.0.unwrap().is_success());
+    for _ in 0..2 {
+        assert!(run(&isolation, &world.shell("true")).await.0.unwrap().is_success());
+    }
     drop(isolation);
     wait_for(&format!("around-{marker}"), <[String]>::is_empty);
+}
+
+/// A keeper waits for the next job, in namespaces that are there already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_that_was_killed_while_it_waited_is_replaced() {
+    if isolation().await.is_none() {
+        return;
+    }
+    let world = World::new();
+    for which in 1..3 {
+        let (isolation, around) = named(&format!("40{}.{which}", std::process::id())).await;
+        assert!(run(&isolation, &world.shell("true")).await.0.unwrap().is_success());
+        let all = wait_for(&around, |found| found.len() == 3);
+        kill(&all[which]);
+        all[1..].iter().for_each(|it| wait_until_gone(it));
+        assert!(run(&isolation, &world.shell("true")).await.0.unwrap().is_success());
+        drop(isolation);
+        wait_for(&around, <[String]>::is_empty);
+    }
 }

@@ -4,17 +4,20 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Gid, Uid};
 use rustix::mount::{MountFlags, mount, mount_bind};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::UnshareFlags;
 
-use super::surroundings::{self, MADE, Sources};
-use super::{Control, become_user, enter};
+use super::surroundings::{self, MADE};
+use super::{Control, become_job_user, enter};
 use crate::level::Step;
 use crate::message::{BESIDE, Failing, Failure, LayerOrder, UPPER};
+use crate::mounts;
+use crate::run::job_user;
 use crate::tree::{self, find_directory};
 use crate::unpack::{self, Unpacked};
 
@@ -25,40 +28,44 @@ const MEMORY_BYTES_MAX: u64 = 1 << 30;
 pub(super) fn unpack(order: &LayerOrder, control: &Control) -> Result<Result<Unpacked, String>, Failure> {
     let archive = File::open(&order.archive).failing(Step::Other, "the layer's file")?;
     let folder = &order.below.folder;
-    let mut there = folder.clone();
-    if let Some(id) = order.uid {
+    let mut handed = None;
+    if let Some(id) = job_user() {
         let own = |name: &str| tree::give(&folder.join(&order.made).join(name), Uid::from_raw(id), Gid::from_raw(id));
         own(UPPER).and_then(|()| own(BESIDE)).failing(Step::Other, "the layer's directory")?;
-        let own = Sources { work: folder.clone(), seen: Vec::new() };
-        there = own.reached().unwrap_or(own).work;
+        handed = mounts::of(folder, &[]).and_then(|mut mounts| mounts.pop());
     }
-    become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
+    become_job_user()?;
     enter(UnshareFlags::empty())?;
-    let into = if order.below.names.is_empty() {
-        there.join(&order.made).join(UPPER)
-    } else {
-        upon(order, &there).failing(Step::Overlay, "a layer upon those below it")?;
-        Path::new(MADE).join("root")
-    };
+    let into = place(order, handed).failing(Step::Overlay, "a layer upon those below it")?;
     let memory = Rlimit { current: Some(MEMORY_BYTES_MAX), maximum: Some(MEMORY_BYTES_MAX) };
     setrlimit(Resource::Data, memory).failing(Step::Other, "a limit on memory")?;
     let unpacked = unpack::unpack(Wanted { archive, control }, &into, &order.limits);
     Ok(unpacked.map_err(|error| error.to_string()))
 }
 
-fn upon(order: &LayerOrder, there: &Path) -> io::Result<()> {
-    surroundings::private()?;
-    let folder = find_directory(CWD, there)?;
-    let own = find_directory(&folder, &*order.made)?;
+/// Where what is in the layer is to come, as it would be upon those below it.
+fn place(order: &LayerOrder, handed: Option<OwnedFd>) -> io::Result<PathBuf> {
+    surroundings::downstream()?;
+    // Before the memory is put over where it may lie.
+    let found = handed.is_none().then(|| find_directory(CWD, &order.below.folder)).transpose()?;
     mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755,size=1m")?;
-    let made = Path::new(MADE);
-    for name in ["root", "own"] {
-        fs::create_dir(made.join(name))?;
+    let [folder, own, root] = ["folder", "own", "root"].map(|name| Path::new(MADE).join(name));
+    for made in [&folder, &own, &root] {
+        fs::create_dir(made)?;
+    }
+    match (&handed, &found) {
+        (Some(mount), _) => mounts::attach(mount, &folder)?,
+        (None, found) => found.iter().try_for_each(|file| surroundings::bind(file, &folder))?,
+    }
+    let layer = folder.join(&order.made);
+    if order.below.names.is_empty() {
+        return Ok(layer.join(UPPER));
     }
     // The two are to be of one mount.
-    mount_bind(surroundings::by_file(&own), made.join("own"))?;
+    mount_bind(layer, &own)?;
     let upper = format!("upperdir={MADE}/own/{UPPER},workdir={MADE}/own/{BESIDE}");
-    surroundings::overlay(&order.below, &folder, &upper, &made.join("root"))
+    surroundings::overlay(&order.below, &folder, &upper, &root)?;
+    Ok(root)
 }
 
 /// Reads for as long as the host wants the layer.

@@ -13,7 +13,7 @@ mod usage;
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -22,12 +22,12 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use crate::job::{Ended, Root};
-use crate::level::{Level, Step};
+use crate::job::Ended;
+use crate::level::Step;
 use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report, Task};
-use crate::run::JOB_ID;
-use crate::{seccomp, tree, zygote};
-use surroundings::Sources;
+use crate::run::{JOB_ID, job_user};
+use crate::zygote::Place;
+use crate::{mounts, seccomp, zygote};
 use system::Forked;
 
 /// The user that computing processes of a host that is root are: beside that of jobs, for these must not reach them.
@@ -42,35 +42,25 @@ pub fn child_main() -> ExitCode {
     system::close_at_exec_from(3);
     let Ok(host) = take_input() else { return ExitCode::FAILURE };
     system::wait_for_children(false);
-    while let Some([control, output]) = zygote::asked(host.as_fd()) {
+    while let Some((place, [control, output])) = zygote::asked(host.as_fd()) {
         // Where there is no keeper, its host sees that its socket is closed.
         if let Ok(Forked::Child) = system::fork() {
             drop(host);
-            return keeper(Control(control), output);
+            return keeper(place, &Control(control), output);
         }
     }
     ExitCode::SUCCESS
 }
 
-/// The whole of a keeper.
-fn keeper(control: Control, output: OwnedFd) -> ExitCode {
+/// The whole of a keeper, and of a warden.
+fn keeper(place: Place, control: &Control, output: OwnedFd) -> ExitCode {
     system::wait_for_children(true);
-    let Ok(task) = begin(&control, output) else {
-        // There is no host, or none that keeps to the form.
-        return ExitCode::FAILURE;
-    };
-    let order = match task {
-        Task::Job(order) => order,
-        Task::Layer(order) => {
-            let report = layer::unpack(&order, &control).map_or_else(Report::Failed, Report::Unpacked);
-            control.report(&report);
-            return ExitCode::SUCCESS;
-        }
-    };
-    match keep(&order, &control) {
-        Ok(ended) => control.report(&Report::Ended(ended)),
+    let kept = take_output(output).failing(Step::Other, "the job's output").map_err(Ending::Failed);
+    match kept.and_then(|()| if place == Place::Apart { apart(control) } else { beside(control) }) {
+        Ok(report) => control.report(&report),
         Err(Ending::Failed(failure)) => control.report(&Report::Failed(failure)),
         Err(Ending::Told) => {}
+        Err(Ending::NoOrder) => return ExitCode::FAILURE,
     }
     ExitCode::SUCCESS
 }
@@ -80,7 +70,7 @@ fn keeper(control: Control, output: OwnedFd) -> ExitCode {
 pub fn only_compute() -> io::Result<()> {
     system::close_at_exec_from(3);
     if rustix::process::geteuid().is_root() {
-        become_user(Some(COMPUTING_ID))?;
+        become_user(COMPUTING_ID)?;
     }
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_no_new_privs(true)?;
@@ -92,6 +82,8 @@ enum Ending {
     Failed(Failure),
     /// The warden, a process of its own, reported.
     Told,
+    /// There is no host any more, or none that keeps to the form.
+    NoOrder,
 }
 
 impl From<Failure> for Ending {
@@ -107,10 +99,12 @@ fn take_input() -> io::Result<OwnedFd> {
     Ok(input)
 }
 
-fn begin(Control(control): &Control, output: OwnedFd) -> io::Result<Task> {
+fn take_output(output: OwnedFd) -> rustix::io::Result<()> {
     rustix::stdio::dup2_stdout(&output)?;
-    rustix::stdio::dup2_stderr(&output)?;
-    drop(output);
+    rustix::stdio::dup2_stderr(&output)
+}
+
+fn task(Control(control): &Control) -> io::Result<Task> {
     let mut length = [0; 4];
     read_exact(control.as_fd(), &mut length)?;
     let length = u32::from_le_bytes(length) as usize;
@@ -132,27 +126,29 @@ fn read_exact(from: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// What the keeper does. In the namespaces the warden goes on, and reports.
-fn keep(order: &Order, control: &Control) -> Result<Ended, Ending> {
-    if let Some(id) = order.uid {
-        let what = format!("work directory {}", order.work.display());
-        tree::give(&order.work, Uid::from_raw(id), Gid::from_raw(id)).failing(Step::Job, &what)?;
+/// What a keeper beside the host does.
+fn beside(control: &Control) -> Result<Report, Ending> {
+    match task(control).map_err(|_| Ending::NoOrder)? {
+        Task::Layer(order) => Ok(Report::Unpacked(layer::unpack(&order, control)?)),
+        Task::Job(order) => {
+            become_job_user()?;
+            are_there(order.root.seen())?;
+            are_there(bound(&order))?;
+            Ok(Report::Ended(restricted::run(&order, control)?))
+        }
     }
-    let own = Sources::own(order);
-    let reached = order.uid.filter(|_| order.level != Level::Restricted).and_then(|_| own.reached());
-    become_user(order.uid).failing(Step::Other, "becoming the user that jobs run as")?;
-    let is_reached = reached.is_some();
-    let sources = reached.unwrap_or(own);
-    check_reach(order, &sources, is_reached)?;
-    if order.level == Level::Restricted {
-        return Ok(restricted::run(order, control)?);
-    }
+}
+
+/// What a keeper apart from the host does, before there is an order. The warden goes on, and reports.
+fn apart(control: &Control) -> Result<Report, Ending> {
+    surroundings::shorten();
+    become_job_user()?;
     enter(UnshareFlags::NEWPID | UnshareFlags::NEWNET)?;
     let (alive, keeper) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).failing(Step::Other, "a pipe")?;
     match system::fork().failing(Step::Other, "the warden")? {
         Forked::Child => {
             drop(keeper);
-            Ok(warden(order, control, alive, &sources)?)
+            warden(control, alive).map(Report::Ended)
         }
         Forked::Parent(warden) => {
             let _ = leave_output();
@@ -171,19 +167,24 @@ fn enter(more: UnshareFlags) -> Result<(), Failure> {
 }
 
 /// The first process of the pid namespace: all others end when it does. It ends with the keeper.
-fn warden(order: &Order, control: &Control, alive: OwnedFd, sources: &Sources) -> Result<Ended, Failure> {
+fn warden(control: &Control, alive: OwnedFd) -> Result<Ended, Ending> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).failing(Step::Other, "a tie to the keeper")?;
     // The keeper may have ended before the tie was there.
     let mut hung_up = [PollFd::new(&alive, PollFlags::empty())];
     if poll(&mut hung_up, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ended| ended > 0) {
         std::process::exit(1);
     }
-    surroundings::make(order, sources)?;
+    surroundings::prepare()?;
+    let no_order = |_| Ending::NoOrder;
+    let Task::Job(order) = task(control).map_err(no_order)? else { return Err(Ending::NoOrder) };
+    let handed = mounts::receive(control.0.as_fd(), order.mounts).map_err(no_order)?;
+    are_there(bound(&order))?;
+    surroundings::make(&order, handed)?;
     if order.network {
         let socket = surroundings::listen().failing(Step::Other, "the job's way to the network")?;
         control.send_socket(socket.as_fd()).failing(Step::Other, "the job's way to the network")?;
     }
-    bubblewrap::run(order, control)
+    Ok(bubblewrap::run(&order, control)?)
 }
 
 /// The job alone has its output open, so that it ends with it.
@@ -193,8 +194,12 @@ fn leave_output() -> rustix::io::Result<()> {
     rustix::stdio::dup2_stderr(&null)
 }
 
-fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
-    let Some(id) = uid else { return Ok(()) };
+/// Where the host is root.
+fn become_job_user() -> Result<(), Failure> {
+    job_user().map_or(Ok(()), become_user).failing(Step::Other, "becoming the user that jobs run as")
+}
+
+fn become_user(id: u32) -> rustix::io::Result<()> {
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
@@ -204,17 +209,12 @@ fn become_user(uid: Option<u32>) -> rustix::io::Result<()> {
 }
 
 /// What the job names besides its work directory has to be there for the user that it is.
-fn check_reach(order: &Order, sources: &Sources, is_reached: bool) -> Result<(), Failure> {
-    let root: Vec<PathBuf> = match &order.root {
-        Root::Image(image) => image.names.iter().map(|name| sources.seen[0].join(name)).collect(),
-        Root::Toolchain(_) if is_reached => Vec::new(),
-        Root::Toolchain(_) => sources.seen.clone(),
-    };
-    let binds = order.binds.iter().map(|bind| bind.from.clone());
-    for path in root.into_iter().chain(binds) {
-        path.metadata().failing(Step::Job, &path.display().to_string())?;
-    }
-    Ok(())
+fn are_there<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    paths.into_iter().try_for_each(|path| path.metadata().map(drop).failing(Step::Job, &path.display().to_string()))
+}
+
+fn bound(order: &Order) -> impl Iterator<Item = &Path> {
+    order.binds.iter().map(|bind| bind.from.as_path())
 }
 
 fn map_to_root(uid: Uid, gid: Gid) -> io::Result<()> {

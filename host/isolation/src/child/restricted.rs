@@ -13,7 +13,7 @@ use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, Scope,
 };
-use rustix::process::{Pid, Signal, set_child_subreaper};
+use rustix::process::{Pid, Signal, Uid, set_child_subreaper};
 use rustix::thread::set_no_new_privs;
 
 use super::usage::Whose;
@@ -21,6 +21,7 @@ use super::{Control, leave_output, system, tend};
 use crate::job::{Ended, Root};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Order};
+use crate::run::JOB_ID;
 use crate::seccomp;
 
 /// With this one signals stay within a domain.
@@ -30,7 +31,7 @@ const ABI_MIN: ABI = ABI::V6;
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
-    if order.uid.is_none() {
+    if rustix::process::geteuid() != Uid::from_raw(JOB_ID) {
         // Landlock does not guard modes, owners and times: those of the host's own files would be the job's to change.
         let reason = "the host is an ordinary user, and jobs would be the same".to_owned();
         return Err(Failure { step: Step::OwnUser, reason });

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount,
 };
@@ -19,6 +19,7 @@ use rustix::thread::UnshareFlags;
 use crate::job::{LAYERS_MAX, Layers, PROXY_PORT, Root};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Order};
+use crate::mounts;
 use crate::tree::open_directory;
 
 /// Where it is made: a directory of every machine, of which no job may name a path.
@@ -27,7 +28,7 @@ pub(super) const MADE: &str = "/sys";
 /// And below it the work directory.
 pub(super) const WORK_THERE: &str = "/sys/work";
 
-/// And what the job sees of the machine or of an image: see [`seen`].
+/// And what the job sees of the machine or of an image: see [`Root::seen`].
 const SEEN_THERE: &str = "/sys/seen";
 
 /// Directories of it, with their modes.
@@ -41,65 +42,60 @@ const DIRECTORIES: [(&str, u32); 7] = [
     ("overlay", 0o755),
 ];
 
-/// What the job sees besides its work directory and what is bound: the toolchain's paths, or the folder of the image's
-/// layers.
-pub(super) fn seen(order: &Order) -> Vec<&Path> {
-    match &order.root {
-        Root::Image(image) => vec![&image.folder],
-        Root::Toolchain(toolchain) => {
-            toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| it.path.as_path()).collect()
-        }
-    }
-}
-
 /// Where the one with this number is in the job's surroundings.
 pub(super) fn seen_there(number: usize) -> String {
     format!("{SEEN_THERE}/{number}")
 }
 
-/// Where all that is to be found for the user that jobs run as.
-pub(super) struct Sources {
-    /// Of a layer that is unpacked, the folder of it and those below.
-    pub work: PathBuf,
-    pub seen: Vec<PathBuf>,
-}
-
-impl Sources {
-    /// Where it is on the machine.
-    pub(super) fn own(order: &Order) -> Self {
-        Self { work: order.work.clone(), seen: seen(order).into_iter().map(Path::to_owned).collect() }
-    }
-
-    /// In mounts that the host's user makes, because the one that jobs run as may not go through the directories above: those
-    /// of a data directory, or of a home with a toolchain. None where mounts cannot be made, or something is not there.
-    pub(super) fn reached(&self) -> Option<Self> {
-        super::system::unshare(UnshareFlags::NEWNS).ok()?;
-        private().ok()?;
-        let files = open_all(self).ok()?;
-        // It and the mounts below it are not to be seen in any case, and bubblewrap reads the list of all mounts for each of its own.
+/// Before the order is there. Bubblewrap reads the list of all mounts for each of its own; this one, and those below it, no job sees.
+/// Where the host may not, the list is longer.
+pub(super) fn shorten() {
+    if super::system::unshare(UnshareFlags::NEWNS).is_ok() && downstream().is_ok() {
         let _ = unmount(MADE, UnmountFlags::DETACH);
-        mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755").ok()?;
-        for directory in [WORK_THERE, SEEN_THERE] {
-            fs::create_dir(directory).ok()?;
-            // Whatever the host's mask of modes is.
-            fs::set_permissions(directory, Permissions::from_mode(0o755)).ok()?;
-        }
-        bind_all(&files).ok()?;
-        let seen = (0..self.seen.len()).map(|number| PathBuf::from(seen_there(number))).collect();
-        Some(Self { work: PathBuf::from(WORK_THERE), seen })
     }
 }
 
-/// The work directory first. Before the memory is put over where they may lie.
-fn open_all(sources: &Sources) -> io::Result<Vec<OwnedFd>> {
-    let work = open_directory(CWD, &sources.work)?;
-    let open = |path: &PathBuf| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let seen = sources.seen.iter().map(|path| open(path).map_err(io::Error::from));
-    std::iter::once(Ok(work)).chain(seen).collect()
+/// The same, in the warden's namespaces.
+pub(super) fn prepare() -> Result<(), Failure> {
+    downstream().failing(Step::Mounts, "mounts of its own")?;
+    let bare = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("proc", "/proc", "proc", bare, None).failing(Step::Mounts, "mounting /proc")?;
+    super::system::loopback_up().failing(Step::Other, "the loopback device")
 }
 
-fn bind_all(files: &[OwnedFd]) -> io::Result<()> {
-    mount_bind(by_file(&files[0]), WORK_THERE)?;
+/// What is mounted from now on is this namespace's own. What the host mounts and takes away meanwhile comes and goes here, too: a
+/// keeper that waits holds nothing.
+pub(super) fn downstream() -> rustix::io::Result<()> {
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+}
+
+/// Of mounts that the host has handed over, or of what this user finds by its name. The work directory is the first of either.
+pub(super) fn make(order: &Order, handed: Vec<OwnedFd>) -> Result<(), Failure> {
+    let is_handed = !handed.is_empty();
+    // Before the memory is put over where they may lie.
+    let files = if is_handed { handed } else { find(order)? };
+    scratch(order, files.len()).failing(Step::Mounts, "memory for what it writes")?;
+    let lay = if is_handed { mounts::attach } else { bind };
+    lay_all(&files, lay).failing(Step::Mounts, "the work directory, and what the job sees")?;
+    if let Root::Image(image) = &order.root {
+        let (layers, upper) = (PathBuf::from(seen_there(0)), "upperdir=/sys/upper,workdir=/sys/overlay");
+        for name in &image.names {
+            layers.join(name).metadata().failing(Step::Job, &image.folder.join(name).display().to_string())?;
+        }
+        overlay(image, &layers, upper, &made("root")).failing(Step::Overlay, "a layer over those of the image")?;
+    }
+    Ok(())
+}
+
+fn find(order: &Order) -> Result<Vec<OwnedFd>, Failure> {
+    let named = |path: &Path| path.display().to_string();
+    let work = open_directory(CWD, &order.work).failing(Step::Job, &named(&order.work));
+    let seen = order.root.seen().into_iter().map(|path| mounts::open(path).failing(Step::Job, &named(path)));
+    std::iter::once(work).chain(seen).collect()
+}
+
+fn lay_all(files: &[OwnedFd], lay: fn(&OwnedFd, &Path) -> rustix::io::Result<()>) -> io::Result<()> {
+    lay(&files[0], Path::new(WORK_THERE))?;
     for (number, file) in files[1..].iter().enumerate() {
         let there = seen_there(number);
         if FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Directory {
@@ -107,28 +103,14 @@ fn bind_all(files: &[OwnedFd]) -> io::Result<()> {
         } else {
             fs::write(&there, [])?;
         }
-        // With what is mounted below, which nobody else may uncover.
-        mount_bind_recursive(by_file(file), there)?;
+        lay(file, Path::new(&there))?;
     }
     Ok(())
 }
 
-pub(super) fn private() -> rustix::io::Result<()> {
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-}
-
-pub(super) fn make(order: &Order, sources: &Sources) -> Result<(), Failure> {
-    private().failing(Step::Mounts, "mounts of its own")?;
-    let files = open_all(sources).failing(Step::Job, "the work directory, and what the job sees")?;
-    let bare = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("proc", "/proc", "proc", bare, None).failing(Step::Mounts, "mounting /proc")?;
-    scratch(order, files.len()).failing(Step::Mounts, "memory for what it writes")?;
-    bind_all(&files).failing(Step::Mounts, "the work directory, and what the job sees")?;
-    if let Root::Image(image) = &order.root {
-        let upper = "upperdir=/sys/upper,workdir=/sys/overlay";
-        overlay(image, &files[1], upper, &made("root")).failing(Step::Overlay, "a layer over those of the image")?;
-    }
-    super::system::loopback_up().failing(Step::Other, "the loopback device")
+/// With what is mounted below, which nobody else may uncover.
+pub(super) fn bind(file: &OwnedFd, at: &Path) -> rustix::io::Result<()> {
+    mount_bind_recursive(by_file(file), at)
 }
 
 fn made(name: &str) -> PathBuf {
@@ -151,19 +133,19 @@ fn scratch(order: &Order, sources: usize) -> io::Result<()> {
 
 /// Layers of a folder below one more, whose place the options say. Each is bound to a number first: so its name, whatever it has
 /// in it, is in no options.
-pub(super) fn overlay(layers: &Layers, folder: &OwnedFd, upper: &str, at: &Path) -> io::Result<()> {
+pub(super) fn overlay(layers: &Layers, folder: &Path, upper: &str, at: &Path) -> io::Result<()> {
     let mut lower = Vec::new();
     for (number, name) in layers.names.iter().enumerate() {
         let there = made("lower").join(number.to_string());
         fs::create_dir_all(&there)?;
-        mount_bind(by_file(folder).join(name), &there)?;
+        mount_bind(folder.join(name), &there)?;
         lower.push(format!("{}", there.display()));
     }
     let options = CString::new(format!("lowerdir={},{upper},userxattr", lower.join(":")))?;
     Ok(mount("overlay", at, "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*options)?)
 }
 
-pub(super) fn by_file(directory: &OwnedFd) -> PathBuf {
+fn by_file(directory: &OwnedFd) -> PathBuf {
     Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string())
 }
 

@@ -1,0 +1,75 @@
+//! Directories and files as mounts that lie nowhere yet: whoever may go through the directories above makes them, and who may not
+//! attaches them. Jobs are another user than a host that is root, and what they see may lie in a data directory or a home.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+
+use crate::tree::open_directory;
+
+/// The kernel takes some more at once.
+const SENT_AT_ONCE_MAX: usize = 64;
+
+/// A directory or file as a place.
+pub(crate) fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Of a directory to write to, and of what is there besides with all that is mounted below, which nobody else may uncover. None where
+/// mounts cannot be made, or something is not there.
+pub(crate) fn of(work: &Path, seen: &[&Path]) -> Option<Vec<OwnedFd>> {
+    let work = detached(open_directory(CWD, work).ok()?.as_fd(), OpenTreeFlags::empty());
+    let seen = seen.iter().map(|path| detached(open(path)?.as_fd(), OpenTreeFlags::AT_RECURSIVE));
+    std::iter::once(work).chain(seen).collect::<Result<_, _>>().ok()
+}
+
+fn detached(file: BorrowedFd<'_>, flags: OpenTreeFlags) -> rustix::io::Result<OwnedFd> {
+    let own = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(file, c"", own | flags)
+}
+
+pub(crate) fn attach(mount: &OwnedFd, at: &Path) -> rustix::io::Result<()> {
+    move_mount(mount, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// One byte comes with so many of them as go at once.
+pub(crate) fn send<'a>(to: impl AsFd, mounts: &mut &'a [OwnedFd]) -> rustix::io::Result<()> {
+    let (some, rest) = mounts.split_at(mounts.len().min(SENT_AT_ONCE_MAX));
+    let files: Vec<BorrowedFd<'a>> = some.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SENT_AT_ONCE_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&files));
+    rustix::net::sendmsg(to, &[io::IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    *mounts = rest;
+    Ok(())
+}
+
+pub(crate) fn receive(from: BorrowedFd<'_>, count: usize) -> io::Result<Vec<OwnedFd>> {
+    let mut received = Vec::new();
+    while received.len() < count {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SENT_AT_ONCE_MAX))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        let bytes = rustix::io::retry_on_intr(|| {
+            let mut buffer = [io::IoSliceMut::new(&mut byte)];
+            rustix::net::recvmsg(from, &mut buffer, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        })?;
+        let before = received.len();
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                received.extend(files);
+            }
+        }
+        if bytes.bytes == 0 || received.len() == before {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(received)
+}
