@@ -9,12 +9,11 @@ mod sources;
 mod tools;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, OptionFuture};
 use pipewright_artifacts::caches::Caches;
 use pipewright_artifacts::files::{FileQuota, MadeOutput};
 use pipewright_pipeline::action_type::{ActionTypeInfo, is_of_plugins, unserved};
@@ -44,7 +43,7 @@ use crate::programs::{NotRun, Programs};
 use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
 use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
-use crate::work_folder::{WorkFolder, waited};
+use crate::work_folder::{WorkFolder, WorkFolders, waited};
 use pipewright_artifacts::{ArtifactError, Artifacts};
 use pipewright_base::fair::{Claim, Permits, Shut};
 use pipewright_engine::driver::{Actions, Granted, kept_pin, points};
@@ -72,7 +71,7 @@ pub struct SandboxActions {
     pub logs: Logs,
     pub recordings: Recordings,
     /// Where each running action has its own folder.
-    pub work: PathBuf,
+    pub(crate) work: Arc<WorkFolders>,
     /// The account of those who run the host.
     pub operator: u64,
     pub region: String,
@@ -117,7 +116,7 @@ impl Actions for Runner {
     }
 
     fn only_waited(&self, run: &RunAction) -> bool {
-        waited(&self.0.work.join(run.action_execution.to_string()))
+        waited(&self.0.work.path.join(run.action_execution.to_string()))
     }
 
     fn grants(&self, account: u64, pipeline: &str) -> BoxFuture<'static, Granted> {
@@ -261,7 +260,7 @@ impl SandboxActions {
             Ok(inputs) => inputs,
             Err(error) => return Report::failed(FailureType::SystemUnavailable, error.to_string()),
         };
-        let folder = Arc::new(WorkFolder::new(self.work.join(run.action_execution.to_string())));
+        let folder = Arc::new(self.work.folder(run.action_execution.to_string()));
         // What an interrupted attempt left behind is not this attempt's.
         if run.attempt > 1 {
             folder.empty().await;
@@ -285,6 +284,7 @@ impl SandboxActions {
         };
         let since = Claim { account: pipeline.account, since: (run.started.0, 0) };
         let work = ActionWork {
+            kept: build.as_ref().map(|build| build.kept.clone()),
             claim: build.as_ref().map_or(since, |build| build.claim),
             sink,
             limits: self.limits.clone().within_minutes(placed.declared.timeout_in_minutes()).less(&spent),
@@ -319,7 +319,7 @@ impl SandboxActions {
 
     /// The call, and after it one for each program that the call before started.
     async fn calls(&self, pipeline: Aggregate, run: &RunAction, work: ActionWork) -> Report {
-        let ActionWork { claim, mut limits, plugin, mut request, grants, inputs, folder, log, sink } = work;
+        let ActionWork { claim, kept, mut limits, plugin, mut request, grants, inputs, folder, log, sink } = work;
         let (mut keeper, mut ended) = (None, None);
         let (mut usage, mut denials, mut wants_grant, mut written) = (machine::Usage::default(), Vec::new(), false, 0);
         let outcome = loop {
@@ -366,6 +366,9 @@ impl SandboxActions {
                 }
                 break outcome;
             };
+            if let Some(Err(reason)) = OptionFuture::from(kept.clone()).await {
+                break build::not_kept(reason).outcome;
+            }
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
             let refused = started.clone();
             let (action, builds) = (run.action_execution, Arc::clone(&self.builds));
@@ -569,6 +572,8 @@ fn entry(run: &RunAction) -> Entry {
 /// With what an action is called.
 struct ActionWork {
     claim: Claim,
+    /// Of a build: no program runs before.
+    kept: Option<builds::Kept>,
     limits: CallLimits,
     plugin: Plugin,
     request: abi::Request,

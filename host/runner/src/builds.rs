@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use pipewright_base::fair::{Claim, Gate, Permit, Permits, Shut};
 use pipewright_base::{Cause, Digest, Source};
 use pipewright_engine::driver::{Driver, DriverError, WeakDriver, kept_pin, part_pin};
@@ -138,8 +140,10 @@ pub fn projects_of(declaration: &PipelineDeclaration) -> impl Iterator<Item = (P
     named.filter(|(_, name)| !name.contains("#{"))
 }
 
+/// Done when the number of a build is durable; before that nothing may follow from it that the host's end leaves.
+pub(crate) type Kept = Shared<BoxFuture<'static, Result<(), String>>>;
+
 /// What an action of CodeBuild is told by its host.
-#[derive(Default)]
 pub(crate) struct Told {
     /// The content of the file that it finds; none where the account does not have the project.
     pub project: Option<Bytes>,
@@ -147,6 +151,7 @@ pub(crate) struct Told {
     pub waits: Waits,
     /// By which builds of an account are in order.
     pub since: (u64, u64),
+    pub kept: Kept,
 }
 
 /// How long a build may wait before its first program runs, and how many of its project run at once, where that is bounded.
@@ -175,8 +180,8 @@ pub struct Builds {
     /// Accounts have projects, so that a build of one that is not there fails.
     pub(crate) has_projects: bool,
     driver: OnceLock<WeakDriver>,
-    /// Held while a build gets its number.
-    numbering: tokio::sync::Mutex<()>,
+    /// The latest number of a project, by the account and the part of it, until it is kept. Held while a build gets its number.
+    numbering: tokio::sync::Mutex<HashMap<(u64, String), (u64, Kept)>>,
     /// Of the builds that run, by their action executions.
     running: Mutex<HashMap<ActionExecutionId, Arc<Running>>>,
     /// The turns of the builds of a project, by its account and name, where it bounds how many run at once.
@@ -254,22 +259,43 @@ impl Builds {
         kept.into_iter().map(|(_, bytes)| read(&bytes)).collect()
     }
 
-    /// Numbers a build and keeps it; one that has begun before keeps its number. That of `build` does not count.
-    pub async fn begin(&self, account: u64, mut build: Build, cause: &Cause) -> Result<Build, DriverError> {
-        let _alone = self.numbering.lock().await;
+    /// Numbers a build, and begins to keep it; one that has begun before keeps its number. That of `build` does not count.
+    async fn begin(
+        self: &Arc<Self>,
+        account: u64,
+        mut build: Build,
+        cause: Cause,
+    ) -> Result<(Build, Kept), DriverError> {
+        let mut given = self.numbering.lock().await;
         let driver = self.driver()?;
         let ending = format!("/{}", uuid(&build.id));
         if let Some(begun) = driver.account_part_between(account, BUILD, &ending).await? {
-            return read(&begun);
+            return Ok((read(&begun)?, std::future::ready(Ok(())).boxed().shared()));
         }
         let counted = format!("{NUMBER}{}", key_of(&build.project));
-        let before = driver.account_part(account, &counted).await?.map(|bytes| read::<u64>(&bytes)).transpose()?;
-        build.number = before.unwrap_or_default() + 1;
+        let project = (account, counted.clone());
+        let kept = driver.account_part(account, &counted).await?.map(|bytes| read::<u64>(&bytes)).transpose()?;
+        let (latest, before) = given.get(&project).cloned().unzip();
+        build.number = kept.max(latest).unwrap_or_default() + 1;
         let forgotten = driver.account_keys_before_last(account, BUILD, BUILDS_COUNT_MAX - 1).await?;
         let mut parts: Vec<_> = forgotten.into_iter().map(|key| (key, None)).collect();
         parts.extend([(counted, Some(written(&build.number)?)), (build.key(), Some(written(&build)?))]);
-        driver.put_account_parts(account, parts, cause).await?;
-        Ok(build)
+        let (builds, number, of) = (Arc::clone(self), build.number, project.clone());
+        let keeping = tokio::spawn(async move {
+            // The number that stays is that of the latest.
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            let kept = driver.put_account_parts(account, parts, &cause).await.map_err(|error| error.to_string());
+            let mut given = builds.numbering.lock().await;
+            if given.get(&of).is_some_and(|latest| latest.0 == number) {
+                given.remove(&of);
+            }
+            kept
+        });
+        let kept = keeping.map(|kept| kept.unwrap_or_else(|error| Err(error.to_string()))).boxed().shared();
+        given.insert(project, (number, kept.clone()));
+        Ok((build, kept))
     }
 
     /// Remembers that it was stopped, and stops it where it runs in an action.
@@ -331,7 +357,7 @@ impl Builds {
 
     /// What an action of CodeBuild is told: its project as the execution pinned it, and of the build what the host knows.
     pub(crate) async fn told(
-        &self,
+        self: &Arc<Self>,
         store: &dyn Store,
         pipeline: Aggregate,
         run: &RunAction,
@@ -360,7 +386,7 @@ impl Builds {
             started: if is_own { run.start.at.0 } else { run.started.0 },
             was_stopped: false,
         };
-        let build = self.begin(pipeline.account, build, &Cause::host("builds", Source::Timer)).await?;
+        let (build, kept) = self.begin(pipeline.account, build, Cause::host("builds", Source::Timer)).await?;
         let mut variables = vec![
             ("CODEBUILD_BUILD_ID", build.id),
             ("CODEBUILD_BUILD_NUMBER", build.number.to_string()),
@@ -376,7 +402,7 @@ impl Builds {
         variables.extend(resolved.map(|resolved| ("CODEBUILD_RESOLVED_SOURCE_VERSION", resolved)));
         let (waits, since) = (project.as_ref().map(Waits::of).unwrap_or_default(), (build.started, build.number));
         let project = project.map(|project| written(&project.members)).transpose()?;
-        Ok(Told { project, variables, waits, since })
+        Ok(Told { project, variables, waits, since, kept })
     }
 }
 

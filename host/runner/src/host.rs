@@ -20,7 +20,7 @@ use crate::recording::Recordings;
 use crate::secret_keys::SecretKeys;
 use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
-use crate::work_folder;
+use crate::work_folder::{self, WorkFolders};
 use pipewright_artifacts::Artifacts;
 use pipewright_artifacts::caches::{CacheLimits, Caches};
 use pipewright_base::Scope;
@@ -177,7 +177,7 @@ impl Host {
             logs: Logs::new(data.logs()),
             recordings: Recordings::new(data.logs()),
             operator: identity.accounts.first().copied().unwrap_or(ACCOUNT),
-            work: data.work(),
+            work: WorkFolders::new(data.work()),
             region: identity.region,
             limits: identity.limits,
             work_runtime: identity.work,

@@ -1,15 +1,19 @@
 //! An action's own folder, and the one in which all of these lie.
 //!
 //! Owns what is kept of it between two calls, and that it goes. Must not know what is in it.
+//!
+//! What is to go is moved aside at once, so that its place is free, and removed while whoever left it goes on.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use std::{fs, io, thread};
 
 use pipewright_artifacts::files::{FREE_DISK_BYTES_MIN, remove_tree};
 use pipewright_sandbox::files::{OUTPUTS, SCRATCH};
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags, statvfs};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// There while all that an action does is to wait for its turn, so that the host's death then does not count against it. Neither guests
 /// nor programs see it.
@@ -22,9 +26,46 @@ pub(crate) fn waited(folder: &Path) -> bool {
     folder.join(WAITS).exists()
 }
 
+/// Folders that are removed at once. Whoever leaves one more waits for that: nobody leaves them faster than they go.
+const REMOVALS_MAX: usize = 16;
+
+/// The folder in which all of these lie.
+pub(crate) struct WorkFolders {
+    pub(crate) path: PathBuf,
+    removals: Arc<Semaphore>,
+    next: AtomicU64,
+}
+
+impl WorkFolders {
+    pub(crate) fn new(path: PathBuf) -> Arc<Self> {
+        Arc::new(Self { path, removals: Arc::new(Semaphore::new(REMOVALS_MAX)), next: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn folder(self: &Arc<Self>, name: impl AsRef<Path>) -> WorkFolder {
+        WorkFolder {
+            path: self.path.join(name),
+            all: Arc::clone(self),
+            is_removed: AtomicBool::new(false),
+            is_used: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+        }
+    }
+
+    /// Where the folder is now, which is to be removed; what cannot be moved stays where it is. None where there is none.
+    fn take(&self, folder: &Path) -> Option<PathBuf> {
+        let gone = self.path.join(format!("gone-{}", self.next.fetch_add(1, Relaxed)));
+        match fs::rename(folder, &gone) {
+            Ok(()) => Some(gone),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => Some(folder.to_owned()),
+        }
+    }
+}
+
 /// An action's own folder, gone when its calls and what they started are.
 pub(crate) struct WorkFolder {
     pub(crate) path: PathBuf,
+    all: Arc<WorkFolders>,
     is_removed: AtomicBool,
     /// Whether something may be there.
     is_used: AtomicBool,
@@ -33,15 +74,6 @@ pub(crate) struct WorkFolder {
 }
 
 impl WorkFolder {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            is_removed: AtomicBool::new(false),
-            is_used: AtomicBool::new(false),
-            waits: AtomicBool::new(false),
-        }
-    }
-
     /// From now on the action waits for its turn. What cannot be noted must not fail it.
     pub(crate) fn wait(&self) {
         if !self.waits.swap(true, Relaxed) {
@@ -79,11 +111,14 @@ impl WorkFolder {
         kept.await?
     }
 
-    /// Not on this thread: a plugin decides how long it takes.
     pub(crate) async fn empty(&self) {
-        if let Some(emptying) = self.begin_to_empty() {
+        let Some(gone) = self.all.take(&self.path) else { return };
+        let place = Arc::clone(&self.all.removals).try_acquire_owned().ok();
+        let waits = place.is_none() || gone == self.path;
+        let removing = begin_to_remove(gone, place);
+        if waits {
             // It tells what goes wrong by itself.
-            let _ = emptying.await;
+            let _ = removing.await;
         }
     }
 
@@ -94,17 +129,16 @@ impl WorkFolder {
         }
         self.is_removed.store(true, Relaxed);
     }
+}
 
-    /// None where there is nothing, as after most calls.
-    fn begin_to_empty(&self) -> Option<tokio::task::JoinHandle<()>> {
-        fs::symlink_metadata(&self.path).ok()?;
-        let folder = self.path.clone();
-        Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = remove_tree(&folder) {
-                tracing::warn!("cannot empty {}: {error}", folder.display());
-            }
-        }))
-    }
+/// Not on this thread: a plugin decides how long it takes.
+fn begin_to_remove(gone: PathBuf, place: Option<OwnedSemaphorePermit>) -> tokio::task::JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
+        let _held = place;
+        if let Err(error) = remove_tree(&gone) {
+            tracing::warn!("cannot remove {}: {error}", gone.display());
+        }
+    })
 }
 
 /// The folder in which all of these lie, while no action runs: nothing is in it then. What is over of actions is moved to `left`, and
@@ -173,8 +207,11 @@ fn move_aside(work: &Path, left: &Path) -> io::Result<()> {
 impl Drop for WorkFolder {
     /// Where the call was given up.
     fn drop(&mut self) {
-        if !self.is_removed.load(Relaxed) && tokio::runtime::Handle::try_current().is_ok() {
-            self.begin_to_empty();
+        if self.is_removed.load(Relaxed) || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        if let Some(gone) = self.all.take(&self.path) {
+            begin_to_remove(gone, None);
         }
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct ActionBuild {
     folder: WorkFolder,
     pub variables: Vec<abi::NamedValue>,
     stopping: builds::Stopping,
+    pub kept: builds::Kept,
 }
 
 fn minutes(minutes: u64) -> Duration {
@@ -43,7 +44,8 @@ impl ActionBuild {
             };
             let _turn = self.stopping.turn(self.claim, &self.project, self.waits.at_once_max, tell).await;
             folder.go_on();
-            calls.await
+            let report = calls.await;
+            self.kept.clone().await.map_or_else(not_kept, |()| report)
         };
         let report = tokio::select! {
             report = in_turn => report,
@@ -62,6 +64,14 @@ impl ActionBuild {
         self.folder.empty().await;
         report
     }
+}
+
+pub(super) fn not_kept(reason: String) -> Report {
+    tracing::error!("a build is not kept: {reason}");
+    Report::failed(
+        FailureType::SystemUnavailable,
+        "the build cannot be kept; those who run the host find the reason in its log",
+    )
 }
 
 /// An action whose program is to run.
@@ -115,7 +125,7 @@ impl SandboxActions {
             .told(&*self.store, pipeline, run, artifact_arn)
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let folder = WorkFolder::new(self.work.join("projects").join(run.action_execution.to_string()));
+        let folder = self.work.folder(format!("projects/{}", run.action_execution));
         let project = run.configuration.get("ProjectName").cloned().unwrap_or_default();
         if self.builds.has_projects {
             let granted = builds::grant(grants, &folder.path, &project, told.project.as_ref());
@@ -125,6 +135,6 @@ impl SandboxActions {
         log.begin_phases();
         let (claim, log) = (Claim { account: pipeline.account, since: told.since }, Arc::clone(log));
         let stopping = self.builds.stopping(run.action_execution, returning);
-        Ok(ActionBuild { claim, log, project, waits: told.waits, folder, variables, stopping })
+        Ok(ActionBuild { claim, log, project, waits: told.waits, folder, variables, stopping, kept: told.kept })
     }
 }

@@ -34,7 +34,7 @@ impl SandboxActions {
             return Ok(None);
         }
         let folder = format!("polls/{}", format!("{pipeline}-{}", action.name).replace('/', "-"));
-        let folder = WorkFolder::new(self.work.join(folder));
+        let folder = self.work.folder(folder);
         let (outcome, _) = self.ask(pipeline, declaration, action, Entry::SourceLatest, &folder).await?;
         folder.empty().await;
         match outcome {
@@ -56,7 +56,7 @@ impl SandboxActions {
             // The same two may be compared twice at once.
             static NEXT: AtomicU64 = AtomicU64::new(0);
             let folder = format!("comparisons/{}", NEXT.fetch_add(1, Ordering::Relaxed));
-            let folder = WorkFolder::new(self.work.join(folder));
+            let folder = self.work.folder(folder);
             let entry = Entry::of(abi::Category::Source, Some(revision.to_owned()));
             let (_, made) = self.ask(pipeline, declaration, action, entry, &folder).await?;
             let (artifacts, quota) = (Arc::clone(&self.artifacts), self.limits.files.clone());
