@@ -366,8 +366,8 @@ impl SandboxActions {
                 }
                 break outcome;
             };
-            if let Some(Err(reason)) = OptionFuture::from(kept.clone()).await {
-                break build::not_kept(reason).outcome;
+            if let Some(Err(error)) = OptionFuture::from(kept.clone()).await {
+                break build::not_kept(&error).outcome;
             }
             request.resumed = Some(abi::Resumption { continuation: wait.continuation.clone(), wake: abi::Wake::Time });
             let refused = started.clone();

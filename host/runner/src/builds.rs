@@ -141,7 +141,13 @@ pub fn projects_of(declaration: &PipelineDeclaration) -> impl Iterator<Item = (P
 }
 
 /// Done when the number of a build is durable; before that nothing may follow from it that the host's end leaves.
-pub(crate) type Kept = Shared<BoxFuture<'static, Result<(), String>>>;
+pub(crate) type Kept = Shared<BoxFuture<'static, Result<(), Arc<DriverError>>>>;
+
+struct Numbered {
+    account: u64,
+    build: Build,
+    kept: Kept,
+}
 
 /// What an action of CodeBuild is told by its host.
 pub(crate) struct Told {
@@ -180,8 +186,8 @@ pub struct Builds {
     /// Accounts have projects, so that a build of one that is not there fails.
     pub(crate) has_projects: bool,
     driver: OnceLock<WeakDriver>,
-    /// The latest number of a project, by the account and the part of it, until it is kept. Held while a build gets its number.
-    numbering: tokio::sync::Mutex<HashMap<(u64, String), (u64, Kept)>>,
+    /// Builds that have their numbers and are not kept yet, in their order. Held while a build gets its number.
+    numbered: tokio::sync::Mutex<Vec<Numbered>>,
     /// Of the builds that run, by their action executions.
     running: Mutex<HashMap<ActionExecutionId, Arc<Running>>>,
     /// The turns of the builds of a project, by its account and name, where it bounds how many run at once.
@@ -210,7 +216,7 @@ impl Builds {
         Self {
             has_projects,
             driver: OnceLock::new(),
-            numbering: tokio::sync::Mutex::default(),
+            numbered: tokio::sync::Mutex::default(),
             running: Mutex::default(),
             turns: Mutex::default(),
             gate,
@@ -259,42 +265,54 @@ impl Builds {
         kept.into_iter().map(|(_, bytes)| read(&bytes)).collect()
     }
 
-    /// Numbers a build, and begins to keep it; one that has begun before keeps its number. That of `build` does not count.
-    async fn begin(
+    /// Numbers a build and keeps it; one that has begun before keeps its number. That of `build` does not count.
+    pub async fn begin(self: &Arc<Self>, account: u64, build: Build, cause: &Cause) -> Result<Build, DriverError> {
+        let (build, kept) = self.number(account, build, cause.clone()).await?;
+        kept.await.map_err(|error| match &*error {
+            DriverError::Full(reason) => DriverError::Full(reason.clone()),
+            error => DriverError::Defect(error.to_string()),
+        })?;
+        Ok(build)
+    }
+
+    /// The same, without waiting until it is kept.
+    async fn number(
         self: &Arc<Self>,
         account: u64,
         mut build: Build,
         cause: Cause,
     ) -> Result<(Build, Kept), DriverError> {
-        let mut given = self.numbering.lock().await;
+        let mut numbered = self.numbered.lock().await;
+        let is_it = move |it: &Numbered, id: &str| it.account == account && it.build.id == id;
+        if let Some(same) = numbered.iter().find(|it| is_it(it, &build.id)) {
+            return Ok((same.build.clone(), same.kept.clone()));
+        }
         let driver = self.driver()?;
         let ending = format!("/{}", uuid(&build.id));
         if let Some(begun) = driver.account_part_between(account, BUILD, &ending).await? {
             return Ok((read(&begun)?, std::future::ready(Ok(())).boxed().shared()));
         }
         let counted = format!("{NUMBER}{}", key_of(&build.project));
-        let project = (account, counted.clone());
         let kept = driver.account_part(account, &counted).await?.map(|bytes| read::<u64>(&bytes)).transpose()?;
-        let (latest, before) = given.get(&project).cloned().unzip();
-        build.number = kept.max(latest).unwrap_or_default() + 1;
+        let before = numbered.iter().rfind(|it| it.account == account && it.build.project == build.project);
+        build.number = kept.max(before.map(|it| it.build.number)).unwrap_or_default() + 1;
+        let before = before.map(|it| it.kept.clone());
         let forgotten = driver.account_keys_before_last(account, BUILD, BUILDS_COUNT_MAX - 1).await?;
         let mut parts: Vec<_> = forgotten.into_iter().map(|key| (key, None)).collect();
         parts.extend([(counted, Some(written(&build.number)?)), (build.key(), Some(written(&build)?))]);
-        let (builds, number, of) = (Arc::clone(self), build.number, project.clone());
+        let (builds, id) = (Arc::clone(self), build.id.clone());
         let keeping = tokio::spawn(async move {
             // The number that stays is that of the latest.
             if let Some(before) = before {
                 let _ = before.await;
             }
-            let kept = driver.put_account_parts(account, parts, &cause).await.map_err(|error| error.to_string());
-            let mut given = builds.numbering.lock().await;
-            if given.get(&of).is_some_and(|latest| latest.0 == number) {
-                given.remove(&of);
-            }
+            let kept = driver.put_account_parts(account, parts, &cause).await.map_err(Arc::new);
+            builds.numbered.lock().await.retain(|it| !is_it(it, &id));
             kept
         });
-        let kept = keeping.map(|kept| kept.unwrap_or_else(|error| Err(error.to_string()))).boxed().shared();
-        given.insert(project, (number, kept.clone()));
+        let lost = |error: tokio::task::JoinError| Err(Arc::new(DriverError::Defect(error.to_string())));
+        let kept = keeping.map(move |kept| kept.unwrap_or_else(lost)).boxed().shared();
+        numbered.push(Numbered { account, build: build.clone(), kept: kept.clone() });
         Ok((build, kept))
     }
 
@@ -386,7 +404,7 @@ impl Builds {
             started: if is_own { run.start.at.0 } else { run.started.0 },
             was_stopped: false,
         };
-        let (build, kept) = self.begin(pipeline.account, build, Cause::host("builds", Source::Timer)).await?;
+        let (build, kept) = self.number(pipeline.account, build, Cause::host("builds", Source::Timer)).await?;
         let mut variables = vec![
             ("CODEBUILD_BUILD_ID", build.id),
             ("CODEBUILD_BUILD_NUMBER", build.number.to_string()),

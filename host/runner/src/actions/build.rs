@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipewright_base::fair::{Claim, Shut};
+use pipewright_engine::driver::DriverError;
 use pipewright_pipeline::machine::{ActionExecutionId, FailureType, Report, RunAction};
 use pipewright_sandbox::abi;
 use pipewright_sandbox::grants::Grants;
@@ -45,7 +46,7 @@ impl ActionBuild {
             let _turn = self.stopping.turn(self.claim, &self.project, self.waits.at_once_max, tell).await;
             folder.go_on();
             let report = calls.await;
-            self.kept.clone().await.map_or_else(not_kept, |()| report)
+            self.kept.clone().await.map_or_else(|error| not_kept(&error), |()| report)
         };
         let report = tokio::select! {
             report = in_turn => report,
@@ -66,8 +67,8 @@ impl ActionBuild {
     }
 }
 
-pub(super) fn not_kept(reason: String) -> Report {
-    tracing::error!("a build is not kept: {reason}");
+pub(super) fn not_kept(error: &DriverError) -> Report {
+    tracing::error!("a build is not kept: {error}");
     Report::failed(
         FailureType::SystemUnavailable,
         "the build cannot be kept; those who run the host find the reason in its log",
