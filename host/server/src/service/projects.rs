@@ -4,6 +4,7 @@
 //! what a build makes of one.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use pipewright_pipeline::declaration::Tag;
 use pipewright_pipeline::machine::Timestamp;
@@ -27,7 +28,7 @@ pub(super) const PER_PAGE: usize = 100;
 const PROJECT_BYTES_MAX: usize = 64 << 10;
 
 impl Service {
-    pub(super) fn builds(&self) -> &Builds {
+    pub(super) fn builds(&self) -> &Arc<Builds> {
         &self.host.actions.builds
     }
 
