@@ -26,6 +26,8 @@ pub(crate) fn waited(folder: &Path) -> bool {
     folder.join(WAITS).exists()
 }
 
+/// With what the names of folders begin that are to be removed.
+const GONE: &str = "gone-";
 /// Folders that are removed at once. Whoever leaves one more waits for that: nobody leaves them faster than they go.
 const REMOVALS_MAX: usize = 16;
 
@@ -53,7 +55,7 @@ impl WorkFolders {
 
     /// Where the folder is now, which is to be removed; what cannot be moved stays where it is. None where there is none.
     fn take(&self, folder: &Path) -> Option<PathBuf> {
-        let gone = self.path.join(format!("gone-{}", self.next.fetch_add(1, Relaxed)));
+        let gone = self.path.join(format!("{GONE}{}", self.next.fetch_add(1, Relaxed)));
         match fs::rename(folder, &gone) {
             Ok(()) => Some(gone),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -111,10 +113,11 @@ impl WorkFolder {
         kept.await?
     }
 
+    /// Its place is free then, whatever is still to be removed.
     pub(crate) async fn empty(&self) {
         let Some(gone) = self.all.take(&self.path) else { return };
         let place = Arc::clone(&self.all.removals).try_acquire_owned().ok();
-        let waits = place.is_none() || gone == self.path;
+        let waits = place.is_none() || gone == self.path || is_full(&self.all.path);
         let removing = begin_to_remove(gone, place);
         if waits {
             // It tells what goes wrong by itself.
@@ -189,7 +192,8 @@ fn move_aside(work: &Path, left: &Path) -> io::Result<()> {
     for entry in entries {
         let folder = entry?.path();
         // What only waited for its turn is known by its folder until it is called again, which empties it.
-        if waited(&folder) {
+        let is_gone = folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(GONE.as_bytes()));
+        if waited(&folder) && !is_gone {
             continue;
         }
         if aside.is_none() {
@@ -232,6 +236,34 @@ mod tests {
         assert!(!is_ext4 || flags.unwrap().contains(IFlags::TOPDIR));
     }
 
+    #[tokio::test]
+    async fn what_an_action_leaves_makes_way_at_once_and_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = WorkFolders::new(folder.path().join("work"));
+        let one = all.folder("one");
+        let leave = || {
+            fs::create_dir_all(one.path.join("deep")).unwrap();
+            fs::write(one.path.join("deep/file"), "x").unwrap();
+        };
+        one.empty().await;
+        for _ in 0..REMOVALS_MAX + 2 {
+            leave();
+            one.empty().await;
+            assert!(!one.path.exists());
+        }
+        // More than may wait, whoever waited.
+        let places = all.removals.acquire_many(REMOVALS_MAX as u32).await.unwrap();
+        leave();
+        one.empty().await;
+        assert_eq!(fs::read_dir(&all.path).unwrap().count(), 0);
+        drop(places);
+        leave();
+        drop(one);
+        while fs::read_dir(&all.path).unwrap().count() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     #[test]
     fn what_actions_left_is_moved_aside_and_a_later_start_goes_on_with_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -243,7 +275,10 @@ mod tests {
         leave("a");
         leave("b");
         leave("waiting");
-        fs::write(work.join("waiting").join(WAITS), "").unwrap();
+        leave("gone-0");
+        for waited in ["waiting", "gone-0"] {
+            fs::write(work.join(waited).join(WAITS), "").unwrap();
+        }
         // Two starts of which neither came to remove anything.
         move_aside(&work, &left).unwrap();
         leave("a");
@@ -253,7 +288,7 @@ mod tests {
         let moved = fs::read_dir(&left).unwrap().map(|start| fs::read_dir(start.unwrap().path()).unwrap().count());
         let mut moved: Vec<_> = moved.collect();
         moved.sort_unstable();
-        assert_eq!(moved, [1, 2]);
+        assert_eq!(moved, [1, 3]);
         begin(&work, &left);
         while left.exists() {
             thread::sleep(LOOK);
