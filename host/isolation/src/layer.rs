@@ -64,7 +64,9 @@ impl Isolation {
         match reported.map_err(late)? {
             Ok(Report::Unpacked(unpacked)) => unpacked.map_err(LayerError::Layer),
             Ok(Report::Failed(failure)) => Err(refusal(crate::Level::Image, failure.step, failure.reason).into()),
-            Ok(Report::Network | Report::Ended(_)) => Err(LayerError::Host("it was taken for a job".to_owned())),
+            Ok(Report::Network | Report::Ended(_) | Report::Unsaid(_)) => {
+                Err(LayerError::Host("it was taken for a job".to_owned()))
+            }
             // It met its limit on memory, as far as can be told.
             Err(RunError::Lost(reason)) => Err(LayerError::Layer(format!("a layer cannot be unpacked: {reason}"))),
             Err(error) => Err(LayerError::Host(error.to_string())),

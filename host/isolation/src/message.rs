@@ -59,6 +59,9 @@ pub(crate) enum Report {
     Network,
     Failed(Failure),
     Ended(Ended),
+    /// The same where bubblewrap has not said whether it started the program: if not, what was written begins with why. It says so to
+    /// itself by a pipe that a program which is quick can find and read.
+    Unsaid(Ended),
     /// Or what is wrong with the layer.
     Unpacked(Result<Unpacked, String>),
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -35,8 +35,10 @@ fn detached(file: BorrowedFd<'_>, flags: OpenTreeFlags) -> rustix::io::Result<Ow
     open_tree(file, c"", own | flags)
 }
 
+/// Nothing that is mounted below it is passed on to where it was made.
 pub(crate) fn attach(mount: &OwnedFd, at: &Path) -> rustix::io::Result<()> {
-    move_mount(mount, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    move_mount(mount, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    mount_change(at, MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
 }
 
 /// One byte comes with so many of them as go at once.

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::job::{Ended, Job, JobError, Layers, Limit, PROXY_PORT, Root};
 use crate::level::{Level, Offers, Refusal, Step};
 use crate::limits::Limits;
-use crate::message::{Failure, Order, REPORTS_BYTES_MAX, Report, Task};
+use crate::message::{Order, REPORTS_BYTES_MAX, Report, Task};
 use crate::mounts;
 use crate::output::{Written, pump};
 use crate::toolchain::Toolchain;
@@ -312,31 +312,31 @@ async fn send(control: &mut UnixStream, task: &Task, mut mounts: &[OwnedFd]) -> 
     let _ = control.write_all(&[&length.to_le_bytes()[..], &order].concat()).await;
     while !mounts.is_empty() {
         let sent = control.async_io(Interest::WRITABLE, || Ok(mounts::send(&*control, &mut mounts)?)).await;
-        if sent.is_err() {
-            break;
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            sent => sent?,
         }
     }
     Ok(())
 }
 
-fn ended(level: Level, report: Result<Ended, Failure>, written: &Written) -> Result<Ended, RunError> {
+fn ended(level: Level, report: Report, written: &Written) -> Result<Ended, RunError> {
+    let refused = |step, reason| Err(refusal(level, step, reason).into());
     match report {
-        Ok(ended) => Ok(ended),
-        Err(Failure { step: Step::Bubblewrap, reason }) if !written.head.is_empty() => {
-            // Bubblewrap's last word is why.
-            let said = String::from_utf8_lossy(&written.head);
-            let said = said.trim();
-            let no_program = said.contains("execvp");
-            let step = if no_program { Step::Job } else { Step::Bubblewrap };
-            Err(refusal(level, step, if no_program { said.to_owned() } else { format!("{reason}: {said}") }).into())
-        }
-        Err(failure) => Err(refusal(level, failure.step, failure.reason).into()),
+        Report::Ended(ended) => Ok(ended),
+        Report::Unsaid(ended) => match String::from_utf8_lossy(&written.head).trim() {
+            said if !said.starts_with("bwrap: ") => Ok(ended),
+            said if said.contains("execvp") => refused(Step::Job, said.to_owned()),
+            said => refused(Step::Bubblewrap, format!("bubblewrap did not get to start the program: {said}")),
+        },
+        Report::Failed(failure) => refused(failure.step, failure.reason),
+        Report::Network | Report::Unpacked(_) => Err(lost()),
     }
 }
 
 /// Reads reports until the one that says what became of the job, and serves the job's way to the network meanwhile. None where
 /// those around it ended without one.
-async fn reports(control: &UnixStream, job: &Job) -> io::Result<Option<Result<Ended, Failure>>> {
+async fn reports(control: &UnixStream, job: &Job) -> io::Result<Option<Report>> {
     let mut serving = JoinSet::new();
     let mut text = Vec::new();
     loop {
@@ -350,8 +350,7 @@ async fn reports(control: &UnixStream, job: &Job) -> io::Result<Option<Result<En
             let line: Vec<u8> = text.drain(..=end).collect();
             match serde_json::from_slice(&line)? {
                 Report::Network | Report::Unpacked(_) => {}
-                Report::Ended(ended) => return Ok(Some(Ok(ended))),
-                Report::Failed(failure) => return Ok(Some(Err(failure))),
+                last => return Ok(Some(last)),
             }
         }
         if length == 0 || text.len() > REPORTS_BYTES_MAX {
@@ -374,4 +373,40 @@ fn receive(control: &UnixStream, text: &mut Vec<u8>) -> io::Result<(usize, Vec<O
         }
     }
     Ok((received.bytes, sockets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program may take what bubblewrap says to itself: it is known by what it wrote.
+    #[test]
+    fn what_was_not_said_is_told_by_what_was_written() {
+        let check = |head: &str, expected: Result<i32, &str>| {
+            let report = Report::Unsaid(Ended {
+                level: Level::Toolchain,
+                status: 1,
+                signal: None,
+                ended_by: None,
+                cpu_micros: 0,
+                memory_bytes_max: 0,
+            });
+            let written = Written { bytes: head.len() as u64, head: head.as_bytes().to_vec() };
+            let told = ended(Level::Toolchain, report, &written);
+            let told = told.map(|ended| ended.status).map_err(|error| error.to_string());
+            match (&told, expected) {
+                (Ok(status), Ok(expected)) => assert_eq!(*status, expected, "{head}"),
+                (Err(text), Err(expected)) => assert!(text.contains(expected), "{head}: {text}"),
+                _ => panic!("{head}: {told:?}"),
+            }
+        };
+        check("", Ok(1));
+        check("failed", Ok(1));
+        check("said bwrap: no", Ok(1));
+        check("bwrap: execvp sleep: No such file or directory\n", Err("execvp sleep: No such file"));
+        check(
+            "bwrap: Can't mount proc on /newroot/proc\n",
+            Err("did not get to start the program: bwrap: Can't mount"),
+        );
+    }
 }

@@ -16,7 +16,7 @@ use super::usage::Whose;
 use super::{Control, leave_output, tend::signal_of};
 use crate::job::{Ended, FILES, Root, WORK};
 use crate::level::Step;
-use crate::message::{Failing, Failure, Order};
+use crate::message::{Failing, Failure, Order, Report};
 use crate::seccomp;
 
 /// The user and group of every job, as it sees them.
@@ -33,7 +33,7 @@ const ETC: [(&str, &str); 4] = [
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
 ];
 
-pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
+pub(super) fn run(order: &Order, control: &Control) -> Result<Report, Failure> {
     let bubblewrap = |error: io::Error| Failure {
         step: Step::Bubblewrap,
         reason: format!("bubblewrap cannot be run ({}): {error}", order.bwrap.display()),
@@ -64,15 +64,13 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let main = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
     let tended = tend::tend(order, control, main, Whose::Namespace)?;
     let code = exit_code(status).failing(Step::Other, "how it ended")?;
-    match code {
-        Some(status) => Ok(ended(order, status, &tended)),
-        // It says by itself why it could not start the program.
-        None if tended.status.is_some_and(|it| it.exited()) => {
-            Err(bubblewrap(io::Error::other("it did not get to start the program")))
-        }
+    let own = tended.status.and_then(|it| it.exit_status());
+    Ok(match (code, own) {
+        (Some(status), _) => Report::Ended(ended(order, status, &tended)),
+        (None, Some(status)) => Report::Unsaid(ended(order, status, &tended)),
         // It was killed, by the warden or as by the kernel where memory is short.
-        None => Ok(ended(order, 128 + libc::SIGKILL, &tended)),
-    }
+        (None, None) => Report::Ended(ended(order, 128 + libc::SIGKILL, &tended)),
+    })
 }
 
 fn ended(order: &Order, status: i32, tended: &Tended) -> Ended {

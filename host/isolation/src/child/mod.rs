@@ -22,7 +22,6 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use crate::job::Ended;
 use crate::level::Step;
 use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report, Task};
 use crate::run::{JOB_ID, job_user};
@@ -148,7 +147,7 @@ fn apart(control: &Control) -> Result<Report, Ending> {
     match system::fork().failing(Step::Other, "the warden")? {
         Forked::Child => {
             drop(keeper);
-            warden(control, alive).map(Report::Ended)
+            warden(control, alive)
         }
         Forked::Parent(warden) => {
             let _ = leave_output();
@@ -167,7 +166,7 @@ fn enter(more: UnshareFlags) -> Result<(), Failure> {
 }
 
 /// The first process of the pid namespace: all others end when it does. It ends with the keeper.
-fn warden(control: &Control, alive: OwnedFd) -> Result<Ended, Ending> {
+fn warden(control: &Control, alive: OwnedFd) -> Result<Report, Ending> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).failing(Step::Other, "a tie to the keeper")?;
     // The keeper may have ended before the tie was there.
     let mut hung_up = [PollFd::new(&alive, PollFlags::empty())];
