@@ -79,31 +79,34 @@ impl WorkFolder {
         kept.await?
     }
 
-    /// Not on this thread: a plugin decides how long it takes.
-    pub(crate) async fn empty(&self) {
-        if let Some(emptying) = self.begin_to_empty() {
-            // It tells what goes wrong by itself.
-            let _ = emptying.await;
+    /// Not on this thread: a plugin decides how long it takes. What is left though it should be gone is told besides: nothing may
+    /// go on in it as if it was its own.
+    pub(crate) async fn empty(&self) -> io::Result<()> {
+        match self.begin_to_empty()? {
+            Some(emptying) => emptying.await.map_err(io::Error::other)?,
+            None => Ok(()),
         }
     }
 
     /// The same at the end of the last call, and nothing where no call has left anything.
     pub(crate) async fn remove(&self) {
         if self.is_used.load(Relaxed) {
-            self.empty().await;
+            // It is told, and whoever comes next in the same folder finds it.
+            let _ = self.empty().await;
         }
         self.is_removed.store(true, Relaxed);
     }
 
     /// None where there is nothing, as after most calls.
-    fn begin_to_empty(&self) -> Option<tokio::task::JoinHandle<()>> {
-        fs::symlink_metadata(&self.path).ok()?;
+    fn begin_to_empty(&self) -> io::Result<Option<tokio::task::JoinHandle<io::Result<()>>>> {
+        match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            there => there?,
+        };
         let folder = self.path.clone();
-        Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = remove_tree(&folder) {
-                tracing::warn!("cannot empty {}: {error}", folder.display());
-            }
-        }))
+        Ok(Some(tokio::task::spawn_blocking(move || {
+            remove_tree(&folder).inspect_err(|error| tracing::warn!("cannot empty {}: {error}", folder.display()))
+        })))
     }
 }
 
@@ -111,6 +114,11 @@ impl WorkFolder {
 /// removed from there while the host goes on: at once only as far as the disk needs it, for it may be what fills it. What cannot be done
 /// is told. Blocks.
 pub(crate) fn begin(work: &Path, left: &Path) {
+    begin_on(work, left, free_bytes);
+}
+
+/// The same on a disk of which somebody says how much of it is free.
+fn begin_on(work: &Path, left: &Path, free_bytes: impl Fn(&Path) -> io::Result<u64>) {
     if let Err(error) = move_aside(work, left) {
         tracing::warn!("what actions left in {} cannot be removed: {error}", work.display());
     }
@@ -123,13 +131,14 @@ pub(crate) fn begin(work: &Path, left: &Path) {
             tracing::warn!("{} is left over, and cannot be removed: {error}", left.display());
         }
     });
-    while !removing.is_finished() && is_full(work) {
+    while !removing.is_finished() && free_bytes(work).is_ok_and(|free| free < FREE_DISK_BYTES_MIN) {
         thread::sleep(LOOK);
     }
 }
 
-fn is_full(work: &Path) -> bool {
-    statvfs(work).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_DISK_BYTES_MIN)
+fn free_bytes(work: &Path) -> io::Result<u64> {
+    let disk = statvfs(work)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Has the file system lay each folder in it apart from the others, where it can. ext4 gives the number of a removed file to no other
@@ -174,7 +183,7 @@ impl Drop for WorkFolder {
     /// Where the call was given up.
     fn drop(&mut self) {
         if !self.is_removed.load(Relaxed) && tokio::runtime::Handle::try_current().is_ok() {
-            self.begin_to_empty();
+            let _ = self.begin_to_empty();
         }
     }
 }
@@ -193,6 +202,32 @@ mod tests {
         let is_ext4 = rustix::fs::statfs(&work).unwrap().f_type == 0xef53;
         let flags = ioctl_getflags(fs::File::open(&work).unwrap());
         assert!(!is_ext4 || flags.unwrap().contains(IFlags::TOPDIR));
+    }
+
+    #[test]
+    fn a_start_on_a_full_disk_waits_for_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (work, left) = (folder.path().join("work"), folder.path().join("work-left"));
+        fs::create_dir_all(work.join("left-over")).unwrap();
+        // More than is removed before it is looked for room first.
+        (0..5_000).for_each(|number| fs::write(work.join(format!("left-over/{number}")), "").unwrap());
+        begin_on(&work, &left, |_| Ok(FREE_DISK_BYTES_MIN - u64::from(left.exists())));
+        assert!(!left.exists());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_emptied_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = async |path: &str, expected: Option<io::ErrorKind>| {
+            let emptied = WorkFolder::new(folder.path().join(path)).empty().await;
+            assert_eq!(emptied.err().map(|error| error.kind()), expected, "{path}");
+            assert!(!folder.path().join(path).exists(), "{path}");
+        };
+        fs::create_dir_all(folder.path().join("tree/deep")).unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        check("nothing", None).await;
+        check("tree", None).await;
+        check("file/below", Some(io::ErrorKind::NotADirectory)).await;
     }
 
     #[test]
