@@ -209,12 +209,14 @@ mod tests {
         Ok(Bytes::copy_from_slice(text.as_bytes()))
     }
 
+    /// Account, signature, second, what it would come to, what is told, and how often something was done by then.
+    type Row = (u64, Option<&'static str>, u64, Told, &'static str, usize);
+
     #[tokio::test]
     async fn what_is_sent_again_is_done_once_and_answered_the_same() {
         let refused = || Err(ApiError::new("ConflictException", "no"));
         let busy = || Err(ApiError::unavailable("later"));
-        // Account, signature, second, what it would come to, what is told, and how often something was done by then.
-        let rows: Vec<(u64, Option<&str>, u64, Told, &str, usize)> = vec![
+        let rows: Vec<Row> = vec![
             (1, Some("a"), 0, told("first"), "first", 1),
             (1, Some("a"), 1, told("an equal one"), "an equal one", 2),
             (1, Some("a"), 2, told("captured"), "first", 2),
