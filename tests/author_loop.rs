@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::authors::Desk;
 use crate::run::{action, pipeline};
-use crate::server::share_compiled;
+use crate::server::{Server, share_compiled};
 
 /// However slow the machine is, a build of a small plugin is over by then.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -142,6 +142,8 @@ fn an_output_that_was_not_made_fails_the_run() {
     let (none, two) = (["plugin", "run", "idle"], [&run[..], &["--output", "A", "--output", "B"]].concat());
     desk.check(2, &none, &["has 1 input artifact, and there are 0 here", "give each by --input NAME=DIR"]);
     desk.check(2, &two, &["has 0 to 1 output artifacts, and there are 2 here"]);
+    let misspelled = [&run[..], &["--set", "Mots=3"]].concat();
+    desk.check(2, &misspelled, &["--set Mots: Invoke/Custom/Idle/1 has no such setting; it has Most"]);
     desk.check(
         1,
         &[&run[..], &["--output", "Out"]].concat(),
@@ -169,6 +171,23 @@ fn a_crash_on_a_host_is_told_with_names() {
     let single = ["plugin", "run", "fall/dist/fall.wasm", "--input", "Source=docs", "--record", "r.zip"];
     desk.check(1, &single, &["stumble at "]);
     desk.check(0, &["plugin", "replay", "r.zip"], &["same (1 call replayed)"]);
+
+    // A server has them in its folder of plugins.
+    desk.write(
+        "grants.toml",
+        "[action.\"Source/Source\"]\ndirectories.docs = { path = \"docs\", access = \"read\" }\n",
+    );
+    desk.write("serve.toml", "plugins = \"fall/dist\"\n\n[grants]\ntest = \"grants.toml\"\n");
+    let served = fs::read_to_string(desk.path("pipeline.json")).expect("it was written");
+    let mut served: serde_json::Value = serde_json::from_str(&served).expect("a pipeline");
+    served["stages"][0]["actions"][0]["configuration"] = serde_json::json!({ "Directory": "docs" });
+    desk.write("served.json", &serde_json::json!({ "pipeline": served }).to_string());
+    fs::remove_dir_all(desk.path("data")).expect("of the local pipeline");
+    let _server = Server::start(&desk.path(""));
+    desk.command(0, &["create", "served.json", "--data", "data"]);
+    desk.check(0, &["logs", "test", "--follow", "--data", "data"], &["stumbled at 7"]);
+    let history = ["history", "test", "--actions", "--json", "--data", "data"];
+    desk.check(0, &history, &["stumbled at 7", "stumble at ", "src/lib.rs:"]);
 }
 
 /// What `plugin test --watch` says, line by line.

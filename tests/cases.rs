@@ -281,8 +281,14 @@ async fn bad_cases_are_told_with_their_place() {
         expected = { outcome = "succeeded" }
     "#;
     let other = "action = \"Deploy/Custom/Directory/1\"\nexpected.outcome = \"succeeded\"\n";
-    let files =
-        [("unknown/case.toml", unknown), ("contradictory/case.toml", contradictory), ("other/case.toml", other)];
+    let misspelled =
+        "action = \"Approval/AWS/Manual/1\"\nsettings = { CustomDate = \"x\" }\nexpected.outcome = \"waiting\"\n";
+    let files = [
+        ("unknown/case.toml", unknown),
+        ("contradictory/case.toml", contradictory),
+        ("misspelled/case.toml", misspelled),
+        ("other/case.toml", other),
+    ];
     check_problems(&files, expect![[r#"
         contradictory/case.toml:3: call: only a source has more than one
         contradictory/case.toml:7: then.1: a call is woken by a signal or by time, not by both
@@ -290,6 +296,7 @@ async fn bad_cases_are_told_with_their_place() {
         contradictory/case.toml:6: expected.revision: must be false, or some of { id, summary, url, created }
         contradictory/case.toml:4: inputs: there is no folder inputs/Source
         contradictory/case.toml:4: inputs: Approval/AWS/Manual/1 has no input artifact, and there is 1 here: a pipeline that declares so many is refused; `inputs` names those of the folder inputs/ that it has
+        misspelled/case.toml:2: settings.CustomDate: Approval/AWS/Manual/1 has no such setting; it has NotificationArn, ExternalEntityLink, CustomData
         other/case.toml:1: action: the plugin offers Approval/AWS/Manual/1, not Deploy/Custom/Directory/1
         unknown/case.toml: TOML parse error at line 2, column 37
           |

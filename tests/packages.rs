@@ -523,6 +523,9 @@ fn a_file_is_added_where_the_policy_says_so() {
     let Some(world) = World::new() else { return };
     let file = world.component(NAME, "1.0.0", &["clock"]);
     world.run(&["add", &file, "--yes"]).refused(2, "a file has no signature; unsigned_files in");
+    // Before anything looks at what is in it.
+    world.write("garbage.wasm", "no component");
+    world.run(&["add", "garbage.wasm", "--yes"]).refused(2, "a file has no signature; unsigned_files in");
     world.policy("unsigned_files = [\"team/*\"]\n");
     world.run(&["add", &file, "--yes"]).succeeded();
     assert!(world.run(&["verify"]).succeeded().contains("1 of 1"));

@@ -211,6 +211,44 @@ fn rules_decide_whether_a_stage_is_entered() {
         .check(2, &["beforeEntry.conditions[0].rules[0].ruleTypeId: this host has no plugin for Rule/AWS/FullMoon/1"]);
 }
 
+/// Each deployment touches only its own, so two at one time leave both releases whole, and one of them live.
+#[test]
+fn two_pipelines_publish_into_one_directory_at_once() {
+    const FILES: usize = 300;
+    let home = Home::new();
+    let grants = home.write("grants.toml", PUBLIC);
+    fs::create_dir(home.path("public")).unwrap();
+    let mut source = action("Source", "Custom", "Directory", "Source");
+    source["outputArtifacts"] = json!([{ "name": "Code" }]);
+    let names = ["one", "two"];
+    let running = names.map(|name| {
+        (0..FILES).for_each(|number| drop(home.write(&format!("{name}/{number}.txt"), name)));
+        let mut declaration: Value = serde_json::from_str(&published(&source)).unwrap();
+        declaration["name"] = json!(name);
+        let file = home.write(&format!("{name}.json"), &declaration.to_string());
+        let (file, from, data) = (file.display().to_string(), format!("Source={name}"), format!("data-{name}"));
+        share_compiled(&home.path(&data));
+        let grants = grants.to_str().unwrap();
+        let mut run = home.command(&["run", &file, "--source", &from, "--grants", grants, "--data", &data]);
+        run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    });
+    for (name, running) in names.iter().zip(running) {
+        Ended::new(running.wait_with_output().unwrap()).check(0, &[&format!("{name} succeeded")]);
+    }
+    // What a release has, which is all of one pipeline's.
+    let whole = |release: PathBuf| {
+        let files = fs::read_dir(release).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        let files: Vec<String> = files.collect();
+        assert!(files.len() == FILES && files.iter().all(|text| *text == files[0]), "{} files", files.len());
+        files[0].clone()
+    };
+    let releases = fs::read_dir(home.path("public/releases")).unwrap().map(|release| whole(release.unwrap().path()));
+    let mut releases: Vec<String> = releases.collect();
+    releases.sort();
+    assert_eq!(releases, names);
+    assert!(names.contains(&&*whole(home.path("public/current"))));
+}
+
 #[test]
 fn what_is_wrong_before_the_start_is_all_told() {
     let check = |pipeline: &str, arguments: &[&str], said: &[&str]| {

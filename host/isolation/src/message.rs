@@ -13,7 +13,7 @@ use crate::unpack::{UnpackLimits, Unpacked};
 /// Preceded by its length: 4 bytes, little-endian.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Task {
-    Job(Order),
+    Job(Box<Order>),
     Layer(LayerOrder),
 }
 

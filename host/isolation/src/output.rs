@@ -1,5 +1,6 @@
 //! What a job writes, as whole lines: standard output and error are one pipe, so that they come in the order in which they
-//! were written. Whoever takes them slowly slows the job down; nothing is kept but what is being read.
+//! were written. A carriage return ends a line too, or what a program draws over again and again would be seen at its end.
+//! Whoever takes them slowly slows the job down; nothing is kept but what is being read.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
@@ -44,7 +45,7 @@ pub(crate) async fn pump(
             }
         }
         begun.extend_from_slice(read);
-        let whole = match begun.iter().rposition(|byte| *byte == b'\n') {
+        let whole = match begun.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')) {
             Some(last) => last + 1,
             None if length == 0 || begun.len() >= LINE_BYTES_MAX => begun.len(),
             None => 0,
@@ -63,6 +64,8 @@ pub(crate) async fn pump(
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
 
     async fn lines(text: &[u8], bytes_max: u64) -> (Vec<Vec<u8>>, u64) {
@@ -75,6 +78,21 @@ mod tests {
             lines
         });
         (lines, written.unwrap().bytes)
+    }
+
+    #[tokio::test]
+    async fn what_is_drawn_over_is_seen_as_it_comes() {
+        let (mut job, from) = tokio::io::duplex(LINE_BYTES_MAX);
+        let (to, mut pieces) = mpsc::channel(1);
+        let pumped = tokio::spawn(pump(from, to, 1 << 10, || ()));
+        for piece in ["1%\r", "2%\r\n", "\r", "a\rb\n"] {
+            job.write_all(piece.as_bytes()).await.unwrap();
+            // The job writes nothing more before this one has come.
+            assert_eq!(pieces.recv().await.as_deref(), Some(piece.as_bytes()));
+        }
+        drop(job);
+        assert_eq!(pieces.recv().await, None);
+        assert_eq!(pumped.await.unwrap().unwrap().bytes, 12);
     }
 
     #[tokio::test]

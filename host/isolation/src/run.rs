@@ -167,7 +167,7 @@ impl Isolation {
         let (order, mounts) = tokio::task::spawn_blocking(|| given(order)).await.map_err(io::Error::other)?;
         let mounts = mounts
             .map_err(|error| refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display())))?;
-        let ended = keeper.end(Task::Job(order), &mounts, level, job, output, stop).await;
+        let ended = keeper.end(Task::Job(Box::new(order)), &mounts, level, job, output, stop).await;
         if job_user().is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
             let work = job.work.clone();

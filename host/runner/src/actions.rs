@@ -262,8 +262,11 @@ impl SandboxActions {
         };
         let folder = Arc::new(self.work.folder(run.action_execution.to_string()));
         // What an interrupted attempt left behind is not this attempt's.
-        if run.attempt > 1 {
-            folder.empty().await;
+        if run.attempt > 1
+            && let Err(error) = folder.empty().await
+        {
+            let message = format!("what an interrupted attempt left behind cannot be removed: {error}");
+            return Report::failed(FailureType::SystemUnavailable, message);
         }
         let (execution, id_of_run) = (run.execution.to_string(), run.action_execution.to_string());
         let log = self.logs.of(&execution, &id_of_run, &placed.stage.name, &placed.name_in_stage());

@@ -113,34 +113,36 @@ impl WorkFolder {
         kept.await?
     }
 
-    /// Its place is free then, whatever is still to be removed.
-    pub(crate) async fn empty(&self) {
-        let Some(gone) = self.all.take(&self.path) else { return };
+    /// Its place is free then, whatever is still to be removed. Where it is not, that is told besides: nothing may go on in it as if
+    /// it was its own.
+    pub(crate) async fn empty(&self) -> io::Result<()> {
+        let Some(gone) = self.all.take(&self.path) else { return Ok(()) };
         let place = Arc::clone(&self.all.removals).try_acquire_owned().ok();
-        let waits = place.is_none() || gone == self.path || is_full(&self.all.path);
+        let stays = gone == self.path;
+        let waits = stays || place.is_none() || is_full(free_bytes(&self.all.path));
         let removing = begin_to_remove(gone, place);
         if waits {
-            // It tells what goes wrong by itself.
-            let _ = removing.await;
+            let removed = removing.await.map_err(io::Error::other)?;
+            return if stays { removed } else { Ok(()) };
         }
+        Ok(())
     }
 
     /// The same at the end of the last call, and nothing where no call has left anything.
     pub(crate) async fn remove(&self) {
         if self.is_used.load(Relaxed) {
-            self.empty().await;
+            // It is told, and whoever comes next in the same folder finds it.
+            let _ = self.empty().await;
         }
         self.is_removed.store(true, Relaxed);
     }
 }
 
-/// Not on this thread: a plugin decides how long it takes.
-fn begin_to_remove(gone: PathBuf, place: Option<OwnedSemaphorePermit>) -> tokio::task::JoinHandle<()> {
+/// Not on this thread: a plugin decides how long it takes. What goes wrong is told.
+fn begin_to_remove(gone: PathBuf, place: Option<OwnedSemaphorePermit>) -> tokio::task::JoinHandle<io::Result<()>> {
     tokio::task::spawn_blocking(move || {
         let _held = place;
-        if let Err(error) = remove_tree(&gone) {
-            tracing::warn!("cannot remove {}: {error}", gone.display());
-        }
+        remove_tree(&gone).inspect_err(|error| tracing::warn!("cannot remove {}: {error}", gone.display()))
     })
 }
 
@@ -148,6 +150,11 @@ fn begin_to_remove(gone: PathBuf, place: Option<OwnedSemaphorePermit>) -> tokio:
 /// removed from there while the host goes on: at once only as far as the disk needs it, for it may be what fills it. What cannot be done
 /// is told. Blocks.
 pub(crate) fn begin(work: &Path, left: &Path) {
+    begin_on(work, left, free_bytes);
+}
+
+/// The same on a disk of which somebody says how much of it is free.
+fn begin_on(work: &Path, left: &Path, free_bytes: impl Fn(&Path) -> io::Result<u64>) {
     if let Err(error) = move_aside(work, left) {
         tracing::warn!("what actions left in {} cannot be removed: {error}", work.display());
     }
@@ -160,13 +167,18 @@ pub(crate) fn begin(work: &Path, left: &Path) {
             tracing::warn!("{} is left over, and cannot be removed: {error}", left.display());
         }
     });
-    while !removing.is_finished() && is_full(work) {
+    while !removing.is_finished() && is_full(free_bytes(work)) {
         thread::sleep(LOOK);
     }
 }
 
-fn is_full(work: &Path) -> bool {
-    statvfs(work).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_DISK_BYTES_MIN)
+fn is_full(free_bytes: io::Result<u64>) -> bool {
+    free_bytes.is_ok_and(|free| free < FREE_DISK_BYTES_MIN)
+}
+
+fn free_bytes(work: &Path) -> io::Result<u64> {
+    let disk = statvfs(work)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Has the file system lay each folder in it apart from the others, where it can. ext4 gives the number of a removed file to no other
@@ -245,16 +257,16 @@ mod tests {
             fs::create_dir_all(one.path.join("deep")).unwrap();
             fs::write(one.path.join("deep/file"), "x").unwrap();
         };
-        one.empty().await;
+        one.empty().await.unwrap();
         for _ in 0..REMOVALS_MAX + 2 {
             leave();
-            one.empty().await;
+            one.empty().await.unwrap();
             assert!(!one.path.exists());
         }
         // More than may wait, whoever waited.
         let places = all.removals.acquire_many(REMOVALS_MAX as u32).await.unwrap();
         leave();
-        one.empty().await;
+        one.empty().await.unwrap();
         assert_eq!(fs::read_dir(&all.path).unwrap().count(), 0);
         drop(places);
         leave();
@@ -262,6 +274,32 @@ mod tests {
         while fs::read_dir(&all.path).unwrap().count() > 0 {
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    #[test]
+    fn a_start_on_a_full_disk_waits_for_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (work, left) = (folder.path().join("work"), folder.path().join("work-left"));
+        fs::create_dir_all(work.join("left-over")).unwrap();
+        // More than is removed before it is looked for room first.
+        (0..5_000).for_each(|number| fs::write(work.join(format!("left-over/{number}")), "").unwrap());
+        begin_on(&work, &left, |_| Ok(FREE_DISK_BYTES_MIN - u64::from(left.exists())));
+        assert!(!left.exists());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_emptied_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = async |path: &str, expected: Option<io::ErrorKind>| {
+            let emptied = WorkFolders::new(folder.path().to_owned()).folder(path).empty().await;
+            assert_eq!(emptied.err().map(|error| error.kind()), expected, "{path}");
+            assert!(!folder.path().join(path).exists(), "{path}");
+        };
+        fs::create_dir_all(folder.path().join("tree/deep")).unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        check("nothing", None).await;
+        check("tree", None).await;
+        check("file/below", Some(io::ErrorKind::NotADirectory)).await;
     }
 
     #[test]

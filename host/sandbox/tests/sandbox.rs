@@ -278,7 +278,12 @@ async fn without_grants_time_stands_still_and_nothing_is_random() {
     assert_eq!(found(run(&sandbox, guess("one", false)).await), first);
     assert_ne!(found(run(&sandbox, guess("two", false)).await), first);
     assert_eq!(found(run(&sandbox, Deed::new("look around")).await), "0 0");
-    assert_eq!(found(run(&sandbox, Deed::new("connect")).await), "permission denied");
+    for (deed, what) in [("connect", "tcp IPv4"), ("bind", "udp IPv4"), ("look up", "lookup localhost")] {
+        let end = run(&sandbox, Deed::new(deed)).await;
+        let denial = format!("tried to use a socket of its own ({what}), which no grant allows");
+        assert!(end.denials.iter().any(|told| told.contains(&denial)), "{deed}: {:?}", end.denials);
+        assert_eq!(found(end), "refused", "{deed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,7 @@ use pipewright_artifacts::files::{BlobDir, Blobs};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::account_plugins::AccountPlugins;
-use crate::api::{Api, Metrics, Shares};
+use crate::api::{Api, Metrics, Shares, TakenOnce};
 use crate::config::Config;
 use crate::connections::{self, Bounds, Tls};
 use crate::functions;
@@ -125,7 +125,8 @@ impl Server {
         });
         service::connections::configure(&service, connections).await.map_err(|error| anyhow::anyhow!(error))?;
         let (shares, metrics) = (Shares::new(service.host.accounts(), &bounds), Arc::<Metrics>::default());
-        let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, metrics, doors: Arc::default() });
+        let (doors, once) = (Arc::default(), TakenOnce::default());
+        let api = Arc::new(Api { service: Arc::clone(&service), keys, shares, once, metrics, doors });
         let endpoint_file = tell_endpoint(&data, &endpoint)?;
         let (credentials, region, router) = (data.credentials(), config.region, api.router());
         Ok(Self {

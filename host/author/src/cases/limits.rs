@@ -48,3 +48,20 @@ pub(super) fn key_of(failure: &CallFailure) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_that_says_nothing_ends_while_a_person_waits() {
+        let check = |text: &str, expected: [u64; 3], wrong: usize| {
+            let limits: CaseLimits = toml::from_str(text).unwrap();
+            assert_eq!([limits.cpu_seconds, limits.wall_seconds, limits.memory_mib as u64], expected, "{text}");
+            assert_eq!(limits.problems().len(), wrong, "{text}");
+        };
+        check("", [10, 30, 1024], 0);
+        check("cpu-seconds = 600", [600, 30, 1024], 0);
+        check("cpu-seconds = 601\nwall-seconds = 0", [601, 0, 1024], 2);
+    }
+}

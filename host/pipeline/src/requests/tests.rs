@@ -316,6 +316,39 @@ fn every_broken_constraint_is_told_at_its_place() {
     assert!(told > 200, "only {told} breakages were made");
 }
 
+/// The longest that each text of a value may be, as far as no pattern says of what it is made: of characters of two bytes.
+fn longest(shape: &'static Shape, value: &Value) -> Vec<Value> {
+    match shape {
+        Shape::Text { chars_max, pattern: None, .. } if *chars_max != ANY => vec!["é".repeat(*chars_max).into()],
+        Shape::List { of, .. } => longest(of, &value[0]).into_iter().map(|item| json!([item])).collect(),
+        Structure(members) => {
+            let longest = |member: &crate::validate::shape::Member| {
+                let with = |text| {
+                    let mut value = value.clone();
+                    value[member.name] = text;
+                    value
+                };
+                longest(member.shape, &value[member.name]).into_iter().map(with).collect::<Vec<_>>()
+            };
+            members.iter().flat_map(longest).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn characters_are_counted_and_not_bytes() {
+    let mut taken = 0;
+    for Example { row, full, read_back } in all_examples() {
+        for input in longest(row.shape, &full) {
+            let read = read_back(&input).map_err(|problems| problems.error());
+            assert_eq!(read.as_ref(), Ok(&input), "{}", row.operation);
+            taken += 1;
+        }
+    }
+    assert!(taken > 20, "only {taken} texts were given");
+}
+
 fn check<T: Request + std::fmt::Debug>(document: Value, expected: Expect) {
     let (class, message) = read::<T>(&document).unwrap_err().error();
     expected.assert_eq(&format!("{class}: {message}"));

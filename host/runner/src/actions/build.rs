@@ -62,7 +62,8 @@ impl ActionBuild {
                 Report::failed(FailureType::JobFailed, "Build terminated with state: STOPPED.")
             }
         };
-        self.folder.empty().await;
+        // It is told, and of no other action.
+        let _ = self.folder.empty().await;
         report
     }
 }

@@ -36,7 +36,8 @@ impl SandboxActions {
         let folder = format!("polls/{}", format!("{pipeline}-{}", action.name).replace('/', "-"));
         let folder = self.work.folder(folder);
         let (outcome, _) = self.ask(pipeline, declaration, action, Entry::SourceLatest, &folder).await?;
-        folder.empty().await;
+        // What is left is told, and keeps the next look from beginning in it.
+        let _ = folder.empty().await;
         match outcome {
             Outcome::Latest(revision) => Ok(revision.map(outcome::revision)),
             _ => Err("the plugin does not say what is the latest revision".to_owned()),
@@ -66,7 +67,7 @@ impl SandboxActions {
                 digests.iter().map(tree).collect::<Result<Vec<_>, _>>()
             });
             trees.push(taken.await?);
-            folder.empty().await;
+            let _ = folder.empty().await;
         }
         Ok(differing(&trees[0], &trees[1]))
     }
@@ -86,7 +87,8 @@ impl SandboxActions {
         let description = plugin.description();
         let grants = self.current_grants(pipeline.account, declaration.name.clone()).await?;
         let mut grants = self.resolved(pipeline.account, &grants, &format!("{stage}/{name}"), description).await?;
-        folder.empty().await;
+        let emptied = folder.empty().await;
+        emptied.map_err(|error| format!("what an earlier look left behind cannot be removed: {error}"))?;
         let empty = Default::default();
         let settings = action.configuration.as_ref().unwrap_or(&empty);
         let mut request = self.bare_request(pipeline, declaration, stage, Declared::Action(action), settings);
@@ -113,7 +115,7 @@ impl SandboxActions {
         match end.result {
             Ok(outcome) => Ok((outcome, end.outputs)),
             Err(failure) => {
-                folder.empty().await;
+                let _ = folder.empty().await;
                 Err(outcome::failed_call(&failure, &end.denials, end.wants_grant, None).message)
             }
         }

@@ -46,6 +46,11 @@ impl ApiError {
         Self::new("UnknownOperationException", format!("This host does not offer the operation {name:?}"))
     }
 
+    /// It would be the same if it was asked again at once.
+    pub fn is_final(&self) -> bool {
+        super::once::is_final(self.status)
+    }
+
     /// Something that plain HTTP asked for is not there.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self { status: StatusCode::NOT_FOUND, ..Self::new("ResourceNotFoundException", message.into()) }

@@ -7,6 +7,7 @@ mod doors;
 mod entrance;
 mod error;
 mod metrics;
+mod once;
 mod operations;
 mod paced;
 mod permission;
@@ -20,7 +21,7 @@ mod xml;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::Response;
 use axum::middleware::from_fn_with_state;
@@ -33,6 +34,7 @@ pub use doors::Doors;
 pub use entrance::Call;
 pub use error::ApiError;
 pub use metrics::Metrics;
+use once::{Once, Whole};
 pub use operations::{CODEPIPELINE, DIALECTS, Dialect, OPERATIONS};
 pub use permission::{Permission, Resource};
 use pipewright_aws::auth::AccessKey;
@@ -49,9 +51,17 @@ pub struct Api {
     /// Each with the account whose it is.
     pub keys: Vec<(u64, AccessKey)>,
     pub shares: Shares,
+    pub once: TakenOnce,
     /// Of those who need no key.
     pub doors: Arc<Doors>,
     pub metrics: Arc<Metrics>,
+}
+
+/// Of what changes something: an operation, or a method of plain HTTP.
+#[derive(Default)]
+pub struct TakenOnce {
+    operations: Once<Result<Bytes, ApiError>>,
+    plain: Once<Whole>,
 }
 
 impl Api {
@@ -92,7 +102,9 @@ async fn operation(State(api): State<Arc<Api>>, request: Request) -> Response<Bo
         let asked = (row.of, request_id.clone(), Source::Api);
         let (call, taken) = api.enter(&parts, &body, &row.permission, asked, Answer::Document)?;
         held = Some(taken);
-        (row.run)(call, protocol.read(&body)?, protocol).await
+        let context = call.context().clone();
+        let answer = (row.run)(call, protocol.read(&body)?, protocol);
+        if row.only_reads() { answer.await } else { api.once.operations.answer(&context, answer).await }
     }
     .instrument(span)
     .await;

@@ -75,6 +75,16 @@ pub struct Operation {
     pub(super) run: fn(Call, Value, Protocol) -> BoxFuture<'static, Result<Bytes, ApiError>>,
 }
 
+/// How the names of those begin that change nothing. Polls offer a job to whoever asks, and one that is taken is not offered.
+const READS: &[&str] = &["Get", "List", "BatchGet", "Describe", "PollFor"];
+
+impl Operation {
+    /// Whether it may be done again as often as anybody likes.
+    pub fn only_reads(&self) -> bool {
+        READS.iter().any(|begin| self.name.starts_with(begin))
+    }
+}
+
 macro_rules! operations {
     ($($of:ident $prefix:literal { $($name:ident on $resource:ident => $function:path,)* })*) => {
         pub const OPERATIONS: &[Operation] = &[$($(Operation {
@@ -202,6 +212,17 @@ mod tests {
             assert_eq!(rows.count(), 1, "{}", row.name);
             assert_eq!(row.permission.action, format!("{}:{}", row.of.name, row.name));
             assert!(DIALECTS.iter().any(|of| of.name == row.of.name));
+        }
+        let is_read = |name: &str| OPERATIONS.iter().any(|row| row.name == name && row.only_reads());
+        for (name, expected) in [
+            ("GetPipelineState", true),
+            ("BatchGetBuilds", true),
+            ("PollForJobs", true),
+            ("EnableStageTransition", false),
+            ("AcknowledgeJob", false),
+            ("RegisterWebhookWithThirdParty", false),
+        ] {
+            assert_eq!(is_read(name), expected, "{name}");
         }
         let requests = [
             (&CODEPIPELINE, requests::REQUESTS),

@@ -222,6 +222,10 @@ mod tests {
             let looks = world.looks(2);
             let waits: Vec<_> = looks.windows(2).map(|pair| (pair[1] - pair[0]) / 60).collect();
             assert_eq!(waits[..expected.len()], *expected);
+            // Each is told by the host's numbers.
+            let count = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed) as usize;
+            let counts = &world.schedule.counts;
+            assert_eq!((count(&counts.failures), count(&counts.polls)), (looks.len(), looks.len()));
         };
         check(INTERVAL, &[2, 4, 8, 10, 10]).await;
         check(20 * INTERVAL, &[20, 20, 20]).await;

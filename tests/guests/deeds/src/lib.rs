@@ -110,10 +110,9 @@ fn deed(_: &Action, asked: Asked) -> Result<Step<Report<Told>>> {
         }
         "guess" => RandomState::new().hash_one(0).to_string(),
         "look around" => format!("{} {}", std::env::args().count(), std::env::vars().count()),
-        "connect" => match std::net::TcpStream::connect("127.0.0.1:80") {
-            Ok(_) => "connected".to_owned(),
-            Err(error) => error.kind().to_string(),
-        },
+        "connect" => refused(std::net::TcpStream::connect("127.0.0.1:80")),
+        "bind" => refused(std::net::UdpSocket::bind("0.0.0.0:0")),
+        "look up" => refused(std::net::ToSocketAddrs::to_socket_addrs("localhost:80")),
         "make a large variable" => "x".repeat(amount),
         // Until a limit ends it.
         "compute and wait" => {
@@ -125,6 +124,10 @@ fn deed(_: &Action, asked: Asked) -> Result<Step<Report<Told>>> {
         other => return Err(Failure::configuration(format!("no deed {other:?}"))),
     };
     Ok(Step::Done(Report::new("done").variables(Told { found })))
+}
+
+fn refused<T>(tried: std::io::Result<T>) -> String {
+    if tried.is_ok() { "it works".to_owned() } else { "refused".to_owned() }
 }
 
 /// Makes the host hold something of so many bytes, until something stops it.

@@ -171,6 +171,14 @@ mod tests {
         assert_eq!(written.finish(), "first\n\x1b[1msecond ****\nthird");
         assert_eq!(*journal.lines.lock().unwrap(), ["first", "\x1b[1msecond ****", "third"]);
 
+        // What is drawn over is a line each time, and a line feed right after it is none, in whatever pieces they come.
+        let mut drawn = output();
+        for piece in ["1%\r2%\r\n", "3%\r", "\nhunter2-", "hunter2\r\n\n"] {
+            drawn.write(piece.as_bytes());
+        }
+        assert_eq!(drawn.finish(), "1%\n2%\n3%\n****\n");
+        assert_eq!(journal.lines.lock().unwrap()[3..], ["1%", "2%", "3%", "****", ""]);
+
         let mut long = output();
         let lines = (0..10_000).map(|number| format!("line {number}")).collect::<Vec<_>>().join("\n");
         long.write(lines.as_bytes());

@@ -35,6 +35,7 @@ use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
 use super::error::ApiError;
+use super::once::Whole;
 use super::operations::CODEPIPELINE;
 use super::permission::{Permission, Resource};
 use super::shares::Answer;
@@ -148,8 +149,16 @@ async fn enter(
         let asked = (&CODEPIPELINE, request_id(), Source::Http);
         let (call, taken) = api.enter(&parts, &body, permission, asked, row.answer)?;
         check_query(row, &parts.uri)?;
+        let context = call.context().clone();
         parts.extensions.insert(call);
-        let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+        let request = Request::from_parts(parts, Body::from(body));
+        let response = match row.method {
+            "GET" => next.run(request).await,
+            _ => {
+                let whole = async { Whole::read(next.run(request).await).await };
+                api.once.plain.answer(&context, whole).await.response()
+            }
+        };
         Ok(response.map(|body| held(body, taken)))
     }
     .instrument(span)

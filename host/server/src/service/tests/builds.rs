@@ -227,6 +227,17 @@ fn a_build_that_fails_says_in_which_phase() {
 }
 
 #[test]
+fn a_build_is_started_once_for_each_signature() {
+    let world = World::new();
+    world.ok(A, projects::create, project("site"));
+    let start =
+        |signature: &str| world.signed(signature, builds::start, json!({ "projectName": "site" }))["build"].take();
+    let [first, again, another] = ["aa", "aa", "bb"].map(start);
+    assert_eq!((&again["id"], &again["buildNumber"]), (&first["id"], &json!(1)));
+    assert_eq!(another["buildNumber"], 2);
+}
+
+#[test]
 fn a_build_is_stopped_at_once() {
     let world = World::new();
     world.ok(A, projects::create, project("site"));

@@ -4,8 +4,8 @@
 use pipewright_pipeline::machine::Success;
 use serde_json::{Value, json};
 
-use super::world::{A, B, Deed, Given, World, context, gated, pipeline, revision, text, told, words};
-use crate::service::{Context, actions, executions, pipelines};
+use super::world::{A, B, Deed, World, gated, pipeline, revision, text, told};
+use crate::service::{actions, executions, pipelines};
 
 const NOBODY: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -97,7 +97,6 @@ fn the_same_request_token_starts_one_execution() {
     assert_ne!(start(B, "token-1"), first);
 }
 
-/// A request that somebody captured and sends again has the signature that it had.
 #[test]
 fn a_start_that_is_sent_again_starts_nothing() {
     let world = World::new();
@@ -107,9 +106,7 @@ fn a_start_that_is_sent_again_starts_nothing() {
         if let Some(token) = token {
             document["clientRequestToken"] = json!(token);
         }
-        let context = Context { signature: Some(signature.to_owned()), ..context(A) };
-        let started = world.run(executions::start(&world.service, &context, Given::given(document)));
-        let execution = started.unwrap_or_else(|error| panic!("{}", words(&error))).pipeline_execution_id;
+        let execution = text(&world.signed(signature, executions::start, document)["pipelineExecutionId"]);
         world.ended(A, "site", &execution);
         execution
     };
@@ -117,6 +114,41 @@ fn a_start_that_is_sent_again_starts_nothing() {
     assert_eq!(start("aa", None), first);
     assert_ne!(start("bb", None), first);
     assert_eq!(start("cc", Some("token")), start("dd", Some("token")));
+}
+
+#[test]
+fn what_goes_back_runs_again_or_ends_does_so_once_for_each_signature() {
+    let world = World::new();
+    let first = world.create(A, "site");
+    world.whole(A, "site");
+    let goes_back = |signature: &str| {
+        let rollback = world.signed(signature, executions::rollback_stage, back("Build", &first));
+        world.ended(A, "site", &text(&rollback["pipelineExecutionId"]));
+        rollback
+    };
+    let rollback = goes_back("aa");
+    assert_eq!(goes_back("aa"), rollback);
+    assert_ne!(goes_back("bb"), rollback);
+
+    world.script.does("Make", Deed::Fail("no"));
+    let failed = world.whole(A, "site");
+    let before = world.script.calls().len();
+    let input = json!({ "pipelineName": "site", "stageName": "Build", "pipelineExecutionId": failed, "retryMode": "FAILED_ACTIONS" });
+    for (signature, calls) in [("cc", 1), ("cc", 1), ("dd", 2)] {
+        let retried = world.signed(signature, executions::retry_stage, input.clone());
+        assert_eq!(retried, json!({ "pipelineExecutionId": failed }), "{signature}");
+        world.ended(A, "site", &failed);
+        assert_eq!(world.script.calls().len(), before + calls, "{signature}");
+    }
+
+    world.script.does("Make", Deed::Hang);
+    world.signed("ee", executions::retry_stage, input);
+    let input = json!({ "pipelineName": "site", "pipelineExecutionId": failed });
+    for _ in 0..2 {
+        let stopped = world.signed("ff", executions::stop, input.clone());
+        assert_eq!(stopped, json!({ "pipelineExecutionId": failed }));
+    }
+    assert_eq!(world.status(A, "site", &failed), "Stopping");
 }
 
 #[test]

@@ -370,3 +370,46 @@ fn an_update_ends_what_runs_and_keeps_what_waits_for_nobody() {
     assert_eq!(text(&listed["pipelines"][0]["name"]), "site");
     assert_eq!(listed["pipelines"][0]["version"], 2);
 }
+
+#[test]
+fn what_an_update_moves_keeps_its_state_and_what_it_renames_has_none() {
+    let world = World::new();
+    let mut declared = pipeline("site");
+    let mut second = declared["stages"][1]["actions"][0].clone();
+    (second["name"], second["outputArtifacts"]) = (json!("Second"), json!([{ "name": "Other" }]));
+    declared["stages"][1]["actions"].as_array_mut().unwrap().push(second);
+    world.ok(A, pipelines::create, json!({ "pipeline": declared }));
+    let execution = world.newest(A, "site");
+    world.ended(A, "site", &execution);
+    let ran_of = |name: &str| {
+        let actions = world.actions(A, "site");
+        text(&actions.iter().find(|action| action["actionName"] == name).unwrap()["actionExecutionId"])
+    };
+    let (make, second) = (ran_of("Make"), ran_of("Second"));
+    // The actions of the stage after an update, each with the execution that is its latest.
+    let check = |change: &dyn Fn(&mut Vec<Value>), expected: &[(&str, Option<&str>)]| {
+        let mut declared = declared.clone();
+        change(declared["stages"][1]["actions"].as_array_mut().unwrap());
+        // What is before the stage moves it, too.
+        let gate = gated("site")["stages"][2].clone();
+        declared["stages"].as_array_mut().unwrap().insert(1, gate);
+        world.ok(A, pipelines::update, json!({ "pipeline": declared }));
+        let stage = world.state(A, "site")["stageStates"][2].clone();
+        let actions = stage["actionStates"].as_array().unwrap().iter();
+        let ran = actions.map(|it| (text(&it["actionName"]), it["latestExecution"]["actionExecutionId"].as_str()));
+        let expected: Vec<_> = expected.iter().map(|(name, ran)| ((*name).to_owned(), *ran)).collect();
+        assert_eq!(ran.collect::<Vec<_>>(), expected);
+        assert_eq!(stage["latestExecution"]["pipelineExecutionId"], *execution);
+    };
+    let (make, second) = (Some(&*make), Some(&*second));
+    check(&|actions| actions.reverse(), &[("Second", second), ("Make", make)]);
+    check(&|actions| drop(actions.remove(0)), &[("Second", second)]);
+    let renamed = |actions: &mut Vec<Value>| actions[0]["name"] = json!("Third");
+    check(&renamed, &[("Third", None), ("Second", second)]);
+    // Of another type it is another action.
+    let retyped = |actions: &mut Vec<Value>| {
+        actions[1] = gated("site")["stages"][2]["actions"][0].clone();
+        actions[1]["name"] = json!("Second");
+    };
+    check(&retyped, &[("Make", make), ("Second", None)]);
+}

@@ -176,6 +176,12 @@ fn what_was_yanked_is_seen_and_cannot_be_used() {
     say(NoticeKind::Deprecated);
     let described = world.ok(B, action_types::get, id.clone())["actionType"]["description"].clone();
     assert_eq!(described, "Deprecated: it deletes too much\n\nShip does it.");
+    // What the log of each action says that it serves: no other version's.
+    let catalogue = world.service.host.actions.plugins.catalogue(B);
+    let (ship, binding) = catalogue.bindings().iter().find(|(id, _)| id.provider == "Ship").unwrap();
+    let warned = catalogue.deprecated(ship, &binding.served.digest);
+    assert_eq!(warned.as_deref(), Some("team/ship 1.2.3 is deprecated: it deletes too much"));
+    assert_eq!(catalogue.deprecated(ship, "another"), None);
     say(NoticeKind::Yanked);
     let why = "team/ship 1.2.3 was yanked: it deletes too much";
     let missing =

@@ -101,6 +101,24 @@ fn a_revision_is_one_of_a_source_action() {
 }
 
 #[test]
+fn a_revision_that_is_told_again_with_its_signature_starts_nothing() {
+    let world = World::new();
+    world.create(A, "site");
+    let tell = |signature: &str, id: &str| {
+        world.pushed(id);
+        let told = world.signed(signature, executions::put_action_revision, revised("Source", "Source", id));
+        let execution = text(&told["pipelineExecutionId"]);
+        world.ended(A, "site", &execution);
+        execution
+    };
+    let captured = tell("aa", "r2");
+    assert_ne!(tell("bb", "r3"), captured);
+    // It is news again by now, but not by the request that told of it before.
+    assert_eq!(tell("aa", "r2"), captured);
+    assert_ne!(tell("cc", "r2"), captured);
+}
+
+#[test]
 fn a_new_revision_starts_one_execution() {
     let world = World::new();
     world.create(A, "site");

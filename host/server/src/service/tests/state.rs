@@ -93,6 +93,20 @@ fn of_those_that_wait_the_first_are_shown() {
     let shown = stage["inboundExecutions"].as_array().unwrap().iter().map(|it| text(&it["pipelineExecutionId"]));
     assert_eq!(shown.collect::<Vec<_>>(), started[..20]);
     assert_eq!(stage["inboundExecution"]["pipelineExecutionId"], *started[0]);
+
+    // One that is stopped waits no more; the history has it, with the reason.
+    let stop = json!({ "pipelineName": "site", "pipelineExecutionId": started[0], "reason": "not this one" });
+    world.ok(A, executions::stop, stop);
+    let stage = world.state(A, "site")["stageStates"][1].clone();
+    let shown = stage["inboundExecutions"].as_array().unwrap().iter().map(|it| text(&it["pipelineExecutionId"]));
+    assert_eq!(shown.collect::<Vec<_>>(), started[1..21]);
+    let listed = world.ok(A, executions::list, json!({ "pipelineName": "site" }));
+    let listed = listed["pipelineExecutionSummaries"].as_array().unwrap().iter();
+    let stopped = listed.clone().find(|it| it["pipelineExecutionId"] == *started[0]).unwrap();
+    assert_eq!(
+        (&stopped["status"], &stopped["stopTrigger"]),
+        (&json!("Stopped"), &json!({ "reason": "not this one" }))
+    );
 }
 
 #[test]

@@ -313,6 +313,19 @@ impl World {
         self.ask(account, call, input).unwrap_or_else(|error| panic!("{}", words(&error)))
     }
 
+    /// By a request of account A with this signature: one that somebody captured and sends again has the one that it had.
+    #[track_caller]
+    pub fn signed<I: Given, O: Serialize>(
+        &self,
+        signature: &str,
+        call: impl AsyncFnOnce(&Service, &Context, I) -> Result<O, ServiceError>,
+        input: Value,
+    ) -> Value {
+        let context = Context { signature: Some(signature.to_owned()), ..context(A) };
+        let output = self.run(call(&self.service, &context, I::given(input)));
+        serde_json::to_value(output.unwrap_or_else(|error| panic!("{}", words(&error)))).unwrap()
+    }
+
     #[track_caller]
     pub fn refused<I: Given, O: Serialize + Debug>(
         &self,
