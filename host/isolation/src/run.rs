@@ -140,7 +140,8 @@ impl Isolation {
             files: Vec::new(),
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             network: None,
-            limits: Limits { wall_seconds_max: 10, ..Limits::default() },
+            // Long enough for a machine that is busy with a start.
+            limits: Limits { wall_seconds_max: 60, ..Limits::default() },
         };
         let (output, _) = mpsc::channel(1);
         match self.run_at(level, &job, output, std::future::pending()).await {
