@@ -26,6 +26,7 @@ import sys
 import tempfile
 import textwrap
 import time
+import uuid
 
 import boto3
 from botocore.auth import SigV4Auth
@@ -95,7 +96,12 @@ class Pipewright:
             until(lambda name=name: any(it["status"] == "Succeeded" for it in self.executions(name)))
 
     def call(self, operation, **members):
-        headers = {"X-Amz-Target": f"CodePipeline_20150709.{operation}", "Content-Type": "application/x-amz-json-1.1"}
+        headers = {
+            "X-Amz-Target": f"CodePipeline_20150709.{operation}",
+            "Content-Type": "application/x-amz-json-1.1",
+            # Or two starts of one second were the same request.
+            "amz-sdk-invocation-id": str(uuid.uuid4()),
+        }
         request = AWSRequest("POST", f"http://127.0.0.1:{self.port}/", headers, json.dumps(members))
         self.signer.add_auth(request)
         self.connection.request("POST", "/", request.data, dict(request.headers))
