@@ -260,18 +260,6 @@ impl Driver {
         self.submit_with(pipeline, what, SubmitOptions::default(), cause).await
     }
 
-    /// The same, once: the same token again, within [`TOKEN_MILLISECONDS_MAX`], changes nothing, and is answered with the
-    /// execution that the first answer named (S94).
-    pub async fn submit_once(
-        &self,
-        pipeline: Aggregate,
-        what: InputKind,
-        token: Option<String>,
-        cause: &Cause,
-    ) -> Result<Reply, DriverError> {
-        self.submit_with(pipeline, what, SubmitOptions { token, ..SubmitOptions::default() }, cause).await
-    }
-
     async fn submit_with(
         &self,
         pipeline: Aggregate,

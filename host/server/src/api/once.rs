@@ -1,8 +1,8 @@
 //! A request that was captured and is sent again, as long as its signature counts, changes nothing a second time: it is answered
 //! as it was the first time.
 //!
-//! Owns what is remembered of each account, and for how long. Must not know what was asked for. What starts, goes back or stops
-//! is held to its signature by the driver besides, durably (S94).
+//! Owns what is remembered of each account, and for how long. Must not know what was asked for. What starts an execution is held to
+//! its signature by the driver besides, durably (S94).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -64,18 +64,8 @@ pub async fn stop(
     let execution = input.pipeline_execution_id.parse().map_err(|_| unstoppable())?;
     let what =
         InputKind::Stop { execution, abandon: input.abandon, reason: input.reason, by: Some(context.principal()) };
-    let reply = once(service, context, reading.pipeline, what).await;
+    let reply = service.driver().submit(reading.pipeline, what, &context.cause).await;
     execution_of(reply.map_err(|error| context.refused(&input.pipeline_name, error))?)
-}
-
-/// A captured request that ends something, or begins it again, does so once, as one that starts something does.
-async fn once(
-    service: &Service,
-    context: &Context,
-    pipeline: Aggregate,
-    what: InputKind,
-) -> Result<Reply, DriverError> {
-    service.driver().submit_once(pipeline, what, context.signature.clone(), &context.cause).await
 }
 
 fn execution_of(reply: Reply) -> Result<ExecutionIdOutput, ServiceError> {
@@ -155,7 +145,7 @@ pub async fn retry_stage(
     let not_there = || none_to("retry", &input.pipeline_execution_id);
     let execution = input.pipeline_execution_id.parse().map_err(|_| not_there())?;
     let request = RetryRequest { stage: input.stage_name, execution, mode: input.retry_mode, ended: None };
-    match once(service, context, reading.pipeline, InputKind::RetryStage(request)).await {
+    match service.driver().submit(reading.pipeline, InputKind::RetryStage(request), &context.cause).await {
         Ok(reply) => execution_of(reply),
         // No later one ran where this one never was.
         Err(DriverError::Refused(Refusal::NotLatest { .. })) if reading.execution(execution).await?.is_none() => {
@@ -179,7 +169,7 @@ pub async fn rollback_stage(
     let reading = service.pipeline(context, &input.pipeline_name).await?;
     let target = reading.named(&input.target_pipeline_execution_id).await?.id;
     let request = RollbackRequest { stage: input.stage_name, target, ended: None, by: Some(context.principal()) };
-    let reply = once(service, context, reading.pipeline, InputKind::RollbackStage(request)).await;
+    let reply = service.driver().submit(reading.pipeline, InputKind::RollbackStage(request), &context.cause).await;
     execution_of(reply.map_err(|error| context.refused(&input.pipeline_name, error))?)
 }
 

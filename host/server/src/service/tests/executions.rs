@@ -117,41 +117,6 @@ fn a_start_that_is_sent_again_starts_nothing() {
 }
 
 #[test]
-fn what_goes_back_runs_again_or_ends_does_so_once_for_each_signature() {
-    let world = World::new();
-    let first = world.create(A, "site");
-    world.whole(A, "site");
-    let goes_back = |signature: &str| {
-        let rollback = world.signed(signature, executions::rollback_stage, back("Build", &first));
-        world.ended(A, "site", &text(&rollback["pipelineExecutionId"]));
-        rollback
-    };
-    let rollback = goes_back("aa");
-    assert_eq!(goes_back("aa"), rollback);
-    assert_ne!(goes_back("bb"), rollback);
-
-    world.script.does("Make", Deed::Fail("no"));
-    let failed = world.whole(A, "site");
-    let before = world.script.calls().len();
-    let input = json!({ "pipelineName": "site", "stageName": "Build", "pipelineExecutionId": failed, "retryMode": "FAILED_ACTIONS" });
-    for (signature, calls) in [("cc", 1), ("cc", 1), ("dd", 2)] {
-        let retried = world.signed(signature, executions::retry_stage, input.clone());
-        assert_eq!(retried, json!({ "pipelineExecutionId": failed }), "{signature}");
-        world.ended(A, "site", &failed);
-        assert_eq!(world.script.calls().len(), before + calls, "{signature}");
-    }
-
-    world.script.does("Make", Deed::Hang);
-    world.signed("ee", executions::retry_stage, input);
-    let input = json!({ "pipelineName": "site", "pipelineExecutionId": failed });
-    for _ in 0..2 {
-        let stopped = world.signed("ff", executions::stop, input.clone());
-        assert_eq!(stopped, json!({ "pipelineExecutionId": failed }));
-    }
-    assert_eq!(world.status(A, "site", &failed), "Stopping");
-}
-
-#[test]
 fn an_execution_that_runs_is_stopped_with_its_reason() {
     let world = World::new();
     world.script.does("Make", Deed::Hang);
