@@ -104,16 +104,15 @@ impl Server {
         let endpoint = format!("{}://{}", if tls.is_some() { "https" } else { "http" }, listener.local_addr()?);
         let (connections, functions) = (config.connections(), config.functions());
         service::functions::configure(&host, &functions);
-        let exported = exported(&host, store, kept, &data, config.retention);
         let (changes, poller) = Changes::channel(Duration::from_secs(config.poll_seconds));
         let (notify, notifier) = Notify::channel(configured, post(&host));
         let service = Arc::new(Service {
+            exported: exported(&host, store, kept, &data, config.retention),
             host,
             operator: config.operator(),
             quotas: config.quotas,
             pages,
             account_plugins,
-            exported,
             changes,
             jobs: job_artifacts::Jobs::new(data.jobs()),
             public_address: config.public_address.clone().unwrap_or_else(|| endpoint.clone()),
