@@ -282,7 +282,7 @@ async fn without_grants_time_stands_still_and_nothing_is_random() {
         let end = run(&sandbox, Deed::new(deed)).await;
         let denial = format!("tried to use a socket of its own ({what}), which no grant allows");
         assert!(end.denials.iter().any(|told| told.contains(&denial)), "{deed}: {:?}", end.denials);
-        assert_eq!(found(end), "refused", "{deed}");
+        assert_eq!(found(end), "permission denied", "{deed}");
     }
 }
 

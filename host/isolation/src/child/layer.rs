@@ -47,16 +47,16 @@ pub(super) fn unpack(order: &LayerOrder, control: &Control) -> Result<Result<Unp
 fn place(order: &LayerOrder, handed: Option<OwnedFd>) -> io::Result<PathBuf> {
     surroundings::downstream()?;
     // Before the memory is put over where it may lie.
-    let found = handed.is_none().then(|| find_directory(CWD, &order.below.folder)).transpose()?;
+    let (file, lay): (_, fn(&OwnedFd, &Path) -> _) = match handed {
+        Some(mount) => (mount, mounts::attach),
+        None => (find_directory(CWD, &order.below.folder)?, surroundings::bind),
+    };
     mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755,size=1m")?;
     let [folder, own, root] = ["folder", "own", "root"].map(|name| Path::new(MADE).join(name));
     for made in [&folder, &own, &root] {
         fs::create_dir(made)?;
     }
-    match (&handed, &found) {
-        (Some(mount), _) => mounts::attach(mount, &folder)?,
-        (None, found) => found.iter().try_for_each(|file| surroundings::bind(file, &folder))?,
-    }
+    lay(&file, &folder)?;
     let layer = folder.join(&order.made);
     if order.below.names.is_empty() {
         return Ok(layer.join(UPPER));

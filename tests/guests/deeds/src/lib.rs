@@ -127,7 +127,7 @@ fn deed(_: &Action, asked: Asked) -> Result<Step<Report<Told>>> {
 }
 
 fn refused<T>(tried: std::io::Result<T>) -> String {
-    if tried.is_ok() { "it works".to_owned() } else { "refused".to_owned() }
+    tried.map_or_else(|error| error.kind().to_string(), |_| "it works".to_owned())
 }
 
 /// Makes the host hold something of so many bytes, until something stops it.
