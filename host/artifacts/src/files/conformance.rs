@@ -121,11 +121,11 @@ fn an_output_is_taken_in_and_written_out() {
 fn removing_does_not_come_between_finding_and_renewing() {
     on_each(|World { blobs, age }| {
         let digest = Digest::of(b"wanted");
-        let done = AtomicBool::new(false);
-        let mut removed = 0;
+        let (done, removed) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let storing = scope.spawn(|| {
-                let kept = (0..20_000).all(|_| {
+                // On a loaded machine the other thread may not have had its turn by then.
+                let kept = (0..).take_while(|round| *round < 20_000 || !removed.load(Ordering::SeqCst)).all(|_| {
                     age(&digest);
                     blobs.put(b"wanted").is_ok() && blobs.verify(&digest).is_ok()
                 });
@@ -133,11 +133,12 @@ fn removing_does_not_come_between_finding_and_renewing() {
                 kept
             });
             while !done.load(Ordering::SeqCst) {
-                removed += blobs.remove_unused(&[digest], BEFORE).unwrap().0;
+                if blobs.remove_unused(&[digest], BEFORE).unwrap().0 > 0 {
+                    removed.store(true, Ordering::SeqCst);
+                }
             }
             assert!(storing.join().unwrap(), "what was stored went");
         });
-        assert!(removed > 0, "the collector had something to do");
     });
 }
 
