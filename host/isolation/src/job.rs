@@ -42,7 +42,7 @@ pub struct Job {
 }
 
 /// The file system that a job sees.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Root {
     /// What a job changes in it, it changes for itself.
     Image(Layers),
@@ -57,6 +57,14 @@ impl Root {
             Self::Toolchain(toolchain) => {
                 toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| it.path.as_path()).collect()
             }
+        }
+    }
+
+    /// What it holds on to while it is seen: of an image each layer.
+    pub(crate) fn held(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Image(image) => image.names.iter().map(|name| image.folder.join(name)).collect(),
+            Self::Toolchain(_) => self.seen().into_iter().map(Path::to_owned).collect(),
         }
     }
 }

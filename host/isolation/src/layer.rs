@@ -8,7 +8,6 @@ use crate::level::Refusal;
 use crate::message::{BESIDE, LayerOrder, Report, Task, UPPER};
 use crate::run::{Isolation, RunError, refusal};
 use crate::unpack::{UnpackLimits, Unpacked};
-use crate::zygote::Place;
 
 /// Stops a layer that is read for ever. A gigabyte of small files takes about a minute.
 const TIME_MAX: Duration = Duration::from_secs(30 * 60);
@@ -58,13 +57,13 @@ impl Isolation {
             made: made.to_owned(),
             limits: limits.clone(),
         };
-        let keeper = self.zygote.fork(Place::Beside)?;
+        let keeper = self.zygote.beside()?.keeper()?;
         let reported = tokio::time::timeout(TIME_MAX, keeper.report(&Task::Layer(order))).await;
         let late = |_| LayerError::Layer(format!("a layer is not unpacked after {} s", TIME_MAX.as_secs()));
         match reported.map_err(late)? {
             Ok(Report::Unpacked(unpacked)) => unpacked.map_err(LayerError::Layer),
             Ok(Report::Failed(failure)) => Err(refusal(crate::Level::Image, failure.step, failure.reason).into()),
-            Ok(Report::Network | Report::Ended(_) | Report::Unsaid(_)) => {
+            Ok(Report::Network | Report::Ended(_) | Report::NotBegun) => {
                 Err(LayerError::Host("it was taken for a job".to_owned()))
             }
             // It met its limit on memory, as far as can be told.

@@ -86,7 +86,7 @@ impl Step {
                  in a container a seccomp profile that lets unshare pass"
             }
             Self::Mounts => {
-                "in a container, let /proc be mounted anew (an unmasked /proc), or run on the machine itself"
+                "use Linux 5.12 or newer; in a container, let /proc be mounted anew (an unmasked /proc), or run on the machine itself"
             }
             Self::Overlay => {
                 "use Linux 5.11 or newer with overlayfs; images that are unpacked have to be on a disk that is no overlay itself"

@@ -4,10 +4,10 @@
 //! what a program is run for: pipelines, plugins, the sandbox of components.
 //!
 //! Three processes stand around a job. The *host* asks. The *keeper*, a fork of the zygote ([`child_main`], this program started
-//! again, once: loading it takes longer than most of what is around a job), makes the namespaces; those of the next job are there
-//! before it is. The *warden*, its child, is process 1 of a pid namespace of its own: it takes the order, starts bubblewrap in there,
-//! measures, and ends all that is in the namespace at once when it is time, or when the host is gone; and the kernel does when the
-//! warden ends. At the level `restricted` there is no namespace, and keeper and warden are one.
+//! again, once: loading it takes longer than most of what is around a job), makes the namespaces. The *warden*, its child, is process 1
+//! of a pid namespace of its own: it makes what the job sees, starts bubblewrap in there, takes the order, measures, and ends all that is in
+//! the namespace at once when it is time, or when the host is gone; and the kernel does when the warden ends. Those of the next job, up to
+//! its order, are there before it is. At the level `restricted` there is no namespace, and keeper and warden are one.
 
 mod child;
 mod image;

@@ -17,17 +17,18 @@ use crate::tree::open_directory;
 /// The kernel takes some more at once.
 const SENT_AT_ONCE_MAX: usize = 64;
 
-/// A directory or file as a place.
-pub(crate) fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+/// Of a directory to write to, without what is mounted below.
+pub(crate) fn directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+    detached(open_directory(CWD, path)?.as_fd(), OpenTreeFlags::empty())
 }
 
-/// Of a directory to write to, and of what is there besides with all that is mounted below, which nobody else may uncover. None where
-/// mounts cannot be made, or something is not there.
-pub(crate) fn of(work: &Path, seen: &[&Path]) -> Option<Vec<OwnedFd>> {
-    let work = detached(open_directory(CWD, work).ok()?.as_fd(), OpenTreeFlags::empty());
-    let seen = seen.iter().map(|path| detached(open(path)?.as_fd(), OpenTreeFlags::AT_RECURSIVE));
-    std::iter::once(work).chain(seen).collect::<Result<_, _>>().ok()
+/// With all that is mounted below, which nobody else may uncover.
+pub(crate) fn whole(file: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    detached(file, OpenTreeFlags::AT_RECURSIVE)
+}
+
+pub(crate) fn seen(path: &Path) -> rustix::io::Result<OwnedFd> {
+    whole(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd())
 }
 
 fn detached(file: BorrowedFd<'_>, flags: OpenTreeFlags) -> rustix::io::Result<OwnedFd> {
@@ -35,10 +36,16 @@ fn detached(file: BorrowedFd<'_>, flags: OpenTreeFlags) -> rustix::io::Result<Ow
     open_tree(file, c"", own | flags)
 }
 
-/// Nothing that is mounted below it is passed on to where it was made.
+/// Nothing that is mounted below it later is passed on to where it was made.
 pub(crate) fn attach(mount: &OwnedFd, at: &Path) -> rustix::io::Result<()> {
     move_mount(mount, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     mount_change(at, MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+}
+
+/// At a directory or file, by way of whatever is mounted there.
+pub(crate) fn attach_over(mount: &OwnedFd, place: impl AsFd) -> rustix::io::Result<()> {
+    let by_files = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, c"", place, c"", by_files)
 }
 
 /// One byte comes with so many of them as go at once.

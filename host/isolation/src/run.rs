@@ -19,12 +19,12 @@ use tokio::task::JoinSet;
 use crate::job::{Ended, Job, JobError, Layers, Limit, PROXY_PORT, Root};
 use crate::level::{Level, Offers, Refusal, Step};
 use crate::limits::Limits;
-use crate::message::{Order, REPORTS_BYTES_MAX, Report, Task};
+use crate::message::{self, Ground, Order, REPORTS_BYTES_MAX, Report, Task};
 use crate::mounts;
 use crate::output::{Written, pump};
 use crate::toolchain::Toolchain;
 use crate::tree;
-use crate::zygote::{Keeper, Place, Zygote};
+use crate::zygote::{Keeper, Waiting, Zygote};
 
 /// How to start a process that calls [`crate::child_main`] before anything else: it must have one thread. It is started once, and
 /// again where somebody ended it.
@@ -62,7 +62,7 @@ impl From<io::Error> for RunError {
 
 /// What runs jobs on this machine.
 pub struct Isolation {
-    pub(crate) zygote: Zygote,
+    pub(crate) zygote: Arc<Zygote>,
     bwrap: PathBuf,
     lowest: Level,
     offers: Offers,
@@ -72,7 +72,8 @@ impl Isolation {
     /// Finds out what this machine offers by running a job at each level. Less than `lowest` is never taken.
     pub async fn probe(child: ChildCommand, lowest: Level) -> io::Result<Self> {
         let offers = Offers { levels: Level::ALL.map(|level| (level, Ok(()))) };
-        let mut isolation = Self { zygote: Zygote::new(child), bwrap: find_bwrap(), lowest, offers };
+        let zygote = Arc::new(Zygote::new(child));
+        let mut isolation = Self { zygote, bwrap: find_bwrap(), lowest, offers };
         let folder = tempfile::tempdir()?;
         let (work, image) = (folder.path().join("work"), folder.path().join("image"));
         for made in [&work, &image] {
@@ -119,7 +120,7 @@ impl Isolation {
         output: mpsc::Sender<Vec<u8>>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, RunError> {
-        self.run_at(self.level_of(&job.root)?, job, output, stop).await
+        self.run_at(self.level_of(&job.root)?, job, output, stop, Zygote::prepare).await
     }
 
     /// The job is nothing but a program that ends well.
@@ -144,7 +145,7 @@ impl Isolation {
             limits: Limits { wall_seconds_max: 60, ..Limits::default() },
         };
         let (output, _) = mpsc::channel(1);
-        match self.run_at(level, &job, output, std::future::pending()).await {
+        match self.run_at(level, &job, output, std::future::pending(), |_, _| ()).await {
             Ok(ended) if ended.is_success() => Ok(()),
             Ok(ended) => Err(refusal(level, Step::Other, format!("a trial job ended with {}", ended.status))),
             Err(RunError::Refused(refusal)) => Err(refusal),
@@ -158,17 +159,24 @@ impl Isolation {
         job: &Job,
         output: mpsc::Sender<Vec<u8>>,
         stop: impl Future<Output = ()>,
+        next: fn(&Zygote, Ground),
     ) -> Result<Ended, RunError> {
         job.check()?;
         if level == Level::Restricted {
             check_restricted(job)?;
         }
-        let keeper = self.zygote.fork(if level == Level::Restricted { Place::Beside } else { Place::Apart })?;
-        let order = self.order(level, job);
-        let (order, mounts) = tokio::task::spawn_blocking(|| given(order)).await.map_err(io::Error::other)?;
-        let mounts = mounts
-            .map_err(|error| refusal(level, Step::Job, format!("work directory {}: {error}", job.work.display())))?;
-        let ended = keeper.end(Task::Job(Box::new(order)), &mounts, level, job, output, stop).await;
+        let (zygote, bwrap, root, order) =
+            (Arc::clone(&self.zygote), self.bwrap.clone(), job.root.clone(), order(level, job));
+        let begun = tokio::task::spawn_blocking(move || begun(&zygote, Ground::of(level, bwrap, &root), order));
+        let Begun { keeper, order, work, ground } = begun.await.map_err(io::Error::other)??;
+        let mut keeper = keeper.keeper()?;
+        keeper.send(&order, work).await?;
+        if let Some(ground) = ground {
+            let zygote = Arc::clone(&self.zygote);
+            // Beside this one.
+            tokio::task::spawn_blocking(move || next(&zygote, ground));
+        }
+        let ended = keeper.end(level, job, output, stop).await;
         if job_user().is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
             let work = job.work.clone();
@@ -176,49 +184,62 @@ impl Isolation {
         }
         ended
     }
+}
 
-    fn order(&self, level: Level, job: &Job) -> Order {
-        let mut environment = job.environment.clone();
-        if level == Level::Restricted && !environment.iter().any(|(name, _)| name == "TMPDIR") {
-            // The machine's /tmp is not the job's.
-            environment.push(("TMPDIR".to_owned(), job.work.display().to_string()));
-        }
-        if let Some(network) = &job.network {
-            let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
-            let names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
-            environment.extend(names.map(|name| (name.to_owned(), proxy.clone())));
-            // What is granted of the machine's own services is reached by the proxy.
-            let own: Vec<&str> =
-                ["localhost", "127.0.0.1"].into_iter().filter(|host| !network.leads_to(host)).collect();
-            environment.extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), own.join(","))));
-        }
-        Order {
-            level,
-            bwrap: self.bwrap.clone(),
-            argv: job.argv.clone(),
-            root: job.root.clone(),
-            work: job.work.clone(),
-            directory: job.directory.clone(),
-            binds: job.binds.clone(),
-            files: job.files.clone(),
-            environment,
-            limits: job.limits.clone(),
-            network: job.network.is_some(),
-            mounts: 0,
-        }
+fn order(level: Level, job: &Job) -> Order {
+    let mut environment = job.environment.clone();
+    if level == Level::Restricted && !environment.iter().any(|(name, _)| name == "TMPDIR") {
+        // The machine's /tmp is not the job's.
+        environment.push(("TMPDIR".to_owned(), job.work.display().to_string()));
+    }
+    if let Some(network) = &job.network {
+        let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+        let names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+        environment.extend(names.map(|name| (name.to_owned(), proxy.clone())));
+        // What is granted of the machine's own services is reached by the proxy.
+        let own: Vec<&str> = ["localhost", "127.0.0.1"].into_iter().filter(|host| !network.leads_to(host)).collect();
+        environment.extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), own.join(","))));
+    }
+    Order {
+        argv: job.argv.clone(),
+        work: job.work.clone(),
+        directory: job.directory.clone(),
+        binds: job.binds.clone(),
+        files: job.files.clone(),
+        environment,
+        limits: job.limits.clone(),
+        network: job.network.is_some(),
+        handed: false,
     }
 }
 
-/// Gives the work directory to the user that jobs run as, and what it might not find by its name, which the order tells then.
-fn given(mut order: Order) -> (Order, io::Result<Vec<OwnedFd>>) {
-    let given = tree::close(&order.work).and_then(|()| {
-        let Some(id) = job_user() else { return Ok(Vec::new()) };
-        tree::give(&order.work, Uid::from_raw(id), Gid::from_raw(id))?;
-        let handed = (order.level != Level::Restricted).then(|| mounts::of(&order.work, &order.root.seen()));
-        Ok(handed.flatten().unwrap_or_default())
-    });
-    order.mounts = given.as_ref().map_or(0, Vec::len);
-    (order, given)
+/// A job that only waits to be said to its keeper.
+struct Begun {
+    keeper: Waiting,
+    order: Vec<u8>,
+    /// Its work directory, where it is handed over.
+    work: Option<OwnedFd>,
+    /// On which the job after it is likely to be, too.
+    ground: Option<Ground>,
+}
+
+fn begun(zygote: &Zygote, ground: Ground, mut order: Order) -> Result<Begun, RunError> {
+    let told = |error: io::Error| format!("work directory {}: {error}", order.work.display());
+    let work = given(&order.work, ground.level).map_err(|error| refusal(ground.level, Step::Job, told(error)))?;
+    order.handed = work.is_some();
+    if ground.level == Level::Restricted {
+        let order = message::framed(&Task::Job(Box::new((ground, order))))?;
+        return Ok(Begun { keeper: zygote.beside()?, order, work, ground: None });
+    }
+    Ok(Begun { keeper: zygote.apart(&ground)?, order: message::framed(&order)?, work, ground: Some(ground) })
+}
+
+/// Gives the work directory to the user that jobs run as, who might not find it by its name: then it is handed over.
+fn given(work: &Path, level: Level) -> io::Result<Option<OwnedFd>> {
+    tree::close(work)?;
+    let Some(id) = job_user() else { return Ok(None) };
+    tree::give(work, Uid::from_raw(id), Gid::from_raw(id))?;
+    Ok((level != Level::Restricted).then(|| mounts::directory(work)).and_then(Result::ok))
 }
 
 pub(crate) fn refusal(level: Level, step: Step, reason: String) -> Refusal {
@@ -258,11 +279,10 @@ fn open_to_jobs(folder: &Path) -> io::Result<()> {
 
 impl Keeper {
     /// The only report of a task that is no job.
-    pub(crate) async fn report(self, task: &Task) -> Result<Report, RunError> {
-        let Self { mut control, output: _ } = self;
-        send(&mut control, task, &[]).await?;
+    pub(crate) async fn report(mut self, task: &Task) -> Result<Report, RunError> {
+        self.send(&message::framed(task)?, None).await?;
         let mut line = String::new();
-        let mut reports = BufReader::new(&mut control).take(REPORTS_BYTES_MAX as u64);
+        let mut reports = BufReader::new(&mut self.control).take(REPORTS_BYTES_MAX as u64);
         reports.read_line(&mut line).await?;
         if line.is_empty() {
             return Err(lost());
@@ -270,17 +290,28 @@ impl Keeper {
         Ok(serde_json::from_str(&line).map_err(io::Error::other)?)
     }
 
+    async fn send(&mut self, order: &[u8], work: Option<OwnedFd>) -> io::Result<()> {
+        // A keeper that is gone by now is met when it reports nothing.
+        let _ = self.control.write_all(order).await;
+        let (control, work) = (&self.control, Vec::from_iter(work));
+        let mut left = &work[..];
+        while !left.is_empty() {
+            match control.async_io(Interest::WRITABLE, || Ok(mounts::send(control, &mut left)?)).await {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                sent => sent?,
+            }
+        }
+        Ok(())
+    }
+
     async fn end(
         self,
-        task: Task,
-        mounts: &[OwnedFd],
         level: Level,
         job: &Job,
         output: mpsc::Sender<Vec<u8>>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, RunError> {
-        let Self { mut control, output: written } = self;
-        send(&mut control, &task, mounts).await?;
+        let Self { control, output: written } = self;
         let too_much = AtomicBool::new(false);
         let end = || rustix::net::shutdown(&control, Shutdown::Write);
         let over = || {
@@ -306,30 +337,14 @@ fn lost() -> RunError {
     RunError::Lost("its keeper ended without a word".to_owned())
 }
 
-async fn send(control: &mut UnixStream, task: &Task, mut mounts: &[OwnedFd]) -> io::Result<()> {
-    let order = serde_json::to_vec(task).map_err(io::Error::other)?;
-    let length = u32::try_from(order.len()).map_err(io::Error::other)?;
-    // A keeper that is gone by now is met when it reports nothing.
-    let _ = control.write_all(&[&length.to_le_bytes()[..], &order].concat()).await;
-    while !mounts.is_empty() {
-        let sent = control.async_io(Interest::WRITABLE, || Ok(mounts::send(&*control, &mut mounts)?)).await;
-        match sent {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            sent => sent?,
-        }
-    }
-    Ok(())
-}
-
 fn ended(level: Level, report: Report, written: &Written) -> Result<Ended, RunError> {
     let refused = |step, reason| Err(refusal(level, step, reason).into());
     match report {
         Report::Ended(ended) => Ok(ended),
-        Report::Unsaid(ended) => match String::from_utf8_lossy(&written.head).trim() {
-            said if !said.starts_with("bwrap: ") => Ok(ended),
-            said if said.contains("execvp") => refused(Step::Job, said.to_owned()),
-            said => refused(Step::Bubblewrap, format!("bubblewrap did not get to start the program: {said}")),
-        },
+        Report::NotBegun => {
+            let said = String::from_utf8_lossy(&written.head);
+            refused(Step::Bubblewrap, format!("bubblewrap did not get to start a program: {}", said.trim()))
+        }
         Report::Failed(failure) => refused(failure.step, failure.reason),
         Report::Network | Report::Unpacked(_) => Err(lost()),
     }
@@ -374,40 +389,4 @@ fn receive(control: &UnixStream, text: &mut Vec<u8>) -> io::Result<(usize, Vec<O
         }
     }
     Ok((received.bytes, sockets))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A program may take what bubblewrap says to itself: it is known by what it wrote.
-    #[test]
-    fn what_was_not_said_is_told_by_what_was_written() {
-        let check = |head: &str, expected: Result<i32, &str>| {
-            let report = Report::Unsaid(Ended {
-                level: Level::Toolchain,
-                status: 1,
-                signal: None,
-                ended_by: None,
-                cpu_micros: 0,
-                memory_bytes_max: 0,
-            });
-            let written = Written { bytes: head.len() as u64, head: head.as_bytes().to_vec() };
-            let told = ended(Level::Toolchain, report, &written);
-            let told = told.map(|ended| ended.status).map_err(|error| error.to_string());
-            match (&told, expected) {
-                (Ok(status), Ok(expected)) => assert_eq!(*status, expected, "{head}"),
-                (Err(text), Err(expected)) => assert!(text.contains(expected), "{head}: {text}"),
-                _ => panic!("{head}: {told:?}"),
-            }
-        };
-        check("", Ok(1));
-        check("failed", Ok(1));
-        check("said bwrap: no", Ok(1));
-        check("bwrap: execvp sleep: No such file or directory\n", Err("execvp sleep: No such file"));
-        check(
-            "bwrap: Can't mount proc on /newroot/proc\n",
-            Err("did not get to start the program: bwrap: Can't mount"),
-        );
-    }
 }

@@ -1,14 +1,15 @@
 //! Starts keepers, by way of the *zygote*: a process of this program that is loaded once, and forks for each.
 //!
-//! Owns what host and zygote say to each other, and the keeper that waits for the next job: its namespaces take as long as much of
-//! what is around a job. Must not know what a keeper is given to do.
+//! Owns what host and zygote say to each other, and the keeper that waits for the next job: its namespaces, and bubblewrap in them, take
+//! most of the time of what is around a job. It waits on the ground of the last job, for the next one is seldom on another. Must not
+//! know what a keeper is given to do.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
@@ -17,7 +18,9 @@ use rustix::net::{
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 
-use crate::run::ChildCommand;
+use crate::message::{self, Ground};
+use crate::mounts;
+use crate::run::{ChildCommand, job_user};
 
 /// Where a keeper is when it takes its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +40,12 @@ pub(crate) struct Zygote {
 #[derive(Default)]
 struct Known {
     zygote: Option<UnixStream>,
-    /// Of those apart, one for the next job.
-    next: Option<Waiting>,
+    /// Of those apart, one for the next job, and the ground that it has made.
+    next: Option<(Ground, Waiting)>,
 }
 
 /// A keeper that waits for its order, of no runtime yet.
-struct Waiting {
+pub(crate) struct Waiting {
     control: UnixStream,
     output: OwnedFd,
 }
@@ -58,22 +61,44 @@ impl Zygote {
         Self { command, known: Mutex::default() }
     }
 
-    pub(crate) fn fork(&self, place: Place) -> io::Result<Keeper> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = known.next.take_if(|_| place == Place::Apart);
-        let Waiting { control, output } = match next.filter(Waiting::is_there) {
-            Some(waiting) => waiting,
-            None => self.ask(&mut known.zygote, place)?,
-        };
-        if place == Place::Apart {
-            // Whoever comes next tells what is wrong.
-            known.next = self.ask(&mut known.zygote, place).ok();
+    pub(crate) fn beside(&self) -> io::Result<Waiting> {
+        self.ask(&mut self.known().zygote, Place::Beside)
+    }
+
+    /// The one that waits, if it is on this ground.
+    pub(crate) fn apart(&self, ground: &Ground) -> io::Result<Waiting> {
+        let mut known = self.known();
+        match known.next.take() {
+            Some((made, waiting)) if made == *ground && waiting.is_there() => Ok(waiting),
+            _ => self.on(&mut known.zygote, ground),
         }
-        control.set_nonblocking(true)?;
-        Ok(Keeper {
-            control: tokio::net::UnixStream::from_std(control)?,
-            output: pipe::Receiver::from_owned_fd(output)?,
-        })
+    }
+
+    /// For the next job, if it is on this ground.
+    pub(crate) fn prepare(&self, ground: Ground) {
+        let mut known = self.known();
+        if known.next.is_none() {
+            // Whoever comes next tells what is wrong.
+            known.next = self.on(&mut known.zygote, &ground).ok().map(|waiting| (ground, waiting));
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on(&self, zygote: &mut Option<UnixStream>, ground: &Ground) -> io::Result<Waiting> {
+        let waiting = self.ask(zygote, Place::Apart)?;
+        // A host that is root hands over what jobs, as another user, might not find by its name. Where mounts cannot be made, or
+        // something is not there, it is looked for by its name, and told.
+        let seen = job_user().map(|_| ground.root.seen().into_iter().map(mounts::seen).collect::<Result<Vec<_>, _>>());
+        let seen = seen.and_then(Result::ok).unwrap_or_default();
+        let ground = Ground { mounts: seen.len(), ..ground.clone() };
+        // What it cannot be told, for it has ended, it will not report either.
+        let _ = (&waiting.control).write_all(&message::framed(&ground)?);
+        let mut left = &seen[..];
+        while !left.is_empty() && mounts::send(&waiting.control, &mut left).is_ok() {}
+        Ok(waiting)
     }
 
     fn ask(&self, zygote: &mut Option<UnixStream>, place: Place) -> io::Result<Waiting> {
@@ -102,7 +127,16 @@ impl Zygote {
 }
 
 impl Waiting {
-    /// It says nothing before its order, so that there is something to read only where it has ended or could not be made.
+    pub(crate) fn keeper(self) -> io::Result<Keeper> {
+        let Self { control, output } = self;
+        control.set_nonblocking(true)?;
+        Ok(Keeper {
+            control: tokio::net::UnixStream::from_std(control)?,
+            output: pipe::Receiver::from_owned_fd(output)?,
+        })
+    }
+
+    /// It says nothing before its order, so that there is something to read only where it has ended, or could not make its ground.
     fn is_there(&self) -> bool {
         let mut read = [PollFd::new(&self.control, PollFlags::IN)];
         let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };

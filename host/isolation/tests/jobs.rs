@@ -220,6 +220,24 @@ async fn no_job_is_root() {
     assert!(said.contains("Permission denied") && said.contains("reachable for the user"), "{said}");
 }
 
+/// What waits for the next job has its view already.
+#[tokio::test]
+async fn what_is_replaced_between_two_jobs_is_seen_as_it_is() {
+    let Some(isolation) = isolation().await else { return };
+    let (world, home) = (World::new(), tempfile::tempdir_in("/var/tmp").unwrap());
+    common::open(home.path());
+    let file = home.path().join("version");
+    let mut job = world.shell(&format!("cat {}", file.display()));
+    for version in ["1", "2", "3"] {
+        let made = file.with_extension("new");
+        fs::write(&made, version).unwrap();
+        fs::rename(made, &file).unwrap();
+        job.root = Root::Toolchain(Toolchain::system([file.clone()]).unwrap());
+        let (ended, output) = run(&isolation, &job).await;
+        assert_eq!((ended.unwrap().status, output.as_str()), (0, version));
+    }
+}
+
 /// A host has many, on whatever threads.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_run_beside_each_other() {

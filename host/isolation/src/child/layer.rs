@@ -32,7 +32,7 @@ pub(super) fn unpack(order: &LayerOrder, control: &Control) -> Result<Result<Unp
     if let Some(id) = job_user() {
         let own = |name: &str| tree::give(&folder.join(&order.made).join(name), Uid::from_raw(id), Gid::from_raw(id));
         own(UPPER).and_then(|()| own(BESIDE)).failing(Step::Other, "the layer's directory")?;
-        handed = mounts::of(folder, &[]).and_then(|mut mounts| mounts.pop());
+        handed = mounts::directory(folder).ok();
     }
     become_job_user()?;
     enter(UnshareFlags::empty())?;

@@ -5,6 +5,7 @@
 
 mod bubblewrap;
 mod layer;
+mod program;
 mod restricted;
 mod surroundings;
 mod system;
@@ -23,7 +24,7 @@ use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use crate::level::Step;
-use crate::message::{Failing, Failure, ORDER_BYTES_MAX, Order, Report, Task};
+use crate::message::{self, Failing, Failure, Ground, Order, Report, Task};
 use crate::run::{JOB_ID, job_user};
 use crate::zygote::Place;
 use crate::{mounts, seccomp, zygote};
@@ -103,37 +104,16 @@ fn take_output(output: OwnedFd) -> rustix::io::Result<()> {
     rustix::stdio::dup2_stderr(&output)
 }
 
-fn task(Control(control): &Control) -> io::Result<Task> {
-    let mut length = [0; 4];
-    read_exact(control.as_fd(), &mut length)?;
-    let length = u32::from_le_bytes(length) as usize;
-    if length > ORDER_BYTES_MAX {
-        return Err(io::Error::other("the order is too long"));
-    }
-    let mut order = vec![0; length];
-    read_exact(control.as_fd(), &mut order)?;
-    Ok(serde_json::from_slice(&order)?)
-}
-
-fn read_exact(from: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match rustix::io::retry_on_intr(|| rustix::io::read(from, &mut *buffer))? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => buffer = &mut std::mem::take(&mut buffer)[read..],
-        }
-    }
-    Ok(())
-}
-
 /// What a keeper beside the host does.
 fn beside(control: &Control) -> Result<Report, Ending> {
-    match task(control).map_err(|_| Ending::NoOrder)? {
+    match control.said()? {
         Task::Layer(order) => Ok(Report::Unpacked(layer::unpack(&order, control)?)),
-        Task::Job(order) => {
+        Task::Job(job) => {
+            let (ground, order) = *job;
             become_job_user()?;
-            are_there(order.root.seen())?;
+            are_there(ground.root.seen())?;
             are_there(bound(&order))?;
-            Ok(Report::Ended(restricted::run(&order, control)?))
+            Ok(Report::Ended(restricted::run(&ground, &order, control)?))
         }
     }
 }
@@ -174,16 +154,20 @@ fn warden(control: &Control, alive: OwnedFd) -> Result<Report, Ending> {
         std::process::exit(1);
     }
     surroundings::prepare()?;
-    let no_order = |_| Ending::NoOrder;
-    let Task::Job(order) = task(control).map_err(no_order)? else { return Err(Ending::NoOrder) };
-    let handed = mounts::receive(control.0.as_fd(), order.mounts).map_err(no_order)?;
-    are_there(bound(&order))?;
-    surroundings::make(&order, handed)?;
+    let ground: Ground = control.said()?;
+    let handed = control.mounts(ground.mounts)?;
+    surroundings::lay(&ground, handed)?;
+    let begun = bubblewrap::begin(&ground)?;
+    if !begun.wait_for_order(control) {
+        return Ok(Report::NotBegun);
+    }
+    let order: Order = control.said()?;
+    let work = control.mounts(usize::from(order.handed))?.pop();
     if order.network {
         let socket = surroundings::listen().failing(Step::Other, "the job's way to the network")?;
         control.send_socket(socket.as_fd()).failing(Step::Other, "the job's way to the network")?;
     }
-    Ok(bubblewrap::run(&order, control)?)
+    Ok(begun.go_on(ground.level, &order, work, control)?)
 }
 
 /// The job alone has its output open, so that it ends with it.
@@ -223,6 +207,15 @@ fn map_to_root(uid: Uid, gid: Gid) -> io::Result<()> {
 }
 
 impl Control {
+    fn said<T: serde::de::DeserializeOwned>(&self) -> Result<T, Ending> {
+        message::read(&std::fs::File::from(self.0.try_clone().map_err(|_| Ending::NoOrder)?))
+            .map_err(|_| Ending::NoOrder)
+    }
+
+    fn mounts(&self, count: usize) -> Result<Vec<OwnedFd>, Ending> {
+        mounts::receive(self.0.as_fd(), count).map_err(|_| Ending::NoOrder)
+    }
+
     /// Whether the host has taken back its order, or is gone.
     fn is_closed(&self) -> bool {
         let mut closed = [PollFd::new(&self.0, PollFlags::IN)];

@@ -13,6 +13,7 @@ use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, Scope,
 };
+use rustix::fs::CWD;
 use rustix::process::{Pid, Signal, Uid, set_child_subreaper};
 use rustix::thread::set_no_new_privs;
 
@@ -20,9 +21,10 @@ use super::usage::Whose;
 use super::{Control, leave_output, system, tend};
 use crate::job::{Ended, Root};
 use crate::level::Step;
-use crate::message::{Failing, Failure, Order};
+use crate::message::{Failing, Failure, Ground, Order};
 use crate::run::JOB_ID;
 use crate::seccomp;
+use crate::tree::open_directory;
 
 /// With this one signals stay within a domain.
 const ABI_MIN: ABI = ABI::V6;
@@ -30,7 +32,7 @@ const ABI_MIN: ABI = ABI::V6;
 /// Devices that programs take for granted.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
-pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
+pub(super) fn run(ground: &Ground, order: &Order, control: &Control) -> Result<Ended, Failure> {
     if rustix::process::geteuid() != Uid::from_raw(JOB_ID) {
         // Landlock does not guard modes, owners and times: those of the host's own files would be the job's to change.
         let reason = "the host is an ordinary user, and jobs would be the same".to_owned();
@@ -42,8 +44,8 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     let outer = ruleset().and_then(|it| it.scope(Scope::Signal)?.create()).failing(Step::Landlock, landlock)?;
     outer.restrict_self().failing(Step::Landlock, landlock)?;
 
-    let mut inner = Some(job_rules(order)?);
-    let filter = seccomp::filter(order.level);
+    let mut inner = Some(job_rules(ground, order)?);
+    let filter = seccomp::filter(ground.level);
     let limits = order.limits.clone();
     // Processes of the same user count, whosever they are.
     let processes_max = limits.processes_max.saturating_add(tasks_of_user());
@@ -64,10 +66,11 @@ pub(super) fn run(order: &Order, control: &Control) -> Result<Ended, Failure> {
     leave_output().failing(Step::Other, "leaving the output to the job")?;
 
     let main = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
-    let tended = tend::tend(order, control, main, Whose::Descendants)?;
+    let work = open_directory(CWD, &order.work).failing(Step::Job, "the work directory")?;
+    let tended = tend::tend(order, control, main, Whose::Descendants, work)?;
     let ended = tended.status.and_then(|it| it.exit_status().or(it.terminating_signal().map(|signal| 128 + signal)));
     Ok(Ended {
-        level: order.level,
+        level: ground.level,
         status: ended.unwrap_or(128 + libc::SIGKILL),
         signal: tended.status.and_then(|it| it.terminating_signal()),
         ended_by: tended.ended_by,
@@ -81,13 +84,13 @@ fn ruleset() -> Result<Ruleset, landlock::RulesetError> {
 }
 
 /// The toolchain, to read and to run; the work directory; devices. Nothing below /proc: it tells of all who are on the machine.
-fn job_rules(order: &Order) -> Result<RulesetCreated, Failure> {
+fn job_rules(ground: &Ground, order: &Order) -> Result<RulesetCreated, Failure> {
     let all = AccessFs::from_all(ABI_MIN);
     let read = AccessFs::from_read(ABI_MIN);
     let rules = ruleset()
         .and_then(|it| it.handle_access(all)?.scope(Scope::Signal | Scope::AbstractUnixSocket)?.create())
         .failing(Step::Landlock, "rules for files")?;
-    let Root::Toolchain(toolchain) = &order.root else {
+    let Root::Toolchain(toolchain) = &ground.root else {
         return Err(Failure { step: Step::Job, reason: "an image needs namespaces".to_owned() });
     };
     let entries = toolchain.entries.iter().filter(|it| it.link.is_none()).map(|it| (it.path.as_path(), read));

@@ -1,56 +1,82 @@
 //! What the warden makes around a job in its own mount and network namespaces, before bubblewrap: a `/proc` of the pid
-//! namespace to watch it by, memory of a set size for all that the job may write outside of its work directory, the image's
-//! layers below one of that memory, and the network, which is a loopback device. And the layers below one that is unpacked.
+//! namespace to watch it by, memory of a set size for all that the job may write outside of its work directory, the root that the
+//! job sees, of what the operator named or of the image's layers below one of that memory, devices, and the network, which is a
+//! loopback device. And the layers below one that is unpacked.
 
-use std::ffi::{CStr, CString};
-use std::fs::{self, Permissions};
-use std::io;
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statvfs, symlinkat};
+use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+    mount_remount, unmount,
 };
 use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType};
 use rustix::thread::UnshareFlags;
 
-use crate::job::{LAYERS_MAX, Layers, PROXY_PORT, Root};
+use super::system;
+use crate::job::{FILES, Layers, PROXY_PORT, Root};
 use crate::level::Step;
-use crate::message::{Failing, Failure, Order};
+use crate::limits::Limits;
+use crate::message::{Failing, Failure, Ground};
 use crate::mounts;
-use crate::tree::open_directory;
+use crate::toolchain::Toolchain;
 
 /// Where it is made: a directory of every machine, of which no job may name a path.
 pub(super) const MADE: &str = "/sys";
 
-/// And below it the work directory.
-pub(super) const WORK_THERE: &str = "/sys/work";
+/// And below it what the job sees as its root, where it may be written to and where not.
+pub(super) const ROOT: &str = "/sys/root";
 
-/// And what the job sees of the machine or of an image: see [`Root::seen`].
-const SEEN_THERE: &str = "/sys/seen";
+/// And the folder of an image's layers.
+const LAYERS: &str = "/sys/layers";
 
 /// Directories of it, with their modes.
 const DIRECTORIES: [(&str, u32); 7] = [
-    ("work", 0o755),
-    ("seen", 0o755),
+    ("root", 0o755),
     ("tmp", 0o1777),
     ("shm", 0o1777),
-    ("root", 0o755),
+    ("dev", 0o755),
+    ("layers", 0o755),
     ("upper", 0o755),
     ("overlay", 0o755),
 ];
 
-/// Where the one with this number is in the job's surroundings.
-pub(super) fn seen_there(number: usize) -> String {
-    format!("{SEEN_THERE}/{number}")
-}
+/// What every program takes for granted.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+const DEVICE_LINKS: [(&str, &str); 6] = [
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("fd", "/proc/self/fd"),
+    ("core", "/proc/kcore"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// Files of the job's `/etc`, where it has no image's. Its user is 1000, for programs that ask who they are.
+const ETC: [(&str, &str); 4] = [
+    (
+        "passwd",
+        "root:x:0:0:root:/root:/bin/sh\njob:x:1000:1000:job:/work:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    ),
+    ("group", "root:x:0:\njob:x:1000:\nnogroup:x:65534:\n"),
+    ("hosts", "127.0.0.1 localhost job\n::1 localhost job\n"),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+];
+
+/// Room for what is made there before a job, and for what its order brings.
+const OWN_BYTES_MAX: u64 = 64 << 20;
+const OWN_ENTRIES_MAX: u64 = 64 << 10;
 
 /// Before the order is there. Bubblewrap reads the list of all mounts for each of its own; this one, and those below it, no job sees.
 /// Where the host may not, the list is longer.
 pub(super) fn shorten() {
-    if super::system::unshare(UnshareFlags::NEWNS).is_ok() && downstream().is_ok() {
+    if system::unshare(UnshareFlags::NEWNS).is_ok() && downstream().is_ok() {
         let _ = unmount(MADE, UnmountFlags::DETACH);
     }
 }
@@ -60,7 +86,7 @@ pub(super) fn prepare() -> Result<(), Failure> {
     downstream().failing(Step::Mounts, "mounts of its own")?;
     let bare = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("proc", "/proc", "proc", bare, None).failing(Step::Mounts, "mounting /proc")?;
-    super::system::loopback_up().failing(Step::Other, "the loopback device")
+    system::loopback_up().failing(Step::Other, "the loopback device")
 }
 
 /// What is mounted from now on is this namespace's own. What the host mounts and takes away meanwhile comes and goes here, too: a
@@ -69,41 +95,119 @@ pub(super) fn downstream() -> rustix::io::Result<()> {
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
 }
 
-/// Of mounts that the host has handed over, or of what this user finds by its name. The work directory is the first of either.
-pub(super) fn make(order: &Order, handed: Vec<OwnedFd>) -> Result<(), Failure> {
-    let is_handed = !handed.is_empty();
+/// Of mounts that the host has handed over, or of what this user finds by its name.
+pub(super) fn lay(ground: &Ground, handed: Vec<OwnedFd>) -> Result<(), Failure> {
     // Before the memory is put over where they may lie.
-    let files = if is_handed { handed } else { find(order)? };
-    scratch(order, files.len()).failing(Step::Mounts, "memory for what it writes")?;
-    let lay = if is_handed { mounts::attach } else { bind };
-    lay_all(&files, lay).failing(Step::Mounts, "the work directory, and what the job sees")?;
-    if let Root::Image(image) = &order.root {
-        let (layers, upper) = (PathBuf::from(seen_there(0)), "upperdir=/sys/upper,workdir=/sys/overlay");
-        for name in &image.names {
-            layers.join(name).metadata().failing(Step::Job, &image.folder.join(name).display().to_string())?;
-        }
-        overlay(image, &layers, upper, &made("root")).failing(Step::Overlay, "a layer over those of the image")?;
+    let find = |path: &Path| mounts::seen(path).failing(Step::Job, &path.display().to_string());
+    let found = || ground.root.seen().into_iter().map(find).collect::<Result<Vec<_>, _>>();
+    let seen = if handed.is_empty() { found()? } else { handed };
+    scratch().failing(Step::Mounts, "memory for what it writes")?;
+    devices().failing(Step::Mounts, "devices")?;
+    match &ground.root {
+        Root::Toolchain(toolchain) => lay_toolchain(toolchain, &seen),
+        Root::Image(image) => lay_image(image, &seen),
     }
-    Ok(())
 }
 
-fn find(order: &Order) -> Result<Vec<OwnedFd>, Failure> {
-    let named = |path: &Path| path.display().to_string();
-    let work = open_directory(CWD, &order.work).failing(Step::Job, &named(&order.work));
-    let seen = order.root.seen().into_iter().map(|path| mounts::open(path).failing(Step::Job, &named(path)));
-    std::iter::once(work).chain(seen).collect()
+fn lay_toolchain(toolchain: &Toolchain, seen: &[OwnedFd]) -> Result<(), Failure> {
+    let mut seen = seen.iter();
+    for entry in &toolchain.entries {
+        let laid = match (&entry.link, seen.as_slice().first()) {
+            (Some(link), _) => place_link(link, &entry.path),
+            (None, Some(mount)) => {
+                seen.next();
+                system::confine(mount, false).and_then(|()| Ok(mounts::attach_over(mount, place(mount, &entry.path)?)?))
+            }
+            (None, None) => Err(io::Error::other("it was not handed over")),
+        };
+        laid.failing(Step::Mounts, &entry.path.display().to_string())?;
+    }
+    let own = ["etc", "proc", "dev", "tmp", "work"]
+        .iter()
+        .try_for_each(|name| fs::create_dir_all(Path::new(ROOT).join(name)));
+    let etc = |(name, text): &(&str, &str)| {
+        File::create_new(Path::new(ROOT).join("etc").join(name))?.write_all(text.as_bytes())
+    };
+    own.and_then(|()| ETC.iter().try_for_each(etc)).failing(Step::Other, "files of /etc")
 }
 
-fn lay_all(files: &[OwnedFd], lay: fn(&OwnedFd, &Path) -> rustix::io::Result<()>) -> io::Result<()> {
-    lay(&files[0], Path::new(WORK_THERE))?;
-    for (number, file) in files[1..].iter().enumerate() {
-        let there = seen_there(number);
-        if FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Directory {
-            fs::create_dir(&there)?;
-        } else {
-            fs::write(&there, [])?;
+fn lay_image(image: &Layers, seen: &[OwnedFd]) -> Result<(), Failure> {
+    let (layers, upper) = (Path::new(LAYERS), "upperdir=/sys/upper,workdir=/sys/overlay");
+    let folder = seen.first().map_or(Err(Errno::NOENT), |mount| mounts::attach(mount, layers));
+    folder.failing(Step::Mounts, "the image's layers")?;
+    for name in &image.names {
+        layers.join(name).metadata().failing(Step::Job, &image.folder.join(name).display().to_string())?;
+    }
+    overlay(image, layers, upper, Path::new(ROOT)).failing(Step::Overlay, "a layer over those of the image")
+}
+
+/// Where a path is for the job, whatever links lead there: a directory, or a file, as what is to be there is. Made where it is not.
+pub(super) fn place(mount: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let is_directory = FileType::from_raw_mode(rustix::fs::fstat(mount)?.st_mode) == FileType::Directory;
+    let (above, last) = above(path)?;
+    match in_root(path) {
+        Err(Errno::NOENT) if is_directory => mkdirat(&above, last, Mode::from_raw_mode(0o755))?,
+        Err(Errno::NOENT) => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            drop(openat(&above, last, flags, Mode::from_raw_mode(0o444))?);
         }
-        lay(file, Path::new(&there))?;
+        found => return Ok(found?),
+    }
+    Ok(in_root(path)?)
+}
+
+fn place_link(link: &Path, path: &Path) -> io::Result<()> {
+    let (above, last) = above(path)?;
+    Ok(symlinkat(link, &above, last)?)
+}
+
+/// The directory that a path is in, made where it is not, and its name there.
+fn above(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
+    let (parent, last) = (path.parent().unwrap_or(path), path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    let mut directory = in_root(Path::new("/"))?;
+    for part in parent.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
+        directory = match in_root(part) {
+            Err(Errno::NOENT) => {
+                mkdirat(&directory, part.file_name().unwrap_or_default(), Mode::from_raw_mode(0o755))?;
+                in_root(part)?
+            }
+            found => found?,
+        };
+    }
+    Ok((directory, last))
+}
+
+fn in_root(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let root = openat(CWD, ROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)
+}
+
+fn devices() -> io::Result<()> {
+    let there = made("dev");
+    for name in DEVICES {
+        File::create_new(there.join(name))?;
+        mount_bind(Path::new("/dev").join(name), there.join(name))?;
+    }
+    for (name, link) in DEVICE_LINKS {
+        std::os::unix::fs::symlink(link, there.join(name))?;
+    }
+    for name in ["pts", "shm"] {
+        fs::create_dir(there.join(name))?;
+    }
+    mount_bind(made("shm"), there.join("shm"))?;
+    let options = c"newinstance,ptmxmode=0666,mode=620";
+    Ok(mount("devpts", there.join("pts"), "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, options)?)
+}
+
+/// The job's files that nobody else is to read.
+pub(super) fn files(files: &[(String, String)]) -> io::Result<()> {
+    let there = made("dev").join(Path::new(FILES).file_name().unwrap_or_default());
+    if !files.is_empty() {
+        fs::create_dir(&there)?;
+    }
+    for (name, text) in files {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(there.join(name))?;
+        file.write_all(text.as_bytes())?;
     }
     Ok(())
 }
@@ -117,18 +221,26 @@ fn made(name: &str) -> PathBuf {
     Path::new(MADE).join(name)
 }
 
-fn scratch(order: &Order, sources: usize) -> io::Result<()> {
-    let limits = &order.limits;
-    let own = DIRECTORIES.len() + LAYERS_MAX + sources;
-    let entries = limits.scratch_entries_max.saturating_add(own as u64);
-    let options = format!("mode=0755,size={},nr_inodes={entries}\0", limits.scratch_bytes_max);
-    let options = CStr::from_bytes_with_nul(options.as_bytes()).map_err(io::Error::other)?;
-    mount("tmpfs", MADE, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options)?;
+fn scratch() -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", MADE, "tmpfs", flags, &*sizes(OWN_BYTES_MAX, OWN_ENTRIES_MAX)?)?;
     for (name, mode) in DIRECTORIES {
         fs::create_dir(made(name))?;
         fs::set_permissions(made(name), Permissions::from_mode(mode))?;
     }
     Ok(())
+}
+
+/// What a job may write to it, besides what is there.
+pub(super) fn bound_scratch(limits: &Limits) -> io::Result<()> {
+    let own = statvfs(MADE)?;
+    let bytes = limits.scratch_bytes_max.saturating_add((own.f_blocks - own.f_bfree).saturating_mul(own.f_frsize));
+    let entries = limits.scratch_entries_max.saturating_add(own.f_files - own.f_ffree);
+    Ok(mount_remount(MADE, MountFlags::NOSUID | MountFlags::NODEV, &*sizes(bytes, entries)?)?)
+}
+
+fn sizes(bytes: u64, entries: u64) -> io::Result<CString> {
+    Ok(CString::new(format!("mode=0755,size={bytes},nr_inodes={entries}"))?)
 }
 
 /// Layers of a folder below one more, whose place the options say. Each is bound to a number first: so its name, whatever it has

@@ -3,6 +3,7 @@
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 pub(super) enum Forked {
     Child,
@@ -26,6 +27,32 @@ pub(super) fn wait_for_children(is_waited: bool) {
 pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: no flag is among them that unshares open files.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+/// What is mounted here and below gives no rights, has no devices, and may be read only where it is not writable; nothing that is mounted
+/// below it later is passed on to where it was made.
+pub(super) fn confine(mount: &OwnedFd, is_writable: bool) -> io::Result<()> {
+    let read_only = if is_writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | read_only,
+        attr_clr: 0,
+        propagation: libc::MS_SLAVE,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: the kernel reads a structure of this size, and a name of its own.
+    let done = unsafe {
+        let attributes = &raw const attributes;
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            attributes,
+            size_of_val(&*attributes),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Files that this process was left by mistake end here.

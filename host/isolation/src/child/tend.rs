@@ -2,23 +2,19 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pipewright_base::clock::monotonic;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::CWD;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, WaitStatus, pidfd_open, setrlimit};
 use rustix::time::Timespec;
 
-use super::surroundings::WORK_THERE;
 use super::usage::{Disk, Processes, Whose};
 use super::{Control, system};
 use crate::job::Limit;
 use crate::level::Step;
 use crate::limits::Limits;
 use crate::message::{Failing, Failure, Order};
-use crate::tree::open_directory;
 
 /// Between two looks at processes, and at the disk, at least that long, and at least so many times as long as the look took: the
 /// watcher takes a twentieth of one core at most.
@@ -38,8 +34,11 @@ pub(super) struct Tended {
     pub memory_bytes_max: u64,
 }
 
-/// The limits that the kernel holds for each process, set in one that becomes the job's first.
-pub(super) fn set_limits(limits: &Limits, processes_max: u64) -> io::Result<()> {
+/// How many limits the kernel holds for each process.
+pub(super) const LIMITS: usize = 7;
+
+/// The limits that the kernel holds for each process. Where this one has less, it is that.
+pub(super) fn limits(limits: &Limits, processes_max: u64) -> [(Resource, u64); LIMITS] {
     let each = [
         // The watcher ends the job before; this is for a watcher that is starved.
         (Resource::Cpu, limits.cpu_seconds_max.saturating_add(2)),
@@ -51,25 +50,29 @@ pub(super) fn set_limits(limits: &Limits, processes_max: u64) -> io::Result<()> 
         (Resource::Core, 0),
         (Resource::Memlock, 8 << 20),
     ];
-    for (resource, max) in each {
-        let had = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
-        let max = Some(max.min(had));
-        setrlimit(resource, Rlimit { current: max, maximum: max })?;
+    each.map(|(resource, max)| (resource, max.min(rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX))))
+}
+
+/// Sets them in a process that becomes the job's first.
+pub(super) fn set_limits(limits: &Limits, processes_max: u64) -> io::Result<()> {
+    for (resource, max) in self::limits(limits, processes_max) {
+        setrlimit(resource, Rlimit { current: Some(max), maximum: Some(max) })?;
     }
     Ok(())
 }
 
 /// Waits for the first process to end, for a limit, or for the host's word, and leaves nothing.
-pub(super) fn tend(order: &Order, control: &Control, main: Pid, whose: Whose) -> Result<Tended, Failure> {
+pub(super) fn tend(
+    order: &Order,
+    control: &Control,
+    main: Pid,
+    whose: Whose,
+    work: OwnedFd,
+) -> Result<Tended, Failure> {
     if whose == Whose::Namespace && std::process::id() != 1 {
         // It would kill the machine's processes in the end.
         return Err(Failure { step: Step::Other, reason: "no pid namespace was made".to_owned() });
     }
-    let work: &Path = match whose {
-        Whose::Namespace => Path::new(WORK_THERE),
-        Whose::Descendants => &order.work,
-    };
-    let work = open_directory(CWD, work).failing(Step::Job, "the work directory")?;
     let mut watch = Watch::new(order, whose, work);
     let main_file = pidfd_open(main, PidfdFlags::empty()).failing(Step::Other, "a watch on the program")?;
     let mut status = None;
