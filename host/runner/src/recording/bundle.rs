@@ -74,7 +74,8 @@ impl Bundle {
             .unix_permissions(0o644);
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         writer.start_file(JSON, options)?;
-        serde_json::to_writer_pretty(&mut writer, &self.recording)?;
+        // In one piece, for the compressor begins anew with each that it is given.
+        writer.write_all(&serde_json::to_vec_pretty(&self.recording)?)?;
         for (digest, blob) in &self.blobs {
             writer.start_file(format!("{BLOBS}{digest}"), options)?;
             writer.write_all(blob)?;

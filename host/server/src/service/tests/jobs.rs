@@ -143,8 +143,12 @@ fn of_reports_at_once_one_is_worked_on() {
         drop(turn);
         reports.await
     });
-    let (Ok(()), Ok(()), Err(ServiceError::Refused { class, .. })) = ends else { panic!("{ends:?}") };
-    assert_eq!(class, "InvalidJobStateException");
+    let is_refused = |end: &Result<(), ServiceError>| matches!(end, Err(ServiceError::Refused { class, .. }) if *class == "InvalidJobStateException");
+    // Whichever had the first turn: the same report is taken again, another one is not.
+    let (one, same, other) = &ends;
+    let is_one = one.is_ok() && same.is_ok() && is_refused(other);
+    let is_other = is_refused(one) && is_refused(same) && other.is_ok();
+    assert!(is_one || is_other, "{ends:?}");
 }
 
 #[test]
