@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{Gid, Uid};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
@@ -33,6 +34,9 @@ pub struct ChildCommand {
     pub program: PathBuf,
     pub args: Vec<OsString>,
 }
+
+/// What is around the next jobs is made once this one ended, for a short job would share the machine with it; or after so long.
+const NEXT_AFTER: Duration = Duration::from_millis(10);
 
 /// The user and group that jobs run as where the host is root: of no distribution, and of no range for containers.
 pub(crate) const JOB_ID: u32 = 1_900_000_000;
@@ -159,7 +163,7 @@ impl Isolation {
         job: &Job,
         output: mpsc::Sender<Vec<u8>>,
         stop: impl Future<Output = ()>,
-        next: fn(&Zygote, Ground),
+        next: fn(&Zygote, &Ground),
     ) -> Result<Ended, RunError> {
         job.check()?;
         if level == Level::Restricted {
@@ -171,12 +175,19 @@ impl Isolation {
         let Begun { keeper, order, work, ground } = begun.await.map_err(io::Error::other)??;
         let mut keeper = keeper.keeper()?;
         keeper.send(&order, work).await?;
+        let mut end = pin!(keeper.end(level, job, output, stop));
+        let early = tokio::select! {
+            ended = &mut end => Some(ended),
+            () = tokio::time::sleep(NEXT_AFTER) => None,
+        };
         if let Some(ground) = ground {
             let zygote = Arc::clone(&self.zygote);
-            // Beside this one.
-            tokio::task::spawn_blocking(move || next(&zygote, ground));
+            tokio::task::spawn_blocking(move || next(&zygote, &ground));
         }
-        let ended = keeper.end(level, job, output, stop).await;
+        let ended = match early {
+            Some(ended) => ended,
+            None => end.await,
+        };
         if job_user().is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
             let work = job.work.clone();

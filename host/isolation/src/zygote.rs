@@ -1,7 +1,7 @@
 //! Starts keepers, by way of the *zygote*: a process of this program that is loaded once, and forks for each.
 //!
-//! Owns what host and zygote say to each other, and the keeper that waits for the next job: its namespaces, and bubblewrap in them, take
-//! most of the time of what is around a job. It waits on the ground of the last job, for the next one is seldom on another. Must not
+//! Owns what host and zygote say to each other, and the keepers that wait for the next jobs: their namespaces, and bubblewrap in them, take
+//! most of the time of what is around a job. They wait on the grounds of the last jobs, for the next one is seldom on another. Must not
 //! know what a keeper is given to do.
 
 use std::io::{self, IoSlice, IoSliceMut, Write};
@@ -40,9 +40,13 @@ pub(crate) struct Zygote {
 #[derive(Default)]
 struct Known {
     zygote: Option<UnixStream>,
-    /// Of those apart, one for the next job, and the ground that it has made.
-    next: Option<(Ground, Waiting)>,
+    /// Those apart that wait for the next jobs, each with the ground that it has made; the oldest first.
+    next: Vec<(Ground, Waiting)>,
 }
+
+/// So many wait on one ground: of short jobs one after another, the next but one has begun before another is made. And so many in all.
+const NEXT_EACH: usize = 2;
+const NEXT_MAX: usize = 4;
 
 /// A keeper that waits for its order, of no runtime yet.
 pub(crate) struct Waiting {
@@ -65,21 +69,28 @@ impl Zygote {
         self.ask(&mut self.known().zygote, Place::Beside)
     }
 
-    /// The one that waits, if it is on this ground.
+    /// One that waits, if there is one on this ground.
     pub(crate) fn apart(&self, ground: &Ground) -> io::Result<Waiting> {
         let mut known = self.known();
-        match known.next.take() {
-            Some((made, waiting)) if made == *ground && waiting.is_there() => Ok(waiting),
-            _ => self.on(&mut known.zygote, ground),
+        while let Some(index) = known.next.iter().position(|(made, _)| made == ground) {
+            let (_, waiting) = known.next.remove(index);
+            if waiting.is_there() {
+                return Ok(waiting);
+            }
         }
+        self.on(&mut known.zygote, ground)
     }
 
-    /// For the next job, if it is on this ground.
-    pub(crate) fn prepare(&self, ground: Ground) {
+    /// For the next jobs, if they are on this ground, too.
+    pub(crate) fn prepare(&self, ground: &Ground) {
         let mut known = self.known();
-        if known.next.is_none() {
+        while known.next.iter().filter(|(made, _)| made == ground).count() < NEXT_EACH {
             // Whoever comes next tells what is wrong.
-            known.next = self.on(&mut known.zygote, &ground).ok().map(|waiting| (ground, waiting));
+            let Ok(waiting) = self.on(&mut known.zygote, ground) else { return };
+            if known.next.len() == NEXT_MAX {
+                known.next.remove(0);
+            }
+            known.next.push((ground.clone(), waiting));
         }
     }
 
