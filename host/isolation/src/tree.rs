@@ -2,11 +2,15 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::iter;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, openat, statat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fchmod, fchown, openat, openat2,
+    statat,
+};
 use rustix::io::Errno;
 
 /// Deeper than any build goes. For each level a directory is open.
@@ -19,6 +23,22 @@ pub(crate) fn open_directory(at: impl AsFd, name: impl rustix::path::Arg) -> rus
 /// A directory as a place: what is in it cannot be listed by this, and need not be open to whoever finds it.
 pub(crate) fn find_directory(at: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
     openat(at, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Of one path, one after another. A machine on which each meets a rename or a mount does nothing else.
+const LOOKUPS_MAX: usize = 1000;
+
+/// A path below a directory, as if that were the root. The kernel gives a lookup that goes upwards up (`EAGAIN`) where anything
+/// was renamed or mounted meanwhile, anywhere on the machine: it is made again then.
+pub(crate) fn open_in_root(
+    top: impl AsFd,
+    path: &Path,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let open = || openat2(&top, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve | ResolveFlags::IN_ROOT);
+    let mut tries = iter::repeat_with(open).take(LOOKUPS_MAX);
+    tries.find(|tried| !matches!(tried, Err(Errno::AGAIN))).unwrap_or(Err(Errno::AGAIN))
 }
 
 /// What stopped going over it: too deep, or not to be read.

@@ -17,14 +17,14 @@ use pipewright_artifacts::files::remove_tree;
 use pipewright_base::{Digest, Hasher};
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fchmod, futimens, linkat, mkdirat,
-    openat, openat2, statat, symlinkat,
+    openat, statat, symlinkat,
 };
 use rustix::io::Errno;
 use ruzstd::decoding::StreamingDecoder;
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
-use crate::tree::open_directory;
+use crate::tree::{open_directory, open_in_root};
 
 /// The limits of one layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,9 +227,8 @@ impl Layer {
 
     fn open(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-        openat2(&self.top, path, flags, Mode::empty(), within)
+        let within = ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        open_in_root(&self.top, path, OFlags::RDONLY | OFlags::DIRECTORY, within)
     }
 
     fn make_directory(&mut self, parent: BorrowedFd<'_>, name: &OsStr, mode: u32) -> io::Result<()> {

@@ -5,7 +5,10 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::panic;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use common::{World, isolation, run};
 use flate2::{Compression, write::GzEncoder};
@@ -122,6 +125,29 @@ fn layers_lie_upon_each_other() {
         &[base, &[(Regular, 0o644, "usr/lib", "6"), (Regular, 0o644, "hard", "7")]],
         &["hard=7", "lib -> usr/lib", "usr/", "usr/lib=6"],
     );
+}
+
+const UP: &str = "../../../../../../../../../../../../../../../../../../../../../../../../in";
+
+#[test]
+fn links_lead_upwards_while_others_rename() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    fs::write(&a, "").unwrap();
+    let layer: &[Put] = &[(Symlink, 0o777, "up", UP), (Directory, 0o755, "in/", ""), (Regular, 0o644, "up/a", "1")];
+    let expected = ["in/", "in/a=1", &format!("up -> {UP}")];
+    let going_on = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while going_on.load(Ordering::Relaxed) {
+                fs::rename(&a, &b).unwrap();
+                fs::rename(&b, &a).unwrap();
+            }
+        });
+        let checked = panic::catch_unwind(|| (0..100).for_each(|_| check(&[layer], &expected)));
+        going_on.store(false, Ordering::Relaxed);
+        checked.unwrap();
+    });
 }
 
 #[test]

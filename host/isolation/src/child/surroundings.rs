@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statvfs, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, statvfs, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
@@ -26,6 +26,7 @@ use crate::limits::Limits;
 use crate::message::{Failing, Failure, Ground};
 use crate::mounts;
 use crate::toolchain::Toolchain;
+use crate::tree::open_in_root;
 
 /// Where it is made: a directory of every machine, of which no job may name a path.
 pub(super) const MADE: &str = "/sys";
@@ -179,7 +180,7 @@ fn above(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
 
 fn in_root(path: &Path) -> rustix::io::Result<OwnedFd> {
     let root = openat(CWD, ROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)
+    open_in_root(root, path, OFlags::PATH, ResolveFlags::empty())
 }
 
 fn devices() -> io::Result<()> {
