@@ -176,6 +176,31 @@ fn several_inputs_and_outputs() {
 }
 
 #[test]
+fn a_file_is_there_for_all_that_want_it() {
+    let check = |commands: &str, files: &[&str]| {
+        let spec = format!(
+            "version: 0.2\nphases: {{build: {{commands: ['{commands}']}}}}\nartifacts: {{files: ['*.txt', 'deep/**/*']}}\n\
+             reports: {{unit: {{files: [deep/unit.xml]}}}}\n"
+        );
+        for spec in [spec.as_str(), spec.split_once("reports").unwrap().0] {
+            let (host, report) = build(source(spec).output("Built"), settings);
+            report.unwrap();
+            for file in files {
+                assert_eq!(host.read(&format!("outputs/Built/{file}")), "text\n", "{file}");
+            }
+            let is_report = spec.contains("reports") && files.contains(&"deep/unit.xml");
+            assert_eq!(host.log().contains("Report unit: deep/unit.xml: "), is_report, "{}", host.log());
+        }
+    };
+    check(
+        "mkdir deep && cp main.txt deep/unit.xml && cp main.txt deep/more",
+        &["main.txt", "deep/unit.xml", "deep/more"],
+    );
+    check("ln -s main.txt again.txt && ln -s . deep", &["main.txt", "again.txt"]);
+    check("ln main.txt again.txt && mkdir deep && ln main.txt deep/third", &["main.txt", "again.txt", "deep/third"]);
+}
+
+#[test]
 fn what_the_settings_may_not_say() {
     let check = |settings: &dyn Fn() -> Configuration, text: &str| {
         let (_host, report) = build(source(WHOLE), settings);

@@ -1,7 +1,7 @@
 //! Owns what is taken from the scratch once the commands are over: the files of artifacts and reports, and the variables that
 //! are given on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,8 @@ impl Ended {
     /// [`Ended::upload`] of a build of a batch: puts these sections, each with its identifier, into directories.
     pub fn keep(&mut self, sections: &[(Option<&str>, &Section, PathBuf)]) {
         if matches!(self.course.due(), Due::Upload) {
-            let kept = sections.iter().try_for_each(|(identifier, section, to)| self.put(section, *identifier, to));
+            let kept =
+                sections.iter().try_for_each(|(identifier, section, to)| self.put(section, *identifier, to, false));
             self.course.uploaded(kept);
             say(&self.course.take_log());
         }
@@ -110,17 +111,26 @@ impl Ended {
         for warning in &assigned.warnings {
             warn!("{warning}");
         }
+        // What nobody looks for afterwards can be moved.
+        let is_last = assigned.outputs.len() == 1 && buildspec.cache.is_none() && buildspec.reports.is_empty();
         for (name, identifier, section) in assigned.outputs {
             let Some(output) = outputs.iter().find(|output| output.name() == name) else { continue };
-            self.put(section, identifier, output.path())?;
+            self.put(section, identifier, output.path(), is_last)?;
         }
         Ok(())
     }
 
-    fn put(&self, section: &Section, identifier: Option<&str>, directory: &Path) -> Taken<()> {
-        for (name, content) in self.select(section, identifier)? {
+    fn put(&self, section: &Section, identifier: Option<&str>, directory: &Path, is_last: bool) -> Taken<()> {
+        let picked = self.select(section, identifier)?;
+        let mut times: HashMap<&Content, usize> = HashMap::new();
+        for (_, content) in &picked {
+            *times.entry(content).or_default() += 1;
+        }
+        for (name, content) in &picked {
             let to = directory.join(name);
-            match &content {
+            match content {
+                // By a copy, where the directory is not there yet, and where the file cannot move.
+                Content::File(path) if is_last && times[content] == 1 && fs::rename(path, &to).is_ok() => Ok(()),
                 Content::File(path) => files::copy(path, &to, &[]).map(drop),
                 Content::Link(target) => files::link(&to, target),
             }

@@ -34,7 +34,7 @@ pub struct Picked {
     pub content: Content,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
     /// The absolute path of a file.
     File(String),

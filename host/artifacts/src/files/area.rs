@@ -211,7 +211,7 @@ impl Area {
         move |error| FileError::io(&shown, &error)
     }
 
-    fn existing(&self, path: &str) -> FileResult<&Dir> {
+    pub(super) fn existing(&self, path: &str) -> FileResult<&Dir> {
         self.top()?.ok_or_else(|| FileError::not_found(format!("{}: there is nothing yet", self.show(path))))
     }
 
@@ -401,7 +401,7 @@ impl Area {
     }
 
     /// Whether something may be made here: links on the way count with where they lead.
-    fn check_place(&self, path: &str) -> FileResult<()> {
+    pub(super) fn check_place(&self, path: &str) -> FileResult<()> {
         self.budget.check_path(path)?;
         if self.has_links.load(Relaxed) && path.contains('/') {
             self.budget.check_depth(path, self.depth_of_parent(path)?)?;
@@ -531,7 +531,7 @@ impl Area {
         set(top, at(path), accessed, modified).map_err(self.fail(path))
     }
 
-    fn not_the_top(&self, path: &str) -> FileResult<()> {
+    pub(super) fn not_the_top(&self, path: &str) -> FileResult<()> {
         if path.is_empty() {
             return Err(FileError::invalid(Errno::BUSY, format!("{} itself cannot be changed", self.name)));
         }

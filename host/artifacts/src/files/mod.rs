@@ -21,6 +21,7 @@ pub mod paths;
 mod quota;
 mod remove;
 mod stat;
+mod take;
 #[cfg(test)]
 mod tests;
 mod tree;
