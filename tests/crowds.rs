@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::StatusCode;
+use pipewright_base::raise_open_files;
 use pipewright_server::api::{OPERATIONS, ROUTES, Resource, Route};
-use pipewright_server::connections::{Bounds, raise_open_files};
+use pipewright_server::connections::Bounds;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -248,6 +249,26 @@ fn guests_that_use_every_thread_keep_nobody_waiting() {
         let actions = state["stageStates"][1]["actionStates"].as_array().unwrap();
         let burn = actions.iter().filter(|action| action["latestExecution"]["status"] == "InProgress").count();
         assert!(burn >= 2 * threads, "{state}");
+    });
+}
+
+/// Together they would have more files open than the host may.
+#[test]
+fn guests_that_hold_files_keep_nobody_waiting() {
+    runtime().block_on(async {
+        let world = World::new(&[TEAM], "ulimit -n 512", |folder| fs::write(folder.join("page.md"), "# Page").unwrap());
+        let holders = (0..6).map(|number| {
+            let script = json!({ "Script": "keep-files /inputs/Code/page.md" });
+            action("Invoke", "Custom", "Steps", &format!("Files{number}"), script)
+        });
+        world.create(TEAM, holders.collect()).await;
+        let mut kept = world.client(TEAM).await;
+        for _ in 0..20 {
+            world.goes_on(&[OPERATOR, TEAM]).await;
+        }
+        let state = kept.call("GetPipelineState", &json!({ "name": "site" })).await;
+        let actions = state["stageStates"][1]["actionStates"].as_array().unwrap();
+        assert!(actions.iter().all(|action| action["latestExecution"]["status"] == "InProgress"), "{state}");
     });
 }
 

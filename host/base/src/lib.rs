@@ -10,10 +10,12 @@ pub mod hex;
 pub mod home;
 pub mod memory;
 mod mistake;
+mod open_files;
 mod scope;
 pub mod trust;
 
 pub use cause::{Cause, Principal, Source};
 pub use digest::{Digest, DigestError, Hasher};
 pub use mistake::Mistake;
+pub use open_files::raise_open_files;
 pub use scope::Scope;

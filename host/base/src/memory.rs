@@ -1,5 +1,5 @@
 //! Memory that guests use and make the host hold for them: fields of requests, listings, bodies under way, whatever stays
-//! when a host call has returned.
+//! when a host call has returned. And the files and connections that are open for them.
 //!
 //! Owns the budget of a call, behind which stands that of all calls. Whoever keeps something for a guest charges it here first;
 //! what is over the limit ends the guest, for there is no answer that every interface could give it. What one host call hands
@@ -24,33 +24,42 @@ impl LimitReached {
     }
 }
 
-/// The memory of all guests together, and what the host holds for them; or one tenant's share of it.
+/// The memory of all guests together, and what the host holds for them; or one tenant's share of it. And so of what is open.
 pub struct Budget {
     left: AtomicUsize,
     max: usize,
+    open_left: AtomicUsize,
+    open_max: usize,
     /// What this is a share of, and comes out of as well.
     whole: Option<Arc<Budget>>,
 }
 
 impl Budget {
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(max), max, whole: None })
+        Self::of(max, usize::MAX, None)
     }
 
     /// Half of it: whoever has all of that leaves as much to everybody else.
     fn share(whole: &Arc<Self>) -> Arc<Self> {
-        let max = whole.max / 2;
-        Arc::new(Self { left: AtomicUsize::new(max), max, whole: Some(Arc::clone(whole)) })
+        Self::of(whole.max / 2, whole.open_max / 2, Some(Arc::clone(whole)))
+    }
+
+    fn of(max: usize, open_max: usize, whole: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(max), max, open_left: AtomicUsize::new(open_max), open_max, whole })
+    }
+
+    fn who(&self) -> (&'static str, &'static str) {
+        match self.whole {
+            Some(_) => ("the plugins of this account that run now", "its share of "),
+            None => ("all plugins that run now", ""),
+        }
     }
 
     pub fn take_or_refuse(&self, bytes: usize) -> Result<(), LimitReached> {
         if self.left.try_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_err() {
-            let (who, what) = match self.whole {
-                Some(_) => ("the plugins of this account that run now", "its share of guest_memory_bytes_max"),
-                None => ("all plugins that run now", "guest_memory_bytes_max"),
-            };
+            let (who, share) = self.who();
             let message = format!(
-                "the plugin wanted {bytes} more bytes of memory, and {who} together have used up {what}, {}",
+                "the plugin wanted {bytes} more bytes of memory, and {who} together have used up {share}guest_memory_bytes_max, {}",
                 self.max
             );
             return Err(LimitReached::new("guest_memory_bytes_max", message));
@@ -67,6 +76,33 @@ impl Budget {
             whole.give_back(bytes);
         }
     }
+
+    /// A file or connection of the host's, until it is dropped.
+    ///
+    /// # Errors
+    /// A text for whoever made the plugin open it: all that it could be are open.
+    pub fn open(self: &Arc<Self>) -> Result<Descriptor, String> {
+        let whole = self.whole.as_ref().map(Self::open).transpose()?;
+        if self.open_left.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
+            let ((who, share), max) = (self.who(), self.open_max);
+            return Err(format!(
+                "{who} together have as many files and connections open as they may: {share}what plugins may, {max}"
+            ));
+        }
+        Ok(Descriptor { budget: Arc::clone(self), _whole: whole.map(Box::new) })
+    }
+}
+
+/// Something that is open for a guest.
+pub struct Descriptor {
+    budget: Arc<Budget>,
+    _whole: Option<Box<Descriptor>>,
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        self.budget.open_left.fetch_add(1, Relaxed);
+    }
 }
 
 /// One budget, and the shares of those who have calls now.
@@ -76,8 +112,9 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    pub fn new(max: usize) -> Self {
-        Self { whole: Budget::new(max), shares: Mutex::default() }
+    /// Of so many bytes, and so many open files and connections.
+    pub fn new(max: usize, open_max: usize) -> Self {
+        Self { whole: Budget::of(max, open_max, None), shares: Mutex::default() }
     }
 
     pub fn share(&self, tenant: u64) -> Arc<Budget> {
@@ -195,8 +232,24 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_all_open_that_is_theirs_leaves_as_much_to_others() {
+        let budgets = Budgets::new(0, 4);
+        let (one, two) = (budgets.share(1), budgets.share(2));
+        let refused = |share: &Arc<Budget>| share.open().err().unwrap();
+        let (first, _second) = (one.open().unwrap(), one.open().unwrap());
+        assert!(
+            refused(&one).contains("this account that run now together")
+                && refused(&one).ends_with("its share of what plugins may, 2")
+        );
+        let _two = (two.open().unwrap(), two.open().unwrap());
+        assert!(refused(&budgets.share(3)).contains("all plugins that run now together"));
+        drop(first);
+        budgets.share(3).open().unwrap();
+    }
+
+    #[test]
     fn whoever_takes_all_that_is_theirs_leaves_as_much_to_others() {
-        let budgets = Budgets::new(100);
+        let budgets = Budgets::new(100, 4);
         let (one, two) = (budgets.share(1), budgets.share(2));
         let refused = |share: &Arc<Budget>, bytes| share.take_or_refuse(bytes).unwrap_err().message;
         one.take_or_refuse(30).unwrap();

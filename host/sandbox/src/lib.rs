@@ -43,6 +43,6 @@ pub use description::is_of_kind;
 pub use limits::Usage;
 pub use masks::{Masks, SECRET_BYTES_MIN};
 pub use plugin::{ABI_VERSION, Plugin};
-pub use sandbox::{LoadError, Sandbox, SandboxConfig};
+pub use sandbox::{GUESTS_OPEN_PART, LoadError, Sandbox, SandboxConfig};
 pub use symbols::{Symbols, without_stack};
 pub use tools::FindTool;

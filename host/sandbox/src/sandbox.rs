@@ -27,6 +27,7 @@ use crate::{description, engine, plugin, questions};
 use pipewright_base::fair::Permits;
 use pipewright_base::hex;
 use pipewright_base::memory::Budgets;
+use pipewright_base::raise_open_files;
 
 /// What a sandbox is made of.
 #[derive(Clone, Debug)]
@@ -151,7 +152,7 @@ impl Sandbox {
             tool_compiles: Permits::new(TOOL_COMPILES_MAX, TOOL_COMPILES_MAX),
             connector: http::Connector::new(&config.certificate_authorities)?,
             calls: Semaphore::new(config.calls_max),
-            memory: Budgets::new(config.guest_memory_bytes_max),
+            memory: Budgets::new(config.guest_memory_bytes_max, raise_open_files() / GUESTS_OPEN_PART),
             guests: Guests::new(config.guest_threads)?,
             codes: Codes::new(config.compiled_bytes_max),
             plugins: Mutex::default(),
@@ -312,6 +313,10 @@ impl Sandbox {
         .await?
     }
 }
+
+/// Of the files that this process may have open, one part in so many is for all guests together: for the files and connections
+/// that are open for them.
+pub const GUESTS_OPEN_PART: usize = 4;
 
 /// A component is in memory once for each engine.
 const CODES: usize = 2;

@@ -28,7 +28,7 @@ use crate::notify::{Notifier, Notify, Post};
 use crate::poll::{Changes, Poller};
 use crate::service::{self, Changing, Service, job_artifacts};
 use pipewright_base::home::{DataDirectory, write_private};
-use pipewright_base::{Mistake, clock};
+use pipewright_base::{Mistake, clock, raise_open_files};
 use pipewright_engine::export::Exported;
 use pipewright_engine::retention::{Keeper, Retention};
 use pipewright_packages::plugins::{DEBUG_EXTENSION, Plugins};
@@ -76,7 +76,7 @@ pub struct Server {
 impl Server {
     /// Opens the data directory, loads the plugins and listens. Nothing runs yet.
     pub async fn open(data: &Path, config: Config, work: Work) -> anyhow::Result<Self> {
-        let bounds = Bounds::new(connections::raise_open_files(), config.accounts().len());
+        let bounds = Bounds::new(raise_open_files(), config.accounts().len());
         let data = DataDirectory::open(data)?;
         released(&data).await?;
         // A port that is taken is told before anything else takes its time. Nobody is let in before there is somebody to answer.

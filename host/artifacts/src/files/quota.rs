@@ -5,11 +5,11 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use pipewright_base::memory::{Charge, HostMemory};
+use pipewright_base::memory::{Charge, Descriptor, HostMemory};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::error::{FileError, FileResult};
+use super::error::{FileError, FileErrorKind, FileResult};
 use super::floor::Floor;
 
 /// The limits of one call on files.
@@ -55,11 +55,14 @@ pub struct Budget {
 }
 
 /// An open file's or directory's part of a budget, given back when it is dropped.
-pub struct Held(Arc<Budget>);
+pub struct Held {
+    budget: Arc<Budget>,
+    _shared: Descriptor,
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.open_left.fetch_add(1, Relaxed);
+        self.budget.open_left.fetch_add(1, Relaxed);
     }
 }
 
@@ -132,8 +135,12 @@ impl Budget {
     }
 
     pub fn open(self: &Arc<Self>) -> FileResult<Held> {
+        let shared =
+            self.memory.budget().open().map_err(|message| {
+                self.refused(FileError { kind: FileErrorKind::Quota, errno: Errno::DQUOT, message })
+            })?;
         take(&self.open_left, 1).ok_or_else(|| self.refuse("open_files_max", self.quota.open_files_max))?;
-        Ok(Held(Arc::clone(self)))
+        Ok(Held { budget: Arc::clone(self), _shared: shared })
     }
 
     /// A listing that holds no names yet.

@@ -2,11 +2,9 @@
 //!
 //! Owns the numbers. Must not know what is counted against them.
 //!
-//! Of the open files a quarter is for connections and a quarter for what their requests read; the rest is the store's, the
-//! artifacts' and the guests'. So `accept` does not run out of them, whatever clients do. Of the connections a quarter is for
+//! Of the open files a quarter is for connections, a quarter for what their requests read, and a quarter for guests
+//! (`pipewright_sandbox::GUESTS_OPEN_PART`); the rest is the store's and the artifacts'. So `accept` does not run out of them, whatever clients do. Of the connections a quarter is for
 //! strangers, and the rest is shared out among the accounts.
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// However many files may be open: each connection costs memory for its buffers too.
 const CONNECTIONS_MAX: usize = 4096;
@@ -57,14 +55,6 @@ impl Bounds {
             made_at_once_per_account_max: MADE_AT_ONCE_PER_ACCOUNT_MAX,
         }
     }
-}
-
-/// Lets this process have as many files open as it is allowed to; says how many.
-pub fn raise_open_files() -> usize {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
-    let files = if raised { maximum } else { current };
-    files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-pub use bounds::{Bounds, raise_open_files};
+pub use bounds::Bounds;
 use pipewright_base::clock;
 use table::Table;
 pub use table::{Crowded, Peer};

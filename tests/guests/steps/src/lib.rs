@@ -152,6 +152,12 @@ fn flood(verb: &str, path: &str) -> Result<String> {
                 Ok(())
             })
         }
+        // As many as there may be, as long as there is time.
+        "keep-files" => {
+            let held: Vec<_> = std::iter::from_fn(|| File::open(path).ok()).collect();
+            std::thread::sleep(Duration::from_secs(600));
+            Ok(format!("{} files", held.len()))
+        }
         "hold-listings" => {
             let mut held = Vec::new();
             each(|_| {

@@ -35,7 +35,7 @@ use crate::clock;
 use crate::limits::HttpLimits;
 use crate::masks::Masks;
 use crate::seam::{Denied, Seam};
-use pipewright_base::memory::Charge;
+use pipewright_base::memory::{Charge, Descriptor};
 
 /// Stops URLs that fill the journal; servers do not take longer ones either.
 const URL_BYTES_MAX: usize = 8 * 1024;
@@ -48,6 +48,7 @@ struct Held {
     _connection: AbortOnDropJoinHandle<()>,
     _sender: SendRequest<RequestBody>,
     _weight: Option<Charge>,
+    _descriptor: Descriptor,
 }
 
 /// Sends one request; the response's body keeps to the limits by itself.
@@ -120,6 +121,7 @@ async fn attempt(
     // Waits for a place: a guest that sends much at once is slowed down, not failed.
     let permit = Arc::clone(&call.in_flight).acquire_owned().await;
     let permit = permit.map_err(|_| Failure::failed(Error::InternalError(None), "the call has ended"))?;
+    let descriptor = call.budget.open().map_err(|text| Failure::limit(Error::ConnectionLimitReached, text))?;
     let addresses = checked_addresses(call, &origin, grant, times.connect, &entry.target).await?;
     let connecting = timeout(times.connect, connect(call, &origin, &addresses, times.connect));
     let stream = connecting.await.unwrap_or_else(|_| Err(connect_too_long(times)))?;
@@ -143,7 +145,11 @@ async fn attempt(
         return Err(Failure::response_too_large(&call.limits));
     }
     let echo = Echo::new(hidden);
-    Ok((response, Held { _permit: permit, _connection: connection, _sender: sender, _weight: weight }, echo))
+    Ok((
+        response,
+        Held { _permit: permit, _connection: connection, _sender: sender, _weight: weight, _descriptor: descriptor },
+        echo,
+    ))
 }
 
 /// Where the request goes, and the grant that allows it. Nothing is looked up before: names can carry data out, too.

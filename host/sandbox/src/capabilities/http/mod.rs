@@ -37,7 +37,7 @@ use crate::limits::HttpLimits;
 use crate::outside::Outside;
 use crate::seam::Seam;
 use charged::Weights;
-use pipewright_base::memory::Charge;
+use pipewright_base::memory::{Budget, Charge};
 use trust::Trust;
 
 pub(crate) use self::exchange::NotConnected;
@@ -94,6 +94,7 @@ impl Http {
             limits,
             requests: AtomicU64::new(0),
             in_flight: Arc::new(Semaphore::new(limits.requests_in_flight_max)),
+            budget: setup.memory.budget(),
         };
         let hooks = Hooks { call: Arc::new(call), weight: None };
         Self { ctx: WasiHttpCtx::new(), hooks, weights: Weights::new(Arc::clone(setup.memory)) }
@@ -110,6 +111,8 @@ struct Call {
     /// How many were made so far.
     requests: AtomicU64,
     in_flight: Arc<Semaphore>,
+    /// What of the host it comes out of.
+    budget: Arc<Budget>,
 }
 
 /// The default list of forbidden headers holds: `Host`, what belongs to a connection, and proxies' headers. Guests may set
