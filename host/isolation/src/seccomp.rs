@@ -66,6 +66,8 @@ const EVERYWHERE: &[Rule] = &[
     (libc::SYS_fspick, &[(Always, EPERM)]),
     (libc::SYS_move_mount, &[(Always, EPERM)]),
     (libc::SYS_open_tree, &[(Always, EPERM)]),
+    // open_tree_attr, of Linux 6.15, by one number everywhere.
+    (467, &[(Always, EPERM)]),
     (libc::SYS_mount_setattr, &[(Always, EPERM)]),
     (libc::SYS_ptrace, &[(Always, EPERM)]),
     (libc::SYS_process_vm_readv, &[(Always, EPERM)]),

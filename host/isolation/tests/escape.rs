@@ -64,7 +64,11 @@ const ROWS: &[Row] = &[
         [P, P, P],
     ),
     row("change modes, owners and times of the machine's files", &["metadata {data}/secret /usr/bin/env"], [P, P, P]),
-    row("set the times of the machine's files that everybody may write to now", &["touch {data}/secret"], [N, P, P]),
+    row(
+        "set the times of the machine's files that everybody may write to now",
+        &["touch {data}/secret", "touch /dev/full"],
+        [N, P, P],
+    ),
     row("see other processes, their environment, their memory", &["see {canary}"], [P, P, P]),
     row("signal other processes, and those that run the job", &["signal {pid}", "signal-all"], [P, P, P]),
     row("files that the host has open", &["left-open"], [P, P, P]),
@@ -118,7 +122,7 @@ const ROWS: &[Row] = &[
     ended_by(
         Limit::MemoryBytes,
         "memory in many processes, shared memory",
-        &["memory-of-many 40 40 40 40", "shared-memory 200"],
+        &["memory-of-many 40 40 40 40", "shared-memory 200", "hidden-memory 200"],
     ),
     row("one huge file", &["large-file"], [C, C, C]),
     ended_by(Limit::DiskBytes, "fill the disk, in files with and without names", &["fill .", "fill-nameless"]),

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::panic;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -262,6 +262,39 @@ async fn a_job_changes_an_image_for_itself_alone() {
     }
     assert_eq!(listed_names(&layers.folder), before);
     assert_eq!(fs::read_to_string(layers.folder.join("1/etc/version")).unwrap(), "1\n");
+}
+
+/// Whatever an image has where the job's own directories are.
+#[tokio::test]
+async fn an_image_has_no_say_in_what_is_the_jobs_own() {
+    let world = World::new();
+    let Some(isolation) = isolation().await else { return };
+    let shell = fs::canonicalize("/bin/sh").unwrap();
+    let script =
+        "echo made >made && echo x >/tmp/x && echo x >/dev/null && echo x >/dev/shm/x && read x </proc/self/stat";
+    for name in ["work", "tmp", "dev", "proc"] {
+        for target in ["", "/", "/etc", "/nowhere", "/oldroot/sys", "../..", name] {
+            let made = world.image(&[&shell]);
+            let path = made.join(name);
+            let _ = fs::remove_dir(&path);
+            if target.is_empty() {
+                fs::write(&path, "a file").unwrap()
+            } else {
+                symlink(target, &path).unwrap()
+            }
+            let folder = made.parent().unwrap().to_owned();
+            let names = vec![made.file_name().unwrap().to_string_lossy().into_owned()];
+            let mut job = world.job(&[shell.to_str().unwrap(), "-c", script]);
+            job.root = Root::Image(Layers { folder, names });
+            let (ended, output) = run(&isolation, &job).await;
+            let ended = ended.unwrap_or_else(|error| panic!("{name} → {target}: {error}"));
+            assert_eq!((ended.status, &*output), (0, ""), "{name} → {target}");
+            assert_eq!(fs::read_to_string(job.work.join("made")).unwrap(), "made\n", "{name} → {target}");
+            fs::remove_file(job.work.join("made")).unwrap();
+            assert!(!fs::symlink_metadata(&path).unwrap().is_dir());
+            fs::remove_dir_all(&made).unwrap();
+        }
+    }
 }
 
 /// Each in a directory of its own, whose name is its number.

@@ -156,22 +156,24 @@ fn take_file(item: &Item, top: &Dir, hashed: &Hashed, into: &dyn Blobs, buffer: 
         return Err(FileError::broken(format!("{} is not a real file", item.path)));
     };
     let fail = |error: std::io::Error| FileError::io(&item.path, &error);
-    let digest = match hashed.get(inode, size) {
-        Some(digest) => digest,
+    let (digest, file) = match hashed.get(inode, size) {
+        Some(digest) => (digest, None),
         None => {
             let mut file = copy::open_regular(top, &item.path)?;
             let (digest, read) = blobs::hash(&mut file, buffer).map_err(fail)?;
             if read != size {
                 return Err(FileError::broken(format!("{} changed while it was taken in", item.path)));
             }
-            writeback::begin(&file);
-            digest
+            (digest, Some(file))
         }
     };
     // The walk checked the path, and only the host has the directory now.
     if into.renew(&digest, size) {
         unlinkat(top, &item.path, AtFlags::empty()).map_err(|error| fail(error.into()))?;
         return Ok(digest);
+    }
+    if let Some(file) = file {
+        writeback::begin(&file);
     }
     into.adopt(&digest, top, &item.path).map_err(fail)?;
     Ok(digest)

@@ -40,6 +40,7 @@ pub(crate) struct Control(OwnedFd);
 /// input is the host's socket, and it ends with the host.
 pub fn child_main() -> ExitCode {
     system::close_at_exec_from(3);
+    system::as_usual();
     let Ok(host) = take_input() else { return ExitCode::FAILURE };
     system::wait_for_children(false);
     while let Some((place, [control, output])) = zygote::asked(host.as_fd()) {

@@ -48,6 +48,9 @@ const DIRECTORIES: [(&str, u32); 7] = [
     ("overlay", 0o755),
 ];
 
+/// Directories of the root that are the job's own, whatever that is.
+const OWN: [&str; 4] = ["proc", "dev", "tmp", "work"];
+
 /// What every program takes for granted.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const DEVICE_LINKS: [(&str, &str); 6] = [
@@ -123,9 +126,7 @@ fn lay_toolchain(toolchain: &Toolchain, seen: &[OwnedFd]) -> Result<(), Failure>
         };
         laid.failing(Step::Mounts, &entry.path.display().to_string())?;
     }
-    let own = ["etc", "proc", "dev", "tmp", "work"]
-        .iter()
-        .try_for_each(|name| fs::create_dir_all(Path::new(ROOT).join(name)));
+    let own = OWN.iter().chain(&["etc"]).try_for_each(|name| fs::create_dir_all(Path::new(ROOT).join(name)));
     let etc = |(name, text): &(&str, &str)| {
         File::create_new(Path::new(ROOT).join("etc").join(name))?.write_all(text.as_bytes())
     };
@@ -139,7 +140,22 @@ fn lay_image(image: &Layers, seen: &[OwnedFd]) -> Result<(), Failure> {
     for name in &image.names {
         layers.join(name).metadata().failing(Step::Job, &image.folder.join(name).display().to_string())?;
     }
-    overlay(image, layers, upper, Path::new(ROOT)).failing(Step::Overlay, "a layer over those of the image")
+    overlay(image, layers, upper, Path::new(ROOT)).failing(Step::Overlay, "a layer over those of the image")?;
+    for name in OWN {
+        own_directory(&Path::new(ROOT).join(name)).failing(Step::Overlay, name)?;
+    }
+    Ok(())
+}
+
+/// A directory, in the place of a link or file that the image has there: it would lead to another place of the job's, or nowhere.
+fn own_directory(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    fs::create_dir(path)
 }
 
 /// Where a path is for the job, whatever links lead there: a directory, or a file, as what is to be there is. Made where it is not.
@@ -188,6 +204,7 @@ fn devices() -> io::Result<()> {
     for name in DEVICES {
         File::create_new(there.join(name))?;
         mount_bind(Path::new("/dev").join(name), there.join(name))?;
+        system::confine_device(&openat(CWD, there.join(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)?;
     }
     for (name, link) in DEVICE_LINKS {
         std::os::unix::fs::symlink(link, there.join(name))?;

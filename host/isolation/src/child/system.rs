@@ -18,6 +18,15 @@ pub(super) fn fork() -> io::Result<Forked> {
     }
 }
 
+/// However the host was started: new files may be read by everybody, and a signal does what it does by default.
+pub(super) fn as_usual() {
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: no function of this process is called. Those for which it cannot be set are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Whether children of this process stay until they are waited for.
 pub(super) fn wait_for_children(is_waited: bool) {
     // SAFETY: no function of this process is called.
@@ -33,12 +42,16 @@ pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
 /// below it later is passed on to where it was made.
 pub(super) fn confine(mount: &OwnedFd, is_writable: bool) -> io::Result<()> {
     let read_only = if is_writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
-    let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | read_only,
-        attr_clr: 0,
-        propagation: libc::MS_SLAVE,
-        userns_fd: 0,
-    };
+    set_attributes(mount, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | read_only)
+}
+
+/// A device stays one: it may be written to, and what it is called and when it was, not.
+pub(super) fn confine_device(mount: &OwnedFd) -> io::Result<()> {
+    set_attributes(mount, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_RDONLY)
+}
+
+fn set_attributes(mount: &OwnedFd, attr_set: u64) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set, attr_clr: 0, propagation: libc::MS_SLAVE, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     // SAFETY: the kernel reads a structure of this size, and a name of its own.
     let done = unsafe {

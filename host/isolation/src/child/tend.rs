@@ -184,6 +184,10 @@ impl<'a> Watch<'a> {
         let seen = self.processes.look();
         self.cpu_micros = self.cpu_micros.max(seen.cpu_micros);
         let mut memory = seen.memory_bytes;
+        // Where there are no more addresses, there is no more that is hidden.
+        if seen.addresses_bytes > limits.memory_bytes_max {
+            memory += self.processes.shared_bytes();
+        }
         if memory > limits.memory_bytes_max {
             // What processes share was counted for each: now in parts.
             memory = self.processes.memory_in_parts().min(memory);

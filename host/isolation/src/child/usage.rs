@@ -30,6 +30,8 @@ pub(super) struct Seen {
     pub tasks: u64,
     /// Shared memory is in it once for each process that has it.
     pub memory_bytes: u64,
+    /// All that they have addresses for, be it memory or not.
+    pub addresses_bytes: u64,
     /// Of those that live, and of those that one which lives has waited for.
     pub cpu_micros: u64,
 }
@@ -40,6 +42,7 @@ struct Stat {
     /// Of processes that it has waited for.
     waited_ticks: u64,
     tasks: u64,
+    addresses_bytes: u64,
     pages: u64,
 }
 
@@ -62,6 +65,7 @@ impl Processes {
         let swapped: u64 = if self.swap { self.pids.iter().filter_map(|pid| swapped(*pid)).sum() } else { 0 };
         Seen {
             tasks: stats.values().map(|it| it.tasks).sum(),
+            addresses_bytes: stats.values().map(|it| it.addresses_bytes).sum(),
             memory_bytes: stats.values().map(|it| it.pages).sum::<u64>() * page_size() as u64 + swapped,
             cpu_micros: ticks * 1_000_000 / clock_ticks_per_second(),
         }
@@ -70,11 +74,28 @@ impl Processes {
     /// The memory of what was last seen, of which each process has its part of what it shares. Pages of files are not in it: the
     /// kernel takes them back when it needs to.
     pub(super) fn memory_in_parts(&self) -> u64 {
-        let part = |pid: &u32| {
-            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-            Some(["Pss_Anon:", "Pss_Shmem:", "SwapPss:"].iter().filter_map(|name| kibibytes(&text, name)).sum::<u64>())
-        };
-        self.pids.iter().filter_map(part).sum()
+        let (mut own, mut shared) = (0, 0);
+        for pid in &self.pids {
+            let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { continue };
+            let part = |name| kibibytes(&text, name).unwrap_or(0);
+            own += part("Pss_Anon:") + part("SwapPss:");
+            shared += part("Pss_Shmem:");
+        }
+        own + shared.max(self.shared_bytes())
+    }
+
+    /// Memory that processes share and that is of no file, as large as it is made: it stays while one of them has addresses for
+    /// it, also what none of them has in its own memory any more.
+    pub(super) fn shared_bytes(&self) -> u64 {
+        let mut ends: BTreeMap<u64, u64> = BTreeMap::new();
+        for pid in &self.pids {
+            let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+            for (inode, end) in text.lines().filter_map(shared) {
+                let known = ends.entry(inode).or_default();
+                *known = end.max(*known);
+            }
+        }
+        ends.values().sum()
     }
 }
 
@@ -103,9 +124,22 @@ impl Stat {
             ticks: field(14)? + field(15)?,
             waited_ticks: field(16)? + field(17)?,
             tasks: field(20)?,
+            addresses_bytes: field(23)?,
             pages: field(24)?,
         })
     }
+}
+
+/// Of a line of `/proc/PID/maps`, if it is of such memory: which it is, and up to where it has addresses. A file's name is a path
+/// from the job's root, in which nothing has these names: `/dev` cannot be written to, and nothing at the top begins so.
+fn shared(line: &str) -> Option<(u64, u64)> {
+    let mut fields = line.split_ascii_whitespace();
+    let ((from, to), modes, offset) = (fields.next()?.split_once('-')?, fields.next()?, fields.next()?);
+    let (inode, name) = (fields.nth(1)?.parse().ok()?, fields.next()?);
+    let is_shared = modes.ends_with('s') && (name == "/dev/zero" || name.starts_with("/SYSV"));
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    let end = number(offset)? + number(to)?.checked_sub(number(from)?)?;
+    is_shared.then_some((inode, end))
 }
 
 fn swapped(pid: u32) -> Option<u64> {

@@ -13,6 +13,7 @@ pub const DEEDS: &[Deed] = &[
     ("memory", memory),
     ("memory-of-many", memory_of_many),
     ("shared-memory", shared_memory),
+    ("hidden-memory", hidden_memory),
     ("compute", compute),
     ("open-files", open_files),
     ("large-file", large_file),
@@ -45,7 +46,9 @@ fn threads(_: &[String]) -> Outcome {
 }
 
 /// Maps and touches so many MiB.
-fn take(mebibytes: usize, flags: libc::c_int) -> io::Result<()> {
+/// Gives the last of it.
+fn take(mebibytes: usize, flags: libc::c_int) -> io::Result<*mut libc::c_void> {
+    let mut last = std::ptr::null_mut();
     for _ in 0..mebibytes {
         let (rights, nowhere) = (libc::PROT_READ | libc::PROT_WRITE, std::ptr::null_mut());
         // SAFETY: a new mapping, of which every page is written to within its bounds.
@@ -57,14 +60,15 @@ fn take(mebibytes: usize, flags: libc::c_int) -> io::Result<()> {
             for page in (0..MIB).step_by(4_096) {
                 at.cast::<u8>().add(page).write_volatile(1);
             }
+            last = at;
         }
     }
-    Ok(())
+    Ok(last)
 }
 
 fn memory(arguments: &[String]) -> Outcome {
     match take(arguments[0].parse().expect("a number"), libc::MAP_PRIVATE) {
-        Ok(()) => Got("all of it".to_owned()),
+        Ok(_) => Got("all of it".to_owned()),
         Err(error) => limited(&error),
     }
 }
@@ -85,6 +89,19 @@ fn memory_of_many(arguments: &[String]) -> Outcome {
 fn shared_memory(arguments: &[String]) -> Outcome {
     if let Err(error) = take(arguments[0].parse().expect("a number"), libc::MAP_SHARED) {
         return limited(&error);
+    }
+    sleep(Duration::from_secs(600));
+    Got("all of it".to_owned())
+}
+
+/// Which the process does not have in its own memory any more.
+fn hidden_memory(arguments: &[String]) -> Outcome {
+    for _ in 0..arguments[0].parse().expect("a number") {
+        match take(1, libc::MAP_SHARED) {
+            // SAFETY: nobody reads what is there.
+            Ok(last) => unsafe { libc::madvise(last, MIB, libc::MADV_DONTNEED) },
+            Err(error) => return limited(&error),
+        };
     }
     sleep(Duration::from_secs(600));
     Got("all of it".to_owned())
