@@ -24,6 +24,8 @@ const waiting = new Set();
 const timers = new Map();
 let lastTimer = 0;
 let isRunning = false;
+/** When this turn began, once somebody asks. As in Node.js timers count from there: of two that are set in one turn the shorter comes first. */
+let turnBegan;
 
 /** Fails in words what only works within a call: while the module is loaded there is no host. */
 export function mustRun(what) {
@@ -52,10 +54,12 @@ function timer(name, callback, milliseconds, values, { repeats = false, keeps = 
   lastTimer += 1;
   const id = lastTimer;
   const begin = () => {
-    const nanoseconds = BigInt(Math.round(pause * MILLISECOND_NANOSECONDS));
+    turnBegan ??= now();
+    const due = turnBegan + BigInt(Math.round(pause * MILLISECOND_NANOSECONDS));
+    const left = due - now();
     const waiter = {
-      pollables: [subscribeDuration(nanoseconds)],
-      due: Number(now() + nanoseconds),
+      pollables: [subscribeDuration(left > 0n ? left : 0n)],
+      due: Number(due),
       keeps,
       repeats,
       ready() {
@@ -116,6 +120,7 @@ function advance() {
   const ready = [...poll(all.map(({ pollable }) => pollable))].map((index) => all[index].waiter);
   const first = ready.reduce((one, other) => (other.due < one.due ? other : one));
   end(first);
+  turnBegan = undefined;
   first.ready();
   return true;
 }
@@ -128,6 +133,7 @@ export async function drive(start, rejected = () => undefined) {
   isRunning = true;
   waiting.clear();
   timers.clear();
+  turnBegan = undefined;
   try {
     return await new Promise((resolve, reject) => {
       let answered = false;
@@ -139,6 +145,7 @@ export async function drive(start, rejected = () => undefined) {
       };
       Promise.resolve().then(start).then(answering, reject);
       const turn = () => {
+        turnBegan = undefined;
         try {
           if (answered && ![...waiting].some((waiter) => waiter.keeps)) {
             const unheard = rejected();
