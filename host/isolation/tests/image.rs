@@ -12,6 +12,7 @@ use std::thread;
 
 use common::{World, isolation, run};
 use flate2::{Compression, write::GzEncoder};
+use pipewright_artifacts::files::remove_tree;
 use pipewright_isolation::{
     Isolation, LayerError, Layers, Level, Root, UnpackError, UnpackLimits, unpack, unpacked_in,
 };
@@ -292,7 +293,7 @@ async fn an_image_has_no_say_in_what_is_the_jobs_own() {
             assert_eq!(fs::read_to_string(job.work.join("made")).unwrap(), "made\n", "{name} → {target}");
             fs::remove_file(job.work.join("made")).unwrap();
             assert!(!fs::symlink_metadata(&path).unwrap().is_dir());
-            fs::remove_dir_all(&made).unwrap();
+            remove_tree(&made).unwrap();
         }
     }
 }

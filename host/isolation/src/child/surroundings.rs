@@ -7,10 +7,10 @@ use std::ffi::{CString, OsStr};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, statvfs, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, statvfs, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
@@ -108,9 +108,21 @@ pub(super) fn lay(ground: &Ground, handed: Vec<OwnedFd>) -> Result<(), Failure> 
     scratch().failing(Step::Mounts, "memory for what it writes")?;
     devices().failing(Step::Mounts, "devices")?;
     match &ground.root {
-        Root::Toolchain(toolchain) => lay_toolchain(toolchain, &seen),
-        Root::Image(image) => lay_image(image, &seen),
+        Root::Toolchain(toolchain) => lay_toolchain(toolchain, &seen)?,
+        Root::Image(image) => lay_image(image, &seen)?,
     }
+    // From now on it is held, so that its number is nothing else's.
+    let laid: Vec<_> = match &ground.root {
+        Root::Toolchain(_) => seen.iter().map(|mount| fstat(mount).ok().map(|it| (it.st_dev, it.st_ino))).collect(),
+        Root::Image(image) => image.names.iter().map(|name| number(&Path::new(LAYERS).join(name))).collect(),
+    };
+    let is_as_it_was = laid.iter().zip(&ground.found).all(|(laid, found)| found.is_none() || laid == found);
+    let replaced = || io::Error::other("it was replaced meanwhile: run it again");
+    is_as_it_was.then_some(()).ok_or_else(replaced).failing(Step::Job, "what the job sees")
+}
+
+fn number(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|it| (it.dev(), it.ino()))
 }
 
 fn lay_toolchain(toolchain: &Toolchain, seen: &[OwnedFd]) -> Result<(), Failure> {
