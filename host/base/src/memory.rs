@@ -82,26 +82,37 @@ impl Budget {
     /// # Errors
     /// A text for whoever made the plugin open it: all that it could be are open.
     pub fn open(self: &Arc<Self>) -> Result<Descriptor, String> {
-        let whole = self.whole.as_ref().map(Self::open).transpose()?;
+        self.take_open()?;
+        Ok(Descriptor(Arc::clone(self)))
+    }
+
+    fn take_open(&self) -> Result<(), String> {
         if self.open_left.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
             let ((who, share), max) = (self.who(), self.open_max);
             return Err(format!(
                 "{who} together have as many files and connections open as they may: {share}what plugins may, {max}"
             ));
         }
-        Ok(Descriptor { budget: Arc::clone(self), _whole: whole.map(Box::new) })
+        let Some(whole) = &self.whole else { return Ok(()) };
+        whole.take_open().inspect_err(|_| {
+            self.open_left.fetch_add(1, Relaxed);
+        })
+    }
+
+    fn give_open_back(&self) {
+        self.open_left.fetch_add(1, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_open_back();
+        }
     }
 }
 
 /// Something that is open for a guest.
-pub struct Descriptor {
-    budget: Arc<Budget>,
-    _whole: Option<Box<Descriptor>>,
-}
+pub struct Descriptor(Arc<Budget>);
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        self.budget.open_left.fetch_add(1, Relaxed);
+        self.0.give_open_back();
     }
 }
 

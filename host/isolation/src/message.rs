@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,9 +34,14 @@ pub(crate) struct Ground {
 
 impl Ground {
     pub(crate) fn of(level: Level, bwrap: PathBuf, root: &Root) -> Self {
-        let found = root.held().into_iter().map(|path| path.metadata().ok().map(|it| (it.dev(), it.ino())));
-        Self { level, bwrap, found: found.collect(), root: root.clone(), mounts: 0 }
+        let found = root.held().iter().map(|path| number(path)).collect();
+        Self { level, bwrap, found, root: root.clone(), mounts: 0 }
     }
+}
+
+/// The device and the number of what is there.
+pub(crate) fn number(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|it| (it.dev(), it.ino()))
 }
 
 /// A layer to be unpacked.

@@ -3,14 +3,13 @@
 
 use std::io;
 
-use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt as _};
 use rustix::fs::{Mode, fchmod, flistxattr, fstat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::area::Area;
+use super::copy::open_regular;
 use super::error::{FileError, FileResult};
-use super::fresh::options;
 use super::stat::{FileKind, kind_of};
 
 impl Area {
@@ -26,7 +25,7 @@ impl Area {
         if kind_of(&source.symlink_metadata(old).map_err(from.fail(old))?) != FileKind::File {
             return Err(from.only_copied(old));
         }
-        let file = source.open_with(old, options(false).follow(FollowSymlinks::No)).map_err(from.fail(old))?;
+        let file = open_regular(source, old).map_err(|error| error.within(&from.name))?;
         let failing = |error: Errno| from.fail(old)(io::Error::from(error));
         let stat = fstat(&file).map_err(failing)?;
         let is_ours = stat.st_nlink == 1 && stat.st_uid == geteuid().as_raw();

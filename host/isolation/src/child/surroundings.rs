@@ -7,7 +7,7 @@ use std::ffi::{CString, OsStr};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, statvfs, symlinkat};
@@ -23,7 +23,7 @@ use super::system;
 use crate::job::{FILES, Layers, PROXY_PORT, Root};
 use crate::level::Step;
 use crate::limits::Limits;
-use crate::message::{Failing, Failure, Ground};
+use crate::message::{Failing, Failure, Ground, number};
 use crate::mounts;
 use crate::toolchain::Toolchain;
 use crate::tree::open_in_root;
@@ -119,10 +119,6 @@ pub(super) fn lay(ground: &Ground, handed: Vec<OwnedFd>) -> Result<(), Failure> 
     let is_as_it_was = laid.iter().zip(&ground.found).all(|(laid, found)| found.is_none() || laid == found);
     let replaced = || io::Error::other("it was replaced meanwhile: run it again");
     is_as_it_was.then_some(()).ok_or_else(replaced).failing(Step::Job, "what the job sees")
-}
-
-fn number(path: &Path) -> Option<(u64, u64)> {
-    path.metadata().ok().map(|it| (it.dev(), it.ino()))
 }
 
 fn lay_toolchain(toolchain: &Toolchain, seen: &[OwnedFd]) -> Result<(), Failure> {

@@ -183,14 +183,13 @@ impl<'a> Watch<'a> {
         let limits = self.limits;
         let seen = self.processes.look();
         self.cpu_micros = self.cpu_micros.max(seen.cpu_micros);
-        let mut memory = seen.memory_bytes;
         // Where there are no more addresses, there is no more that is hidden.
-        if seen.addresses_bytes > limits.memory_bytes_max {
-            memory += self.processes.shared_bytes();
-        }
+        let has_more = seen.addresses_bytes > limits.memory_bytes_max;
+        let shared = if has_more { self.processes.shared_bytes() } else { 0 };
+        let mut memory = seen.memory_bytes + shared;
         if memory > limits.memory_bytes_max {
             // What processes share was counted for each: now in parts.
-            memory = self.processes.memory_in_parts().min(memory);
+            memory = self.processes.memory_in_parts(shared).min(memory);
         }
         self.memory_bytes_max = self.memory_bytes_max.max(memory);
         let over = |seen: u64, max: u64, limit: Limit| (seen > max).then_some(limit);

@@ -72,8 +72,8 @@ impl Processes {
     }
 
     /// The memory of what was last seen, of which each process has its part of what it shares. Pages of files are not in it: the
-    /// kernel takes them back when it needs to.
-    pub(super) fn memory_in_parts(&self) -> u64 {
+    /// kernel takes them back when it needs to. What they share is at least `shared_bytes`.
+    pub(super) fn memory_in_parts(&self, shared_bytes: u64) -> u64 {
         let (mut own, mut shared) = (0, 0);
         for pid in &self.pids {
             let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { continue };
@@ -81,7 +81,7 @@ impl Processes {
             own += part("Pss_Anon:") + part("SwapPss:");
             shared += part("Pss_Shmem:");
         }
-        own + shared.max(self.shared_bytes())
+        own + shared.max(shared_bytes)
     }
 
     /// Memory that processes share and that is of no file, as large as it is made: it stays while one of them has addresses for

@@ -3,8 +3,8 @@
 //! Owns the numbers. Must not know what is counted against them.
 //!
 //! Of the open files a quarter is for connections, a quarter for what their requests read, and a quarter for guests
-//! (`pipewright_sandbox::GUESTS_OPEN_PART`); the rest is the store's and the artifacts'. So `accept` does not run out of them, whatever clients do. Of the connections a quarter is for
-//! strangers, and the rest is shared out among the accounts.
+//! (`pipewright_sandbox::GUESTS_OPEN_PART`); the rest is the store's and the artifacts'. So `accept` does not run out of them,
+//! whatever clients do. Of the connections a quarter is for strangers, and the rest is shared out among the accounts.
 
 /// However many files may be open: each connection costs memory for its buffers too.
 const CONNECTIONS_MAX: usize = 4096;
