@@ -142,7 +142,7 @@ impl SigningKey {
         Self::from_pem(&text, passphrase).map_err(|problem| PackageError::Key(format!("{}: {problem}", path.display())))
     }
 
-    fn from_pem(text: &str, passphrase: &str) -> Result<Self, String> {
+    pub(crate) fn from_pem(text: &str, passphrase: &str) -> Result<Self, String> {
         let block = pem::parse(text).map_err(|_| "it is no PEM file".to_owned())?;
         if block.tag() != PRIVATE && block.tag() != PRIVATE_BEFORE {
             return Err(format!("it holds `{}`, and not `{PRIVATE}`", block.tag()));
@@ -221,7 +221,7 @@ fn read(path: &Path) -> Result<String, PackageError> {
 mod tests {
     use super::*;
 
-    /// Made by other implementations (OpenSSL and libsodium) in the form that cosign writes.
+    /// Made by cosign 3.1.1: `generate-key-pair`, and `sign-blob` of "a message".
     const KEY: &str = include_str!("testdata/cosign.key");
     const PUBLIC_KEY: &str = include_str!("testdata/cosign.pub");
     const SIGNATURE: &str = include_str!("testdata/cosign.signature");

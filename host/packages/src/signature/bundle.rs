@@ -199,6 +199,29 @@ mod tests {
         assert_eq!((read.subject, read.config), (Some(subject), Descriptor::of(oci::EMPTY, config)));
     }
 
+    /// Made by cosign 3.1.1: `sign --use-signing-config=false --tlog-upload=false` of a package, with the key that is beside them.
+    #[test]
+    fn what_cosign_wrote_is_read() {
+        let bundle = include_bytes!("../testdata/cosign.bundle.json");
+        let referrer = include_bytes!("../testdata/cosign.referrer.json");
+        let signed = "babfaf5c4669e25e07e5642d228e9949171a66e5597f1dabc459411d02d5dbb2";
+        assert_eq!(bundles(referrer).unwrap(), [Descriptor::of(BUNDLE, bundle)]);
+        let read: Manifest = serde_json::from_slice(referrer).unwrap();
+        assert_eq!(read.subject.unwrap().digest.to_string(), signed);
+        let keys = [
+            SigningKey::generate().unwrap().public(),
+            PublicKey::from_pem(include_str!("../testdata/cosign.pub")).unwrap(),
+        ];
+        assert_eq!(signer(bundle, &keys), Ok((&keys[1], signed.parse().unwrap())));
+        assert_eq!(signer(bundle, &keys[..1]), Err(UNKNOWN.to_owned()));
+        // As cosign says which key it was.
+        let key = SigningKey::from_pem(include_str!("../testdata/cosign.key"), "correct horse").unwrap();
+        let ours: serde_json::Value = serde_json::from_slice(&sign(&key, &signed.parse().unwrap()).unwrap()).unwrap();
+        let theirs: serde_json::Value = serde_json::from_slice(bundle).unwrap();
+        assert_eq!(ours["verificationMaterial"], theirs["verificationMaterial"]);
+        assert_eq!(ours["mediaType"], theirs["mediaType"]);
+    }
+
     #[test]
     fn what_is_no_signature_says_why() {
         let key = SigningKey::generate().unwrap();
