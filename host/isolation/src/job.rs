@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::level::Level;
 use crate::limits::Limits;
+use crate::message::ORDER_BYTES_MAX;
 use crate::proxy::Proxy;
 use crate::toolchain::Toolchain;
 
@@ -134,7 +135,14 @@ pub enum JobError {
     Layers(usize),
     #[error("`{}` is a place that every job has of its own; bind it elsewhere", .0.display())]
     Place(PathBuf),
+    #[error("its `PATH` names {0} directories, of which at most {DIRECTORIES_MAX} are looked into")]
+    Directories(usize),
+    #[error("its arguments, variables and files take {0} bytes; a job is told at most {ORDER_BYTES_MAX}")]
+    TooLong(usize),
 }
+
+/// Of a `PATH` in which a program is looked up.
+const DIRECTORIES_MAX: usize = 256;
 
 /// Places of a job that are made for it.
 const OWN_PLACES: [&str; 5] = ["/dev", "/proc", "/sys", "/tmp", WORK];
@@ -150,6 +158,10 @@ impl Job {
         let is_bad = |name: &str, value: &str| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
         if let Some((bad, _)) = self.environment.iter().find(|(name, value)| is_bad(name, value)) {
             return Err(JobError::Variable(bad.clone()));
+        }
+        let directories = path(&self.environment).split(':').count();
+        if directories > DIRECTORIES_MAX && !self.argv[0].contains('/') {
+            return Err(JobError::Directories(directories));
         }
         let root = match &self.root {
             Root::Image(layers) => {
@@ -173,6 +185,11 @@ impl Job {
             None => Ok(()),
         }
     }
+}
+
+/// Where a program is looked up in an environment: by what comes last, and without one where the system's own are.
+pub(crate) fn path(environment: &[(String, String)]) -> &str {
+    environment.iter().rfind(|(name, _)| name == "PATH").map_or("/bin:/usr/bin", |(_, path)| path)
 }
 
 /// Whether a path says by its words alone where it is.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::fs::{Gid, Uid};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
+use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::job::{Ended, Job, JobError, Layers, Limit, PROXY_PORT, Root};
 use crate::level::{Level, Offers, Refusal, Step};
 use crate::limits::Limits;
-use crate::message::{self, Ground, Order, REPORTS_BYTES_MAX, Report, Task};
+use crate::message::{self, Ground, ORDER_BYTES_MAX, Order, REPORTS_BYTES_MAX, Report, Task};
 use crate::mounts;
 use crate::output::{Written, pump};
 use crate::toolchain::Toolchain;
@@ -239,10 +240,16 @@ fn begun(zygote: &Zygote, ground: Ground, mut order: Order) -> Result<Begun, Run
     let work = given(&order.work, ground.level).map_err(|error| refusal(ground.level, Step::Job, told(error)))?;
     order.handed = work.is_some();
     if ground.level == Level::Restricted {
-        let order = message::framed(&Task::Job(Box::new((ground, order))))?;
+        let order = framed(&Task::Job(Box::new((ground, order))))?;
         return Ok(Begun { keeper: zygote.beside()?, order, work, ground: None });
     }
-    Ok(Begun { keeper: zygote.apart(&ground)?, order: message::framed(&order)?, work, ground: Some(ground) })
+    let order = framed(&order)?;
+    Ok(Begun { keeper: zygote.apart(&ground)?, order, work, ground: Some(ground) })
+}
+
+fn framed(order: &impl Serialize) -> Result<Vec<u8>, RunError> {
+    let order = message::framed(order)?;
+    if order.len() > ORDER_BYTES_MAX { Err(JobError::TooLong(order.len()).into()) } else { Ok(order) }
 }
 
 /// Gives the work directory to the user that jobs run as, who might not find it by its name: then it is handed over.

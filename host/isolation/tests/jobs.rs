@@ -57,6 +57,15 @@ async fn what_cannot_be_run_is_refused_with_the_reason() {
     let (ended, _) = run(&isolation, &world.job(&["no-such-program"])).await;
     let said = ended.unwrap_err().to_string();
     assert!(said.contains("no-such-program") && said.contains("No such file"), "{said}");
+    let mut job = world.job(&["./orphan"]);
+    fs::write(job.work.join("orphan"), "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(job.work.join("orphan"), fs::Permissions::from_mode(0o755)).unwrap();
+    for path in ["/usr/bin", "/no/such/directory:/work:/usr/bin"] {
+        job.environment = vec![("PATH".to_owned(), path.to_owned())];
+        let said = run(&isolation, &job).await.0.unwrap_err().to_string();
+        assert!(said.contains("orphan`: what is to run it is not there"), "{said}");
+        job.argv = vec!["orphan".to_owned()];
+    }
     let mut job = world.job(&["true"]);
     job.work = world.folder.path().join("missing");
     let said = run(&isolation, &job).await.0.unwrap_err().to_string();
@@ -66,12 +75,13 @@ async fn what_cannot_be_run_is_refused_with_the_reason() {
     let said = run(&isolation, &job).await.0.unwrap_err().to_string();
     assert!(said.contains("/no/such/file: No such file") && said.contains("let what it names be there"), "{said}");
     type Change = fn(&mut Job);
-    let changes: [(Change, JobError); 5] = [
+    let changes: [(Change, JobError); 6] = [
         (|job| job.argv.clear(), JobError::NoProgram),
         (|job| job.argv.push("a\0b".to_owned()), JobError::Argument(1)),
         (|job| job.environment.push(("A=".to_owned(), String::new())), JobError::Variable("A=".to_owned())),
         (|job| job.files.push(("../a".to_owned(), String::new())), JobError::File("../a".to_owned())),
         (|job| job.work = "work".into(), JobError::Path("work".into())),
+        (|job| job.environment.push(("PATH".to_owned(), ":/usr/bin".repeat(300))), JobError::Directories(301)),
     ];
     for (change, error) in changes {
         let mut job = world.job(&["true"]);
@@ -82,6 +92,9 @@ async fn what_cannot_be_run_is_refused_with_the_reason() {
     let mut job = world.job(&["true"]);
     job.binds.push(Bind { from: "/usr".into(), to: WORK.into(), writable: true });
     assert!(matches!(run(&isolation, &job).await.0, Err(RunError::Job(JobError::Place(_)))));
+    let mut job = world.job(&["true"]);
+    job.files.push(("long".to_owned(), "x".repeat(16 << 20)));
+    assert!(matches!(run(&isolation, &job).await.0, Err(RunError::Job(JobError::TooLong(_)))));
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use super::program::Program;
 use super::surroundings::{self, MADE};
 use super::tend::{self, OWN_PROCESSES};
 use super::usage::Whose;
-use super::{Control, are_there, bound, leave_output, system, tend::signal_of};
+use super::{Control, are_there, bound, leave_output, not_begun, places, system, tend::signal_of};
 use crate::job::{Ended, Root, WORK};
 use crate::level::{Level, Step};
 use crate::message::{Failing, Failure, Ground, Order, Report};
@@ -37,9 +37,6 @@ const ID: &str = "1000";
 /// What waits, and what it becomes: two files beside what a job sees, which bubblewrap has open.
 const WAITING: &str = "waiting";
 const GOING_ON: &str = "going-on";
-
-/// More directories of a `PATH` are not looked into.
-const DIRECTORIES_MAX: usize = 256;
 
 pub(super) struct Begun {
     main: Pid,
@@ -131,7 +128,7 @@ impl Files {
         program.call(libc::SYS_fcntl, [self.say, libc::F_SETFD as u64, libc::FD_CLOEXEC as u64]);
         let limits = tend::limits(&order.limits, order.limits.processes_max.saturating_add(OWN_PROCESSES));
         let places = places(order);
-        let end = BEFORE_DIRECTORY + 1 + 2 * places.len();
+        let end = BEFORE_DIRECTORY + 1 + OF_A_PLACE * places.len();
         let mut left = (1..=end as u64 - 3).rev();
         let mut until_end = || left.next().expect("there are as many calls");
         for (resource, max) in limits {
@@ -152,6 +149,7 @@ impl Files {
             let script = [shell, place].into_iter().chain(arguments[1..].iter().copied()).chain([0]);
             let script = program.words(script);
             program.call(libc::SYS_execve, [shell, script, environment]);
+            program.call(libc::SYS_faccessat, [libc::AT_FDCWD as u64, place, libc::F_OK as u64]);
         }
         let (table, length) = Program::table(end);
         program.call(libc::SYS_write, [self.say, table, length]);
@@ -162,6 +160,9 @@ impl Files {
 
 /// How many calls of what goes on are there before the one that goes to the directory.
 const BEFORE_DIRECTORY: usize = 3 + tend::LIMITS;
+
+/// How many calls there are for each place where the program may be: two that run it, and one that tells whether it is there.
+const OF_A_PLACE: usize = 3;
 
 /// Without the slash that joining nothing leaves: programs see it.
 fn directory(order: &Order) -> String {
@@ -178,23 +179,10 @@ fn environment(order: &Order) -> Vec<String> {
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-/// Where the program may be.
-fn places(order: &Order) -> Vec<String> {
-    let name = &order.argv[0];
-    if name.contains('/') {
-        return vec![name.clone()];
-    }
-    let path = order.environment.iter().rfind(|(name, _)| name == "PATH").map_or("/bin:/usr/bin", |(_, path)| path);
-    let place = |directory: &str| if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
-    path.split(':').take(DIRECTORIES_MAX).map(place).collect()
-}
-
 /// Why the job's program was not begun, if it was not.
 fn refused(order: &Order, table: &[u8]) -> Option<Failure> {
-    let failure = |step, what: String, result: i64| {
-        let error = Errno::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EIO));
-        Some(Failure { step, reason: format!("{what}: {error}") })
-    };
+    let error_of = |result: i64| io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EIO));
+    let failure = |step, what: String, result| Some(Failure { step, reason: format!("{what}: {}", error_of(result)) });
     let results: Vec<i64> = Program::results(table).collect();
     let (limits, tried) = results.split_at_checked(BEFORE_DIRECTORY)?;
     if let Some(result) = limits.iter().find(|result| **result < 0) {
@@ -205,10 +193,11 @@ fn refused(order: &Order, table: &[u8]) -> Option<Failure> {
         return failure(Step::Job, format!("directory {}", directory(order)), *directory_result);
     }
     // Calls that were not made have their numbers.
-    let failed = || tried.iter().copied().filter(|result| *result < 0);
-    let is_missing = |result: &i64| [libc::ENOENT, libc::ENOTDIR].map(|it| -i64::from(it)).contains(result);
-    let result = failed().find(|result| !is_missing(result)).or(failed().next())?;
-    failure(Step::Job, format!("program `{}`", order.argv[0]), result)
+    let places = || tried.chunks_exact(OF_A_PLACE).map(|place| (place[1].min(place[0]), place[2] == 0));
+    let failed = || places().filter(|(result, _)| *result < 0);
+    let is_missing = |result: i64| [libc::ENOENT, libc::ENOTDIR].map(|it| -i64::from(it)).contains(&result);
+    let told = failed().find(|(result, is_there)| *is_there || !is_missing(*result)).or(failed().next());
+    told.map(|(result, is_there)| not_begun(order, error_of(result), is_there))
 }
 
 impl Begun {

@@ -23,6 +23,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
+use crate::job;
 use crate::level::Step;
 use crate::message::{self, Failing, Failure, Ground, Order, Report, Task};
 use crate::run::{JOB_ID, job_user};
@@ -190,6 +191,28 @@ fn become_user(id: u32) -> rustix::io::Result<()> {
     rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     // It was taken away with the change, and with it the files of this process below /proc.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+}
+
+/// Where the program may be.
+fn places(order: &Order) -> Vec<String> {
+    let name = &order.argv[0];
+    if name.contains('/') {
+        return vec![name.clone()];
+    }
+    let place = |directory: &str| if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
+    job::path(&order.environment).split(':').map(place).collect()
+}
+
+/// Why the program was not begun. Of a program that is there the kernel says that it is not, where what is to run it is missing.
+fn not_begun(order: &Order, error: io::Error, is_there: bool) -> Failure {
+    let why = match is_there && error.kind() == io::ErrorKind::NotFound {
+        true => {
+            "what is to run it is not there: the interpreter that its first line names, or the loader of its libraries"
+                .to_owned()
+        }
+        false => error.to_string(),
+    };
+    Failure { step: Step::Job, reason: format!("program `{}`: {why}", order.argv[0]) }
 }
 
 /// What the job names besides its work directory has to be there for the user that it is.

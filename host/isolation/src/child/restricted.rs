@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, Uid, set_child_subreaper};
 use rustix::thread::set_no_new_privs;
 
 use super::usage::Whose;
-use super::{Control, leave_output, system, tend};
+use super::{Control, leave_output, not_begun, places, system, tend};
 use crate::job::{Ended, Root};
 use crate::level::Step;
 use crate::message::{Failing, Failure, Ground, Order};
@@ -62,7 +62,10 @@ pub(super) fn run(ground: &Ground, order: &Order, control: &Control) -> Result<E
     };
     // SAFETY: this process has one thread.
     unsafe { command.pre_exec(set_up) };
-    let child = command.spawn().failing(Step::Job, &order.argv[0])?;
+    let child = command.spawn().map_err(|error| {
+        let directory = order.work.join(&order.directory);
+        not_begun(order, error, places(order).iter().any(|place| directory.join(place).exists()))
+    })?;
     leave_output().failing(Step::Other, "leaving the output to the job")?;
 
     let main = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
