@@ -43,20 +43,26 @@ fn file_of(execution: &str) -> String {
     format!("/v1/pipelines/site/executions/{execution}/artifacts/Code/files/large")
 }
 
-/// Asks until it is refused; gives what was not. All of it stays open.
+/// Asks until one more than so many is refused; gives what was not. All of it stays open.
 async fn fill(world: &World, account: &str, target: &str, max: usize) -> Vec<Unread> {
     let mut open = Vec::new();
-    loop {
+    // What was open before may still count: that it was dropped is noticed a little later.
+    for _ in 0..max + 1200 {
         let (status, unread) = world.ask(account, target).await;
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            let refusal = String::from_utf8(unread.rest().await).unwrap();
-            assert!(refusal.contains("\"ThrottlingException\"") && refusal.contains("at once"), "{refusal}");
+        if status == StatusCode::OK {
+            open.push(unread);
+            assert!(open.len() <= max, "{} are open", open.len());
+            continue;
+        }
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+        let refusal = String::from_utf8(unread.rest().await).unwrap();
+        assert!(refusal.contains("\"ThrottlingException\"") && refusal.contains("at once"), "{refusal}");
+        if open.len() == max {
             return open;
         }
-        assert_eq!(status, StatusCode::OK);
-        open.push(unread);
-        assert!(open.len() <= max, "{} are open", open.len());
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    panic!("{} are open, and no more are let in", open.len());
 }
 
 /// Asks again while it is refused.
@@ -145,7 +151,6 @@ fn a_tenants_streams_are_bounded_and_what_nobody_reads_is_cut() {
         let mut kept = world.client(TEAM).await;
 
         let mut streams = fill(&world, TEAM, "/v1/events", max).await;
-        assert_eq!(streams.len(), max);
         // The account itself still asks, and the others still follow.
         world.goes_on(&[OPERATOR, TEAM, OTHER]).await;
         assert_eq!(world.ask(OTHER, "/v1/events").await.0, StatusCode::OK);
@@ -155,13 +160,17 @@ fn a_tenants_streams_are_bounded_and_what_nobody_reads_is_cut() {
         drop(streams);
 
         until_let_in(&world, TEAM, &file_of(&execution)).await;
-        let mut downloads = fill(&world, TEAM, &file_of(&execution), max).await;
+        let downloads = fill(&world, TEAM, &file_of(&execution), max).await;
         world.goes_on(&[OPERATOR, TEAM, OTHER]).await;
         kept.call("ListPipelines", &json!({})).await;
         // Nobody reads: the server gives them up, and there is room again.
         until_let_in(&world, TEAM, &file_of(&execution)).await;
-        let first = downloads.remove(0).rest().await;
-        assert!(first.len() < LARGE_BYTES, "it was written to its end");
+        for download in downloads {
+            if download.rest().await.len() < LARGE_BYTES {
+                return;
+            }
+        }
+        panic!("all were written to their ends");
     });
 }
 
