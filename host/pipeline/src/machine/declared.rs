@@ -233,6 +233,8 @@ fn action_minutes(action: &ActionDeclaration) -> u64 {
         (_, ActionOwner::Custom, _) | (_, ActionOwner::AWS, "Lambda") => 24 * 60,
         (ActionCategory::Deploy, ActionOwner::AWS, "S3") => 90,
         (_, ActionOwner::AWS, "Commands") => 55,
+        (ActionCategory::Build, ActionOwner::AWS, "CodeBuild") => 36 * 60,
+        (ActionCategory::Test, ActionOwner::AWS, "CodeBuild") => 8 * 60,
         _ => 60,
     }
 }

@@ -266,7 +266,9 @@ fn actions_and_rules_have_the_time_of_their_type() {
         assert_eq!(time, minutes * 60_000, "{id}");
     };
     check("Source/AWS/CodeCommit", None, 60);
-    check("Build/AWS/CodeBuild", None, 60);
+    check("Build/AWS/CodeBuild", None, 36 * 60);
+    check("Test/AWS/CodeBuild", None, 8 * 60);
+    check("Test/AWS/DeviceFarm", None, 60);
     check("Build/ThirdParty/CloudBees", None, 60);
     check("Compute/AWS/Commands", None, 55);
     check("Deploy/AWS/S3", None, 90);
