@@ -29,7 +29,7 @@ enum By {
 /// By document and the beginning of the block.
 const RUN: &[(&str, &str, By)] = &[
     ("README.md", "cargo run --release -- run examples", By::Test("run.rs", "examples/site/pipeline.json")),
-    ("README.md", "cp -R examples/node-site", By::Test("quickstart.rs", "## A push is built")),
+    ("README.md", "mkdir -p target && cp -R examples/node-site", By::Test("quickstart.rs", "## A push is built")),
     ("README.md", "cargo install", By::Nobody("it builds everything once more, in another profile")),
     ("README.md", "mkdir -p ~/.local/share/bash-completion", By::Here),
     ("README.md", "cargo run --release -- serve", By::Test("quickstart.rs", "## Run the server")),

@@ -14,18 +14,18 @@ pub(super) fn page() -> String {
 
 fn add(page: &mut String, command: &mut Command, above: &str) {
     let name = format!("{above}{}", command.get_name());
-    let has_commands = command.get_subcommands().any(|it| it.get_name() != "help");
+    let is_whole = !command.has_subcommands() || !command.is_subcommand_required_set();
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     if !above.is_empty() {
         let usage = command.render_usage().to_string();
         *page += &format!("## {name}\n\n{}\n\n", sentence(&about));
-        if !has_commands {
+        if is_whole {
             *page += &code("text", usage.trim_start_matches("Usage: "));
             page.push('\n');
         }
     }
     let rows: Vec<Vec<String>> = command.get_arguments().filter(|it| is_told(it)).map(row).collect();
-    if !has_commands && !rows.is_empty() {
+    if is_whole && !above.is_empty() && !rows.is_empty() {
         *page += &table(&["argument", "what it is", "one of", "default"], &rows);
         page.push('\n');
     }

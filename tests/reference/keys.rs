@@ -10,6 +10,12 @@ use super::markdown::{anchor, documentation, table};
 use super::source;
 
 const LIMITS: &[&str] = &["host/sandbox/src/limits.rs", "host/artifacts/src/files/quota.rs"];
+/// What failures and documents name besides.
+const OTHER_LIMITS: &[(&str, &str)] = &[
+    ("host/sandbox/src/seam.rs", "JOURNAL_CALLS_MAX"),
+    ("host/runner/src/recording/mod.rs", "RECORDING_BYTES_MAX"),
+    ("host/artifacts/src/files/floor.rs", "FREE_DISK_BYTES_MIN"),
+];
 
 /// Types whose keys another page has, or that are no struct.
 const WORDS: &[(&str, &str)] = &[
@@ -319,6 +325,10 @@ fn is_option(of: &Type) -> bool {
 }
 
 fn plural(words: &str) -> String {
+    words.split(" or ").map(plural_of_one).collect::<Vec<_>>().join(" or ")
+}
+
+fn plural_of_one(words: &str) -> String {
     const PLURALS: &[(&str, &str)] = &[
         ("text", "texts"),
         ("path", "paths"),
@@ -384,17 +394,20 @@ pub(super) fn limits() -> String {
     let sources = Sources::read(LIMITS);
     let mut page = Pages::new(&sources, "what it stops").page("CallLimits", "limits");
     page += "## What no configuration changes\n\n";
-    let text = syn::parse_file(&source(LIMITS[0])).unwrap();
     let mut rows = Vec::new();
-    for item in text.items {
-        let Item::Const(item) = item else { continue };
-        let name = item.ident.to_string();
-        let (about, value) = (documentation(&item.attrs), sources.value(&item.expr));
-        if name.ends_with("_MAX") {
-            assert!(!about.is_empty(), "{name}: say what it is for");
-            rows.push(vec![format!("`{name}`"), shown(&name, &value.unwrap()), about]);
+    let mut add = |path: &str, is_meant: &dyn Fn(&str) -> bool| {
+        for item in syn::parse_file(&source(path)).unwrap().items {
+            let Item::Const(item) = item else { continue };
+            let name = item.ident.to_string();
+            let (about, value) = (documentation(&item.attrs), sources.value(&item.expr));
+            if is_meant(&name) {
+                assert!(!about.is_empty(), "{name}: say what it is for");
+                rows.push(vec![format!("`{name}`"), shown(&name, &value.unwrap()), about]);
+            }
         }
-    }
+    };
+    add(LIMITS[0], &|name| name.ends_with("_MAX"));
+    OTHER_LIMITS.iter().for_each(|(path, limit)| add(path, &|name| name == *limit));
     page + &table(&["limit", "value", "what it stops"], &rows)
 }
 
@@ -407,7 +420,8 @@ pub(super) fn grants_file() -> String {
     let plugin = "Only while this plugin serves the action: `team/name`, or with its major version, `team/name@1`.";
     let mut rows = vec![vec!["`plugin`".to_owned(), "text".to_owned(), plugin.to_owned()]];
     for (row, file) in &files {
-        let words = pages.words(&written(&source(file)), row.name, false);
+        let place = format!("action.\"Stage/Action\".{}", row.name);
+        let words = pages.words(&written(&source(file)), &place, false);
         let example = row.grant.unwrap_or_default();
         let about = format!("[What it is](capabilities.md#{}); for example `{example}`", row.name);
         rows.push(vec![format!("`{}`", row.name), words, about]);

@@ -31,7 +31,8 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 succeeded; 1 the pipeline failed or was rejected; 2 bad usage, an invalid pipeline, \
+const EXIT_CODES: &str = "Exit codes: 0 succeeded; 1 the pipeline failed, was stopped or was rejected, a case failed, a replay differed, \
+                          a check or an export found damage, or an upgrade waits for consent; 2 bad usage, an invalid pipeline, \
                           or refused by the server; 3 the host or the server failed; 124 a --timeout was over; 130 interrupted.";
 
 const COMPLETION: &str = "\

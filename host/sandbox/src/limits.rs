@@ -13,7 +13,7 @@ use pipewright_base::memory::HostMemory;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallLimits {
-    /// Stops a guest that computes for ever.
+    /// Stops a guest that computes for ever. Counted over all calls of an action execution.
     pub cpu_seconds_max: u64,
     /// Stops a guest that waits for ever: no other limit sees time spent in host calls.
     pub wall_seconds_max: u64,
@@ -30,7 +30,7 @@ pub struct CallLimits {
     pub host_memory_bytes_max: usize,
     /// Stops a guest that passes huge strings or lists to the host, which copies them; for each host call.
     pub host_call_bytes_max: usize,
-    /// Stops a guest that fills the log, counted over all of a call.
+    /// Stops a guest that fills the log. Counted over all calls of an action execution.
     pub log_bytes_max: u64,
     /// Stops a log of ten million empty lines, and as many reports of progress.
     pub log_lines_max: u64,
@@ -248,7 +248,7 @@ pub(crate) const TOOL_WORDS_BYTES_MAX: usize = 1 << 20;
 pub(crate) const RESULTS_ITEMS_MAX: usize = 10_000;
 /// Stops a guest that reports for ever: the reports of one call.
 pub(crate) const RESULTS_REPORTS_MAX: usize = 100;
-/// Stops a call that makes the host hold, and keep for a month, whatever it likes: of all its reports together.
+/// Stops a call that makes the host hold, and keep for as long as its log, whatever it likes: of all its reports together.
 pub(crate) const RESULTS_BYTES_MAX: usize = 4 << 20;
 /// The names of suites, cases and files, as CodeBuild has them; what is longer is cut.
 pub(crate) const RESULT_NAME_CHARS_MAX: usize = 1_000;
