@@ -14,7 +14,7 @@ pub(super) fn page() -> String {
 
 fn add(page: &mut String, command: &mut Command, above: &str) {
     let name = format!("{above}{}", command.get_name());
-    let is_whole = !command.has_subcommands() || !command.is_subcommand_required_set();
+    let is_whole = !command.is_subcommand_required_set();
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     if !above.is_empty() {
         let usage = command.render_usage().to_string();
@@ -25,7 +25,7 @@ fn add(page: &mut String, command: &mut Command, above: &str) {
         }
     }
     let rows: Vec<Vec<String>> = command.get_arguments().filter(|it| is_told(it)).map(row).collect();
-    if is_whole && !above.is_empty() && !rows.is_empty() {
+    if is_whole && !rows.is_empty() {
         *page += &table(&["argument", "what it is", "one of", "default"], &rows);
         page.push('\n');
     }

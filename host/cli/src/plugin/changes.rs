@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -34,18 +35,17 @@ impl Snapshot {
         let mut snapshot = Self::default();
         let mut left = vec![folder.to_owned()];
         // Links may lead around in a circle.
-        let mut seen = HashSet::new();
+        let number = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+        let mut seen: HashSet<_> = fs::metadata(folder).iter().map(number).collect();
         while let Some(next) = left.pop() {
-            if !fs::canonicalize(&next).is_ok_and(|place| seen.insert(place)) {
-                continue;
-            }
             for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
                 let name = entry.file_name();
                 let is_left_out = |names: &[&str]| names.iter().any(|left_out| name == *left_out);
                 let Ok(metadata) = fs::metadata(entry.path()) else { continue };
                 match metadata.is_dir() {
                     true if is_left_out(MADE) || next == folder && is_left_out(except) => {}
-                    true => left.push(entry.path()),
+                    true if seen.insert(number(&metadata)) => left.push(entry.path()),
+                    true => {}
                     false => snapshot.add(entry.path()),
                 }
             }
