@@ -125,7 +125,7 @@ impl Isolation {
         output: mpsc::Sender<Vec<u8>>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, RunError> {
-        self.run_at(self.level_of(&job.root)?, job, output, stop, Zygote::prepare).await
+        self.run_at(self.level_of(&job.root)?, job, output, stop, true).await
     }
 
     /// The job is nothing but a program that ends well.
@@ -150,7 +150,7 @@ impl Isolation {
             limits: Limits { wall_seconds_max: 60, ..Limits::default() },
         };
         let (output, _) = mpsc::channel(1);
-        match self.run_at(level, &job, output, std::future::pending(), |_, _| ()).await {
+        match self.run_at(level, &job, output, std::future::pending(), false).await {
             Ok(ended) if ended.is_success() => Ok(()),
             Ok(ended) => Err(refusal(level, Step::Other, format!("a trial job ended with {}", ended.status))),
             Err(RunError::Refused(refusal)) => Err(refusal),
@@ -164,7 +164,7 @@ impl Isolation {
         job: &Job,
         output: mpsc::Sender<Vec<u8>>,
         stop: impl Future<Output = ()>,
-        next: fn(&Zygote, &Ground),
+        has_next: bool,
     ) -> Result<Ended, RunError> {
         job.check()?;
         if level == Level::Restricted {
@@ -181,9 +181,8 @@ impl Isolation {
             ended = &mut end => Some(ended),
             () = tokio::time::sleep(NEXT_AFTER) => None,
         };
-        if let Some(ground) = ground {
-            let zygote = Arc::clone(&self.zygote);
-            tokio::task::spawn_blocking(move || next(&zygote, &ground));
+        if let Some(ground) = ground.filter(|_| has_next) {
+            tokio::spawn(Arc::clone(&self.zygote).prepare(ground));
         }
         let ended = match early {
             Some(ended) => ended,

@@ -9,7 +9,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
@@ -42,11 +43,17 @@ struct Known {
     zygote: Option<UnixStream>,
     /// Those apart that wait for the next jobs, each with the ground that it has made; the oldest first.
     next: Vec<(Ground, Waiting)>,
+    /// How many have been asked for.
+    asked: u64,
 }
 
-/// So many wait on one ground: of short jobs one after another, the next but one has begun before another is made. And so many in all.
-const NEXT_EACH: usize = 2;
-const NEXT_MAX: usize = 4;
+/// So many wait on one ground, for short jobs one after another; and so many in all.
+const NEXT_EACH: usize = 4;
+const NEXT_MAX: usize = 8;
+/// Of these the first are made as soon as a job has ended: of jobs one after another, the next but one has begun before another is made.
+const NEXT_SOON: usize = 2;
+/// And the others once no job has begun for so long, for what comes after a short job would share the machine with them.
+const QUIET: Duration = Duration::from_millis(10);
 
 /// A keeper that waits for its order, of no runtime yet.
 pub(crate) struct Waiting {
@@ -72,6 +79,7 @@ impl Zygote {
     /// One that waits, if there is one on this ground.
     pub(crate) fn apart(&self, ground: &Ground) -> io::Result<Waiting> {
         let mut known = self.known();
+        known.asked += 1;
         while let Some(index) = known.next.iter().position(|(made, _)| made == ground) {
             let (_, waiting) = known.next.remove(index);
             if waiting.is_there() {
@@ -81,17 +89,31 @@ impl Zygote {
         self.on(&mut known.zygote, ground)
     }
 
-    /// For the next jobs, if they are on this ground, too.
-    pub(crate) fn prepare(&self, ground: &Ground) {
+    /// For the next jobs, if they are on this ground, too: some at once, and the others when it is quiet.
+    pub(crate) async fn prepare(self: Arc<Self>, ground: Ground) {
+        let blocking = |count| {
+            let (zygote, ground) = (Arc::clone(&self), ground.clone());
+            tokio::task::spawn_blocking(move || zygote.make(&ground, count))
+        };
+        let asked = blocking(NEXT_SOON).await;
+        tokio::time::sleep(QUIET).await;
+        if asked.is_ok_and(|asked| self.known().asked == asked) {
+            let _ = blocking(NEXT_EACH).await;
+        }
+    }
+
+    /// Until so many wait on a ground. Says how many had been asked for at the end. Blocks.
+    fn make(&self, ground: &Ground, count: usize) -> u64 {
         let mut known = self.known();
-        while known.next.iter().filter(|(made, _)| made == ground).count() < NEXT_EACH {
+        while known.next.iter().filter(|(made, _)| made == ground).count() < count {
             // Whoever comes next tells what is wrong.
-            let Ok(waiting) = self.on(&mut known.zygote, ground) else { return };
+            let Ok(waiting) = self.on(&mut known.zygote, ground) else { break };
             if known.next.len() == NEXT_MAX {
                 known.next.remove(0);
             }
             known.next.push((ground.clone(), waiting));
         }
+        known.asked
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

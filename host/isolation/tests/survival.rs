@@ -122,7 +122,7 @@ async fn nothing_is_left_of_a_job_whose_keeper_or_warden_is_killed() {
         return;
     }
     let world = World::new();
-    // The zygote is the first, the keeper its child, and the warden the keeper's; four others are of the next jobs.
+    // The zygote is the first, the keeper its child, and the warden the keeper's; eight others are of the next jobs.
     for which in 1..3 {
         let marker = format!("38{}.{which}", std::process::id());
         let (isolation, around) = named(&marker).await;
@@ -130,9 +130,9 @@ async fn nothing_is_left_of_a_job_whose_keeper_or_warden_is_killed() {
         let sleeping = format!("sleep {marker}");
         let killer = tokio::task::spawn_blocking(move || {
             let job = wait_for(&sleeping, |found| found.len() >= 2);
-            kill(&around_it(&job[0], &wait_for(&around, |found| found.len() == 7))[which]);
+            kill(&around_it(&job[0], &wait_for(&around, |found| found.len() == 11))[which]);
             wait_for(&sleeping, <[String]>::is_empty);
-            wait_for(&around, |found| found.len() == 5);
+            wait_for(&around, |found| found.len() == 9);
         });
         let (ended, _) = run(&isolation, &job).await;
         assert!(matches!(ended, Err(RunError::Lost(_))), "{which}: {ended:?}");
@@ -154,11 +154,11 @@ async fn a_job_goes_on_without_the_zygote_and_the_next_one_has_another() {
         while !begun.exists() {
             std::thread::sleep(Duration::from_millis(2));
         }
-        let all = wait_for(&around, |found| found.len() == 7);
+        let all = wait_for(&around, |found| found.len() == 11);
         kill(&all[0]);
         wait_for(&around, |found| found == &all[1..]);
         fs::write(go_on, []).unwrap();
-        wait_for(&around, |found| found.len() == 4 && found.iter().all(|it| all.contains(it)));
+        wait_for(&around, |found| found.len() == 8 && found.iter().all(|it| all.contains(it)));
     });
     assert!(run(&isolation, &job).await.0.unwrap().is_success());
     killer.await.unwrap();
@@ -179,7 +179,8 @@ async fn what_was_killed_while_it_waited_is_replaced() {
     for which in 0..3 {
         let (isolation, around) = named(&format!("40{}.{which}", std::process::id())).await;
         assert!(run(&isolation, &world.shell("true")).await.0.unwrap().is_success());
-        let zygote = wait_for(&around, |found| found.len() == 5).remove(0);
+        // Four keepers wait, and as many wardens.
+        let zygote = wait_for(&around, |found| found.len() == 9).remove(0);
         let waiting = |found: &[String]| {
             let child_of = |it: &String| found.iter().find(|other| parent(other) == pid(it)).cloned();
             let keeper = child_of(&zygote)?;
