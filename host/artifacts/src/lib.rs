@@ -87,7 +87,8 @@ pub struct Artifacts {
 
 impl Artifacts {
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let [trees, blobs] = [BlobDir::new(folder.join("trees"))?, BlobDir::new(folder.join("blobs"))?];
+        let blobs = BlobDir::new(folder.join("blobs"))?;
+        let trees = blobs.beside(folder.join("trees"))?;
         Ok(Self::on(Arc::new(trees), Arc::new(blobs)))
     }
 

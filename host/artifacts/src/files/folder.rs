@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cap_std::fs::Dir;
 use pipewright_base::Digest;
@@ -24,14 +24,73 @@ pub struct BlobDir {
     root: Arc<Path>,
     /// Shared by those who store, alone for who removes.
     storing: Arc<RwLock<()>>,
+    unsynced: Arc<Unsynced>,
+}
+
+/// Whether there is anything to sync: a sync waits for the whole file system, and what is stored again is there mostly.
+#[derive(Debug)]
+struct Unsynced(Mutex<Counts>);
+
+#[derive(Debug)]
+struct Counts {
+    /// Blobs that were made, or are being made.
+    stored: u64,
+    being_stored: u64,
+    /// How many had been made at the beginning of the last sync that found nothing on its way.
+    synced: u64,
+}
+
+impl Unsynced {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store<T>(&self, store: impl FnOnce() -> T) -> T {
+        {
+            let mut counts = self.counts();
+            counts.stored += 1;
+            counts.being_stored += 1;
+        }
+        let stored = store();
+        self.counts().being_stored -= 1;
+        stored
+    }
+
+    fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let (stored, is_all) = {
+            let counts = self.counts();
+            if counts.synced == counts.stored {
+                return Ok(());
+            }
+            (counts.stored, counts.being_stored == 0)
+        };
+        sync()?;
+        if is_all {
+            let mut counts = self.counts();
+            counts.synced = counts.synced.max(stored);
+        }
+        Ok(())
+    }
+}
+
+impl Default for Unsynced {
+    /// What an earlier process stored may not have been synced.
+    fn default() -> Self {
+        Self(Mutex::new(Counts { stored: 1, being_stored: 0, synced: 0 }))
+    }
 }
 
 impl BlobDir {
     /// Makes the directory if it is not there.
     pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
+        Self { root: Path::new("").into(), storing: Arc::default(), unsynced: Arc::default() }.beside(root)
+    }
+
+    /// Another directory on the same file system: a sync of either is one of both.
+    pub fn beside(&self, root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         fs::create_dir_all(&root)?;
-        Ok(Self { root: root.into(), storing: Arc::default() })
+        Ok(Self { root: root.into(), storing: Arc::default(), unsynced: Arc::clone(&self.unsynced) })
     }
 
     pub fn path(&self, digest: &Digest) -> PathBuf {
@@ -43,15 +102,15 @@ impl BlobDir {
     fn rename_in(&self, digest: &Digest, rename: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
         let to = self.path(digest);
         let _storing = self.storing.read().unwrap_or_else(PoisonError::into_inner);
-        match rename(&to) {
+        self.unsynced.store(|| match rename(&to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(parent) = to.parent() {
                     fs::create_dir_all(parent)?;
                 }
-                rename(&to)?;
+                rename(&to)
             }
-            result => result?,
-        }
+            result => result,
+        })?;
         // A plugin may have given the file another time.
         touch(&to)
     }
@@ -94,9 +153,9 @@ impl Blobs for BlobDir {
         self.rename_in(digest, |to| Ok(renameat(top, path, CWD, to)?))
     }
 
-    /// By one system call.
+    /// By one system call, if anything was made since the last one.
     fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(&self.root)?)?)
+        self.unsynced.sync(|| Ok(rustix::fs::syncfs(File::open(&self.root)?)?))
     }
 
     /// What is not named as a blob is passed over.
@@ -165,4 +224,62 @@ fn stored_at(metadata: &fs::Metadata) -> u64 {
 fn touch(path: &Path) -> io::Result<()> {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     Ok(utimensat(CWD, path, &Timestamps { last_access: now, last_modification: now }, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_sync_is_spared_where_all_was_synced() {
+        let (unsynced, syncs) = (Unsynced::default(), Cell::new(0));
+        let check = |expected: u32| {
+            let sync = || {
+                syncs.set(syncs.get() + 1);
+                Ok(())
+            };
+            unsynced.sync(sync).unwrap();
+            assert_eq!(syncs.take(), expected);
+        };
+        // What was there before, once.
+        check(1);
+        check(0);
+        unsynced.store(|| ());
+        unsynced.sync(|| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        check(1);
+        check(0);
+        // Of what is made meanwhile a sync may know nothing.
+        unsynced.store(|| [check(1), check(1)]);
+        check(1);
+        check(0);
+        unsynced.store(|| ());
+        let while_another_is_stored = || {
+            unsynced.store(|| ());
+            Ok(())
+        };
+        unsynced.sync(while_another_is_stored).unwrap();
+        check(1);
+        check(0);
+    }
+
+    #[test]
+    fn directories_beside_each_other_are_synced_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = BlobDir::new(folder.path().join("blobs")).unwrap();
+        let trees = blobs.beside(folder.path().join("trees")).unwrap();
+        let is_synced = |of: &BlobDir| {
+            let counts = of.unsynced.counts();
+            counts.synced == counts.stored
+        };
+        for (put, sync) in [(&blobs, &trees), (&trees, &blobs)] {
+            put.put(b"content").unwrap();
+            assert!(!is_synced(sync));
+            sync.sync().unwrap();
+            assert!(is_synced(put));
+            put.put(b"content").unwrap();
+            assert!(is_synced(put), "it was there");
+        }
+    }
 }
