@@ -25,7 +25,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use pipewright_base::{Digest, Hasher};
 
-use super::copy::{self, CHUNK_BYTES, Copied, Source, Target};
+use super::copy::{self, Copied, Source, Target};
 use super::error::FileError;
 use super::quota::Budget;
 use super::tree::Tree;
@@ -79,7 +79,9 @@ pub trait Blobs: std::fmt::Debug + Send + Sync {
     /// Reads the blob and compares its digest; gives its size in bytes.
     fn verify(&self, digest: &Digest) -> Result<u64, BlobError> {
         let io = |error| BlobError::of(*digest, error);
-        let (found, bytes) = hash(&mut self.open(digest).map_err(io)?, &mut vec![0; CHUNK_BYTES]).map_err(io)?;
+        let mut file = self.open(digest).map_err(io)?;
+        let mut buffer = copy::buffer_for(&file);
+        let (found, bytes) = hash(&mut file, &mut buffer).map_err(io)?;
         if found == *digest { Ok(bytes) } else { Err(BlobError::Damaged { expected: *digest, found }) }
     }
 }

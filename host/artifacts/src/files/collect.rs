@@ -138,14 +138,14 @@ fn is_empty(items: &[Item], index: usize) -> bool {
 }
 
 fn take_in(items: &[Item], top: &Dir, made: &MadeOutput, into: &dyn Blobs) -> FileResult<Vec<Digest>> {
-    let files: Vec<usize> =
+    let indices: Vec<usize> =
         (0..items.len()).filter(|index| matches!(items[*index].kind, ItemKind::File { .. })).collect();
+    let files: Vec<&Item> = indices.iter().map(|index| &items[*index]).collect();
     let digests = Mutex::new(vec![Digest::of(b""); items.len()]);
     let never = AtomicBool::new(false);
-    copy::in_threads(files.len(), &never, |nth, buffer| {
-        let index = files[nth];
-        let digest = take_file(&items[index], top, &made.hashed, into, buffer)?;
-        digests.lock().unwrap_or_else(PoisonError::into_inner)[index] = digest;
+    copy::in_threads(&files, &never, |nth, buffer| {
+        let digest = take_file(files[nth], top, &made.hashed, into, buffer)?;
+        digests.lock().unwrap_or_else(PoisonError::into_inner)[indices[nth]] = digest;
         Ok(0)
     })?;
     Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))

@@ -23,6 +23,8 @@ use rustix::io::Errno;
 
 /// How much is read and written at once.
 pub const CHUNK_BYTES: usize = 256 << 10;
+/// What is read into where there is next to nothing to read.
+const BUFFER_BYTES_MIN: u64 = 4096;
 /// Work with many files is shared by this many threads: one reads while the other hashes.
 pub const THREADS: usize = 2;
 /// From this many files on.
@@ -81,7 +83,7 @@ pub fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> FileResu
         }
     }
     let files: Vec<&Item> = items.iter().filter(|item| matches!(item.kind, ItemKind::File { .. })).collect();
-    let bytes = in_threads(files.len(), target.stop, |index, buffer| copy_item(source, files[index], target, buffer))?;
+    let bytes = in_threads(&files, target.stop, |index, buffer| copy_item(source, files[index], target, buffer))?;
     for item in items {
         if let ItemKind::Link { target: to } = &item.kind {
             make_link(target, &item.path, to)?;
@@ -90,16 +92,30 @@ pub fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> FileResu
     Ok(Copied { files: files.len() as u64, bytes })
 }
 
-/// Does the work for each index below `count` in a few threads, and adds up what it gives. The first error ends it.
+/// What a file of so many bytes is read with: a large buffer takes longer to make than a small file to read. One that is larger than
+/// it was said to be is read all the same.
+pub fn buffer(bytes: u64) -> Vec<u8> {
+    // One more than there are: the end comes with them.
+    vec![0; bytes.saturating_add(1).clamp(BUFFER_BYTES_MIN, CHUNK_BYTES as u64) as usize]
+}
+
+/// The same for one that is open.
+pub fn buffer_for(file: &File) -> Vec<u8> {
+    buffer(file.metadata().map_or(u64::MAX, |metadata| metadata.len()))
+}
+
+/// Does the work for the index of each file in a few threads, and adds up what it gives. The first error ends it.
 pub fn in_threads(
-    count: usize,
+    files: &[&Item],
     stop: &AtomicBool,
     work: impl Fn(usize, &mut [u8]) -> FileResult<u64> + Sync,
 ) -> FileResult<u64> {
+    let size = |item: &&Item| if let ItemKind::File { size, .. } = item.kind { size } else { 0 };
+    let (count, largest) = (files.len(), files.iter().map(size).max().unwrap_or(0));
     let next = AtomicUsize::new(0);
     let failed: Mutex<Option<FileError>> = Mutex::new(None);
     let run = || {
-        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut buffer = buffer(largest);
         let mut sum = 0;
         loop {
             let index = next.fetch_add(1, Relaxed);

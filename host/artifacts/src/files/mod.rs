@@ -32,7 +32,9 @@ pub use self::archive::{ZipOfTree, unzip, zip};
 pub use self::area::{Area, Open, OpenFile, Opened, Role};
 pub use self::blobs::{BlobError, Blobs, export, hash};
 pub use self::collect::{CollectError, MadeOutput, collect, entries};
-pub use self::copy::{CHUNK_BYTES, Copied, Source, Target, copy, each_chunk, missing_blob, open_regular, write_file};
+pub use self::copy::{
+    CHUNK_BYTES, Copied, Source, Target, buffer_for, copy, each_chunk, missing_blob, open_regular, write_file,
+};
 pub use self::error::{FileError, FileErrorKind, FileResult};
 pub use self::floor::{FREE_DISK_BYTES_MIN, Floor};
 pub use self::folder::BlobDir;

@@ -11,8 +11,9 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use pipewright_artifacts::files::{
-    Area, CHUNK_BYTES, Copied, FileError, FileErrorKind, FileKind, FileResult, Found, Item, ItemKind, OpenFile, Role,
-    Source, Target, Walk, copy, directory_items, each_chunk, missing_blob, paths, tree_items, unzip, write_file, zip,
+    Area, Copied, FileError, FileErrorKind, FileKind, FileResult, Found, Item, ItemKind, OpenFile, Role, Source,
+    Target, Walk, buffer_for, copy, directory_items, each_chunk, missing_blob, paths, tree_items, unzip, write_file,
+    zip,
 };
 use rustix::io::Errno;
 
@@ -275,7 +276,7 @@ impl Shared {
                 // The manifest knows it; the blob is checked whenever it leaves.
                 Readable::File { expected: Some((_, digest)), .. } => Ok(digest.to_string()),
                 Readable::File { mut file, .. } => {
-                    let (mut hasher, mut buffer) = (Hasher::default(), vec![0; CHUNK_BYTES]);
+                    let (mut hasher, mut buffer) = (Hasher::default(), buffer_for(&file.file));
                     each_chunk(&mut file.file, path, &self.stop, &mut buffer, |chunk| {
                         hasher.update(chunk);
                         Ok(())
@@ -304,7 +305,7 @@ impl Shared {
                         return Err(is_directory(&to));
                     }
                     let into = Into::open(area, parent)?;
-                    let mut buffer = vec![0; CHUNK_BYTES];
+                    let mut buffer = buffer_for(&file.file);
                     let target = into.target(self);
                     let bytes = write_file(&mut file.file, expected, executable, name, &target, &mut buffer)?;
                     Ok(Copied { files: 1, bytes })

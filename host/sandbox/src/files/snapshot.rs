@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cap_std::fs::Dir;
 
 use pipewright_artifacts::files::{
-    Area, Budget, CHUNK_BYTES, FileError, FileQuota, FileResult, Floor, Item, ItemKind, Tree, Walk, directory_items,
+    Area, Budget, FileError, FileQuota, FileResult, Floor, Item, ItemKind, Tree, Walk, buffer_for, directory_items,
     entries, hash, open_regular,
 };
 use pipewright_base::Digest;
@@ -93,7 +93,8 @@ fn take_unknown(
 /// Of a file that is too large to be held.
 fn hashed(top: &Dir, item: &Item) -> FileResult<Digest> {
     let mut file = open_regular(top, &item.path)?;
-    let hashed = hash(&mut file, &mut vec![0; CHUNK_BYTES]);
+    let mut buffer = buffer_for(&file);
+    let hashed = hash(&mut file, &mut buffer);
     hashed.map(|(digest, _)| digest).map_err(|error| FileError::io(&item.path, &error))
 }
 
