@@ -341,7 +341,7 @@ impl SandboxActions {
                 tools: self.tools(pipeline.account, &run.start.pins),
                 limits: limits.clone(),
                 sink: Arc::clone(&sink),
-                outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref())),
+                outside: Outside::Recorded(self.recordings.recorder(run, keeper.as_ref()).await),
             };
             let made = CallParameters::of(&call);
             let turn = self.calls.acquire(pipeline.account).await;
@@ -385,10 +385,10 @@ impl SandboxActions {
             log.flush();
         };
         let report = Report { outcome, usage };
-        folder.remove().await;
         if let Some(keeper) = keeper {
             Box::pin(self.recordings.keep(run, keeper, &report)).await;
         }
+        folder.remove().await;
         report
     }
 
@@ -434,8 +434,21 @@ impl SandboxActions {
 
     /// The recording of an action of an execution with these secrets, as the bytes of a bundle; none where nothing was kept of
     /// it. No artifact is in it that holds a secret of the pipeline: one that the grants name, or one of `settings`; and none
-    /// at all where the grants are not to be had. Blocks.
-    pub fn recording(
+    /// at all where the grants are not to be had.
+    pub async fn recording(
+        self: &Arc<Self>,
+        granted: Option<Vec<SecretGrant>>,
+        settings: Vec<String>,
+        execution: String,
+        action: String,
+    ) -> anyhow::Result<Option<Bytes>> {
+        self.recordings.written().await;
+        let actions = Arc::clone(self);
+        let read = move || actions.read_recording(granted.as_deref(), &settings, &execution, &action);
+        self.work_runtime.blocking(read).await
+    }
+
+    fn read_recording(
         &self,
         granted: Option<&[SecretGrant]>,
         settings: &[String],

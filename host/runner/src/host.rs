@@ -217,6 +217,7 @@ impl Host {
     pub async fn stop(&self, patience: Duration) {
         let _held_up: Vec<_> = self.accounts.iter().map(|account| self.actions.builds.hold_up(*account)).collect();
         self.driver.stop(patience).await;
+        self.actions.recordings.written().await;
     }
 }
 

@@ -106,6 +106,8 @@ pub(super) async fn execute(approve: bool, images: Option<PathBuf>, prepared: Pr
         (false, false) => follow::Approvals::None,
     };
     let code = follower.follow(execution, approvals).await?;
+    // Its end does not wait for them, and this process ends with it.
+    host.actions.recordings.written().await;
     Ok(Ran { code, host, pipeline, execution })
 }
 

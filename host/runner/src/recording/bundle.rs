@@ -27,6 +27,9 @@ const JSON_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Stops an archive of a great many empty entries.
 const ENTRIES_MAX: usize = 100_000;
 
+/// What is smaller is stored as it is: a compressor takes longer to begin than to compress it, and saves next to nothing.
+const DEFLATED_BYTES_MIN: usize = 2048;
+
 const JSON: &str = "recording.json";
 const BLOBS: &str = "blobs/";
 
@@ -77,6 +80,10 @@ impl Bundle {
         // In one piece, for the compressor begins anew with each that it is given.
         writer.write_all(&serde_json::to_vec_pretty(&self.recording)?)?;
         for (digest, blob) in &self.blobs {
+            let options = match blob.len() < DEFLATED_BYTES_MIN {
+                true => options.compression_method(CompressionMethod::Stored).compression_level(None),
+                false => options,
+            };
             writer.start_file(format!("{BLOBS}{digest}"), options)?;
             writer.write_all(blob)?;
         }

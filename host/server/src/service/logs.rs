@@ -113,8 +113,7 @@ pub async fn recording(service: &Service, context: &Context, named: &Named) -> R
         Ok(grants) => actions.secrets_of(context.account, &grants).await,
         Err(_) => None,
     };
-    let made = service.work().blocking(move || actions.recording(granted.as_deref(), &secrets, &execution, &action));
-    let made = made.await.map_err(ServiceError::host)?;
+    let made = actions.recording(granted, secrets, execution, action).await.map_err(ServiceError::host)?;
     made.ok_or_else(|| {
         ServiceError::not_found(
             "Nothing is kept of this action execution: it has not ended, it was not run by a plugin, it did nothing, or what \
