@@ -40,6 +40,7 @@ use crate::logs::phases::PhasedLog;
 use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::programs::{NotRun, Programs};
+use crate::project_folders::ProjectFolders;
 use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
 use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
@@ -72,6 +73,7 @@ pub struct SandboxActions {
     pub recordings: Recordings,
     /// Where each running action has its own folder.
     pub(crate) work: Arc<WorkFolders>,
+    pub(crate) projects: ProjectFolders,
     /// The account of those who run the host.
     pub operator: u64,
     pub region: String,

@@ -4,7 +4,6 @@
 //! Must not know who asks for a build, what a project's members mean, or how a build is carried out (its plugin).
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +21,8 @@ use pipewright_store::{Aggregate, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, watch};
+
+use crate::work_folder::WorkFolder;
 
 /// Parts of an account's record: a project, the number of its latest build, and a build.
 const PROJECT: &str = "project/";
@@ -404,13 +405,14 @@ impl Builds {
             started: if is_own { run.start.at.0 } else { run.started.0 },
             was_stopped: false,
         };
-        let (build, kept) = self.number(pipeline.account, build, Cause::host("builds", Source::Timer)).await?;
+        let cause = Cause::host("builds", Source::Timer);
+        let numbered = self.number(pipeline.account, build, cause);
+        let ((build, kept), resolved) = tokio::try_join!(numbered, revision(&driver, pipeline, run))?;
         let mut variables = vec![
             ("CODEBUILD_BUILD_ID", build.id),
             ("CODEBUILD_BUILD_NUMBER", build.number.to_string()),
             ("CODEBUILD_INITIATOR", build.initiator),
         ];
-        let resolved = revision(&driver, pipeline, run).await?;
         let asked = project.as_ref().and_then(|project| project.members.get("sourceVersion")?.as_str());
         let version = match is_own {
             true => asked.map(str::to_owned).or_else(|| resolved.clone()),
@@ -474,18 +476,19 @@ impl Drop for Stopping {
     }
 }
 
-/// Gives an action the directory of projects, in which there is its own if the account has it; unless those who run the host granted another one.
-pub(crate) fn grant(grants: &mut Grants, folder: &Path, name: &str, project: Option<&Bytes>) -> std::io::Result<()> {
+/// Gives an action the directory of projects, in which there is its own if the account has it; unless those who run the host granted
+/// another one.
+pub(crate) fn grant(
+    grants: &mut Grants,
+    folder: impl FnOnce() -> std::io::Result<Arc<WorkFolder>>,
+) -> std::io::Result<Option<Arc<WorkFolder>>> {
     if grants.directories.contains_key(DIRECTORY) {
-        return Ok(());
+        return Ok(None);
     }
-    std::fs::create_dir_all(folder)?;
-    if let Some(project) = project {
-        std::fs::write(folder.join(format!("{name}.json")), project)?;
-    }
-    let granted = DirectoryGrant { path: folder.to_owned(), access: Access::Read };
+    let folder = folder()?;
+    let granted = DirectoryGrant { path: folder.path.clone(), access: Access::Read };
     grants.directories.insert(DIRECTORY.to_owned(), granted);
-    Ok(())
+    Ok(Some(folder))
 }
 
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DriverError> {

@@ -16,6 +16,7 @@ use crate::grant_book::GrantBook;
 use crate::images::ImagesAt;
 use crate::logs::Logs;
 use crate::programs::{Offered, Programs};
+use crate::project_folders::ProjectFolders;
 use crate::recording::Recordings;
 use crate::secret_keys::SecretKeys;
 use crate::stored_secrets::StoredSecrets;
@@ -166,6 +167,7 @@ impl Host {
             certificate_authorities: identity.certificate_authorities,
         };
         let gate = Gate::default();
+        let work = WorkFolders::new(data.work());
         let actions = Arc::new(SandboxActions {
             sandbox,
             plugins,
@@ -177,7 +179,8 @@ impl Host {
             logs: Logs::new(data.logs()),
             recordings: Recordings::new(data.logs()),
             operator: identity.accounts.first().copied().unwrap_or(ACCOUNT),
-            work: WorkFolders::new(data.work()),
+            projects: ProjectFolders::new(&work),
+            work,
             region: identity.region,
             limits: identity.limits,
             work_runtime: identity.work,
@@ -246,7 +249,7 @@ mod tests {
         let data = DataDirectory::open(&folder.path().join("data")).unwrap();
         let kept = folder.path().join("kept");
         fs::write(&kept, "kept").unwrap();
-        let left = data.work().join("projects/of-a-build/scratch");
+        let left = data.work().join("of-a-build/scratch");
         fs::create_dir_all(left.join("closed/below")).unwrap();
         fs::set_permissions(left.join("closed"), Permissions::from_mode(0o000)).unwrap();
         symlink(&kept, left.join("link")).unwrap();

@@ -17,6 +17,7 @@ mod kept_elsewhere;
 pub mod logs;
 pub mod outcome;
 pub mod programs;
+mod project_folders;
 pub mod recording;
 pub mod secret_keys;
 pub mod stored_secrets;

@@ -433,7 +433,7 @@ async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(commands::Ended, u64), NotRun> {
     // It may be what an earlier job of the action made of it.
-    let _ = tokio::fs::create_dir(job.work.join(HOME)).await;
+    let _ = std::fs::create_dir(job.work.join(HOME));
     let (timer, began) = (started.begin(), clock::monotonic());
     let (lines, mut written) = mpsc::channel::<Vec<u8>>(PIECES_MAX);
     let output = async {

@@ -105,12 +105,11 @@ impl WorkFolder {
     pub(crate) async fn keep_scratch(&self) -> anyhow::Result<PathBuf> {
         self.used(true);
         let (scratch, outputs) = (self.path.join(SCRATCH), self.path.join(OUTPUTS));
-        let kept = tokio::task::spawn_blocking(move || {
-            remove_tree(&outputs)?;
-            fs::create_dir_all(&scratch)?;
-            anyhow::Ok(scratch)
-        });
-        kept.await?
+        if fs::symlink_metadata(&outputs).is_ok() {
+            tokio::task::spawn_blocking(move || remove_tree(&outputs)).await??;
+        }
+        fs::create_dir_all(&scratch)?;
+        Ok(scratch)
     }
 
     /// Its place is free then, whatever is still to be removed. Where it is not, that is told besides: nothing may go on in it as if

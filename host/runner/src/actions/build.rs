@@ -24,8 +24,8 @@ pub(super) struct ActionBuild {
     log: Arc<ActionLog>,
     project: String,
     waits: builds::Waits,
-    /// Its project, while it runs.
-    folder: WorkFolder,
+    /// With its project.
+    _folder: Option<Arc<WorkFolder>>,
     pub variables: Vec<abi::NamedValue>,
     stopping: builds::Stopping,
     pub kept: builds::Kept,
@@ -48,7 +48,7 @@ impl ActionBuild {
             let report = calls.await;
             self.kept.clone().await.map_or_else(|error| not_kept(&error), |()| report)
         };
-        let report = tokio::select! {
+        tokio::select! {
             report = in_turn => report,
             () = self.stopping.queued_for(minutes(self.waits.minutes_max)) => Report::failed(
                 FailureType::JobFailed,
@@ -61,10 +61,7 @@ impl ActionBuild {
             () = self.stopping.asked() => {
                 Report::failed(FailureType::JobFailed, "Build terminated with state: STOPPED.")
             }
-        };
-        // It is told, and of no other action.
-        let _ = self.folder.empty().await;
-        report
+        }
     }
 }
 
@@ -127,16 +124,25 @@ impl SandboxActions {
             .told(&*self.store, pipeline, run, artifact_arn)
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let folder = self.work.folder(format!("projects/{}", run.action_execution));
         let project = run.configuration.get("ProjectName").cloned().unwrap_or_default();
-        if self.builds.has_projects {
-            let granted = builds::grant(grants, &folder.path, &project, told.project.as_ref());
-            granted.map_err(|error| failed(format!("{}: {error}", folder.path.display())))?;
-        }
+        let folder = self.builds.has_projects.then(|| {
+            let file = format!("{project}.json");
+            builds::grant(grants, || self.projects.with(&file, told.project.as_deref()))
+        });
+        let folder = folder.transpose().map_err(|error| failed(format!("its project cannot be laid out: {error}")))?;
         let variables = told.variables.iter().map(|(name, value)| named(name, value)).collect();
         log.begin_phases();
         let (claim, log) = (Claim { account: pipeline.account, since: told.since }, Arc::clone(log));
         let stopping = self.builds.stopping(run.action_execution, returning);
-        Ok(ActionBuild { claim, log, project, waits: told.waits, folder, variables, stopping, kept: told.kept })
+        Ok(ActionBuild {
+            claim,
+            log,
+            project,
+            waits: told.waits,
+            _folder: folder.flatten(),
+            variables,
+            stopping,
+            kept: told.kept,
+        })
     }
 }
