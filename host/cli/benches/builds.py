@@ -6,7 +6,8 @@
 true      an action whose buildspec is one `true`, from its start to its end, against `sh -c true` under the same bubblewrap line
 tree      256 MiB in 5,000 files, taken into a build and collected as its output, against `cp -r`, sha256 and one sync
 buildbot  three builds that do nothing, one after another, in a pipeline, against the three steps of a builder of Buildbot: how long
-          from the trigger to the end, one at a time, and how many end in a second with several in flight
+          from the trigger to the end, one at a time, and how many end in a second with several in flight; and how many would if a
+          build were nothing but that bubblewrap line
 
 All run on this machine, with their data on the same disk, in turns. Who waits asks for the one thing that it waits for, over a
 connection that stays, so that the asking takes little from what is measured. Prints both sides, their ratio, and the goal.
@@ -35,6 +36,7 @@ from botocore.awsrequest import AWSRequest
 ONE_AT_A_TIME = 12
 IN_FLIGHT = 8
 EACH = 3
+BARE_LINES = 150
 WAIT_SECONDS_MAX = 300
 LOOK_SECONDS = 0.005
 
@@ -256,6 +258,17 @@ def between_milliseconds(seconds):
     return statistics.median_grouped([round(it, 3) for it in seconds], interval=0.001)
 
 
+def bare_per_second(folder):
+    """Pipelines of three bubblewrap lines, with as many at once as there are cores."""
+    (folder / "work").mkdir()
+    line = BARE.replace("WORK", str(folder / "work")).replace("\n", " ")
+    start = time.monotonic()
+    loops = [subprocess.Popen(["sh", "-c", f"for _ in $(seq {BARE_LINES}); do {line}; done"]) for _ in range(os.cpu_count())]
+    for loop in loops:
+        assert loop.wait() == 0
+    return BARE_LINES * len(loops) / 3 / (time.monotonic() - start)
+
+
 def told(what, ours, theirs, other, goal, unit="ms", scale=1e3, median=statistics.median):
     ours, theirs = median(ours), statistics.median(theirs)
     ratio = theirs / ours if other == "Buildbot" and unit == "ms" else ours / theirs
@@ -314,6 +327,7 @@ def bench_buildbot(program, folder):
         told("trigger to done", *times, "Buildbot", "at least 20")
         rates = zip(*[(many(ours), many(theirs)) for _ in range(3)])
         told(f"{IN_FLIGHT} in flight", *rates, "Buildbot", "at least 50", "/s", 1)
+        print(f"of bubblewrap alone {bare_per_second(folder):.1f} /s")
 
 
 BENCHES = {"true": bench_true, "tree": bench_tree, "buildbot": bench_buildbot}
