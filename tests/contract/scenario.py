@@ -148,7 +148,7 @@ class Scenario:
             self.call("CreatePipeline", {"pipeline": pipeline, **more}, code)
             self.call("UpdatePipeline", {"pipeline": pipeline}, code)
 
-        unproduced, many = [{"name": "Unproduced"}], [APPROVAL] * 51
+        unproduced, many = [{"name": "Unproduced"}], [APPROVAL] * 101
         refused("InvalidStructureException", lambda it: it["stages"].pop())
         refused("InvalidStructureException", lambda it: it["stages"].extend(it["stages"] * 30))
         refused("InvalidStageDeclarationException", lambda it: it["stages"].append(it["stages"][1]))

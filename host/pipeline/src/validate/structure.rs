@@ -11,7 +11,7 @@ use crate::triggers::invalid_patterns;
 
 const STAGES_MIN: usize = 2;
 const STAGES_MAX: usize = 50;
-const STAGE_ACTIONS_MAX: usize = 50;
+const STAGE_ACTIONS_MAX: usize = 100;
 const ACTIONS_MAX: usize = 500;
 
 pub(super) fn stages_min(subject: &Subject<'_>, sink: &mut Sink<'_>) {

@@ -52,7 +52,7 @@ pub(super) fn of_the_whole() -> Vec<Example> {
         ("trigger-filters", one("/triggers/0/gitConfiguration/push/0/branches", json!({"includes": ["main"]})), "pipeline.triggers[0].gitConfiguration.push[0]"),
         ("stage-names-unique", one("/stages/-", json!({"name": "Source", "actions": approvals(1)})), "pipeline.stages[3].name"),
         ("stage-actions-min", one("/stages/2/actions", json!([])), "pipeline.stages[2].actions"),
-        ("stage-actions-max", one("/stages/2/actions", approvals(51)), "pipeline.stages[2].actions"),
+        ("stage-actions-max", one("/stages/2/actions", approvals(101)), "pipeline.stages[2].actions"),
         ("blockers-reserved", one("/stages/2/blockers/-", json!({"name": "Friday", "type": "Schedule"})), "pipeline.stages[2].blockers"),
     ]
 }
