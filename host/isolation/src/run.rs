@@ -15,6 +15,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::{TcpListener, UnixStream};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -172,8 +173,8 @@ impl Isolation {
         }
         let (zygote, bwrap, root, order) =
             (Arc::clone(&self.zygote), self.bwrap.clone(), job.root.clone(), order(level, job));
-        let begun = tokio::task::spawn_blocking(move || begun(&zygote, Ground::of(level, bwrap, &root), order));
-        let Begun { keeper, order, work, ground } = begun.await.map_err(io::Error::other)??;
+        let begun = blocking(move || begun(&zygote, Ground::of(level, bwrap, &root), order));
+        let Begun { keeper, order, work, ground } = begun.await??;
         let mut keeper = keeper.keeper()?;
         keeper.send(&order, work).await?;
         let mut end = pin!(keeper.end(level, job, output, stop));
@@ -191,9 +192,18 @@ impl Isolation {
         if job_user().is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
             let work = job.work.clone();
-            let _ = tokio::task::spawn_blocking(move || tree::give(&work, Uid::ROOT, Gid::ROOT)).await;
+            let _ = blocking(move || tree::give(&work, Uid::ROOT, Gid::ROOT)).await;
         }
         ended
+    }
+}
+
+/// Does what blocks its thread, on this one, if others can go on with what it leaves: to wake another one and to be woken by it takes
+/// longer than what is done around a short job.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => Ok(tokio::task::block_in_place(work)),
+        _ => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
     }
 }
 
