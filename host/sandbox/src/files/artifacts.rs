@@ -1,7 +1,7 @@
 //! The `artifacts` interface: what the host does with files better than a guest can.
 //!
 //! Large work runs on a thread of its own, and stops when the call does; the rest runs where it is asked for. A call with
-//! one small file must not pay for a thread.
+//! a few small files must not pay for a thread.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use pipewright_artifacts::files::{
-    Area, Copied, FileError, FileErrorKind, FileKind, FileResult, Found, Item, ItemKind, OpenFile, Role, Source,
+    Area, Copied, FileError, FileErrorKind, FileKind, FileResult, Found, Item, ItemKind, Node, OpenFile, Role, Source,
     Target, Walk, buffer_for, copy, directory_items, each_chunk, missing_blob, paths, tree_items, unzip, write_file,
     zip,
 };
@@ -29,12 +29,38 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 
 /// From this many bytes on, work on one file runs on a thread of its own.
 const LARGE_BYTES: u64 = 1 << 20;
+/// And work on a directory with more entries than this, or with others than files, or with as many bytes.
+const FEW_ENTRIES_MAX: usize = 16;
 
 /// A directory whose content is read, and the file that a path may be instead.
 pub(super) enum Readable<'a> {
     File { file: OpenFile, executable: bool, expected: Option<(&'a str, Digest)> },
     Input { input: &'a Input, directory: String },
     Directory { area: &'a Arc<Area>, directory: Dir },
+}
+
+impl Readable<'_> {
+    /// Whether all in a directory are a few files, which together are as small as one.
+    fn is_small(&self) -> bool {
+        let sizes: Option<Vec<u64>> = match self {
+            Readable::File { .. } => None,
+            Readable::Input { input, directory } => {
+                let size = |node: &Node| if let Node::File { size, .. } = node { Some(*size) } else { None };
+                input.tree.below(directory).iter().take(FEW_ENTRIES_MAX + 1).map(|entry| size(&entry.node)).collect()
+            }
+            Readable::Directory { directory, .. } => directory.entries().ok().and_then(|entries| {
+                let sizes = entries.take(FEW_ENTRIES_MAX + 1).map(|entry| {
+                    let metadata = entry.and_then(|entry| entry.metadata()).ok()?;
+                    metadata.is_file().then(|| metadata.len())
+                });
+                sizes.collect()
+            }),
+        };
+        sizes.is_some_and(|sizes| {
+            let bytes = sizes.iter().fold(0_u64, |bytes, size| bytes.saturating_add(*size));
+            sizes.len() <= FEW_ENTRIES_MAX && bytes <= LARGE_BYTES
+        })
+    }
 }
 
 type Answer<T> = wasmtime::Result<Result<T, abi::Error>>;
@@ -157,8 +183,14 @@ impl Shared {
         let Ok(location) = self.resolve("", path) else { return false };
         let may_be = !location.starts_with("directories/")
             || location.split('/').nth(1).is_some_and(|name| self.directories.contains_key(name));
-        let stat = may_be.then(|| self.find(&location, "stat").and_then(|place| self.stat(&place, &location, true)));
-        matches!(stat, Some(Ok(stat)) if stat.kind == FileKind::Directory || stat.size > LARGE_BYTES)
+        let Some(Ok(place)) = may_be.then(|| self.find(&location, "stat")) else { return false };
+        match self.stat(&place, &location, true) {
+            Ok(stat) if stat.kind == FileKind::Directory => {
+                !self.readable(&place, &location).is_ok_and(|readable| readable.is_small())
+            }
+            Ok(stat) => stat.size > LARGE_BYTES,
+            Err(_) => false,
+        }
     }
 
     /// The digest of a file that the host itself wrote.
