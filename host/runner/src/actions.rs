@@ -5,13 +5,13 @@
 
 mod build;
 mod caches;
+mod recordings;
 mod sources;
 mod tools;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, OptionFuture};
 use pipewright_artifacts::caches::Caches;
@@ -23,11 +23,11 @@ use pipewright_sandbox::abi::{self, Description, Entry, Outcome};
 use pipewright_sandbox::capabilities::caches::CachesAt;
 use pipewright_sandbox::capabilities::commands::{self, Started};
 use pipewright_sandbox::files::Input;
-use pipewright_sandbox::grants::{Grants, SecretGrant};
+use pipewright_sandbox::grants::Grants;
 use pipewright_sandbox::limits::CallLimits;
 use pipewright_sandbox::outside::Outside;
 use pipewright_sandbox::seam::{Level, Sink};
-use pipewright_sandbox::{Call, CallEnd, CallFailure, Masks, Plugin, Sandbox, Usage};
+use pipewright_sandbox::{Call, CallEnd, CallFailure, Plugin, Sandbox, Usage};
 use tracing::Instrument as _;
 
 use self::build::OfAction;
@@ -41,7 +41,7 @@ use crate::logs::{ActionLog, Logs};
 use crate::outcome;
 use crate::programs::{NotRun, Programs};
 use crate::project_folders::ProjectFolders;
-use crate::recording::{self, CallParameters, Keeper, Recordings, did_nothing};
+use crate::recording::{CallParameters, Keeper, Recordings, did_nothing};
 use crate::stored_secrets::StoredSecrets;
 use crate::work::Work;
 use crate::work_folder::{WorkFolder, WorkFolders, waited};
@@ -426,52 +426,6 @@ impl SandboxActions {
                 ),
             )
         })
-    }
-
-    /// Every secret of grants, also of other actions, whose outputs may be inputs of one; none where they are not to be had.
-    pub async fn secrets_of(&self, account: u64, grants: &GrantsFile) -> Option<Vec<SecretGrant>> {
-        let stored = self.secrets.values(account, grants.stored(None)).await.ok()?;
-        grants.secrets(&stored).ok()
-    }
-
-    /// The recording of an action of an execution with these secrets, as the bytes of a bundle; none where nothing was kept of
-    /// it. No artifact is in it that holds a secret of the pipeline: one that the grants name, or one of `settings`; and none
-    /// at all where the grants are not to be had.
-    pub async fn recording(
-        self: &Arc<Self>,
-        granted: Option<Vec<SecretGrant>>,
-        settings: Vec<String>,
-        execution: String,
-        action: String,
-    ) -> anyhow::Result<Option<Bytes>> {
-        self.recordings.written().await;
-        let actions = Arc::clone(self);
-        let read = move || actions.read_recording(granted.as_deref(), &settings, &execution, &action);
-        self.work_runtime.blocking(read).await
-    }
-
-    fn read_recording(
-        &self,
-        granted: Option<&[SecretGrant]>,
-        settings: &[String],
-        execution: &str,
-        action: &str,
-    ) -> anyhow::Result<Option<Bytes>> {
-        let Some(mut bundle) = self.recordings.read(execution, action)? else { return Ok(None) };
-        bundle.recording.log = self.logs.last_lines(execution, action)?;
-        let masks = granted.map(|granted| {
-            Masks::of(granted.iter().flat_map(SecretGrant::values).chain(settings.iter().map(String::as_str)))
-        });
-        recording::complete(
-            &mut bundle,
-            |digest| self.plugins.component(digest),
-            masks.as_ref(),
-            |digest| match self.artifacts.tree(&digest.to_string()) {
-                Ok(tree) => Some((tree, self.artifacts.blobs().clone())),
-                Err(_) => self.caches.tree(digest),
-            },
-        );
-        Ok(Some(bundle.to_bytes()?.into()))
     }
 
     fn inputs(&self, run: &RunAction) -> Result<Vec<Input>, ArtifactError> {
