@@ -94,7 +94,7 @@ pub fn copy(source: Source<'_>, items: &[Item], target: &Target<'_>) -> FileResu
 
 /// What a file of so many bytes is read with: a large buffer takes longer to make than a small file to read. One that is larger than
 /// it was said to be is read all the same.
-pub fn buffer(bytes: u64) -> Vec<u8> {
+fn buffer(bytes: u64) -> Vec<u8> {
     // One more than there are: the end comes with them.
     vec![0; bytes.saturating_add(1).clamp(BUFFER_BYTES_MIN, CHUNK_BYTES as u64) as usize]
 }

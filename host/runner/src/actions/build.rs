@@ -125,11 +125,13 @@ impl SandboxActions {
             .await
             .map_err(|error| failed(error.to_string()))?;
         let project = run.configuration.get("ProjectName").cloned().unwrap_or_default();
-        let folder = self.builds.has_projects.then(|| {
-            let file = format!("{project}.json");
-            builds::grant(grants, || self.projects.with(&file, told.project.as_deref()))
-        });
-        let folder = folder.transpose().map_err(|error| failed(format!("its project cannot be laid out: {error}")))?;
+        let folder = if self.builds.has_projects {
+            let laid_out = || self.projects.with(&format!("{project}.json"), told.project.as_deref());
+            builds::grant(grants, laid_out)
+                .map_err(|error| failed(format!("its project cannot be laid out: {error}")))?
+        } else {
+            None
+        };
         let variables = told.variables.iter().map(|(name, value)| named(name, value)).collect();
         log.begin_phases();
         let (claim, log) = (Claim { account: pipeline.account, since: told.since }, Arc::clone(log));
@@ -139,7 +141,7 @@ impl SandboxActions {
             log,
             project,
             waits: told.waits,
-            _folder: folder.flatten(),
+            _folder: folder,
             variables,
             stopping,
             kept: told.kept,
