@@ -233,8 +233,8 @@ async fn what_waits_goes_on_in_its_order_whenever_the_server_ends() {
         for project in PROJECTS {
             builds.create_project(project).await;
         }
-        plug.push(builds.start("aa", &[PLUG]).await);
-        builds.until_in(&plug, "BUILD").await;
+        plug.push(builds.start("aa", &["echo runs", PLUG]).await);
+        until_runs(&mut builds, &plug, 0).await;
         for number in 0..8 {
             waiting.push(builds.start(PROJECTS[number % PROJECTS.len()], &[&mark("start"), "echo effect"]).await);
         }
@@ -248,7 +248,7 @@ async fn what_waits_goes_on_in_its_order_whenever_the_server_ends() {
         }
         world.start();
         let mut builds = Builds::of(&world, LARGE).await;
-        builds.until_in(&plug, "BUILD").await;
+        until_runs(&mut builds, &plug, times).await;
         all_wait(&mut builds, &waiting, times).await;
     }
     world.server.kill();
@@ -267,6 +267,19 @@ async fn what_waits_goes_on_in_its_order_whenever_the_server_ends() {
     }
     let listed = builds.client.call("ListBuilds", &json!({ "sortOrder": "ASCENDING" })).await;
     assert_eq!(listed["ids"], json!([plug, waiting].concat()), "none is lost, and none is there twice");
+}
+
+/// Until the program of all of them runs, after the last interruption: it says so.
+async fn until_runs(builds: &mut Builds<'_>, ids: &[String], interrupted: usize) {
+    loop {
+        let told = builds.until_in(ids, "BUILD").await;
+        let logs = builds.logs(&told).await;
+        let run = |log: &String| said(log).filter(|line| *line == "runs").count();
+        if logs.iter().all(|log| interruptions(log) == interrupted && run(log) == interrupted + 1) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Until all of them have done nothing since they were interrupted for the last time but to come to the queue.
