@@ -56,6 +56,9 @@ pub(crate) struct Continuation {
     wall_micros: u64,
     /// How many commands the job has that was started.
     started: usize,
+    /// Whether that job leaves nothing, and nobody asks what it found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_last: bool,
     /// Where the build is one of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batch: Option<Batched>,
@@ -121,7 +124,8 @@ fn go_on(action: &Action, plan: &Plan<'_>, batch: Option<&Batched>, resumed: Opt
     let mut course = if let Some(mut resumed) = resumed {
         let exits = std::mem::take(&mut resumed.exits);
         cache = resumed.cache.take();
-        let mut course = Course::resumed(plan.buildspec, has_artifacts, kept(&shell, plan)?, exits);
+        let session = if resumed.is_last { first(plan) } else { kept(&shell, plan)? };
+        let mut course = Course::resumed(plan.buildspec, has_artifacts, session, exits);
         wall_micros = take(&mut course, &resumed, &shell)?;
         course
     } else {
@@ -137,7 +141,8 @@ fn go_on(action: &Action, plan: &Plan<'_>, batch: Option<&Batched>, resumed: Opt
                 seconds => {
                     let exits = course.exits().to_vec();
                     let batch = batch.cloned();
-                    let continuation = Continuation { exits, wall_micros, started: job.count, batch, cache };
+                    let (started, is_last) = (job.count, !job.leaves);
+                    let continuation = Continuation { exits, wall_micros, started, is_last, batch, cache };
                     return start(&course, &job, plan, &shell, &continuation, seconds).map(Progress::Waiting);
                 }
             },
@@ -161,7 +166,11 @@ fn take(course: &mut Course, resumed: &Continuation, shell: &Path) -> Result<u64
     if let Some(limit) = ended.limit.filter(|_| !is_out_of_time) {
         error!("The command was ended: it used up {limit}");
     }
-    let left = Left::take(|name, bytes_max| taken(&shell.join(name), bytes_max))?;
+    let left = if resumed.is_last {
+        Left::default()
+    } else {
+        Left::take(|name, bytes_max| taken(&shell.join(name), bytes_max))?
+    };
     let end = End { status: ended.status, is_out_of_time, count: resumed.started };
     for warning in course.ended(end, &left).map_err(Failure::job)? {
         warn!("{warning}");
@@ -204,9 +213,14 @@ fn begun(action: &Action, plan: &Plan<'_>) -> Result<(Session, Option<String>)> 
         files::copy(&input, &to, &[]).doing(format_args!("laying out the input artifact `{}`", input.name()))?;
     }
     cache::place(action.scratch())?;
+    Ok((first(plan), key))
+}
+
+/// What the first command finds.
+fn first(plan: &Plan<'_>) -> Session {
     let mut environment = plan.environment.clone();
     environment.entry("TMPDIR".to_owned()).or_insert_with(|| at_work(TEMPORARY));
-    Ok((session(&source_directory(), environment, plan), key))
+    session(&source_directory(), environment, plan)
 }
 
 fn session(directory: &str, environment: BTreeMap<String, String>, plan: &Plan<'_>) -> Session {
@@ -221,10 +235,12 @@ fn start(
     continuation: &Continuation,
     wall_seconds: Option<u64>,
 ) -> Result<Wait> {
-    let session = course.session();
-    let kept = Kept { directory: session.directory().to_owned(), environment: session.environment().clone() };
-    let kept = serde_json::to_vec(&kept).map_err(|error| Failure::job(format!("what is kept: {error}")))?;
-    fs::write(shell.join(KEPT_FILE), kept)?;
+    if job.leaves {
+        let session = course.session();
+        let kept = Kept { directory: session.directory().to_owned(), environment: session.environment().clone() };
+        let kept = serde_json::to_vec(&kept).map_err(|error| Failure::job(format!("what is kept: {error}")))?;
+        fs::write(shell.join(KEPT_FILE), kept)?;
+    }
     for (name, text) in &job.files {
         fs::write(shell.join(name), text)?;
     }

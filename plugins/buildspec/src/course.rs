@@ -36,12 +36,16 @@ pub struct Course {
     build: Build,
     session: Session,
     exits: Vec<i32>,
+    /// Whether somebody asks for the session once the commands are over, also where no artifact is made.
+    is_read: bool,
 }
 
 impl Course {
     /// `has_artifacts` says whether any artifact is to be made.
     pub fn new(buildspec: &Buildspec, has_artifacts: bool, session: Session) -> Self {
-        Self { build: Build::new(buildspec, has_artifacts), session, exits: Vec::new() }
+        let is_read =
+            !buildspec.env.exported_variables.is_empty() || !buildspec.reports.is_empty() || buildspec.cache.is_some();
+        Self { build: Build::new(buildspec, has_artifacts), session, exits: Vec::new(), is_read }
     }
 
     /// As it was when its last job began: `exits` is what that course had. The log has been said.
@@ -78,11 +82,14 @@ impl Course {
             Next::Upload => return Due::Upload,
             Next::Nothing => return Due::Nothing,
         };
-        Due::Job(job(&self.session, self.build.shell(), &self.steps(), is_succeeding, last_exit))
+        let (steps, is_over) = self.steps();
+        let is_read = self.is_read || !is_over;
+        Due::Job(job(&self.session, self.build.shell(), &steps, is_read, is_succeeding, last_exit))
     }
 
-    /// The commands to come, as long as each succeeds.
-    fn steps(&self) -> Vec<Step> {
+    /// The commands to come, as long as each succeeds, and whether nothing comes after them: then nothing does after the last of
+    /// them, whatever becomes of it, but the whole build again.
+    fn steps(&self) -> (Vec<Step>, bool) {
         let mut ahead = self.build.clone();
         let mut steps = Vec::new();
         loop {
@@ -94,9 +101,10 @@ impl Course {
                 }
                 Next::Name(name) => {
                     steps.push(Step { script: expansion(&self.session, &name), log });
-                    return steps;
+                    return (steps, false);
                 }
-                Next::BeginAgain | Next::Upload | Next::Nothing => return steps,
+                Next::Nothing => return (steps, true),
+                Next::BeginAgain | Next::Upload => return (steps, false),
             }
         }
     }

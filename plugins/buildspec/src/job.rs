@@ -43,6 +43,8 @@ pub struct Job {
     pub files: Vec<(String, String)>,
     /// How many commands it has.
     pub count: usize,
+    /// Whether it leaves anything: one command that nothing comes after does not.
+    pub leaves: bool,
 }
 
 /// What a job left in the folder. Values may be secret.
@@ -86,13 +88,23 @@ pub(crate) fn expansion(session: &Session, text: &str) -> String {
     format!("cat >|{} <<{end}\n{text}\n\n{end}\n", quoted(&session.file(VALUE_FILE)))
 }
 
-/// `is_succeeding` and `last_exit` are what the first command is told.
-pub(crate) fn job(session: &Session, shell: Shell, steps: &[Step], is_succeeding: bool, last_exit: i32) -> Job {
+/// `is_succeeding` and `last_exit` are what the first command is told; `is_read` says whether anybody asks for what the last one
+/// left.
+pub(crate) fn job(
+    session: &Session,
+    shell: Shell,
+    steps: &[Step],
+    is_read: bool,
+    is_succeeding: bool,
+    last_exit: i32,
+) -> Job {
     let mut environment = session.environment().clone();
     let succeeding = u8::from(is_succeeding);
     environment.insert("CODEBUILD_BUILD_SUCCEEDING".to_owned(), succeeding.to_string());
     environment.insert("CODEBUILD_LAST_EXIT".to_owned(), last_exit.to_string());
-    let driver = format!("{}{}", begin(session, shell, steps), around(session, succeeding));
+    let leaves = is_read || steps.len() > 1;
+    let run = if leaves { around(session, succeeding) } else { alone(session) };
+    let driver = format!("{}{run}", begin(session, shell, steps));
     let scripts = steps.iter().zip(1..).map(|(step, number)| {
         let end = if step.script.ends_with('\n') { "" } else { "\n" };
         (format!("{number}.sh"), format!("{}{end}", step.script))
@@ -107,6 +119,7 @@ pub(crate) fn job(session: &Session, shell: Shell, steps: &[Step], is_succeeding
         environment: environment.into_iter().collect(),
         files: [(DRIVER_FILE.to_owned(), driver)].into_iter().chain(scripts).collect(),
         count: steps.len(),
+        leaves,
     }
 }
 
@@ -192,18 +205,30 @@ if [ -s {variables} ]; then
     OPTIND=1
     export CODEBUILD_LAST_EXIT=0 CODEBUILD_BUILD_SUCCEEDING={succeeding}
 fi
-set -- \"$1\" \"$2\" \"${{OLDPWD-}}\"
-cd -- \"$2\" || exit 1
-OLDPWD=$3
-trap {trap} EXIT
-set -a
-eval {command}\"$1.sh\"
-{keep}
+{go}trap {trap} EXIT
+{run}{keep}
 ",
         first = quoted(session.directory()),
+        go = GO,
         trap = quoted(&keep),
-        command = quoted(&format!("set --; . {}", quoted(&session.file("")))),
+        run = run(session),
     )
+}
+
+/// The same with one command that leaves nothing.
+fn alone(session: &Session) -> String {
+    format!("set -- \"$1\" {first}\n{GO}{run}", first = quoted(session.directory()), run = run(session))
+}
+
+/// To the directory; a command finds the last one as it was.
+const GO: &str = "set -- \"$1\" \"$2\" \"${OLDPWD-}\"
+cd -- \"$2\" || exit 1
+OLDPWD=$3
+";
+
+fn run(session: &Session) -> String {
+    let command = quoted(&format!("set --; . {}", quoted(&session.file(""))));
+    format!("set -a\neval {command}\"$1.sh\"\n")
 }
 
 /// Writes down what the next shell finds, once: the trap comes after the end. bash has the names of variables with arrays

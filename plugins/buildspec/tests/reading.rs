@@ -178,11 +178,19 @@ fn links_that_multiply() {
 /// Reads it, and where that works goes through the whole build, with every third command failing.
 fn survive(text: &str) {
     let Ok(parsed) = Buildspec::parse(text) else { return };
+    [true, false].iter().for_each(|has_artifacts| go_through(&parsed.buildspec, *has_artifacts));
+}
+
+fn go_through(buildspec: &Buildspec, has_artifacts: bool) {
     let session = || Session::new("/state", "/source", BTreeMap::new(), BTreeSet::new());
-    let mut course = Course::new(&parsed.buildspec, true, session());
+    let mut course = Course::new(buildspec, has_artifacts, session());
+    let mut leaves = true;
     for number in 0..1_000 {
-        match course.due() {
+        let due = course.due();
+        assert!(leaves || matches!(due, Due::BeginAgain | Due::Nothing), "what a job left is wanted, and it left nothing");
+        match due {
             Due::Job(job) => {
+                leaves = job.leaves;
                 // Every third command fails.
                 let exits: String =
                     (0..job.count).map(|at| if (number + at) % 3 == 2 { "1\n" } else { "0\n" }).collect();
@@ -190,7 +198,10 @@ fn survive(text: &str) {
                 let end = End { status: 1, is_out_of_time: false, count: job.count };
                 assert!(course.ended(end, &Left::take(left).unwrap()).is_ok());
             }
-            Due::BeginAgain => course.began_again(session()),
+            Due::BeginAgain => {
+                leaves = true;
+                course.began_again(session());
+            }
             Due::Upload => course.uploaded(Ok(())),
             Due::Nothing => return,
         }

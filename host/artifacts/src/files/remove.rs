@@ -53,12 +53,8 @@ impl Removal<'_> {
 
     /// Of the top: it is gone then, and what was below it is in the top.
     fn remove_entry(&mut self, top: BorrowedFd<'_>, name: &CStr, kind: FileType) -> rustix::io::Result<()> {
-        if unlinked(top, name, kind)? {
+        if removed(top, name, kind)? {
             return Ok(());
-        }
-        match unlinkat(top, name, AtFlags::REMOVEDIR) {
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-            removed => return gone(removed),
         }
         open_up(top, name)?;
         let directory = open_directory(top, name)?;
@@ -67,7 +63,7 @@ impl Removal<'_> {
     }
 
     fn move_up(&mut self, directory: BorrowedFd<'_>, name: &CStr, kind: FileType) -> rustix::io::Result<()> {
-        if unlinked(directory, name, kind)? {
+        if removed(directory, name, kind)? {
             return Ok(());
         }
         open_up(directory, name)?;
@@ -97,13 +93,16 @@ fn open_up(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
     chmod(format!("/proc/self/fd/{}", directory.as_raw_fd()), mode | Mode::RWXU)
 }
 
-/// Whether it is gone: it is not if it is a directory.
-fn unlinked(directory: BorrowedFd<'_>, name: &CStr, kind: FileType) -> rustix::io::Result<bool> {
-    if kind == FileType::Directory {
-        return Ok(false);
+/// Whether it is gone: it is not if it is a directory with something in it.
+fn removed(directory: BorrowedFd<'_>, name: &CStr, kind: FileType) -> rustix::io::Result<bool> {
+    if kind != FileType::Directory {
+        match unlinkat(directory, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => {}
+            removed => return gone(removed).map(|()| true),
+        }
     }
-    match unlinkat(directory, name, AtFlags::empty()) {
-        Err(Errno::ISDIR) => Ok(false),
+    match unlinkat(directory, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
         removed => gone(removed).map(|()| true),
     }
 }
