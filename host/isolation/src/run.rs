@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{Gid, Uid};
+use rustix::fs::Uid;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::{TcpListener, UnixStream};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -171,10 +170,8 @@ impl Isolation {
         if level == Level::Restricted {
             check_restricted(job)?;
         }
-        let (zygote, bwrap, root, order) =
-            (Arc::clone(&self.zygote), self.bwrap.clone(), job.root.clone(), order(level, job));
-        let begun = blocking(move || begun(&zygote, Ground::of(level, bwrap, &root), order));
-        let Begun { keeper, order, work, ground } = begun.await??;
+        let (ground, order) = (Ground::of(level, self.bwrap.clone(), &job.root), order(level, job));
+        let Begun { keeper, order, work, ground } = self.begun(ground, order).await?;
         let mut keeper = keeper.keeper()?;
         keeper.send(&order, work).await?;
         let mut end = pin!(keeper.end(level, job, output, stop));
@@ -191,20 +188,48 @@ impl Isolation {
         };
         if job_user().is_some() {
             // What is nested too deep to be taken back stays the job's: root may read and remove it all the same.
-            let work = job.work.clone();
-            let _ = blocking(move || tree::give(&work, Uid::ROOT, Gid::ROOT)).await;
+            let _ = give(&job.work, Uid::ROOT.as_raw()).await;
         }
         ended
     }
+
+    async fn begun(&self, ground: Ground, mut order: Order) -> Result<Begun, RunError> {
+        let level = ground.level;
+        let told = |error: io::Error| format!("work directory {}: {error}", order.work.display());
+        let work = given(&order.work, level).await.map_err(|error| refusal(level, Step::Job, told(error)))?;
+        order.handed = work.is_some();
+        if level == Level::Restricted {
+            let order = framed(&Task::Job(Box::new((ground, order))))?;
+            let zygote = Arc::clone(&self.zygote);
+            let keeper = blocking(move || zygote.beside()).await?;
+            return Ok(Begun { keeper, order, work, ground: None });
+        }
+        let order = framed(&order)?;
+        let keeper = match self.zygote.waiting(&ground) {
+            Some(keeper) => keeper,
+            None => {
+                let (zygote, ground) = (Arc::clone(&self.zygote), ground.clone());
+                blocking(move || zygote.apart(&ground)).await?
+            }
+        };
+        Ok(Begun { keeper, order, work, ground: Some(ground) })
+    }
 }
 
-/// Does what blocks its thread, on this one, if others can go on with what it leaves: to wake another one and to be woken by it takes
-/// longer than what is done around a short job.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => Ok(tokio::task::block_in_place(work)),
-        _ => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// So few things are given away on the thread that asks for it: to wake another one and to be woken by it takes longer than what is
+/// done around a short job.
+const FEW: usize = 64;
+
+async fn give(work: &Path, id: u32) -> io::Result<()> {
+    if tree::give(work, id, FEW)? {
+        return Ok(());
     }
+    let work = work.to_owned();
+    blocking(move || tree::give(&work, id, usize::MAX).map(drop)).await
 }
 
 fn order(level: Level, job: &Job) -> Order {
@@ -244,28 +269,16 @@ struct Begun {
     ground: Option<Ground>,
 }
 
-fn begun(zygote: &Zygote, ground: Ground, mut order: Order) -> Result<Begun, RunError> {
-    let told = |error: io::Error| format!("work directory {}: {error}", order.work.display());
-    let work = given(&order.work, ground.level).map_err(|error| refusal(ground.level, Step::Job, told(error)))?;
-    order.handed = work.is_some();
-    if ground.level == Level::Restricted {
-        let order = framed(&Task::Job(Box::new((ground, order))))?;
-        return Ok(Begun { keeper: zygote.beside()?, order, work, ground: None });
-    }
-    let order = framed(&order)?;
-    Ok(Begun { keeper: zygote.apart(&ground)?, order, work, ground: Some(ground) })
-}
-
 fn framed(order: &impl Serialize) -> Result<Vec<u8>, RunError> {
     let order = message::framed(order)?;
     if order.len() > ORDER_BYTES_MAX { Err(JobError::TooLong(order.len()).into()) } else { Ok(order) }
 }
 
 /// Gives the work directory to the user that jobs run as, who might not find it by its name: then it is handed over.
-fn given(work: &Path, level: Level) -> io::Result<Option<OwnedFd>> {
+async fn given(work: &Path, level: Level) -> io::Result<Option<OwnedFd>> {
     tree::close(work)?;
     let Some(id) = job_user() else { return Ok(None) };
-    tree::give(work, Uid::from_raw(id), Gid::from_raw(id))?;
+    give(work, id).await?;
     Ok((level != Level::Restricted).then(|| mounts::directory(work)).and_then(Result::ok))
 }
 

@@ -96,12 +96,17 @@ pub(crate) fn close(path: &Path) -> io::Result<()> {
     Ok(fchmod(open_directory(CWD, path)?, Mode::RWXU)?)
 }
 
-/// Makes a directory and what is in it belong to a user.
-pub(crate) fn give(path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
+/// Makes a directory and what is in it belong to a user and its group, if there are no more than `most` things in it: says whether that was so.
+pub(crate) fn give(path: &Path, id: u32, most: usize) -> io::Result<bool> {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     let top = open_directory(CWD, path)?;
-    let mut shared = None;
+    let (mut shared, mut met) = (None, 0);
     let walked = walk(top.as_fd(), |directory, name, stat| {
-        if stat.st_uid == uid.as_raw() {
+        met += 1;
+        if met > most {
+            return Ok(ControlFlow::Break(()));
+        }
+        if stat.st_uid == id {
             return Ok(ControlFlow::Continue(()));
         }
         // Another name of it would be given away as well.
@@ -120,5 +125,8 @@ pub(crate) fn give(path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
             "`{name}` has another name, so that it may be in use elsewhere; copy it"
         )));
     }
-    Ok(fchown(&top, Some(uid), Some(gid))?)
+    if met <= most {
+        fchown(&top, Some(uid), Some(gid))?;
+    }
+    Ok(met <= most)
 }

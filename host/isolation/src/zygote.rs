@@ -47,6 +47,23 @@ struct Known {
     asked: u64,
 }
 
+impl Known {
+    fn count(&self, ground: &Ground) -> usize {
+        self.next.iter().filter(|(made, _)| made == ground).count()
+    }
+
+    fn waiting(&mut self, ground: &Ground) -> Option<Waiting> {
+        self.asked += 1;
+        while let Some(index) = self.next.iter().position(|(made, _)| made == ground) {
+            let (_, waiting) = self.next.remove(index);
+            if waiting.is_there() {
+                return Some(waiting);
+            }
+        }
+        None
+    }
+}
+
 /// So many wait on one ground, for short jobs one after another; and so many in all.
 const NEXT_EACH: usize = 4;
 const NEXT_MAX: usize = 8;
@@ -76,36 +93,44 @@ impl Zygote {
         self.ask(&mut self.known().zygote, Place::Beside)
     }
 
-    /// One that waits, if there is one on this ground.
+    /// One that waits on this ground, if there is one; none while others are made.
+    pub(crate) fn waiting(&self, ground: &Ground) -> Option<Waiting> {
+        self.known.try_lock().ok()?.waiting(ground)
+    }
+
+    /// One that waits, or a new one. Blocks.
     pub(crate) fn apart(&self, ground: &Ground) -> io::Result<Waiting> {
         let mut known = self.known();
-        known.asked += 1;
-        while let Some(index) = known.next.iter().position(|(made, _)| made == ground) {
-            let (_, waiting) = known.next.remove(index);
-            if waiting.is_there() {
-                return Ok(waiting);
-            }
+        match known.waiting(ground) {
+            Some(waiting) => Ok(waiting),
+            None => self.on(&mut known.zygote, ground),
         }
-        self.on(&mut known.zygote, ground)
     }
 
     /// For the next jobs, if they are on this ground, too: some at once, and the others when it is quiet.
     pub(crate) async fn prepare(self: Arc<Self>, ground: Ground) {
-        let blocking = |count| {
-            let (zygote, ground) = (Arc::clone(&self), ground.clone());
-            tokio::task::spawn_blocking(move || zygote.make(&ground, count))
-        };
-        let asked = blocking(NEXT_SOON).await;
+        let asked = self.wait_on(&ground, NEXT_SOON).await;
         tokio::time::sleep(QUIET).await;
-        if asked.is_ok_and(|asked| self.known().asked == asked) {
-            let _ = blocking(NEXT_EACH).await;
+        if asked.is_some_and(|asked| self.known().asked == asked) {
+            self.wait_on(&ground, NEXT_EACH).await;
         }
     }
 
-    /// Until so many wait on a ground. Says how many had been asked for at the end. Blocks.
+    /// Until so many wait on a ground. Says how many had been asked for at the end.
+    async fn wait_on(self: &Arc<Self>, ground: &Ground, count: usize) -> Option<u64> {
+        {
+            let known = self.known();
+            if known.count(ground) >= count {
+                return Some(known.asked);
+            }
+        }
+        let (zygote, ground) = (Arc::clone(self), ground.clone());
+        tokio::task::spawn_blocking(move || zygote.make(&ground, count)).await.ok()
+    }
+
     fn make(&self, ground: &Ground, count: usize) -> u64 {
         let mut known = self.known();
-        while known.next.iter().filter(|(made, _)| made == ground).count() < count {
+        while known.count(ground) < count {
             // Whoever comes next tells what is wrong.
             let Ok(waiting) = self.on(&mut known.zygote, ground) else { break };
             if known.next.len() == NEXT_MAX {

@@ -207,9 +207,10 @@ fn begun(action: &Action, plan: &Plan<'_>) -> Result<(Session, Option<String>)> 
         let to = if Some(input.name()) == plan.primary {
             action.scratch().join(SOURCE)
         } else {
-            action.scratch().join(OTHERS).join(input.name())
+            let to = action.scratch().join(OTHERS).join(input.name());
+            fs::create_dir_all(&to)?;
+            to
         };
-        fs::create_dir_all(&to)?;
         files::copy(&input, &to, &[]).doing(format_args!("laying out the input artifact `{}`", input.name()))?;
     }
     cache::place(action.scratch())?;

@@ -187,7 +187,10 @@ fn go_through(buildspec: &Buildspec, has_artifacts: bool) {
     let mut leaves = true;
     for number in 0..1_000 {
         let due = course.due();
-        assert!(leaves || matches!(due, Due::BeginAgain | Due::Nothing), "what a job left is wanted, and it left nothing");
+        assert!(
+            leaves || matches!(due, Due::BeginAgain | Due::Nothing),
+            "what a job left is wanted, and it left nothing"
+        );
         match due {
             Due::Job(job) => {
                 leaves = job.leaves;

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Gid, Uid};
+use rustix::fs::CWD;
 use rustix::mount::{MountFlags, mount, mount_bind};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::UnshareFlags;
@@ -30,7 +30,7 @@ pub(super) fn unpack(order: &LayerOrder, control: &Control) -> Result<Result<Unp
     let folder = &order.below.folder;
     let mut handed = None;
     if let Some(id) = job_user() {
-        let own = |name: &str| tree::give(&folder.join(&order.made).join(name), Uid::from_raw(id), Gid::from_raw(id));
+        let own = |name: &str| tree::give(&folder.join(&order.made).join(name), id, usize::MAX).map(drop);
         own(UPPER).and_then(|()| own(BESIDE)).failing(Step::Other, "the layer's directory")?;
         handed = mounts::directory(folder).ok();
     }
