@@ -161,7 +161,7 @@ fn builds_wait_for_their_turn_and_are_told_as_queued() {
     let second = start("true");
     let waiting = until(&second, &is_in("QUEUED"));
     assert_eq!(waiting["buildStatus"], "IN_PROGRESS");
-    let third = start("true");
+    let third = start("exit 0");
     until(&third, &is_in("QUEUED"));
     ask("stop-build", json!({ "id": third }));
     until(&third, &|build| build["buildStatus"] == "STOPPED");

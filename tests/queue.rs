@@ -65,7 +65,7 @@ impl<'a> Builds<'a> {
 
     async fn start(&mut self, project: &str, commands: &[&str]) -> String {
         self.started += 1;
-        // Without it two that are alike, in one second, would be one (S94).
+        // Without it two that are alike would be one where the second took longer than two seconds to come (S94).
         let token = format!("start-{}", self.started);
         let input =
             json!({ "projectName": project, "buildspecOverride": buildspec(commands), "idempotencyToken": token });

@@ -37,6 +37,21 @@ pub const TOKEN_MILLISECONDS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// How often it is looked whether the store has room again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
+/// A client's name for a start: the same again, within [`TOKEN_MILLISECONDS_MAX`], is answered with the execution that the first
+/// one started (S94).
+#[derive(Clone, Debug)]
+pub struct StartToken {
+    pub name: String,
+    /// The same again within so many milliseconds is another start.
+    pub meant_within: u64,
+}
+
+impl From<String> for StartToken {
+    fn from(name: String) -> Self {
+        Self { name, meant_within: 0 }
+    }
+}
+
 pub(super) enum Message {
     Input(Box<Submission>),
     /// Keep notes, with or without a pipeline.
@@ -71,9 +86,7 @@ pub(super) struct Submission {
 pub(super) struct SubmitOptions {
     /// Done next: the first start of a new pipeline.
     pub then: Option<InputKind>,
-    /// The client's name for this start: the same again, within [`TOKEN_MILLISECONDS_MAX`], is answered with the execution
-    /// that the first one started.
-    pub token: Option<String>,
+    pub token: Option<StartToken>,
     pub notes: Vec<Note>,
     /// What a start pins of what lies outside of the pipeline; a start that cannot have it is refused.
     pub grants: Granted,
@@ -350,8 +363,8 @@ impl Actor {
     async fn command(&mut self, mut what: InputKind, with: SubmitOptions, cause: &Cause) -> Result<Reply, DriverError> {
         if let Some(token) = &with.token
             && self.state.head.is_some()
-            && let Some(bytes) = self.get(&record::token(token)).await?
-            && let Some(execution) = record::started(&bytes, self.shared.clock.now_ms())?
+            && let Some(bytes) = self.get(&record::token(&token.name)).await?
+            && let Some(execution) = record::started(&bytes, self.shared.clock.now_ms(), token.meant_within)?
         {
             return Ok(Reply::Execution(execution));
         }
@@ -429,8 +442,8 @@ impl Actor {
         let (notes, kept) = noted(with.notes);
         decided.puts.extend(kept);
         if let (Some(token), Reply::Execution(execution)) = (with.token, reply) {
-            decided.puts.push((record::token(&token), Some(record::json(&Token { execution, at })?)));
-            index.push(index::token_row(self.aggregate, at, &token));
+            decided.puts.push((record::token(&token.name), Some(record::json(&Token { execution, at })?)));
+            index.push(index::token_row(self.aggregate, at, &token.name));
         }
         self.shared.counts.commit(&decided.events);
         let events = entry::write(cause, at, &decided.events, &notes)?;

@@ -301,7 +301,7 @@ fn what_cannot_be_committed_ends_the_pipeline_or_the_request() {
     };
     let token = |world: &World| {
         let (driver, cause) = (&world.host.driver, cause());
-        let start = driver.start(world.sick, StartRequest::default(), Some("t".to_owned()), Vec::new(), &cause);
+        let start = driver.start(world.sick, StartRequest::default(), Some("t".to_owned().into()), Vec::new(), &cause);
         world.host.runtime.block_on(start).map(drop)
     };
     check(Fault::Conflict, &approve, Some("two hosts write one store"));

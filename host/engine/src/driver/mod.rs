@@ -59,7 +59,7 @@ use writer::WriterContext;
 
 pub use account::{AccountEntry, AccountEvent};
 pub use accounts::{GRANTS, KEYS, PAGE_KEY, SECRETS};
-pub use actor::{Note, TOKEN_MILLISECONDS_MAX};
+pub use actor::{Note, StartToken, TOKEN_MILLISECONDS_MAX};
 pub use counts::Counts;
 pub use entry::Entry;
 pub use lists::{ActionRecords, Position};
@@ -303,13 +303,12 @@ impl Driver {
         }
     }
 
-    /// Starts an execution and keeps notes with it. The same token again, within [`TOKEN_MILLISECONDS_MAX`], is answered with
-    /// the execution that it started (S94).
+    /// Starts an execution, or answers with the one that the token started, and keeps notes with it.
     pub async fn start(
         &self,
         pipeline: Aggregate,
         request: StartRequest,
-        token: Option<String>,
+        token: Option<StartToken>,
         notes: Vec<Note>,
         cause: &Cause,
     ) -> Result<ExecutionId, DriverError> {
@@ -321,7 +320,7 @@ impl Driver {
         &self,
         pipeline: Aggregate,
         request: StartRequest,
-        token: Option<String>,
+        token: Option<StartToken>,
         parts: BTreeMap<String, Bytes>,
         cause: &Cause,
     ) -> Result<ExecutionId, DriverError> {
@@ -344,7 +343,7 @@ impl Driver {
     /// The execution that this token stands for now; none where it would start one.
     pub async fn started_by(&self, pipeline: Aggregate, token: &str) -> Result<Option<ExecutionId>, DriverError> {
         let kept = self.0.store.get(pipeline, &record::token(token)).await?;
-        kept.map_or(Ok(None), |bytes| record::started(&bytes, self.0.clock.now_ms()))
+        kept.map_or(Ok(None), |bytes| record::started(&bytes, self.0.clock.now_ms(), 0))
     }
 
     /// Keeps something with a pipeline that is no part of its state.

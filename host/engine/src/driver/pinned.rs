@@ -52,7 +52,7 @@ fn every_start_pins_what_counts_then() {
     check(p, Some("one"));
     grant(&host, made("two"));
     let start = || {
-        let token = Some("token".to_owned());
+        let token = Some("token".to_owned().into());
         host.runtime.block_on(host.driver.start(p, StartRequest::default(), token, Vec::new(), &cause))
     };
     let started = start().unwrap();

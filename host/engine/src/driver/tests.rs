@@ -16,7 +16,7 @@ use pipewright_pipeline::machine::{
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::{Actions, Driver, DriverError, Granted};
+use super::{Actions, Driver, DriverError, Granted, StartToken};
 use pipewright_base::clock::{Clock as _, Simulated};
 use pipewright_base::{Cause, Principal, Source};
 use pipewright_store::{Aggregate, MemoryStore, Store};
@@ -359,16 +359,22 @@ fn a_request_token_is_good_for_a_day() {
     let host = Host::start(&store(), Script::default());
     let pipeline = host.create("p");
     let cause = cause();
-    let start = || {
-        let token = Some("token".to_owned());
+    let start = |name: &str, meant_within| {
+        let token = Some(StartToken { name: name.to_owned(), meant_within });
         let started = host.driver.start(pipeline, StartRequest::default(), token, Vec::new(), &cause);
         host.runtime.block_on(started).unwrap()
     };
-    let first = start();
+    let first = start("token", 0);
+    assert_eq!(start("token", 0), first);
     host.pass(super::TOKEN_MILLISECONDS_MAX - 1);
-    assert_eq!(start(), first);
+    assert_eq!(start("token", 0), first);
     host.pass(1);
-    assert_ne!(start(), first);
+    assert_ne!(start("token", 0), first);
+    // One that is given twice on purpose, and then again.
+    let (first, second) = (start("meant", 2_000), start("meant", 2_000));
+    assert_ne!(first, second);
+    host.pass(2_000);
+    assert_eq!(start("meant", 2_000), second);
 }
 
 #[test]

@@ -320,7 +320,8 @@ async fn deleted_pipelines_and_old_tokens_go() {
     let world = World::new().await;
     let token = Some("token".to_owned());
     let why = cause();
-    let start = || world.driver.start(world.pipeline, StartRequest::default(), token.clone(), Vec::new(), &why);
+    let start =
+        || world.driver.start(world.pipeline, StartRequest::default(), token.clone().map(Into::into), Vec::new(), &why);
     let first = start().await.unwrap();
     while !world.rests(first).await {
         tokio::task::yield_now().await;

@@ -15,14 +15,11 @@ use http_body_util::BodyExt as _;
 use tokio::sync::OnceCell;
 
 use super::error::ApiError;
-use crate::service::Context;
+use crate::service::{Context, EQUAL_ONES_COME_WITHIN};
 use pipewright_base::clock;
 
 /// A signature counts from fifteen minutes before its time to fifteen minutes after it.
 const COUNTS_FOR: Duration = Duration::from_secs(30 * 60);
-/// A signature has the second in it, so two equal requests of one second have the same where the client tells them apart by no
-/// header: disable, enable, disable, as quickly as a script says it. They are meant, and each is done.
-const EQUAL_ONES_COME_WITHIN: Duration = Duration::from_secs(2);
 /// Beyond that what is oldest is forgotten. Stops an account from filling the memory with what it is told.
 const BYTES_PER_ACCOUNT_MAX: usize = 4 << 20;
 /// What is remembered of a request beside its answer.

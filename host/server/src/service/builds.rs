@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pipewright_base::Digest;
-use pipewright_engine::driver::{Aggregate, DriverError};
+use pipewright_engine::driver::{Aggregate, DriverError, StartToken};
 use pipewright_pipeline::declaration::PipelineDeclaration;
 use pipewright_pipeline::machine::{InputKind, Refusal, StartRequest, Trigger, TriggerType};
 use pipewright_pipeline::requests::codebuild::{
@@ -292,7 +292,7 @@ pub async fn start(
     let parts = BTreeMap::from([(project_part(&name), Bytes::from(pinned))]);
     let trigger = Trigger { kind: TriggerType::StartPipelineExecution, detail: context.principal() };
     let request = StartRequest { trigger, variables, ..StartRequest::default() };
-    let token = token.or_else(|| context.signature.clone());
+    let token = token.map(StartToken::from).or_else(|| context.token());
     let driver = service.driver();
     let started = driver.clock().now_ms();
     let execution = driver.start_with_parts(pipeline, request, token, parts, &context.cause).await?;

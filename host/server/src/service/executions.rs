@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pipewright_base::clock;
-use pipewright_engine::driver::{Aggregate, DriverError, Note};
+use pipewright_engine::driver::{Aggregate, DriverError, Note, StartToken};
 use pipewright_pipeline::declaration::{ActionCategory, PipelineDeclaration};
 use pipewright_pipeline::machine::{
     ActionStatus, ApprovalAnswer, Execution, ExecutionId, InputKind, OverrideRequest, Refusal, Reply, RetryRequest,
@@ -44,8 +44,7 @@ pub async fn start(
         source_revisions: input.source_revisions,
         ..StartRequest::default()
     };
-    // A request that somebody captured starts nothing when it is sent again: its signature stands for the token it lacks.
-    let token = input.client_request_token.or_else(|| context.signature.clone());
+    let token = input.client_request_token.map(StartToken::from).or_else(|| context.token());
     let driver = service.driver();
     let started = driver.start(pipeline, request, token, Vec::new(), &context.cause).await;
     started.map(id).map_err(|error| context.refused(&input.name, error))
@@ -240,7 +239,7 @@ pub async fn put_action_revision(
     }
     let trigger = Trigger { kind: TriggerType::PutActionRevision, detail: context.principal() };
     let request = StartRequest { trigger, ..StartRequest::default() };
-    let started = driver.start(pipeline, request, context.signature.clone(), seen.notes(), &context.cause).await;
+    let started = driver.start(pipeline, request, context.token(), seen.notes(), &context.cause).await;
     let started = started.map_err(|error| context.refused(&input.pipeline_name, error))?;
     Ok(PutActionRevisionOutput { new_revision: true, pipeline_execution_id: Some(started.to_string()) })
 }

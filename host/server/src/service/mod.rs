@@ -45,9 +45,10 @@ pub mod webhooks;
 pub mod workers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pipewright_base::{Cause, Source};
-use pipewright_engine::driver::{Driver, DriverError};
+use pipewright_engine::driver::{Driver, DriverError, StartToken};
 use pipewright_engine::export::Exported;
 use pipewright_packages::plugins::Catalogue;
 use pipewright_pipeline::machine::Refusal;
@@ -102,6 +103,18 @@ pub struct Context {
     pub cause: Cause,
     /// Of the request, where one was signed.
     pub signature: Option<String>,
+}
+
+/// A signature has the second in it, so two equal requests of one second have the same where the client tells them apart by no
+/// header: disable, enable, disable, or two builds, as quickly as a script says it. They are meant, and each is done (S94).
+pub const EQUAL_ONES_COME_WITHIN: Duration = Duration::from_secs(2);
+
+impl Context {
+    /// What stands for the token that a start lacks: a request that somebody captured starts nothing when it is sent again.
+    fn token(&self) -> Option<StartToken> {
+        let meant_within = EQUAL_ONES_COME_WITHIN.as_millis() as u64;
+        self.signature.clone().map(|name| StartToken { name, meant_within })
+    }
 }
 
 impl Service {

@@ -366,7 +366,7 @@ impl<'a> Of<'a> {
         let Some(why) = triggers::matches(trigger, branch, &event) else { return Ok(Delivered::Unmatched) };
         let request = triggers::start(trigger, &event, &why);
         let name = &self.declaration.name;
-        let started = driver.start(self.pipeline, request, Some(token), Vec::new(), &self.context.cause).await;
+        let started = driver.start(self.pipeline, request, Some(token.into()), Vec::new(), &self.context.cause).await;
         let execution = started.map_err(|error| self.context.refused(name, error))?;
         tracing::info!(pipeline = %self.pipeline, %execution, "{why} of {} starts {name}", self.told.repository);
         Ok(Delivered::Started(1))

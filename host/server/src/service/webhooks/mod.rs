@@ -287,7 +287,7 @@ async fn start(
     }
     let trigger = Trigger { kind: TriggerType::Webhook, detail: arn(service, context, &definition.name) };
     let request = StartRequest { trigger, ..StartRequest::default() };
-    match driver.start(pipeline, request, token, Vec::new(), &context.cause).await {
+    match driver.start(pipeline, request, token.map(Into::into), Vec::new(), &context.cause).await {
         Ok(execution) => {
             tracing::info!(%pipeline, %execution, "webhook {} starts {}", definition.name, definition.target_pipeline);
             let triggered = Some(Timestamp(driver.clock().now_ms()));
