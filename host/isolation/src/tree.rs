@@ -96,7 +96,8 @@ pub(crate) fn close(path: &Path) -> io::Result<()> {
     Ok(fchmod(open_directory(CWD, path)?, Mode::RWXU)?)
 }
 
-/// Makes a directory and what is in it belong to a user and its group, if there are no more than `most` things in it: says whether that was so.
+/// Makes a directory and what is in it belong to a user and its group, if there are no more than `most` things in it: says whether
+/// that was so.
 pub(crate) fn give(path: &Path, id: u32, most: usize) -> io::Result<bool> {
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     let top = open_directory(CWD, path)?;

@@ -128,6 +128,7 @@ impl Zygote {
         tokio::task::spawn_blocking(move || zygote.make(&ground, count)).await.ok()
     }
 
+    /// The same on this thread. Blocks.
     fn make(&self, ground: &Ground, count: usize) -> u64 {
         let mut known = self.known();
         while known.count(ground) < count {
