@@ -109,8 +109,9 @@ pub(crate) fn token_of(digest: &[u8]) -> PartKey {
 /// The execution that a token started, as long as the token is good; none while another start is meant by it.
 pub(super) fn started(bytes: &[u8], now_ms: u64, meant_within: u64) -> Result<Option<ExecutionId>, DriverError> {
     let Token { execution, at } = read("a request token", bytes)?;
-    let is_good = (at.plus(meant_within).0..at.plus(TOKEN_MILLISECONDS_MAX).0).contains(&now_ms);
-    Ok(is_good.then_some(execution))
+    // A clock may have been set back meanwhile.
+    let is_meant = (at.0..at.plus(meant_within).0).contains(&now_ms);
+    Ok((!is_meant && now_ms < at.plus(TOKEN_MILLISECONDS_MAX).0).then_some(execution))
 }
 
 /// When the start was made that a token stands for.

@@ -375,6 +375,9 @@ fn a_request_token_is_good_for_a_day() {
     assert_ne!(first, second);
     host.pass(2_000);
     assert_eq!(start("meant", 2_000), second);
+    // By a clock that was set back.
+    host.clock.set(1_600_000_000_000);
+    assert_eq!(start("meant", 2_000), second);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::catalogue;
 use super::connections::put;
 use super::world::{A, Deed, World, pipeline, revision, text};
 use crate::config::Quotas;
-use crate::service::{Context, executions, pipelines};
+use crate::service::{Context, EQUAL_ONES_COME_WITHIN, executions, pipelines};
 
 impl World {
     /// A look at the source of a pipeline finds `found`; gives the execution that it started and whose end was waited for.
@@ -102,7 +102,8 @@ fn a_revision_is_one_of_a_source_action() {
 
 #[test]
 fn a_revision_that_is_told_again_with_its_signature_starts_nothing() {
-    let world = World::new();
+    let clock = Simulated::new(1_000_000);
+    let world = World::on(Quotas::default(), Arc::new(clock.clone()));
     world.create(A, "site");
     let tell = |signature: &str, id: &str| {
         world.pushed(id);
@@ -113,6 +114,7 @@ fn a_revision_that_is_told_again_with_its_signature_starts_nothing() {
     };
     let captured = tell("aa", "r2");
     assert_ne!(tell("bb", "r3"), captured);
+    world.run(clock.advance(EQUAL_ONES_COME_WITHIN));
     // It is news again by now, but not by the request that told of it before.
     assert_eq!(tell("aa", "r2"), captured);
     assert_ne!(tell("cc", "r2"), captured);
