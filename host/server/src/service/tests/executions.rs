@@ -122,6 +122,7 @@ fn a_start_that_is_sent_again_starts_nothing() {
     // Two of one second that nothing tells apart.
     let twice = [start("bb", None), start("bb", None)];
     assert_ne!(twice[0], twice[1]);
+    assert!(!twice.contains(&first));
     captured();
     assert_eq!(start("bb", None), twice[1]);
     assert_eq!(start("cc", Some("token")), start("dd", Some("token")));
